@@ -1,0 +1,97 @@
+//! What an identity can hold, and how far it is proven.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+/// How far an identity is proven. Classes never share a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The domain's owner, or the network itself, stands behind it.
+    Proven,
+    /// Somebody merely says so.
+    Claimed,
+}
+
+/// Names that share nothing share a bucket: one value each, which no text equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tag {
+    /// The null sender (RFC 5321 §4.5.5).
+    Null,
+    /// An address without `@`, a single label, a bare public suffix.
+    Unqualified,
+    /// An address literal (RFC 5321 §4.1.3).
+    Literal,
+    /// A name under a top-level domain that the suffix list lacks.
+    Unlisted,
+    /// A host that is none.
+    Malformed,
+    /// A host or a local part longer than any can be.
+    Overlong,
+    /// A client address that is none or missing.
+    Unknown,
+}
+
+/// A host name or a local part: text, or the tag that stands for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part<'a> {
+    /// Normalised text.
+    Text(Cow<'a, str>),
+    /// Bytes that have no normal form: what a MALFORMED or OVERLONG part counts by as an element of a fan-out.
+    Raw(&'a [u8]),
+    /// What the part is instead of text.
+    Tag(Tag),
+}
+
+/// The normalised value of one identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value<'a> {
+    /// The one value of `global`.
+    Global,
+    /// An address or a network: address with its host bits cleared, length of the prefix.
+    Network(IpAddr, u8),
+    /// A host, an organisational domain or a user.
+    Name(Part<'a>),
+    /// Local part and host.
+    Address(Part<'a>, Part<'a>),
+}
+
+impl fmt::Display for Tag {
+    /// Upper case: normalised text is lower case, so the two cannot be taken for each other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "NULL",
+            Self::Unqualified => "UNQUALIFIED",
+            Self::Literal => "LITERAL",
+            Self::Unlisted => "UNLISTED",
+            Self::Malformed => "MALFORMED",
+            Self::Overlong => "OVERLONG",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Raw(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            Self::Tag(tag) => tag.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => f.write_str("global"),
+            Self::Network(address, prefix) => {
+                let whole = if address.is_ipv4() { 32 } else { 128 };
+                address.fmt(f)?;
+                if *prefix < whole { write!(f, "/{prefix}") } else { Ok(()) }
+            }
+            Self::Name(part) => part.fmt(f),
+            Self::Address(local, host) => write!(f, "{local}@{host}"),
+        }
+    }
+}
