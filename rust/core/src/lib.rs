@@ -3,9 +3,11 @@
 //! Pure: no Python, no I/O, no clock.
 //!
 //! * [`envelope`]: what is known of one SMTP transaction   * [`identity`]: text in, normalised identities out
+//! * [`key`]: what a value is hashed to; text ends there
 //! * [`policy`]: a TOML file, its limits
 
 pub mod envelope;
 pub mod error;
 pub mod identity;
+pub mod key;
 pub mod policy;

@@ -1,6 +1,11 @@
 //! The names of identities: `client.net/24/48`, `sender.org+2`.
+//!
+//! Knows no values. Every name that is read prints as itself, but for the default prefixes, which print as `client.net`.
 
 use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
 
 /// Prefix lengths of a client network, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,3 +74,180 @@ pub enum Source {
 /// A set of sources: what a policy needs read, so that nothing else is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sources(u8);
+
+/// A name that no identity has.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("no identity has this name")]
+pub struct UnknownIdentity {
+    /// The name of [`Identity::NAMES`] that was probably meant.
+    pub nearest: Option<&'static str>,
+}
+
+/// More labels than this and a name of `sender.org+N` would be a host's.
+const MOST_LABELS: u8 = 5;
+
+/// A name further away than this many edits is not a misspelling of ours.
+const MOST_EDITS: usize = 3;
+
+impl Identity {
+    /// Every name that a policy may use, as one writes it in a message.
+    pub const NAMES: &[&str] = &[
+        "client.ip",
+        "client.net",
+        "client.net/<v4>/<v6>",
+        "client.host",
+        "client.org",
+        "helo.host",
+        "helo.org",
+        "auth.user",
+        "sender.address",
+        "sender.host",
+        "sender.org",
+        "sender.org+N",
+        "sender.registered",
+        "rcpt.address",
+        "rcpt.host",
+        "global",
+    ];
+
+    /// Every identity without parameters.
+    pub const PLAIN: &[Identity] = &[
+        Self::ClientIp,
+        Self::ClientNet(DEFAULT_PREFIXES),
+        Self::ClientHost,
+        Self::ClientOrg,
+        Self::HeloHost,
+        Self::HeloOrg,
+        Self::AuthUser,
+        Self::SenderAddress,
+        Self::SenderHost,
+        Self::SenderOrg(0),
+        Self::SenderRegistered,
+        Self::RcptAddress,
+        Self::RcptHost,
+        Self::Global,
+    ];
+
+    /// What it is read from.
+    pub fn source(self) -> Source {
+        match self {
+            Self::ClientIp | Self::ClientNet(_) => Source::ClientIp,
+            Self::ClientHost | Self::ClientOrg => Source::ClientName,
+            Self::HeloHost | Self::HeloOrg => Source::Helo,
+            Self::AuthUser => Source::AuthUser,
+            Self::SenderAddress | Self::SenderHost | Self::SenderOrg(_) | Self::SenderRegistered => Source::Sender,
+            Self::RcptAddress | Self::RcptHost => Source::Rcpt,
+            Self::Global => Source::Nothing,
+        }
+    }
+
+    /// Whether one envelope may hold several values of it.
+    pub fn has_many(self) -> bool {
+        self.source() == Source::Rcpt
+    }
+
+    /// Whether it is a whole host.
+    pub fn is_host(self) -> bool {
+        matches!(self, Self::ClientHost | Self::HeloHost | Self::SenderHost | Self::RcptHost)
+    }
+
+    /// Whether its value is a trailing part of `host`'s, so that a ladder stands between the two.
+    pub fn is_part_of_host(self, host: Identity) -> bool {
+        matches!(
+            (self, host),
+            (Self::SenderOrg(_) | Self::SenderRegistered, Self::SenderHost)
+                | (Self::ClientOrg, Self::ClientHost)
+                | (Self::HeloOrg, Self::HeloHost)
+        )
+    }
+
+    fn plain_name(self) -> &'static str {
+        match self {
+            Self::ClientIp => "client.ip",
+            Self::ClientNet(_) => "client.net",
+            Self::ClientHost => "client.host",
+            Self::ClientOrg => "client.org",
+            Self::HeloHost => "helo.host",
+            Self::HeloOrg => "helo.org",
+            Self::AuthUser => "auth.user",
+            Self::SenderAddress => "sender.address",
+            Self::SenderHost => "sender.host",
+            Self::SenderOrg(_) => "sender.org",
+            Self::SenderRegistered => "sender.registered",
+            Self::RcptAddress => "rcpt.address",
+            Self::RcptHost => "rcpt.host",
+            Self::Global => "global",
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.plain_name())?;
+        match self {
+            Self::ClientNet(prefixes) if *prefixes != DEFAULT_PREFIXES => {
+                write!(f, "/{}/{}", prefixes.v4, prefixes.v6)
+            }
+            Self::SenderOrg(labels) if *labels > 0 => write!(f, "+{labels}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Identity {
+    type Err = UnknownIdentity;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIdentity> {
+        let known = if let Some(lengths) = name.strip_prefix("client.net/") {
+            prefixes(lengths).map(Self::ClientNet)
+        } else if let Some(labels) = name.strip_prefix("sender.org+") {
+            number(labels, MOST_LABELS).filter(|labels| *labels > 0).map(Self::SenderOrg)
+        } else {
+            Self::PLAIN.iter().copied().find(|identity| identity.plain_name() == name)
+        };
+        known.ok_or_else(|| UnknownIdentity { nearest: nearest(name) })
+    }
+}
+
+fn prefixes(lengths: &str) -> Option<Prefixes> {
+    let (v4, v6) = lengths.split_once('/')?;
+    Some(Prefixes { v4: number(v4, 32)?, v6: number(v6, 128)? })
+}
+
+/// One spelling a number, so that equal identities have equal names: no sign, no leading zero.
+fn number(digits: &str, most: u8) -> Option<u8> {
+    let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && (digits.len() == 1 || !digits.starts_with('0'));
+    digits.parse().ok().filter(|number| canonical && *number <= most)
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let stem = name.split(['/', '+']).next().unwrap_or(name);
+    let wanted = match (stem, name.len() > stem.len()) {
+        ("client.net", true) => return Some("client.net/<v4>/<v6>"),
+        ("sender.org", true) => return Some("sender.org+N"),
+        _ => stem.to_ascii_lowercase().replace(['_', ' '], "."),
+    };
+    Identity::PLAIN
+        .iter()
+        .map(|identity| identity.plain_name())
+        .map(|known| (strsim::damerau_levenshtein(&wanted, known), known))
+        .filter(|(edits, _)| *edits <= MOST_EDITS)
+        .min()
+        .map(|(_, known)| known)
+}
+
+impl Sources {
+    /// Everything an envelope can hold.
+    pub const ALL: Sources = Sources(u8::MAX);
+
+    /// This set and one more.
+    #[must_use]
+    pub fn with(self, source: Source) -> Self {
+        Self(self.0 | 1 << source as u8)
+    }
+
+    /// Whether it is in the set.
+    pub fn has(self, source: Source) -> bool {
+        self.0 & (1 << source as u8) != 0
+    }
+}

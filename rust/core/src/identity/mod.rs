@@ -3,11 +3,20 @@
 //! Knows no counts, no limits, no memory. Never fails: every input has some identity.
 //!
 //! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
-//! * [`network`], [`host`], [`address`]: the three grammars   * [`suffix`]: the Public Suffix List
-//! * [`read`]: one envelope, all its identities
+//! * `network`, `host`, `address`, `user`: the grammars   * [`suffix`]: the Public Suffix List
+//! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
 
+mod address;
+mod domain;
+mod host;
 pub mod kind;
+mod network;
+pub mod read;
+pub mod suffix;
+mod user;
 pub mod value;
 
-pub use kind::{Identity, Prefixes, Source, Sources};
-pub use value::{Class, Tag, Value};
+pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
+pub use read::Identities;
+pub use suffix::{SuffixError, SuffixList};
+pub use value::{Class, Part, Tag, Value};

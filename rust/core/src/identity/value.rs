@@ -1,4 +1,6 @@
 //! What an identity can hold, and how far it is proven.
+//!
+//! Knows not where a value came from. A tag is never equal to a text, however it prints.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,7 +26,7 @@ pub enum Tag {
     Literal,
     /// A name under a top-level domain that the suffix list lacks.
     Unlisted,
-    /// A host that is none.
+    /// A host that is none, or text that is not UTF-8.
     Malformed,
     /// A host or a local part longer than any can be.
     Overlong,

@@ -1,0 +1,190 @@
+//! Mail addresses (RFC 5321 §4.1.2): what is around them, and what of a local part names the mailbox.
+//!
+//! Knows no suffix list. Never fails: whatever stands there is the null path, a lone local part, or a local part and a host.
+//!
+//! ```text
+//! blanks, < >  →  source route  →  split at the last @
+//! local part:  unquote → NFC → lower → SRS → BATV, until nothing changes → cut at the first + that does not lead
+//! ```
+
+use std::borrow::Cow;
+
+use super::host::Host;
+use super::user::fold;
+use super::value::{Part, Tag};
+
+/// Octets of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
+const LONGEST: usize = 256;
+
+/// What a path (RFC 5321 §4.1.1.2) holds.
+#[derive(Debug)]
+pub(crate) enum Address<'a> {
+    /// `<>`
+    Null,
+    /// Local part and host; the host is absent for a lone `postmaster`.
+    Mailbox(Local<'a>, Host<'a>),
+}
+
+/// A local part.
+#[derive(Debug)]
+pub(crate) struct Local<'a> {
+    raw: &'a [u8],
+    /// Nothing when the bytes are not UTF-8.
+    text: Option<Cow<'a, str>>,
+}
+
+impl<'a> Address<'a> {
+    pub(crate) fn read(path: &'a [u8]) -> Self {
+        let path = without_route(without_brackets(path));
+        if path.is_empty() {
+            return Self::Null;
+        }
+        match path.iter().rposition(|b| *b == b'@') {
+            Some(at) => Self::Mailbox(Local::read(&path[..at]), Host::read(&path[at + 1..])),
+            None => Self::Mailbox(Local::read(path), Host::missing()),
+        }
+    }
+}
+
+impl<'a> Local<'a> {
+    fn read(raw: &'a [u8]) -> Self {
+        Self { raw, text: fold(unquoted(raw)).map(|text| without_extension(without_batv(without_srs(text)))) }
+    }
+
+    pub(crate) fn part(&self) -> Part<'_> {
+        match &self.text {
+            None => Part::Tag(Tag::Malformed),
+            Some(text) if text.len() > LONGEST => Part::Tag(Tag::Overlong),
+            Some(text) => Part::Text(Cow::Borrowed(text)),
+        }
+    }
+
+    pub(crate) fn element(&self) -> Part<'_> {
+        match self.part() {
+            Part::Tag(_) => Part::Raw(self.raw),
+            part => part,
+        }
+    }
+}
+
+fn without_brackets(mut path: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n' | b'<', rest @ ..] = path {
+        path = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n' | b'>'] = path {
+        path = rest;
+    }
+    path
+}
+
+/// Drops source routes (RFC 5321 §4.1.1.3: accepted, ignored).
+/// A colon inside a literal's brackets ends no route, nor does one without an address behind it.
+fn without_route(mut path: &[u8]) -> &[u8] {
+    while let [b'@', rest @ ..] = path {
+        let mut inside = false;
+        let colon = rest.iter().position(|b| {
+            inside = (inside || *b == b'[') && *b != b']';
+            *b == b':' && !inside
+        });
+        match colon.map(|colon| &rest[colon + 1..]) {
+            Some(behind) if behind.is_empty() || behind.contains(&b'@') => path = without_brackets(behind),
+            _ => break,
+        }
+    }
+    path
+}
+
+/// Removes quotes, and the backslashes inside them (RFC 5321 §4.1.2); leaves alone what is not quoted to its end.
+fn unquoted(local: &[u8]) -> Cow<'_, [u8]> {
+    if !local.contains(&b'"') {
+        return Cow::Borrowed(local);
+    }
+    let mut text = Vec::with_capacity(local.len());
+    let mut quoted = false;
+    let mut bytes = local.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => text.extend(bytes.next()),
+            _ => text.push(byte),
+        }
+    }
+    if quoted { Cow::Borrowed(local) } else { Cow::Owned(text) }
+}
+
+/// Drops what the Sender Rewriting Scheme renews every day: hash and time stamp.
+/// The forwarder is the sender; the original is kept as a part of its name and never trusted.
+fn without_srs(local: Cow<'_, str>) -> Cow<'_, str> {
+    if !local.starts_with("srs") {
+        return local;
+    }
+    match srs0(&local).or_else(|| srs1(&local)) {
+        Some(text) => Cow::Owned(text),
+        None => local,
+    }
+}
+
+/// `srs0=HHH=TT=host=local`
+fn srs0(local: &str) -> Option<String> {
+    let original = unstamped(local.strip_prefix("srs0")?.strip_prefix(['=', '-', '+'])?)?;
+    Some(format!("srs0={original}"))
+}
+
+/// `srs1=HHH=forwarder==HHH=TT=host=local`
+fn srs1(local: &str) -> Option<String> {
+    let (hash, rest) = local.strip_prefix("srs1")?.strip_prefix(['=', '-', '+'])?.split_once('=')?;
+    let (forwarder, rest) = rest.split_once('=')?;
+    if hash.is_empty() || forwarder.is_empty() {
+        return None;
+    }
+    let original = unstamped(rest.strip_prefix(['=', '-', '+'])?)?;
+    Some(format!("srs1={forwarder}=={original}"))
+}
+
+/// Behind `HHH=TT=`, `host=local`. A time stamp has two characters of base 32.
+fn unstamped(text: &str) -> Option<&str> {
+    let (hash, rest) = text.split_once('=')?;
+    let (stamp, original) = rest.split_once('=')?;
+    let stamped = stamp.len() == 2 && stamp.bytes().all(|b| b.is_ascii_alphanumeric());
+    (!hash.is_empty() && stamped && original.contains('=')).then_some(original)
+}
+
+/// Drops the tags of bounce address tag validation, however many were put one before the other.
+fn without_batv(local: Cow<'_, str>) -> Cow<'_, str> {
+    let mut rest = &*local;
+    while let Some(untagged) = untagged(rest) {
+        rest = untagged;
+    }
+    let dropped = local.len() - rest.len();
+    match local {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[dropped..]),
+        Cow::Owned(mut text) => {
+            text.drain(..dropped);
+            Cow::Owned(text)
+        }
+    }
+}
+
+/// `prvs=TAG=local`, `msprvs1=TAG=local`, `btv1==TAG==local`.
+/// The draft's tag is ten hexadecimal digits; the wild ones are any letters, digits, `-` and `_`.
+fn untagged(local: &str) -> Option<&str> {
+    let (tag, rest) = if let Some(tagged) = local.strip_prefix("btv1==") {
+        tagged.split_once("==")?
+    } else {
+        local.strip_prefix("prvs=").or_else(|| local.strip_prefix("msprvs1="))?.split_once('=')?
+    };
+    let sound = !tag.is_empty() && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    (sound && !rest.is_empty()).then_some(rest)
+}
+
+/// Cuts sub-addresses (RFC 5233) and variable envelope return paths.
+fn without_extension(local: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(plus) = local.bytes().skip(1).position(|b| b == b'+') else { return local };
+    match local {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..plus + 1]),
+        Cow::Owned(mut text) => {
+            text.truncate(plus + 1);
+            Cow::Owned(text)
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A host, and where in it its organisation begins.
+//!
+//! Knows neither who says the name nor how far that is proven. Invariant: whatever text it gives is a suffix of the host's name,
+//! cut at a label; where there is none to give, it says which tag stands for it.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::host::{Form, Host};
+use super::suffix::{Split, SuffixList};
+use super::value::{Part, Tag};
+
+/// Parts of a name on the ladder: the organisational domain and five labels below it.
+pub(crate) const RUNGS: usize = 6;
+
+#[derive(Debug)]
+pub(crate) struct Domain<'a> {
+    host: Host<'a>,
+    split: Split,
+}
+
+impl<'a> Domain<'a> {
+    pub(crate) fn new(host: Host<'a>, suffixes: &SuffixList) -> Self {
+        let split = match host.form() {
+            Form::Sound | Form::Unsound { .. } => suffixes.split(host.name()),
+            Form::Literal | Form::Missing => Split::default(),
+        };
+        Self { host, split }
+    }
+
+    pub(crate) fn host(&self) -> &Host<'a> {
+        &self.host
+    }
+
+    /// The organisational domain, if somebody registered one: no tag, no bare suffix.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.from(self.split.org?)
+    }
+
+    /// `*.org+N`: the organisational domain with `more` labels; the whole host when it has fewer, or no organisation.
+    pub(crate) fn org(&self, more: u8) -> Part<'_> {
+        let name = self.host.name();
+        let start = (0..more).fold(self.split.org, |start, _| start.and_then(|start| up(name, start)));
+        match (self.host.form(), start.and_then(|start| self.from(start))) {
+            (Form::Literal, _) => Part::Tag(Tag::Literal),
+            (_, Some(text)) => Part::Text(Cow::Borrowed(text)),
+            (_, None) => self.host.part(),
+        }
+    }
+
+    /// `*.registered`: by the ICANN section alone; names that share nothing share a tag.
+    pub(crate) fn registered(&self) -> Part<'_> {
+        let name = self.host.name();
+        match self.host.form() {
+            Form::Literal => return Part::Tag(Tag::Literal),
+            Form::Missing => return Part::Tag(Tag::Unqualified),
+            Form::Sound if !name.contains('.') => return Part::Tag(Tag::Unqualified),
+            _ => {}
+        }
+        match (self.split.registered.and_then(|start| self.from(start)), self.host.form()) {
+            (Some(text), _) => Part::Text(Cow::Borrowed(text)),
+            (None, _) if !self.split.listed && !name.is_empty() => Part::Tag(Tag::Unlisted),
+            (None, Form::Unsound { tag, .. }) => Part::Tag(tag),
+            (None, _) => Part::Tag(Tag::Unqualified),
+        }
+    }
+
+    /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,
+    /// longer than `above` octets; shallowest first.
+    pub(crate) fn parts(&self, above: usize) -> SmallVec<[&str; RUNGS]> {
+        let name = self.host.name();
+        let rungs = std::iter::successors(self.split.org, |start| up(name, *start)).take(RUNGS);
+        rungs.filter(|start| *start > 0 || matches!(self.host.form(), Form::Unsound { whole: false, .. }))
+            .map(|start| &name[start..])
+            .filter(|part| part.len() > above)
+            .collect()
+    }
+
+    /// The name from an offset on; nothing when that is the whole of a host that is too long.
+    fn from(&self, start: usize) -> Option<&str> {
+        let too_long = start == 0 && matches!(self.host.form(), Form::Unsound { whole: true, .. });
+        if too_long { None } else { self.host.name().get(start..) }
+    }
+}
+
+/// Where the label before begins; nothing when there is none.
+fn up(name: &str, start: usize) -> Option<usize> {
+    let dot = start.checked_sub(1)?;
+    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
+}

@@ -1,0 +1,217 @@
+//! Host names (RFC 5321 §2.3.5) and address literals (§4.1.3).
+//!
+//! Knows no suffix list. Invariant: a sound name is lower-case A-labels of 1–63 octets, at most 253 octets;
+//! of an unsound one the labels behind the last bad label are kept, because an organisation may still be told from them.
+//!
+//! UTS 46 runs a label at a time: an ASCII label is legal as it is (`a_b`, `-a`), whatever its neighbours are,
+//! and one bad label spoils none behind it.
+
+use std::borrow::Cow;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+use super::network;
+use super::value::{Part, Tag};
+
+/// Octets of a name (RFC 1035 §2.3.4: 255 with the length octets of the first label and the root).
+/// The limit of 127 labels needs no count of its own: 128 labels of one octet are 255 octets with their dots.
+const LONGEST_NAME: usize = 253;
+/// Octets of a label (RFC 1035 §2.3.4).
+const LONGEST_LABEL: usize = 63;
+/// Octets of a host as it came that are looked at, and of a label in Unicode.
+/// Punycode is quadratic in a label; a host of this size costs a fraction of a millisecond at worst.
+const LONGEST_RAW: usize = 4096;
+const LONGEST_RAW_LABEL: usize = 512;
+
+/// A host as it came, and what it means.
+#[derive(Debug)]
+pub(crate) struct Host<'a> {
+    raw: &'a [u8],
+    /// The whole name, the literal's address, or the sound tail of an unsound name.
+    name: Cow<'a, str>,
+    form: Form,
+}
+
+/// What a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A name.
+    Sound,
+    /// An address.
+    Literal,
+    /// No name. `whole`: only too long; every label of it is sound.
+    Unsound { tag: Tag, whole: bool },
+    /// No host stood there.
+    Missing,
+}
+
+impl<'a> Host<'a> {
+    /// The host of an address without `@`.
+    pub(crate) fn missing() -> Self {
+        Self { raw: b"", name: Cow::Borrowed(""), form: Form::Missing }
+    }
+
+    pub(crate) fn read(raw: &'a [u8]) -> Self {
+        let trimmed = without_root(raw);
+        if let Some(name) = plain(trimmed) {
+            let name = Cow::Borrowed(name);
+            return if may_be_address(trimmed) { Self::named_or_literal(raw, name) } else { Self { raw, name, form: Form::Sound } };
+        }
+        if let [b'[', .., b']'] = trimmed {
+            return match network::address(trimmed) {
+                Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal },
+                None => Self { raw, name: Cow::Borrowed(""), form: Form::Unsound { tag: Tag::Malformed, whole: false } },
+            };
+        }
+        let (text, cut) = tail(trimmed);
+        let name = converted(text);
+        let too_long = name.text.len() > LONGEST_NAME;
+        let form = match (name.whole && !cut, too_long || cut) {
+            (true, false) => return Self::named_or_literal(raw, Cow::Owned(name.text)),
+            (whole, true) if whole || cut => Form::Unsound { tag: Tag::Overlong, whole },
+            _ => Form::Unsound { tag: Tag::Malformed, whole: false },
+        };
+        Self { raw, name: Cow::Owned(name.text), form }
+    }
+
+    /// An address without its brackets is no name: no top-level domain is a number.
+    fn named_or_literal(raw: &'a [u8], name: Cow<'a, str>) -> Self {
+        match may_be_address(name.as_bytes()).then(|| network::address(name.as_bytes())).flatten() {
+            Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal },
+            None => Self { raw, name, form: Form::Sound },
+        }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The whole name, the address, or what is sound at the end of an unsound name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn part(&self) -> Part<'_> {
+        match self.form {
+            Form::Sound | Form::Literal => Part::Text(Cow::Borrowed(&self.name)),
+            Form::Unsound { tag, .. } => Part::Tag(tag),
+            Form::Missing => Part::Tag(Tag::Unqualified),
+        }
+    }
+
+    /// As the element of a fan-out: otherwise all fresh junk would be one element, and pass.
+    pub(crate) fn element(&self) -> Part<'_> {
+        match self.form {
+            Form::Unsound { .. } => Part::Raw(self.raw),
+            _ => self.part(),
+        }
+    }
+}
+
+/// Blanks and the root's dot are no part of a name.
+fn without_root(raw: &[u8]) -> &[u8] {
+    let raw = raw.trim_ascii();
+    let stop = [".", "。", "．", "｡"].iter().find_map(|stop| raw.strip_suffix(stop.as_bytes()));
+    stop.unwrap_or(raw).trim_ascii_end()
+}
+
+fn may_be_address(name: &[u8]) -> bool {
+    name.last().is_some_and(u8::is_ascii_digit) || name.contains(&b':')
+}
+
+/// The common case: the text of a name that is its own normal form.
+fn plain(name: &[u8]) -> Option<&str> {
+    if name.len() > LONGEST_NAME || name.first() == Some(&b'[') {
+        return None;
+    }
+    let mut length = 0;
+    for (at, byte) in name.iter().enumerate() {
+        match byte {
+            b'.' => {
+                if length == 0 {
+                    return None;
+                }
+                length = 0;
+                continue;
+            }
+            b'A'..=b'Z' | 0x80.. => return None,
+            b'x' if length == 0 && name[at..].starts_with(b"xn--") => return None,
+            _ => length += 1,
+        }
+        if length > LONGEST_LABEL {
+            return None;
+        }
+    }
+    if length == 0 { None } else { std::str::from_utf8(name).ok() }
+}
+
+/// The last labels of a host that is too long to be read whole, and whether it was.
+fn tail(name: &[u8]) -> (&[u8], bool) {
+    let Some(from) = name.len().checked_sub(LONGEST_RAW).filter(|from| *from > 0) else { return (name, false) };
+    let tail = &name[from..];
+    let dot = tail.iter().position(|b| *b == b'.').map_or(tail.len(), |dot| dot + 1);
+    (&tail[dot..], true)
+}
+
+/// What [`converted`] makes of a name: the labels behind the last bad one.
+struct Converted {
+    text: String,
+    whole: bool,
+}
+
+impl Converted {
+    fn push(&mut self, label: &str) {
+        if !self.text.is_empty() {
+            self.text.push('.');
+        }
+        self.text += label;
+    }
+
+    fn restart(&mut self) {
+        self.text.clear();
+        self.whole = false;
+    }
+}
+
+fn converted(name: &[u8]) -> Converted {
+    let mut out = Converted { text: String::with_capacity(name.len()), whole: true };
+    for raw in labels(name) {
+        match label(raw) {
+            // A mapped character may hold a dot of its own.
+            Some(text) => text.split('.').for_each(|label| out.push(label)),
+            None => out.restart(),
+        }
+    }
+    out
+}
+
+/// Splits at the four characters that UTS 46 takes for a full stop.
+fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(name);
+    std::iter::from_fn(move || {
+        let name = rest?;
+        let stop = name.iter().enumerate().find_map(|(at, byte)| match byte {
+            b'.' => Some((at, 1)),
+            0xE3 if name[at..].starts_with("。".as_bytes()) => Some((at, 3)),
+            0xEF if name[at..].starts_with("．".as_bytes()) || name[at..].starts_with("｡".as_bytes()) => Some((at, 3)),
+            _ => None,
+        });
+        rest = stop.map(|(at, length)| &name[at + length..]);
+        Some(stop.map_or(name, |(at, _)| &name[..at]))
+    })
+}
+
+/// A label in its normal form, nothing when it has none. A mapped dot makes it several, each of them sound.
+pub(crate) fn label(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let sound = |text: &str| text.split('.').all(|label| (1..=LONGEST_LABEL).contains(&label.len()));
+    let claims_unicode = raw.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"));
+    if raw.is_ascii() && !claims_unicode {
+        let text = std::str::from_utf8(raw).ok().filter(|text| sound(text))?;
+        return Some(if raw.iter().any(u8::is_ascii_uppercase) { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) });
+    }
+    if raw.len() > LONGEST_RAW_LABEL {
+        return None;
+    }
+    // The deny list keeps a mapped `＠`, `［` or blank from becoming one that means something.
+    Uts46::new().to_ascii(raw, AsciiDenyList::URL, Hyphens::Allow, DnsLength::Ignore).ok().filter(|text| sound(text))
+}

@@ -1,0 +1,49 @@
+//! Client addresses and the networks around them.
+//!
+//! Knows no names. Invariant: an IPv4 address has one form, however it was mapped into IPv6.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::kind::Prefixes;
+use super::value::Value;
+
+/// The address that `text` holds, if it holds one.
+/// Takes what servers and address literals (RFC 5321 §4.1.3) write around it: brackets, the tag `IPv6:`, a zone (RFC 4007 §11).
+pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = text.trim_ascii();
+    let text = match text {
+        [b'[', inner @ .., b']'] => inner.trim_ascii(),
+        _ => text,
+    };
+    let text = match text.split_at_checked(5) {
+        Some((tag, rest)) if tag.eq_ignore_ascii_case(b"ipv6:") => rest,
+        _ => text,
+    };
+    let text = std::str::from_utf8(text).ok()?;
+    let address = match text.split_once('%') {
+        Some((address, _zone)) => IpAddr::V6(address.parse().ok()?),
+        None => text.parse().ok()?,
+    };
+    Some(IpAddr::to_canonical(&address))
+}
+
+/// The network around an address.
+pub(crate) fn network(address: IpAddr, prefixes: Prefixes) -> Value<'static> {
+    match address {
+        IpAddr::V4(address) => {
+            let prefix = prefixes.v4.min(32);
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            Value::Network(Ipv4Addr::from_bits(address.to_bits() & mask).into(), prefix)
+        }
+        IpAddr::V6(address) => {
+            let prefix = prefixes.v6.min(128);
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            Value::Network(Ipv6Addr::from_bits(address.to_bits() & mask).into(), prefix)
+        }
+    }
+}
+
+/// The address alone, as a network of one.
+pub(crate) fn alone(address: IpAddr) -> Value<'static> {
+    Value::Network(address, if address.is_ipv4() { 32 } else { 128 })
+}

@@ -1,0 +1,245 @@
+//! The identities of one envelope: what each holds, and how far it is proven.
+//!
+//! Knows no keys and no limits. Invariant: every identity that is wanted and whose field is known has a value, whatever the bytes.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::address::{Address, Local};
+use super::domain::{Domain, RUNGS};
+use super::host::{Form, Host};
+use super::kind::{Identity, Source, Sources};
+use super::network;
+use super::suffix::SuffixList;
+use super::user::fold;
+use super::value::{Class, Part, Tag, Value};
+use crate::envelope::{Envelope, Spf};
+
+/// Values of one identity: nearly always one.
+pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
+
+/// Recipients up to here are compared one by one; more of them, in a set.
+const FEW: usize = 16;
+
+/// The identities of one envelope, as far as they were wanted.
+#[derive(Debug)]
+pub struct Identities<'a> {
+    /// The outer option: wanted. The inner: it is an address.
+    client: Option<Option<IpAddr>>,
+    client_name: Option<Domain<'a>>,
+    helo: Option<Domain<'a>>,
+    /// The inner option: text.
+    user: Option<Option<Cow<'a, str>>>,
+    sender: Option<Sender<'a>>,
+    rcpt: SmallVec<[Rcpt<'a>; 1]>,
+    global: bool,
+}
+
+#[derive(Debug)]
+enum Sender<'a> {
+    Null,
+    Mailbox { local: Local<'a>, domain: Domain<'a>, class: Class },
+}
+
+#[derive(Debug)]
+enum Rcpt<'a> {
+    Null,
+    Mailbox { local: Local<'a>, host: Host<'a> },
+}
+
+/// Whether values are asked for, or elements of a fan-out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    Value,
+    Element,
+}
+
+impl<'a> Identities<'a> {
+    /// Reads what `wanted` names, and nothing else of the envelope but what the sender's class needs.
+    pub fn read(envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) -> Self {
+        let has = |source| wanted.has(source);
+        let client_name = envelope.client_name.filter(|_| has(Source::ClientName) || has(Source::Sender));
+        let client_name = client_name.and_then(|name| confirmed(name)).map(|host| Domain::new(host, suffixes));
+        let helo = envelope.helo.filter(|name| has(Source::Helo) && !name.trim_ascii().is_empty());
+        let user = envelope.auth_user.filter(|user| has(Source::AuthUser) && !user.is_empty());
+        let mail_from = envelope.mail_from.filter(|_| has(Source::Sender));
+        let sender = mail_from.map(|path| Sender::read(path, envelope.spf, client_name.as_ref(), suffixes));
+        let rcpt_to = if has(Source::Rcpt) { envelope.rcpt_to } else { &[] };
+        Self {
+            client: has(Source::ClientIp).then(|| envelope.client_ip.and_then(network::address)),
+            client_name: client_name.filter(|_| has(Source::ClientName)),
+            helo: helo.map(|name| Domain::new(Host::read(name), suffixes)),
+            user: user.map(|user| fold(Cow::Borrowed(user))),
+            sender,
+            rcpt: rcpt_to.iter().map(|path| Rcpt::read(path)).collect(),
+            global: has(Source::Nothing),
+        }
+    }
+
+    /// How far an identity of this envelope is proven. What has no class counts as proven.
+    pub fn class(&self, identity: Identity) -> Class {
+        match (identity.source(), &self.sender) {
+            (Source::Helo, _) => Class::Claimed,
+            (Source::Sender, Some(Sender::Mailbox { class, .. })) => *class,
+            (Source::Sender, _) => Class::Claimed,
+            _ => Class::Proven,
+        }
+    }
+
+    /// The values of an identity: none when it is absent or was not wanted, several for recipients, each once, in order.
+    pub fn values(&self, identity: Identity) -> Values<'_> {
+        self.all(identity, As::Value)
+    }
+
+    /// The same as elements of a fan-out: MALFORMED and OVERLONG parts count by their raw bytes.
+    pub fn elements(&self, identity: Identity) -> Values<'_> {
+        self.all(identity, As::Element)
+    }
+
+    /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (DESIGN §6, the ladder).
+    pub fn ladder(&self, host: Identity, per: Identity) -> SmallVec<[&str; RUNGS]> {
+        let Some(domain) = self.domain(host).filter(|_| per.is_part_of_host(host)) else { return SmallVec::new() };
+        let above = match (part_of(domain, per), per) {
+            (Some(Part::Text(text)), _) => text.len(),
+            _ => 0,
+        };
+        domain.parts(above)
+    }
+
+    /// Every identity without parameters that is present, as text.
+    pub fn named(&self) -> Vec<(Identity, Vec<String>)> {
+        let texts = |identity| self.values(identity).iter().map(Value::to_string).collect::<Vec<_>>();
+        let all = Identity::PLAIN.iter().map(|identity| (*identity, texts(*identity)));
+        all.filter(|(_, texts)| !texts.is_empty()).collect()
+    }
+
+    fn all(&self, identity: Identity, form: As) -> Values<'_> {
+        match identity {
+            Identity::Global if self.global => smallvec![Value::Global],
+            Identity::Global => Values::new(),
+            Identity::ClientIp | Identity::ClientNet(_) => self.client.map(|address| client(identity, address)).into_iter().collect(),
+            Identity::AuthUser => self.user.iter().map(|user| Value::Name(part(user))).collect(),
+            Identity::RcptAddress | Identity::RcptHost => self.recipients(identity, form),
+            Identity::SenderAddress => match &self.sender {
+                Some(Sender::Mailbox { local, domain, .. }) => smallvec![mailbox(local, domain.host(), form)],
+                _ => Values::new(),
+            },
+            Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => smallvec![Value::Name(Part::Tag(Tag::Null))],
+            _ => self.domain(identity).and_then(|domain| named_part(domain, identity, form)).map(Value::Name).into_iter().collect(),
+        }
+    }
+
+    fn domain(&self, identity: Identity) -> Option<&Domain<'a>> {
+        match (identity.source(), &self.sender) {
+            (Source::ClientName, _) => self.client_name.as_ref(),
+            (Source::Helo, _) => self.helo.as_ref(),
+            (Source::Sender, Some(Sender::Mailbox { domain, .. })) => Some(domain),
+            _ => None,
+        }
+    }
+
+    fn recipients(&self, identity: Identity, form: As) -> Values<'_> {
+        let values = self.rcpt.iter().map(|rcpt| match rcpt {
+            Rcpt::Null => Value::Name(Part::Tag(Tag::Null)),
+            Rcpt::Mailbox { local, host } if identity == Identity::RcptAddress => mailbox(local, host, form),
+            Rcpt::Mailbox { host, .. } => Value::Name(host_part(host, form)),
+        });
+        if self.rcpt.len() > FEW {
+            let mut seen = HashSet::with_capacity(self.rcpt.len());
+            return values.filter(|value| seen.insert(value.clone())).collect();
+        }
+        let mut unique = Values::new();
+        for value in values {
+            if !unique.contains(&value) {
+                unique.push(value);
+            }
+        }
+        unique
+    }
+}
+
+impl<'a> Sender<'a> {
+    fn read(path: &'a [u8], spf: Option<Spf>, client: Option<&Domain<'_>>, suffixes: &SuffixList) -> Self {
+        match Address::read(path) {
+            Address::Null => Self::Null,
+            Address::Mailbox(local, host) => {
+                let domain = Domain::new(host, suffixes);
+                let class = class(&domain, spf, client);
+                Self::Mailbox { local, domain, class }
+            }
+        }
+    }
+}
+
+impl<'a> Rcpt<'a> {
+    fn read(path: &'a [u8]) -> Self {
+        match Address::read(path) {
+            Address::Null => Self::Null,
+            Address::Mailbox(local, host) => Self::Mailbox { local, host },
+        }
+    }
+}
+
+/// DESIGN §5, proven sender. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client
+/// whose name is a bare suffix, so equal names without an organisation align nothing.
+fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Class {
+    let named = matches!(sender.org(0), Part::Text(_));
+    let aligned = || sender.owner().is_some_and(|owner| client.and_then(Domain::owner) == Some(owner));
+    match spf {
+        Some(Spf::Pass) if named => Class::Proven,
+        Some(Spf::Silent) | None if aligned() => Class::Proven,
+        _ => Class::Claimed,
+    }
+}
+
+/// The forward-confirmed name of a client. Servers write `unknown`, nothing, or the address in brackets when there is none.
+fn confirmed(name: &[u8]) -> Option<Host<'_>> {
+    let text = name.trim_ascii();
+    if text.is_empty() || text.eq_ignore_ascii_case(b"unknown") {
+        return None;
+    }
+    Some(Host::read(name)).filter(|host| host.form() != Form::Literal)
+}
+
+fn client(identity: Identity, address: Option<IpAddr>) -> Value<'static> {
+    match (address, identity) {
+        (None, _) => Value::Name(Part::Tag(Tag::Unknown)),
+        (Some(address), Identity::ClientNet(prefixes)) => network::network(address, prefixes),
+        (Some(address), _) => network::alone(address),
+    }
+}
+
+fn part<'b>(user: &'b Option<Cow<'_, str>>) -> Part<'b> {
+    user.as_deref().map_or(Part::Tag(Tag::Malformed), |text| Part::Text(Cow::Borrowed(text)))
+}
+
+fn mailbox<'b>(local: &'b Local<'_>, host: &'b Host<'_>, form: As) -> Value<'b> {
+    let local = if form == As::Element { local.element() } else { local.part() };
+    Value::Address(local, host_part(host, form))
+}
+
+fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
+    if form == As::Element { host.element() } else { host.part() }
+}
+
+/// What an identity takes of a domain: nothing when it takes none.
+fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Option<Part<'b>> {
+    match identity {
+        Identity::ClientHost | Identity::HeloHost | Identity::SenderHost => Some(domain.host().part()),
+        Identity::ClientOrg | Identity::HeloOrg => Some(domain.org(0)),
+        Identity::SenderOrg(more) => Some(domain.org(more)),
+        Identity::SenderRegistered => Some(domain.registered()),
+        _ => None,
+    }
+}
+
+/// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
+fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Option<Part<'b>> {
+    part_of(domain, identity).map(|part| match part {
+        Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),
+        part => part,
+    })
+}
