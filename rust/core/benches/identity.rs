@@ -20,7 +20,9 @@ fn suffixes() -> SuffixList {
             let rules = (0..9_000).map(|n| format!("r{n}.com\n")).collect::<String>();
             let private = (0..4_000).map(|n| format!("p{n}.net\n")).collect::<String>();
             let fixture = include_str!("../tests/data/suffixes.dat");
-            fixture.replace("\ncom\n", &format!("\ncom\n{rules}")).replace("\nuk.com\n", &format!("\nuk.com\n{private}"))
+            fixture
+                .replace("\ncom\n", &format!("\ncom\n{rules}"))
+                .replace("\nuk.com\n", &format!("\nuk.com\n{private}"))
         },
         |path| std::fs::read_to_string(path).expect("SUFFIX_LIST names a file"),
     );
@@ -44,7 +46,9 @@ impl Turn {
 fn splitting(criterion: &mut Criterion) {
     let list = suffixes();
     let mut group = criterion.benchmark_group("suffix");
-    for (name, suffix) in [("icann", "com"), ("second-level", "co.uk"), ("private", "github.io"), ("unlisted", "invalid")] {
+    for (name, suffix) in
+        [("icann", "com"), ("second-level", "co.uk"), ("private", "github.io"), ("unlisted", "invalid")]
+    {
         let mut hosts = Turn::new(|n| format!("a{n}.b.c.org{}.{suffix}", n % 999));
         group.bench_function(name, |bencher| bencher.iter(|| list.split(black_box(hosts.next()))));
     }
@@ -58,7 +62,8 @@ fn reading(criterion: &mut Criterion) {
     let kinds = [net, Identity::SenderHost, Identity::SenderOrg(0), Identity::SenderRegistered, Identity::RcptAddress];
     let secret = Secret::new(*b"sixteen octets!!");
     let mut group = criterion.benchmark_group("envelope");
-    let rows: [(&str, fn(usize) -> String); 4] = [
+    type Row = (&'static str, fn(usize) -> String);
+    let rows: [Row; 4] = [
         ("lower", |n| format!("bounce-{n}@a{n}.b2.c3.d4.e5.f6.sandbox.salesforce.com")),
         ("mixed", |n| format!("Bounce-{n}@A{n}.b2.c3.d4.e5.f6.sandbox.salesforce.com")),
         ("unicode", |n| format!("bounce-{n}@bücher{n}.example.com")),
@@ -79,7 +84,11 @@ fn reading(criterion: &mut Criterion) {
             let mut sum = 0;
             for kind in kinds.iter().filter(|_| steps > 0) {
                 let values = identities.values(*kind);
-                sum ^= if steps > 1 { secret.key(*kind, identities.class(*kind), &values[0]).0 } else { values.len() as u64 };
+                sum ^= if steps > 1 {
+                    secret.key(*kind, identities.class(*kind), &values[0]).0
+                } else {
+                    values.len() as u64
+                };
                 black_box(&values);
             }
             if steps > 2 {

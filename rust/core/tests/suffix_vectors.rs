@@ -85,7 +85,11 @@ fn a_wildcard_covers_a_name_that_a_deeper_rule_runs_through() {
 
 #[test]
 fn an_own_suffix_leaves_the_icann_section_alone() {
-    let list = SuffixList::parse("// BEGIN ICANN DOMAINS\ncom\nuk\nco.uk\n", &["co.uk".into(), "Bücher.com".into(), "corp.lan".into()]).expect("sound");
+    let list = SuffixList::parse(
+        "// BEGIN ICANN DOMAINS\ncom\nuk\nco.uk\n",
+        &["co.uk".into(), "Bücher.com".into(), "corp.lan".into()],
+    )
+    .expect("sound");
     let split = list.split("a.b.co.uk");
     assert_eq!((split.org, split.registered, split.listed), (Some(2), Some(2), true));
     let split = list.split("a.b.xn--bcher-kva.com");
@@ -97,7 +101,9 @@ fn an_own_suffix_leaves_the_icann_section_alone() {
 #[test]
 fn a_list_that_cannot_be_read_says_where() {
     let error = |text: &str, extra: &[&str]| {
-        SuffixList::parse(text, &extra.iter().map(ToString::to_string).collect::<Vec<_>>()).map(|_| ()).map_err(|SuffixError { line, found, .. }| (line, found))
+        SuffixList::parse(text, &extra.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map(|_| ())
+            .map_err(|SuffixError { line, found, .. }| (line, found))
     };
     let head = "// BEGIN ICANN DOMAINS\ncom\n";
     assert_eq!(error(head, &[]), Ok(()));

@@ -71,7 +71,8 @@ impl<'a> Domain<'a> {
     pub(crate) fn parts(&self, above: usize) -> SmallVec<[&str; RUNGS]> {
         let name = self.host.name();
         let rungs = std::iter::successors(self.split.org, |start| up(name, *start)).take(RUNGS);
-        rungs.filter(|start| *start > 0 || matches!(self.host.form(), Form::Unsound { whole: false, .. }))
+        rungs
+            .filter(|start| *start > 0 || matches!(self.host.form(), Form::Unsound { whole: false, .. }))
             .map(|start| &name[start..])
             .filter(|part| part.len() > above)
             .collect()

@@ -53,14 +53,16 @@ impl<'a> Host<'a> {
 
     pub(crate) fn read(raw: &'a [u8]) -> Self {
         let trimmed = without_root(raw);
-        if let Some(name) = plain(trimmed) {
-            let name = Cow::Borrowed(name);
-            return if may_be_address(trimmed) { Self::named_or_literal(raw, name) } else { Self { raw, name, form: Form::Sound } };
+        if let Some((name, capitals)) = plain(trimmed) {
+            let name = if capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
+            return Self::named_or_literal(raw, name);
         }
         if let [b'[', .., b']'] = trimmed {
             return match network::address(trimmed) {
                 Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal },
-                None => Self { raw, name: Cow::Borrowed(""), form: Form::Unsound { tag: Tag::Malformed, whole: false } },
+                None => {
+                    Self { raw, name: Cow::Borrowed(""), form: Form::Unsound { tag: Tag::Malformed, whole: false } }
+                }
             };
         }
         let (text, cut) = tail(trimmed);
@@ -119,30 +121,22 @@ fn may_be_address(name: &[u8]) -> bool {
     name.last().is_some_and(u8::is_ascii_digit) || name.contains(&b':')
 }
 
-/// The common case: the text of a name that is its own normal form.
-fn plain(name: &[u8]) -> Option<&str> {
-    if name.len() > LONGEST_NAME || name.first() == Some(&b'[') {
+/// The common case: a name in ASCII whose labels are sound, and whether it has capitals.
+fn plain(name: &[u8]) -> Option<(&str, bool)> {
+    if name.len() > LONGEST_NAME || name.first() == Some(&b'[') || !name.is_ascii() {
         return None;
     }
-    let mut length = 0;
-    for (at, byte) in name.iter().enumerate() {
-        match byte {
-            b'.' => {
-                if length == 0 {
-                    return None;
-                }
-                length = 0;
-                continue;
-            }
-            b'A'..=b'Z' | 0x80.. => return None,
-            b'x' if length == 0 && name[at..].starts_with(b"xn--") => return None,
-            _ => length += 1,
-        }
-        if length > LONGEST_LABEL {
-            return None;
-        }
+    let mut labels = name.split(|b| *b == b'.');
+    if !labels.all(|label| (1..=LONGEST_LABEL).contains(&label.len()) && !claims_unicode(label)) {
+        return None;
     }
-    if length == 0 { None } else { std::str::from_utf8(name).ok() }
+    // Not `any`: a fold without a way out is done many octets at a time.
+    let capitals = name.iter().fold(false, |found, b| found | b.is_ascii_uppercase());
+    Some((std::str::from_utf8(name).ok()?, capitals))
+}
+
+fn claims_unicode(label: &[u8]) -> bool {
+    label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"))
 }
 
 /// The last labels of a host that is too long to be read whole, and whether it was.
@@ -193,7 +187,9 @@ fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
         let stop = name.iter().enumerate().find_map(|(at, byte)| match byte {
             b'.' => Some((at, 1)),
             0xE3 if name[at..].starts_with("。".as_bytes()) => Some((at, 3)),
-            0xEF if name[at..].starts_with("．".as_bytes()) || name[at..].starts_with("｡".as_bytes()) => Some((at, 3)),
+            0xEF if name[at..].starts_with("．".as_bytes()) || name[at..].starts_with("｡".as_bytes()) => {
+                Some((at, 3))
+            }
             _ => None,
         });
         rest = stop.map(|(at, length)| &name[at + length..]);
@@ -204,10 +200,13 @@ fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// A label in its normal form, nothing when it has none. A mapped dot makes it several, each of them sound.
 pub(crate) fn label(raw: &[u8]) -> Option<Cow<'_, str>> {
     let sound = |text: &str| text.split('.').all(|label| (1..=LONGEST_LABEL).contains(&label.len()));
-    let claims_unicode = raw.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"));
-    if raw.is_ascii() && !claims_unicode {
+    if raw.is_ascii() && !claims_unicode(raw) {
         let text = std::str::from_utf8(raw).ok().filter(|text| sound(text))?;
-        return Some(if raw.iter().any(u8::is_ascii_uppercase) { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) });
+        return Some(if raw.iter().any(u8::is_ascii_uppercase) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        });
     }
     if raw.len() > LONGEST_RAW_LABEL {
         return None;

@@ -62,7 +62,7 @@ impl<'a> Identities<'a> {
     pub fn read(envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) -> Self {
         let has = |source| wanted.has(source);
         let client_name = envelope.client_name.filter(|_| has(Source::ClientName) || has(Source::Sender));
-        let client_name = client_name.and_then(|name| confirmed(name)).map(|host| Domain::new(host, suffixes));
+        let client_name = client_name.and_then(confirmed).map(|host| Domain::new(host, suffixes));
         let helo = envelope.helo.filter(|name| has(Source::Helo) && !name.trim_ascii().is_empty());
         let user = envelope.auth_user.filter(|user| has(Source::AuthUser) && !user.is_empty());
         let mail_from = envelope.mail_from.filter(|_| has(Source::Sender));
@@ -120,15 +120,24 @@ impl<'a> Identities<'a> {
         match identity {
             Identity::Global if self.global => smallvec![Value::Global],
             Identity::Global => Values::new(),
-            Identity::ClientIp | Identity::ClientNet(_) => self.client.map(|address| client(identity, address)).into_iter().collect(),
+            Identity::ClientIp | Identity::ClientNet(_) => {
+                self.client.map(|address| client(identity, address)).into_iter().collect()
+            }
             Identity::AuthUser => self.user.iter().map(|user| Value::Name(part(user))).collect(),
             Identity::RcptAddress | Identity::RcptHost => self.recipients(identity, form),
             Identity::SenderAddress => match &self.sender {
                 Some(Sender::Mailbox { local, domain, .. }) => smallvec![mailbox(local, domain.host(), form)],
                 _ => Values::new(),
             },
-            Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => smallvec![Value::Name(Part::Tag(Tag::Null))],
-            _ => self.domain(identity).and_then(|domain| named_part(domain, identity, form)).map(Value::Name).into_iter().collect(),
+            Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => {
+                smallvec![Value::Name(Part::Tag(Tag::Null))]
+            }
+            _ => self
+                .domain(identity)
+                .and_then(|domain| named_part(domain, identity, form))
+                .map(Value::Name)
+                .into_iter()
+                .collect(),
         }
     }
 

@@ -64,7 +64,11 @@ impl SuffixList {
         let mut rules = rules(text)?;
         if !rules.iter().any(|rule| rule.section == Type::Icann) {
             let found = "no rule of an ICANN section".to_owned();
-            return Err(SuffixError { line: None, found, allowed: "the text of a public_suffix_list.dat, markers included" });
+            return Err(SuffixError {
+                line: None,
+                found,
+                allowed: "the text of a public_suffix_list.dat, markers included",
+            });
         }
         for suffix in extra {
             let rule = rule(suffix.trim(), Type::Private);
@@ -113,7 +117,8 @@ fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
         }
         let Some(found) = text.split_whitespace().next() else { continue };
         let refused = |allowed| SuffixError { line: Some(line), found: format!("{found:?}"), allowed };
-        let section = section.ok_or_else(|| refused("rules between the markers of the ICANN and PRIVATE sections only"))?;
+        let section =
+            section.ok_or_else(|| refused("rules between the markers of the ICANN and PRIVATE sections only"))?;
         rules.push(rule(found, section).ok_or_else(|| refused(RULE))?);
     }
     Ok(rules)
@@ -124,7 +129,8 @@ fn rule(text: &str, section: Type) -> Option<Rule> {
     let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |text| (text, true));
     let labels = name.split('.').map(|label| host::label(label.as_bytes())).collect::<Option<Vec<_>>>()?;
     // An exception has a wildcard's label before it; a star elsewhere is nothing that `publicsuffix` could look up.
-    if (exception && (wildcard || labels.len() < 2)) || labels.iter().any(|label| label.contains(['*', '!', '.', '/'])) {
+    if (exception && (wildcard || labels.len() < 2)) || labels.iter().any(|label| label.contains(['*', '!', '.', '/']))
+    {
         return None;
     }
     Some(Rule { labels: format!("{}{}", if wildcard { "*." } else { "" }, labels.join(".")), exception, section })
@@ -142,7 +148,11 @@ fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
             text += &format!("{name}\n");
         }
     }
-    List::from_bytes(text.as_bytes()).map_err(|error| SuffixError { line: None, found: error.to_string(), allowed: RULE })
+    List::from_bytes(text.as_bytes()).map_err(|error| SuffixError {
+        line: None,
+        found: error.to_string(),
+        allowed: RULE,
+    })
 }
 
 /// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a deeper

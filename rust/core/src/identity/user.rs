@@ -15,7 +15,7 @@ pub(crate) fn fold(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
     };
     if text.is_ascii() {
-        if !text.bytes().any(|b| b.is_ascii_uppercase()) {
+        if !text.bytes().fold(false, |found, b| found | b.is_ascii_uppercase()) {
             return Some(text);
         }
         let mut text = text.into_owned();

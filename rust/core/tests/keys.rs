@@ -1,0 +1,61 @@
+//! Keys: one for the same thing however it is put together, and pairs that keep their order.
+
+use std::collections::HashSet;
+
+use siphasher::sip::SipHasher13;
+use throttle_core::identity::{Class, Identity, Value, value::Part};
+use throttle_core::key::{Key, Secret};
+
+const OCTETS: [u8; 16] = *b"sixteen octets!!";
+
+/// Short inputs are hashed from the stack and long ones streamed: the border must not show.
+#[test]
+fn a_key_is_siphash_of_the_encoding_at_any_length() {
+    let secret = Secret::new(OCTETS);
+    for length in (0..300).chain([4096, 1 << 20]) {
+        let text = vec![b'x'; length];
+        let encoded = [&[4, 0, 0, 0, 0, 0, 0, 0], &*text].concat();
+        assert_eq!(secret.text(&text).0, SipHasher13::new_with_key(&OCTETS).hash(&encoded), "of {length} octets");
+    }
+}
+
+#[test]
+fn another_secret_gives_other_keys() {
+    let value = Value::Name(Part::Text("ex.com".into()));
+    let keys = [OCTETS, [0; 16], *b"sixteen octets!?"]
+        .map(|octets| Secret::from(octets).key(Identity::SenderOrg(0), Class::Proven, &value));
+    assert_eq!(HashSet::from(keys).len(), 3);
+    assert_eq!(format!("{:?}", Secret::new(OCTETS)), "Secret");
+}
+
+/// A million pairs of few keys: no two meet, in neither order, and every bit is set about half the time.
+#[test]
+fn pairs_do_not_meet_and_are_uniform() {
+    const SIDE: u64 = 1000;
+    let secret = Secret::new(OCTETS);
+    let keys: Vec<Key> = (0..SIDE).map(|n| secret.text(&n.to_le_bytes())).collect();
+    let pairs = || keys.iter().flat_map(|a| keys.iter().map(|b| secret.join(*a, *b)));
+    assert_eq!(pairs().collect::<HashSet<_>>().len() as u64, SIDE * SIDE);
+    let mut set = [0u64; 64];
+    for pair in pairs() {
+        set.iter_mut().enumerate().for_each(|(bit, count)| *count += pair.0 >> bit & 1);
+    }
+    // Six standard deviations of a fair coin thrown a million times: 6 · 500.
+    assert!(set.iter().all(|count| count.abs_diff(SIDE * SIDE / 2) < 3000), "{set:?}");
+}
+
+/// Tables take fingerprints and line numbers from either half of a key.
+#[test]
+fn half_of_a_pairs_key_collides_no_more_than_chance() {
+    let secret = Secret::new(OCTETS);
+    let one = secret.text(b"one");
+    // 2¹⁷ pairs into 2³² values: two collisions are expected, sixteen are not.
+    for shift in [0, 32] {
+        for swap in [false, true] {
+            let keys = (0..1u64 << 17).map(|n| secret.text(&n.to_le_bytes()));
+            let joined = keys.map(|key| if swap { secret.join(one, key) } else { secret.join(key, one) });
+            let halves: HashSet<u32> = joined.map(|key| (key.0 >> shift) as u32).collect();
+            assert!((1 << 17) - halves.len() < 16, "{} distinct", halves.len());
+        }
+    }
+}
