@@ -29,6 +29,10 @@ fn suffixes() -> SuffixList {
     SuffixList::parse(&text, &[]).expect("a sound list")
 }
 
+fn distinct_letters() -> String {
+    (0x4E00..0x4E00 + 170).filter_map(char::from_u32).chain(['.']).collect()
+}
+
 /// Texts in turn.
 struct Turn(Vec<String>, usize);
 
@@ -63,11 +67,13 @@ fn reading(criterion: &mut Criterion) {
     let secret = Secret::new(*b"sixteen octets!!");
     let mut group = criterion.benchmark_group("envelope");
     type Row = (&'static str, fn(usize) -> String);
-    let rows: [Row; 4] = [
+    let rows: [Row; 5] = [
         ("lower", |n| format!("bounce-{n}@a{n}.b2.c3.d4.e5.f6.sandbox.salesforce.com")),
         ("mixed", |n| format!("Bounce-{n}@A{n}.b2.c3.d4.e5.f6.sandbox.salesforce.com")),
         ("unicode", |n| format!("bounce-{n}@bücher{n}.example.com")),
         ("junk", |n| format!("bounce-{n}@xn--{n}\u{FF}.b.example.com")),
+        // As much work as a host can make: labels of different letters, as long as are looked at, up to the longest host.
+        ("worst", |n| format!("u@{n}.{}com", distinct_letters().repeat(7))),
     ];
     let mut ips = Turn::new(|n| Ipv4Addr::from_bits(0xC633_0000 + n as u32).to_string());
     let rcpt_to: [&[u8]; 1] = [b"in@box.example.org"];

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use siphasher::sip::SipHasher13;
-use throttle_core::identity::{Class, Identity, Value, value::Part};
+use throttle_core::identity::{Class, Identity, Part, Tag, Value};
 use throttle_core::key::{Key, Secret};
 
 const OCTETS: [u8; 16] = *b"sixteen octets!!";
@@ -26,6 +26,35 @@ fn another_secret_gives_other_keys() {
         .map(|octets| Secret::from(octets).key(Identity::SenderOrg(0), Class::Proven, &value));
     assert_eq!(HashSet::from(keys).len(), 3);
     assert_eq!(format!("{:?}", Secret::new(OCTETS)), "Secret");
+}
+
+/// Every identity, class and tag, and the texts that print like one.
+#[test]
+fn no_two_tags_texts_classes_or_identities_share_a_key() {
+    use Tag::{Literal, Malformed, Null, Overlong, Unknown, Unlisted, Unqualified};
+    let secret = Secret::new(OCTETS);
+    let tags = [Null, Unqualified, Literal, Unlisted, Malformed, Overlong, Unknown];
+    let texts = tags.map(|tag| tag.to_string());
+    let parts = tags.iter().map(|tag| Part::Tag(*tag));
+    let parts = parts.chain(texts.iter().flat_map(|text| [Part::Text(text.into()), Part::Raw(text.as_bytes())]));
+    let parts: Vec<Part<'_>> = parts.collect();
+    let pairs = parts.iter().flat_map(|a| parts.iter().map(|b| Value::Address(a.clone(), b.clone())));
+    let values: Vec<Value<'_>> = pairs.chain(parts.iter().cloned().map(Value::Name)).collect();
+    let identities = Identity::PLAIN.iter().copied().chain((1..=5).map(Identity::SenderOrg));
+    let mut keys = HashSet::new();
+    for identity in identities {
+        for value in &values {
+            for class in [Class::Proven, Class::Claimed] {
+                assert!(keys.insert(secret.key(identity, class, value)), "{identity} {class:?} {value}");
+            }
+            assert!(keys.insert(secret.element(identity, value)), "{identity} {value}");
+        }
+        for class in [Class::Proven, Class::Claimed] {
+            for text in &texts {
+                assert!(keys.insert(secret.part(identity, class, text)), "{identity} {class:?} {text}");
+            }
+        }
+    }
 }
 
 /// A million pairs of few keys: no two meet, in neither order, and every bit is set about half the time.

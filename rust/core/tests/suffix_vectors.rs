@@ -84,6 +84,21 @@ fn a_wildcard_covers_a_name_that_a_deeper_rule_runs_through() {
 }
 
 #[test]
+fn a_top_level_domain_is_listed_by_any_rule_under_it() {
+    let list = SuffixList::parse("// BEGIN ICANN DOMAINS\nco.za\n*.ck\n", &[]).expect("a sound list");
+    for (name, registered, listed) in [
+        ("a.zz.za", Some(2), true),
+        ("a.b.co.za", Some(2), true),
+        ("za", None, true),
+        ("ck", None, true),
+        ("a.b.com", None, false),
+    ] {
+        let split = list.split(name);
+        assert_eq!((split.registered, split.listed), (registered, listed), "of {name}");
+    }
+}
+
+#[test]
 fn an_own_suffix_leaves_the_icann_section_alone() {
     let list = SuffixList::parse(
         "// BEGIN ICANN DOMAINS\ncom\nuk\nco.uk\n",
