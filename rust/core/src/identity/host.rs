@@ -19,9 +19,10 @@ const LONGEST_NAME: usize = 253;
 /// Octets of a label (RFC 1035 §2.3.4).
 const LONGEST_LABEL: usize = 63;
 /// Octets of a host as it came that are looked at, and of a label in Unicode.
-/// Punycode is quadratic in a label; a host of this size costs a fraction of a millisecond at worst.
+/// Punycode is quadratic in a label. A label of 63 octets holds at most 59 characters, 236 octets in UTF-8; what is longer than
+/// that could only shrink by ignorable characters.
 const LONGEST_RAW: usize = 4096;
-const LONGEST_RAW_LABEL: usize = 512;
+const LONGEST_RAW_LABEL: usize = 256;
 
 /// A host as it came, and what it means.
 #[derive(Debug)]
