@@ -10,6 +10,8 @@ pub struct PolicyError {
     pub file: String,
     /// Line, counted from one; absent when the policy came from Python.
     pub line: Option<usize>,
+    /// Column, counted in characters from one; only where the text is not TOML, so that there is no field to name.
+    pub column: Option<usize>,
     /// Name of the limit, or `limit 3` while it has none; absent outside limits.
     pub limit: Option<String>,
     /// The field.
@@ -18,22 +20,26 @@ pub struct PolicyError {
     pub found: String,
     /// What may stand there.
     pub allowed: String,
-    /// The nearest allowed name, when `found` looks like a misspelling.
+    /// What was probably meant, when `found` looks like a misspelling.
     pub suggestion: Option<String>,
 }
 
 impl PolicyError {
-    /// `policy.toml:12: limit "pair-pace", rate: found "600 a minute"; allowed: …; did you mean …?`
+    /// `policy.toml:12: limit "pair-pace", rate: found "600 a minute"; allowed: …; did you mean "600/minute"?`
     fn sentence(&self) -> String {
         let mut text = self.file.clone();
-        if let Some(line) = self.line {
-            text += &format!(":{line}");
+        for number in [self.line, self.column].into_iter().flatten() {
+            text += &format!(":{number}");
         }
-        if let Some(limit) = &self.limit {
-            text += &format!(": limit {limit:?}");
+        match &self.limit {
+            // A name holds no blank, so this is no name but a place.
+            Some(limit) if limit.contains(' ') => text += &format!(": {limit}"),
+            Some(limit) => text += &format!(": limit {limit:?}"),
+            None => {}
         }
         if let Some(field) = &self.field {
-            text += &format!("{} {field}", if self.limit.is_some() { "," } else { ":" });
+            let comma = if self.limit.is_some() { "," } else { ":" };
+            text += &format!("{comma} {field}");
         }
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
         if let Some(suggestion) = &self.suggestion {

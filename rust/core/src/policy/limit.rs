@@ -1,7 +1,7 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use super::Rate;
-use crate::identity::Identity;
+use super::{Rate, Stage};
+use crate::identity::{Identity, Source};
 
 /// A policy: limits in file order, already multiplied by `scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,45 @@ pub struct Limit {
     pub when_full: WhenFull,
     /// Its share of the memory in bytes, when stated.
     pub memory: Option<u64>,
+}
+
+impl Limit {
+    /// When it runs: at the latest stage of what it needs to know and of what it counts.
+    ///
+    /// Bytes are charged at data; the SIZE that was declared can be consulted at MAIL already (RFC 1870 §6.1).
+    pub fn stage(&self) -> Stage {
+        let identities = self.per.iter().copied().chain(self.distinct());
+        identities.map(stage_of).fold(self.count.stage(), Stage::max)
+    }
+
+    /// `client.net/24/48 + sender.org`
+    pub fn per_name(&self) -> String {
+        let names: Vec<String> = self.per.iter().map(ToString::to_string).collect();
+        names.join(" + ")
+    }
+
+    /// Whether it counts distinct things.
+    pub fn is_fan_out(&self) -> bool {
+        self.distinct().is_some()
+    }
+
+    /// What a fan-out counts.
+    pub fn distinct(&self) -> Option<Identity> {
+        match self.rule {
+            Rule::FanOut { distinct, .. } => Some(distinct),
+            Rule::Rate { .. } => None,
+        }
+    }
+}
+
+/// When an identity becomes known.
+pub(super) fn stage_of(identity: Identity) -> Stage {
+    match identity.source() {
+        Source::Nothing | Source::ClientIp | Source::ClientName => Stage::Connect,
+        Source::Helo => Stage::Helo,
+        Source::AuthUser | Source::Sender => Stage::Mail,
+        Source::Rcpt => Stage::Rcpt,
+    }
 }
 
 /// What a limit does.
@@ -93,4 +132,37 @@ pub enum WhenFull {
     Admit,
     /// It is refused: nobody ever gets more.
     Refuse,
+}
+
+impl Count {
+    pub(super) const NAMED: [(&str, Self); 4] = [
+        ("connections", Self::Connections),
+        ("messages", Self::Messages),
+        ("recipients", Self::Recipients),
+        ("bytes", Self::Bytes),
+    ];
+
+    /// When it is known how much there is to count.
+    fn stage(self) -> Stage {
+        match self {
+            Self::Connections => Stage::Connect,
+            Self::Messages => Stage::Mail,
+            Self::Recipients => Stage::Rcpt,
+            Self::Bytes => Stage::Data,
+        }
+    }
+}
+
+impl Verified {
+    pub(super) const NAMED: [(&str, Self); 3] =
+        [("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
+}
+
+impl WhenFull {
+    pub(super) const NAMED: [(&str, Self); 2] = [("admit", Self::Admit), ("refuse", Self::Refuse)];
+}
+
+/// The name of `value` in its `NAMED`.
+pub(super) fn name_of<T: PartialEq>(value: T, named: &[(&'static str, T)]) -> &'static str {
+    named.iter().find(|(_, named)| *named == value).map(|(name, _)| *name).unwrap_or_default()
 }

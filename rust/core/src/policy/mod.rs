@@ -1,7 +1,33 @@
-//! From a TOML file to limits. Knows no memory layout but for the budget it asks for.
+//! From a TOML file, or from Python's fields, to limits that can be obeyed (DESIGN §6).
+//!
+//! Knows no memory layout but for the budget it asks for. Whoever holds a [`Policy`] need not check it again: every way to one goes through
+//! the same checks and says the same sentences.
+//!
+//! ```text
+//!  TOML text ── parse ──┐
+//!                       ├─> [field] ── draft ──> validate ──> Limit ── assemble (scale) ──> Policy
+//!  Python's fields ─────┘    one value at a time   together            all limits together
+//! ```
+//!
+//! * [`limit`]: what a limit is   * [`rate`], `quantity`, `scale`: numbers with units   * [`stage`]: when it runs
+//! * `print`: a limit back as TOML   * `nearest`: the name that was meant
 
+mod assemble;
+mod draft;
+pub mod field;
 pub mod limit;
+mod nearest;
+mod parse;
+mod print;
+mod quantity;
 pub mod rate;
+mod scale;
+mod stage;
+mod validate;
 
+pub use assemble::MAX_LIMITS;
+pub use field::FieldValue;
 pub use limit::{Count, Limit, Policy, Rule, Verified, WhenFull};
+pub use quantity::memory_bytes;
 pub use rate::Rate;
+pub use stage::{Stage, Stages};

@@ -1,0 +1,76 @@
+//! A limit back as fields, and as TOML: what is the default is left out.
+//!
+//! What is printed reads as the same limit. A policy's limits are multiplied by `scale` already, so they are printed without one.
+
+use std::fmt;
+
+use super::field::FieldValue;
+use super::limit::{Count, Limit, Policy, Rule, Verified, WhenFull, name_of};
+use super::quantity::{write_period, write_size};
+use super::scale::Scale;
+use super::validate::is_quota;
+
+impl Limit {
+    /// What [`Limit::from_fields`] would make this limit of.
+    pub fn to_fields(&self) -> Vec<(&'static str, FieldValue)> {
+        let text = |text: &str| FieldValue::Text(text.to_owned());
+        let mut fields = vec![("name", text(&self.name))];
+        let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
+        let only = if per.len() == 1 { per.pop() } else { None };
+        fields.push(("per", only.unwrap_or(FieldValue::List(per))));
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &self.rule;
+        if let Some(distinct) = self.distinct() {
+            fields.push(("distinct", text(&distinct.to_string())));
+        }
+        fields.push(("rate", text(&rate.to_string())));
+        if *burst != rate.amount {
+            let number = i64::try_from(*burst).unwrap_or(i64::MAX);
+            let sized = rate.sized.then(|| text(&write_size(*burst)));
+            fields.push(("burst", sized.unwrap_or(FieldValue::Integer(number))));
+        }
+        if let Rule::FanOut { remember_us, settle_us, .. } = &self.rule {
+            fields.push(("remember", text(&write_period(*remember_us, false))));
+            fields.extend(settle_us.map(|settle_us| ("settle", text(&write_period(settle_us, false)))));
+        }
+        if self.count != Count::Messages && !rate.sized {
+            fields.push(("count", text(name_of(self.count, &Count::NAMED))));
+        }
+        if self.verified != Verified::Any {
+            fields.push(("verified", text(name_of(self.verified, &Verified::NAMED))));
+        }
+        let must_be_stated = is_quota(&self.per) && !self.is_fan_out();
+        if must_be_stated {
+            fields.push(("algorithm", text("gcra")));
+        }
+        if must_be_stated || self.when_full != WhenFull::Admit {
+            fields.push(("when_full", text(name_of(self.when_full, &WhenFull::NAMED))));
+        }
+        fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));
+        fields
+    }
+}
+
+impl fmt::Display for Limit {
+    /// As a table of a policy file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[[limit]]")?;
+        self.to_fields().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
+    }
+}
+
+impl Policy {
+    /// As a policy file that reads as the same limits, with `scale = 1`: it is in their numbers already.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let scale = Scale { millionths: self.scale_millionths };
+        if scale != Scale::ONE {
+            text += &format!("# Every rate and burst is multiplied by {} already.\n\n", scale.text());
+        }
+        if !self.extra_suffixes.is_empty() {
+            let extra = self.extra_suffixes.iter().cloned().map(FieldValue::Text).collect();
+            text += &format!("[suffixes]\nextra = {}\n\n", FieldValue::List(extra));
+        }
+        let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
+        text + &limits.join("\n")
+    }
+}

@@ -1,0 +1,205 @@
+//! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
+//!
+//! The defaults of DESIGN §6 are here and nowhere else.
+
+use super::draft::{Draft, Given, NOT_YET, is_name};
+use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
+use super::limit::{Count, Limit, Rule, Verified, WhenFull, stage_of};
+use super::quantity::write_period;
+use super::{Rate, Stage};
+use crate::error::PolicyError;
+use crate::identity::{Identity, Source};
+
+/// A day after its last admission an element is new again, unless `remember` says otherwise.
+const REMEMBER_US: u64 = 86_400_000_000;
+
+impl Limit {
+    /// A limit as Python's keyword arguments give it. Nothing is scaled: that is the policy's.
+    ///
+    /// # Errors
+    /// The first thing wrong with it, without a line.
+    pub fn from_fields(fields: &[(String, FieldValue)]) -> Result<Self, PolicyError> {
+        let fields: Vec<Field> = fields.iter().map(|(name, value)| Field::loose(name, value)).collect();
+        let limit = stated_name(&fields).map(str::to_owned);
+        validated(&Place { file: NO_FILE.into(), line: None, limit }, &fields)
+    }
+}
+
+/// The limit's name, when it has one that can be told.
+pub(super) fn stated_name(fields: &[Field]) -> Option<&str> {
+    fields.iter().find_map(|field| match (field.name.as_str(), &field.value) {
+        ("name", FieldValue::Text(name)) if is_name(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// The limit that `fields` say.
+pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, PolicyError> {
+    let draft = Draft::read(place, fields)?;
+    let check = Check { place, draft: &draft };
+    let Some(name) = &draft.name else {
+        return Err(place.missing("name", "a name of lower-case letters, digits and `-`"));
+    };
+    let Some(per) = &draft.per else {
+        return Err(place.missing("per", "one identity or a list of them, as \"client.net\""));
+    };
+    let rate = check.rate()?;
+    let count = check.count(rate.value, &per.value)?;
+    let burst = check.burst(rate.value, count)?;
+    let rule = check.rule(rate.value, burst, &per.value)?;
+    let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
+    let verified = check.verified(&per.value, distinct)?;
+    let when_full = check.when_full(&per.value)?;
+    Ok(Limit {
+        name: name.value.clone(),
+        line: place.line,
+        per: per.value.clone(),
+        rule,
+        count,
+        verified,
+        when_full,
+        memory: draft.memory.as_ref().map(|memory| memory.value),
+    })
+}
+
+/// Whether `auth.user` and `global` are all that a limit is about: its quota must hold, and DESIGN §6 gives it other defaults.
+pub(super) fn is_quota(per: &[Identity]) -> bool {
+    per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
+}
+
+struct Check<'a> {
+    place: &'a Place,
+    draft: &'a Draft<'a>,
+}
+
+impl<'a> Check<'a> {
+    fn rate(&self) -> Result<&'a Given<'a, Rate>, PolicyError> {
+        self.draft.rate.as_ref().ok_or_else(|| match &self.draft.distinct {
+            Some(_) => self.place.missing("rate", "beside `distinct` a rate of new elements, as \"200/10 minutes\""),
+            None => self.place.missing("rate", "one rule: `rate`, or `distinct` with `rate`"),
+        })
+    }
+
+    fn count(&self, rate: Rate, per: &[Identity]) -> Result<Count, PolicyError> {
+        let implied = if rate.sized { Count::Bytes } else { Count::Messages };
+        let count = self.draft.count.as_ref().map_or(implied, |count| count.value);
+        if let (true, Some(given)) = (self.draft.distinct.is_some(), &self.draft.rate) {
+            if rate.sized {
+                let allowed = "beside `distinct` a rate of new elements, without a unit of size";
+                return Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
+            }
+        }
+        let Some(given) = &self.draft.count else { return Ok(count) };
+        let refused = |allowed: &str| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
+        if self.draft.distinct.is_some() && count != Count::Messages {
+            return refused("\"messages\" beside `distinct`, where new elements are counted");
+        }
+        if rate.sized && count != Count::Bytes {
+            return refused("\"bytes\", since the rate has a unit of size");
+        }
+        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
+        if count == Count::Connections && !per.iter().all(is_early) {
+            return refused("\"connections\" only per identities known at connect: client.*, global");
+        }
+        Ok(count)
+    }
+
+    fn burst(&self, rate: Rate, count: Count) -> Result<u64, PolicyError> {
+        let Some(burst) = &self.draft.burst else { return Ok(rate.amount) };
+        if burst.value.sized && count != Count::Bytes {
+            let allowed = "a whole number, since the limit does not count bytes";
+            return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
+        }
+        Ok(burst.value.amount)
+    }
+
+    fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {
+        let Some(distinct) = &self.draft.distinct else {
+            self.only_beside_distinct()?;
+            return Ok(Rule::Rate { rate, burst });
+        };
+        if per.contains(&distinct.value) {
+            let allowed = "another identity than those of `per`: under itself, a thing is never new";
+            return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
+        }
+        let distinct = distinct.value;
+        let remember_us = self.draft.remember_us.as_ref().map_or(REMEMBER_US, |remember| remember.value);
+        let settle_us = match &self.draft.settle_us {
+            Some(settle) => Some(self.settle(settle, remember_us, distinct, per)?),
+            None => None,
+        };
+        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us })
+    }
+
+    fn only_beside_distinct(&self) -> Result<(), PolicyError> {
+        let draft = self.draft;
+        let fields = [
+            draft.refuse.as_ref().map(|given| given.field),
+            draft.remember_us.as_ref().map(|given| given.field),
+            draft.settle_us.as_ref().map(|given| given.field),
+        ];
+        match fields.into_iter().flatten().min_by_key(|field| field.line) {
+            Some(field) => {
+                let allowed = format!("`{}` only beside `distinct`", field.name);
+                Err(self.place.wrong(field, Wrong::allowed(allowed)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn settle(
+        &self,
+        settle: &Given<'_, u64>,
+        remember_us: u64,
+        distinct: Identity,
+        per: &[Identity],
+    ) -> Result<u64, PolicyError> {
+        let refused = |allowed: String| Err(self.place.wrong(settle.field, Wrong::allowed(allowed)));
+        if !distinct.is_host() {
+            return refused(format!(
+                "`settle` only beside a `distinct` that is a whole host, as sender.host, not {distinct}"
+            ));
+        }
+        if !matches!(per, [one] if one.is_part_of_host(distinct)) {
+            return refused(format!(
+                "`settle` only with a `per` that is one identity, and a part of {distinct}: its organisation"
+            ));
+        }
+        if settle.value > remember_us {
+            return refused(format!("at most as long as `remember`, here {:?}", write_period(remember_us, false)));
+        }
+        Ok(settle.value)
+    }
+
+    /// A limit that no envelope can ever meet would be a limit that silently does not hold.
+    fn verified(&self, per: &[Identity], distinct: Option<Identity>) -> Result<Verified, PolicyError> {
+        let Some(given) = &self.draft.verified else { return Ok(Verified::Any) };
+        let mut sources = per.iter().copied().chain(distinct).map(Identity::source);
+        let refused = |allowed| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
+        match given.value {
+            Verified::Claimed if !sources.any(|source| matches!(source, Source::Helo | Source::Sender)) => {
+                refused("\"any\" or \"proven\", since nothing here can be merely claimed")
+            }
+            Verified::Proven if sources.any(|source| source == Source::Helo) => {
+                refused("\"any\" or \"claimed\", since a HELO name is never proven")
+            }
+            verified => Ok(verified),
+        }
+    }
+
+    fn when_full(&self, per: &[Identity]) -> Result<WhenFull, PolicyError> {
+        if self.draft.distinct.is_none() && is_quota(per) {
+            let missing = |field, default, stated| {
+                let found = format!("nothing, so the default per auth.user or global, {default:?}{NOT_YET}");
+                Err(PolicyError { found, ..self.place.missing(field, stated) })
+            };
+            if self.draft.algorithm.is_none() {
+                return missing("algorithm", "sliding-window", "\"gcra\", stated");
+            }
+            if self.draft.when_full.is_none() {
+                return missing("when_full", "sketch", "\"admit\" or \"refuse\", stated");
+            }
+        }
+        Ok(self.draft.when_full.as_ref().map_or(WhenFull::Admit, |given| given.value))
+    }
+}

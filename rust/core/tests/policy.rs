@@ -1,0 +1,231 @@
+//! Right policies, and what they come to.
+
+use throttle_core::policy::{Count, FieldValue, Limit, Policy, Rate, Rule, Stage, Verified, WhenFull};
+
+const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
+
+const SECOND_US: u64 = 1_000_000;
+const DAY_US: u64 = 86_400 * SECOND_US;
+
+fn parse(text: &str) -> Policy {
+    Policy::parse("policy.toml", text).unwrap_or_else(|error| panic!("{error}\nin:\n{text}"))
+}
+
+/// A policy of one limit.
+fn limit(fields: &str) -> Limit {
+    parse(&format!("[[limit]]\nname = \"x\"\n{fields}\n")).limits.remove(0)
+}
+
+fn rate_of(limit: &Limit) -> (Rate, u64) {
+    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
+    (rate, burst)
+}
+
+/// What printing does not keep: places, and the scale that is in the numbers already.
+fn bare(policy: &Policy) -> Policy {
+    let limits = policy.limits.iter().map(|limit| Limit { line: None, ..limit.clone() }).collect();
+    Policy { scale_millionths: 1_000_000, limits, ..policy.clone() }
+}
+
+#[test]
+fn inbound_is_what_the_design_says() {
+    let policy = parse(INBOUND);
+    let rows: Vec<_> = policy
+        .limits
+        .iter()
+        .map(|limit| {
+            let (rate, burst) = rate_of(limit);
+            (limit.name.as_str(), limit.per_name(), limit.stage(), limit.is_fan_out(), rate.to_string(), burst)
+        })
+        .collect();
+    let row =
+        |name, per: &str, stage, fans, rate: &str, burst| (name, per.to_owned(), stage, fans, rate.to_owned(), burst);
+    let expected = [
+        row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
+        row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
+        row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
+        row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
+        row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
+        row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
+        row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
+    ];
+    assert_eq!(rows, expected);
+    let memory = |limit: &Limit| match limit.rule {
+        Rule::FanOut { remember_us, settle_us, .. } => Some((remember_us, settle_us)),
+        Rule::Rate { .. } => None,
+    };
+    let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
+    assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None)]);
+    let verified: Vec<_> = policy.limits.iter().map(|limit| limit.verified).collect();
+    assert_eq!(verified.iter().filter(|verified| **verified == Verified::Proven).count(), 1);
+    assert_eq!(verified[2], Verified::Proven);
+    assert_eq!(policy.limits[6].count, Count::Recipients);
+    assert!(policy.limits.iter().all(|limit| limit.when_full == WhenFull::Admit && limit.memory.is_none()));
+}
+
+#[test]
+fn rates_are_read_and_printed() {
+    let minute = 60 * SECOND_US;
+    let rows = [
+        ("600/minute", 600, minute, false, "600/minute"),
+        (" 600 / minutes ", 600, minute, false, "600/minute"),
+        ("1/second", 1, SECOND_US, false, "1/second"),
+        ("90/90 seconds", 90, 90 * SECOND_US, false, "90/90 seconds"),
+        ("20/10 minutes", 20, 10 * minute, false, "20/10 minutes"),
+        ("20/10minute", 20, 10 * minute, false, "20/10 minutes"),
+        ("20/600 seconds", 20, 10 * minute, false, "20/10 minutes"),
+        ("7/24 hours", 7, DAY_US, false, "7/day"),
+        ("1000000/30 days", 1_000_000, 30 * DAY_US, false, "1000000/30 days"),
+        ("1/366 days", 1, 366 * DAY_US, false, "1/366 days"),
+        ("1125899906842624/day", 1 << 50, DAY_US, false, "1125899906842624/day"),
+        ("1 GiB/hour", 1 << 30, 60 * minute, true, "1 GiB/hour"),
+        ("1024TiB/hour", 1 << 50, 60 * minute, true, "1024 TiB/hour"),
+        ("1536 KiB/minute", 1_572_864, minute, true, "1536 KiB/minute"),
+        ("5 B/minute", 5, minute, true, "5 B/minute"),
+        ("2 kB/minute", 2000, minute, true, "2 kB/minute"),
+        ("3 MB/minute", 3_000_000, minute, true, "3 MB/minute"),
+        ("4 GB/minute", 4_000_000_000, minute, true, "4 GB/minute"),
+        ("5 TB/minute", 5_000_000_000_000, minute, true, "5 TB/minute"),
+    ];
+    for (text, amount, period_us, sized, printed) in rows {
+        let rate: Rate = text.parse().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(rate, Rate { amount, period_us, sized }, "{text}");
+        assert_eq!(rate.to_string().parse(), Ok(rate), "{text}");
+        assert_eq!(rate.to_string(), printed);
+    }
+}
+
+#[test]
+fn what_is_not_said_has_the_default_of_the_design() {
+    let pace = limit("per = \"client.net\"\nrate = \"9/minute\"");
+    let rate = Rate { amount: 9, period_us: 60 * SECOND_US, sized: false };
+    assert_eq!(pace.rule, Rule::Rate { rate, burst: 9 });
+    assert_eq!((pace.count, pace.verified), (Count::Messages, Verified::Any));
+    assert_eq!((pace.when_full, pace.memory), (WhenFull::Admit, None));
+    let fan_out = limit("per = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"9/minute\"\nburst = 3");
+    assert!(matches!(fan_out.rule, Rule::FanOut { burst: 3, remember_us: DAY_US, settle_us: None, .. }));
+    assert_eq!(limit("per = \"client.net\"\nrate = \"9 MiB/day\"").count, Count::Bytes);
+}
+
+#[test]
+fn the_stage_is_the_latest_of_identities_and_count() {
+    let rows = [
+        ("\"client.net\"", "count = \"connections\"", Stage::Connect),
+        ("[\"client.ip\", \"client.org\"]", "count = \"connections\"", Stage::Connect),
+        ("\"client.net\"", "", Stage::Mail),
+        ("\"helo.host\"", "", Stage::Mail),
+        ("[\"client.net\", \"sender.org+2\"]", "", Stage::Mail),
+        ("\"client.net\"", "count = \"recipients\"", Stage::Rcpt),
+        ("[\"client.net\", \"rcpt.host\"]", "", Stage::Rcpt),
+        ("\"client.net\"", "distinct = \"rcpt.address\"", Stage::Rcpt),
+        ("\"client.net\"", "distinct = \"helo.host\"", Stage::Mail),
+        ("\"client.net\"", "count = \"bytes\"", Stage::Data),
+        ("\"rcpt.host\"", "count = \"bytes\"", Stage::Data),
+        ("\"global\"", "count = \"connections\"\nalgorithm = \"gcra\"\nwhen_full = \"refuse\"", Stage::Connect),
+    ];
+    for (per, more, stage) in rows {
+        assert_eq!(limit(&format!("per = {per}\nrate = \"9/minute\"\n{more}")).stage(), stage, "{per} {more}");
+    }
+}
+
+#[test]
+fn a_quota_per_user_is_taken_when_it_states_what_it_is() {
+    let quota = limit("per = \"auth.user\"\nrate = \"500/hour\"\nalgorithm = \"gcra\"\nwhen_full = \"refuse\"");
+    assert_eq!(quota.when_full, WhenFull::Refuse);
+    let fan_out = limit("per = \"auth.user\"\ndistinct = \"rcpt.address\"\nrate = \"500/hour\"");
+    assert_eq!(fan_out.when_full, WhenFull::Admit);
+    assert_eq!(limit("per = [\"auth.user\", \"client.net\"]\nrate = \"5/hour\"").when_full, WhenFull::Admit);
+}
+
+#[test]
+fn the_ladder_is_taken_for_every_host_below_its_organisation() {
+    for (per, host) in [
+        ("sender.registered", "sender.host"),
+        ("sender.org", "sender.host"),
+        ("sender.org+2", "sender.host"),
+        ("client.org", "client.host"),
+        ("helo.org", "helo.host"),
+    ] {
+        let text = format!("per = \"{per}\"\ndistinct = \"{host}\"\nrate = \"9/minute\"\nsettle = \"1 day\"");
+        assert!(matches!(limit(&text).rule, Rule::FanOut { settle_us: Some(DAY_US), .. }), "{text}");
+    }
+}
+
+#[test]
+fn scale_multiplies_and_rounds_down_to_one_at_least() {
+    let rows = [
+        ("1", 1_000_000, 3, 10),
+        ("2", 2_000_000, 6, 20),
+        ("2.5", 2_500_000, 7, 25),
+        ("0.5", 500_000, 1, 5),
+        ("0.3", 300_000, 1, 3),
+        ("0.1", 100_000, 1, 1),
+        ("0.333333", 333_333, 1, 3),
+        ("0.000001", 1, 1, 1),
+        ("1000000", 1_000_000_000_000, 3_000_000, 10_000_000),
+        ("1e3", 1_000_000_000, 3000, 10_000),
+        ("0x10", 16_000_000, 48, 160),
+    ];
+    for (scale, millionths, amount, burst) in rows {
+        let text = format!("scale = {scale}\n[[limit]]\nname=\"x\"\nper=\"client.net\"\nrate=\"3/day\"\nburst=10");
+        let policy = parse(&text);
+        let (rate, scaled_burst) = rate_of(&policy.limits[0]);
+        assert_eq!(policy.scale_millionths, millionths, "{scale}");
+        assert_eq!((rate.amount, rate.period_us, scaled_burst), (amount, DAY_US, burst), "{scale}");
+    }
+}
+
+#[test]
+fn a_burst_left_out_stays_the_amount_under_any_scale() {
+    let policy = parse("scale = 0.7\n[[limit]]\nname=\"x\"\nper=\"client.net\"\nrate=\"9/minute\"");
+    let (rate, burst) = rate_of(&policy.limits[0]);
+    assert_eq!((rate.amount, burst), (6, 6));
+}
+
+#[test]
+fn memory_is_a_size_or_a_number_of_bytes() {
+    let with = |memory: &str| limit(&format!("per = \"client.net\"\nrate = \"9/minute\"\nmemory = {memory}")).memory;
+    assert_eq!(with("\"2 MiB\""), Some(2 << 20));
+    assert_eq!(with("\"64KiB\""), Some(65_536));
+    assert_eq!(with("65536"), Some(65_536));
+    assert_eq!(with("4096"), Some(4096));
+}
+
+#[test]
+fn suffixes_become_lower_case_a_labels() {
+    let text = "[suffixes]\nextra = [\"OnMicrosoft.com\", \"müller.example.de.\"]\n";
+    let policy = parse(&format!("{text}[[limit]]\nname=\"x\"\nper=\"client.net\"\nrate=\"9/minute\""));
+    assert_eq!(policy.extra_suffixes, ["onmicrosoft.com", "xn--mller-kva.example.de"]);
+}
+
+#[test]
+fn python_and_toml_come_to_the_same_policy() {
+    let text = |text: &str| FieldValue::Text(text.to_owned());
+    let fields = |fields: &[(&str, FieldValue)]| -> Vec<(String, FieldValue)> {
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let pair = fields(&[
+        ("name", text("pair-pace")),
+        ("per", FieldValue::List(vec![text("client.net/24/48"), text("sender.org")])),
+        ("rate", text("600/minute")),
+        ("burst", FieldValue::Integer(6000)),
+    ]);
+    let limits = vec![Limit::from_fields(&pair).expect("a right limit")];
+    let more = fields(&[("scale", FieldValue::Float(1.5)), ("suffixes", FieldValue::List(vec![text("a.com")]))]);
+    let python = Policy::from_fields(limits, &more).expect("a right policy");
+    let toml = parse(
+        "scale = 1.5\nsuffixes = { extra = [\"a.com\"] }\n[[limit]]\nname = \"pair-pace\"\n\
+         per = [\"client.net/24/48\", \"sender.org\"]\nrate = \"600/minute\"\nburst = 6000\n",
+    );
+    assert_eq!(rate_of(&toml.limits[0]).1, 9000);
+    assert_eq!((bare(&python).limits, python.scale_millionths), (bare(&toml).limits, toml.scale_millionths));
+    assert_eq!(python.extra_suffixes, toml.extra_suffixes);
+    assert_eq!(python.file, "<policy>");
+}
+
+#[test]
+fn a_limit_knows_its_line() {
+    let lines: Vec<_> = parse(INBOUND).limits.iter().map(|limit| limit.line).collect();
+    let headers = INBOUND.lines().zip(1..).filter(|(line, _)| line.starts_with("[[limit]]"));
+    assert_eq!(lines, headers.map(|(_, number)| Some(number)).collect::<Vec<_>>());
+}

@@ -1,0 +1,278 @@
+//! The rows of `policy_errors`, a row a line.
+
+use super::{Broken, Wrong};
+
+const FIELDS: &str =
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action";
+
+const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
+    auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
+
+/// Text that is not TOML.
+pub(super) const SYNTAX: &[Broken] = &[
+    ("[[limit]\nname = \"x\"", 1, 9, "broken TOML (unclosed array table)", "here `]`"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nburst = ", 5, 9, "broken TOML (string values must be quoted)", "here text in quotes, or a number"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nrate = \"8/minute\"", 5, 1, "broken TOML (duplicate key)", "each key once in a table"),
+    ("scale = \"1\n", 1, 11, "broken TOML (invalid basic string)", "here `\"`"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nper = [\"a\"\n", 5, 11, "broken TOML (unclosed array)", "here `]`"),
+];
+
+/// A whole file.
+pub(super) const FILE_CASES: &[Wrong] = &[
+    ("", 0, "", "", "no limit", "1 to 64 of them, each under `[[limit]]`", ""),
+    ("limit = []", 1, "", "limit", "[]", "`[[limit]]`, once for each limit", ""),
+    (r#"[limit]
+name = "x""#, 1, "", "limit", "a table", "`[[limit]]`, once for each limit", ""),
+    ("limit = 3", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
+    ("limit = [3]", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
+    (r#"[[limits]]
+name = "x""#, 1, "", "limits", "an unknown field", "scale, limit, suffixes", "limit"),
+    (r#"scale = 1000
+[[limit]]
+name = "x"
+per = "client.net"
+rate = "2000000000000/minute""#, 2, "x", "rate", "2000000000000 × scale 1000", "at most 2^50 after `scale`", ""),
+    (r#"scale = 1000
+[[limit]]
+name = "x"
+per = "client.net"
+rate = "9/minute"
+burst = 2000000000000"#, 2, "x", "burst", "2000000000000 × scale 1000", "at most 2^50 after `scale`", ""),
+    (r#"[[limit]]
+per = "client.net"
+rate = "9/minute""#, 1, "limit 1", "name", "nothing", "a name of lower-case letters, digits and `-`", ""),
+    (r#"[[limit]]
+name = "Pair Pace"
+per="client.net"
+rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, digits and `-`, at most 64 of them", "pair-pace"),
+    (r#"[[limit]]
+name = """#, 2, "limit 1", "name", r#""""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
+    (r#"[[limit]]
+name = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, 2, "limit 1", "name", r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"#, "lower-case letters, digits and `-`, at most 64 of them", ""),
+    (r#"[[limit]]
+name = "päce""#, 2, "limit 1", "name", r#""päce""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
+    (r#"zzz = 1
+[[limit]]
+name = "x"
+per = "client.net"
+rate = "9/minute"
+burst = 0"#, 1, "", "zzz", "an unknown field", "scale, limit, suffixes", ""),
+    (r#"limit = [{ name = "x", per = "client.net", rate = "0/minute" }]
+scale = 0"#, 1, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
+];
+
+/// Above a limit that is right.
+pub(super) const TOP_CASES: &[Wrong] = &[
+    ("scale = 0", 1, "", "scale", "0", "a number from 0.000001 to 1,000,000", ""),
+    ("scale = -1", 1, "", "scale", "-1", "a number from 0.000001 to 1,000,000", ""),
+    ("scale = 0.0000001", 1, "", "scale", "1e-7", "a number from 0.000001 to 1,000,000", ""),
+    ("scale = 1000001", 1, "", "scale", "1000001", "a number from 0.000001 to 1,000,000", ""),
+    ("scale = nan", 1, "", "scale", "nan", "a number from 0.000001 to 1,000,000", ""),
+    (r#"scale = "2""#, 1, "", "scale", r#""2""#, "a number from 0.000001 to 1,000,000", ""),
+    (r#"mode = "shadow""#, 1, "", "mode", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
+    (r#"extends = "inbound""#, 1, "", "extends", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
+    ("skale = 2", 1, "", "skale", "an unknown field", "scale, limit, suffixes", "scale"),
+    (r#"[suffixes]
+extras = ["a.com"]"#, 2, "", "suffixes.extras", "an unknown field", "extra", "extra"),
+    (r#"[suffixes]
+extra = "a.com""#, 2, "", "suffixes.extra", r#""a.com""#, r#"a list of plain suffixes, as ["onmicrosoft.com", "amazonses.com"]"#, ""),
+    (r#"[suffixes]
+extra = ["a.com",
+ "*.b.com"]"#, 3, "", "suffixes.extra", r#""*.b.com""#, r#"a plain suffix, as "onmicrosoft.com""#, "b.com"),
+    (r#"[suffixes]
+extra = [".b.com"]"#, 2, "", "suffixes.extra", r#"".b.com""#, r#"a plain suffix, as "onmicrosoft.com""#, "b.com"),
+    (r#"[suffixes]
+extra = ["b c"]"#, 2, "", "suffixes.extra", r#""b c""#, r#"a plain suffix, as "onmicrosoft.com""#, ""),
+    ("[suffixes]\nextra = [5]", 2, "", "suffixes.extra", "5", r#"a plain suffix, as "onmicrosoft.com""#, ""),
+    (r#"suffixes = ["a.com"]"#, 1, "", "suffixes", r#"["a.com"]"#, "a table `[suffixes]` with `extra`", ""),
+];
+
+/// Below `NAME`.
+pub(super) const NAME_CASES: &[Wrong] = &[
+    (r#"per = "client.net"
+rate = "9/minute"
+[[limit]]
+name = "x"
+per = "client.net"
+rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "every name once", ""),
+    (r#"rate = "9/minute""#, 1, "x", "per", "nothing", r#"one identity or a list of them, as "client.net""#, ""),
+    ("per = []", 3, "x", "per", "[]", r#"one identity or a list of them, as ["client.net", "sender.org"]"#, ""),
+    (r#"per = """#, 3, "x", "per", r#""""#, IDENTITIES, ""),
+    (r#"per = "sender.organisation""#, 3, "x", "per", r#""sender.organisation""#, IDENTITIES, ""),
+    (r#"per = "sender.rog""#, 3, "x", "per", r#""sender.rog""#, IDENTITIES, "sender.org"),
+    (r#"per = ["client.net",
+ "sendr.org"]"#, 4, "x", "per", r#""sendr.org""#, IDENTITIES, "sender.org"),
+    (r#"per = "client.net/24""#, 3, "x", "per", r#""client.net/24""#, r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
+    (r#"per = "client.net/33/48""#, 3, "x", "per", r#""client.net/33/48""#, r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
+    (r#"per = "sender.org+6""#, 3, "x", "per", r#""sender.org+6""#, r#""sender.org", or with 1 to 5 labels more, as "sender.org+2""#, ""),
+    (r#"per = ["client.net", "client.net/24/64"]"#, 3, "x", "per", r#""client.net/24/64" a second time"#, "each identity once", ""),
+    (r#"per = ["rcpt.host",
+"rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second identity of recipients"#, "at most one identity of which a message has several (rcpt.address, rcpt.host)", ""),
+    (r#"per = ["client.ip","client.net","client.host","client.org","helo.host"]"#, 3, "x", "per", "5 of them", "at most 4 identities", ""),
+    (r#"per = "reply_to.address""#, 3, "x", "per", r#""reply_to.address""#, IDENTITIES, ""),
+    ("per = 5", 3, "x", "per", "5", IDENTITIES, ""),
+    (r#"per = [["client.net"]]"#, 3, "x", "per", r#"["client.net"]"#, IDENTITIES, ""),
+    ("per = {a=1}", 3, "x", "per", "a table", IDENTITIES, ""),
+    (r#"per = "client.net""#, 1, "x", "rate", "nothing", "one rule: `rate`, or `distinct` with `rate`", ""),
+    (r#"per = "client.net"
+rate = "0/minute""#, 4, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
+    (r#"per = "client.net"
+rate = "-5/minute""#, 4, "x", "rate", r#""-5/minute""#, "an amount from 1 to 2^50", ""),
+    (r#"per = "client.net"
+rate = "600 a minute""#, 4, "x", "rate", r#""600 a minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+    (r#"per = "client.net"
+rate = "600 per minute""#, 4, "x", "rate", r#""600 per minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+    (r#"per = "client.net"
+rate = "600""#, 4, "x", "rate", r#""600""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = "600/min""#, 4, "x", "rate", r#""600/min""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/minute"),
+    (r#"per = "client.net"
+rate = "600/fortnight""#, 4, "x", "rate", r#""600/fortnight""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
+    (r#"per = "client.net"
+rate = "600/week""#, 4, "x", "rate", r#""600/week""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/7 days"),
+    (r#"per = "client.net"
+rate = "600/0 minutes""#, 4, "x", "rate", r#""600/0 minutes""#, "a period from 1 second to 366 days", ""),
+    (r#"per = "client.net"
+rate = "600/367 days""#, 4, "x", "rate", r#""600/367 days""#, "a period from 1 second to 366 days", ""),
+    (r#"per = "client.net"
+rate = "1,000/minute""#, 4, "x", "rate", r#""1,000/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "1000/minute"),
+    (r#"per = "client.net"
+rate = "0.5/second""#, 4, "x", "rate", r#""0.5/second""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = "1 GB /h""#, 4, "x", "rate", r#""1 GB /h""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "1 GB/hour"),
+    (r#"per = "client.net"
+rate = "1 gib/hour""#, 4, "x", "rate", r#""1 gib/hour""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 GiB/hour"),
+    (r#"per = "client.net"
+rate = "1 KB/hour""#, 4, "x", "rate", r#""1 KB/hour""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 kB/hour"),
+    (r#"per = "client.net"
+rate = "600 messages/minute""#, 4, "x", "rate", r#""600 messages/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+    (r#"per = "client.net"
+rate = "2048 TiB/day""#, 4, "x", "rate", r#""2048 TiB/day""#, "a size from 1 B to 1024 TiB", ""),
+    (r#"per = "client.net"
+rate = "1125899906842625/day""#, 4, "x", "rate", r#""1125899906842625/day""#, "an amount from 1 to 2^50", ""),
+    (r#"per = "client.net"
+rate = "99999999999999999999999/day""#, 4, "x", "rate", r#""99999999999999999999999/day""#, "an amount from 1 to 2^50", ""),
+    (r#"per = "client.net"
+rate = "/minute""#, 4, "x", "rate", r#""/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = "600/""#, 4, "x", "rate", r#""600/""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
+    (r#"per = "client.net"
+rate = 600"#, 4, "x", "rate", "600", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = 0.5"#, 4, "x", "rate", "0.5", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = true"#, 4, "x", "rate", "true", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = 1979-05-27"#, 4, "x", "rate", "1979-05-27", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = "600/99999999999999999999 days""#, 4, "x", "rate", r#""600/99999999999999999999 days""#, "a period from 1 second to 366 days", ""),
+    (r#"per = "client.net"
+rate = """#, 4, "x", "rate", r#""""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "client.net"
+rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+    (r#"per = "sender.org"
+rate = "9/minute"
+count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+    (r#"per="client.net"
+rate="1 GiB/hour"
+count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
+    (r#"per = "sender.registered"
+distinct = "sender.host"
+rate = "1 GiB/hour""#, 5, "x", "rate", r#""1 GiB/hour""#, "beside `distinct` a rate of new elements, without a unit of size", ""),
+    (r#"per="sender.org"
+distinct="sender.host""#, 1, "x", "rate", "nothing", r#"beside `distinct` a rate of new elements, as "200/10 minutes""#, ""),
+    (r#"per = "sender.registered"
+distinct = "sender.hosts"
+rate = "9/minute""#, 4, "x", "distinct", r#""sender.hosts""#, IDENTITIES, "sender.host"),
+    (r#"per = "sender.registered"
+distinct = "global"
+rate = "9/minute""#, 4, "x", "distinct", r#""global""#, "an identity of which there can be many; there is one `global`", ""),
+    (r#"per = "sender.registered"
+distinct = "sender.registered"
+rate = "9/minute""#, 4, "x", "distinct", r#""sender.registered""#, "another identity than those of `per`: under itself, a thing is never new", ""),
+    (r#"per = "sender.registered"
+distinct = ["sender.host"]
+rate = "9/minute""#, 4, "x", "distinct", r#"["sender.host"]"#, IDENTITIES, ""),
+    (r#"per = "sender.registered"
+distinct = "sender.org"
+rate = "9/minute"
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only beside a `distinct` that is a whole host, as sender.host, not sender.org", ""),
+    (r#"per = "client.net"
+distinct = "sender.host"
+rate = "9/minute"
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
+    (r#"per = ["client.net","sender.registered"]
+distinct = "sender.host"
+rate = "9/minute"
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
+    (r#"per = "helo.host"
+rate = "9/minute"
+verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
+    (r#"per = "auth.user"
+rate = "9/minute""#, 1, "x", "algorithm", r#"nothing, so the default per auth.user or global, "sliding-window", which this version does not have yet"#, r#""gcra", stated"#, ""),
+    (r#"per = "global"
+rate = "9/minute"
+algorithm = "gcra""#, 1, "x", "when_full", r#"nothing, so the default per auth.user or global, "sketch", which this version does not have yet"#, r#""admit" or "refuse", stated"#, ""),
+    (r#"per = "global"
+in_flight = 2000"#, 4, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"burst = 0
+rate = "0/minute""#, 3, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+];
+
+/// Below `RATE`.
+pub(super) const RATE_CASES: &[Wrong] = &[
+    ("burst = 0", 5, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    ("burst = -1", 5, "x", "burst", "-1", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    ("burst = 1.5", 5, "x", "burst", "1.5", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    (r#"burst = "10""#, 5, "x", "burst", r#""10""#, r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    (r#"burst = "10 MiB""#, 5, "x", "burst", r#""10 MiB""#, "a whole number, since the limit does not count bytes", ""),
+    ("burst = 99999999999999999999", 5, "x", "burst", "99999999999999999999", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    ("burst = 1125899906842625", 5, "x", "burst", "1125899906842625", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    (r#"count = "message""#, 5, "x", "count", r#""message""#, r#""connections", "messages", "recipients" or "bytes""#, "messages"),
+    (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#, ""),
+    ("count = 1", 5, "x", "count", "1", r#""connections", "messages", "recipients" or "bytes""#, ""),
+    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
+    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
+    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
+    (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
+    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+    (r#"when_full = "sketch""#, 5, "x", "when_full", r#""sketch", which this version does not have yet"#, r#""admit" or "refuse""#, ""),
+    (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit" or "refuse""#, ""),
+    (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2""#, 5, "x", "memory", r#""2""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2 mib""#, 5, "x", "memory", r#""2 mib""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "2 MiB"),
+    ("memory = 0", 5, "x", "memory", "0", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
+    ("memory = 1024", 5, "x", "memory", "1024", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
+    ("memory = 2.5", 5, "x", "memory", "2.5", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
+    (r#"memory = "2048 TiB""#, 5, "x", "memory", r#""2048 TiB""#, "a size from 1 B to 1024 TiB", ""),
+    (r#"memory = "-1 MiB""#, 5, "x", "memory", r#""-1 MiB""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2 megs""#, 5, "x", "memory", r#""2 megs""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"algorithm = "sliding-window""#, 5, "x", "algorithm", r#""sliding-window", which this version does not have yet"#, r#""gcra""#, ""),
+    (r#"algorithm = "leaky""#, 5, "x", "algorithm", r#""leaky""#, r#""gcra""#, ""),
+    (r#"action = "reject""#, 5, "x", "action", r#""reject", which this version does not have yet"#, r#""defer""#, ""),
+    (r#"action = "block 10 minutes""#, 5, "x", "action", r#""block 10 minutes", which this version does not have yet"#, r#""defer""#, ""),
+    (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
+    ("in_flight = 2000", 5, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"[limit.quota."a.com"]
+rate = "1/minute""#, 5, "x", "quota", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"mode = "shadow""#, 5, "x", "mode", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"reply = "450 no""#, 5, "x", "reply", "a field, which this version does not have yet", FIELDS, ""),
+    ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
+    (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
+    ("zzz = 5", 5, "x", "zzz", "an unknown field", FIELDS, ""),
+];
+
+/// Below `FAN_OUT`.
+pub(super) const FAN_OUT_CASES: &[Wrong] = &[
+    (r#"count="recipients""#, 6, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
+    (r#"refuse = "all""#, 6, "x", "refuse", r#""all", which this version does not have yet"#, r#""new""#, ""),
+    (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new""#, ""),
+    (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
+    ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
+    (r#"remember="1 week""#, 6, "x", "remember", r#""1 week""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "7 days"),
+    (r#"remember="0 days""#, 6, "x", "remember", r#""0 days""#, "a time from 1 second to 366 days", ""),
+    (r#"remember = "400 days""#, 6, "x", "remember", r#""400 days""#, "a time from 1 second to 366 days", ""),
+    (r#"remember = "days""#, 6, "x", "remember", r#""days""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
+    (r#"settle = "2 days""#, 6, "x", "settle", r#""2 days""#, r#"at most as long as `remember`, here "1 day""#, ""),
+];
