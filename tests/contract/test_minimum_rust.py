@@ -1,0 +1,26 @@
+"""The Rust that the workspace promises is enough for everything it builds on.
+
+Clippy holds our own code to it (`incompatible_msrv`); this holds the locked dependencies to it, with whatever toolchain is here.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def test_no_locked_dependency_needs_a_newer_rust_than_promised() -> None:
+    command = ["cargo", "metadata", "--locked", "--format-version=1"]
+    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+    promised = next(package["rust_version"] for package in packages if package["name"] == "throttle-core")
+    newer = {
+        f"{package['name']} {package['version']}": package["rust_version"]
+        for package in packages
+        if package["rust_version"] and version(package["rust_version"]) > version(promised)
+    }
+    assert newer == {}
