@@ -4,6 +4,7 @@
 
 VENV  := .venv
 PY    := $(VENV)/bin/python
+STUB  := python/throttle/_core.pyi
 ARGS  ?=
 BENCH ?= full
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
@@ -18,7 +19,6 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/thro
 
 export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
-MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help demo test bench lint clean
@@ -47,6 +47,7 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, ruff, mypy, stubs against the comp
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
 
 clean: ## remove what was built here

@@ -17,7 +17,9 @@ ALLOWANCE = 200  # org-fan-out: 200 new hosts at once, then 20 a minute; the clo
 def main() -> None:
     here = Path(throttle.__file__).resolve()
     assert here.is_relative_to(Path(sys.prefix).resolve()), f"imported from {here}, not from the environment"
-    assert throttle.__version__ == importlib.metadata.version("mailthrottle"), "the compiled module is of another version"
+    assert throttle.__version__ == importlib.metadata.version("mailthrottle"), (
+        "the compiled module is of another version"
+    )
     for part in ("py.typed", "_core.pyi", "policies/inbound.toml"):
         assert (here.parent / part).is_file(), f"the wheel lacks {part}"
 
@@ -35,8 +37,12 @@ def main() -> None:
     ]
     admitted = [i for i, decision in enumerate(decisions) if decision.allowed]
     first = decisions[ALLOWANCE]
-    print(f"throttle {throttle.__version__} on Python {sys.version.split()[0]}, {guard.memory_bytes:,} bytes of counters")
-    print(f"{FRESH_HOSTS} fresh hosts of one organisation: {len(admitted)} admitted, {FRESH_HOSTS - len(admitted)} refused")
+    print(
+        f"throttle {throttle.__version__} on Python {sys.version.split()[0]}, {guard.memory_bytes:,} bytes of counters"
+    )
+    print(
+        f"{FRESH_HOSTS} fresh hosts of one organisation: {len(admitted)} admitted, {FRESH_HOSTS - len(admitted)} refused"
+    )
     print(f"number {ALLOWANCE + 1}: {first.limit}, {first.identity} {first.key}: {first.reply}")
 
     assert admitted == list(range(ALLOWANCE)), "the flood is admitted up to the allowance, and no further"

@@ -30,7 +30,9 @@ def read(path: str | os.PathLike[str] | None = None) -> str:
         raise ThrottleError(f"suffix list {source}: not UTF-8 at byte {error.start}") from error
     for section in SECTIONS:
         if section not in text:
-            raise ThrottleError(f"suffix list {source}: no line reads // {section}; is it the list that publicsuffix.org publishes?")
+            raise ThrottleError(
+                f"suffix list {source}: no line reads // {section}; is it the list that publicsuffix.org publishes?"
+            )
     return text
 
 
@@ -41,10 +43,14 @@ def bundled() -> Path:
     """
     spec = importlib.util.find_spec("tldextract")  # of a top-level package: looks for it, does not run it
     if spec is None:
-        raise ThrottleError("the suffix list comes with tldextract, which is not installed: pip install tldextract, or give the path of a list")
+        raise ThrottleError(
+            "the suffix list comes with tldextract, which is not installed: pip install tldextract, or give the path of a list"
+        )
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     for folder in folders:
         if (folder / SNAPSHOT).is_file():
             return folder / SNAPSHOT
     where = ", ".join(str(folder) for folder in folders) or spec.origin
-    raise ThrottleError(f"tldextract at {where} came without its suffix list ({SNAPSHOT}): reinstall it, or give the path of a list")
+    raise ThrottleError(
+        f"tldextract at {where} came without its suffix list ({SNAPSHOT}): reinstall it, or give the path of a list"
+    )

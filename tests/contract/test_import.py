@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import throttle
 
 
@@ -20,7 +21,11 @@ def import_with(core: str | None, folder: Path) -> str:
     if core is not None:
         (package / "_core.py").write_text(core)
     code = f"import sys; sys.path.insert(0, {str(folder)!r}); import throttle"
-    return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True).stderr.strip().splitlines()[-1]
+    return (
+        subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+        .stderr.strip()
+        .splitlines()[-1]
+    )
 
 
 def test_every_public_name_is_there() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))
+def version(text: str) -> tuple[int, int]:
+    """Major and minor: a patch release brings no feature."""
+    major, minor, *_ = text.split(".")
+    return int(major), int(minor)
 
 
 def test_no_locked_dependency_needs_a_newer_rust_than_promised() -> None:
