@@ -14,7 +14,8 @@ MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 CORE  := --locked --workspace --exclude throttle-python
 
 # directories too: a file that is gone changes its directory
-BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/throttle/policies -name target -prune -o \
+BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/throttle/policies \
+	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
 	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 
 export PYO3_PYTHON := $(abspath $(PY))
@@ -70,7 +71,7 @@ comma := ,
 # Each candidate is run, not looked up: a version manager's shim may exist for a Python that does not.
 $(VENV)/.ready-python:
 	@old=; bare=; python=; \
-	for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python); do \
 		version=$$($$candidate -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
 		if ! $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then old=$$version; \
 		elif ! $$candidate -c 'import ensurepip, venv' 2>/dev/null; then bare="$$candidate ($$version)"; \
