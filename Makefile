@@ -41,10 +41,11 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 
-lint: $(VENV)/.ready-lint ## rustfmt, clippy, ruff, mypy, stubs against the compiled module
+lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
 	@$(need_rust)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(CORE) --no-deps --document-private-items
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
