@@ -1,0 +1,95 @@
+# Every target does its own set-up: a virtual environment in .venv, a release build, an install; again only when something changed.
+# It knows which commands make up a check; what is installed stands in pyproject.toml.
+# Invariant: standard output belongs to the command asked for; set-up talks on standard error.
+
+VENV  := .venv
+PY    := $(VENV)/bin/python
+STUB  := python/throttle/_core.pyi
+ARGS  ?=
+BENCH ?= full
+MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
+MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
+
+# the bindings' crate is linked by maturin only: a test binary of it would need libpython
+CORE  := --locked --workspace --exclude throttle-python
+
+# directories too: a file that is gone changes its directory
+BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/throttle/policies \
+	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
+	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
+
+export PYO3_PYTHON := $(abspath $(PY))
+export BENCH
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.ready-demo ## replay the outage on real SMTP servers; ARGS=--json prints the table as JSON only
+	@$(PY) -m throttle demo $(ARGS)
+
+test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests; ARGS go to pytest
+	@$(need_rust)
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE); else cargo test $(CORE) --all-targets; fi
+	@cargo test $(CORE) --doc
+	@$(PY) -m pytest $(ARGS)
+
+bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
+	@$(need_rust)
+	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
+	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
+
+lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
+	@$(need_rust)
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(CORE) --no-deps --document-private-items
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
+	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
+
+clean: ## remove what was built here
+	rm -rf $(VENV) target python/throttle/_core.*so
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+missing = { echo "make: $(1)" >&2; exit 1; }
+
+define need_rust
+have=$$(cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p'); \
+if [ -z "$$have" ]; then $(call missing,no Rust toolchain found: install Rust $(MSRV) or newer$(comma) so that cargo is on the PATH.); fi; \
+if [ "$$(printf '%s\n' $(MSRV) "$$have" | sort -t. -k1$(comma)1n -k2$(comma)2n | head -n 1)" != $(MSRV) ]; then \
+	$(call missing,this cargo is $$have and Rust $(MSRV) or newer is needed.); fi; \
+if ! command -v cc >/dev/null && ! command -v gcc >/dev/null && ! command -v clang >/dev/null; then \
+	$(call missing,no C compiler found$(comma) which Rust needs for linking: install gcc or clang.); fi
+endef
+comma := ,
+
+# Each candidate is run, not looked up: a version manager's shim may exist for a Python that does not.
+$(VENV)/.ready-python:
+	@old=; bare=; python=; \
+	for candidate in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python); do \
+		version=$$($$candidate -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+		if ! $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then old=$$version; \
+		elif ! $$candidate -c 'import ensurepip, venv' 2>/dev/null; then bare="$$candidate ($$version)"; \
+		else python=$$candidate; break; fi; \
+	done; \
+	if [ -n "$$python" ]; then :; \
+	elif [ -n "$$bare" ]; then $(call missing,$$bare lacks the venv module: install it (Debian and Ubuntu: python3-venv).); \
+	elif [ -n "$$old" ]; then $(call missing,the Python found is $$old and 3.11 or newer is needed: install it or say make PYTHON=/path/to/python.); \
+	else $(call missing,no Python found: install Python 3.11 or newer or say make PYTHON=/path/to/python.); fi; \
+	$(need_rust); \
+	echo "make: setting up $(VENV) with $$python ($$version)" >&2; \
+	$$python -m venv $(VENV) >&2 && $(PY) -m pip install --quiet '$(MATURIN)' >&2
+	@touch $@
+
+# maturin stands in the environment already, so that no second one is fetched for an isolated build
+$(VENV)/.ready-%: $(VENV)/.ready-python $(BUILT_FROM)
+	@$(need_rust); \
+	echo "make: building throttle and installing what $* needs; the first time takes a few minutes" >&2; \
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PY) -m pip install --quiet --no-build-isolation --editable '.[$*]' >&2
+	@touch $@
