@@ -1,16 +1,16 @@
-//! The keyed 64-bit hash of (identity kind, class, value). Text ends here: no table stores text.
+//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table stores text.
 //!
 //! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different things differ:
 //!
 //! ```text
-//!  0       1     2 3          4      5      6      7
-//!  domain  kind  parameters   class  shape  part   part      eight octets, whatever the value
+//!  0       1     2 3          4   5      6      7
+//!  domain  kind  parameters   0   shape  part   part      eight octets, whatever the value
 //!  [length of the first part, eight octets]                  two parts only
 //!  octets of the first part, octets of the second
 //! ```
 //!
-//! `domain` says what the key is for: a value, a part of a name, an element, plain text. So a part never equals the like-named
-//! whole host, nor an element its own value. `part` says text, raw bytes or which tag: no text equals a tag.
+//! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
+//! whole host. `part` says text, raw bytes or which tag: no text equals a tag.
 //!
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
@@ -32,6 +32,7 @@ pub struct Secret {
     hasher: SipHasher13,
     left: u64,
     right: u64,
+    classes: [Key; 2],
 }
 
 /// What a key is for.
@@ -39,7 +40,6 @@ pub struct Secret {
 enum Domain {
     Value = 1,
     Part,
-    Element,
     Text,
     Join,
 }
@@ -54,22 +54,24 @@ impl Secret {
     pub fn new(octets: [u8; 16]) -> Self {
         let hasher = SipHasher13::new_with_key(&octets);
         let constant = |side| hasher.hash(&[Domain::Join as u8, side]) | 1;
-        Self { hasher, left: constant(0), right: constant(1) }
+        let classes = [2, 3].map(|class| Key(hasher.hash(&[Domain::Join as u8, class])));
+        Self { hasher, left: constant(0), right: constant(1), classes }
     }
 
-    /// The key of a value.
-    pub fn key(&self, identity: Identity, class: Class, value: &Value<'_>) -> Key {
-        self.value(head(Domain::Value, identity, class_code(class)), value)
+    /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
+    pub fn key(&self, identity: Identity, value: &Value<'_>) -> Key {
+        self.value(head(Domain::Value, identity), value)
     }
 
     /// The key of a part of a host's name, on the ladder; `host` is the identity of the whole host.
-    pub fn part(&self, host: Identity, class: Class, part: &str) -> Key {
-        self.one(head(Domain::Part, host, class_code(class)), part.as_bytes())
+    pub fn part(&self, host: Identity, part: &str) -> Key {
+        self.one(head(Domain::Part, host), part.as_bytes())
     }
 
-    /// The key of an element of a fan-out: without class, because elements are remembered whatever theirs was.
-    pub fn element(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.value(head(Domain::Element, identity, 0), value)
+    /// The key that counts for one class: classes never share a counter.
+    #[inline]
+    pub fn classed(&self, key: Key, class: Class) -> Key {
+        self.join(key, self.classes[usize::from(class == Class::Proven)])
     }
 
     /// The key of plain text, for a limiter that knows no mail.
@@ -149,7 +151,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn head(domain: Domain, identity: Identity, class: u8) -> Head {
+fn head(domain: Domain, identity: Identity) -> Head {
     let (kind, first, second) = match identity {
         Identity::ClientIp => (1, 0, 0),
         Identity::ClientNet(Prefixes { v4, v6 }) => (2, v4, v6),
@@ -166,19 +168,12 @@ fn head(domain: Domain, identity: Identity, class: u8) -> Head {
         Identity::RcptHost => (13, 0, 0),
         Identity::Global => (14, 0, 0),
     };
-    [domain as u8, kind, first, second, class, 0, 0, 0]
+    [domain as u8, kind, first, second, 0, 0, 0, 0]
 }
 
 fn shaped(mut head: Head, shape: u8) -> Head {
     head[5] = shape;
     head
-}
-
-fn class_code(class: Class) -> u8 {
-    match class {
-        Class::Proven => 1,
-        Class::Claimed => 2,
-    }
 }
 
 fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {

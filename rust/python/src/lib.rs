@@ -1,6 +1,46 @@
 //! The module `throttle._core`: a list of its classes.
 
-use pyo3::prelude::*;
+mod clock;
+mod decision;
+mod envelope;
+mod error;
+mod field;
+mod guard;
+mod limit;
+mod limiter;
+mod memory;
+mod policy;
+mod seed;
+mod suffixes;
+mod text;
+
+use pyo3::pymodule;
 
 #[pymodule(gil_used = false)]
-mod _core {}
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::clock::ManualClock;
+    #[pymodule_export]
+    use super::decision::Decision;
+    #[pymodule_export]
+    use super::envelope::Envelope;
+    #[pymodule_export]
+    use super::guard::Throttle;
+    #[pymodule_export]
+    use super::limit::Limit;
+    #[pymodule_export]
+    use super::limiter::RateLimiter;
+    #[pymodule_export]
+    use super::policy::Policy;
+
+    /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let errors = module.py().import("throttle.errors")?;
+        module.add("ThrottleError", errors.getattr("ThrottleError")?)?;
+        module.add("PolicyError", errors.getattr("PolicyError")?)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

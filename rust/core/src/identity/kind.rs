@@ -246,6 +246,12 @@ impl Sources {
         Self(self.0 | 1 << source as u8)
     }
 
+    /// Both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether it is in the set.
     pub fn has(self, source: Source) -> bool {
         self.0 & (1 << source as u8) != 0

@@ -10,14 +10,16 @@
 //! ```
 //!
 //! * [`limit`]: what a limit is   * [`rate`], `quantity`, `scale`: numbers with units   * [`stage`]: when it runs
-//! * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * [`plan`], `budget`: limits to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
 
 mod assemble;
+mod budget;
 mod draft;
 pub mod field;
 pub mod limit;
 mod nearest;
 mod parse;
+pub mod plan;
 mod print;
 mod quantity;
 pub mod rate;

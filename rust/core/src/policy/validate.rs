@@ -122,6 +122,10 @@ impl<'a> Check<'a> {
             let allowed = "another identity than those of `per`: under itself, a thing is never new";
             return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
         }
+        if distinct.value.has_many() && per.iter().any(|identity| identity.has_many()) {
+            let allowed = "with a `per` of recipients, what each message has one of";
+            return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
+        }
         let distinct = distinct.value;
         let remember_us = self.draft.remember_us.as_ref().map_or(REMEMBER_US, |remember| remember.value);
         let settle_us = match &self.draft.settle_us {

@@ -1,0 +1,274 @@
+"""Types of the extension module. Hand-written; checked against the module by ``mypy.stubtest``."""
+
+from collections.abc import Callable, Iterable
+from os import PathLike
+from typing import Any, Literal, Self, TypeAlias, TypedDict, final
+
+__all__ = ["Decision", "Envelope", "Limit", "ManualClock", "Policy", "RateLimiter", "Throttle"]
+
+Text: TypeAlias = str | bytes
+Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
+Size: TypeAlias = int | str
+
+class Table(TypedDict):
+    table: str
+    bytes: int
+    slots: int
+    used: int
+    untracked: int
+
+@final
+class Envelope:
+    """What is known of one SMTP transaction so far (RFC 5321 §3.3). Frozen, keyword-only.
+
+    Text is ``str`` or ``bytes``, as the server received it; nothing is checked, and nothing in it raises.
+
+    Args:
+        client_ip: address of the connecting client.
+        client_name: its forward-confirmed reverse name, as Postfix's ``client_name``; ``unknown`` counts as absent.
+        helo: argument of HELO or EHLO.
+        mail_from: reverse-path; ``None`` before MAIL, ``""`` or ``"<>"`` for the null sender (RFC 5321 §4.5.5).
+        rcpt_to: forward-paths; one, or any iterable of them.
+        auth_user: authenticated user (RFC 4954).
+        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` makes it a mere claim, others say nothing.
+        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data.
+
+    Raises:
+        TypeError: a field of another type.
+    """
+
+    def __new__(
+        cls,
+        *,
+        client_ip: Text | None = None,
+        client_name: Text | None = None,
+        helo: Text | None = None,
+        mail_from: Text | None = None,
+        rcpt_to: Text | Iterable[Text] | None = None,
+        auth_user: Text | None = None,
+        spf: str | None = None,
+        size: int | None = None,
+    ) -> Self: ...
+    @property
+    def client_ip(self) -> Text | None: ...
+    @property
+    def client_name(self) -> Text | None: ...
+    @property
+    def helo(self) -> Text | None: ...
+    @property
+    def mail_from(self) -> Text | None: ...
+    @property
+    def rcpt_to(self) -> tuple[Text, ...]: ...
+    @property
+    def auth_user(self) -> Text | None: ...
+    @property
+    def spf(self) -> str | None: ...
+    @property
+    def size(self) -> int | None: ...
+    def replace(self, **changes: Any) -> Envelope:
+        """A copy with other fields."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+
+@final
+class Decision:
+    """The outcome of a check. True when allowed. Refusal is a value, never an exception."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def limit(self) -> str | None:
+        """Name of the limit that refused; of several the one with the longest wait. ``None`` when allowed."""
+
+    @property
+    def identity(self) -> str | None:
+        """What that limit counts per, such as ``"client.net/24/48 + sender.org"``."""
+
+    @property
+    def key(self) -> str | None:
+        """The value of that identity; of a fan-out with a ladder the part of the name at which it fans out."""
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds: 0.0 when allowed, ``math.inf`` when it can never pass.
+
+        A retry after it passes when nothing else is charged to that key meanwhile; one a microsecond earlier does not.
+        """
+
+    @property
+    def reply(self) -> str | None:
+        """One legal SMTP reply line without CRLF (RFC 5321 §4.2, RFC 3463)."""
+
+    @property
+    def identities(self) -> dict[str, str | tuple[str, ...]]:
+        """What the decision was made on; computed when asked."""
+
+    def __bool__(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ManualClock:
+    """A clock that stands still until it is told otherwise.
+
+    Args:
+        now: Unix seconds.
+    """
+
+    now: float
+    def __new__(cls, now: float = 0.0) -> Self: ...
+    def advance(self, seconds: float) -> None:
+        """Moves the clock, also back."""
+
+    def __call__(self) -> float: ...
+
+@final
+class Limit:
+    """One rule of a policy; the fields are those of the policy file.
+
+    Raises:
+        PolicyError: a field that is wrong: what was found, what is allowed.
+    """
+
+    def __new__(cls, **fields: Any) -> Self: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def per(self) -> str: ...
+    @property
+    def stage(self) -> Stage: ...
+    def to_toml(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Policy:
+    """Limits, in order.
+
+    Args:
+        limits: the rules.
+        scale: multiplies every rate and burst.
+        suffixes: public suffixes of the operator's own.
+
+    Raises:
+        PolicyError: file, line, limit, field, what was found, what is allowed.
+    """
+
+    def __new__(cls, limits: Iterable[Limit], *, scale: float = 1, suffixes: Iterable[str] = ()) -> Self: ...
+    @staticmethod
+    def parse(text: str, file: str = "<policy>") -> Policy:
+        """From TOML."""
+
+    @staticmethod
+    def from_file(path: str | PathLike[str]) -> Policy:
+        """From a TOML file."""
+
+    @staticmethod
+    def builtin(name: str = "inbound") -> Policy:
+        """One that comes with the library."""
+
+    @property
+    def limits(self) -> list[Limit]: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def file(self) -> str: ...
+    def to_toml(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Throttle:
+    """A policy over its memory, which is allocated and touched here and never grows.
+
+    Args:
+        policy: path of a TOML file, a :class:`Policy`, or ``None`` for the built-in ``inbound``.
+        memory: bytes, or text such as ``"64 MiB"``, for all counters. Default 16 MiB.
+        clock: any callable that returns Unix seconds; by default monotonic, anchored to wall time now.
+        seed: 16 secret bytes for the hashes; drawn when absent.
+        suffix_list: path of a fresher Public Suffix List; by default the one that ``tldextract`` brings.
+
+    Raises:
+        PolicyError: a wrong policy, or one that needs more memory.
+        OSError: a file that cannot be read.
+    """
+
+    def __new__(
+        cls,
+        policy: str | PathLike[str] | Policy | None = None,
+        *,
+        memory: Size | None = None,
+        clock: Callable[[], float] | None = None,
+        seed: bytes | None = None,
+        suffix_list: str | PathLike[str] | None = None,
+    ) -> Self: ...
+    def check(self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None) -> Decision:
+        """Consults every limit, then charges every one of them or none.
+
+        Args:
+            envelope: what is known so far.
+            stage: which limits run: those of this stage or these. ``None``: of every stage of which something is known.
+            now: Unix seconds, instead of the clock; one that lies back counts as the latest time seen.
+
+        Raises:
+            ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises.
+        """
+
+    def peek(self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None) -> Decision:
+        """What :meth:`check` would say; charges nothing."""
+
+    def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
+        """Every identity of the envelope, normalised; those with several values as tuples."""
+
+    def tables(self) -> list[Table]:
+        """How full each table is, and how many charges found no room."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all counters, exactly; constant. The suffix list is not among them."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+@final
+class RateLimiter:
+    """A rate limit for any key, in one table of fixed size.
+
+    Args:
+        rate: such as ``"100/minute"`` or ``"20/10 minutes"``.
+        memory: bytes, or text such as ``"1 MiB"``. Default 1 MiB.
+        algorithm: ``"gcra"``.
+        burst: how much at once; by default the amount of the rate.
+        when_full: what happens to a new key when its place in the table is full: ``"admit"`` or ``"refuse"``.
+        clock: any callable that returns Unix seconds.
+        seed: 16 secret bytes for the hash.
+
+    Raises:
+        ValueError: an argument that is wrong: what was found, what is allowed.
+    """
+
+    def __new__(
+        cls,
+        rate: str,
+        *,
+        memory: Size | None = None,
+        algorithm: Literal["gcra"] = "gcra",
+        burst: int | None = None,
+        when_full: Literal["admit", "refuse"] = "admit",
+        clock: Callable[[], float] | None = None,
+        seed: bytes | None = None,
+    ) -> Self: ...
+    def hit(self, key: Text, cost: int = 1, *, now: float | None = None) -> Decision:
+        """Charges ``cost`` when it fits. A ``str`` and its UTF-8 ``bytes`` are the same key."""
+
+    def peek(self, key: Text, cost: int = 1, *, now: float | None = None) -> Decision:
+        """What :meth:`hit` would say; charges nothing."""
+
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def untracked(self) -> int:
+        """Charges that found no room, since start."""
+
+    @property
+    def load(self) -> float:
+        """The part of all slots that is in use, 0 to 1."""

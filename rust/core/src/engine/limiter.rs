@@ -1,0 +1,99 @@
+//! One table for any key: what `RateLimiter` offers.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::key::Secret;
+use crate::policy::{Rate, WhenFull};
+use crate::region::{Now, PAGE_BYTES, Region, prefetch};
+use crate::store::Verdict;
+use crate::store::gcra::{Gcra, Quota};
+
+/// A rate limit over keys of any text.
+#[derive(Debug)]
+pub struct Limiter {
+    secret: Secret,
+    buckets: Gcra,
+    region: Mutex<Region>,
+    address: usize,
+    bytes: u64,
+}
+
+/// What a hit came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// Admitted, and charged.
+    Allowed,
+    /// It would pass after so many microseconds.
+    Wait(u64),
+    /// It costs more than the burst.
+    Never,
+}
+
+impl Limiter {
+    /// The smallest memory: the header and one page.
+    pub const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
+
+    /// `None` when the memory is below [`Self::LEAST_BYTES`] or no clock can keep the rate.
+    pub fn new(rate: Rate, burst: u64, when_full: WhenFull, memory_bytes: u64, secret: Secret) -> Option<Self> {
+        let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1).filter(|&pages| pages > 0)?;
+        let quota = Quota::new(rate, burst)?;
+        let (region, tables) = Region::new(&[pages]);
+        let buckets = Gcra::new(*tables.first()?, quota, when_full);
+        let (address, bytes) = (region.address(), region.bytes());
+        Some(Self { secret, buckets, region: Mutex::new(region), address, bytes })
+    }
+
+    /// Charges `cost` to `key` when it fits.
+    #[inline]
+    pub fn hit(&self, key: &[u8], cost: u64, now: Now) -> Hit {
+        self.decide(key, cost, now, true)
+    }
+
+    /// The same, but charges nothing.
+    pub fn peek(&self, key: &[u8], cost: u64, now: Now) -> Hit {
+        self.decide(key, cost, now, false)
+    }
+
+    #[inline]
+    fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
+        let key = self.secret.text(key);
+        for line in self.buckets.lines(key) {
+            prefetch(self.address, line);
+        }
+        let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = region.epoch().at(now);
+        if charge {
+            region.set_epoch(epoch);
+        }
+        match self.buckets.consult(&region, key, epoch.last_us, cost, 0) {
+            Verdict::Fits => {
+                if charge && !self.buckets.charge(&mut region, key, epoch.last_us, cost) {
+                    region.count_untracked(0);
+                }
+                Hit::Allowed
+            }
+            Verdict::From(us) => Hit::Wait(us - epoch.last_us),
+            Verdict::Never => Hit::Never,
+        }
+    }
+
+    /// Bytes allocated: exact, and constant.
+    pub fn memory_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Charges that found no room, since start.
+    pub fn untracked(&self) -> u64 {
+        self.region.lock().unwrap_or_else(PoisonError::into_inner).untracked(0)
+    }
+
+    /// Slots in use, and slots in all. Page by page, with the lock released between.
+    pub fn load(&self) -> (u64, u64) {
+        let table = self.buckets.table();
+        let used = (0..table.pages()).map(|page| {
+            let region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
+            self.buckets.used(&region, page, region.epoch().last_us)
+        });
+        (used.sum(), table.slots())
+    }
+}

@@ -1,0 +1,229 @@
+//! The compiled plan: what a check has to read, hash and ask, worked out once.
+//!
+//! Here limits become stores and get their tables. A new kind of limit is one arm of [`compile`] and one file in `store/`.
+
+use smallvec::SmallVec;
+
+use super::budget::{Claim, Half, share_out};
+use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
+use crate::error::PolicyError;
+use crate::identity::{Identity, Sources};
+use crate::region::{COUNTERS, Region, Table};
+use crate::store::fan_out::FanOut;
+use crate::store::gcra::{Gcra, Quota};
+use crate::store::known::Known;
+
+/// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
+const COMEBACK_US: u64 = 3_600_000_000;
+
+const _: () = assert!(MAX_LIMITS <= COUNTERS);
+
+/// A policy, compiled.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every identity that a limit needs; each is hashed once a check.
+    pub identities: Vec<Identity>,
+    /// In file order.
+    pub limits: Vec<Planned>,
+    /// Memories of known elements.
+    pub memories: Vec<Memory>,
+    sources: [Sources; Stage::ALL.len()],
+}
+
+/// A limit with its store.
+#[derive(Debug)]
+pub struct Planned {
+    /// As the operator wrote it.
+    pub limit: Limit,
+    /// When it runs.
+    pub stage: Stage,
+    /// `client.net/24/48 + sender.org`
+    pub per_name: String,
+    /// Its identities, as places in [`Plan::identities`].
+    pub per: SmallVec<[usize; 4]>,
+    /// Where it counts.
+    pub store: Store,
+}
+
+/// Where a limit counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Store {
+    /// Buckets.
+    Rate(Gcra),
+    /// Buckets over a memory.
+    FanOut {
+        /// The limit.
+        fan_out: FanOut,
+        /// Place of the memory in [`Plan::memories`].
+        memory: usize,
+    },
+}
+
+impl Store {
+    /// The buckets that it charges.
+    pub fn buckets(&self) -> &Gcra {
+        match self {
+            Self::Rate(buckets) => buckets,
+            Self::FanOut { fan_out, .. } => fan_out.buckets(),
+        }
+    }
+
+    /// The memory that it asks.
+    pub fn memory(&self) -> Option<usize> {
+        match self {
+            Self::Rate(_) => None,
+            Self::FanOut { memory, .. } => Some(*memory),
+        }
+    }
+}
+
+/// A memory and what it holds.
+#[derive(Debug)]
+pub struct Memory {
+    /// The table.
+    pub known: Known,
+    /// Place of the element's identity in [`Plan::identities`].
+    pub distinct: usize,
+    /// Whether parts of names are remembered too: a limit over it has `settle`.
+    pub ladder: bool,
+}
+
+/// Limits that agree in these share a memory.
+#[derive(PartialEq)]
+struct Sharing {
+    per: Vec<Identity>,
+    distinct: Identity,
+    remember_us: u64,
+    memory: Option<u64>,
+}
+
+/// A memory before it has a table.
+struct Wanted {
+    sharing: Sharing,
+    settle_us: Option<u64>,
+}
+
+impl Plan {
+    /// What of an envelope the limits of `stages` read.
+    #[inline]
+    pub fn sources(&self, stages: Stages) -> Sources {
+        let run = Stage::ALL.into_iter().zip(self.sources).filter(|(stage, _)| stages.has(*stage));
+        run.fold(Sources::default(), |all, (_, sources)| all.and(sources))
+    }
+}
+
+/// Compiles `policy` into at most `memory_bytes`.
+///
+/// # Errors
+/// A budget too small for the policy, a rate that no clock can keep.
+pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), PolicyError> {
+    let wanted = memories(policy);
+    let (region, tables) = allocate(policy, &wanted, memory_bytes)?;
+    let (memory_tables, rate_tables) = tables.split_at(wanted.len());
+    let mut identities = Vec::new();
+    let mut memories = Vec::new();
+    for (memory, table) in wanted.iter().zip(memory_tables) {
+        let remember_us = memory.sharing.remember_us;
+        let comeback_us = memory.settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
+        let known = Known::new(*table, remember_us, comeback_us).ok_or_else(|| too_fine(policy, None, "remember"))?;
+        let distinct = place(&mut identities, memory.sharing.distinct);
+        memories.push(Memory { known, distinct, ladder: memory.settle_us.is_some() });
+    }
+    let mut limits = Vec::new();
+    for (limit, table) in policy.limits.iter().zip(rate_tables) {
+        let store = store(policy, limit, *table, &wanted, &memories)?;
+        let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
+        let (stage, per_name) = (limit.stage(), limit.per_name());
+        limits.push(Planned { limit: limit.clone(), stage, per_name, per, store });
+    }
+    let sources = Stage::ALL.map(|stage| {
+        let run = limits.iter().filter(|planned| planned.stage == stage || planned.is_consulted_at(stage));
+        run.fold(Sources::default(), |all, planned| planned.sources(all))
+    });
+    Ok((Plan { identities, limits, memories, sources }, region))
+}
+
+impl Planned {
+    /// Bytes are charged at the end of data; the declared SIZE is consulted at MAIL (RFC 1870 §6.1).
+    pub fn is_consulted_at(&self, stage: Stage) -> bool {
+        stage == Stage::Mail && self.stage == Stage::Data && self.limit.count == super::Count::Bytes
+    }
+
+    fn sources(&self, all: Sources) -> Sources {
+        let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
+        let needed = self.limit.per.iter().copied().chain(self.limit.distinct()).chain(recipients);
+        needed.fold(all, |all, identity| all.with(identity.source()))
+    }
+}
+
+/// The memories that the fan-outs want, each once.
+fn memories(policy: &Policy) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for limit in &policy.limits {
+        let Some((sharing, settle_us)) = sharing(limit) else { continue };
+        match wanted.iter_mut().find(|memory| memory.sharing == sharing) {
+            Some(memory) => memory.settle_us = memory.settle_us.max(settle_us),
+            None => wanted.push(Wanted { sharing, settle_us }),
+        }
+    }
+    wanted
+}
+
+fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
+    let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { return None };
+    Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
+}
+
+/// The region, with a table for each memory and then one for each limit.
+fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Region, Vec<Table>), PolicyError> {
+    let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
+    let rates = policy.limits.iter().map(|limit| {
+        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
+        let weight = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
+        let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };
+        Claim { stated, weight, half: Half::Rates }
+    });
+    let claims: Vec<Claim> = memories.chain(rates).collect();
+    let pages = share_out(memory_bytes, &claims).map_err(|least| PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("a budget of {memory_bytes} bytes"),
+        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
+        ..PolicyError::default()
+    })?;
+    Ok(Region::new(&pages))
+}
+
+fn store(
+    policy: &Policy,
+    limit: &Limit,
+    table: Table,
+    wanted: &[Wanted],
+    memories: &[Memory],
+) -> Result<Store, PolicyError> {
+    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
+    let quota = Quota::new(rate, burst).ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
+    let buckets = Gcra::new(table, quota, limit.when_full);
+    let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
+    let memory = wanted.iter().position(|memory| memory.sharing == sharing).unwrap_or_default();
+    Ok(Store::FanOut { fan_out: FanOut::new(memories[memory].known, buckets, settle_us), memory })
+}
+
+fn place(identities: &mut Vec<Identity>, identity: Identity) -> usize {
+    identities.iter().position(|&known| known == identity).unwrap_or_else(|| {
+        identities.push(identity);
+        identities.len() - 1
+    })
+}
+
+fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
+    PolicyError {
+        file: policy.file.clone(),
+        line: limit.and_then(|limit| limit.line),
+        limit: limit.map(|limit| limit.name.clone()),
+        field: Some(field.into()),
+        found: "more than a clock of microseconds can keep".into(),
+        allowed: "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount".into(),
+        ..PolicyError::default()
+    }
+}

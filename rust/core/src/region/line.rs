@@ -1,0 +1,38 @@
+//! The line: a stamp and seven slots, the only shape in which memory is handed out.
+//!
+//! ```text
+//!  word 0   stamp    time of the last write, in ticks of the table's clock, 64 bits
+//!  word 1–7 slots    what a store keeps of a key; zero is free
+//! ```
+//!
+//! Slots hold times of 32 or 16 bits. They are read as distances from the stamp, so they never wrap:
+//! each write zeroes what has expired, and a line whose stamp is older than any slot can live reads as empty.
+
+/// Slots of a line.
+pub const SLOTS: usize = 7;
+
+/// Lines of a page: 4 KiB, one entry of the TLB.
+pub const LINES: usize = 64;
+
+/// Bytes of a page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// One cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// When the line was last written, in the table's ticks.
+    pub stamp: u64,
+    /// What the store put there; zero is free.
+    pub slots: [u64; SLOTS],
+}
+
+/// The unit of allocation.
+#[repr(C, align(4096))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Page(pub(super) [Line; LINES]);
+
+impl Page {
+    /// A page in which every slot is free.
+    pub(super) const EMPTY: Self = Self([Line { stamp: 0, slots: [0; SLOTS] }; LINES]);
+}

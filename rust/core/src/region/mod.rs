@@ -1,0 +1,123 @@
+//! All mutable state, in one run of pages: allocated and touched at construction, never grown (P1).
+//!
+//! Plain words at fixed offsets, no pointer inside, a versioned header: so it can be mapped into another process.
+//! Knows no store: it hands out [`Table`]s and lines.
+
+mod header;
+mod line;
+mod table;
+
+pub use header::{Epoch, MAX_US, Now};
+pub use line::{LINES, Line, PAGE_BYTES, SLOTS};
+pub use table::{Candidates, Table};
+
+use line::Page;
+
+/// Limits that the header has counters for: a slot each, behind its first line.
+pub const COUNTERS: usize = (LINES - 1) * SLOTS;
+
+/// A line by its number in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineId(u32);
+
+/// The memory itself.
+#[derive(Debug)]
+pub struct Region {
+    pages: Box<[Page]>,
+}
+
+impl Region {
+    /// A region with one table for each entry of `table_pages`, each of at least one page, behind the header.
+    ///
+    /// Writing every page now is the point: no page fault is left for later.
+    pub fn new(table_pages: &[u32]) -> (Self, Vec<Table>) {
+        let mut next = 1;
+        let tables = table_pages
+            .iter()
+            .map(|&pages| {
+                let table = Table::new(next, pages.max(1));
+                next += table.pages();
+                table
+            })
+            .collect();
+        let mut region = Self { pages: vec![Page::EMPTY; next as usize].into_boxed_slice() };
+        let header = &mut region.pages[0].0[0];
+        header.stamp = header::MAGIC;
+        header.slots[0] = header::VERSION;
+        (region, tables)
+    }
+
+    /// Bytes allocated.
+    pub fn bytes(&self) -> u64 {
+        self.pages.len() as u64 * PAGE_BYTES
+    }
+
+    /// Where it lies: for [`prefetch`], before the lock. It never moves.
+    pub fn address(&self) -> usize {
+        self.pages.as_ptr() as usize
+    }
+
+    /// A line.
+    #[inline]
+    pub fn line(&self, id: LineId) -> &Line {
+        &self.pages[id.0 as usize / LINES].0[id.0 as usize % LINES]
+    }
+
+    /// A line, to be written.
+    #[inline]
+    pub fn line_mut(&mut self, id: LineId) -> &mut Line {
+        &mut self.pages[id.0 as usize / LINES].0[id.0 as usize % LINES]
+    }
+
+    fn page(&self, page: u32) -> &[Line; LINES] {
+        &self.pages[page as usize].0
+    }
+
+    /// Every page but the header.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Vec<[Line; LINES]> {
+        self.pages[1..].iter().map(|page| page.0).collect()
+    }
+
+    /// Engine time.
+    #[inline]
+    pub fn epoch(&self) -> Epoch {
+        let header = &self.pages[0].0[0];
+        Epoch { last_us: header.slots[1], offset_us: header.slots[2].cast_signed() }
+    }
+
+    /// Moves engine time.
+    #[inline]
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        let header = &mut self.pages[0].0[0];
+        header.slots[1] = epoch.last_us;
+        header.slots[2] = epoch.offset_us.cast_unsigned();
+    }
+
+    /// Charges of a limit that found no room, since start.
+    pub fn untracked(&self, limit: usize) -> u64 {
+        self.pages[0].0[1 + limit / SLOTS].slots[limit % SLOTS]
+    }
+
+    /// Counts one more.
+    pub fn count_untracked(&mut self, limit: usize) {
+        self.pages[0].0[1 + limit / SLOTS].slots[limit % SLOTS] += 1;
+    }
+}
+
+/// Asks the processor to load a line, without waiting for it.
+///
+/// `address` is [`Region::address`]; reads nothing, so it may race with a writer, and the region need not be locked.
+#[inline]
+pub fn prefetch(address: usize, id: LineId) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line = address.wrapping_add(id.0 as usize * size_of::<Line>());
+        // SAFETY: PREFETCHT0 is a hint; it neither faults nor reads, whatever the address.
+        // It pays: see `benches/gcra.rs`, group `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line as *const i8) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (address, id);
+}

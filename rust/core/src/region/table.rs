@@ -1,0 +1,63 @@
+//! A table: a run of pages, and the two candidate lines that a key has in it.
+//!
+//! Both candidates lie in one page, so a look-up costs one entry of the TLB and two cache lines.
+//! The upper half of the key chooses page and lines, the lower half is the fingerprint: they share no bit.
+
+use super::line::{LINES, Line, PAGE_BYTES, SLOTS};
+use super::{LineId, Region};
+use crate::key::Key;
+
+/// A run of pages of the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    first_page: u32,
+    pages: u32,
+}
+
+/// Where a key may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// Two lines of one page; never the same.
+    pub lines: [LineId; 2],
+    /// What a slot keeps of the key; never zero, so that a used slot never reads as free.
+    pub fingerprint: u32,
+}
+
+impl Table {
+    /// `pages` pages from `first_page` on; at least one.
+    pub(super) fn new(first_page: u32, pages: u32) -> Self {
+        debug_assert!(pages > 0);
+        Self { first_page, pages }
+    }
+
+    /// The key's candidates. Touches no memory.
+    #[inline]
+    pub fn candidates(&self, key: Key) -> Candidates {
+        let high = key.0 >> 32;
+        let page = self.first_page + ((high * u64::from(self.pages)) >> 32) as u32;
+        let first = (high % LINES as u64) as u32;
+        let step = 1 + ((high / LINES as u64) % (LINES as u64 - 1)) as u32;
+        let line = |index: u32| LineId(page * LINES as u32 + index % LINES as u32);
+        Candidates { lines: [line(first), line(first + step)], fingerprint: (key.0 as u32).max(1) }
+    }
+
+    /// Bytes that it occupies.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.pages) * PAGE_BYTES
+    }
+
+    /// Slots in all.
+    pub fn slots(&self) -> u64 {
+        u64::from(self.pages) * (LINES * SLOTS) as u64
+    }
+
+    /// Pages, by their number in the table.
+    pub fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    /// The lines of one page.
+    pub fn page<'r>(&self, region: &'r Region, page: u32) -> &'r [Line; LINES] {
+        region.page(self.first_page + page)
+    }
+}

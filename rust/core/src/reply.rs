@@ -1,0 +1,104 @@
+//! What the server should answer (DESIGN §7): RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
+//!
+//! Throttles delay; they do not bounce. Only what can never fit is refused for good.
+
+use crate::policy::{Count, Limit, Stage};
+
+/// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
+const KEY_OCTETS: usize = 300;
+
+/// The kind of a refusal, as the SMTP client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// At connect and HELO: `421 4.7.0`, and the server closes.
+    Closing,
+    /// A message: `451 4.7.1`.
+    TooFast,
+    /// Too many new names: `451 4.7.28` (mail flood, RFC 7372 §3.2's registry).
+    Flood,
+    /// One mailbox gets too much: `450 4.2.1`.
+    Mailbox,
+    /// Too many recipients: `452 4.5.3`.
+    Recipients,
+    /// Too many octets: `451 4.7.1`, and `552 5.3.4` when they can never fit.
+    Octets,
+}
+
+impl Reply {
+    /// The reply for a limit that runs at `stage`.
+    pub fn of(limit: &Limit, stage: Stage) -> Self {
+        let mailbox = limit.per.iter().any(|identity| identity.has_many());
+        match stage {
+            Stage::Connect | Stage::Helo => Self::Closing,
+            _ if limit.is_fan_out() => Self::Flood,
+            Stage::Rcpt if mailbox => Self::Mailbox,
+            Stage::Rcpt => Self::Recipients,
+            _ if limit.count == Count::Bytes => Self::Octets,
+            _ => Self::TooFast,
+        }
+    }
+
+    /// The line. `wait_us` is `None` when it can never pass.
+    pub fn text(self, key: &str, wait_us: Option<u64>) -> String {
+        let key = printable(key);
+        let Some(wait_us) = wait_us else {
+            return match self {
+                Self::Octets => format!("552 5.3.4 message too big for {key}"),
+                Self::Recipients => format!("452 4.5.3 too many recipients at once for {key}"),
+                _ => format!("{} {key} asks for more than it can ever have", self.code()),
+            };
+        };
+        let seconds = wait_us.div_ceil(1_000_000);
+        let complaint = match self {
+            Self::Closing => "connects too often",
+            Self::TooFast | Self::Octets => "is sending too fast",
+            Self::Flood => "sends under too many new names",
+            Self::Mailbox => "is receiving too fast",
+            Self::Recipients => "has too many recipients",
+        };
+        format!("{} {key} {complaint}; retry in {seconds} s", self.code())
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::Closing => "421 4.7.0",
+            Self::TooFast | Self::Octets => "451 4.7.1",
+            Self::Flood => "451 4.7.28",
+            Self::Mailbox => "450 4.2.1",
+            Self::Recipients => "452 4.5.3",
+        }
+    }
+}
+
+/// Whatever the name holds: printable ASCII (RFC 5321 §4.2), and not too long for the line.
+fn printable(key: &str) -> String {
+    let mut text: String = key.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+    if text.len() > KEY_OCTETS {
+        text.truncate(KEY_OCTETS);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..6) {
+            let kinds = [Reply::Closing, Reply::TooFast, Reply::Flood, Reply::Mailbox, Reply::Recipients, Reply::Octets];
+            let line = kinds[kind].text(&key, wait);
+            prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        assert_eq!(
+            Reply::TooFast.text("salesforce.com", Some(11_000_001)),
+            "451 4.7.1 salesforce.com is sending too fast; retry in 12 s"
+        );
+    }
+}

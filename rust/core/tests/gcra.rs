@@ -1,0 +1,127 @@
+//! The GCRA table against a dictionary of exact buckets.
+
+mod oracle;
+
+use oracle::{Bucket, Buckets, key};
+use proptest::prelude::*;
+use throttle_core::policy::{Rate, WhenFull};
+use throttle_core::region::Region;
+use throttle_core::store::Verdict;
+use throttle_core::store::gcra::{Gcra, Quota};
+
+fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, Gcra, Buckets<u64>) {
+    let (region, tables) = Region::new(&[pages]);
+    let quota = Quota::new(rate, burst).expect("a rate that a clock can keep");
+    let bucket = Bucket { amount: rate.amount.into(), period_us: rate.period_us.into(), burst: burst.into() };
+    (region, Gcra::new(tables[0], quota, when_full), Buckets::new(bucket))
+}
+
+fn rates() -> impl Strategy<Value = (Rate, u64)> {
+    let periods = prop_oneof![Just(1u64), Just(60), Just(600), Just(3_600), Just(86_400), Just(30 * 86_400)];
+    let amounts = prop_oneof![1u64..20, 1u64..1_000_000];
+    (amounts, periods, prop_oneof![1u64..6, 1u64..2_000])
+        .prop_map(|(amount, seconds, burst)| (Rate { amount, period_us: seconds * 1_000_000, sized: false }, burst))
+}
+
+/// Pauses of every size that matters: none, about one charge, about a whole burst, about 2³² ticks and multiples.
+fn pauses() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0u64),
+        0u64..10,
+        0u64..2_000_000,
+        0u64..4_000_000_000,
+        (1u64..4, 0u64..4).prop_map(|(wraps, off)| (wraps << 32) + off - 2),
+        Just(10 * 365 * 86_400_000_000),
+    ]
+}
+
+proptest! {
+    /// P3: whoever fits the exact bucket is admitted. P4: what is admitted never exceeds burst + rate · t by more than a tick.
+    /// P10: refused until the time told, admitted at it.
+    #[test]
+    fn a_key_gets_its_quota_and_not_a_tick_more(
+        (rate, burst) in rates(),
+        start in prop_oneof![Just(0u64), Just(1_637_889_600_000_000)],
+        steps in prop::collection::vec((pauses(), prop_oneof![Just(1u64), 1u64..5, 1u64..1_000], 0u64..3), 1..200),
+    ) {
+        let (mut region, gcra, mut exact) = buckets(16, rate, burst, WhenFull::Refuse);
+        let per_unit = gcra.quota().price(1) as u128;
+        let mut now = start;
+        for (pause, cost, who) in steps {
+            now += pause;
+            let verdict = gcra.consult(&region, key(who), now, cost, 0);
+            if exact.fits(&who, now, cost) {
+                prop_assert_eq!(verdict, Verdict::Fits, "an innocent is refused");
+            }
+            match verdict {
+                Verdict::Fits => {
+                    prop_assert!(gcra.charge(&mut region, key(who), now, cost));
+                    exact.charge(who, now, cost);
+                    let over = exact.level(&who, now).saturating_sub(exact.bucket.burst * exact.bucket.period_us);
+                    prop_assert!(over * per_unit <= exact.bucket.period_us, "more than one tick over: {}", over);
+                }
+                Verdict::From(until) => {
+                    prop_assert!(until > now);
+                    prop_assert!(matches!(gcra.consult(&region, key(who), until - 1, cost, 0), Verdict::From(u) if u == until));
+                    prop_assert_eq!(gcra.consult(&region, key(who), until, cost, 0), Verdict::Fits);
+                }
+                Verdict::Never => prop_assert!(cost > burst),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cost_over_the_burst_never_fits_and_one_of_the_burst_does() {
+    let (region, gcra, _) = buckets(16, Rate { amount: 100, period_us: 60_000_000, sized: false }, 10, WhenFull::Admit);
+    assert_eq!(gcra.consult(&region, key(1), 0, 11, 0), Verdict::Never);
+    assert_eq!(gcra.consult(&region, key(1), 0, 10, 0), Verdict::Fits);
+    assert_eq!(gcra.consult(&region, key(1), 0, u64::MAX, 0), Verdict::Never);
+}
+
+#[test]
+fn a_full_table_never_evicts_and_says_when_a_slot_is_free() {
+    let rate = Rate { amount: 1, period_us: 60_000_000, sized: false };
+    let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
+    let mut tracked = Vec::new();
+    for number in 0..2_000 {
+        match gcra.consult(&region, key(number), 1_000_000, 1, 0) {
+            Verdict::Fits => {
+                assert!(gcra.charge(&mut region, key(number), 1_000_000, 1));
+                tracked.push(number);
+            }
+            verdict => assert_eq!(verdict, Verdict::From(61_000_000)),
+        }
+    }
+    assert!(tracked.len() > 400, "448 slots hold {}", tracked.len());
+    for number in tracked {
+        assert_eq!(gcra.consult(&region, key(number), 60_999_999, 1, 0), Verdict::From(61_000_000));
+        assert_eq!(gcra.consult(&region, key(number), 61_000_000, 1, 0), Verdict::Fits);
+    }
+    assert_eq!(gcra.used(&region, 0, 61_000_000), 0, "a drained slot is free");
+}
+
+#[test]
+fn admit_counts_nothing_for_a_key_without_room_and_refuse_lets_no_reserved_slot_be_taken_twice() {
+    let rate = Rate { amount: 1, period_us: 60_000_000, sized: false };
+    let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Admit);
+    let untracked = (0..2_000).filter(|&number| !gcra.charge(&mut region, key(number), 0, 1)).count();
+    assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
+    let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
+    assert_eq!(gcra.consult(&region, key(1), 0, 1, 13), Verdict::Fits);
+    assert_eq!(gcra.consult(&region, key(1), 0, 1, 14), Verdict::Never);
+}
+
+#[test]
+fn large_bursts_are_kept_in_units_rounded_up() {
+    let gib = 1u64 << 30;
+    let (mut region, gcra, _) =
+        buckets(16, Rate { amount: gib, period_us: 3_600_000_000, sized: true }, gib, WhenFull::Refuse);
+    assert_eq!(gcra.quota().unit(), 128);
+    let mut sent = 0;
+    while gcra.consult(&region, key(1), 0, 1_000_001, 0) == Verdict::Fits {
+        gcra.charge(&mut region, key(1), 0, 1_000_001);
+        sent += 1_000_001;
+    }
+    assert!(sent <= gib && sent > gib - 1_100_000, "{sent} of {gib}");
+}

@@ -1,0 +1,46 @@
+#![allow(dead_code, reason = "each test binary uses a part")]
+//! Short ways to an engine and to envelopes.
+
+use std::sync::Arc;
+
+use throttle_core::decision::Decision;
+use throttle_core::engine::Engine;
+use throttle_core::envelope::Envelope;
+use throttle_core::identity::SuffixList;
+use throttle_core::key::Secret;
+use throttle_core::policy::Policy;
+use throttle_core::region::Now;
+
+/// A few rules of both sections: what the names in these tests need.
+const SUFFIXES: &str = "
+// ===BEGIN ICANN DOMAINS===
+com
+net
+org
+uk
+co.uk
+io
+// ===END ICANN DOMAINS===
+// ===BEGIN PRIVATE DOMAINS===
+github.io
+// ===END PRIVATE DOMAINS===
+";
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// An engine with the hash secret of nobody.
+pub(crate) fn engine(policy: &str, memory_bytes: u64) -> Engine {
+    let policy = Policy::parse("test.toml", policy).expect("a right policy");
+    let suffixes = Arc::new(SuffixList::parse(SUFFIXES, &policy.extra_suffixes).expect("a right list"));
+    Engine::new(&policy, memory_bytes, suffixes, Secret::new([7; 16])).expect("enough memory")
+}
+
+/// A message at MAIL.
+pub(crate) fn message<'a>(client_ip: &'a str, mail_from: &'a str) -> Envelope<'a> {
+    Envelope { client_ip: Some(client_ip.as_bytes()), mail_from: Some(mail_from.as_bytes()), ..Envelope::default() }
+}
+
+/// A check of all that is known, at a stated time.
+pub(crate) fn check(engine: &Engine, envelope: &Envelope<'_>, now_us: u64) -> Decision {
+    engine.check(envelope, None, Now::Stated(i64::try_from(now_us).expect("a time of this age")))
+}

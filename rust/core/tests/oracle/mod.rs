@@ -1,0 +1,51 @@
+#![allow(dead_code, reason = "each test binary uses a part")]
+//! The obvious oracles that every store runs against: a few lines each, unbounded memory, exact fractions.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use throttle_core::key::Key;
+
+/// A bucket that drains at L per W and holds B, in exact fractions: a count of 1 is `period_us` parts, a microsecond drains `amount` of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    pub(crate) amount: u128,
+    pub(crate) period_us: u128,
+    pub(crate) burst: u128,
+}
+
+/// Buckets by key.
+pub(crate) struct Buckets<K> {
+    pub(crate) bucket: Bucket,
+    /// (full until, in parts of a microsecond: µs · amount)
+    drained_at: HashMap<K, u128>,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    pub(crate) fn new(bucket: Bucket) -> Self {
+        Self { bucket, drained_at: HashMap::new() }
+    }
+
+    /// Parts in the bucket of `key` at `now_us`.
+    pub(crate) fn level(&self, key: &K, now_us: u64) -> u128 {
+        let now = u128::from(now_us) * self.bucket.amount;
+        self.drained_at.get(key).map_or(0, |at| at.saturating_sub(now))
+    }
+
+    /// Whether `cost` fits.
+    pub(crate) fn fits(&self, key: &K, now_us: u64, cost: u64) -> bool {
+        self.level(key, now_us) + u128::from(cost) * self.bucket.period_us <= self.bucket.burst * self.bucket.period_us
+    }
+
+    /// Charges `cost`, whether it fits or not.
+    pub(crate) fn charge(&mut self, key: K, now_us: u64, cost: u64) {
+        let level = self.level(&key, now_us) + u128::from(cost) * self.bucket.period_us;
+        self.drained_at.insert(key, u128::from(now_us) * self.bucket.amount + level);
+    }
+}
+
+/// Well-mixed keys: tables expect hashes.
+pub(crate) fn key(number: u64) -> Key {
+    let mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    Key((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9))
+}

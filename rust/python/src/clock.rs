@@ -1,0 +1,115 @@
+//! Where `now` comes from: an argument, a clock of the caller's, or our own.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use throttle_core::region::Now;
+
+/// Seconds beyond this are nobody's time: a hundred thousand years.
+const MAX_SECONDS: f64 = 3.2e12;
+
+/// Seconds, rounded to microseconds once: integers from here on.
+pub(crate) fn micros(seconds: f64) -> PyResult<i64> {
+    if seconds.is_finite() && seconds.abs() <= MAX_SECONDS {
+        Ok((seconds * 1e6).round() as i64)
+    } else {
+        Err(PyValueError::new_err(format!(
+            "now: found {seconds}; allowed: finite Unix seconds, at most {MAX_SECONDS:e}"
+        )))
+    }
+}
+
+/// Microseconds as seconds.
+pub(crate) fn seconds(us: i64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// A clock that stands still until it is told otherwise, in Unix seconds.
+#[pyclass(module = "throttle", frozen)]
+#[derive(Debug)]
+pub(crate) struct ManualClock {
+    us: AtomicI64,
+}
+
+#[pymethods]
+impl ManualClock {
+    #[new]
+    #[pyo3(signature = (now = 0.0))]
+    fn new(now: f64) -> PyResult<Self> {
+        Ok(Self { us: AtomicI64::new(micros(now)?) })
+    }
+
+    /// Unix seconds, to the microsecond.
+    #[getter]
+    fn now(&self) -> f64 {
+        seconds(self.us.load(Ordering::Relaxed))
+    }
+
+    /// Sets the clock, also back.
+    #[setter]
+    fn set_now(&self, now: f64) -> PyResult<()> {
+        self.us.store(micros(now)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Moves the clock by `seconds`, also back.
+    fn advance(&self, seconds: f64) -> PyResult<()> {
+        self.us.fetch_add(micros(seconds)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn __call__(&self) -> f64 {
+        self.now()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("ManualClock({:?})", self.now())
+    }
+}
+
+/// What a guard reads.
+#[derive(Debug)]
+pub(crate) enum Clock {
+    /// Monotonic, anchored to wall time at start.
+    Own { anchor_us: i64, start: Instant },
+    /// Read without a call.
+    Manual(Py<ManualClock>),
+    /// Any callable that returns Unix seconds.
+    Callable(Py<PyAny>),
+}
+
+impl Clock {
+    pub(crate) fn new(clock: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(clock) = clock else {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            return Ok(Self::Own { anchor_us: i64::try_from(since.as_micros()).unwrap_or(0), start: Instant::now() });
+        };
+        if let Ok(manual) = clock.cast_exact::<ManualClock>() {
+            return Ok(Self::Manual(manual.clone().unbind()));
+        }
+        if clock.is_callable() {
+            return Ok(Self::Callable(clock.clone().unbind()));
+        }
+        let found = clock.get_type().name()?;
+        Err(PyTypeError::new_err(format!(
+            "clock: found {found}; allowed: a callable that returns Unix seconds, or None"
+        )))
+    }
+
+    /// `stated` when the caller said so, else what the clock reads.
+    pub(crate) fn read(&self, py: Python<'_>, stated: Option<f64>) -> PyResult<Now> {
+        if let Some(seconds) = stated {
+            return Ok(Now::Stated(micros(seconds)?));
+        }
+        let us = match self {
+            Self::Own { anchor_us, start } => {
+                anchor_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
+            }
+            Self::Manual(clock) => clock.get().us.load(Ordering::Relaxed),
+            Self::Callable(clock) => micros(clock.bind(py).call0()?.extract()?)?,
+        };
+        Ok(Now::Clock(us))
+    }
+}

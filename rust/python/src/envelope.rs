@@ -1,0 +1,232 @@
+//! `Envelope`: what is known of one SMTP transaction so far.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
+use smallvec::SmallVec;
+use throttle_core::envelope::{Envelope as Core, Spf};
+
+use crate::text::Text;
+
+/// See `_core.pyi`.
+#[pyclass(module = "throttle", frozen)]
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    client_ip: Option<Text>,
+    client_name: Option<Text>,
+    helo: Option<Text>,
+    mail_from: Option<Text>,
+    rcpt_to: Vec<Text>,
+    auth_user: Option<Text>,
+    spf: Option<Py<PyString>>,
+    verdict: Option<Spf>,
+    size: Option<u64>,
+}
+
+impl Envelope {
+    /// Hands the core the borrowed text.
+    pub(crate) fn with<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
+        let (client_ip, client_name) = (bytes(py, &self.client_ip), bytes(py, &self.client_name));
+        let (helo, mail_from, auth_user) =
+            (bytes(py, &self.helo), bytes(py, &self.mail_from), bytes(py, &self.auth_user));
+        let recipients: SmallVec<[_; 2]> = self.rcpt_to.iter().map(|text| text.bytes(py)).collect();
+        let borrowed: SmallVec<[&[u8]; 4]> = recipients.iter().map(|text| &**text).collect();
+        use_it(&Core {
+            client_ip: client_ip.as_deref(),
+            client_name: client_name.as_deref(),
+            helo: helo.as_deref(),
+            mail_from: mail_from.as_deref(),
+            rcpt_to: &borrowed,
+            auth_user: auth_user.as_deref(),
+            spf: self.verdict,
+            size: self.size,
+        })
+    }
+
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fields = PyDict::new(py);
+        fields.set_item("client_ip", self.client_ip(py))?;
+        fields.set_item("client_name", self.client_name(py))?;
+        fields.set_item("helo", self.helo(py))?;
+        fields.set_item("mail_from", self.mail_from(py))?;
+        fields.set_item("rcpt_to", self.rcpt_to(py)?)?;
+        fields.set_item("auth_user", self.auth_user(py))?;
+        fields.set_item("spf", self.spf(py))?;
+        fields.set_item("size", self.size)?;
+        Ok(fields)
+    }
+}
+
+fn bytes<'a>(py: Python<'a>, text: &'a Option<Text>) -> Option<Cow<'a, [u8]>> {
+    text.as_ref().map(|text| text.bytes(py))
+}
+
+fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
+    text.as_ref().map(|text| text.object(py))
+}
+
+/// One recipient, or any iterable of them.
+fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Text>> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return Ok(vec![Text::new("rcpt_to", value)?]);
+    }
+    let Ok(items) = value.try_iter() else {
+        let found = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "rcpt_to: found {found}; allowed: str, bytes, or an iterable of them"
+        )));
+    };
+    items.map(|item| Text::new("rcpt_to", &item?)).collect()
+}
+
+/// Any integer: a sender writes SIZE, so none raises.
+fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
+    let Some(value) = value else { return Ok(None) };
+    let Ok(size) = value.cast::<PyInt>() else {
+        let found = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("size: found {found}; allowed: int or None")));
+    };
+    let negative = size.lt(0)?;
+    Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
+}
+
+fn verdict(spf: &str) -> Spf {
+    match spf.to_ascii_lowercase().as_str() {
+        "pass" => Spf::Pass,
+        "fail" => Spf::Fail,
+        _ => Spf::Silent,
+    }
+}
+
+#[pymethods]
+impl Envelope {
+    #[new]
+    #[pyo3(signature = (*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        client_ip: Option<&Bound<'_, PyAny>>,
+        client_name: Option<&Bound<'_, PyAny>>,
+        helo: Option<&Bound<'_, PyAny>>,
+        mail_from: Option<&Bound<'_, PyAny>>,
+        rcpt_to: Option<&Bound<'_, PyAny>>,
+        auth_user: Option<&Bound<'_, PyAny>>,
+        spf: Option<&Bound<'_, PyString>>,
+        size: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            client_ip: Text::optional("client_ip", client_ip)?,
+            client_name: Text::optional("client_name", client_name)?,
+            helo: Text::optional("helo", helo)?,
+            mail_from: Text::optional("mail_from", mail_from)?,
+            rcpt_to: recipients(rcpt_to)?,
+            auth_user: Text::optional("auth_user", auth_user)?,
+            verdict: spf.map(|spf| spf.to_str().map_or(Spf::Silent, verdict)),
+            spf: spf.map(|spf| spf.clone().unbind()),
+            size: octets(size)?,
+        })
+    }
+
+    #[getter]
+    fn client_ip(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        object(&self.client_ip, py)
+    }
+
+    #[getter]
+    fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        object(&self.client_name, py)
+    }
+
+    #[getter]
+    fn helo(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        object(&self.helo, py)
+    }
+
+    #[getter]
+    fn mail_from(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        object(&self.mail_from, py)
+    }
+
+    #[getter]
+    fn rcpt_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.rcpt_to.iter().map(|text| text.object(py)))
+    }
+
+    #[getter]
+    fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        object(&self.auth_user, py)
+    }
+
+    #[getter]
+    fn spf(&self, py: Python<'_>) -> Option<Py<PyString>> {
+        self.spf.as_ref().map(|spf| spf.clone_ref(py))
+    }
+
+    #[getter]
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// A copy with other fields.
+    #[pyo3(signature = (**changes))]
+    fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        let fields = slf.get().fields(slf.py())?;
+        if let Some(changes) = changes {
+            fields.update(changes.as_mapping())?;
+        }
+        slf.get_type().call((), Some(&fields))
+    }
+
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match other.cast::<Self>() {
+            Ok(other) => self.fields(py)?.eq(other.get().fields(py)?),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        PyTuple::new(py, self.fields(py)?.values())?.hash()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut shown = Vec::new();
+        for (field, value) in self.fields(py)? {
+            if !value.is_none() && !value.eq(PyTuple::empty(py))? {
+                shown.push(format!("{field}={}", value.repr()?));
+            }
+        }
+        Ok(format!("Envelope({})", shown.join(", ")))
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        Ok((PyTuple::empty(py), self.fields(py)?))
+    }
+}
+
+/// `None`, one stage or several.
+pub(crate) fn stages(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<throttle_core::policy::Stages>> {
+    use throttle_core::policy::{Stage, Stages};
+    let one = |name: &Bound<'_, PyAny>| -> PyResult<Stage> {
+        let stage =
+            name.extract::<String>().ok().and_then(|name| Stage::ALL.into_iter().find(|stage| stage.name() == name));
+        let allowed = Stage::ALL.map(Stage::name).join(", ");
+        stage.ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "stage: found {}; allowed: {allowed}",
+                name.repr().map_or_else(|_| "something unreadable".into(), |repr| repr.to_string())
+            ))
+        })
+    };
+    let Some(value) = value else { return Ok(None) };
+    if value.is_instance_of::<PyString>() {
+        return Ok(Some(Stages::default().with(one(value)?)));
+    }
+    let Ok(items) = value.try_iter() else { return one(value).map(|stage| Some(Stages::default().with(stage))) };
+    let mut all = Stages::default();
+    for item in items {
+        all = all.with(one(&item?)?);
+    }
+    Ok(Some(all))
+}

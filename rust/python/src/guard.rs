@@ -1,0 +1,160 @@
+//! `Throttle`: a policy over its memory.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use throttle_core::decision::Decision as Core;
+use throttle_core::engine::Engine;
+use throttle_core::identity::{Identities, Sources};
+
+use crate::clock::Clock;
+use crate::decision::Decision;
+use crate::envelope::{Envelope, stages};
+use crate::error::policy_error;
+use crate::memory;
+use crate::policy::Policy;
+use crate::{seed, suffixes};
+
+/// See `_core.pyi`.
+#[pyclass(module = "throttle", frozen)]
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    engine: Engine,
+    policy: Py<Policy>,
+    clock: Clock,
+}
+
+#[pymethods]
+impl Throttle {
+    #[new]
+    #[pyo3(signature = (policy=None, *, memory=None, clock=None, seed=None, suffix_list=None))]
+    fn new(
+        py: Python<'_>,
+        policy: Option<&Bound<'_, PyAny>>,
+        memory: Option<&Bound<'_, PyAny>>,
+        clock: Option<&Bound<'_, PyAny>>,
+        seed: Option<&Bound<'_, PyAny>>,
+        suffix_list: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let policy = Policy::from_argument(py, policy)?;
+        let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
+        let secret = seed::secret(py, seed)?;
+        let clock = Clock::new(clock)?;
+        let suffixes = suffixes::compiled(py, suffix_list, &policy.get().core.extra_suffixes)?;
+        let core = &policy.get().core;
+        let engine = py.detach(|| Engine::new(core, bytes, suffixes, secret));
+        let engine = engine.map_err(|error| policy_error(py, error))?;
+        Ok(Self { engine, policy, clock })
+    }
+
+    #[pyo3(signature = (envelope, *, stage=None, now=None))]
+    fn check(
+        slf: &Bound<'_, Self>,
+        envelope: &Bound<'_, Envelope>,
+        stage: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Decision> {
+        Self::decide(slf, envelope, stage, now, true)
+    }
+
+    #[pyo3(signature = (envelope, *, stage=None, now=None))]
+    fn peek(
+        slf: &Bound<'_, Self>,
+        envelope: &Bound<'_, Envelope>,
+        stage: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Decision> {
+        Self::decide(slf, envelope, stage, now, false)
+    }
+
+    pub(crate) fn identities<'py>(
+        &self,
+        py: Python<'py>,
+        envelope: &Bound<'py, Envelope>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let suffixes = self.engine.suffixes();
+        let named = envelope.get().with(py, |core| {
+            let identities = Identities::read(core, suffixes, Sources::ALL);
+            let mut named: Vec<_> = identities.named().into_iter().collect();
+            for &identity in &self.engine.plan().identities {
+                let values: Vec<_> = identities.values(identity).iter().map(ToString::to_string).collect();
+                if !values.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
+                    named.push((identity, values));
+                }
+            }
+            named
+        });
+        let all = PyDict::new(py);
+        for (identity, values) in named {
+            let name = identity.to_string();
+            if identity.has_many() {
+                all.set_item(name, PyTuple::new(py, values)?)?;
+            } else {
+                all.set_item(name, values.into_iter().next())?;
+            }
+        }
+        Ok(all)
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> u64 {
+        self.engine.memory_bytes()
+    }
+
+    #[getter]
+    fn policy(&self, py: Python<'_>) -> Py<Policy> {
+        self.policy.clone_ref(py)
+    }
+
+    /// How full each table is: a list of dictionaries.
+    fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let fills = py.detach(|| self.engine.fill());
+        let row = |fill: throttle_core::engine::Fill| {
+            let row = PyDict::new(py);
+            row.set_item("table", fill.name)?;
+            row.set_item("bytes", fill.bytes)?;
+            row.set_item("slots", fill.slots)?;
+            row.set_item("used", fill.used)?;
+            row.set_item("untracked", fill.untracked)?;
+            Ok(row)
+        };
+        fills.into_iter().map(row).collect()
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "a Throttle does not pickle: its counters live in this process; make one from its policy",
+        ))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let limits = self.policy.get().core.limits.len();
+        let file = &self.policy.bind(py).get().core.file;
+        format!("Throttle({file:?}, limits={limits}, memory_bytes={})", self.engine.memory_bytes())
+    }
+}
+
+impl Throttle {
+    fn decide(
+        slf: &Bound<'_, Self>,
+        envelope: &Bound<'_, Envelope>,
+        stage: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+        charge: bool,
+    ) -> PyResult<Decision> {
+        let (py, this) = (slf.py(), slf.get());
+        let stages = stages(stage)?;
+        let now = this.clock.read(py, now)?;
+        let core: Core = envelope.get().with(py, |core| match charge {
+            true => this.engine.check(core, stages, now),
+            false => this.engine.peek(core, stages, now),
+        });
+        Ok(Decision::of_envelope(core.refusal, slf.clone().unbind(), envelope.clone().unbind()))
+    }
+}
+
+/// The engine may be shared between threads: everything in it is.
+const fn _shared<T: Send + Sync>() {}
+const _: () = _shared::<Arc<Engine>>();

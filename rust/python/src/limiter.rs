@@ -1,0 +1,129 @@
+//! `RateLimiter`: one table of the core, for any key.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use throttle_core::decision::Refusal;
+use throttle_core::engine::{Hit, Limiter};
+use throttle_core::policy::{Rate, WhenFull};
+use throttle_core::reply::Reply;
+
+use crate::clock::Clock;
+use crate::decision::Decision;
+use crate::error::policy_error;
+use crate::text::Text;
+use crate::{memory, seed};
+
+/// See `_core.pyi`.
+#[pyclass(module = "throttle", frozen)]
+#[derive(Debug)]
+pub(crate) struct RateLimiter {
+    limiter: Limiter,
+    clock: Clock,
+    rate: String,
+    burst: u64,
+}
+
+#[pymethods]
+impl RateLimiter {
+    #[new]
+    #[pyo3(signature = (rate, *, memory=None, algorithm="gcra", burst=None, when_full="admit", clock=None, seed=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        rate: &str,
+        memory: Option<&Bound<'_, PyAny>>,
+        algorithm: &str,
+        burst: Option<u64>,
+        when_full: &str,
+        clock: Option<&Bound<'_, PyAny>>,
+        seed: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let wrong = |field: &str, found: String, allowed: &str| {
+            PyValueError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
+        };
+        if algorithm != "gcra" {
+            return Err(wrong("algorithm", format!("{algorithm:?}"), "\"gcra\""));
+        }
+        let when_full = match when_full {
+            "admit" => WhenFull::Admit,
+            "refuse" => WhenFull::Refuse,
+            other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\" or \"refuse\"")),
+        };
+        let parsed: Rate = rate.parse().map_err(|error| policy_error(py, error))?;
+        let burst = burst.unwrap_or(parsed.amount);
+        if burst == 0 {
+            return Err(wrong("burst", "0".into(), "an integer of at least 1"));
+        }
+        let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
+        if bytes < Limiter::LEAST_BYTES {
+            return Err(wrong("memory", format!("{bytes} bytes"), &format!("at least {} bytes", Limiter::LEAST_BYTES)));
+        }
+        let secret = seed::secret(py, seed)?;
+        let clock = Clock::new(clock)?;
+        let limiter = py.detach(|| Limiter::new(parsed, burst, when_full, bytes, secret));
+        let limiter = limiter.ok_or_else(|| {
+            wrong(
+                "rate",
+                format!("{rate:?} with a burst of {burst}"),
+                "at most eight million a second, in at most 16 TiB",
+            )
+        })?;
+        Ok(Self { limiter, clock, rate: rate.to_owned(), burst })
+    }
+
+    #[pyo3(signature = (key, cost=1, *, now=None))]
+    fn hit(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>) -> PyResult<Decision> {
+        self.decide(key, cost, now, true)
+    }
+
+    #[pyo3(signature = (key, cost=1, *, now=None))]
+    fn peek(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>) -> PyResult<Decision> {
+        self.decide(key, cost, now, false)
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> u64 {
+        self.limiter.memory_bytes()
+    }
+
+    #[getter]
+    fn untracked(&self) -> u64 {
+        self.limiter.untracked()
+    }
+
+    #[getter]
+    fn load(&self, py: Python<'_>) -> f64 {
+        let (used, slots) = py.detach(|| self.limiter.load());
+        used as f64 / slots as f64
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("a RateLimiter does not pickle: its counters live in this process"))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("RateLimiter({:?}, burst={}, memory_bytes={})", self.rate, self.burst, self.memory_bytes())
+    }
+}
+
+impl RateLimiter {
+    fn decide(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>, charge: bool) -> PyResult<Decision> {
+        let py = key.py();
+        let now = self.clock.read(py, now)?;
+        let text = Text::new("key", key)?;
+        let bytes = text.bytes(py);
+        let hit = if charge { self.limiter.hit(&bytes, cost, now) } else { self.limiter.peek(&bytes, cost, now) };
+        let refusal = match hit {
+            Hit::Allowed => None,
+            Hit::Wait(us) => Some(refusal(&bytes, Some(us))),
+            Hit::Never => Some(refusal(&bytes, None)),
+        };
+        Ok(Decision::of_key(refusal, key.clone().unbind()))
+    }
+}
+
+fn refusal(key: &[u8], wait_us: Option<u64>) -> Box<Refusal> {
+    let key = String::from_utf8_lossy(key).into_owned();
+    let reply = Reply::TooFast.text(&key, wait_us);
+    Box::new(Refusal { limit: "rate".into(), identity: "key".into(), key, wait_us, reply })
+}

@@ -1,0 +1,70 @@
+//! Text that a sender controls: `str` or `bytes` in Python, raw bytes in Rust. Never raises.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+/// A field of an envelope, as it was given.
+#[derive(Debug)]
+pub(crate) enum Text {
+    Str(Py<PyString>),
+    Bytes(Py<PyBytes>),
+}
+
+impl Text {
+    /// `None` stays `None`; anything but text is the caller's mistake.
+    pub(crate) fn optional(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Self>> {
+        value.map(|value| Self::new(field, value)).transpose()
+    }
+
+    pub(crate) fn new(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = value.cast::<PyString>() {
+            return Ok(Self::Str(text.clone().unbind()));
+        }
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone().unbind()));
+        }
+        Err(PyTypeError::new_err(format!("{field}: found {}; allowed: str, bytes or None", value.get_type().name()?)))
+    }
+
+    /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
+    pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
+        match self {
+            Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes(py)),
+            Self::Str(text) => match text.to_str(py) {
+                Ok(text) => Cow::Borrowed(text.as_bytes()),
+                Err(_) => Cow::Owned(with_surrogates(text.bind(py))),
+            },
+        }
+    }
+
+    pub(crate) fn object(&self, py: Python<'_>) -> Py<PyAny> {
+        match self {
+            Self::Str(text) => text.clone_ref(py).into_any(),
+            Self::Bytes(bytes) => bytes.clone_ref(py).into_any(),
+        }
+    }
+}
+
+/// Lone surrogates U+DC80–U+DCFF are the raw bytes they came from (PEP 383); any other stays the three octets that UTF-8 would have for it.
+fn with_surrogates(text: &Bound<'_, PyString>) -> Vec<u8> {
+    let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));
+    let Ok(encoded) = encoded.and_then(|bytes| bytes.extract::<Vec<u8>>()) else { return Vec::new() };
+    let mut raw = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_slice();
+    while let [first, tail @ ..] = rest {
+        rest = match rest {
+            [0xED, second @ 0xB2..=0xB3, third, tail @ ..] => {
+                raw.push((second & 0x03) << 6 | third & 0x3F);
+                tail
+            }
+            _ => {
+                raw.push(*first);
+                tail
+            }
+        };
+    }
+    raw
+}
