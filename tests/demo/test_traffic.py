@@ -10,7 +10,7 @@ import pytest
 from throttle.demo.cast import FLOODED, PROVIDER
 from throttle.demo.naive import Naive
 from throttle.demo.peers import host_of
-from throttle.demo.traffic import REPLY_TO, Message, Mix, conversations, quiet_hours
+from throttle.demo.traffic import REPLY_TO, Message, Mix, conversations, last_minute, quiet_hours
 
 SEED = 7
 
@@ -143,3 +143,10 @@ def test_nobody_but_the_flood_exceeds_the_quota_that_the_other_sides_grant() -> 
     guard = Naive()
     others = [m for talk in conversations(SEED, Mix()) for m in talk if m.group != "flood"]
     assert all(guard.admits(message.mail_from) for message in others)
+
+
+def test_the_last_minute_before_the_flood_brings_one_message_from_each_organisation_that_was_there() -> None:
+    quiet = {host_of(message.mail_from) for _, message in quiet_hours(SEED)}
+    senders = [host_of(message.mail_from) for talk in last_minute(SEED) for message in talk]
+    assert len(set(senders)) == len(senders) == 560
+    assert set(senders) <= quiet

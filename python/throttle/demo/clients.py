@@ -11,16 +11,17 @@ import socket
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from throttle.demo.child import ignore_interrupts, say, serve
 from throttle.demo.inbox import GROUP_HEADER
 from throttle.demo.plan import Plan
 from throttle.demo.server import LOOPBACK
-from throttle.demo.traffic import GROUPS, Message, conversations
+from throttle.demo.traffic import GROUPS, Message, conversations, last_minute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 CONNECTIONS = 24  # at a time
 SOCKET_SECONDS = 20.0
@@ -50,13 +51,20 @@ class Tally:
     def report(self) -> Mapping[str, Any]:
         """The state as one JSON object."""
         with self._lock:
-            sent = {group: self.accepted[group] + self.refused[group] + self.failed[group] for group in GROUPS}
+            groups = ("quiet", *GROUPS)
             return {
-                "sent": sent,
-                "refused": {group: self.refused[group] for group in GROUPS},
+                "sent": {group: self.accepted[group] + self.refused[group] + self.failed[group] for group in groups},
+                "refused": {group: self.refused[group] for group in groups},
                 "failed": sum(self.failed.values()),
                 "failure": self.failure,
             }
+
+
+def write(port: int, talks: list[list[Message]], tally: Tally) -> None:
+    """Hold all conversations, some at a time, in the order given."""
+    with ThreadPoolExecutor(CONNECTIONS) as senders:
+        for _ in senders.map(lambda messages: converse(port, messages, tally), talks):
+            pass
 
 
 def converse(port: int, messages: list[Message], tally: Tally) -> None:
@@ -104,32 +112,24 @@ def main() -> None:
     """`python -m throttle.demo.clients PORT PLAN`."""
     ignore_interrupts()
     port, plan = int(sys.argv[1]), Plan.from_argument(sys.argv[2])
-    queue: Iterator[list[Message]] = iter(conversations(plan.seed, plan.mix))
-    lock, go, tally = threading.Lock(), threading.Event(), Tally()
-
-    def sender() -> None:
-        go.wait()
-        while True:
-            with lock:
-                messages = next(queue, None)
-            if messages is None:
-                return
-            converse(port, messages, tally)
-
-    senders = [threading.Thread(target=sender) for _ in range(CONNECTIONS)]
-    for thread in senders:
-        thread.start()
+    talks = conversations(plan.seed, plan.mix)
+    go, done, tally = threading.Event(), threading.Event(), Tally()
 
     def start() -> Mapping[str, Any]:
         go.set()
         return {"started": True}
 
     def status() -> Mapping[str, Any]:
-        done = not any(thread.is_alive() for thread in senders)  # first: what is counted later would be lost
-        return {**tally.report(), "done": done}
+        finished = done.is_set()  # first: what is counted in between would be lost
+        return {**tally.report(), "done": finished}
 
+    before = Tally()
+    write(port, last_minute(plan.seed), before)
     serve({"start": start, "status": status})
-    say({"ready": True})
+    say(before.report())
+    go.wait()
+    write(port, talks, tally)
+    done.set()
     threading.Event().wait()  # the parent ends this process
 
 

@@ -26,7 +26,7 @@ class Inbox:
     """Takes every message and counts it by the group its first header line tells."""
 
     def __init__(self) -> None:
-        self.delivered: dict[str, int] = dict.fromkeys(GROUPS, 0)
+        self.delivered: dict[str, int] = dict.fromkeys(("quiet", *GROUPS), 0)
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""

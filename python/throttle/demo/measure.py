@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from throttle.demo.child import Child, ChildFailedError
 from throttle.demo.server import LOOPBACK
+from throttle.demo.traffic import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def flood(side: SideName, plan: Plan, progress: Callable[[Sample], None]) -> Out
         ready = server.answer()
         server.ask("quiet", SIDE_SECONDS)
         with Child("throttle.demo.clients", str(ready["smtp_port"]), plan.to_argument()) as clients:
-            clients.answer()
+            _complete(side, clients.answer(), server.ask("finish"), ("quiet",))
             before = server.resident_bytes()
             samples = [Sample(0.0, 0, 0, before)]
             clients.ask("start")
@@ -77,7 +78,7 @@ def flood(side: SideName, plan: Plan, progress: Callable[[Sample], None]) -> Out
         after = max(sample.resident_bytes for sample in samples)
         page = scrape(ready["metrics_port"])  # after the last reading of memory: rendering takes some, too
         end = server.ask("finish")
-    _complete(side, told, end)
+    _complete(side, told, end, GROUPS)
     return Outcome(
         side=side,
         sent=told["sent"],
@@ -118,14 +119,13 @@ def _watch(server: Child, clients: Child, samples: list[Sample], progress: Calla
             raise ChildFailedError(f"{server.name} and its senders did not finish within {SIDE_SECONDS:.0f} s")
 
 
-def _complete(side: SideName, told: dict[str, Any], end: dict[str, Any]) -> None:
+def _complete(side: SideName, told: dict[str, Any], end: dict[str, Any], groups: tuple[str, ...]) -> None:
     """A run that lost messages or hit a fault proves nothing, so it is none."""
     if told["failed"] or end["faults"]:
         raise ChildFailedError(
             f"{side}: {told['failed']} messages got no answer, {end['faults']} faults in the handler; first: {told['failure']}"
         )
-    for group, delivered in end["delivered"].items():
-        if delivered + told["refused"][group] != told["sent"][group]:
-            raise ChildFailedError(
-                f"{side}: of {told['sent'][group]} {group} messages {delivered} arrived and {told['refused'][group]} were refused"
-            )
+    for group in groups:
+        sent, refused, delivered = told["sent"][group], told["refused"][group], end["delivered"][group]
+        if delivered + refused != sent:
+            raise ChildFailedError(f"{side}: of {sent} {group} messages {delivered} arrived and {refused} were refused")

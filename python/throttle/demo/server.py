@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiosmtpd.smtp import SMTP
 from prometheus_client import start_http_server
 
+from throttle.demo.cast import ORGANISATIONS
 from throttle.demo.child import ignore_interrupts, say, serve
 from throttle.demo.inbox import Inbox, Stopwatch
 from throttle.demo.plan import Plan
@@ -75,7 +76,7 @@ def main() -> None:
     plan = Plan.from_argument(sys.argv[2])
     inbox = Inbox()
     side = build(cast("SideName", sys.argv[1]), plan, inbox)
-    asyncio.run(_run(side, inbox, Stopwatch(side.handler, plan.mix.total), plan))
+    asyncio.run(_run(side, inbox, Stopwatch(side.handler, plan.mix.total + ORGANISATIONS), plan))
 
 
 if __name__ == "__main__":

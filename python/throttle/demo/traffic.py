@@ -16,8 +16,8 @@ from throttle.demo.cast import FLOODED, Cast, Party, label
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Group = Literal["flood", "innocent", "tenant"]
-GROUPS: tuple[Group, ...] = ("flood", "innocent", "tenant")
+Group = Literal["quiet", "flood", "innocent", "tenant"]
+GROUPS: tuple[Group, ...] = ("flood", "innocent", "tenant")  # of the outage itself
 
 FULL_FLOOD = 20_000
 RECEIVER = "quickbox.email"
@@ -107,6 +107,12 @@ def quiet_hours(seed: int, hours: int = 4) -> Iterator[tuple[int, Message]]:
                 yield seconds, _message(rng, "tenant" if parties is cast.tenants else "innocent", party)
         for party in cast.fresh_tenants[minute % 4 :: 4]:
             yield seconds, _message(rng, "tenant", _fresh_host(rng, party))
+
+
+def last_minute(seed: int) -> list[list[Message]]:
+    """What comes by SMTP before the flood, one message from each organisation: no server meets the flood cold."""
+    rng = random.Random(f"last minute {seed}")
+    return [[_message(rng, "quiet", party)] for party in Cast.of(seed).organisations]
 
 
 def _flood(rng: random.Random, cast: Cast, messages: int) -> Iterator[list[Message]]:
