@@ -34,13 +34,14 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
     font = next(name for name in FONTS if name in get_font_names())
     figure = Figure(figsize=(16, 9), dpi=120, facecolor=PAPER)
     panels = figure.subplots(1, 3, width_ratios=(5, 5, 4))
-    figure.subplots_adjust(left=0.075, right=0.965, top=0.65, bottom=0.11, wspace=0.44)
+    figure.subplots_adjust(left=0.075, right=0.965, top=0.65, bottom=0.13, wspace=0.44)
     headline = figure.text(0.035, 0.92, title(outcomes), size=36, weight="bold", color=INK, va="center", family=font)
     # fonts differ in width: one line, whatever font is there
     headline.set_fontsize(36 * min(1.0, 0.93 * figure.bbox.width / headline.get_window_extent().width))
     figure.text(0.035, 0.805, subtitle(outcomes), size=16.5, color=MUTED, va="center", family=font, linespacing=1.55)
     _lines(panels[0], outcomes, "Flood messages admitted", lambda s: s.flood_admitted, _admitted)
     _lines(panels[1], outcomes, "Server's resident memory, MiB", lambda s: s.resident_bytes / MIB, _memory)
+    panels[1].xaxis.label.set_text("".join([panels[1].get_xlabel(), *_reserved(outcomes)]))
     _bars(panels[2], outcomes)
     for axes in panels:
         for text in (*axes.texts, axes.title, axes.xaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()):
@@ -76,6 +77,14 @@ def subtitle(outcomes: list[Outcome]) -> str:
 
 def _admitted(outcome: Outcome) -> str:
     return f"{outcome.samples[-1].flood_admitted:,}"
+
+
+def _reserved(outcomes: list[Outcome]) -> list[str]:
+    return [
+        f";\n{o.side} had taken {o.reserved_bytes / MIB:,.1f} MiB before"
+        for o in outcomes
+        if o.reserved_bytes is not None
+    ]
 
 
 def _memory(outcome: Outcome) -> str:
