@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from throttle.demo.careful import Careful
 from throttle.demo.cast import FLOODED, PROVIDER
 from throttle.demo.naive import Naive
 from throttle.demo.peers import host_of
@@ -138,9 +139,10 @@ def test_the_quiet_hours_bring_fewer_than_200_fresh_hosts_in_any_ten_minutes() -
     assert max(fresh[five] + fresh[five + 1] for five in list(fresh)) < 200
 
 
-def test_nobody_but_the_flood_exceeds_the_quota_that_the_other_sides_grant() -> None:
+@pytest.mark.parametrize("side", [Naive, Careful])
+def test_without_the_flood_the_other_sides_would_refuse_nobody(side: type[Naive] | type[Careful]) -> None:
     # otherwise an innocent would be refused for the operator's choice of quota, not for the flood
-    guard = Naive()
+    guard = side()
     others = [m for talk in conversations(SEED, Mix()) for m in talk if m.group != "flood"]
     assert all(guard.admits(message.mail_from) for message in others)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from throttle.demo.guarded import Behind
 
-# What an operator would choose who has looked at his logs: the busiest organisation sends a tenth of it.
+# What an operator would choose with a look at his logs: the busiest organisation of the quiet hours sends nine a minute,
+# and without the flood not one message of the replay would be refused for it.
 # It is also the pace that `inbound` grants one organisation from one network, so nobody is given a better number.
 # A fixed window is the strategy of `limits` that costs least time and memory.
 QUOTA = "600/minute"
