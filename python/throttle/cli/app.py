@@ -1,0 +1,41 @@
+"""All commands in one place, and `--version`.
+
+It knows which commands there are, not what they do.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from throttle import __version__
+from throttle.cli import demo, policy
+
+app = typer.Typer(
+    name="throttle",
+    help="Rate limits for inbound mail, in memory fixed before start.",
+    epilog="Example: throttle demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"throttle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo", epilog="Example: throttle demo --messages 5000 --out /tmp/outage")(demo.command)
+app.add_typer(policy.app)

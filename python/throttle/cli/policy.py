@@ -1,0 +1,54 @@
+"""`throttle policy`: what an operator asks about a policy file.
+
+It knows how to show a limit, not what is allowed in one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
+from typing import Annotated, Any
+
+import typer
+
+from throttle import Limit, Policy, Throttle
+from throttle.cli import fail
+
+app = typer.Typer(
+    name="policy",
+    help="Work with policy files.",
+    epilog="Example: throttle policy check policy.toml",
+    no_args_is_help=True,
+)
+
+RULES = ("rate", "burst", "distinct", "in_flight", "remember", "settle", "mode")
+
+
+@app.callback()
+def _options() -> None:
+    """Work with policy files."""
+
+
+@app.command(epilog="Example: throttle policy check policy.toml")
+def check(
+    file: Annotated[Path, typer.Argument(help="A policy file (TOML).", metavar="FILE", show_default=False)],
+) -> None:
+    """Say what is wrong with a policy file, or show its limits."""
+    try:
+        policy = Policy.from_file(file)
+        guard = Throttle(policy)  # a policy can be right and still not fit into the memory
+    except OSError as error:
+        fail(f"{file}: {error.strerror or error}")
+    except ValueError as error:  # PolicyError is one
+        fail(error)
+    typer.echo(f"{file}: {len(policy.limits)} limits, {guard.memory_bytes:,} bytes of counters")
+    width = max((len(limit.name) for limit in policy.limits), default=0)
+    for limit in policy.limits:
+        typer.echo(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}")
+
+
+def rule(limit: Limit) -> str:
+    """What a limit says besides its name and what it is kept per, in the words of the file."""
+    document = tomllib.loads(limit.to_toml())
+    fields: dict[str, Any] = document["limit"][0] if "limit" in document else document
+    return ", ".join(f"{field} {fields[field]}" for field in RULES if field in fields)

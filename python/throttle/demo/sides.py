@@ -1,0 +1,77 @@
+"""The three sides of the demo under one interface: a handler, its metrics, and how it is told of the quiet hours.
+
+It knows how to put a guard behind aiosmtpd, not how any guard decides.
+Invariant: the traffic's group of a message reaches no guard.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from throttle import Decision, Envelope
+from throttle.demo.careful import Careful
+from throttle.demo.guarded import Behind, Guarded
+from throttle.demo.naive import Naive
+from throttle.demo.peers import Counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from throttle.demo.plan import Plan
+    from throttle.demo.traffic import Message
+
+SideName = Literal["naive", "careful", "throttle"]
+SIDES: tuple[SideName, ...] = ("naive", "careful", "throttle")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What a server process needs of a side."""
+
+    handler: Any
+    registry: CollectorRegistry
+    feed: Callable[[Iterable[tuple[int, Message]]], None]
+    reserved_bytes: int | None  # memory taken before the first message, where the side knows
+
+
+def build(name: SideName, plan: Plan, behind: Behind) -> Side:
+    """The side of that name with `behind` taking delivery."""
+    if name == "throttle":
+        return _throttle(plan, behind)
+    guard = Naive() if name == "naive" else Careful()
+    handler = Counted(guard, "domain" if name == "naive" else "organisation", behind)
+
+    def feed(quiet: Iterable[tuple[int, Message]]) -> None:
+        # `limits` takes no time of day: all of the past would fall into one window. By now those windows are over.
+        for _, message in quiet:
+            handler.seen(message.mail_from)
+        guard.forget_expired()
+
+    return Side(handler, handler.registry, feed, reserved_bytes=None)
+
+
+def _throttle(plan: Plan, behind: Behind) -> Side:
+    guard = plan.guard()
+    registry = CollectorRegistry()
+    checks = Counter("throttle_checks", "Checks by outcome", ["decision", "limit"], registry=registry)
+    Gauge("throttle_memory_bytes", "Bytes of all counters", registry=registry).set(guard.memory_bytes)
+    admitted = checks.labels("admitted", "")
+    for limit in guard.policy.limits:
+        checks.labels("refused", limit.name)  # there from the start: the page never grows
+
+    def count(decision: Decision) -> None:
+        (admitted if decision.limit is None else checks.labels("refused", decision.limit)).inc()
+
+    def feed(quiet: Iterable[tuple[int, Message]]) -> None:
+        start = time.time()
+        for seconds_before, message in quiet:
+            past = Envelope(
+                client_ip=message.client_ip, helo=message.helo, mail_from=message.mail_from, rcpt_to=[message.rcpt_to]
+            )
+            count(guard.check(past, now=start - seconds_before))
+
+    return Side(Guarded(guard, behind, count), registry, feed, guard.memory_bytes)

@@ -1,0 +1,96 @@
+"""The command line: what is wrong is said in one message that names the place, with exit code 2 and no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from throttle import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# stands in front of the package search: an import of the named package fails as if it were not installed
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from throttle.cli import main
+main()
+"""
+
+
+def throttle(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "throttle", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_version() -> None:
+    assert throttle("--version").stdout == f"throttle {__version__}\n"
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("policy",), ("policy", "check")])
+def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
+    done = throttle(*command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.strip().splitlines()[-1].strip().startswith("Example: throttle")
+
+
+def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('[[limit]]\nname = "pace"\nper = ["client.net", "sender.org"]\nrate = "5/minute"\n')
+    done = throttle("policy", "check", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].startswith(f"{file}: 1 limits, ")
+    words = done.stdout.splitlines()[1]
+    assert words.split()[:2] == ["pace", "per"]
+    assert " + sender.org: rate 5/minute" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("policy", "check", "{dir}/missing.toml"), "missing.toml"),
+        (("policy", "check", "{dir}"), "{dir}"),
+        (("policy", "check", "{dir}/broken.toml"), "broken.toml"),
+        (("demo", "--policy", "{dir}/missing.toml"), "missing.toml"),
+        (("demo", "--policy", "{dir}/broken.toml"), "broken.toml"),
+        (("demo", "--memory", "seven"), "seven"),
+        (("demo", "--messages", "0"), "--messages"),
+        (("demo", "--messages", "many"), "--messages"),
+        (("demo", "--out", "{dir}/broken.toml"), "broken.toml"),
+        (("flood",), "flood"),
+    ],
+)
+def test_bad_input_is_named_and_ends_with_2(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("[[limit\n")
+    done = throttle(*(argument.format(dir=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert named.format(dir=tmp_path) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [
+        ("typer", "cli"),
+        ("aiosmtpd", "demo"),
+        ("limits", "demo"),
+        ("psutil", "demo"),
+        ("matplotlib", "demo"),
+        ("prometheus_client", "demo"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(package: str, extra: str) -> None:
+    code = WITHOUT.format(package=package)
+    done = subprocess.run([sys.executable, "-c", code, "demo"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [done.stderr.rstrip("\n")]
+    assert package in done.stderr
+    assert f"pip install 'mailthrottle[{extra}]'" in done.stderr
