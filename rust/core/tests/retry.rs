@@ -70,7 +70,7 @@ proptest! {
             let Some(refusal) = check(&engine, &envelope, now).refusal else { continue };
             let wait = refusal.wait_us.expect("every one of these passes some day");
             prop_assert!(wait > 0);
-            let peek = |at: u64| engine.peek(&envelope, None, Now::Stated(at.cast_signed()));
+            let peek = |at: u64| engine.peek(&envelope, None, Now::Stated(at as i64));
             let early = peek(now + wait - 1).refusal;
             prop_assert!(early.is_some(), "passes before the time told: {refusal:?} at {now}");
             prop_assert_eq!(early.and_then(|early| early.wait_us), Some(1));

@@ -9,7 +9,7 @@
 //!  Python's fields ─────┘    one value at a time   together            all limits together
 //! ```
 //!
-//! * [`limit`]: what a limit is   * [`rate`], `quantity`, `scale`: numbers with units   * [`stage`]: when it runs
+//! * [`limit`]: what a limit is   * [`rate`], `quantity`, `scale`: numbers with units   * `stage`: when it runs
 //! * [`plan`], `budget`: limits to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
 
 mod assemble;

@@ -83,7 +83,7 @@ impl Region {
     #[inline]
     pub fn epoch(&self) -> Epoch {
         let header = &self.pages[0].0[0];
-        Epoch { last_us: header.slots[1], offset_us: header.slots[2].cast_signed() }
+        Epoch { last_us: header.slots[1], offset_us: header.slots[2] as i64 }
     }
 
     /// Moves engine time.
@@ -91,7 +91,7 @@ impl Region {
     pub fn set_epoch(&mut self, epoch: Epoch) {
         let header = &mut self.pages[0].0[0];
         header.slots[1] = epoch.last_us;
-        header.slots[2] = epoch.offset_us.cast_unsigned();
+        header.slots[2] = epoch.offset_us as u64;
     }
 
     /// Charges of a limit that found no room, since start.
