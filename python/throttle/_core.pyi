@@ -2,20 +2,26 @@
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any, Literal, Self, TypeAlias, TypedDict, final
+from typing import Any, Literal, Self, final
 
-__all__ = ["Decision", "Envelope", "Limit", "ManualClock", "Policy", "RateLimiter", "Throttle"]
+from throttle.errors import PolicyError as PolicyError
+from throttle.errors import ThrottleError as ThrottleError
+from throttle.types import Size, Stage, Table, Text
 
-Text: TypeAlias = str | bytes
-Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
-Size: TypeAlias = int | str
+__all__ = [
+    "Decision",
+    "Envelope",
+    "Limit",
+    "ManualClock",
+    "Policy",
+    "PolicyError",
+    "RateLimiter",
+    "Throttle",
+    "ThrottleError",
+    "__version__",
+]
 
-class Table(TypedDict):
-    table: str
-    bytes: int
-    slots: int
-    used: int
-    untracked: int
+__version__: str
 
 @final
 class Envelope:
@@ -121,7 +127,8 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Moves the clock, also back."""
 
-    def __call__(self) -> float: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> float:
+        """The time, as any clock gives it: without arguments."""
 
 @final
 class Limit:
@@ -138,8 +145,14 @@ class Limit:
     def per(self) -> str: ...
     @property
     def stage(self) -> Stage: ...
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields that make it again."""
+
     def to_toml(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Policy:
@@ -147,14 +160,16 @@ class Policy:
 
     Args:
         limits: the rules.
-        scale: multiplies every rate and burst.
+        scale: multiplies every rate and burst; 1 when absent.
         suffixes: public suffixes of the operator's own.
 
     Raises:
         PolicyError: file, line, limit, field, what was found, what is allowed.
     """
 
-    def __new__(cls, limits: Iterable[Limit], *, scale: float = 1, suffixes: Iterable[str] = ()) -> Self: ...
+    def __new__(
+        cls, limits: Iterable[Limit], *, scale: float | None = None, suffixes: Iterable[str] | None = None
+    ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
         """From TOML."""
@@ -172,9 +187,12 @@ class Policy:
     @property
     def scale(self) -> float: ...
     @property
+    def suffixes(self) -> tuple[str, ...]: ...
+    @property
     def file(self) -> str: ...
     def to_toml(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Throttle:
@@ -201,7 +219,9 @@ class Throttle:
         seed: bytes | None = None,
         suffix_list: str | PathLike[str] | None = None,
     ) -> Self: ...
-    def check(self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None) -> Decision:
+    def check(
+        self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
+    ) -> Decision:
         """Consults every limit, then charges every one of them or none.
 
         Args:
@@ -213,7 +233,9 @@ class Throttle:
             ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises.
         """
 
-    def peek(self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None) -> Decision:
+    def peek(
+        self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
+    ) -> Decision:
         """What :meth:`check` would say; charges nothing."""
 
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:

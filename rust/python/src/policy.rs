@@ -83,7 +83,7 @@ impl Policy {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (name=DEFAULT))]
+    #[pyo3(signature = (name="inbound"))]
     fn builtin(py: Python<'_>, name: &str) -> PyResult<Self> {
         let text: String = py.import("throttle.policies")?.call_method1("read", (name,))?.extract()?;
         Self::parse(py, &text, &format!("{name}.toml"))

@@ -1,0 +1,22 @@
+"""Names for the types that the interface speaks in."""
+
+from typing import Literal, TypeAlias, TypedDict
+
+Text: TypeAlias = str | bytes
+"""What a sender wrote; ``str`` and its UTF-8 ``bytes`` are the same."""
+
+Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
+"""A point of the SMTP dialogue at which something becomes known."""
+
+Size: TypeAlias = int | str
+"""Bytes, or text such as ``"64 MiB"``."""
+
+
+class Table(TypedDict):
+    """How full one table is."""
+
+    table: str
+    bytes: int
+    slots: int
+    used: int
+    untracked: int
