@@ -37,8 +37,8 @@ fn look_up(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("floor: load two prefetched lines", format!("{mib} MiB")), |b| {
             b.iter(|| {
                 let lines = gcra.lines(key);
-                lines.iter().for_each(|&line| prefetch(address, line));
-                let read = lines.map(|line| region.line(line).slots[6]);
+                prefetch(address, &lines);
+                let read = lines.lines.map(|line| region.line(line).slots[6]);
                 key = mix(key.0 ^ read[0] ^ read[1]);
             });
             black_box(key);
@@ -48,10 +48,10 @@ fn look_up(c: &mut Criterion) {
             b.iter(|| {
                 now_us += 5;
                 let lines = gcra.lines(key);
-                lines.iter().for_each(|&line| prefetch(address, line));
-                let verdict = gcra.consult(&region, key, now_us, 1, 0);
-                let tracked = gcra.charge(&mut region, key, now_us, 1);
-                let read = lines.map(|line| region.line(line).slots[6]);
+                prefetch(address, &lines);
+                let (verdict, spot) = gcra.consult(&region, &lines, now_us, 1, 0);
+                let tracked = gcra.charge(&mut region, &lines, spot, now_us, 1);
+                let read = lines.lines.map(|line| region.line(line).slots[6]);
                 key = mix(key.0 ^ read[0] ^ read[1] ^ u64::from(tracked) ^ verdict.earliest_us(0));
             });
             black_box(key);
@@ -59,9 +59,10 @@ fn look_up(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("consult and charge, not prefetched", format!("{mib} MiB")), |b| {
             b.iter(|| {
                 now_us += 5;
-                let verdict = gcra.consult(&region, key, now_us, 1, 0);
-                let tracked = gcra.charge(&mut region, key, now_us, 1);
-                let read = gcra.lines(key).map(|line| region.line(line).slots[6]);
+                let lines = gcra.lines(key);
+                let (verdict, spot) = gcra.consult(&region, &lines, now_us, 1, 0);
+                let tracked = gcra.charge(&mut region, &lines, spot, now_us, 1);
+                let read = lines.lines.map(|line| region.line(line).slots[6]);
                 key = mix(key.0 ^ read[0] ^ read[1] ^ u64::from(tracked) ^ verdict.earliest_us(0));
             });
             black_box(key);

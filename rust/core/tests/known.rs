@@ -6,8 +6,9 @@ use std::collections::HashMap;
 
 use oracle::key;
 use proptest::prelude::*;
+use throttle_core::key::Key;
 use throttle_core::region::Region;
-use throttle_core::store::known::Known;
+use throttle_core::store::known::{Known, Sighting};
 
 const HOUR: u64 = 3_600_000_000;
 const MINUTE: u64 = 60_000_000;
@@ -16,6 +17,16 @@ const DAY: u64 = 24 * HOUR;
 fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, Known) {
     let (region, tables) = Region::new(&[pages]);
     (region, Known::new(tables[0], remember_us, comeback_us).expect("a time that a clock can keep"))
+}
+
+fn consult(known: &Known, region: &Region, key: Key, now_us: u64) -> Option<Sighting> {
+    known.consult(region, &known.lines(key), now_us)
+}
+
+fn charge(known: &Known, region: &mut Region, key: Key, now_us: u64) {
+    let at = known.lines(key);
+    let seen = known.consult(region, &at, now_us);
+    known.charge(region, &at, seen, now_us);
 }
 
 /// Pauses around every boundary: the units, 2¹⁵ and 2¹⁶ of them, `remember` itself, years.
@@ -49,7 +60,7 @@ proptest! {
         let mut now = start;
         for (pause, element, admit) in steps {
             now += pause;
-            let seen = known.consult(&region, key(element), now);
+            let seen = consult(&known, &region, key(element), now);
             let remembered = exact.get(&element).copied();
             match remembered {
                 Some((_, last)) if now <= last + remember_us => prop_assert!(seen.is_some(), "forgotten too early"),
@@ -67,7 +78,7 @@ proptest! {
                 prop_assert!(told >= true_wait && told <= true_wait + 2 * unit, "told {told}, true {true_wait}, unit {unit}");
             }
             if admit {
-                known.charge(&mut region, key(element), now);
+                charge(&known, &mut region, key(element), now);
                 let first = if seen.is_some() { remembered.map_or(now, |(first, _)| first) } else { now };
                 exact.insert(element, (first, now));
             }
@@ -83,16 +94,16 @@ fn a_flood_of_new_elements_evicts_only_what_never_came_back() {
     let established: Vec<u64> = (0..capacity / 4).collect();
     for hour in 0..3 {
         for &element in &established {
-            known.charge(&mut region, key(element), hour * HOUR);
+            charge(&known, &mut region, key(element), hour * HOUR);
         }
     }
     let flood = 4 * capacity;
     for element in 0..flood {
-        known.charge(&mut region, key(1 << 40 | element), 3 * HOUR + element * 2 * MINUTE / flood);
+        charge(&known, &mut region, key(1 << 40 | element), 3 * HOUR + element * 2 * MINUTE / flood);
     }
     let lost = established
         .iter()
-        .filter(|&&element| known.consult(&region, key(element), 3 * HOUR + 2 * MINUTE).is_none())
+        .filter(|&&element| consult(&known, &region, key(element), 3 * HOUR + 2 * MINUTE).is_none())
         .count();
     assert_eq!(lost, 0, "of {} established elements", established.len());
 }
@@ -103,12 +114,12 @@ fn without_others_the_longest_unseen_of_the_established_goes() {
     let capacity = known.table().slots();
     for round in 0..3 {
         for element in 0..2 * capacity {
-            known.charge(&mut region, key(element), round * 2 * HOUR + element * MINUTE / (2 * capacity));
+            charge(&known, &mut region, key(element), round * 2 * HOUR + element * MINUTE / (2 * capacity));
         }
     }
     let now = 5 * HOUR;
     let kept: Vec<u64> =
-        (0..2 * capacity).filter(|&element| known.consult(&region, key(element), now).is_some()).collect();
+        (0..2 * capacity).filter(|&element| consult(&known, &region, key(element), now).is_some()).collect();
     let (first_half, second_half) =
         (kept.iter().filter(|&&e| e < capacity).count(), kept.iter().filter(|&&e| e >= capacity).count());
     assert!(second_half > 2 * first_half, "{first_half} older and {second_half} newer elements kept");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
 use smallvec::SmallVec;
@@ -203,30 +203,4 @@ impl Envelope {
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         Ok((PyTuple::empty(py), self.fields(py)?))
     }
-}
-
-/// `None`, one stage or several.
-pub(crate) fn stages(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<throttle_core::policy::Stages>> {
-    use throttle_core::policy::{Stage, Stages};
-    let one = |name: &Bound<'_, PyAny>| -> PyResult<Stage> {
-        let stage =
-            name.extract::<String>().ok().and_then(|name| Stage::ALL.into_iter().find(|stage| stage.name() == name));
-        let allowed = Stage::ALL.map(Stage::name).join(", ");
-        stage.ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "stage: found {}; allowed: {allowed}",
-                name.repr().map_or_else(|_| "something unreadable".into(), |repr| repr.to_string())
-            ))
-        })
-    };
-    let Some(value) = value else { return Ok(None) };
-    if value.is_instance_of::<PyString>() {
-        return Ok(Some(Stages::default().with(one(value)?)));
-    }
-    let Ok(items) = value.try_iter() else { return one(value).map(|stage| Some(Stages::default().with(stage))) };
-    let mut all = Stages::default();
-    for item in items {
-        all = all.with(one(&item?)?);
-    }
-    Ok(Some(all))
 }

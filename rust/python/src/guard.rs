@@ -11,10 +11,11 @@ use throttle_core::identity::{Identities, Sources};
 
 use crate::clock::Clock;
 use crate::decision::Decision;
-use crate::envelope::{Envelope, stages};
+use crate::envelope::Envelope;
 use crate::error::policy_error;
 use crate::memory;
 use crate::policy::Policy;
+use crate::stage::stages;
 use crate::{seed, suffixes};
 
 /// See `_core.pyi`.

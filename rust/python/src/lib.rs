@@ -11,6 +11,7 @@ mod limiter;
 mod memory;
 mod policy;
 mod seed;
+mod stage;
 mod suffixes;
 mod text;
 

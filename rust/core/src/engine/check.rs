@@ -9,7 +9,7 @@
 //! ```
 
 use super::Engine;
-use super::request::{Ask, Request, Visit};
+use super::request::{Ask, Maker, Request, Visit};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
@@ -37,7 +37,7 @@ pub struct Refused {
     /// Engine time from which everything fits, µs; `u64::MAX` when never.
     until_us: u64,
     /// The part of the name whose bucket refused.
-    rung: Option<usize>,
+    rung: Option<u8>,
 }
 
 impl Engine {
@@ -56,25 +56,25 @@ impl Engine {
         Identities::read(envelope, &self.suffixes, self.plan.sources(stages))
     }
 
-    /// What the limits of `stages` ask: everything before the lock but the prefetch.
-    pub fn request(&self, identities: &Identities<'_>, size: Option<u64>, stages: Stages) -> Request {
-        Request::new(&self.plan, &self.secret, identities, size, stages)
+    /// Fills in what the limits of `stages` ask, and sends for every line: all that is done before the lock.
+    ///
+    /// It takes an empty request and does not return one: a request is large, and is not to be moved.
+    pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
+        Maker { plan: &self.plan, secret: &self.secret, address: self.address }.ask(request, identities, size, stages);
     }
 
-    /// Prefetches, takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
+    /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, charge: bool) -> Settled {
-        request.prefetch(&self.plan, self.address);
         let mut region = self.lock();
         let epoch = region.epoch().at(now);
         let at_us = epoch.last_us;
         if charge {
             region.set_epoch(epoch);
         }
-        self.look(request, &region, at_us, false);
-        let refused = self.consult(request, &region, at_us).map(|refused| {
-            self.look(request, &region, at_us, true);
-            self.look_ahead(request, &region, refused)
-        });
+        for Visit { memory, arrival, .. } in &mut request.visits {
+            arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
+        }
+        let refused = self.consult(request, &region, at_us).map(|refused| self.look_ahead(request, &region, refused));
         if charge && refused.is_none() {
             self.charge(request, &mut region, at_us);
         }
@@ -84,38 +84,32 @@ impl Engine {
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
         let stages = stages.unwrap_or_else(|| Self::known_stages(envelope));
         let identities = self.read(envelope, stages);
-        let mut request = self.request(&identities, envelope.size, stages);
+        let mut request = Request::default();
+        self.ask(&mut request, &identities, envelope.size, stages);
         let settled = self.settle(&mut request, now, charge);
         let refusal =
             settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.at_us, refused)));
         Decision { refusal }
     }
 
-    /// Asks the memories.
-    fn look(&self, request: &mut Request, region: &Region, at_us: u64, all: bool) {
-        for Visit { memory, arrival, seen, .. } in &mut request.arrivals {
-            arrival.consult(&self.plan.memories[*memory].known, region, at_us, all, seen);
-        }
-    }
-
     /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
         let mut worst: Option<Refused> = None;
-        for (index, (entry, answer)) in request.entries.iter().zip(&mut request.answers).enumerate() {
-            *answer = match (&self.plan.limits[entry.limit].store, entry.ask) {
-                (Store::Rate(buckets), Ask::Rate { key, amount }) => {
-                    let verdict = buckets.consult(region, key, at_us, amount, entry.reserved);
-                    Consulted { verdict, new: 0, rung: None }
+        for (index, entry) in request.entries.iter_mut().enumerate() {
+            entry.answer = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
+                (Store::Rate(buckets), Ask::Rate { at, amount }) => {
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, entry.reserved.into());
+                    Consulted { verdict, spot, new: 0, rung: None }
                 }
-                (Store::FanOut { fan_out, .. }, Ask::FanOut { arrival }) => {
-                    let visit = &request.arrivals[arrival];
-                    fan_out.consult(region, &visit.arrival, &visit.seen, at_us, entry.reserved)
+                (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
+                    fan_out.consult(region, &request.visits[visit as usize].arrival, at_us, entry.reserved.into())
                 }
                 _ => continue,
             };
-            let until_us = answer.verdict.earliest_us(at_us);
-            if answer.verdict != Verdict::Fits && worst.is_none_or(|worst| until_us > worst.until_us) {
-                worst = Some(Refused { entry: index, until_us, rung: answer.rung });
+            let Consulted { verdict, rung, .. } = entry.answer;
+            let until_us = verdict.earliest_us(at_us);
+            if verdict != Verdict::Fits && worst.is_none_or(|worst| until_us > worst.until_us) {
+                worst = Some(Refused { entry: index, until_us, rung });
             }
         }
         worst
@@ -133,19 +127,21 @@ impl Engine {
     }
 
     fn charge(&self, request: &Request, region: &mut Region, at_us: u64) {
-        for (entry, answer) in request.entries.iter().zip(&request.answers).filter(|(entry, _)| entry.charged) {
-            let tracked = match (&self.plan.limits[entry.limit].store, entry.ask) {
-                (Store::Rate(buckets), Ask::Rate { key, amount }) => buckets.charge(region, key, at_us, amount),
-                (Store::FanOut { fan_out, .. }, Ask::FanOut { arrival }) => {
-                    fan_out.charge(region, &request.arrivals[arrival].arrival, answer, at_us)
+        for entry in request.entries.iter().filter(|entry| entry.charged) {
+            let tracked = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
+                (Store::Rate(buckets), Ask::Rate { at, amount }) => {
+                    buckets.charge(region, &at, entry.answer.spot, at_us, amount)
+                }
+                (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
+                    fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer, at_us)
                 }
                 _ => true,
             };
             if !tracked {
-                region.count_untracked(entry.limit);
+                region.count_untracked(entry.limit.into());
             }
         }
-        for Visit { memory, arrival, .. } in &request.arrivals {
+        for Visit { memory, arrival, .. } in &request.visits {
             arrival.charge(&self.plan.memories[*memory].known, region, at_us);
         }
     }
@@ -153,14 +149,14 @@ impl Engine {
     /// Whom it concerns and what to tell them: text again, after the lock.
     fn explain(&self, identities: &Identities<'_>, request: &Request, at_us: u64, refused: Refused) -> Refusal {
         let entry = &request.entries[refused.entry];
-        let planned = &self.plan.limits[entry.limit];
+        let planned = &self.plan.limits[usize::from(entry.limit)];
         let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
-            identities.ladder(distinct, planned.limit.per[0]).get(rung).map(|part| (*part).to_owned())
+            identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
         });
         let key = part.unwrap_or_else(|| {
             let values = planned.limit.per.iter().map(|&identity| {
                 let values = identities.values(identity);
-                values.get(entry.value).or(values.first()).map(Value::to_string).unwrap_or_default()
+                values.get(entry.value as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
             });
             values.collect::<Vec<_>>().join(" + ")
         });

@@ -56,18 +56,17 @@ impl Limiter {
 
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
-        let key = self.secret.text(key);
-        for line in self.buckets.lines(key) {
-            prefetch(self.address, line);
-        }
+        let at = self.buckets.lines(self.secret.text(key));
+        prefetch(self.address, &at);
         let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = region.epoch().at(now);
         if charge {
             region.set_epoch(epoch);
         }
-        match self.buckets.consult(&region, key, epoch.last_us, cost, 0) {
+        let (verdict, spot) = self.buckets.consult(&region, &at, epoch.last_us, cost, 0);
+        match verdict {
             Verdict::Fits => {
-                if charge && !self.buckets.charge(&mut region, key, epoch.last_us, cost) {
+                if charge && !self.buckets.charge(&mut region, &at, spot, epoch.last_us, cost) {
                     region.count_untracked(0);
                 }
                 Hit::Allowed

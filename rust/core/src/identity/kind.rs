@@ -146,6 +146,11 @@ impl Identity {
         self.source() == Source::Rcpt
     }
 
+    /// Whether its values are names: two of such identities may have the same one.
+    pub fn is_name(self) -> bool {
+        !matches!(self, Self::ClientIp | Self::ClientNet(_) | Self::SenderAddress | Self::RcptAddress | Self::Global)
+    }
+
     /// Whether it is a whole host.
     pub fn is_host(self) -> bool {
         matches!(self, Self::ClientHost | Self::HeloHost | Self::SenderHost | Self::RcptHost)

@@ -58,6 +58,17 @@ pub enum Value<'a> {
     Address(Part<'a>, Part<'a>),
 }
 
+impl Value<'_> {
+    /// Whether a part of it has no normal form, so that it counts by its raw bytes.
+    pub fn is_raw(&self) -> bool {
+        match self {
+            Self::Global | Self::Network(..) => false,
+            Self::Name(part) => matches!(part, Part::Raw(_)),
+            Self::Address(local, host) => matches!(local, Part::Raw(_)) || matches!(host, Part::Raw(_)),
+        }
+    }
+}
+
 impl fmt::Display for Tag {
     /// Upper case: normalised text is lower case, so the two cannot be taken for each other.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::budget::{Claim, Half, share_out};
 use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
-use crate::identity::{Identity, Sources};
+use crate::identity::{Identity, Source, Sources};
 use crate::region::{COUNTERS, Region, Table};
 use crate::store::fan_out::FanOut;
 use crate::store::gcra::{Gcra, Quota};
@@ -41,8 +41,21 @@ pub struct Planned {
     pub per_name: String,
     /// Its identities, as places in [`Plan::identities`].
     pub per: SmallVec<[usize; 4]>,
+    /// Where its class comes from.
+    pub standing: Standing,
     /// Where it counts.
     pub store: Store,
+}
+
+/// Where the class of a limit's keys comes from: that of the weakest of its identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All of them are proven, or have no class.
+    Proven,
+    /// One of them is always a mere claim.
+    Claimed,
+    /// The sender's: one class for all of `sender.*`.
+    Senders,
 }
 
 /// Where a limit counts.
@@ -84,6 +97,8 @@ pub struct Memory {
     pub known: Known,
     /// Place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
+    /// Identities of `per` whose value an element may be equal to: then it is never new.
+    pub equals: SmallVec<[Identity; 1]>,
     /// Whether parts of names are remembered too: a limit over it has `settle`.
     pub ladder: bool,
 }
@@ -127,17 +142,27 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let comeback_us = memory.settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let known = Known::new(*table, remember_us, comeback_us).ok_or_else(|| too_fine(policy, None, "remember"))?;
         let distinct = place(&mut identities, memory.sharing.distinct);
-        memories.push(Memory { known, distinct, ladder: memory.settle_us.is_some() });
+        let is_name = |identity: &Identity| identity.is_name();
+        let equals = memory
+            .sharing
+            .per
+            .iter()
+            .copied()
+            .filter(|per| is_name(per) && is_name(&memory.sharing.distinct))
+            .collect();
+        memories.push(Memory { known, distinct, equals, ladder: memory.settle_us.is_some() });
     }
     let mut limits = Vec::new();
     for (limit, table) in policy.limits.iter().zip(rate_tables) {
         let store = store(policy, limit, *table, &wanted, &memories)?;
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let (stage, per_name) = (limit.stage(), limit.per_name());
-        limits.push(Planned { limit: limit.clone(), stage, per_name, per, store });
+        let standing = Standing::of(limit);
+        limits.push(Planned { limit: limit.clone(), stage, per_name, per, standing, store });
     }
     let sources = Stage::ALL.map(|stage| {
-        let run = limits.iter().filter(|planned| planned.stage == stage || planned.is_consulted_at(stage));
+        let only = Stages::default().with(stage);
+        let run = limits.iter().filter(|planned| planned.stage == stage || planned.is_consulted_at(only));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
     Ok((Plan { identities, limits, memories, sources }, region))
@@ -145,14 +170,25 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
 
 impl Planned {
     /// Bytes are charged at the end of data; the declared SIZE is consulted at MAIL (RFC 1870 §6.1).
-    pub fn is_consulted_at(&self, stage: Stage) -> bool {
-        stage == Stage::Mail && self.stage == Stage::Data && self.limit.count == super::Count::Bytes
+    pub fn is_consulted_at(&self, stages: Stages) -> bool {
+        stages.has(Stage::Mail) && self.stage == Stage::Data && self.limit.count == super::Count::Bytes
     }
 
     fn sources(&self, all: Sources) -> Sources {
         let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
         let needed = self.limit.per.iter().copied().chain(self.limit.distinct()).chain(recipients);
         needed.fold(all, |all, identity| all.with(identity.source()))
+    }
+}
+
+impl Standing {
+    fn of(limit: &Limit) -> Self {
+        let sources = limit.per.iter().copied().chain(limit.distinct()).map(Identity::source);
+        sources.fold(Self::Proven, |weakest, source| match source {
+            Source::Helo => Self::Claimed,
+            Source::Sender if weakest == Self::Proven => Self::Senders,
+            _ => weakest,
+        })
     }
 }
 

@@ -27,6 +27,20 @@ pub struct Line {
     pub slots: [u64; SLOTS],
 }
 
+impl Line {
+    /// Slots whose upper half is `fingerprint`, as bits.
+    ///
+    /// Without a branch: seven comparisons cost less than one that is mispredicted.
+    #[inline]
+    pub fn matching(&self, fingerprint: u32) -> u32 {
+        let mut bits = 0;
+        for (place, slot) in self.slots.iter().enumerate() {
+            bits |= u32::from((slot >> 32) as u32 == fingerprint) << place;
+        }
+        bits
+    }
+}
+
 /// The unit of allocation.
 #[repr(C, align(4096))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@
 use super::Verdict;
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, Line, LineId, Region, SLOTS, Table};
+use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
 use crate::time::Ticks;
 
 /// Most ticks that a bucket holds.
@@ -81,13 +81,6 @@ pub struct Gcra {
     when_full: WhenFull,
 }
 
-/// A slot that the key has.
-struct Found {
-    line: LineId,
-    slot: usize,
-    level: u64,
-}
-
 impl Gcra {
     /// Buckets in `table`.
     pub fn new(table: Table, quota: Quota, when_full: WhenFull) -> Self {
@@ -104,56 +97,54 @@ impl Gcra {
         &self.quota
     }
 
-    /// What a look-up of `key` touches.
+    /// Where `key` may be: what a look-up touches.
     #[inline]
-    pub fn lines(&self, key: Key) -> [LineId; 2] {
-        self.table.candidates(key).lines
+    pub fn lines(&self, key: Key) -> Candidates {
+        self.table.candidates(key)
     }
 
-    /// Whether `amount` fits now, or from when on.
+    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`].
     ///
     /// `reserved` is how many other new keys of the same check may take a free slot of these lines.
     #[inline]
-    pub fn consult(&self, region: &Region, key: Key, now_us: u64, amount: u64, reserved: usize) -> Verdict {
+    pub fn consult(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now_us: u64,
+        amount: u64,
+        reserved: usize,
+    ) -> (Verdict, Option<Spot>) {
         let price = self.quota.price(amount);
         if price > self.quota.capacity {
-            return Verdict::Never;
+            return (Verdict::Never, None);
         }
-        let at = self.table.candidates(key);
         let now = self.quota.ticks.ticks(now_us);
-        if let Some(found) = self.find(region, &at, now) {
-            let over = (found.level + price).saturating_sub(self.quota.capacity);
-            return if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) };
+        if let Some((spot, level)) = self.find(region, at, now) {
+            let over = (level + price).saturating_sub(self.quota.capacity);
+            let verdict = if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) };
+            return (verdict, Some(spot));
         }
         match self.when_full {
-            WhenFull::Admit => Verdict::Fits,
-            WhenFull::Refuse => self.room(region, &at, now, reserved),
+            WhenFull::Admit => (Verdict::Fits, None),
+            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
         }
     }
 
-    /// Charges `amount`; `false` when the key found no room and stays uncounted.
+    /// Charges `amount` to the key, whose slot `consult` found or not, under the same lock.
+    /// `false` when it found no room and stays uncounted.
     #[inline]
-    pub fn charge(&self, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
+    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
         let price = self.quota.price(amount);
-        let at = self.table.candidates(key);
         let now = self.quota.ticks.ticks(now_us);
-        let (line, slot, level) = match self.find(region, &at, now) {
-            Some(found) => (found.line, found.slot, found.level),
-            None => match self.free(region, &at, now) {
-                Some((line, slot)) => (line, slot, 0),
-                None => return false,
-            },
-        };
-        let line = region.line_mut(line);
-        self.expire(line, now);
+        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let (line, slot) = (region.line_mut(line), usize::from(slot));
+        if line.stamp != now {
+            self.expire(line, now);
+        }
+        let level = self.level_of(line, line.slots[slot], now);
         line.slots[slot] = pack(at.fingerprint, now + level + price);
         true
-    }
-
-    /// What the key's bucket holds, in ticks; zero when it has none.
-    pub fn level(&self, region: &Region, key: Key, now_us: u64) -> u64 {
-        let now = self.quota.ticks.ticks(now_us);
-        self.find(region, &self.table.candidates(key), now).map_or(0, |found| found.level)
     }
 
     /// Slots in use on one page of the table.
@@ -173,16 +164,17 @@ impl Gcra {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<Found> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(Spot, u64)> {
         for id in at.lines {
             let line = region.line(id);
-            for (slot, &content) in line.slots.iter().enumerate() {
-                if (content >> 32) as u32 == at.fingerprint {
-                    let level = self.level_of(line, content, now);
-                    if level > 0 {
-                        return Some(Found { line: id, slot, level });
-                    }
+            let mut bits = line.matching(at.fingerprint);
+            while bits != 0 {
+                let slot = bits.trailing_zeros() as u8;
+                let level = self.level_of(line, line.slots[usize::from(slot)], now);
+                if level > 0 {
+                    return Some((Spot { line: id, slot }, level));
                 }
+                bits &= bits - 1;
             }
         }
         None
@@ -190,24 +182,20 @@ impl Gcra {
 
     /// A free slot of the emptier line.
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<(LineId, usize)> {
-        let [first, second] = at.lines.map(|id| (id, self.free_slots(region.line(id), now)));
-        let (id, (count, slot)) = if second.1.0 > first.1.0 { second } else { first };
-        (count > 0).then_some((id, slot))
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+        let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
+        let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
     }
 
-    /// How many slots are free, and the first of them.
+    /// Which slots are free, as bits.
     #[inline]
-    fn free_slots(&self, line: &Line, now: u64) -> (usize, usize) {
-        let mut count = 0;
-        let mut first = 0;
-        for slot in (0..SLOTS).rev() {
-            if self.level_of(line, line.slots[slot], now) == 0 {
-                count += 1;
-                first = slot;
-            }
+    fn free_slots(&self, line: &Line, now: u64) -> u32 {
+        let mut bits = 0;
+        for (place, &slot) in line.slots.iter().enumerate() {
+            bits |= u32::from(self.level_of(line, slot, now) == 0) << place;
         }
-        (count, first)
+        bits
     }
 
     /// Whether a new key finds room when others may take `reserved` slots; else when one more will be free.

@@ -19,7 +19,7 @@
 //! **Dropped.** Least recently seen: two minutes of invented organisations from 200 networks flush every tenant (86.7 % of them refused; with this rule none).
 
 use crate::key::Key;
-use crate::region::{Candidates, Line, LineId, Region, Table};
+use crate::region::{Candidates, Line, Region, Spot, Table};
 use crate::time::Ticks;
 
 /// Units that `remember` is cut into.
@@ -43,6 +43,7 @@ pub struct Known {
 pub struct Sighting {
     first: u64,
     last: u64,
+    spot: Spot,
 }
 
 impl Known {
@@ -66,34 +67,46 @@ impl Known {
         &self.table
     }
 
-    /// What a look-up of `element` touches.
+    /// Where `element` may be: what a look-up touches.
     #[inline]
-    pub fn lines(&self, element: Key) -> [LineId; 2] {
-        self.table.candidates(element).lines
+    pub fn lines(&self, element: Key) -> Candidates {
+        self.table.candidates(element)
     }
 
     /// Whether the element is known, and since when.
     #[inline]
-    pub fn consult(&self, region: &Region, element: Key, now_us: u64) -> Option<Sighting> {
-        let at = self.table.candidates(element);
-        self.find(region, &at, self.clock.ticks(now_us)).map(|(_, _, sighting)| sighting)
+    pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
+        let now = self.clock.ticks(now_us);
+        for id in at.lines {
+            let line = region.line(id);
+            let mut bits = line.matching(at.fingerprint);
+            while bits != 0 {
+                let slot = bits.trailing_zeros() as u8;
+                if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
+                    return Some(Sighting { first, last, spot: Spot { line: id, slot } });
+                }
+                bits &= bits - 1;
+            }
+        }
+        None
     }
 
-    /// Notes that the element was admitted.
+    /// Notes that the element was admitted, which `consult` has seen or not, under the same lock.
     #[inline]
-    pub fn charge(&self, region: &mut Region, element: Key, now_us: u64) {
-        let at = self.table.candidates(element);
+    pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, now_us: u64) {
         let now = self.clock.ticks(now_us);
-        let (id, slot, first) = match self.find(region, &at, now) {
-            Some((id, slot, sighting)) => (id, slot, sighting.first),
-            None => {
-                let (id, slot) = self.place(region, &at, now);
-                (id, slot, now)
-            }
-        };
-        let line = region.line_mut(id);
-        self.restamp(line, now);
-        line.slots[slot] = pack(at.fingerprint, Sighting { first, last: now }, now);
+        // Another element of the same check may have taken the slot: then this one is new.
+        let kept = seen.filter(|seen| {
+            let content = region.line(seen.spot.line).slots[usize::from(seen.spot.slot)];
+            (content >> 32) as u32 == at.fingerprint
+        });
+        let spot = kept.map_or_else(|| self.place(region, at, now), |seen| seen.spot);
+        let first = kept.map_or(now, |seen| seen.first);
+        let line = region.line_mut(spot.line);
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, now);
     }
 
     /// The engine time from which the element has been known for `settle_us`.
@@ -114,59 +127,74 @@ impl Known {
         self.table.page(region, page).iter().map(used).sum()
     }
 
-    /// A slot's times, `None` when it is free or forgotten.
+    /// When a slot's element was seen first and last; `None` when it is free or forgotten.
     #[inline]
-    fn read(&self, line: &Line, slot: u64, now: u64) -> Option<Sighting> {
+    fn read(&self, line: &Line, slot: u64, now: u64) -> Option<(u64, u64)> {
         let since = |time: u16| line.stamp.saturating_sub(u64::from((line.stamp as u16).wrapping_sub(time)));
-        let sighting = Sighting { first: since((slot >> 16) as u16), last: since(slot as u16) };
-        (slot != 0 && now <= sighting.last + self.remember).then_some(sighting)
-    }
-
-    #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(LineId, usize, Sighting)> {
-        for id in at.lines {
-            let line = region.line(id);
-            for (slot, &content) in line.slots.iter().enumerate() {
-                if (content >> 32) as u32 == at.fingerprint {
-                    if let Some(sighting) = self.read(line, content, now) {
-                        return Some((id, slot, sighting));
-                    }
-                }
-            }
-        }
-        None
+        let (first, last) = (since((slot >> 16) as u16), since(slot as u16));
+        (slot != 0 && now <= last + self.remember).then_some((first, last))
     }
 
     /// Where a new element goes: a free slot of the emptier line, else the victim's.
-    fn place(&self, region: &Region, at: &Candidates, now: u64) -> (LineId, usize) {
-        let free = at.lines.map(|id| {
-            let line = region.line(id);
-            line.slots.iter().filter(|&&slot| self.read(line, slot, now).is_none()).count()
-        });
-        let order = if free[1] > free[0] { [1, 0] } else { [0, 1] };
-        let slots = order.into_iter().flat_map(|half| {
-            let id = at.lines[half];
-            let line = region.line(id);
-            line.slots.iter().enumerate().map(move |(slot, &content)| (id, slot, self.read(line, content, now)))
-        });
-        // `None` sorts before every sighting; among equals the first, which is in the emptier line.
-        let victim = slots.min_by_key(|(_, _, sighting)| sighting.map(|s| (s.last - s.first >= self.comeback, s.last)));
-        victim.map_or((at.lines[0], 0), |(id, slot, _)| (id, slot))
+    fn place(&self, region: &Region, at: &Candidates, now: u64) -> Spot {
+        let [first, second] = at.lines.map(|id| self.worst(region.line(id), now));
+        // Of two lines with room the one with more of it; else the lower rank of all.
+        let (line, worst) = match (first.free, second.free) {
+            (0, 0) if second.rank < first.rank => (at.lines[1], second),
+            (a, b) if b > a => (at.lines[1], second),
+            _ => (at.lines[0], first),
+        };
+        Spot { line, slot: worst.slot }
     }
 
-    /// Zeroes what is forgotten, and rewrites the rest as distances from a new stamp.
+    /// The slot of a line that a new element would take.
+    #[inline]
+    fn worst(&self, line: &Line, now: u64) -> Worst {
+        let mut worst = Worst { free: 0, slot: 0, rank: u64::MAX };
+        for (slot, &content) in line.slots.iter().enumerate() {
+            // Whoever came back ranks above whoever did not, and then the later seen above the earlier.
+            let rank = self.read(line, content, now).map_or(0, |(first, last)| {
+                u64::from(last - first >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
+            });
+            worst.free += u32::from(rank == 0);
+            if rank < worst.rank {
+                (worst.slot, worst.rank) = (slot as u8, rank);
+            }
+        }
+        worst
+    }
+
+    /// Zeroes what is forgotten, and what was first seen long ago is kept as long ago: so both times stay within 16 bits of the new stamp.
     #[inline]
     fn restamp(&self, line: &mut Line, now: u64) {
-        let before = *line;
+        let gap = now.saturating_sub(line.stamp);
+        let stamp = line.stamp as u16;
+        let long_ago = now.saturating_sub(LONG_AGO) as u16;
         for slot in &mut line.slots {
-            *slot = self.read(&before, *slot, now).map_or(0, |sighting| pack((*slot >> 32) as u32, sighting, now));
+            let age = |time: u16| gap.saturating_add(u64::from(stamp.wrapping_sub(time)));
+            let kept = if age((*slot >> 16) as u16) > LONG_AGO {
+                *slot & !0xFFFF_0000 | u64::from(long_ago) << 16
+            } else {
+                *slot
+            };
+            *slot = if *slot == 0 || age(*slot as u16) > self.remember { 0 } else { kept };
         }
         line.stamp = now;
     }
 }
 
+/// What a line offers to a new element.
+struct Worst {
+    /// Slots that are free.
+    free: u32,
+    /// The slot of the lowest rank.
+    slot: u8,
+    /// Zero when it is free.
+    rank: u64,
+}
+
 #[inline]
-fn pack(fingerprint: u32, sighting: Sighting, now: u64) -> u64 {
-    let first = sighting.first.max(now.saturating_sub(LONG_AGO));
-    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(sighting.last as u16)
+fn pack(fingerprint: u32, first: u64, now: u64) -> u64 {
+    let first = first.max(now.saturating_sub(LONG_AGO));
+    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(now as u16)
 }

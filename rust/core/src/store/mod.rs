@@ -1,6 +1,6 @@
 //! What may refuse. Every store is a description of a table; the memory is the region's.
 //!
-//! Three verbs: `lines` says what a look-up will touch, so that it can be prefetched before the lock; `consult` reads; `charge` writes.
+//! Three verbs: `lines` says where a key may be, so that its lines can be prefetched before the lock; `consult` reads there; `charge` writes.
 //! A store knows no mail, no text and no other store's memory. Time comes in as engine time, in microseconds.
 
 pub mod fan_out;

@@ -1,0 +1,35 @@
+//! The argument `stage`: which limits a check runs.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use throttle_core::policy::{Stage, Stages};
+
+/// `None`, one stage or several.
+pub(crate) fn stages(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Stages>> {
+    let Some(given) = given else { return Ok(None) };
+    if let Some(stage) = stage(given) {
+        return Ok(Some(Stages::default().with(stage)));
+    }
+    let items = match given.try_iter() {
+        Ok(items) if !given.is_instance_of::<PyString>() => items,
+        _ => return Err(unknown(given)),
+    };
+    let mut all = Stages::default();
+    for item in items {
+        let item = item?;
+        all = all.with(stage(&item).ok_or_else(|| unknown(&item))?);
+    }
+    Ok(Some(all))
+}
+
+fn stage(name: &Bound<'_, PyAny>) -> Option<Stage> {
+    let name = name.cast::<PyString>().ok()?.to_str().ok()?;
+    Stage::ALL.into_iter().find(|stage| stage.name() == name)
+}
+
+fn unknown(given: &Bound<'_, PyAny>) -> PyErr {
+    let found = given.repr().map_or_else(|_| "something without a repr".to_owned(), |repr| repr.to_string());
+    let allowed = Stage::ALL.map(Stage::name).join(", ");
+    PyValueError::new_err(format!("stage: found {found}; allowed: {allowed}, or several of them"))
+}
