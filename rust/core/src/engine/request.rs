@@ -101,8 +101,9 @@ impl Maker<'_> {
             if !looks_at(planned.limit.verified, class) {
                 continue;
             }
-            for value in 0..hashed.count(planned) {
-                let key = hashed.key(planned, value);
+            let Some((first, count)) = hashed.first(planned) else { continue };
+            for value in 0..count {
+                let key = if value == 0 { first } else { hashed.key(planned, value) };
                 let ask = match &planned.store {
                     Store::Rate(buckets) => {
                         let Some(amount) = amount(planned, identities, size, value) else { continue };
@@ -137,20 +138,27 @@ impl Maker<'_> {
 }
 
 impl Hashed<'_, '_> {
-    /// How many keys `per` has: at most one of its identities has several values; an absent one makes the product zero.
-    fn count(&mut self, planned: &Planned) -> usize {
-        planned.per.iter().map(|&place| self.span(place).count as usize).product()
-    }
-
-    /// The key of `per`, of no class yet.
-    fn key(&mut self, planned: &Planned, value: usize) -> Key {
+    /// The first key of `per`, of no class yet, and how many there are: at most one of its identities has several values.
+    fn first(&mut self, planned: &Planned) -> Option<(Key, usize)> {
         let mut joined = None;
+        let mut count = 1;
         for &place in &planned.per {
-            let at = self.span(place).place(value);
-            let key = self.keys[at];
+            let span = self.span(place);
+            let key = *self.keys.get(span.start as usize).filter(|_| span.count > 0)?;
+            count *= span.count as usize;
             joined = Some(joined.map_or(key, |joined| self.maker.secret.join(joined, key)));
         }
-        joined.unwrap_or(Key(0))
+        joined.map(|key| (key, count))
+    }
+
+    /// Another key of `per`.
+    fn key(&self, planned: &Planned, value: usize) -> Key {
+        let mut keys = planned.per.iter().map(|&place| {
+            let span = self.spans[place].unwrap_or(Span { start: 0, count: 0 });
+            self.keys[span.place(value)]
+        });
+        let first = keys.next().unwrap_or(Key(0));
+        keys.fold(first, |joined, key| self.maker.secret.join(joined, key))
     }
 
     /// Hashes an identity when it is first asked for.

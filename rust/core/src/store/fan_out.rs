@@ -135,18 +135,20 @@ impl FanOut {
     /// Whether what is new fits, and on whose bucket; `reserved` as in [`Gcra::consult`].
     pub fn consult(&self, region: &Region, arrival: &Arrival, now_us: u64, reserved: usize) -> Consulted {
         let first = self.consult_at(region, arrival, now_us, reserved);
-        let mut at_us = now_us;
-        let mut step = first;
-        loop {
-            let ready_us = step.verdict.earliest_us(at_us);
+        let (mut at_us, mut verdict) = (now_us, first.verdict);
+        // From change to change, until the bucket then asked has room before the next one.
+        while let Verdict::From(ready_us) = verdict {
             let change_us = self.next_change_us(arrival, at_us);
-            if ready_us == at_us || ready_us < change_us || step.verdict == Verdict::Never {
-                let verdict = if ready_us == now_us { Verdict::Fits } else { Verdict::From(ready_us) };
-                return Consulted { verdict: if ready_us == u64::MAX { Verdict::Never } else { verdict }, ..first };
+            if ready_us < change_us {
+                break;
             }
             at_us = change_us;
-            step = self.consult_at(region, arrival, at_us, reserved);
+            verdict = match self.consult_at(region, arrival, at_us, reserved).verdict {
+                Verdict::Fits => return Consulted { verdict: Verdict::From(at_us), ..first },
+                later => later,
+            };
         }
+        Consulted { verdict, ..first }
     }
 
     /// Charges what is new; `false` when the bucket found no room.

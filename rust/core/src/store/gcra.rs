@@ -218,11 +218,11 @@ impl Gcra {
     /// Zeroes what has expired, and stamps the line.
     #[inline]
     fn expire(&self, line: &mut Line, now: u64) {
-        let before = *line;
+        let gap = u32::try_from(now.saturating_sub(line.stamp)).unwrap_or(u32::MAX);
+        let stamp = line.stamp as u32;
         for slot in &mut line.slots {
-            if self.level_of(&before, *slot, now) == 0 {
-                *slot = 0;
-            }
+            let live = (*slot as u32).wrapping_sub(stamp) > gap;
+            *slot = if live { *slot } else { 0 };
         }
         line.stamp = now;
     }
