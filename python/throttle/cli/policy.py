@@ -5,9 +5,8 @@ It knows how to show a limit, not what is allowed in one.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-RULES = ("rate", "burst", "distinct", "in_flight", "remember", "settle", "mode")
+RULES = ("rate", "burst", "distinct", "remember", "settle")
 
 
 @app.callback()
@@ -49,6 +48,5 @@ def check(
 
 def rule(limit: Limit) -> str:
     """What a limit says besides its name and what it is kept per, in the words of the file."""
-    document = tomllib.loads(limit.to_toml())
-    fields: dict[str, Any] = document["limit"][0] if "limit" in document else document
+    fields = limit.fields
     return ", ".join(f"{field} {fields[field]}" for field in RULES if field in fields)

@@ -1,0 +1,23 @@
+"""The README's Python blocks, run one after another as a reader would, and its stated output compared."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it() -> None:
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    stated = re.search(r"^```\n(org-fan-out .*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert stated is not None
+    namespace: dict[str, object] = {"__name__": "readme"}
+    printed = []
+    for block in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile(block, README.name, "exec"), namespace)
+        printed.append(out.getvalue())
+    assert len(blocks) == 4
+    assert printed[0] == stated.group(1)
