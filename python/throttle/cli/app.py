@@ -37,5 +37,5 @@ def _options(
     pass
 
 
-app.command("demo", epilog="Example: throttle demo --messages 5000 --out /tmp/outage")(demo.command)
+app.command("demo", epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
 app.add_typer(policy.app)
