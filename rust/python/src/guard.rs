@@ -79,7 +79,7 @@ impl Throttle {
         let named = envelope.get().with(py, |core| {
             let identities = Identities::read(core, suffixes, Sources::ALL);
             let mut named: Vec<_> = identities.named().into_iter().collect();
-            for &identity in &self.engine.plan().identities {
+            for identity in self.engine.plan().identities.iter().map(|needed| needed.identity) {
                 let values: Vec<_> = identities.values(identity).iter().map(ToString::to_string).collect();
                 if !values.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
                     named.push((identity, values));

@@ -3,6 +3,7 @@
 //! [`Engine`] knows the order of things and takes the one lock; it knows no algorithm and no mail syntax.
 
 mod check;
+mod keys;
 mod limiter;
 mod request;
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
+use super::keys::Keys;
 use crate::identity::{Class, Identities, Identity, Part, Value};
 use crate::key::{Key, Secret};
-use crate::policy::plan::{Memory, Plan, Planned, Standing, Store};
+use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Count, Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
 use crate::store::Verdict;
-use crate::store::fan_out::{Arrival, Consulted, Element, FanOut, Rung};
+use crate::store::fan_out::{Arrival, Consulted, Element, Rung};
 
 /// What one check will ask of the region, and room for the answers.
 ///
@@ -56,7 +57,6 @@ pub(super) struct Visit {
 const UNASKED: Consulted = Consulted { verdict: Verdict::Fits, spot: None, new: 0, rung: None };
 
 /// What a [`Request`] is made from.
-#[derive(Clone, Copy)]
 pub(super) struct Maker<'e> {
     pub plan: &'e Plan,
     pub secret: &'e Secret,
@@ -64,46 +64,21 @@ pub(super) struct Maker<'e> {
     pub address: usize,
 }
 
-/// The keys of each identity of the plan, of no class yet.
-struct Hashed<'i, 't> {
-    maker: Maker<'i>,
-    identities: &'i Identities<'t>,
-    keys: SmallVec<[Key; 16]>,
-    /// Where in `keys` those of an identity stand; `None` until they are asked for.
-    spans: SmallVec<[Option<Span>; 16]>,
-}
-
-/// A part of [`Hashed::keys`].
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    count: u32,
-}
-
-impl Span {
-    /// The key of one value; where there is one key only, that one.
-    fn place(self, value: usize) -> usize {
-        self.start as usize + value.min(self.count.saturating_sub(1) as usize)
-    }
-}
-
 impl Maker<'_> {
     /// What the limits of `stages` ask about `identities` and a message of `size` octets.
     pub(super) fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
-        let spans = SmallVec::from_elem(None, self.plan.identities.len());
-        let mut hashed = Hashed { maker: *self, identities, keys: SmallVec::new(), spans };
+        let keys = Keys::of(self.plan, self.secret, identities, stages);
         for (limit, planned) in self.plan.limits.iter().enumerate() {
-            let charged = stages.has(planned.stage);
-            if !charged && !planned.is_consulted_at(stages) {
+            if !planned.asked_at().meets(stages) {
                 continue;
             }
+            let charged = stages.has(planned.stage);
             let class = class(planned, identities);
             if !looks_at(planned.limit.verified, class) {
                 continue;
             }
-            let Some((first, count)) = hashed.first(planned) else { continue };
-            for value in 0..count {
-                let key = if value == 0 { first } else { hashed.key(planned, value) };
+            for value in 0..keys.count(&planned.per) {
+                let key = keys.joined(self.secret, &planned.per, value);
                 let ask = match &planned.store {
                     Store::Rate(buckets) => {
                         let Some(amount) = amount(planned, identities, size, value) else { continue };
@@ -112,8 +87,17 @@ impl Maker<'_> {
                         Ask::Rate { at, amount }
                     }
                     Store::FanOut { fan_out, memory } => {
-                        let Some(visit) = hashed.visit(request, planned, class, key, value, *memory) else { continue };
-                        self.prefetch_buckets(fan_out, &request.visits[visit].arrival);
+                        let shared = request.visits.iter().position(|visit| visit.is_of(*memory, value));
+                        let visit = shared.unwrap_or(request.visits.len());
+                        if shared.is_none() {
+                            let Some(arrival) = self.arrival(&keys, identities, planned, class, key, *memory) else {
+                                continue;
+                            };
+                            request.visits.push(Visit { memory: *memory, value, arrival });
+                        }
+                        for at in fan_out.lines(&request.visits[visit].arrival) {
+                            prefetch(self.address, &at);
+                        }
                         Ask::FanOut { visit: visit as u32 }
                     }
                 };
@@ -130,107 +114,52 @@ impl Maker<'_> {
         }
     }
 
-    fn prefetch_buckets(&self, fan_out: &FanOut, arrival: &Arrival) {
-        for at in fan_out.lines(arrival) {
-            prefetch(self.address, &at);
-        }
-    }
-}
-
-impl Hashed<'_, '_> {
-    /// The first key of `per`, of no class yet, and how many there are: at most one of its identities has several values.
-    fn first(&mut self, planned: &Planned) -> Option<(Key, usize)> {
-        let mut joined = None;
-        let mut count = 1;
-        for &place in &planned.per {
-            let span = self.span(place);
-            let key = *self.keys.get(span.start as usize).filter(|_| span.count > 0)?;
-            count *= span.count as usize;
-            joined = Some(joined.map_or(key, |joined| self.maker.secret.join(joined, key)));
-        }
-        joined.map(|key| (key, count))
-    }
-
-    /// Another key of `per`.
-    fn key(&self, planned: &Planned, value: usize) -> Key {
-        let mut keys = planned.per.iter().map(|&place| {
-            let span = self.spans[place].unwrap_or(Span { start: 0, count: 0 });
-            self.keys[span.place(value)]
-        });
-        let first = keys.next().unwrap_or(Key(0));
-        keys.fold(first, |joined, key| self.maker.secret.join(joined, key))
-    }
-
-    /// Hashes an identity when it is first asked for.
-    fn span(&mut self, place: usize) -> Span {
-        if let Some(span) = self.spans[place] {
-            return span;
-        }
-        let identity = self.maker.plan.identities[place];
-        let start = self.keys.len();
-        for value in &self.identities.values(identity) {
-            self.keys.push(self.maker.secret.key(identity, value));
-        }
-        let span = Span { start: start as u32, count: (self.keys.len() - start) as u32 };
-        self.spans[place] = Some(span);
-        span
-    }
-
-    /// An arrival at the memory: the one that another limit made already, when they share it. None when nothing in it can be new.
-    fn visit(
-        &mut self,
-        request: &mut Request,
+    /// What arrives at a memory under `key`; `None` when nothing of it can be new.
+    fn arrival(
+        &self,
+        keys: &Keys,
+        identities: &Identities<'_>,
         planned: &Planned,
         class: Class,
         key: Key,
-        value: usize,
         memory: usize,
-    ) -> Option<usize> {
-        let same = |visit: &Visit| visit.memory == memory && visit.value == value;
-        if let Some(visit) = request.visits.iter().position(same) {
-            return Some(visit);
-        }
-        let (secret, address) = (self.maker.secret, self.maker.address);
-        let plan = self.maker.plan;
-        let Memory { known, distinct, ladder, .. } = &plan.memories[memory];
-        let elements = self.elements(&plan.memories[memory], key);
-        if elements.is_empty() {
-            return None;
-        }
+    ) -> Option<Arrival> {
+        let memory = &self.plan.memories[memory];
         let looked_up = |key| {
-            let at = known.lines(key);
-            prefetch(address, &at);
+            let at = memory.known.lines(key);
+            prefetch(self.address, &at);
             at
         };
-        let elements = elements.into_iter().map(|key| Element { at: looked_up(key), seen: None }).collect();
-        let mut rungs = SmallVec::new();
-        if *ladder {
-            let host = plan.identities[*distinct];
-            for part in self.identities.ladder(host, planned.limit.per[0]) {
-                let part = secret.join(key, secret.part(host, part));
-                rungs.push(Rung { at: looked_up(part), bucket: secret.classed(part, class), seen: None });
-            }
-        }
-        let arrival = Arrival { bucket: secret.classed(key, class), elements, rungs };
-        request.visits.push(Visit { memory, value, arrival });
-        Some(request.visits.len() - 1)
-    }
-
-    /// The elements as a memory knows them under `key`, of no class. One that is equal to a value of `per` is never new.
-    fn elements(&mut self, memory: &Memory, key: Key) -> SmallVec<[Key; 1]> {
-        let identity = self.maker.plan.identities[memory.distinct];
-        let span = self.span(memory.distinct);
-        let mut keys = SmallVec::new();
-        for (value, element) in self.identities.elements(identity).iter().enumerate() {
-            if memory.equals.iter().any(|&per| self.identities.values(per).contains(element)) {
+        let identity = self.plan.identities[memory.distinct].identity;
+        let mut elements = SmallVec::new();
+        for (value, element) in identities.elements(identity).iter().enumerate() {
+            // What is equal to a value of `per` is never new.
+            if memory.equals.iter().any(|&per| identities.values(per).contains(element)) {
                 continue;
             }
             // Junk counts by its raw bytes here, and by its tag where it is a value.
             let own =
-                if element.is_raw() { self.maker.secret.key(identity, element) } else { self.keys[span.place(value)] };
-            keys.push(self.maker.secret.join(key, own));
+                if element.is_raw() { self.secret.key(identity, element) } else { keys.get(memory.distinct, value) };
+            elements.push(Element { at: looked_up(self.secret.join(key, own)), seen: None });
         }
-        keys
+        if elements.is_empty() {
+            return None;
+        }
+        let mut rungs = SmallVec::new();
+        if memory.ladder {
+            for part in identities.ladder(identity, planned.limit.per[0]) {
+                let part = self.secret.join(key, self.secret.part(identity, part));
+                rungs.push(Rung { at: looked_up(part), bucket: self.secret.classed(part, class), seen: None });
+            }
+        }
+        Some(Arrival { bucket: self.secret.classed(key, class), elements, rungs })
+    }
+}
+
+impl Visit {
+    /// Whether a limit over the same memory made it already, for the same key.
+    fn is_of(&self, memory: usize, value: usize) -> bool {
+        self.memory == memory && self.value == value
     }
 }
 

@@ -22,12 +22,21 @@ const _: () = assert!(MAX_LIMITS <= COUNTERS);
 #[derive(Debug)]
 pub struct Plan {
     /// Every identity that a limit needs; each is hashed once a check.
-    pub identities: Vec<Identity>,
+    pub identities: Vec<Needed>,
     /// In file order.
     pub limits: Vec<Planned>,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
     sources: [Sources; Stage::ALL.len()],
+}
+
+/// An identity that a limit needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Needed {
+    /// Which.
+    pub identity: Identity,
+    /// At which stages.
+    pub at: Stages,
 }
 
 /// A limit with its store.
@@ -138,40 +147,40 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
     let mut identities = Vec::new();
     let mut memories = Vec::new();
     for (memory, table) in wanted.iter().zip(memory_tables) {
-        let remember_us = memory.sharing.remember_us;
-        let comeback_us = memory.settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
-        let known = Known::new(*table, remember_us, comeback_us).ok_or_else(|| too_fine(policy, None, "remember"))?;
-        let distinct = place(&mut identities, memory.sharing.distinct);
-        let is_name = |identity: &Identity| identity.is_name();
-        let equals = memory
-            .sharing
-            .per
-            .iter()
-            .copied()
-            .filter(|per| is_name(per) && is_name(&memory.sharing.distinct))
-            .collect();
-        memories.push(Memory { known, distinct, equals, ladder: memory.settle_us.is_some() });
+        let Wanted { sharing, settle_us } = memory;
+        let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(sharing.remember_us / 2));
+        let known = Known::new(*table, sharing.remember_us, comeback_us);
+        let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
+        let distinct = place(&mut identities, sharing.distinct);
+        let names = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name());
+        memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
     let mut limits = Vec::new();
     for (limit, table) in policy.limits.iter().zip(rate_tables) {
         let store = store(policy, limit, *table, &wanted, &memories)?;
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let (stage, per_name) = (limit.stage(), limit.per_name());
-        let standing = Standing::of(limit);
-        limits.push(Planned { limit: limit.clone(), stage, per_name, per, standing, store });
+        limits.push(Planned { limit: limit.clone(), stage, per_name, per, standing: Standing::of(limit), store });
+    }
+    for planned in &limits {
+        let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());
+        for identity in hashed {
+            let at = place(&mut identities, identity);
+            identities[at].at = identities[at].at.and(planned.asked_at());
+        }
     }
     let sources = Stage::ALL.map(|stage| {
-        let only = Stages::default().with(stage);
-        let run = limits.iter().filter(|planned| planned.stage == stage || planned.is_consulted_at(only));
+        let run = limits.iter().filter(|planned| planned.asked_at().has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
     Ok((Plan { identities, limits, memories, sources }, region))
 }
 
 impl Planned {
-    /// Bytes are charged at the end of data; the declared SIZE is consulted at MAIL (RFC 1870 §6.1).
-    pub fn is_consulted_at(&self, stages: Stages) -> bool {
-        stages.has(Stage::Mail) && self.stage == Stage::Data && self.limit.count == super::Count::Bytes
+    /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
+    pub fn asked_at(&self) -> Stages {
+        let own = Stages::default().with(self.stage);
+        if self.limit.count == super::Count::Bytes { own.with(Stage::Mail) } else { own }
     }
 
     fn sources(&self, all: Sources) -> Sources {
@@ -245,9 +254,9 @@ fn store(
     Ok(Store::FanOut { fan_out: FanOut::new(memories[memory].known, buckets, settle_us), memory })
 }
 
-fn place(identities: &mut Vec<Identity>, identity: Identity) -> usize {
-    identities.iter().position(|&known| known == identity).unwrap_or_else(|| {
-        identities.push(identity);
+fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
+    identities.iter().position(|known| known.identity == identity).unwrap_or_else(|| {
+        identities.push(Needed { identity, at: Stages::default() });
         identities.len() - 1
     })
 }

@@ -50,10 +50,22 @@ impl Stages {
         Self(self.0 | 1 << stage as u8)
     }
 
+    /// Both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether `stage` is in it.
     #[inline]
     pub const fn has(self, stage: Stage) -> bool {
         self.0 & 1 << stage as u8 != 0
+    }
+
+    /// Whether a stage is in both.
+    #[inline]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether there is none in it.
