@@ -136,7 +136,9 @@ def test_where_the_time_of_a_check_goes(benchmark: Benchmark, findings: Findings
     """By elimination: each way does a little more than the one before."""
     guard = Throttle(memory="16 MiB")
     idle = Throttle(
-        Policy([Limit(name="user-pace", per="auth.user", rate="1/minute", algorithm="gcra")]), memory="1 MiB"
+        # No client here has a name.
+        Policy([Limit(name="client-pace", per="client.org", rate="1/minute")]),
+        memory="1 MiB",
     )
     batches = traffic.in_batches(traffic.senders(100_000), 5_000)
     now = traffic.START
