@@ -29,7 +29,7 @@ const RECIPIENT: [&[u8]; 1] = [b"in@box.com"];
 pub(crate) struct Senders(Vec<[String; 3]>);
 
 impl Senders {
-    /// 4,000 networks, each with organisations of its own; only a few senders when nothing is measured.
+    /// 28,000 networks (/24), each with organisations of its own; only a few senders when nothing is measured.
     pub(crate) fn new() -> Self {
         let count = if super::side_by_side::is_measuring() { 1_000_000 } else { 1_000 };
         Self((0..count).map(sender).collect())
