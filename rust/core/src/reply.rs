@@ -25,6 +25,18 @@ pub enum Reply {
 }
 
 impl Reply {
+    const ALL: [Self; 6] = [Self::Closing, Self::TooFast, Self::Flood, Self::Mailbox, Self::Recipients, Self::Octets];
+
+    /// For those who write a refusal down.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The reply of that number; the plainest when there is none.
+    pub fn of_number(number: u8) -> Self {
+        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::TooFast)
+    }
+
     /// The reply for a limit that runs at `stage`.
     pub fn of(limit: &Limit, stage: Stage) -> Self {
         let mailbox = limit.per.iter().any(|identity| identity.has_many());
@@ -88,8 +100,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..6) {
-            let kinds = [Reply::Closing, Reply::TooFast, Reply::Flood, Reply::Mailbox, Reply::Recipients, Reply::Octets];
-            let line = kinds[kind].text(&key, wait);
+            let line = Reply::ALL[kind].text(&key, wait);
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }
     }

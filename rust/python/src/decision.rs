@@ -1,37 +1,69 @@
-//! `Decision`: the outcome of a check.
+//! `Decision`: the outcome of a check. Words are made when they are asked for.
+
+use std::borrow::Cow;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use throttle_core::decision::Refusal;
+use throttle_core::reply::Reply;
 
 use crate::clock::seconds;
 use crate::envelope::Envelope;
 use crate::guard::Throttle;
+use crate::text::Text;
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Decision {
-    refusal: Option<Box<Refusal>>,
+    outcome: Outcome,
     made_on: MadeOn,
 }
 
-/// What the decision was made on, for [`Decision::identities`].
+#[derive(Debug)]
+enum Outcome {
+    Allowed,
+    Refused(Box<Refusal>),
+    /// By a limiter, whose key is at hand: the wait in microseconds, `None` for ever.
+    RefusedKey(Option<u64>),
+}
+
+/// What the decision was made on.
 #[derive(Debug)]
 enum MadeOn {
     Envelope(Py<Throttle>, Py<Envelope>),
-    Key(Py<PyAny>),
+    Key(Text),
     /// Detached: the identities are worked out already.
     Known(Py<PyDict>),
 }
 
 impl Decision {
     pub(crate) fn of_envelope(refusal: Option<Box<Refusal>>, guard: Py<Throttle>, envelope: Py<Envelope>) -> Self {
-        Self { refusal, made_on: MadeOn::Envelope(guard, envelope) }
+        let outcome = refusal.map_or(Outcome::Allowed, Outcome::Refused);
+        Self { outcome, made_on: MadeOn::Envelope(guard, envelope) }
     }
 
-    pub(crate) fn of_key(refusal: Option<Box<Refusal>>, key: Py<PyAny>) -> Self {
-        Self { refusal, made_on: MadeOn::Key(key) }
+    pub(crate) fn allowed_key(key: Text) -> Self {
+        Self { outcome: Outcome::Allowed, made_on: MadeOn::Key(key) }
+    }
+
+    pub(crate) fn refused_key(key: Text, wait_us: Option<u64>) -> Self {
+        Self { outcome: Outcome::RefusedKey(wait_us), made_on: MadeOn::Key(key) }
+    }
+
+    fn refusal(&self, py: Python<'_>) -> Option<Cow<'_, Refusal>> {
+        match (&self.outcome, &self.made_on) {
+            (Outcome::Allowed, _) => None,
+            (Outcome::Refused(refusal), _) => Some(Cow::Borrowed(refusal)),
+            (Outcome::RefusedKey(wait_us), made_on) => {
+                let key = match made_on {
+                    MadeOn::Key(key) => String::from_utf8_lossy(&key.bytes(py)).into_owned(),
+                    _ => String::new(),
+                };
+                let (limit, identity) = ("rate".into(), "key".into());
+                Some(Cow::Owned(Refusal { limit, identity, key, wait_us: *wait_us, kind: Reply::TooFast }))
+            }
+        }
     }
 }
 
@@ -39,7 +71,7 @@ impl Decision {
 impl Decision {
     #[getter]
     fn allowed(&self) -> bool {
-        self.refusal.is_none()
+        matches!(self.outcome, Outcome::Allowed)
     }
 
     fn __bool__(&self) -> bool {
@@ -47,31 +79,33 @@ impl Decision {
     }
 
     #[getter]
-    fn limit(&self) -> Option<&str> {
-        self.refusal.as_ref().map(|refusal| refusal.limit.as_str())
+    fn limit(&self, py: Python<'_>) -> Option<String> {
+        self.refusal(py).map(|refusal| refusal.limit.to_string())
     }
 
     #[getter]
-    fn identity(&self) -> Option<&str> {
-        self.refusal.as_ref().map(|refusal| refusal.identity.as_str())
+    fn identity(&self, py: Python<'_>) -> Option<String> {
+        self.refusal(py).map(|refusal| refusal.identity.to_string())
     }
 
     #[getter]
-    fn key(&self) -> Option<&str> {
-        self.refusal.as_ref().map(|refusal| refusal.key.as_str())
+    fn key(&self, py: Python<'_>) -> Option<String> {
+        self.refusal(py).map(|refusal| refusal.key.clone())
     }
 
     #[getter]
     fn retry_after(&self) -> f64 {
-        match &self.refusal {
-            None => 0.0,
-            Some(refusal) => refusal.wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX))),
-        }
+        let wait_us = match &self.outcome {
+            Outcome::Allowed => return 0.0,
+            Outcome::Refused(refusal) => refusal.wait_us,
+            Outcome::RefusedKey(wait_us) => *wait_us,
+        };
+        wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
     }
 
     #[getter]
-    fn reply(&self) -> Option<&str> {
-        self.refusal.as_ref().map(|refusal| refusal.reply.as_str())
+    fn reply(&self, py: Python<'_>) -> Option<String> {
+        self.refusal(py).map(|refusal| refusal.reply())
     }
 
     #[getter]
@@ -80,7 +114,7 @@ impl Decision {
             MadeOn::Envelope(guard, envelope) => guard.get().identities(py, envelope.bind(py)),
             MadeOn::Key(key) => {
                 let identities = PyDict::new(py);
-                identities.set_item("key", key)?;
+                identities.set_item("key", key.object(py))?;
                 Ok(identities)
             }
             MadeOn::Known(identities) => identities.bind(py).copy(),
@@ -90,11 +124,11 @@ impl Decision {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok(self.refusal == other.refusal && self.identities(py)?.eq(other.identities(py)?)?)
+        Ok(self.refusal(py) == other.refusal(py) && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
-    fn __repr__(&self) -> String {
-        match &self.refusal {
+    fn __repr__(&self, py: Python<'_>) -> String {
+        match self.refusal(py) {
             None => "Decision(allowed)".into(),
             Some(refusal) => format!(
                 "Decision(refused by {:?} for {} {:?}, retry_after={:?})",
@@ -108,41 +142,21 @@ impl Decision {
 
     /// Pickles detached: with its identities worked out, without its guard.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let py = slf.py();
-        let this = slf.get();
-        let wait = this.refusal.as_ref().and_then(|refusal| refusal.wait_us);
-        let state = (
-            PyBool::new(py, this.allowed()),
-            this.limit(),
-            this.identity(),
-            this.key(),
-            wait,
-            this.reply(),
-            this.identities(py)?,
-        );
-        Ok((slf.get_type().getattr("_detached")?, state.into_pyobject(py)?))
+        let (py, this) = (slf.py(), slf.get());
+        let refusal = this.refusal(py).map(|refusal| {
+            let Refusal { limit, identity, key, wait_us, kind } = &*refusal;
+            (limit.to_string(), identity.to_string(), key.clone(), *wait_us, kind.number())
+        });
+        let state = (refusal, this.identities(py)?).into_pyobject(py)?;
+        Ok((slf.get_type().getattr("_detached")?, state))
     }
 
     #[staticmethod]
-    fn _detached(
-        allowed: bool,
-        limit: Option<String>,
-        identity: Option<String>,
-        key: Option<String>,
-        wait_us: Option<u64>,
-        reply: Option<String>,
-        identities: Py<PyDict>,
-    ) -> Self {
-        let text = Option::unwrap_or_default;
-        let refusal = (!allowed).then(|| {
-            Box::new(Refusal {
-                limit: text(limit),
-                identity: text(identity),
-                key: text(key),
-                wait_us,
-                reply: text(reply),
-            })
+    fn _detached(refusal: Option<(String, String, String, Option<u64>, u8)>, identities: Py<PyDict>) -> Self {
+        let outcome = refusal.map_or(Outcome::Allowed, |(limit, identity, key, wait_us, kind)| {
+            let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
+            Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind }))
         });
-        Self { refusal, made_on: MadeOn::Known(identities) }
+        Self { outcome, made_on: MadeOn::Known(identities) }
     }
 }

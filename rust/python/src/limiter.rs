@@ -2,10 +2,8 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use throttle_core::decision::Refusal;
 use throttle_core::engine::{Hit, Limiter};
 use throttle_core::policy::{Rate, WhenFull};
-use throttle_core::reply::Reply;
 
 use crate::clock::Clock;
 use crate::decision::Decision;
@@ -113,17 +111,11 @@ impl RateLimiter {
         let text = Text::new("key", key)?;
         let bytes = text.bytes(py);
         let hit = if charge { self.limiter.hit(&bytes, cost, now) } else { self.limiter.peek(&bytes, cost, now) };
-        let refusal = match hit {
-            Hit::Allowed => None,
-            Hit::Wait(us) => Some(refusal(&bytes, Some(us))),
-            Hit::Never => Some(refusal(&bytes, None)),
-        };
-        Ok(Decision::of_key(refusal, key.clone().unbind()))
+        drop(bytes);
+        Ok(match hit {
+            Hit::Allowed => Decision::allowed_key(text),
+            Hit::Wait(us) => Decision::refused_key(text, Some(us)),
+            Hit::Never => Decision::refused_key(text, None),
+        })
     }
-}
-
-fn refusal(key: &[u8], wait_us: Option<u64>) -> Box<Refusal> {
-    let key = String::from_utf8_lossy(key).into_owned();
-    let reply = Reply::TooFast.text(&key, wait_us);
-    Box::new(Refusal { limit: "rate".into(), identity: "key".into(), key, wait_us, reply })
 }

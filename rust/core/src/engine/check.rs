@@ -16,7 +16,6 @@ use crate::identity::{Identities, Value};
 use crate::policy::Stages;
 use crate::policy::plan::Store;
 use crate::region::{Now, Region};
-use crate::reply::Reply;
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 
@@ -161,7 +160,7 @@ impl Engine {
             values.collect::<Vec<_>>().join(" + ")
         });
         let wait_us = (refused.until_us < u64::MAX).then(|| refused.until_us - at_us);
-        let reply = Reply::of(&planned.limit, planned.stage).text(&key, wait_us);
-        Refusal { limit: planned.limit.name.clone(), identity: planned.per_name.clone(), key, wait_us, reply }
+        let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
+        Refusal { limit, identity, key, wait_us, kind: planned.reply }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Here limits become stores and get their tables. A new kind of limit is one arm of [`compile`] and one file in `store/`.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half, share_out};
@@ -9,6 +11,7 @@ use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, Sources};
 use crate::region::{COUNTERS, Region, Table};
+use crate::reply::Reply;
 use crate::store::fan_out::FanOut;
 use crate::store::gcra::{Gcra, Quota};
 use crate::store::known::Known;
@@ -46,8 +49,12 @@ pub struct Planned {
     pub limit: Limit,
     /// When it runs.
     pub stage: Stage,
-    /// `client.net/24/48 + sender.org`
-    pub per_name: String,
+    /// Its name, shared with refusals.
+    pub name: Arc<str>,
+    /// `client.net/24/48 + sender.org`, likewise.
+    pub per_name: Arc<str>,
+    /// What a refusal by it is answered with.
+    pub reply: Reply,
     /// Its identities, as places in [`Plan::identities`].
     pub per: SmallVec<[usize; 4]>,
     /// Where its class comes from.
@@ -159,8 +166,17 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
     for (limit, table) in policy.limits.iter().zip(rate_tables) {
         let store = store(policy, limit, *table, &wanted, &memories)?;
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
-        let (stage, per_name) = (limit.stage(), limit.per_name());
-        limits.push(Planned { limit: limit.clone(), stage, per_name, per, standing: Standing::of(limit), store });
+        let stage = limit.stage();
+        limits.push(Planned {
+            limit: limit.clone(),
+            stage,
+            name: limit.name.as_str().into(),
+            per_name: limit.per_name().into(),
+            reply: Reply::of(limit, stage),
+            per,
+            standing: Standing::of(limit),
+            store,
+        });
     }
     for planned in &limits {
         let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());

@@ -1,0 +1,120 @@
+//! How long an `inbound` check holds the lock, and what two threads get out of it.
+//!
+//! The lock is held for all of `settle` and nothing else. It is timed check by check, right behind `ask`, when the lines are still on their way;
+//! what reading the clock twice takes is taken off.
+
+mod side_by_side;
+mod traffic;
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use side_by_side::{is_listing, is_short, median_ns, print, rounds};
+use throttle_core::engine::{Engine, Limiter, Request};
+use throttle_core::key::Secret;
+use throttle_core::policy::{Rate, WhenFull};
+use throttle_core::region::Now;
+use traffic::{Senders, at, stages, warm};
+
+const MIB: u64 = 1 << 20;
+
+/// Checks of a batch.
+const BATCH: usize = 128;
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_nanos() as f64
+}
+
+fn holding(engine: &Engine, senders: &Senders, mib: u64) {
+    let checks = rounds() * BATCH;
+    let mut times = [const { Vec::new() }; 4];
+    for turn in (senders.count()..).take(checks) {
+        let envelope = senders.envelope(turn);
+        let identities = engine.read(&envelope, stages());
+        let mut request = Request::default();
+        engine.ask(&mut request, &identities, None, stages());
+        for (charge, times) in [true, true, false].into_iter().zip(&mut times) {
+            let start = Instant::now();
+            black_box(engine.settle(&mut request, at(turn), charge));
+            times.push(start.elapsed());
+        }
+        let start = Instant::now();
+        times[3].push(start.elapsed());
+    }
+    let [first, again, peek, clock] = times.map(median);
+    let rows = [
+        ("settle, lines on their way", first - clock),
+        ("settle, lines in the cache", again - clock),
+        ("settle, lines in the cache, nothing charged", peek - clock),
+    ];
+    print(&format!("the lock is held, inbound, {mib} MiB, {checks} checks"), &rows);
+}
+
+/// From the start of the first thread to the end of the last, when each of `threads` does `each` pieces of work.
+fn together(threads: usize, each: usize, work: &(impl Fn(usize, usize) + Sync)) -> Duration {
+    let start = Barrier::new(threads);
+    let spans: Vec<(Instant, Instant)> = std::thread::scope(|scope| {
+        let run = |thread| {
+            let start = &start;
+            scope.spawn(move || {
+                start.wait();
+                let began = Instant::now();
+                (0..each).for_each(|piece| work(thread, piece));
+                (began, Instant::now())
+            })
+        };
+        let running: Vec<_> = (0..threads).map(run).collect();
+        running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let began = spans.iter().map(|span| span.0).min();
+    let ended = spans.iter().map(|span| span.1).max();
+    ended.zip(began).map_or(Duration::ZERO, |(ended, began)| ended - began)
+}
+
+/// One piece of work, by its number among all that were done.
+type Work<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// The fastest round of each: on a shared machine only there both threads had a core of their own.
+fn threads(title: &str, each: usize, distinct: Work<'_>, hot: Work<'_>) {
+    let shapes = [
+        ("one thread, keys in turn", 1, distinct),
+        ("two threads, keys in turn", 2, distinct),
+        ("one thread, one key", 1, hot),
+        ("two threads, one key", 2, hot),
+    ];
+    let mut fastest = shapes.map(|(name, ..)| (name, f64::INFINITY));
+    for round in 0..rounds().div_ceil(5) {
+        for ((_, threads, work), (_, ns)) in shapes.iter().zip(&mut fastest) {
+            let first = round * each * threads;
+            let took = together(*threads, each, &|thread, piece| work(first + piece * threads + thread));
+            *ns = ns.min(median_ns(vec![took], each * threads));
+        }
+    }
+    print(&format!("{title}: from one answer to the next, in the fastest round"), &fastest);
+}
+
+fn main() {
+    if is_listing() {
+        return;
+    }
+    let senders = Senders::new();
+    let sizes = if is_short() { &[16][..] } else { &[16, 256] };
+    for &mib in sizes {
+        let engine = warm(mib * MIB, &senders);
+        holding(&engine, &senders, mib);
+        let later = senders.count() * 100;
+        let check = |sender, turn| drop(black_box(engine.check(&senders.envelope(sender), None, at(later + turn))));
+        // One sender sends a message a second of engine time, so that it is admitted.
+        threads(&format!("inbound check, {mib} MiB"), 4_000, &|turn| check(turn, turn), &|turn| check(0, turn * 2_000));
+    }
+    let rate = Rate { amount: 1_000_000, period_us: 1_000_000, sized: false };
+    let limiter = Limiter::new(rate, 1_000_000, WhenFull::Admit, 16 * MIB, Secret::new([7; 16])).expect("a sound rate");
+    let hit = |key: &[u8], turn| {
+        black_box(limiter.hit(key, 1, Now::Stated(turn as i64)));
+    };
+    threads("one look-up (RateLimiter), 16 MiB", 50_000, &|turn| hit(&turn.to_le_bytes(), turn), &|turn| {
+        hit(b"user@org.com", turn)
+    });
+}
