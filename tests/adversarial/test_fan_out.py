@@ -61,7 +61,14 @@ class Play:
                 self.differences.append(f"{message}: {decision!r}, the model refuses by {refusing}")
 
 
-@pytest.mark.parametrize(("memory", "flushed"), [("16 MiB", False), ("16 MiB", True), ("4 MiB", True)])
+@pytest.mark.parametrize(
+    ("memory", "flushed"),
+    [
+        pytest.param("16 MiB", False, id="16MiB"),
+        pytest.param("16 MiB", True, id="16MiB-flushed"),
+        pytest.param("4 MiB", True, id="4MiB-flushed"),
+    ],
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_flood_of_fresh_names_is_held_and_nobody_known_is_refused(
     shape: str, memory: str, flushed: bool, rng: random.Random
