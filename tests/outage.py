@@ -25,12 +25,13 @@ QUIET_US = 180 * MINUTE_US
 COLD_US = 70 * MINUTE_US
 FLUSH_US = 2 * MINUTE_US
 FLOOD_US = 8 * MINUTE_US
+FRESH_HOST_PACE_US = MINUTE_US // 5
 
 ONE_HOST_TENANTS = 300
 FRESH_HOST_TENANTS = 40
 OTHERS = 800
 FLOOD = 40_000
-FLUSHED = 120_000
+FLUSHED = 60_000
 NETWORKS = 200
 
 INNOCENTS = ("tenants with one host", "tenants with fresh hosts", "others")
@@ -67,7 +68,7 @@ class Outage:
         """Three hours in which everybody gets known."""
         end = START_US + QUIET_US
         cold, warm = (START_US, START_US + COLD_US), (START_US + COLD_US, end)
-        together, each = 8 * MINUTE_US, 12_000_000
+        together, each = 8 * MINUTE_US, FRESH_HOST_PACE_US
         acts = [
             self.one_host_tenants(START_US, end, 10 * MINUTE_US),
             self.others(START_US, end, 10 * MINUTE_US),
@@ -83,28 +84,33 @@ class Outage:
         """Three hours in which the tenants with fresh hosts send five messages a minute each from the first minute on."""
         end = START_US + QUIET_US
         fresh = self.fresh_host_tenants(
-            START_US, end, 12_000_000, range(FRESH_HOST_TENANTS), "tenants with fresh hosts"
+            START_US, end, FRESH_HOST_PACE_US, range(FRESH_HOST_TENANTS), "tenants with fresh hosts"
         )
         return in_order([self.one_host_tenants(START_US, end, 10 * MINUTE_US), fresh])
 
     def flush(self) -> list[Message]:
-        """Two minutes of organisations that nobody has seen, half of them with deep hosts."""
+        """Two minutes of organisations that nobody has seen, each with a host so deep that it fills six places of a memory.
+
+        Who was there before sends as rarely as in the quiet hours, so that a memory of the latest would lose nearly all of them.
+        """
         start, end = START_US + QUIET_US, START_US + QUIET_US + FLUSH_US
-        return in_order([*self.innocents(start, end), self.invented(start)])
+        return in_order([*self.innocents(start, end, 10 * MINUTE_US, 10 * MINUTE_US), self.invented(start)])
 
     def flood(self, shape: str, start_us: int) -> list[Message]:
         """Eight minutes."""
         host = SHAPES[shape]
         step = FLOOD_US // FLOOD
         flood = (Message(start_us + n * step, "flood", flood_network(self.rng), host(n)) for n in range(FLOOD))
-        return in_order([*self.innocents(start_us, start_us + FLOOD_US), flood])
+        return in_order([*self.innocents(start_us, start_us + FLOOD_US, MINUTE_US, FRESH_HOST_PACE_US), flood])
 
-    def innocents(self, start_us: int, end_us: int) -> list[Iterator[Message]]:
-        """All who were there before."""
-        fresh = self.fresh_host_tenants(
-            start_us, end_us, 12_000_000, range(FRESH_HOST_TENANTS), "tenants with fresh hosts"
-        )
-        return [self.one_host_tenants(start_us, end_us, MINUTE_US), self.others(start_us, end_us, MINUTE_US), fresh]
+    def innocents(self, start_us: int, end_us: int, pace_us: int, fresh_pace_us: int) -> list[Iterator[Message]]:
+        """All who were there before; each sends once in ``pace_us``, a tenant with fresh hosts in ``fresh_pace_us``."""
+        tenants = range(FRESH_HOST_TENANTS)
+        return [
+            self.one_host_tenants(start_us, end_us, pace_us),
+            self.others(start_us, end_us, pace_us),
+            self.fresh_host_tenants(start_us, end_us, fresh_pace_us, tenants, "tenants with fresh hosts"),
+        ]
 
     def one_host_tenants(self, start_us: int, end_us: int, pace_us: int) -> Iterator[Message]:
         for tenant in range(ONE_HOST_TENANTS):
@@ -128,12 +134,11 @@ class Outage:
     def invented(self, start_us: int) -> Iterator[Message]:
         step = FLUSH_US // FLUSHED
         for n in range(FLUSHED):
-            deep = "a.b.c.d.e." if n % 2 else ""
-            yield Message(start_us + n * step, "invented", flood_network(self.rng), f"{deep}inv{n}.com")
+            yield Message(start_us + n * step, "invented", flood_network(self.rng), f"a.b.c.d.e.f.inv{n}.com")
 
     def times(self, start_us: int, end_us: int, pace_us: int) -> range:
-        """Evenly, from a random moment on."""
-        return range(start_us + self.rng.randrange(min(pace_us, end_us - start_us)), end_us, pace_us)
+        """Evenly, from a random moment on; none when that moment lies behind the end."""
+        return range(start_us + self.rng.randrange(pace_us), end_us, pace_us)
 
 
 def tenant_network(tenant: int) -> str:
