@@ -1,0 +1,132 @@
+"""The policy `inbound` as DESIGN words it: sets, dictionaries, exact arrival times, unbounded memory.
+
+Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to the closest part of its
+name that was here `settle` ago, at worst to the organisation. It knows only what the floods need: one mailbox, names that need no normalisation,
+organisations of two labels.
+
+Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is who was here for `settle` whichever moment of
+its unit the first one was. Nothing is forgotten here: a run lasts hours, the shortest `remember` a day.
+
+Invariant: :meth:`ExactInbound.judge` writes nothing; :meth:`ExactInbound.admit` follows what was decided, so that one difference stays one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from exact_buckets import ExactBuckets
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+DEEPEST = 5  # labels below the organisation that a part may have
+
+
+class Message(NamedTuple):
+    """One transaction of the play."""
+
+    at_us: int
+    group: str
+    client_ip: str
+    host: str
+    proven: bool = False
+
+
+class Charge(NamedTuple):
+    """What one limit wants."""
+
+    limit: str
+    buckets: ExactBuckets
+    key: Hashable
+    told: str  # the key as a refusal would tell it
+    excess: int
+
+
+class Verdict(NamedTuple):
+    """What all limits say. ``refusing`` are surely over, ``close`` are over by less than a tick."""
+
+    charges: list[Charge]
+    refusing: list[Charge]
+    close: list[Charge]
+
+
+class Known:
+    """Elements and when they were first admitted, in units of a 32,000th of ``remember``."""
+
+    def __init__(self, remember_us: int) -> None:
+        self.unit_us = -(-remember_us // 32_000)
+        self.first: dict[Hashable, int] = {}
+
+    def settled(self, element: Hashable, now_us: int, settle_us: int) -> bool:
+        first = self.first.get(element)
+        return first is not None and now_us // self.unit_us > first + -(-settle_us // self.unit_us)
+
+    def add(self, element: Hashable, now_us: int) -> None:
+        self.first.setdefault(element, now_us // self.unit_us)
+
+
+class ExactInbound:
+    """The limits of `inbound` that a flood on one mailbox meets."""
+
+    def __init__(self) -> None:
+        self.net_pace = ExactBuckets(3000, 60)
+        self.pair_pace = ExactBuckets(600, 60, 6000)
+        self.host_pace = ExactBuckets(600, 60, 6000)
+        self.org_fan_out = ExactBuckets(200, 600)
+        self.org_fresh = ExactBuckets(3000, 600)
+        self.net_org_fan_out = ExactBuckets(200, 600)
+        self.rcpt_pace = ExactBuckets(60, 60, 600)
+        self.hosts = Known(7 * DAY_US)
+        self.organisations = Known(DAY_US)
+
+    def judge(self, message: Message) -> Verdict:
+        """What every limit says of ``message``."""
+        now, proven = message.at_us, message.proven
+        net, org, parts = message.client_ip.rsplit(".", 1)[0], organisation(message.host), parts_of(message.host)
+        told_net = f"{net}.0/24"
+        charges: list[Charge] = []
+
+        def ask(limit: str, buckets: ExactBuckets, key: Hashable, told: str) -> None:
+            charges.append(Charge(limit, buckets, key, told, buckets.excess(key, now)))
+
+        ask("net-pace", self.net_pace, net, told_net)
+        ask("pair-pace", self.pair_pace, (net, org, proven), f"{told_net} + {org}")
+        if proven:
+            ask("host-pace", self.host_pace, message.host, message.host)
+        if message.host != org and message.host not in self.hosts.first:
+            settled = [part for part in parts if self.hosts.settled((org, part), now, HOUR_US)]
+            target = settled[0] if settled else org
+            ask("org-fan-out", self.org_fan_out, (target, proven), target)
+            ask("org-fresh", self.org_fresh, (org, proven), org)
+        if (net, org) not in self.organisations.first:
+            ask("net-org-fan-out", self.net_org_fan_out, (net, proven), told_net)
+        ask("rcpt-pace", self.rcpt_pace, net, f"{told_net} + in@box.com")
+        over = [charge for charge in charges if charge.excess > 0]
+        refusing = [charge for charge in over if charge.excess >= charge.buckets.tick]
+        return Verdict(charges, refusing, [charge for charge in over if charge.excess < charge.buckets.tick])
+
+    def admit(self, message: Message, verdict: Verdict) -> None:
+        """Charges every limit, and lets the memories know."""
+        now, org = message.at_us, organisation(message.host)
+        for charge in verdict.charges:
+            charge.buckets.charge(charge.key, now)
+        if message.host != org:
+            self.hosts.add(message.host, now)
+        for part in parts_of(message.host):
+            self.hosts.add((org, part), now)
+        self.organisations.add((message.client_ip.rsplit(".", 1)[0], org), now)
+
+
+def organisation(host: str) -> str:
+    """The last two labels."""
+    return ".".join(host.rsplit(".", 2)[-2:])
+
+
+def parts_of(host: str) -> list[str]:
+    """Proper parts of the name below the organisation, the closest to the host first; a label that cannot be one ends the name."""
+    labels = host.split(".")
+    below = len(labels) - 2
+    parts = [".".join(labels[-2 - more :]) for more in range(min(below - 1, DEEPEST), 0, -1)]
+    return [part for part in parts if all(len(label) <= 63 for label in part.split("."))]
