@@ -29,7 +29,7 @@ pub struct Key(pub u64);
 /// What keys are made with: sixteen octets drawn at start, or given, for a cluster.
 #[derive(Clone)]
 pub struct Secret {
-    hasher: SipHasher13,
+    keys: (u64, u64),
     left: u64,
     right: u64,
     classes: [Key; 2],
@@ -44,9 +44,7 @@ enum Domain {
     Join,
 }
 
-/// Octets that are put together on the stack and hashed at once; more are streamed.
-const SHORT: usize = 128;
-
+/// The eight octets before the value, as one word of the hash.
 type Head = [u8; 8];
 
 impl Secret {
@@ -55,7 +53,7 @@ impl Secret {
         let hasher = SipHasher13::new_with_key(&octets);
         let constant = |side| hasher.hash(&[Domain::Join as u8, side]) | 1;
         let classes = [2, 3].map(|class| Key(hasher.hash(&[Domain::Join as u8, class])));
-        Self { hasher, left: constant(0), right: constant(1), classes }
+        Self { keys: hasher.keys(), left: constant(0), right: constant(1), classes }
     }
 
     /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
@@ -110,31 +108,27 @@ impl Secret {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
                 head[6] = local_code;
                 head[7] = host_code;
-                self.hash(&[&shaped(head, 4), &(local.len() as u64).to_le_bytes(), local, host])
+                let mut hasher = self.after(shaped(head, 4));
+                hasher.write(&(local.len() as u64).to_le_bytes());
+                hasher.write(local);
+                // Not `write` and `finish`: the last piece at once.
+                Key(hasher.hash(host))
             }
         }
     }
 
     #[inline]
     fn one(&self, head: Head, octets: &[u8]) -> Key {
-        self.hash(&[&head, octets])
+        Key(self.after(head).hash(octets))
     }
 
+    /// The state behind the head.
     #[inline]
-    fn hash(&self, pieces: &[&[u8]]) -> Key {
-        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let mut short = [0; SHORT];
-        if length <= SHORT {
-            let mut end = 0;
-            for piece in pieces {
-                short[end..end + piece.len()].copy_from_slice(piece);
-                end += piece.len();
-            }
-            return Key(self.hasher.hash(&short[..length]));
-        }
-        let mut hasher = self.hasher;
-        pieces.iter().for_each(|piece| hasher.write(piece));
-        Key(hasher.finish())
+    fn after(&self, head: Head) -> SipHasher13 {
+        // Made anew, not copied: then the compiler knows that no octet waits in it.
+        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        hasher.write_u64(u64::from_ne_bytes(head));
+        hasher
     }
 }
 

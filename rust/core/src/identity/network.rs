@@ -10,6 +10,9 @@ use super::value::Value;
 /// The address that `text` holds, if it holds one.
 /// Takes what servers and address literals (RFC 5321 §4.1.3) write around it: brackets, the tag `IPv6:`, a zone (RFC 4007 §11).
 pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
+    if let Some(address) = dotted(text) {
+        return Some(address.into());
+    }
     let text = text.trim_ascii();
     let text = match text {
         [b'[', inner @ .., b']'] => inner.trim_ascii(),
@@ -25,6 +28,27 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
         None => text.parse().ok()?,
     };
     Some(IpAddr::to_canonical(&address))
+}
+
+/// The common case: four numbers and nothing around them. The parser below takes the same for the same, and longer.
+fn dotted(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut place) = ([0; 4], 0);
+    let mut number = None;
+    for byte in text {
+        number = match (byte, number) {
+            (b'0'..=b'9', None) => Some(u16::from(byte - b'0')),
+            // No leading zero, and no more than an octet.
+            (b'0'..=b'9', Some(number @ 1..=25)) => Some(number * 10 + u16::from(byte - b'0')),
+            (b'.', Some(number)) => {
+                *octets.get_mut(place)? = u8::try_from(number).ok()?;
+                place += 1;
+                None
+            }
+            _ => return None,
+        };
+    }
+    octets[3] = u8::try_from(number?).ok()?;
+    (place == 3).then(|| octets.into())
 }
 
 /// The network around an address.
