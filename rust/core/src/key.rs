@@ -44,8 +44,8 @@ enum Domain {
     Join,
 }
 
-/// The eight octets before the value, as one word of the hash.
-type Head = [u8; 8];
+/// The eight octets before the value, the first in the lowest bits: one word of the hash.
+type Head = u64;
 
 impl Secret {
     /// From sixteen secret octets.
@@ -74,7 +74,7 @@ impl Secret {
 
     /// The key of plain text, for a limiter that knows no mail.
     pub fn text(&self, text: &[u8]) -> Key {
-        self.one([Domain::Text as u8, 0, 0, 0, 0, 0, 0, 0], text)
+        self.one(Domain::Text as Head, text)
     }
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
@@ -88,27 +88,18 @@ impl Secret {
         Key(product as u64 ^ (product >> 64) as u64)
     }
 
-    fn value(&self, mut head: Head, value: &Value<'_>) -> Key {
+    fn value(&self, head: Head, value: &Value<'_>) -> Key {
         match value {
-            Value::Global => self.one(shaped(head, 0), &[]),
-            Value::Network(IpAddr::V4(address), prefix) => {
-                head[6] = *prefix;
-                self.one(shaped(head, 1), &address.octets())
-            }
-            Value::Network(IpAddr::V6(address), prefix) => {
-                head[6] = *prefix;
-                self.one(shaped(head, 2), &address.octets())
-            }
+            Value::Global => self.one(shaped(head, 0, [0, 0]), &[]),
+            Value::Network(IpAddr::V4(address), prefix) => self.one(shaped(head, 1, [*prefix, 0]), &address.octets()),
+            Value::Network(IpAddr::V6(address), prefix) => self.one(shaped(head, 2, [*prefix, 0]), &address.octets()),
             Value::Name(name) => {
                 let (code, octets) = encoded(name);
-                head[6] = code;
-                self.one(shaped(head, 3), octets)
+                self.one(shaped(head, 3, [code, 0]), octets)
             }
             Value::Address(local, host) => {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
-                head[6] = local_code;
-                head[7] = host_code;
-                let mut hasher = self.after(shaped(head, 4));
+                let mut hasher = self.after(shaped(head, 4, [local_code, host_code]));
                 hasher.write(&(local.len() as u64).to_le_bytes());
                 hasher.write(local);
                 // Not `write` and `finish`: the last piece at once.
@@ -127,7 +118,7 @@ impl Secret {
     fn after(&self, head: Head) -> SipHasher13 {
         // Made anew, not copied: then the compiler knows that no octet waits in it.
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write_u64(u64::from_ne_bytes(head));
+        hasher.write_u64(head.to_le());
         hasher
     }
 }
@@ -162,12 +153,11 @@ fn head(domain: Domain, identity: Identity) -> Head {
         Identity::RcptHost => (13, 0, 0),
         Identity::Global => (14, 0, 0),
     };
-    [domain as u8, kind, first, second, 0, 0, 0, 0]
+    domain as Head | kind << 8 | Head::from(first) << 16 | Head::from(second) << 24
 }
 
-fn shaped(mut head: Head, shape: u8) -> Head {
-    head[5] = shape;
-    head
+fn shaped(head: Head, shape: u8, parts: [u8; 2]) -> Head {
+    head | Head::from(shape) << 40 | Head::from(parts[0]) << 48 | Head::from(parts[1]) << 56
 }
 
 fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {

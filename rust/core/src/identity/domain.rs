@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
-use super::suffix::{Split, SuffixList, up};
+use super::rules::up;
+use super::suffix::{Split, SuffixList};
 use super::value::{Part, Tag};
 
 /// Parts of a name on the ladder: the organisational domain and five labels below it.

@@ -61,22 +61,39 @@ impl<'a> Identities<'a> {
     /// Reads what `wanted` names, and nothing else of the envelope but what the sender's class needs.
     pub fn read(envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) -> Self {
         let has = |source| wanted.has(source);
-        let client_name = envelope.client_name.filter(|_| has(Source::ClientName) || has(Source::Sender));
-        let client_name = client_name.and_then(confirmed).map(|host| Domain::new(host, suffixes));
-        let helo = envelope.helo.filter(|name| has(Source::Helo) && !name.trim_ascii().is_empty());
-        let user = envelope.auth_user.filter(|user| has(Source::AuthUser) && !user.is_empty());
-        let mail_from = envelope.mail_from.filter(|_| has(Source::Sender));
-        let sender = mail_from.map(|path| Sender::read(path, envelope.spf, client_name.as_ref(), suffixes));
-        let rcpt_to = if has(Source::Rcpt) { envelope.rcpt_to } else { &[] };
-        Self {
+        let domain = |host| Domain::new(host, suffixes);
+        // Filled in where it lies: it is too big to be moved about.
+        let mut read = Self {
             client: has(Source::ClientIp).then(|| envelope.client_ip.and_then(network::address)),
-            client_name: client_name.filter(|_| has(Source::ClientName)),
-            helo: helo.map(|name| Domain::new(Host::read(name), suffixes)),
-            user: user.map(|user| fold(Cow::Borrowed(user))),
-            sender,
-            rcpt: rcpt_to.iter().map(|path| Rcpt::read(path)).collect(),
+            client_name: None,
+            helo: None,
+            user: None,
+            sender: None,
+            rcpt: SmallVec::new(),
             global: has(Source::Nothing),
+        };
+        if has(Source::ClientName) || has(Source::Sender) {
+            read.client_name = envelope.client_name.and_then(confirmed).map(domain);
         }
+        if has(Source::Helo) {
+            let helo = envelope.helo.filter(|name| !name.trim_ascii().is_empty());
+            read.helo = helo.map(|name| domain(Host::read(name)));
+        }
+        if has(Source::AuthUser) {
+            let user = envelope.auth_user.filter(|user| !user.is_empty());
+            read.user = user.map(|user| fold(Cow::Borrowed(user)));
+        }
+        if has(Source::Sender) {
+            let client = read.client_name.as_ref();
+            read.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
+        }
+        if !has(Source::ClientName) {
+            read.client_name = None;
+        }
+        if has(Source::Rcpt) {
+            read.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
+        }
+        read
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.

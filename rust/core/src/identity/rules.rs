@@ -53,8 +53,8 @@ struct Node {
 /// What prevails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    /// Where in the name the public suffix begins.
-    pub(super) start: usize,
+    /// Where in the name the label before the public suffix begins; nothing when there is none.
+    pub(super) org: Option<usize>,
     /// Nothing when no rule matches: then the last label is the suffix.
     pub(super) section: Option<Section>,
 }
@@ -85,22 +85,33 @@ impl Rules {
     }
 
     pub(super) fn find(&self, name: &str) -> Found {
-        let name = name.as_bytes();
-        let mut start = label(name);
-        let mut node = self.0.get(&name[start..]);
-        let mut found = Found { start, section: node.and_then(|node| node.own).map(|(_, section)| section) };
-        while let Some(parent) = node.filter(|node| node.inside && start > 0) {
-            let above = start;
-            start = label(&name[..above - 1]);
-            node = self.0.get(&name[start..]);
-            match node.and_then(|node| node.own).or(parent.below) {
-                Some((Form::Exception, section)) => return Found { start: above, section: Some(section) },
-                Some((_, section)) => found = Found { start, section: Some(section) },
-                None => {}
+        let mut start = label(name.as_bytes());
+        let mut above = up(name, start);
+        let mut node = self.0.get(&name.as_bytes()[start..]);
+        let mut found = Found { org: above, section: node.and_then(|node| node.own).map(|(_, section)| section) };
+        while let (Some(parent), Some(next)) = (node.filter(|node| node.inside), above) {
+            start = next;
+            node = self.0.get(&name.as_bytes()[start..]);
+            let own = node.and_then(|node| node.own);
+            if let Some((Form::Exception, section)) = own {
+                return Found { org: Some(start), section: Some(section) };
+            }
+            if node.is_none() && parent.below.is_none() {
+                break;
+            }
+            above = up(name, start);
+            if let Some((_, section)) = own.or(parent.below) {
+                found = Found { org: above, section: Some(section) };
             }
         }
         found
     }
+}
+
+/// Where the label before begins; nothing when there is none.
+pub(super) fn up(name: &str, start: usize) -> Option<usize> {
+    let dot = start.checked_sub(1)?;
+    Some(label(&name.as_bytes()[..dot]))
 }
 
 /// Where the last label of a name begins.

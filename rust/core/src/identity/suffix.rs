@@ -9,7 +9,7 @@
 use thiserror::Error;
 
 use super::host;
-use super::rules::{Form, Rule, Rules, Section, label};
+use super::rules::{Form, Found, Rule, Rules, Section, label};
 
 /// The rules of both sections.
 #[derive(Debug)]
@@ -73,21 +73,13 @@ impl SuffixList {
 
     /// Where in `name` its organisational and its registrable domain begin.
     pub fn split(&self, name: &str) -> Split {
-        let found = self.every.find(name);
-        let org = up(name, found.start);
-        if found.section == Some(Section::Icann) {
+        let Found { org, section } = self.every.find(name);
+        if section == Some(Section::Icann) {
             return Split { org, registered: org, listed: true };
         }
         let listed = self.icann.has(&name[label(name.as_bytes())..]);
-        let registered = if listed { up(name, self.icann.find(name).start) } else { None };
-        Split { org, registered, listed }
+        Split { org, registered: if listed { self.icann.find(name).org } else { None }, listed }
     }
-}
-
-/// Where the label before begins; nothing when there is none.
-pub(super) fn up(name: &str, start: usize) -> Option<usize> {
-    let dot = start.checked_sub(1)?;
-    Some(label(&name.as_bytes()[..dot]))
 }
 
 fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
