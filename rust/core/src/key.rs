@@ -5,8 +5,8 @@
 //! ```text
 //!  0       1     2 3          4   5      6      7
 //!  domain  kind  parameters   0   shape  part   part      eight octets, whatever the value
-//!  [length of the first part, eight octets]                  two parts only
-//!  octets of the first part, octets of the second
+//!  [length of the first part, eight octets; its octets; zeros up to the next eight]      two parts only
+//!  octets of the only part, or of the second
 //! ```
 //!
 //! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
@@ -14,11 +14,12 @@
 //!
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
+mod sip;
+
 use std::fmt;
-use std::hash::Hasher;
 use std::net::IpAddr;
 
-use siphasher::sip::SipHasher13;
+use sip::Sip;
 
 use crate::identity::{Class, Identity, Part, Prefixes, Value};
 
@@ -29,7 +30,7 @@ pub struct Key(pub u64);
 /// What keys are made with: sixteen octets drawn at start, or given, for a cluster.
 #[derive(Clone)]
 pub struct Secret {
-    keys: (u64, u64),
+    sip: Sip,
     left: u64,
     right: u64,
     classes: [Key; 2],
@@ -50,10 +51,10 @@ type Head = u64;
 impl Secret {
     /// From sixteen secret octets.
     pub fn new(octets: [u8; 16]) -> Self {
-        let hasher = SipHasher13::new_with_key(&octets);
-        let constant = |side| hasher.hash(&[Domain::Join as u8, side]) | 1;
-        let classes = [2, 3].map(|class| Key(hasher.hash(&[Domain::Join as u8, class])));
-        Self { keys: hasher.keys(), left: constant(0), right: constant(1), classes }
+        let sip = Sip::new(octets);
+        let constant = |side| sip.hash(&[Domain::Join as u8, side]) | 1;
+        let classes = [2, 3].map(|class| Key(sip.hash(&[Domain::Join as u8, class])));
+        Self { sip, left: constant(0), right: constant(1), classes }
     }
 
     /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
@@ -99,27 +100,15 @@ impl Secret {
             }
             Value::Address(local, host) => {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
-                let mut hasher = self.after(shaped(head, 4, [local_code, host_code]));
-                hasher.write(&(local.len() as u64).to_le_bytes());
-                hasher.write(local);
-                // Not `write` and `finish`: the last piece at once.
-                Key(hasher.hash(host))
+                let sip = self.sip.word(shaped(head, 4, [local_code, host_code])).word(local.len() as u64);
+                Key(sip.padded(local).hash(host))
             }
         }
     }
 
     #[inline]
     fn one(&self, head: Head, octets: &[u8]) -> Key {
-        Key(self.after(head).hash(octets))
-    }
-
-    /// The state behind the head.
-    #[inline]
-    fn after(&self, head: Head) -> SipHasher13 {
-        // Made anew, not copied: then the compiler knows that no octet waits in it.
-        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write_u64(head.to_le());
-        hasher
+        Key(self.sip.word(head).hash(octets))
     }
 }
 

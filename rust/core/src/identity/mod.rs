@@ -5,6 +5,7 @@
 //! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
 //! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List, `rules`: compiled
 //! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
+//! * `words`: text as hashes take it
 
 mod address;
 mod domain;
@@ -17,6 +18,7 @@ mod rules;
 pub mod suffix;
 mod user;
 pub mod value;
+pub(crate) mod words;
 
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
 pub use read::Identities;

@@ -13,6 +13,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use super::words;
+
 /// Where a rule comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
@@ -119,24 +121,14 @@ pub(super) fn label(name: &[u8]) -> usize {
     name.iter().rposition(|b| *b == b'.').map_or(0, |dot| dot + 1)
 }
 
-/// Eight octets at a time, by a folded multiplication. Names are short: the octets at the end may be taken twice.
+/// Eight octets at a time, by a folded multiplication.
 #[derive(Debug, Default)]
 struct Folded(u64);
 
 impl Hasher for Folded {
     fn write(&mut self, octets: &[u8]) {
-        let short = |octets: &[u8; 4]| u64::from(u32::from_le_bytes(*octets));
-        if let Some(last) = octets.last_chunk() {
-            for eight in octets.chunks_exact(8).filter_map(|eight| eight.first_chunk()) {
-                self.write_u64(u64::from_le_bytes(*eight));
-            }
-            self.write_u64(u64::from_le_bytes(*last));
-        } else if let (Some(first), Some(last)) = (octets.first_chunk(), octets.last_chunk()) {
-            self.write_u64(short(first) << 32 | short(last));
-        } else if let [first, .., last] | [first @ last] = octets {
-            let middle = octets[octets.len() / 2];
-            self.write_u64(u64::from(*first) << 16 | u64::from(middle) << 8 | u64::from(*last));
-        }
+        words::whole(octets).for_each(|word| self.write_u64(word));
+        self.write_u64(words::rest(octets));
     }
 
     fn write_usize(&mut self, length: usize) {
