@@ -86,24 +86,22 @@ impl Rules {
         self.0.contains_key(name.as_bytes())
     }
 
+    /// What prevails for a name: an exception, else the longest rule.
     pub(super) fn find(&self, name: &str) -> Found {
-        let mut start = label(name.as_bytes());
-        let mut above = up(name, start);
-        let mut node = self.0.get(&name.as_bytes()[start..]);
+        let last = label(name.as_bytes());
+        let mut above = up(name, last);
+        let mut node = self.0.get(&name.as_bytes()[last..]);
         let mut found = Found { org: above, section: node.and_then(|node| node.own).map(|(_, section)| section) };
-        while let (Some(parent), Some(next)) = (node.filter(|node| node.inside), above) {
-            start = next;
+        while let (Some(parent), Some(start)) = (node.filter(|node| node.inside), above) {
             node = self.0.get(&name.as_bytes()[start..]);
-            let own = node.and_then(|node| node.own);
-            if let Some((Form::Exception, section)) = own {
-                return Found { org: Some(start), section: Some(section) };
-            }
-            if node.is_none() && parent.below.is_none() {
-                break;
-            }
-            above = up(name, start);
-            if let Some((_, section)) = own.or(parent.below) {
-                found = Found { org: above, section: Some(section) };
+            match node.and_then(|node| node.own).or(parent.below) {
+                Some((Form::Exception, section)) => return Found { org: Some(start), section: Some(section) },
+                Some((_, section)) => {
+                    above = up(name, start);
+                    found = Found { org: above, section: Some(section) };
+                }
+                None if node.is_some() => above = up(name, start),
+                None => break,
             }
         }
         found
