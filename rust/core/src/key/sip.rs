@@ -5,8 +5,8 @@
 //!  last word: rest of the text | length mod 256 in the top octet      v₂ ⊕= 255, three rounds, v₀ ⊕ v₁ ⊕ v₂ ⊕ v₃
 //! ```
 //!
-//! Knows no keys of ours. The crate of that name computes the same (`tests/keys.rs`), but through a state in memory, which for
-//! names of twenty octets costs as much again as the rounds.
+//! Knows no keys of ours. The crate of that name computes the same (`tests/keys.rs`), but through a state in memory:
+//! a key of an IPv4 network takes it 186 instructions instead of 129, of a name of 13 octets 216 instead of 187.
 
 use crate::identity::words;
 
