@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use super::host::Host;
+use super::plain;
 use super::user::fold;
 use super::value::{Part, Tag};
 
@@ -35,6 +36,9 @@ pub(crate) struct Local<'a> {
 
 impl<'a> Address<'a> {
     pub(crate) fn read(path: &'a [u8]) -> Self {
+        if let Some((local, host)) = plain::mailbox(path) {
+            return Self::Mailbox(Local::plain(local), Host::plain(host));
+        }
         let path = without_route(without_brackets(path));
         if path.is_empty() {
             return Self::Null;
@@ -47,6 +51,10 @@ impl<'a> Address<'a> {
 }
 
 impl<'a> Local<'a> {
+    fn plain(text: &'a str) -> Self {
+        Self { raw: text.as_bytes(), text: Some(Cow::Borrowed(text)) }
+    }
+
     fn read(raw: &'a [u8]) -> Self {
         Self { raw, text: fold(unquoted(raw)).map(|text| without_extension(without_batv(without_srs(text)))) }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
+use super::rules::up;
 use super::suffix::{Split, SuffixList};
 use super::value::{Part, Tag};
 
@@ -42,28 +43,27 @@ impl<'a> Domain<'a> {
     pub(crate) fn org(&self, more: u8) -> Part<'_> {
         let name = self.host.name();
         let start = (0..more).fold(self.split.org, |start, _| start.and_then(|start| up(name, start)));
-        match (self.host.form(), start.and_then(|start| self.from(start))) {
-            (Form::Literal, _) => Part::Tag(Tag::Literal),
-            (_, Some(text)) => Part::Text(Cow::Borrowed(text)),
-            (_, None) => self.host.part(),
+        match start.and_then(|start| self.from(start)) {
+            Some(text) => Part::Text(Cow::Borrowed(text)),
+            None if self.host.form() == Form::Literal => Part::Tag(Tag::Literal),
+            None => self.host.part(),
         }
     }
 
     /// `*.registered`: by the ICANN section alone; names that share nothing share a tag.
     pub(crate) fn registered(&self) -> Part<'_> {
+        if let Some(text) = self.split.registered.and_then(|start| self.from(start)) {
+            return Part::Text(Cow::Borrowed(text));
+        }
         let name = self.host.name();
-        match self.host.form() {
-            Form::Literal => return Part::Tag(Tag::Literal),
-            Form::Missing => return Part::Tag(Tag::Unqualified),
-            Form::Sound if !name.contains('.') => return Part::Tag(Tag::Unqualified),
-            _ => {}
-        }
-        match (self.split.registered.and_then(|start| self.from(start)), self.host.form()) {
-            (Some(text), _) => Part::Text(Cow::Borrowed(text)),
-            (None, _) if !self.split.listed && !name.is_empty() => Part::Tag(Tag::Unlisted),
-            (None, Form::Unsound { tag, .. }) => Part::Tag(tag),
-            (None, _) => Part::Tag(Tag::Unqualified),
-        }
+        Part::Tag(match self.host.form() {
+            Form::Literal => Tag::Literal,
+            Form::Missing => Tag::Unqualified,
+            Form::Sound if !name.contains('.') => Tag::Unqualified,
+            _ if !self.split.listed && !name.is_empty() => Tag::Unlisted,
+            Form::Unsound { tag, .. } => tag,
+            Form::Sound => Tag::Unqualified,
+        })
     }
 
     /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,
@@ -83,10 +83,4 @@ impl<'a> Domain<'a> {
         let too_long = start == 0 && matches!(self.host.form(), Form::Unsound { whole: true, .. });
         if too_long { None } else { self.host.name().get(start..) }
     }
-}
-
-/// Where the label before begins; nothing when there is none.
-fn up(name: &str, start: usize) -> Option<usize> {
-    let dot = start.checked_sub(1)?;
-    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
 }

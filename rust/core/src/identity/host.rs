@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::network;
+use super::plain;
 use super::value::{Part, Tag};
 
 /// Octets of a name (RFC 1035 §2.3.4: 255 with the length octets of the first label and the root).
@@ -52,9 +53,17 @@ impl<'a> Host<'a> {
         Self { raw: b"", name: Cow::Borrowed(""), form: Form::Missing }
     }
 
+    /// A name that is its own normal form.
+    pub(super) fn plain(name: &'a str) -> Self {
+        Self { raw: name.as_bytes(), name: Cow::Borrowed(name), form: Form::Sound }
+    }
+
     pub(crate) fn read(raw: &'a [u8]) -> Self {
+        if let Some(name) = plain::host(raw) {
+            return Self::plain(name);
+        }
         let trimmed = without_root(raw);
-        if let Some((name, capitals)) = plain(trimmed) {
+        if let Some((name, capitals)) = sound(trimmed) {
             let name = if capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
             return Self::named_or_literal(raw, name);
         }
@@ -122,8 +131,8 @@ fn may_be_address(name: &[u8]) -> bool {
     name.last().is_some_and(u8::is_ascii_digit) || name.contains(&b':')
 }
 
-/// The common case: a name in ASCII whose labels are sound, and whether it has capitals.
-fn plain(name: &[u8]) -> Option<(&str, bool)> {
+/// A name in ASCII whose labels are sound, and whether it has capitals.
+fn sound(name: &[u8]) -> Option<(&str, bool)> {
     if name.len() > LONGEST_NAME || name.first() == Some(&b'[') || !name.is_ascii() {
         return None;
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::address::{Address, Local};
 use super::domain::{Domain, RUNGS};
@@ -61,22 +61,39 @@ impl<'a> Identities<'a> {
     /// Reads what `wanted` names, and nothing else of the envelope but what the sender's class needs.
     pub fn read(envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) -> Self {
         let has = |source| wanted.has(source);
-        let client_name = envelope.client_name.filter(|_| has(Source::ClientName) || has(Source::Sender));
-        let client_name = client_name.and_then(confirmed).map(|host| Domain::new(host, suffixes));
-        let helo = envelope.helo.filter(|name| has(Source::Helo) && !name.trim_ascii().is_empty());
-        let user = envelope.auth_user.filter(|user| has(Source::AuthUser) && !user.is_empty());
-        let mail_from = envelope.mail_from.filter(|_| has(Source::Sender));
-        let sender = mail_from.map(|path| Sender::read(path, envelope.spf, client_name.as_ref(), suffixes));
-        let rcpt_to = if has(Source::Rcpt) { envelope.rcpt_to } else { &[] };
-        Self {
+        let domain = |host| Domain::new(host, suffixes);
+        // Filled in where it lies: it is too big to be moved about.
+        let mut read = Self {
             client: has(Source::ClientIp).then(|| envelope.client_ip.and_then(network::address)),
-            client_name: client_name.filter(|_| has(Source::ClientName)),
-            helo: helo.map(|name| Domain::new(Host::read(name), suffixes)),
-            user: user.map(|user| fold(Cow::Borrowed(user))),
-            sender,
-            rcpt: rcpt_to.iter().map(|path| Rcpt::read(path)).collect(),
+            client_name: None,
+            helo: None,
+            user: None,
+            sender: None,
+            rcpt: SmallVec::new(),
             global: has(Source::Nothing),
+        };
+        if has(Source::ClientName) || has(Source::Sender) {
+            read.client_name = envelope.client_name.and_then(confirmed).map(domain);
         }
+        if has(Source::Helo) {
+            let helo = envelope.helo.filter(|name| !name.trim_ascii().is_empty());
+            read.helo = helo.map(|name| domain(Host::read(name)));
+        }
+        if has(Source::AuthUser) {
+            let user = envelope.auth_user.filter(|user| !user.is_empty());
+            read.user = user.map(|user| fold(Cow::Borrowed(user)));
+        }
+        if has(Source::Sender) {
+            let client = read.client_name.as_ref();
+            read.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
+        }
+        if !has(Source::ClientName) {
+            read.client_name = None;
+        }
+        if has(Source::Rcpt) {
+            read.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
+        }
+        read
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.
@@ -87,6 +104,18 @@ impl<'a> Identities<'a> {
             (Source::Sender, _) => Class::Claimed,
             _ => Class::Proven,
         }
+    }
+
+    /// The value of an identity that has one at most ([`Identity::has_many`]): nothing when it is absent or was not wanted.
+    #[inline]
+    pub fn value(&self, identity: Identity) -> Option<Value<'_>> {
+        self.one(identity, As::Value)
+    }
+
+    /// The same as an element of a fan-out.
+    #[inline]
+    pub fn element(&self, identity: Identity) -> Option<Value<'_>> {
+        self.one(identity, As::Element)
     }
 
     /// The values of an identity: none when it is absent or was not wanted, several for recipients, each once, in order.
@@ -102,8 +131,8 @@ impl<'a> Identities<'a> {
     /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (DESIGN §6, the ladder).
     pub fn ladder(&self, host: Identity, per: Identity) -> SmallVec<[&str; RUNGS]> {
         let Some(domain) = self.domain(host).filter(|_| per.is_part_of_host(host)) else { return SmallVec::new() };
-        let above = match (part_of(domain, per), per) {
-            (Some(Part::Text(text)), _) => text.len(),
+        let above = match part_of(domain, per) {
+            Part::Text(text) => text.len(),
             _ => 0,
         };
         domain.parts(above)
@@ -117,45 +146,45 @@ impl<'a> Identities<'a> {
     }
 
     fn all(&self, identity: Identity, form: As) -> Values<'_> {
+        if self.rcpt.len() > 1 && identity.has_many() {
+            return self.recipients(identity, form);
+        }
+        self.one(identity, form).map_or_else(Values::new, |value| Values::from_buf([value]))
+    }
+
+    /// The only value, or of several the first.
+    fn one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
         match identity {
-            Identity::Global if self.global => smallvec![Value::Global],
-            Identity::Global => Values::new(),
-            Identity::ClientIp | Identity::ClientNet(_) => {
-                self.client.map(|address| client(identity, address)).into_iter().collect()
-            }
-            Identity::AuthUser => self.user.iter().map(|user| Value::Name(part(user))).collect(),
-            Identity::RcptAddress | Identity::RcptHost => self.recipients(identity, form),
+            Identity::Global => self.global.then_some(Value::Global),
+            Identity::ClientIp | Identity::ClientNet(_) => self.client.map(|address| client(identity, address)),
+            Identity::AuthUser => self.user.as_ref().map(|user| Value::Name(part(user))),
+            Identity::RcptAddress | Identity::RcptHost => self.rcpt.first().map(|rcpt| rcpt.value(identity, form)),
             Identity::SenderAddress => match &self.sender {
-                Some(Sender::Mailbox { local, domain, .. }) => smallvec![mailbox(local, domain.host(), form)],
-                _ => Values::new(),
+                Some(Sender::Mailbox { local, domain, .. }) => Some(mailbox(local, domain.host(), form)),
+                _ => None,
             },
             Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => {
-                smallvec![Value::Name(Part::Tag(Tag::Null))]
+                Some(Value::Name(Part::Tag(Tag::Null)))
             }
-            _ => self
-                .domain(identity)
-                .and_then(|domain| named_part(domain, identity, form))
-                .map(Value::Name)
-                .into_iter()
-                .collect(),
+            _ => self.domain(identity).map(|domain| Value::Name(named_part(domain, identity, form))),
         }
     }
 
+    /// The domain that a host or an organisation is taken of.
     fn domain(&self, identity: Identity) -> Option<&Domain<'a>> {
-        match (identity.source(), &self.sender) {
-            (Source::ClientName, _) => self.client_name.as_ref(),
-            (Source::Helo, _) => self.helo.as_ref(),
-            (Source::Sender, Some(Sender::Mailbox { domain, .. })) => Some(domain),
+        match identity {
+            Identity::ClientHost | Identity::ClientOrg => self.client_name.as_ref(),
+            Identity::HeloHost | Identity::HeloOrg => self.helo.as_ref(),
+            Identity::SenderHost | Identity::SenderOrg(_) | Identity::SenderRegistered => match &self.sender {
+                Some(Sender::Mailbox { domain, .. }) => Some(domain),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     fn recipients(&self, identity: Identity, form: As) -> Values<'_> {
-        let values = self.rcpt.iter().map(|rcpt| match rcpt {
-            Rcpt::Null => Value::Name(Part::Tag(Tag::Null)),
-            Rcpt::Mailbox { local, host } if identity == Identity::RcptAddress => mailbox(local, host, form),
-            Rcpt::Mailbox { host, .. } => Value::Name(host_part(host, form)),
-        });
+        let values = self.rcpt.iter().map(|rcpt| rcpt.value(identity, form));
         if self.rcpt.len() > FEW {
             let mut seen = HashSet::with_capacity(self.rcpt.len());
             return values.filter(|value| seen.insert(value.clone())).collect();
@@ -188,6 +217,14 @@ impl<'a> Rcpt<'a> {
         match Address::read(path) {
             Address::Null => Self::Null,
             Address::Mailbox(local, host) => Self::Mailbox { local, host },
+        }
+    }
+
+    fn value(&self, identity: Identity, form: As) -> Value<'_> {
+        match self {
+            Self::Null => Value::Name(Part::Tag(Tag::Null)),
+            Self::Mailbox { local, host } if identity == Identity::RcptAddress => mailbox(local, host, form),
+            Self::Mailbox { host, .. } => Value::Name(host_part(host, form)),
         }
     }
 }
@@ -234,21 +271,20 @@ fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
     if form == As::Element { host.element() } else { host.part() }
 }
 
-/// What an identity takes of a domain: nothing when it takes none.
-fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Option<Part<'b>> {
+/// What an identity takes of its domain.
+fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
     match identity {
-        Identity::ClientHost | Identity::HeloHost | Identity::SenderHost => Some(domain.host().part()),
-        Identity::ClientOrg | Identity::HeloOrg => Some(domain.org(0)),
-        Identity::SenderOrg(more) => Some(domain.org(more)),
-        Identity::SenderRegistered => Some(domain.registered()),
-        _ => None,
+        Identity::ClientOrg | Identity::HeloOrg => domain.org(0),
+        Identity::SenderOrg(more) => domain.org(more),
+        Identity::SenderRegistered => domain.registered(),
+        _ => domain.host().part(),
     }
 }
 
 /// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
-fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Option<Part<'b>> {
-    part_of(domain, identity).map(|part| match part {
+fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
+    match part_of(domain, identity) {
         Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),
         part => part,
-    })
+    }
 }
