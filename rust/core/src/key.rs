@@ -5,8 +5,8 @@
 //! ```text
 //!  0       1     2 3          4   5      6      7
 //!  domain  kind  parameters   0   shape  part   part      eight octets, whatever the value
-//!  [length of the first part, eight octets; its octets; zeros up to the next eight]      two parts only
-//!  octets of the only part, or of the second
+//!  [length of the first part, eight octets]                  two parts only
+//!  octets of the first part, octets of the second
 //! ```
 //!
 //! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
@@ -14,12 +14,11 @@
 //!
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
-mod sip;
-
 use std::fmt;
+use std::hash::Hasher;
 use std::net::IpAddr;
 
-use sip::Sip;
+use siphasher::sip::SipHasher13;
 
 use crate::identity::{Class, Identity, Part, Prefixes, Value};
 
@@ -30,7 +29,7 @@ pub struct Key(pub u64);
 /// What keys are made with: sixteen octets drawn at start, or given, for a cluster.
 #[derive(Clone)]
 pub struct Secret {
-    sip: Sip,
+    keys: (u64, u64),
     left: u64,
     right: u64,
     classes: [Key; 2],
@@ -45,16 +44,16 @@ enum Domain {
     Join,
 }
 
-/// The eight octets before the value, the first in the lowest bits: one word of the hash.
-type Head = u64;
+/// The eight octets before the value, as one word of the hash.
+type Head = [u8; 8];
 
 impl Secret {
     /// From sixteen secret octets.
     pub fn new(octets: [u8; 16]) -> Self {
-        let sip = Sip::new(octets);
-        let constant = |side| sip.hash(&[Domain::Join as u8, side]) | 1;
-        let classes = [2, 3].map(|class| Key(sip.hash(&[Domain::Join as u8, class])));
-        Self { sip, left: constant(0), right: constant(1), classes }
+        let hasher = SipHasher13::new_with_key(&octets);
+        let constant = |side| hasher.hash(&[Domain::Join as u8, side]) | 1;
+        let classes = [2, 3].map(|class| Key(hasher.hash(&[Domain::Join as u8, class])));
+        Self { keys: hasher.keys(), left: constant(0), right: constant(1), classes }
     }
 
     /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
@@ -75,7 +74,7 @@ impl Secret {
 
     /// The key of plain text, for a limiter that knows no mail.
     pub fn text(&self, text: &[u8]) -> Key {
-        self.one(Domain::Text as Head, text)
+        self.one([Domain::Text as u8, 0, 0, 0, 0, 0, 0, 0], text)
     }
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
@@ -89,26 +88,47 @@ impl Secret {
         Key(product as u64 ^ (product >> 64) as u64)
     }
 
-    fn value(&self, head: Head, value: &Value<'_>) -> Key {
+    fn value(&self, mut head: Head, value: &Value<'_>) -> Key {
         match value {
-            Value::Global => self.one(shaped(head, 0, [0, 0]), &[]),
-            Value::Network(IpAddr::V4(address), prefix) => self.one(shaped(head, 1, [*prefix, 0]), &address.octets()),
-            Value::Network(IpAddr::V6(address), prefix) => self.one(shaped(head, 2, [*prefix, 0]), &address.octets()),
+            Value::Global => self.one(shaped(head, 0), &[]),
+            Value::Network(IpAddr::V4(address), prefix) => {
+                head[6] = *prefix;
+                self.one(shaped(head, 1), &address.octets())
+            }
+            Value::Network(IpAddr::V6(address), prefix) => {
+                head[6] = *prefix;
+                self.one(shaped(head, 2), &address.octets())
+            }
             Value::Name(name) => {
                 let (code, octets) = encoded(name);
-                self.one(shaped(head, 3, [code, 0]), octets)
+                head[6] = code;
+                self.one(shaped(head, 3), octets)
             }
             Value::Address(local, host) => {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
-                let sip = self.sip.word(shaped(head, 4, [local_code, host_code])).word(local.len() as u64);
-                Key(sip.padded(local).hash(host))
+                head[6] = local_code;
+                head[7] = host_code;
+                let mut hasher = self.after(shaped(head, 4));
+                hasher.write(&(local.len() as u64).to_le_bytes());
+                hasher.write(local);
+                // Not `write` and `finish`: the last piece at once.
+                Key(hasher.hash(host))
             }
         }
     }
 
     #[inline]
     fn one(&self, head: Head, octets: &[u8]) -> Key {
-        Key(self.sip.word(head).hash(octets))
+        Key(self.after(head).hash(octets))
+    }
+
+    /// The state behind the head.
+    #[inline]
+    fn after(&self, head: Head) -> SipHasher13 {
+        // Made anew, not copied: then the compiler knows that no octet waits in it.
+        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        hasher.write_u64(u64::from_ne_bytes(head));
+        hasher
     }
 }
 
@@ -142,11 +162,12 @@ fn head(domain: Domain, identity: Identity) -> Head {
         Identity::RcptHost => (13, 0, 0),
         Identity::Global => (14, 0, 0),
     };
-    domain as Head | kind << 8 | Head::from(first) << 16 | Head::from(second) << 24
+    [domain as u8, kind, first, second, 0, 0, 0, 0]
 }
 
-fn shaped(head: Head, shape: u8, parts: [u8; 2]) -> Head {
-    head | Head::from(shape) << 40 | Head::from(parts[0]) << 48 | Head::from(parts[1]) << 56
+fn shaped(mut head: Head, shape: u8) -> Head {
+    head[5] = shape;
+    head
 }
 
 fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {

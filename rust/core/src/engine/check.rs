@@ -22,8 +22,8 @@ use crate::store::fan_out::Consulted;
 /// What came out under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// Engine time of the check, µs.
-    pub at_us: u64,
+    /// What the caller's time reads in engine time, µs: waits are told from there.
+    pub reads_us: i64,
     /// Why not.
     pub refused: Option<Refused>,
 }
@@ -77,7 +77,7 @@ impl Engine {
         if charge && refused.is_none() {
             self.charge(request, &mut region, at_us);
         }
-        Settled { at_us, refused }
+        Settled { reads_us: epoch.reads(now), refused }
     }
 
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
@@ -87,7 +87,7 @@ impl Engine {
         self.ask(&mut request, &identities, envelope.size, stages);
         let settled = self.settle(&mut request, now, charge);
         let refusal =
-            settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.at_us, refused)));
+            settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused)));
         Decision { refusal }
     }
 
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// Whom it concerns and what to tell them: text again, after the lock.
-    fn explain(&self, identities: &Identities<'_>, request: &Request, at_us: u64, refused: Refused) -> Refusal {
+    fn explain(&self, identities: &Identities<'_>, request: &Request, reads_us: i64, refused: Refused) -> Refusal {
         let entry = &request.entries[refused.entry];
         let planned = &self.plan.limits[usize::from(entry.limit)];
         let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
@@ -159,7 +159,8 @@ impl Engine {
             });
             values.collect::<Vec<_>>().join(" + ")
         });
-        let wait_us = (refused.until_us < u64::MAX).then(|| refused.until_us - at_us);
+        let wait_us =
+            (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
         Refusal { limit, identity, key, wait_us, kind: planned.reply }
     }

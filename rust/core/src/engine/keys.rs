@@ -28,8 +28,11 @@ impl Keys {
         for needed in &plan.identities {
             let start = all.keys.len();
             if needed.at.meets(stages) {
-                for value in &identities.values(needed.identity) {
-                    all.keys.push(secret.key(needed.identity, value));
+                if needed.identity.has_many() {
+                    let values = identities.values(needed.identity);
+                    all.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
+                } else if let Some(value) = identities.value(needed.identity) {
+                    all.keys.push(secret.key(needed.identity, &value));
                 }
             }
             all.spans.push(Span { start: start as u32, count: (all.keys.len() - start) as u32 });

@@ -71,7 +71,7 @@ impl Limiter {
                 }
                 Hit::Allowed
             }
-            Verdict::From(us) => Hit::Wait(us - epoch.last_us),
+            Verdict::From(us) => Hit::Wait(us.saturating_add_signed(epoch.reads(now).saturating_neg())),
             Verdict::Never => Hit::Never,
         }
     }

@@ -3,9 +3,8 @@
 //! Knows no counts, no limits, no memory. Never fails: every input has some identity.
 //!
 //! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
-//! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List, `rules`: compiled
+//! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List
 //! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
-//! * `words`: text as hashes take it
 
 mod address;
 mod domain;
@@ -14,11 +13,9 @@ pub mod kind;
 mod network;
 mod plain;
 pub mod read;
-mod rules;
 pub mod suffix;
 mod user;
 pub mod value;
-pub(crate) mod words;
 
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
 pub use read::Identities;

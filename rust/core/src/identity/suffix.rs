@@ -6,18 +6,22 @@
 //! Two answers a name, as DESIGN §5 has it: by the whole list (`sender.org`), and by its ICANN section alone
 //! (`sender.registered`). One look-up gives both whenever no PRIVATE rule prevails, which is nearly always.
 
+use std::collections::HashSet;
+
+use publicsuffix::{List, Psl, Type};
 use thiserror::Error;
 
 use super::host;
-use super::rules::{Form, Found, Rule, Rules, Section, label};
 
 /// The rules of both sections.
 #[derive(Debug)]
 pub struct SuffixList {
     /// Both sections and the operator's own suffixes.
-    every: Rules,
-    /// The ICANN section alone. Not a filter over `every`: there a PRIVATE rule can hide an ICANN one.
-    icann: Rules,
+    every: List,
+    /// The ICANN section alone. Not a filter over `every`: there a PRIVATE rule can hide an ICANN wildcard.
+    icann: List,
+    /// Top-level domains of the ICANN section, those among them that have wildcard rules only.
+    listed: HashSet<String>,
 }
 
 /// Offsets into a name.
@@ -45,11 +49,20 @@ pub struct SuffixError {
 
 const RULE: &str = "a domain name, `*.` or `!` before it at most";
 
+/// One rule in A-labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    /// `*.` kept, `!` not.
+    labels: String,
+    exception: bool,
+    section: Type,
+}
+
 impl SuffixList {
     /// Compiles the text of a `public_suffix_list.dat`, its section markers included, and the operator's own suffixes.
     pub fn parse(text: &str, extra: &[String]) -> Result<Self, SuffixError> {
         let mut rules = rules(text)?;
-        if !rules.iter().any(|rule| rule.section == Section::Icann) {
+        if !rules.iter().any(|rule| rule.section == Type::Icann) {
             let found = "no rule of an ICANN section".to_owned();
             return Err(SuffixError {
                 line: None,
@@ -58,28 +71,35 @@ impl SuffixList {
             });
         }
         for suffix in extra {
-            let rule = rule(suffix.trim(), Section::Private);
+            let rule = rule(suffix.trim(), Type::Private);
             rules.push(rule.ok_or_else(|| SuffixError { line: None, found: format!("{suffix:?}"), allowed: RULE })?);
         }
-        let mut list = Self { every: Rules::default(), icann: Rules::default() };
-        // Of equal rules the last counts: ICANN's need no second look-up.
-        rules.iter().filter(|rule| rule.section == Section::Private).for_each(|rule| list.every.add(rule));
-        for rule in rules.iter().filter(|rule| rule.section == Section::Icann) {
-            list.every.add(rule);
-            list.icann.add(rule);
-        }
-        Ok(list)
+        let icann: Vec<Rule> = rules.iter().filter(|rule| rule.section == Type::Icann).cloned().collect();
+        let listed = icann.iter().filter_map(|rule| rule.labels.rsplit('.').next()).map(str::to_owned).collect();
+        Ok(Self { every: compiled(&rules)?, icann: compiled(&icann)?, listed })
     }
 
     /// Where in `name` its organisational and its registrable domain begin.
     pub fn split(&self, name: &str) -> Split {
-        let Found { org, section } = self.every.find(name);
-        if section == Some(Section::Icann) {
+        let info = self.every.find(labels(name));
+        let org = above(name, info.len);
+        if info.typ == Some(Type::Icann) {
             return Split { org, registered: org, listed: true };
         }
-        let listed = self.icann.has(&name[label(name.as_bytes())..]);
-        Split { org, registered: if listed { self.icann.find(name).org } else { None }, listed }
+        let icann = self.icann.find(labels(name));
+        let listed = icann.typ.is_some() || self.listed.contains(name.rsplit('.').next().unwrap_or(name));
+        Split { org, registered: above(name, icann.len).filter(|_| listed), listed }
     }
+}
+
+fn labels(name: &str) -> impl Iterator<Item = &[u8]> {
+    name.as_bytes().rsplit(|b| *b == b'.')
+}
+
+/// The start of the label before a suffix of so many octets.
+fn above(name: &str, suffix: usize) -> Option<usize> {
+    let dot = name.len().checked_sub(suffix + 1)?;
+    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
 }
 
 fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
@@ -88,8 +108,8 @@ fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
     for (line, text) in (1..).zip(text.lines()) {
         if text.starts_with("//") {
             section = match text {
-                _ if text.contains("BEGIN ICANN DOMAINS") => Some(Section::Icann),
-                _ if text.contains("BEGIN PRIVATE DOMAINS") => Some(Section::Private),
+                _ if text.contains("BEGIN ICANN DOMAINS") => Some(Type::Icann),
+                _ if text.contains("BEGIN PRIVATE DOMAINS") => Some(Type::Private),
                 _ if text.contains("END ICANN DOMAINS") || text.contains("END PRIVATE DOMAINS") => None,
                 _ => section,
             };
@@ -104,17 +124,52 @@ fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
     Ok(rules)
 }
 
-fn rule(text: &str, section: Section) -> Option<Rule> {
-    let (form, name) = match (text.strip_prefix('!'), text.strip_prefix("*.")) {
-        (Some(name), _) => (Form::Exception, name),
-        (_, Some(name)) => (Form::Below, name),
-        _ => (Form::Suffix, text),
-    };
+fn rule(text: &str, section: Type) -> Option<Rule> {
+    let (text, exception) = text.strip_prefix('!').map_or((text, false), |text| (text, true));
+    let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |text| (text, true));
     let labels = name.split('.').map(|label| host::label(label.as_bytes())).collect::<Option<Vec<_>>>()?;
-    // An exception has a wildcard's label before it; no other star than the first means anything.
-    let sound = |label: &str| !label.contains(['*', '!', '.', '/']);
-    if (form == Form::Exception && labels.len() < 2) || !labels.iter().all(|label| sound(label)) {
+    // An exception has a wildcard's label before it; a star elsewhere is nothing that `publicsuffix` could look up.
+    if (exception && (wildcard || labels.len() < 2)) || labels.iter().any(|label| label.contains(['*', '!', '.', '/']))
+    {
         return None;
     }
-    Some(Rule { name: labels.join("."), form, section })
+    Some(Rule { labels: format!("{}{}", if wildcard { "*." } else { "" }, labels.join(".")), exception, section })
+}
+
+/// `publicsuffix` takes a list as text only. Of equal rules the last gives the section; ICANN's needs no second look-up.
+fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
+    let mut text = String::new();
+    for (section, marker) in [(Type::Private, "PRIVATE"), (Type::Icann, "ICANN")] {
+        text += &format!("// BEGIN {marker} DOMAINS\n");
+        for rule in rules.iter().filter(|rule| rule.section == section) {
+            text += &format!("{}{}\n", if rule.exception { "!" } else { "" }, rule.labels);
+        }
+        for name in hidden(rules, section) {
+            text += &format!("{name}\n");
+        }
+    }
+    List::from_bytes(text.as_bytes()).map_err(|error| SuffixError {
+        line: None,
+        found: error.to_string(),
+        allowed: RULE,
+    })
+}
+
+/// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a deeper
+/// one, names the label. Under `*.ex.at` and `*.in.ex.at` it would not take `in.ex.at` for a suffix.
+fn hidden(rules: &[Rule], section: Type) -> Vec<&str> {
+    let named: HashSet<&str> = rules.iter().map(|rule| &*rule.labels).collect();
+    let wildcards: HashSet<&str> =
+        rules.iter().filter(|rule| rule.section == section).filter_map(|rule| rule.labels.strip_prefix("*.")).collect();
+    let mut hidden = Vec::new();
+    for rule in rules {
+        let mut name = &*rule.labels;
+        while let Some((_, parent)) = name.split_once('.') {
+            if wildcards.contains(parent) && !named.contains(name) {
+                hidden.push(name);
+            }
+            name = parent;
+        }
+    }
+    hidden
 }

@@ -33,13 +33,18 @@ pub struct Epoch {
 }
 
 impl Epoch {
+    /// What `now` reads in engine time, µs: behind [`Epoch::last_us`] where a clock went back less than a step, or a stated time lies back.
+    pub fn reads(self, now: Now) -> i64 {
+        match now {
+            Now::Clock(us) => us.saturating_add(self.offset_us),
+            Now::Stated(us) => us,
+        }
+    }
+
     /// Engine time at `now`, and the epoch as it is from then on.
     #[must_use]
     pub fn at(self, now: Now) -> Self {
-        let (wanted, follows) = match now {
-            Now::Clock(us) => (us.saturating_add(self.offset_us), true),
-            Now::Stated(us) => (us, false),
-        };
+        let (wanted, follows) = (self.reads(now), matches!(now, Now::Clock(_)));
         let reached = wanted.max(0).unsigned_abs().min(MAX_US);
         let last = i64::try_from(self.last_us).unwrap_or(i64::MAX);
         let behind = last.saturating_sub(wanted);
