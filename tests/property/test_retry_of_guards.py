@@ -75,7 +75,7 @@ PAUSES_US = (
 )
 
 
-@given(limits=policies(), steps=st.lists(st.tuples(PAUSES_US, ENVELOPES), max_size=40), start_us=st.sampled_from([0, int(REAL) * SECOND_US]))
+@given(limits=policies(), steps=st.lists(st.tuples(PAUSES_US, ENVELOPES), min_size=15, max_size=60), start_us=st.sampled_from([0, int(REAL) * SECOND_US]))
 @settings(max_examples=400)
 def test_a_retry_passes_when_told_and_not_a_microsecond_before(limits: list[Limit], steps: list[tuple[int, Envelope]], start_us: int) -> None:
     clock = ManualClock(start_us / 1e6)
