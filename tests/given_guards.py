@@ -22,10 +22,12 @@ REPLY = re.compile(r"[45]\d\d [45]\.\d{1,3}\.\d{1,3} [\x20-\x7e]+")
 REPLY_OCTETS = 510  # RFC 5321 §4.5.3.1.5, less CRLF
 
 # Every identity that a policy can name: those with parameters at both ends of their range.
-IDENTITIES = (
+_IDENTITIES = (
     "client.ip client.net client.net/0/0 client.net/24/48 client.net/32/128 client.host client.org helo.host helo.org auth.user "
     "sender.address sender.host sender.org sender.org+1 sender.org+5 sender.registered rcpt.address rcpt.host global"
-).split()
+)
+
+IDENTITIES = _IDENTITIES.split()
 
 
 def limit(name: str, per: str | list[str], rate: str = "2/minute", **fields: Any) -> Limit:
@@ -34,7 +36,9 @@ def limit(name: str, per: str | list[str], rate: str = "2/minute", **fields: Any
 
 
 def guard(*limits: Limit, clock: Any = None, memory: int | str = "4 MiB", **policy: Any) -> Throttle:
-    return Throttle(Policy(limits, **policy), memory=memory, clock=ManualClock(REAL) if clock is None else clock, seed=SEED)
+    return Throttle(
+        Policy(limits, **policy), memory=memory, clock=ManualClock(REAL) if clock is None else clock, seed=SEED
+    )
 
 
 def is_legal(reply: str | None) -> bool:

@@ -20,9 +20,22 @@ BATCH = 1000
 
 CROWDED = 20 * BATCH  # one envelope in so many has ten thousand recipients
 
-SUFFIXES = (b"com", b"co.uk", b"github.io", b"invalid", b"salesforce.com", b"www.ck", b"kawasaki.jp", "公司.cn".encode(), b"COM.", b"com..")
+SUFFIXES = (
+    b"com",
+    b"co.uk",
+    b"github.io",
+    b"invalid",
+    b"salesforce.com",
+    b"www.ck",
+    b"kawasaki.jp",
+    "公司.cn".encode(),
+    b"COM.",
+    b"com..",
+)
 
-MARKS = tuple(char.encode() for char in "\u0301\u0338\u200d\u202e\u00ad\ufeffİſßK。．") + (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\x00", b"\r\n")
+_COMBINING = "\u0301\u0338\u200d\u202e\u00ad\ufeffİſßK。．"
+
+MARKS = (*map(str.encode, _COMBINING), b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\x00", b"\r\n")
 
 
 def _junk(rng: random.Random) -> bytes:
@@ -55,7 +68,12 @@ LOCALS: tuple[Callable[[random.Random], bytes], ...] = (
     _junk,
     lambda rng: b"l" * rng.choice((64, 255, 256, 257, 900)),
     lambda rng: b'"' + _junk(rng) + rng.choice((b'"', b'\\"', b'@"')),
-    lambda rng: rng.choice((b"prvs=", b"msprvs1=", b"btv1==", b"prvs=1=prvs=")) + _word(rng) + rng.choice((b"=", b"==")) + _word(rng),
+    lambda rng: (
+        rng.choice((b"prvs=", b"msprvs1=", b"btv1==", b"prvs=1=prvs="))
+        + _word(rng)
+        + rng.choice((b"=", b"=="))
+        + _word(rng)
+    ),
     lambda rng: rng.choice((b"SRS0=", b"srs0+", b"SRS1=")) + b"=".join([_word(rng), b"TT", _word(rng), _word(rng)]),
     lambda rng: _word(rng) + b"+" * rng.randrange(1, 4) + _word(rng) + b"=ex.org",
     lambda rng: b"@" + _word(rng) + b",@b:" + _word(rng),
@@ -86,10 +104,14 @@ def _size(rng: random.Random) -> int | None:
 def envelopes(rng: random.Random, count: int) -> Iterator[Envelope]:
     """So many of them; every other text as `str`, with what is not UTF-8 as lone surrogates."""
     hosts = [_host(rng) for _ in range(POOL)]
-    senders = [local + rng.choice((b"@", b"@", b"@", b"", b"@@")) for local in (rng.choice(LOCALS)(rng) for _ in range(POOL))]
+    senders = [
+        local + rng.choice((b"@", b"@", b"@", b"", b"@@")) for local in (rng.choice(LOCALS)(rng) for _ in range(POOL))
+    ]
     clients = [rng.choice(LITERALS)(rng) for _ in range(POOL)]
     counts = [rng.choice((0, 1, 1, 2, 3)) for _ in range(1000)]
-    recipients = [[a + b for a, b in zip(rng.choices(senders, k=n), rng.choices(hosts, k=n), strict=True)] for n in counts]
+    recipients = [
+        [a + b for a, b in zip(rng.choices(senders, k=n), rng.choices(hosts, k=n), strict=True)] for n in counts
+    ]
     crowd = [b"u%d@box.net" % number for number in range(10_000)]
     sizes = [_size(rng) for _ in range(POOL)]
     texts = [host.decode(errors="surrogateescape") for host in hosts]

@@ -24,7 +24,15 @@ MOST_TICKS = 1 << 23  # that a bucket holds, as `rust/core/src/store/gcra.rs` st
 
 WRAP = 1 << 32  # ticks after which the low word of a time is the same again
 
-UNITS = {"second": 1, "7 seconds": 7, "minute": 60, "10 minutes": 600, "hour": 3600, "day": 86_400, "30 days": 2_592_000}
+UNITS = {
+    "second": 1,
+    "7 seconds": 7,
+    "minute": 60,
+    "10 minutes": 600,
+    "hour": 3600,
+    "day": 86_400,
+    "30 days": 2_592_000,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +72,9 @@ class Bucket:
     def over(self, cost: int, now_us: int) -> int:
         """By how much it would be over its burst; zero or less: it fits."""
         now = now_us * self.quota.amount
-        return max(self.arrival or now, now) + cost * self.quota.period_us - now - self.quota.burst * self.quota.period_us
+        return (
+            max(self.arrival or now, now) + cost * self.quota.period_us - now - self.quota.burst * self.quota.period_us
+        )
 
     def charge(self, cost: int, now_us: int) -> None:
         now = now_us * self.quota.amount
@@ -76,7 +86,14 @@ QUOTAS = st.builds(
     amount=st.sampled_from([1, 2, 3, 60, 1_000_000]) | st.integers(1, 1_000_000),
     unit=st.sampled_from(list(UNITS)),
     burst=st.sampled_from([1, 2, 5, 600]) | st.integers(1, 1_000_000),
-) | st.sampled_from([Quota(1, "second", 1), Quota(1_000_000, "30 days", 1_000_000), Quota(1_000_000, "30 days", 1), Quota(1_000_000, "second", 1)])
+) | st.sampled_from(
+    [
+        Quota(1, "second", 1),
+        Quota(1_000_000, "30 days", 1_000_000),
+        Quota(1_000_000, "30 days", 1),
+        Quota(1_000_000, "second", 1),
+    ]
+)
 
 
 def around(moments: Sequence[Fraction | int]) -> st.SearchStrategy[int]:
@@ -89,4 +106,8 @@ def pauses(quota: Quota) -> st.SearchStrategy[int]:
     """Idle times: around what one charge and a whole bucket take to drain, and around every wrap of the table's ticks."""
     charge = Fraction(quota.period_us, quota.amount)
     wraps = [quota.tick_us * (half * (WRAP // 2)) for half in range(1, 7)]
-    return around([Fraction(0), quota.tick_us, charge, quota.drained_us, Fraction(quota.period_us)]) | around(wraps) | st.integers(0, 2 * int(charge) + 2)
+    return (
+        around([Fraction(0), quota.tick_us, charge, quota.drained_us, Fraction(quota.period_us)])
+        | around(wraps)
+        | st.integers(0, 2 * int(charge) + 2)
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from given_guards import REAL, guard, limit
 
+from given_guards import REAL, guard, limit
 from throttle import Envelope, Limit, ManualClock, Throttle
 
 ONE = Envelope(client_ip="192.0.2.1", mail_from="a@b.com", rcpt_to=["p@q.net"])
@@ -41,7 +41,10 @@ def test_a_message_counts_one_whatever_its_recipients() -> None:
     ],
 )
 def test_each_recipient_counts_one_and_duplicates_once(rcpt_to: list[str], expected: int) -> None:
-    assert room(guard(limit("recipients", "client.ip", "12/minute", count="recipients")), ONE.replace(rcpt_to=rcpt_to)) == expected
+    assert (
+        room(guard(limit("recipients", "client.ip", "12/minute", count="recipients")), ONE.replace(rcpt_to=rcpt_to))
+        == expected
+    )
 
 
 def test_more_recipients_than_ever_fit_wait_for_ever() -> None:
@@ -90,7 +93,9 @@ def test_bursts_beyond_eight_million_octets_are_counted_in_units_and_never_excee
 
 def test_a_fan_out_counts_what_is_new_and_forgets() -> None:
     clock = ManualClock(REAL)
-    pace = guard(Limit(name="fan", per="client.ip", distinct="sender.org", rate="3/minute", remember="10 minutes"), clock=clock)
+    pace = guard(
+        Limit(name="fan", per="client.ip", distinct="sender.org", rate="3/minute", remember="10 minutes"), clock=clock
+    )
     orgs = [ONE.replace(mail_from=f"a@org{number}.com") for number in range(5)]
     assert [bool(pace.check(envelope)) for envelope in orgs] == [True, True, True, False, False]
     assert room(pace, orgs[0]) == 100
@@ -103,11 +108,15 @@ def test_a_fan_out_counts_what_is_new_and_forgets() -> None:
 
 def test_the_ladder_charges_a_settled_part_and_spares_the_rest() -> None:
     clock = ManualClock(REAL)
-    ladder = Limit(name="fan", per="sender.registered", distinct="sender.host", rate="3/minute", remember="1 day", settle="1 hour")
+    ladder = Limit(
+        name="fan", per="sender.registered", distinct="sender.host", rate="3/minute", remember="1 day", settle="1 hour"
+    )
     pace = guard(ladder, clock=clock)
 
     def fresh(name: str, count: int) -> int:
-        return sum(bool(pace.check(ONE.replace(mail_from=f"a@h{number}-{clock.now:.0f}.{name}"))) for number in range(count))
+        return sum(
+            bool(pace.check(ONE.replace(mail_from=f"a@h{number}-{clock.now:.0f}.{name}"))) for number in range(count)
+        )
 
     assert fresh("tenant.b.com", 1) == 1
     clock.advance(3700.0)

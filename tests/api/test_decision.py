@@ -6,11 +6,13 @@ import math
 import pickle
 
 import pytest
-from given_guards import REAL, guard, limit
 
+from given_guards import REAL, guard, limit
 from throttle import Decision, Envelope, ManualClock, RateLimiter
 
-SENDER = Envelope(client_ip="192.0.2.1", mail_from="Joe+tag@Mail.B.com", rcpt_to=["p@q.net", "P@q.net", "r@q.net"], auth_user="Joe")
+SENDER = Envelope(
+    client_ip="192.0.2.1", mail_from="Joe+tag@Mail.B.com", rcpt_to=["p@q.net", "P@q.net", "r@q.net"], auth_user="Joe"
+)
 
 PAIR = limit("pair-pace", ["client.net/24/48", "sender.org"], "1/minute")
 

@@ -34,7 +34,7 @@ def test_fields_are_kept_as_they_came() -> None:
 
 def test_it_takes_keywords_only_and_known_ones() -> None:
     with pytest.raises(TypeError, match="positional"):
-        Envelope("192.0.2.1")  # type: ignore[misc]
+        Envelope("192.0.2.1")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="'ip'"):
         Envelope(ip="192.0.2.1")  # type: ignore[call-arg]
 
@@ -79,7 +79,7 @@ def test_text_and_its_bytes_are_two_values() -> None:
 
 @pytest.mark.parametrize("envelope", [Envelope(), Envelope(**FULL), Envelope(size=2**64, rcpt_to="a@b.com")])
 def test_it_prints_and_pickles_as_what_makes_it_again(envelope: Envelope) -> None:
-    assert eval(repr(envelope)) == envelope  # noqa: S307 - our own text
+    assert eval(repr(envelope)) == envelope
     assert pickle.loads(pickle.dumps(envelope)) == envelope
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         assert fields(pickle.loads(pickle.dumps(envelope, protocol))) == fields(envelope)
@@ -87,13 +87,23 @@ def test_it_prints_and_pickles_as_what_makes_it_again(envelope: Envelope) -> Non
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [(None, ()), ("a@b.com", ("a@b.com",)), (b"a", (b"a",)), ([], ()), (["a", b"b"], ("a", b"b")), (iter("ab"), ("a", "b")), ({"a": 1}, ("a",))],
+    [
+        (None, ()),
+        ("a@b.com", ("a@b.com",)),
+        (b"a", (b"a",)),
+        ([], ()),
+        (["a", b"b"], ("a", b"b")),
+        (iter("ab"), ("a", "b")),
+        ({"a": 1}, ("a",)),
+    ],
 )
 def test_recipients_are_one_or_any_iterable_of_them(given: Any, kept: tuple[str | bytes, ...]) -> None:
     assert Envelope(rcpt_to=given).rcpt_to == kept
 
 
-@pytest.mark.parametrize(("given", "kept"), [(0, 0), (-1, 0), (-(2**70), 0), (2**64 - 1, 2**64 - 1), (2**64, 2**64 - 1), (2**70, 2**64 - 1)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [(0, 0), (-1, 0), (-(2**70), 0), (2**64 - 1, 2**64 - 1), (2**64, 2**64 - 1), (2**70, 2**64 - 1)]
+)
 def test_a_size_beyond_64_bits_is_the_nearest_within(given: int, kept: int) -> None:
     assert Envelope(size=given).size == kept
 
@@ -101,7 +111,10 @@ def test_a_size_beyond_64_bits_is_the_nearest_within(given: int, kept: int) -> N
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        *((field, 5, f"{field}: found int; allowed: str or bytes") for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")),
+        *(
+            (field, 5, f"{field}: found int; allowed: str or bytes")
+            for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")
+        ),
         ("mail_from", bytearray(b"a"), "mail_from: found bytearray; allowed: str or bytes"),
         ("rcpt_to", 5, "rcpt_to: found int; allowed: str, bytes, or an iterable of them"),
         ("rcpt_to", [None], "rcpt_to: found NoneType; allowed: str or bytes"),

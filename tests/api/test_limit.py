@@ -6,8 +6,8 @@ import pickle
 from typing import Any
 
 import pytest
-from given_guards import IDENTITIES
 
+from given_guards import IDENTITIES
 from throttle import Limit, Policy, PolicyError
 
 PACE: dict[str, Any] = {"name": "pace", "per": "client.net", "rate": "600/minute"}
@@ -38,7 +38,7 @@ SAID: list[dict[str, Any]] = [
 def test_it_says_again_what_makes_it(fields: dict[str, Any]) -> None:
     limit = Limit(**fields)
     assert Policy.parse(limit.to_toml()).limits == [limit]
-    assert eval(repr(limit)) == limit  # noqa: S307 - our own text
+    assert eval(repr(limit)) == limit
     assert pickle.loads(pickle.dumps(limit)) == limit
     assert hash(Limit(**fields)) == hash(limit)
 
@@ -104,7 +104,13 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"memory": "1 KiB"}, "memory", '"1 KiB"', "from", None),
         ({"settle": "1 hour"}, "settle", '"1 hour"', "only beside `distinct`", None),
         ({"distinct": "sender.host", "refuse": "all"}, "refuse", "does not have yet", '"new"', None),
-        ({"distinct": "sender.host", "remember": "forever"}, "remember", '"forever"', "a whole number and a unit", None),
+        (
+            {"distinct": "sender.host", "remember": "forever"},
+            "remember",
+            '"forever"',
+            "a whole number and a unit",
+            None,
+        ),
         ({"distinct": "sender.org", "settle": "1 hour"}, "settle", '"1 hour"', "a whole host", None),
         ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
         ({"in_flight": 3}, "in_flight", "does not have yet", "name, per, rate", None),

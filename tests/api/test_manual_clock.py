@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from given_guards import REAL
 
+from given_guards import REAL
 from throttle import ManualClock
 
 

@@ -35,13 +35,26 @@ def test_limits_are_kept_in_order() -> None:
 def test_scale_multiplies_rates_and_bursts() -> None:
     limits = Policy([Limit(name="pace", per="client.net", rate="600/minute", burst=1000)], scale=2.5).limits
     assert limits == [Limit(name="pace", per="client.net", rate="1500/minute", burst=2500)]
-    assert Policy([Limit(name="pace", per="client.net", rate="3/minute")], scale=0.5).limits[0].to_toml().count('"1/minute"') == 1
+    assert (
+        Policy([Limit(name="pace", per="client.net", rate="3/minute")], scale=0.5)
+        .limits[0]
+        .to_toml()
+        .count('"1/minute"')
+        == 1
+    )
     assert Policy([PACE], scale=0.000001).limits == [Limit(name="pace", per="client.net", rate="1/minute")]
 
 
 @pytest.mark.parametrize(
     "policy",
-    [Policy([PACE, FAN_OUT]), Policy([PACE], scale=2.5), Policy([PACE], scale=0.3), Policy([PACE], suffixes=["b.com", "münchen.de"]), Policy.parse(TEXT), Policy.builtin()],
+    [
+        Policy([PACE, FAN_OUT]),
+        Policy([PACE], scale=2.5),
+        Policy([PACE], scale=0.3),
+        Policy([PACE], suffixes=["b.com", "münchen.de"]),
+        Policy.parse(TEXT),
+        Policy.builtin(),
+    ],
     ids=["plain", "scaled", "scaled-down", "suffixes", "parsed", "inbound"],
 )
 def test_it_says_again_what_makes_it(policy: Policy) -> None:
@@ -89,8 +102,18 @@ def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
         (TEXT.replace("600/minute", "0/minute"), (7, None, "pace", "rate"), '"0/minute"', "an amount from 1"),
         (TEXT.replace("sender.org", "sender.ogr"), (6, None, "pace", "per"), '"sender.ogr"', "one of client.ip"),
         (TEXT.replace("scale = 2", "scale = 0"), (1, None, None, "scale"), "0", "a number from 0.000001"),
-        (TEXT.replace("scale = 2", "mode = 'shadow'"), (1, None, None, "mode"), "does not have yet", "scale, limit, suffixes"),
-        (TEXT.replace('"onmicrosoft.com"', '"*.b.com"'), (3, None, None, "suffixes.extra"), '"*.b.com"', "a plain suffix"),
+        (
+            TEXT.replace("scale = 2", "mode = 'shadow'"),
+            (1, None, None, "mode"),
+            "does not have yet",
+            "scale, limit, suffixes",
+        ),
+        (
+            TEXT.replace('"onmicrosoft.com"', '"*.b.com"'),
+            (3, None, None, "suffixes.extra"),
+            '"*.b.com"',
+            "a plain suffix",
+        ),
         (TEXT + TEXT[TEXT.index("[[limit]]") :], (9, None, "pace", "name"), '"pace" a second time', "every name once"),
         ("", (None, None, None, None), "no limit", "1 to 64"),
     ],
@@ -143,7 +166,9 @@ def test_a_file_that_is_not_there_or_not_utf_8_is_told(tmp_path: Path) -> None:
         ((3,), {}, TypeError, "not iterable"),
     ],
 )
-def test_a_wrong_argument_is_named(arguments: Any, options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_a_wrong_argument_is_named(
+    arguments: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message.replace("(", r"\(")):
         Policy(*arguments, **options)
 

@@ -7,15 +7,16 @@ import pickle
 from typing import Any
 
 import pytest
-from given_guards import REAL, SEED
 
+from given_guards import REAL, SEED
 from throttle import ManualClock, PolicyError, RateLimiter
 
 WITHOUT_ROOM = "8 KiB"  # the header and one page: 448 slots
 
 
 def limiter(rate: str = "3/minute", **options: Any) -> RateLimiter:
-    return RateLimiter(rate, **{"clock": ManualClock(REAL), "seed": SEED} | options)
+    given: dict[str, Any] = {"clock": ManualClock(REAL), "seed": SEED} | options
+    return RateLimiter(rate, **given)
 
 
 def admitted(pace: RateLimiter, key: str | bytes, times: int = 100) -> int:
@@ -140,7 +141,11 @@ def test_a_key_that_has_drained_leaves_its_room() -> None:
         ({"rate": "often"}, PolicyError, r'rate: found "often"; allowed: a whole number, a slash and a period'),
         ({"rate": "0/minute"}, PolicyError, r'rate: found "0/minute"; allowed: an amount from 1'),
         ({"rate": "6 per minute"}, PolicyError, r'did you mean "6/minute"\?'),
-        ({"rate": "9000000/second", "burst": 1}, ValueError, r'rate: found "9000000/second" with a burst of 1; allowed: at most eight million'),
+        (
+            {"rate": "9000000/second", "burst": 1},
+            ValueError,
+            r'rate: found "9000000/second" with a burst of 1; allowed: at most eight million',
+        ),
         ({"rate": 3}, TypeError, "str"),
         ({"burst": 0}, ValueError, "burst: found 0; allowed: an integer of at least 1"),
         ({"burst": -1}, ValueError, "burst: found -1; allowed: an integer of at least 1"),
@@ -154,7 +159,9 @@ def test_a_key_that_has_drained_leaves_its_room() -> None:
         ({"clock": 5.0}, TypeError, "clock: found float; allowed: a callable"),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_allowed(options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_a_wrong_argument_is_named_with_what_is_allowed(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         limiter(**options)
 

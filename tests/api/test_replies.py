@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from given_guards import guard, is_legal, limit
 
+from given_guards import guard, is_legal, limit
 from throttle import Envelope
 
-SENDER = Envelope(client_ip="192.0.2.1", helo="mx.b.com", mail_from="a@b.com", rcpt_to=["p@q.net"], auth_user="joe", size=900)
+SENDER = Envelope(
+    client_ip="192.0.2.1", helo="mx.b.com", mail_from="a@b.com", rcpt_to=["p@q.net"], auth_user="joe", size=900
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,11 @@ SENDER = Envelope(client_ip="192.0.2.1", helo="mx.b.com", mail_from="a@b.com", r
         ("auth.user", {}, "451 4.7.1 joe is sending too fast; retry in 60 s"),
         ("global", {}, "451 4.7.1 global is sending too fast; retry in 60 s"),
         ("rcpt.address", {"count": "recipients"}, "450 4.2.1 p@q.net is receiving too fast; retry in 60 s"),
-        (["client.ip", "rcpt.host"], {"count": "recipients"}, "450 4.2.1 192.0.2.1 + q.net is receiving too fast; retry in 60 s"),
+        (
+            ["client.ip", "rcpt.host"],
+            {"count": "recipients"},
+            "450 4.2.1 192.0.2.1 + q.net is receiving too fast; retry in 60 s",
+        ),
         ("client.ip", {"count": "recipients"}, "452 4.5.3 192.0.2.1 has too many recipients; retry in 60 s"),
         ("client.ip", {"rate": "1 kB/minute"}, "451 4.7.1 192.0.2.1 is sending too fast; retry in 48 s"),
     ],
@@ -31,11 +37,16 @@ def test_a_rate_is_answered_by_what_it_counts(per: str | list[str], fields: dict
     assert pace.check(SENDER).reply == reply
 
 
-@pytest.mark.parametrize(("per", "distinct"), [("sender.registered", "sender.host"), ("client.ip", "sender.org"), ("client.ip", "rcpt.address")])
+@pytest.mark.parametrize(
+    ("per", "distinct"),
+    [("sender.registered", "sender.host"), ("client.ip", "sender.org"), ("client.ip", "rcpt.address")],
+)
 def test_too_many_new_names_are_a_flood(per: str, distinct: str) -> None:
     pace = guard(limit("fan", per, "1/minute", distinct=distinct))
     assert pace.check(SENDER.replace(mail_from="a@x.b.com"))
-    decision = pace.check(SENDER.replace(mail_from="a@y.b.com" if distinct == "sender.host" else "a@c.com", rcpt_to="r@q.net"))
+    decision = pace.check(
+        SENDER.replace(mail_from="a@y.b.com" if distinct == "sender.host" else "a@c.com", rcpt_to="r@q.net")
+    )
     assert decision.reply == f"451 4.7.28 {decision.key} sends under too many new names; retry in 60 s"
 
 

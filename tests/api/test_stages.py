@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from given_guards import guard, limit
 
+from given_guards import guard, limit
 from throttle import Envelope, Throttle
 
 FULL = Envelope(client_ip="192.0.2.1", helo="mx.b.com", mail_from="a@b.com", rcpt_to=["p@q.net"], size=1000)
@@ -87,7 +87,16 @@ def test_several_stages_are_one_step_all_or_none() -> None:
     assert pace.peek(FULL, stage=["connect", "mail", "data"])
 
 
-@pytest.mark.parametrize("absent", [{"client_name": None}, {"client_name": "unknown"}, {"client_name": "[192.0.2.1]"}, {"auth_user": ""}, {"helo": " "}])
+@pytest.mark.parametrize(
+    "absent",
+    [
+        {"client_name": None},
+        {"client_name": "unknown"},
+        {"client_name": "[192.0.2.1]"},
+        {"auth_user": ""},
+        {"helo": " "},
+    ],
+)
 def test_a_limit_on_what_is_absent_does_not_run(absent: dict[str, str | None]) -> None:
     [field] = absent
     identity = {"client_name": "client.org", "auth_user": "auth.user", "helo": "helo.host"}[field]

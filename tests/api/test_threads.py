@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from given_guards import REAL, guard, limit
-
 from throttle import Envelope, ManualClock, RateLimiter
 
 if TYPE_CHECKING:

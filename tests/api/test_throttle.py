@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from given_guards import REAL, SEED, guard, limit
 
+from given_guards import REAL, SEED, guard, limit
 from throttle import Envelope, ManualClock, Policy, PolicyError, Throttle, ThrottleError
 from throttle.suffixes import bundled
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACE = limit("pace", "sender.org", "1/minute")
 
@@ -41,7 +43,11 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
     assert sum(table["bytes"] for table in tables) == pace.memory_bytes - 4096  # the header's page
-    assert [table["table"] for table in tables][-3:] == ["rcpt-pace", "memory of org-fan-out, org-fresh", "memory of net-org-fan-out"]
+    assert [table["table"] for table in tables][-3:] == [
+        "rcpt-pace",
+        "memory of org-fan-out, org-fresh",
+        "memory of net-org-fan-out",
+    ]
 
 
 def test_memory_too_small_for_the_policy_says_how_much_would_do() -> None:
@@ -80,7 +86,9 @@ def test_tables_tell_what_is_in_use_and_what_found_no_room() -> None:
         ({"suffix_list": "none/such.dat"}, ThrottleError, r"suffix list none/such\.dat: No such file"),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_allowed(options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_a_wrong_argument_is_named_with_what_is_allowed(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         Throttle(**options)
 
@@ -90,7 +98,10 @@ def test_a_wrong_argument_is_named_with_what_is_allowed(options: dict[str, Any],
     [
         (b"\xff", "not UTF-8 at byte 0"),
         (b"com\nco.uk\n", "===BEGIN ICANN DOMAINS==="),
-        (b"// ===BEGIN ICANN DOMAINS===\na..b\n// ===END ICANN DOMAINS===\n// ===BEGIN PRIVATE DOMAINS===\n", "line 2: found"),
+        (
+            b"// ===BEGIN ICANN DOMAINS===\na..b\n// ===END ICANN DOMAINS===\n// ===BEGIN PRIVATE DOMAINS===\n",
+            "line 2: found",
+        ),
     ],
 )
 def test_a_broken_suffix_list_is_told_with_its_place(tmp_path: Path, text: bytes, message: str) -> None:
@@ -104,8 +115,14 @@ def test_a_broken_suffix_list_is_told_with_its_place(tmp_path: Path, text: bytes
 def test_a_fresher_suffix_list_and_the_operators_own_suffixes_are_obeyed(tmp_path: Path) -> None:
     sender = Envelope(mail_from="a@x.tenant.b.com")
     path = tmp_path / "list.dat"
-    path.write_text(bundled().read_text(encoding="utf-8").replace("// ===END PRIVATE", "b.com\n// ===END PRIVATE"), encoding="utf-8")
-    for pace in (Throttle(suffix_list=path), Throttle(suffix_list=str(path)), Throttle(Policy([PACE], suffixes=["b.com"]))):
+    path.write_text(
+        bundled().read_text(encoding="utf-8").replace("// ===END PRIVATE", "b.com\n// ===END PRIVATE"), encoding="utf-8"
+    )
+    for pace in (
+        Throttle(suffix_list=path),
+        Throttle(suffix_list=str(path)),
+        Throttle(Policy([PACE], suffixes=["b.com"])),
+    ):
         assert pace.identities(sender)["sender.org"] == "tenant.b.com"
         assert pace.identities(sender)["sender.registered"] == "b.com"
     assert Throttle(Policy([PACE])).identities(sender)["sender.org"] == "b.com"
@@ -124,7 +141,9 @@ def test_a_clock_is_any_callable() -> None:
 def test_without_a_clock_it_tells_unix_time() -> None:
     pace = Throttle(Policy([limit("pace", "sender.org", "1/366 days")]))
     assert pace.check(SENDER, now=time.time() + 1000)
-    assert 366 * 86_400 + 900 < pace.check(SENDER).retry_after + 1000 <= 366 * 86_400 + 1000  # ours lies back by a thousand seconds, and is clamped
+    assert (
+        366 * 86_400 + 900 < pace.check(SENDER).retry_after + 1000 <= 366 * 86_400 + 1000
+    )  # ours lies back by a thousand seconds, and is clamped
 
 
 def test_what_a_clock_raises_goes_through_and_charges_nothing() -> None:
@@ -138,7 +157,10 @@ def test_what_a_clock_raises_goes_through_and_charges_nothing() -> None:
     assert pace.check(SENDER, now=REAL)  # who states the time needs no clock
 
 
-@pytest.mark.parametrize(("told", "error"), [(math.nan, ValueError), (math.inf, ValueError), (1e13, ValueError), ("noon", TypeError), (None, TypeError)])
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [(math.nan, ValueError), (math.inf, ValueError), (1e13, ValueError), ("noon", TypeError), (None, TypeError)],
+)
 def test_what_is_no_time_is_refused_from_a_clock_and_as_now(told: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         guard(PACE, clock=lambda: told).check(SENDER)
@@ -160,7 +182,7 @@ def test_an_unknown_stage_is_told_with_those_there_are_and_charges_nothing(stage
 
 def test_it_takes_envelopes_only_and_the_rest_by_keyword() -> None:
     pace = guard(PACE)
-    for call in (lambda: pace.check("a@b.com"), lambda: pace.identities(None), lambda: pace.check(SENDER, "mail")):  # type: ignore[arg-type, misc]
+    for call in (lambda: pace.check("a@b.com"), lambda: pace.identities(None), lambda: pace.check(SENDER, "mail")):  # type: ignore[arg-type, call-arg]
         with pytest.raises(TypeError):
             call()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from given_guards import guard, limit
 
+from given_guards import guard, limit
 from throttle import Envelope
 
 PROVEN = [
@@ -35,7 +35,9 @@ def sender(known: dict[str, Any], mail_from: str = "a@x.b.com") -> Envelope:
     return Envelope(client_ip="192.0.2.1", mail_from=mail_from, **known)
 
 
-@pytest.mark.parametrize(("proves", "known"), [*((True, known) for known in PROVEN), *((False, known) for known in CLAIMED)])
+@pytest.mark.parametrize(
+    ("proves", "known"), [*((True, known) for known in PROVEN), *((False, known) for known in CLAIMED)]
+)
 def test_a_sender_is_proven_by_spf_or_by_the_name_of_its_client(proves: bool, known: dict[str, Any]) -> None:
     for verified, runs in (("proven", proves), ("claimed", not proves), ("any", True)):
         pace = guard(limit("once", "sender.host", "1/day", verified=verified))
@@ -46,7 +48,10 @@ def test_a_sender_is_proven_by_spf_or_by_the_name_of_its_client(proves: bool, kn
 @pytest.mark.parametrize("mail_from", ["", "a@[192.0.2.1]", "postmaster", b"a@\xff"])
 def test_a_tag_is_never_proven(mail_from: Any) -> None:
     pace = guard(limit("once", "sender.org", "1/day", verified="proven"))
-    assert [bool(pace.check(sender({"spf": "pass", "client_name": "mx.b.com"}, mail_from))) for _ in range(2)] == [True, True]
+    assert [bool(pace.check(sender({"spf": "pass", "client_name": "mx.b.com"}, mail_from))) for _ in range(2)] == [
+        True,
+        True,
+    ]
 
 
 def test_each_class_has_counters_of_its_own() -> None:
@@ -55,7 +60,9 @@ def test_each_class_has_counters_of_its_own() -> None:
         assert [bool(pace.check(sender(known))) for _ in range(3)] == [True, True, False]
 
 
-@pytest.mark.parametrize("per", [["client.ip", "sender.org"], ["sender.org", "rcpt.host"], ["auth.user", "sender.address"]])
+@pytest.mark.parametrize(
+    "per", [["client.ip", "sender.org"], ["sender.org", "rcpt.host"], ["auth.user", "sender.address"]]
+)
 def test_a_composite_is_as_weak_as_its_weakest_part(per: list[str]) -> None:
     pace = guard(limit("once", per, "1/day", verified="claimed"))
     claimed = sender({}).replace(rcpt_to="p@q.net", auth_user="joe")
@@ -73,4 +80,7 @@ def test_a_fan_out_is_as_weak_as_its_element() -> None:
     pace = guard(limit("fan", "client.ip", "1/day", distinct="sender.org", verified="claimed"))
     claimed = [sender({}, f"a@org{number}.com") for number in range(2)]
     assert [bool(pace.check(envelope.replace(spf="pass"))) for envelope in claimed] == [True, True]
-    assert [bool(pace.check(envelope)) for envelope in [sender({}, f"a@new{number}.com") for number in range(2)]] == [True, False]
+    assert [bool(pace.check(envelope)) for envelope in [sender({}, f"a@new{number}.com") for number in range(2)]] == [
+        True,
+        False,
+    ]

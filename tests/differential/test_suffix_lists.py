@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PARENT = "the parent of a wildcard"  # publicsuffixlist takes `ex.com` for a suffix because of `*.ex.com`; the list's algorithm has no such rule
-HIDDEN = "under a wildcard, with rules below"  # tldextract does not try `*.ex.at` for `in.ex.at` once `*.in.ex.at` exists
+HIDDEN = (
+    "under a wildcard, with rules below"  # tldextract does not try `*.ex.at` for `in.ex.at` once `*.in.ex.at` exists
+)
 DEFAULT = "no rule"  # tldextract has no default rule `*`, which the list's algorithm states
 
 GUARD = Throttle(memory="2 MiB")
@@ -82,13 +84,19 @@ def names(lines: list[str]) -> Iterator[str]:
     for line in lines:
         name = bare(line)
         for form in {name, seen(name).host}:
-            yield from (form, f"one.{form}", f"two.one.{form}", f"three.two.one.{form}", form.upper(), f"Two.One.{form}".upper())
+            yield from (
+                form,
+                f"one.{form}",
+                f"two.one.{form}",
+                f"three.two.one.{form}",
+                form.upper(),
+                f"Two.One.{form}".upper(),
+            )
             below = form.partition(".")[2]
             yield from (below, f"x.{below}", f"y.x.{below}") if below else ()
         if not name.isascii():
             yield f"two.one.{name}".replace(".", "。")
-    for unlisted in ("invalid", "b.invalid", "a.b.invalid", "localhost", "a.localhost"):
-        yield unlisted
+    yield from ("invalid", "b.invalid", "a.b.invalid", "localhost", "a.localhost")
 
 
 def labels_by_tldextract(icann_only: bool) -> Callable[[str], int]:
@@ -117,7 +125,9 @@ def labels_by_publicsuffixlist(icann_only: bool) -> Callable[[str], int]:
 
 @pytest.mark.parametrize("icann_only", [False, True], ids=["sender.org", "sender.registered"])
 @pytest.mark.parametrize(
-    ("peer", "classes"), [(labels_by_tldextract, {HIDDEN, DEFAULT}), (labels_by_publicsuffixlist, {PARENT})], ids=["tldextract", "publicsuffixlist"]
+    ("peer", "classes"),
+    [(labels_by_tldextract, {HIDDEN, DEFAULT}), (labels_by_publicsuffixlist, {PARENT})],
+    ids=["tldextract", "publicsuffixlist"],
 )
 def test_organisations_agree_but_for_the_stated_classes(
     icann_only: bool, peer: Callable[[bool], Callable[[str], int]], classes: set[str]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
 from given_guards import IDENTITIES, REAL, guard, is_sound, limit
 from given_hostile import envelopes
 
@@ -18,7 +20,11 @@ COUNT = 1_000_000
 LOOKED_AT = 100  # one in so many is looked at from all sides
 
 # Not all of them: each limit costs, and what is wider than these holds the same text.
-WATCHED = [name for name in IDENTITIES if name not in ("client.net", "client.net/0/0", "client.net/32/128", "sender.org+1", "global")]
+WATCHED = [
+    name
+    for name in IDENTITIES
+    if name not in ("client.net", "client.net/0/0", "client.net/32/128", "sender.org+1", "global")
+]
 
 ALWAYS = ("client.ip", "client.net", "sender.org")
 
@@ -29,11 +35,14 @@ def other_form(text: str | bytes) -> str | bytes:
 
 
 def in_the_other_form(envelope: Envelope) -> Envelope:
-    texts = {field: getattr(envelope, field) for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")}
+    texts = {
+        field: getattr(envelope, field) for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")
+    }
     changes = {field: other_form(text) for field, text in texts.items()}
     return envelope.replace(rcpt_to=[other_form(text) for text in envelope.rcpt_to], **changes)
 
 
+@pytest.mark.slow
 def test_a_million_hostile_envelopes_are_decided(rng: random.Random) -> None:
     strict = guard(*(limit(f"by-{number}", name, "30/second") for number, name in enumerate(WATCHED)))
     refused: Counter[str | None] = Counter()

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from given_guards import REAL, guard, limit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from given_guards import REAL, guard, limit
 from throttle import Decision, Envelope, Limit, ManualClock
 
 if TYPE_CHECKING:
     from throttle import Throttle
 
-HOSTS = st.sampled_from(["a.b.org", "c.a.b.org", "d.a.b.org", "b.org", "x.net", "y.x.net", "z.github.io", "[192.0.2.9]"])
+HOSTS = st.sampled_from(
+    ["a.b.org", "c.a.b.org", "d.a.b.org", "b.org", "x.net", "y.x.net", "z.github.io", "[192.0.2.9]"]
+)
 
 ENVELOPES = st.builds(
     Envelope,
@@ -30,8 +32,17 @@ LIMITS = (
     limit("pair", ["client.ip", "sender.org"], "3/minute", when_full="refuse"),
     limit("rcpt", "rcpt.address", "4/minute", count="recipients"),
     limit("bytes", "client.ip", "1 kB/minute", burst=2000),
-    Limit(name="fan", per="sender.registered", distinct="sender.host", rate="2/minute", remember="5 minutes", settle="1 minute"),
-    Limit(name="orgs", per="client.net", distinct="sender.org", rate="3/minute", remember="5 minutes", when_full="refuse"),
+    Limit(
+        name="fan",
+        per="sender.registered",
+        distinct="sender.host",
+        rate="2/minute",
+        remember="5 minutes",
+        settle="1 minute",
+    ),
+    Limit(
+        name="orgs", per="client.net", distinct="sender.org", rate="3/minute", remember="5 minutes", when_full="refuse"
+    ),
 )
 
 PROBES = [

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from given_guards import IDENTITIES, guard, is_sound, limit
 from hypothesis import example, given, settings
-from strategies import TEXT, envelopes
 
+from given_guards import IDENTITIES, guard, is_sound, limit
+from strategies import TEXT, envelopes
 from throttle import Envelope, RateLimiter, Throttle
 
 # One charge each, so that the second message of a sender is refused by every limit that has a key for it.

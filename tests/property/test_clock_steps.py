@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 
-from given_guards import REAL, SEED, guard, is_sound, limit
-from given_quotas import QUOTAS, SECOND_US, YEAR_US, Quota, pauses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from given_guards import REAL, SEED, guard, is_sound, limit
+from given_quotas import QUOTAS, SECOND_US, YEAR_US, Quota, pauses
 from throttle import Envelope, Limit, ManualClock, RateLimiter
 
 BACK_OR_FORWARD = st.sampled_from([-1, 1])
 
-DISTANCES_US = st.sampled_from([1, 999_999, SECOND_US, 60 * SECOND_US, 86_400 * SECOND_US, YEAR_US, 10 * YEAR_US]) | st.integers(1, 10 * YEAR_US)
+DISTANCES_US = st.sampled_from(
+    [1, 999_999, SECOND_US, 60 * SECOND_US, 86_400 * SECOND_US, YEAR_US, 10 * YEAR_US]
+) | st.integers(1, 10 * YEAR_US)
 
 STEPS_US = st.builds(int.__mul__, BACK_OR_FORWARD, DISTANCES_US)
 
@@ -65,20 +67,41 @@ def test_nobody_is_locked_out_and_nobody_gets_more_whatever_the_clock_does(
     assert admitted * quota.period_us <= quota.burst * quota.period_us + (forward_us + quota.tick_us) * quota.amount
 
 
-FRESH = Limit(name="fresh", per="sender.registered", distinct="sender.host", rate="2/minute", remember="5 minutes", settle="1 minute")
+FRESH = Limit(
+    name="fresh",
+    per="sender.registered",
+    distinct="sender.host",
+    rate="2/minute",
+    remember="5 minutes",
+    settle="1 minute",
+)
 
-LIMITS = (FRESH, limit("pace", "sender.host", "2/minute", burst=3), limit("slow", "client.net", "20/hour", burst=5, when_full="refuse"))
+LIMITS = (
+    FRESH,
+    limit("pace", "sender.host", "2/minute", burst=3),
+    limit("slow", "client.net", "20/hour", burst=5, when_full="refuse"),
+)
 
 LONGEST_US = 900 * SECOND_US  # of the three windows: five charges at twenty an hour
 
-SENDERS = [Envelope(client_ip="192.0.2.1", mail_from=f"a@{host}") for host in ("b.com", "x.b.com", "y.x.b.com", "z.x.b.com", "c.org", "[192.0.2.1]")]
+SENDERS = [
+    Envelope(client_ip="192.0.2.1", mail_from=f"a@{host}")
+    for host in ("b.com", "x.b.com", "y.x.b.com", "z.x.b.com", "c.org", "[192.0.2.1]")
+]
 
 
 @given(
-    moves=st.lists(st.tuples(STEPS_US | st.integers(0, 400 * SECOND_US), st.lists(st.sampled_from(SENDERS), min_size=1, max_size=6)), max_size=12),
+    moves=st.lists(
+        st.tuples(
+            STEPS_US | st.integers(0, 400 * SECOND_US), st.lists(st.sampled_from(SENDERS), min_size=1, max_size=6)
+        ),
+        max_size=12,
+    ),
     start_us=STARTS_US,
 )
-def test_a_guard_is_open_again_one_window_after_any_step(moves: list[tuple[int, list[Envelope]]], start_us: int) -> None:
+def test_a_guard_is_open_again_one_window_after_any_step(
+    moves: list[tuple[int, list[Envelope]]], start_us: int
+) -> None:
     clock = ManualClock(start_us / 1e6)
     pace = guard(*LIMITS, clock=clock)
     now_us, forward_us = start_us, 0

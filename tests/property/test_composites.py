@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from given_guards import guard, limit
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from given_guards import guard, limit
 from throttle import Envelope
 
 # What separators of an encoding could be mistaken in: short, over few characters.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 
-from given_guards import REAL, SEED, is_sound
-from given_quotas import MOST_US, QUOTAS, SECOND_US, Bucket, Quota, pauses
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from given_guards import REAL, SEED, is_sound
+from given_quotas import MOST_US, QUOTAS, SECOND_US, Bucket, Quota, pauses
 from throttle import Decision, ManualClock, RateLimiter
 
 STARTS_US = st.sampled_from([0, int(REAL) * SECOND_US])
@@ -46,7 +46,9 @@ def schedules(draw: st.DrawFn) -> tuple[Quota, list[tuple[int, str, int]]]:
 @given(schedule=schedules(), start_us=STARTS_US)
 @example(schedule=(Quota(1_000_000, "30 days", 1_000_000), [(0, "a", 1_000_000), (1, "a", 1)]), start_us=0)
 @settings(max_examples=400)
-def test_a_retry_passes_when_told_and_not_a_microsecond_before(schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int) -> None:
+def test_a_retry_passes_when_told_and_not_a_microsecond_before(
+    schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int
+) -> None:
     quota, steps = schedule
     watch = Watch(quota, start_us)
     exact = {"a": Bucket(quota), "b": Bucket(quota)}
@@ -71,7 +73,9 @@ def test_a_retry_passes_when_told_and_not_a_microsecond_before(schedule: tuple[Q
 
 
 @given(schedule=schedules(), start_us=STARTS_US)
-def test_a_time_that_lies_back_counts_as_the_latest_seen(schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int) -> None:
+def test_a_time_that_lies_back_counts_as_the_latest_seen(
+    schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int
+) -> None:
     quota, steps = schedule
     raw, clamped = (RateLimiter(quota.rate, burst=quota.burst, memory="8 KiB", seed=SEED) for _ in range(2))
     latest_us = start_us

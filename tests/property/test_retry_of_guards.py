@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 
-from given_guards import REAL, guard, is_sound, limit
-from given_quotas import MOST_US, SECOND_US, around
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import RATES
 
+from given_guards import REAL, guard, is_sound, limit
+from given_quotas import MOST_US, SECOND_US, around
+from strategies import RATES
 from throttle import Envelope, Limit, ManualClock
 
 BURSTS = st.none() | st.sampled_from([1, 2, 3]) | st.integers(1, 50)
 
-PER = st.sampled_from([["client.net"], ["sender.org"], ["sender.host"], ["client.ip", "sender.org"], ["global"], ["sender.org+1"]])
+PER = st.sampled_from(
+    [["client.net"], ["sender.org"], ["sender.host"], ["client.ip", "sender.org"], ["global"], ["sender.org+1"]]
+)
 
 FULL = st.sampled_from(["admit", "refuse"])
 
@@ -40,7 +42,11 @@ def fan_outs(draw: st.DrawFn, name: str) -> Limit:
     remember_seconds = draw(st.sampled_from([1, 5, 60, 3600]))
     kind = draw(st.sampled_from(["ladder", "flat", "orgs", "rcpts"]))
     fields = {
-        "ladder": {"per": "sender.registered", "distinct": "sender.host", "settle": f"{draw(st.integers(1, remember_seconds))} seconds"},
+        "ladder": {
+            "per": "sender.registered",
+            "distinct": "sender.host",
+            "settle": f"{draw(st.integers(1, remember_seconds))} seconds",
+        },
         "flat": {"per": "sender.org", "distinct": "sender.host"},
         "orgs": {"per": "client.net", "distinct": "sender.org"},
         "rcpts": {"per": "client.ip", "distinct": "rcpt.address"},
@@ -55,7 +61,9 @@ def policies(draw: st.DrawFn) -> list[Limit]:
     return [draw(maker(f"limit-{number}")) for number, maker in enumerate(makers)]
 
 
-HOSTS = st.sampled_from(["b.org", "a.b.org", "c.a.b.org", "d.c.a.b.org", "e.c.a.b.org", "f.a.b.org", "x.net", "y.x.net", "[192.0.2.9]"])
+HOSTS = st.sampled_from(
+    ["b.org", "a.b.org", "c.a.b.org", "d.c.a.b.org", "e.c.a.b.org", "f.a.b.org", "x.net", "y.x.net", "[192.0.2.9]"]
+)
 
 ENVELOPES = st.builds(
     Envelope,
@@ -70,14 +78,22 @@ MEMORY_UNITS_US = [32, 157, 1875, 112_500]
 
 PAUSES_US = (
     st.sampled_from([0, 0, 1, 1000, SECOND_US, 3 * SECOND_US])
-    | around([unit * times for unit in MEMORY_UNITS_US for times in (32_000, 32_001, 1 << 15, 1 << 16, 3 << 15, 1 << 32)])
+    | around(
+        [unit * times for unit in MEMORY_UNITS_US for times in (32_000, 32_001, 1 << 15, 1 << 16, 3 << 15, 1 << 32)]
+    )
     | st.integers(0, 100 * SECOND_US)
 )
 
 
-@given(limits=policies(), steps=st.lists(st.tuples(PAUSES_US, ENVELOPES), min_size=15, max_size=60), start_us=st.sampled_from([0, int(REAL) * SECOND_US]))
+@given(
+    limits=policies(),
+    steps=st.lists(st.tuples(PAUSES_US, ENVELOPES), min_size=15, max_size=60),
+    start_us=st.sampled_from([0, int(REAL) * SECOND_US]),
+)
 @settings(max_examples=400)
-def test_a_retry_passes_when_told_and_not_a_microsecond_before(limits: list[Limit], steps: list[tuple[int, Envelope]], start_us: int) -> None:
+def test_a_retry_passes_when_told_and_not_a_microsecond_before(
+    limits: list[Limit], steps: list[tuple[int, Envelope]], start_us: int
+) -> None:
     clock = ManualClock(start_us / 1e6)
     pace = guard(*limits, clock=clock, memory="1 MiB")
     now_us = start_us
@@ -94,5 +110,7 @@ def test_a_retry_passes_when_told_and_not_a_microsecond_before(limits: list[Limi
             assert not pace.peek(envelope, now=(now_us + 10**14) / 1e6)
             continue
         wait_us = round(decision.retry_after * 1e6)
-        at = [pace.peek(envelope, now=(now_us + after_us) / 1e6) for after_us in (0, wait_us // 2, wait_us - 1, wait_us)]
+        at = [
+            pace.peek(envelope, now=(now_us + after_us) / 1e6) for after_us in (0, wait_us // 2, wait_us - 1, wait_us)
+        ]
         assert [bool(one) for one in at] == [False, False, False, True], (decision, at)
