@@ -45,6 +45,13 @@ def schedules(draw: st.DrawFn) -> tuple[Quota, list[tuple[int, str, int]]]:
 
 @given(schedule=schedules(), start_us=STARTS_US)
 @example(schedule=(Quota(1_000_000, "30 days", 1_000_000), [(0, "a", 1_000_000), (1, "a", 1)]), start_us=0)
+@example(
+    schedule=(
+        Quota(2, "day", 390_997),
+        [(296_475, "b", 390_997), (296_475, "b", 390_997), (43_200_000_001, "b", 390_998), (0, "a", 1)],
+    ),
+    start_us=0,
+)
 @settings(max_examples=400)
 def test_a_retry_passes_when_told_and_not_a_microsecond_before(
     schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int
@@ -68,8 +75,9 @@ def test_a_retry_passes_when_told_and_not_a_microsecond_before(
             assert over > 0  # within its rate, and refused
             wait_us = round(decision.retry_after * 1e6)
             assert 0 < wait_us <= quota.drained_us + 1
-            assert watch.peek(key, cost, wait_us)
-            assert not watch.peek(key, cost, wait_us - 1)
+            if watch.us + wait_us <= MOST_US:  # beyond, the clock itself cannot say which microsecond it is
+                assert watch.peek(key, cost, wait_us)
+                assert not watch.peek(key, cost, wait_us - 1)
 
 
 @given(schedule=schedules(), start_us=STARTS_US)
