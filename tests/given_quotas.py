@@ -18,7 +18,7 @@ SECOND_US = 1_000_000
 
 YEAR_US = 31_557_600 * SECOND_US
 
-MOST_US = 1 << 53  # beyond it a float of seconds no longer tells microseconds apart
+MOST_US = (1 << 32) * SECOND_US  # beyond it a float of seconds no longer tells microseconds apart surely
 
 MOST_TICKS = 1 << 23  # that a bucket holds, as `rust/core/src/store/gcra.rs` states
 
@@ -99,7 +99,7 @@ QUOTAS = st.builds(
 def around(moments: Sequence[Fraction | int]) -> st.SearchStrategy[int]:
     """Whole microseconds at some of these, and just beside them; those of more than two centuries left out."""
     near = [int(moment) + off for moment in moments for off in (-2, -1, 0, 1, 2)]
-    return st.sampled_from([us for us in near if 0 <= us < MOST_US // 4] or [0])
+    return st.sampled_from([us for us in near if 0 <= us < MOST_US // 2] or [0])
 
 
 def pauses(quota: Quota) -> st.SearchStrategy[int]:
