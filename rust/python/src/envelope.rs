@@ -93,6 +93,15 @@ fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
 }
 
+fn said<'a, 'py>(spf: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString>> {
+    let found = spf.get_type();
+    let wrong = |_| match found.name() {
+        Ok(found) => PyTypeError::new_err(format!("spf: found {found}; allowed: str or None")),
+        Err(error) => error,
+    };
+    spf.cast::<PyString>().map_err(wrong)
+}
+
 fn verdict(spf: &str) -> Spf {
     match spf.to_ascii_lowercase().as_str() {
         "pass" => Spf::Pass,
@@ -113,9 +122,10 @@ impl Envelope {
         mail_from: Option<&Bound<'_, PyAny>>,
         rcpt_to: Option<&Bound<'_, PyAny>>,
         auth_user: Option<&Bound<'_, PyAny>>,
-        spf: Option<&Bound<'_, PyString>>,
+        spf: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let spf = spf.map(said).transpose()?;
         Ok(Self {
             client_ip: Text::optional("client_ip", client_ip)?,
             client_name: Text::optional("client_name", client_name)?,

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 use throttle_core::engine::{Hit, Limiter};
 use throttle_core::policy::{Rate, WhenFull};
 
@@ -31,7 +32,7 @@ impl RateLimiter {
         rate: &str,
         memory: Option<&Bound<'_, PyAny>>,
         algorithm: &str,
-        burst: Option<u64>,
+        burst: Option<&Bound<'_, PyAny>>,
         when_full: &str,
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
@@ -48,10 +49,7 @@ impl RateLimiter {
             other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\" or \"refuse\"")),
         };
         let parsed: Rate = rate.parse().map_err(|error| policy_error(py, error))?;
-        let burst = burst.unwrap_or(parsed.amount);
-        if burst == 0 {
-            return Err(wrong("burst", "0".into(), "an integer of at least 1"));
-        }
+        let burst = burst.map_or(Ok(parsed.amount), |burst| whole("burst", burst, 1))?;
         let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
         if bytes < Limiter::LEAST_BYTES {
             return Err(wrong("memory", format!("{bytes} bytes"), &format!("at least {} bytes", Limiter::LEAST_BYTES)));
@@ -69,13 +67,13 @@ impl RateLimiter {
         Ok(Self { limiter, clock, rate: rate.to_owned(), burst })
     }
 
-    #[pyo3(signature = (key, cost=1, *, now=None))]
-    fn hit(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>) -> PyResult<Decision> {
+    #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
+    fn hit(&self, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>) -> PyResult<Decision> {
         self.decide(key, cost, now, true)
     }
 
-    #[pyo3(signature = (key, cost=1, *, now=None))]
-    fn peek(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>) -> PyResult<Decision> {
+    #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
+    fn peek(&self, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>) -> PyResult<Decision> {
         self.decide(key, cost, now, false)
     }
 
@@ -105,8 +103,15 @@ impl RateLimiter {
 }
 
 impl RateLimiter {
-    fn decide(&self, key: &Bound<'_, PyAny>, cost: u64, now: Option<f64>, charge: bool) -> PyResult<Decision> {
+    fn decide(
+        &self,
+        key: &Bound<'_, PyAny>,
+        cost: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+        charge: bool,
+    ) -> PyResult<Decision> {
         let py = key.py();
+        let cost = cost.map_or(Ok(1), |cost| whole("cost", cost, 0))?;
         let now = self.clock.read(py, now)?;
         let text = Text::new("key", key)?;
         let bytes = text.bytes(py);
@@ -117,5 +122,18 @@ impl RateLimiter {
             Hit::Wait(us) => Decision::refused_key(text, Some(us)),
             Hit::Never => Decision::refused_key(text, None),
         })
+    }
+}
+
+/// A whole number. One beyond 64 bits is as good as the largest of them: a cost may be a size that a sender wrote.
+fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
+    let Ok(number) = given.cast::<PyInt>() else {
+        let found = given.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("{field}: found {found}; allowed: int")));
+    };
+    match number.extract::<u64>() {
+        Ok(number) if number >= least => Ok(number),
+        Err(_) if number.gt(least)? => Ok(u64::MAX),
+        _ => Err(PyValueError::new_err(format!("{field}: found {number}; allowed: an integer of at least {least}"))),
     }
 }

@@ -22,6 +22,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// What it says, whatever the file and the scale that said it.
+    fn rules(&self) -> String {
+        Core { scale_millionths: 1_000_000, ..self.core.clone() }.to_toml()
+    }
+
     /// `None`: the built-in one; a policy; else the path of a file.
     pub(crate) fn from_argument(py: Python<'_>, given: Option<&Bound<'_, PyAny>>) -> PyResult<Py<Self>> {
         let Some(given) = given else { return Py::new(py, Self::builtin(py, DEFAULT)?) };
@@ -116,11 +121,11 @@ impl Policy {
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Self>().is_ok_and(|other| self.to_toml() == other.get().to_toml())
+        other.cast::<Self>().is_ok_and(|other| self.rules() == other.get().rules())
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        PyString::new(py, &self.to_toml()).hash()
+        PyString::new(py, &self.rules()).hash()
     }
 
     fn __repr__(&self) -> String {
@@ -128,8 +133,15 @@ impl Policy {
         format!("Policy({:?}: {})", self.core.file, names.join(", "))
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String, String))> {
-        let this = slf.get();
-        Ok((slf.get_type().getattr("parse")?, (this.to_toml(), this.core.file.clone())))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String, String, u64))> {
+        let core = &slf.get().core;
+        Ok((slf.get_type().getattr("_restored")?, (core.to_toml(), core.file.clone(), core.scale_millionths)))
+    }
+
+    /// From a pickle, whose text has the scale in its numbers already.
+    #[staticmethod]
+    fn _restored(py: Python<'_>, text: &str, file: &str, scale_millionths: u64) -> PyResult<Self> {
+        let parsed = Self::parse(py, text, file)?;
+        Ok(Self { core: Core { scale_millionths, ..parsed.core } })
     }
 }

@@ -26,7 +26,7 @@ impl Text {
         if let Ok(bytes) = value.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.clone().unbind()));
         }
-        Err(PyTypeError::new_err(format!("{field}: found {}; allowed: str, bytes or None", value.get_type().name()?)))
+        Err(PyTypeError::new_err(format!("{field}: found {}; allowed: str or bytes", value.get_type().name()?)))
     }
 
     /// The raw bytes: borrowed but for a `str` that holds lone surrogates.

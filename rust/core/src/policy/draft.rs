@@ -168,7 +168,10 @@ fn per(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
     let mut per = Vec::new();
     for (index, name) in names.iter().enumerate() {
         let found = |wrong: Wrong, what: &str| at(wrong.found(format!("{}{what}", name.shown())), index);
-        let identity = identity(name).map_err(|wrong| found(wrong, ""))?;
+        let identity = identity(name).map_err(|wrong| match wrong.found {
+            Some(_) => at(wrong, index),
+            None => found(wrong, ""),
+        })?;
         if per.contains(&identity) {
             return Err(found(Wrong::allowed("each identity once"), " a second time"));
         }

@@ -1,0 +1,138 @@
+"""`Limit`: the fields of a policy file as keyword arguments, checked when it is made."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from given_guards import IDENTITIES
+from throttle import Limit, Policy, PolicyError
+
+PACE: dict[str, Any] = {"name": "pace", "per": "client.net", "rate": "600/minute"}
+
+FAN_OUT: dict[str, Any] = {
+    "name": "fan-out",
+    "per": "sender.registered",
+    "distinct": "sender.host",
+    "rate": "200/10 minutes",
+    "remember": "7 days",
+    "settle": "1 hour",
+}
+
+SAID: list[dict[str, Any]] = [
+    PACE,
+    PACE | {"per": ["client.net/24/48", "sender.org+2"], "burst": 6000},
+    PACE | {"per": "rcpt.address", "count": "recipients", "when_full": "refuse", "memory": "1 MiB"},
+    PACE | {"rate": "1 GiB/hour", "burst": "64 MiB"},
+    PACE | {"per": "client.ip", "count": "connections"},
+    PACE | {"per": "sender.host", "verified": "proven"},
+    PACE | {"per": "auth.user", "algorithm": "gcra", "when_full": "refuse"},
+    FAN_OUT,
+    FAN_OUT | {"per": "client.net/24/48", "distinct": "sender.org", "settle": None, "refuse": "new", "burst": 300},
+]
+
+
+@pytest.mark.parametrize("fields", SAID)
+def test_it_says_again_what_makes_it(fields: dict[str, Any]) -> None:
+    limit = Limit(**fields)
+    assert Policy.parse(limit.to_toml()).limits == [limit]
+    assert eval(repr(limit)) == limit
+    assert pickle.loads(pickle.dumps(limit)) == limit
+    assert hash(Limit(**fields)) == hash(limit)
+
+
+def test_different_fields_are_different_limits() -> None:
+    limits = [Limit(**fields) for fields in SAID]
+    assert len(set(limits)) == len(limits)
+    assert limits[0] != Limit(**PACE | {"burst": 599})
+    assert limits[0] != "pace"
+
+
+@pytest.mark.parametrize("identity", [name for name in IDENTITIES if name != "global"])
+def test_per_is_told_as_it_was_said(identity: str) -> None:
+    assert Limit(**PACE | {"per": identity, "algorithm": "gcra", "when_full": "admit"}).per == identity
+
+
+def test_a_composite_is_told_with_plus() -> None:
+    assert Limit(**PACE | {"per": ["client.net/24/48", "sender.org"]}).per == "client.net/24/48 + sender.org"
+
+
+@pytest.mark.parametrize(
+    ("fields", "stage"),
+    [
+        ({"per": "client.ip", "count": "connections"}, "connect"),
+        ({"per": "client.ip"}, "mail"),
+        ({"per": "helo.host"}, "mail"),
+        ({"per": "sender.org"}, "mail"),
+        ({"per": "rcpt.host"}, "rcpt"),
+        ({"per": "client.ip", "count": "recipients"}, "rcpt"),
+        ({"per": "sender.org", "rate": "1 MiB/hour"}, "data"),
+        ({"per": "client.ip", "distinct": "rcpt.address"}, "rcpt"),
+    ],
+)
+def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage: str) -> None:
+    assert Limit(**PACE | fields).stage == stage
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "found", "allowed", "suggestion"),
+    [
+        ({"name": None}, "name", "nothing", "a name of lower-case letters", None),
+        ({"name": "Net Pace"}, "name", '"Net Pace"', "lower-case letters, digits", "net-pace"),
+        ({"per": None}, "per", "nothing", "one identity or a list", None),
+        ({"per": "sender.orgg"}, "per", '"sender.orgg"', "one of client.ip", "sender.org"),
+        ({"per": "dkim.org"}, "per", "does not have yet", "one of client.ip", None),
+        ({"per": ["client.ip", "client.ip"]}, "per", "a second time", "each identity once", None),
+        ({"per": "sender.org+9"}, "per", '"sender.org+9"', "1 to 5 labels more", None),
+        ({"per": "client.net/33/48"}, "per", '"client.net/33/48"', "0–32 and 0–128", None),
+        ({"rate": None}, "rate", "nothing", "one rule", None),
+        ({"rate": "0/minute"}, "rate", '"0/minute"', "an amount from 1", None),
+        ({"rate": "600/fortnight"}, "rate", '"600/fortnight"', "second(s), minute(s)", None),
+        ({"rate": "600 per minute"}, "rate", '"600 per minute"', "a whole number, a slash", "600/minute"),
+        ({"rate": 600}, "rate", "600", "text", None),
+        ({"burst": 0}, "burst", "0", "a whole number from 1", None),
+        ({"burst": "1 MiB"}, "burst", '"1 MiB"', "a whole number, since the limit does not count bytes", None),
+        ({"burst": True}, "burst", "true", "a whole number from 1", None),
+        ({"count": "mails"}, "count", '"mails"', '"messages"', None),
+        ({"count": "connections", "per": "sender.org"}, "count", '"connections"', "known at connect", None),
+        ({"verified": "claimed"}, "verified", '"claimed"', "nothing here can be merely claimed", None),
+        ({"when_full": "sketch"}, "when_full", "does not have yet", '"admit"', None),
+        ({"algorithm": "sliding-window"}, "algorithm", "does not have yet", '"gcra"', None),
+        ({"action": "block 10 minutes"}, "action", "does not have yet", '"defer"', None),
+        ({"memory": "1 KiB"}, "memory", '"1 KiB"', "from", None),
+        ({"settle": "1 hour"}, "settle", '"1 hour"', "only beside `distinct`", None),
+        ({"distinct": "sender.host", "refuse": "all"}, "refuse", "does not have yet", '"new"', None),
+        (
+            {"distinct": "sender.host", "remember": "forever"},
+            "remember",
+            '"forever"',
+            "a whole number and a unit",
+            None,
+        ),
+        ({"distinct": "sender.org", "settle": "1 hour"}, "settle", '"1 hour"', "a whole host", None),
+        ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
+        ({"in_flight": 3}, "in_flight", "does not have yet", "name, per, rate", None),
+        ({"brust": 3}, "brust", "an unknown field", "name, per, rate", "burst"),
+        ({"per": "global"}, "algorithm", "does not have yet", '"gcra", stated', None),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_was_found_and_what_is_allowed(
+    fields: dict[str, Any], field: str, found: str, allowed: str, suggestion: str | None
+) -> None:
+    with pytest.raises(PolicyError) as raised:
+        Limit(**PACE | fields)
+    error = raised.value
+    assert (error.file, error.line, error.column) == ("<policy>", None, None)
+    assert error.limit == (None if field == "name" else "pace")
+    assert error.field == field
+    assert found in error.found
+    assert allowed in error.allowed
+    assert error.suggestion == suggestion
+    assert all(part in str(error) for part in (field, error.found, error.allowed, suggestion or ""))
+
+
+def test_it_takes_no_positional_fields() -> None:
+    with pytest.raises(TypeError):
+        Limit("pace")  # type: ignore[call-arg]
