@@ -8,7 +8,7 @@ use crate::policy::Stages;
 use crate::policy::plan::Plan;
 
 /// Keys by the place of their identity in [`Plan::identities`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Keys {
     keys: SmallVec<[Key; 16]>,
     spans: SmallVec<[Span; 16]>,
@@ -23,21 +23,19 @@ struct Span {
 
 impl Keys {
     /// Hashes what the limits of `stages` need.
-    pub(super) fn of(plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) -> Self {
-        let mut all = Self { keys: SmallVec::new(), spans: SmallVec::new() };
+    pub(super) fn hash(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
         for needed in &plan.identities {
-            let start = all.keys.len();
+            let start = self.keys.len();
             if needed.at.meets(stages) {
                 if needed.identity.has_many() {
                     let values = identities.values(needed.identity);
-                    all.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
+                    self.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
                 } else if let Some(value) = identities.value(needed.identity) {
-                    all.keys.push(secret.key(needed.identity, &value));
+                    self.keys.push(secret.key(needed.identity, &value));
                 }
             }
-            all.spans.push(Span { start: start as u32, count: (all.keys.len() - start) as u32 });
+            self.spans.push(Span { start: start as u32, count: (self.keys.len() - start) as u32 });
         }
-        all
     }
 
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.

@@ -67,7 +67,8 @@ pub(super) struct Maker<'e> {
 impl Maker<'_> {
     /// What the limits of `stages` ask about `identities` and a message of `size` octets.
     pub(super) fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
-        let keys = Keys::of(self.plan, self.secret, identities, stages);
+        let mut keys = Keys::default();
+        keys.hash(self.plan, self.secret, identities, stages);
         for (limit, planned) in self.plan.limits.iter().enumerate() {
             if !planned.asked_at().meets(stages) {
                 continue;
@@ -89,11 +90,8 @@ impl Maker<'_> {
                     Store::FanOut { fan_out, memory } => {
                         let shared = request.visits.iter().position(|visit| visit.is_of(*memory, value));
                         let visit = shared.unwrap_or(request.visits.len());
-                        if shared.is_none() {
-                            let Some(arrival) = self.arrival(&keys, identities, planned, class, key, *memory) else {
-                                continue;
-                            };
-                            request.visits.push(Visit { memory: *memory, value, arrival });
+                        if shared.is_none() && !self.visit(request, &keys, identities, planned, class, key, value) {
+                            continue;
                         }
                         for at in fan_out.lines(&request.visits[visit].arrival) {
                             prefetch(self.address, &at);
@@ -114,45 +112,60 @@ impl Maker<'_> {
         }
     }
 
-    /// What arrives at a memory under `key`; `None` when nothing of it can be new.
-    fn arrival(
+    /// Adds an arrival at the memory of `planned` under `key`; `false` when nothing of it can be new.
+    ///
+    /// It is filled in where it stands: it is too large to be moved about.
+    #[allow(clippy::too_many_arguments)]
+    fn visit(
         &self,
+        request: &mut Request,
         keys: &Keys,
         identities: &Identities<'_>,
         planned: &Planned,
         class: Class,
         key: Key,
-        memory: usize,
-    ) -> Option<Arrival> {
-        let memory = &self.plan.memories[memory];
-        let looked_up = |key| {
+        value: usize,
+    ) -> bool {
+        let Store::FanOut { memory: place, .. } = planned.store else { return false };
+        let memory = &self.plan.memories[place];
+        let look_up = |key| {
             let at = memory.known.lines(key);
             prefetch(self.address, &at);
             at
         };
+        request.visits.push(Visit { memory: place, value, arrival: Arrival::at(self.secret.classed(key, class)) });
+        let Some(Visit { arrival, .. }) = request.visits.last_mut() else { return false };
         let identity = self.plan.identities[memory.distinct].identity;
-        let mut elements = SmallVec::new();
-        for (value, element) in identities.elements(identity).iter().enumerate() {
+        let is_value_of = |per: Identity, element: &Value<'_>| match per.has_many() {
+            true => identities.values(per).get(value) == Some(element),
+            false => identities.value(per).as_ref() == Some(element),
+        };
+        let mut see = |place: usize, element: &Value<'_>| {
             // What is equal to a value of `per` is never new.
-            if memory.equals.iter().any(|&per| identities.values(per).contains(element)) {
-                continue;
+            if memory.equals.iter().any(|&per| is_value_of(per, element)) {
+                return;
             }
             // Junk counts by its raw bytes here, and by its tag where it is a value.
             let own =
-                if element.is_raw() { self.secret.key(identity, element) } else { keys.get(memory.distinct, value) };
-            elements.push(Element { at: looked_up(self.secret.join(key, own)), seen: None });
+                if element.is_raw() { self.secret.key(identity, element) } else { keys.get(memory.distinct, place) };
+            arrival.elements.push(Element { at: look_up(self.secret.join(key, own)), seen: None });
+        };
+        if identity.has_many() {
+            identities.elements(identity).iter().enumerate().for_each(|(place, element)| see(place, element));
+        } else if let Some(element) = identities.element(identity) {
+            see(0, &element);
         }
-        if elements.is_empty() {
-            return None;
+        if arrival.elements.is_empty() {
+            request.visits.pop();
+            return false;
         }
-        let mut rungs = SmallVec::new();
         if memory.ladder {
             for part in identities.ladder(identity, planned.limit.per[0]) {
                 let part = self.secret.join(key, self.secret.part(identity, part));
-                rungs.push(Rung { at: looked_up(part), bucket: self.secret.classed(part, class), seen: None });
+                arrival.rungs.push(Rung { at: look_up(part), bucket: self.secret.classed(part, class), seen: None });
             }
         }
-        Some(Arrival { bucket: self.secret.classed(key, class), elements, rungs })
+        true
     }
 }
 

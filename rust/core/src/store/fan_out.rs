@@ -78,6 +78,11 @@ pub struct Consulted {
 }
 
 impl Arrival {
+    /// Nothing yet, under the key of `bucket`.
+    pub fn at(bucket: Key) -> Self {
+        Self { bucket, elements: SmallVec::new(), rungs: SmallVec::new() }
+    }
+
     /// Asks the memory.
     pub fn consult(&mut self, memory: &Known, region: &Region, now_us: u64) {
         for element in &mut self.elements {
