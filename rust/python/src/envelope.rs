@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use throttle_core::envelope::{Envelope as Core, Spf};
 
 use crate::text::Text;
@@ -18,7 +18,7 @@ pub(crate) struct Envelope {
     client_name: Option<Text>,
     helo: Option<Text>,
     mail_from: Option<Text>,
-    rcpt_to: Vec<Text>,
+    rcpt_to: SmallVec<[Text; 1]>,
     auth_user: Option<Text>,
     spf: Option<Py<PyString>>,
     verdict: Option<Spf>,
@@ -68,10 +68,10 @@ fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
 }
 
 /// One recipient, or any iterable of them.
-fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Text>> {
-    let Some(value) = value else { return Ok(Vec::new()) };
+fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<SmallVec<[Text; 1]>> {
+    let Some(value) = value else { return Ok(SmallVec::new()) };
     if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
-        return Ok(vec![Text::new("rcpt_to", value)?]);
+        return Ok(smallvec![Text::new("rcpt_to", value)?]);
     }
     let Ok(items) = value.try_iter() else {
         let found = value.get_type().name()?;
