@@ -58,7 +58,7 @@ def test_nobody_is_locked_out_and_nobody_gets_more_whatever_the_clock_does(
         for _ in range(hits):
             decision = limiter.hit("a", part)
             assert is_sound(decision)
-            assert decision.retry_after * SECOND_US <= quota.drained_us + 1
+            assert decision.retry_after * SECOND_US <= quota.drained_us + SECOND_US
             admitted += part * bool(decision)
         at(clock, now_us + math.ceil(quota.drained_us) + SECOND_US)
         assert limiter.peek("a", quota.burst)

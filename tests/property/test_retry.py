@@ -81,7 +81,7 @@ def test_a_retry_passes_when_told_and_not_a_microsecond_before(
 
 
 @given(schedule=schedules(), start_us=STARTS_US)
-def test_a_time_that_lies_back_counts_as_the_latest_seen(
+def test_a_time_that_lies_back_counts_as_the_latest_seen_and_waits_from_where_it_lies(
     schedule: tuple[Quota, list[tuple[int, str, int]]], start_us: int
 ) -> None:
     quota, steps = schedule
@@ -91,8 +91,27 @@ def test_a_time_that_lies_back_counts_as_the_latest_seen(
     for number, (pause_us, key, cost) in enumerate(steps):
         stated_us = start_us + pause_us * (-1) ** number
         latest_us = max(latest_us, stated_us)
-        told = [raw.hit(key, cost, now=stated_us / 1e6), clamped.hit(key, cost, now=latest_us / 1e6)]
-        assert told[0] == told[1]
+        behind = raw.hit(key, cost, now=stated_us / 1e6)
+        latest = clamped.hit(key, cost, now=latest_us / 1e6)
+        assert (behind.allowed, behind.limit, behind.key) == (latest.allowed, latest.limit, latest.key)
+        if not latest and latest.retry_after < math.inf:
+            lag_us = round((behind.retry_after - latest.retry_after) * 1e6)
+            assert abs(lag_us - (latest_us - stated_us)) <= 1  # floats of seconds
+
+
+@given(quota=QUOTAS, back_us=st.integers(1, SECOND_US - 1), start_us=STARTS_US)
+def test_a_retry_passes_when_told_after_a_step_back_of_less_than_a_second(
+    quota: Quota, back_us: int, start_us: int
+) -> None:
+    watch = Watch(quota, start_us + SECOND_US)
+    assert watch.limiter.hit("a", quota.burst)
+    watch.go(-back_us)
+    decision = watch.limiter.hit("a")
+    assert not decision
+    wait_us = round(decision.retry_after * 1e6)
+    if watch.us + wait_us <= MOST_US:
+        assert watch.peek("a", 1, wait_us)
+        assert not watch.peek("a", 1, wait_us - 1)
 
 
 @given(quota=QUOTAS)
