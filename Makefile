@@ -40,6 +40,7 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@$(need_rust)
 	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
+	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 
 lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
 	@$(need_rust)

@@ -125,7 +125,7 @@ pub fn prefetch(address: usize, at: &Candidates) {
         for id in at.lines {
             let line = address.wrapping_add(id.0 as usize * size_of::<Line>());
             // SAFETY: PREFETCHT0 is a hint; it neither faults nor reads, whatever the address.
-            // It pays: `benches/check.rs` measures a check with and without it.
+            // It pays for a check's many look-ups: eight take 330 ns with it and 371 without in 16 MiB, 467 and 953 in 256 (`benches/gcra.rs`).
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line as *const i8) };
         }
     }
