@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use side_by_side::{is_listing, is_short, median_ns, print, rounds};
 use throttle_core::engine::{Engine, Limiter, Request};
 use throttle_core::key::Secret;
-use throttle_core::policy::{Rate, WhenFull};
+use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Now;
 use traffic::{Senders, at, stages, warm};
 
@@ -110,7 +110,8 @@ fn main() {
         threads(&format!("inbound check, {mib} MiB"), 4_000, &|turn| check(turn, turn), &|turn| check(0, turn * 2_000));
     }
     let rate = Rate { amount: 1_000_000, period_us: 1_000_000, sized: false };
-    let limiter = Limiter::new(rate, 1_000_000, WhenFull::Admit, 16 * MIB, Secret::new([7; 16])).expect("a sound rate");
+    let limiter = Limiter::new(Algorithm::Gcra, rate, 1_000_000, WhenFull::Admit, 16 * MIB, Secret::new([7; 16]))
+        .expect("a sound rate");
     let hit = |key: &[u8], turn| {
         black_box(limiter.hit(key, 1, Now::Stated(turn as i64)));
     };

@@ -1,6 +1,6 @@
 //! Right policies, and what they come to.
 
-use throttle_core::policy::{Count, FieldValue, Limit, Policy, Rate, Rule, Stage, Verified, WhenFull};
+use throttle_core::policy::{Algorithm, Count, FieldValue, Limit, Policy, Rate, Rule, Stage, Verified, WhenFull};
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
 
@@ -101,7 +101,7 @@ fn what_is_not_said_has_the_default_of_the_design() {
     let rate = Rate { amount: 9, period_us: 60 * SECOND_US, sized: false };
     assert_eq!(pace.rule, Rule::Rate { rate, burst: 9 });
     assert_eq!((pace.count, pace.verified), (Count::Messages, Verified::Any));
-    assert_eq!((pace.when_full, pace.memory), (WhenFull::Admit, None));
+    assert_eq!((pace.algorithm, pace.when_full, pace.memory), (Algorithm::Gcra, WhenFull::Admit, None));
     let fan_out = limit("per = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"9/minute\"\nburst = 3");
     assert!(matches!(fan_out.rule, Rule::FanOut { burst: 3, remember_us: DAY_US, settle_us: None, .. }));
     assert_eq!(limit("per = \"client.net\"\nrate = \"9 MiB/day\"").count, Count::Bytes);
@@ -131,10 +131,23 @@ fn the_stage_is_the_latest_of_identities_and_count() {
 #[test]
 fn a_quota_per_user_is_taken_when_it_states_what_it_is() {
     let quota = limit("per = \"auth.user\"\nrate = \"500/hour\"\nalgorithm = \"gcra\"\nwhen_full = \"refuse\"");
-    assert_eq!(quota.when_full, WhenFull::Refuse);
+    assert_eq!((quota.algorithm, quota.when_full), (Algorithm::Gcra, WhenFull::Refuse));
     let fan_out = limit("per = \"auth.user\"\ndistinct = \"rcpt.address\"\nrate = \"500/hour\"");
     assert_eq!(fan_out.when_full, WhenFull::Admit);
     assert_eq!(limit("per = [\"auth.user\", \"client.net\"]\nrate = \"5/hour\"").when_full, WhenFull::Admit);
+}
+
+#[test]
+fn a_quota_is_a_sliding_window_unless_it_states_otherwise_and_nothing_else_is() {
+    let algorithm = |text: &str| limit(&format!("{text}\nwhen_full = \"refuse\"")).algorithm;
+    for per in ["\"auth.user\"", "\"global\"", "[\"auth.user\", \"global\"]"] {
+        assert_eq!(algorithm(&format!("per = {per}\nrate = \"5/hour\"")), Algorithm::SlidingWindow);
+        let fan_out = format!("per = {per}\ndistinct = \"rcpt.address\"\nrate = \"5/hour\"");
+        assert_eq!(algorithm(&fan_out), Algorithm::Gcra);
+    }
+    assert_eq!(algorithm("per = [\"auth.user\", \"client.net\"]\nrate = \"5/hour\""), Algorithm::Gcra);
+    let stated = limit("per = \"client.net\"\nrate = \"5/hour\"\nalgorithm = \"sliding-window\"");
+    assert_eq!((stated.algorithm, stated.when_full), (Algorithm::SlidingWindow, WhenFull::Admit));
 }
 
 #[test]

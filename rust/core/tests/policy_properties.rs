@@ -44,7 +44,7 @@ fn right_limit() -> impl Strategy<Value = String> {
     )
         .prop_map(|(per, count, sized)| {
             let (unit, count) = if sized { (" B", "") } else { ("", count) };
-            (format!("per = {per}\n{count}\nalgorithm = \"gcra\"\n"), unit)
+            (format!("per = {per}\n{count}\n"), unit)
         });
     let fan_out = (
         prop::sample::select(vec![
@@ -62,11 +62,18 @@ fn right_limit() -> impl Strategy<Value = String> {
             (format!("per = \"{per}\"\ndistinct = \"{distinct}\"\nremember = \"{remember} days\"\n{settle}"), "")
         });
     let when_full = prop::sample::select(vec!["admit", "refuse"]);
-    (prop_oneof![rate, fan_out], amounts, period, burst, memory, when_full).prop_map(
-        |((rule, unit), amount, period, burst, memory, when_full)| {
-            let burst = burst.map(|burst| format!("burst = {burst}\n")).unwrap_or_default();
+    let pace = prop_oneof![
+        burst.prop_map(|burst| format!(
+            "algorithm = \"gcra\"\n{}",
+            burst.map_or(String::new(), |burst| format!("burst = {burst}\n"))
+        )),
+        Just("algorithm = \"sliding-window\"\n".to_owned()),
+        Just(String::new()),
+    ];
+    (prop_oneof![rate, fan_out], amounts, period, pace, memory, when_full).prop_map(
+        |((rule, unit), amount, period, pace, memory, when_full)| {
             let memory = memory.map(|memory| format!("memory = {memory}\n")).unwrap_or_default();
-            format!("{rule}rate = \"{amount}{unit}/{period}\"\n{burst}{memory}when_full = \"{when_full}\"\n")
+            format!("{rule}rate = \"{amount}{unit}/{period}\"\n{pace}{memory}when_full = \"{when_full}\"\n")
         },
     )
 }

@@ -13,8 +13,11 @@ const HOSTS: [&str; 8] =
 
 fn policies() -> impl Strategy<Value = String> {
     let amount = 1u64..4;
-    (amount.clone(), amount.clone(), amount, 1u64..200, 1u64..100, 1u64..400, any::<bool>()).prop_map(
-        |(pair, ladder, fresh, period, settle, remember, refuse)| {
+    (amount.clone(), amount.clone(), amount, 1u64..200, 1u64..100, 1u64..400, any::<bool>(), any::<[bool; 2]>())
+        .prop_map(|(pair, ladder, fresh, period, settle, remember, refuse, [pair_slides, ladder_slides])| {
+            let slides = "algorithm = \"sliding-window\"";
+            let pair_how = if pair_slides { slides } else { "burst = 2" };
+            let ladder_how = if ladder_slides { slides } else { "" };
             let remember = remember.max(settle);
             let full = if refuse { "refuse" } else { "admit" };
             format!(
@@ -23,7 +26,7 @@ fn policies() -> impl Strategy<Value = String> {
 name = "pair"
 per = ["client.net", "sender.org"]
 rate = "{pair}/{period} seconds"
-burst = 2
+{pair_how}
 when_full = "{full}"
 
 [[limit]]
@@ -31,6 +34,7 @@ name = "ladder"
 per = "sender.registered"
 distinct = "sender.host"
 rate = "{ladder}/{period} seconds"
+{ladder_how}
 remember = "{remember} seconds"
 settle = "{settle} seconds"
 when_full = "{full}"
@@ -50,8 +54,7 @@ rate = "1/70 seconds"
 remember = "50 seconds"
 "#
             )
-        },
-    )
+        })
 }
 
 proptest! {

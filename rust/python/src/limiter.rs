@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 use throttle_core::engine::{Hit, Limiter};
-use throttle_core::policy::{Rate, WhenFull};
+use throttle_core::policy::{Algorithm, Rate, WhenFull};
 
 use crate::clock::Clock;
 use crate::decision::Decision;
@@ -19,6 +19,7 @@ pub(crate) struct RateLimiter {
     limiter: Limiter,
     clock: Clock,
     rate: String,
+    algorithm: Algorithm,
     burst: u64,
 }
 
@@ -40,15 +41,25 @@ impl RateLimiter {
         let wrong = |field: &str, found: String, allowed: &str| {
             PyValueError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
         };
-        if algorithm != "gcra" {
-            return Err(wrong("algorithm", format!("{algorithm:?}"), "\"gcra\""));
-        }
+        let algorithm = match algorithm {
+            "gcra" => Algorithm::Gcra,
+            "sliding-window" => Algorithm::SlidingWindow,
+            other => return Err(wrong("algorithm", format!("{other:?}"), "\"gcra\" or \"sliding-window\"")),
+        };
         let when_full = match when_full {
             "admit" => WhenFull::Admit,
             "refuse" => WhenFull::Refuse,
             other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\" or \"refuse\"")),
         };
         let parsed: Rate = rate.parse().map_err(|error| policy_error(py, error))?;
+        if let (Some(burst), Algorithm::SlidingWindow) = (burst, algorithm) {
+            let found = burst.repr()?.to_string();
+            return Err(wrong(
+                "burst",
+                found,
+                "none beside algorithm \"sliding-window\", which lets its amount through at once",
+            ));
+        }
         let burst = burst.map_or(Ok(parsed.amount), |burst| whole("burst", burst, 1))?;
         let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
         if bytes < Limiter::LEAST_BYTES {
@@ -56,7 +67,7 @@ impl RateLimiter {
         }
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
-        let limiter = py.detach(|| Limiter::new(parsed, burst, when_full, bytes, secret));
+        let limiter = py.detach(|| Limiter::new(algorithm, parsed, burst, when_full, bytes, secret));
         let limiter = limiter.ok_or_else(|| {
             wrong(
                 "rate",
@@ -64,7 +75,7 @@ impl RateLimiter {
                 "at most eight million a second, in at most 16 TiB",
             )
         })?;
-        Ok(Self { limiter, clock, rate: rate.to_owned(), burst })
+        Ok(Self { limiter, clock, rate: rate.to_owned(), algorithm, burst })
     }
 
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
@@ -98,7 +109,11 @@ impl RateLimiter {
     }
 
     fn __repr__(&self) -> String {
-        format!("RateLimiter({:?}, burst={}, memory_bytes={})", self.rate, self.burst, self.memory_bytes())
+        let how = match self.algorithm {
+            Algorithm::Gcra => format!("burst={}", self.burst),
+            Algorithm::SlidingWindow => "algorithm=\"sliding-window\"".to_owned(),
+        };
+        format!("RateLimiter({:?}, {how}, memory_bytes={})", self.rate, self.memory_bytes())
     }
 }
 

@@ -5,16 +5,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::Secret;
-use crate::policy::{Rate, WhenFull};
+use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region};
 use crate::store::Verdict;
-use crate::store::gcra::{Gcra, Quota};
+use crate::store::pace::Pace;
 
 /// A rate limit over keys of any text.
 #[derive(Debug)]
 pub struct Limiter {
     secret: Secret,
-    buckets: Gcra,
+    pace: Pace,
     region: Mutex<Region>,
     bytes: u64,
 }
@@ -26,7 +26,7 @@ pub enum Hit {
     Allowed,
     /// It would pass after so many microseconds.
     Wait(u64),
-    /// It costs more than the burst.
+    /// It costs more than the burst, or than a window holds.
     Never,
 }
 
@@ -35,13 +35,19 @@ impl Limiter {
     pub const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
 
     /// `None` when the memory is below [`Self::LEAST_BYTES`] or no clock can keep the rate.
-    pub fn new(rate: Rate, burst: u64, when_full: WhenFull, memory_bytes: u64, secret: Secret) -> Option<Self> {
+    pub fn new(
+        algorithm: Algorithm,
+        rate: Rate,
+        burst: u64,
+        when_full: WhenFull,
+        memory_bytes: u64,
+        secret: Secret,
+    ) -> Option<Self> {
         let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1).filter(|&pages| pages > 0)?;
-        let quota = Quota::new(rate, burst)?;
         let (region, tables) = Region::new(&[pages]);
-        let buckets = Gcra::new(*tables.first()?, quota, when_full);
+        let pace = Pace::new(*tables.first()?, algorithm, rate, burst, when_full)?;
         let bytes = region.bytes();
-        Some(Self { secret, buckets, region: Mutex::new(region), bytes })
+        Some(Self { secret, pace, region: Mutex::new(region), bytes })
     }
 
     /// Charges `cost` to `key` when it fits.
@@ -57,16 +63,16 @@ impl Limiter {
 
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
-        let at = self.buckets.lines(self.secret.text(key));
+        let at = self.pace.lines(self.secret.text(key));
         let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = region.epoch().at(now);
         if charge {
             region.set_epoch(epoch);
         }
-        let (verdict, spot) = self.buckets.consult(&region, &at, epoch.last_us, cost, 0);
+        let (verdict, spot) = self.pace.consult(&region, &at, epoch.last_us, cost, 0);
         match verdict {
             Verdict::Fits => {
-                if charge && !self.buckets.charge(&mut region, &at, spot, epoch.last_us, cost) {
+                if charge && !self.pace.charge(&mut region, &at, spot, epoch.last_us, cost) {
                     region.count_untracked(0);
                 }
                 Hit::Allowed
@@ -88,11 +94,10 @@ impl Limiter {
 
     /// Slots in use, and slots in all. Page by page, with the lock released between.
     pub fn load(&self) -> (u64, u64) {
-        let table = self.buckets.table();
-        let used = (0..table.pages()).map(|page| {
+        let used = (0..self.pace.table().pages()).map(|page| {
             let region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-            self.buckets.used(&region, page, region.epoch().last_us)
+            self.pace.used(&region, page, region.epoch().last_us)
         });
-        (used.sum(), table.slots())
+        (used.sum(), self.pace.slots())
     }
 }

@@ -92,7 +92,7 @@ impl Engine {
             let used =
                 (0..buckets.table().pages()).map(|page| self.peep(|region, now| buckets.used(region, page, now))).sum();
             let untracked = self.lock().untracked(index);
-            let (bytes, slots) = (buckets.table().bytes(), buckets.table().slots());
+            let (bytes, slots) = (buckets.table().bytes(), buckets.slots());
             fills.push(Fill { name: planned.limit.name.clone(), bytes, slots, used, untracked });
         }
         for (index, memory) in self.plan.memories.iter().enumerate() {

@@ -28,6 +28,7 @@ settle = "5 seconds"
 name = "org"
 per = "sender.org"
 rate = "2/second"
+algorithm = "sliding-window"
 when_full = "refuse"
 
 [[limit]]

@@ -3,7 +3,7 @@
 //! Knows what each field may hold and nothing of how they go together: that is `validate`.
 
 use super::field::{Field, FieldValue, Place, Wrong};
-use super::limit::{Count, Verified, WhenFull};
+use super::limit::{Algorithm, Count, Verified, WhenFull};
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, memory, size};
 use super::rate::Rate;
@@ -73,7 +73,7 @@ pub(super) struct Draft<'a> {
     pub(super) verified: Option<Given<'a, Verified>>,
     pub(super) when_full: Option<Given<'a, WhenFull>>,
     pub(super) memory: Option<Given<'a, u64>>,
-    pub(super) algorithm: Option<Given<'a, ()>>,
+    pub(super) algorithm: Option<Given<'a, Algorithm>>,
     pub(super) action: Option<Given<'a, ()>>,
 }
 
@@ -99,9 +99,7 @@ impl<'a> Draft<'a> {
                     draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &["sketch"]))?;
                 }
                 "memory" => draft.memory = reader.read(memory)?,
-                "algorithm" => {
-                    draft.algorithm = reader.read(|value| choice(value, &[("gcra", ())], &["sliding-window"]))?;
-                }
+                "algorithm" => draft.algorithm = reader.read(|value| choice(value, &Algorithm::NAMED, &[]))?,
                 "action" => {
                     draft.action = reader.read(|value| choice(value, &[("defer", ())], &["reject", "block"]))?;
                 }

@@ -31,6 +31,8 @@ pub struct Limit {
     pub count: Count,
     /// Which classes it looks at.
     pub verified: Verified,
+    /// How it is counted.
+    pub algorithm: Algorithm,
     /// What happens to a key for which the table has no room.
     pub when_full: WhenFull,
     /// Its share of the memory in bytes, when stated.
@@ -125,6 +127,15 @@ pub enum Verified {
     Claimed,
 }
 
+/// How a rate is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A bucket that drains: `burst` at once, then the rate.
+    Gcra,
+    /// Never more than the amount in any window as long as the period; no `burst`.
+    SlidingWindow,
+}
+
 /// What happens to a key for which the table has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
@@ -156,6 +167,15 @@ impl Count {
 impl Verified {
     pub(super) const NAMED: [(&str, Self); 3] =
         [("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
+}
+
+impl Algorithm {
+    pub(super) const NAMED: [(&str, Self); 2] = [("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
+
+    /// What it is unless it is stated: a quota must hold in every window, a name that can be invented must not occupy a slot for long.
+    pub(super) fn default_of(is_quota: bool) -> Self {
+        if is_quota { Self::SlidingWindow } else { Self::Gcra }
+    }
 }
 
 impl WhenFull {

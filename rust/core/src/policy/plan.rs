@@ -13,8 +13,8 @@ use crate::identity::{Identity, Source, Sources};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::fan_out::FanOut;
-use crate::store::gcra::{Gcra, Quota};
 use crate::store::known::Known;
+use crate::store::pace::Pace;
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
@@ -77,8 +77,8 @@ pub enum Standing {
 /// Where a limit counts.
 #[derive(Clone, Copy, Debug)]
 pub enum Store {
-    /// Buckets.
-    Rate(Gcra),
+    /// Buckets or windows.
+    Rate(Pace),
     /// Buckets over a memory.
     FanOut {
         /// The limit.
@@ -90,7 +90,7 @@ pub enum Store {
 
 impl Store {
     /// The buckets that it charges.
-    pub fn buckets(&self) -> &Gcra {
+    pub fn buckets(&self) -> &Pace {
         match self {
             Self::Rate(buckets) => buckets,
             Self::FanOut { fan_out, .. } => fan_out.buckets(),
@@ -263,8 +263,8 @@ fn store(
     memories: &[Memory],
 ) -> Result<Store, PolicyError> {
     let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
-    let quota = Quota::new(rate, burst).ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
-    let buckets = Gcra::new(table, quota, limit.when_full);
+    let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
+    let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
     let memory = wanted.iter().position(|memory| memory.sharing == sharing).unwrap_or_default();
     Ok(Store::FanOut { fan_out: FanOut::new(memories[memory].known, buckets, settle_us), memory })

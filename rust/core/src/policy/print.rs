@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::field::FieldValue;
-use super::limit::{Count, Limit, Policy, Rule, Verified, WhenFull, name_of};
+use super::limit::{Algorithm, Count, Limit, Policy, Rule, Verified, WhenFull, name_of};
 use super::quantity::{write_period, write_size};
 use super::scale::Scale;
 use super::validate::is_quota;
@@ -38,11 +38,11 @@ impl Limit {
         if self.verified != Verified::Any {
             fields.push(("verified", text(name_of(self.verified, &Verified::NAMED))));
         }
-        let must_be_stated = is_quota(&self.per) && !self.is_fan_out();
-        if must_be_stated {
-            fields.push(("algorithm", text("gcra")));
+        let is_quota = is_quota(&self.per, self.distinct());
+        if self.algorithm != Algorithm::default_of(is_quota) {
+            fields.push(("algorithm", text(name_of(self.algorithm, &Algorithm::NAMED))));
         }
-        if must_be_stated || self.when_full != WhenFull::Admit {
+        if is_quota || self.when_full != WhenFull::Admit {
             fields.push(("when_full", text(name_of(self.when_full, &WhenFull::NAMED))));
         }
         fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));

@@ -4,7 +4,7 @@
 
 use super::draft::{Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Count, Limit, Rule, Verified, WhenFull, stage_of};
+use super::limit::{Algorithm, Count, Limit, Rule, Verified, WhenFull, stage_of};
 use super::quantity::write_period;
 use super::{Rate, Stage};
 use crate::error::PolicyError;
@@ -45,11 +45,12 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     };
     let rate = check.rate()?;
     let count = check.count(rate.value, &per.value)?;
-    let burst = check.burst(rate.value, count)?;
-    let rule = check.rule(rate.value, burst, &per.value)?;
     let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
+    let algorithm = check.algorithm(&per.value, distinct);
+    let burst = check.burst(rate.value, count, algorithm)?;
+    let rule = check.rule(rate.value, burst, &per.value)?;
     let verified = check.verified(&per.value, distinct)?;
-    let when_full = check.when_full(&per.value)?;
+    let when_full = check.when_full(&per.value, distinct)?;
     Ok(Limit {
         name: name.value.clone(),
         line: place.line,
@@ -57,14 +58,15 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
         rule,
         count,
         verified,
+        algorithm,
         when_full,
         memory: draft.memory.as_ref().map(|memory| memory.value),
     })
 }
 
-/// Whether `auth.user` and `global` are all that a limit is about: its quota must hold, and DESIGN §6 gives it other defaults.
-pub(super) fn is_quota(per: &[Identity]) -> bool {
-    per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
+/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its quota must hold, and DESIGN §6 gives it other defaults.
+pub(super) fn is_quota(per: &[Identity], distinct: Option<Identity>) -> bool {
+    distinct.is_none() && per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
 }
 
 struct Check<'a> {
@@ -104,8 +106,20 @@ impl<'a> Check<'a> {
         Ok(count)
     }
 
-    fn burst(&self, rate: Rate, count: Count) -> Result<u64, PolicyError> {
+    fn algorithm(&self, per: &[Identity], distinct: Option<Identity>) -> Algorithm {
+        let default = Algorithm::default_of(is_quota(per, distinct));
+        self.draft.algorithm.as_ref().map_or(default, |given| given.value)
+    }
+
+    fn burst(&self, rate: Rate, count: Count, algorithm: Algorithm) -> Result<u64, PolicyError> {
         let Some(burst) = &self.draft.burst else { return Ok(rate.amount) };
+        if algorithm == Algorithm::SlidingWindow {
+            let stated = if self.draft.algorithm.is_some() { "" } else { ", the default per auth.user or global" };
+            let allowed = format!(
+                "no `burst` beside algorithm \"sliding-window\"{stated}: a window lets its amount through at once"
+            );
+            return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
+        }
         if burst.value.sized && count != Count::Bytes {
             let allowed = "a whole number, since the limit does not count bytes";
             return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
@@ -191,19 +205,15 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn when_full(&self, per: &[Identity]) -> Result<WhenFull, PolicyError> {
-        if self.draft.distinct.is_none() && is_quota(per) {
-            let missing = |field, default, stated| {
-                let found = format!("nothing, so the default per auth.user or global, {default:?}{NOT_YET}");
-                Err(PolicyError { found, ..self.place.missing(field, stated) })
-            };
-            if self.draft.algorithm.is_none() {
-                return missing("algorithm", "sliding-window", "\"gcra\", stated");
+    fn when_full(&self, per: &[Identity], distinct: Option<Identity>) -> Result<WhenFull, PolicyError> {
+        match &self.draft.when_full {
+            Some(given) => Ok(given.value),
+            None if is_quota(per, distinct) => {
+                let found = format!("nothing, so the default per auth.user or global, \"sketch\"{NOT_YET}");
+                let missing = self.place.missing("when_full", "\"admit\" or \"refuse\", stated");
+                Err(PolicyError { found, ..missing })
             }
-            if self.draft.when_full.is_none() {
-                return missing("when_full", "sketch", "\"admit\" or \"refuse\", stated");
-            }
+            None => Ok(WhenFull::Admit),
         }
-        Ok(self.draft.when_full.as_ref().map_or(WhenFull::Admit, |given| given.value))
     }
 }

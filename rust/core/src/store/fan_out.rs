@@ -1,6 +1,6 @@
 //! Fan-out with `refuse = "new"`: how many elements that are not known may appear under one key.
 //!
-//! **Idea.** An element that is known is free. An unknown one costs one whole charge on a GCRA bucket; when it is admitted it becomes known.
+//! **Idea.** An element that is known is free. An unknown one costs one whole charge on a bucket, of either algorithm; when it is admitted it becomes known.
 //! No estimator is involved, so there is nothing that a sender could drive up or hold down.
 //!
 //! **The ladder.** With `settle`, the bucket is that of the closest part of the element's name that has been known for `settle`, at worst the key itself.
@@ -23,8 +23,8 @@
 use smallvec::SmallVec;
 
 use super::Verdict;
-use super::gcra::Gcra;
 use super::known::{Known, Sighting};
+use super::pace::Pace;
 use crate::key::Key;
 use crate::region::{Candidates, Region, Spot};
 
@@ -116,18 +116,18 @@ impl Arrival {
 #[derive(Clone, Copy, Debug)]
 pub struct FanOut {
     memory: Known,
-    buckets: Gcra,
+    buckets: Pace,
     settle_us: Option<u64>,
 }
 
 impl FanOut {
     /// Buckets over a memory; with `settle_us` the ladder.
-    pub fn new(memory: Known, buckets: Gcra, settle_us: Option<u64>) -> Self {
+    pub fn new(memory: Known, buckets: Pace, settle_us: Option<u64>) -> Self {
         Self { memory, buckets, settle_us }
     }
 
     /// The buckets.
-    pub fn buckets(&self) -> &Gcra {
+    pub fn buckets(&self) -> &Pace {
         &self.buckets
     }
 
@@ -137,7 +137,7 @@ impl FanOut {
         rungs.iter().map(|rung| rung.bucket).chain([arrival.bucket]).map(|key| self.buckets.lines(key))
     }
 
-    /// Whether what is new fits, and on whose bucket; `reserved` as in [`Gcra::consult`].
+    /// Whether what is new fits, and on whose bucket; `reserved` as in [`Pace::consult`].
     pub fn consult(&self, region: &Region, arrival: &Arrival, now_us: u64, reserved: usize) -> Consulted {
         let first = self.consult_at(region, arrival, now_us, reserved);
         let (mut at_us, mut verdict) = (now_us, first.verdict);

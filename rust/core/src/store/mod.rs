@@ -6,6 +6,9 @@
 pub mod fan_out;
 pub mod gcra;
 pub mod known;
+pub mod pace;
+mod ring;
+pub mod window;
 
 /// What a store says to one charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +17,7 @@ pub enum Verdict {
     Fits,
     /// There will be room at this engine time, in microseconds, and not before, if nothing else is charged.
     From(u64),
-    /// There can never be: it costs more than the burst.
+    /// There can never be: it costs more than the burst, or than a window holds.
     Never,
 }
 

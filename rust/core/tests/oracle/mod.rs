@@ -44,6 +44,31 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
+/// Trailing windows by key: a list of everything that was charged.
+///
+/// A window is half-open: an event at a counts in [a, a + W).
+pub(crate) struct Windows<K> {
+    pub(crate) period_us: u64,
+    events: HashMap<K, Vec<(u64, u64)>>,
+}
+
+impl<K: Eq + Hash> Windows<K> {
+    pub(crate) fn new(period_us: u64) -> Self {
+        Self { period_us, events: HashMap::new() }
+    }
+
+    /// How much of `key` counts at `now_us`. The largest of any time is that of an event, since between them nothing is added.
+    pub(crate) fn counted(&self, key: &K, now_us: u64) -> u64 {
+        let events = self.events.get(key).into_iter().flatten();
+        events.filter(|(at, _)| *at <= now_us && now_us - *at < self.period_us).map(|(_, cost)| cost).sum()
+    }
+
+    /// Charges `cost`, whether it fits or not.
+    pub(crate) fn charge(&mut self, key: K, now_us: u64, cost: u64) {
+        self.events.entry(key).or_default().push((now_us, cost));
+    }
+}
+
 /// Well-mixed keys: tables expect hashes.
 pub(crate) fn key(number: u64) -> Key {
     let mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);

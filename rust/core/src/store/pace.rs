@@ -1,0 +1,87 @@
+//! How fast a key may go: the store of a limit's algorithm.
+//!
+//! The two do the same three things, so whoever holds a pace need not know which it is.
+
+use super::Verdict;
+use super::gcra::{Gcra, Quota};
+use super::window::Window;
+use crate::key::Key;
+use crate::policy::{Algorithm, Rate, WhenFull};
+use crate::region::{Candidates, Region, Spot, Table};
+
+/// The counters of one limit.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// Buckets.
+    Gcra(Gcra),
+    /// Sliding windows.
+    Window(Window),
+}
+
+impl Pace {
+    /// Counters in `table`; a sliding window has no `burst`. `None` when no clock of this crate can keep the rate.
+    pub fn new(table: Table, algorithm: Algorithm, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
+        Some(match algorithm {
+            Algorithm::Gcra => Self::Gcra(Gcra::new(table, Quota::new(rate, burst)?, when_full)),
+            Algorithm::SlidingWindow => Self::Window(Window::new(table, rate, when_full)?),
+        })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        match self {
+            Self::Gcra(buckets) => buckets.table(),
+            Self::Window(windows) => windows.table(),
+        }
+    }
+
+    /// Keys that it has room for.
+    pub fn slots(&self) -> u64 {
+        match self {
+            Self::Gcra(buckets) => buckets.table().slots(),
+            Self::Window(windows) => windows.slots(),
+        }
+    }
+
+    /// Slots in use on one page of the table.
+    pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        match self {
+            Self::Gcra(buckets) => buckets.used(region, page, now_us),
+            Self::Window(windows) => windows.used(region, page, now_us),
+        }
+    }
+
+    /// Where `key` may be: what a look-up touches.
+    #[inline]
+    pub fn lines(&self, key: Key) -> Candidates {
+        match self {
+            Self::Gcra(buckets) => buckets.lines(key),
+            Self::Window(windows) => windows.lines(key),
+        }
+    }
+
+    /// As [`Gcra::consult`] and [`Window::consult`].
+    #[inline]
+    pub fn consult(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now_us: u64,
+        amount: u64,
+        reserved: usize,
+    ) -> (Verdict, Option<Spot>) {
+        match self {
+            Self::Gcra(buckets) => buckets.consult(region, at, now_us, amount, reserved),
+            Self::Window(windows) => windows.consult(region, at, now_us, amount, reserved),
+        }
+    }
+
+    /// As [`Gcra::charge`] and [`Window::charge`].
+    #[inline]
+    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
+        match self {
+            Self::Gcra(buckets) => buckets.charge(region, at, spot, now_us, amount),
+            Self::Window(windows) => windows.charge(region, at, spot, now_us, amount),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Counts by pane, packed into the slots of a line.
+//!
+//! Knows no clock and no limit: a pane is a number, and the line's stamp is the newest pane of all of its slots.
+//!
+//! ```text
+//!  the line's seven words as 14 halves of 32 bits:
+//!    three slots of 4 halves, two halves unused:   F r r r   F r r r   F r r r   - -
+//!    two slots of 7 halves:                        F r r r r r r   F r r r r r r
+//!
+//!  F  fingerprint ≠ 0      r…  the ring, 96 or 192 bits:  … │ stamp − 2 │ stamp − 1 │ stamp   one count a pane, the newest lowest
+//! ```
+//!
+//! All rings of a line begin at its stamp, so no slot keeps a time. Moving the stamp shifts them; what is shifted out has expired.
+
+use crate::region::{Line, SLOTS};
+
+/// Most panes that a ring is cut into: with more, a window gains little and a sum takes longer.
+const MOST_PANES: u32 = 16;
+
+/// Fewest: a window of four panes, and the one that is being filled.
+const LEAST_PANES: u32 = 5;
+
+/// Halves of a slot behind its fingerprint.
+const NARROW: usize = 3;
+const WIDE: usize = 6;
+
+/// The largest count that a ring can hold: five panes of 38 bits.
+pub(super) const LARGEST: u64 = (1 << 38) - 1;
+
+/// How the slots of a table are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Halves of a ring.
+    halves: usize,
+    /// Bits of a pane.
+    bits: u32,
+    /// Panes of a ring.
+    panes: u32,
+}
+
+/// A ring out of its slot: at most 192 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ring {
+    low: u128,
+    high: u64,
+}
+
+impl Shape {
+    /// For counts up to `most`, which is at most [`LARGEST`]: as small as five panes allow.
+    pub(super) fn new(most: u64) -> Self {
+        let bits = (u64::BITS - most.min(LARGEST).leading_zeros()).max(1);
+        let panes = |halves: usize| (32 * halves as u32 / bits).min(MOST_PANES);
+        let halves = if panes(NARROW) >= LEAST_PANES { NARROW } else { WIDE };
+        Self { halves, bits, panes: panes(halves) }
+    }
+
+    /// Panes of a ring.
+    pub(super) fn panes(&self) -> u32 {
+        self.panes
+    }
+
+    /// Slots of a line.
+    #[inline]
+    pub(super) fn slots(&self) -> usize {
+        2 * SLOTS / (1 + self.halves)
+    }
+
+    /// Bits of the newest `panes` of a ring.
+    #[inline]
+    pub(super) fn bits_of(&self, panes: u64) -> u32 {
+        self.bits * panes as u32
+    }
+
+    /// A slot's fingerprint; zero when nothing was ever there.
+    #[inline]
+    pub(super) fn fingerprint(&self, line: &Line, slot: usize) -> u32 {
+        half(line, slot * (1 + self.halves))
+    }
+
+    /// A slot's ring.
+    #[inline]
+    pub(super) fn ring(&self, line: &Line, slot: usize) -> Ring {
+        let first = slot * (1 + self.halves) + 1;
+        let three = |first| (0..NARROW).fold(0, |all, n| all | u128::from(half(line, first + n)) << (32 * n));
+        if self.halves == NARROW {
+            return Ring { low: three(first), high: 0 };
+        }
+        let upper = three(first + NARROW);
+        Ring { low: three(first) | upper << 96, high: (upper >> 32) as u64 }
+    }
+
+    /// Puts a slot.
+    #[inline]
+    pub(super) fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: Ring) {
+        let first = slot * (1 + self.halves);
+        set_half(line, first, fingerprint);
+        for n in 0..self.halves.min(4) {
+            set_half(line, first + 1 + n, (ring.low >> (32 * n)) as u32);
+        }
+        for n in 4..self.halves {
+            set_half(line, first + 1 + n, (ring.high >> (32 * (n - 4))) as u32);
+        }
+    }
+
+    /// How many of the newest panes hold no more than `room` together.
+    #[inline]
+    pub(super) fn within(&self, mut ring: Ring, room: u64) -> u32 {
+        let mask = (1 << self.bits) - 1;
+        let mut sum = 0;
+        for pane in 0..self.panes {
+            if ring == Ring::default() {
+                break;
+            }
+            sum += ring.low as u64 & mask;
+            if sum > room {
+                return pane;
+            }
+            ring = Ring {
+                low: ring.low >> self.bits | u128::from(ring.high) << (u128::BITS - self.bits),
+                high: ring.high >> self.bits,
+            };
+        }
+        self.panes
+    }
+
+    /// The ring `by` panes later, fewer than it has.
+    #[inline]
+    pub(super) fn later(&self, ring: Ring, by: u64) -> Ring {
+        let by = self.bits * by as u32;
+        let all = self.bits * self.panes;
+        let low = ring.low.checked_shl(by).unwrap_or(0);
+        let carried = match by {
+            0 => 0,
+            1..128 => (ring.low >> (128 - by)) as u64,
+            _ => (ring.low << (by - 128)) as u64,
+        };
+        let high = ring.high.checked_shl(by).unwrap_or(0) | carried;
+        Ring { low: low & lowest(all), high: high & lowest(all.saturating_sub(128)) as u64 }
+    }
+
+    /// The ring with `amount` more in its newest pane, which has room for it.
+    #[inline]
+    pub(super) fn with(&self, ring: Ring, amount: u64) -> Ring {
+        debug_assert!((ring.low & lowest(self.bits)) + u128::from(amount) <= lowest(self.bits), "a pane runs over");
+        Ring { low: ring.low + u128::from(amount), ..ring }
+    }
+}
+
+impl Ring {
+    /// Whether anything is counted in its lowest `bits`.
+    #[inline]
+    pub(super) fn counts_below(self, bits: u32) -> bool {
+        let zeros = if self.low == 0 { 128 + self.high.trailing_zeros() } else { self.low.trailing_zeros() };
+        zeros < bits
+    }
+}
+
+/// A mask of `bits` bits, 128 at most.
+#[inline]
+fn lowest(bits: u32) -> u128 {
+    1u128.checked_shl(bits).map_or(u128::MAX, |bit| bit - 1)
+}
+
+#[inline]
+fn half(line: &Line, index: usize) -> u32 {
+    (line.slots[index / 2] >> (32 * (index % 2))) as u32
+}
+
+#[inline]
+fn set_half(line: &mut Line, index: usize, half: u32) {
+    let (word, at) = (&mut line.slots[index / 2], 32 * (index % 2));
+    *word = *word & !(u64::from(u32::MAX) << at) | u64::from(half) << at;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn counts(shape: &Shape, ring: Ring) -> Vec<u64> {
+        let bit = |n: u32| if n < 128 { ring.low >> n & 1 } else { u128::from(ring.high) >> (n - 128) & 1 };
+        let pane = |p| (0..shape.bits).map(|b| (bit(p * shape.bits + b) as u64) << b).sum();
+        (0..shape.panes).map(pane).collect()
+    }
+
+    #[test]
+    fn a_slot_is_narrow_while_five_panes_fit_into_96_bits() {
+        let shape = |most| {
+            let shape = Shape::new(most);
+            (shape.slots(), shape.panes)
+        };
+        assert_eq!([shape(1), shape(63), shape(100), shape(65_535)], [(3, 16), (3, 16), (3, 13), (3, 6)]);
+        assert_eq!([shape((1 << 19) - 1), shape(1 << 19), shape(LARGEST)], [(3, 5), (2, 9), (2, 5)]);
+    }
+
+    proptest! {
+        #[test]
+        fn slots_hold_what_was_put_and_shift_like_a_list(
+            bits in 1u32..=38, fills in prop::collection::vec((0usize..3, any::<u64>(), 0u64..18), 1..60),
+        ) {
+            let most = (1 << bits) - 1;
+            let shape = Shape::new(most);
+            let mut line = Line::default();
+            let mut lists = vec![vec![0; shape.panes as usize]; shape.slots()];
+            for (slot, count, by) in fills {
+                let slot = slot % shape.slots();
+                let (by, list) = (by % u64::from(shape.panes), &mut lists[slot]);
+                list.splice(0..0, vec![0; by as usize]);
+                list.truncate(shape.panes as usize);
+                let count = count % (most - list[0] + 1);
+                list[0] += count;
+                let ring = shape.with(shape.later(shape.ring(&line, slot), by), count);
+                shape.put(&mut line, slot, slot as u32 + 1, ring);
+                for (slot, list) in lists.iter().enumerate() {
+                    let ring = shape.ring(&line, slot);
+                    prop_assert_eq!(&counts(&shape, ring), list);
+                    let used = list.iter().any(|&count| count > 0);
+                    prop_assert!(!used || shape.fingerprint(&line, slot) == slot as u32 + 1);
+                    let room = list.iter().sum::<u64>() / 2;
+                    let sums = list.iter().scan(0, |sum, count| { *sum += count; Some(*sum) });
+                    prop_assert_eq!(shape.within(ring, room) as usize, sums.take_while(|&sum| sum <= room).count());
+                    for panes in 0..=shape.panes {
+                        let counted = list[..panes as usize].iter().any(|&count| count > 0);
+                        prop_assert_eq!(ring.counts_below(shape.bits_of(panes.into())), counted);
+                    }
+                }
+            }
+        }
+    }
+}
