@@ -258,8 +258,8 @@ class RateLimiter:
     Args:
         rate: such as ``"100/minute"`` or ``"20/10 minutes"``.
         memory: bytes, or text such as ``"1 MiB"``. Default 1 MiB.
-        algorithm: ``"gcra"``.
-        burst: how much at once; by default the amount of the rate.
+        algorithm: ``"gcra"``: ``burst`` at once, then the rate; or ``"sliding-window"``: never more than the amount in any window as long as the period.
+        burst: how much at once, of ``"gcra"`` only; by default the amount of the rate.
         when_full: what happens to a new key when its place in the table is full: ``"admit"`` or ``"refuse"``.
         clock: any callable that returns Unix seconds.
         seed: 16 secret bytes for the hash.
@@ -273,7 +273,7 @@ class RateLimiter:
         rate: str,
         *,
         memory: Size | None = None,
-        algorithm: Literal["gcra"] = "gcra",
+        algorithm: Literal["gcra", "sliding-window"] = "gcra",
         burst: int | None = None,
         when_full: Literal["admit", "refuse"] = "admit",
         clock: Callable[[], float] | None = None,

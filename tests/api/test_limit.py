@@ -29,6 +29,8 @@ SAID: list[dict[str, Any]] = [
     PACE | {"per": "client.ip", "count": "connections"},
     PACE | {"per": "sender.host", "verified": "proven"},
     PACE | {"per": "auth.user", "algorithm": "gcra", "when_full": "refuse"},
+    PACE | {"per": "auth.user", "when_full": "refuse"},
+    PACE | {"algorithm": "sliding-window"},
     FAN_OUT,
     FAN_OUT | {"per": "client.net/24/48", "distinct": "sender.org", "settle": None, "refuse": "new", "burst": 300},
 ]
@@ -53,6 +55,13 @@ def test_different_fields_are_different_limits() -> None:
 @pytest.mark.parametrize("identity", [name for name in IDENTITIES if name != "global"])
 def test_per_is_told_as_it_was_said(identity: str) -> None:
     assert Limit(**PACE | {"per": identity, "algorithm": "gcra", "when_full": "admit"}).per == identity
+
+
+def test_a_quota_is_a_sliding_window_unless_it_says_otherwise() -> None:
+    assert Limit(**PACE | {"per": "auth.user", "when_full": "refuse"}) == Limit(
+        **PACE | {"per": "auth.user", "when_full": "refuse", "algorithm": "sliding-window"}
+    )
+    assert Limit(**PACE) == Limit(**PACE | {"algorithm": "gcra"})
 
 
 def test_a_composite_is_told_with_plus() -> None:
@@ -99,7 +108,15 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"count": "connections", "per": "sender.org"}, "count", '"connections"', "known at connect", None),
         ({"verified": "claimed"}, "verified", '"claimed"', "nothing here can be merely claimed", None),
         ({"when_full": "sketch"}, "when_full", "does not have yet", '"admit"', None),
-        ({"algorithm": "sliding-window"}, "algorithm", "does not have yet", '"gcra"', None),
+        ({"algorithm": "window"}, "algorithm", '"window"', '"gcra" or "sliding-window"', None),
+        ({"algorithm": "sliding-window", "burst": 9}, "burst", "9", "no `burst` beside algorithm", None),
+        (
+            {"per": "auth.user", "burst": 9, "when_full": "refuse"},
+            "burst",
+            "9",
+            "the default per auth.user or global",
+            None,
+        ),
         ({"action": "block 10 minutes"}, "action", "does not have yet", '"defer"', None),
         ({"memory": "1 KiB"}, "memory", '"1 KiB"', "from", None),
         ({"settle": "1 hour"}, "settle", '"1 hour"', "only beside `distinct`", None),
@@ -115,7 +132,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
         ({"in_flight": 3}, "in_flight", "does not have yet", "name, per, rate", None),
         ({"brust": 3}, "brust", "an unknown field", "name, per, rate", "burst"),
-        ({"per": "global"}, "algorithm", "does not have yet", '"gcra", stated', None),
+        ({"per": "global"}, "when_full", "does not have yet", '"admit" or "refuse", stated', None),
     ],
 )
 def test_a_wrong_field_is_named_with_what_was_found_and_what_is_allowed(

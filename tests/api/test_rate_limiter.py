@@ -135,6 +135,28 @@ def test_a_key_that_has_drained_leaves_its_room() -> None:
     assert pace.load * 114_240 == pytest.approx(1)
 
 
+def test_a_sliding_window_lets_its_amount_through_at_once_and_no_more_before_the_window_has_passed() -> None:
+    clock = ManualClock(0.0)
+    pace = limiter("100/minute", clock=clock, algorithm="sliding-window")  # a window of 12 panes of 5 s
+    clock.now = 4.0
+    assert admitted(pace, "a", 200) == 100
+    refused = pace.hit("a")
+    assert refused.retry_after == 61.0  # when the pane that ends at 5 s has left the window
+    assert pace.hit("a", 101).retry_after == math.inf
+    clock.advance(60.999999)
+    assert not pace.hit("a")
+    clock.advance(0.000001)
+    assert admitted(pace, "a", 200) == 100
+
+
+def test_a_full_table_of_windows_holds_three_keys_a_line_and_never_forgets_one() -> None:
+    pace = limiter("1/minute", memory=WITHOUT_ROOM, algorithm="sliding-window", when_full="refuse")
+    tracked = [number for number in range(5000) if pace.hit(f"key {number}")]
+    assert len(tracked) == round(pace.load * 64 * 3)
+    assert 0.95 < pace.load <= 1.0
+    assert not any(pace.hit(f"key {number}") for number in tracked)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -153,7 +175,12 @@ def test_a_key_that_has_drained_leaves_its_room() -> None:
         ({"burst": "3"}, TypeError, "burst: found str; allowed: int"),
         ({"memory": 4096}, ValueError, "memory: found 4096 bytes; allowed: at least 8192 bytes"),
         ({"memory": "1 kb"}, PolicyError, r'memory: found "1 kb"'),
-        ({"algorithm": "sliding-window"}, ValueError, r'algorithm: found "sliding-window"; allowed: "gcra"'),
+        ({"algorithm": "leaky"}, ValueError, r'algorithm: found "leaky"; allowed: "gcra" or "sliding-window"'),
+        (
+            {"algorithm": "sliding-window", "burst": 3},
+            ValueError,
+            r'burst: found 3; allowed: none beside algorithm "sliding-window"',
+        ),
         ({"when_full": "sketch"}, ValueError, r'when_full: found "sketch"; allowed: "admit" or "refuse"'),
         ({"seed": b"short"}, ValueError, "seed: allowed: bytes of length 16"),
         ({"clock": 5.0}, TypeError, "clock: found float; allowed: a callable"),
@@ -187,3 +214,5 @@ def test_it_does_not_pickle_and_prints() -> None:
     with pytest.raises(TypeError, match="a RateLimiter does not pickle"):
         pickle.dumps(limiter())
     assert repr(limiter(memory="8 KiB")) == 'RateLimiter("3/minute", burst=3, memory_bytes=8192)'
+    windows = limiter(memory="8 KiB", algorithm="sliding-window")
+    assert repr(windows) == 'RateLimiter("3/minute", algorithm="sliding-window", memory_bytes=8192)'

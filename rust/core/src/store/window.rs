@@ -1,8 +1,8 @@
 //! Sliding-window counters in the lossless set-associative table: for names that nobody can invent, where a quota must hold.
 //!
-//! **Idea.** The window W is cut into N panes of w = ⌈W/N⌉; a key has a ring of N + 1 counts, the last of which is of the pane that is being filled.
-//! The oldest pane counts whole until all of it has left the window. A slot whose panes have all expired is the same as one that was never used, so it
-//! is free; one that still matters is never evicted, and [`WhenFull`] says what becomes of keys without room.
+//! **Idea.** The window W is cut into N panes of w = ⌈W/N⌉; a key has a ring of N + 1 counts, the last of the pane that is being filled.
+//! The oldest pane counts whole until all of it has left the window. A slot whose panes have all expired is the same as one that was never used,
+//! so it is free; one that still matters is never evicted, and [`WhenFull`] says what becomes of keys without room.
 //!
 //! ```text
 //!  pane    q−N        …        q−1       q = stamp          slot: fingerprint | N + 1 counts of log₂(L + 1) bits (`ring` draws it)
@@ -14,18 +14,18 @@
 //!  charge(key, a):   stamp ← q, which shifts the rings of the line; newest pane += a; a new key takes a free slot of the emptier line
 //! ```
 //!
-//! **Never more than L.** An event at a is in pane p = ⌊a/w⌋ and counts in [a, a + W). It leaves the ring when q > p + N, so at
-//! (p + N + 1)·w ≥ a + 1 + N·w > a + W: not before the window has passed it. What is admitted is at most L in the ring, so at most L in any window.
+//! **Never more than L.** An event at a is in pane p = ⌊a/w⌋, so a + 1 ≤ (p + 1)·w, and counts in [a, a + W). It leaves the ring in pane p + N + 1, that
+//! is at (p + N + 1)·w ≥ a + 1 + N·w > a + W: not before the window has passed it. The ring never holds more than L, so no window does.
 //!
-//! **An even sender at 0.8 L passes.** What counts at any time was sent in one half-open interval of (N + 1)·w between whole microseconds. Of events that are
-//! d apart, their times rounded down or not, it holds at most ⌈(N + 1)·w/d⌉, which with d ≥ W/(0.8 L) is at most L when 0.8·(N + 1)·w ≤ W.
-//! N = 4 gives just that, when W is a multiple of 4 µs, as every W in seconds is; N ≥ 5 whenever W ≥ 120 µs. In general N/(N + 1) of L passes:
-//! 0.94 up to L = 63, 0.92 at 100, 0.86 at 10,000, 0.83 at 65,535. (With costs above 1: when they divide L.)
+//! **An even sender at 0.8 L passes.** What the ring counts was sent in one half-open interval of (N + 1)·w, between whole microseconds. Of events
+//! that are d apart, their times rounded down or not, it holds at most ⌈(N + 1)·w/d⌉, which with d ≥ W/(0.8 L) is at most L when
+//! 0.8·(N + 1)·w ≤ W. N = 4 gives just that where W is a multiple of 4 µs, as every W in seconds is; N ≥ 5 does wherever W ≥ 120 µs.
+//! In general N/(N + 1) of L passes: 0.94 up to L = 63, 0.92 at 100, 0.83 at 65,535. With costs above 1: where they divide L.
 //!
-//! **Cost.** Two cache lines of one page, at any number of keys; a sum of N + 1 ≤ 16 counts. **Size.** 16 bytes a key, three to a line, for L < 2¹⁹; 28
-//! bytes, two to a line, up to 2³⁸ (256 GiB); above, counts are in units of the power of two that brings L below 2³⁸, rounded up. One message occupies a slot for W + W/N, a GCRA slot
-//! of half the size for W/L: that is why GCRA is the default for names that can be invented.
-//! **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a look-up. `now` is rounded to its pane, nothing else is.
+//! **Cost.** Two cache lines of one page, at any number of keys; a sum of N + 1 ≤ 16 counts. **Size.** 16 bytes a key, three to a line, for L < 2¹⁹;
+//! 28 bytes, two to a line, for L < 2³⁸ (256 GiB); above, counts are in units of a power of two that brings L below it, rounded up. One message occupies
+//! a slot for up to W + w, a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can be invented.
+//! **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a look-up.
 //!
 //! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Whole oldest pane: the upper side of the error of
 //! exponential histograms, Datar, Gionis, Indyk, Motwani (2002).
