@@ -202,7 +202,7 @@ mod tests {
             let most = (1 << bits) - 1;
             let shape = Shape::new(most);
             let mut line = Line::default();
-            let mut lists = vec![vec![0; shape.panes as usize]; shape.slots()];
+            let mut lists = vec![vec![0u64; shape.panes as usize]; shape.slots()];
             for (slot, count, by) in fills {
                 let slot = slot % shape.slots();
                 let (by, list) = (by % u64::from(shape.panes), &mut lists[slot]);
