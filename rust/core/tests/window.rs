@@ -265,6 +265,30 @@ fn what_counts_is_told_by_the_first_microsecond_of_a_pane() {
 }
 
 #[test]
+fn what_comes_in_the_last_microsecond_of_a_pane_counts_for_a_whole_window() {
+    for amount in LIMITS {
+        for seconds in [1, 7, 11, 13, 60, 97, 86_399] {
+            let told = |now_us: u64| {
+                let (mut region, window) = windows(1, rate(amount, seconds), WhenFull::Refuse);
+                assert!(charge(&window, &mut region, key(1), now_us, amount));
+                match consult(&window, &region, key(1), now_us, amount, 0) {
+                    Verdict::From(until) => until,
+                    verdict => panic!("{amount} twice at once: {verdict:?}"),
+                }
+            };
+            // What is told is where a pane begins.
+            let last = told(STARTS[2]) - 1;
+            let waits = [told(last) - last, told(last + 1) - (last + 1)];
+            assert!(waits[0] >= seconds * SECOND_US, "{amount} in {seconds} s: {waits:?}");
+            assert!(
+                waits[0] < waits[1] && waits[1] * 4 <= seconds * SECOND_US * 5,
+                "{amount} in {seconds} s: {waits:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_full_table_never_evicts_and_says_when_a_slot_is_free() {
     for (amount, slots, panes) in [(1, 192, 15), (1 << 37, 128, 4)] {
         let seconds = 60;
@@ -314,4 +338,7 @@ fn limits_above_256_gib_are_kept_in_units_rounded_up() {
         sent += 1_000_000_001;
     }
     assert!(sent <= tib && sent > tib - 2_000_000_000, "{sent} of {tib}");
+    assert!(charge(&window, &mut region, key(2), 0, tib - 8));
+    assert!(charge(&window, &mut region, key(2), 0, 1));
+    assert!(matches!(consult(&window, &region, key(2), 0, 1, 0), Verdict::From(_)), "a part of a unit is free");
 }
