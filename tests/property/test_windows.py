@@ -104,4 +104,6 @@ def test_a_quota_of_a_policy_holds_in_every_window_and_names_the_user() -> None:
             assert (decision.limit, decision.key) == ("auth-pace", "joe")
         assert exact.counted("joe", second * SECOND_US) <= 500
     assert refusals > 0
+    (table,) = gate.tables()
+    assert (table["table"], table["used"], table["slots"]) == ("auth-pace", 1, table["bytes"] // 64 * 3)
     assert len(exact.events["joe"]) > 4 * 500 * 0.8

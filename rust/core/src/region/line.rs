@@ -5,7 +5,7 @@
 //!  word 1–7 slots    what a store keeps of a key; zero is free
 //! ```
 //!
-//! Slots hold times of 32 or 16 bits. They are read as distances from the stamp, so they never wrap:
+//! Slots hold times of 32 or 16 bits, or counts by pane. They are read as distances from the stamp, so they never wrap:
 //! each write zeroes what has expired, and a line whose stamp is older than any slot can live reads as empty.
 
 /// Slots of a line.

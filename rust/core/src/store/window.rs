@@ -23,8 +23,9 @@
 //! In general N/(N + 1) of L passes: 0.94 up to L = 63, 0.92 at 100, 0.83 at 65,535. With costs above 1: where they divide L.
 //!
 //! **Cost.** Two cache lines of one page, at any number of keys; a sum of N + 1 ≤ 16 counts. **Size.** 16 bytes a key, three to a line, for L < 2¹⁹;
-//! 28 bytes, two to a line, for L < 2³⁸ (256 GiB); above, counts are in units of a power of two that brings L below it, rounded up. One message occupies
-//! a slot for up to W + w, a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can be invented.
+//! 28 bytes, two to a line, for L < 2³⁸ (256 GiB); above, counts are in units of a power of two that brings L below it, rounded up. Of the keys that
+//! fill a table to half, 0.1 % find no room, where a line has two slots 0.9 %; so K keys a window need about 43·K bytes, or 64·K. One message
+//! occupies a slot for up to W + w, a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can be invented.
 //! **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a look-up.
 //!
 //! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Whole oldest pane: the upper side of the error of
