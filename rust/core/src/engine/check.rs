@@ -9,7 +9,9 @@
 //! ```
 
 use super::Engine;
-use super::request::{Ask, Maker, Request, Visit};
+use super::asker::Asker;
+use super::keys::Keys;
+use super::request::{Ask, Request, Visit};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
@@ -59,7 +61,9 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
-        Maker { plan: &self.plan, secret: &self.secret, address: self.address }.ask(request, identities, size, stages);
+        let (plan, secret, address) = (&self.plan, &self.secret, self.address);
+        let keys = Keys::of(plan, secret, identities, stages);
+        Asker { plan, secret, address, identities, size, stages, keys }.ask(request);
     }
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
@@ -155,7 +159,7 @@ impl Engine {
         let key = part.unwrap_or_else(|| {
             let values = planned.limit.per.iter().map(|&identity| {
                 let values = identities.values(identity);
-                values.get(entry.value as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+                values.get(entry.nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
             });
             values.collect::<Vec<_>>().join(" + ")
         });

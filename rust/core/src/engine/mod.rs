@@ -2,6 +2,8 @@
 //!
 //! [`Engine`] knows the order of things and takes the one lock; it knows no algorithm and no mail syntax.
 
+mod amount;
+mod asker;
 mod check;
 mod keys;
 mod limiter;

@@ -159,7 +159,8 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let known = Known::new(*table, sharing.remember_us, comeback_us);
         let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
         let distinct = place(&mut identities, sharing.distinct);
-        let names = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name());
+        let names =
+            sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name() && !per.has_many());
         memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
     let mut limits = Vec::new();

@@ -17,7 +17,7 @@ use line::Page;
 pub const COUNTERS: usize = (LINES - 1) * SLOTS;
 
 /// A line by its number in the region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
 /// Where a key was found. Stays true while the lock is held: a slot that matters is not moved.

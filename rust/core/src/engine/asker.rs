@@ -1,0 +1,195 @@
+//! Works out what a check asks: from identities to keys, from keys to lines, which are sent for at once. All of it before the lock.
+//!
+//! It takes time in proportion to the recipients of the envelope, and to nothing else that grows.
+
+use std::collections::HashMap;
+
+use super::amount::Amounts;
+use super::keys::Keys;
+use super::request::{Ask, Entry, Request, UNASKED, Visit};
+use crate::identity::{Class, Identities, Identity, Value};
+use crate::key::{Key, Secret};
+use crate::policy::plan::{Plan, Planned, Standing, Store};
+use crate::policy::{Stages, Verified, WhenFull};
+use crate::region::{Candidates, LineId, prefetch};
+use crate::store::fan_out::{Arrival, Element, FanOut, Rung};
+use crate::store::gcra::Gcra;
+
+/// What a request is made from.
+pub(super) struct Asker<'e, 't> {
+    pub plan: &'e Plan,
+    pub secret: &'e Secret,
+    /// Where the region lies.
+    pub address: usize,
+    pub identities: &'e Identities<'t>,
+    pub size: Option<u64>,
+    pub stages: Stages,
+    /// Of `identities`, for `stages`.
+    pub keys: Keys,
+}
+
+/// A limit that is asked.
+#[derive(Clone, Copy)]
+struct Asked<'e> {
+    index: u16,
+    planned: &'e Planned,
+    class: Class,
+    charged: bool,
+}
+
+impl<'e> Asker<'e, '_> {
+    /// What the limits ask.
+    pub(super) fn ask(&self, request: &mut Request) {
+        for (index, planned) in self.plan.limits.iter().enumerate() {
+            if !planned.asked_at().meets(self.stages) {
+                continue;
+            }
+            let class = self.class(planned);
+            if !looks_at(planned.limit.verified, class) {
+                continue;
+            }
+            let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
+            match &planned.store {
+                Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
+                Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
+            }
+        }
+    }
+
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>, buckets: &Gcra) {
+        let count = self.keys.count(&asked.planned.per);
+        let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
+        let mut taken = Taken::of(asked.planned, count);
+        for nth in 0..count {
+            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) }, taken.take(&at));
+        }
+    }
+
+    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, fan_out: &FanOut, memory: usize) {
+        let count = self.keys.count(&asked.planned.per);
+        let mut taken = Taken::of(asked.planned, count);
+        // Limits over one memory come in the same order of values: each goes on from where the last one was found.
+        let mut from = request.visits.iter().position(|visit| visit.memory == memory).unwrap_or(request.visits.len());
+        let is_first = from == request.visits.len();
+        for nth in 0..count {
+            if is_first {
+                from = request.visits.len();
+                self.visit(request, asked, memory, nth);
+            }
+            let Some(visit) = request.visits.get(from).filter(|visit| (visit.memory, visit.nth) == (memory, nth))
+            else {
+                continue;
+            };
+            for at in fan_out.lines(&visit.arrival) {
+                self.sent_for(at);
+            }
+            let reserved = taken.take(&fan_out.buckets().lines(visit.arrival.bucket));
+            asked.push(request, nth, Ask::FanOut { visit: from as u32 }, reserved);
+            from += 1;
+        }
+    }
+
+    /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.
+    fn visit(&self, request: &mut Request, asked: Asked<'_>, memory: usize, nth: usize) {
+        let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+        let bucket = self.secret.classed(key, asked.class);
+        request.visits.push(Visit { memory, nth, arrival: Arrival::at(bucket) });
+        if let Some(Visit { arrival, .. }) = request.visits.last_mut() {
+            self.add_elements(arrival, memory, key);
+            if arrival.elements.is_empty() {
+                request.visits.pop();
+            } else {
+                self.add_rungs(arrival, asked, memory, key);
+            }
+        }
+    }
+
+    /// What may be new under `key`. An element that is equal to the value of `per` never is.
+    fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key) {
+        let memory = &self.plan.memories[memory];
+        let identity = self.plan.identities[memory.distinct].identity;
+        let mut add = |nth: usize, element: &Value<'_>| {
+            if memory.equals.iter().any(|&per| self.identities.value(per).as_ref() == Some(element)) {
+                return;
+            }
+            // Junk counts by its raw bytes here, and by its tag where it is a value.
+            let own =
+                if element.is_raw() { self.secret.key(identity, element) } else { self.keys.get(memory.distinct, nth) };
+            let at = self.sent_for(memory.known.lines(self.secret.join(key, own)));
+            arrival.elements.push(Element { at, seen: None });
+        };
+        if identity.has_many() {
+            self.identities.elements(identity).iter().enumerate().for_each(|(nth, element)| add(nth, element));
+        } else if let Some(element) = self.identities.element(identity) {
+            add(0, &element);
+        }
+    }
+
+    /// The parts of the element's name, where a limit over the memory has the ladder.
+    fn add_rungs(&self, arrival: &mut Arrival, asked: Asked<'_>, memory: usize, key: Key) {
+        let memory = &self.plan.memories[memory];
+        if !memory.ladder {
+            return;
+        }
+        let host = self.plan.identities[memory.distinct].identity;
+        for part in self.identities.ladder(host, asked.planned.limit.per[0]) {
+            let part = self.secret.join(key, self.secret.part(host, part));
+            let at = self.sent_for(memory.known.lines(part));
+            arrival.rungs.push(Rung { at, bucket: self.secret.classed(part, asked.class), seen: None });
+        }
+    }
+
+    /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
+    fn class(&self, planned: &Planned) -> Class {
+        match planned.standing {
+            Standing::Proven => Class::Proven,
+            Standing::Claimed => Class::Claimed,
+            Standing::Senders => self.identities.class(Identity::SenderHost),
+        }
+    }
+
+    #[inline]
+    fn sent_for(&self, at: Candidates) -> Candidates {
+        prefetch(self.address, &at);
+        at
+    }
+}
+
+impl Asked<'_> {
+    fn push(self, request: &mut Request, nth: usize, ask: Ask, reserved: u16) {
+        let Self { index: limit, charged, .. } = self;
+        request.entries.push(Entry { limit, reserved, nth: nth as u32, ask, charged, answer: UNASKED });
+    }
+}
+
+fn looks_at(verified: Verified, class: Class) -> bool {
+    match verified {
+        Verified::Any => true,
+        Verified::Proven => class == Class::Proven,
+        Verified::Claimed => class == Class::Claimed,
+    }
+}
+
+/// How many keys of one limit may take a slot of a line; kept only where being without room refuses, and there are several keys.
+struct Taken(Option<HashMap<LineId, u16>>);
+
+impl Taken {
+    fn of(planned: &Planned, count: usize) -> Self {
+        let matters = planned.limit.when_full == WhenFull::Refuse && count > 1;
+        Self(matters.then(|| HashMap::with_capacity(2 * count)))
+    }
+
+    /// How many came before that share a line with this one, or more; and this one from now on.
+    fn take(&mut self, at: &Candidates) -> u16 {
+        let Some(lines) = &mut self.0 else { return 0 };
+        let mut before = 0u16;
+        for line in at.lines {
+            let taken = lines.entry(line).or_default();
+            before = before.saturating_add(*taken);
+            *taken = taken.saturating_add(1);
+        }
+        before
+    }
+}
