@@ -120,6 +120,9 @@ class ManualClock:
 
     Args:
         now: Unix seconds.
+
+    Raises:
+        ValueError: a time that is not finite, or a hundred thousand years away; also when it is moved there.
     """
 
     now: float
@@ -180,7 +183,11 @@ class Policy:
 
     @staticmethod
     def builtin(name: str = "inbound") -> Policy:
-        """One that comes with the library."""
+        """One that comes with the library.
+
+        Raises:
+            ThrottleError: there is none of that name.
+        """
 
     @property
     def limits(self) -> list[Limit]: ...
@@ -207,7 +214,10 @@ class Throttle:
 
     Raises:
         PolicyError: a wrong policy, or one that needs more memory.
-        OSError: a file that cannot be read.
+        OSError: a policy file that cannot be read.
+        ThrottleError: a suffix list that cannot be read, or is none.
+        ValueError: a seed of another length.
+        TypeError: a clock that cannot be called.
     """
 
     def __new__(
@@ -226,11 +236,11 @@ class Throttle:
 
         Args:
             envelope: what is known so far.
-            stage: which limits run: those of this stage or these. ``None``: of every stage of which something is known.
+            stage: which limits run: those of this stage or these. ``None``: connect and HELO, and from MAIL on what the envelope holds.
             now: Unix seconds, instead of the clock; one that lies back counts as the latest time seen.
 
         Raises:
-            ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises.
+            ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises; a clock of your own may.
         """
 
     def peek(
@@ -254,6 +264,8 @@ class Throttle:
 @final
 class RateLimiter:
     """A rate limit for any key, in one table of fixed size.
+
+    Its refusals say limit ``rate`` and identity ``key``.
 
     Args:
         rate: such as ``"100/minute"`` or ``"20/10 minutes"``.

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from throttle import Limit, Policy, Throttle
+from throttle import Limit, Policy, Throttle, ThrottleError
 from throttle.cli import fail
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def check(
         guard = Throttle(policy)  # a policy can be right and still not fit into the memory
     except OSError as error:
         fail(f"{file}: {error.strerror or error}")
-    except ValueError as error:  # PolicyError is one
+    except (ThrottleError, ValueError) as error:
         fail(error)
     typer.echo(f"{file}: {len(policy.limits)} limits, {guard.memory_bytes:,} bytes of counters")
     width = max((len(limit.name) for limit in policy.limits), default=0)

@@ -12,8 +12,11 @@ use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, LineId, prefetch};
-use crate::store::fan_out::{Arrival, Element, FanOut, Rung};
+use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
 use crate::store::gcra::Gcra;
+
+// The store takes as many parts of a name as the identities give.
+const _: () = assert!(RUNGS == crate::identity::RUNGS);
 
 /// What a request is made from.
 pub(super) struct Asker<'e, 't> {

@@ -1,4 +1,4 @@
-//! The one place that takes the lock and knows the order of things.
+//! The order of things, and what is done under the lock.
 //!
 //! ```text
 //!  identities ← text;  request ← keys;  prefetch;  lock
@@ -61,19 +61,15 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
-        let (plan, secret, address) = (&self.plan, &self.secret, self.address);
+        let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let keys = Keys::of(plan, secret, identities, stages);
         Asker { plan, secret, address, identities, size, stages, keys }.ask(request);
     }
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, charge: bool) -> Settled {
-        let mut region = self.lock();
-        let epoch = region.epoch().at(now);
+        let (mut region, epoch) = self.shared.at(now, charge);
         let at_us = epoch.last_us;
-        if charge {
-            region.set_epoch(epoch);
-        }
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
@@ -85,7 +81,7 @@ impl Engine {
     }
 
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
-        let stages = stages.unwrap_or_else(|| Self::known_stages(envelope));
+        let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
@@ -119,6 +115,8 @@ impl Engine {
     }
 
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
+    ///
+    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
     fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused) -> Refused {
         while refused.until_us < u64::MAX {
             match self.consult(request, region, refused.until_us) {

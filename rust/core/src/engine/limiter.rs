@@ -2,8 +2,7 @@
 //!
 //! Nothing is prefetched: of one look-up the two lines are waited for together anyway (`benches/gcra.rs`: 1 % for it or against it).
 
-use std::sync::{Mutex, PoisonError};
-
+use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region};
@@ -15,8 +14,7 @@ use crate::store::gcra::{Gcra, Quota};
 pub struct Limiter {
     secret: Secret,
     buckets: Gcra,
-    region: Mutex<Region>,
-    bytes: u64,
+    shared: Shared,
 }
 
 /// What a hit came to.
@@ -40,8 +38,7 @@ impl Limiter {
         let quota = Quota::new(rate, burst)?;
         let (region, tables) = Region::new(&[pages]);
         let buckets = Gcra::new(*tables.first()?, quota, when_full);
-        let bytes = region.bytes();
-        Some(Self { secret, buckets, region: Mutex::new(region), bytes })
+        Some(Self { secret, buckets, shared: Shared::new(region) })
     }
 
     /// Charges `cost` to `key` when it fits.
@@ -58,11 +55,7 @@ impl Limiter {
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
         let at = self.buckets.lines(self.secret.text(key));
-        let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = region.epoch().at(now);
-        if charge {
-            region.set_epoch(epoch);
-        }
+        let (mut region, epoch) = self.shared.at(now, charge);
         let (verdict, spot) = self.buckets.consult(&region, &at, epoch.last_us, cost, 0);
         match verdict {
             Verdict::Fits => {
@@ -78,21 +71,18 @@ impl Limiter {
 
     /// Bytes allocated: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
-        self.bytes
+        self.shared.bytes()
     }
 
     /// Charges that found no room, since start.
     pub fn untracked(&self) -> u64 {
-        self.region.lock().unwrap_or_else(PoisonError::into_inner).untracked(0)
+        self.shared.lock().untracked(0)
     }
 
-    /// Slots in use, and slots in all. Page by page, with the lock released between.
+    /// Slots in use, and slots in all.
     pub fn load(&self) -> (u64, u64) {
         let table = self.buckets.table();
-        let used = (0..table.pages()).map(|page| {
-            let region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-            self.buckets.used(&region, page, region.epoch().last_us)
-        });
-        (used.sum(), table.slots())
+        let used = self.shared.sum_pages(table.pages(), |region, page, now| self.buckets.used(region, page, now));
+        (used, table.slots())
     }
 }

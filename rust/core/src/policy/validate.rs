@@ -1,6 +1,6 @@
 //! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
 //!
-//! The defaults of DESIGN §6 are here and nowhere else.
+//! The defaults are here and nowhere else.
 
 use super::draft::{Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
@@ -62,7 +62,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     })
 }
 
-/// Whether `auth.user` and `global` are all that a limit is about: its quota must hold, and DESIGN §6 gives it other defaults.
+/// Whether `auth.user` and `global` are all that a limit is about: its quota must hold, so it will have other defaults.
 pub(super) fn is_quota(per: &[Identity]) -> bool {
     per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
 }

@@ -7,7 +7,7 @@ mod header;
 mod line;
 mod table;
 
-pub use header::{Epoch, MAX_US, Now};
+pub use header::{Epoch, Now};
 pub use line::{LINES, Line, PAGE_BYTES, SLOTS};
 pub use table::{Candidates, Table};
 
@@ -20,7 +20,7 @@ pub const COUNTERS: usize = (LINES - 1) * SLOTS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
-/// Where a key was found. Stays true while the lock is held: a slot that matters is not moved.
+/// Where a key was found. While the lock is held a slot is not moved; whether it was given to another key, its fingerprint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
     /// The line.
