@@ -131,6 +131,6 @@ def test_no_number_that_a_clock_returns_breaks_a_guard(steps: list[float]) -> No
         try:
             limiter.hit("a")
         except ValueError as error:
-            assert str(error).startswith("now: found ")  # noqa: PT017 - `raises` in a loop of accepted ones says less
+            assert str(error).startswith("clock: found ")  # noqa: PT017 - `raises` in a loop of accepted ones says less
         else:
             raise AssertionError(f"{now} was taken for a time")
