@@ -36,8 +36,8 @@ class Envelope:
         mail_from: reverse-path; ``None`` before MAIL, ``""`` or ``"<>"`` for the null sender (RFC 5321 §4.5.5).
         rcpt_to: forward-paths; one, or any iterable of them.
         auth_user: authenticated user (RFC 4954).
-        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` makes it a mere claim, others say nothing.
-        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data.
+        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` and words that are none make it a mere claim, the others say nothing.
+        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data; below zero counts as zero.
 
     Raises:
         TypeError: a field of another type.
@@ -122,7 +122,7 @@ class ManualClock:
         now: Unix seconds.
 
     Raises:
-        ValueError: a time that is not finite, or a hundred thousand years away; also when it is moved there.
+        ValueError: a time that is not finite, or beyond 1e11 seconds; also when it is moved there.
     """
 
     now: float
@@ -240,7 +240,7 @@ class Throttle:
             now: Unix seconds, instead of the clock; one that lies back counts as the latest time seen.
 
         Raises:
-            ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises; a clock of your own may.
+            ValueError: an unknown stage, or a time that is not finite or beyond 1e11 seconds. Nothing in the envelope raises; a clock of your own may.
         """
 
     def peek(

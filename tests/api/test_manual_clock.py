@@ -36,7 +36,7 @@ def test_it_keeps_microseconds_and_nothing_below() -> None:
     assert clock.now == REAL + 0.001
 
 
-@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 1e13])
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 1.8e12])
 def test_what_is_no_time_is_refused_and_changes_nothing(seconds: float) -> None:
     clock = ManualClock(REAL)
     for move in (lambda: ManualClock(seconds), lambda: clock.advance(seconds), lambda: setattr(clock, "now", seconds)):
@@ -51,7 +51,7 @@ def test_text_is_no_time() -> None:
 
 
 def test_no_number_of_steps_leaves_what_is_a_time() -> None:
-    clock = ManualClock(3.1e12)
+    clock = ManualClock(9e10)
     with pytest.raises(ValueError, match="seconds: found"):
-        clock.advance(3.1e12)
-    assert clock.now == 3.1e12
+        clock.advance(9e10)
+    assert clock.now == 9e10

@@ -7,8 +7,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use throttle_core::region::Now;
 
-/// Microseconds beyond this are nobody's time: a hundred thousand years.
-const MAX_US: u64 = 3_200_000_000_000_000_000;
+/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
+const MAX_US: u64 = 100_000_000_000_000_000;
 
 /// Seconds, rounded to microseconds once: integers from here on.
 fn micros(field: &str, seconds: f64) -> PyResult<i64> {
@@ -18,7 +18,7 @@ fn micros(field: &str, seconds: f64) -> PyResult<i64> {
 
 fn no_time(field: &str, found: f64) -> PyErr {
     let most = MAX_US as f64 / 1e6;
-    PyValueError::new_err(format!("{field}: found {found}; allowed: finite Unix seconds, at most {most:e}"))
+    PyValueError::new_err(format!("{field}: found {found:e}; allowed: finite Unix seconds, at most {most:e}"))
 }
 
 /// Microseconds as seconds.

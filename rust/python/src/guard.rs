@@ -97,7 +97,8 @@ impl Throttle {
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let tables = py.detach(|| self.engine.tables());
+        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
+        let tables = self.engine.tables(&|| py.detach(|| ()));
         let row = |table: TableUse| {
             let row = PyDict::new(py);
             row.set_item("table", table.name)?;

@@ -61,7 +61,7 @@ impl RateLimiter {
             wrong(
                 "rate",
                 format!("{rate:?} with a burst of {burst}"),
-                "at most eight million a second, in at most 16 TiB",
+                "at most eight million a second, in as much memory as this machine gives",
             )
         })?;
         Ok(Self { limiter, clock, rate: rate.to_owned(), burst })
@@ -89,7 +89,8 @@ impl RateLimiter {
 
     #[getter]
     fn load(&self, py: Python<'_>) -> f64 {
-        let (used, slots) = py.detach(|| self.limiter.load());
+        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
+        let (used, slots) = self.limiter.load(&|| py.detach(|| ()));
         used as f64 / slots as f64
     }
 

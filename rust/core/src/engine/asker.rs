@@ -2,16 +2,16 @@
 //!
 //! It takes time in proportion to the recipients of the envelope, and to nothing else that grows.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
 
 use super::amount::Amounts;
 use super::keys::Keys;
 use super::request::{Ask, Entry, Request, UNASKED, Visit};
-use crate::identity::{Class, Identities, Identity, Value};
+use crate::identity::{Class, Identities, Identity, Value, Values};
 use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Stages, Verified, WhenFull};
-use crate::region::{Candidates, LineId, prefetch};
+use crate::region::{Candidates, prefetch};
 use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
 use crate::store::gcra::Gcra;
 
@@ -29,6 +29,8 @@ pub(super) struct Asker<'e, 't> {
     pub stages: Stages,
     /// Of `identities`, for `stages`.
     pub keys: Keys,
+    /// The one identity of names that has several values, once it is needed.
+    pub rcpt_hosts: OnceCell<Values<'e>>,
 }
 
 /// A limit that is asked.
@@ -62,17 +64,17 @@ impl<'e> Asker<'e, '_> {
     fn ask_rate(&self, request: &mut Request, asked: Asked<'_>, buckets: &Gcra) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
-        let mut taken = Taken::of(asked.planned, count);
+        asked.expect(request, count);
         for nth in 0..count {
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
-            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) }, taken.take(&at));
+            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
 
     fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, fan_out: &FanOut, memory: usize) {
         let count = self.keys.count(&asked.planned.per);
-        let mut taken = Taken::of(asked.planned, count);
+        asked.expect(request, count);
         // Limits over one memory come in the same order of values: each goes on from where the last one was found.
         let mut from = request.visits.iter().position(|visit| visit.memory == memory).unwrap_or(request.visits.len());
         let is_first = from == request.visits.len();
@@ -88,8 +90,7 @@ impl<'e> Asker<'e, '_> {
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
-            let reserved = taken.take(&fan_out.buckets().lines(visit.arrival.bucket));
-            asked.push(request, nth, Ask::FanOut { visit: from as u32 }, reserved);
+            asked.push(request, nth, Ask::FanOut { visit: from as u32 });
             from += 1;
         }
     }
@@ -100,7 +101,7 @@ impl<'e> Asker<'e, '_> {
         let bucket = self.secret.classed(key, asked.class);
         request.visits.push(Visit { memory, nth, arrival: Arrival::at(bucket) });
         if let Some(Visit { arrival, .. }) = request.visits.last_mut() {
-            self.add_elements(arrival, memory, key);
+            self.add_elements(arrival, memory, key, nth);
             if arrival.elements.is_empty() {
                 request.visits.pop();
             } else {
@@ -110,23 +111,33 @@ impl<'e> Asker<'e, '_> {
     }
 
     /// What may be new under `key`. An element that is equal to the value of `per` never is.
-    fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key) {
+    fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key, nth: usize) {
         let memory = &self.plan.memories[memory];
         let identity = self.plan.identities[memory.distinct].identity;
-        let mut add = |nth: usize, element: &Value<'_>| {
-            if memory.equals.iter().any(|&per| self.identities.value(per).as_ref() == Some(element)) {
-                return;
+        let mut add = |element: &Value<'_>, hashed: Key| {
+            if !memory.equals.iter().any(|&per| self.is_value(per, nth, element)) {
+                let at = self.sent_for(memory.known.lines(self.secret.join(key, hashed)));
+                arrival.elements.push(Element { at, seen: None });
             }
-            // Junk counts by its raw bytes here, and by its tag where it is a value.
-            let own =
-                if element.is_raw() { self.secret.key(identity, element) } else { self.keys.get(memory.distinct, nth) };
-            let at = self.sent_for(memory.known.lines(self.secret.join(key, own)));
-            arrival.elements.push(Element { at, seen: None });
         };
         if identity.has_many() {
-            self.identities.elements(identity).iter().enumerate().for_each(|(nth, element)| add(nth, element));
+            // Not the keys of the values: junk is one value there, and as many elements as it has spellings.
+            for element in &self.identities.elements(identity) {
+                add(element, self.secret.key(identity, element));
+            }
         } else if let Some(element) = self.identities.element(identity) {
-            add(0, &element);
+            let own =
+                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(memory.distinct, 0) };
+            add(&element, own);
+        }
+    }
+
+    /// Whether `element` is the `nth` value of `per`.
+    fn is_value(&self, per: Identity, nth: usize, element: &Value<'_>) -> bool {
+        if per.has_many() {
+            self.rcpt_hosts.get_or_init(|| self.identities.values(Identity::RcptHost)).get(nth) == Some(element)
+        } else {
+            self.identities.value(per).as_ref() == Some(element)
         }
     }
 
@@ -161,9 +172,16 @@ impl<'e> Asker<'e, '_> {
 }
 
 impl Asked<'_> {
-    fn push(self, request: &mut Request, nth: usize, ask: Ask, reserved: u16) {
+    /// Makes room for what `count` keys may be promised, where being without room refuses.
+    fn expect(self, request: &mut Request, count: usize) {
+        if self.planned.limit.when_full == WhenFull::Refuse {
+            request.promised.expect(count);
+        }
+    }
+
+    fn push(self, request: &mut Request, nth: usize, ask: Ask) {
         let Self { index: limit, charged, .. } = self;
-        request.entries.push(Entry { limit, reserved, nth: nth as u32, ask, charged, answer: UNASKED });
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
     }
 }
 
@@ -172,27 +190,5 @@ fn looks_at(verified: Verified, class: Class) -> bool {
         Verified::Any => true,
         Verified::Proven => class == Class::Proven,
         Verified::Claimed => class == Class::Claimed,
-    }
-}
-
-/// How many keys of one limit may take a slot of a line; kept only where being without room refuses, and there are several keys.
-struct Taken(Option<HashMap<LineId, u16>>);
-
-impl Taken {
-    fn of(planned: &Planned, count: usize) -> Self {
-        let matters = planned.limit.when_full == WhenFull::Refuse && count > 1;
-        Self(matters.then(|| HashMap::with_capacity(2 * count)))
-    }
-
-    /// How many came before that share a line with this one, or more; and this one from now on.
-    fn take(&mut self, at: &Candidates) -> u16 {
-        let Some(lines) = &mut self.0 else { return 0 };
-        let mut before = 0u16;
-        for line in at.lines {
-            let taken = lines.entry(line).or_default();
-            before = before.saturating_add(*taken);
-            *taken = taken.saturating_add(1);
-        }
-        before
     }
 }

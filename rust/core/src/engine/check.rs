@@ -8,6 +8,8 @@
 //!  unlock;  answer
 //! ```
 
+use std::cell::OnceCell;
+
 use super::Engine;
 use super::asker::Asker;
 use super::keys::Keys;
@@ -63,7 +65,7 @@ impl Engine {
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let keys = Keys::of(plan, secret, identities, stages);
-        Asker { plan, secret, address, identities, size, stages, keys }.ask(request);
+        Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
@@ -93,15 +95,20 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
+        let Request { entries, visits, promised } = request;
         let mut worst: Option<Refused> = None;
-        for (index, entry) in request.entries.iter_mut().enumerate() {
+        let mut table = None;
+        for (index, entry) in entries.iter_mut().enumerate() {
+            if table.replace(entry.limit) != Some(entry.limit) {
+                promised.clear();
+            }
             entry.answer = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, entry.reserved.into());
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, promised);
                     Consulted { verdict, spot, new: 0, rung: None }
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
-                    fan_out.consult(region, &request.visits[visit as usize].arrival, at_us, entry.reserved.into())
+                    fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
                 }
                 _ => continue,
             };

@@ -6,8 +6,8 @@ use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region};
-use crate::store::Verdict;
 use crate::store::gcra::{Gcra, Quota};
+use crate::store::{Promised, Verdict};
 
 /// A rate limit over keys of any text.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ impl Limiter {
     /// The smallest memory: the header and one page.
     pub const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
 
-    /// `None` when the memory is below [`Self::LEAST_BYTES`] or no clock can keep the rate.
+    /// `None` when the memory is below [`Self::LEAST_BYTES`] or more than the machine gives, or no clock can keep the rate.
     pub fn new(rate: Rate, burst: u64, when_full: WhenFull, memory_bytes: u64, secret: Secret) -> Option<Self> {
         let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1).filter(|&pages| pages > 0)?;
         let quota = Quota::new(rate, burst)?;
-        let (region, tables) = Region::new(&[pages]);
+        let (region, tables) = Region::new(&[pages])?;
         let buckets = Gcra::new(*tables.first()?, quota, when_full);
         Some(Self { secret, buckets, shared: Shared::new(region) })
     }
@@ -56,7 +56,7 @@ impl Limiter {
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
         let at = self.buckets.lines(self.secret.text(key));
         let (mut region, epoch) = self.shared.at(now, charge);
-        let (verdict, spot) = self.buckets.consult(&region, &at, epoch.last_us, cost, 0);
+        let (verdict, spot) = self.buckets.consult(&region, &at, epoch.last_us, cost, &mut Promised::default());
         match verdict {
             Verdict::Fits => {
                 if charge && !self.buckets.charge(&mut region, &at, spot, epoch.last_us, cost) {
@@ -79,10 +79,11 @@ impl Limiter {
         self.shared.lock().untracked(0)
     }
 
-    /// Slots in use, and slots in all.
-    pub fn load(&self) -> (u64, u64) {
+    /// Slots in use, and slots in all. `pause` runs every so many pages.
+    pub fn load(&self, pause: &dyn Fn()) -> (u64, u64) {
         let table = self.buckets.table();
-        let used = self.shared.sum_pages(table.pages(), |region, page, now| self.buckets.used(region, page, now));
+        let used =
+            self.shared.sum_pages(table.pages(), pause, |region, page, now| self.buckets.used(region, page, now));
         (used, table.slots())
     }
 }

@@ -5,14 +5,16 @@
 use smallvec::SmallVec;
 
 use crate::region::Candidates;
-use crate::store::Verdict;
 use crate::store::fan_out::{Arrival, Consulted};
+use crate::store::{Promised, Verdict};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
 pub struct Request {
     pub(super) entries: SmallVec<[Entry; 10]>,
     pub(super) visits: SmallVec<[Visit; 3]>,
+    /// Slots that keys of the limit at hand were promised.
+    pub(super) promised: Promised,
 }
 
 /// One limit asked about one key.
@@ -20,14 +22,12 @@ pub struct Request {
 pub(super) struct Entry {
     /// Its index in [`crate::policy::plan::Plan::limits`].
     pub limit: u16,
-    /// Other keys of this request that may take a free slot of the same lines.
-    pub reserved: u16,
+    /// Charged when admitted; else only consulted.
+    pub charged: bool,
     /// Which value of the identity that has several.
     pub nth: u32,
     /// What is asked.
     pub ask: Ask,
-    /// Charged when admitted; else only consulted.
-    pub charged: bool,
     /// What was answered.
     pub answer: Consulted,
 }

@@ -4,6 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::region::{Epoch, Now, Region};
 
+/// Pages that are looked at without a pause: some tenths of a millisecond.
+const PAGES_AT_ONCE: u32 = 256;
+
 /// A region that several threads use.
 ///
 /// # Synchronisation
@@ -45,12 +48,16 @@ impl Shared {
         (region, epoch)
     }
 
-    /// A sum over the pages of a table, the lock released between them, so that checks go on.
-    pub(super) fn sum_pages(&self, pages: u32, used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
-        let page_sum = |page| {
+    /// A sum over the pages of a table. The lock is released between pages, and every so many of them `pause` runs.
+    pub(super) fn sum_pages(&self, pages: u32, pause: &dyn Fn(), used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
+        let mut sum = 0;
+        for page in 0..pages {
+            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
+                pause();
+            }
             let region = self.lock();
-            used(&region, page, region.epoch().last_us)
-        };
-        (0..pages).map(page_sum).sum()
+            sum += used(&region, page, region.epoch().last_us);
+        }
+        sum
     }
 }

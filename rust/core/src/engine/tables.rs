@@ -18,18 +18,18 @@ pub struct TableUse {
 }
 
 impl Engine {
-    /// The use of every table: the buckets of each limit, then the memories. Checks go on meanwhile.
-    pub fn tables(&self) -> Vec<TableUse> {
+    /// The use of every table: the buckets of each limit, then the memories. Checks go on meanwhile; `pause` runs every so many pages.
+    pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let buckets = self.plan.limits.iter().enumerate().map(|(index, planned)| {
             let buckets = planned.store.buckets();
             let table = buckets.table();
-            let used = self.shared.sum_pages(table.pages(), |region, page, now| buckets.used(region, page, now));
+            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| buckets.used(region, page, now));
             let untracked = self.shared.lock().untracked(index);
             TableUse { name: planned.limit.name.clone(), bytes: table.bytes(), slots: table.slots(), used, untracked }
         });
         let memories = self.plan.memories.iter().enumerate().map(|(index, memory)| {
             let (known, table) = (memory.known, memory.known.table());
-            let used = self.shared.sum_pages(table.pages(), |region, page, now| known.used(region, page, now));
+            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| known.used(region, page, now));
             let owners = self.plan.limits.iter().filter(|planned| planned.store.memory() == Some(index));
             let names: Vec<&str> = owners.map(|planned| &*planned.name).collect();
             let name = format!("memory of {}", names.join(", "));

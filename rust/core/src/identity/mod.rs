@@ -19,6 +19,6 @@ pub mod value;
 
 pub(crate) use domain::RUNGS;
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
-pub use read::Identities;
+pub use read::{Identities, Values};
 pub use suffix::{SuffixError, SuffixList};
 pub use value::{Class, Part, Tag, Value};

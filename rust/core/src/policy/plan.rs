@@ -159,8 +159,7 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let known = Known::new(*table, sharing.remember_us, comeback_us);
         let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
         let distinct = place(&mut identities, sharing.distinct);
-        let names =
-            sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name() && !per.has_many());
+        let names = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name());
         memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
     let mut limits = Vec::new();
@@ -253,7 +252,13 @@ fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Re
         allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
         ..PolicyError::default()
     })?;
-    Ok(Region::new(&pages))
+    Region::new(&pages).ok_or_else(|| PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("a budget of {memory_bytes} bytes"),
+        allowed: "as much as this machine gives, and less than 256 GiB".into(),
+        ..PolicyError::default()
+    })
 }
 
 fn store(
