@@ -191,13 +191,13 @@ fn after(shape: HyperLogLog, count: f64, seed: u64) -> Vec<u64> {
 fn errors_are_those_of_theory_far_beyond_what_can_be_added_here() {
     for precision in [8, 14] {
         let shape = shape(precision);
-        for exponent in [6, 7, 8, 9, 12, 15, 18] {
+        for exponent in [6, 7, 8, 9, 12, 15, 18, 19] {
             let count = 10f64.powi(exponent);
             let errors: Vec<_> = (0..60)
                 .map(|run| shape.estimate(&after(shape, count, run + 100 * exponent as u64)) / count - 1.0)
                 .collect();
             let sigma = 1.04 / (shape.registers() as f64).sqrt();
-            assert_theory(&format!("p {precision}, 10^{exponent}"), &errors, sigma, true);
+            assert_theory(&format!("p {precision}, 10^{exponent}"), &errors, sigma, exponent < 19);
         }
     }
 }

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! σ stands for the registers that would hold 0, −1, −2, … if a run could be that short, τ for those beyond q. With both the estimate is good from one key
-//! to 10¹⁸, and nothing has to be switched or looked up on the way.
+//! to 10¹⁹, and nothing has to be switched or looked up on the way.
 //!
 //! **Cost.** An addition: one or two words. An estimate: every word. `48 · ⌈m / 64⌉` bytes from p = 6 on: 12 KiB at p = 14.
 //!
