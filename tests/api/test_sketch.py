@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from siphash import siphash13
 from throttle import sketch
 from throttle.sketch import CountMin, HyperLogLog
 
@@ -227,12 +228,49 @@ def test_a_copy_is_the_same_and_goes_its_own_way(filled: Any, way: str) -> None:
     assert other != filled
 
 
-def test_bytes_are_the_same_on_every_machine() -> None:
-    """A change here is a new version of the format."""
+def framed(kind: int, numbers: list[int], words: list[int]) -> bytes:
+    """Bytes as they are specified, with a check that is right, whatever the numbers are."""
+    before = struct.pack("<4sBBxx16s", b"thrS", 1, kind, SEED)
+    before += b"".join(number.to_bytes(8, "little") for number in (*numbers, len(words), *words))
+    return before + siphash13(SEED, b"\3" + bytes(7) + before).to_bytes(8, "little")
+
+
+def test_bytes_are_those_of_the_stated_format() -> None:
     made = CountMin(2, 1, seed=SEED)
     made.add("a", 5)
-    numbers = [2, 1, 5, 2, 0, 5, 0x14D69D8376B3AB67]  # width, depth, total, words; the words; the check
-    assert made.to_bytes() == struct.pack("<4sBBxx16s7Q", b"thrS", 1, 1, SEED, *numbers)
+    upper = siphash13(SEED, b"\3" + bytes(7) + b"a") * 0xF1357AEA2E62A9C5 >> 63 & 1
+    assert made.to_bytes() == framed(1, [2, 1, 5], [0, 5] if upper else [5, 0])
+    distinct = with_keys(HyperLogLog(4, seed=SEED), "a")
+    key = siphash13(SEED, b"\3" + bytes(7) + b"a")
+    run = 61 - (key % 2**60).bit_length()
+    registers = run << 6 * (key >> 60)
+    left, words = (2**60 // 2**run - 2**60) % 2**64, [registers % 2**64, registers >> 64]
+    assert distinct.to_bytes() == framed(2, [4, left, 2**16], words)
+    assert HyperLogLog.from_bytes(framed(2, [4, 0, 2**64 - 1], words)) == merged(HyperLogLog(4, seed=SEED), distinct)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "words"),
+    [
+        (CountMin, [2, 1, 0], [0]),
+        (CountMin, [0, 1, 0], []),
+        (CountMin, [2**63, 2, 0], []),
+        (CountMin, [2**64 - 1, 2**64 - 1, 0], [0]),
+        (HyperLogLog, [4, 0, 0], [0]),
+        (HyperLogLog, [4, 0, 0], [62, 0]),
+        (HyperLogLog, [4, 0, 2**64 - 1], [62, 0]),
+        (HyperLogLog, [4, 0, 2**64 - 1], [0, 2**32]),
+        (HyperLogLog, [4, 0, 0], [1, 0]),
+        (HyperLogLog, [4, 1, 0], [0, 0]),
+        (HyperLogLog, [3, 0, 0], [0]),
+        (HyperLogLog, [2**32 + 4, 0, 0], [0, 0]),
+    ],
+)
+def test_numbers_that_no_sketch_has_are_refused_though_their_check_is_right(
+    kind: Any, numbers: list[int], words: list[int]
+) -> None:
+    with pytest.raises(ValueError, match=r"^data: found [^;]*(cells|registers)"):
+        kind.from_bytes(framed(1 if kind is CountMin else 2, numbers, words))
 
 
 def test_every_changed_octet_is_found(filled: Any) -> None:
