@@ -122,7 +122,7 @@ def test_distinct_counts_beside_datasketches(benchmark: Benchmark, findings: Fin
                 f"{sizes[name]:8,}  {by_name[name]:6,.0f} ns  {'  '.join(f'{error:7.3%}' for error in of.values())}  {name}"
                 for name, of in spread.items()
             ),
-            f"theory: {0.833 / 2 ** (PRECISION / 2):.3%}, merged {1.04 / 2 ** (PRECISION / 2):.3%}",
+            f"theory: {0.833 / 2 ** (PRECISION / 2):.3%}, merged {1.04 / 2 ** (PRECISION / 2):.3%}; a figure of {RUNS} runs is itself uncertain by {(2 * RUNS) ** -0.5:.0%}",
             f"time of HLL_6 / ours: {by_name[theirs] / by_name[ours]:.3g}",
         ],
         **{f"{name}, error": of[STEPS[-1]] for name, of in spread.items()},
