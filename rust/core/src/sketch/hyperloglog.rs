@@ -29,9 +29,9 @@
 //!
 //! **Dropped.** The tables of bias corrections of HyperLogLog++: two hundred numbers a precision, and a step where the estimators change. Ertl's maximum
 //! likelihood estimator: the same error within a percent, and a search for a root. Four bits a register with a base and exceptions: a third less
-//! memory, and an addition that may have to move all registers; under a lock that is too long. A list of keys while they are
-//! few: exact below some two thousand, where here the error is half a percent; but a second representation, and a step between them. Ten registers in a word: easier to read, and a line
-//! of 64 bytes then has no room for 64 of them beside anything else.
+//! memory, and an addition that may have to move all registers; under a lock that is too long. A list of keys while they are few: exact up to some
+//! two thousand, where here the error is half a percent; but a second representation, and a step between them. Ten registers in a word: easier to
+//! read, and a line of 64 bytes then has no room for 64 of them beside anything else.
 
 use crate::key::Key;
 
