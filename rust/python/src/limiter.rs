@@ -127,7 +127,7 @@ impl RateLimiter {
 }
 
 /// A whole number. One beyond 64 bits is as good as the largest of them: a cost may be a size that a sender wrote.
-fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
+pub(crate) fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     let Ok(number) = given.cast::<PyInt>() else {
         let found = given.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{field}: found {found}; allowed: int")));
