@@ -1,4 +1,4 @@
-"""The policy `inbound` as DESIGN words it: sets, dictionaries, exact arrival times, unbounded memory.
+"""The policy `inbound` in its plainest words: sets, dictionaries, exact arrival times, unbounded memory.
 
 Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to the closest part of its
 name that was here `settle` ago, at worst to the organisation. It knows only what the floods need: one mailbox, names that need no normalisation,

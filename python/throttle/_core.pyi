@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
 from throttle.types import Size, Stage, Table, Text
 
 __all__ = [
+    "CountMin",
     "Decision",
     "Envelope",
+    "HyperLogLog",
     "Limit",
     "ManualClock",
     "Policy",
@@ -36,8 +38,8 @@ class Envelope:
         mail_from: reverse-path; ``None`` before MAIL, ``""`` or ``"<>"`` for the null sender (RFC 5321 §4.5.5).
         rcpt_to: forward-paths; one, or any iterable of them.
         auth_user: authenticated user (RFC 4954).
-        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` makes it a mere claim, others say nothing.
-        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data.
+        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` and words that are none make it a mere claim, the others say nothing.
+        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data; below zero counts as zero.
 
     Raises:
         TypeError: a field of another type.
@@ -120,6 +122,9 @@ class ManualClock:
 
     Args:
         now: Unix seconds.
+
+    Raises:
+        ValueError: a time that is not finite, or beyond 1e11 seconds; also when it is moved there.
     """
 
     now: float
@@ -180,7 +185,11 @@ class Policy:
 
     @staticmethod
     def builtin(name: str = "inbound") -> Policy:
-        """One that comes with the library."""
+        """One that comes with the library.
+
+        Raises:
+            ThrottleError: there is none of that name.
+        """
 
     @property
     def limits(self) -> list[Limit]: ...
@@ -207,7 +216,10 @@ class Throttle:
 
     Raises:
         PolicyError: a wrong policy, or one that needs more memory.
-        OSError: a file that cannot be read.
+        OSError: a policy file that cannot be read.
+        ThrottleError: a suffix list that cannot be read, or is none.
+        ValueError: a seed of another length.
+        TypeError: a clock that cannot be called.
     """
 
     def __new__(
@@ -226,11 +238,11 @@ class Throttle:
 
         Args:
             envelope: what is known so far.
-            stage: which limits run: those of this stage or these. ``None``: of every stage of which something is known.
+            stage: which limits run: those of this stage or these. ``None``: connect and HELO, and from MAIL on what the envelope holds.
             now: Unix seconds, instead of the clock; one that lies back counts as the latest time seen.
 
         Raises:
-            ValueError: an unknown stage, or a time that is not finite. Nothing in the envelope raises.
+            ValueError: an unknown stage, or a time that is not finite or beyond 1e11 seconds. Nothing in the envelope raises; a clock of your own may.
         """
 
     def peek(
@@ -254,6 +266,8 @@ class Throttle:
 @final
 class RateLimiter:
     """A rate limit for any key, in one table of fixed size.
+
+    Its refusals say limit ``rate`` and identity ``key``.
 
     Args:
         rate: such as ``"100/minute"`` or ``"20/10 minutes"``.
@@ -294,3 +308,155 @@ class RateLimiter:
     @property
     def load(self) -> float:
         """The part of all slots that is in use, 0 to 1."""
+
+@final
+class CountMin:
+    """How often each key was added, in ``width`` × ``depth`` cells of 8 bytes. Never too low.
+
+    Conservative update: of a key's cells, one a row, only those grow that would under-count.
+    Too high by more than ``error_bound`` for at most a part e^(−depth) of the keys, for far fewer where counts are skewed.
+    Safe to use from several threads.
+
+    Args:
+        width: cells in a row.
+        depth: rows.
+        seed: 16 secret bytes for the hash; drawn when absent. Only sketches with the same one can be merged.
+
+    Raises:
+        ValueError: an argument that is wrong: what was found, what is allowed.
+        MemoryError: more cells than the machine has memory for.
+
+    Source: Cormode and Muthukrishnan 2005; Estan and Varghese 2002.
+    """
+
+    def __new__(cls, width: int, depth: int, *, seed: bytes | None = None) -> Self: ...
+    @classmethod
+    def for_error(cls, epsilon: float, delta: float, *, seed: bytes | None = None) -> Self:
+        """The smallest one whose estimates are too high by at most ``epsilon`` · ``total``, but for a part ``delta`` of the keys.
+
+        Width ⌈e / epsilon⌉, depth ⌈ln(1 / delta)⌉. Both arguments lie between 0 and 1.
+        """
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What :meth:`to_bytes` was called on.
+
+        Raises:
+            ValueError: bytes of another version, of another kind of sketch, cut short or changed.
+        """
+
+    def add(self, key: Text, count: int = 1) -> None:
+        """Adds ``count``, at least 0. A ``str`` and its UTF-8 ``bytes`` are the same key.
+
+        Sums stop at 2⁶⁴ − 1.
+        """
+
+    def update(self, keys: Iterable[Text]) -> None:
+        """Adds 1 to each of ``keys``, in order; up to the first that is no text, which raises TypeError."""
+
+    def estimate(self, key: Text) -> int:
+        """How often ``key`` was added; too high perhaps, never too low."""
+
+    def merge(self, other: CountMin) -> None:
+        """Adds what ``other`` counted, which stays as it is. Its estimates are still never too low.
+
+        Raises:
+            ValueError: another width, depth or seed.
+        """
+
+    def copy(self) -> CountMin:
+        """An independent sketch of the same counts and seed."""
+
+    def to_bytes(self) -> bytes:
+        """All of it, the seed included: as secret as the seed. 64 bytes more than ``memory_bytes``."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def total(self) -> int:
+        """The sum of all counts added."""
+
+    @property
+    def error_bound(self) -> float:
+        """e · ``total`` / ``width``, in counts."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the cells; constant."""
+
+    @property
+    def seed(self) -> bytes: ...
+    def __copy__(self) -> CountMin: ...
+    def __deepcopy__(self, memo: Any, /) -> CountMin: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], CountMin], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class HyperLogLog:
+    """How many different keys were added, in 2^``precision`` registers of 6 bits.
+
+    Relative standard error 0.833 / √registers (0.65 % at 14) while all keys are added to this one sketch, by the martingale estimator;
+    1.04 / √registers (0.81 %) after a merge, by Ertl's estimator on the registers. Less below a few thousand keys; no upper end that can be reached.
+    Safe to use from several threads.
+
+    Args:
+        precision: log₂ of the number of registers, 4 to 18; 14 takes 12 KiB, and each step doubles it.
+        seed: 16 secret bytes for the hash; drawn when absent. Only sketches with the same one can be merged.
+
+    Raises:
+        ValueError: an argument that is wrong: what was found, what is allowed.
+
+    Source: Flajolet et al. 2007; Ertl 2017; Cohen 2015 and Ting 2014 (martingale).
+    """
+
+    def __new__(cls, precision: int = 14, *, seed: bytes | None = None) -> Self: ...
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What :meth:`to_bytes` was called on.
+
+        Raises:
+            ValueError: bytes of another version, of another kind of sketch, cut short or changed.
+        """
+
+    def add(self, key: Text) -> None:
+        """Adds ``key``; again is the same as once. A ``str`` and its UTF-8 ``bytes`` are the same key."""
+
+    def update(self, keys: Iterable[Text]) -> None:
+        """Adds each of ``keys``, in order; up to the first that is no text, which raises TypeError."""
+
+    def estimate(self) -> float:
+        """How many different keys were added, about."""
+
+    def merge(self, other: HyperLogLog) -> None:
+        """Takes in all keys of ``other``, which stays as it is: the registers are those of one sketch that had seen both.
+
+        Raises:
+            ValueError: another precision or seed.
+        """
+
+    def copy(self) -> HyperLogLog:
+        """An independent sketch of the same keys and seed."""
+
+    def to_bytes(self) -> bytes:
+        """All of it, the seed included: as secret as the seed."""
+
+    @property
+    def precision(self) -> int: ...
+    @property
+    def relative_error(self) -> float:
+        """The standard error of :meth:`estimate`, as a part of it, where there are many more keys than registers."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the registers and of the martingale; constant."""
+
+    @property
+    def seed(self) -> bytes: ...
+    def __copy__(self) -> HyperLogLog: ...
+    def __deepcopy__(self, memo: Any, /) -> HyperLogLog: ...
+    def __reduce__(self) -> tuple[Callable[[bytes], HyperLogLog], tuple[bytes]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]

@@ -8,7 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from throttle._core import ThrottleError
+from throttle.errors import ThrottleError
 
 SNAPSHOT = ".tld_set_snapshot"
 

@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias, TypedDict
 
 Text: TypeAlias = str | bytes
-"""What a sender wrote; ``str`` and its UTF-8 ``bytes`` are the same."""
+"""What a sender wrote; a ``str`` and its UTF-8 ``bytes`` make the same identity."""
 
 Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
 """A point of the SMTP dialogue at which something becomes known."""

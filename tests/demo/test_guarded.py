@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiosmtpd.smtp import SMTP
 
-from throttle import Decision, Envelope, ManualClock, Throttle
+from throttle import Decision, Envelope, Limit, ManualClock, Policy, Throttle
 from throttle.demo.guarded import Guarded
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class Inbox:
 
 class Broken:
     """A guard or a handler with a fault."""
+
+    policy = Policy.builtin()
 
     def check(self, envelope: Envelope, **_: Any) -> Any:
         raise RuntimeError("fault")
@@ -109,6 +111,8 @@ def test_behind_a_proxy_the_client_is_the_one_that_the_proxy_names(address: str)
     seen: list[str] = []
 
     class Watching:
+        policy = Policy.builtin()
+
         def check(self, envelope: Any, **_: Any) -> Any:
             seen.append(envelope.client_ip)
             return Throttle().check(envelope)
@@ -131,3 +135,9 @@ def test_behind_a_proxy_the_client_is_the_one_that_the_proxy_names(address: str)
 
     asyncio.run(run())
     assert seen == [address]
+
+
+def test_a_policy_with_a_limit_that_would_never_be_asked_is_refused() -> None:
+    policy = Policy([Limit(name="opens", per="client.net", count="connections", rate="10/minute")])
+    with pytest.raises(ValueError, match=r"opens \(connect\)"):
+        Guarded(Throttle(policy), Inbox())

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from throttle import ThrottleError
 from throttle.cli import fail, missing
 
 OUTAGE_UNSHOWN = 1
@@ -41,16 +42,17 @@ def command(
     """Replay the outage on real SMTP servers: what people do, what careful people do, and throttle."""
     try:
         from throttle.demo.child import ChildFailedError
+        from throttle.demo.guarded import refuse_unasked
         from throttle.demo.plan import Plan, with_policy
         from throttle.demo.replay import run
     except ModuleNotFoundError as error:
         missing(error, "the demo", "demo")
     plan = Plan(seed=seed, flood=messages, policy=with_policy(policy), memory=memory)
     try:
-        plan.guard()
+        refuse_unasked(plan.guard())
     except OSError as error:
         fail(f"{policy}: {error.strerror or error}")
-    except ValueError as error:  # PolicyError is one
+    except (ThrottleError, ValueError) as error:
         fail(error)
     try:
         out.mkdir(parents=True, exist_ok=True)

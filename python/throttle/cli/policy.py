@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from throttle import Limit, Policy, Throttle
+from throttle import Limit, Policy, Throttle, ThrottleError
 from throttle.cli import fail
 
 app = typer.Typer(
@@ -31,14 +31,15 @@ def _options() -> None:
 @app.command(epilog="Example: throttle policy check policy.toml")
 def check(
     file: Annotated[Path, typer.Argument(help="A policy file (TOML).", metavar="FILE", show_default=False)],
+    memory: Annotated[str, typer.Option(help="Memory that it has to fit into.", metavar="SIZE")] = "16 MiB",
 ) -> None:
     """Say what is wrong with a policy file, or show its limits."""
     try:
         policy = Policy.from_file(file)
-        guard = Throttle(policy)  # a policy can be right and still not fit into the memory
+        guard = Throttle(policy, memory=memory)  # a policy can be right and still not fit into the memory
     except OSError as error:
         fail(f"{file}: {error.strerror or error}")
-    except ValueError as error:  # PolicyError is one
+    except (ThrottleError, ValueError) as error:
         fail(error)
     typer.echo(f"{file}: {len(policy.limits)} limits, {guard.memory_bytes:,} bytes of counters")
     width = max((len(limit.name) for limit in policy.limits), default=0)

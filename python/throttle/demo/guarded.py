@@ -1,6 +1,6 @@
 """An aiosmtpd handler that asks `throttle` at MAIL and at RCPT, and hands what is admitted to the handler behind it.
 
-It knows no policy and keeps no state: what it needs of a transaction is in aiosmtpd's session and envelope.
+It keeps no state: what it needs of a transaction is in aiosmtpd's session and envelope.
 Invariant: the handler behind sees nothing of a refused message, and a fault in either delays mail, never bounces it.
 """
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("throttle")
 
+ASKED = ("mail", "rcpt")
+
 
 class Behind(Protocol):
     """The handler that takes delivery."""
@@ -27,12 +29,27 @@ class Behind(Protocol):
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Transaction) -> str: ...  # noqa: N802
 
 
+def refuse_unasked(guard: Throttle) -> None:
+    """A limit that this handler never asks would be silently dead.
+
+    Raises:
+        ValueError: names of such limits, and their stages.
+    """
+    unasked = [f"{limit.name} ({limit.stage})" for limit in guard.policy.limits if limit.stage not in ASKED]
+    if unasked:
+        raise ValueError(f"limits that run at another stage than {' and '.join(ASKED)}: {', '.join(unasked)}")
+
+
 class Guarded:
-    """`SMTP(Guarded(Throttle(), behind=Inbox()))`; `on_decision` is told every decision, for metrics."""
+    """`SMTP(Guarded(Throttle(), behind=Inbox()))`; `on_decision` is told every decision, for metrics.
+
+    It knows the client, HELO, the sender and one recipient at a time; not SPF, not the authenticated user, not the size.
+    """
 
     def __init__(
         self, guard: Throttle, behind: Behind, on_decision: Callable[[Decision], None] = lambda _: None
     ) -> None:
+        refuse_unasked(guard)
         self._guard = guard
         self._behind = behind
         self._on_decision = on_decision

@@ -16,6 +16,7 @@ use side_by_side::{compare, is_listing, is_measuring, print_bound};
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Region, prefetch};
+use throttle_core::store::Promised;
 use throttle_core::store::gcra::{Gcra, Quota};
 
 const MIB: u32 = 1 << 20;
@@ -51,7 +52,7 @@ struct Bench {
 impl Bench {
     fn new(bytes: u32, tables: usize) -> Self {
         let pages = vec![bytes / 4096 / tables as u32; tables];
-        let (region, tables) = Region::new(&pages);
+        let (region, tables) = Region::new(&pages).expect("as much memory as that");
         let address = region.address();
         let rate = Rate { amount: 100, period_us: 60_000_000, sized: false };
         let quota = Quota::new(rate, 100).expect("a rate that a clock can keep");
@@ -116,7 +117,7 @@ impl Bench {
         }
         let (now_us, mut region) = (self.now_us(), self.region.borrow_mut());
         let at = gcra.lines(key);
-        let (verdict, spot) = gcra.consult(&region, &at, now_us, 1, 0);
+        let (verdict, spot) = gcra.consult(&region, &at, now_us, 1, &mut Promised::default());
         let tracked = gcra.charge(&mut region, &at, spot, now_us, 1);
         let read = self.read(gcra, &region, key);
         self.key.set(mix(key.0 ^ read ^ u64::from(tracked) ^ verdict.earliest_us(now_us)));
@@ -132,7 +133,7 @@ impl Bench {
         let mut next = now_us;
         let mut spots = [None; TABLES];
         for (gcra, found) in self.tables.iter().zip(&mut spots) {
-            let (verdict, spot) = gcra.consult(&region, &gcra.lines(key), now_us, 1, 0);
+            let (verdict, spot) = gcra.consult(&region, &gcra.lines(key), now_us, 1, &mut Promised::default());
             *found = spot;
             next ^= verdict.earliest_us(now_us);
         }

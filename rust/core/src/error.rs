@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, Default, Error, PartialEq, Eq)]
 #[error("{}", self.sentence())]
 pub struct PolicyError {
-    /// The policy's file, or `<policy>` when it came as text or from Python.
+    /// The policy's file, or `<policy>` when it came as text or from Python; empty for an argument that is no policy's.
     pub file: String,
     /// Line, counted from one; absent when the policy came from Python.
     pub line: Option<usize>,
@@ -42,6 +42,8 @@ impl PolicyError {
             text += &format!("{comma} {field}");
         }
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
+        // An argument of a function stands in no file.
+        let mut text = text.trim_start_matches(": ").to_owned();
         if let Some(suggestion) = &self.suggestion {
             text += &format!("; did you mean {suggestion:?}?");
         }

@@ -132,12 +132,6 @@ impl Secret {
     }
 }
 
-impl From<[u8; 16]> for Secret {
-    fn from(octets: [u8; 16]) -> Self {
-        Self::new(octets)
-    }
-}
-
 impl fmt::Debug for Secret {
     /// Says nothing: a secret in a log is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

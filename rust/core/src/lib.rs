@@ -5,7 +5,28 @@
 //! * [`envelope`]: what is known of one SMTP transaction   * [`identity`]: text in, normalised identities out
 //! * [`key`]: what a value is hashed to; text ends there
 //! * [`policy`]: a TOML file, its limits, the compiled plan   * [`region`], [`store`]: the memory, and what counts in it
+//! * [`sketch`]: estimates in fixed memory, over anybody's words
 //! * [`engine`]: one envelope, all its limits, one [`decision`]   * [`reply`]: what the server should answer   * [`time`]: integers for it
+//!
+//! ```
+//! use std::sync::Arc;
+//! use throttle_core::{engine::Engine, envelope::Envelope, identity::SuffixList, key::Secret, policy::Policy, region::Now};
+//!
+//! let policy = Policy::parse("policy.toml", r#"
+//!     [[limit]]
+//!     name = "org-pace"
+//!     per = "sender.org"
+//!     rate = "2/minute"
+//! "#)?;
+//! let list = "// ===BEGIN ICANN DOMAINS===\ncom\n// ===END ICANN DOMAINS===";
+//! let suffixes = Arc::new(SuffixList::parse(list, &policy.extra_suffixes)?);
+//! let engine = Engine::new(&policy, 1 << 20, suffixes, Secret::new(*b"16 secret bytes."))?;
+//!
+//! let envelope = Envelope { mail_from: Some(b"joe@mx.example.com"), ..Envelope::default() };
+//! let allowed = [0, 1, 2].map(|us| engine.check(&envelope, None, Now::Stated(us)).allowed());
+//! assert_eq!(allowed, [true, true, false]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod decision;
 pub mod engine;
@@ -16,5 +37,6 @@ pub mod key;
 pub mod policy;
 pub mod region;
 pub mod reply;
+pub mod sketch;
 pub mod store;
 pub mod time;

@@ -1,4 +1,4 @@
-//! What the server should answer (DESIGN §7): RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
+//! What the server should answer: RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
 //!
 //! Throttles delay; they do not bounce. Only what can never fit is refused for good.
 

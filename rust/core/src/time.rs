@@ -4,10 +4,8 @@
 //! `ticks(t) = ⌊t·n/d⌋`. The division is a multiplication by m = ⌈2ˢ·n/d⌉: with e = m·d − 2ˢ·n < d, the result is exact
 //! for every t with t·e < 2ˢ (Granlund & Montgomery 1994, theorem 4.2); [`Ticks::new`] takes the largest s for which m fits and checks just that.
 
-use crate::region::MAX_US;
-
-/// A second, in microseconds.
-pub const SECOND_US: u64 = 1_000_000;
+/// Times are below 2⁶⁰ µs, 36,000 years of forward steps: there [`Ticks`] are exact.
+pub const MAX_US: u64 = (1 << 60) - 1;
 
 /// The clock of a table: n ticks in d microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,23 +7,23 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
-use throttle_core::store::Verdict;
 use throttle_core::store::gcra::{Gcra, Quota};
+use throttle_core::store::{Promised, Verdict};
 
 fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, Gcra, Buckets<u64>) {
-    let (region, tables) = Region::new(&[pages]);
+    let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
     let quota = Quota::new(rate, burst).expect("a rate that a clock can keep");
     let bucket = Bucket { amount: rate.amount.into(), period_us: rate.period_us.into(), burst: burst.into() };
     (region, Gcra::new(tables[0], quota, when_full), Buckets::new(bucket))
 }
 
-fn consult(gcra: &Gcra, region: &Region, key: Key, now_us: u64, amount: u64, reserved: usize) -> Verdict {
-    gcra.consult(region, &gcra.lines(key), now_us, amount, reserved).0
+fn consult(gcra: &Gcra, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
+    gcra.consult(region, &gcra.lines(key), now_us, amount, &mut Promised::default()).0
 }
 
 fn charge(gcra: &Gcra, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = gcra.lines(key);
-    let (_, spot) = gcra.consult(region, &at, now_us, amount, 0);
+    let (_, spot) = gcra.consult(region, &at, now_us, amount, &mut Promised::default());
     gcra.charge(region, &at, spot, now_us, amount)
 }
 
@@ -60,7 +60,7 @@ proptest! {
         let mut now = start;
         for (pause, cost, who) in steps {
             now += pause;
-            let verdict = consult(&gcra, &region, key(who), now, cost, 0);
+            let verdict = consult(&gcra, &region, key(who), now, cost);
             if exact.fits(&who, now, cost) {
                 prop_assert_eq!(verdict, Verdict::Fits, "an innocent is refused");
             }
@@ -73,8 +73,8 @@ proptest! {
                 }
                 Verdict::From(until) => {
                     prop_assert!(until > now);
-                    prop_assert!(matches!(consult(&gcra, &region, key(who), until - 1, cost, 0), Verdict::From(u) if u == until));
-                    prop_assert_eq!(consult(&gcra, &region, key(who), until, cost, 0), Verdict::Fits);
+                    prop_assert!(matches!(consult(&gcra, &region, key(who), until - 1, cost), Verdict::From(u) if u == until));
+                    prop_assert_eq!(consult(&gcra, &region, key(who), until, cost), Verdict::Fits);
                 }
                 Verdict::Never => prop_assert!(cost > burst),
             }
@@ -85,9 +85,9 @@ proptest! {
 #[test]
 fn a_cost_over_the_burst_never_fits_and_one_of_the_burst_does() {
     let (region, gcra, _) = buckets(16, Rate { amount: 100, period_us: 60_000_000, sized: false }, 10, WhenFull::Admit);
-    assert_eq!(consult(&gcra, &region, key(1), 0, 11, 0), Verdict::Never);
-    assert_eq!(consult(&gcra, &region, key(1), 0, 10, 0), Verdict::Fits);
-    assert_eq!(consult(&gcra, &region, key(1), 0, u64::MAX, 0), Verdict::Never);
+    assert_eq!(consult(&gcra, &region, key(1), 0, 11), Verdict::Never);
+    assert_eq!(consult(&gcra, &region, key(1), 0, 10), Verdict::Fits);
+    assert_eq!(consult(&gcra, &region, key(1), 0, u64::MAX), Verdict::Never);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_full_table_never_evicts_and_says_when_a_slot_is_free() {
     let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
     let mut tracked = Vec::new();
     for number in 0..2_000 {
-        match consult(&gcra, &region, key(number), 1_000_000, 1, 0) {
+        match consult(&gcra, &region, key(number), 1_000_000, 1) {
             Verdict::Fits => {
                 assert!(charge(&gcra, &mut region, key(number), 1_000_000, 1));
                 tracked.push(number);
@@ -106,21 +106,24 @@ fn a_full_table_never_evicts_and_says_when_a_slot_is_free() {
     }
     assert!(tracked.len() > 400, "448 slots hold {}", tracked.len());
     for number in tracked {
-        assert_eq!(consult(&gcra, &region, key(number), 60_999_999, 1, 0), Verdict::From(61_000_000));
-        assert_eq!(consult(&gcra, &region, key(number), 61_000_000, 1, 0), Verdict::Fits);
+        assert_eq!(consult(&gcra, &region, key(number), 60_999_999, 1), Verdict::From(61_000_000));
+        assert_eq!(consult(&gcra, &region, key(number), 61_000_000, 1), Verdict::Fits);
     }
     assert_eq!(gcra.used(&region, 0, 61_000_000), 0, "a drained slot is free");
 }
 
 #[test]
-fn admit_counts_nothing_for_a_key_without_room_and_refuse_lets_no_reserved_slot_be_taken_twice() {
+fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice() {
     let rate = Rate { amount: 1, period_us: 60_000_000, sized: false };
     let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Admit);
     let untracked = (0..2_000).filter(|&number| !charge(&gcra, &mut region, key(number), 0, 1)).count();
     assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
-    assert_eq!(consult(&gcra, &region, key(1), 0, 1, 13), Verdict::Fits);
-    assert_eq!(consult(&gcra, &region, key(1), 0, 1, 14), Verdict::Never);
+    let mut promised = Promised::default();
+    promised.expect(15);
+    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), 0, 1, &mut promised).0);
+    assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
+    assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");
 }
 
 #[test]
@@ -130,9 +133,20 @@ fn large_bursts_are_kept_in_units_rounded_up() {
         buckets(16, Rate { amount: gib, period_us: 3_600_000_000, sized: true }, gib, WhenFull::Refuse);
     assert_eq!(gcra.quota().unit(), 128);
     let mut sent = 0;
-    while consult(&gcra, &region, key(1), 0, 1_000_001, 0) == Verdict::Fits {
+    while consult(&gcra, &region, key(1), 0, 1_000_001) == Verdict::Fits {
         charge(&gcra, &mut region, key(1), 0, 1_000_001);
         sent += 1_000_001;
     }
     assert!(sent <= gib && sent > gib - 1_100_000, "{sent} of {gib}");
+}
+
+#[test]
+fn less_than_a_unit_costs_a_unit() {
+    let rate = Rate { amount: 1 << 30, period_us: 3_600_000_000, sized: true };
+    let quota = Quota::new(rate, 1 << 30).expect("a rate that a clock can keep");
+    assert_eq!(quota.unit(), 128);
+    assert_eq!(
+        [0, 1, 127, 128, 129].map(|bytes| quota.price(bytes)),
+        [0, 1, 1, 1, 2].map(|units| units * quota.price(128))
+    );
 }

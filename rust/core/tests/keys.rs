@@ -23,7 +23,7 @@ fn a_key_is_siphash_of_the_encoding_at_any_length() {
 fn another_secret_gives_other_keys() {
     let value = Value::Name(Part::Text("ex.com".into()));
     let keys =
-        [OCTETS, [0; 16], *b"sixteen octets!?"].map(|octets| Secret::from(octets).key(Identity::SenderOrg(0), &value));
+        [OCTETS, [0; 16], *b"sixteen octets!?"].map(|octets| Secret::new(octets).key(Identity::SenderOrg(0), &value));
     assert_eq!(HashSet::from(keys).len(), 3);
     assert_eq!(format!("{:?}", Secret::new(OCTETS)), "Secret");
 }

@@ -15,7 +15,7 @@ const MINUTE: u64 = 60_000_000;
 const DAY: u64 = 24 * HOUR;
 
 fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, Known) {
-    let (region, tables) = Region::new(&[pages]);
+    let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
     (region, Known::new(tables[0], remember_us, comeback_us).expect("a time that a clock can keep"))
 }
 
@@ -123,4 +123,46 @@ fn without_others_the_longest_unseen_of_the_established_goes() {
     let (first_half, second_half) =
         (kept.iter().filter(|&&e| e < capacity).count(), kept.iter().filter(|&&e| e >= capacity).count());
     assert!(second_half > 2 * first_half, "{first_half} older and {second_half} newer elements kept");
+}
+
+/// Two elements of one check: the first takes the slot in which the second was found.
+#[test]
+fn an_element_whose_slot_was_given_away_in_the_same_check_is_placed_anew() {
+    let (mut region, known) = memory(1, 7 * DAY, HOUR);
+    let elements: Vec<u64> = (0..4 * known.table().slots()).collect();
+    for &element in &elements {
+        charge(&known, &mut region, key(element), element);
+    }
+    let now = DAY;
+    let mut displaced = 0;
+    for &element in &elements {
+        let at = known.lines(key(element));
+        let Some(seen) = known.consult(&region, &at, now) else { continue };
+        let newcomer = (1 << 40..1 << 41).map(key).find(|&newcomer| known.lines(newcomer).lines == at.lines);
+        let newcomer = newcomer.expect("some key has the same lines");
+        charge(&known, &mut region, newcomer, now);
+        if known.consult(&region, &at, now).is_none() {
+            displaced += 1;
+            known.charge(&mut region, &at, Some(seen), now);
+            assert!(known.consult(&region, &at, now).is_some(), "the element is known");
+            assert!(consult(&known, &region, newcomer, now).is_some(), "and so is the one that displaced it");
+        }
+        if displaced == 3 {
+            return;
+        }
+    }
+    panic!("no element was displaced");
+}
+
+/// Its first sighting lies further back than sixteen bits of units can say.
+#[test]
+fn who_has_come_for_ever_stays_settled() {
+    let (mut region, known) = memory(1, DAY, HOUR);
+    let unit = DAY.div_ceil(32_000);
+    for visit in 0..200 {
+        let now = visit * 1_000 * unit;
+        charge(&known, &mut region, key(1), now);
+        let seen = consult(&known, &region, key(1), now).expect("it was just charged");
+        assert!(visit < 40 || known.settled_from_us(seen, DAY) <= now, "after {visit} visits");
+    }
 }

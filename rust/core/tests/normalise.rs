@@ -1,4 +1,4 @@
-//! DESIGN §5 row by row: what each spelling becomes.
+//! What each spelling becomes, row by row.
 
 mod common;
 

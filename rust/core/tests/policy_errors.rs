@@ -193,7 +193,7 @@ fn a_policy_from_python_is_told_without_a_line() {
 #[test]
 fn a_rate_and_a_memory_by_themselves_are_told_too() {
     let rate = "60".parse::<throttle_core::policy::Rate>().expect_err("no period").to_string();
-    assert!(rate.starts_with("<policy>: rate: found \"60\"; allowed: a whole number, a slash"), "{rate}");
+    assert!(rate.starts_with("rate: found \"60\"; allowed: a whole number, a slash"), "{rate}");
     let memory = memory_bytes(&text("16 mb")).expect_err("no unit").to_string();
     assert!(memory.ends_with("as \"64 MiB\"; did you mean \"16 MB\"?"), "{memory}");
     assert_eq!(memory_bytes(&text("16 MiB")), Ok(16 << 20));

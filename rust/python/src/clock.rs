@@ -7,18 +7,18 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use throttle_core::region::Now;
 
-/// Seconds beyond this are nobody's time: a hundred thousand years.
-const MAX_SECONDS: f64 = 3.2e12;
+/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
+const MAX_US: u64 = 100_000_000_000_000_000;
 
 /// Seconds, rounded to microseconds once: integers from here on.
-pub(crate) fn micros(seconds: f64) -> PyResult<i64> {
-    if seconds.is_finite() && seconds.abs() <= MAX_SECONDS {
-        Ok((seconds * 1e6).round() as i64)
-    } else {
-        Err(PyValueError::new_err(format!(
-            "now: found {seconds}; allowed: finite Unix seconds, at most {MAX_SECONDS:e}"
-        )))
-    }
+fn micros(field: &str, seconds: f64) -> PyResult<i64> {
+    let us = (seconds * 1e6).round();
+    if us.abs() <= MAX_US as f64 { Ok(us as i64) } else { Err(no_time(field, seconds)) }
+}
+
+fn no_time(field: &str, found: f64) -> PyErr {
+    let most = MAX_US as f64 / 1e6;
+    PyValueError::new_err(format!("{field}: found {found:e}; allowed: finite Unix seconds, at most {most:e}"))
 }
 
 /// Microseconds as seconds.
@@ -38,7 +38,7 @@ impl ManualClock {
     #[new]
     #[pyo3(signature = (now = 0.0))]
     fn new(now: f64) -> PyResult<Self> {
-        Ok(Self { us: AtomicI64::new(micros(now)?) })
+        Ok(Self { us: AtomicI64::new(micros("now", now)?) })
     }
 
     /// Unix seconds, to the microsecond.
@@ -50,14 +50,18 @@ impl ManualClock {
     /// Sets the clock, also back.
     #[setter]
     fn set_now(&self, now: f64) -> PyResult<()> {
-        self.us.store(micros(now)?, Ordering::Relaxed);
+        self.us.store(micros("now", now)?, Ordering::Relaxed);
         Ok(())
     }
 
     /// Moves the clock by `seconds`, also back.
     fn advance(&self, seconds: f64) -> PyResult<()> {
-        self.us.fetch_add(micros(seconds)?, Ordering::Relaxed);
-        Ok(())
+        let by = micros("seconds", seconds)?;
+        let moved = |us: i64| us.checked_add(by).filter(|us| us.unsigned_abs() <= MAX_US);
+        match self.us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved) {
+            Ok(_) => Ok(()),
+            Err(us) => Err(no_time("seconds", self::seconds(us) + seconds)),
+        }
     }
 
     fn __call__(&self) -> f64 {
@@ -101,14 +105,14 @@ impl Clock {
     /// `stated` when the caller said so, else what the clock reads.
     pub(crate) fn read(&self, py: Python<'_>, stated: Option<f64>) -> PyResult<Now> {
         if let Some(seconds) = stated {
-            return Ok(Now::Stated(micros(seconds)?));
+            return Ok(Now::Stated(micros("now", seconds)?));
         }
         let us = match self {
             Self::Own { anchor_us, start } => {
                 anchor_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
             }
             Self::Manual(clock) => clock.get().us.load(Ordering::Relaxed),
-            Self::Callable(clock) => micros(clock.bind(py).call0()?.extract()?)?,
+            Self::Callable(clock) => micros("clock", clock.bind(py).call0()?.extract()?)?,
         };
         Ok(Now::Clock(us))
     }

@@ -102,11 +102,12 @@ fn said<'a, 'py>(spf: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString
     spf.cast::<PyString>().map_err(wrong)
 }
 
+/// The words of RFC 7208 §2.6. One that is none of them proves nothing, nor lets anything else prove it.
 fn verdict(spf: &str) -> Spf {
-    match spf.to_ascii_lowercase().as_str() {
+    match spf.trim().to_ascii_lowercase().as_str() {
         "pass" => Spf::Pass,
-        "fail" => Spf::Fail,
-        _ => Spf::Silent,
+        "" | "none" | "neutral" | "softfail" | "temperror" | "permerror" => Spf::Silent,
+        _ => Spf::Fail,
     }
 }
 

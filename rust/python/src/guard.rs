@@ -1,13 +1,10 @@
 //! `Throttle`: a policy over its memory.
 
-use std::sync::Arc;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use throttle_core::decision::Decision as Core;
-use throttle_core::engine::Engine;
-use throttle_core::identity::{Identities, Sources};
+use throttle_core::engine::{Engine, TableUse};
 
 use crate::clock::Clock;
 use crate::decision::Decision;
@@ -75,18 +72,7 @@ impl Throttle {
         py: Python<'py>,
         envelope: &Bound<'py, Envelope>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let suffixes = self.engine.suffixes();
-        let named = envelope.get().with(py, |core| {
-            let identities = Identities::read(core, suffixes, Sources::ALL);
-            let mut named: Vec<_> = identities.named().into_iter().collect();
-            for identity in self.engine.plan().identities.iter().map(|needed| needed.identity) {
-                let values: Vec<_> = identities.values(identity).iter().map(ToString::to_string).collect();
-                if !values.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
-                    named.push((identity, values));
-                }
-            }
-            named
-        });
+        let named = envelope.get().with(py, |core| self.engine.identities(core));
         let all = PyDict::new(py);
         for (identity, values) in named {
             let name = identity.to_string();
@@ -111,17 +97,18 @@ impl Throttle {
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let fills = py.detach(|| self.engine.fill());
-        let row = |fill: throttle_core::engine::Fill| {
+        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
+        let tables = self.engine.tables(&|| py.detach(|| ()));
+        let row = |table: TableUse| {
             let row = PyDict::new(py);
-            row.set_item("table", fill.name)?;
-            row.set_item("bytes", fill.bytes)?;
-            row.set_item("slots", fill.slots)?;
-            row.set_item("used", fill.used)?;
-            row.set_item("untracked", fill.untracked)?;
+            row.set_item("table", table.name)?;
+            row.set_item("bytes", table.bytes)?;
+            row.set_item("slots", table.slots)?;
+            row.set_item("used", table.used)?;
+            row.set_item("untracked", table.untracked)?;
             Ok(row)
         };
-        fills.into_iter().map(row).collect()
+        tables.into_iter().map(row).collect()
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -155,7 +142,3 @@ impl Throttle {
         Ok(Decision::of_envelope(core.refusal, slf.clone().unbind(), envelope.clone().unbind()))
     }
 }
-
-/// The engine may be shared between threads: everything in it is.
-const fn _shared<T: Send + Sync>() {}
-const _: () = _shared::<Arc<Engine>>();

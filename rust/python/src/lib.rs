@@ -1,11 +1,14 @@
 //! The module `throttle._core`: a list of its classes.
 
 mod clock;
+mod count_min;
 mod decision;
 mod envelope;
 mod error;
 mod field;
+mod frame;
 mod guard;
+mod hyperloglog;
 mod limit;
 mod limiter;
 mod memory;
@@ -24,11 +27,15 @@ mod _core {
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]
+    use super::count_min::CountMin;
+    #[pymodule_export]
     use super::decision::Decision;
     #[pymodule_export]
     use super::envelope::Envelope;
     #[pymodule_export]
     use super::guard::Throttle;
+    #[pymodule_export]
+    use super::hyperloglog::HyperLogLog;
     #[pymodule_export]
     use super::limit::Limit;
     #[pymodule_export]

@@ -72,7 +72,7 @@ impl RateLimiter {
             wrong(
                 "rate",
                 format!("{rate:?} with a burst of {burst}"),
-                "at most eight million a second, in at most 16 TiB",
+                "at most eight million a second, in as much memory as this machine gives",
             )
         })?;
         Ok(Self { limiter, clock, rate: rate.to_owned(), algorithm, burst })
@@ -100,7 +100,8 @@ impl RateLimiter {
 
     #[getter]
     fn load(&self, py: Python<'_>) -> f64 {
-        let (used, slots) = py.detach(|| self.limiter.load());
+        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
+        let (used, slots) = self.limiter.load(&|| py.detach(|| ()));
         used as f64 / slots as f64
     }
 
@@ -141,7 +142,7 @@ impl RateLimiter {
 }
 
 /// A whole number. One beyond 64 bits is as good as the largest of them: a cost may be a size that a sender wrote.
-fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
+pub(crate) fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     let Ok(number) = given.cast::<PyInt>() else {
         let found = given.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{field}: found {found}; allowed: int")));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use throttle_core::error::PolicyError as CoreError;
@@ -32,7 +33,13 @@ impl Policy {
         let Some(given) = given else { return Py::new(py, Self::builtin(py, DEFAULT)?) };
         match given.cast::<Self>() {
             Ok(policy) => Ok(policy.clone().unbind()),
-            Err(_) => Py::new(py, Self::from_file(py, given.extract()?)?),
+            Err(_) => {
+                let found = given.get_type().name()?;
+                let path: PathBuf = given.extract().map_err(|_| {
+                    PyTypeError::new_err(format!("policy: found {found}; allowed: a path, a Policy or None"))
+                })?;
+                Py::new(py, Self::from_file(py, path)?)
+            }
         }
     }
 }

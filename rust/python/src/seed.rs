@@ -8,7 +8,15 @@ use throttle_core::key::Secret;
 /// Octets of a seed.
 const OCTETS: usize = 16;
 
+/// What a secret is made of.
+pub(crate) type Seed = [u8; OCTETS];
+
 pub(crate) fn secret(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Secret> {
+    octets(py, seed).map(Secret::new)
+}
+
+/// For those who must tell it again.
+pub(crate) fn octets(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Seed> {
     let drawn;
     let seed = match seed {
         Some(seed) => seed,
@@ -17,8 +25,6 @@ pub(crate) fn secret(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResul
             &drawn
         }
     };
-    let octets = seed.cast::<PyBytes>().ok().and_then(|bytes| <[u8; OCTETS]>::try_from(bytes.as_bytes()).ok());
-    octets
-        .map(Secret::new)
-        .ok_or_else(|| PyValueError::new_err(format!("seed: allowed: bytes of length {OCTETS}, or None")))
+    let octets = seed.cast::<PyBytes>().ok().and_then(|bytes| Seed::try_from(bytes.as_bytes()).ok());
+    octets.ok_or_else(|| PyValueError::new_err(format!("seed: allowed: bytes of length {OCTETS}, or None")))
 }

@@ -1,4 +1,4 @@
-//! The one place that takes the lock and knows the order of things.
+//! The order of things, and what is done under the lock.
 //!
 //! ```text
 //!  identities ← text;  request ← keys;  prefetch;  lock
@@ -8,8 +8,12 @@
 //!  unlock;  answer
 //! ```
 
+use std::cell::OnceCell;
+
 use super::Engine;
-use super::request::{Ask, Maker, Request, Visit};
+use super::asker::Asker;
+use super::keys::Keys;
+use super::request::{Ask, Request, Visit};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
@@ -59,17 +63,15 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
-        Maker { plan: &self.plan, secret: &self.secret, address: self.address }.ask(request, identities, size, stages);
+        let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
+        let keys = Keys::of(plan, secret, identities, stages);
+        Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, charge: bool) -> Settled {
-        let mut region = self.lock();
-        let epoch = region.epoch().at(now);
+        let (mut region, epoch) = self.shared.at(now, charge);
         let at_us = epoch.last_us;
-        if charge {
-            region.set_epoch(epoch);
-        }
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
@@ -81,7 +83,7 @@ impl Engine {
     }
 
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
-        let stages = stages.unwrap_or_else(|| Self::known_stages(envelope));
+        let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
@@ -93,15 +95,20 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
+        let Request { entries, visits, promised } = request;
         let mut worst: Option<Refused> = None;
-        for (index, entry) in request.entries.iter_mut().enumerate() {
+        let mut table = None;
+        for (index, entry) in entries.iter_mut().enumerate() {
+            if table.replace(entry.limit) != Some(entry.limit) {
+                promised.clear();
+            }
             entry.answer = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, entry.reserved.into());
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, promised);
                     Consulted { verdict, spot, new: 0, rung: None }
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
-                    fan_out.consult(region, &request.visits[visit as usize].arrival, at_us, entry.reserved.into())
+                    fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
                 }
                 _ => continue,
             };
@@ -115,6 +122,8 @@ impl Engine {
     }
 
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
+    ///
+    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
     fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused) -> Refused {
         while refused.until_us < u64::MAX {
             match self.consult(request, region, refused.until_us) {
@@ -155,7 +164,7 @@ impl Engine {
         let key = part.unwrap_or_else(|| {
             let values = planned.limit.per.iter().map(|&identity| {
                 let values = identities.values(identity);
-                values.get(entry.value as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+                values.get(entry.nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
             });
             values.collect::<Vec<_>>().join(" + ")
         });

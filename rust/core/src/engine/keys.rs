@@ -7,7 +7,7 @@ use crate::key::{Key, Secret};
 use crate::policy::Stages;
 use crate::policy::plan::Plan;
 
-/// Keys by the place of their identity in [`Plan::identities`].
+/// Keys by the index of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     keys: SmallVec<[Key; 16]>,
@@ -23,39 +23,41 @@ struct Span {
 
 impl Keys {
     /// Hashes what the limits of `stages` need.
-    pub(super) fn hash(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+    pub(super) fn of(plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) -> Self {
+        let mut all = Self::default();
         for needed in &plan.identities {
-            let start = self.keys.len();
+            let start = all.keys.len();
             if needed.at.meets(stages) {
                 if needed.identity.has_many() {
                     let values = identities.values(needed.identity);
-                    self.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
+                    all.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
                 } else if let Some(value) = identities.value(needed.identity) {
-                    self.keys.push(secret.key(needed.identity, &value));
+                    all.keys.push(secret.key(needed.identity, &value));
                 }
             }
-            self.spans.push(Span { start: start as u32, count: (self.keys.len() - start) as u32 });
+            all.spans.push(Span { start: start as u32, count: (all.keys.len() - start) as u32 });
         }
+        all
     }
 
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
     #[inline]
     pub(super) fn count(&self, per: &[usize]) -> usize {
-        per.iter().map(|&place| self.spans[place].count as usize).product()
+        per.iter().map(|&identity| self.spans[identity].count as usize).product()
     }
 
-    /// A key of a composite. Where one identity has several values, `value` says which.
+    /// A key of a composite: of the `nth` value, where one of its identities has several.
     #[inline]
-    pub(super) fn joined(&self, secret: &Secret, per: &[usize], value: usize) -> Key {
-        let mut keys = per.iter().map(|&place| self.get(place, value));
+    pub(super) fn joined(&self, secret: &Secret, per: &[usize], nth: usize) -> Key {
+        let mut keys = per.iter().map(|&identity| self.get(identity, nth));
         let first = keys.next().unwrap_or(Key(0));
         keys.fold(first, |joined, key| secret.join(joined, key))
     }
 
-    /// The key of one value of an identity that is present; of its only value, whatever `value` says.
+    /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
     #[inline]
-    pub(super) fn get(&self, place: usize, value: usize) -> Key {
-        let Span { start, count } = self.spans[place];
-        self.keys[start as usize + value.min(count.saturating_sub(1) as usize)]
+    pub(super) fn get(&self, identity: usize, nth: usize) -> Key {
+        let Span { start, count } = self.spans[identity];
+        self.keys[start as usize + nth.min(count.saturating_sub(1) as usize)]
     }
 }

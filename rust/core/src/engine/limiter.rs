@@ -2,21 +2,19 @@
 //!
 //! Nothing is prefetched: of one look-up the two lines are waited for together anyway (`benches/gcra.rs`: 1 % for it or against it).
 
-use std::sync::{Mutex, PoisonError};
-
+use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region};
-use crate::store::Verdict;
 use crate::store::pace::Pace;
+use crate::store::{Promised, Verdict};
 
 /// A rate limit over keys of any text.
 #[derive(Debug)]
 pub struct Limiter {
     secret: Secret,
     pace: Pace,
-    region: Mutex<Region>,
-    bytes: u64,
+    shared: Shared,
 }
 
 /// What a hit came to.
@@ -34,7 +32,7 @@ impl Limiter {
     /// The smallest memory: the header and one page.
     pub const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
 
-    /// `None` when the memory is below [`Self::LEAST_BYTES`] or no clock can keep the rate.
+    /// `None` when the memory is below [`Self::LEAST_BYTES`] or more than the machine gives, or no clock can keep the rate.
     pub fn new(
         algorithm: Algorithm,
         rate: Rate,
@@ -44,10 +42,9 @@ impl Limiter {
         secret: Secret,
     ) -> Option<Self> {
         let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1).filter(|&pages| pages > 0)?;
-        let (region, tables) = Region::new(&[pages]);
+        let (region, tables) = Region::new(&[pages])?;
         let pace = Pace::new(*tables.first()?, algorithm, rate, burst, when_full)?;
-        let bytes = region.bytes();
-        Some(Self { secret, pace, region: Mutex::new(region), bytes })
+        Some(Self { secret, pace, shared: Shared::new(region) })
     }
 
     /// Charges `cost` to `key` when it fits.
@@ -64,12 +61,8 @@ impl Limiter {
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
         let at = self.pace.lines(self.secret.text(key));
-        let mut region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = region.epoch().at(now);
-        if charge {
-            region.set_epoch(epoch);
-        }
-        let (verdict, spot) = self.pace.consult(&region, &at, epoch.last_us, cost, 0);
+        let (mut region, epoch) = self.shared.at(now, charge);
+        let (verdict, spot) = self.pace.consult(&region, &at, epoch.last_us, cost, &mut Promised::default());
         match verdict {
             Verdict::Fits => {
                 if charge && !self.pace.charge(&mut region, &at, spot, epoch.last_us, cost) {
@@ -84,20 +77,18 @@ impl Limiter {
 
     /// Bytes allocated: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
-        self.bytes
+        self.shared.bytes()
     }
 
     /// Charges that found no room, since start.
     pub fn untracked(&self) -> u64 {
-        self.region.lock().unwrap_or_else(PoisonError::into_inner).untracked(0)
+        self.shared.lock().untracked(0)
     }
 
-    /// Slots in use, and slots in all. Page by page, with the lock released between.
-    pub fn load(&self) -> (u64, u64) {
-        let used = (0..self.pace.table().pages()).map(|page| {
-            let region = self.region.lock().unwrap_or_else(PoisonError::into_inner);
-            self.pace.used(&region, page, region.epoch().last_us)
-        });
-        (used.sum(), self.pace.slots())
+    /// Slots in use, and slots in all. `pause` runs every so many pages.
+    pub fn load(&self, pause: &dyn Fn()) -> (u64, u64) {
+        let pages = self.pace.table().pages();
+        let used = self.shared.sum_pages(pages, pause, |region, page, now| self.pace.used(region, page, now));
+        (used, self.pace.slots())
     }
 }

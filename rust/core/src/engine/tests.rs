@@ -52,7 +52,6 @@ proptest! {
     ) {
         let engine = engine();
         let mut now = 0;
-        let mut refused = 0;
         for (pause, net, host, mailboxes) in steps {
             now += pause;
             let (ip, sender) = (format!("192.0.{net}.1"), format!("a@h{host}.t{}.ex.com", host % 2));
@@ -61,15 +60,13 @@ proptest! {
             let envelope = Envelope {
                 client_ip: Some(ip.as_bytes()), mail_from: Some(sender.as_bytes()), rcpt_to: &recipients, ..Envelope::default()
             };
-            let before = engine.lock().tables();
+            let before = engine.shared.lock().tables();
             let peeked = engine.peek(&envelope, None, Now::Stated(now));
-            prop_assert!(engine.lock().tables() == before, "a peek wrote");
+            prop_assert!(engine.shared.lock().tables() == before, "a peek wrote");
             let decision = engine.check(&envelope, None, Now::Stated(now));
             prop_assert_eq!(&peeked, &decision);
-            let changed = engine.lock().tables() != before;
+            let changed = engine.shared.lock().tables() != before;
             prop_assert_eq!(changed, decision.allowed(), "{:?}", decision);
-            refused += u32::from(!decision.allowed());
         }
-        prop_assume!(refused > 0);
     }
 }

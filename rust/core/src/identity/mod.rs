@@ -1,4 +1,4 @@
-//! Text in, normalised identities out (DESIGN §5).
+//! Text in, normalised identities out.
 //!
 //! Knows no counts, no limits, no memory. Never fails: every input has some identity.
 //!
@@ -17,7 +17,8 @@ pub mod suffix;
 mod user;
 pub mod value;
 
+pub(crate) use domain::RUNGS;
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
-pub use read::Identities;
+pub use read::{Identities, Values};
 pub use suffix::{SuffixError, SuffixList};
 pub use value::{Class, Part, Tag, Value};

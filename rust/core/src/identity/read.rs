@@ -128,7 +128,7 @@ impl<'a> Identities<'a> {
         self.all(identity, As::Element)
     }
 
-    /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (DESIGN §6, the ladder).
+    /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (the ladder: `store/fan_out.rs`).
     pub fn ladder(&self, host: Identity, per: Identity) -> SmallVec<[&str; RUNGS]> {
         let Some(domain) = self.domain(host).filter(|_| per.is_part_of_host(host)) else { return SmallVec::new() };
         let above = match part_of(domain, per) {
@@ -229,7 +229,7 @@ impl<'a> Rcpt<'a> {
     }
 }
 
-/// DESIGN §5, proven sender. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client
+/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client
 /// whose name is a bare suffix, so equal names without an organisation align nothing.
 fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Class {
     let named = matches!(sender.org(0), Part::Text(_));

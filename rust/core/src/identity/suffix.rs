@@ -3,7 +3,7 @@
 //! Knows no hosts that are none: a name here is lower-case A-labels. The rules are brought to A-labels once, at start, by the
 //! same function that hosts go through, so the two cannot disagree.
 //!
-//! Two answers a name, as DESIGN §5 has it: by the whole list (`sender.org`), and by its ICANN section alone
+//! Two answers a name: by the whole list (`sender.org`), and by its ICANN section alone
 //! (`sender.registered`). One look-up gives both whenever no PRIVATE rule prevails, which is nearly always.
 
 use std::collections::HashSet;

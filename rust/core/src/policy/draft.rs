@@ -236,7 +236,7 @@ fn duration(value: &FieldValue) -> Result<u64, Wrong> {
     duration_us(text(value, wrong)?)
 }
 
-/// One of a few words; `later` are words that DESIGN has and this version has not.
+/// One of a few words; `later` are words that are to come and are not in this version.
 fn choice<T: Copy>(value: &FieldValue, named: &[(&'static str, T)], later: &[&str]) -> Result<T, Wrong> {
     let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
     let wrong = || Wrong::allowed(listed(&names));

@@ -1,4 +1,4 @@
-//! From a TOML file, or from Python's fields, to limits that can be obeyed (DESIGN §6).
+//! From a TOML file, or from Python's fields, to limits that can be obeyed.
 //!
 //! Knows no memory layout but for the budget it asks for. Whoever holds a [`Policy`] need not check it again: every way to one goes through
 //! the same checks and says the same sentences.

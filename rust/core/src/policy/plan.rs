@@ -252,7 +252,13 @@ fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Re
         allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
         ..PolicyError::default()
     })?;
-    Ok(Region::new(&pages))
+    Region::new(&pages).ok_or_else(|| PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("a budget of {memory_bytes} bytes"),
+        allowed: "as much as this machine gives, and less than 256 GiB".into(),
+        ..PolicyError::default()
+    })
 }
 
 fn store(

@@ -1,6 +1,6 @@
 //! Sizes and durations: `2 MiB`, `10 minutes`. Whole numbers only; every one that is read prints as one that reads the same.
 
-use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
+use super::field::{Field, FieldValue, Place, Wrong};
 use super::nearest::nearest;
 use crate::error::PolicyError;
 
@@ -95,7 +95,7 @@ pub(super) fn memory(value: &FieldValue) -> Result<u64, Wrong> {
 /// # Errors
 /// A [`PolicyError`] about the field `memory`.
 pub fn memory_bytes(value: &FieldValue) -> Result<u64, PolicyError> {
-    let place = Place { file: NO_FILE.into(), ..Place::default() };
+    let place = Place::default();
     memory(value).map_err(|wrong| place.wrong(&Field::loose("memory", value), wrong))
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
+use super::field::{Field, FieldValue, Place, Wrong};
 use super::quantity::{MOST, rate_period_us, size, size_unit, split, write_period, write_size};
 use crate::error::PolicyError;
 
@@ -84,7 +84,7 @@ impl FromStr for Rate {
 
     /// For who has no policy around it; the error is about the field `rate`.
     fn from_str(text: &str) -> Result<Self, PolicyError> {
-        let place = Place { file: NO_FILE.into(), ..Place::default() };
+        let place = Place::default();
         let field = Field::loose("rate", &FieldValue::Text(text.to_owned()));
         Self::read(text).map_err(|wrong| place.wrong(&field, wrong))
     }

@@ -1,6 +1,6 @@
-//! The points of the SMTP dialogue at which something becomes known (DESIGN §7).
+//! The points of the SMTP dialogue at which something becomes known.
 
-use std::fmt;
+use crate::envelope::Envelope;
 
 /// A stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,12 +33,6 @@ impl Stage {
     }
 }
 
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// A set of stages: those that one check runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stages(u8);
@@ -68,8 +62,15 @@ impl Stages {
         self.0 & other.0 != 0
     }
 
-    /// Whether there is none in it.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    /// The stages of which something is known of `envelope`, what a check runs that names none: connect and HELO, where a limit whose identity
+    /// is absent asks nothing, and from MAIL on what is there.
+    pub fn known_of(envelope: &Envelope<'_>) -> Self {
+        let known = Self::default().with(Stage::Connect).with(Stage::Helo);
+        if envelope.mail_from.is_none() {
+            return known;
+        }
+        let known = known.with(Stage::Mail);
+        let known = if envelope.rcpt_to.is_empty() { known } else { known.with(Stage::Rcpt) };
+        if envelope.size.is_none() { known } else { known.with(Stage::Data) }
     }
 }

@@ -1,6 +1,6 @@
 //! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
 //!
-//! The defaults of DESIGN §6 are here and nowhere else.
+//! The defaults are here and nowhere else.
 
 use super::draft::{Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
@@ -64,7 +64,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     })
 }
 
-/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its quota must hold, and DESIGN §6 gives it other defaults.
+/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its quota must hold, so it has other defaults.
 pub(super) fn is_quota(per: &[Identity], distinct: Option<Identity>) -> bool {
     distinct.is_none() && per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
 }

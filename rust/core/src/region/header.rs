@@ -1,18 +1,17 @@
 //! The first page of the region: what it is, engine time, and a counter a limit.
 //!
-//! Engine time never falls (DESIGN §8, "Time"). It starts at zero, so a clock that starts below zero is a step back like any other.
+//! Engine time never falls. It starts at zero, so a clock that starts below zero is a step back like any other.
 
-/// What the first word says.
+use crate::time::MAX_US;
+
+/// What the first word says, for whoever maps the region into another process.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"throttle");
 
-/// Layout version; a region of another version is not read.
+/// Layout version, likewise.
 pub(super) const VERSION: u64 = 1;
 
 /// A step back of the clock of this much or more shifts the offset; a smaller one stands still. One second.
 const STEP_US: u64 = 1_000_000;
-
-/// Engine time stays below 2⁶⁰ µs, 36,000 years of forward steps: there [`crate::time::Ticks`] is exact.
-pub const MAX_US: u64 = (1 << 60) - 1;
 
 /// A time handed in, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod header;
 mod line;
 mod table;
 
-pub use header::{Epoch, MAX_US, Now};
+pub use header::{Epoch, Now};
 pub use line::{LINES, Line, PAGE_BYTES, SLOTS};
 pub use table::{Candidates, Table};
 
@@ -16,11 +16,14 @@ use line::Page;
 /// Limits that the header has counters for: a slot each, behind its first line.
 pub const COUNTERS: usize = (LINES - 1) * SLOTS;
 
+/// Pages whose lines a [`LineId`] can number.
+const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
+
 /// A line by its number in the region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
-/// Where a key was found. Stays true while the lock is held: a slot that matters is not moved.
+/// Where a key was found. While the lock is held a slot is not moved; whether it was given to another key, its fingerprint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
     /// The line.
@@ -37,23 +40,25 @@ pub struct Region {
 
 impl Region {
     /// A region with one table for each entry of `table_pages`, each of at least one page, behind the header.
+    /// `None` when the machine does not give that much, or lines could not be numbered: 256 GiB.
     ///
     /// Writing every page now is the point: no page fault is left for later.
-    pub fn new(table_pages: &[u32]) -> (Self, Vec<Table>) {
-        let mut next = 1;
-        let tables = table_pages
-            .iter()
-            .map(|&pages| {
-                let table = Table::new(next, pages.max(1));
-                next += table.pages();
-                table
-            })
-            .collect();
-        let mut region = Self { pages: vec![Page::EMPTY; next as usize].into_boxed_slice() };
+    pub fn new(table_pages: &[u32]) -> Option<(Self, Vec<Table>)> {
+        let mut next = 1u32;
+        let mut tables = Vec::with_capacity(table_pages.len());
+        for &pages in table_pages {
+            let table = Table::new(next, pages.max(1));
+            next = next.checked_add(table.pages()).filter(|&pages| pages <= MAX_PAGES)?;
+            tables.push(table);
+        }
+        let mut pages = Vec::new();
+        pages.try_reserve_exact(next as usize).ok()?;
+        pages.resize(next as usize, Page::EMPTY);
+        let mut region = Self { pages: pages.into_boxed_slice() };
         let header = &mut region.pages[0].0[0];
         header.stamp = header::MAGIC;
         header.slots[0] = header::VERSION;
-        (region, tables)
+        Some((region, tables))
     }
 
     /// Bytes allocated.

@@ -22,9 +22,9 @@
 
 use smallvec::SmallVec;
 
-use super::Verdict;
 use super::known::{Known, Sighting};
 use super::pace::Pace;
+use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::region::{Candidates, Region, Spot};
 
@@ -137,9 +137,9 @@ impl FanOut {
         rungs.iter().map(|rung| rung.bucket).chain([arrival.bucket]).map(|key| self.buckets.lines(key))
     }
 
-    /// Whether what is new fits, and on whose bucket; `reserved` as in [`Pace::consult`].
-    pub fn consult(&self, region: &Region, arrival: &Arrival, now_us: u64, reserved: usize) -> Consulted {
-        let first = self.consult_at(region, arrival, now_us, reserved);
+    /// Whether what is new fits, and on whose bucket; `promised` as in [`Pace::consult`].
+    pub fn consult(&self, region: &Region, arrival: &Arrival, now_us: u64, promised: &mut Promised) -> Consulted {
+        let first = self.consult_at(region, arrival, now_us, promised);
         let (mut at_us, mut verdict) = (now_us, first.verdict);
         // From change to change, until the bucket then asked has room before the next one.
         while let Verdict::From(ready_us) = verdict {
@@ -148,7 +148,7 @@ impl FanOut {
                 break;
             }
             at_us = change_us;
-            verdict = match self.consult_at(region, arrival, at_us, reserved).verdict {
+            verdict = match self.consult_at(region, arrival, at_us, promised).verdict {
                 Verdict::Fits => return Consulted { verdict: Verdict::From(at_us), ..first },
                 later => later,
             };
@@ -164,7 +164,7 @@ impl FanOut {
     }
 
     /// As if it were `at_us` and nothing changed from then on.
-    fn consult_at(&self, region: &Region, arrival: &Arrival, at_us: u64, reserved: usize) -> Consulted {
+    fn consult_at(&self, region: &Region, arrival: &Arrival, at_us: u64, promised: &mut Promised) -> Consulted {
         let known = |seen: Option<Sighting>| seen.is_some_and(|seen| at_us < self.memory.forgotten_from_us(seen));
         let new = arrival.elements.iter().filter(|element| !known(element.seen)).count() as u32;
         if new == 0 {
@@ -176,7 +176,7 @@ impl FanOut {
             settled.map(|index| index as u8)
         });
         let at = self.buckets.lines(arrival.bucket_of(rung));
-        let (verdict, spot) = self.buckets.consult(region, &at, at_us, new.into(), reserved);
+        let (verdict, spot) = self.buckets.consult(region, &at, at_us, new.into(), promised);
         Consulted { verdict, spot, new, rung }
     }
 

@@ -27,10 +27,10 @@
 //! **Dropped.** Evicting the lowest level: above capacity a sender at three times its rate keeps all of it. Eight slots without a stamp: needs a sweep
 //! before times wrap. One candidate line: loses 1.2 % of the new keys at 46 % load.
 
-use super::Verdict;
+use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
+use crate::region::{Candidates, Line, Region, Spot, Table};
 use crate::time::Ticks;
 
 /// Most ticks that a bucket holds.
@@ -105,7 +105,7 @@ impl Gcra {
 
     /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`].
     ///
-    /// `reserved` is how many other new keys of the same check may take a free slot of these lines.
+    /// A new key is promised the slot that [`Gcra::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
     pub fn consult(
         &self,
@@ -113,7 +113,7 @@ impl Gcra {
         at: &Candidates,
         now_us: u64,
         amount: u64,
-        reserved: usize,
+        promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         let price = self.quota.price(amount);
         if price > self.quota.capacity {
@@ -127,7 +127,7 @@ impl Gcra {
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
+            WhenFull::Refuse => (self.room(region, at, now, promised), None),
         }
     }
 
@@ -198,21 +198,23 @@ impl Gcra {
         bits
     }
 
-    /// Whether a new key finds room when others may take `reserved` slots; else when one more will be free.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: usize) -> Verdict {
-        let mut levels = [0; 2 * SLOTS];
-        for (half, id) in levels.chunks_exact_mut(SLOTS).zip(at.lines) {
+    /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
+    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
+        let free = at.lines.map(|id| {
+            let free = self.free_slots(region.line(id), now).count_ones();
+            (id, free.saturating_sub(promised.of(id)))
+        });
+        let (line, count) = if free[1].1 > free[0].1 { free[1] } else { free[0] };
+        if count > 0 {
+            promised.promise(line);
+            return Verdict::Fits;
+        }
+        let levels = at.lines.into_iter().flat_map(|id| {
             let line = region.line(id);
-            for (level, &slot) in half.iter_mut().zip(&line.slots) {
-                *level = self.level_of(line, slot, now);
-            }
-        }
-        levels.sort_unstable();
-        match levels.get(reserved) {
-            Some(0) => Verdict::Fits,
-            Some(level) => Verdict::From(self.quota.ticks.micros(now + level)),
-            None => Verdict::Never,
-        }
+            line.slots.iter().map(move |&slot| self.level_of(line, slot, now))
+        });
+        let first_free = levels.filter(|&level| level > 0).min();
+        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.ticks.micros(now + level)))
     }
 
     /// Zeroes what has expired, and stamps the line.

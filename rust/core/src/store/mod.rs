@@ -3,12 +3,47 @@
 //! Three verbs: `lines` says where a key may be, so that its lines can be prefetched before the lock; `consult` reads there; `charge` writes.
 //! A store knows no mail, no text and no other store's memory. Time comes in as engine time, in microseconds.
 
+use std::collections::HashMap;
+
+use crate::region::LineId;
+
 pub mod fan_out;
 pub mod gcra;
 pub mod known;
 pub mod pace;
 mod ring;
 pub mod window;
+
+/// Free slots of one table that keys of the same check were promised, so that none is promised twice.
+///
+/// Only a table that refuses when full needs it, and only a check that brings it several new keys.
+#[derive(Debug, Default)]
+pub struct Promised(HashMap<LineId, u32>);
+
+impl Promised {
+    /// Room for `count` promises, so that making them allocates nothing.
+    pub fn expect(&mut self, count: usize) {
+        if count > 1 {
+            self.0.reserve(count);
+        }
+    }
+
+    /// Nothing promised: for the next table, or the next look at this one.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn of(&self, line: LineId) -> u32 {
+        self.0.get(&line).copied().unwrap_or(0)
+    }
+
+    /// One more. Without room for it there is one key only, and nobody to promise it to.
+    fn promise(&mut self, line: LineId) {
+        if self.0.len() < self.0.capacity() || self.0.contains_key(&line) {
+            *self.0.entry(line).or_default() += 1;
+        }
+    }
+}
 
 /// What a store says to one charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

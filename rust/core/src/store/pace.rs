@@ -2,9 +2,9 @@
 //!
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
-use super::Verdict;
 use super::gcra::{Gcra, Quota};
 use super::window::Window;
+use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, Region, Spot, Table};
@@ -68,11 +68,11 @@ impl Pace {
         at: &Candidates,
         now_us: u64,
         amount: u64,
-        reserved: usize,
+        promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         match self {
-            Self::Gcra(buckets) => buckets.consult(region, at, now_us, amount, reserved),
-            Self::Window(windows) => windows.consult(region, at, now_us, amount, reserved),
+            Self::Gcra(buckets) => buckets.consult(region, at, now_us, amount, promised),
+            Self::Window(windows) => windows.consult(region, at, now_us, amount, promised),
         }
     }
 

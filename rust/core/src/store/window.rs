@@ -34,11 +34,11 @@
 //! **Dropped.** Two buckets and interpolation: lets up to 2 L through in a window. A pane number in each slot: the line's stamp says it, and its
 //! bits are a finer ring. A log of times: exact, but 4 L bytes a key.
 
-use super::Verdict;
 use super::ring::{LARGEST, Ring, Shape};
+use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, LINES, Line, Region, SLOTS, Spot, Table};
+use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
 use crate::time::Ticks;
 
 /// Counters of one limit.
@@ -94,7 +94,7 @@ impl Window {
 
     /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Window::charge`].
     ///
-    /// `reserved` is how many other new keys of the same check may take a free slot of these lines.
+    /// A new key is promised the slot that [`Window::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
     pub fn consult(
         &self,
@@ -102,7 +102,7 @@ impl Window {
         at: &Candidates,
         now_us: u64,
         amount: u64,
-        reserved: usize,
+        promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
         let now = self.clock.ticks(now_us);
@@ -115,7 +115,7 @@ impl Window {
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
+            WhenFull::Refuse => (self.room(region, at, now, promised), None),
         }
     }
 
@@ -184,23 +184,24 @@ impl Window {
         (0..self.shape.slots()).map(free).sum()
     }
 
-    /// Whether a new key finds room when others may take `reserved` slots; else when one more will be free.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: usize) -> Verdict {
-        let mut free_from = [u64::MAX; 2 * SLOTS];
-        let slots = self.shape.slots();
-        for (half, id) in free_from.chunks_exact_mut(slots).zip(at.lines) {
+    /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
+    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
+        let free = at.lines.map(|id| {
+            let free = self.free_slots(region.line(id), now).count_ones();
+            (id, free.saturating_sub(promised.of(id)))
+        });
+        let (line, count) = if free[1].1 > free[0].1 { free[1] } else { free[0] };
+        if count > 0 {
+            promised.promise(line);
+            return Verdict::Fits;
+        }
+        let free_from = at.lines.into_iter().flat_map(|id| {
             let line = region.line(id);
-            for (slot, from) in half.iter_mut().enumerate() {
-                let empty = self.shape.within(self.shape.ring(line, slot), 0);
-                *from = line.stamp + u64::from(self.shape.panes() - empty);
-            }
-        }
-        free_from.sort_unstable();
-        match free_from.get(reserved) {
-            None | Some(&u64::MAX) => Verdict::Never,
-            Some(&from) if from <= now => Verdict::Fits,
-            Some(&from) => Verdict::From(self.clock.micros(from)),
-        }
+            let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
+            (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
+        });
+        let first = free_from.filter(|&pane| pane > now).min();
+        first.map_or(Verdict::Never, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
     /// Shifts the rings of a line to the pane `now`, zeroes what has expired, and stamps the line.

@@ -1,0 +1,57 @@
+//! What one check counts as, for each key of a limit.
+
+use std::collections::HashMap;
+
+use crate::identity::{Identities, Identity, Part, Value};
+use crate::policy::Count;
+use crate::policy::plan::Planned;
+
+/// An amount for each value of the identity that has several.
+pub(super) enum Amounts {
+    /// The same for all.
+    Same(u64),
+    /// One each.
+    Each(Vec<u64>),
+}
+
+impl Amounts {
+    /// `None` when it is not known yet.
+    pub(super) fn of(planned: &Planned, identities: &Identities<'_>, size: Option<u64>) -> Option<Self> {
+        match planned.limit.count {
+            Count::Connections | Count::Messages => Some(Self::Same(1)),
+            Count::Recipients => Some(recipients(&planned.limit.per, identities)),
+            Count::Bytes => size.map(Self::Same),
+        }
+    }
+
+    pub(super) fn get(&self, nth: usize) -> u64 {
+        match self {
+            Self::Same(amount) => *amount,
+            Self::Each(amounts) => amounts.get(nth).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// Recipients, duplicates once: one for each address, as many as it has for each host, all of them for anything else.
+fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
+    if per.contains(&Identity::RcptAddress) {
+        return Amounts::Same(1);
+    }
+    let all = identities.values(Identity::RcptAddress);
+    if !per.contains(&Identity::RcptHost) {
+        return Amounts::Same(all.len() as u64);
+    }
+    let mut at_host: HashMap<&Part<'_>, u64> = HashMap::with_capacity(all.len());
+    let mut elsewhere = 0;
+    for recipient in &all {
+        match recipient {
+            Value::Address(_, host) => *at_host.entry(host).or_default() += 1,
+            _ => elsewhere += 1,
+        }
+    }
+    let amount = |host: &Value<'_>| match host {
+        Value::Name(host) => at_host.get(host).copied().unwrap_or(elsewhere),
+        _ => elsewhere,
+    };
+    Amounts::Each(identities.values(Identity::RcptHost).iter().map(amount).collect())
+}

@@ -1,0 +1,194 @@
+//! Works out what a check asks: from identities to keys, from keys to lines, which are sent for at once. All of it before the lock.
+//!
+//! It takes time in proportion to the recipients of the envelope, and to nothing else that grows.
+
+use std::cell::OnceCell;
+
+use super::amount::Amounts;
+use super::keys::Keys;
+use super::request::{Ask, Entry, Request, UNASKED, Visit};
+use crate::identity::{Class, Identities, Identity, Value, Values};
+use crate::key::{Key, Secret};
+use crate::policy::plan::{Plan, Planned, Standing, Store};
+use crate::policy::{Stages, Verified, WhenFull};
+use crate::region::{Candidates, prefetch};
+use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
+use crate::store::pace::Pace;
+
+// The store takes as many parts of a name as the identities give.
+const _: () = assert!(RUNGS == crate::identity::RUNGS);
+
+/// What a request is made from.
+pub(super) struct Asker<'e, 't> {
+    pub plan: &'e Plan,
+    pub secret: &'e Secret,
+    /// Where the region lies.
+    pub address: usize,
+    pub identities: &'e Identities<'t>,
+    pub size: Option<u64>,
+    pub stages: Stages,
+    /// Of `identities`, for `stages`.
+    pub keys: Keys,
+    /// The one identity of names that has several values, once it is needed.
+    pub rcpt_hosts: OnceCell<Values<'e>>,
+}
+
+/// A limit that is asked.
+#[derive(Clone, Copy)]
+struct Asked<'e> {
+    index: u16,
+    planned: &'e Planned,
+    class: Class,
+    charged: bool,
+}
+
+impl<'e> Asker<'e, '_> {
+    /// What the limits ask.
+    pub(super) fn ask(&self, request: &mut Request) {
+        for (index, planned) in self.plan.limits.iter().enumerate() {
+            if !planned.asked_at().meets(self.stages) {
+                continue;
+            }
+            let class = self.class(planned);
+            if !looks_at(planned.limit.verified, class) {
+                continue;
+            }
+            let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
+            match &planned.store {
+                Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
+                Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
+            }
+        }
+    }
+
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>, buckets: &Pace) {
+        let count = self.keys.count(&asked.planned.per);
+        let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
+        asked.expect(request, count);
+        for nth in 0..count {
+            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) });
+        }
+    }
+
+    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, fan_out: &FanOut, memory: usize) {
+        let count = self.keys.count(&asked.planned.per);
+        asked.expect(request, count);
+        // Limits over one memory come in the same order of values: each goes on from where the last one was found.
+        let mut from = request.visits.iter().position(|visit| visit.memory == memory).unwrap_or(request.visits.len());
+        let is_first = from == request.visits.len();
+        for nth in 0..count {
+            if is_first {
+                from = request.visits.len();
+                self.visit(request, asked, memory, nth);
+            }
+            let Some(visit) = request.visits.get(from).filter(|visit| (visit.memory, visit.nth) == (memory, nth))
+            else {
+                continue;
+            };
+            for at in fan_out.lines(&visit.arrival) {
+                self.sent_for(at);
+            }
+            asked.push(request, nth, Ask::FanOut { visit: from as u32 });
+            from += 1;
+        }
+    }
+
+    /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.
+    fn visit(&self, request: &mut Request, asked: Asked<'_>, memory: usize, nth: usize) {
+        let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+        let bucket = self.secret.classed(key, asked.class);
+        request.visits.push(Visit { memory, nth, arrival: Arrival::at(bucket) });
+        if let Some(Visit { arrival, .. }) = request.visits.last_mut() {
+            self.add_elements(arrival, memory, key, nth);
+            if arrival.elements.is_empty() {
+                request.visits.pop();
+            } else {
+                self.add_rungs(arrival, asked, memory, key);
+            }
+        }
+    }
+
+    /// What may be new under `key`. An element that is equal to the value of `per` never is.
+    fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key, nth: usize) {
+        let memory = &self.plan.memories[memory];
+        let identity = self.plan.identities[memory.distinct].identity;
+        let mut add = |element: &Value<'_>, hashed: Key| {
+            if !memory.equals.iter().any(|&per| self.is_value(per, nth, element)) {
+                let at = self.sent_for(memory.known.lines(self.secret.join(key, hashed)));
+                arrival.elements.push(Element { at, seen: None });
+            }
+        };
+        if identity.has_many() {
+            // Not the keys of the values: junk is one value there, and as many elements as it has spellings.
+            for element in &self.identities.elements(identity) {
+                add(element, self.secret.key(identity, element));
+            }
+        } else if let Some(element) = self.identities.element(identity) {
+            let own =
+                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(memory.distinct, 0) };
+            add(&element, own);
+        }
+    }
+
+    /// Whether `element` is the `nth` value of `per`.
+    fn is_value(&self, per: Identity, nth: usize, element: &Value<'_>) -> bool {
+        if per.has_many() {
+            self.rcpt_hosts.get_or_init(|| self.identities.values(Identity::RcptHost)).get(nth) == Some(element)
+        } else {
+            self.identities.value(per).as_ref() == Some(element)
+        }
+    }
+
+    /// The parts of the element's name, where a limit over the memory has the ladder.
+    fn add_rungs(&self, arrival: &mut Arrival, asked: Asked<'_>, memory: usize, key: Key) {
+        let memory = &self.plan.memories[memory];
+        if !memory.ladder {
+            return;
+        }
+        let host = self.plan.identities[memory.distinct].identity;
+        for part in self.identities.ladder(host, asked.planned.limit.per[0]) {
+            let part = self.secret.join(key, self.secret.part(host, part));
+            let at = self.sent_for(memory.known.lines(part));
+            arrival.rungs.push(Rung { at, bucket: self.secret.classed(part, asked.class), seen: None });
+        }
+    }
+
+    /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
+    fn class(&self, planned: &Planned) -> Class {
+        match planned.standing {
+            Standing::Proven => Class::Proven,
+            Standing::Claimed => Class::Claimed,
+            Standing::Senders => self.identities.class(Identity::SenderHost),
+        }
+    }
+
+    #[inline]
+    fn sent_for(&self, at: Candidates) -> Candidates {
+        prefetch(self.address, &at);
+        at
+    }
+}
+
+impl Asked<'_> {
+    /// Makes room for what `count` keys may be promised, where being without room refuses.
+    fn expect(self, request: &mut Request, count: usize) {
+        if self.planned.limit.when_full == WhenFull::Refuse {
+            request.promised.expect(count);
+        }
+    }
+
+    fn push(self, request: &mut Request, nth: usize, ask: Ask) {
+        let Self { index: limit, charged, .. } = self;
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
+    }
+}
+
+fn looks_at(verified: Verified, class: Class) -> bool {
+    match verified {
+        Verified::Any => true,
+        Verified::Proven => class == Class::Proven,
+        Verified::Claimed => class == Class::Claimed,
+    }
+}

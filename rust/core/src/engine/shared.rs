@@ -1,0 +1,63 @@
+//! What threads share: the region behind its one lock, and what never changes of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::region::{Epoch, Now, Region};
+
+/// Pages that are looked at without a pause: some tenths of a millisecond.
+const PAGES_AT_ONCE: u32 = 256;
+
+/// A region that several threads use.
+///
+/// # Synchronisation
+/// One mutex, and nothing outside of it changes. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
+#[derive(Debug)]
+pub(super) struct Shared {
+    region: Mutex<Region>,
+    address: usize,
+    bytes: u64,
+}
+
+impl Shared {
+    pub(super) fn new(region: Region) -> Self {
+        Self { address: region.address(), bytes: region.bytes(), region: Mutex::new(region) }
+    }
+
+    /// Where it lies, for prefetching before the lock.
+    pub(super) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Bytes allocated: exact, and constant.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Region> {
+        // Nothing under the lock panics; should it ever, the lines are plain words and stay usable.
+        self.region.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The region and engine time at `now`; it moves when something may be charged, and does not for a look.
+    pub(super) fn at(&self, now: Now, moves: bool) -> (MutexGuard<'_, Region>, Epoch) {
+        let mut region = self.lock();
+        let epoch = region.epoch().at(now);
+        if moves {
+            region.set_epoch(epoch);
+        }
+        (region, epoch)
+    }
+
+    /// A sum over the pages of a table. The lock is released between pages, and every so many of them `pause` runs.
+    pub(super) fn sum_pages(&self, pages: u32, pause: &dyn Fn(), used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
+        let mut sum = 0;
+        for page in 0..pages {
+            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
+                pause();
+            }
+            let region = self.lock();
+            sum += used(&region, page, region.epoch().last_us);
+        }
+        sum
+    }
+}

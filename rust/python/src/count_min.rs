@@ -1,0 +1,220 @@
+//! `CountMin`: the core's sketch over memory of its own, under a seed of its own.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyType};
+use throttle_core::key::Secret;
+use throttle_core::sketch::count_min::CountMin as Shape;
+
+use crate::frame::{self, Kind};
+use crate::limiter::whole;
+use crate::seed::{self, Seed};
+use crate::text::Text;
+
+/// See `_core.pyi`.
+#[pyclass(module = "throttle.sketch", frozen)]
+#[derive(Debug)]
+pub(crate) struct CountMin {
+    shape: Shape,
+    seed: Seed,
+    secret: Secret,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Counted {
+    cells: Vec<u64>,
+    /// N: the sum of all counts.
+    total: u64,
+}
+
+#[pymethods]
+impl CountMin {
+    #[new]
+    #[pyo3(signature = (width, depth, *, seed=None))]
+    fn new(
+        py: Python<'_>,
+        width: &Bound<'_, PyAny>,
+        depth: &Bound<'_, PyAny>,
+        seed: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let size = |cells| usize::try_from(cells).unwrap_or(usize::MAX);
+        let shape = Shape::new(size(whole("width", width, 1)?), size(whole("depth", depth, 1)?)).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "width, depth: found {width} × {depth} cells; allowed: at most {}",
+                Shape::MOST_WORDS
+            ))
+        })?;
+        Self::empty(py, shape, seed)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (epsilon, delta, *, seed=None))]
+    fn for_error(cls: &Bound<'_, PyType>, epsilon: f64, delta: f64, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let shape = Shape::for_error(epsilon, delta).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "epsilon, delta: found {epsilon}, {delta}; allowed: between 0 and 1, and at most {} cells",
+                Shape::MOST_WORDS
+            ))
+        })?;
+        Self::empty(cls.py(), shape, seed)
+    }
+
+    #[classmethod]
+    fn from_bytes(_cls: &Bound<'_, PyType>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let frame = frame::from_bytes(Kind::CountMin, data)?;
+        let [width, depth, total] = frame.numbers;
+        let shape = usize::try_from(width).ok().zip(usize::try_from(depth).ok());
+        let shape = shape.and_then(|(width, depth)| Shape::new(width, depth));
+        let shape = shape.filter(|shape| shape.words() == frame.words.len());
+        let shape =
+            shape.ok_or_else(|| frame::corrupt(&format!("{width} × {depth} cells; allowed: those that follow")))?;
+        Ok(Self::of(shape, frame.seed, Counted { cells: frame.words, total }))
+    }
+
+    #[pyo3(signature = (key, count=None), text_signature = "($self, key, count=1)")]
+    fn add(&self, key: &Bound<'_, PyAny>, count: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let count = count.map_or(Ok(1), |count| whole("count", count, 0))?;
+        let text = Text::new("key", key)?;
+        let key = self.secret.text(&text.bytes(key.py()));
+        let mut counted = self.lock();
+        self.shape.add(&mut counted.cells, key, count);
+        counted.total = counted.total.saturating_add(count);
+        Ok(())
+    }
+
+    fn update(&self, keys: &Bound<'_, PyAny>) -> PyResult<()> {
+        each(keys, |key| self.add(key, None))
+    }
+
+    fn estimate(&self, key: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let text = Text::new("key", key)?;
+        let key = self.secret.text(&text.bytes(key.py()));
+        Ok(self.shape.estimate(&self.lock().cells, key))
+    }
+
+    fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(other) = other.cast::<Self>() else {
+            return Err(PyTypeError::new_err(format!("other: found {}; allowed: CountMin", other.get_type().name()?)));
+        };
+        let (py, other) = (other.py(), other.get());
+        if other.shape != self.shape {
+            let [found, allowed] =
+                [other, self].map(|each| format!("width={}, depth={}", each.shape.width(), each.shape.depth()));
+            return Err(PyValueError::new_err(format!("other: found {found}; allowed: {allowed}")));
+        }
+        same_seed(&self.seed, &other.seed)?;
+        py.detach(|| {
+            // Copied before the own lock is taken: two that are merged into each other at once would wait for ever.
+            let others = other.lock().clone();
+            let mut counted = self.lock();
+            self.shape.merge(&mut counted.cells, &others.cells);
+            counted.total = counted.total.saturating_add(others.total);
+        });
+        Ok(())
+    }
+
+    fn copy(&self) -> Self {
+        Self::of(self.shape, self.seed, self.lock().clone())
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let counted = self.lock().clone();
+        let numbers = [self.shape.width() as u64, self.shape.depth() as u64, counted.total];
+        PyBytes::new(py, &frame::to_bytes(Kind::CountMin, &self.seed, numbers, &counted.cells))
+    }
+
+    #[getter]
+    fn width(&self) -> usize {
+        self.shape.width()
+    }
+
+    #[getter]
+    fn depth(&self) -> usize {
+        self.shape.depth()
+    }
+
+    #[getter]
+    fn total(&self) -> u64 {
+        self.lock().total
+    }
+
+    #[getter]
+    fn error_bound(&self) -> f64 {
+        std::f64::consts::E * self.total() as f64 / self.shape.width() as f64
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> usize {
+        8 * self.shape.words()
+    }
+
+    #[getter]
+    fn seed<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.seed)
+    }
+
+    fn __copy__(&self) -> Self {
+        self.copy()
+    }
+
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
+        self.copy()
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        Ok((slf.get_type().getattr("from_bytes")?, (slf.get().to_bytes(slf.py()),)))
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        let others = other.lock().clone();
+        self.shape == other.shape && self.seed == other.seed && *self.lock() == others
+    }
+
+    fn __repr__(&self) -> String {
+        format!("CountMin(width={}, depth={}, total={})", self.shape.width(), self.shape.depth(), self.total())
+    }
+}
+
+impl CountMin {
+    fn empty(py: Python<'_>, shape: Shape, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let seed = seed::octets(py, seed)?;
+        Ok(Self::of(shape, seed, Counted { cells: py.detach(|| zeros(shape.words()))?, total: 0 }))
+    }
+
+    fn of(shape: Shape, seed: Seed, counted: Counted) -> Self {
+        Self { shape, seed, secret: Secret::new(seed), counted: Mutex::new(counted) }
+    }
+
+    /// Nothing that holds it can panic, so it is never poisoned.
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Words that exist: what the machine does not have is an error here, not the end of the process.
+fn zeros(words: usize) -> PyResult<Vec<u64>> {
+    let mut cells = Vec::new();
+    cells.try_reserve_exact(words).map_err(|_| PyMemoryError::new_err(format!("a sketch of {words} words")))?;
+    cells.resize(words, 0);
+    Ok(cells)
+}
+
+/// Every one of many keys; one text is not many, though Python would take it apart.
+pub(crate) fn each(keys: &Bound<'_, PyAny>, add: impl Fn(&Bound<'_, PyAny>) -> PyResult<()>) -> PyResult<()> {
+    if keys.is_instance_of::<PyString>() || keys.is_instance_of::<PyBytes>() {
+        let found = keys.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("keys: found {found}; allowed: an iterable of str or bytes")));
+    }
+    keys.try_iter()?.try_for_each(|key| add(&key?))
+}
+
+/// Sketches under two hashes have nothing to do with each other.
+pub(crate) fn same_seed(own: &Seed, others: &Seed) -> PyResult<()> {
+    if own == others {
+        return Ok(());
+    }
+    Err(PyValueError::new_err("other: found another seed; allowed: the same one: make the sketches with one seed="))
+}
