@@ -11,6 +11,7 @@ use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::error::policy_error;
 use crate::memory;
+use crate::pause::let_others_run;
 use crate::policy::Policy;
 use crate::stage::stages;
 use crate::{seed, suffixes};
@@ -97,8 +98,7 @@ impl Throttle {
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
-        let tables = self.engine.tables(&|| py.detach(|| ()));
+        let tables = self.engine.tables(&|| let_others_run(py));
         let row = |table: TableUse| {
             let row = PyDict::new(py);
             row.set_item("table", table.name)?;

@@ -12,6 +12,7 @@ mod hyperloglog;
 mod limit;
 mod limiter;
 mod memory;
+mod pause;
 mod policy;
 mod seed;
 mod stage;

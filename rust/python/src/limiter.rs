@@ -9,6 +9,7 @@ use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::error::policy_error;
+use crate::pause::let_others_run;
 use crate::text::Text;
 use crate::{memory, seed};
 
@@ -100,8 +101,7 @@ impl RateLimiter {
 
     #[getter]
     fn load(&self, py: Python<'_>) -> f64 {
-        // Attached while the lock is held, so that no fork finds it held; detached between, so that others run.
-        let (used, slots) = self.limiter.load(&|| py.detach(|| ()));
+        let (used, slots) = self.limiter.load(&|| let_others_run(py));
         used as f64 / slots as f64
     }
 
