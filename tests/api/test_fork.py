@@ -11,7 +11,7 @@ import pytest
 
 from throttle import Envelope, RateLimiter, Throttle
 
-FORKS = 60
+FORKS = 40
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -34,7 +34,7 @@ def test_a_child_that_was_forked_while_tables_were_counted_can_check() -> None:
                 warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: just that is the test
                 child = os.fork()
             if child == 0:
-                signal.alarm(5)
+                signal.alarm(2)
                 guard.check(envelope)
                 limiter.hit("a")
                 os._exit(0)
