@@ -28,7 +28,7 @@ pub(super) struct Asker<'e, 't> {
     pub size: Option<u64>,
     pub stages: Stages,
     /// Of `identities`, for `stages`.
-    pub keys: Keys,
+    pub keys: &'e Keys,
     /// The one identity of names that has several values, once it is needed.
     pub rcpt_hosts: OnceCell<Values<'e>>,
 }
@@ -46,7 +46,7 @@ impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
         for (index, planned) in self.plan.limits.iter().enumerate() {
-            if !planned.asked_at().meets(self.stages) {
+            if !planned.asked_at.meets(self.stages) {
                 continue;
             }
             let class = self.class(planned);

@@ -49,6 +49,8 @@ pub struct Planned {
     pub limit: Limit,
     /// When it runs.
     pub stage: Stage,
+    /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
+    pub asked_at: Stages,
     /// Its name, shared with refusals.
     pub name: Arc<str>,
     /// `client.net/24/48 + sender.org`, likewise.
@@ -167,9 +169,12 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let store = store(policy, limit, *table, &wanted, &memories)?;
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let stage = limit.stage();
+        let own = Stages::default().with(stage);
+        let asked_at = if limit.count == super::Count::Bytes { own.with(Stage::Mail) } else { own };
         limits.push(Planned {
             limit: limit.clone(),
             stage,
+            asked_at,
             name: limit.name.as_str().into(),
             per_name: limit.per_name().into(),
             reply: Reply::of(limit, stage),
@@ -182,23 +187,17 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());
         for identity in hashed {
             let at = place(&mut identities, identity);
-            identities[at].at = identities[at].at.and(planned.asked_at());
+            identities[at].at = identities[at].at.and(planned.asked_at);
         }
     }
     let sources = Stage::ALL.map(|stage| {
-        let run = limits.iter().filter(|planned| planned.asked_at().has(stage));
+        let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
     Ok((Plan { identities, limits, memories, sources }, region))
 }
 
 impl Planned {
-    /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
-    pub fn asked_at(&self) -> Stages {
-        let own = Stages::default().with(self.stage);
-        if self.limit.count == super::Count::Bytes { own.with(Stage::Mail) } else { own }
-    }
-
     fn sources(&self, all: Sources) -> Sources {
         let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
         let needed = self.limit.per.iter().copied().chain(self.limit.distinct()).chain(recipients);

@@ -18,29 +18,31 @@ pub mod window;
 ///
 /// Only a table that refuses when full needs it, and only a check that brings it several new keys.
 #[derive(Debug, Default)]
-pub struct Promised(HashMap<LineId, u32>);
+pub struct Promised(Option<HashMap<LineId, u32>>);
 
 impl Promised {
-    /// Room for `count` promises, so that making them allocates nothing.
+    /// Room for `count` promises, so that making them allocates nothing. One key alone needs none: there is nobody to promise its slot to.
     pub fn expect(&mut self, count: usize) {
         if count > 1 {
-            self.0.reserve(count);
+            self.0.get_or_insert_default().reserve(count);
         }
     }
 
     /// Nothing promised: for the next table, or the next look at this one.
+    #[inline]
     pub fn clear(&mut self) {
-        self.0.clear();
+        if let Some(lines) = &mut self.0 {
+            lines.clear();
+        }
     }
 
     fn of(&self, line: LineId) -> u32 {
-        self.0.get(&line).copied().unwrap_or(0)
+        self.0.as_ref().and_then(|lines| lines.get(&line)).copied().unwrap_or(0)
     }
 
-    /// One more. Without room for it there is one key only, and nobody to promise it to.
     fn promise(&mut self, line: LineId) {
-        if self.0.len() < self.0.capacity() || self.0.contains_key(&line) {
-            *self.0.entry(line).or_default() += 1;
+        if let Some(lines) = &mut self.0 {
+            *lines.entry(line).or_default() += 1;
         }
     }
 }
