@@ -10,8 +10,8 @@ use throttle_core::envelope::{Envelope as Core, Spf};
 
 use crate::text::Text;
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle", frozen)]
+/// See `_core.pyi`. The free list: as for `Decision`.
+#[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct Envelope {
     client_ip: Option<Text>,
