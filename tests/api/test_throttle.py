@@ -216,3 +216,9 @@ def test_the_seed_says_where_keys_lie_and_nothing_of_what_is_decided() -> None:
 def test_it_refuses_to_pickle() -> None:
     with pytest.raises(TypeError, match="a Throttle does not pickle: its counters live in this process"):
         pickle.dumps(guard(PACE))
+
+
+def test_more_memory_than_the_machine_gives_is_an_error_and_no_abort() -> None:
+    with pytest.raises(PolicyError, match="memory: found a budget of") as raised:
+        Throttle(memory="100 TiB")
+    assert raised.value.field == "memory"

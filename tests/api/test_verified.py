@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from given_guards import guard, limit
-from throttle import Envelope
+from throttle import Envelope, Limit, Policy, Throttle
 
 PROVEN = [
     {"spf": "pass"},
@@ -84,3 +84,13 @@ def test_a_fan_out_is_as_weak_as_its_element() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("spf", "proven"), [("none", True), (" Pass ", True), ("fail ", False), ("Fail\n", False), ("bogus", False)]
+)
+def test_a_word_that_is_no_verdict_lets_nothing_prove_the_sender(spf: str, proven: bool) -> None:
+    counting = Throttle(Policy([Limit(name="host", per="sender.host", rate="1/day", verified="proven")]))
+    envelope = Envelope(client_name="mx.b.com", mail_from="a@b.com", spf=spf)
+    assert counting.check(envelope)
+    assert bool(counting.check(envelope)) is not proven  # only what is proven is counted
