@@ -8,6 +8,8 @@
 //! Slots hold times of 32 or 16 bits, or counts by pane. They are read as distances from the stamp, so they never wrap:
 //! each write zeroes what has expired, and a line whose stamp is older than any slot can live reads as empty.
 
+use bytemuck::{Pod, Zeroable};
+
 /// Slots of a line.
 pub const SLOTS: usize = 7;
 
@@ -19,7 +21,7 @@ pub const PAGE_BYTES: u64 = 4096;
 
 /// One cache line.
 #[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Line {
     /// When the line was last written, in the table's ticks.
     pub stamp: u64,
@@ -43,7 +45,7 @@ impl Line {
 
 /// The unit of allocation.
 #[repr(C, align(4096))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub(super) struct Page(pub(super) [Line; LINES]);
 
 impl Page {

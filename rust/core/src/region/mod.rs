@@ -83,6 +83,18 @@ impl Region {
         &mut self.pages[id.0 as usize / LINES].0[id.0 as usize % LINES]
     }
 
+    /// A table as plain words, for what has no lines: a sketch, a list.
+    #[inline]
+    pub fn words(&self, table: &Table) -> &[u64] {
+        bytemuck::cast_slice(&self.pages[table.range()])
+    }
+
+    /// The same, to be written.
+    #[inline]
+    pub fn words_mut(&mut self, table: &Table) -> &mut [u64] {
+        bytemuck::cast_slice_mut(&mut self.pages[table.range()])
+    }
+
     fn page(&self, page: u32) -> &[Line; LINES] {
         &self.pages[page as usize].0
     }

@@ -56,6 +56,12 @@ impl Table {
         self.pages
     }
 
+    /// Its pages in the region.
+    #[inline]
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        self.first_page as usize..(self.first_page + self.pages) as usize
+    }
+
     /// The lines of one page.
     pub fn page<'r>(&self, region: &'r Region, page: u32) -> &'r [Line; LINES] {
         region.page(self.first_page + page)
