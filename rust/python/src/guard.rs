@@ -139,6 +139,6 @@ impl Throttle {
             true => this.engine.check(core, stages, now),
             false => this.engine.peek(core, stages, now),
         });
-        Ok(Decision::of_envelope(core.refusal, slf.clone().unbind(), envelope.clone().unbind()))
+        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind()))
     }
 }

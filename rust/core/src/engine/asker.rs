@@ -45,7 +45,7 @@ struct Asked<'e> {
 impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
-        for (index, planned) in self.plan.limits.iter().enumerate() {
+        for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             if !planned.asked_at.meets(self.stages) {
                 continue;
             }
@@ -67,8 +67,10 @@ impl<'e> Asker<'e, '_> {
         asked.expect(request, count);
         for nth in 0..count {
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let limit = self.quota_or(asked, nth);
+            let buckets = if limit == asked.index { buckets } else { self.buckets(limit) };
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
-            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) });
+            asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
 
@@ -87,12 +89,33 @@ impl<'e> Asker<'e, '_> {
             else {
                 continue;
             };
+            let limit = self.quota_or(asked, nth);
+            let fan_out = match &self.plan.limits[usize::from(limit)].store {
+                Store::FanOut { fan_out, .. } => fan_out,
+                Store::Rate(_) => fan_out,
+            };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
-            asked.push(request, nth, Ask::FanOut { visit: from as u32 });
+            asked.push(request, limit, nth, Ask::FanOut { visit: from as u32 });
             from += 1;
         }
+    }
+
+    /// The limit itself, or its quota for a value that the `nth` key has. Of several the first in the file.
+    #[inline]
+    fn quota_or(&self, asked: Asked<'_>, nth: usize) -> u16 {
+        let quotas = &asked.planned.quotas[..];
+        if quotas.is_empty() {
+            return asked.index;
+        }
+        let keys = asked.planned.per.iter().map(|&identity| self.keys.get(identity, nth));
+        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
+        found.map(|place| quotas[place].1).min().unwrap_or(asked.index)
+    }
+
+    fn buckets(&self, limit: u16) -> &Pace {
+        self.plan.limits[usize::from(limit)].store.buckets()
     }
 
     /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.
@@ -179,8 +202,9 @@ impl Asked<'_> {
         }
     }
 
-    fn push(self, request: &mut Request, nth: usize, ask: Ask) {
-        let Self { index: limit, charged, .. } = self;
+    /// Under the limit itself or a quota of it.
+    fn push(self, request: &mut Request, limit: u16, nth: usize, ask: Ask) {
+        let charged = self.charged;
         request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod keys;
 mod limiter;
 mod request;
+mod set;
 mod shared;
 mod tables;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use check::{Refused, Settled};
 pub use limiter::{Hit, Limiter};
 pub use request::Request;
+pub use set::LimitSet;
 pub use tables::TableUse;
 
 use shared::Shared;
@@ -49,7 +51,7 @@ impl Engine {
         suffixes: Arc<SuffixList>,
         secret: Secret,
     ) -> Result<Self, PolicyError> {
-        let (plan, region) = compile(policy, memory_bytes)?;
+        let (plan, region) = compile(policy, memory_bytes, &suffixes, &secret)?;
         Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
     }
 

@@ -89,6 +89,9 @@ impl Assembly {
             })
         };
         let (amount_scaled, burst_scaled) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
+        for quota in &mut limit.quotas {
+            (quota.rate.amount, quota.burst) = (scaled("quota", quota.rate.amount)?, scaled("quota", quota.burst)?);
+        }
         let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &mut limit.rule;
         (rate.amount, *burst) = (amount_scaled, burst_scaled);
         self.limits.push(limit);

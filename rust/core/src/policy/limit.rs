@@ -1,7 +1,8 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use super::{Rate, Stage};
+use super::{Quota, Rate, Stage};
 use crate::identity::{Identity, Source};
+use crate::region::PAGE_BYTES;
 
 /// A policy: limits in file order, already multiplied by `scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,10 @@ pub struct Limit {
     pub when_full: WhenFull,
     /// Its share of the memory in bytes, when stated.
     pub memory: Option<u64>,
+    /// Whether it refuses.
+    pub mode: Mode,
+    /// Named values that have other numbers, in file order.
+    pub quotas: Vec<Quota>,
 }
 
 impl Limit {
@@ -46,6 +51,18 @@ impl Limit {
     pub fn stage(&self) -> Stage {
         let identities = self.per.iter().copied().chain(self.distinct());
         identities.map(stage_of).fold(self.count.stage(), Stage::max)
+    }
+
+    /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
+    pub(super) fn with_quota(&self, quota: &Quota) -> Self {
+        let memory = match self.rule {
+            Rule::FanOut { .. } => self.memory,
+            Rule::Rate { .. } => (self.per.len() == 1).then_some(PAGE_BYTES),
+        };
+        let mut limit = Self { quotas: Vec::new(), memory, ..self.clone() };
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &mut limit.rule;
+        (*rate, *burst) = (quota.rate, quota.burst);
+        limit
     }
 
     /// `client.net/24/48 + sender.org`
@@ -136,6 +153,16 @@ pub enum Algorithm {
     SlidingWindow,
 }
 
+/// Whether a limit refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It decides and counts, and lets pass what it would refuse.
+    Shadow,
+}
+
 /// What happens to a key for which the table has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
@@ -176,6 +203,10 @@ impl Algorithm {
     pub(super) fn default_of(is_quota: bool) -> Self {
         if is_quota { Self::SlidingWindow } else { Self::Gcra }
     }
+}
+
+impl Mode {
+    pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
 }
 
 impl WhenFull {

@@ -9,7 +9,9 @@ use smallvec::SmallVec;
 use super::budget::{Claim, Half, share_out};
 use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
-use crate::identity::{Identity, Source, Sources};
+use crate::identity::named::{NotAValue, named};
+use crate::identity::{Identity, Source, Sources, SuffixList};
+use crate::key::{Key, Secret};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::fan_out::FanOut;
@@ -19,15 +21,20 @@ use crate::store::pace::Pace;
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
-const _: () = assert!(MAX_LIMITS <= COUNTERS);
+/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
+const MAX_QUOTAS: usize = 256;
+
+const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
 
 /// A policy, compiled.
 #[derive(Debug)]
 pub struct Plan {
     /// Every identity that a limit needs; each is hashed once a check.
     pub identities: Vec<Needed>,
-    /// In file order.
+    /// In file order; behind them, each with a table of its own, their quotas.
     pub limits: Vec<Planned>,
+    /// How many of `limits` the policy states.
+    pub stated: usize,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
     sources: [Sources; Stage::ALL.len()],
@@ -63,6 +70,10 @@ pub struct Planned {
     pub standing: Standing,
     /// Where it counts.
     pub store: Store,
+    /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
+    pub of: u16,
+    /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
+    pub quotas: Vec<(Key, u16)>,
 }
 
 /// Where the class of a limit's keys comes from: that of the weakest of its identities.
@@ -149,9 +160,15 @@ impl Plan {
 ///
 /// # Errors
 /// A budget too small for the policy, a rate that no clock can keep.
-pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), PolicyError> {
+pub fn compile(
+    policy: &Policy,
+    memory_bytes: u64,
+    suffixes: &SuffixList,
+    secret: &Secret,
+) -> Result<(Plan, Region), PolicyError> {
     let wanted = memories(policy);
-    let (region, tables) = allocate(policy, &wanted, memory_bytes)?;
+    let quotas = quotas(policy, suffixes, secret)?;
+    let (region, tables) = allocate(policy, &wanted, &quotas, memory_bytes)?;
     let (memory_tables, rate_tables) = tables.split_at(wanted.len());
     let mut identities = Vec::new();
     let mut memories = Vec::new();
@@ -164,8 +181,10 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let names = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name());
         memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
-    let mut limits = Vec::new();
-    for (limit, table) in policy.limits.iter().zip(rate_tables) {
+    let mut limits: Vec<Planned> = Vec::new();
+    let own = policy.limits.iter().enumerate();
+    let all = own.chain(quotas.iter().map(|quota| (quota.of, &quota.limit)));
+    for ((of, limit), table) in all.zip(rate_tables) {
         let store = store(policy, limit, *table, &wanted, &memories)?;
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let stage = limit.stage();
@@ -181,7 +200,15 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
             per,
             standing: Standing::of(limit),
             store,
+            of: of as u16,
+            quotas: Vec::new(),
         });
+    }
+    for (place, quota) in (policy.limits.len()..).zip(&quotas) {
+        limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
+    }
+    for planned in &mut limits {
+        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
     }
     for planned in &limits {
         let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());
@@ -194,7 +221,7 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
-    Ok((Plan { identities, limits, memories, sources }, region))
+    Ok((Plan { identities, limits, stated: policy.limits.len(), memories, sources }, region))
 }
 
 impl Planned {
@@ -234,10 +261,68 @@ fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, with a table for each memory and then one for each limit.
-fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Region, Vec<Table>), PolicyError> {
+/// A quota, as a limit with other numbers.
+struct Named {
+    /// Place of its limit in the policy.
+    of: usize,
+    limit: Limit,
+    /// Keys of the value, one for each part of `per` that can have it.
+    keys: Vec<Key>,
+}
+
+/// The quotas of all limits, their values read as a sender's would be.
+fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Vec<Named>, PolicyError> {
+    let mut all: Vec<Named> = Vec::new();
+    for (of, limit) in policy.limits.iter().enumerate() {
+        for quota in &limit.quotas {
+            let wrong = |found: String, allowed: String| PolicyError {
+                file: policy.file.clone(),
+                line: quota.line.or(limit.line),
+                limit: Some(limit.name.clone()),
+                field: Some("quota".into()),
+                found,
+                allowed,
+                ..PolicyError::default()
+            };
+            let read =
+                |identity: &Identity| named(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
+            let (mut keys, mut instead) = (Vec::new(), None);
+            for identity in &limit.per {
+                match read(identity) {
+                    Ok(key) => keys.push(key),
+                    Err(NotAValue::Is(other)) => instead = instead.or(Some((identity, other))),
+                    Err(NotAValue::Never) => {}
+                }
+            }
+            if keys.is_empty() {
+                let allowed = match instead {
+                    Some((identity, other)) => format!("{other:?}, the {identity} that it has"),
+                    None => format!("a value of {}", limit.per_name()),
+                };
+                return Err(wrong(format!("{:?}", quota.of), allowed));
+            }
+            if all.iter().any(|other| other.of == of && other.keys.iter().any(|key| keys.contains(key))) {
+                return Err(wrong(format!("{:?} a second time", quota.of), "each value once".into()));
+            }
+            if all.len() == MAX_QUOTAS {
+                let found = format!("a quota after the first {MAX_QUOTAS}");
+                return Err(wrong(found, format!("at most {MAX_QUOTAS} quotas in a policy")));
+            }
+            all.push(Named { of, limit: limit.with_quota(quota), keys });
+        }
+    }
+    Ok(all)
+}
+
+/// The region, with a table for each memory, then one for each limit, then one for each quota.
+fn allocate(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    memory_bytes: u64,
+) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let rates = policy.limits.iter().map(|limit| {
+    let rates = policy.limits.iter().chain(quotas.iter().map(|quota| &quota.limit)).map(|limit| {
         let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
         let weight = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
         let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };

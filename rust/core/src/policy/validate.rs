@@ -2,10 +2,11 @@
 //!
 //! The defaults are here and nowhere else.
 
-use super::draft::{Draft, Given, NOT_YET, is_name};
+use super::draft::{Burst, Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Algorithm, Count, Limit, Rule, Verified, WhenFull, stage_of};
 use super::quantity::write_period;
+use super::quota::{Numbers, Quota, inside};
 use super::{Rate, Stage};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
@@ -47,7 +48,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     let count = check.count(rate.value, &per.value)?;
     let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
     let algorithm = check.algorithm(&per.value, distinct);
-    let burst = check.burst(rate.value, count, algorithm)?;
+    let burst = check.burst(rate.value, draft.burst.as_ref(), count, algorithm)?;
     let rule = check.rule(rate.value, burst, &per.value)?;
     let verified = check.verified(&per.value, distinct)?;
     let when_full = check.when_full(&per.value, distinct)?;
@@ -61,6 +62,8 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
         algorithm,
         when_full,
         memory: draft.memory.as_ref().map(|memory| memory.value),
+        mode: draft.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
+        quotas: check.quotas(rate.value, count, algorithm, &per.value)?,
     })
 }
 
@@ -111,8 +114,14 @@ impl<'a> Check<'a> {
         self.draft.algorithm.as_ref().map_or(default, |given| given.value)
     }
 
-    fn burst(&self, rate: Rate, count: Count, algorithm: Algorithm) -> Result<u64, PolicyError> {
-        let Some(burst) = &self.draft.burst else { return Ok(rate.amount) };
+    fn burst(
+        &self,
+        rate: Rate,
+        burst: Option<&Given<'_, Burst>>,
+        count: Count,
+        algorithm: Algorithm,
+    ) -> Result<u64, PolicyError> {
+        let Some(burst) = burst else { return Ok(rate.amount) };
         if algorithm == Algorithm::SlidingWindow {
             let stated = if self.draft.algorithm.is_some() { "" } else { ", the default per auth.user or global" };
             let allowed = format!(
@@ -125,6 +134,32 @@ impl<'a> Check<'a> {
             return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
         }
         Ok(burst.value.amount)
+    }
+
+    /// The quotas; each brings a burst of its own.
+    fn quotas(
+        &self,
+        base: Rate,
+        count: Count,
+        algorithm: Algorithm,
+        per: &[Identity],
+    ) -> Result<Vec<Quota>, PolicyError> {
+        let Some(given) = &self.draft.quotas else { return Ok(Vec::new()) };
+        if per.iter().all(|identity| *identity == Identity::Global) {
+            let allowed = "no `quota` per global, which has one value";
+            return Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
+        }
+        let quota = |numbers: &Numbers<'_>| {
+            let Numbers { of, rate, burst } = numbers;
+            if rate.value.sized != base.sized {
+                let unit = if base.sized { "a rate with a unit of size" } else { "a rate without a unit of size" };
+                let allowed = format!("{unit}, as the limit's own");
+                return Err(inside(of, self.place.wrong(rate.field, Wrong::allowed(allowed))));
+            }
+            let burst = self.burst(rate.value, burst.as_ref(), count, algorithm).map_err(|error| inside(of, error))?;
+            Ok(Quota { of: of.name.clone(), line: of.line, rate: rate.value, burst })
+        };
+        given.value.iter().map(quota).collect()
     }
 
     fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {

@@ -3,7 +3,7 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action, mode, quota";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
@@ -265,9 +265,24 @@ algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algo
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
     ("in_flight = 2000", 5, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
     (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"[limit.quota."a.com"]
-rate = "1/minute""#, 5, "x", "quota", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"mode = "shadow""#, 5, "x", "mode", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
+    (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    ("[limit.quota]", 5, "x", "quota", "a table", r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota]
+"192.0.2.0/24" = "6000/minute""#, 6, "x", "quota", r#""6000/minute""#, r#"a table with `rate`, as { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+burst = 1"#, 5, "x", r#"quota."192.0.2.0/24".rate"#, "nothing", r#"a rate, as "6000/minute""#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+brust = 1"#, 7, "x", r#"quota."192.0.2.0/24".brust"#, "an unknown field", "rate, burst", "burst"),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "0/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""0/minute""#, "an amount from 1 to 2^50", ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minute""#, "a rate without a unit of size, as the limit's own", ""),
+    (r#"algorithm = "sliding-window"
+[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"reply = "450 no""#, 5, "x", "reply", "a field, which this version does not have yet", FIELDS, ""),
     ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
     (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
