@@ -110,6 +110,10 @@ class Decision:
         """One legal SMTP reply line without CRLF (RFC 5321 §4.2, RFC 3463)."""
 
     @property
+    def shadow(self) -> tuple[str, ...]:
+        """Names of limits in shadow mode that would have refused, in file order."""
+
+    @property
     def identities(self) -> dict[str, str | tuple[str, ...]]:
         """What the decision was made on; computed when asked."""
 
@@ -137,7 +141,7 @@ class ManualClock:
 
 @final
 class Limit:
-    """One rule of a policy; the fields are those of the policy file.
+    """One rule of a policy; the fields are those of the policy file, its tables dictionaries.
 
     Raises:
         PolicyError: a field that is wrong: what was found, what is allowed.
