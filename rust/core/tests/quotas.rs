@@ -124,7 +124,7 @@ fn wrong(per: &str, quota: &str) -> PolicyError {
     let policy = Policy::parse("policy.toml", &text).expect("right but for its values");
     let list = "// ===BEGIN ICANN DOMAINS===\ncom\n// ===END ICANN DOMAINS===";
     let suffixes = Arc::new(SuffixList::parse(list, &[]).expect("a right list"));
-    Engine::new(&policy, MIB, suffixes, Secret::new([7; 16])).err().expect("no envelope has such a value")
+    Engine::new(&policy, MIB, suffixes, Secret::new([7; 16])).expect_err("no envelope has such a value")
 }
 
 #[test]
