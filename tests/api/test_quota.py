@@ -55,5 +55,5 @@ def test_a_dictionary_within_itself_is_an_error_and_no_crash() -> None:
 
 
 def test_a_value_that_no_sender_can_have_is_told_when_the_guard_is_made() -> None:
-    with pytest.raises(PolicyError, match='quota: found "mx.b.com"; allowed: "b.com", the sender.org that it has'):
+    with pytest.raises(PolicyError, match=r'quota: found "mx\.b\.com"; allowed: "b\.com", the sender\.org that it has'):
         guard(limit("pace", "sender.org", "2/hour", quota={"mx.b.com": {"rate": "1/hour"}}))
