@@ -12,6 +12,7 @@ use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
+use crate::store::distinct::Distinct;
 use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
 use crate::store::pace::Pace;
 
@@ -57,6 +58,7 @@ impl<'e> Asker<'e, '_> {
             match &planned.store {
                 Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
                 Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
+                Store::Distinct { buckets, distinct } => self.ask_distinct(request, asked, buckets, *distinct),
             }
         }
     }
@@ -95,6 +97,29 @@ impl<'e> Asker<'e, '_> {
         }
     }
 
+    fn ask_distinct(&self, request: &mut Request, asked: Asked<'_>, buckets: &Distinct, distinct: usize) {
+        let count = self.keys.count(&asked.planned.per);
+        // A key may be promised a slot, and a block in either of two pages.
+        asked.expect(request, 3 * count);
+        let per = &asked.planned.limit.per;
+        for nth in 0..count {
+            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            let first = request.elements.len();
+            let mut is_present = false;
+            self.each_element(distinct, |element, hashed| {
+                is_present = true;
+                if !per.iter().any(|&per| self.is_value(per, nth, element)) {
+                    request.elements.push(self.secret.join(key, hashed));
+                }
+            });
+            if is_present {
+                let count = (request.elements.len() - first) as u32;
+                asked.push(request, nth, Ask::Distinct { at, first: first as u32, count });
+            }
+        }
+    }
+
     /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.
     fn visit(&self, request: &mut Request, asked: Asked<'_>, memory: usize, nth: usize) {
         let key = self.keys.joined(self.secret, &asked.planned.per, nth);
@@ -113,13 +138,17 @@ impl<'e> Asker<'e, '_> {
     /// What may be new under `key`. An element that is equal to the value of `per` never is.
     fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key, nth: usize) {
         let memory = &self.plan.memories[memory];
-        let identity = self.plan.identities[memory.distinct].identity;
-        let mut add = |element: &Value<'_>, hashed: Key| {
+        self.each_element(memory.distinct, |element, hashed| {
             if !memory.equals.iter().any(|&per| self.is_value(per, nth, element)) {
                 let at = self.sent_for(memory.known.lines(self.secret.join(key, hashed)));
                 arrival.elements.push(Element { at, seen: None });
             }
-        };
+        });
+    }
+
+    /// Every value of the identity at that place as an element, with its hash, each once.
+    fn each_element(&self, place: usize, mut add: impl FnMut(&Value<'_>, Key)) {
+        let identity = self.plan.identities[place].identity;
         if identity.has_many() {
             // Not the keys of the values: junk is one value there, and as many elements as it has spellings.
             for element in &self.identities.elements(identity) {
@@ -127,7 +156,7 @@ impl<'e> Asker<'e, '_> {
             }
         } else if let Some(element) = self.identities.element(identity) {
             let own =
-                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(memory.distinct, 0) };
+                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(place, 0) };
             add(&element, own);
         }
     }

@@ -95,7 +95,7 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
-        let Request { entries, visits, promised } = request;
+        let Request { entries, visits, elements, promised } = request;
         let mut worst: Option<Refused> = None;
         let mut table = None;
         for (index, entry) in entries.iter_mut().enumerate() {
@@ -109,6 +109,11 @@ impl Engine {
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
+                }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(elements, first, count);
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, elements, promised);
+                    Consulted { verdict, spot, new: 0, rung: None }
                 }
                 _ => continue,
             };
@@ -142,6 +147,10 @@ impl Engine {
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer, at_us)
+                }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(&request.elements, first, count);
+                    buckets.charge(region, &at, entry.answer.spot, at_us, elements)
                 }
                 _ => true,
             };

@@ -62,7 +62,7 @@ impl Limit {
     /// What a fan-out counts.
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
-            Rule::FanOut { distinct, .. } => Some(distinct),
+            Rule::FanOut { distinct, .. } | Rule::Distinct { distinct, .. } => Some(distinct),
             Rule::Rate { .. } => None,
         }
     }
@@ -101,6 +101,28 @@ pub enum Rule {
         /// The ladder: how long a part of a name must be known to own an allowance, in microseconds.
         settle_us: Option<u64>,
     },
+    /// At most `rate` different elements; above it, everything of the key is refused (`refuse = "all"`).
+    Distinct {
+        /// The element.
+        distinct: Identity,
+        /// Sustained, in different elements.
+        rate: Rate,
+        /// Different elements at once.
+        burst: u64,
+    },
+}
+
+/// What a fan-out refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuse {
+    /// What is new; known elements keep flowing.
+    New,
+    /// The whole key.
+    All,
+}
+
+impl Refuse {
+    pub(super) const NAMED: [(&str, Self); 2] = [("new", Self::New), ("all", Self::All)];
 }
 
 /// What one check counts as.

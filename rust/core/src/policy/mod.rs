@@ -29,7 +29,7 @@ mod validate;
 
 pub use assemble::MAX_LIMITS;
 pub use field::FieldValue;
-pub use limit::{Algorithm, Count, Limit, Policy, Rule, Verified, WhenFull};
+pub use limit::{Algorithm, Count, Limit, Policy, Refuse, Rule, Verified, WhenFull};
 pub use quantity::memory_bytes;
 pub use rate::Rate;
 pub use stage::{Stage, Stages};
