@@ -1,7 +1,7 @@
 //! Properties of policies: what is printed reads as the same, a scale is exact, and no text makes the parser panic.
 
 use proptest::prelude::*;
-use throttle_core::policy::{FieldValue, Limit, Policy, Quota, Rate, Rule};
+use throttle_core::policy::{FieldValue, Limit, Policy, Quota, Rate};
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
 
@@ -23,8 +23,7 @@ fn without_lines(limit: &Limit) -> Limit {
 }
 
 fn amount_of(limit: &Limit) -> u64 {
-    let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
-    rate.amount
+    limit.rule.pace().expect("a rate").0.amount
 }
 
 /// A limit that is right, as lines of TOML.

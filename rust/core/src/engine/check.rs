@@ -100,7 +100,7 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, promised } = request;
+        let Request { entries, visits, elements, promised } = request;
         let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
         promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
@@ -112,6 +112,11 @@ impl Engine {
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
+                }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(elements, first, count);
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, elements, promised);
+                    Consulted { verdict, spot, new: 0, rung: None }
                 }
                 _ => continue,
             };
@@ -154,6 +159,10 @@ impl Engine {
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer, at_us)
+                }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(&request.elements, first, count);
+                    buckets.charge(region, &at, entry.answer.spot, at_us, elements)
                 }
                 _ => true,
             };

@@ -1,9 +1,10 @@
 //! What one check asks of the region, and room for the answers.
 //!
-//! The room is taken before the lock, so that nothing under it allocates. Knows no text and no keys: only where lines are.
+//! The room is taken before the lock, so that nothing under it allocates. Knows no text: only where lines are, and the hashes of elements that are not looked up.
 
 use smallvec::SmallVec;
 
+use crate::key::Key;
 use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
 use crate::store::{Promised, Verdict};
@@ -13,6 +14,8 @@ use crate::store::{Promised, Verdict};
 pub struct Request {
     pub(super) entries: SmallVec<[Entry; 10]>,
     pub(super) visits: SmallVec<[Visit; 3]>,
+    /// Elements of fan-outs that refuse all, each joined with its key.
+    pub(super) elements: SmallVec<[Key; 2]>,
     /// Slots that keys of the limit at hand were promised.
     pub(super) promised: Promised,
 }
@@ -35,8 +38,19 @@ pub(super) struct Entry {
 /// What is asked of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    Rate { at: Candidates, amount: u64 },
-    FanOut { visit: u32 },
+    Rate {
+        at: Candidates,
+        amount: u64,
+    },
+    FanOut {
+        visit: u32,
+    },
+    /// `count` of [`Request::elements`].
+    Distinct {
+        at: Candidates,
+        first: u32,
+        count: u32,
+    },
 }
 
 /// One arrival at one memory; limits that share the memory share it.
@@ -47,6 +61,15 @@ pub(super) struct Visit {
     /// Which value of `per`.
     pub nth: usize,
     pub arrival: Arrival,
+}
+
+impl Ask {
+    /// Its part of [`Request::elements`].
+    #[inline]
+    pub(super) fn of(elements: &[Key], first: u32, count: u32) -> &[Key] {
+        let first = first as usize;
+        elements.get(first..first + count as usize).unwrap_or_default()
+    }
 }
 
 /// Before it is asked.

@@ -3,7 +3,7 @@
 //! Knows what each field may hold and nothing of how they go together: that is `validate`.
 
 use super::field::{Field, FieldValue, Place, Wrong};
-use super::limit::{Algorithm, Count, Mode, Verified, WhenFull};
+use super::limit::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, memory, size};
 use super::quota::{Numbers, quotas};
@@ -70,7 +70,7 @@ pub(super) struct Draft<'a> {
     pub(super) burst: Option<Given<'a, Burst>>,
     pub(super) count: Option<Given<'a, Count>>,
     pub(super) distinct: Option<Given<'a, Identity>>,
-    pub(super) refuse: Option<Given<'a, ()>>,
+    pub(super) refuse: Option<Given<'a, Refuse>>,
     pub(super) remember_us: Option<Given<'a, u64>>,
     pub(super) settle_us: Option<Given<'a, u64>>,
     pub(super) verified: Option<Given<'a, Verified>>,
@@ -96,7 +96,7 @@ impl<'a> Draft<'a> {
                 "burst" => draft.burst = reader.read(burst)?,
                 "count" => draft.count = reader.read(|value| choice(value, &Count::NAMED, &[]))?,
                 "distinct" => draft.distinct = reader.read(distinct)?,
-                "refuse" => draft.refuse = reader.read(|value| choice(value, &[("new", ())], &["all"]))?,
+                "refuse" => draft.refuse = reader.read(|value| choice(value, &Refuse::NAMED, &[]))?,
                 "remember" => draft.remember_us = reader.read(duration)?,
                 "settle" => draft.settle_us = reader.read(duration)?,
                 "verified" => draft.verified = reader.read(|value| choice(value, &Verified::NAMED, &[]))?,

@@ -58,10 +58,12 @@ impl Limit {
         let memory = match self.rule {
             Rule::FanOut { .. } => self.memory,
             Rule::Rate { .. } => (self.per.len() == 1).then_some(PAGE_BYTES),
+            Rule::Distinct { .. } => None,
         };
         let mut limit = Self { quotas: Vec::new(), memory, ..self.clone() };
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &mut limit.rule;
-        (*rate, *burst) = (quota.rate, quota.burst);
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (*rate, *burst) = (quota.rate, quota.burst);
+        }
         limit
     }
 
@@ -79,7 +81,7 @@ impl Limit {
     /// What a fan-out counts.
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
-            Rule::FanOut { distinct, .. } => Some(distinct),
+            Rule::FanOut { distinct, .. } | Rule::Distinct { distinct, .. } => Some(distinct),
             Rule::Rate { .. } => None,
         }
     }
@@ -118,6 +120,48 @@ pub enum Rule {
         /// The ladder: how long a part of a name must be known to own an allowance, in microseconds.
         settle_us: Option<u64>,
     },
+    /// At most `rate` different elements; above it, everything of the key is refused (`refuse = "all"`).
+    Distinct {
+        /// The element.
+        distinct: Identity,
+        /// Sustained, in different elements.
+        rate: Rate,
+        /// Different elements at once.
+        burst: u64,
+    },
+}
+
+impl Rule {
+    /// The rate and the burst, of a rule that has them.
+    pub fn pace(&self) -> Option<(Rate, u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((*rate, *burst))
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn pace_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((rate, burst))
+            }
+        }
+    }
+}
+
+/// What a fan-out refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuse {
+    /// What is new; known elements keep flowing.
+    New,
+    /// The whole key.
+    All,
+}
+
+impl Refuse {
+    pub(super) const NAMED: [(&str, Self); 2] = [("new", Self::New), ("all", Self::All)];
 }
 
 /// What one check counts as.

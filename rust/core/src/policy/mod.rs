@@ -30,7 +30,7 @@ mod validate;
 
 pub use assemble::MAX_LIMITS;
 pub use field::{Field, FieldValue};
-pub use limit::{Algorithm, Count, Limit, Mode, Policy, Rule, Verified, WhenFull};
+pub use limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Verified, WhenFull};
 pub use quantity::memory_bytes;
 pub use quota::Quota;
 pub use rate::Rate;

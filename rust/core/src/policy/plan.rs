@@ -14,6 +14,7 @@ use crate::identity::{Identity, Source, Sources, SuffixList};
 use crate::key::{Key, Secret};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
+use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::known::Known;
 use crate::store::pace::Pace;
@@ -23,6 +24,12 @@ const COMEBACK_US: u64 = 3_600_000_000;
 
 /// Most quotas of a policy: a check looks each of its keys up among those of its limit.
 const MAX_QUOTAS: usize = 256;
+
+/// Different elements at once, at most: then a charge is a whole tick.
+const MOST_DISTINCT: u64 = 1 << 23;
+
+/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
+const DISTINCT_WEIGHT: u128 = 4;
 
 const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
 
@@ -99,21 +106,29 @@ pub enum Store {
         /// Place of the memory in [`Plan::memories`].
         memory: usize,
     },
+    /// Buckets that only fresh elements fill.
+    Distinct {
+        /// The limit.
+        buckets: Distinct,
+        /// Place of the element's identity in [`Plan::identities`].
+        distinct: usize,
+    },
 }
 
 impl Store {
-    /// The buckets that it charges.
-    pub fn buckets(&self) -> &Pace {
+    /// The buckets that it charges for every message or every element that is new; `None` where there are none such.
+    pub fn buckets(&self) -> Option<&Pace> {
         match self {
-            Self::Rate(buckets) => buckets,
-            Self::FanOut { fan_out, .. } => fan_out.buckets(),
+            Self::Rate(buckets) => Some(buckets),
+            Self::FanOut { fan_out, .. } => Some(fan_out.buckets()),
+            Self::Distinct { .. } => None,
         }
     }
 
     /// The memory that it asks.
     pub fn memory(&self) -> Option<usize> {
         match self {
-            Self::Rate(_) => None,
+            Self::Rate(_) | Self::Distinct { .. } => None,
             Self::FanOut { memory, .. } => Some(*memory),
         }
     }
@@ -185,7 +200,14 @@ pub fn compile(
     let own = policy.limits.iter().enumerate();
     let all = own.chain(quotas.iter().map(|quota| (quota.of, &quota.limit)));
     for ((of, limit), table) in all.zip(rate_tables) {
-        let store = store(policy, limit, *table, &wanted, &memories)?;
+        let store = match limit.rule {
+            Rule::Distinct { distinct, rate, burst } => {
+                let buckets = Distinct::new(*table, rate, burst, limit.when_full);
+                let buckets = buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?;
+                Store::Distinct { buckets, distinct: place(&mut identities, distinct) }
+            }
+            _ => store(policy, limit, *table, &wanted, &memories)?,
+        };
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let stage = limit.stage();
         let own = Stages::default().with(stage);
@@ -323,9 +345,10 @@ fn allocate(
 ) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
     let rates = policy.limits.iter().chain(quotas.iter().map(|quota| &quota.limit)).map(|limit| {
-        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
+        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. } | Rule::Distinct { rate, .. }) = limit.rule;
         let weight = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
-        let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };
+        let weight = if matches!(limit.rule, Rule::Distinct { .. }) { weight * DISTINCT_WEIGHT } else { weight };
+        let stated = if matches!(limit.rule, Rule::Rate { .. } | Rule::Distinct { .. }) { limit.memory } else { None };
         Claim { stated, weight, half: Half::Rates }
     });
     let claims: Vec<Claim> = memories.chain(rates).collect();
@@ -352,7 +375,8 @@ fn store(
     wanted: &[Wanted],
     memories: &[Memory],
 ) -> Result<Store, PolicyError> {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
+    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+        limit.rule;
     let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
@@ -365,6 +389,15 @@ fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
         identities.push(Needed { identity, at: Stages::default() });
         identities.len() - 1
     })
+}
+
+fn too_many(policy: &Policy, limit: &Limit, rate: super::Rate, burst: u64) -> PolicyError {
+    PolicyError {
+        field: Some(if burst > MOST_DISTINCT { "burst" } else { "rate" }.into()),
+        found: format!("{} different elements, {burst} at once", rate.amount),
+        allowed: format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\""),
+        ..too_fine(policy, Some(limit), "rate")
+    }
 }
 
 fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::field::FieldValue;
-use super::limit::{Algorithm, Count, Limit, Mode, Policy, Rule, Verified, WhenFull, name_of};
+use super::limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Verified, WhenFull, name_of};
 use super::quantity::{write_period, write_size};
 use super::quota::Quota;
 use super::rate::Rate;
@@ -20,7 +20,8 @@ impl Limit {
         let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
         let only = if per.len() == 1 { per.pop() } else { None };
         fields.push(("per", only.unwrap_or(FieldValue::List(per))));
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &self.rule;
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+            &self.rule;
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }
@@ -29,6 +30,9 @@ impl Limit {
         if let Rule::FanOut { remember_us, settle_us, .. } = &self.rule {
             fields.push(("remember", text(&write_period(*remember_us, false))));
             fields.extend(settle_us.map(|settle_us| ("settle", text(&write_period(settle_us, false)))));
+        }
+        if matches!(self.rule, Rule::Distinct { .. }) {
+            fields.push(("refuse", text(name_of(Refuse::All, &Refuse::NAMED))));
         }
         if self.count != Count::Messages && !rate.sized {
             fields.push(("count", text(name_of(self.count, &Count::NAMED))));

@@ -4,7 +4,7 @@
 
 use super::draft::{Burst, Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Algorithm, Count, Limit, Rule, Verified, WhenFull, stage_of};
+use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, name_of, stage_of};
 use super::quantity::write_period;
 use super::quota::{Numbers, Quota, inside};
 use super::{Rate, Stage};
@@ -13,6 +13,9 @@ use crate::identity::{Identity, Source};
 
 /// A day after its last admission an element is new again, unless `remember` says otherwise.
 const REMEMBER_US: u64 = 86_400_000_000;
+
+/// A page for slots and one for registers, in bytes.
+const LEAST_OF_DISTINCT: u64 = 8_192;
 
 impl Limit {
     /// A limit as Python's keyword arguments give it. Nothing is scaled: that is the policy's.
@@ -176,6 +179,10 @@ impl<'a> Check<'a> {
             return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
         }
         let distinct = distinct.value;
+        if self.draft.refuse.as_ref().is_some_and(|given| given.value == Refuse::All) {
+            self.only_beside_new()?;
+            return Ok(Rule::Distinct { distinct, rate, burst });
+        }
         let remember_us = self.draft.remember_us.as_ref().map_or(REMEMBER_US, |remember| remember.value);
         let settle_us = match &self.draft.settle_us {
             Some(settle) => Some(self.settle(settle, remember_us, distinct, per)?),
@@ -198,6 +205,36 @@ impl<'a> Check<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// What a limit with `refuse = "all"` has no use for.
+    fn only_beside_new(&self) -> Result<(), PolicyError> {
+        let draft = self.draft;
+        let refused = |field: &Field, allowed: &str| {
+            Err(self.place.wrong(field, Wrong::allowed(format!("{allowed} beside refuse = \"all\""))))
+        };
+        let times = [&draft.remember_us, &draft.settle_us].map(|given| given.as_ref().map(|given| given.field));
+        if let Some(field) = times.into_iter().flatten().min_by_key(|field| field.line) {
+            return refused(
+                field,
+                &format!("no `{}`, since nothing is remembered when the bucket has drained,", field.name),
+            );
+        }
+        if let Some(given) = draft.algorithm.as_ref().filter(|given| given.value != Algorithm::Gcra) {
+            return refused(given.field, "\"gcra\", a bucket that only a fresh element fills,");
+        }
+        if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
+            return refused(given.field, "\"8 KiB\" or more, for two tables");
+        }
+        // By its name: what is not to be had elsewhere either has been refused by now.
+        if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch")
+        {
+            return refused(
+                given.field,
+                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,",
+            );
+        }
+        Ok(())
     }
 
     fn settle(

@@ -71,6 +71,18 @@ impl Quota {
     pub fn unit(&self) -> u64 {
         self.unit
     }
+
+    /// What a bucket holds, in ticks: at most 2²³.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// The clock of its ticks.
+    #[inline]
+    pub fn clock(&self) -> &Ticks {
+        &self.ticks
+    }
 }
 
 /// Buckets of one limit.

@@ -7,10 +7,13 @@ use std::collections::HashMap;
 
 use crate::region::LineId;
 
+pub mod distinct;
 pub mod fan_out;
 pub mod gcra;
+mod handful;
 pub mod known;
 pub mod pace;
+mod registers;
 mod ring;
 pub mod window;
 
