@@ -181,7 +181,7 @@ impl Asked<'_> {
 
     fn push(self, request: &mut Request, nth: usize, ask: Ask) {
         let Self { index: limit, charged, .. } = self;
-        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED, hot: false });
     }
 }
 

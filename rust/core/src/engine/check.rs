@@ -17,8 +17,8 @@ use super::request::{Ask, Request, Visit};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
-use crate::policy::Stages;
 use crate::policy::plan::Store;
+use crate::policy::{Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
@@ -65,6 +65,7 @@ impl Engine {
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let keys = &Keys::of(plan, secret, identities, stages);
+        keys.add_to(&mut request.seen);
         Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 
@@ -76,8 +77,14 @@ impl Engine {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
         let refused = self.consult(request, &region, at_us).map(|refused| self.look_ahead(request, &region, refused));
-        if charge && refused.is_none() {
-            self.charge(request, &mut region, at_us);
+        if charge {
+            if refused.is_none() {
+                self.charge(request, &mut region, at_us);
+            }
+            self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
+            if request.is_hot {
+                self.leave_out_the_named(request, &region);
+            }
         }
         Settled { reads_us: epoch.reads(now), refused }
     }
@@ -88,6 +95,9 @@ impl Engine {
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         let settled = self.settle(&mut request, now, charge);
+        if charge && request.is_hot {
+            self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
+        }
         let refusal =
             settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused)));
         Decision { refusal }
@@ -95,14 +105,15 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
-        let Request { entries, visits, promised } = request;
+        let Request { entries, visits, promised, is_hot, .. } = request;
         let mut worst: Option<Refused> = None;
         let mut table = None;
         for (index, entry) in entries.iter_mut().enumerate() {
             if table.replace(entry.limit) != Some(entry.limit) {
                 promised.clear();
             }
-            entry.answer = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
+            let limit = &self.plan.limits[usize::from(entry.limit)];
+            entry.answer = match (&limit.store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
                     let (verdict, spot) = buckets.consult(region, &at, at_us, amount, promised);
                     Consulted { verdict, spot, new: 0, rung: None }
@@ -112,7 +123,13 @@ impl Engine {
                 }
                 _ => continue,
             };
-            let Consulted { verdict, rung, .. } = entry.answer;
+            let Consulted { verdict, spot, rung, .. } = entry.answer;
+            if spot.is_some_and(|spot| spot.hot) || verdict != Verdict::Fits {
+                // A fresh key that finds no room has done nothing itself.
+                let without_room = limit.limit.when_full == WhenFull::Refuse && spot.is_none();
+                entry.hot |= verdict == Verdict::Never || !without_room;
+                *is_hot |= entry.hot;
+            }
             let until_us = verdict.earliest_us(at_us);
             if verdict != Verdict::Fits && worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { entry: index, until_us, rung });

@@ -10,6 +10,7 @@ use super::budget::{Claim, Half, share_out};
 use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, Sources};
+use crate::observe::{Layout, Observer};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::fan_out::FanOut;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub limits: Vec<Planned>,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
+    /// What may never refuse.
+    pub observer: Observer,
     sources: [Sources; Stage::ALL.len()],
 }
 
@@ -151,7 +154,7 @@ impl Plan {
 /// A budget too small for the policy, a rate that no clock can keep.
 pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), PolicyError> {
     let wanted = memories(policy);
-    let (region, tables) = allocate(policy, &wanted, memory_bytes)?;
+    let (layout, region, tables) = allocate_with(policy, &wanted, memory_bytes)?;
     let (memory_tables, rate_tables) = tables.split_at(wanted.len());
     let mut identities = Vec::new();
     let mut memories = Vec::new();
@@ -194,7 +197,29 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
-    Ok((Plan { identities, limits, memories, sources }, region))
+    // The last claim, so the last table.
+    let table = tables[tables.len() - 1];
+    let observer = Observer::new(table, layout, elements(&identities, &limits));
+    Ok((Plan { identities, limits, memories, observer, sources }, region))
+}
+
+/// How many identities the limits need.
+fn observed(policy: &Policy) -> usize {
+    let mut identities = Vec::new();
+    for identity in policy.limits.iter().flat_map(|limit| limit.per.iter().copied().chain(limit.distinct())) {
+        place(&mut identities, identity);
+    }
+    identities.len()
+}
+
+/// For each identity the place of what the first fan-out per it alone counts.
+fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
+    let of = |place| {
+        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place]);
+        let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
+        identities.iter().position(|needed| needed.identity == distinct)
+    };
+    (0..identities.len()).map(of).collect()
 }
 
 impl Planned {
@@ -234,8 +259,29 @@ fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, with a table for each memory and then one for each limit.
-fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Region, Vec<Table>), PolicyError> {
+/// The region, with the largest layout of observation that the tables leave room for.
+fn allocate_with(
+    policy: &Policy,
+    wanted: &[Wanted],
+    memory_bytes: u64,
+) -> Result<(Layout, Region, Vec<Table>), PolicyError> {
+    let mut error = PolicyError::default();
+    for layout in Layout::choices(memory_bytes, observed(policy)) {
+        match allocate(policy, wanted, layout, memory_bytes) {
+            Ok((region, tables)) => return Ok((layout, region, tables)),
+            Err(too_little) => error = too_little,
+        }
+    }
+    Err(error)
+}
+
+/// The region, with a table for each memory, then one for each limit, then that of observation.
+fn allocate(
+    policy: &Policy,
+    wanted: &[Wanted],
+    layout: Layout,
+    memory_bytes: u64,
+) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
     let rates = policy.limits.iter().map(|limit| {
         let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
@@ -243,12 +289,13 @@ fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Re
         let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };
         Claim { stated, weight, half: Half::Rates }
     });
-    let claims: Vec<Claim> = memories.chain(rates).collect();
+    let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
+    let claims: Vec<Claim> = memories.chain(rates).chain([observation]).collect();
     let pages = share_out(memory_bytes, &claims).map_err(|least| PolicyError {
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {memory_bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
+        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len() - 1),
         ..PolicyError::default()
     })?;
     Region::new(&pages).ok_or_else(|| PolicyError {
