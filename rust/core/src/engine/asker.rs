@@ -230,7 +230,7 @@ impl Asked<'_> {
     /// Under the limit itself or a quota of it.
     fn push(self, request: &mut Request, limit: u16, nth: usize, ask: Ask) {
         let charged = self.charged;
-        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED, hot: false });
     }
 }
 

@@ -19,7 +19,7 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
 use crate::policy::plan::Store;
-use crate::policy::{Mode, Stages};
+use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
@@ -68,6 +68,7 @@ impl Engine {
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let keys = &Keys::of(plan, secret, identities, stages);
+        keys.add_to(&mut request.seen);
         Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 
@@ -80,8 +81,14 @@ impl Engine {
         }
         let (refused, shadow) = self.consult(request, &region, at_us);
         let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
-        if charge && refused.is_none() {
-            self.charge(request, &mut region, at_us, shadow);
+        if charge {
+            if refused.is_none() {
+                self.charge(request, &mut region, at_us, shadow);
+            }
+            self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
+            if request.is_hot {
+                self.leave_out_the_named(request, &region);
+            }
         }
         Settled { reads_us: epoch.reads(now), refused, shadow }
     }
@@ -92,6 +99,9 @@ impl Engine {
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         let settled = self.settle(&mut request, now, charge);
+        if charge && request.is_hot {
+            self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
+        }
         let refusal =
             settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused)));
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone()).collect();
@@ -100,7 +110,7 @@ impl Engine {
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
     fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, elements, promised } = request;
+        let Request { entries, visits, elements, promised, is_hot, .. } = request;
         let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
         promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
@@ -120,7 +130,13 @@ impl Engine {
                 }
                 _ => continue,
             };
-            let Consulted { verdict, rung, .. } = entry.answer;
+            let Consulted { verdict, spot, rung, .. } = entry.answer;
+            if spot.is_some_and(|spot| spot.hot) || verdict != Verdict::Fits {
+                // A fresh key that finds no room has done nothing itself.
+                let without_room = planned.limit.when_full == WhenFull::Refuse && spot.is_none();
+                entry.hot |= verdict == Verdict::Never || !without_room;
+                *is_hot |= entry.hot;
+            }
             if verdict == Verdict::Fits {
                 continue;
             }

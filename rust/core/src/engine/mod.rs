@@ -13,6 +13,7 @@ mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 

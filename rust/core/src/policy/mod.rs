@@ -10,13 +10,14 @@
 //! ```
 //!
 //! * [`limit`]: what a limit is   * [`quota`]: other numbers for a named value   * [`rate`], `quantity`, `scale`: numbers with units   * `stage`: when it runs
-//! * [`plan`], `budget`: limits to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * [`plan`], `budget`, `named`: limits and quotas to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
 
 mod assemble;
 mod budget;
 mod draft;
 pub mod field;
 pub mod limit;
+mod named;
 mod nearest;
 mod parse;
 pub mod plan;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half, share_out};
+use super::named::{MAX_QUOTAS, Named, quotas};
 use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
-use crate::identity::named::{NotAValue, named};
 use crate::identity::{Identity, Source, Sources, SuffixList};
 use crate::key::{Key, Secret};
+use crate::observe::{Layout, Observer};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::distinct::Distinct;
@@ -21,9 +22,6 @@ use crate::store::pace::Pace;
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
-
-/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
-const MAX_QUOTAS: usize = 256;
 
 /// Different elements at once, at most: then a charge is a whole tick.
 const MOST_DISTINCT: u64 = 1 << 23;
@@ -44,6 +42,8 @@ pub struct Plan {
     pub stated: usize,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
+    /// What may never refuse.
+    pub observer: Observer,
     sources: [Sources; Stage::ALL.len()],
 }
 
@@ -183,7 +183,7 @@ pub fn compile(
 ) -> Result<(Plan, Region), PolicyError> {
     let wanted = memories(policy);
     let quotas = quotas(policy, suffixes, secret)?;
-    let (region, tables) = allocate(policy, &wanted, &quotas, memory_bytes)?;
+    let (layout, region, tables) = allocate_with(policy, &wanted, &quotas, memory_bytes)?;
     let (memory_tables, rate_tables) = tables.split_at(wanted.len());
     let mut identities = Vec::new();
     let mut memories = Vec::new();
@@ -243,7 +243,29 @@ pub fn compile(
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
-    Ok((Plan { identities, limits, stated: policy.limits.len(), memories, sources }, region))
+    // The last claim, so the last table.
+    let table = tables[tables.len() - 1];
+    let observer = Observer::new(table, layout, elements(&identities, &limits));
+    Ok((Plan { identities, limits, stated: policy.limits.len(), memories, observer, sources }, region))
+}
+
+/// How many identities the limits need.
+fn observed(policy: &Policy) -> usize {
+    let mut identities = Vec::new();
+    for identity in policy.limits.iter().flat_map(|limit| limit.per.iter().copied().chain(limit.distinct())) {
+        place(&mut identities, identity);
+    }
+    identities.len()
+}
+
+/// For each identity the place of what the first fan-out per it alone counts.
+fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
+    let of = |place| {
+        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place]);
+        let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
+        identities.iter().position(|needed| needed.identity == distinct)
+    };
+    (0..identities.len()).map(of).collect()
 }
 
 impl Planned {
@@ -283,64 +305,29 @@ fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// A quota, as a limit with other numbers.
-struct Named {
-    /// Place of its limit in the policy.
-    of: usize,
-    limit: Limit,
-    /// Keys of the value, one for each part of `per` that can have it.
-    keys: Vec<Key>,
-}
-
-/// The quotas of all limits, their values read as a sender's would be.
-fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Vec<Named>, PolicyError> {
-    let mut all: Vec<Named> = Vec::new();
-    for (of, limit) in policy.limits.iter().enumerate() {
-        for quota in &limit.quotas {
-            let wrong = |found: String, allowed: String| PolicyError {
-                file: policy.file.clone(),
-                line: quota.line.or(limit.line),
-                limit: Some(limit.name.clone()),
-                field: Some("quota".into()),
-                found,
-                allowed,
-                ..PolicyError::default()
-            };
-            let read =
-                |identity: &Identity| named(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
-            let (mut keys, mut instead) = (Vec::new(), None);
-            for identity in &limit.per {
-                match read(identity) {
-                    Ok(key) => keys.push(key),
-                    Err(NotAValue::Is(other)) => instead = instead.or(Some((identity, other))),
-                    Err(NotAValue::Never) => {}
-                }
-            }
-            if keys.is_empty() {
-                let allowed = match instead {
-                    Some((identity, other)) => format!("{other:?}, the {identity} that it has"),
-                    None => format!("a value of {}", limit.per_name()),
-                };
-                return Err(wrong(format!("{:?}", quota.of), allowed));
-            }
-            if all.iter().any(|other| other.of == of && other.keys.iter().any(|key| keys.contains(key))) {
-                return Err(wrong(format!("{:?} a second time", quota.of), "each value once".into()));
-            }
-            if all.len() == MAX_QUOTAS {
-                let found = format!("a quota after the first {MAX_QUOTAS}");
-                return Err(wrong(found, format!("at most {MAX_QUOTAS} quotas in a policy")));
-            }
-            all.push(Named { of, limit: limit.with_quota(quota), keys });
+/// The region, with the largest layout of observation that the tables leave room for.
+fn allocate_with(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    memory_bytes: u64,
+) -> Result<(Layout, Region, Vec<Table>), PolicyError> {
+    let mut error = PolicyError::default();
+    for layout in Layout::choices(memory_bytes, observed(policy)) {
+        match allocate(policy, wanted, quotas, layout, memory_bytes) {
+            Ok((region, tables)) => return Ok((layout, region, tables)),
+            Err(too_little) => error = too_little,
         }
     }
-    Ok(all)
+    Err(error)
 }
 
-/// The region, with a table for each memory, then one for each limit, then one for each quota.
+/// The region, with a table for each memory, then one for each limit and each quota, then that of observation.
 fn allocate(
     policy: &Policy,
     wanted: &[Wanted],
     quotas: &[Named],
+    layout: Layout,
     memory_bytes: u64,
 ) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
@@ -351,12 +338,13 @@ fn allocate(
         let stated = if matches!(limit.rule, Rule::Rate { .. } | Rule::Distinct { .. }) { limit.memory } else { None };
         Claim { stated, weight, half: Half::Rates }
     });
-    let claims: Vec<Claim> = memories.chain(rates).collect();
+    let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
+    let claims: Vec<Claim> = memories.chain(rates).chain([observation]).collect();
     let pages = share_out(memory_bytes, &claims).map_err(|least| PolicyError {
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {memory_bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
+        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len() - 1),
         ..PolicyError::default()
     })?;
     Region::new(&pages).ok_or_else(|| PolicyError {

@@ -32,6 +32,8 @@ pub struct Spot {
     pub line: LineId,
     /// The slot in it.
     pub slot: u8,
+    /// Whether the charge that was asked about leaves the key above half of its limit, or does not fit; of a free slot, never.
+    pub hot: bool,
 }
 
 /// The memory itself.
