@@ -18,7 +18,7 @@ fn bare(policy: &Policy) -> Policy {
 }
 
 fn amount_of(limit: &Limit) -> u64 {
-    let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
+    let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. } | Rule::Distinct { rate, .. }) = limit.rule;
     rate.amount
 }
 
@@ -61,6 +61,13 @@ fn right_limit() -> impl Strategy<Value = String> {
             let settle = if ladder && settle > 0 { format!("settle = \"{settle} days\"\n") } else { String::new() };
             (format!("per = \"{per}\"\ndistinct = \"{distinct}\"\nremember = \"{remember} days\"\n{settle}"), "")
         });
+    let distinct = prop::sample::select(vec![
+        ("\"auth.user\"", "rcpt.address"),
+        ("\"auth.user\"", "client.net/24/48"),
+        ("[\"client.net\", \"sender.org\"]", "rcpt.host"),
+        ("\"rcpt.address\"", "sender.org"),
+    ])
+    .prop_map(|(per, distinct)| (format!("per = {per}\ndistinct = \"{distinct}\"\nrefuse = \"all\"\n"), ""));
     let when_full = prop::sample::select(vec!["admit", "refuse"]);
     let pace = prop_oneof![
         burst.prop_map(|burst| format!(
@@ -70,9 +77,13 @@ fn right_limit() -> impl Strategy<Value = String> {
         Just("algorithm = \"sliding-window\"\n".to_owned()),
         Just(String::new()),
     ];
-    (prop_oneof![rate, fan_out], amounts, period, pace, memory, when_full).prop_map(
+    (prop_oneof![rate, fan_out, distinct], amounts, period, pace, memory, when_full).prop_map(
         |((rule, unit), amount, period, pace, memory, when_full)| {
-            let memory = memory.map(|memory| format!("memory = {memory}\n")).unwrap_or_default();
+            let refuses_all = rule.contains("refuse");
+            // What goes with buckets only, and with two tables.
+            let pace = if refuses_all { pace.replace("sliding-window", "gcra") } else { pace };
+            let least = if refuses_all { 8_192 } else { 0 };
+            let memory = memory.map(|memory| format!("memory = {}\n", memory.max(least))).unwrap_or_default();
             format!("{rule}rate = \"{amount}{unit}/{period}\"\n{pace}{memory}when_full = \"{when_full}\"\n")
         },
     )

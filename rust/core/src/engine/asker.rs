@@ -155,8 +155,7 @@ impl<'e> Asker<'e, '_> {
                 add(element, self.secret.key(identity, element));
             }
         } else if let Some(element) = self.identities.element(identity) {
-            let own =
-                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(place, 0) };
+            let own = if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(place, 0) };
             add(&element, own);
         }
     }

@@ -38,10 +38,19 @@ pub(super) struct Entry {
 /// What is asked of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    Rate { at: Candidates, amount: u64 },
-    FanOut { visit: u32 },
+    Rate {
+        at: Candidates,
+        amount: u64,
+    },
+    FanOut {
+        visit: u32,
+    },
     /// `count` of [`Request::elements`].
-    Distinct { at: Candidates, first: u32, count: u32 },
+    Distinct {
+        at: Candidates,
+        first: u32,
+        count: u32,
+    },
 }
 
 /// One arrival at one memory; limits that share the memory share it.

@@ -290,7 +290,8 @@ fn store(
     wanted: &[Wanted],
     memories: &[Memory],
 ) -> Result<Store, PolicyError> {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) = limit.rule;
+    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+        limit.rule;
     let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };

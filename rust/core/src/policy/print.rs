@@ -18,7 +18,8 @@ impl Limit {
         let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
         let only = if per.len() == 1 { per.pop() } else { None };
         fields.push(("per", only.unwrap_or(FieldValue::List(per))));
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) = &self.rule;
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+            &self.rule;
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }

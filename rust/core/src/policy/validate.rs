@@ -180,17 +180,24 @@ impl<'a> Check<'a> {
         };
         let times = [&draft.remember_us, &draft.settle_us].map(|given| given.as_ref().map(|given| given.field));
         if let Some(field) = times.into_iter().flatten().min_by_key(|field| field.line) {
-            return refused(field, &format!("no `{}`, since nothing is remembered when the bucket has drained,", field.name));
+            return refused(
+                field,
+                &format!("no `{}`, since nothing is remembered when the bucket has drained,", field.name),
+            );
         }
         if let Some(given) = draft.algorithm.as_ref().filter(|given| given.value != Algorithm::Gcra) {
             return refused(given.field, "\"gcra\", a bucket that only a fresh element fills,");
         }
         if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
-            return refused(given.field, "\"8 KiB\" or more, for two tables");
+            return refused(given.field, "\"8 KiB\" or more, for two tables,");
         }
         // By its name: what is not to be had elsewhere either has been refused by now.
-        if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch") {
-            return refused(given.field, "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,");
+        if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch")
+        {
+            return refused(
+                given.field,
+                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,",
+            );
         }
         Ok(())
     }
