@@ -65,6 +65,13 @@ fn right_limit() -> impl Strategy<Value = String> {
             let settle = if ladder && settle > 0 { format!("settle = \"{settle} days\"\n") } else { String::new() };
             (format!("per = \"{per}\"\ndistinct = \"{distinct}\"\nremember = \"{remember} days\"\n{settle}"), "")
         });
+    let distinct = prop::sample::select(vec![
+        ("\"auth.user\"", "rcpt.address"),
+        ("\"auth.user\"", "client.net/24/48"),
+        ("[\"client.net\", \"sender.org\"]", "rcpt.host"),
+        ("\"rcpt.address\"", "sender.org"),
+    ])
+    .prop_map(|(per, distinct)| (format!("per = {per}\ndistinct = \"{distinct}\"\nrefuse = \"all\"\n"), ""));
     let when_full = prop::sample::select(vec!["admit", "refuse"]);
     let pace = prop_oneof![
         burst.prop_map(|burst| format!(
@@ -75,9 +82,13 @@ fn right_limit() -> impl Strategy<Value = String> {
         Just(String::new()),
     ];
     let quotas = prop::collection::btree_map("[a-z\"\\\\ é]{0,9}", 1..99u64, 0..3);
-    (prop_oneof![rate, fan_out], amounts, period, pace, memory, when_full, any::<bool>(), quotas).prop_map(
+    (prop_oneof![rate, fan_out, distinct], amounts, period, pace, memory, when_full, any::<bool>(), quotas).prop_map(
         |((rule, unit), amount, period, pace, memory, when_full, shadow, quotas)| {
-            let memory = memory.map(|memory| format!("memory = {memory}\n")).unwrap_or_default();
+            let refuses_all = rule.contains("refuse");
+            // What goes with buckets only, and with two tables.
+            let pace = if refuses_all { pace.replace("sliding-window", "gcra") } else { pace };
+            let least = if refuses_all { 8_192 } else { 0 };
+            let memory = memory.map(|memory| format!("memory = {}\n", memory.max(least))).unwrap_or_default();
             let mode = if shadow { "mode = \"shadow\"\n" } else { "" };
             let quota = |(of, amount)| format!("quota.{of:?} = {{ rate = \"{amount}{unit}/{period}\" }}\n");
             let quotas: String = quotas.into_iter().map(quota).collect();

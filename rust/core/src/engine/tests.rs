@@ -36,6 +36,21 @@ name = "rcpt"
 per = ["client.net", "rcpt.address"]
 count = "recipients"
 rate = "2/second"
+
+[[limit]]
+name = "all-hosts"
+per = "client.net"
+distinct = "sender.host"
+refuse = "all"
+rate = "8/30 seconds"
+
+[[limit]]
+name = "all-mailboxes"
+per = ["client.net", "sender.org"]
+distinct = "rcpt.address"
+refuse = "all"
+rate = "4/second"
+when_full = "refuse"
 "#;
 
 fn engine() -> Engine {

@@ -224,7 +224,7 @@ impl<'a> Check<'a> {
             return refused(given.field, "\"gcra\", a bucket that only a fresh element fills,");
         }
         if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
-            return refused(given.field, "\"8 KiB\" or more, for two tables");
+            return refused(given.field, "\"8 KiB\" or more, for two tables,");
         }
         // By its name: what is not to be had elsewhere either has been refused by now.
         if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch")

@@ -42,7 +42,7 @@ use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
 
 /// Of eight pages of the limit's share, how many hold slots; the others hold registers.
-const SLOT_PAGES_OF_EIGHT: u32 = 4;
+const SLOT_PAGES_OF_EIGHT: u64 = 5;
 
 /// Buckets of one limit, and what came under each key.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +60,14 @@ impl Distinct {
     ///
     /// `None` when it has only one, when no clock of this crate can keep the rate, or when a charge is no whole tick: a burst over 2²³.
     pub fn new(table: Table, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
+        let slot_pages = u64::from(table.pages()) * SLOT_PAGES_OF_EIGHT / 8;
+        Self::with_slot_pages(table, rate, burst, when_full, slot_pages as u32)
+    }
+
+    /// As [`Distinct::new`], with so many pages for slots, or as near to it as leaves one page for either.
+    pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
         let quota = Quota::new(rate, burst).filter(|quota| quota.unit() == 1)?;
-        let pages = u64::from(table.pages()) * u64::from(SLOT_PAGES_OF_EIGHT) / 8;
-        let (table, blocks) = table.split(pages as u32)?;
+        let (table, blocks) = table.split(slot_pages)?;
         // A bucket of two or three must have room for the second charge.
         let dearest = (quota.capacity() / 2).max(quota.capacity().min(2 * quota.price(1)));
         Some(Self { table, registers: Registers::new(blocks)?, quota, dearest, when_full })

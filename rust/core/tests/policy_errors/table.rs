@@ -241,6 +241,7 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#, ""),
     ("count = 1", 5, "x", "count", "1", r#""connections", "messages", "recipients" or "bytes""#, ""),
     (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
+    (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
@@ -292,8 +293,22 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside 
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"count="recipients""#, 6, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
-    (r#"refuse = "all""#, 6, "x", "refuse", r#""all", which this version does not have yet"#, r#""new""#, ""),
-    (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new""#, ""),
+    (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
+    (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
+    ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
+    (r#"refuse = "all"
+remember = "7 days""#, 7, "x", "remember", r#""7 days""#, r#"no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"settle = "1 hour"
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"settle = "1 hour"
+remember = "7 days"
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#, r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"remember="1 week""#, 6, "x", "remember", r#""1 week""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "7 days"),
