@@ -141,6 +141,8 @@ pub enum Algorithm {
 pub enum WhenFull {
     /// It passes, uncounted: an innocent is never hurt.
     Admit,
+    /// It is counted in a sketch, never too low: nobody ever gets more, and in a flood some get less.
+    Sketch,
     /// It is refused: nobody ever gets more.
     Refuse,
 }
@@ -179,7 +181,13 @@ impl Algorithm {
 }
 
 impl WhenFull {
-    pub(super) const NAMED: [(&str, Self); 2] = [("admit", Self::Admit), ("refuse", Self::Refuse)];
+    pub(super) const NAMED: [(&str, Self); 3] =
+        [("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
+
+    /// What it is unless it is stated: a quota must hold, who can invent names must not be able to hurt others.
+    pub(super) fn default_of(is_quota: bool) -> Self {
+        if is_quota { Self::Sketch } else { Self::Admit }
+    }
 }
 
 /// The name of `value` in its `NAMED`.

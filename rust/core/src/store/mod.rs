@@ -10,6 +10,7 @@ use crate::region::LineId;
 pub mod fan_out;
 pub mod gcra;
 pub mod known;
+pub mod overflow;
 pub mod pace;
 mod ring;
 pub mod window;
