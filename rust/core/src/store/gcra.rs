@@ -138,8 +138,15 @@ impl Gcra {
         let now = self.quota.ticks.ticks(now_us);
         if let Some((spot, level)) = self.find(region, at, now) {
             let over = (level + price).saturating_sub(self.quota.capacity);
-            let verdict = if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) };
-            return (verdict, Some(spot));
+            if over == 0 {
+                return (Verdict::Fits, Some(spot));
+            }
+            let from = Verdict::From(self.quota.ticks.micros(now + over));
+            // By then the slot is empty, and it is the sketch that will be asked.
+            let later = (over >= level && self.overflow.is_some())
+                .then(|| self.estimate(region, at, now + over, price, promised))
+                .filter(|later| *later != Verdict::Fits);
+            return (later.unwrap_or(from), Some(spot));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),

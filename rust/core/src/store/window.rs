@@ -131,9 +131,15 @@ impl Window {
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
             let kept = u64::from(self.shape.within(self.shape.ring(line, spot.slot.into()), room));
-            let fits = kept >= self.live_panes(line, now);
+            if kept >= self.live_panes(line, now) {
+                return (Verdict::Fits, Some(spot));
+            }
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
-            return (if fits { Verdict::Fits } else { Verdict::From(self.clock.micros(from)) }, Some(spot));
+            // When the slot is empty by then, it is the sketch that will be asked.
+            let later = (self.overflow.is_some() && self.find(region, at, from).is_none())
+                .then(|| self.estimate(region, at, from, room, promised))
+                .filter(|later| *later != Verdict::Fits);
+            return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(spot));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
@@ -236,9 +242,10 @@ impl Window {
     fn counts_of(&self, overflow: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
         let mut counts = Counts::default();
         let ring = self.shape.ring(line, slot);
-        for pane in 0..self.live_panes(line, now) {
-            let age = overflow.age(now, line.stamp - pane);
-            counts[age] = (counts[age] + self.shape.count(ring, pane as u32)).min(self.most);
+        // Before the first pane of all there is none.
+        for back in 0..self.live_panes(line, now).min(line.stamp + 1) {
+            let age = overflow.age(now, line.stamp - back);
+            counts[age] = (counts[age] + self.shape.count(ring, back as u32)).min(self.most);
         }
         counts
     }
