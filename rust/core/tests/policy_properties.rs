@@ -27,7 +27,7 @@ fn right_limit() -> impl Strategy<Value = String> {
     let amounts = prop_oneof![1..2000u64, 1..1_000_000_000u64];
     let period = (1..3_000_000u64).prop_map(|seconds| format!("{seconds} seconds"));
     let burst = proptest::option::of(1..1_000_000_000u64);
-    let memory = proptest::option::of(4096..(1u64 << 40));
+    let memory = proptest::option::of(8192..(1u64 << 40));
     let rate = (
         prop::sample::select(vec![
             "\"client.ip\"",
@@ -61,7 +61,7 @@ fn right_limit() -> impl Strategy<Value = String> {
             let settle = if ladder && settle > 0 { format!("settle = \"{settle} days\"\n") } else { String::new() };
             (format!("per = \"{per}\"\ndistinct = \"{distinct}\"\nremember = \"{remember} days\"\n{settle}"), "")
         });
-    let when_full = prop::sample::select(vec!["admit", "refuse"]);
+    let when_full = prop::sample::select(vec!["admit", "sketch", "refuse"]);
     let pace = prop_oneof![
         burst.prop_map(|burst| format!(
             "algorithm = \"gcra\"\n{}",

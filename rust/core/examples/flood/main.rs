@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each
-//!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes
+//!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes; `splits window 3 10`: one, at 3 and 10 million
 //!  … --json                the same as JSON, for the picture          BENCH=short …   small floods
 //! ```
 //!
@@ -39,7 +39,7 @@ fn designs_side_by_side(traffic: &Traffic, is_json: bool) {
     if is_json { report::json(&rows) } else { report::table(&rows) }
 }
 
-fn splits(traffic: &Traffic, floods: &[u64]) {
+fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
     println!("algorithm  sketch/16  depth  panes  grain  outweigh  F M/min  refused %  at 150/min");
     let all = |base: Split, gcra: bool| {
         let mut tried = Vec::new();
@@ -60,14 +60,15 @@ fn splits(traffic: &Traffic, floods: &[u64]) {
         tried
     };
     let ours = [("gcra", all(Split::GCRA, true)), ("window", all(Split::WINDOW, false))];
-    for (algorithm, tried) in ours {
+    let is_meant = |algorithm: &str| only.iter().all(|word| !matches!(&**word, "gcra" | "window") || word == algorithm);
+    for (algorithm, tried) in ours.into_iter().filter(|(algorithm, _)| is_meant(algorithm)) {
         for split in tried {
             for &millions in floods {
                 let design = if algorithm == "gcra" { Design::gcra(split) } else { Design::window(split) };
                 let row = run::run(traffic, design, millions * 1_000_000);
                 let Split { sketch_16ths, depth, panes, grain, outweigh } = split;
                 println!(
-                    "{algorithm:9}  {sketch_16ths:9}  {depth:5}  {panes:5}  {grain:5}  {outweigh:8}  {millions:7}  {:9.5}  {:10.1}",
+                    "{algorithm:9}  {sketch_16ths:9}  {depth:5}  {panes:5}  {grain:5}  {outweigh:8}  {millions:7}  {:9.5}  {:10}",
                     row.refused_percent(),
                     row.admitted_a_minute()
                 );
@@ -81,7 +82,7 @@ fn main() {
     let traffic = Traffic::new();
     if given.iter().any(|word| word == "splits") {
         let floods: Vec<u64> = given.iter().filter_map(|word| word.parse().ok()).collect();
-        splits(&traffic, if floods.is_empty() { &[3, 10, 30] } else { &floods });
+        splits(&traffic, if floods.is_empty() { &[3, 10, 30] } else { &floods }, &given);
     } else {
         designs_side_by_side(&traffic, given.iter().any(|word| word == "--json"));
     }

@@ -5,11 +5,11 @@ use crate::run::Row;
 type Rows = [(u64, String, Row)];
 
 pub(crate) fn table(rows: &Rows) {
-    println!("F M/min  design                    conforming refused %   150/min: minutes  average  worst window   above the limit");
+    println!("F M/min  design                    conforming refused %   150/min: minutes  the last  worst window   above the limit");
     for (millions, name, row) in rows {
         let minutes = row.greedy.map(|count| count.to_string()).join(" ");
         println!(
-            "{millions:7}  {name:24}  {:20.5}   {minutes:>16}  {:7.1}  {:12}   {:15}",
+            "{millions:7}  {name:24}  {:20.5}   {minutes:>16}  {:8}  {:12}   {:15}",
             row.refused_percent(),
             row.admitted_a_minute(),
             row.worst_window,

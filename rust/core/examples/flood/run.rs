@@ -28,10 +28,9 @@ impl Row {
         self.refused as f64 / self.conforming as f64 * 100.0
     }
 
-    pub(crate) fn admitted_a_minute(&self) -> f64 {
-        // The first minute holds a burst as well.
-        let later = &self.greedy[1..];
-        later.iter().sum::<u64>() as f64 / later.len() as f64
+    /// In the last minute: the first two hold a bucket's burst as well.
+    pub(crate) fn admitted_a_minute(&self) -> u64 {
+        self.greedy[self.greedy.len() - 1]
     }
 }
 
