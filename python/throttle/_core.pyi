@@ -259,7 +259,7 @@ class Throttle:
         """Every identity of the envelope, normalised; those with several values as tuples."""
 
     def tables(self) -> list[Table]:
-        """How full each table of the limits is, and how many charges found no room.
+        """How full each table of the limits is, and how many charges found no room. A limit with ``when_full="sketch"`` has a second row, ``sketch of`` it.
 
         ``memory_bytes`` holds a page of 4096 bytes besides, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
         is enough for the smallest.
@@ -350,7 +350,9 @@ class RateLimiter:
         memory: bytes, or text such as ``"1 MiB"``. Default 1 MiB.
         algorithm: ``"gcra"``: ``burst`` at once, then the rate; or ``"sliding-window"``: never more than the amount in any window as long as the period.
         burst: how much at once, of ``"gcra"`` only; by default the amount of the rate.
-        when_full: what happens to a new key when its place in the table is full: ``"admit"`` or ``"refuse"``.
+        when_full: what happens to a new key when its place in the table is full. ``"admit"``: it passes uncounted. ``"refuse"``: it waits for a slot.
+            ``"sketch"``: a part of the memory is a Count-Min sketch, which counts keys without a slot and never too low: no key ever gets more
+            than the limit, but in a flood of keys one without a slot may be refused early. Needs 12 KiB.
         clock: any callable that returns Unix seconds.
         seed: 16 secret bytes for the hash.
 
@@ -365,7 +367,7 @@ class RateLimiter:
         memory: Size | None = None,
         algorithm: Literal["gcra", "sliding-window"] = "gcra",
         burst: int | None = None,
-        when_full: Literal["admit", "refuse"] = "admit",
+        when_full: Literal["admit", "sketch", "refuse"] = "admit",
         clock: Callable[[], float] | None = None,
         seed: bytes | None = None,
     ) -> Self: ...
@@ -379,11 +381,11 @@ class RateLimiter:
     def memory_bytes(self) -> int: ...
     @property
     def untracked(self) -> int:
-        """Charges that found no room, since start."""
+        """Charges that found no room, since start. Those in the sketch are counted, so they are not among them."""
 
     @property
     def load(self) -> float:
-        """The part of all slots that is in use, 0 to 1."""
+        """The part of all slots that is in use, 0 to 1; the sketch's cells are none."""
 
 @final
 class CountMin:

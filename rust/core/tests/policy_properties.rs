@@ -31,7 +31,7 @@ fn right_limit() -> impl Strategy<Value = String> {
     let amounts = prop_oneof![1..2000u64, 1..1_000_000_000u64];
     let period = (1..3_000_000u64).prop_map(|seconds| format!("{seconds} seconds"));
     let burst = proptest::option::of(1..1_000_000_000u64);
-    let memory = proptest::option::of(4096..(1u64 << 40));
+    let memory = proptest::option::of(8192..(1u64 << 40));
     let rate = (
         prop::sample::select(vec![
             "\"client.ip\"",
@@ -72,7 +72,7 @@ fn right_limit() -> impl Strategy<Value = String> {
         ("\"rcpt.address\"", "sender.org"),
     ])
     .prop_map(|(per, distinct)| (format!("per = {per}\ndistinct = \"{distinct}\"\nrefuse = \"all\"\n"), ""));
-    let when_full = prop::sample::select(vec!["admit", "refuse"]);
+    let when_full = prop::sample::select(vec!["admit", "sketch", "refuse"]);
     let pace = prop_oneof![
         burst.prop_map(|burst| format!(
             "algorithm = \"gcra\"\n{}",
@@ -89,6 +89,7 @@ fn right_limit() -> impl Strategy<Value = String> {
             let pace = if refuses_all { pace.replace("sliding-window", "gcra") } else { pace };
             let least = if refuses_all { 8_192 } else { 0 };
             let memory = memory.map(|memory| format!("memory = {}\n", memory.max(least))).unwrap_or_default();
+            let when_full = if refuses_all && when_full == "sketch" { "admit" } else { when_full };
             let mode = if shadow { "mode = \"shadow\"\n" } else { "" };
             let quota = |(of, amount)| format!("quota.{of:?} = {{ rate = \"{amount}{unit}/{period}\" }}\n");
             let quotas: String = quotas.into_iter().map(quota).collect();

@@ -100,9 +100,7 @@ impl<'a> Draft<'a> {
                 "remember" => draft.remember_us = reader.read(duration)?,
                 "settle" => draft.settle_us = reader.read(duration)?,
                 "verified" => draft.verified = reader.read(|value| choice(value, &Verified::NAMED, &[]))?,
-                "when_full" => {
-                    draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &["sketch"]))?;
-                }
+                "when_full" => draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &[]))?,
                 "memory" => draft.memory = reader.read(memory)?,
                 "algorithm" => draft.algorithm = reader.read(|value| choice(value, &Algorithm::NAMED, &[]))?,
                 "action" => {

@@ -55,12 +55,15 @@ impl Limit {
 
     /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
     pub(super) fn with_quota(&self, quota: &Quota) -> Self {
-        let memory = match self.rule {
-            Rule::FanOut { .. } => self.memory,
-            Rule::Rate { .. } => (self.per.len() == 1).then_some(PAGE_BYTES),
-            Rule::Distinct { .. } => None,
-        };
-        let mut limit = Self { quotas: Vec::new(), memory, ..self.clone() };
+        let mut limit = Self { quotas: Vec::new(), ..self.clone() };
+        match self.rule {
+            Rule::FanOut { .. } => {}
+            // A page for two keys, one a class: it is never full, so there is nothing to be sketched.
+            Rule::Rate { .. } if self.per.len() == 1 => {
+                (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
+            }
+            Rule::Rate { .. } | Rule::Distinct { .. } => limit.memory = None,
+        }
         if let Some((rate, burst)) = limit.rule.pace_mut() {
             (*rate, *burst) = (quota.rate, quota.burst);
         }
@@ -212,6 +215,8 @@ pub enum Mode {
 pub enum WhenFull {
     /// It passes, uncounted: an innocent is never hurt.
     Admit,
+    /// It is counted in a sketch, never too low: nobody ever gets more, and in a flood some get less.
+    Sketch,
     /// It is refused: nobody ever gets more.
     Refuse,
 }
@@ -254,7 +259,13 @@ impl Mode {
 }
 
 impl WhenFull {
-    pub(super) const NAMED: [(&str, Self); 2] = [("admit", Self::Admit), ("refuse", Self::Refuse)];
+    pub(super) const NAMED: [(&str, Self); 3] =
+        [("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
+
+    /// What it is unless it is stated: a quota must hold, who can invent names must not be able to hurt others.
+    pub(super) fn default_of(is_quota: bool) -> Self {
+        if is_quota { Self::Sketch } else { Self::Admit }
+    }
 }
 
 /// The name of `value` in its `NAMED`.

@@ -44,7 +44,7 @@ impl Limit {
         if self.algorithm != Algorithm::default_of(is_quota) {
             fields.push(("algorithm", text(name_of(self.algorithm, &Algorithm::NAMED))));
         }
-        if is_quota || self.when_full != WhenFull::Admit {
+        if self.when_full != WhenFull::default_of(is_quota) {
             fields.push(("when_full", text(name_of(self.when_full, &WhenFull::NAMED))));
         }
         fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));

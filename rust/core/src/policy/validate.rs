@@ -2,7 +2,7 @@
 //!
 //! The defaults are here and nowhere else.
 
-use super::draft::{Burst, Draft, Given, NOT_YET, is_name};
+use super::draft::{Burst, Draft, Given, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, name_of, stage_of};
 use super::quantity::write_period;
@@ -10,12 +10,15 @@ use super::quota::{Numbers, Quota, inside};
 use super::{Rate, Stage};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
+use crate::region::PAGE_BYTES;
 
 /// A day after its last admission an element is new again, unless `remember` says otherwise.
 const REMEMBER_US: u64 = 86_400_000_000;
 
 /// A page for slots and one for registers, in bytes.
 const LEAST_OF_DISTINCT: u64 = 8_192;
+/// The least share of a limit that has a table and a sketch.
+const LEAST_SKETCH: u64 = 2 * PAGE_BYTES;
 
 impl Limit {
     /// A limit as Python's keyword arguments give it. Nothing is scaled: that is the policy's.
@@ -278,14 +281,15 @@ impl<'a> Check<'a> {
     }
 
     fn when_full(&self, per: &[Identity], distinct: Option<Identity>) -> Result<WhenFull, PolicyError> {
-        match &self.draft.when_full {
-            Some(given) => Ok(given.value),
-            None if is_quota(per, distinct) => {
-                let found = format!("nothing, so the default per auth.user or global, \"sketch\"{NOT_YET}");
-                let missing = self.place.missing("when_full", "\"admit\" or \"refuse\", stated");
-                Err(PolicyError { found, ..missing })
+        let default = WhenFull::default_of(is_quota(per, distinct));
+        let when_full = self.draft.when_full.as_ref().map_or(default, |given| given.value);
+        match &self.draft.memory {
+            // A fan-out's stated memory is that of its elements; its buckets have their share of the rest.
+            Some(memory) if when_full == WhenFull::Sketch && distinct.is_none() && memory.value < LEAST_SKETCH => {
+                let allowed = "at least \"8 KiB\" with when_full \"sketch\": a page for the table, one for the sketch";
+                Err(self.place.wrong(memory.field, Wrong::allowed(allowed)))
             }
-            None => Ok(WhenFull::Admit),
+            _ => Ok(when_full),
         }
     }
 }

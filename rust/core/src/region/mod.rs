@@ -25,6 +25,14 @@ const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
+impl LineId {
+    /// The page that it lies in.
+    #[inline]
+    pub fn page(self) -> u32 {
+        self.0 / LINES as u32
+    }
+}
+
 /// Where a key was found. While the lock is held a slot is not moved; whether it was given to another key, its fingerprint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {

@@ -12,6 +12,7 @@ pub mod fan_out;
 pub mod gcra;
 mod handful;
 pub mod known;
+pub mod overflow;
 pub mod pace;
 mod registers;
 mod ring;
