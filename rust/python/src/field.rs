@@ -6,11 +6,23 @@ use throttle_core::policy::FieldValue;
 
 /// Any Python value; what no field takes becomes words for the message.
 pub(crate) fn value(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
+    if let Ok(entries) = given.cast::<PyDict>() {
+        return Ok(FieldValue::Table(table(entries)?));
+    }
     if given.is_instance_of::<PyList>() || given.is_instance_of::<PyTuple>() {
         let items: PyResult<_> = given.try_iter()?.map(|item| item.and_then(|item| scalar(&item))).collect();
         return Ok(FieldValue::List(items?));
     }
     scalar(given)
+}
+
+/// Tables in tables are no field's: they are not walked.
+fn table(entries: &Bound<'_, PyDict>) -> PyResult<Vec<(String, FieldValue)>> {
+    let entry = |(name, given): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let value = if given.is_instance_of::<PyDict>() { scalar(&given) } else { value(&given) };
+        Ok((name.str()?.to_string_lossy().into_owned(), value?))
+    };
+    entries.iter().map(entry).collect()
 }
 
 /// Lists in lists are no field's: they are not walked.
@@ -51,6 +63,13 @@ pub(crate) fn object<'py>(py: Python<'py>, value: &FieldValue) -> PyResult<Bound
         FieldValue::List(items) => {
             let items: PyResult<Vec<_>> = items.iter().map(|item| object(py, item)).collect();
             PyList::new(py, items?)?.into_any()
+        }
+        FieldValue::Table(entries) => {
+            let table = PyDict::new(py);
+            for (name, value) in entries {
+                table.set_item(name, object(py, value)?)?;
+            }
+            table.into_any()
         }
     })
 }

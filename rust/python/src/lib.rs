@@ -11,9 +11,12 @@ mod guard;
 mod hyperloglog;
 mod limit;
 mod limiter;
+mod max_open;
 mod memory;
 mod pause;
+mod permit;
 mod policy;
+mod process;
 mod seed;
 mod stage;
 mod suffixes;
@@ -42,11 +45,14 @@ mod _core {
     #[pymodule_export]
     use super::limiter::RateLimiter;
     #[pymodule_export]
+    use super::permit::Permit;
+    #[pymodule_export]
     use super::policy::Policy;
 
     /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::process::watch_forks(module.py())?;
         let errors = module.py().import("throttle.errors")?;
         module.add("ThrottleError", errors.getattr("ThrottleError")?)?;
         module.add("PolicyError", errors.getattr("PolicyError")?)?;

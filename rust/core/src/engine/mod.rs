@@ -7,6 +7,7 @@ mod asker;
 mod check;
 mod keys;
 mod limiter;
+mod open;
 mod request;
 mod shared;
 mod tables;
@@ -49,7 +50,21 @@ impl Engine {
         suffixes: Arc<SuffixList>,
         secret: Secret,
     ) -> Result<Self, PolicyError> {
-        let (plan, region) = compile(policy, memory_bytes)?;
+        Self::with_max_open(policy, memory_bytes, suffixes, secret, Self::MAX_OPEN)
+    }
+
+    /// The same, with at most `max_open` permits at once, at least one.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with_max_open(
+        policy: &Policy,
+        memory_bytes: u64,
+        suffixes: Arc<SuffixList>,
+        secret: Secret,
+        max_open: u32,
+    ) -> Result<Self, PolicyError> {
+        let (plan, region) = compile(policy, memory_bytes, max_open.clamp(1, Self::MAX_OPEN_MOST))?;
         Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
     }
 

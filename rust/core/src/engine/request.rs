@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
+use crate::store::in_flight::Wanted;
 use crate::store::{Promised, Verdict};
 
 /// All that one check asks.
@@ -15,6 +16,8 @@ pub struct Request {
     pub(super) visits: SmallVec<[Visit; 3]>,
     /// Slots that keys of the limit at hand were promised.
     pub(super) promised: Promised,
+    /// What in-flight limits are asked.
+    pub(super) wanted: Wanted,
 }
 
 /// One limit asked about one key.

@@ -81,16 +81,20 @@ impl Assembly {
             let found = format!("{:?} a second time{where_first}", limit.name);
             return Err(error(name_line, Some("name"), found, "every name once".into()));
         }
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &limit.rule;
         let scaled = |field, amount| {
             self.scale.of(amount).ok_or_else(|| {
                 let found = format!("{amount} × scale {}", self.scale.text());
                 error(None, Some(field), found, "at most 2^50 after `scale`".into())
             })
         };
-        let (amount_scaled, burst_scaled) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &mut limit.rule;
-        (rate.amount, *burst) = (amount_scaled, burst_scaled);
+        let mut rule = limit.rule.clone();
+        match &mut rule {
+            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } => {
+                (rate.amount, *burst) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
+            }
+            Rule::InFlight { cap, .. } => *cap = scaled("in_flight", *cap)?,
+        }
+        limit.rule = rule;
         self.limits.push(limit);
         Ok(())
     }

@@ -21,6 +21,8 @@ pub enum FieldValue {
     Float(f64),
     /// `["client.net", "sender.org"]`
     List(Vec<FieldValue>),
+    /// `{ per = "client.net", of_free = "1/10" }`, in the order in which it was written.
+    Table(Vec<(String, FieldValue)>),
     /// Anything else, which no field takes: what to call it in a message.
     Other(String),
 }
@@ -28,6 +30,9 @@ pub enum FieldValue {
 impl FieldValue {
     /// For a message: cut where it is long.
     pub(super) fn shown(&self) -> String {
+        if let Self::Table(_) = self {
+            return "a table".into();
+        }
         let text = self.to_string();
         match text.char_indices().nth(SHOWN_CHARS) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -52,6 +57,14 @@ impl fmt::Display for FieldValue {
                 }
                 f.write_str("]")
             }
+            Self::Table(entries) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in entries.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma} {name} = {value}")?;
+                }
+                f.write_str(" }")
+            }
             Self::Other(what) => f.write_str(what),
         }
     }
@@ -63,7 +76,7 @@ pub(super) struct Field {
     pub(super) name: String,
     pub(super) line: Option<usize>,
     pub(super) value: FieldValue,
-    /// Lines of the items of a list, which may take several.
+    /// Lines of the items of a list or a table, which may take several.
     pub(super) item_lines: Vec<usize>,
 }
 

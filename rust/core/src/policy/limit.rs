@@ -44,8 +44,14 @@ impl Limit {
     ///
     /// Bytes are charged at data; the SIZE that was declared can be consulted at MAIL already (RFC 1870 §6.1).
     pub fn stage(&self) -> Stage {
-        let identities = self.per.iter().copied().chain(self.distinct());
-        identities.map(stage_of).fold(self.count.stage(), Stage::max)
+        // What is open is held from MAIL on, so that much of it as was declared.
+        let counted = if self.is_in_flight() { self.count.stage().min(Stage::Mail) } else { self.count.stage() };
+        self.identities().map(stage_of).fold(counted, Stage::max)
+    }
+
+    /// All that it looks at.
+    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+        self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 
     /// `client.net/24/48 + sender.org`
@@ -63,7 +69,20 @@ impl Limit {
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
             Rule::FanOut { distinct, .. } => Some(distinct),
-            Rule::Rate { .. } => None,
+            Rule::Rate { .. } | Rule::InFlight { .. } => None,
+        }
+    }
+
+    /// Whether it counts what is open at once.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.rule, Rule::InFlight { .. })
+    }
+
+    /// Whose part of what is free is bounded; empty without a `share`.
+    pub fn shared_per(&self) -> &[Identity] {
+        match &self.rule {
+            Rule::InFlight { share: Some(share), .. } => &share.per,
+            _ => &[],
         }
     }
 }
@@ -101,6 +120,46 @@ pub enum Rule {
         /// The ladder: how long a part of a name must be known to own an allowance, in microseconds.
         settle_us: Option<u64>,
     },
+    /// At most `cap` open at once.
+    InFlight {
+        /// Connections, messages or bytes.
+        cap: u64,
+        /// How much of it one key may have.
+        share: Option<Share>,
+    },
+}
+
+impl Rule {
+    /// The rate and the burst, of a rule that has them.
+    pub fn pace(&self) -> Option<(Rate, u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } => Some((*rate, *burst)),
+            Self::InFlight { .. } => None,
+        }
+    }
+}
+
+/// A key of `per` holds at most this part of what is still free, and always one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// One identity or several.
+    pub per: Vec<Identity>,
+    /// The part.
+    pub of_free: Part,
+}
+
+/// A part of a whole: `1/10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From one.
+    pub numerator: u64,
+    /// Not below the numerator, and at most [`Part::FINEST`].
+    pub denominator: u64,
+}
+
+impl Part {
+    /// So that a part of the largest amount is worked out in 64 bits.
+    pub const FINEST: u64 = 1000;
 }
 
 /// What one check counts as.

@@ -10,12 +10,14 @@
 //! ```
 //!
 //! * [`limit`]: what a limit is   * [`rate`], `quantity`, `scale`: numbers with units   * `stage`: when it runs
-//! * [`plan`], `budget`: limits to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * `in_flight`: a cap's fields together   * [`plan`], `budget`, `held`: limits to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
 
 mod assemble;
 mod budget;
 mod draft;
 pub mod field;
+mod held;
+mod in_flight;
 pub mod limit;
 mod nearest;
 mod parse;
@@ -29,7 +31,7 @@ mod validate;
 
 pub use assemble::MAX_LIMITS;
 pub use field::FieldValue;
-pub use limit::{Algorithm, Count, Limit, Policy, Rule, Verified, WhenFull};
+pub use limit::{Algorithm, Count, Limit, Part, Policy, Rule, Share, Verified, WhenFull};
 pub use quantity::memory_bytes;
 pub use rate::Rate;
 pub use stage::{Stage, Stages};

@@ -133,6 +133,7 @@ fn in_file_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
 fn field(key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>, lines: &Lines) -> Field {
     let item_lines = match value.get_ref() {
         DeValue::Array(items) => items.iter().map(|item| lines.line(item.span().start)).collect(),
+        DeValue::Table(table) => in_file_order(table).iter().map(|(key, _)| lines.line(key.span().start)).collect(),
         _ => Vec::new(),
     };
     Field {
@@ -157,7 +158,10 @@ fn plain(value: &DeValue<'_>) -> FieldValue {
         DeValue::Boolean(truth) => FieldValue::Other(truth.to_string()),
         DeValue::Datetime(time) => FieldValue::Other(time.to_string()),
         DeValue::Array(items) => FieldValue::List(items.iter().map(|item| plain(item.get_ref())).collect()),
-        DeValue::Table(_) => FieldValue::Other("a table".into()),
+        DeValue::Table(table) => {
+            let entries = in_file_order(table).into_iter();
+            FieldValue::Table(entries.map(|(key, value)| (key.get_ref().to_string(), plain(value.get_ref()))).collect())
+        }
     }
 }
 

@@ -7,19 +7,25 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half, share_out};
-use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
+use super::held::Holdings;
+use super::{Limit, MAX_LIMITS, Policy, Rate, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, Sources};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::fan_out::FanOut;
+use crate::store::in_flight::Capacity;
 use crate::store::known::Known;
 use crate::store::pace::Pace;
+use crate::store::permits::COUNTS;
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
 const _: () = assert!(MAX_LIMITS <= COUNTERS);
+
+// A limit has a bit and a word among the permits.
+const _: () = assert!(MAX_LIMITS <= COUNTS && COUNTS <= u64::BITS as usize);
 
 /// A policy, compiled.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub struct Plan {
     pub limits: Vec<Planned>,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
+    /// What is open: the permits, and the in-flight limits.
+    pub capacity: Capacity,
+    /// What the tallies of [`Plan::capacity`] count by.
+    pub tallied: Vec<Tallied>,
     sources: [Sources; Stage::ALL.len()],
 }
 
@@ -88,21 +98,35 @@ pub enum Store {
         /// Place of the memory in [`Plan::memories`].
         memory: usize,
     },
+    /// What is open at once: the limit's place in [`Capacity::limits`].
+    InFlight(usize),
+}
+
+/// The keys of a tally.
+#[derive(Debug)]
+pub struct Tallied {
+    /// Its identities, as places in [`Plan::identities`].
+    pub per: SmallVec<[usize; 4]>,
+    /// Where their class comes from.
+    pub standing: Standing,
+    /// For people: `client.net/24/48`.
+    pub per_name: String,
 }
 
 impl Store {
     /// The buckets that it charges.
-    pub fn buckets(&self) -> &Pace {
+    pub fn buckets(&self) -> Option<&Pace> {
         match self {
-            Self::Rate(buckets) => buckets,
-            Self::FanOut { fan_out, .. } => fan_out.buckets(),
+            Self::Rate(buckets) => Some(buckets),
+            Self::FanOut { fan_out, .. } => Some(fan_out.buckets()),
+            Self::InFlight(_) => None,
         }
     }
 
     /// The memory that it asks.
     pub fn memory(&self) -> Option<usize> {
         match self {
-            Self::Rate(_) => None,
+            Self::Rate(_) | Self::InFlight(_) => None,
             Self::FanOut { memory, .. } => Some(*memory),
         }
     }
@@ -145,14 +169,17 @@ impl Plan {
     }
 }
 
-/// Compiles `policy` into at most `memory_bytes`.
+/// Compiles `policy` into at most `memory_bytes`, with at most `max_open` permits.
 ///
 /// # Errors
 /// A budget too small for the policy, a rate that no clock can keep.
-pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), PolicyError> {
+pub fn compile(policy: &Policy, memory_bytes: u64, max_open: u32) -> Result<(Plan, Region), PolicyError> {
     let wanted = memories(policy);
-    let (region, tables) = allocate(policy, &wanted, memory_bytes)?;
+    let holdings = Holdings::of(policy, max_open);
+    let (region, tables) = allocate(policy, &wanted, &holdings, memory_bytes)?;
+    let (held_tables, tables) = tables.split_at(holdings.claims().len());
     let (memory_tables, rate_tables) = tables.split_at(wanted.len());
+    let mut rate_tables = rate_tables.iter();
     let mut identities = Vec::new();
     let mut memories = Vec::new();
     for (memory, table) in wanted.iter().zip(memory_tables) {
@@ -165,12 +192,17 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
     let mut limits = Vec::new();
-    for (limit, table) in policy.limits.iter().zip(rate_tables) {
-        let store = store(policy, limit, *table, &wanted, &memories)?;
+    let mut in_flight = 0..;
+    for limit in &policy.limits {
+        let store = match limit.rule.pace().and_then(|pace| Some((pace, rate_tables.next()?))) {
+            Some((pace, table)) => store(policy, limit, pace, *table, &wanted, &memories)?,
+            None => Store::InFlight(in_flight.next().unwrap_or_default()),
+        };
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let stage = limit.stage();
         let own = Stages::default().with(stage);
-        let asked_at = if limit.count == super::Count::Bytes { own.with(Stage::Mail) } else { own };
+        let asked_at =
+            if limit.count == super::Count::Bytes && !limit.is_in_flight() { own.with(Stage::Mail) } else { own };
         limits.push(Planned {
             limit: limit.clone(),
             stage,
@@ -179,12 +211,17 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
             per_name: limit.per_name().into(),
             reply: Reply::of(limit, stage),
             per,
-            standing: Standing::of(limit),
+            standing: Standing::of(limit.identities()),
             store,
         });
     }
+    let tallied = holdings.tallied(|identity| place(&mut identities, identity));
     for planned in &limits {
-        let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());
+        // Of what is open there is one count of all, without a key.
+        let hashed = planned
+            .limit
+            .identities()
+            .filter(|identity| !(planned.limit.is_in_flight() && *identity == Identity::Global));
         for identity in hashed {
             let at = place(&mut identities, identity);
             identities[at].at = identities[at].at.and(planned.asked_at);
@@ -194,21 +231,21 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
-    Ok((Plan { identities, limits, memories, sources }, region))
+    let capacity = holdings.capacity(held_tables);
+    Ok((Plan { identities, limits, memories, capacity, tallied, sources }, region))
 }
 
 impl Planned {
     fn sources(&self, all: Sources) -> Sources {
         let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
-        let needed = self.limit.per.iter().copied().chain(self.limit.distinct()).chain(recipients);
-        needed.fold(all, |all, identity| all.with(identity.source()))
+        self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
     }
 }
 
 impl Standing {
-    fn of(limit: &Limit) -> Self {
-        let sources = limit.per.iter().copied().chain(limit.distinct()).map(Identity::source);
-        sources.fold(Self::Proven, |weakest, source| match source {
+    /// Of identities that count together.
+    pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
+        identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
             Source::Helo => Self::Claimed,
             Source::Sender if weakest == Self::Proven => Self::Senders,
             _ => weakest,
@@ -234,21 +271,26 @@ fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, with a table for each memory and then one for each limit.
-fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Region, Vec<Table>), PolicyError> {
+/// The region, with what permits need, a table for each memory and then one for each limit that has a rate.
+fn allocate(
+    policy: &Policy,
+    wanted: &[Wanted],
+    holdings: &Holdings<'_>,
+    memory_bytes: u64,
+) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let rates = policy.limits.iter().map(|limit| {
-        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
+    let rates = policy.limits.iter().filter_map(|limit| {
+        let (rate, _) = limit.rule.pace()?;
         let weight = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
         let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };
-        Claim { stated, weight, half: Half::Rates }
+        Some(Claim { stated, weight, half: Half::Rates })
     });
-    let claims: Vec<Claim> = memories.chain(rates).collect();
+    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(rates).collect();
     let pages = share_out(memory_bytes, &claims).map_err(|least| PolicyError {
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {memory_bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
+        allowed: format!("at least {least} bytes for the {} tables of this policy{}", claims.len(), holdings.told()),
         ..PolicyError::default()
     })?;
     Region::new(&pages).ok_or_else(|| PolicyError {
@@ -263,11 +305,11 @@ fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Re
 fn store(
     policy: &Policy,
     limit: &Limit,
+    (rate, burst): (Rate, u64),
     table: Table,
     wanted: &[Wanted],
     memories: &[Memory],
 ) -> Result<Store, PolicyError> {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
     let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };

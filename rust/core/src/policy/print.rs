@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::field::FieldValue;
-use super::limit::{Algorithm, Count, Limit, Policy, Rule, Verified, WhenFull, name_of};
+use super::limit::{Algorithm, Count, Limit, Policy, Rule, Share, Verified, WhenFull, name_of};
 use super::quantity::{write_period, write_size};
 use super::scale::Scale;
 use super::validate::is_quota;
@@ -18,7 +18,11 @@ impl Limit {
         let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
         let only = if per.len() == 1 { per.pop() } else { None };
         fields.push(("per", only.unwrap_or(FieldValue::List(per))));
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &self.rule;
+        if let Rule::InFlight { cap, share } = &self.rule {
+            self.print_cap(&mut fields, *cap, share.as_ref());
+            return fields;
+        }
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &self.rule else { return fields };
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }
@@ -48,6 +52,25 @@ impl Limit {
         fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));
         fields
     }
+
+    fn print_cap(&self, fields: &mut Vec<(&'static str, FieldValue)>, cap: u64, share: Option<&Share>) {
+        let text = |text: &str| FieldValue::Text(text.to_owned());
+        let number = FieldValue::Integer(i64::try_from(cap).unwrap_or(i64::MAX));
+        fields.push(("in_flight", if self.count == Count::Bytes { text(&write_size(cap)) } else { number }));
+        fields.extend(share.map(|Share { per, of_free }| {
+            let mut per: Vec<FieldValue> = per.iter().map(|identity| text(&identity.to_string())).collect();
+            let only = if per.len() == 1 { per.pop() } else { None };
+            let part = text(&format!("{}/{}", of_free.numerator, of_free.denominator));
+            let entries = [("per", only.unwrap_or(FieldValue::List(per))), ("of_free", part)];
+            ("share", FieldValue::Table(entries.map(|(name, value)| (name.to_owned(), value)).into()))
+        }));
+        if self.count == Count::Connections {
+            fields.push(("count", text(name_of(self.count, &Count::NAMED))));
+        }
+        if self.verified != Verified::Any {
+            fields.push(("verified", text(name_of(self.verified, &Verified::NAMED))));
+        }
+    }
 }
 
 impl fmt::Display for Limit {
@@ -64,7 +87,7 @@ impl Policy {
         let mut text = String::new();
         let scale = Scale { millionths: self.scale_millionths };
         if scale != Scale::ONE {
-            text += &format!("# Every rate and burst is multiplied by {} already.\n\n", scale.text());
+            text += &format!("# Every rate, burst and cap is multiplied by {} already.\n\n", scale.text());
         }
         if !self.extra_suffixes.is_empty() {
             let extra = self.extra_suffixes.iter().cloned().map(FieldValue::Text).collect();

@@ -9,9 +9,12 @@ use crate::region::LineId;
 
 pub mod fan_out;
 pub mod gcra;
+pub mod in_flight;
 pub mod known;
 pub mod pace;
+pub mod permits;
 mod ring;
+pub mod tally;
 pub mod window;
 
 /// Free slots of one table that keys of the same check were promised, so that none is promised twice.
