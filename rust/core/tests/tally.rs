@@ -55,7 +55,7 @@ proptest! {
             0 => key(number),
             1 => Key(u64::MAX - number),
             2 => Key(2 + number),
-            _ => Key((number % 3) << 62 | number + 2),
+            _ => Key(((number % 3) << 62) | (number + 2)),
         }).collect();
         for (choice, number, column, amount) in steps {
             if (open.len() as u64) < most && (open.is_empty() || number % 2 == 0) {

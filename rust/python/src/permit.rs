@@ -102,7 +102,7 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyErr {
-        PyStopIteration::new_err(self.value.as_ref().map(|permit| permit.clone_ref(py)))
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
+        Err(PyStopIteration::new_err(self.value.as_ref().map(|permit| permit.clone_ref(py))))
     }
 }
