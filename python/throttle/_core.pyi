@@ -1,6 +1,6 @@
 """Types of the extension module. Hand-written; checked against the module by ``mypy.stubtest``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -16,6 +16,7 @@ __all__ = [
     "Limit",
     "ManualClock",
     "Offender",
+    "Permit",
     "Policy",
     "PolicyError",
     "RateLimiter",
@@ -122,6 +123,25 @@ class Decision:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Permit:
+    """What one transaction holds of the in-flight limits. True when it was admitted; a refused one holds nothing.
+
+    Released once: at the end of ``with`` or ``async with``, whatever ends it, by :meth:`release`, or when nobody knows it any more.
+    Never by time. In a forked child a permit of the parent holds nothing. What rates were charged stays charged.
+    """
+
+    @property
+    def decision(self) -> Decision: ...
+    def release(self) -> None:
+        """Lets go of what it holds; again: nothing."""
+
+    def __bool__(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(self, *raised: object) -> Awaitable[None]: ...
+
+@final
 class ManualClock:
     """A clock that stands still until it is told otherwise.
 
@@ -170,7 +190,7 @@ class Policy:
 
     Args:
         limits: the rules.
-        scale: multiplies every rate and burst; 1 when absent.
+        scale: multiplies every rate, burst and cap; 1 when absent.
         suffixes: public suffixes of the operator's own.
 
     Raises:
@@ -215,12 +235,13 @@ class Throttle:
     Args:
         policy: path of a TOML file, a :class:`Policy`, or ``None`` for the built-in ``inbound``.
         memory: bytes, or text such as ``"64 MiB"``, for all counters. Default 16 MiB.
+        max_open: most permits at once, 1 to 2²⁴. Default 10,000: five times the messages that ``inbound`` lets be open, so that connections have room too.
         clock: any callable that returns Unix seconds; by default monotonic, anchored to wall time now.
         seed: 16 secret bytes for the hashes; drawn when absent.
         suffix_list: path of a fresher Public Suffix List; by default the one that ``tldextract`` brings.
 
     Raises:
-        PolicyError: a wrong policy, or one that needs more memory.
+        PolicyError: a wrong policy, or one that needs more memory: in-flight limits need some 80 bytes a permit.
         OSError: a policy file that cannot be read.
         ThrottleError: a suffix list that cannot be read, or is none.
         ValueError: a seed of another length.
@@ -232,6 +253,7 @@ class Throttle:
         policy: str | PathLike[str] | Policy | None = None,
         *,
         memory: Size | None = None,
+        max_open: int | None = None,
         clock: Callable[[], float] | None = None,
         seed: bytes | None = None,
         suffix_list: str | PathLike[str] | None = None,
@@ -255,11 +277,26 @@ class Throttle:
     ) -> Decision:
         """What :meth:`check` would say; charges nothing."""
 
+    def admit(
+        self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
+    ) -> Permit:
+        """As :meth:`check`, and holds what the in-flight limits count, in one step, until the permit is released.
+
+        :meth:`check` only consults them. Without a stage it holds a connection too; of bytes the size that the envelope tells, none when it tells none.
+        One more than ``max_open`` is refused by limit ``max-open``. How long a cap stays full nobody knows: ``retry_after`` is one second,
+        but for a message larger than its cap, which can never pass.
+
+        Args and errors: as :meth:`check`.
+        """
+
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
         """Every identity of the envelope, normalised; those with several values as tuples."""
 
     def tables(self) -> list[Table]:
         """How full each table of the limits is, and how many charges found no room. A limit with ``when_full="sketch"`` has a second row, ``sketch of`` it.
+
+        An in-flight limit has a row without bytes: ``slots`` is its cap, ``used`` what is held, of a limit per key by the key that holds most.
+        Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are ``max_open``.
 
         ``memory_bytes`` holds a page of 4096 bytes besides, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
         is enough for the smallest.

@@ -21,6 +21,13 @@ FAN_OUT: dict[str, Any] = {
     "settle": "1 hour",
 }
 
+CAP: dict[str, Any] = {
+    "name": "open",
+    "per": "global",
+    "in_flight": 2000,
+    "share": {"per": "client.net/24/48", "of_free": "1/10"},
+}
+
 SAID: list[dict[str, Any]] = [
     PACE,
     PACE | {"per": ["client.net/24/48", "sender.org+2"], "burst": 6000},
@@ -35,6 +42,10 @@ SAID: list[dict[str, Any]] = [
     PACE | {"algorithm": "sliding-window"},
     PACE | {"when_full": "sketch"},
     FAN_OUT,
+    CAP,
+    CAP | {"in_flight": "1 GiB", "share": None},
+    CAP | {"count": "bytes"},
+    CAP | {"per": "client.ip", "count": "connections", "share": {"per": ["client.host"], "of_free": "1/1"}},
     FAN_OUT | {"per": "client.net/24/48", "distinct": "sender.org", "settle": None, "refuse": "new", "burst": 300},
     {"name": "people", "per": "auth.user", "distinct": "rcpt.address", "rate": "500/day", "refuse": "all"},
     {
@@ -173,7 +184,38 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ),
         ({"distinct": "sender.org", "settle": "1 hour"}, "settle", '"1 hour"', "a whole host", None),
         ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
-        ({"in_flight": 3}, "in_flight", "does not have yet", "name, per, rate", None),
+        ({"in_flight": 3}, "rate", '"600/minute"', "one rule", None),
+        ({"in_flight": 3, "rate": None, "burst": 9}, "burst", "9", "no `burst` beside `in_flight`", None),
+        ({"in_flight": "3", "rate": None}, "in_flight", '"3"', "a whole number from 1 to 2^50, or a size", None),
+        (
+            {"in_flight": 3, "rate": None, "per": "rcpt.host"},
+            "per",
+            '"rcpt.host"',
+            "a permit is of fixed size",
+            None,
+        ),
+        ({"share": {"per": "client.ip", "of_free": "1/2"}}, "share", "a table", "only beside `in_flight`", None),
+        (
+            {"in_flight": 3, "rate": None, "share": {"per": "client.pi", "of_free": "1/2"}},
+            "share.per",
+            '"client.pi"',
+            "one of client.ip",
+            "client.ip",
+        ),
+        (
+            {"in_flight": 3, "rate": None, "share": {"per": {"a": 1}, "of_free": "1/2"}},
+            "share.per",
+            "a dict",
+            "one of client.ip",
+            None,
+        ),
+        (
+            {"in_flight": 3, "rate": None, "share": {"per": "client.ip", "of_free": 0.1}},
+            "share.of_free",
+            "0.1",
+            "a part up to the whole",
+            None,
+        ),
         ({"brust": 3}, "brust", "an unknown field", "name, per, rate", "burst"),
         ({"when_full": "drop"}, "when_full", '"drop"', '"admit", "sketch" or "refuse"', None),
     ],

@@ -88,11 +88,12 @@ def test_text_and_a_file_say_the_same(tmp_path: Path) -> None:
 def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin()
     assert [limit.name for limit in policy.limits] == [
+        "net-connections", "all-open", "all-bytes",
         "net-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out", "rcpt-pace",
     ]  # fmt: skip
     assert policy.file == "inbound.toml"
     assert Policy.builtin("inbound") == policy
-    assert repr(policy).startswith('Policy("inbound.toml": net-pace, pair-pace')
+    assert repr(policy).startswith('Policy("inbound.toml": net-connections, all-open')
 
 
 @pytest.mark.parametrize(

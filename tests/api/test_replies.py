@@ -20,7 +20,7 @@ SENDER = Envelope(
         ("client.ip", {"count": "connections"}, "421 4.7.0 192.0.2.1 connects too often; retry in 60 s"),
         ("sender.org", {}, "451 4.7.1 b.com is sending too fast; retry in 60 s"),
         ("auth.user", {}, "451 4.7.1 joe is sending too fast; retry in 60 s"),
-        ("global", {}, "451 4.7.1 global is sending too fast; retry in 60 s"),
+        ("global", {}, "451 4.3.2 global has too much under way; retry in 60 s"),
         ("rcpt.address", {"count": "recipients"}, "450 4.2.1 p@q.net is receiving too fast; retry in 60 s"),
         (
             ["client.ip", "rcpt.host"],

@@ -25,7 +25,7 @@ def test_without_a_policy_it_takes_the_built_in_one_and_16_mib() -> None:
     pace = Throttle()
     assert pace.policy == Policy.builtin()
     assert 0.99 * (16 << 20) < pace.memory_bytes <= 16 << 20
-    assert repr(pace) == f'Throttle("inbound.toml", limits=8, memory_bytes={pace.memory_bytes})'
+    assert repr(pace) == f'Throttle("inbound.toml", limits=11, memory_bytes={pace.memory_bytes})'
 
 
 def test_a_policy_is_an_object_or_the_path_of_a_file(tmp_path: Path) -> None:
@@ -37,17 +37,19 @@ def test_a_policy_is_an_object_or_the_path_of_a_file(tmp_path: Path) -> None:
     assert Throttle(path).policy.file == str(path)
 
 
-@pytest.mark.parametrize(("memory", "most"), [("1 MiB", 1 << 20), (2_000_000, 2_000_000), ("64 MiB", 64 << 20)])
+@pytest.mark.parametrize(("memory", "most"), [("2 MiB", 2 << 20), (2_000_000, 2_000_000), ("64 MiB", 64 << 20)])
 def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: int | str, most: int) -> None:
     pace = Throttle(memory=memory)
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
     rest = pace.memory_bytes - sum(table["bytes"] for table in tables)
     assert 4096 < rest <= 4096 + most // 16  # the header's page, and what observes
-    assert [table["table"] for table in tables][-3:] == [
+    assert [table["table"] for table in tables][-5:] == [
         "rcpt-pace",
         "memory of org-fan-out, org-fresh",
         "memory of net-org-fan-out",
+        "in flight per client.net/24/48",
+        "permits",
     ]
 
 

@@ -2,6 +2,7 @@
 //!
 //! Throttles delay; they do not bounce. Only what can never fit is refused for good.
 
+use crate::identity::Identity;
 use crate::policy::{Count, Limit, Stage};
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
@@ -22,10 +23,26 @@ pub enum Reply {
     Recipients,
     /// Too many octets: `451 4.7.1`, and `552 5.3.4` when they can never fit.
     Octets,
+    /// Too many connections at once: `421 4.7.0`, and the server closes.
+    Crowded,
+    /// Too much at once, or for the whole server: `451 4.3.2`.
+    Capacity,
+    /// Too many octets at once, or for the whole server: `451 4.3.2`, and `552 5.3.4` when they can never fit.
+    Buffer,
 }
 
 impl Reply {
-    const ALL: [Self; 6] = [Self::Closing, Self::TooFast, Self::Flood, Self::Mailbox, Self::Recipients, Self::Octets];
+    const ALL: [Self; 9] = [
+        Self::Closing,
+        Self::TooFast,
+        Self::Flood,
+        Self::Mailbox,
+        Self::Recipients,
+        Self::Octets,
+        Self::Crowded,
+        Self::Capacity,
+        Self::Buffer,
+    ];
 
     /// For those who write a refusal down.
     pub fn number(self) -> u8 {
@@ -40,9 +57,15 @@ impl Reply {
     /// The reply for a limit that runs at `stage`.
     pub fn of(limit: &Limit, stage: Stage) -> Self {
         let mailbox = limit.per.iter().any(|identity| identity.has_many());
+        // What bounds the server as a whole is capacity too, but recipients, of which the client can send fewer at once.
+        let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
+        let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;
         match stage {
+            Stage::Connect | Stage::Helo if limit.is_in_flight() => Self::Crowded,
             Stage::Connect | Stage::Helo => Self::Closing,
             _ if limit.is_fan_out() => Self::Flood,
+            _ if is_capacity && limit.count == Count::Bytes => Self::Buffer,
+            _ if is_capacity => Self::Capacity,
             Stage::Rcpt if mailbox => Self::Mailbox,
             Stage::Rcpt => Self::Recipients,
             _ if limit.count == Count::Bytes => Self::Octets,
@@ -55,7 +78,7 @@ impl Reply {
         let key = printable(key);
         let Some(wait_us) = wait_us else {
             return match self {
-                Self::Octets => format!("552 5.3.4 message too big for {key}"),
+                Self::Octets | Self::Buffer => format!("552 5.3.4 message too big for {key}"),
                 Self::Recipients => format!("452 4.5.3 too many recipients at once for {key}"),
                 _ => format!("{} {key} asks for more than it can ever have", self.code()),
             };
@@ -67,17 +90,20 @@ impl Reply {
             Self::Flood => "sends under too many new names",
             Self::Mailbox => "is receiving too fast",
             Self::Recipients => "has too many recipients",
+            Self::Crowded => "has too many connections open",
+            Self::Capacity | Self::Buffer => "has too much under way",
         };
         format!("{} {key} {complaint}; retry in {seconds} s", self.code())
     }
 
     fn code(self) -> &'static str {
         match self {
-            Self::Closing => "421 4.7.0",
+            Self::Closing | Self::Crowded => "421 4.7.0",
             Self::TooFast | Self::Octets => "451 4.7.1",
             Self::Flood => "451 4.7.28",
             Self::Mailbox => "450 4.2.1",
             Self::Recipients => "452 4.5.3",
+            Self::Capacity | Self::Buffer => "451 4.3.2",
         }
     }
 }
@@ -99,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..6) {
+        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..9) {
             let line = Reply::ALL[kind].text(&key, wait);
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }

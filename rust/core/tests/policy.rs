@@ -1,8 +1,12 @@
 //! Right policies, and what they come to.
 
-use throttle_core::policy::{Algorithm, Count, FieldValue, Limit, Policy, Rate, Rule, Stage, Verified, WhenFull};
+use throttle_core::policy::{
+    Algorithm, Count, FieldValue, Limit, Part, Policy, Rate, Rule, Share, Stage, Verified, WhenFull,
+};
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
+
+const TENTH: Part = Part { numerator: 1, denominator: 10 };
 
 const SECOND_US: u64 = 1_000_000;
 const DAY_US: u64 = 86_400 * SECOND_US;
@@ -29,6 +33,19 @@ fn bare(policy: &Policy) -> Policy {
 #[test]
 fn inbound_is_what_the_design_says() {
     let policy = parse(INBOUND);
+    let (caps, paces): (Vec<_>, Vec<_>) = policy.limits.iter().cloned().partition(Limit::is_in_flight);
+    let share = || Some(Share { per: vec!["client.net/24/48".parse().expect("an identity")], of_free: TENTH });
+    let caps: Vec<_> =
+        caps.iter().map(|cap| (&*cap.name, cap.per_name(), cap.count, cap.stage(), cap.rule.clone())).collect();
+    let cap =
+        |name, per: &str, count, stage, cap, share| (name, per.to_owned(), count, stage, Rule::InFlight { cap, share });
+    let expected = [
+        cap("net-connections", "client.net/24/48", Count::Connections, Stage::Connect, 100, None),
+        cap("all-open", "global", Count::Messages, Stage::Mail, 2000, share()),
+        cap("all-bytes", "global", Count::Bytes, Stage::Mail, 1 << 30, share()),
+    ];
+    assert_eq!(caps, expected);
+    let policy = Policy { limits: paces, ..policy };
     let rows: Vec<_> = policy
         .limits
         .iter()

@@ -4,9 +4,9 @@
 #[path = "policy_errors/table.rs"]
 mod table;
 
-use table::{FAN_OUT_CASES, FILE_CASES, NAME_CASES, RATE_CASES, SYNTAX, TOP_CASES};
+use table::{CAP_CASES, FAN_OUT_CASES, FILE_CASES, IN_FLIGHT_CASES, NAME_CASES, RATE_CASES, SYNTAX, TOP_CASES};
 use throttle_core::error::PolicyError;
-use throttle_core::policy::{FieldValue, Limit, Policy, memory_bytes};
+use throttle_core::policy::{Field, FieldValue, Limit, Policy, memory_bytes};
 
 /// What is written, then line, limit, field, found, allowed and suggestion; a zero or an empty text is none.
 type Wrong = (&'static str, usize, &'static str, &'static str, &'static str, &'static str, &'static str);
@@ -14,9 +14,10 @@ type Wrong = (&'static str, usize, &'static str, &'static str, &'static str, &'s
 /// What is written, then line, column, found and allowed.
 type Broken = (&'static str, usize, usize, &'static str, &'static str);
 
-/// Three limits to begin with: of a name, right in itself, and right with `distinct`.
+/// Limits to begin with: of a name, right in itself, right with `distinct`, and right with `in_flight`.
 const NAME: &str = "[[limit]]\nname = \"x\"\n";
 const RATE: &str = "[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\n";
+const IN_FLIGHT: &str = "[[limit]]\nname = \"x\"\nper = \"client.net\"\nin_flight = 9\n";
 const FAN_OUT: &str =
     "[[limit]]\nname = \"x\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\"\n";
 
@@ -86,8 +87,14 @@ fn a_wrong_field_beside_distinct_is_told() {
 }
 
 #[test]
+fn a_wrong_cap_or_a_wrong_field_beside_it_is_told() {
+    check(IN_FLIGHT_CASES, |rest| format!("{IN_FLIGHT}{rest}\n"));
+    check(CAP_CASES, |rest| format!("{NAME}{rest}\n"));
+}
+
+#[test]
 fn the_limits_to_begin_with_are_right() {
-    for text in [RATE, FAN_OUT] {
+    for text in [RATE, FAN_OUT, IN_FLIGHT] {
         assert_eq!(Policy::parse("policy.toml", text).map(|policy| policy.limits.len()), Ok(1));
     }
 }
@@ -153,6 +160,7 @@ fn fields_from_python_are_told_the_same_without_a_line() {
         ("brust", FieldValue::Integer(1)),
         ("memory", FieldValue::Float(2.5)),
         ("in_flight", FieldValue::Integer(2000)),
+        ("share", FieldValue::Table(vec![Field::loose("per", &text("client.ip"))])),
     ];
     for (field, value) in wrong {
         let base: String =

@@ -1,7 +1,7 @@
 //! Properties of policies: what is printed reads as the same, a scale is exact, and no text makes the parser panic.
 
 use proptest::prelude::*;
-use throttle_core::policy::{FieldValue, Limit, Policy, Quota, Rate};
+use throttle_core::policy::{Field, FieldValue, Limit, Policy, Quota, Rate, Rule};
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
 
@@ -23,7 +23,28 @@ fn without_lines(limit: &Limit) -> Limit {
 }
 
 fn amount_of(limit: &Limit) -> u64 {
-    limit.rule.pace().expect("a rate").0.amount
+    match limit.rule {
+        Rule::InFlight { cap, .. } => cap,
+        _ => limit.rule.pace().expect("a rate").0.amount,
+    }
+}
+
+/// A cap that is right, as lines of TOML.
+fn right_cap() -> impl Strategy<Value = String> {
+    let per = prop::sample::select(vec!["\"global\"", "\"client.net/24/48\"", "[\"client.ip\", \"global\"]"]);
+    let cap = (1..1_000_000_000u64, prop::sample::select(vec!["", "count = \"connections\"\n", "count = \"bytes\"\n"]));
+    let cap = prop_oneof![
+        cap.prop_map(|(cap, count)| format!("in_flight = {cap}\n{count}")),
+        (1..1_000_000u64).prop_map(|cap| format!("in_flight = \"{cap} KiB\"\n")),
+    ];
+    let shared = prop::sample::select(vec!["\"client.org\"", "[\"client.host\", \"client.net/8/32\"]"]);
+    let share = proptest::option::of((shared, 1..=1000u64, 1..=1000u64)).prop_map(|share| {
+        let part = |(per, a, b): (&str, u64, u64)| {
+            format!("share = {{ per = {per}, of_free = \"{}/{}\" }}\n", a.min(b), a.max(b))
+        };
+        share.map(part).unwrap_or_default()
+    });
+    (per, cap, share).prop_map(|(per, cap, share)| format!("per = {per}\n{cap}{share}"))
 }
 
 /// A limit that is right, as lines of TOML.
@@ -102,11 +123,13 @@ fn right_limit() -> impl Strategy<Value = String> {
 
 /// A policy that is right: a scale in millionths, and its limits.
 fn right_policy() -> impl Strategy<Value = String> {
-    (1..1_000_000_000u64, prop::collection::vec(right_limit(), 1..8)).prop_map(|(scale, limits)| {
-        let named = |(n, limit)| format!("[[limit]]\nname = \"limit-{n}\"\n{limit}");
-        let limits: String = limits.iter().enumerate().map(named).collect();
-        format!("scale = {}.{:06}\n[suffixes]\nextra = [\"a.com\"]\n{limits}", scale / 1_000_000, scale % 1_000_000)
-    })
+    (1..1_000_000_000u64, prop::collection::vec(prop_oneof![3 => right_limit(), 1 => right_cap()], 1..8)).prop_map(
+        |(scale, limits)| {
+            let named = |(n, limit)| format!("[[limit]]\nname = \"limit-{n}\"\n{limit}");
+            let limits: String = limits.iter().enumerate().map(named).collect();
+            format!("scale = {}.{:06}\n[suffixes]\nextra = [\"a.com\"]\n{limits}", scale / 1_000_000, scale % 1_000_000)
+        },
+    )
 }
 
 /// `text` with pieces cut out, doubled or replaced.
@@ -195,9 +218,11 @@ proptest! {
 
     #[test]
     fn no_value_makes_a_field_panic(field in "[a-z_]{3,9}", value in any::<String>(), number in any::<i64>(), float in any::<f64>()) {
-        let names = ["per", "rate", "burst", "count", "distinct", "remember", "settle", "memory", "name", field.as_str()];
+        let names = ["in_flight", "share", "per", "rate", "burst", "count", "distinct", "remember", "settle", "memory", "name", field.as_str()];
         for name in names {
-            for value in [FieldValue::Text(value.clone()), FieldValue::Integer(number), FieldValue::Float(float)] {
+            let table = |name: &str| FieldValue::Table(vec![Field::loose(name, &FieldValue::Text(value.clone()))]);
+            let plain = [FieldValue::Text(value.clone()), FieldValue::Integer(number), FieldValue::Float(float)];
+            for value in plain.into_iter().chain([table("per"), table("of_free"), table(&field)]) {
                 let _ = Limit::from_fields(&[(name.to_owned(), value.clone())]);
                 let _ = Policy::from_fields(Vec::new(), &[("scale".to_owned(), value)]);
             }

@@ -5,7 +5,9 @@ mod guard;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use guard::{MIB, check, engine, message};
+use guard::{MIB, check, engine, message, with_max_open};
+use throttle_core::engine::Engine;
+use throttle_core::region::Now;
 
 const POLICY: &str = r#"
 [[limit]]
@@ -59,4 +61,63 @@ fn sixteen_threads_with_fresh_hosts_admit_exactly_the_fan_out() {
     for _ in 0..5 {
         assert_eq!(hammer(16, 300, true), 500);
     }
+}
+
+const CAPS: &str = r#"
+[[limit]]
+name = "all"
+per = "global"
+in_flight = 7
+
+[[limit]]
+name = "net"
+per = "client.net"
+in_flight = 4
+"#;
+
+/// Admits and releases with one key or with a key each; what was open at once by the threads' own count, and what is left by the guard's.
+fn hold(threads: u64, each: u64, max_open: u32, keys: u64) -> (u64, u64) {
+    let engine: Engine = with_max_open(CAPS, MIB, max_open);
+    let (open, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    let start = Barrier::new(usize::try_from(threads).expect("a few threads"));
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (engine, open, most, start) = (&engine, &open, &most, &start);
+            scope.spawn(move || {
+                start.wait();
+                let mut held = Vec::new();
+                for number in 0..each {
+                    let ip = format!("192.0.{}.1", (thread + number) % keys);
+                    if let Some(token) = engine.admit(&message(&ip, "a@ex.com"), None, Now::Stated(1)).1 {
+                        // Counted after it was admitted and until before it is released: never more than the guard's own.
+                        most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        held.push(token);
+                    }
+                    // One thread alone can reach every cap.
+                    if held.len() > 7 || number % 3 == 0 {
+                        if let Some(token) = held.pop() {
+                            open.fetch_sub(1, Ordering::SeqCst);
+                            assert!(engine.release(token));
+                        }
+                    }
+                }
+                for token in held {
+                    open.fetch_sub(1, Ordering::SeqCst);
+                    assert!(engine.release(token));
+                }
+            });
+        }
+    });
+    let left = engine.tables(&|| ()).iter().map(|table| table.used).sum();
+    (most.into_inner(), left)
+}
+
+#[test]
+fn threads_that_hold_and_release_never_hold_more_than_the_cap_and_leave_nothing() {
+    for _ in 0..10 {
+        assert_eq!(hold(2, 5_000, 100, 1), (4, 0), "the net's");
+        assert_eq!(hold(2, 5_000, 100, 5), (7, 0), "all");
+        assert_eq!(hold(2, 5_000, 6, 5), (6, 0), "the permits'");
+    }
+    assert_eq!(hold(16, 1_000, 100, 5), (7, 0));
 }

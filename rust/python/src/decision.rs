@@ -73,7 +73,7 @@ impl Decision {
 #[pymethods]
 impl Decision {
     #[getter]
-    fn allowed(&self) -> bool {
+    pub(crate) fn allowed(&self) -> bool {
         matches!(self.outcome, Outcome::Allowed)
     }
 

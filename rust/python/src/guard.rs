@@ -1,5 +1,7 @@
 //! `Throttle`: a policy over its memory.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -10,18 +12,21 @@ use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::error::policy_error;
-use crate::memory;
 use crate::offender::Offender;
 use crate::pause::let_others_run;
+use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::stage::stages;
-use crate::{seed, suffixes, watch};
+use crate::{max_open, memory, process, seed, suffixes, watch};
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    pub(crate) engine: Engine,
+    /// Asked through [`Throttle::engine`].
+    own_engine: Engine,
+    /// The process in which nothing was held when it began; see `process`.
+    generation: AtomicU64,
     policy: Py<Policy>,
     pub(crate) clock: Clock,
 }
@@ -29,24 +34,26 @@ pub(crate) struct Throttle {
 #[pymethods]
 impl Throttle {
     #[new]
-    #[pyo3(signature = (policy=None, *, memory=None, clock=None, seed=None, suffix_list=None))]
+    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None))]
     fn new(
         py: Python<'_>,
         policy: Option<&Bound<'_, PyAny>>,
         memory: Option<&Bound<'_, PyAny>>,
+        max_open: Option<&Bound<'_, PyAny>>,
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
         suffix_list: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let policy = Policy::from_argument(py, policy)?;
         let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
+        let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
         let suffixes = suffixes::compiled(py, suffix_list, &policy.get().core.extra_suffixes)?;
         let core = &policy.get().core;
-        let engine = py.detach(|| Engine::new(core, bytes, suffixes, secret));
+        let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
-        Ok(Self { engine, policy, clock })
+        Ok(Self { own_engine: engine, generation: AtomicU64::new(0), policy, clock })
     }
 
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
@@ -85,12 +92,35 @@ impl Throttle {
         watch::top(self, py, identity, n, now)
     }
 
+    #[pyo3(signature = (envelope, *, stage=None, now=None))]
+    fn admit(
+        slf: &Bound<'_, Self>,
+        envelope: &Bound<'_, Envelope>,
+        stage: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Permit> {
+        let (py, this) = (slf.py(), slf.get());
+        let stages = stages(stage)?;
+        let now = this.clock.read(py, now)?;
+        let (core, token) = envelope.get().with(py, |core| this.engine().admit(core, stages, now));
+        // Whatever goes wrong from here on, who holds the token lets go of it.
+        let guard = slf.clone().unbind();
+        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind());
+        match Py::new(py, decision) {
+            Ok(decision) => Ok(Permit::new(guard, decision, token)),
+            Err(error) => {
+                token.map(|token| this.engine().release(token));
+                Err(error)
+            }
+        }
+    }
+
     pub(crate) fn identities<'py>(
         &self,
         py: Python<'py>,
         envelope: &Bound<'py, Envelope>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let named = envelope.get().with(py, |core| self.engine.identities(core));
+        let named = envelope.get().with(py, |core| self.engine().identities(core));
         let all = PyDict::new(py);
         for (identity, values) in named {
             let name = identity.to_string();
@@ -105,7 +135,7 @@ impl Throttle {
 
     #[getter]
     fn memory_bytes(&self) -> u64 {
-        self.engine.memory_bytes()
+        self.engine().memory_bytes()
     }
 
     #[getter]
@@ -115,7 +145,7 @@ impl Throttle {
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let tables = self.engine.tables(&|| let_others_run(py));
+        let tables = self.engine().tables(&|| let_others_run(py));
         let row = |table: TableUse| {
             let row = PyDict::new(py);
             row.set_item("table", table.name)?;
@@ -137,11 +167,22 @@ impl Throttle {
     fn __repr__(&self, py: Python<'_>) -> String {
         let limits = self.policy.get().core.limits.len();
         let file = &self.policy.bind(py).get().core.file;
-        format!("Throttle({file:?}, limits={limits}, memory_bytes={})", self.engine.memory_bytes())
+        format!("Throttle({file:?}, limits={limits}, memory_bytes={})", self.engine().memory_bytes())
     }
 }
 
 impl Throttle {
+    /// The engine, in which nothing is held that another process holds.
+    #[inline]
+    pub(crate) fn engine(&self) -> &Engine {
+        let generation = process::generation();
+        if self.generation.load(Ordering::Relaxed) != generation {
+            self.own_engine.begin(generation);
+            self.generation.store(generation, Ordering::Relaxed);
+        }
+        &self.own_engine
+    }
+
     fn decide(
         slf: &Bound<'_, Self>,
         envelope: &Bound<'_, Envelope>,
@@ -153,8 +194,8 @@ impl Throttle {
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
         let core: Core = envelope.get().with(py, |core| match charge {
-            true => this.engine.check(core, stages, now),
-            false => this.engine.peek(core, stages, now),
+            true => this.engine().check(core, stages, now),
+            false => this.engine().peek(core, stages, now),
         });
         Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind()))
     }

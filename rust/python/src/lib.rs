@@ -11,10 +11,13 @@ mod guard;
 mod hyperloglog;
 mod limit;
 mod limiter;
+mod max_open;
 mod memory;
 mod offender;
 mod pause;
+mod permit;
 mod policy;
+mod process;
 mod seed;
 mod stage;
 mod suffixes;
@@ -46,11 +49,14 @@ mod _core {
     #[pymodule_export]
     use super::offender::Offender;
     #[pymodule_export]
+    use super::permit::Permit;
+    #[pymodule_export]
     use super::policy::Policy;
 
     /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::process::watch_forks(module.py())?;
         let errors = module.py().import("throttle.errors")?;
         module.add("ThrottleError", errors.getattr("ThrottleError")?)?;
         module.add("PolicyError", errors.getattr("PolicyError")?)?;

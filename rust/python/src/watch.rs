@@ -28,7 +28,7 @@ pub(crate) fn distinct(
         }
     };
     let now = guard.clock.read(py, now)?;
-    let known = identity.parse().ok().and_then(|known| guard.engine.distinct(known, window, now));
+    let known = identity.parse().ok().and_then(|known| guard.engine().distinct(known, window, now));
     known.ok_or_else(|| unobserved(guard, identity))
 }
 
@@ -42,14 +42,14 @@ pub(crate) fn top(
 ) -> PyResult<Vec<Offender>> {
     let n = n.map_or(Ok(TOP), |n| whole("n", n, 0))?;
     let now = guard.clock.read(py, now)?;
-    let known = identity.parse().ok().and_then(|known| guard.engine.top(known, now));
+    let known = identity.parse().ok().and_then(|known| guard.engine().top(known, now));
     let names = known.ok_or_else(|| unobserved(guard, identity))?;
     Ok(names.into_iter().take(usize::try_from(n).unwrap_or(usize::MAX)).map(Offender::from).collect())
 }
 
 fn unobserved(guard: &Throttle, found: &str) -> PyErr {
     let mut names: Vec<String> =
-        guard.engine.observed().map(|identity: Identity| format!("{:?}", identity.to_string())).collect();
+        guard.engine().observed().map(|identity: Identity| format!("{:?}", identity.to_string())).collect();
     names.sort_unstable();
     let names = names.join(", ");
     PyValueError::new_err(format!("identity: found {found:?}; allowed: one that a limit of the policy needs: {names}"))

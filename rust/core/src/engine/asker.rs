@@ -9,10 +9,14 @@ use super::keys::Keys;
 use super::request::{Ask, Entry, Request, UNASKED, Visit};
 use crate::identity::{Class, Identities, Identity, Value, Values};
 use crate::key::{Key, Secret};
-use crate::policy::plan::{Plan, Planned, Standing, Store};
+use crate::policy::plan::{Plan, Planned, Standing, Store, Tallied};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
 use crate::store::fan_out::{Arrival, Element, RUNGS, Rung};
+use crate::store::in_flight::{InFlight, Place, Wanted, Wanting};
+
+/// What stands for an identity that is absent, among those that share what is free: all such count together.
+const NAMELESS: Key = Key(u64::MAX);
 
 // The store takes as many parts of a name as the identities give.
 const _: () = assert!(RUNGS == crate::identity::RUNGS);
@@ -57,6 +61,7 @@ impl<'e> Asker<'e, '_> {
                 Store::Rate(_) => self.ask_rate(request, asked),
                 Store::FanOut { memory, .. } => self.ask_fan_out(request, asked, *memory),
                 Store::Distinct { distinct, .. } => self.ask_distinct(request, asked, *distinct),
+                Store::InFlight(limit) => self.ask_in_flight(&mut request.wanted, *limit),
             }
         }
     }
@@ -138,6 +143,44 @@ impl<'e> Asker<'e, '_> {
                 asked.push(request, limit, nth, Ask::Distinct { at, first: first as u32, count });
             }
         }
+    }
+
+    fn ask_in_flight(&self, wanted: &mut Wanted, limit: usize) {
+        let InFlight { bytes, count, share, .. } = &self.plan.capacity.limits[limit];
+        if *bytes {
+            // Nothing is known of a size that was not declared, and nothing of no size is held.
+            let Some(size) = self.size.filter(|&size| size > 0) else { return };
+            wanted.held.bytes = size;
+        }
+        if let Some(Place { tally, .. }) = count {
+            if self.keys.count(&self.plan.tallied[*tally].per) == 0 {
+                return;
+            }
+            self.want(wanted, *tally);
+        }
+        if let Some((Place { tally, .. }, _)) = share {
+            self.want(wanted, *tally);
+        }
+        wanted.held.limits |= 1 << limit;
+    }
+
+    /// Adds the key of a tally, once, and sends for its row.
+    fn want(&self, wanted: &mut Wanted, tally: usize) {
+        if wanted.keys.iter().any(|wanting| wanting.tally == tally) {
+            return;
+        }
+        let Tallied { per, standing, .. } = &self.plan.tallied[tally];
+        let own = |&identity: &usize| self.keys.first(identity).unwrap_or(NAMELESS);
+        let key = per.split_first().map_or(NAMELESS, |(first, others)| {
+            others.iter().map(own).fold(own(first), |joined, key| self.secret.join(joined, key))
+        });
+        // A tally's keys have one class each, but for senders, which may be of either.
+        let key = match standing {
+            Standing::Senders => self.secret.classed(key, self.identities.class(Identity::SenderHost)),
+            Standing::Proven | Standing::Claimed => key,
+        };
+        self.plan.capacity.tallies[tally].send_for(self.address, key);
+        wanted.keys.push(Wanting { tally, key, row: None });
     }
 
     /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.

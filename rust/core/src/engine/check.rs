@@ -13,6 +13,7 @@ use std::cell::OnceCell;
 use super::Engine;
 use super::asker::Asker;
 use super::keys::Keys;
+use super::open::{Aim, max_open};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
@@ -23,6 +24,7 @@ use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
+use crate::store::permits::Token;
 
 /// What came out under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,23 @@ pub struct Settled {
 /// The entry whose wait is the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Place in the request's entries.
-    entry: usize,
+    /// What refused.
+    pub(super) by: By,
     /// Engine time from which everything fits, µs; `u64::MAX` when never.
-    until_us: u64,
+    pub(super) until_us: u64,
     /// The part of the name whose bucket refused.
-    rung: Option<u8>,
+    pub(super) rung: Option<u8>,
+}
+
+/// What refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Place in the request's entries.
+    Entry(usize),
+    /// An in-flight limit, by its index in [`crate::policy::plan::Plan::limits`].
+    Cap(u16),
+    /// The number of permits.
+    MaxOpen,
 }
 
 impl Engine {
@@ -74,38 +87,59 @@ impl Engine {
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, charge: bool) -> Settled {
-        let (mut region, epoch) = self.shared.at(now, charge);
+        self.settle_with(request, now, if charge { Aim::Charge } else { Aim::Look }).0
+    }
+
+    /// The same, and holds what in-flight limits count when it charges all and the aim is to.
+    pub(super) fn settle_with(&self, request: &mut Request, now: Now, aim: Aim) -> (Settled, Option<Token>) {
+        let (mut region, epoch) = self.shared.at(now, aim != Aim::Look);
         let at_us = epoch.last_us;
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
-        let (refused, shadow) = self.consult(request, &region, at_us);
+        let (refused, mut shadow) = self.consult(request, &region, at_us);
         let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
-        if charge {
+        let refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow, aim == Aim::Hold);
+        let mut token = None;
+        if aim != Aim::Look {
             if refused.is_none() {
                 self.charge(request, &mut region, at_us, shadow);
+                if aim == Aim::Hold {
+                    token = Some(self.plan.capacity.hold(&mut region, &request.wanted));
+                }
             }
             self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
             if request.is_hot {
                 self.leave_out_the_named(request, &region);
             }
         }
-        Settled { reads_us: epoch.reads(now), refused, shadow }
+        (Settled { reads_us: epoch.reads(now), refused, shadow }, token)
     }
 
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
+        self.decide_with(envelope, stages, now, if charge { Aim::Charge } else { Aim::Look }).0
+    }
+
+    pub(super) fn decide_with(
+        &self,
+        envelope: &Envelope<'_>,
+        stages: Option<Stages>,
+        now: Now,
+        aim: Aim,
+    ) -> (Decision, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
-        let settled = self.settle(&mut request, now, charge);
-        if charge && request.is_hot {
+        let (settled, token) = self.settle_with(&mut request, now, aim);
+        if aim != Aim::Look && request.is_hot {
             self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
         }
-        let refusal =
-            settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused)));
+        let refusal = settled
+            .refused
+            .map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused, stages)));
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone()).collect();
-        Decision { refusal, shadow }
+        (Decision { refusal, shadow }, token)
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
@@ -146,7 +180,7 @@ impl Engine {
             }
             let until_us = verdict.earliest_us(at_us);
             if worst.is_none_or(|worst| until_us > worst.until_us) {
-                worst = Some(Refused { entry: index, until_us, rung });
+                worst = Some(Refused { by: By::Entry(index), until_us, rung });
             }
         }
         (worst, shadow)
@@ -195,21 +229,32 @@ impl Engine {
     }
 
     /// Whom it concerns and what to tell them: text again, after the lock.
-    fn explain(&self, identities: &Identities<'_>, request: &Request, reads_us: i64, refused: Refused) -> Refusal {
-        let entry = &request.entries[refused.entry];
-        let planned = &self.plan.limits[usize::from(entry.limit)];
+    fn explain(
+        &self,
+        identities: &Identities<'_>,
+        request: &Request,
+        reads_us: i64,
+        refused: Refused,
+        stages: Stages,
+    ) -> Refusal {
+        let wait_us =
+            (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
+        let (limit, nth) = match refused.by {
+            By::Entry(entry) => (request.entries[entry].limit, request.entries[entry].nth),
+            By::Cap(limit) => (limit, 0),
+            By::MaxOpen => return max_open(wait_us, stages),
+        };
+        let planned = &self.plan.limits[usize::from(limit)];
         let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
             identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
         });
         let key = part.unwrap_or_else(|| {
             let values = planned.limit.per.iter().map(|&identity| {
                 let values = identities.values(identity);
-                values.get(entry.nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+                values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
             });
             values.collect::<Vec<_>>().join(" + ")
         });
-        let wait_us =
-            (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
         Refusal { limit, identity, key, wait_us, kind: planned.reply }
     }

@@ -66,6 +66,13 @@ impl Keys {
         keys.fold(first, |joined, key| secret.join(joined, key))
     }
 
+    /// The key of an identity that has one value at most.
+    #[inline]
+    pub(super) fn first(&self, identity: usize) -> Option<Key> {
+        let Span { start, count } = self.spans[identity];
+        (count > 0).then(|| self.keys[start as usize])
+    }
+
     /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
     #[inline]
     pub(super) fn get(&self, identity: usize, nth: usize) -> Key {

@@ -7,6 +7,7 @@ mod asker;
 mod check;
 mod keys;
 mod limiter;
+mod open;
 mod request;
 mod set;
 mod shared;
@@ -29,8 +30,8 @@ use crate::envelope::Envelope;
 use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::key::Secret;
-use crate::policy::Policy;
-use crate::policy::plan::{Plan, compile};
+use crate::policy::plan::Plan;
+use crate::policy::{Policy, compile};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -52,7 +53,22 @@ impl Engine {
         suffixes: Arc<SuffixList>,
         secret: Secret,
     ) -> Result<Self, PolicyError> {
-        let (plan, region) = compile(policy, memory_bytes, &suffixes, &secret)?;
+        Self::with_max_open(policy, memory_bytes, suffixes, secret, Self::MAX_OPEN)
+    }
+
+    /// The same, with at most `max_open` permits at once, at least one.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with_max_open(
+        policy: &Policy,
+        memory_bytes: u64,
+        suffixes: Arc<SuffixList>,
+        secret: Secret,
+        max_open: u32,
+    ) -> Result<Self, PolicyError> {
+        let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
+        let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
         Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
     }
 

@@ -8,6 +8,7 @@ use crate::key::Key;
 use crate::observe::Seen;
 use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
+use crate::store::in_flight::Wanted;
 use crate::store::{Promised, Verdict};
 
 /// All that one check asks.
@@ -19,6 +20,8 @@ pub struct Request {
     pub(super) elements: SmallVec<[Key; 2]>,
     /// Slots that keys of the limit at hand were promised.
     pub(super) promised: Promised,
+    /// What in-flight limits are asked.
+    pub(super) wanted: Wanted,
     /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
     pub(super) seen: SmallVec<[Seen; 8]>,
     /// Whether an entry is hot.

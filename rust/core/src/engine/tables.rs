@@ -1,8 +1,12 @@
 //! How full the tables are: for the operator, not for a decision.
 
+use std::cell::Cell;
+
 use super::Engine;
 use crate::policy::plan::Store;
-use crate::region::{LINES, PAGE_BYTES, Region};
+use crate::region::{LINES, PAGE_BYTES, Region, Table};
+use crate::store::in_flight::{InFlight, Place};
+use crate::store::permits::Permits;
 
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +27,12 @@ impl Engine {
     /// The use of every table: the buckets of each limit and of each quota, then the sketches, then the memories. Checks go on meanwhile; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let buckets = self.plan.limits.iter().enumerate().flat_map(|(index, planned)| {
-            let Some(buckets) = planned.store.buckets() else { return self.distinct_tables(index, pause) };
+            let buckets = match &planned.store {
+                Store::Rate(buckets) => buckets,
+                Store::FanOut { fan_out, .. } => fan_out.buckets(),
+                Store::Distinct { .. } => return self.distinct_tables(index, pause),
+                Store::InFlight(limit) => return vec![self.open_under(index, *limit, pause)],
+            };
             let table = buckets.table();
             let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| buckets.used(region, page, now));
             let untracked = self.shared.lock().untracked(index);
@@ -47,7 +56,7 @@ impl Engine {
             let name = format!("memory of {}", names.join(", "));
             TableUse { name, bytes: table.bytes(), slots: table.slots(), used, untracked: 0 }
         });
-        buckets.chain(sketches).chain(memories).collect()
+        buckets.chain(sketches).chain(memories).chain(self.held()).collect()
     }
 
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.
@@ -78,5 +87,43 @@ impl Engine {
             TableUse { name, bytes: table.bytes(), slots: buckets.slots(), used, untracked },
             TableUse { name: registers, bytes: blocks.bytes(), slots: block_count, used: blocks_used, untracked: 0 },
         ]
+    }
+
+    /// What is open under an in-flight limit: `slots` is its cap, `used` what is held, of a limit per key what the key holds that holds most.
+    /// Its counts are in the tables below, so it has no bytes of its own.
+    fn open_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
+        let (name, capacity) = (self.table_name(index), &self.plan.capacity);
+        let InFlight { cap, count, .. } = capacity.limits[limit];
+        let used = match count {
+            None => capacity.permits.count(&self.shared.lock(), limit),
+            Some(Place { tally, column }) => {
+                let tally = &capacity.tallies[tally];
+                let most = Cell::new(0);
+                self.shared.sum_pages(tally.table().pages(), pause, |region, page, _| {
+                    most.set(most.get().max(tally.most(region, page, column)));
+                    0
+                });
+                most.get()
+            }
+        };
+        TableUse { name, bytes: 0, slots: cap, used, untracked: 0 }
+    }
+
+    /// The tables of what is open: keys that hold something, and permits, out of `max_open`.
+    fn held(&self) -> Vec<TableUse> {
+        let capacity = &self.plan.capacity;
+        let region = self.shared.lock();
+        let row = |name: String, table: &Table, used| TableUse {
+            name,
+            bytes: table.bytes(),
+            slots: capacity.permits.most(),
+            used,
+            untracked: 0,
+        };
+        let tallies = capacity.tallies.iter().zip(&self.plan.tallied).map(|(tally, tallied)| {
+            row(format!("in flight per {}", tallied.per_name), tally.table(), tally.used(&region))
+        });
+        let permits = capacity.permits.table().map(|table| row("permits".into(), table, Permits::open(&region)));
+        tallies.chain(permits).collect()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::Engine;
+use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::identity::SuffixList;
 use crate::key::Secret;
@@ -51,13 +52,23 @@ distinct = "rcpt.address"
 refuse = "all"
 rate = "4/second"
 when_full = "refuse"
+
+name = "open"
+per = "global"
+in_flight = 4
+share = { per = "client.net", of_free = "1/2" }
+
+[[limit]]
+name = "net-bytes"
+per = ["client.net", "sender.host"]
+in_flight = "2 kB"
 "#;
 
 fn engine() -> Engine {
     let policy = Policy::parse("test.toml", POLICY).expect("a right policy");
     let list = "// ===BEGIN ICANN DOMAINS===\ncom\n// ===END ICANN DOMAINS===\n";
     let suffixes = Arc::new(SuffixList::parse(list, &[]).expect("a right list"));
-    Engine::new(&policy, 1 << 20, suffixes, Secret::new([1; 16])).expect("enough memory")
+    Engine::with_max_open(&policy, 400 << 10, suffixes, Secret::new([1; 16]), 3).expect("enough memory")
 }
 
 /// Every line that a limit counts in: all but what observation counts, which may move.
@@ -70,24 +81,41 @@ fn lines(engine: &Engine) -> Vec<[Line; LINES]> {
 proptest! {
     #[test]
     fn a_refused_check_writes_nothing_but_the_time_and_what_is_observed(
-        steps in prop::collection::vec((0i64..2_000_000, 0u8..2, 0u8..6, prop::collection::vec(0u8..3, 0..4)), 1..120),
+        steps in prop::collection::vec((0i64..2_000_000, 0u8..2, 0u8..6, prop::collection::vec(0u8..3, 0..4), 0u64..1500, 0u8..4), 1..120),
     ) {
         let engine = engine();
         let mut now = 0;
-        for (pause, net, host, mailboxes) in steps {
+        let mut open = Vec::new();
+        for (pause, net, host, mailboxes, size, what) in steps {
             now += pause;
+            if what == 3 && !open.is_empty() {
+                let token = open.swap_remove(usize::from(host) % open.len());
+                prop_assert!(engine.release(token), "it held");
+            }
             let (ip, sender) = (format!("192.0.{net}.1"), format!("a@h{host}.t{}.ex.com", host % 2));
             let mailboxes: Vec<String> = mailboxes.iter().map(|mailbox| format!("m{mailbox}@box.com")).collect();
             let recipients: Vec<&[u8]> = mailboxes.iter().map(String::as_bytes).collect();
             let envelope = Envelope {
-                client_ip: Some(ip.as_bytes()), mail_from: Some(sender.as_bytes()), rcpt_to: &recipients, ..Envelope::default()
+                client_ip: Some(ip.as_bytes()), mail_from: Some(sender.as_bytes()), rcpt_to: &recipients, size: Some(size), ..Envelope::default()
             };
-            let before = lines(&engine);
+            let written = || {
+                let lines = lines(&engine);
+                (lines, *engine.shared.lock().permits())
+            };
+            let before = written();
             let peeked = engine.peek(&envelope, None, Now::Stated(now));
-            prop_assert!(lines(&engine) == before, "a peek wrote");
-            let decision = engine.check(&envelope, None, Now::Stated(now));
-            prop_assert_eq!(&peeked, &decision);
-            let changed = lines(&engine) != before;
+            prop_assert!(written() == before, "a peek wrote");
+            let decision = if what == 0 {
+                engine.check(&envelope, None, Now::Stated(now))
+            } else {
+                let (decision, token) = engine.admit(&envelope, None, Now::Stated(now));
+                prop_assert_eq!(token.is_some(), decision.allowed());
+                open.extend(token);
+                decision
+            };
+            let is_full = |decision: &Decision| decision.refusal.as_ref().is_some_and(|refusal| &*refusal.limit == "max-open");
+            prop_assert!(peeked == decision || is_full(&decision), "{:?} {:?}", peeked, decision);
+            let changed = written() != before;
             prop_assert_eq!(changed, decision.allowed(), "{:?}", decision);
         }
     }

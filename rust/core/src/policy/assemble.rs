@@ -81,20 +81,20 @@ impl Assembly {
             let found = format!("{:?} a second time{where_first}", limit.name);
             return Err(error(name_line, Some("name"), found, "every name once".into()));
         }
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
-            &limit.rule;
         let scaled = |field, amount| {
             self.scale.of(amount).ok_or_else(|| {
                 let found = format!("{amount} × scale {}", self.scale.text());
                 error(None, Some(field), found, "at most 2^50 after `scale`".into())
             })
         };
-        let (amount_scaled, burst_scaled) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (rate.amount, *burst) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
+        }
+        if let Rule::InFlight { cap, .. } = &mut limit.rule {
+            *cap = scaled("in_flight", *cap)?;
+        }
         for quota in &mut limit.quotas {
             (quota.rate.amount, quota.burst) = (scaled("quota", quota.rate.amount)?, scaled("quota", quota.burst)?);
-        }
-        if let Some((rate, burst)) = limit.rule.pace_mut() {
-            (rate.amount, *burst) = (amount_scaled, burst_scaled);
         }
         self.limits.push(limit);
         Ok(())

@@ -3,7 +3,7 @@
 //! Knows what each field may hold and nothing of how they go together: that is `validate`.
 
 use super::field::{Field, FieldValue, Place, Wrong};
-use super::limit::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
+use super::limit::{Algorithm, Count, Mode, Part, Refuse, Verified, WhenFull};
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, memory, size};
 use super::quota::{Numbers, quotas};
@@ -13,7 +13,7 @@ use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
 /// What a limit may say.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "name",
     "per",
     "rate",
@@ -23,6 +23,8 @@ const FIELDS: [&str; 16] = [
     "refuse",
     "remember",
     "settle",
+    "in_flight",
+    "share",
     "verified",
     "when_full",
     "memory",
@@ -33,7 +35,7 @@ const FIELDS: [&str; 16] = [
 ];
 
 /// What a limit may say one day.
-const LATER_FIELDS: [&str; 3] = ["in_flight", "share", "reply"];
+const LATER_FIELDS: [&str; 1] = ["reply"];
 
 /// Identities of a message's header; nothing reads them yet.
 const LATER_IDENTITIES: [&str; 7] =
@@ -61,6 +63,13 @@ pub(super) struct Burst {
     pub(super) sized: bool,
 }
 
+/// A `share` whose entries make sense one by one.
+#[derive(Debug, Default)]
+pub(super) struct DraftShare {
+    pub(super) per: Option<Vec<Identity>>,
+    pub(super) of_free: Option<Part>,
+}
+
 /// A limit whose fields make sense one by one.
 #[derive(Debug, Default)]
 pub(super) struct Draft<'a> {
@@ -73,6 +82,8 @@ pub(super) struct Draft<'a> {
     pub(super) refuse: Option<Given<'a, Refuse>>,
     pub(super) remember_us: Option<Given<'a, u64>>,
     pub(super) settle_us: Option<Given<'a, u64>>,
+    pub(super) in_flight: Option<Given<'a, Burst>>,
+    pub(super) share: Option<Given<'a, DraftShare>>,
     pub(super) verified: Option<Given<'a, Verified>>,
     pub(super) when_full: Option<Given<'a, WhenFull>>,
     pub(super) memory: Option<Given<'a, u64>>,
@@ -99,6 +110,8 @@ impl<'a> Draft<'a> {
                 "refuse" => draft.refuse = reader.read(|value| choice(value, &Refuse::NAMED, &[]))?,
                 "remember" => draft.remember_us = reader.read(duration)?,
                 "settle" => draft.settle_us = reader.read(duration)?,
+                "in_flight" => draft.in_flight = reader.read(in_flight)?,
+                "share" => draft.share = Some(Given { value: share(place, field)?, field }),
                 "verified" => draft.verified = reader.read(|value| choice(value, &Verified::NAMED, &[]))?,
                 "when_full" => draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &[]))?,
                 "memory" => draft.memory = reader.read(memory)?,
@@ -237,6 +250,39 @@ pub(super) fn burst(value: &FieldValue) -> Result<Burst, Wrong> {
         FieldValue::Text(text) => Ok(Burst { amount: size(text).map_err(|_| wrong())?, sized: true }),
         _ => Err(wrong()),
     }
+}
+
+fn in_flight(value: &FieldValue) -> Result<Burst, Wrong> {
+    let wrong = || Wrong::allowed("a whole number from 1 to 2^50, or a size, as \"1 GiB\"");
+    burst(value).map_err(|_| wrong())
+}
+
+/// Its entries are told as fields: `share.per`.
+fn share(place: &Place, field: &Field) -> Result<DraftShare, PolicyError> {
+    const ENTRIES: [&str; 2] = ["per", "of_free"];
+    let FieldValue::Table(entries) = &field.value else {
+        let allowed = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }";
+        return Err(place.wrong(field, Wrong::allowed(allowed)));
+    };
+    let mut draft = DraftShare::default();
+    for entry in entries {
+        let told = Field { name: format!("share.{}", entry.name), line: entry.line.or(field.line), ..entry.clone() };
+        let wrong = |wrong| place.wrong(&told, wrong);
+        match entry.name.as_str() {
+            "per" => draft.per = Some(per(&entry.value).map_err(wrong)?),
+            "of_free" => draft.of_free = Some(of_free(&entry.value).map_err(wrong)?),
+            unknown => return Err(wrong(unknown_field(unknown, &ENTRIES, &[]))),
+        }
+    }
+    Ok(draft)
+}
+
+fn of_free(value: &FieldValue) -> Result<Part, Wrong> {
+    let wrong = || Wrong::allowed(format!("a part up to the whole, as \"1/10\", no finer than \"1/{}\"", Part::FINEST));
+    let (numerator, denominator) = text(value, wrong)?.split_once('/').ok_or_else(wrong)?;
+    let number = |digits: &str| digits.trim().parse().ok().filter(|number| (1..=Part::FINEST).contains(number));
+    let (numerator, denominator) = number(numerator).zip(number(denominator)).ok_or_else(wrong)?;
+    if numerator <= denominator { Ok(Part { numerator, denominator }) } else { Err(wrong()) }
 }
 
 fn duration(value: &FieldValue) -> Result<u64, Wrong> {

@@ -21,7 +21,7 @@ pub enum FieldValue {
     Float(f64),
     /// `["client.net", "sender.org"]`
     List(Vec<FieldValue>),
-    /// `{ rate = "6000/minute" }`, or a table of its own.
+    /// `{ per = "client.net", of_free = "1/10" }`, or a table of its own; in the order in which it was written.
     Table(Vec<Field>),
     /// Anything else, which no field takes: what to call it in a message.
     Other(String),

@@ -49,8 +49,14 @@ impl Limit {
     ///
     /// Bytes are charged at data; the SIZE that was declared can be consulted at MAIL already (RFC 1870 §6.1).
     pub fn stage(&self) -> Stage {
-        let identities = self.per.iter().copied().chain(self.distinct());
-        identities.map(stage_of).fold(self.count.stage(), Stage::max)
+        // What is open is held from MAIL on, so that much of it as was declared.
+        let counted = if self.is_in_flight() { self.count.stage().min(Stage::Mail) } else { self.count.stage() };
+        self.identities().map(stage_of).fold(counted, Stage::max)
+    }
+
+    /// All that it looks at.
+    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+        self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 
     /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
@@ -62,7 +68,7 @@ impl Limit {
             Rule::Rate { .. } if self.per.len() == 1 => {
                 (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
             }
-            Rule::Rate { .. } | Rule::Distinct { .. } => limit.memory = None,
+            Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => limit.memory = None,
         }
         if let Some((rate, burst)) = limit.rule.pace_mut() {
             (*rate, *burst) = (quota.rate, quota.burst);
@@ -85,7 +91,20 @@ impl Limit {
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
             Rule::FanOut { distinct, .. } | Rule::Distinct { distinct, .. } => Some(distinct),
-            Rule::Rate { .. } => None,
+            Rule::Rate { .. } | Rule::InFlight { .. } => None,
+        }
+    }
+
+    /// Whether it counts what is open at once.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.rule, Rule::InFlight { .. })
+    }
+
+    /// Whose part of what is free is bounded; empty without a `share`.
+    pub fn shared_per(&self) -> &[Identity] {
+        match &self.rule {
+            Rule::InFlight { share: Some(share), .. } => &share.per,
+            _ => &[],
         }
     }
 }
@@ -132,6 +151,13 @@ pub enum Rule {
         /// Different elements at once.
         burst: u64,
     },
+    /// At most `cap` open at once.
+    InFlight {
+        /// Connections, messages or bytes.
+        cap: u64,
+        /// How much of it one key may have.
+        share: Option<Share>,
+    },
 }
 
 impl Rule {
@@ -141,6 +167,7 @@ impl Rule {
             Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
                 Some((*rate, *burst))
             }
+            Self::InFlight { .. } => None,
         }
     }
 
@@ -150,6 +177,7 @@ impl Rule {
             Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
                 Some((rate, burst))
             }
+            Self::InFlight { .. } => None,
         }
     }
 }
@@ -165,6 +193,29 @@ pub enum Refuse {
 
 impl Refuse {
     pub(super) const NAMED: [(&str, Self); 2] = [("new", Self::New), ("all", Self::All)];
+}
+
+/// A key of `per` holds at most this part of what is still free, and always one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// One identity or several.
+    pub per: Vec<Identity>,
+    /// The part.
+    pub of_free: Part,
+}
+
+/// A part of a whole: `1/10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// From one.
+    pub numerator: u64,
+    /// Not below the numerator, and at most [`Part::FINEST`].
+    pub denominator: u64,
+}
+
+impl Part {
+    /// So that a part of the largest amount is worked out in 64 bits.
+    pub const FINEST: u64 = 1000;
 }
 
 /// What one check counts as.

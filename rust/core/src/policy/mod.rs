@@ -10,12 +10,17 @@
 //! ```
 //!
 //! * [`limit`]: what a limit is   * [`quota`]: other numbers for a named value   * [`rate`], `quantity`, `scale`: numbers with units   * `stage`: when it runs
-//! * [`plan`], `budget`, `named`: limits and quotas to stores, and their tables   * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * `in_flight`: a cap's fields together   * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * `compile`, with `named`, `allocate`, `budget` and `held`: limits and quotas to stores and their tables, the [`plan`]
 
+mod allocate;
 mod assemble;
 mod budget;
+mod compile;
 mod draft;
 pub mod field;
+mod held;
+mod in_flight;
 pub mod limit;
 mod named;
 mod nearest;
@@ -30,8 +35,9 @@ mod stage;
 mod validate;
 
 pub use assemble::MAX_LIMITS;
+pub use compile::compile;
 pub use field::{Field, FieldValue};
-pub use limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Verified, WhenFull};
+pub use limit::{Algorithm, Count, Limit, Mode, Part, Policy, Refuse, Rule, Share, Verified, WhenFull};
 pub use quantity::memory_bytes;
 pub use quota::Quota;
 pub use rate::Rate;

@@ -133,6 +133,7 @@ fn in_file_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
 fn field(key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>, lines: &Lines) -> Field {
     let item_lines = match value.get_ref() {
         DeValue::Array(items) => items.iter().map(|item| lines.line(item.span().start)).collect(),
+        DeValue::Table(table) => in_file_order(table).iter().map(|(key, _)| lines.line(key.span().start)).collect(),
         _ => Vec::new(),
     };
     Field {

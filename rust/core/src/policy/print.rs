@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::field::FieldValue;
-use super::limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Verified, WhenFull, name_of};
+use super::field::{Field, FieldValue};
+use super::limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Share, Verified, WhenFull, name_of};
 use super::quantity::{write_period, write_size};
 use super::quota::Quota;
 use super::rate::Rate;
@@ -20,13 +20,16 @@ impl Limit {
         let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
         let only = if per.len() == 1 { per.pop() } else { None };
         fields.push(("per", only.unwrap_or(FieldValue::List(per))));
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
-            &self.rule;
+        if let Rule::InFlight { cap, share } = &self.rule {
+            self.print_cap(&mut fields, *cap, share.as_ref());
+            return fields;
+        }
+        let Some((rate, burst)) = self.rule.pace() else { return fields };
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }
         fields.push(("rate", text(&rate.to_string())));
-        fields.extend(burst_field(*rate, *burst).map(|burst| ("burst", burst)));
+        fields.extend(burst_field(rate, burst).map(|burst| ("burst", burst)));
         if let Rule::FanOut { remember_us, settle_us, .. } = &self.rule {
             fields.push(("remember", text(&write_period(*remember_us, false))));
             fields.extend(settle_us.map(|settle_us| ("settle", text(&write_period(settle_us, false)))));
@@ -56,6 +59,28 @@ impl Limit {
         }
         fields
     }
+
+    fn print_cap(&self, fields: &mut Vec<(&'static str, FieldValue)>, cap: u64, share: Option<&Share>) {
+        let text = |text: &str| FieldValue::Text(text.to_owned());
+        let number = FieldValue::Integer(i64::try_from(cap).unwrap_or(i64::MAX));
+        fields.push(("in_flight", if self.count == Count::Bytes { text(&write_size(cap)) } else { number }));
+        fields.extend(share.map(|Share { per, of_free }| {
+            let mut per: Vec<FieldValue> = per.iter().map(|identity| text(&identity.to_string())).collect();
+            let only = if per.len() == 1 { per.pop() } else { None };
+            let part = text(&format!("{}/{}", of_free.numerator, of_free.denominator));
+            let entries = [("per", only.unwrap_or(FieldValue::List(per))), ("of_free", part)];
+            ("share", FieldValue::Table(entries.map(|(name, value)| Field::loose(name, &value)).into()))
+        }));
+        if self.count == Count::Connections {
+            fields.push(("count", text(name_of(self.count, &Count::NAMED))));
+        }
+        if self.verified != Verified::Any {
+            fields.push(("verified", text(name_of(self.verified, &Verified::NAMED))));
+        }
+        if self.mode != Mode::Enforce {
+            fields.push(("mode", text(name_of(self.mode, &Mode::NAMED))));
+        }
+    }
 }
 
 /// A burst, where it is not the default.
@@ -79,7 +104,7 @@ impl Policy {
         let mut text = String::new();
         let scale = Scale { millionths: self.scale_millionths };
         if scale != Scale::ONE {
-            text += &format!("# Every rate and burst is multiplied by {} already.\n\n", scale.text());
+            text += &format!("# Every rate, burst and cap is multiplied by {} already.\n\n", scale.text());
         }
         if !self.extra_suffixes.is_empty() {
             let extra = self.extra_suffixes.iter().cloned().map(FieldValue::Text).collect();

@@ -50,6 +50,12 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     let Some(per) = &draft.per else {
         return Err(place.missing("per", "one identity or a list of them, as \"client.net\""));
     };
+    if let Some(in_flight) = &draft.in_flight {
+        return check.in_flight(in_flight, &name.value, &per.value);
+    }
+    if let Some(share) = &draft.share {
+        return Err(place.wrong(share.field, Wrong::allowed("`share` only beside `in_flight`")));
+    }
     let rate = check.rate()?;
     let count = check.count(rate.value, &per.value)?;
     let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
@@ -78,16 +84,16 @@ pub(super) fn is_quota(per: &[Identity], distinct: Option<Identity>) -> bool {
     distinct.is_none() && per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
 }
 
-struct Check<'a> {
-    place: &'a Place,
-    draft: &'a Draft<'a>,
+pub(super) struct Check<'a> {
+    pub(super) place: &'a Place,
+    pub(super) draft: &'a Draft<'a>,
 }
 
 impl<'a> Check<'a> {
     fn rate(&self) -> Result<&'a Given<'a, Rate>, PolicyError> {
         self.draft.rate.as_ref().ok_or_else(|| match &self.draft.distinct {
             Some(_) => self.place.missing("rate", "beside `distinct` a rate of new elements, as \"200/10 minutes\""),
-            None => self.place.missing("rate", "one rule: `rate`, or `distinct` with `rate`"),
+            None => self.place.missing("rate", "one rule: `rate`, `distinct` with `rate`, or `in_flight`"),
         })
     }
 
@@ -194,7 +200,7 @@ impl<'a> Check<'a> {
         Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us })
     }
 
-    fn only_beside_distinct(&self) -> Result<(), PolicyError> {
+    pub(super) fn only_beside_distinct(&self) -> Result<(), PolicyError> {
         let draft = self.draft;
         let fields = [
             draft.refuse.as_ref().map(|given| given.field),
@@ -265,7 +271,11 @@ impl<'a> Check<'a> {
     }
 
     /// A limit that no envelope can ever meet would be a limit that silently does not hold.
-    fn verified(&self, per: &[Identity], distinct: Option<Identity>) -> Result<Verified, PolicyError> {
+    pub(super) fn verified(
+        &self,
+        per: &[Identity],
+        distinct: impl IntoIterator<Item = Identity>,
+    ) -> Result<Verified, PolicyError> {
         let Some(given) = &self.draft.verified else { return Ok(Verified::Any) };
         let mut sources = per.iter().copied().chain(distinct).map(Identity::source);
         let refused = |allowed| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));

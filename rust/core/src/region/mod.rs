@@ -15,8 +15,8 @@ pub use table::{Candidates, Table};
 
 use line::Page;
 
-/// Limits that the header has counters for: a slot each, behind its first line.
-pub const COUNTERS: usize = (LINES - 1) * SLOTS;
+/// Limits that the header has counters for: a slot each, between its first line and its last.
+pub const COUNTERS: usize = (LINES - 2) * SLOTS;
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
@@ -113,6 +113,18 @@ impl Region {
         bytemuck::cast_slice_mut(&mut self.pages[table.range()])
     }
 
+    /// The header's last line: what is known of permits, whether or not a limit has tables of them.
+    #[inline]
+    pub fn permits(&self) -> &[u64; SLOTS] {
+        &self.pages[0].0[LINES - 1].slots
+    }
+
+    /// The same, to be written.
+    #[inline]
+    pub fn permits_mut(&mut self) -> &mut [u64; SLOTS] {
+        &mut self.pages[0].0[LINES - 1].slots
+    }
+
     fn page(&self, page: u32) -> &[Line; LINES] {
         &self.pages[page as usize].0
     }
@@ -147,6 +159,20 @@ impl Region {
     pub fn count_untracked(&mut self, limit: usize) {
         self.pages[0].0[1 + limit / SLOTS].slots[limit % SLOTS] += 1;
     }
+}
+
+/// Asks the processor to load the line of a table's word, as [`prefetch`] does.
+#[inline]
+pub fn prefetch_word(address: usize, table: &Table, word: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let at = address.wrapping_add(table.range().start * size_of::<Page>() + word * size_of::<u64>());
+        // SAFETY: as in `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at as *const i8) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (address, table, word);
 }
 
 /// Asks the processor to load a key's lines, without waiting for them.

@@ -11,11 +11,14 @@ pub mod distinct;
 pub mod fan_out;
 pub mod gcra;
 mod handful;
+pub mod in_flight;
 pub mod known;
 pub mod overflow;
 pub mod pace;
+pub mod permits;
 mod registers;
 mod ring;
+pub mod tally;
 pub mod window;
 
 /// Free slots that keys of the same check were promised, so that none is promised twice.

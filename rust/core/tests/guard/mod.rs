@@ -30,9 +30,14 @@ pub(crate) const MIB: u64 = 1 << 20;
 
 /// An engine with the hash secret of nobody.
 pub(crate) fn engine(policy: &str, memory_bytes: u64) -> Engine {
+    with_max_open(policy, memory_bytes, Engine::MAX_OPEN)
+}
+
+/// The same, with so many permits.
+pub(crate) fn with_max_open(policy: &str, memory_bytes: u64, max_open: u32) -> Engine {
     let policy = Policy::parse("test.toml", policy).expect("a right policy");
     let suffixes = Arc::new(SuffixList::parse(SUFFIXES, &policy.extra_suffixes).expect("a right list"));
-    Engine::new(&policy, memory_bytes, suffixes, Secret::new([7; 16])).expect("enough memory")
+    Engine::with_max_open(&policy, memory_bytes, suffixes, Secret::new([7; 16]), max_open).expect("enough memory")
 }
 
 /// A message at MAIL.

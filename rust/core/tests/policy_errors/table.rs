@@ -3,7 +3,7 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action, mode, quota";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
@@ -113,7 +113,7 @@ rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "e
     ("per = 5", 3, "x", "per", "5", IDENTITIES, ""),
     (r#"per = [["client.net"]]"#, 3, "x", "per", r#"["client.net"]"#, IDENTITIES, ""),
     ("per = {a=1}", 3, "x", "per", "a table", IDENTITIES, ""),
-    (r#"per = "client.net""#, 1, "x", "rate", "nothing", "one rule: `rate`, or `distinct` with `rate`", ""),
+    (r#"per = "client.net""#, 1, "x", "rate", "nothing", "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
     (r#"per = "client.net"
 rate = "0/minute""#, 4, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
     (r#"per = "client.net"
@@ -221,7 +221,6 @@ rate = "9/minute"
 burst = 20
 algorithm = "sliding-window""#, 6, "x", "burst", "20", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"per = "global"
-in_flight = 2000"#, 4, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
     (r#"burst = 0
 rate = "0/minute""#, 3, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
 ];
@@ -261,8 +260,8 @@ algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algo
     (r#"action = "reject""#, 5, "x", "action", r#""reject", which this version does not have yet"#, r#""defer""#, ""),
     (r#"action = "block 10 minutes""#, 5, "x", "action", r#""block 10 minutes", which this version does not have yet"#, r#""defer""#, ""),
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
-    ("in_flight = 2000", 5, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a field, which this version does not have yet", FIELDS, ""),
+    ("in_flight = 2000", 4, "x", "rate", r#""9/minute""#, "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
+    (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a table", "`share` only beside `in_flight`", ""),
     (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
     (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
     ("[limit.quota]", 5, "x", "quota", "a table", r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
@@ -314,3 +313,60 @@ count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside
     (r#"remember = "days""#, 6, "x", "remember", r#""days""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     (r#"settle = "2 days""#, 6, "x", "settle", r#""2 days""#, r#"at most as long as `remember`, here "1 day""#, ""),
 ];
+
+/// Below `IN_FLIGHT`.
+pub(super) const IN_FLIGHT_CASES: &[Wrong] = &[
+    (r#"rate = "9/minute""#, 5, "x", "rate", r#""9/minute""#, ONE_RULE, ""),
+    (r#"distinct = "sender.host""#, 5, "x", "distinct", r#""sender.host""#, ONE_RULE, ""),
+    ("burst = 9", 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+    (r#"algorithm = "gcra""#, 5, "x", "algorithm", r#""gcra""#, "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window", ""),
+    (r#"when_full = "admit""#, 5, "x", "when_full", r#""admit""#, "no `when_full` beside `in_flight`: its tables are made so that they cannot fill", ""),
+    (r#"memory = "1 MiB""#, 5, "x", "memory", r#""1 MiB""#, "no `memory` beside `in_flight`: its tables are as large as `max_open` needs", ""),
+    (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
+    (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
+    (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
+    (r#"burst = 9
+rate = "9/minute""#, 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+    (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#, r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+    (r#"count = "connections"
+share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+    ("share = 3", 5, "x", "share", "3", SHARE, ""),
+    (r#"share = "1/10""#, 5, "x", "share", r#""1/10""#, SHARE, ""),
+    ("share = {}", 5, "x", "share.per", "nothing", r#"whose part is bounded, as "client.net/24/48""#, ""),
+    (r#"share = { per = "client.ip" }"#, 5, "x", "share.of_free", "nothing", r#"a part of what is still free, as "1/10""#, ""),
+    (r#"share = { per = "client.iq", of_free = "1/2" }"#, 5, "x", "share.per", r#""client.iq""#, IDENTITIES, "client.ip"),
+    (r#"share = { per = "client.net", of_free = "1/2" }"#, 5, "x", "share.per", r#""client.net""#, ANOTHER, ""),
+    (r#"share = { per = "global", of_free = "1/2" }"#, 5, "x", "share.per", r#""global""#, ANOTHER, ""),
+    (r#"share = { per = "rcpt.host", of_free = "1/2" }"#, 5, "x", "share.per", r#""rcpt.host""#, SINGLE, ""),
+    (r#"share = { per = "client.ip", of_free = "3/2" }"#, 5, "x", "share.of_free", r#""3/2""#, PART, ""),
+    (r#"share = { per = "client.ip", of_free = "0/2" }"#, 5, "x", "share.of_free", r#""0/2""#, PART, ""),
+    (r#"share = { per = "client.ip", of_free = "1/1001" }"#, 5, "x", "share.of_free", r#""1/1001""#, PART, ""),
+    (r#"share = { per = "client.ip", of_free = "10 %" }"#, 5, "x", "share.of_free", r#""10 %""#, PART, ""),
+    (r#"share = { per = "client.ip", of_free = 0.1 }"#, 5, "x", "share.of_free", "0.1", PART, ""),
+    (r#"share = { per = "client.ip", of_fre = "1/2" }"#, 5, "x", "share.of_fre", "an unknown field", "per, of_free", "of_free"),
+    (r#"[limit.share]
+per = "client.ip"
+of_free = "2/1""#, 7, "x", "share.of_free", r#""2/1""#, PART, ""),
+];
+
+/// Below `NAME`, of a cap.
+pub(super) const CAP_CASES: &[Wrong] = &[
+    ("per = \"rcpt.address\"\nin_flight = 5", 3, "x", "per", r#""rcpt.address""#, SINGLE, ""),
+    ("per = [\"client.net\", \"rcpt.host\"]\nin_flight = 5", 3, "x", "per", r#""rcpt.host""#, SINGLE, ""),
+    ("per = \"client.net\"\nin_flight = 0", 4, "x", "in_flight", "0", CAP, ""),
+    ("per = \"client.net\"\nin_flight = 1.5", 4, "x", "in_flight", "1.5", CAP, ""),
+    ("per = \"client.net\"\nin_flight = \"100\"", 4, "x", "in_flight", r#""100""#, CAP, ""),
+    ("per = \"client.net\"\nin_flight = \"1 GiB/hour\"", 4, "x", "in_flight", r#""1 GiB/hour""#, CAP, ""),
+    ("per = \"client.net\"\nin_flight = \"1 GiB\"\ncount = \"messages\"", 5, "x", "count", r#""messages""#, r#""bytes", since `in_flight` is a size"#, ""),
+    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+    ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
+];
+
+const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
+const CAP: &str = "a whole number from 1 to 2^50, or a size, as \"1 GiB\"";
+const SHARE: &str = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }";
+const PART: &str = "a part up to the whole, as \"1/10\", no finer than \"1/1000\"";
+const ANOTHER: &str = "another identity than those of `per`, of which there can be many: they share what is free";
+const SINGLE: &str =
+    "beside `in_flight` only what a message has one of: a permit is of fixed size, and recipients are any number";

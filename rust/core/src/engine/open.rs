@@ -1,0 +1,119 @@
+//! What is open: permits, and the limits on what they hold.
+//!
+//! A check consults these limits and holds nothing; a permit is a check that holds, in the same step under the lock.
+//! Charges of rates stay when a permit is released: what was sent was sent.
+
+use super::Engine;
+use super::check::{By, Refused};
+use super::request::Request;
+use super::set::LimitSet;
+use crate::decision::{Decision, Refusal};
+use crate::envelope::Envelope;
+use crate::policy::plan::Store;
+use crate::policy::{Mode, Stage, Stages};
+use crate::region::{Now, Region};
+use crate::reply::Reply;
+use crate::store::Verdict;
+use crate::store::in_flight::HINT_US;
+use crate::store::permits::Token;
+
+/// What is done under the lock when everything fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Nothing, and time stands still.
+    Look,
+    /// Every limit is charged.
+    Charge,
+    /// The same, and a permit holds what is in flight.
+    Hold,
+}
+
+impl Engine {
+    /// Permits at once, unless stated: five times what `inbound` lets be open of messages, so that connections beside them have room too.
+    pub const MAX_OPEN: u32 = 10_000;
+
+    /// Most that can be stated.
+    pub const MAX_OPEN_MOST: u32 = 1 << 24;
+
+    /// As [`Engine::check`]; when it is allowed, what in-flight limits of `stages` count is held in the same step, until the token is released.
+    ///
+    /// A refused one holds nothing and has no token.
+    pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
+        self.decide_with(envelope, stages, now, Aim::Hold)
+    }
+
+    /// Lets go of what a permit holds. Whether it held: not when [`Engine::begin`] came between.
+    #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
+    pub fn release(&self, token: Token) -> bool {
+        self.plan.capacity.release(&mut self.shared.lock(), &token)
+    }
+
+    /// Begins anew in the process of this `generation`, unless it has: nothing is held, and every token given before is void.
+    ///
+    /// A process begins as generation 0. Who forks counts on, in the child: what the parent holds is not the child's.
+    pub fn begin(&self, generation: u64) {
+        self.plan.capacity.begin(&mut self.shared.lock(), generation);
+    }
+
+    /// Consults the in-flight limits, and leaves those in shadow mode out that do not fit; the longer wait of theirs and of `refused`, of equals the first in file order, `max-open` before all.
+    #[inline]
+    pub(super) fn consult_capacity(
+        &self,
+        request: &mut Request,
+        region: &Region,
+        at_us: u64,
+        refused: Option<Refused>,
+        shadow: &mut LimitSet,
+        holds: bool,
+    ) -> Option<Refused> {
+        let capacity = &self.plan.capacity;
+        let mut worst = refused;
+        if request.wanted.held.limits != 0 {
+            capacity.find(region, &mut request.wanted);
+            for nth in request.wanted.limits() {
+                let verdict = capacity.consult(region, &request.wanted, nth, at_us);
+                if verdict != Verdict::Fits {
+                    let limit = self.capped_by(nth);
+                    if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow {
+                        shadow.insert(limit);
+                        request.wanted.leave_out(nth);
+                    } else {
+                        worst = Some(self.longer(request, worst, limit, verdict.earliest_us(at_us)));
+                    }
+                }
+            }
+        }
+        if holds && !capacity.permits.has_room(region) {
+            let until_us = at_us + HINT_US;
+            if worst.is_none_or(|worst| until_us >= worst.until_us) {
+                worst = Some(Refused { by: By::MaxOpen, until_us, rung: None });
+            }
+        }
+        worst
+    }
+
+    /// The place in the plan of an in-flight limit.
+    #[cold]
+    fn capped_by(&self, nth: usize) -> u16 {
+        let is_it = |store: &Store| matches!(store, Store::InFlight(place) if *place == nth);
+        self.plan.limits.iter().position(|planned| is_it(&planned.store)).unwrap_or_default() as u16
+    }
+
+    #[cold]
+    fn longer(&self, request: &Request, worst: Option<Refused>, limit: u16, until_us: u64) -> Refused {
+        let place = |refused: &Refused| match refused.by {
+            By::Entry(entry) => request.entries[entry].limit,
+            By::Cap(limit) => limit,
+            By::MaxOpen => 0,
+        };
+        let is_longer = |worst: &Refused| (worst.until_us, limit) > (until_us, place(worst));
+        worst.filter(is_longer).unwrap_or(Refused { by: By::Cap(limit), until_us, rung: None })
+    }
+}
+
+/// The refusal of one permit too many.
+pub(super) fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
+    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.has(stage));
+    let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
+    Refusal { limit: "max-open".into(), identity: "global".into(), key: "global".into(), wait_us, kind }
+}

@@ -1,0 +1,139 @@
+//! Who gets which table of the region: what is open, the memories, every limit and every quota, and what only observes.
+
+use super::budget::{Claim, Half, share_out};
+use super::compile::place;
+use super::held::Holdings;
+use super::named::Named;
+use super::{Limit, Policy, Rule};
+use crate::error::PolicyError;
+use crate::identity::Identity;
+use crate::observe::Layout;
+use crate::region::{Region, Table};
+
+/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
+const DISTINCT_WEIGHT: u128 = 4;
+
+/// A memory before it has a table.
+pub(super) struct Wanted {
+    pub(super) sharing: Sharing,
+    /// The longest of those that share it: then a limit over it has the ladder.
+    pub(super) settle_us: Option<u64>,
+}
+
+/// Limits that agree in these share a memory.
+#[derive(PartialEq)]
+pub(super) struct Sharing {
+    pub(super) per: Vec<Identity>,
+    pub(super) distinct: Identity,
+    pub(super) remember_us: u64,
+    memory: Option<u64>,
+}
+
+/// The region and its tables, in order.
+pub(super) struct Shares {
+    pub(super) region: Region,
+    pub(super) layout: Layout,
+    /// Of what is open.
+    pub(super) held: Vec<Table>,
+    pub(super) memories: Vec<Table>,
+    /// Of limits that have a rate, then of quotas.
+    pub(super) paces: Vec<Table>,
+    /// Of what may never refuse.
+    pub(super) observed: Table,
+}
+
+impl Wanted {
+    /// The memories that the fan-outs want, each once.
+    pub(super) fn of(policy: &Policy) -> Vec<Self> {
+        let mut wanted: Vec<Self> = Vec::new();
+        for limit in &policy.limits {
+            let Some((sharing, settle_us)) = sharing(limit) else { continue };
+            match wanted.iter_mut().find(|memory| memory.sharing == sharing) {
+                Some(memory) => memory.settle_us = memory.settle_us.max(settle_us),
+                None => wanted.push(Self { sharing, settle_us }),
+            }
+        }
+        wanted
+    }
+}
+
+/// Which memory a limit asks, and its `settle`.
+pub(super) fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
+    let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { return None };
+    Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
+}
+
+/// The region, with the largest layout of observation that the tables leave room for.
+pub(super) fn allocate(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    holdings: &Holdings<'_>,
+    memory_bytes: u64,
+) -> Result<Shares, PolicyError> {
+    let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
+    let paced = policy.limits.iter().chain(quotas.iter().map(|quota| &quota.limit));
+    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(paced.filter_map(pace)).collect();
+    let mut error = PolicyError::default();
+    for layout in Layout::choices(memory_bytes, observed(policy)) {
+        let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
+        let shared = share_out(memory_bytes, &[&claims[..], &[observation]].concat());
+        let pages = match shared {
+            Ok(pages) => pages,
+            Err(least) => {
+                error = too_little(policy, memory_bytes, least, claims.len(), holdings);
+                continue;
+            }
+        };
+        let (region, mut tables) = Region::new(&pages).ok_or_else(|| too_much(policy, memory_bytes))?;
+        // In the order of the claims.
+        let observed = tables[claims.len()];
+        tables.truncate(claims.len());
+        let paces = tables.split_off(holdings.claims().len() + wanted.len());
+        let memories = tables.split_off(holdings.claims().len());
+        return Ok(Shares { region, layout, held: tables, memories, paces, observed });
+    }
+    Err(error)
+}
+
+/// The claim of a limit that has a rate.
+fn pace(limit: &Limit) -> Option<Claim> {
+    let (rate, _) = limit.rule.pace()?;
+    let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
+    let (weight, stated) = match limit.rule {
+        Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
+        // What it states is for its memory.
+        Rule::FanOut { .. } => (occupied, None),
+        _ => (occupied, limit.memory),
+    };
+    Some(Claim { stated, weight, half: Half::Rates })
+}
+
+/// How many identities the limits need.
+fn observed(policy: &Policy) -> usize {
+    let mut identities = Vec::new();
+    for identity in policy.limits.iter().flat_map(Limit::identities) {
+        place(&mut identities, identity);
+    }
+    identities.len()
+}
+
+fn too_little(policy: &Policy, bytes: u64, least: u64, tables: usize, holdings: &Holdings<'_>) -> PolicyError {
+    PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("a budget of {bytes} bytes"),
+        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", holdings.told()),
+        ..PolicyError::default()
+    }
+}
+
+fn too_much(policy: &Policy, bytes: u64) -> PolicyError {
+    PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("a budget of {bytes} bytes"),
+        allowed: "as much as this machine gives, and less than 256 GiB".into(),
+        ..PolicyError::default()
+    }
+}

@@ -1,0 +1,176 @@
+//! Limits to stores: the plan, over a region that it fits into.
+//!
+//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML and how no memory is shared out: that is `allocate`.
+
+use super::allocate::{Shares, Wanted, allocate, sharing};
+use super::held::Holdings;
+use super::named::{MAX_QUOTAS, quotas};
+use super::plan::{Memory, Needed, Plan, Planned, Standing, Store};
+use super::{Count, Limit, MAX_LIMITS, Policy, Rate, Rule, Stage, Stages};
+use crate::error::PolicyError;
+use crate::identity::{Identity, SuffixList};
+use crate::key::Secret;
+use crate::observe::Observer;
+use crate::region::{COUNTERS, Region, Table};
+use crate::reply::Reply;
+use crate::store::distinct::Distinct;
+use crate::store::fan_out::FanOut;
+use crate::store::known::Known;
+use crate::store::pace::Pace;
+use crate::store::permits::COUNTS;
+
+/// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
+const COMEBACK_US: u64 = 3_600_000_000;
+
+/// Different elements at once, at most: then a charge is a whole tick.
+const MOST_DISTINCT: u64 = 1 << 23;
+
+const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
+
+// A limit has a bit and a word among the permits.
+const _: () = assert!(MAX_LIMITS <= COUNTS && COUNTS <= u64::BITS as usize);
+
+/// Compiles `policy` into at most `memory_bytes`, with at most `max_open` permits.
+///
+/// # Errors
+/// A budget too small for the policy, a rate that no clock can keep, a quota for a value that nothing can have.
+pub fn compile(
+    policy: &Policy,
+    memory_bytes: u64,
+    max_open: u32,
+    suffixes: &SuffixList,
+    secret: &Secret,
+) -> Result<(Plan, Region), PolicyError> {
+    let quotas = quotas(policy, suffixes, secret)?;
+    let holdings = Holdings::of(policy, max_open);
+    let wanted = Wanted::of(policy);
+    let shares = allocate(policy, &wanted, &quotas, &holdings, memory_bytes)?;
+    let Shares { region, layout, held, memories: memory_tables, paces, observed } = shares;
+    let mut identities = Vec::new();
+    let mut memories = Vec::new();
+    for (wanted, table) in wanted.iter().zip(memory_tables) {
+        memories.push(memory(policy, wanted, table, &mut identities)?);
+    }
+    let (mut limits, mut paces, mut in_flight): (Vec<Planned>, _, _) = (Vec::new(), paces.into_iter(), 0..);
+    let stated = policy.limits.iter().enumerate();
+    for (of, limit) in stated.chain(quotas.iter().map(|quota| (quota.of, &quota.limit))) {
+        let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
+        let store = match limit.rule.pace().and_then(|pace| Some((pace, paces.next()?))) {
+            Some((pace, table)) => store(policy, limit, pace, table, &wanted, &memories, &mut identities)?,
+            None => Store::InFlight(in_flight.next().unwrap_or_default()),
+        };
+        let stage = limit.stage();
+        let own = Stages::default().with(stage);
+        let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
+        limits.push(Planned {
+            limit: limit.clone(),
+            stage,
+            asked_at: if is_declared { own.with(Stage::Mail) } else { own },
+            name: limit.name.as_str().into(),
+            per_name: limit.per_name().into(),
+            reply: Reply::of(limit, stage),
+            per,
+            standing: Standing::of(limit.identities()),
+            store,
+            of: of as u16,
+            quotas: Vec::new(),
+        });
+    }
+    for (place, quota) in (policy.limits.len()..).zip(&quotas) {
+        limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
+    }
+    for planned in &mut limits {
+        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
+    }
+    let tallied = holdings.tallied(|identity| place(&mut identities, identity));
+    ask_at(&mut identities, &limits);
+    let sources = Stage::ALL.map(|stage| {
+        let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
+        run.fold(Default::default(), |all, planned| planned.sources(all))
+    });
+    let observer = Observer::new(observed, layout, elements(&identities, &limits));
+    let capacity = holdings.capacity(&held);
+    let stated = policy.limits.len();
+    Ok((Plan { identities, limits, stated, memories, observer, capacity, tallied, sources }, region))
+}
+
+/// When each identity is hashed.
+fn ask_at(identities: &mut Vec<Needed>, limits: &[Planned]) {
+    for planned in limits {
+        // Of what is open there is one count of all, without a key.
+        let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
+        for identity in planned.limit.identities().filter(is_hashed) {
+            let at = place(identities, identity);
+            identities[at].at = identities[at].at.and(planned.asked_at);
+        }
+    }
+}
+
+/// For each identity the place of what the first fan-out per it alone counts.
+fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
+    let of = |place| {
+        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place]);
+        let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
+        identities.iter().position(|needed| needed.identity == distinct)
+    };
+    (0..identities.len()).map(of).collect()
+}
+
+fn memory(policy: &Policy, wanted: &Wanted, table: Table, identities: &mut Vec<Needed>) -> Result<Memory, PolicyError> {
+    let Wanted { sharing, settle_us } = wanted;
+    let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(sharing.remember_us / 2));
+    let known = Known::new(table, sharing.remember_us, comeback_us);
+    let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
+    let distinct = place(identities, sharing.distinct);
+    let equals = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name()).collect();
+    Ok(Memory { known, distinct, equals, ladder: settle_us.is_some() })
+}
+
+fn store(
+    policy: &Policy,
+    limit: &Limit,
+    (rate, burst): (Rate, u64),
+    table: Table,
+    wanted: &[Wanted],
+    memories: &[Memory],
+    identities: &mut Vec<Needed>,
+) -> Result<Store, PolicyError> {
+    if let Rule::Distinct { distinct, .. } = limit.rule {
+        let buckets = Distinct::new(table, rate, burst, limit.when_full);
+        let buckets = buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?;
+        return Ok(Store::Distinct { buckets, distinct: place(identities, distinct) });
+    }
+    let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
+    let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
+    let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
+    let memory = wanted.iter().position(|memory| memory.sharing == sharing).unwrap_or_default();
+    Ok(Store::FanOut { fan_out: FanOut::new(memories[memory].known, buckets, settle_us), memory })
+}
+
+pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
+    identities.iter().position(|known| known.identity == identity).unwrap_or_else(|| {
+        identities.push(Needed { identity, at: Stages::default() });
+        identities.len() - 1
+    })
+}
+
+fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
+    PolicyError {
+        field: Some(if burst > MOST_DISTINCT { "burst" } else { "rate" }.into()),
+        found: format!("{} different elements, {burst} at once", rate.amount),
+        allowed: format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\""),
+        ..too_fine(policy, Some(limit), "rate")
+    }
+}
+
+fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
+    PolicyError {
+        file: policy.file.clone(),
+        line: limit.and_then(|limit| limit.line),
+        limit: limit.map(|limit| limit.name.clone()),
+        field: Some(field.into()),
+        found: "more than a clock of microseconds can keep".into(),
+        allowed: "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount".into(),
+        ..PolicyError::default()
+    }
+}

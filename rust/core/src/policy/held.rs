@@ -1,0 +1,99 @@
+//! What in-flight limits need of the region: a tally for each kind of key that they count by, and a record for each permit.
+//!
+//! Limits that look at the same key share a tally, each with a column of its own: then a check of all of them takes one look-up.
+
+use smallvec::SmallVec;
+
+use super::budget::{Claim, Half};
+use super::plan::{Standing, Tallied};
+use super::{Count, Limit, Policy, Rule, Share};
+use crate::identity::Identity;
+use crate::region::Table;
+use crate::store::in_flight::{Capacity, InFlight, Place};
+use crate::store::permits::Permits;
+use crate::store::tally::Tally;
+
+/// The tables that permits need, before they are there.
+pub(super) struct Holdings<'p> {
+    max_open: u64,
+    limits: Vec<InFlight>,
+    tallies: Vec<Counted<'p>>,
+    claims: Vec<Claim>,
+}
+
+/// What a tally counts by, and how many counts it keeps a key.
+struct Counted<'p> {
+    per: SmallVec<[&'p Identity; 4]>,
+    columns: usize,
+}
+
+impl<'p> Holdings<'p> {
+    pub(super) fn of(policy: &'p Policy, max_open: u32) -> Self {
+        let max_open = u64::from(max_open);
+        let mut all = Self { max_open, limits: Vec::new(), tallies: Vec::new(), claims: Vec::new() };
+        for limit in &policy.limits {
+            if let Rule::InFlight { cap, share } = &limit.rule {
+                all.add(limit, *cap, share.as_ref());
+            }
+        }
+        let records = (!all.limits.is_empty()).then(|| Permits::bytes(max_open, all.tallies.len()));
+        let tallies = all.tallies.iter().map(|tally| Tally::bytes(max_open, tally.columns));
+        let exact = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
+        all.claims = tallies.chain(records).map(exact).collect();
+        all
+    }
+
+    fn add(&mut self, limit: &'p Limit, cap: u64, share: Option<&'p Share>) {
+        // `global` is in every key: it tells none apart.
+        let telling = |per: &'p [Identity]| per.iter().filter(|identity| **identity != Identity::Global);
+        let per: SmallVec<[_; 4]> = telling(&limit.per).collect();
+        let share = share.map(|share| (self.place(per.iter().copied().chain(&share.per).collect()), share.of_free));
+        let count = (!per.is_empty()).then(|| self.place(per));
+        self.limits.push(InFlight { cap, bytes: limit.count == Count::Bytes, count, share });
+    }
+
+    /// A column in the tally of these identities.
+    fn place(&mut self, per: SmallVec<[&'p Identity; 4]>) -> Place {
+        let tally = self.tallies.iter().position(|tally| tally.per == per).unwrap_or_else(|| {
+            self.tallies.push(Counted { per, columns: 0 });
+            self.tallies.len() - 1
+        });
+        self.tallies[tally].columns += 1;
+        Place { tally, column: self.tallies[tally].columns - 1 }
+    }
+
+    /// Exactly what is needed: a table for each tally, then one for the records, where there is a limit to hold anything under.
+    pub(super) fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
+    /// For who has too little memory.
+    pub(super) fn told(&self) -> String {
+        let bytes: u64 = self.claims.iter().filter_map(|claim| claim.stated).sum();
+        if bytes == 0 {
+            return String::new();
+        }
+        format!(", {bytes} of them for what at most {} permits hold (`max_open`)", self.max_open)
+    }
+
+    /// `place` gives an identity its place in the plan.
+    pub(super) fn tallied(&self, mut place: impl FnMut(Identity) -> usize) -> Vec<Tallied> {
+        let tallied = |tally: &Counted<'_>| {
+            let names: Vec<String> = tally.per.iter().map(ToString::to_string).collect();
+            Tallied {
+                per: tally.per.iter().map(|identity| place(**identity)).collect(),
+                standing: Standing::of(tally.per.iter().map(|identity| **identity)),
+                per_name: names.join(" + "),
+            }
+        };
+        self.tallies.iter().map(tallied).collect()
+    }
+
+    /// In the tables that were claimed.
+    pub(super) fn capacity(self, tables: &[Table]) -> Capacity {
+        let tallies = self.tallies.iter().zip(tables);
+        let tallies = tallies.map(|(tally, table)| Tally::new(*table, self.max_open, tally.columns)).collect();
+        let permits = Permits::new(self.max_open, tables.get(self.tallies.len()).copied(), self.tallies.len());
+        Capacity { permits, limits: self.limits, tallies }
+    }
+}

@@ -1,0 +1,38 @@
+//! Which process this is: a forked child begins as another one, in which nothing is held.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+static REGISTERED: Once = Once::new();
+
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+#[pyfunction]
+fn begin() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Has every forked child count on, once however often the module is loaded. Where there is no fork there is nothing to do.
+pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
+    let mut done = Ok(());
+    REGISTERED.call_once(|| {
+        done = (|| {
+            let os = py.import("os")?;
+            if os.hasattr("register_at_fork")? {
+                let hooks = PyDict::new(py);
+                hooks.set_item("after_in_child", wrap_pyfunction!(begin, py)?)?;
+                os.call_method("register_at_fork", (), Some(&hooks))?;
+            }
+            Ok(())
+        })();
+    });
+    done
+}
