@@ -264,7 +264,7 @@ fn a_cap_that_is_full_waits_a_second_and_a_rate_that_waits_longer_is_told_instea
 
 #[test]
 fn without_an_in_flight_limit_permits_are_counted_all_the_same() {
-    let engine = with_max_open("[[limit]]\nname = \"pace\"\nper = \"client.net\"\nrate = \"99/minute\"", 17 * 4096, 2);
+    let engine = with_max_open("[[limit]]\nname = \"pace\"\nper = \"client.net\"\nrate = \"99/minute\"", 32 * 4096, 2);
     let admit = || engine.admit(&message("192.0.2.1", "a@ex.com"), None, Now::Stated(0));
     let (first, second) = (admit().1.expect("one"), admit().1.expect("two"));
     assert_eq!(told(&admit().0), Some(("max-open", SECOND)));

@@ -53,6 +53,7 @@ refuse = "all"
 rate = "4/second"
 when_full = "refuse"
 
+[[limit]]
 name = "open"
 per = "global"
 in_flight = 4
@@ -68,7 +69,7 @@ fn engine() -> Engine {
     let policy = Policy::parse("test.toml", POLICY).expect("a right policy");
     let list = "// ===BEGIN ICANN DOMAINS===\ncom\n// ===END ICANN DOMAINS===\n";
     let suffixes = Arc::new(SuffixList::parse(list, &[]).expect("a right list"));
-    Engine::with_max_open(&policy, 400 << 10, suffixes, Secret::new([1; 16]), 3).expect("enough memory")
+    Engine::with_max_open(&policy, 1 << 20, suffixes, Secret::new([1; 16]), 3).expect("enough memory")
 }
 
 /// Every line that a limit counts in: all but what observation counts, which may move.

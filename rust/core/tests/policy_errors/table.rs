@@ -220,7 +220,6 @@ distinct = "sender.host"
 rate = "9/minute"
 burst = 20
 algorithm = "sliding-window""#, 6, "x", "burst", "20", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
-    (r#"per = "global"
     (r#"burst = 0
 rate = "0/minute""#, 3, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
 ];
