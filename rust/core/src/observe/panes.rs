@@ -16,8 +16,8 @@
 //! first caches, p99 3 µs on a shared machine. After a silence of an hour it clears every row: 1 µs. It grows with the identities, and is all that observation does at once.
 //! Measured by `cargo bench --bench observe`.
 //!
-//! **Dropped.** Two generations that swap each minute: a span of 60 to 120 s. Merging register by register in six bits: some 5 µs for a thousand
-//! registers, where a byte each takes 30 ns, for a third more memory. Merging a piece at each check: no pause at all, but what is a microsecond needs no pieces.
+//! **Dropped.** Two generations that swap each minute: a span of 60 to 120 s. Registers of six bits, a quarter less memory: they are merged one by one,
+//! octets sixteen at a time. Merging a piece at each check: no pause at all, but what takes less than a microsecond needs no pieces.
 
 use super::layout::{Layout, ROWS};
 
