@@ -360,9 +360,7 @@ class Offender:
         first_seen: Unix seconds at which it got its name.
     """
 
-    def __new__(
-        cls, value: str, admitted: int, refused: int, fan_out: float | None, first_seen: float
-    ) -> Self: ...
+    def __new__(cls, value: str, admitted: int, refused: int, fan_out: float | None, first_seen: float) -> Self: ...
     @property
     def value(self) -> str: ...
     @property

@@ -16,6 +16,9 @@ const IDENTITIES: usize = 5;
 
 const PANE_US: u64 = 15_000_000;
 
+/// After as long, every row is cleared.
+const SILENCE_US: u64 = 2 * 3_600_000_000;
+
 /// Notes of a batch.
 const BATCH: u64 = 256;
 
@@ -81,6 +84,7 @@ fn main() {
             ("a check, no names", notes(&observer, quiet, 1)),
             ("a check, 64 names and none of them its own", notes(&observer, busy(), 1)),
             ("a check and a turn of the pane", notes(&observer, busy(), PANE_US)),
+            ("a check after two hours of silence", notes(&observer, busy(), SILENCE_US)),
             (
                 "a name that takes another's place",
                 Box::new(|| {

@@ -4,7 +4,7 @@ mod draw;
 mod guard;
 mod oracle;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use draw::mix;
 use guard::{MIB, check, engine, message};
@@ -200,6 +200,7 @@ fn of_more_names_than_slots_those_that_send_most_stay() {
     }
     let all = top(&engine, Identity::SenderOrg(0), START + 50 * SECOND);
     assert_eq!(all.len(), 64);
+    assert_eq!(all.iter().map(|one| &one.value).collect::<HashSet<_>>().len(), 64, "each name once");
     let heavy: Vec<(String, u64)> =
         all.into_iter().take(30).map(|one| (one.value, one.admitted + one.refused)).collect();
     // All but the first message, which came before the name.

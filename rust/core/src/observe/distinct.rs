@@ -8,7 +8,7 @@
 //!  distinct:   the higher register of each, over the panes of the window;  Ertl's estimate of them, after the lock
 //! ```
 //!
-//! **Cost.** One octet a value and check. **Size.** `panes` says which rows there are: ten octets a register.
+//! **Cost.** One octet a value and check: 6 ns for five values (`cargo bench --bench observe`). **Size.** `panes` says which rows there are: ten octets a register.
 //! **Bound.** Relative standard error 1.04 / √m: 2.3 % at 2¹¹ registers, 13 % at the smallest size, which only a memory of some ten pages gets. What lies in the window: `panes`.
 //!
 //! Keys are of no class: a name counts once, however far it is proven. An absent identity counts nothing, and all that has no normal form is one value, MALFORMED.

@@ -40,7 +40,7 @@ pub(super) const SPREAD: usize = 4;
 
 /// Sizes to choose from: registers as a power of two, names.
 ///
-/// 2¹¹ registers err by 2.3 %, which nobody who looks at a count minds; ten rows of them are 20 KiB an identity, and a turn of the pane takes a microsecond.
+/// 2¹¹ registers err by 2.3 %, which nobody who looks at a count minds; ten rows of them are 20 KiB an identity, and a turn of the pane takes 60 ns of each.
 /// 2¹² would err by 1.6 % and cost twice. With K names, one that sends more than a K-th of what all the tracked send keeps its slot;
 /// 64 names are more than anybody reads, and one octet holds the number of a slot.
 const SIZES: [(u32, usize); 5] = [(11, 64), (10, 64), (10, 32), (8, 16), (6, 8)];

@@ -18,8 +18,8 @@
 //! enters with its next message above half of its limit, and no fresh sender enters with its first, since nothing was counted of it before.
 //! Whoever wants to push out a name of h messages a minute must send more than K·h himself, all of it above half of some limit.
 //!
-//! **Cost.** For a check that brings no tracked key: one octet a value, of an index that stays in the cache; nothing at all while there are no names. A new name:
-//! its text, and a second short lock of half a microsecond a name.
+//! **Cost.** For a check that brings no tracked key: nothing while there are no names, else one octet a value, of an index that stays in the cache: 12 ns for five
+//! (`cargo bench --bench observe`). A new name: its text, and a second short lock, 0.7 µs a name that takes another's place, at most 16 a check.
 //! **Size.** K · (192 + 80 + 8 + 4) bytes an identity: 18 KiB for 64 names.
 //!
 //! **Counted together.** Proven and claimed mail under one name: a name is what an operator looks up or blocks. Which of the two was refused, the decisions say.
