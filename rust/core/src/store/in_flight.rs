@@ -2,7 +2,8 @@
 //!
 //! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each close a server of two thousand.
 //! So a cap may have a share: one key holds at most a part of what is *still free*, and always one. Who holds much leaves less for
-//! itself, never nothing for others: with a part of 1/a, n keys that take all they can leave a/(a + n) of the cap free.
+//! itself, never nothing for others: with a part of 1/a, n keys that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one
+//! after another, and a/(a + n) when they take turns. Twenty of a tenth each leave at least a seventh.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
