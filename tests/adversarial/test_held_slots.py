@@ -3,7 +3,7 @@
 What the attacker gains: of a cap that is shared by tenths, n networks that take all they can one after another leave (10/11)ⁿ free, a seventh after
 twenty; in turns, one slot each, they leave 10/(10 + n). They keep it for as long as they like.
 What innocents lose: nothing while twenty networks do so, whatever they hold, nor against any number of addresses in one IPv6 /48. Two hundred
-networks do nothing in turns, but one after another they leave nothing, from some thirty-five on too little: the figures are printed.
+networks do nothing in turns, but one after another they leave nothing, from some forty on too little: the figures are printed.
 The same attacks on static caps (100 a network, 2000 and 1 GiB in all) are played beside it.
 """
 
