@@ -112,6 +112,9 @@ impl Capacity {
     /// Finds the row of each key: the only thing that takes a look-up.
     #[inline]
     pub fn find(&self, region: &Region, wanted: &mut Wanted) {
+        if Permits::open(region) == 0 {
+            return;
+        }
         for wanting in &mut wanted.keys {
             wanting.row = self.tallies[wanting.tally].find(region, wanting.key);
         }
@@ -120,19 +123,23 @@ impl Capacity {
     /// Whether one limit has room for what is wanted, whose rows were found.
     #[inline]
     pub fn consult(&self, region: &Region, wanted: &Wanted, limit: usize, now_us: u64) -> Verdict {
-        let InFlight { cap, bytes, count, share } = self.limits[limit];
+        let &InFlight { cap, bytes, ref count, ref share } = &self.limits[limit];
         let amount = if bytes { wanted.held.bytes } else { 1 };
         if amount > cap {
             return Verdict::Never;
         }
+        // Nothing is held, so all of it is free, and who holds nothing may have one.
+        if Permits::open(region) == 0 {
+            return Verdict::Fits;
+        }
         let held = match count {
-            Some(place) => self.held(region, wanted, place),
+            Some(place) => self.held(region, wanted, *place),
             None => self.permits.count(region, limit),
         };
         let free = cap.saturating_sub(held);
         let fits = amount <= free
-            && share.is_none_or(|(place, part)| {
-                let own = self.held(region, wanted, place);
+            && share.as_ref().is_none_or(|(place, part)| {
+                let own = self.held(region, wanted, *place);
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
