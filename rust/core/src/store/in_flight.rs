@@ -2,7 +2,8 @@
 //!
 //! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each close a server of two thousand.
 //! So a cap may have a share: one key holds at most a part of what is *still free*, and always one. Who holds much leaves less for
-//! itself, never nothing for others: with a part of 1/a, n keys that take all they can leave a/(a + n) of the cap free.
+//! itself, never nothing for others: with a part of 1/a, n keys that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one
+//! after another, and a/(a + n) when they take turns. Twenty of a tenth each leave at least a seventh.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
@@ -116,6 +117,9 @@ impl Capacity {
     /// Finds the row of each key: the only thing that takes a look-up.
     #[inline]
     pub fn find(&self, region: &Region, wanted: &mut Wanted) {
+        if Permits::open(region) == 0 {
+            return;
+        }
         for wanting in &mut wanted.keys {
             wanting.row = self.tallies[wanting.tally].find(region, wanting.key);
         }
@@ -124,19 +128,23 @@ impl Capacity {
     /// Whether one limit has room for what is wanted, whose rows were found.
     #[inline]
     pub fn consult(&self, region: &Region, wanted: &Wanted, limit: usize, now_us: u64) -> Verdict {
-        let InFlight { cap, bytes, count, share } = self.limits[limit];
+        let &InFlight { cap, bytes, ref count, ref share } = &self.limits[limit];
         let amount = if bytes { wanted.held.bytes } else { 1 };
         if amount > cap {
             return Verdict::Never;
         }
+        // Nothing is held, so all of it is free, and who holds nothing may have one.
+        if Permits::open(region) == 0 {
+            return Verdict::Fits;
+        }
         let held = match count {
-            Some(place) => self.held(region, wanted, place),
+            Some(place) => self.held(region, wanted, *place),
             None => self.permits.count(region, limit),
         };
         let free = cap.saturating_sub(held);
         let fits = amount <= free
-            && share.is_none_or(|(place, part)| {
-                let own = self.held(region, wanted, place);
+            && share.as_ref().is_none_or(|(place, part)| {
+                let own = self.held(region, wanted, *place);
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });

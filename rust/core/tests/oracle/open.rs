@@ -8,6 +8,9 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
+/// One in how many of what is free, and who shares.
+pub(crate) type Share<'s> = (u64, &'s dyn Fn(&Held) -> bool);
+
 /// Permits that are not released.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Open(pub(crate) Vec<Held>);
@@ -33,13 +36,13 @@ impl Open {
         amount: u64,
         bytes: bool,
         mine: impl Fn(&Held) -> bool,
-        share: Option<(u64, &dyn Fn(&Held) -> bool)>,
+        share: Option<Share<'_>>,
     ) -> Room {
         if amount > cap {
             return Room::Never;
         }
         let free = cap - self.sum(bytes, &mine);
-        let within = |(a, sharers): (u64, &dyn Fn(&Held) -> bool)| {
+        let within = |(a, sharers): Share<'_>| {
             let own = self.sum(bytes, |held| mine(held) && sharers(held));
             own == 0 || u128::from(own + amount) * u128::from(a) <= u128::from(free)
         };
