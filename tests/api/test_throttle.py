@@ -43,8 +43,9 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
     assert sum(table["bytes"] for table in tables) == pace.memory_bytes - 4096  # the header's page
-    assert [table["table"] for table in tables][-3:] == [
-        "rcpt-pace",
+    assert [table["table"] for table in tables][-4:] == [
+        "auth-pace",
+        "sketch of auth-pace",
         "memory of org-fan-out, org-fresh",
         "memory of net-org-fan-out",
     ]
