@@ -87,7 +87,7 @@ def test_text_and_a_file_say_the_same(tmp_path: Path) -> None:
 def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin()
     assert [limit.name for limit in policy.limits] == [
-        "net-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out", "rcpt-pace",
+        "net-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out", "rcpt-pace", "auth-pace",
     ]  # fmt: skip
     assert policy.file == "inbound.toml"
     assert Policy.builtin("inbound") == policy

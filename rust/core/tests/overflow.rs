@@ -164,7 +164,10 @@ fn a_heavier_key_gets_the_slot_of_a_lighter_and_neither_is_forgotten() {
         let heavy = who(true, 99);
         let at = pace.lines(heavy);
         assert!(charge(&pace, &mut region, heavy, 0, 12));
-        assert!(pace.consult(&region, &at, 0, 1, &mut Promised::default()).1.is_none(), "{algorithm:?}: it is light yet");
+        assert!(
+            pace.consult(&region, &at, 0, 1, &mut Promised::default()).1.is_none(),
+            "{algorithm:?}: it is light yet"
+        );
         let mut sent = 12;
         while consult(&pace, &region, heavy, 0, 1) == Verdict::Fits {
             assert!(charge(&pace, &mut region, heavy, 0, 1));
@@ -187,12 +190,12 @@ fn keys_of_one_check_that_take_each_others_slots_are_all_counted() {
         for &key in &keys {
             assert!(charge(&pace, &mut region, key, 0, 20));
         }
-        let found: Vec<_> = keys
-            .iter()
-            .map(|&key| pace.consult(&region, &pace.lines(key), 0, 40, &mut Promised::default()))
-            .collect();
+        let found: Vec<_> =
+            keys.iter().map(|&key| pace.consult(&region, &pace.lines(key), 0, 40, &mut Promised::default())).collect();
         let fitted: Vec<_> = keys.iter().zip(found).filter(|(_, (verdict, _))| *verdict == Verdict::Fits).collect();
-        assert!(fitted.iter().any(|(_, (_, spot))| spot.is_some()) && fitted.iter().any(|(_, (_, spot))| spot.is_none()));
+        assert!(
+            fitted.iter().any(|(_, (_, spot))| spot.is_some()) && fitted.iter().any(|(_, (_, spot))| spot.is_none())
+        );
         for &(&key, (_, spot)) in fitted.iter().rev() {
             assert!(pace.charge(&mut region, &pace.lines(key), spot, 0, 40));
         }

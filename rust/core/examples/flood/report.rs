@@ -5,7 +5,9 @@ use crate::run::Row;
 type Rows = [(u64, String, Row)];
 
 pub(crate) fn table(rows: &Rows) {
-    println!("F M/min  design                    conforming refused %   150/min: minutes  the last  worst window   above the limit");
+    println!(
+        "F M/min  design                    conforming refused %   150/min: minutes  the last  worst window   above the limit"
+    );
     for (millions, name, row) in rows {
         let minutes = row.greedy.map(|count| count.to_string()).join(" ");
         println!(

@@ -99,9 +99,12 @@ impl Grid {
     /// First bits of the cells of each line of a page of the sketch.
     fn page<'r>(&'r self, region: &'r Region, page: u32) -> impl Iterator<Item = (&'r Line, u32)> {
         let first = page as usize * crate::region::LINES;
-        self.table.page(region, page).iter().enumerate().filter(move |(nth, _)| first + nth > 0).flat_map(move |(_, line)| {
-            (0..self.per_line as u32).map(move |cell| (line, cell * self.cell_bits))
-        })
+        self.table
+            .page(region, page)
+            .iter()
+            .enumerate()
+            .filter(move |(nth, _)| first + nth > 0)
+            .flat_map(move |(_, line)| (0..self.per_line as u32).map(move |cell| (line, cell * self.cell_bits)))
     }
 }
 

@@ -197,8 +197,7 @@ impl Window {
         now: u64,
         price: u64,
     ) -> bool {
-        let is_still =
-            |spot: &Spot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
+        let is_still = |spot: &Spot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
         let own = spot.filter(is_still).or_else(|| self.find(region, at, now));
         let (spot, known) = if let Some(spot) = own {
             (spot, None)
