@@ -52,8 +52,7 @@ fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
             tried.push(Split { outweigh, ..base });
         }
         if gcra {
-            tried.push(Split { grain: 4, ..base });
-            tried.push(Split { grain: 7, ..base });
+            tried.extend([0, 4].map(|grain| Split { grain, ..base }));
         } else {
             tried.extend([2, 3, 6].map(|panes| Split { panes, ..base }));
         }

@@ -51,7 +51,7 @@ pub struct Split {
     pub depth: usize,
     /// Into how many panes at least a window is cut in the sketch.
     pub panes: u32,
-    /// Bits that an arrival time is coarser by.
+    /// Bits that an arrival time is coarser by, at most: as far as a charge is still 64 of its grains.
     pub grain: u32,
     /// A slot passes to a key that weighs more than so many times as much; 0: never.
     pub outweigh: u64,
@@ -59,10 +59,10 @@ pub struct Split {
 
 impl Split {
     /// For buckets.
-    pub const GCRA: Self = Self { sketch_16ths: 14, depth: 2, panes: 1, grain: 0, outweigh: 1 };
+    pub const GCRA: Self = Self { sketch_16ths: 14, depth: 2, panes: 1, grain: 7, outweigh: 1 };
 
     /// For windows.
-    pub const WINDOW: Self = Self { sketch_16ths: 14, depth: 2, panes: 4, grain: 0, outweigh: 1 };
+    pub const WINDOW: Self = Self { sketch_16ths: 14, depth: 2, panes: 3, grain: 0, outweigh: 1 };
 
     /// The table, and the pages behind it for the sketch. `None` of a single page.
     pub(super) fn of(self, table: Table) -> Option<(Table, Table)> {
