@@ -63,18 +63,18 @@ fn main() {
     if is_listing() {
         return;
     }
-    for mib in [1, 64] {
+    for mib in [1, 16] {
         for life in LIFE_US {
             let flood = |when_full, load| Flood::new(mib, life, when_full, load);
             let mut floods = [
-                flood(WhenFull::Admit, 0.25),
-                flood(WhenFull::Sketch, 0.25),
+                flood(WhenFull::Admit, 0.05),
+                flood(WhenFull::Sketch, 0.05),
                 flood(WhenFull::Admit, 3.0),
                 flood(WhenFull::Sketch, 3.0),
             ];
             let names = [
-                "admit, a quarter full",
-                "sketch, a quarter full",
+                "admit, a twentieth full",
+                "sketch, a twentieth full",
                 "admit, three times full",
                 "sketch, three times full",
             ];

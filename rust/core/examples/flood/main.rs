@@ -1,7 +1,7 @@
 //! What a flood of unique keys does to several designs at equal memory, and which split of a limit's share between table and sketch loses least.
 //!
 //! ```text
-//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each; `3 10`: these floods only
+//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each; `3 10 GCRA`: these only
 //!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes; `splits window 3 10`: one, at 3 and 10 million
 //!  … --json                the same as JSON, for the picture          BENCH=short …   an eighth of everything
 //! ```
@@ -26,10 +26,10 @@ fn scale() -> u64 {
     if std::env::var("BENCH").is_ok_and(|length| length == "short") { 8 } else { 1 }
 }
 
-fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool) {
+fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool, is_meant: impl Fn(&str) -> bool) {
     let mut rows = Vec::new();
     for &millions in floods {
-        for design in Design::all(scale()) {
+        for design in Design::all(scale()).into_iter().filter(|design| is_meant(design.name())) {
             let name = design.name();
             let row = run::run(traffic, design, millions * 1_000_000 / scale());
             eprintln!("{millions:3} M/min  {name}");
@@ -85,6 +85,9 @@ fn main() {
     if given.iter().any(|word| word == "splits") {
         splits(&traffic, &floods(&[3, 10, 30]), &given);
     } else {
-        designs_side_by_side(&traffic, &floods(&FLOODS), given.iter().any(|word| word == "--json"));
+        let names: Vec<&String> =
+            given.iter().filter(|word| word.parse::<u64>().is_err() && !word.starts_with('-')).collect();
+        let is_meant = |name: &str| names.is_empty() || names.iter().any(|word| name.contains(word.as_str()));
+        designs_side_by_side(&traffic, &floods(&FLOODS), given.iter().any(|word| word == "--json"), is_meant);
     }
 }
