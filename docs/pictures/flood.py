@@ -44,8 +44,10 @@ def main(source: str, target: str) -> None:
         panel.set(xscale="log", xlabel="unique keys a minute, millions", xticks=[1, 3, 10, 30, 60])
         panel.get_xaxis().set_major_formatter(mpl.ticker.ScalarFormatter())
     left.legend(fontsize=8)
+    scale = rows[0]["scale"]
+    run = "" if scale == 1 else f" (run at 1/{scale} of everything)"
     figure.suptitle(
-        "One mebibyte each; a million legitimate messages a minute, Zipf 1.1 over a million senders", fontsize=10
+        f"One mebibyte each; a million legitimate messages a minute, Zipf 1.1 over a million senders{run}", fontsize=10
     )
     figure.savefig(target, dpi=150)
 

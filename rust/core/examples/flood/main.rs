@@ -36,7 +36,7 @@ fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool, is_mea
             rows.push((millions, name.to_owned(), row));
         }
     }
-    if is_json { report::json(&rows) } else { report::table(&rows) }
+    if is_json { report::json(&rows, scale()) } else { report::table(&rows) }
 }
 
 fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
