@@ -207,7 +207,11 @@ def test_a_full_table_of_windows_holds_three_keys_a_line_and_never_forgets_one()
             r'burst: found 3; allowed: none beside algorithm "sliding-window"',
         ),
         ({"when_full": "drop"}, ValueError, r'when_full: found "drop"; allowed: "admit", "sketch" or "refuse"'),
-        ({"when_full": "sketch", "memory": 8192}, ValueError, "memory: found 8192 bytes; allowed: at least 12288 bytes"),
+        (
+            {"when_full": "sketch", "memory": 8192},
+            ValueError,
+            "memory: found 8192 bytes; allowed: at least 12288 bytes",
+        ),
         ({"seed": b"short"}, ValueError, "seed: allowed: bytes of length 16"),
         ({"clock": 5.0}, TypeError, "clock: found float; allowed: a callable"),
     ],

@@ -75,12 +75,12 @@ fn never_more(
     let (mut epoch, mut clock) = (Epoch { last_us: 0, offset_us: 0 }, 1_637_889_600_000_000i64);
     for step in steps {
         clock += match step.clock {
-            Clock::On(part) => (u128::from(period_us) * u128::from(part) >> 12) as i64,
+            Clock::On(part) => ((u128::from(period_us) * u128::from(part)) >> 12) as i64,
             Clock::Back(us) => -us,
         };
         epoch = epoch.at(Now::Clock(clock));
         let now = epoch.last_us;
-        let cost = 1 + (u128::from(most - 1) * u128::from(step.part) >> 9) as u64;
+        let cost = 1 + ((u128::from(most - 1) * u128::from(step.part)) >> 9) as u64;
         for number in (step.first..step.first + step.count).flat_map(|n| std::iter::repeat_n(n, step.times.into())) {
             let key = who(crowded, number);
             match consult(pace, region, key, now, cost) {

@@ -14,13 +14,14 @@ use throttle_core::store::window::Window;
 use throttle_core::store::{Promised, Verdict};
 
 use crate::run::LIMIT;
-use crate::traffic::{LEGITIMATE, MINUTE_US, mix};
+use crate::traffic::{MINUTE_US, mix};
 
+/// Memory at full size.
 const BYTES: usize = 1 << 20;
 const RATE: Rate = Rate { amount: LIMIT, period_us: MINUTE_US, sized: false };
 
-/// Nanoseconds that are left for one message of a design that reads the real clock: three times what it takes on a quiet machine.
-const PACE_NS: u64 = 250;
+/// Nanoseconds that are left for one message of a design that reads the real clock: many times what it takes, lest a busy machine fall behind.
+const PACE_NS: u64 = 1_000;
 
 /// A design and its memory.
 pub(crate) struct Design {
@@ -50,42 +51,44 @@ enum Kind {
         rate: PingoraRate,
         minute: Duration,
         start: Instant,
+        bytes: usize,
     },
 }
 
 impl Design {
-    pub(crate) fn all() -> [Self; 6] {
-        let depth = 4;
+    /// Each at one `scale`-th of a mebibyte.
+    pub(crate) fn all(scale: u64) -> [Self; 6] {
+        let (depth, bytes) = (4, BYTES / scale as usize);
         let shape = |words: usize| CountMin::new(words / depth, depth).expect("a shape");
-        let two = shape(BYTES / 8);
+        let two = shape(bytes / 8);
         [
-            Self::ours("GCRA + admit", |table| Pace::Gcra(Gcra::new(table, quota(), WhenFull::Admit))),
-            Self::gcra(Split::GCRA),
-            Self::window(Split::WINDOW),
+            Self::ours("GCRA + admit", scale, |table| Pace::Gcra(Gcra::new(table, quota(), WhenFull::Admit))),
+            Self::gcra(Split::GCRA, scale),
+            Self::window(Split::WINDOW, scale),
             Self {
                 name: "Count-Min, fixed window",
-                kind: Kind::Fixed { shape: shape(BYTES / 4), cells: vec![0; BYTES / 4], minute: 0 },
+                kind: Kind::Fixed { shape: shape(bytes / 4), cells: vec![0; bytes / 4], minute: 0 },
             },
             Self {
                 name: "Count-Min, two buckets",
-                kind: Kind::TwoBuckets { shape: two, buckets: [vec![0; BYTES / 8], vec![0; BYTES / 8]], minute: 0 },
+                kind: Kind::TwoBuckets { shape: two, buckets: [vec![0; bytes / 8], vec![0; bytes / 8]], minute: 0 },
             },
-            Self { name: "pingora-limits Rate", kind: pingora(Duration::from_secs(60)) },
+            Self { name: "pingora-limits Rate", kind: pingora(Duration::from_secs(60), bytes) },
         ]
     }
 
-    pub(crate) fn gcra(split: Split) -> Self {
-        Self::ours("GCRA + sketch", |table| Pace::Gcra(Gcra::beside_sketch(table, quota(), split)))
+    pub(crate) fn gcra(split: Split, scale: u64) -> Self {
+        Self::ours("GCRA + sketch", scale, |table| Pace::Gcra(Gcra::beside_sketch(table, quota(), split)))
     }
 
-    pub(crate) fn window(split: Split) -> Self {
-        Self::ours("sliding window + sketch", |table| {
+    pub(crate) fn window(split: Split, scale: u64) -> Self {
+        Self::ours("sliding window + sketch", scale, |table| {
             Pace::Window(Window::beside_sketch(table, RATE, split).expect("a rate that a clock can keep"))
         })
     }
 
-    fn ours(name: &'static str, pace: impl FnOnce(Table) -> Pace) -> Self {
-        let (region, tables) = Region::new(&[(BYTES / 4096) as u32]).expect("as much memory as that");
+    fn ours(name: &'static str, scale: u64, pace: impl FnOnce(Table) -> Pace) -> Self {
+        let (region, tables) = Region::new(&[(BYTES as u64 / scale / 4096) as u32]).expect("as much memory as that");
         Self { name, kind: Kind::Ours { region, pace: pace(tables[0]) } }
     }
 
@@ -93,10 +96,10 @@ impl Design {
         self.name
     }
 
-    /// Before the first message of a flood of so many unique keys a minute.
-    pub(crate) fn start(&mut self, unique: u64) {
-        if let Kind::Pingora { .. } = self.kind {
-            self.kind = pingora(Duration::from_nanos((LEGITIMATE + unique) * PACE_NS));
+    /// Before the first of so many messages a minute.
+    pub(crate) fn start(&mut self, messages: u64) {
+        if let Kind::Pingora { bytes, .. } = self.kind {
+            self.kind = pingora(Duration::from_nanos(messages * PACE_NS), bytes);
         }
     }
 
@@ -138,7 +141,7 @@ impl Design {
                 }
                 fits
             }
-            Kind::Pingora { rate, minute, start } => {
+            Kind::Pingora { rate, minute, start, .. } => {
                 // Not ahead of the simulated time, at a message in 64.
                 if number % 64 == 0 {
                     let due = minute.mul_f64(at_us as f64 / MINUTE_US as f64);
@@ -161,11 +164,11 @@ fn quota() -> Quota {
     Quota::new(RATE, LIMIT).expect("a rate that a clock can keep")
 }
 
-fn pingora(minute: Duration) -> Kind {
+fn pingora(minute: Duration, bytes: usize) -> Kind {
     // Two estimators of four rows of words.
-    let columns = BYTES / 2 / 4 / size_of::<isize>();
+    let columns = bytes / 2 / 4 / size_of::<isize>();
     let rate = PingoraRate::new_with_estimator_config(minute, 4, columns);
-    Kind::Pingora { rate, minute, start: Instant::now() }
+    Kind::Pingora { rate, minute, start: Instant::now(), bytes }
 }
 
 fn lowest(shape: &CountMin, cells: &[u32], key: Key) -> u32 {

@@ -1,9 +1,9 @@
 //! What a flood of unique keys does to several designs at equal memory, and which split of a limit's share between table and sketch loses least.
 //!
 //! ```text
-//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each
+//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each; `3 10 GCRA`: these only
 //!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes; `splits window 3 10`: one, at 3 and 10 million
-//!  … --json                the same as JSON, for the picture          BENCH=short …   small floods
+//!  … --json                the same as JSON, for the picture          BENCH=short …   an eighth of everything
 //! ```
 //!
 //! 1 MiB, 100 a minute, a million legitimate messages a minute (Zipf 1.1 over a million keys), F unique keys a minute, each used once, and one sender
@@ -21,22 +21,22 @@ use traffic::Traffic;
 /// Millions of unique keys a minute.
 const FLOODS: [u64; 5] = [1, 3, 10, 30, 60];
 
-fn is_short() -> bool {
-    std::env::var("BENCH").is_ok_and(|length| length == "short")
+/// A short run is an eighth of everything: messages, senders, unique keys and memory. What a cell has to bear is the same.
+fn scale() -> u64 {
+    if std::env::var("BENCH").is_ok_and(|length| length == "short") { 8 } else { 1 }
 }
 
-fn designs_side_by_side(traffic: &Traffic, is_json: bool) {
-    let floods: &[u64] = if is_short() { &FLOODS[..2] } else { &FLOODS };
+fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool, is_meant: impl Fn(&str) -> bool) {
     let mut rows = Vec::new();
     for &millions in floods {
-        for design in Design::all() {
+        for design in Design::all(scale()).into_iter().filter(|design| is_meant(design.name())) {
             let name = design.name();
-            let row = run::run(traffic, design, millions * 1_000_000);
+            let row = run::run(traffic, design, millions * 1_000_000 / scale());
             eprintln!("{millions:3} M/min  {name}");
             rows.push((millions, name.to_owned(), row));
         }
     }
-    if is_json { report::json(&rows) } else { report::table(&rows) }
+    if is_json { report::json(&rows, scale()) } else { report::table(&rows) }
 }
 
 fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
@@ -52,8 +52,7 @@ fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
             tried.push(Split { outweigh, ..base });
         }
         if gcra {
-            tried.push(Split { grain: 4, ..base });
-            tried.push(Split { grain: 7, ..base });
+            tried.extend([0, 4].map(|grain| Split { grain, ..base }));
         } else {
             tried.extend([2, 3, 6].map(|panes| Split { panes, ..base }));
         }
@@ -64,8 +63,9 @@ fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
     for (algorithm, tried) in ours.into_iter().filter(|(algorithm, _)| is_meant(algorithm)) {
         for split in tried {
             for &millions in floods {
-                let design = if algorithm == "gcra" { Design::gcra(split) } else { Design::window(split) };
-                let row = run::run(traffic, design, millions * 1_000_000);
+                let design =
+                    if algorithm == "gcra" { Design::gcra(split, scale()) } else { Design::window(split, scale()) };
+                let row = run::run(traffic, design, millions * 1_000_000 / scale());
                 let Split { sketch_16ths, depth, panes, grain, outweigh } = split;
                 println!(
                     "{algorithm:9}  {sketch_16ths:9}  {depth:5}  {panes:5}  {grain:5}  {outweigh:8}  {millions:7}  {:9.5}  {:10}",
@@ -79,11 +79,15 @@ fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
 
 fn main() {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    let traffic = Traffic::new();
+    let traffic = Traffic::new(scale());
+    let stated: Vec<u64> = given.iter().filter_map(|word| word.parse().ok()).collect();
+    let floods = |usual: &[u64]| if stated.is_empty() { usual.to_vec() } else { stated.clone() };
     if given.iter().any(|word| word == "splits") {
-        let floods: Vec<u64> = given.iter().filter_map(|word| word.parse().ok()).collect();
-        splits(&traffic, if floods.is_empty() { &[3, 10, 30] } else { &floods }, &given);
+        splits(&traffic, &floods(&[3, 10, 30]), &given);
     } else {
-        designs_side_by_side(&traffic, given.iter().any(|word| word == "--json"));
+        let names: Vec<&String> =
+            given.iter().filter(|word| word.parse::<u64>().is_err() && !word.starts_with('-')).collect();
+        let is_meant = |name: &str| names.is_empty() || names.iter().any(|word| name.contains(word.as_str()));
+        designs_side_by_side(&traffic, &floods(&FLOODS), given.iter().any(|word| word == "--json"), is_meant);
     }
 }

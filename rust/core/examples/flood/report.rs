@@ -20,10 +20,10 @@ pub(crate) fn table(rows: &Rows) {
     }
 }
 
-pub(crate) fn json(rows: &Rows) {
+pub(crate) fn json(rows: &Rows, scale: u64) {
     let line = |(millions, name, row): &(u64, String, Row)| {
         format!(
-            "{{\"unique_millions_a_minute\": {millions}, \"design\": \"{name}\", \"conforming\": {}, \"refused\": {}, \"admitted_of_150\": {:?}, \
+            "{{\"scale\": {scale}, \"unique_millions_a_minute\": {millions}, \"design\": \"{name}\", \"conforming\": {}, \"refused\": {}, \"admitted_of_150\": {:?}, \
              \"worst_window\": {}, \"above_the_limit\": {}}}",
             row.conforming, row.refused, row.greedy, row.worst_window, row.excess
         )

@@ -58,7 +58,7 @@ pub(crate) fn run(traffic: &Traffic, mut design: Design, unique: u64) -> Row {
     let mut row = Row::default();
     let mut rings: HashMap<u64, Ring> = HashMap::new();
     let mut greedy = Vec::new();
-    design.start(unique);
+    design.start(traffic.legitimate() + unique);
     for minute in 0..MINUTES {
         for message in traffic.minute(minute, unique) {
             let admitted = design.admits(message.key, message.at_us);

@@ -1,8 +1,7 @@
 //! Who sends when: the same for every design.
 
-/// Legitimate messages a minute, and their keys.
-pub(crate) const LEGITIMATE: u64 = 1_000_000;
-const SENDERS: usize = 1_000_000;
+/// Legitimate messages a minute, and as many senders, at full size.
+const LEGITIMATE: u64 = 1_000_000;
 const EXPONENT: f64 = 1.1;
 
 /// Messages a minute of the sender that is above its limit.
@@ -36,28 +35,37 @@ pub(crate) struct Traffic {
     alias: Vec<u32>,
     /// Ranks from here on are conforming.
     conforming_from: usize,
+    legitimate: u64,
 }
 
 impl Traffic {
-    pub(crate) fn new() -> Self {
-        let shares: Vec<f64> = (1..=SENDERS).map(|rank| (rank as f64).powf(-EXPONENT)).collect();
+    /// At one `scale`-th of the full size.
+    pub(crate) fn new(scale: u64) -> Self {
+        let legitimate = LEGITIMATE / scale;
+        let senders = legitimate as usize;
+        let shares: Vec<f64> = (1..=senders).map(|rank| (rank as f64).powf(-EXPONENT)).collect();
         let sum: f64 = shares.iter().sum();
-        let a_minute = |share: f64| share / sum * LEGITIMATE as f64;
-        let conforming_from = shares.iter().position(|&share| a_minute(share) <= CONFORMING).unwrap_or(SENDERS);
-        let mut part: Vec<f64> = shares.iter().map(|share| share / sum * SENDERS as f64).collect();
-        let mut alias: Vec<u32> = (0..SENDERS as u32).collect();
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..SENDERS).partition(|&at| part[at] < 1.0);
+        let a_minute = |share: f64| share / sum * legitimate as f64;
+        let conforming_from = shares.iter().position(|&share| a_minute(share) <= CONFORMING).unwrap_or(senders);
+        let mut part: Vec<f64> = shares.iter().map(|share| share / sum * senders as f64).collect();
+        let mut alias: Vec<u32> = (0..senders as u32).collect();
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..senders).partition(|&at| part[at] < 1.0);
         while let (Some(low), Some(high)) = (small.pop(), large.pop()) {
             alias[low] = high as u32;
             part[high] -= 1.0 - part[low];
             if part[high] < 1.0 { small.push(high) } else { large.push(high) }
         }
-        Self { part, alias, conforming_from }
+        Self { part, alias, conforming_from, legitimate }
+    }
+
+    /// Legitimate messages a minute.
+    pub(crate) fn legitimate(&self) -> u64 {
+        self.legitimate
     }
 
     /// The messages of a minute that begins at `start_us`, in order, with `unique` keys that nobody uses again.
     pub(crate) fn minute(&self, minute: u64, unique: u64) -> impl Iterator<Item = Message> + '_ {
-        let (start_us, count) = (minute * MINUTE_US, LEGITIMATE + unique);
+        let (start_us, count) = (minute * MINUTE_US, self.legitimate + unique);
         let (mut random, mut spent, mut greedy) = (Random(minute + 1), 0u64, 0u64);
         let mut nth = 0;
         std::iter::from_fn(move || {
@@ -78,7 +86,7 @@ impl Traffic {
                 return Some(Message { at_us, key, who: Who::Unique });
             }
             let drawn = random.next();
-            let place = ((u128::from(drawn as u32) * SENDERS as u128) >> 32) as usize;
+            let place = ((u128::from(drawn as u32) * self.part.len() as u128) >> 32) as usize;
             let rank = if ((drawn >> 32) as f64) < self.part[place] * 4_294_967_296.0 {
                 place
             } else {

@@ -108,6 +108,9 @@ impl Gcra {
     /// Buckets in a part of `table`, and a sketch in the rest: for who tries other parts.
     pub fn beside_sketch(table: Table, quota: Quota, split: Split) -> Self {
         let when_full = WhenFull::Sketch;
+        // A charge stays 64 grains or more: rounding up takes less than a sixty-fourth of it.
+        let grain = split.grain.min((quota.per_unit / 64).max(1).ilog2());
+        let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
         match parted {
             Some((table, overflow)) => Self { table, quota, when_full, overflow: Some(overflow) },

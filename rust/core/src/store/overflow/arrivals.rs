@@ -1,7 +1,7 @@
 //! Arrival times of buckets without a slot: the lowest of a key's cells is when its bucket will have drained, or later.
 //!
 //! ```text
-//!  line   stamp │ cells of 24 bits less the grain: the arrival time as a distance from the stamp; zero is none
+//!  line   stamp │ cells of 24 bits less the grain: the arrival time as a distance from the stamp, in grains, rounded up; zero is none
 //! ```
 //!
 //! The stamp stands still while distances fit, so that a line is shifted once in half a burst's draining and not at each write.
