@@ -126,11 +126,16 @@ fn what_was_seen_costs_nothing_and_is_refused_with_everything_else() {
     for count in [3u64, 4, 5, 20, 40] {
         let all: Vec<u64> = (0..count).collect();
         let mut sent = 0;
+        // What a whole burst waits for is what was charged.
+        let burst = hashed(count, &(1_000..1_050).collect::<Vec<_>>());
+        let mut charged = Vec::new();
         for turn in 0..50 {
+            charged.extend((turn > 0).then(|| store.consult(count, HOUR, &burst).0));
             for &number in &all {
-                sent += u64::from(store.check(count, HOUR + turn, &hashed(count, &[number])).0);
+                sent += u64::from(store.check(count, HOUR, &hashed(count, &[number])).0);
             }
         }
+        assert!(charged.windows(2).all(|pair| pair[0] == pair[1]), "{count} elements: {charged:?}");
         assert_eq!(sent, 50 * count, "{count} elements within the burst, again and again");
         // Fresh ones until the bucket is full.
         let full = (count..1_000).find(|&number| !store.check(count, HOUR + 50, &hashed(count, &[number])).0);
@@ -141,6 +146,18 @@ fn what_was_seen_costs_nothing_and_is_refused_with_everything_else() {
         assert_eq!(old, fresh, "what was seen is judged as what was not");
         assert_eq!(store.consult(count, HOUR + 50, &[]).0, old, "and so is a message that brings nothing");
     }
+}
+
+/// What a fresh element may be charged has to fit, whether it is charged or not: about 1 + n / 45 for the n that were there.
+#[test]
+fn a_message_asks_for_room_for_a_changed_register() {
+    let mut store = Store::new(64, 200, HOUR, 200, WhenFull::Admit);
+    let full = (0..1_000).find(|&number| !store.check(1, HOUR, &hashed(1, &[number])).0);
+    assert!(full.is_some_and(|full| (100..300).contains(&full)), "{full:?}");
+    let asks = |count: u64| store.consult(1, HOUR, &hashed(1, &(5_000..5_000 + count).collect::<Vec<_>>())).0;
+    assert_eq!(asks(3), asks(1), "1/q is above three");
+    let (Verdict::From(one), Verdict::From(ten)) = (asks(1), asks(10)) else { panic!("both are refused") };
+    assert!(ten - one >= 3 * HOUR / 200, "and below seven");
 }
 
 #[test]
