@@ -204,11 +204,10 @@ fn no_flood_takes_the_place_of_a_key_that_still_counts() {
 fn without_a_block_a_fifth_element_is_uncounted_or_refused_as_the_limit_says() {
     for when_full in [WhenFull::Admit, WhenFull::Refuse] {
         let mut store = Store::new(2, 100, HOUR, 50, when_full);
-        let mut of = 0;
-        while store.used(HOUR).1 < 64 {
-            store.check(of, HOUR, &hashed(of, &[0, 1, 2, 3, 4]));
-            of += 1;
+        for of in 0..200 {
+            store.check(of, HOUR, &hashed(of, &(0..12).collect::<Vec<_>>()));
         }
+        assert_eq!(store.used(HOUR).1, 64);
         let of = 1_000;
         assert_eq!(store.check(of, HOUR + 1, &hashed(of, &[0, 1, 2, 3])), (true, true));
         let fifth = hashed(of, &[4]);
@@ -228,7 +227,7 @@ proptest! {
     /// Several keys of one check, in tables that are nearly full: when all of them fit together, all of them find room.
     #[test]
     fn what_is_promised_to_several_keys_at_once_is_there(
-        crowd in prop::collection::vec(1u64..8, 150..400),
+        crowd in prop::collection::vec(1u64..8, 60..400),
         groups in prop::collection::vec(prop::collection::vec(1u64..8, 1..12), 1..20),
     ) {
         let mut store = Store::new(2, 100, HOUR, 50, WhenFull::Refuse);
@@ -292,6 +291,24 @@ fn at_twice_the_rate_two_days_long_a_key_is_held_to_it() {
         let (least, most) = (through[0], through[through.len() - 1]);
         assert!(least >= 0.8 && most <= 1.2, "{}: from {least} to {most} of the rate", habit.name);
     }
+}
+
+/// A key at its rate for ever: were one charge most of what the bucket holds, it would be let through in gusts.
+#[test]
+fn no_element_is_ever_charged_more_than_half_of_the_burst() {
+    let mut store = Store::new(64, 100, HOUR, 50, WhenFull::Admit);
+    let (mut asked, mut dearest) = (0, 0);
+    for number in 0..48 * 2_000 {
+        let (of, now) = (number % 10, HOUR + number * HOUR / 2_000);
+        store.check(of, now, &hashed(of, &[number]));
+        let ask = |count: u64| store.consult(of, now, &hashed(of, &(0..count).collect::<Vec<_>>())).0;
+        if let (Verdict::From(one), Verdict::From(half), Verdict::From(more)) = (ask(1), ask(25), ask(26)) {
+            assert_eq!(more - half, HOUR / 100, "element {number}: one asks for more than 26");
+            asked += 1;
+            dearest = dearest.max(25 - (half - one) / (HOUR / 100));
+        }
+    }
+    assert!(asked > 1_000 && dearest > 12, "asked {asked} times, at most for {dearest}");
 }
 
 /// Whoever may try as often as it likes must not find a message that costs less than its elements are worth.
