@@ -30,7 +30,10 @@ SAID: list[dict[str, Any]] = [
     PACE | {"per": "sender.host", "verified": "proven"},
     PACE | {"per": "auth.user", "algorithm": "gcra", "when_full": "refuse"},
     PACE | {"per": "auth.user", "when_full": "refuse"},
+    PACE | {"per": "auth.user"},
+    PACE | {"per": "auth.user", "when_full": "admit"},
     PACE | {"algorithm": "sliding-window"},
+    PACE | {"when_full": "sketch"},
     FAN_OUT,
     FAN_OUT | {"per": "client.net/24/48", "distinct": "sender.org", "settle": None, "refuse": "new", "burst": 300},
     {"name": "people", "per": "auth.user", "distinct": "rcpt.address", "rate": "500/day", "refuse": "all"},
@@ -68,11 +71,12 @@ def test_per_is_told_as_it_was_said(identity: str) -> None:
     assert Limit(**PACE | {"per": identity, "algorithm": "gcra", "when_full": "admit"}).per == identity
 
 
-def test_a_quota_is_a_sliding_window_unless_it_says_otherwise() -> None:
-    assert Limit(**PACE | {"per": "auth.user", "when_full": "refuse"}) == Limit(
-        **PACE | {"per": "auth.user", "when_full": "refuse", "algorithm": "sliding-window"}
-    )
-    assert Limit(**PACE) == Limit(**PACE | {"algorithm": "gcra"})
+@pytest.mark.parametrize("identity", ["auth.user", "global"])
+def test_a_quota_is_a_sliding_window_beside_a_sketch_unless_it_says_otherwise(identity: str) -> None:
+    quota = PACE | {"per": identity}
+    assert Limit(**quota) == Limit(**quota | {"algorithm": "sliding-window", "when_full": "sketch"})
+    assert "when_full" not in Limit(**quota).to_toml()
+    assert Limit(**PACE) == Limit(**PACE | {"algorithm": "gcra", "when_full": "admit"})
 
 
 def test_a_composite_is_told_with_plus() -> None:
@@ -118,11 +122,11 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"count": "mails"}, "count", '"mails"', '"messages"', None),
         ({"count": "connections", "per": "sender.org"}, "count", '"connections"', "known at connect", None),
         ({"verified": "claimed"}, "verified", '"claimed"', "nothing here can be merely claimed", None),
-        ({"when_full": "sketch"}, "when_full", "does not have yet", '"admit"', None),
+        ({"when_full": "sketch", "memory": "4 KiB"}, "memory", '"4 KiB"', 'at least "8 KiB"', None),
         ({"algorithm": "window"}, "algorithm", '"window"', '"gcra" or "sliding-window"', None),
         ({"algorithm": "sliding-window", "burst": 9}, "burst", "9", "no `burst` beside algorithm", None),
         (
-            {"per": "auth.user", "burst": 9, "when_full": "refuse"},
+            {"per": "auth.user", "burst": 9},
             "burst",
             "9",
             "the default per auth.user or global",
@@ -154,6 +158,13 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
             None,
         ),
         (
+            {"distinct": "sender.host", "refuse": "all", "when_full": "sketch"},
+            "when_full",
+            '"sketch"',
+            '"admit" or "refuse", since a sketch cannot tell a fresh element from a seen one',
+            None,
+        ),
+        (
             {"distinct": "sender.host", "refuse": "all", "memory": "4 KiB"},
             "memory",
             '"4 KiB"',
@@ -171,7 +182,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"distinct": "client.net"}, "distinct", '"client.net"', "under itself, a thing is never new", None),
         ({"in_flight": 3}, "in_flight", "does not have yet", "name, per, rate", None),
         ({"brust": 3}, "brust", "an unknown field", "name, per, rate", "burst"),
-        ({"per": "global"}, "when_full", "does not have yet", '"admit" or "refuse", stated', None),
+        ({"when_full": "drop"}, "when_full", '"drop"', '"admit", "sketch" or "refuse"', None),
     ],
 )
 def test_a_wrong_field_is_named_with_what_was_found_and_what_is_allowed(

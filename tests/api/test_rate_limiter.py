@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -124,6 +124,31 @@ def test_a_full_table_refuses_when_it_is_told_so_and_says_when_there_is_room() -
     assert pace.hit(str(refused.key))
 
 
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+def test_keys_beside_a_full_table_are_counted_in_the_sketch_and_none_gets_more(
+    algorithm: Literal["gcra", "sliding-window"],
+) -> None:
+    pace = limiter("5/minute", memory="12 KiB", when_full="sketch", algorithm=algorithm)
+    sent = [sum(bool(pace.hit(f"key {number}")) for _ in range(9)) for number in range(5000)]
+    assert max(sent) == 5
+    assert sum(sent) > 5 * 448
+    assert (pace.untracked, pace.memory_bytes) == (0, 12_288)
+    assert 0.9 < pace.load <= 1.0
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+def test_a_key_without_a_slot_is_told_when_its_estimate_has_room(algorithm: Literal["gcra", "sliding-window"]) -> None:
+    clock = ManualClock(REAL)
+    pace = limiter("5/minute", memory="12 KiB", when_full="sketch", algorithm=algorithm, clock=clock)
+    for number in range(5000):
+        pace.hit(f"key {number}", cost=3)
+    refused = next(decision for number in range(5000) if not (decision := pace.peek(f"other {number}", 5)))
+    clock.advance(refused.retry_after - 0.000001)
+    assert not pace.peek(str(refused.key), 5)
+    clock.advance(0.000001)
+    assert pace.hit(str(refused.key), 5)
+
+
 def test_a_key_that_has_drained_leaves_its_room() -> None:
     clock = ManualClock(REAL)
     pace = limiter("1/minute", clock=clock)
@@ -181,7 +206,8 @@ def test_a_full_table_of_windows_holds_three_keys_a_line_and_never_forgets_one()
             ValueError,
             r'burst: found 3; allowed: none beside algorithm "sliding-window"',
         ),
-        ({"when_full": "sketch"}, ValueError, r'when_full: found "sketch"; allowed: "admit" or "refuse"'),
+        ({"when_full": "drop"}, ValueError, r'when_full: found "drop"; allowed: "admit", "sketch" or "refuse"'),
+        ({"when_full": "sketch", "memory": 8192}, ValueError, "memory: found 8192 bytes; allowed: at least 12288 bytes"),
         ({"seed": b"short"}, ValueError, "seed: allowed: bytes of length 16"),
         ({"clock": 5.0}, TypeError, "clock: found float; allowed: a callable"),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from given_guards import REAL, SEED, guard, limit
-from throttle import Envelope, ManualClock, Policy, PolicyError, Throttle, ThrottleError
+from throttle import Envelope, Limit, ManualClock, Policy, PolicyError, Throttle, ThrottleError
 from throttle.suffixes import bundled
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_without_a_policy_it_takes_the_built_in_one_and_16_mib() -> None:
     pace = Throttle()
     assert pace.policy == Policy.builtin()
     assert 0.99 * (16 << 20) < pace.memory_bytes <= 16 << 20
-    assert repr(pace) == f'Throttle("inbound.toml", limits=7, memory_bytes={pace.memory_bytes})'
+    assert repr(pace) == f'Throttle("inbound.toml", limits=8, memory_bytes={pace.memory_bytes})'
 
 
 def test_a_policy_is_an_object_or_the_path_of_a_file(tmp_path: Path) -> None:
@@ -42,7 +42,8 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     pace = Throttle(memory=memory)
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
-    assert sum(table["bytes"] for table in tables) == pace.memory_bytes - 4096  # the header's page
+    rest = pace.memory_bytes - sum(table["bytes"] for table in tables)
+    assert 4096 < rest <= 4096 + most // 16  # the header's page, and what observes
     assert [table["table"] for table in tables][-3:] == [
         "rcpt-pace",
         "memory of org-fan-out, org-fresh",
@@ -69,6 +70,23 @@ def test_tables_tell_what_is_in_use_and_what_found_no_room() -> None:
     assert (table["table"], table["bytes"], table["slots"]) == ("pace", 4096, 448)
     assert table["used"] + table["untracked"] == 1000
     assert 430 < table["used"] <= 448
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+def test_a_fan_out_beside_a_full_table_counts_in_the_sketch_and_lets_no_key_bring_more(algorithm: str) -> None:
+    fans: dict[str, Any] = {"name": "fans", "per": "client.ip", "distinct": "sender.org", "rate": "2/hour"}
+    gate = guard(Limit(**fans, when_full="sketch", algorithm=algorithm), memory="1 MiB")
+    names = [f"10.{number // 65_536}.{number // 256 % 256}.{number % 256}" for number in range(60_000)]
+    brought = dict.fromkeys(names, 0)
+    for org in "abc":
+        for name in names:
+            brought[name] += bool(gate.check(Envelope(client_ip=name, mail_from=f"m@{name}{org}.com")))
+    table, sketch, _ = gate.tables()
+    assert max(brought.values()) == 2
+    assert (sketch["table"], sketch["untracked"], table["untracked"]) == ("sketch of fans", 0, 0)
+    assert sum(brought.values()) > table["slots"]
+    assert 0 < sketch["used"] <= sketch["slots"]
+    assert table["used"] > table["slots"] * 9 // 10
 
 
 @pytest.mark.parametrize(
@@ -207,7 +225,7 @@ def test_peek_moves_no_time_and_a_refused_check_does() -> None:
 
 def test_the_seed_says_where_keys_lie_and_nothing_of_what_is_decided() -> None:
     def admitted(seed: bytes | None) -> list[bool]:
-        pace = Throttle(Policy([limit("pace", "client.ip", "1/hour")]), memory="68 KiB", seed=seed)
+        pace = Throttle(Policy([limit("pace", "client.ip", "1/hour")]), memory="72 KiB", seed=seed)
         return [bool(pace.check(SENDER.replace(client_ip=f"10.0.0.{number % 99}"), now=REAL)) for number in range(198)]
 
     assert admitted(SEED) == admitted(b"another 16 bytes") == admitted(None) == [True] * 99 + [False] * 99

@@ -21,7 +21,7 @@ PER = st.sampled_from(
     [["client.net"], ["sender.org"], ["sender.host"], ["client.ip", "sender.org"], ["global"], ["sender.org+1"]]
 )
 
-FULL = st.sampled_from(["admit", "refuse"])
+FULL = st.sampled_from(["admit", "sketch", "refuse"])
 
 
 @st.composite

@@ -89,7 +89,7 @@ def test_a_step_back_of_the_clock_gives_no_more_than_the_limit_and_locks_nobody_
 
 def test_a_quota_of_a_policy_holds_in_every_window_and_names_the_user() -> None:
     clock = ManualClock(REAL)
-    quota = Limit(name="auth-pace", per="auth.user", rate="500/hour", when_full="refuse")
+    quota = Limit(name="auth-pace", per="auth.user", rate="500/hour")
     gate = guard(quota, clock=clock)
     exact = ExactWindows(3600 * SECOND_US)
     envelope = Envelope(client_ip="192.0.2.1", auth_user="Joe", mail_from="joe@ex.com")
@@ -104,6 +104,7 @@ def test_a_quota_of_a_policy_holds_in_every_window_and_names_the_user() -> None:
             assert (decision.limit, decision.key) == ("auth-pace", "joe")
         assert exact.counted("joe", second * SECOND_US) <= 500
     assert refusals > 0
-    (table,) = gate.tables()
+    table, sketch = gate.tables()
     assert (table["table"], table["used"], table["slots"]) == ("auth-pace", 1, table["bytes"] // 64 * 3)
+    assert (sketch["table"], sketch["used"], sketch["untracked"]) == ("sketch of auth-pace", 0, 0)
     assert len(exact.events["joe"]) > 4 * 500 * 0.8

@@ -17,9 +17,7 @@ fn limit(fields: &str) -> Limit {
 }
 
 fn rate_of(limit: &Limit) -> (Rate, u64) {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
-        limit.rule;
-    (rate, burst)
+    limit.rule.pace().unwrap_or_else(|| panic!("{} has no rate", limit.name))
 }
 
 /// What printing does not keep: places, and the scale that is in the numbers already.
@@ -49,11 +47,12 @@ fn inbound_is_what_the_design_says() {
         row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
         row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
+        row("auth-pace", "auth.user", Stage::Mail, false, "500/hour", 500),
     ];
     assert_eq!(rows, expected);
     let memory = |limit: &Limit| match limit.rule {
         Rule::FanOut { remember_us, settle_us, .. } => Some((remember_us, settle_us)),
-        Rule::Rate { .. } | Rule::Distinct { .. } => None,
+        _ => None,
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
     assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None)]);
@@ -61,6 +60,9 @@ fn inbound_is_what_the_design_says() {
     assert_eq!(verified.iter().filter(|verified| **verified == Verified::Proven).count(), 1);
     assert_eq!(verified[2], Verified::Proven);
     assert_eq!(policy.limits[6].count, Count::Recipients);
+    let ways: Vec<_> = policy.limits.iter().map(|limit| (limit.algorithm, limit.when_full)).collect();
+    assert_eq!(ways[7], (Algorithm::SlidingWindow, WhenFull::Sketch));
+    assert!(ways[..7].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
     assert!(policy.limits.iter().all(|limit| limit.when_full == WhenFull::Admit && limit.memory.is_none()));
 }
 
@@ -130,7 +132,8 @@ fn the_stage_is_the_latest_of_identities_and_count() {
 }
 
 #[test]
-fn a_quota_per_user_is_taken_when_it_states_what_it_is() {
+fn a_quota_per_user_has_a_sketch_unless_it_states_otherwise() {
+    assert_eq!(limit("per = \"auth.user\"\nrate = \"500/hour\"").when_full, WhenFull::Sketch);
     let quota = limit("per = \"auth.user\"\nrate = \"500/hour\"\nalgorithm = \"gcra\"\nwhen_full = \"refuse\"");
     assert_eq!((quota.algorithm, quota.when_full), (Algorithm::Gcra, WhenFull::Refuse));
     let fan_out = limit("per = \"auth.user\"\ndistinct = \"rcpt.address\"\nrate = \"500/hour\"");
@@ -140,7 +143,7 @@ fn a_quota_per_user_is_taken_when_it_states_what_it_is() {
 
 #[test]
 fn a_quota_is_a_sliding_window_unless_it_states_otherwise_and_nothing_else_is() {
-    let algorithm = |text: &str| limit(&format!("{text}\nwhen_full = \"refuse\"")).algorithm;
+    let algorithm = |text: &str| limit(text).algorithm;
     for per in ["\"auth.user\"", "\"global\"", "[\"auth.user\", \"global\"]"] {
         assert_eq!(algorithm(&format!("per = {per}\nrate = \"5/hour\"")), Algorithm::SlidingWindow);
         let fan_out = format!("per = {per}\ndistinct = \"rcpt.address\"\nrate = \"5/hour\"");

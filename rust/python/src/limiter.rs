@@ -49,8 +49,9 @@ impl RateLimiter {
         };
         let when_full = match when_full {
             "admit" => WhenFull::Admit,
+            "sketch" => WhenFull::Sketch,
             "refuse" => WhenFull::Refuse,
-            other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\" or \"refuse\"")),
+            other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\", \"sketch\" or \"refuse\"")),
         };
         let parsed: Rate = rate.parse().map_err(|error| policy_error(py, error))?;
         if let (Some(burst), Algorithm::SlidingWindow) = (burst, algorithm) {
@@ -63,8 +64,9 @@ impl RateLimiter {
         }
         let burst = burst.map_or(Ok(parsed.amount), |burst| whole("burst", burst, 1))?;
         let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
-        if bytes < Limiter::LEAST_BYTES {
-            return Err(wrong("memory", format!("{bytes} bytes"), &format!("at least {} bytes", Limiter::LEAST_BYTES)));
+        let least = Limiter::least_bytes(when_full);
+        if bytes < least {
+            return Err(wrong("memory", format!("{bytes} bytes"), &format!("at least {least} bytes")));
         }
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;

@@ -12,9 +12,7 @@ use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
-use crate::store::distinct::Distinct;
-use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
-use crate::store::pace::Pace;
+use crate::store::fan_out::{Arrival, Element, RUNGS, Rung};
 
 // The store takes as many parts of a name as the identities give.
 const _: () = assert!(RUNGS == crate::identity::RUNGS);
@@ -46,7 +44,7 @@ struct Asked<'e> {
 impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
-        for (index, planned) in self.plan.limits.iter().enumerate() {
+        for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             if !planned.asked_at.meets(self.stages) {
                 continue;
             }
@@ -56,25 +54,27 @@ impl<'e> Asker<'e, '_> {
             }
             let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
             match &planned.store {
-                Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
-                Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
-                Store::Distinct { buckets, distinct } => self.ask_distinct(request, asked, buckets, *distinct),
+                Store::Rate(_) => self.ask_rate(request, asked),
+                Store::FanOut { memory, .. } => self.ask_fan_out(request, asked, *memory),
+                Store::Distinct { distinct, .. } => self.ask_distinct(request, asked, *distinct),
             }
         }
     }
 
-    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>, buckets: &Pace) {
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.expect(request, count);
         for nth in 0..count {
+            let limit = self.quota_or(asked, nth);
+            let Store::Rate(buckets) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
-            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) });
+            asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
 
-    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, fan_out: &FanOut, memory: usize) {
+    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, memory: usize) {
         let count = self.keys.count(&asked.planned.per);
         asked.expect(request, count);
         // Limits over one memory come in the same order of values: each goes on from where the last one was found.
@@ -89,20 +89,40 @@ impl<'e> Asker<'e, '_> {
             else {
                 continue;
             };
+            let limit = self.quota_or(asked, nth);
+            let Store::FanOut { fan_out, .. } = self.store(limit) else { continue };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
-            asked.push(request, nth, Ask::FanOut { visit: from as u32 });
+            asked.push(request, limit, nth, Ask::FanOut { visit: from as u32 });
             from += 1;
         }
     }
 
-    fn ask_distinct(&self, request: &mut Request, asked: Asked<'_>, buckets: &Distinct, distinct: usize) {
+    /// The limit itself, or its quota for a value that the `nth` key has. Of several the first in the file.
+    #[inline]
+    fn quota_or(&self, asked: Asked<'_>, nth: usize) -> u16 {
+        let quotas = &asked.planned.quotas[..];
+        if quotas.is_empty() {
+            return asked.index;
+        }
+        let keys = asked.planned.per.iter().map(|&identity| self.keys.get(identity, nth));
+        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
+        found.map(|place| quotas[place].1).min().unwrap_or(asked.index)
+    }
+
+    fn store(&self, limit: u16) -> &Store {
+        &self.plan.limits[usize::from(limit)].store
+    }
+
+    fn ask_distinct(&self, request: &mut Request, asked: Asked<'_>, distinct: usize) {
         let count = self.keys.count(&asked.planned.per);
         // A key may be promised a slot, and a block in either of two pages.
         asked.expect(request, 3 * count);
         let per = &asked.planned.limit.per;
         for nth in 0..count {
+            let limit = self.quota_or(asked, nth);
+            let Store::Distinct { buckets, .. } = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
             let first = request.elements.len();
@@ -115,7 +135,7 @@ impl<'e> Asker<'e, '_> {
             });
             if is_present {
                 let count = (request.elements.len() - first) as u32;
-                asked.push(request, nth, Ask::Distinct { at, first: first as u32, count });
+                asked.push(request, limit, nth, Ask::Distinct { at, first: first as u32, count });
             }
         }
     }
@@ -207,9 +227,10 @@ impl Asked<'_> {
         }
     }
 
-    fn push(self, request: &mut Request, nth: usize, ask: Ask) {
-        let Self { index: limit, charged, .. } = self;
-        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
+    /// Under the limit itself or a quota of it.
+    fn push(self, request: &mut Request, limit: u16, nth: usize, ask: Ask) {
+        let charged = self.charged;
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED, hot: false });
     }
 }
 

@@ -29,10 +29,13 @@ pub enum Hit {
 }
 
 impl Limiter {
-    /// The smallest memory: the header and one page.
-    pub const LEAST_BYTES: u64 = 2 * PAGE_BYTES;
+    /// The smallest memory: the header and one page, with a sketch two.
+    pub fn least_bytes(when_full: WhenFull) -> u64 {
+        let pages = if when_full == WhenFull::Sketch { 2 } else { 1 };
+        (1 + pages) * PAGE_BYTES
+    }
 
-    /// `None` when the memory is below [`Self::LEAST_BYTES`] or more than the machine gives, or no clock can keep the rate.
+    /// `None` when the memory is below [`Self::least_bytes`] or more than the machine gives, or no clock can keep the rate.
     pub fn new(
         algorithm: Algorithm,
         rate: Rate,
@@ -41,7 +44,10 @@ impl Limiter {
         memory_bytes: u64,
         secret: Secret,
     ) -> Option<Self> {
-        let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1).filter(|&pages| pages > 0)?;
+        let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1)?;
+        if memory_bytes < Self::least_bytes(when_full) {
+            return None;
+        }
         let (region, tables) = Region::new(&[pages])?;
         let pace = Pace::new(*tables.first()?, algorithm, rate, burst, when_full)?;
         Some(Self { secret, pace, shared: Shared::new(region) })

@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use crate::key::Key;
+use crate::observe::Seen;
 use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
 use crate::store::{Promised, Verdict};
@@ -18,6 +19,17 @@ pub struct Request {
     pub(super) elements: SmallVec<[Key; 2]>,
     /// Slots that keys of the limit at hand were promised.
     pub(super) promised: Promised,
+    /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
+    pub(super) seen: SmallVec<[Seen; 8]>,
+    /// Whether an entry is hot.
+    pub(super) is_hot: bool,
+}
+
+/// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.
+pub(super) fn value_of(seen: &[Seen], place: usize, nth: u32) -> Option<Seen> {
+    let first = seen.partition_point(|seen| seen.place < place);
+    let at = |index: usize| seen.get(index).copied().filter(|seen| seen.place == place);
+    at(first + nth as usize).or_else(|| at(first))
 }
 
 /// One limit asked about one key.
@@ -33,6 +45,8 @@ pub(super) struct Entry {
     pub ask: Ask,
     /// What was answered.
     pub answer: Consulted,
+    /// Whether its key is near its limit, or was refused: a value of it is to get a name.
+    pub hot: bool,
 }
 
 /// What is asked of a store.

@@ -90,9 +90,12 @@ impl Assembly {
             })
         };
         let (amount_scaled, burst_scaled) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
-            &mut limit.rule;
-        (rate.amount, *burst) = (amount_scaled, burst_scaled);
+        for quota in &mut limit.quotas {
+            (quota.rate.amount, quota.burst) = (scaled("quota", quota.rate.amount)?, scaled("quota", quota.burst)?);
+        }
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (rate.amount, *burst) = (amount_scaled, burst_scaled);
+        }
         self.limits.push(limit);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use super::{Rate, Stage};
+use super::{Quota, Rate, Stage};
 use crate::identity::{Identity, Source};
+use crate::region::PAGE_BYTES;
 
 /// A policy: limits in file order, already multiplied by `scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,10 @@ pub struct Limit {
     pub when_full: WhenFull,
     /// Its share of the memory in bytes, when stated.
     pub memory: Option<u64>,
+    /// Whether it refuses.
+    pub mode: Mode,
+    /// Named values that have other numbers, in file order.
+    pub quotas: Vec<Quota>,
 }
 
 impl Limit {
@@ -46,6 +51,23 @@ impl Limit {
     pub fn stage(&self) -> Stage {
         let identities = self.per.iter().copied().chain(self.distinct());
         identities.map(stage_of).fold(self.count.stage(), Stage::max)
+    }
+
+    /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
+    pub(super) fn with_quota(&self, quota: &Quota) -> Self {
+        let mut limit = Self { quotas: Vec::new(), ..self.clone() };
+        match self.rule {
+            Rule::FanOut { .. } => {}
+            // A page for two keys, one a class: it is never full, so there is nothing to be sketched.
+            Rule::Rate { .. } if self.per.len() == 1 => {
+                (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
+            }
+            Rule::Rate { .. } | Rule::Distinct { .. } => limit.memory = None,
+        }
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (*rate, *burst) = (quota.rate, quota.burst);
+        }
+        limit
     }
 
     /// `client.net/24/48 + sender.org`
@@ -112,6 +134,26 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// The rate and the burst, of a rule that has them.
+    pub fn pace(&self) -> Option<(Rate, u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((*rate, *burst))
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn pace_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((rate, burst))
+            }
+        }
+    }
+}
+
 /// What a fan-out refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {
@@ -158,11 +200,23 @@ pub enum Algorithm {
     SlidingWindow,
 }
 
+/// Whether a limit refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It decides and counts, and lets pass what it would refuse.
+    Shadow,
+}
+
 /// What happens to a key for which the table has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// It passes, uncounted: an innocent is never hurt.
     Admit,
+    /// It is counted in a sketch, never too low: nobody ever gets more, and in a flood some get less.
+    Sketch,
     /// It is refused: nobody ever gets more.
     Refuse,
 }
@@ -200,8 +254,18 @@ impl Algorithm {
     }
 }
 
+impl Mode {
+    pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+}
+
 impl WhenFull {
-    pub(super) const NAMED: [(&str, Self); 2] = [("admit", Self::Admit), ("refuse", Self::Refuse)];
+    pub(super) const NAMED: [(&str, Self); 3] =
+        [("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
+
+    /// What it is unless it is stated: a quota must hold, who can invent names must not be able to hurt others.
+    pub(super) fn default_of(is_quota: bool) -> Self {
+        if is_quota { Self::Sketch } else { Self::Admit }
+    }
 }
 
 /// The name of `value` in its `NAMED`.

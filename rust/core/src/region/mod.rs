@@ -7,6 +7,8 @@ mod header;
 mod line;
 mod table;
 
+use std::fmt;
+
 pub use header::{Epoch, Now};
 pub use line::{LINES, Line, PAGE_BYTES, SLOTS};
 pub use table::{Candidates, Table};
@@ -23,6 +25,14 @@ const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(u32);
 
+impl LineId {
+    /// The page that it lies in.
+    #[inline]
+    pub fn page(self) -> u32 {
+        self.0 / LINES as u32
+    }
+}
+
 /// Where a key was found. While the lock is held a slot is not moved; whether it was given to another key, its fingerprint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
@@ -30,12 +40,20 @@ pub struct Spot {
     pub line: LineId,
     /// The slot in it.
     pub slot: u8,
+    /// Whether the charge that was asked about leaves the key above half of its limit, or does not fit; of a free slot, never.
+    pub hot: bool,
 }
 
 /// The memory itself.
-#[derive(Debug)]
 pub struct Region {
     pages: Box<[Page]>,
+}
+
+impl fmt::Debug for Region {
+    /// Its size, not its megabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("pages", &self.pages.len()).finish()
+    }
 }
 
 impl Region {

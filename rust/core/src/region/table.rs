@@ -75,6 +75,23 @@ impl Table {
         self.first_page as usize..(self.first_page + self.pages) as usize
     }
 
+    /// Its last `pages` pages as a table of their own, and what is left; `None` unless both get one at least.
+    pub fn split_off(&self, pages: u32) -> Option<(Self, Self)> {
+        let left = self.pages.checked_sub(pages).filter(|&left| left > 0 && pages > 0)?;
+        Some((Self::new(self.first_page, left), Self::new(self.first_page + left, pages)))
+    }
+
+    /// The line with this number in the table, which has as many as [`Table::lines`] says.
+    #[inline]
+    pub fn line(&self, number: usize) -> LineId {
+        LineId(self.first_page * LINES as u32 + number as u32)
+    }
+
+    /// Lines in all.
+    pub fn lines(&self) -> usize {
+        self.pages as usize * LINES
+    }
+
     /// The lines of one page.
     pub fn page<'r>(&self, region: &'r Region, page: u32) -> &'r [Line; LINES] {
         region.page(self.first_page + page)

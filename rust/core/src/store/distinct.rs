@@ -134,16 +134,17 @@ impl Distinct {
         }
         let now = self.quota.clock().ticks(now_us);
         let found = self.find(region, at, now);
-        let mut ready = now;
+        let (mut ready, mut hot) = (now, false);
         if let Some((_, level, held)) = found {
             let asked = if let Held::Many(Many { cost, .. }) = held { asked.max(cost.into()) } else { asked };
             ready += (level + asked).saturating_sub(self.quota.capacity());
+            hot = 2 * (level + asked) > self.quota.capacity();
         }
         if self.when_full == WhenFull::Refuse {
             ready = ready.max(self.room_from(region, at, now, found, elements, promised));
         }
         let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
-        (verdict, found.map(|(spot, ..)| spot))
+        (verdict, found.map(|(spot, ..)| Spot { hot, ..spot }))
     }
 
     /// Charges what is fresh of `elements`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
@@ -161,7 +162,7 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock().ticks(now_us);
-        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let slot = usize::from(slot);
         let here = region.line_mut(line);
         if here.stamp != now {
@@ -242,7 +243,7 @@ impl Distinct {
                 if fingerprint(line, slot) == at.fingerprint {
                     let level = level(line, slot, now);
                     if level > 0 {
-                        return Some((Spot { line: id, slot: slot as u8 }, level, held(line, slot)));
+                        return Some((Spot { line: id, slot: slot as u8, hot: false }, level, held(line, slot)));
                     }
                 }
             }
@@ -255,7 +256,7 @@ impl Distinct {
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, free_slots(region.line(line), now)));
         let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
     /// When there is a slot for the key and a block for its elements, beside those that were promised to others.

@@ -27,6 +27,8 @@
 //! **Dropped.** Evicting the lowest level: above capacity a sender at three times its rate keeps all of it. Eight slots without a stamp: needs a sweep
 //! before times wrap. One candidate line: loses 1.2 % of the new keys at 46 % load.
 
+use super::overflow::Split;
+use super::overflow::arrivals::Arrivals;
 use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
@@ -91,12 +93,26 @@ pub struct Gcra {
     table: Table,
     quota: Quota,
     when_full: WhenFull,
+    overflow: Option<Arrivals>,
 }
 
 impl Gcra {
-    /// Buckets in `table`.
+    /// Buckets in `table`. With a sketch it needs two pages; with one, who finds no slot is refused.
     pub fn new(table: Table, quota: Quota, when_full: WhenFull) -> Self {
-        Self { table, quota, when_full }
+        match when_full {
+            WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
+            _ => Self { table, quota, when_full, overflow: None },
+        }
+    }
+
+    /// Buckets in a part of `table`, and a sketch in the rest: for who tries other parts.
+    pub fn beside_sketch(table: Table, quota: Quota, split: Split) -> Self {
+        let when_full = WhenFull::Sketch;
+        let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
+        match parted {
+            Some((table, overflow)) => Self { table, quota, when_full, overflow: Some(overflow) },
+            None => Self { table, quota, when_full, overflow: None },
+        }
     }
 
     /// The table.
@@ -133,13 +149,23 @@ impl Gcra {
         }
         let now = self.quota.ticks.ticks(now_us);
         if let Some((spot, level)) = self.find(region, at, now) {
-            let over = (level + price).saturating_sub(self.quota.capacity);
-            let verdict = if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) };
-            return (verdict, Some(spot));
+            let after = level + price;
+            let over = after.saturating_sub(self.quota.capacity);
+            let spot = Spot { hot: 2 * after > self.quota.capacity, ..spot };
+            if over == 0 {
+                return (Verdict::Fits, Some(spot));
+            }
+            let from = Verdict::From(self.quota.ticks.micros(now + over));
+            // By then the slot is empty, and it is the sketch that will be asked.
+            let later = (over >= level && self.overflow.is_some())
+                .then(|| self.estimate(region, at, now + over, price, promised))
+                .filter(|later| *later != Verdict::Fits);
+            return (later.unwrap_or(from), Some(spot));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
             WhenFull::Refuse => (self.room(region, at, now, promised), None),
+            WhenFull::Sketch => (self.estimate(region, at, now, price, promised), None),
         }
     }
 
@@ -149,7 +175,10 @@ impl Gcra {
     pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
         let price = self.quota.price(amount);
         let now = self.quota.ticks.ticks(now_us);
-        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        if let Some(overflow) = &self.overflow {
+            return self.charge_either(overflow, region, at, spot, now, price);
+        }
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.expire(line, now);
@@ -157,6 +186,78 @@ impl Gcra {
         let level = self.level_of(line, line.slots[slot], now);
         line.slots[slot] = pack(at.fingerprint, now + level + price);
         true
+    }
+
+    /// Pages of the sketch, and its cells.
+    pub fn sketch(&self) -> Option<(u32, u64)> {
+        self.overflow.as_ref().map(Arrivals::size)
+    }
+
+    /// Cells in use on one page of the sketch.
+    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        let now = self.quota.ticks.ticks(now_us);
+        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+    }
+
+    /// Whether `price` fits a key without a slot, by what the sketch knows of it.
+    fn estimate(&self, region: &Region, at: &Candidates, now: u64, price: u64, promised: &mut Promised) -> Verdict {
+        let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
+        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity);
+        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) }
+    }
+
+    /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
+    ///
+    /// What a key before it in the same check did since it was consulted can have taken its slot, or raised its cells: what was found is looked at again,
+    /// and no level is above the capacity, which is more than the key can have sent.
+    fn charge_either(
+        &self,
+        overflow: &Arrivals,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<Spot>,
+        now: u64,
+        price: u64,
+    ) -> bool {
+        let is_still = |spot: &Spot| {
+            let slot = region.line(spot.line).slots[usize::from(spot.slot)];
+            (slot >> 32) as u32 == at.fingerprint
+        };
+        let own = spot.filter(is_still).or_else(|| self.find(region, at, now).map(|(spot, _)| spot));
+        let (spot, level) = if let Some(spot) = own {
+            let line = region.line(spot.line);
+            (spot, self.level_of(line, line.slots[usize::from(spot.slot)], now) + price)
+        } else {
+            let level = overflow.level(region, at, now) + price;
+            let given = self.free(region, at, now).or_else(|| self.taken(overflow, region, at, now, level));
+            let Some(spot) = given else {
+                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, level.min(self.quota.capacity));
+                return true;
+            };
+            (spot, level)
+        };
+        let line = region.line_mut(spot.line);
+        if line.stamp != now {
+            self.expire(line, now);
+        }
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now + level.min(self.quota.capacity));
+        true
+    }
+
+    /// The lightest slot, when a key of this level outweighs it: what it holds goes to the sketch.
+    fn taken(&self, overflow: &Arrivals, region: &mut Region, at: &Candidates, now: u64, level: u64) -> Option<Spot> {
+        let slots = at.lines.into_iter().flat_map(|id| {
+            let line = region.line(id);
+            let level_of = move |slot: usize| (self.level_of(line, line.slots[slot], now), id, slot);
+            (0..line.slots.len()).map(level_of)
+        });
+        let (lightest, line, slot) = slots.min_by_key(|(level, ..)| *level)?;
+        if !overflow.split().passes(lightest, level) {
+            return None;
+        }
+        let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
+        overflow.raise(region, line.page(), fingerprint, now, lightest);
+        Some(Spot { line, slot: slot as u8, hot: false })
     }
 
     /// Slots in use on one page of the table.
@@ -184,7 +285,7 @@ impl Gcra {
                 let slot = bits.trailing_zeros() as u8;
                 let level = self.level_of(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
-                    return Some((Spot { line: id, slot }, level));
+                    return Some((Spot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
@@ -197,7 +298,7 @@ impl Gcra {
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
         let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
     /// Which slots are free, as bits.

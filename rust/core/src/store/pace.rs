@@ -43,6 +43,22 @@ impl Pace {
         }
     }
 
+    /// Pages and cells of the sketch beside the table, where there is one.
+    pub fn sketch(&self) -> Option<(u32, u64)> {
+        match self {
+            Self::Gcra(buckets) => buckets.sketch(),
+            Self::Window(windows) => windows.sketch(),
+        }
+    }
+
+    /// Cells in use on one page of the sketch.
+    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        match self {
+            Self::Gcra(buckets) => buckets.sketch_used(region, page, now_us),
+            Self::Window(windows) => windows.sketch_used(region, page, now_us),
+        }
+    }
+
     /// Slots in use on one page of the table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         match self {

@@ -123,6 +123,19 @@ impl Shape {
         self.panes
     }
 
+    /// What a ring holds in one pane, the newest being 0.
+    #[inline]
+    pub(super) fn count(&self, ring: Ring, pane: u32) -> u64 {
+        let by = self.bits * pane;
+        let low = ring.low.checked_shr(by).unwrap_or(0);
+        let carried = match by {
+            0 => 0,
+            1..128 => u128::from(ring.high) << (128 - by),
+            _ => u128::from(ring.high) >> (by - 128),
+        };
+        ((low | carried) & lowest(self.bits)) as u64
+    }
+
     /// The ring `by` panes later, fewer than it has.
     #[inline]
     pub(super) fn later(&self, ring: Ring, by: u64) -> Ring {
@@ -214,6 +227,8 @@ mod tests {
                 for (slot, list) in lists.iter().enumerate() {
                     let ring = shape.ring(&line, slot);
                     prop_assert_eq!(&counts(&shape, ring), list);
+                    let read: Vec<u64> = (0..shape.panes).map(|pane| shape.count(ring, pane)).collect();
+                    prop_assert_eq!(&read, list);
                     let used = list.iter().any(|&count| count > 0);
                     prop_assert!(!used || shape.fingerprint(&line, slot) == slot as u32 + 1);
                     let room = list.iter().sum::<u64>() / 2;

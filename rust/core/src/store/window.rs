@@ -34,6 +34,8 @@
 //! **Dropped.** Two buckets and interpolation: lets up to 2 L through in a window. A pane number in each slot: the line's stamp says it, and its
 //! bits are a finer ring. A log of times: exact, but 4 L bytes a key.
 
+use super::overflow::Split;
+use super::overflow::panes::{Counts, Panes};
 use super::ring::{LARGEST, Ring, Shape};
 use super::{Promised, Verdict};
 use crate::key::Key;
@@ -53,17 +55,37 @@ pub struct Window {
     most: u64,
     /// How much one unit is: 1 but for limits over 2³⁸.
     unit: u64,
+    overflow: Option<Panes>,
 }
 
 impl Window {
     /// Counters in `table`; `None` when the rate is zero, or its period beyond what a clock can count.
+    ///
+    /// With a sketch it needs two pages; with one, who finds no slot is refused.
     pub fn new(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
+        match when_full {
+            WhenFull::Sketch => Self::beside_sketch(table, rate, Split::WINDOW),
+            _ => Self::plain(table, rate, when_full),
+        }
+    }
+
+    /// Counters in a part of `table`, and a sketch in the rest: for who tries other parts.
+    pub fn beside_sketch(table: Table, rate: Rate, split: Split) -> Option<Self> {
+        let whole = Self::plain(table, rate, WhenFull::Sketch)?;
+        let parted = split.of(table).and_then(|(table, sketch)| {
+            let (bits, panes) = (whole.shape.bits_of(1), whole.shape.panes());
+            Some((table, Panes::new(sketch, split, bits, panes)?))
+        });
+        Some(parted.map_or(whole, |(table, overflow)| Self { table, overflow: Some(overflow), ..whole }))
+    }
+
+    fn plain(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
         let unit = rate.amount.div_ceil(LARGEST).max(1).next_power_of_two();
         let most = rate.amount / unit;
         let shape = Shape::new(most);
         let pane_us = rate.period_us.div_ceil(u64::from(shape.panes() - 1));
         let clock = Ticks::new(1, u128::from(pane_us))?;
-        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit })
+        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, overflow: None })
     }
 
     /// The table.
@@ -108,14 +130,24 @@ impl Window {
         let now = self.clock.ticks(now_us);
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
-            let kept = u64::from(self.shape.within(self.shape.ring(line, spot.slot.into()), room));
-            let fits = kept >= self.live_panes(line, now);
+            let (ring, live) = (self.shape.ring(line, spot.slot.into()), self.live_panes(line, now));
+            let kept = u64::from(self.shape.within(ring, room));
+            let cool = u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live;
+            let spot = Spot { hot: !cool, ..spot };
+            if kept >= live {
+                return (Verdict::Fits, Some(spot));
+            }
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
-            return (if fits { Verdict::Fits } else { Verdict::From(self.clock.micros(from)) }, Some(spot));
+            // When the slot is empty by then, it is the sketch that will be asked.
+            let later = (self.overflow.is_some() && self.find(region, at, from).is_none())
+                .then(|| self.estimate(region, at, from, room, promised))
+                .filter(|later| *later != Verdict::Fits);
+            return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(spot));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
             WhenFull::Refuse => (self.room(region, at, now, promised), None),
+            WhenFull::Sketch => (self.estimate(region, at, now, room, promised), None),
         }
     }
 
@@ -124,7 +156,10 @@ impl Window {
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
         let now = self.clock.ticks(now_us);
-        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        if let Some(overflow) = &self.overflow {
+            return self.charge_either(overflow, region, at, spot, now, self.price(amount));
+        }
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.restamp(line, now);
@@ -132,6 +167,102 @@ impl Window {
         let ring = self.shape.with(self.shape.ring(line, slot), self.price(amount));
         self.shape.put(line, slot, at.fingerprint, ring);
         true
+    }
+
+    /// Pages of the sketch, and its cells.
+    pub fn sketch(&self) -> Option<(u32, u64)> {
+        self.overflow.as_ref().map(Panes::size)
+    }
+
+    /// Cells in use on one page of the sketch.
+    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        let now = self.clock.ticks(now_us);
+        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+    }
+
+    /// Whether a key without a slot has so much `room` left, by what the sketch knows of it.
+    fn estimate(&self, region: &Region, at: &Candidates, now: u64, room: u64, promised: &mut Promised) -> Verdict {
+        let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
+        let from = overflow.fits_from(&overflow.counts(region, at, now), now, room);
+        from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
+    }
+
+    /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
+    ///
+    /// What a key before it in the same check did since it was consulted can have taken its slot, or raised its cells: what was found is looked at again,
+    /// and no count is above the limit, which is more than the key can have sent.
+    fn charge_either(
+        &self,
+        overflow: &Panes,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<Spot>,
+        now: u64,
+        price: u64,
+    ) -> bool {
+        let is_still = |spot: &Spot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
+        let own = spot.filter(is_still).or_else(|| self.find(region, at, now));
+        let (spot, known) = if let Some(spot) = own {
+            (spot, None)
+        } else {
+            let mut counts = overflow.counts(region, at, now);
+            let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
+            let given = self.free(region, at, now).or_else(|| self.taken(overflow, region, at, now, weight));
+            let Some(spot) = given else {
+                counts[0] = counts[0].saturating_add(price).min(self.most);
+                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, &counts);
+                return true;
+            };
+            (spot, Some(counts))
+        };
+        let (line, slot) = (region.line_mut(spot.line), usize::from(spot.slot));
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        let ring = match known {
+            None => self.shape.ring(line, slot),
+            Some(counts) => self.ring_of(overflow, &counts, now),
+        };
+        self.shape.put(line, slot, at.fingerprint, self.shape.with(ring, price));
+        true
+    }
+
+    /// The lightest slot, when a key of this weight outweighs it: what it holds goes to the sketch.
+    fn taken(&self, overflow: &Panes, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<Spot> {
+        let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
+        let held = slots.map(|(id, slot)| (self.counts_of(overflow, region.line(id), slot, now), id, slot));
+        let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
+        if !overflow.split().passes(counts.iter().sum(), weight) {
+            return None;
+        }
+        let fingerprint = self.shape.fingerprint(region.line(line), slot);
+        overflow.raise(region, line.page(), fingerprint, now, &counts);
+        Some(Spot { line, slot: slot as u8, hot: false })
+    }
+
+    /// What of a slot has not expired, in panes of the sketch.
+    fn counts_of(&self, overflow: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
+        let mut counts = Counts::default();
+        let ring = self.shape.ring(line, slot);
+        // Before the first pane of all there is none.
+        for back in 0..self.live_panes(line, now).min(line.stamp + 1) {
+            let age = overflow.age(now, line.stamp - back);
+            counts[age] = (counts[age] + self.shape.count(ring, back as u32)).min(self.most);
+        }
+        counts
+    }
+
+    /// A ring that holds these counts, each in the last pane that it may have been charged in.
+    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> Ring {
+        let (mut ring, mut at) = (Ring::default(), 0);
+        for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
+            let pane = overflow.last(now, age).min(now);
+            if ring != Ring::default() {
+                ring = self.shape.later(ring, pane - at);
+            }
+            (ring, at) = (self.shape.with(ring, count), pane);
+        }
+        if ring == Ring::default() { ring } else { self.shape.later(ring, now - at) }
     }
 
     /// Slots in use on one page of the table.
@@ -161,7 +292,7 @@ impl Window {
             for slot in 0..self.shape.slots() {
                 let is_key = self.shape.fingerprint(line, slot) == at.fingerprint;
                 if is_key && self.shape.ring(line, slot).counts_below(live) {
-                    return Some(Spot { line: id, slot: slot as u8 });
+                    return Some(Spot { line: id, slot: slot as u8, hot: false });
                 }
             }
         }
@@ -173,7 +304,7 @@ impl Window {
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
         let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
     /// Which slots are free, as bits.

@@ -3,7 +3,7 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action, mode, quota";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
@@ -209,7 +209,8 @@ settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
     (r#"per = "auth.user"
-rate = "9/minute""#, 1, "x", "when_full", r#"nothing, so the default per auth.user or global, "sketch", which this version does not have yet"#, r#""admit" or "refuse", stated"#, ""),
+rate = "9/minute"
+memory = "4 KiB""#, 5, "x", "memory", r#""4 KiB""#, r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#, ""),
     (r#"per = ["auth.user", "global"]
 rate = "9/minute"
 burst = 9
@@ -219,9 +220,6 @@ distinct = "sender.host"
 rate = "9/minute"
 burst = 20
 algorithm = "sliding-window""#, 6, "x", "burst", "20", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
-    (r#"per = "global"
-rate = "9/minute"
-algorithm = "gcra""#, 1, "x", "when_full", r#"nothing, so the default per auth.user or global, "sketch", which this version does not have yet"#, r#""admit" or "refuse", stated"#, ""),
     (r#"per = "global"
 in_flight = 2000"#, 4, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
     (r#"burst = 0
@@ -246,8 +244,7 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
-    (r#"when_full = "sketch""#, 5, "x", "when_full", r#""sketch", which this version does not have yet"#, r#""admit" or "refuse""#, ""),
-    (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit" or "refuse""#, ""),
+    (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
     (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
     (r#"memory = "2""#, 5, "x", "memory", r#""2""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
     (r#"memory = "2 mib""#, 5, "x", "memory", r#""2 mib""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "2 MiB"),
@@ -266,9 +263,24 @@ algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algo
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
     ("in_flight = 2000", 5, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
     (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"[limit.quota."a.com"]
-rate = "1/minute""#, 5, "x", "quota", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"mode = "shadow""#, 5, "x", "mode", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
+    (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    ("[limit.quota]", 5, "x", "quota", "a table", r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota]
+"192.0.2.0/24" = "6000/minute""#, 6, "x", "quota", r#""6000/minute""#, r#"a table with `rate`, as { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+burst = 1"#, 5, "x", r#"quota."192.0.2.0/24".rate"#, "nothing", r#"a rate, as "6000/minute""#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+brust = 1"#, 7, "x", r#"quota."192.0.2.0/24".brust"#, "an unknown field", "rate, burst", "burst"),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "0/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""0/minute""#, "an amount from 1 to 2^50", ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minute""#, "a rate without a unit of size, as the limit's own", ""),
+    (r#"algorithm = "sliding-window"
+[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"reply = "450 no""#, 5, "x", "reply", "a field, which this version does not have yet", FIELDS, ""),
     ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
     (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
@@ -292,6 +304,8 @@ refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing
 algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#, r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
     (r#"refuse = "all"
 memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#, r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, beside refuse = "all""#, ""),
     (r#"refuse = "all"
 count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),

@@ -1,0 +1,88 @@
+//! Arrival times of buckets without a slot: the lowest of a key's cells is when its bucket will have drained, or later.
+//!
+//! ```text
+//!  line   stamp │ cells of 24 bits less the grain: the arrival time as a distance from the stamp; zero is none
+//! ```
+//!
+//! The stamp stands still while distances fit, so that a line is shifted once in half a burst's draining and not at each write.
+
+use super::{Cell, Grid, Split, field, page_of, set_field};
+use crate::region::{Candidates, Line, Region, Table};
+
+/// Most that a bucket holds, in ticks: a level is at most so much.
+const LEVEL_BITS: u32 = 23;
+
+/// A line is stamped anew when its stamp lies so far back.
+const STALE: u64 = 1 << (LEVEL_BITS - 1);
+
+/// The sketch of one limit.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Arrivals {
+    grid: Grid,
+    grain: u32,
+    bits: u32,
+    split: Split,
+}
+
+impl Arrivals {
+    pub(in crate::store) fn new(table: Table, split: Split) -> Option<Self> {
+        let bits = LEVEL_BITS + 1 - split.grain;
+        Some(Self { grid: Grid::new(table, bits, split.depth)?, grain: split.grain, bits, split })
+    }
+
+    /// How it is used.
+    pub(in crate::store) fn split(&self) -> Split {
+        self.split
+    }
+
+    /// Pages, and cells in all.
+    pub(in crate::store) fn size(&self) -> (u32, u64) {
+        (self.grid.table.pages(), self.grid.cells_in_all())
+    }
+
+    /// Cells of a page that count at `now`.
+    pub(in crate::store) fn used(&self, region: &Region, page: u32, now: u64) -> u64 {
+        self.grid.page(region, page).filter(|(line, bit)| self.level_in(line, *bit, now) > 0).count() as u64
+    }
+
+    /// The level of a key, or more, in ticks.
+    #[inline]
+    pub(in crate::store) fn level(&self, region: &Region, at: &Candidates, now: u64) -> u64 {
+        if self.grid.is_empty(region, now) {
+            return 0;
+        }
+        let cells = self.grid.cells(page_of(at), at.fingerprint);
+        cells.map(|Cell { line, bit }| self.level_in(region.line(line), bit, now)).min().unwrap_or(0)
+    }
+
+    /// Makes the level of the key with this fingerprint in this page of the limit's table at least `level`.
+    pub(in crate::store) fn raise(&self, region: &mut Region, page: u32, fingerprint: u32, now: u64, level: u64) {
+        for Cell { line, bit } in self.grid.cells(page, fingerprint) {
+            let line = region.line_mut(line);
+            if now.saturating_sub(line.stamp) >= STALE {
+                self.restamp(line, now);
+            }
+            let distance = (now - line.stamp + level).div_ceil(1 << self.grain);
+            if distance > field(line, bit, self.bits) {
+                set_field(line, bit, self.bits, distance);
+            }
+        }
+        self.grid.lives_until(region, now + level + (1 << self.grain));
+    }
+
+    #[inline]
+    fn level_in(&self, line: &Line, bit: u32, now: u64) -> u64 {
+        let distance = field(line, bit, self.bits) << self.grain;
+        distance.saturating_sub(now.saturating_sub(line.stamp))
+    }
+
+    /// Stamps a line, and shifts its distances: all of them are whole grains.
+    fn restamp(&self, line: &mut Line, now: u64) {
+        let by = (now - line.stamp) >> self.grain;
+        for cell in 0..self.grid.per_line as u32 {
+            let bit = cell * self.bits;
+            set_field(line, bit, self.bits, field(line, bit, self.bits).saturating_sub(by));
+        }
+        line.stamp += by << self.grain;
+    }
+}
