@@ -164,6 +164,10 @@ class ManualClock:
 class Limit:
     """One rule of a policy; the fields are those of the policy file, its tables dictionaries.
 
+    ``distinct`` counts different elements: with ``refuse="new"`` only what is new waits, with ``refuse="all"`` the whole key, while it has more than
+    ``burst`` at once or ``rate`` in the long run. That is exact up to four elements and estimated above, with a standard error of about 10 %.
+    A message with several elements needs room for all of them, seen or not; only the fresh ones are charged.
+
     Raises:
         PolicyError: a field that is wrong: what was found, what is allowed.
     """

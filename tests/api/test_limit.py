@@ -169,6 +169,13 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
             None,
         ),
         (
+            {"distinct": "sender.host", "refuse": "all", "when_full": "sketch"},
+            "when_full",
+            '"sketch"',
+            '"admit" or "refuse", since a sketch cannot tell a fresh element from a seen one',
+            None,
+        ),
+        (
             {"distinct": "sender.host", "refuse": "all", "memory": "4 KiB"},
             "memory",
             '"4 KiB"',

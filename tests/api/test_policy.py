@@ -56,7 +56,7 @@ def test_scale_multiplies_rates_and_bursts() -> None:
         Policy.builtin(),
         Policy.builtin("submission"),
     ],
-    ids=["plain", "scaled", "scaled-down", "suffixes", "parsed", "inbound"],
+    ids=["plain", "scaled", "scaled-down", "suffixes", "parsed", "inbound", "submission"],
 )
 def test_it_says_again_what_makes_it(policy: Policy) -> None:
     again = Policy.parse(policy.to_toml(), policy.file)

@@ -126,11 +126,16 @@ fn what_was_seen_costs_nothing_and_is_refused_with_everything_else() {
     for count in [3u64, 4, 5, 20, 40] {
         let all: Vec<u64> = (0..count).collect();
         let mut sent = 0;
+        // What a whole burst waits for is what was charged.
+        let burst = hashed(count, &(1_000..1_050).collect::<Vec<_>>());
+        let mut charged = Vec::new();
         for turn in 0..50 {
+            charged.extend((turn > 0).then(|| store.consult(count, HOUR, &burst).0));
             for &number in &all {
-                sent += u64::from(store.check(count, HOUR + turn, &hashed(count, &[number])).0);
+                sent += u64::from(store.check(count, HOUR, &hashed(count, &[number])).0);
             }
         }
+        assert!(charged.windows(2).all(|pair| pair[0] == pair[1]), "{count} elements: {charged:?}");
         assert_eq!(sent, 50 * count, "{count} elements within the burst, again and again");
         // Fresh ones until the bucket is full.
         let full = (count..1_000).find(|&number| !store.check(count, HOUR + 50, &hashed(count, &[number])).0);
@@ -141,6 +146,18 @@ fn what_was_seen_costs_nothing_and_is_refused_with_everything_else() {
         assert_eq!(old, fresh, "what was seen is judged as what was not");
         assert_eq!(store.consult(count, HOUR + 50, &[]).0, old, "and so is a message that brings nothing");
     }
+}
+
+/// What a fresh element may be charged has to fit, whether it is charged or not: about 1 + n / 45 for the n that were there.
+#[test]
+fn a_message_asks_for_room_for_a_changed_register() {
+    let mut store = Store::new(64, 200, HOUR, 200, WhenFull::Admit);
+    let full = (0..1_000).find(|&number| !store.check(1, HOUR, &hashed(1, &[number])).0);
+    assert!(full.is_some_and(|full| (100..300).contains(&full)), "{full:?}");
+    let asks = |count: u64| store.consult(1, HOUR, &hashed(1, &(5_000..5_000 + count).collect::<Vec<_>>())).0;
+    assert_eq!(asks(3), asks(1), "1/q is above three");
+    let (Verdict::From(one), Verdict::From(ten)) = (asks(1), asks(10)) else { panic!("both are refused") };
+    assert!(ten - one >= 3 * HOUR / 200, "and below seven");
 }
 
 #[test]
@@ -187,11 +204,10 @@ fn no_flood_takes_the_place_of_a_key_that_still_counts() {
 fn without_a_block_a_fifth_element_is_uncounted_or_refused_as_the_limit_says() {
     for when_full in [WhenFull::Admit, WhenFull::Refuse] {
         let mut store = Store::new(2, 100, HOUR, 50, when_full);
-        let mut of = 0;
-        while store.used(HOUR).1 < 64 {
-            store.check(of, HOUR, &hashed(of, &[0, 1, 2, 3, 4]));
-            of += 1;
+        for of in 0..200 {
+            store.check(of, HOUR, &hashed(of, &(0..12).collect::<Vec<_>>()));
         }
+        assert_eq!(store.used(HOUR).1, 64);
         let of = 1_000;
         assert_eq!(store.check(of, HOUR + 1, &hashed(of, &[0, 1, 2, 3])), (true, true));
         let fifth = hashed(of, &[4]);
@@ -211,7 +227,7 @@ proptest! {
     /// Several keys of one check, in tables that are nearly full: when all of them fit together, all of them find room.
     #[test]
     fn what_is_promised_to_several_keys_at_once_is_there(
-        crowd in prop::collection::vec(1u64..8, 150..400),
+        crowd in prop::collection::vec(1u64..8, 60..400),
         groups in prop::collection::vec(prop::collection::vec(1u64..8, 1..12), 1..20),
     ) {
         let mut store = Store::new(2, 100, HOUR, 50, WhenFull::Refuse);
@@ -275,6 +291,24 @@ fn at_twice_the_rate_two_days_long_a_key_is_held_to_it() {
         let (least, most) = (through[0], through[through.len() - 1]);
         assert!(least >= 0.8 && most <= 1.2, "{}: from {least} to {most} of the rate", habit.name);
     }
+}
+
+/// A key at its rate for ever: were one charge most of what the bucket holds, it would be let through in gusts, and further off its rate.
+#[test]
+fn no_element_is_ever_charged_more_than_a_quarter_of_the_burst() {
+    let mut store = Store::new(64, 100, HOUR, 50, WhenFull::Admit);
+    let (mut asked, mut dearest) = (0, 0);
+    for number in 0..48 * 2_000 {
+        let (of, now) = (number % 10, HOUR + number * HOUR / 2_000);
+        store.check(of, now, &hashed(of, &[number]));
+        let ask = |count: u64| store.consult(of, now, &hashed(of, &(0..count).collect::<Vec<_>>())).0;
+        if let (Verdict::From(one), Verdict::From(most), Verdict::From(more)) = (ask(1), ask(13), ask(14)) {
+            assert_eq!(more - most, HOUR / 100, "element {number}: one asks for more than 13");
+            asked += 1;
+            dearest = dearest.max(13 - (most - one) / (HOUR / 100));
+        }
+    }
+    assert!(asked > 1_000 && dearest > 8, "asked {asked} times, at most for {dearest}");
 }
 
 /// Whoever may try as often as it likes must not find a message that costs less than its elements are worth.

@@ -4,7 +4,7 @@
 
 use super::draft::{Burst, Draft, Given, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, name_of, stage_of};
+use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, stage_of};
 use super::quantity::write_period;
 use super::quota::{Numbers, Quota, inside};
 use super::{Rate, Stage};
@@ -235,9 +235,7 @@ impl<'a> Check<'a> {
         if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
             return refused(given.field, "\"8 KiB\" or more, for two tables,");
         }
-        // By its name: what is not to be had elsewhere either has been refused by now.
-        if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch")
-        {
+        if let Some(given) = draft.when_full.as_ref().filter(|given| given.value == WhenFull::Sketch) {
             return refused(
                 given.field,
                 "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,",

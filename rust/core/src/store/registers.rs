@@ -8,7 +8,7 @@
 //!
 //! A key may have any line of the two pages that its fingerprint names; its slot says which, in seven bits. So a block is found without a search,
 //! and given away only when the time of its key has passed, which is when the slot expires too: they hold the same time.
-//! Giving one away looks at no more than 128 lines. Where four blocks of five are in use, it looks at five, and one key in a million finds none.
+//! Giving one away looks at no more than 128 lines. Of the keys that bring a table to 70 % none was without a block in a simulation of half a million; at 80 % 0.03 % are, at 90 % 0.7 %.
 //!
 //! Knows no buckets. Invariant: `left` is that of the registers.
 

@@ -303,6 +303,8 @@ algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#, r#""
     (r#"refuse = "all"
 memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
     (r#"refuse = "all"
+when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#, r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
 count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
