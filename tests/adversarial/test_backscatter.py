@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import NETWORKS, PAIR, flood, held, networks, run
+from attack import PAIR, flood, held, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from attack import Figures, Shot
 
 
-@pytest.mark.parametrize(("count", "sender"), zip(NETWORKS, ("", "<>", ""), strict=True))
+@pytest.mark.parametrize(("count", "sender"), [(200, ""), (10, "<>"), (1, "")])
 def test_a_network_burns_the_null_sender_for_itself(
     count: int, sender: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
