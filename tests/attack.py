@@ -49,7 +49,7 @@ class Shot(NamedTuple):
 
 
 class Figures:
-    """What each side got from :data:`ATTACK_US` on, or from when ``run`` was told."""
+    """What each side got while the attack lasted."""
 
     def __init__(self) -> None:
         self.sent = self.admitted = 0
@@ -92,11 +92,14 @@ def flood(
     spf: str | None = None,
     rcpt_to: Callable[[int], str] = lambda n: f"u{n % 4_999}@d{n % 97}.box.com",
     kind: str = ATTACKER,
+    rng: random.Random | None = None,
 ) -> list[Shot]:
-    """Evenly spaced messages; the nth is from ``mail_from(n)`` by ``client(n)``."""
+    """Evenly spaced messages; the nth is from ``mail_from(n)`` by ``client(n)``. With ``rng`` each comes at some moment of its interval: whoever is not
+    the attacker has to, or it would be there, to the microsecond, whenever a bucket has room again.
+    """
     return [
         Shot(
-            start_us + n * span_us // count,
+            start_us + int((n + (rng.random() if rng else 0)) * span_us / count),
             kind,
             Envelope(client_ip=client(n), helo="mx", mail_from=mail_from(n), rcpt_to=rcpt_to(n), spf=spf),
         )
@@ -111,24 +114,25 @@ def networks(count: int) -> Callable[[int], str]:
 
 def run(
     innocents: Iterable[Shot],
-    attack: Iterable[Shot],
+    attack: list[Shot],
     rng: random.Random,
     *,
     memory: str = "16 MiB",
     since_us: int = ATTACK_US,
 ) -> Figures:
-    """Plays both to a new guard; both are in order of time."""
+    """Plays both to a new guard; both are in order of time. Innocents count from ``since_us`` until the attack's last message."""
+    until_us = attack[-1].at_us
     check, figures = Throttle(memory=memory, seed=rng.randbytes(16)).check, Figures()
     known: set[Hashable] = set()
     for at, kind, envelope in heapq.merge(innocents, attack, key=itemgetter(0)):
         decision = check(envelope, now=at / 1e6)
         allowed = decision.allowed
         if kind != ATTACKER:
-            if at >= since_us:
+            if since_us <= at <= until_us:
                 figures.innocent[kind] += 1
             if allowed:
                 known.add(place_of(envelope))
-            elif at >= since_us:
+            elif since_us <= at <= until_us:
                 assert decision.limit is not None
                 figures.lost[kind, decision.limit] += 1
                 figures.lost_known[kind, decision.limit] += place_of(envelope) in known

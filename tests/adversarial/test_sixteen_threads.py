@@ -63,7 +63,7 @@ def test_threads_admit_exactly_the_limit_together(
         done = pool.submit(mail)
         seen.admitted = sum(pool.map(attack, range(THREADS)))
         done.result()
-    seen.sent = THREADS * EACH
+    seen.sent, seen.before_refusal = THREADS * EACH, seen.admitted
     write_down(f"{shape}, sixteen threads at one moment", seen)
     assert seen.admitted == expected
     assert seen.lost == {}
