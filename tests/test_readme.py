@@ -19,5 +19,5 @@ def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it(
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(compile(block, README.name, "exec"), namespace)
         printed.append(out.getvalue())
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     assert printed[0] == stated.group(1)

@@ -11,6 +11,9 @@ Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
 Size: TypeAlias = int | str
 """Bytes, or text such as ``"64 MiB"``."""
 
+Window: TypeAlias = Literal["minute", "hour"]
+"""How far back a count goes."""
+
 
 class Table(TypedDict):
     """How full one table is."""

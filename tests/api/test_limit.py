@@ -33,6 +33,17 @@ SAID: list[dict[str, Any]] = [
     PACE | {"algorithm": "sliding-window"},
     FAN_OUT,
     FAN_OUT | {"per": "client.net/24/48", "distinct": "sender.org", "settle": None, "refuse": "new", "burst": 300},
+    {"name": "people", "per": "auth.user", "distinct": "rcpt.address", "rate": "500/day", "refuse": "all"},
+    {
+        "name": "networks",
+        "per": ["auth.user", "sender.org"],
+        "distinct": "client.net/24/48",
+        "rate": "20/day",
+        "burst": 30,
+        "refuse": "all",
+        "when_full": "refuse",
+        "memory": "64 KiB",
+    },
 ]
 
 
@@ -120,7 +131,35 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"action": "block 10 minutes"}, "action", "does not have yet", '"defer"', None),
         ({"memory": "1 KiB"}, "memory", '"1 KiB"', "from", None),
         ({"settle": "1 hour"}, "settle", '"1 hour"', "only beside `distinct`", None),
-        ({"distinct": "sender.host", "refuse": "all"}, "refuse", "does not have yet", '"new"', None),
+        ({"distinct": "sender.host", "refuse": "al"}, "refuse", '"al"', '"new" or "all"', "all"),
+        (
+            {"distinct": "sender.host", "refuse": "all", "remember": "1 day"},
+            "remember",
+            '"1 day"',
+            'no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all"',
+            None,
+        ),
+        (
+            {"distinct": "sender.host", "refuse": "all", "settle": "1 hour"},
+            "settle",
+            '"1 hour"',
+            "no `settle`, since nothing",
+            None,
+        ),
+        (
+            {"distinct": "sender.host", "refuse": "all", "algorithm": "sliding-window"},
+            "algorithm",
+            '"sliding-window"',
+            '"gcra", a bucket that only a fresh element fills',
+            None,
+        ),
+        (
+            {"distinct": "sender.host", "refuse": "all", "memory": "4 KiB"},
+            "memory",
+            '"4 KiB"',
+            '"8 KiB" or more, for two tables',
+            None,
+        ),
         (
             {"distinct": "sender.host", "remember": "forever"},
             "remember",

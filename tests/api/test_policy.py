@@ -54,6 +54,7 @@ def test_scale_multiplies_rates_and_bursts() -> None:
         Policy([PACE], suffixes=["b.com", "münchen.de"]),
         Policy.parse(TEXT),
         Policy.builtin(),
+        Policy.builtin("submission"),
     ],
     ids=["plain", "scaled", "scaled-down", "suffixes", "parsed", "inbound"],
 )
@@ -174,5 +175,5 @@ def test_a_wrong_argument_is_named(
 
 
 def test_an_unknown_built_in_one_is_told_with_those_there_are() -> None:
-    with pytest.raises(ThrottleError, match="found 'outbound'; allowed: inbound"):
+    with pytest.raises(ThrottleError, match="found 'outbound'; allowed: inbound, submission"):
         Policy.builtin("outbound")

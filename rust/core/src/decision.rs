@@ -9,6 +9,8 @@ use crate::reply::Reply;
 pub struct Decision {
     /// Why not; `None` when allowed.
     pub refusal: Option<Box<Refusal>>,
+    /// Names of limits in shadow mode that would have refused, in file order.
+    pub shadow: Box<[Arc<str>]>,
 }
 
 /// A refusal explains itself (P10).

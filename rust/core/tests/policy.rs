@@ -17,8 +17,7 @@ fn limit(fields: &str) -> Limit {
 }
 
 fn rate_of(limit: &Limit) -> (Rate, u64) {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
-    (rate, burst)
+    limit.rule.pace().unwrap_or_else(|| panic!("{} has no rate", limit.name))
 }
 
 /// What printing does not keep: places, and the scale that is in the numbers already.
@@ -52,7 +51,7 @@ fn inbound_is_what_the_design_says() {
     assert_eq!(rows, expected);
     let memory = |limit: &Limit| match limit.rule {
         Rule::FanOut { remember_us, settle_us, .. } => Some((remember_us, settle_us)),
-        Rule::Rate { .. } => None,
+        _ => None,
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
     assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None)]);

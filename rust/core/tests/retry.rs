@@ -19,6 +19,8 @@ fn policies() -> impl Strategy<Value = String> {
             let pair_how = if pair_slides { slides } else { "burst = 2" };
             let ladder_how = if ladder_slides { slides } else { "" };
             let remember = remember.max(settle);
+            // Beyond four, registers count.
+            let all_burst = pair * 2;
             let full = if refuse { "refuse" } else { "admit" };
             format!(
                 r#"
@@ -52,6 +54,15 @@ per = "client.net"
 distinct = "sender.org"
 rate = "1/70 seconds"
 remember = "50 seconds"
+
+[[limit]]
+name = "all"
+per = ["client.net", "sender.registered"]
+distinct = "sender.host"
+refuse = "all"
+rate = "{fresh}/{period} seconds"
+burst = {all_burst}
+when_full = "{full}"
 "#
             )
         })

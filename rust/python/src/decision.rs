@@ -1,10 +1,11 @@
 //! `Decision`: the outcome of a check. Words are made when they are asked for.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use throttle_core::decision::Refusal;
+use throttle_core::decision::{Decision as Core, Refusal};
 use throttle_core::reply::Reply;
 
 use crate::clock::seconds;
@@ -17,6 +18,8 @@ use crate::text::Text;
 #[derive(Debug)]
 pub(crate) struct Decision {
     outcome: Outcome,
+    /// Limits in shadow mode that would have refused.
+    shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
 }
 
@@ -38,17 +41,17 @@ enum MadeOn {
 }
 
 impl Decision {
-    pub(crate) fn of_envelope(refusal: Option<Box<Refusal>>, guard: Py<Throttle>, envelope: Py<Envelope>) -> Self {
-        let outcome = refusal.map_or(Outcome::Allowed, Outcome::Refused);
-        Self { outcome, made_on: MadeOn::Envelope(guard, envelope) }
+    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>) -> Self {
+        let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
+        Self { outcome, shadow: decision.shadow, made_on: MadeOn::Envelope(guard, envelope) }
     }
 
     pub(crate) fn allowed_key(key: Text) -> Self {
-        Self { outcome: Outcome::Allowed, made_on: MadeOn::Key(key) }
+        Self { outcome: Outcome::Allowed, shadow: Box::default(), made_on: MadeOn::Key(key) }
     }
 
     pub(crate) fn refused_key(key: Text, wait_us: Option<u64>) -> Self {
-        Self { outcome: Outcome::RefusedKey(wait_us), made_on: MadeOn::Key(key) }
+        Self { outcome: Outcome::RefusedKey(wait_us), shadow: Box::default(), made_on: MadeOn::Key(key) }
     }
 
     fn refusal(&self, py: Python<'_>) -> Option<Cow<'_, Refusal>> {
@@ -109,6 +112,11 @@ impl Decision {
     }
 
     #[getter]
+    fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.shadow.iter().map(|name| &**name))
+    }
+
+    #[getter]
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
             MadeOn::Envelope(guard, envelope) => guard.get().identities(py, envelope.bind(py)),
@@ -124,7 +132,9 @@ impl Decision {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok(self.refusal(py) == other.refusal(py) && self.identities(py)?.eq(other.identities(py)?)?)
+        Ok(self.refusal(py) == other.refusal(py)
+            && self.shadow == other.shadow
+            && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -147,16 +157,21 @@ impl Decision {
             let Refusal { limit, identity, key, wait_us, kind } = &*refusal;
             (limit.to_string(), identity.to_string(), key.clone(), *wait_us, kind.number())
         });
-        let state = (refusal, this.identities(py)?).into_pyobject(py)?;
+        let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
     }
 
     #[staticmethod]
-    fn _detached(refusal: Option<(String, String, String, Option<u64>, u8)>, identities: Py<PyDict>) -> Self {
+    fn _detached(
+        refusal: Option<(String, String, String, Option<u64>, u8)>,
+        shadow: Vec<String>,
+        identities: Py<PyDict>,
+    ) -> Self {
         let outcome = refusal.map_or(Outcome::Allowed, |(limit, identity, key, wait_us, kind)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
             Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind }))
         });
-        Self { outcome, made_on: MadeOn::Known(identities) }
+        let shadow = shadow.into_iter().map(Into::into).collect();
+        Self { outcome, shadow, made_on: MadeOn::Known(identities) }
     }
 }

@@ -11,18 +11,19 @@ use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::error::policy_error;
 use crate::memory;
+use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::policy::Policy;
 use crate::stage::stages;
-use crate::{seed, suffixes};
+use crate::{seed, suffixes, watch};
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    engine: Engine,
+    pub(crate) engine: Engine,
     policy: Py<Policy>,
-    clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 #[pymethods]
@@ -66,6 +67,22 @@ impl Throttle {
         now: Option<f64>,
     ) -> PyResult<Decision> {
         Self::decide(slf, envelope, stage, now, false)
+    }
+
+    #[pyo3(signature = (identity, window="minute", *, now=None))]
+    fn distinct(&self, py: Python<'_>, identity: &str, window: &str, now: Option<f64>) -> PyResult<f64> {
+        watch::distinct(self, py, identity, window, now)
+    }
+
+    #[pyo3(signature = (identity, n=None, *, now=None), text_signature = "($self, identity, n=10, *, now=None)")]
+    fn top(
+        &self,
+        py: Python<'_>,
+        identity: &str,
+        n: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Vec<Offender>> {
+        watch::top(self, py, identity, n, now)
     }
 
     pub(crate) fn identities<'py>(
@@ -139,6 +156,6 @@ impl Throttle {
             true => this.engine.check(core, stages, now),
             false => this.engine.peek(core, stages, now),
         });
-        Ok(Decision::of_envelope(core.refusal, slf.clone().unbind(), envelope.clone().unbind()))
+        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind()))
     }
 }

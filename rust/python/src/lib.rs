@@ -12,12 +12,14 @@ mod hyperloglog;
 mod limit;
 mod limiter;
 mod memory;
+mod offender;
 mod pause;
 mod policy;
 mod seed;
 mod stage;
 mod suffixes;
 mod text;
+mod watch;
 
 use pyo3::pymodule;
 
@@ -41,6 +43,8 @@ mod _core {
     use super::limit::Limit;
     #[pymodule_export]
     use super::limiter::RateLimiter;
+    #[pymodule_export]
+    use super::offender::Offender;
     #[pymodule_export]
     use super::policy::Policy;
 

@@ -12,8 +12,7 @@ use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
-use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
-use crate::store::pace::Pace;
+use crate::store::fan_out::{Arrival, Element, RUNGS, Rung};
 
 // The store takes as many parts of a name as the identities give.
 const _: () = assert!(RUNGS == crate::identity::RUNGS);
@@ -45,7 +44,7 @@ struct Asked<'e> {
 impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
-        for (index, planned) in self.plan.limits.iter().enumerate() {
+        for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             if !planned.asked_at.meets(self.stages) {
                 continue;
             }
@@ -55,24 +54,27 @@ impl<'e> Asker<'e, '_> {
             }
             let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
             match &planned.store {
-                Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
-                Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
+                Store::Rate(_) => self.ask_rate(request, asked),
+                Store::FanOut { memory, .. } => self.ask_fan_out(request, asked, *memory),
+                Store::Distinct { distinct, .. } => self.ask_distinct(request, asked, *distinct),
             }
         }
     }
 
-    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>, buckets: &Pace) {
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.expect(request, count);
         for nth in 0..count {
+            let limit = self.quota_or(asked, nth);
+            let Store::Rate(buckets) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
-            asked.push(request, nth, Ask::Rate { at, amount: amounts.get(nth) });
+            asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
 
-    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, fan_out: &FanOut, memory: usize) {
+    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, memory: usize) {
         let count = self.keys.count(&asked.planned.per);
         asked.expect(request, count);
         // Limits over one memory come in the same order of values: each goes on from where the last one was found.
@@ -87,11 +89,54 @@ impl<'e> Asker<'e, '_> {
             else {
                 continue;
             };
+            let limit = self.quota_or(asked, nth);
+            let Store::FanOut { fan_out, .. } = self.store(limit) else { continue };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
-            asked.push(request, nth, Ask::FanOut { visit: from as u32 });
+            asked.push(request, limit, nth, Ask::FanOut { visit: from as u32 });
             from += 1;
+        }
+    }
+
+    /// The limit itself, or its quota for a value that the `nth` key has. Of several the first in the file.
+    #[inline]
+    fn quota_or(&self, asked: Asked<'_>, nth: usize) -> u16 {
+        let quotas = &asked.planned.quotas[..];
+        if quotas.is_empty() {
+            return asked.index;
+        }
+        let keys = asked.planned.per.iter().map(|&identity| self.keys.get(identity, nth));
+        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
+        found.map(|place| quotas[place].1).min().unwrap_or(asked.index)
+    }
+
+    fn store(&self, limit: u16) -> &Store {
+        &self.plan.limits[usize::from(limit)].store
+    }
+
+    fn ask_distinct(&self, request: &mut Request, asked: Asked<'_>, distinct: usize) {
+        let count = self.keys.count(&asked.planned.per);
+        // A key may be promised a slot, and a block in either of two pages.
+        asked.expect(request, 3 * count);
+        let per = &asked.planned.limit.per;
+        for nth in 0..count {
+            let limit = self.quota_or(asked, nth);
+            let Store::Distinct { buckets, .. } = self.store(limit) else { continue };
+            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            let first = request.elements.len();
+            let mut is_present = false;
+            self.each_element(distinct, |element, hashed| {
+                is_present = true;
+                if !per.iter().any(|&per| self.is_value(per, nth, element)) {
+                    request.elements.push(self.secret.join(key, hashed));
+                }
+            });
+            if is_present {
+                let count = (request.elements.len() - first) as u32;
+                asked.push(request, limit, nth, Ask::Distinct { at, first: first as u32, count });
+            }
         }
     }
 
@@ -113,21 +158,24 @@ impl<'e> Asker<'e, '_> {
     /// What may be new under `key`. An element that is equal to the value of `per` never is.
     fn add_elements(&self, arrival: &mut Arrival, memory: usize, key: Key, nth: usize) {
         let memory = &self.plan.memories[memory];
-        let identity = self.plan.identities[memory.distinct].identity;
-        let mut add = |element: &Value<'_>, hashed: Key| {
+        self.each_element(memory.distinct, |element, hashed| {
             if !memory.equals.iter().any(|&per| self.is_value(per, nth, element)) {
                 let at = self.sent_for(memory.known.lines(self.secret.join(key, hashed)));
                 arrival.elements.push(Element { at, seen: None });
             }
-        };
+        });
+    }
+
+    /// Every value of the identity at that place as an element, with its hash, each once.
+    fn each_element(&self, place: usize, mut add: impl FnMut(&Value<'_>, Key)) {
+        let identity = self.plan.identities[place].identity;
         if identity.has_many() {
             // Not the keys of the values: junk is one value there, and as many elements as it has spellings.
             for element in &self.identities.elements(identity) {
                 add(element, self.secret.key(identity, element));
             }
         } else if let Some(element) = self.identities.element(identity) {
-            let own =
-                if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(memory.distinct, 0) };
+            let own = if element.is_raw() { self.secret.key(identity, &element) } else { self.keys.get(place, 0) };
             add(&element, own);
         }
     }
@@ -179,9 +227,10 @@ impl Asked<'_> {
         }
     }
 
-    fn push(self, request: &mut Request, nth: usize, ask: Ask) {
-        let Self { index: limit, charged, .. } = self;
-        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED });
+    /// Under the limit itself or a quota of it.
+    fn push(self, request: &mut Request, limit: u16, nth: usize, ask: Ask) {
+        let charged = self.charged;
+        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED, hot: false });
     }
 }
 

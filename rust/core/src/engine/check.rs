@@ -13,12 +13,13 @@ use std::cell::OnceCell;
 use super::Engine;
 use super::asker::Asker;
 use super::keys::Keys;
-use super::request::{Ask, Request, Visit};
+use super::request::{Ask, Entry, Request, Visit};
+use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
-use crate::policy::Stages;
 use crate::policy::plan::Store;
+use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
@@ -30,6 +31,8 @@ pub struct Settled {
     pub reads_us: i64,
     /// Why not.
     pub refused: Option<Refused>,
+    /// Limits in shadow mode that would have refused.
+    pub shadow: LimitSet,
 }
 
 /// The entry whose wait is the longest.
@@ -65,6 +68,7 @@ impl Engine {
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let keys = &Keys::of(plan, secret, identities, stages);
+        keys.add_to(&mut request.seen);
         Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 
@@ -75,11 +79,18 @@ impl Engine {
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
-        let refused = self.consult(request, &region, at_us).map(|refused| self.look_ahead(request, &region, refused));
-        if charge && refused.is_none() {
-            self.charge(request, &mut region, at_us);
+        let (refused, shadow) = self.consult(request, &region, at_us);
+        let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
+        if charge {
+            if refused.is_none() {
+                self.charge(request, &mut region, at_us, shadow);
+            }
+            self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
+            if request.is_hot {
+                self.leave_out_the_named(request, &region);
+            }
         }
-        Settled { reads_us: epoch.reads(now), refused }
+        Settled { reads_us: epoch.reads(now), refused, shadow }
     }
 
     fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
@@ -88,21 +99,23 @@ impl Engine {
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         let settled = self.settle(&mut request, now, charge);
+        if charge && request.is_hot {
+            self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
+        }
         let refusal =
             settled.refused.map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused)));
-        Decision { refusal }
+        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone()).collect();
+        Decision { refusal, shadow }
     }
 
-    /// Asks every entry, keeps the answers, and returns the longest wait; of equals the first in file order.
-    fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> Option<Refused> {
-        let Request { entries, visits, promised } = request;
-        let mut worst: Option<Refused> = None;
-        let mut table = None;
+    /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
+    fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
+        let Request { entries, visits, elements, promised, is_hot, .. } = request;
+        let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
+        promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
-            if table.replace(entry.limit) != Some(entry.limit) {
-                promised.clear();
-            }
-            entry.answer = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            entry.answer = match (&planned.store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
                     let (verdict, spot) = buckets.consult(region, &at, at_us, amount, promised);
                     Consulted { verdict, spot, new: 0, rung: None }
@@ -110,15 +123,33 @@ impl Engine {
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
                 }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(elements, first, count);
+                    let (verdict, spot) = buckets.consult(region, &at, at_us, elements, promised);
+                    Consulted { verdict, spot, new: 0, rung: None }
+                }
                 _ => continue,
             };
-            let Consulted { verdict, rung, .. } = entry.answer;
+            let Consulted { verdict, spot, rung, .. } = entry.answer;
+            if spot.is_some_and(|spot| spot.hot) || verdict != Verdict::Fits {
+                // A fresh key that finds no room has done nothing itself.
+                let without_room = planned.limit.when_full == WhenFull::Refuse && spot.is_none();
+                entry.hot |= verdict == Verdict::Never || !without_room;
+                *is_hot |= entry.hot;
+            }
+            if verdict == Verdict::Fits {
+                continue;
+            }
+            if planned.limit.mode == Mode::Shadow {
+                shadow.insert(planned.of);
+                continue;
+            }
             let until_us = verdict.earliest_us(at_us);
-            if verdict != Verdict::Fits && worst.is_none_or(|worst| until_us > worst.until_us) {
+            if worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { entry: index, until_us, rung });
             }
         }
-        worst
+        (worst, shadow)
     }
 
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
@@ -127,15 +158,17 @@ impl Engine {
     fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused) -> Refused {
         while refused.until_us < u64::MAX {
             match self.consult(request, region, refused.until_us) {
-                Some(later) => refused = later,
-                None => break,
+                (Some(later), _) => refused = later,
+                (None, _) => break,
             }
         }
         refused
     }
 
-    fn charge(&self, request: &Request, region: &mut Region, at_us: u64) {
-        for entry in request.entries.iter().filter(|entry| entry.charged) {
+    /// Charges every limit but those of `shadow`, and makes known what any of the others has admitted.
+    fn charge(&self, request: &Request, region: &mut Region, at_us: u64, shadow: LimitSet) {
+        let admits = |entry: &Entry| shadow.is_empty() || !shadow.has(self.plan.limits[usize::from(entry.limit)].of);
+        for entry in request.entries.iter().filter(|entry| entry.charged && admits(entry)) {
             let tracked = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
                     buckets.charge(region, &at, entry.answer.spot, at_us, amount)
@@ -143,14 +176,21 @@ impl Engine {
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer, at_us)
                 }
+                (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
+                    let elements = Ask::of(&request.elements, first, count);
+                    buckets.charge(region, &at, entry.answer.spot, at_us, elements)
+                }
                 _ => true,
             };
             if !tracked {
                 region.count_untracked(entry.limit.into());
             }
         }
-        for Visit { memory, arrival, .. } in &request.visits {
-            arrival.charge(&self.plan.memories[*memory].known, region, at_us);
+        for (index, Visit { memory, arrival, .. }) in request.visits.iter().enumerate() {
+            let over_it = |entry: &&Entry| matches!(entry.ask, Ask::FanOut { visit } if visit as usize == index);
+            if shadow.is_empty() || request.entries.iter().filter(over_it).any(admits) {
+                arrival.charge(&self.plan.memories[*memory].known, region, at_us);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use crate::identity::Identities;
 use crate::key::{Key, Secret};
+use crate::observe::Seen;
 use crate::policy::Stages;
 use crate::policy::plan::Plan;
 
@@ -38,6 +39,17 @@ impl Keys {
             all.spans.push(Span { start: start as u32, count: (all.keys.len() - start) as u32 });
         }
         all
+    }
+
+    /// Adds every key with the place of its identity, in order.
+    #[inline]
+    pub(super) fn add_to(&self, seen: &mut SmallVec<[Seen; 8]>) {
+        seen.reserve(self.keys.len());
+        for (place, &Span { start, count }) in self.spans.iter().enumerate() {
+            for at in start..start + count {
+                seen.push(Seen { place, key: self.keys[at as usize] });
+            }
+        }
     }
 
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.

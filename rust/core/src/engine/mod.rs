@@ -8,16 +8,19 @@ mod check;
 mod keys;
 mod limiter;
 mod request;
+mod set;
 mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 
 pub use check::{Refused, Settled};
 pub use limiter::{Hit, Limiter};
 pub use request::Request;
+pub use set::LimitSet;
 pub use tables::TableUse;
 
 use shared::Shared;
@@ -49,7 +52,7 @@ impl Engine {
         suffixes: Arc<SuffixList>,
         secret: Secret,
     ) -> Result<Self, PolicyError> {
-        let (plan, region) = compile(policy, memory_bytes)?;
+        let (plan, region) = compile(policy, memory_bytes, &suffixes, &secret)?;
         Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
     }
 

@@ -1,9 +1,11 @@
 //! What one check asks of the region, and room for the answers.
 //!
-//! The room is taken before the lock, so that nothing under it allocates. Knows no text and no keys: only where lines are.
+//! The room is taken before the lock, so that nothing under it allocates. Knows no text: only where lines are, and the hashes of elements that are not looked up.
 
 use smallvec::SmallVec;
 
+use crate::key::Key;
+use crate::observe::Seen;
 use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
 use crate::store::{Promised, Verdict};
@@ -13,8 +15,21 @@ use crate::store::{Promised, Verdict};
 pub struct Request {
     pub(super) entries: SmallVec<[Entry; 10]>,
     pub(super) visits: SmallVec<[Visit; 3]>,
+    /// Elements of fan-outs that refuse all, each joined with its key.
+    pub(super) elements: SmallVec<[Key; 2]>,
     /// Slots that keys of the limit at hand were promised.
     pub(super) promised: Promised,
+    /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
+    pub(super) seen: SmallVec<[Seen; 8]>,
+    /// Whether an entry is hot.
+    pub(super) is_hot: bool,
+}
+
+/// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.
+pub(super) fn value_of(seen: &[Seen], place: usize, nth: u32) -> Option<Seen> {
+    let first = seen.partition_point(|seen| seen.place < place);
+    let at = |index: usize| seen.get(index).copied().filter(|seen| seen.place == place);
+    at(first + nth as usize).or_else(|| at(first))
 }
 
 /// One limit asked about one key.
@@ -30,13 +45,26 @@ pub(super) struct Entry {
     pub ask: Ask,
     /// What was answered.
     pub answer: Consulted,
+    /// Whether its key is near its limit, or was refused: a value of it is to get a name.
+    pub hot: bool,
 }
 
 /// What is asked of a store.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    Rate { at: Candidates, amount: u64 },
-    FanOut { visit: u32 },
+    Rate {
+        at: Candidates,
+        amount: u64,
+    },
+    FanOut {
+        visit: u32,
+    },
+    /// `count` of [`Request::elements`].
+    Distinct {
+        at: Candidates,
+        first: u32,
+        count: u32,
+    },
 }
 
 /// One arrival at one memory; limits that share the memory share it.
@@ -47,6 +75,15 @@ pub(super) struct Visit {
     /// Which value of `per`.
     pub nth: usize,
     pub arrival: Arrival,
+}
+
+impl Ask {
+    /// Its part of [`Request::elements`].
+    #[inline]
+    pub(super) fn of(elements: &[Key], first: u32, count: u32) -> &[Key] {
+        let first = first as usize;
+        elements.get(first..first + count as usize).unwrap_or_default()
+    }
 }
 
 /// Before it is asked.

@@ -5,11 +5,13 @@
 //! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
 //! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List
 //! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
+//! * [`named`]: one value, as an operator writes it
 
 mod address;
 mod domain;
 mod host;
 pub mod kind;
+pub mod named;
 mod network;
 mod plain;
 pub mod read;

@@ -81,7 +81,8 @@ impl Assembly {
             let found = format!("{:?} a second time{where_first}", limit.name);
             return Err(error(name_line, Some("name"), found, "every name once".into()));
         }
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &limit.rule;
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+            &limit.rule;
         let scaled = |field, amount| {
             self.scale.of(amount).ok_or_else(|| {
                 let found = format!("{amount} × scale {}", self.scale.text());
@@ -89,8 +90,12 @@ impl Assembly {
             })
         };
         let (amount_scaled, burst_scaled) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &mut limit.rule;
-        (rate.amount, *burst) = (amount_scaled, burst_scaled);
+        for quota in &mut limit.quotas {
+            (quota.rate.amount, quota.burst) = (scaled("quota", quota.rate.amount)?, scaled("quota", quota.burst)?);
+        }
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (rate.amount, *burst) = (amount_scaled, burst_scaled);
+        }
         self.limits.push(limit);
         Ok(())
     }

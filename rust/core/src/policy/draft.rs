@@ -3,16 +3,17 @@
 //! Knows what each field may hold and nothing of how they go together: that is `validate`.
 
 use super::field::{Field, FieldValue, Place, Wrong};
-use super::limit::{Algorithm, Count, Verified, WhenFull};
+use super::limit::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, memory, size};
+use super::quota::{Numbers, quotas};
 use super::rate::Rate;
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
 /// What a limit may say.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 16] = [
     "name",
     "per",
     "rate",
@@ -27,10 +28,12 @@ const FIELDS: [&str; 14] = [
     "memory",
     "algorithm",
     "action",
+    "mode",
+    "quota",
 ];
 
 /// What a limit may say one day.
-const LATER_FIELDS: [&str; 5] = ["in_flight", "share", "quota", "mode", "reply"];
+const LATER_FIELDS: [&str; 3] = ["in_flight", "share", "reply"];
 
 /// Identities of a message's header; nothing reads them yet.
 const LATER_IDENTITIES: [&str; 7] =
@@ -67,7 +70,7 @@ pub(super) struct Draft<'a> {
     pub(super) burst: Option<Given<'a, Burst>>,
     pub(super) count: Option<Given<'a, Count>>,
     pub(super) distinct: Option<Given<'a, Identity>>,
-    pub(super) refuse: Option<Given<'a, ()>>,
+    pub(super) refuse: Option<Given<'a, Refuse>>,
     pub(super) remember_us: Option<Given<'a, u64>>,
     pub(super) settle_us: Option<Given<'a, u64>>,
     pub(super) verified: Option<Given<'a, Verified>>,
@@ -75,6 +78,8 @@ pub(super) struct Draft<'a> {
     pub(super) memory: Option<Given<'a, u64>>,
     pub(super) algorithm: Option<Given<'a, Algorithm>>,
     pub(super) action: Option<Given<'a, ()>>,
+    pub(super) mode: Option<Given<'a, Mode>>,
+    pub(super) quotas: Option<Given<'a, Vec<Numbers<'a>>>>,
 }
 
 impl<'a> Draft<'a> {
@@ -91,7 +96,7 @@ impl<'a> Draft<'a> {
                 "burst" => draft.burst = reader.read(burst)?,
                 "count" => draft.count = reader.read(|value| choice(value, &Count::NAMED, &[]))?,
                 "distinct" => draft.distinct = reader.read(distinct)?,
-                "refuse" => draft.refuse = reader.read(|value| choice(value, &[("new", ())], &["all"]))?,
+                "refuse" => draft.refuse = reader.read(|value| choice(value, &Refuse::NAMED, &[]))?,
                 "remember" => draft.remember_us = reader.read(duration)?,
                 "settle" => draft.settle_us = reader.read(duration)?,
                 "verified" => draft.verified = reader.read(|value| choice(value, &Verified::NAMED, &[]))?,
@@ -103,6 +108,8 @@ impl<'a> Draft<'a> {
                 "action" => {
                     draft.action = reader.read(|value| choice(value, &[("defer", ())], &["reject", "block"]))?;
                 }
+                "mode" => draft.mode = reader.read(|value| choice(value, &Mode::NAMED, &[]))?,
+                "quota" => draft.quotas = Some(Given { value: quotas(place, field)?, field }),
                 unknown => return Err(place.wrong(field, unknown_field(unknown, &FIELDS, &LATER_FIELDS))),
             }
         }
@@ -110,13 +117,16 @@ impl<'a> Draft<'a> {
     }
 }
 
-struct Reader<'p, 'a> {
-    place: &'p Place,
-    field: &'a Field,
+pub(super) struct Reader<'p, 'a> {
+    pub(super) place: &'p Place,
+    pub(super) field: &'a Field,
 }
 
 impl<'a> Reader<'_, 'a> {
-    fn read<T>(&self, read: impl FnOnce(&FieldValue) -> Result<T, Wrong>) -> Result<Option<Given<'a, T>>, PolicyError> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&FieldValue) -> Result<T, Wrong>,
+    ) -> Result<Option<Given<'a, T>>, PolicyError> {
         match read(&self.field.value) {
             Ok(value) => Ok(Some(Given { value, field: self.field })),
             Err(wrong) => Err(self.place.wrong(self.field, wrong)),
@@ -214,12 +224,12 @@ fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     }
 }
 
-fn rate(value: &FieldValue) -> Result<Rate, Wrong> {
+pub(super) fn rate(value: &FieldValue) -> Result<Rate, Wrong> {
     let wrong = || Wrong::allowed("text, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"");
     Rate::read(text(value, wrong)?)
 }
 
-fn burst(value: &FieldValue) -> Result<Burst, Wrong> {
+pub(super) fn burst(value: &FieldValue) -> Result<Burst, Wrong> {
     let wrong = || Wrong::allowed("a whole number from 1 to 2^50; of bytes also a size, as \"64 MiB\"");
     match value {
         FieldValue::Integer(number) => {

@@ -21,6 +21,8 @@ pub enum FieldValue {
     Float(f64),
     /// `["client.net", "sender.org"]`
     List(Vec<FieldValue>),
+    /// `{ rate = "6000/minute" }`, or a table of its own.
+    Table(Vec<Field>),
     /// Anything else, which no field takes: what to call it in a message.
     Other(String),
 }
@@ -28,6 +30,9 @@ pub enum FieldValue {
 impl FieldValue {
     /// For a message: cut where it is long.
     pub(super) fn shown(&self) -> String {
+        if matches!(self, Self::Table(_)) {
+            return "a table".into();
+        }
         let text = self.to_string();
         match text.char_indices().nth(SHOWN_CHARS) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -52,24 +57,38 @@ impl fmt::Display for FieldValue {
                 }
                 f.write_str("]")
             }
+            Self::Table(fields) => {
+                f.write_str("{")?;
+                for (index, Field { name, value, .. }) in fields.iter().enumerate() {
+                    let comma = if index == 0 { " " } else { ", " };
+                    let bare =
+                        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+                    let name = if bare { name.clone() } else { format!("{name:?}") };
+                    write!(f, "{comma}{name} = {value}")?;
+                }
+                f.write_str(if fields.is_empty() { "}" } else { " }" })
+            }
             Self::Other(what) => f.write_str(what),
         }
     }
 }
 
 /// A field and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) name: String,
-    pub(super) line: Option<usize>,
-    pub(super) value: FieldValue,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Its line, counted from one; absent when it stands in no file.
+    pub line: Option<usize>,
+    /// What stands there.
+    pub value: FieldValue,
     /// Lines of the items of a list, which may take several.
-    pub(super) item_lines: Vec<usize>,
+    pub item_lines: Vec<usize>,
 }
 
 impl Field {
     /// A field that stands in no file.
-    pub(super) fn loose(name: &str, value: &FieldValue) -> Self {
+    pub fn loose(name: &str, value: &FieldValue) -> Self {
         Self { name: name.to_owned(), line: None, value: value.clone(), item_lines: Vec::new() }
     }
 }

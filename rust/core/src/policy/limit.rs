@@ -1,7 +1,8 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use super::{Rate, Stage};
+use super::{Quota, Rate, Stage};
 use crate::identity::{Identity, Source};
+use crate::region::PAGE_BYTES;
 
 /// A policy: limits in file order, already multiplied by `scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,10 @@ pub struct Limit {
     pub when_full: WhenFull,
     /// Its share of the memory in bytes, when stated.
     pub memory: Option<u64>,
+    /// Whether it refuses.
+    pub mode: Mode,
+    /// Named values that have other numbers, in file order.
+    pub quotas: Vec<Quota>,
 }
 
 impl Limit {
@@ -46,6 +51,20 @@ impl Limit {
     pub fn stage(&self) -> Stage {
         let identities = self.per.iter().copied().chain(self.distinct());
         identities.map(stage_of).fold(self.count.stage(), Stage::max)
+    }
+
+    /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
+    pub(super) fn with_quota(&self, quota: &Quota) -> Self {
+        let memory = match self.rule {
+            Rule::FanOut { .. } => self.memory,
+            Rule::Rate { .. } => (self.per.len() == 1).then_some(PAGE_BYTES),
+            Rule::Distinct { .. } => None,
+        };
+        let mut limit = Self { quotas: Vec::new(), memory, ..self.clone() };
+        if let Some((rate, burst)) = limit.rule.pace_mut() {
+            (*rate, *burst) = (quota.rate, quota.burst);
+        }
+        limit
     }
 
     /// `client.net/24/48 + sender.org`
@@ -62,7 +81,7 @@ impl Limit {
     /// What a fan-out counts.
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
-            Rule::FanOut { distinct, .. } => Some(distinct),
+            Rule::FanOut { distinct, .. } | Rule::Distinct { distinct, .. } => Some(distinct),
             Rule::Rate { .. } => None,
         }
     }
@@ -101,6 +120,48 @@ pub enum Rule {
         /// The ladder: how long a part of a name must be known to own an allowance, in microseconds.
         settle_us: Option<u64>,
     },
+    /// At most `rate` different elements; above it, everything of the key is refused (`refuse = "all"`).
+    Distinct {
+        /// The element.
+        distinct: Identity,
+        /// Sustained, in different elements.
+        rate: Rate,
+        /// Different elements at once.
+        burst: u64,
+    },
+}
+
+impl Rule {
+    /// The rate and the burst, of a rule that has them.
+    pub fn pace(&self) -> Option<(Rate, u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((*rate, *burst))
+            }
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn pace_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((rate, burst))
+            }
+        }
+    }
+}
+
+/// What a fan-out refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuse {
+    /// What is new; known elements keep flowing.
+    New,
+    /// The whole key.
+    All,
+}
+
+impl Refuse {
+    pub(super) const NAMED: [(&str, Self); 2] = [("new", Self::New), ("all", Self::All)];
 }
 
 /// What one check counts as.
@@ -134,6 +195,16 @@ pub enum Algorithm {
     Gcra,
     /// Never more than the amount in any window as long as the period; no `burst`.
     SlidingWindow,
+}
+
+/// Whether a limit refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    #[default]
+    Enforce,
+    /// It decides and counts, and lets pass what it would refuse.
+    Shadow,
 }
 
 /// What happens to a key for which the table has no room.
@@ -176,6 +247,10 @@ impl Algorithm {
     pub(super) fn default_of(is_quota: bool) -> Self {
         if is_quota { Self::SlidingWindow } else { Self::Gcra }
     }
+}
+
+impl Mode {
+    pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
 }
 
 impl WhenFull {

@@ -92,7 +92,7 @@ fn limits(assembly: &mut Assembly, place: &Place, tables: &DeArray<'_>, lines: &
             ..place.clone()
         };
         let DeValue::Table(table) = table.get_ref() else {
-            let field = Field { line: place.line, ..Field::loose("limit", &plain(table.get_ref())) };
+            let field = Field { line: place.line, ..Field::loose("limit", &plain(table.get_ref(), lines)) };
             let place = Place { limit: None, ..place };
             return Err(place.wrong(&field, Wrong::allowed("`[[limit]]`, once for each limit")));
         };
@@ -138,12 +138,12 @@ fn field(key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>, li
     Field {
         name: key.get_ref().to_string(),
         line: Some(lines.line(key.span().start)),
-        value: plain(value.get_ref()),
+        value: plain(value.get_ref(), lines),
         item_lines,
     }
 }
 
-fn plain(value: &DeValue<'_>) -> FieldValue {
+fn plain(value: &DeValue<'_>, lines: &Lines<'_>) -> FieldValue {
     let number = |text: &str, radix| i64::from_str_radix(text, radix).ok().map(FieldValue::Integer);
     match value {
         DeValue::String(text) => FieldValue::Text(text.to_string()),
@@ -156,8 +156,10 @@ fn plain(value: &DeValue<'_>) -> FieldValue {
         },
         DeValue::Boolean(truth) => FieldValue::Other(truth.to_string()),
         DeValue::Datetime(time) => FieldValue::Other(time.to_string()),
-        DeValue::Array(items) => FieldValue::List(items.iter().map(|item| plain(item.get_ref())).collect()),
-        DeValue::Table(_) => FieldValue::Other("a table".into()),
+        DeValue::Array(items) => FieldValue::List(items.iter().map(|item| plain(item.get_ref(), lines)).collect()),
+        DeValue::Table(table) => {
+            FieldValue::Table(in_file_order(table).into_iter().map(|(key, value)| field(key, value, lines)).collect())
+        }
     }
 }
 

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half, share_out};
+use super::named::{MAX_QUOTAS, Named, quotas};
 use super::{Limit, MAX_LIMITS, Policy, Rule, Stage, Stages};
 use crate::error::PolicyError;
-use crate::identity::{Identity, Source, Sources};
+use crate::identity::{Identity, Source, Sources, SuffixList};
+use crate::key::{Key, Secret};
+use crate::observe::{Layout, Observer};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
+use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::known::Known;
 use crate::store::pace::Pace;
@@ -19,17 +23,27 @@ use crate::store::pace::Pace;
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
-const _: () = assert!(MAX_LIMITS <= COUNTERS);
+/// Different elements at once, at most: then a charge is a whole tick.
+const MOST_DISTINCT: u64 = 1 << 23;
+
+/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
+const DISTINCT_WEIGHT: u128 = 4;
+
+const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
 
 /// A policy, compiled.
 #[derive(Debug)]
 pub struct Plan {
     /// Every identity that a limit needs; each is hashed once a check.
     pub identities: Vec<Needed>,
-    /// In file order.
+    /// In file order; behind them, each with a table of its own, their quotas.
     pub limits: Vec<Planned>,
+    /// How many of `limits` the policy states.
+    pub stated: usize,
     /// Memories of known elements.
     pub memories: Vec<Memory>,
+    /// What may never refuse.
+    pub observer: Observer,
     sources: [Sources; Stage::ALL.len()],
 }
 
@@ -63,6 +77,10 @@ pub struct Planned {
     pub standing: Standing,
     /// Where it counts.
     pub store: Store,
+    /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
+    pub of: u16,
+    /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
+    pub quotas: Vec<(Key, u16)>,
 }
 
 /// Where the class of a limit's keys comes from: that of the weakest of its identities.
@@ -88,21 +106,29 @@ pub enum Store {
         /// Place of the memory in [`Plan::memories`].
         memory: usize,
     },
+    /// Buckets that only fresh elements fill.
+    Distinct {
+        /// The limit.
+        buckets: Distinct,
+        /// Place of the element's identity in [`Plan::identities`].
+        distinct: usize,
+    },
 }
 
 impl Store {
-    /// The buckets that it charges.
-    pub fn buckets(&self) -> &Pace {
+    /// The buckets that it charges for every message or every element that is new; `None` where there are none such.
+    pub fn buckets(&self) -> Option<&Pace> {
         match self {
-            Self::Rate(buckets) => buckets,
-            Self::FanOut { fan_out, .. } => fan_out.buckets(),
+            Self::Rate(buckets) => Some(buckets),
+            Self::FanOut { fan_out, .. } => Some(fan_out.buckets()),
+            Self::Distinct { .. } => None,
         }
     }
 
     /// The memory that it asks.
     pub fn memory(&self) -> Option<usize> {
         match self {
-            Self::Rate(_) => None,
+            Self::Rate(_) | Self::Distinct { .. } => None,
             Self::FanOut { memory, .. } => Some(*memory),
         }
     }
@@ -149,9 +175,15 @@ impl Plan {
 ///
 /// # Errors
 /// A budget too small for the policy, a rate that no clock can keep.
-pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), PolicyError> {
+pub fn compile(
+    policy: &Policy,
+    memory_bytes: u64,
+    suffixes: &SuffixList,
+    secret: &Secret,
+) -> Result<(Plan, Region), PolicyError> {
     let wanted = memories(policy);
-    let (region, tables) = allocate(policy, &wanted, memory_bytes)?;
+    let quotas = quotas(policy, suffixes, secret)?;
+    let (layout, region, tables) = allocate_with(policy, &wanted, &quotas, memory_bytes)?;
     let (memory_tables, rate_tables) = tables.split_at(wanted.len());
     let mut identities = Vec::new();
     let mut memories = Vec::new();
@@ -164,9 +196,18 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let names = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name());
         memories.push(Memory { known, distinct, equals: names.collect(), ladder: settle_us.is_some() });
     }
-    let mut limits = Vec::new();
-    for (limit, table) in policy.limits.iter().zip(rate_tables) {
-        let store = store(policy, limit, *table, &wanted, &memories)?;
+    let mut limits: Vec<Planned> = Vec::new();
+    let own = policy.limits.iter().enumerate();
+    let all = own.chain(quotas.iter().map(|quota| (quota.of, &quota.limit)));
+    for ((of, limit), table) in all.zip(rate_tables) {
+        let store = match limit.rule {
+            Rule::Distinct { distinct, rate, burst } => {
+                let buckets = Distinct::new(*table, rate, burst, limit.when_full);
+                let buckets = buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?;
+                Store::Distinct { buckets, distinct: place(&mut identities, distinct) }
+            }
+            _ => store(policy, limit, *table, &wanted, &memories)?,
+        };
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
         let stage = limit.stage();
         let own = Stages::default().with(stage);
@@ -181,7 +222,15 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
             per,
             standing: Standing::of(limit),
             store,
+            of: of as u16,
+            quotas: Vec::new(),
         });
+    }
+    for (place, quota) in (policy.limits.len()..).zip(&quotas) {
+        limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
+    }
+    for planned in &mut limits {
+        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
     }
     for planned in &limits {
         let hashed = planned.limit.per.iter().copied().chain(planned.limit.distinct());
@@ -194,7 +243,29 @@ pub fn compile(policy: &Policy, memory_bytes: u64) -> Result<(Plan, Region), Pol
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Sources::default(), |all, planned| planned.sources(all))
     });
-    Ok((Plan { identities, limits, memories, sources }, region))
+    // The last claim, so the last table.
+    let table = tables[tables.len() - 1];
+    let observer = Observer::new(table, layout, elements(&identities, &limits));
+    Ok((Plan { identities, limits, stated: policy.limits.len(), memories, observer, sources }, region))
+}
+
+/// How many identities the limits need.
+fn observed(policy: &Policy) -> usize {
+    let mut identities = Vec::new();
+    for identity in policy.limits.iter().flat_map(|limit| limit.per.iter().copied().chain(limit.distinct())) {
+        place(&mut identities, identity);
+    }
+    identities.len()
+}
+
+/// For each identity the place of what the first fan-out per it alone counts.
+fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
+    let of = |place| {
+        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place]);
+        let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
+        identities.iter().position(|needed| needed.identity == distinct)
+    };
+    (0..identities.len()).map(of).collect()
 }
 
 impl Planned {
@@ -234,21 +305,46 @@ fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, with a table for each memory and then one for each limit.
-fn allocate(policy: &Policy, wanted: &[Wanted], memory_bytes: u64) -> Result<(Region, Vec<Table>), PolicyError> {
+/// The region, with the largest layout of observation that the tables leave room for.
+fn allocate_with(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    memory_bytes: u64,
+) -> Result<(Layout, Region, Vec<Table>), PolicyError> {
+    let mut error = PolicyError::default();
+    for layout in Layout::choices(memory_bytes, observed(policy)) {
+        match allocate(policy, wanted, quotas, layout, memory_bytes) {
+            Ok((region, tables)) => return Ok((layout, region, tables)),
+            Err(too_little) => error = too_little,
+        }
+    }
+    Err(error)
+}
+
+/// The region, with a table for each memory, then one for each limit and each quota, then that of observation.
+fn allocate(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    layout: Layout,
+    memory_bytes: u64,
+) -> Result<(Region, Vec<Table>), PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let rates = policy.limits.iter().map(|limit| {
-        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. }) = limit.rule;
+    let rates = policy.limits.iter().chain(quotas.iter().map(|quota| &quota.limit)).map(|limit| {
+        let (Rule::Rate { rate, .. } | Rule::FanOut { rate, .. } | Rule::Distinct { rate, .. }) = limit.rule;
         let weight = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
-        let stated = if matches!(limit.rule, Rule::Rate { .. }) { limit.memory } else { None };
+        let weight = if matches!(limit.rule, Rule::Distinct { .. }) { weight * DISTINCT_WEIGHT } else { weight };
+        let stated = if matches!(limit.rule, Rule::Rate { .. } | Rule::Distinct { .. }) { limit.memory } else { None };
         Claim { stated, weight, half: Half::Rates }
     });
-    let claims: Vec<Claim> = memories.chain(rates).collect();
+    let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
+    let claims: Vec<Claim> = memories.chain(rates).chain([observation]).collect();
     let pages = share_out(memory_bytes, &claims).map_err(|least| PolicyError {
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {memory_bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len()),
+        allowed: format!("at least {least} bytes for the {} tables of this policy", claims.len() - 1),
         ..PolicyError::default()
     })?;
     Region::new(&pages).ok_or_else(|| PolicyError {
@@ -267,7 +363,8 @@ fn store(
     wanted: &[Wanted],
     memories: &[Memory],
 ) -> Result<Store, PolicyError> {
-    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = limit.rule;
+    let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+        limit.rule;
     let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
@@ -280,6 +377,15 @@ fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
         identities.push(Needed { identity, at: Stages::default() });
         identities.len() - 1
     })
+}
+
+fn too_many(policy: &Policy, limit: &Limit, rate: super::Rate, burst: u64) -> PolicyError {
+    PolicyError {
+        field: Some(if burst > MOST_DISTINCT { "burst" } else { "rate" }.into()),
+        found: format!("{} different elements, {burst} at once", rate.amount),
+        allowed: format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\""),
+        ..too_fine(policy, Some(limit), "rate")
+    }
 }
 
 fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {

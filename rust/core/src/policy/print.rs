@@ -5,8 +5,10 @@
 use std::fmt;
 
 use super::field::FieldValue;
-use super::limit::{Algorithm, Count, Limit, Policy, Rule, Verified, WhenFull, name_of};
+use super::limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Verified, WhenFull, name_of};
 use super::quantity::{write_period, write_size};
+use super::quota::Quota;
+use super::rate::Rate;
 use super::scale::Scale;
 use super::validate::is_quota;
 
@@ -18,19 +20,19 @@ impl Limit {
         let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
         let only = if per.len() == 1 { per.pop() } else { None };
         fields.push(("per", only.unwrap_or(FieldValue::List(per))));
-        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. }) = &self.rule;
+        let (Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. }) =
+            &self.rule;
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }
         fields.push(("rate", text(&rate.to_string())));
-        if *burst != rate.amount {
-            let number = i64::try_from(*burst).unwrap_or(i64::MAX);
-            let sized = rate.sized.then(|| text(&write_size(*burst)));
-            fields.push(("burst", sized.unwrap_or(FieldValue::Integer(number))));
-        }
+        fields.extend(burst_field(*rate, *burst).map(|burst| ("burst", burst)));
         if let Rule::FanOut { remember_us, settle_us, .. } = &self.rule {
             fields.push(("remember", text(&write_period(*remember_us, false))));
             fields.extend(settle_us.map(|settle_us| ("settle", text(&write_period(settle_us, false)))));
+        }
+        if matches!(self.rule, Rule::Distinct { .. }) {
+            fields.push(("refuse", text(name_of(Refuse::All, &Refuse::NAMED))));
         }
         if self.count != Count::Messages && !rate.sized {
             fields.push(("count", text(name_of(self.count, &Count::NAMED))));
@@ -46,8 +48,21 @@ impl Limit {
             fields.push(("when_full", text(name_of(self.when_full, &WhenFull::NAMED))));
         }
         fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));
+        if self.mode != Mode::Enforce {
+            fields.push(("mode", text(name_of(self.mode, &Mode::NAMED))));
+        }
+        if !self.quotas.is_empty() {
+            fields.push(("quota", FieldValue::Table(self.quotas.iter().map(Quota::to_field).collect())));
+        }
         fields
     }
+}
+
+/// A burst, where it is not the default.
+pub(super) fn burst_field(rate: Rate, burst: u64) -> Option<FieldValue> {
+    let number = i64::try_from(burst).unwrap_or(i64::MAX);
+    let sized = rate.sized.then(|| FieldValue::Text(write_size(burst)));
+    (burst != rate.amount).then(|| sized.unwrap_or(FieldValue::Integer(number)))
 }
 
 impl fmt::Display for Limit {

@@ -2,16 +2,20 @@
 //!
 //! The defaults are here and nowhere else.
 
-use super::draft::{Draft, Given, NOT_YET, is_name};
+use super::draft::{Burst, Draft, Given, NOT_YET, is_name};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Algorithm, Count, Limit, Rule, Verified, WhenFull, stage_of};
+use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, name_of, stage_of};
 use super::quantity::write_period;
+use super::quota::{Numbers, Quota, inside};
 use super::{Rate, Stage};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 
 /// A day after its last admission an element is new again, unless `remember` says otherwise.
 const REMEMBER_US: u64 = 86_400_000_000;
+
+/// A page for slots and one for registers, in bytes.
+const LEAST_OF_DISTINCT: u64 = 8_192;
 
 impl Limit {
     /// A limit as Python's keyword arguments give it. Nothing is scaled: that is the policy's.
@@ -47,7 +51,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     let count = check.count(rate.value, &per.value)?;
     let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
     let algorithm = check.algorithm(&per.value, distinct);
-    let burst = check.burst(rate.value, count, algorithm)?;
+    let burst = check.burst(rate.value, draft.burst.as_ref(), count, algorithm)?;
     let rule = check.rule(rate.value, burst, &per.value)?;
     let verified = check.verified(&per.value, distinct)?;
     let when_full = check.when_full(&per.value, distinct)?;
@@ -61,6 +65,8 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
         algorithm,
         when_full,
         memory: draft.memory.as_ref().map(|memory| memory.value),
+        mode: draft.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
+        quotas: check.quotas(rate.value, count, algorithm, &per.value)?,
     })
 }
 
@@ -111,8 +117,14 @@ impl<'a> Check<'a> {
         self.draft.algorithm.as_ref().map_or(default, |given| given.value)
     }
 
-    fn burst(&self, rate: Rate, count: Count, algorithm: Algorithm) -> Result<u64, PolicyError> {
-        let Some(burst) = &self.draft.burst else { return Ok(rate.amount) };
+    fn burst(
+        &self,
+        rate: Rate,
+        burst: Option<&Given<'_, Burst>>,
+        count: Count,
+        algorithm: Algorithm,
+    ) -> Result<u64, PolicyError> {
+        let Some(burst) = burst else { return Ok(rate.amount) };
         if algorithm == Algorithm::SlidingWindow {
             let stated = if self.draft.algorithm.is_some() { "" } else { ", the default per auth.user or global" };
             let allowed = format!(
@@ -125,6 +137,32 @@ impl<'a> Check<'a> {
             return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
         }
         Ok(burst.value.amount)
+    }
+
+    /// The quotas; each brings a burst of its own.
+    fn quotas(
+        &self,
+        base: Rate,
+        count: Count,
+        algorithm: Algorithm,
+        per: &[Identity],
+    ) -> Result<Vec<Quota>, PolicyError> {
+        let Some(given) = &self.draft.quotas else { return Ok(Vec::new()) };
+        if per.iter().all(|identity| *identity == Identity::Global) {
+            let allowed = "no `quota` per global, which has one value";
+            return Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
+        }
+        let quota = |numbers: &Numbers<'_>| {
+            let Numbers { of, rate, burst } = numbers;
+            if rate.value.sized != base.sized {
+                let unit = if base.sized { "a rate with a unit of size" } else { "a rate without a unit of size" };
+                let allowed = format!("{unit}, as the limit's own");
+                return Err(inside(of, self.place.wrong(rate.field, Wrong::allowed(allowed))));
+            }
+            let burst = self.burst(rate.value, burst.as_ref(), count, algorithm).map_err(|error| inside(of, error))?;
+            Ok(Quota { of: of.name.clone(), line: of.line, rate: rate.value, burst })
+        };
+        given.value.iter().map(quota).collect()
     }
 
     fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {
@@ -141,6 +179,10 @@ impl<'a> Check<'a> {
             return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
         }
         let distinct = distinct.value;
+        if self.draft.refuse.as_ref().is_some_and(|given| given.value == Refuse::All) {
+            self.only_beside_new()?;
+            return Ok(Rule::Distinct { distinct, rate, burst });
+        }
         let remember_us = self.draft.remember_us.as_ref().map_or(REMEMBER_US, |remember| remember.value);
         let settle_us = match &self.draft.settle_us {
             Some(settle) => Some(self.settle(settle, remember_us, distinct, per)?),
@@ -163,6 +205,36 @@ impl<'a> Check<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// What a limit with `refuse = "all"` has no use for.
+    fn only_beside_new(&self) -> Result<(), PolicyError> {
+        let draft = self.draft;
+        let refused = |field: &Field, allowed: &str| {
+            Err(self.place.wrong(field, Wrong::allowed(format!("{allowed} beside refuse = \"all\""))))
+        };
+        let times = [&draft.remember_us, &draft.settle_us].map(|given| given.as_ref().map(|given| given.field));
+        if let Some(field) = times.into_iter().flatten().min_by_key(|field| field.line) {
+            return refused(
+                field,
+                &format!("no `{}`, since nothing is remembered when the bucket has drained,", field.name),
+            );
+        }
+        if let Some(given) = draft.algorithm.as_ref().filter(|given| given.value != Algorithm::Gcra) {
+            return refused(given.field, "\"gcra\", a bucket that only a fresh element fills,");
+        }
+        if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
+            return refused(given.field, "\"8 KiB\" or more, for two tables,");
+        }
+        // By its name: what is not to be had elsewhere either has been refused by now.
+        if let Some(given) = draft.when_full.as_ref().filter(|given| name_of(given.value, &WhenFull::NAMED) == "sketch")
+        {
+            return refused(
+                given.field,
+                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,",
+            );
+        }
+        Ok(())
     }
 
     fn settle(

@@ -7,6 +7,8 @@ mod header;
 mod line;
 mod table;
 
+use std::fmt;
+
 pub use header::{Epoch, Now};
 pub use line::{LINES, Line, PAGE_BYTES, SLOTS};
 pub use table::{Candidates, Table};
@@ -30,12 +32,20 @@ pub struct Spot {
     pub line: LineId,
     /// The slot in it.
     pub slot: u8,
+    /// Whether the charge that was asked about leaves the key above half of its limit, or does not fit; of a free slot, never.
+    pub hot: bool,
 }
 
 /// The memory itself.
-#[derive(Debug)]
 pub struct Region {
     pages: Box<[Page]>,
+}
+
+impl fmt::Debug for Region {
+    /// Its size, not its megabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("pages", &self.pages.len()).finish()
+    }
 }
 
 impl Region {

@@ -56,6 +56,19 @@ impl Table {
         self.pages
     }
 
+    /// Its first `pages` pages as a table, and the rest as another; both have one page at least. `None` when there is only one.
+    pub fn split(self, pages: u32) -> Option<(Self, Self)> {
+        let first = pages.min(self.pages.checked_sub(1)?).max(1);
+        let rest = self.pages.checked_sub(first).filter(|&rest| rest > 0)?;
+        Some((Self::new(self.first_page, first), Self::new(self.first_page + first, rest)))
+    }
+
+    /// A line by its place: `index` below [`LINES`], `page` below [`Table::pages`].
+    #[inline]
+    pub fn line_at(&self, page: u32, index: usize) -> LineId {
+        LineId((self.first_page + page) * LINES as u32 + index as u32)
+    }
+
     /// Its pages in the region.
     #[inline]
     pub(super) fn range(&self) -> std::ops::Range<usize> {

@@ -60,6 +60,9 @@ impl HyperLogLog {
     /// Least and most precision.
     pub const PRECISIONS: std::ops::RangeInclusive<u32> = 4..=18;
 
+    /// 64 registers in six words: a tenth of error, beside something else in one line.
+    pub const SMALL: Self = Self { precision: 6 };
+
     /// 2^`precision` registers; `None` for a precision outside of 4 to 18.
     pub fn new(precision: u32) -> Option<Self> {
         Self::PRECISIONS.contains(&precision).then_some(Self { precision })
@@ -85,13 +88,20 @@ impl HyperLogLog {
         (64 - self.precision + 1) as u8
     }
 
+    /// The register that `key` may raise, and its run.
+    #[inline]
+    pub fn split(&self, key: Key) -> (usize, u8) {
+        // The bit shifted in ends the run where the bits end.
+        let run = (key.0 << self.precision | 1 << (self.precision - 1)).leading_zeros() as u8 + 1;
+        ((key.0 >> (64 - self.precision)) as usize, run)
+    }
+
     /// Adds `key`; says which change it made, if any.
     #[inline]
     pub fn add(&self, words: &mut [u64], key: Key) -> Option<Change> {
         self.check(words);
-        let place = Place::of((key.0 >> (64 - self.precision)) as usize);
-        // The bit shifted in ends the run where the bits end.
-        let run = (key.0 << self.precision | 1 << (self.precision - 1)).leading_zeros() as u8 + 1;
+        let (number, run) = self.split(key);
+        let place = Place::of(number);
         let from = place.read(words);
         (run > from).then(|| {
             place.write(words, run);
@@ -112,6 +122,11 @@ impl HyperLogLog {
         for number in 0..self.registers() {
             counts[usize::from(self.register(words, number))] += 1;
         }
+        self.estimate_of(&counts)
+    }
+
+    /// The same, from how many registers hold each value.
+    pub fn estimate_of(&self, counts: &[u32; 64]) -> f64 {
         let m = self.registers() as f64;
         let longest = usize::from(self.longest());
         let mut z = m * tau(1.0 - f64::from(counts[longest]) / m);

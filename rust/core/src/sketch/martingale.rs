@@ -70,6 +70,6 @@ impl Martingale {
 
 /// 2^(q − register), and nothing for the longest run.
 #[inline]
-fn weight(shape: HyperLogLog, register: u8) -> u64 {
+pub(crate) fn weight(shape: HyperLogLog, register: u8) -> u64 {
     if register == shape.longest() { 0 } else { 1 << (shape.longest() - 1 - register) }
 }

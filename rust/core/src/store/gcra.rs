@@ -71,6 +71,18 @@ impl Quota {
     pub fn unit(&self) -> u64 {
         self.unit
     }
+
+    /// What a bucket holds, in ticks: at most 2²³.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// The clock of its ticks.
+    #[inline]
+    pub fn clock(&self) -> &Ticks {
+        &self.ticks
+    }
 }
 
 /// Buckets of one limit.
@@ -121,9 +133,10 @@ impl Gcra {
         }
         let now = self.quota.ticks.ticks(now_us);
         if let Some((spot, level)) = self.find(region, at, now) {
-            let over = (level + price).saturating_sub(self.quota.capacity);
+            let after = level + price;
+            let over = after.saturating_sub(self.quota.capacity);
             let verdict = if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) };
-            return (verdict, Some(spot));
+            return (verdict, Some(Spot { hot: 2 * after > self.quota.capacity, ..spot }));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
@@ -137,7 +150,7 @@ impl Gcra {
     pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
         let price = self.quota.price(amount);
         let now = self.quota.ticks.ticks(now_us);
-        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.expire(line, now);
@@ -172,7 +185,7 @@ impl Gcra {
                 let slot = bits.trailing_zeros() as u8;
                 let level = self.level_of(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
-                    return Some((Spot { line: id, slot }, level));
+                    return Some((Spot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
@@ -185,7 +198,7 @@ impl Gcra {
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
         let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
     /// Which slots are free, as bits.

@@ -83,7 +83,7 @@ impl Known {
             while bits != 0 {
                 let slot = bits.trailing_zeros() as u8;
                 if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
-                    return Some(Sighting { first, last, spot: Spot { line: id, slot } });
+                    return Some(Sighting { first, last, spot: Spot { line: id, slot, hot: false } });
                 }
                 bits &= bits - 1;
             }
@@ -144,7 +144,7 @@ impl Known {
             (a, b) if b > a => (at.lines[1], second),
             _ => (at.lines[0], first),
         };
-        Spot { line, slot: worst.slot }
+        Spot { line, slot: worst.slot, hot: false }
     }
 
     /// The slot of a line that a new element would take.

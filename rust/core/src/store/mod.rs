@@ -7,41 +7,48 @@ use std::collections::HashMap;
 
 use crate::region::LineId;
 
+pub mod distinct;
 pub mod fan_out;
 pub mod gcra;
+mod handful;
 pub mod known;
 pub mod pace;
+mod registers;
 mod ring;
 pub mod window;
 
-/// Free slots of one table that keys of the same check were promised, so that none is promised twice.
+/// Free slots that keys of the same check were promised, so that none is promised twice.
 ///
 /// Only a table that refuses when full needs it, and only a check that brings it several new keys.
 #[derive(Debug, Default)]
-pub struct Promised(Option<HashMap<LineId, u32>>);
+pub struct Promised {
+    lines: Option<HashMap<LineId, u32>>,
+    expected: usize,
+}
 
 impl Promised {
     /// Room for `count` promises, so that making them allocates nothing. One key alone needs none: there is nobody to promise its slot to.
     pub fn expect(&mut self, count: usize) {
         if count > 1 {
-            self.0.get_or_insert_default().reserve(count);
+            self.expected += count;
+            self.lines.get_or_insert_default().reserve(self.expected);
         }
     }
 
-    /// Nothing promised: for the next table, or the next look at this one.
+    /// Nothing promised: for the next look. A line is of one table, so tables do not meet here.
     #[inline]
     pub fn clear(&mut self) {
-        if let Some(lines) = &mut self.0 {
+        if let Some(lines) = &mut self.lines {
             lines.clear();
         }
     }
 
     fn of(&self, line: LineId) -> u32 {
-        self.0.as_ref().and_then(|lines| lines.get(&line)).copied().unwrap_or(0)
+        self.lines.as_ref().and_then(|lines| lines.get(&line)).copied().unwrap_or(0)
     }
 
     fn promise(&mut self, line: LineId) {
-        if let Some(lines) = &mut self.0 {
+        if let Some(lines) = &mut self.lines {
             *lines.entry(line).or_default() += 1;
         }
     }

@@ -108,8 +108,11 @@ impl Window {
         let now = self.clock.ticks(now_us);
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
-            let kept = u64::from(self.shape.within(self.shape.ring(line, spot.slot.into()), room));
-            let fits = kept >= self.live_panes(line, now);
+            let (ring, live) = (self.shape.ring(line, spot.slot.into()), self.live_panes(line, now));
+            let kept = u64::from(self.shape.within(ring, room));
+            let fits = kept >= live;
+            let cool = u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live;
+            let spot = Spot { hot: !cool, ..spot };
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
             return (if fits { Verdict::Fits } else { Verdict::From(self.clock.micros(from)) }, Some(spot));
         }
@@ -124,7 +127,7 @@ impl Window {
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
         let now = self.clock.ticks(now_us);
-        let Some(Spot { line, slot }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.restamp(line, now);
@@ -161,7 +164,7 @@ impl Window {
             for slot in 0..self.shape.slots() {
                 let is_key = self.shape.fingerprint(line, slot) == at.fingerprint;
                 if is_key && self.shape.ring(line, slot).counts_below(live) {
-                    return Some(Spot { line: id, slot: slot as u8 });
+                    return Some(Spot { line: id, slot: slot as u8, hot: false });
                 }
             }
         }
@@ -173,7 +176,7 @@ impl Window {
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
         let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8 })
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
     /// Which slots are free, as bits.

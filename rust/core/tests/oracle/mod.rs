@@ -1,7 +1,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 //! The obvious oracles that every store runs against: a few lines each, unbounded memory, exact fractions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use throttle_core::key::Key;
@@ -41,6 +41,34 @@ impl<K: Eq + Hash> Buckets<K> {
     pub(crate) fn charge(&mut self, key: K, now_us: u64, cost: u64) {
         let level = self.level(&key, now_us) + u128::from(cost) * self.bucket.period_us;
         self.drained_at.insert(key, u128::from(now_us) * self.bucket.amount + level);
+    }
+}
+
+/// Buckets that only fresh elements fill; what came under a key is forgotten when its bucket has drained.
+pub(crate) struct Sets<K> {
+    pub(crate) buckets: Buckets<K>,
+    seen: HashMap<K, HashSet<u64>>,
+}
+
+impl<K: Eq + Hash + Copy> Sets<K> {
+    pub(crate) fn new(bucket: Bucket) -> Self {
+        Self { buckets: Buckets::new(bucket), seen: HashMap::new() }
+    }
+
+    /// Whether a message with so many elements fits, whatever they are.
+    pub(crate) fn fits(&self, key: &K, now_us: u64, elements: &[u64]) -> bool {
+        self.buckets.fits(key, now_us, (elements.len() as u64).max(1))
+    }
+
+    /// Charges what is fresh; how much that is.
+    pub(crate) fn charge(&mut self, key: K, now_us: u64, elements: &[u64]) -> u64 {
+        let seen = self.seen.entry(key).or_default();
+        if self.buckets.level(&key, now_us) == 0 {
+            seen.clear();
+        }
+        let fresh = elements.iter().filter(|&&element| seen.insert(element)).count() as u64;
+        self.buckets.charge(key, now_us, fresh);
+        fresh
     }
 }
 

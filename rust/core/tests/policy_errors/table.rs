@@ -3,7 +3,7 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, verified, when_full, memory, algorithm, action, mode, quota";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
@@ -241,6 +241,7 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#, ""),
     ("count = 1", 5, "x", "count", "1", r#""connections", "messages", "recipients" or "bytes""#, ""),
     (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
+    (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
@@ -265,9 +266,24 @@ algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algo
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
     ("in_flight = 2000", 5, "x", "in_flight", "a field, which this version does not have yet", FIELDS, ""),
     (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"[limit.quota."a.com"]
-rate = "1/minute""#, 5, "x", "quota", "a field, which this version does not have yet", FIELDS, ""),
-    (r#"mode = "shadow""#, 5, "x", "mode", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
+    (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    ("[limit.quota]", 5, "x", "quota", "a table", r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota]
+"192.0.2.0/24" = "6000/minute""#, 6, "x", "quota", r#""6000/minute""#, r#"a table with `rate`, as { rate = "6000/minute" }"#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+burst = 1"#, 5, "x", r#"quota."192.0.2.0/24".rate"#, "nothing", r#"a rate, as "6000/minute""#, ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+brust = 1"#, 7, "x", r#"quota."192.0.2.0/24".brust"#, "an unknown field", "rate, burst", "burst"),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "0/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""0/minute""#, "an amount from 1 to 2^50", ""),
+    (r#"[limit.quota."192.0.2.0/24"]
+rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minute""#, "a rate without a unit of size, as the limit's own", ""),
+    (r#"algorithm = "sliding-window"
+[limit.quota."192.0.2.0/24"]
+rate = "1/minute"
+burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"reply = "450 no""#, 5, "x", "reply", "a field, which this version does not have yet", FIELDS, ""),
     ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
     (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
@@ -277,8 +293,22 @@ rate = "1/minute""#, 5, "x", "quota", "a field, which this version does not have
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"count="recipients""#, 6, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
-    (r#"refuse = "all""#, 6, "x", "refuse", r#""all", which this version does not have yet"#, r#""new""#, ""),
-    (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new""#, ""),
+    (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
+    (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
+    ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
+    (r#"refuse = "all"
+remember = "7 days""#, 7, "x", "remember", r#""7 days""#, r#"no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"settle = "1 hour"
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"settle = "1 hour"
+remember = "7 days"
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#, r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
+    (r#"refuse = "all"
+count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"remember="1 week""#, 6, "x", "remember", r#""1 week""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "7 days"),

@@ -1,0 +1,88 @@
+//! A value as an operator writes it: `Salesforce.com`, `198.51.100.0/24`, `NULL`.
+//!
+//! It takes the way that a sender's text takes, so the two can only come to the same. Knows no keys and no limits.
+
+use std::borrow::Cow;
+
+use super::kind::{Identity, Source, Sources};
+use super::read::Identities;
+use super::suffix::SuffixList;
+use super::value::{Part, Tag, Value};
+use crate::envelope::Envelope;
+
+/// A text that is no value of an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAValue {
+    /// It can be none.
+    Never,
+    /// Its value would be another: the organisation of a host below it.
+    Is(String),
+}
+
+/// What `identity` would be of an envelope that says `text`.
+///
+/// # Errors
+/// [`NotAValue`] when no envelope could ever have this value.
+pub fn named<R>(
+    identity: Identity,
+    text: &str,
+    suffixes: &SuffixList,
+    then: impl FnOnce(&Value<'_>) -> R,
+) -> Result<R, NotAValue> {
+    if let Some(tag) = tag(identity, text) {
+        return Ok(then(&Value::Name(Part::Tag(tag))));
+    }
+    let at_host = format!("x@{text}");
+    let (bare, prefix) = match (identity, text.split_once('/')) {
+        (Identity::ClientNet(_), Some((address, length))) => (address, Some(length)),
+        _ => (text, None),
+    };
+    let whole_host = match identity.source() {
+        Source::Sender => Identity::SenderHost,
+        Source::ClientName => Identity::ClientHost,
+        Source::Helo => Identity::HeloHost,
+        _ => identity,
+    };
+    let recipient = if identity == Identity::RcptHost { at_host.as_bytes() } else { text.as_bytes() };
+    let sender = if identity == Identity::SenderAddress { text.as_bytes() } else { at_host.as_bytes() };
+    let envelope = Envelope {
+        client_ip: Some(bare.as_bytes()),
+        client_name: Some(text.as_bytes()),
+        helo: Some(text.as_bytes()),
+        auth_user: Some(text.as_bytes()),
+        mail_from: Some(sender),
+        rcpt_to: &[recipient],
+        ..Envelope::default()
+    };
+    let read = Identities::read(&envelope, suffixes, Sources::default().with(identity.source()));
+    let value = read.value(identity).filter(|value| identity != Identity::Global && !is_tagged(value));
+    let value = value.ok_or(NotAValue::Never)?;
+    let whole = if identity.is_name() { read.value(whole_host) } else { None };
+    if whole.is_some_and(|whole| whole != value) {
+        return Err(NotAValue::Is(value.to_string()));
+    }
+    if prefix.is_some_and(|prefix| !matches!(value, Value::Network(_, length) if length.to_string() == prefix)) {
+        return Err(NotAValue::Is(value.to_string()));
+    }
+    Ok(then(&value))
+}
+
+/// A tag by its name, which is upper case, where the identity can be one.
+fn tag(identity: Identity, text: &str) -> Option<Tag> {
+    let all: &[Tag] = match identity {
+        Identity::SenderRegistered => &[Tag::Unqualified, Tag::Literal, Tag::Unlisted, Tag::Malformed, Tag::Overlong],
+        Identity::SenderOrg(0) => &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
+        Identity::ClientIp | Identity::ClientNet(_) => &[Tag::Unknown],
+        _ => &[],
+    };
+    all.iter().copied().find(|tag| tag.to_string() == text)
+}
+
+fn is_tagged(value: &Value<'_>) -> bool {
+    let is_tag = |part: &Part<'_>| matches!(part, Part::Tag(_)) || *part == Part::Text(Cow::Borrowed(""));
+    match value {
+        Value::Global | Value::Network(..) => false,
+        Value::Name(part) => is_tag(part),
+        Value::Address(local, host) => is_tag(local) || is_tag(host),
+    }
+}

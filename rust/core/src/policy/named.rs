@@ -1,0 +1,66 @@
+//! Quotas as limits with tables of their own, their values read as a sender's would be.
+//!
+//! Here, not where the file is read: what a value names depends on the suffix list.
+
+use super::{Limit, Policy};
+use crate::error::PolicyError;
+use crate::identity::named::{NotAValue, named};
+use crate::identity::{Identity, SuffixList};
+use crate::key::{Key, Secret};
+
+/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
+pub(super) const MAX_QUOTAS: usize = 256;
+
+/// A quota, as a limit with other numbers.
+pub(super) struct Named {
+    /// Place of its limit in the policy.
+    pub(super) of: usize,
+    /// With the numbers of the quota.
+    pub(super) limit: Limit,
+    /// Keys of the value, one for each part of `per` that can have it.
+    pub(super) keys: Vec<Key>,
+}
+
+/// The quotas of all limits, their values read as a sender's would be.
+pub(super) fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Vec<Named>, PolicyError> {
+    let mut all: Vec<Named> = Vec::new();
+    for (of, limit) in policy.limits.iter().enumerate() {
+        for quota in &limit.quotas {
+            let wrong = |found: String, allowed: String| PolicyError {
+                file: policy.file.clone(),
+                line: quota.line.or(limit.line),
+                limit: Some(limit.name.clone()),
+                field: Some("quota".into()),
+                found,
+                allowed,
+                ..PolicyError::default()
+            };
+            let read =
+                |identity: &Identity| named(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
+            let (mut keys, mut instead) = (Vec::new(), None);
+            for identity in &limit.per {
+                match read(identity) {
+                    Ok(key) => keys.push(key),
+                    Err(NotAValue::Is(other)) => instead = instead.or(Some((identity, other))),
+                    Err(NotAValue::Never) => {}
+                }
+            }
+            if keys.is_empty() {
+                let allowed = match instead {
+                    Some((identity, other)) => format!("{other:?}, the {identity} that it has"),
+                    None => format!("a value of {}", limit.per_name()),
+                };
+                return Err(wrong(format!("{:?}", quota.of), allowed));
+            }
+            if all.iter().any(|other| other.of == of && other.keys.iter().any(|key| keys.contains(key))) {
+                return Err(wrong(format!("{:?} a second time", quota.of), "each value once".into()));
+            }
+            if all.len() == MAX_QUOTAS {
+                let found = format!("a quota after the first {MAX_QUOTAS}");
+                return Err(wrong(found, format!("at most {MAX_QUOTAS} quotas in a policy")));
+            }
+            all.push(Named { of, limit: limit.with_quota(quota), keys });
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,299 @@
+//! Fan-out with `refuse = "all"`: how many different elements a key may have, where the whole key is refused while it has too many.
+//!
+//! **Idea.** A bucket that only a fresh element fills. For keys with few elements it is exact: a slot holds the hashes of the first four. The fifth moves
+//! them to 64 registers of a HyperLogLog, where most of the fresh elements change nothing; so one that does is charged for those that did not: `price / q`,
+//! q being the chance that a fresh element changes a register. On average that is `price` for each (the martingale estimator).
+//!
+//! **What is asked never depends on what was seen.** A message with n elements asks for room for n of them, and for `price / q` at least, whether it brings
+//! anything fresh or not; only what is charged depends on that. So nobody gets past by the luck of an element that changes nothing, what is admitted is a
+//! fair sample of what is sent, and the average holds. A message with several fresh elements may be charged more than it asked for: then the bucket is in debt.
+//!
+//! ```text
+//!  consult(key, n):  asked ← max(n, 1) · price, with registers at least price / q
+//!                    fits when level + asked ≤ capacity, else from the time on at which that much has drained
+//!  charge(key, elements), each of them once:
+//!      held already            nothing
+//!      room for its hash       hold it; level += price
+//!      the fifth               take a free block, put the four into its registers; none is free: it passes and is not counted
+//!      changes a register      level += price / q;  q anew;  1/q > burst / 2: forget every other element
+//! ```
+//!
+//! **When it forgets.** A bucket that has drained is the same as one that was never used, so slot and block are free from then on, and nothing is swept.
+//! A live one is never evicted; [`WhenFull`] says what becomes of keys without room. A key that is at its rate for ever would see q fall without end, until one
+//! charge is more than the bucket holds: so it begins anew when one charge fills half of it.
+//!
+//! **Cost.** Two lines of one page for every key, a third when registers may change. An element that changes nothing writes nothing but its block's time.
+//! **Size.** 14 bytes for a key with up to four elements, four to a line, for as long as its bucket has not drained, that is W/L an element; 78 bytes for one
+//! with more.
+//!
+//! **Bound.** With up to four elements exact, but for hashes that agree: two elements of a key in 2¹⁴, two keys in 2⁻³² · 8 look-ups. Above, the charges for n
+//! fresh elements have the mean n and a relative standard error of at most √(ln 2 / 64) = 10 %; in the long run a key gets its rate. The level is an
+//! integer, and so is `price / q`, to the nearest tick.
+//!
+//! **Source.** Cohen 2015, "All-distances sketches, revisited"; Ting 2014, "Streamed approximate counting of distinct elements" (the estimator).
+//! GCRA as in `gcra`. Asking for room that does not depend on the hash is ours.
+
+use super::gcra::Quota;
+use super::handful::{Added, FEW, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
+use super::registers::{Registers, clear, cost};
+use super::{Promised, Verdict};
+use crate::key::Key;
+use crate::policy::{Rate, WhenFull};
+use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
+
+/// Of eight pages of the limit's share, how many hold slots; the others hold registers.
+const SLOT_PAGES_OF_EIGHT: u64 = 5;
+
+/// Buckets of one limit, and what came under each key.
+#[derive(Clone, Copy, Debug)]
+pub struct Distinct {
+    table: Table,
+    registers: Registers,
+    quota: Quota,
+    /// A charge above this makes a key begin anew.
+    dearest: u64,
+    when_full: WhenFull,
+}
+
+impl Distinct {
+    /// Both kinds of memory in `table`, of two pages at least.
+    ///
+    /// `None` when it has only one, when no clock of this crate can keep the rate, or when a charge is no whole tick: a burst over 2²³.
+    pub fn new(table: Table, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
+        let slot_pages = u64::from(table.pages()) * SLOT_PAGES_OF_EIGHT / 8;
+        Self::with_slot_pages(table, rate, burst, when_full, slot_pages as u32)
+    }
+
+    /// As [`Distinct::new`], with so many pages for slots, or as near to it as leaves one page for either.
+    pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
+        let quota = Quota::new(rate, burst).filter(|quota| quota.unit() == 1)?;
+        let (table, blocks) = table.split(slot_pages)?;
+        // A bucket of two or three must have room for the second charge.
+        let dearest = (quota.capacity() / 2).max(quota.capacity().min(2 * quota.price(1)));
+        Some(Self { table, registers: Registers::new(blocks)?, quota, dearest, when_full })
+    }
+
+    /// The table of slots.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The table of registers.
+    pub fn blocks(&self) -> &Table {
+        self.registers.table()
+    }
+
+    /// Keys that it has room for, of which [`Distinct::blocks`] says how many may have more than four elements.
+    pub fn slots(&self) -> u64 {
+        u64::from(self.table.pages()) * (LINES * SLOTS) as u64
+    }
+
+    /// Where `key` may be: what a look-up touches.
+    #[inline]
+    pub fn lines(&self, key: Key) -> Candidates {
+        self.table.candidates(key)
+    }
+
+    /// Whether a message with these elements, each of them once, fits now, or from when on; and where the key has its slot, for [`Distinct::charge`].
+    ///
+    /// `promised` as in [`Gcra::consult`](super::gcra::Gcra::consult), with blocks beside the slots.
+    #[inline]
+    pub fn consult(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now_us: u64,
+        elements: &[Key],
+        promised: &mut Promised,
+    ) -> (Verdict, Option<Spot>) {
+        let asked = self.quota.price((elements.len() as u64).max(1));
+        if asked > self.quota.capacity() {
+            return (Verdict::Never, None);
+        }
+        let now = self.quota.clock().ticks(now_us);
+        let found = self.find(region, at, now);
+        let (mut ready, mut hot) = (now, false);
+        if let Some((_, level, held)) = found {
+            let asked = if let Held::Many(Many { cost, .. }) = held { asked.max(cost.into()) } else { asked };
+            ready += (level + asked).saturating_sub(self.quota.capacity());
+            hot = 2 * (level + asked) > self.quota.capacity();
+        }
+        if self.when_full == WhenFull::Refuse {
+            ready = ready.max(self.room_from(region, at, now, found, elements, promised));
+        }
+        let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
+        (verdict, found.map(|(spot, ..)| Spot { hot, ..spot }))
+    }
+
+    /// Charges what is fresh of `elements`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
+    /// `false` when something found no room and stays uncounted.
+    #[inline]
+    pub fn charge(
+        &self,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<Spot>,
+        now_us: u64,
+        elements: &[Key],
+    ) -> bool {
+        if elements.is_empty() {
+            return true;
+        }
+        let now = self.quota.clock().ticks(now_us);
+        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let slot = usize::from(slot);
+        let here = region.line_mut(line);
+        if here.stamp != now {
+            restamp(here, now);
+        }
+        let mut bucket = Bucket { level: level(here, slot, now), held: held(here, slot) };
+        let tracked = self.fill(region, &mut bucket, at.fingerprint, now, elements);
+        put(region.line_mut(line), slot, at.fingerprint, bucket.level, bucket.held);
+        tracked
+    }
+
+    /// Slots in use on one page of their table.
+    pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        let now = self.quota.clock().ticks(now_us);
+        let used = |line: &Line| (0..SLOTS).filter(|&slot| level(line, slot, now) > 0).count() as u64;
+        self.table.page(region, page).iter().map(used).sum()
+    }
+
+    /// Blocks in use on one page of theirs.
+    pub fn blocks_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        self.registers.used(region, page, self.quota.clock().ticks(now_us))
+    }
+
+    /// Puts every element into the bucket; `false` when there is no block for those after the fourth.
+    fn fill(&self, region: &mut Region, bucket: &mut Bucket, fingerprint: u32, now: u64, elements: &[Key]) -> bool {
+        let mut rest = elements;
+        if let Held::Few(few) = &mut bucket.held {
+            while let Some((&element, others)) = rest.split_first() {
+                match few.add(element) {
+                    Added::Seen => {}
+                    Added::New => bucket.level += self.quota.price(1),
+                    Added::Full => break,
+                }
+                rest = others;
+            }
+            if rest.is_empty() {
+                return true;
+            }
+            let Some(block) = self.registers.free(region, fingerprint, now) else { return false };
+            let line = region.line_mut(self.registers.line(fingerprint, block));
+            clear(line);
+            for element in few.elements() {
+                self.registers.add(line, element);
+            }
+            bucket.held = Held::Many(Many { block, cost: cost(line, self.quota.price(1)) as u32 });
+        }
+        if let Held::Many(many) = &mut bucket.held {
+            let line = region.line_mut(self.registers.line(fingerprint, many.block));
+            for &element in rest {
+                self.add(line, many, &mut bucket.level, element);
+            }
+            bucket.level = bucket.level.min(LONGEST);
+            line.stamp = now + bucket.level;
+        }
+        true
+    }
+
+    /// Adds an element to registers.
+    #[inline]
+    fn add(&self, line: &mut Line, many: &mut Many, level: &mut u64, element: Key) {
+        if self.registers.add(line, element) {
+            *level += u64::from(many.cost);
+            let mut next = cost(line, self.quota.price(1));
+            if next > self.dearest {
+                clear(line);
+                self.registers.add(line, element);
+                next = cost(line, self.quota.price(1));
+            }
+            many.cost = next as u32;
+        }
+    }
+
+    #[inline]
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(Spot, u64, Held)> {
+        for id in at.lines {
+            let line = region.line(id);
+            for slot in 0..SLOTS {
+                if fingerprint(line, slot) == at.fingerprint {
+                    let level = level(line, slot, now);
+                    if level > 0 {
+                        return Some((Spot { line: id, slot: slot as u8, hot: false }, level, held(line, slot)));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// A free slot of the emptier line.
+    #[inline]
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+        let [first, second] = at.lines.map(|line| (line, free_slots(region.line(line), now)));
+        let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
+        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
+    }
+
+    /// When there is a slot for the key and a block for its elements, beside those that were promised to others.
+    fn room_from(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now: u64,
+        found: Option<(Spot, u64, Held)>,
+        elements: &[Key],
+        promised: &mut Promised,
+    ) -> u64 {
+        let (drained, mut few) = match found {
+            Some((_, _, Held::Many(_))) => return now,
+            Some((_, level, Held::Few(few))) => (now + level, few),
+            None => (u64::MAX, super::handful::Few::default()),
+        };
+        let slot = if found.is_some() { now } else { self.slot_from(region, at, now, promised) };
+        let overflows = elements.iter().any(|&element| few.add(element) == Added::Full);
+        let block = if overflows { self.block_from(region, at.fingerprint, now, promised) } else { now };
+        // Once it has drained, what is held is forgotten, and four fit without a block.
+        let block = if elements.len() <= FEW { block.min(drained) } else { block };
+        slot.max(block)
+    }
+
+    fn slot_from(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> u64 {
+        let free = at.lines.map(|id| {
+            let free = free_slots(region.line(id), now).count_ones();
+            (id, free.saturating_sub(promised.of(id)))
+        });
+        let (line, count) = if free[1].1 > free[0].1 { free[1] } else { free[0] };
+        if count > 0 {
+            promised.promise(line);
+            return now;
+        }
+        let levels = at.lines.into_iter().flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));
+        levels.filter(|&level| level > 0).min().map_or(now, |level| now + level)
+    }
+
+    fn block_from(&self, region: &Region, fingerprint: u32, now: u64, promised: &mut Promised) -> u64 {
+        let (free, first) = self.registers.vacancies(region, fingerprint, now);
+        for (home, free) in self.registers.homes(fingerprint).into_iter().zip(free) {
+            if free > promised.of(home) {
+                promised.promise(home);
+                return now;
+            }
+        }
+        first
+    }
+}
+
+/// One key's, while it is charged.
+struct Bucket {
+    level: u64,
+    held: Held,
+}
+
+/// Which slots are free, as bits.
+#[inline]
+fn free_slots(line: &Line, now: u64) -> u32 {
+    (0..SLOTS).map(|slot| u32::from(level(line, slot, now) == 0) << slot).sum()
+}
