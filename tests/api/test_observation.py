@@ -31,7 +31,9 @@ def test_distinct_counts_the_last_minute_and_the_last_hour() -> None:
 
 
 def test_the_identities_of_a_composite_and_of_a_fan_out_can_be_asked_and_no_others() -> None:
-    pace = guard(limit("pair", ["client.net", "sender.org"]), limit("fan", "sender.registered", distinct="sender.host"))
+    pace = guard(
+        limit("pair", ["client.net", "sender.org"]), limit("fan", "sender.registered", distinct="sender.host")
+    )
     send(pace, "a@mx.b.com", client_ip="192.0.2.1", helo="h.com")
     asked = ["client.net", "client.net/24/64", "sender.org", "sender.registered", "sender.host"]
     assert [round(pace.distinct(identity)) for identity in asked] == [1] * 5
@@ -142,7 +144,7 @@ def test_observation_takes_a_sixteenth_at_most_and_works_in_the_least_memory() -
 
 def test_an_offender_is_a_frozen_record() -> None:
     one = Offender("b.com", 1, 2, 3.5, REAL)
-    assert repr(one) == f'Offender("b.com", admitted=1, refused=2, fan_out=3.5, first_seen={REAL})'
+    assert repr(one) == f"Offender(\"b.com\", admitted=1, refused=2, fan_out=3.5, first_seen={REAL})"
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
     assert one == Offender(value="b.com", admitted=1, refused=2, fan_out=3.5, first_seen=REAL)
     assert one != Offender("b.com", 1, 2, None, REAL)

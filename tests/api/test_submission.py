@@ -50,7 +50,9 @@ def test_it_has_the_names_that_its_refusals_tell() -> None:
 
 
 def test_a_botnet_with_a_stolen_password_is_stopped_by_its_networks() -> None:
-    decisions = sent(guard(), ((second, message("mallory", second % 60, people(second, 1))) for second in range(5000)))
+    decisions = sent(
+        guard(), ((second, message("mallory", second % 60, people(second, 1))) for second in range(5000))
+    )
     refusals = {decision.limit for decision in decisions if not decision}
     assert refusals == {"user-networks"}
     # twenty at once and the estimate's error, then twenty a day of what was 5,000
@@ -71,7 +73,7 @@ def test_one_machine_with_a_stolen_password_is_stopped_by_the_strangers_it_write
 def test_who_writes_to_the_same_people_is_held_by_the_quotas_alone() -> None:
     decisions = sent(guard(), ((number * 10.0, message("mallory", 1, people(0, 1))) for number in range(1000)))
     assert {decision.limit for decision in decisions if not decision} == {"user-hour"}
-    assert reached(decisions[:360], 1) == 200
+    assert reached(decisions[: 360], 1) == 200
 
 
 def test_an_ordinary_user_is_not_refused() -> None:

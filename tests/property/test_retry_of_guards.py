@@ -71,18 +71,14 @@ def whole_fan_outs(draw: st.DrawFn, name: str) -> Limit:
     )
     rate = draw(st.sampled_from(["1/second", "1/3 seconds", "2/minute", "3/hour", "7/7 seconds"]))
     burst = draw(st.sampled_from([1, 2, 3, 5, 8, 20]))
-    return Limit(name=name, per=per, distinct=distinct, rate=rate, burst=burst, refuse="all", when_full=draw(FULL))
+    return Limit(
+        name=name, per=per, distinct=distinct, rate=rate, burst=burst, refuse="all", when_full=draw(FULL)
+    )
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> list[Limit]:
-    makers = draw(
-        st.lists(
-            st.sampled_from([rates, recipients, fan_outs, fan_outs, whole_fan_outs, whole_fan_outs]),
-            min_size=1,
-            max_size=4,
-        )
-    )
+    makers = draw(st.lists(st.sampled_from([rates, recipients, fan_outs, fan_outs, whole_fan_outs, whole_fan_outs]), min_size=1, max_size=4))
     return [draw(maker(f"limit-{number}")) for number, maker in enumerate(makers)]
 
 
