@@ -1,0 +1,46 @@
+"""Ordinary mail for all attacks, and a table of what each attack gained and what innocents lost, after the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attack import settling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from attack import Figures, Shot
+
+ROWS: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def innocents(request: pytest.FixtureRequest) -> list[Shot]:
+    """85 minutes of ordinary mail, the same for all attacks of a run."""
+    return settling(str(request.config.option.hypothesis_seed))
+
+
+@pytest.fixture
+def write_down() -> Callable[[str, Figures], None]:
+    """Puts a line into the table."""
+
+    def write(shape: str, figures: Figures) -> None:
+        lost = ", ".join(f"{kind} {count} by {limit}" for (kind, limit), count in figures.lost.items())
+        refused = sum(figures.lost.values())
+        first = "never" if figures.before_refusal is None else str(figures.before_refusal)
+        row = f"{shape:<64}{figures.sent:>8}{figures.admitted:>9}{figures.share:>8.1%}{first:>8}"
+        ROWS.append(f"{row}{sum(figures.innocent.values()):>11}{refused:>7}  {lost}")
+        print(f"\n{ROWS[-1]}\n  refused by {dict(figures.limits)}, known and lost {sum(figures.lost_known.values())}")
+
+    return write
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ROWS:
+        terminalreporter.section("attacks under inbound")
+        head = f"{'shape':<64}{'sent':>8}{'admitted':>9}{'':>8}{'refused':>8}{'innocents':>11}{'lost':>7}"
+        terminalreporter.write_line(f"{head}  of whom\n{'':<81}{'after':>16}")
+        for row in ROWS:
+            terminalreporter.write_line(row)
