@@ -9,9 +9,10 @@ from collections.abc import Callable
 from itertools import cycle, islice
 
 import pytest
-from benches import peers, traffic
+from throttle.bench import traffic
 from benches.conftest import Benchmark, Findings
-from benches.side_by_side import SHORT, Way, rounds, verdict
+from throttle.bench.peers.limits import moving_window
+from throttle.bench.side_by_side import SHORT, Way, rounds, verdict
 
 from throttle import Decision, Envelope, Limit, Policy, Throttle
 
@@ -75,7 +76,7 @@ class Hits:
     """Admitted hits of the peer, over rotating keys."""
 
     def __init__(self) -> None:
-        self.peer = peers.moving_window(100)
+        self.peer = moving_window(100)
         self._keys = cycle([f"user{number}@org{number}.com" for number in range(KEYS)])
         self.made = self.admitted = 0
         start = time.monotonic()
