@@ -6,8 +6,9 @@ from itertools import cycle, islice
 
 import psutil
 import pytest
-from throttle.bench import peers
 from benches.conftest import Benchmark, Findings
+
+from throttle.bench import peers
 from throttle.bench.side_by_side import SHORT, Way, verdict
 
 BATCH = 20_000

@@ -61,7 +61,9 @@ def fail(message: str, code: int) -> int:
 
 def build() -> str:
     """The benchmark's executable, built as every other benchmark is."""
-    command = "cargo bench --locked -p throttle-core --bench instructions --no-run --message-format=json-render-diagnostics"
+    command = (
+        "cargo bench --locked -p throttle-core --bench instructions --no-run --message-format=json-render-diagnostics"
+    )
     built = [json.loads(line) for line in said(*command.split()).splitlines()]
     (executable,) = (one["executable"] for one in built if one.get("target", {}).get("name") == "instructions")
     return str(executable)
@@ -139,7 +141,9 @@ def compare(line: Line, last: Line) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--record", action="store_true", help="append what is counted to the recorded lines")
-    parser.add_argument("--json", action="store_true", help="print the line that would be recorded, and compare nothing")
+    parser.add_argument(
+        "--json", action="store_true", help="print the line that would be recorded, and compare nothing"
+    )
     arguments = parser.parse_args()
     if not shutil.which("valgrind"):
         return fail("valgrind is not installed: install it (Debian and Ubuntu: apt-get install valgrind)", CANNOT)
@@ -153,7 +157,9 @@ def main() -> int:
     if not alike:
         for path, instructions in line.counts.items():
             print(f"{instructions:10,.1f}   {path}")
-        print(f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; commit it")
+        print(
+            f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; commit it"
+        )
     if arguments.record or not alike:
         record(line)
         print(f"recorded in {HISTORY.relative_to(ROOT)}")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import throttle
 from throttle.bench.machine import describe
 from throttle.bench.plan import builtin_policies
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # stands in front of the package search, as in test_command.py
 WITHOUT = """

@@ -5,7 +5,6 @@ It knows no clock but those inside the limiters. Invariant: every group is timed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import cycle, islice
@@ -17,6 +16,8 @@ from throttle.bench.side_by_side import Way
 from throttle.sketch import CountMin, HyperLogLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from throttle.bench.peers import Peer
 
 #: Calls of a batch.
@@ -81,9 +82,20 @@ def _checks(makers: list[peers.Maker]) -> Group:
     for name in builtin_policies():
         policy = Policy.builtin(name)
         signed_in = all("auth.user" in str(limit.per) for limit in policy.limits)
-        _add(group, f"throttle, {name}", _checking(Throttle(policy, memory="16 MiB"), senders, signed_in, tally := Tally()), tally)
+        _add(
+            group,
+            f"throttle, {name}",
+            _checking(Throttle(policy, memory="16 MiB"), senders, signed_in, tally := Tally()),
+            tally,
+        )
     for peer in (make(PER_MINUTE) for make in makers):
-        _add(group, f"{peer.name}, one hit", _hitting(peer, [sender[2] for sender in senders], tally := Tally()), tally, peer)
+        _add(
+            group,
+            f"{peer.name}, one hit",
+            _hitting(peer, [sender[2] for sender in senders], tally := Tally()),
+            tally,
+            peer,
+        )
     return group
 
 
