@@ -131,10 +131,10 @@ def compare(line: Line, last: Line) -> list[str]:
             wrong.append(f"{path}: {'no longer counted' if now is None else 'not in the recorded line'}")
             continue
         growth = now / before - 1
-        too_much = growth > GROWTH
+        too_much = now > before * (1 + GROWTH)
         print(f"{now:10,.1f} {before:10,.1f} {growth:+8.2%}   {path}{'   TOO MUCH' if too_much else ''}")
         if too_much:
-            wrong.append(f"{path}: {growth:+.1%}, at most {GROWTH:+.0%}")
+            wrong.append(f"{path}: {growth:+.2%}, at most {GROWTH:+.0%}")
     return wrong
 
 
