@@ -1,19 +1,21 @@
 """A whole check from Python beside one hit of the peer that most people would take.
 
 A million senders take turns through ``inbound`` in 16 MiB, more than it remembers: nearly every host and organisation is new each time and
-displaces another. That is the dearest check there is, short of a refused one.
+displaces another. That is the dearest check there is, short of a refused one. Then the same under a policy with every kind of limit at once.
 """
 
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
-from benches import peers, traffic
 from benches.conftest import Benchmark, Findings
-from benches.side_by_side import SHORT, Way, rounds, verdict
 
 from throttle import Decision, Envelope, Limit, Policy, Throttle
+from throttle.bench import traffic
+from throttle.bench.peers.limits import moving_window
+from throttle.bench.side_by_side import SHORT, Way, rounds, verdict
 
 #: Calls of a batch: long enough for a sweep of the peer's to fall into its own batch as it would when nothing paused.
 BATCH = 50_000
@@ -26,11 +28,20 @@ KEYS = 100_000
 WARM_SECONDS = 8 if SHORT else 60
 
 
+#: One limit of every kind there is.
+EVERY_KIND = Path(__file__).with_name("every_kind.toml")
+
+#: What the longest of a thousand checks may take, in medians.
+TAIL = 20
+
+
 class Checks:
     """Checks in turn, and how many of them were admitted."""
 
-    def __init__(self) -> None:
-        self._guard = Throttle(memory="16 MiB")
+    def __init__(self, policy: Path | None = None, size: int | None = None) -> None:
+        """With a ``size`` who sends has signed in, too."""
+        self._guard = Throttle(policy, memory="16 MiB")
+        self._size = size
         self._batches = traffic.in_batches(traffic.senders(), BATCH)
         self._now = traffic.START
         self.forget()
@@ -43,11 +54,20 @@ class Checks:
 
     def batch(self) -> None:
         """What a policy server does; the envelope is part of it."""
-        check, now, admitted = self._guard.check, self._now, 0
+        check, now, admitted, size = self._guard.check, self._now, 0, self._size
         for client_ip, helo, mail_from in next(self._batches):
             now += traffic.PACE
             if check(
-                Envelope(client_ip=client_ip, helo=helo, mail_from=mail_from, rcpt_to=traffic.RECIPIENT),
+                Envelope(client_ip=client_ip, helo=helo, mail_from=mail_from, rcpt_to=traffic.RECIPIENT)
+                if size is None
+                else Envelope(
+                    client_ip=client_ip,
+                    helo=helo,
+                    mail_from=mail_from,
+                    rcpt_to=traffic.RECIPIENT,
+                    auth_user=mail_from,
+                    size=size,
+                ),
                 now=now,
             ):
                 admitted += 1
@@ -75,7 +95,7 @@ class Hits:
     """Admitted hits of the peer, over rotating keys."""
 
     def __init__(self) -> None:
-        self.peer = peers.moving_window(100)
+        self.peer = moving_window(100)
         self._keys = cycle([f"user{number}@org{number}.com" for number in range(KEYS)])
         self.made = self.admitted = 0
         start = time.monotonic()
@@ -132,8 +152,36 @@ def test_check_one_by_one(checks: Checks, benchmark: Benchmark, findings: Findin
     quantiles = {f"p{part * 100:g}": times[int(part * len(times))] for part in (0.5, 0.99, 0.999)}
     findings.tell(
         f"one check, of {len(times):,}; wall clock, so what else runs here is in it",
-        ["  ".join(f"{name} {ns / 1000:.2f} µs" for name, ns in quantiles.items())],
+        [
+            "  ".join(f"{name} {ns / 1000:.2f} µs" for name, ns in quantiles.items()),
+            verdict("p99.9 / median", quantiles["p99.9"] / quantiles["p50"], at_most=TAIL),
+        ],
         **quantiles,
+    )
+
+
+def test_check_under_every_kind_of_limit(checks: Checks, benchmark: Benchmark, findings: Findings) -> None:
+    """Both in turn. A user has signed in and declared a size, which `inbound` does not look at."""
+    all_kinds = Checks(EVERY_KIND, size=50_000)
+    limits = len(Policy.from_file(EVERY_KIND).limits)
+    checks.forget()
+    all_kinds.forget()
+    inbound = Way("inbound", checks.batch, BATCH)
+    every = Way(f"every kind of limit at once, {limits} limits", all_kinds.batch, BATCH)
+    benchmark.group = f"{BATCH:,} checks"
+    benchmark.pedantic(every.run, setup=inbound.run, rounds=ROUNDS)
+
+    assert all_kinds.admitted_share >= 0.95
+    findings.tell(
+        f"check(Envelope(...)): {traffic.SENDERS:,} senders in turn, 16 MiB; processor time, medians of {ROUNDS} rounds",
+        [
+            f"admitted: {all_kinds.admitted_share:.2%} of {all_kinds.made:,}, at least 95 %",
+            *(f"{way.median:8,.0f} ns  {way.median / inbound.median:5.2f} ×  {way.name}" for way in (inbound, every)),
+            f"of {limits} limits each costs {every.median / limits:,.0f} ns",
+        ],
+        every_kind_ns=every.median,
+        inbound_ns=inbound.median,
+        admitted=all_kinds.admitted_share,
     )
 
 

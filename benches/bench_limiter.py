@@ -6,12 +6,16 @@ from itertools import cycle, islice
 
 import psutil
 import pytest
-from benches import peers
 from benches.conftest import Benchmark, Findings
-from benches.side_by_side import SHORT, Way, verdict
+
+from throttle.bench import peers
+from throttle.bench.side_by_side import SHORT, Way, verdict
 
 BATCH = 20_000
 ROUNDS = 3 if SHORT else 15
+
+#: Ours first.
+MAKERS = (peers.ours, *peers.installed()[0])
 
 ROTATING = [f"user{number}@org{number}.com" for number in range(100_000)]
 
@@ -51,7 +55,7 @@ class Hits:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_hit_beside_the_peers(shape: str, benchmark: Benchmark, findings: Findings) -> None:
     keys, per_minute = SHAPES[shape]
-    made = [make(per_minute) for make in peers.ALL]
+    made = [make(per_minute) for make in MAKERS]
     hits = [Hits(peer, keys) for peer in made]
     ways = [Way(peer.name, each.batch, BATCH, each.settle) for peer, each in zip(made, hits, strict=True)]
     for each in hits:
@@ -82,7 +86,7 @@ def test_hit_beside_the_peers(shape: str, benchmark: Benchmark, findings: Findin
 
 def growth(place: int, keys: int, answers: "multiprocessing.SimpleQueue[int]") -> None:
     """In a process of its own: what the resident set grows by over ``keys`` unique keys."""
-    peer = peers.ALL[place](100)
+    peer = MAKERS[place](100)
     peer.hit("first@org.com")
     gc.collect()
     before = psutil.Process().memory_info().rss
@@ -98,7 +102,7 @@ def test_memory_of_unique_keys(benchmark: Benchmark, findings: Findings) -> None
     grown: dict[str, int] = {}
 
     def measure() -> None:
-        for place, make in enumerate(peers.ALL):
+        for place, make in enumerate(MAKERS):
             answers: multiprocessing.SimpleQueue[int] = spawn.SimpleQueue()
             process = spawn.Process(target=growth, args=(place, UNIQUE, answers))
             process.start()

@@ -14,8 +14,8 @@ from typing import Any
 
 import datasketches as peer  # type: ignore[import-untyped]
 from benches.conftest import Benchmark, Findings
-from benches.side_by_side import SHORT, Way, rounds, verdict
 
+from throttle.bench.side_by_side import SHORT, Way, rounds, verdict
 from throttle.sketch import CountMin, HyperLogLog
 
 RUNS = 5 if SHORT else 20

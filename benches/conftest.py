@@ -3,12 +3,11 @@
 It knows no benchmark. Invariant: what is told at the end stands in the saved file, too, as ``extra_info``.
 """
 
-import platform
-import subprocess
-import time
 from typing import Any, Protocol
 
 import pytest
+
+from throttle.bench.machine import describe
 
 FINDINGS = pytest.StashKey[list[str]]()
 
@@ -39,16 +38,11 @@ def findings(request: pytest.FixtureRequest, benchmark: Benchmark) -> Findings:
     return Findings(request.config.stash.setdefault(FINDINGS, []), benchmark)
 
 
-def _machine() -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, commit {commit.stdout.strip() or 'unknown'}, {time.strftime('%F')}"
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     lines = config.stash.get(FINDINGS, [])
     if lines:
         terminalreporter.section("side by side")
-        terminalreporter.write_line(_machine())
+        terminalreporter.write_line(str(describe()))
         for line in lines:
             terminalreporter.write_line(line)

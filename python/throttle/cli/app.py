@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from throttle import __version__
-from throttle.cli import demo, policy
+from throttle.cli import bench, demo, policy
 
 app = typer.Typer(
     name="throttle",
@@ -38,4 +38,5 @@ def _options(
 
 
 app.command("demo", epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
+app.command("bench", epilog="Example: throttle bench --seconds 10")(bench.command)
 app.add_typer(policy.app)

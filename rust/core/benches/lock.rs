@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use side_by_side::{is_listing, is_short, median_ns, print, rounds};
+use side_by_side::{is_listing, is_measuring, is_short, median_ns, print, print_at_least, rounds};
 use throttle_core::engine::{Engine, Limiter, Request};
 use throttle_core::key::Secret;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
@@ -76,16 +76,41 @@ fn together(threads: usize, each: usize, work: &(impl Fn(usize, usize) + Sync)) 
 /// One piece of work, by its number among all that were done.
 type Work<'a> = &'a (dyn Fn(usize) + Sync);
 
+/// Loads of a check: eight pairs of lines.
+const PAIRS: usize = 8;
+
+/// The bare loads of a check, from memory of their own: each pair of lines from a place that depends on the pair before.
+struct Loads(Vec<u64>);
+
+impl Loads {
+    fn new(bytes: u64) -> Self {
+        Self((0..bytes / 8).collect())
+    }
+
+    fn of(&self, turn: usize) {
+        let mut number = (turn as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for _ in 0..PAIRS {
+            let place = ((u128::from(number) * (self.0.len() as u128 - 8)) >> 64) as usize;
+            let read = self.0[place] ^ self.0[place + 8];
+            number = (number ^ read ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        }
+        black_box(number);
+    }
+}
+
 /// The fastest round of each: on a shared machine only there both threads had a core of their own.
-fn threads(title: &str, each: usize, distinct: Work<'_>, hot: Work<'_>) {
+/// What two threads do more than one is judged by what the bare loads gain in the same rounds.
+fn threads(title: &str, each: usize, distinct: Work<'_>, hot: Work<'_>, loads: Work<'_>) {
     let shapes = [
         ("one thread, keys in turn", 1, distinct),
         ("two threads, keys in turn", 2, distinct),
         ("one thread, one key", 1, hot),
         ("two threads, one key", 2, hot),
+        ("one thread, bare loads", 1, loads),
+        ("two threads, bare loads", 2, loads),
     ];
     let mut fastest = shapes.map(|(name, ..)| (name, f64::INFINITY));
-    for round in 0..rounds().div_ceil(5) {
+    for round in 0..rounds() {
         for ((_, threads, work), (_, ns)) in shapes.iter().zip(&mut fastest) {
             let first = round * each * threads;
             let took = together(*threads, each, &|thread, piece| work(first + piece * threads + thread));
@@ -93,6 +118,9 @@ fn threads(title: &str, each: usize, distinct: Work<'_>, hot: Work<'_>) {
         }
     }
     print(&format!("{title}: from one answer to the next, in the fastest round"), &fastest);
+    let gain = |one: usize| fastest[one].1 / fastest[one + 1].1;
+    println!("  two threads do {:.2} × as much as one; on one key {:.2}; bare loads {:.2}", gain(0), gain(2), gain(4));
+    print_at_least("two threads' gain over that of the bare loads", gain(0) / gain(4), 0.85);
 }
 
 fn main() {
@@ -107,7 +135,9 @@ fn main() {
         let later = senders.count() * 100;
         let check = |sender, turn| drop(black_box(engine.check(&senders.envelope(sender), None, at(later + turn))));
         // One sender sends a message a second of engine time, so that it is admitted.
-        threads(&format!("inbound check, {mib} MiB"), 4_000, &|turn| check(turn, turn), &|turn| check(0, turn * 2_000));
+        let loads = Loads::new(if is_measuring() { mib * MIB } else { MIB });
+        let (in_turn, hot) = (|turn| check(turn, turn), |turn| check(0, turn * 2_000));
+        threads(&format!("inbound check, {mib} MiB"), 1_000, &in_turn, &hot, &|turn| loads.of(turn));
     }
     let rate = Rate { amount: 1_000_000, period_us: 1_000_000, sized: false };
     let limiter = Limiter::new(Algorithm::Gcra, rate, 1_000_000, WhenFull::Admit, 16 * MIB, Secret::new([7; 16]))
@@ -115,7 +145,7 @@ fn main() {
     let hit = |key: &[u8], turn| {
         black_box(limiter.hit(key, 1, Now::Stated(turn as i64)));
     };
-    threads("one look-up (RateLimiter), 16 MiB", 50_000, &|turn| hit(&turn.to_le_bytes(), turn), &|turn| {
-        hit(b"user@org.com", turn)
-    });
+    let loads = Loads::new(if is_measuring() { 16 * MIB } else { MIB });
+    let (in_turn, hot) = (|turn: usize| hit(&turn.to_le_bytes(), turn), |turn| hit(b"user@org.com", turn));
+    threads("one look-up (RateLimiter), 16 MiB", 10_000, &in_turn, &hot, &|turn| loads.of(turn));
 }

@@ -73,3 +73,9 @@ pub(crate) fn print_bound(what: &str, ratio: f64, at_most: f64) {
     let verdict = if ratio <= at_most { "holds" } else { "DOES NOT HOLD" };
     println!("  {what}: {ratio:.2}, at most {at_most}: {verdict}");
 }
+
+/// The same the other way round.
+pub(crate) fn print_at_least(what: &str, ratio: f64, at_least: f64) {
+    let verdict = if ratio >= at_least { "holds" } else { "DOES NOT HOLD" };
+    println!("  {what}: {ratio:.2}, at least {at_least}: {verdict}");
+}

@@ -23,7 +23,7 @@ pub(crate) const PACE_US: i64 = 500;
 /// 2020-09-13.
 pub(crate) const START_US: i64 = 1_600_000_000_000_000;
 
-const RECIPIENT: [&[u8]; 1] = [b"in@box.com"];
+pub(crate) const RECIPIENT: [&[u8]; 1] = [b"in@box.com"];
 
 /// Who sends, as text.
 pub(crate) struct Senders(Vec<[String; 3]>);
@@ -32,7 +32,12 @@ impl Senders {
     /// 28,000 networks (/24), each with organisations of its own; only a few senders when nothing is measured.
     pub(crate) fn new() -> Self {
         let count = if super::side_by_side::is_measuring() { 1_000_000 } else { 1_000 };
-        Self((0..count).map(sender).collect())
+        Self::numbered(0..count)
+    }
+
+    /// Those of these numbers.
+    pub(crate) fn numbered(numbers: std::ops::Range<usize>) -> Self {
+        Self(numbers.map(sender).collect())
     }
 
     pub(crate) fn count(&self) -> usize {

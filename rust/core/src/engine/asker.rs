@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 
 use super::amount::Amounts;
-use super::keys::Keys;
+use super::keys::Hashed;
 use super::request::{Ask, Entry, Request, UNASKED, Visit};
 use crate::identity::{Class, Identities, Identity, Value, Values};
 use crate::key::{Key, Secret};
@@ -31,7 +31,7 @@ pub(super) struct Asker<'e, 't> {
     pub size: Option<u64>,
     pub stages: Stages,
     /// Of `identities`, for `stages`.
-    pub keys: &'e Keys,
+    pub keys: Hashed<'e>,
     /// The one identity of names that has several values, once it is needed.
     pub rcpt_hosts: OnceCell<Values<'e>>,
 }

@@ -80,8 +80,9 @@ impl Engine {
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
-        let keys = &Keys::of(plan, secret, identities, stages);
+        let keys = Keys::of(plan, secret, identities, stages);
         keys.add_to(&mut request.seen);
+        let keys = keys.hashed();
         Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
     }
 

@@ -15,6 +15,13 @@ pub(super) struct Keys {
     spans: SmallVec<[Span; 16]>,
 }
 
+/// The same, to be asked: slices, so that no look asks anew where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed<'k> {
+    keys: &'k [Key],
+    spans: &'k [Span],
+}
+
 /// A part of [`Keys::keys`]; empty when the identity is absent or not needed.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -52,15 +59,22 @@ impl Keys {
         }
     }
 
+    /// For asking.
+    pub(super) fn hashed(&self) -> Hashed<'_> {
+        Hashed { keys: &self.keys, spans: &self.spans }
+    }
+}
+
+impl Hashed<'_> {
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
     #[inline]
-    pub(super) fn count(&self, per: &[usize]) -> usize {
+    pub(super) fn count(self, per: &[usize]) -> usize {
         per.iter().map(|&identity| self.spans[identity].count as usize).product()
     }
 
     /// A key of a composite: of the `nth` value, where one of its identities has several.
     #[inline]
-    pub(super) fn joined(&self, secret: &Secret, per: &[usize], nth: usize) -> Key {
+    pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
         let mut keys = per.iter().map(|&identity| self.get(identity, nth));
         let first = keys.next().unwrap_or(Key(0));
         keys.fold(first, |joined, key| secret.join(joined, key))
@@ -68,14 +82,14 @@ impl Keys {
 
     /// The key of an identity that has one value at most.
     #[inline]
-    pub(super) fn first(&self, identity: usize) -> Option<Key> {
+    pub(super) fn first(self, identity: usize) -> Option<Key> {
         let Span { start, count } = self.spans[identity];
         (count > 0).then(|| self.keys[start as usize])
     }
 
     /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
     #[inline]
-    pub(super) fn get(&self, identity: usize, nth: usize) -> Key {
+    pub(super) fn get(self, identity: usize, nth: usize) -> Key {
         let Span { start, count } = self.spans[identity];
         self.keys[start as usize + nth.min(count.saturating_sub(1) as usize)]
     }

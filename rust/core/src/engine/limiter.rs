@@ -1,11 +1,12 @@
 //! One table for any key: what `RateLimiter` offers.
 //!
-//! Nothing is prefetched: of one look-up the two lines are waited for together anyway (`benches/gcra.rs`: 1 % for it or against it).
+//! The lines are sent for before the lock. One thread gains nothing by it, since the two of one look-up are waited for together anyway
+//! (`benches/gcra.rs`: 1 % for it or against it); of several, each has its own on their way while another holds the lock (`benches/lock.rs`).
 
 use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Algorithm, Rate, WhenFull};
-use crate::region::{Now, PAGE_BYTES, Region};
+use crate::region::{Now, PAGE_BYTES, Region, prefetch};
 use crate::store::pace::Pace;
 use crate::store::{Promised, Verdict};
 
@@ -67,6 +68,7 @@ impl Limiter {
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
         let at = self.pace.lines(self.secret.text(key));
+        prefetch(self.shared.address(), &at);
         let (mut region, epoch) = self.shared.at(now, charge);
         let (verdict, spot) = self.pace.consult(&region, &at, epoch.last_us, cost, &mut Promised::default());
         match verdict {

@@ -4,6 +4,7 @@
 //! Knows no store: it hands out [`Table`]s and lines.
 
 mod header;
+mod lanes;
 mod line;
 mod table;
 

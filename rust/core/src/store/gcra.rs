@@ -32,7 +32,7 @@ use super::overflow::arrivals::Arrivals;
 use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, Line, Region, Spot, Table};
+use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
 use crate::time::Ticks;
 
 /// Most ticks that a bucket holds.
@@ -300,18 +300,15 @@ impl Gcra {
     #[inline]
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
         let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
-        let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
+        let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
         (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
     }
 
-    /// Which slots are free, as bits.
+    /// Which slots are free, as bits: the empty ones, and those whose distance from the stamp has passed.
     #[inline]
     fn free_slots(&self, line: &Line, now: u64) -> u32 {
-        let mut bits = 0;
-        for (place, &slot) in line.slots.iter().enumerate() {
-            bits |= u32::from(self.level_of(line, slot, now) == 0) << place;
-        }
-        bits
+        const ALL: u32 = (1 << SLOTS) - 1;
+        ALL & !line.later(gap(line, now))
     }
 
     /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
@@ -336,14 +333,14 @@ impl Gcra {
     /// Zeroes what has expired, and stamps the line.
     #[inline]
     fn expire(&self, line: &mut Line, now: u64) {
-        let gap = u32::try_from(now.saturating_sub(line.stamp)).unwrap_or(u32::MAX);
-        let stamp = line.stamp as u32;
-        for slot in &mut line.slots {
-            let live = (*slot as u32).wrapping_sub(stamp) > gap;
-            *slot = if live { *slot } else { 0 };
-        }
-        line.stamp = now;
+        line.keep_later(gap(line, now), now);
     }
+}
+
+/// How long ago the line was written; what lies further back than a slot can say is as good as that.
+#[inline]
+fn gap(line: &Line, now: u64) -> u32 {
+    u32::try_from(now.saturating_sub(line.stamp)).unwrap_or(u32::MAX)
 }
 
 #[inline]

@@ -36,6 +36,7 @@ class Way:
 
     @property
     def median(self) -> float:
+        """Nanoseconds a call, in the round in the middle."""
         return statistics.median(self.nanoseconds)
 
 

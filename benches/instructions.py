@@ -1,0 +1,173 @@
+"""Instructions of the hot path, counted by callgrind, beside the last recorded line: more than five per cent more is a failure.
+
+    make instructions                   count and compare
+    make instructions ARGS=--record     count, and append a line to benches/instructions.jsonl
+
+Wall time on a shared machine says nothing about five per cent; instructions are the same from run to run.
+They depend on the compiler and on the architecture, so a line is compared with lines of the same two only; where there is none, it is recorded.
+
+It needs nothing but valgrind and cargo. Invariant: a path that has vanished or is new is told, never passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HISTORY = ROOT / "benches" / "instructions.jsonl"
+
+#: How much more than the recorded line is too much.
+GROWTH = 0.05
+
+FAILED = 1
+CANNOT = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One record: instructions a call, by path, and what they were counted with."""
+
+    date: str
+    version: str
+    #: The commit that it was counted on, with changes if there were any.
+    on: str
+    rustc: str
+    machine: str
+    counts: dict[str, float]
+
+    def is_like(self, other: Line) -> bool:
+        """Whether the two may be compared."""
+        return (self.rustc, self.machine) == (other.rustc, other.machine)
+
+
+def said(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def fail(message: str, code: int) -> int:
+    sys.stderr.write(f"instructions: {message}\n")
+    return code
+
+
+def build() -> str:
+    """The benchmark's executable, built as every other benchmark is."""
+    command = (
+        "cargo bench --locked -p throttle-core --bench instructions --no-run --message-format=json-render-diagnostics"
+    )
+    built = [json.loads(line) for line in said(*command.split()).splitlines()]
+    (executable,) = (one["executable"] for one in built if one.get("target", {}).get("name") == "instructions")
+    return str(executable)
+
+
+def count(executable: str) -> dict[str, float]:
+    """Instructions a call, by path, in a process each."""
+    listed = [line.split("\t") for line in said(executable).splitlines()]
+    return {path: collected(executable, path) / int(calls) for calls, path in listed}
+
+
+def collected(executable: str, path: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        options = ["--collect-atstart=no", "--toggle-collect=*instructions::counted*", f"--callgrind-out-file={out}"]
+        # An environment of its own: variables move the stack, and with it what is aligned.
+        bare = {"PATH": os.environ["PATH"]}
+        command = ["valgrind", "--tool=callgrind", *options, executable, path]
+        done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{path}: valgrind ended with {done.returncode}: {done.stderr.strip()}")
+        (total,) = (line.split()[1] for line in out.read_text().splitlines() if line.startswith("totals:"))
+    if total == "0":
+        raise RuntimeError(f"{path}: nothing was counted: `counted` in instructions.rs has another name or is inlined")
+    return int(total)
+
+
+def measured(executable: str) -> Line:
+    packages = json.loads(said("cargo", "metadata", "--locked", "--no-deps", "--format-version=1"))["packages"]
+    return Line(
+        date=time.strftime("%Y-%m-%d", time.gmtime()),
+        version=next(package["version"] for package in packages if package["name"] == "throttle-core"),
+        on=commit(),
+        rustc=said("rustc", "--version"),
+        machine=platform.machine(),
+        counts={path: round(instructions, 1) for path, instructions in count(executable).items()},
+    )
+
+
+def commit() -> str:
+    try:
+        changed = " + changes" if said("git", "status", "--porcelain", "--untracked-files=no") else ""
+        return said("git", "log", "-1", "--format=%h %s") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def recorded() -> list[Line]:
+    text = HISTORY.read_text(encoding="utf-8") if HISTORY.exists() else ""
+    return [Line(**json.loads(line)) for line in text.splitlines()]
+
+
+def record(line: Line) -> None:
+    with HISTORY.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(line)) + "\n")
+
+
+def compare(line: Line, last: Line) -> list[str]:
+    """Prints both, and returns what grew too much or is on one side only."""
+    wrong = []
+    print(f"{'now':>10} {'recorded':>10} {'growth':>8}   {last.date}, on {last.on}")
+    for path in dict.fromkeys([*last.counts, *line.counts]):
+        now, before = line.counts.get(path), last.counts.get(path)
+        if now is None or before is None:
+            wrong.append(f"{path}: {'no longer counted' if now is None else 'not in the recorded line'}")
+            continue
+        growth = now / before - 1
+        too_much = now > before * (1 + GROWTH)
+        print(f"{now:10,.1f} {before:10,.1f} {growth:+8.2%}   {path}{'   TOO MUCH' if too_much else ''}")
+        if too_much:
+            wrong.append(f"{path}: {growth:+.2%}, at most {GROWTH:+.0%}")
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="append what is counted to the recorded lines")
+    parser.add_argument(
+        "--json", action="store_true", help="print the line that would be recorded, and compare nothing"
+    )
+    arguments = parser.parse_args()
+    if not shutil.which("valgrind"):
+        return fail("valgrind is not installed: install it (Debian and Ubuntu: apt-get install valgrind)", CANNOT)
+    line = measured(build())
+    if arguments.json:
+        print(json.dumps(asdict(line)))
+        return 0
+    alike = [last for last in recorded() if line.is_like(last)]
+    print(f"instructions a call; {line.rustc}, {line.machine}, on {line.on}")
+    wrong = compare(line, alike[-1]) if alike else []
+    if not alike:
+        for path, instructions in line.counts.items():
+            print(f"{instructions:10,.1f}   {path}")
+        print(
+            f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; commit it"
+        )
+    if arguments.record or not alike:
+        record(line)
+        print(f"recorded in {HISTORY.relative_to(ROOT)}")
+        return 0
+    if wrong:
+        return fail("; ".join(wrong) + ". Where it is worth that: make instructions ARGS=--record", FAILED)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+//! The work that `benches/instructions.py` has counted: pieces of the hot path, each so often, with everything warm.
+//!
+//! It counts nothing itself: callgrind collects while `counted` runs, which does one path only, the one that is named as an argument.
+//! Without an argument it lists the paths, having walked each to see that it does what its name says.
+//! Invariant: seeds, names and times are fixed, and all paths are walked in the same order whichever is counted, so that a run is like the last.
+
+mod side_by_side;
+mod traffic;
+
+use std::hint::black_box;
+
+use side_by_side::is_listing;
+use throttle_core::engine::Limiter;
+use throttle_core::envelope::Envelope;
+use throttle_core::key::Secret;
+use throttle_core::policy::{Algorithm, Rate, WhenFull};
+use throttle_core::region::Now;
+use traffic::{PACE_US, START_US, Senders, at, stages, warm};
+
+const MIB: u64 = 1 << 20;
+
+/// Pieces of work of each path.
+const CALLS: usize = 4_000;
+
+/// What is collected: nothing else may have this name.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut(usize)) {
+    (0..CALLS).for_each(work);
+}
+
+/// One path, counted when it was asked for.
+fn path(name: &str, mut work: impl FnMut(usize) -> bool) {
+    let mut as_named = 0;
+    let mut work = |call| as_named += usize::from(work(call));
+    match std::env::args().any(|argument| argument == name) {
+        true => counted(&mut work),
+        false => (0..CALLS).for_each(work),
+    }
+    assert!(as_named * 100 >= CALLS * 99, "{name}: {as_named} of {CALLS}");
+    println!("{CALLS}\t{name}");
+}
+
+/// Fresh hosts below one organisation.
+fn flood() -> Vec<[String; 2]> {
+    let host = |number| format!("h{number}.flood.com");
+    (0..CALLS + 1_000).map(|number| [host(number), format!("bounce@{}", host(number))]).collect()
+}
+
+fn flooding(names: &[String; 2]) -> Envelope<'_> {
+    let [helo, mail_from] = names;
+    Envelope {
+        client_ip: Some(b"198.51.100.7"),
+        helo: Some(helo.as_bytes()),
+        mail_from: Some(mail_from.as_bytes()),
+        rcpt_to: &traffic::RECIPIENT,
+        ..Envelope::default()
+    }
+}
+
+fn checks() {
+    let known = Senders::numbered(0..2_000);
+    let engine = warm(16 * MIB, &known);
+    let mut turn = known.count();
+    let mut next = || {
+        turn += 1;
+        turn
+    };
+    path("check, known sender", |call| engine.check(&known.envelope(call), None, at(next())).allowed());
+    let fresh = Senders::numbered(10_000..10_000 + CALLS);
+    path("check, fresh sender", |call| engine.check(&fresh.envelope(call), None, at(next())).allowed());
+    let flood = flood();
+    let (before, refused) = flood.split_at(1_000);
+    for names in before {
+        engine.check(&flooding(names), None, at(next()));
+    }
+    path("check, refused", |call| !engine.check(&flooding(&refused[call]), None, at(next())).allowed());
+    path("identities read", |call| {
+        black_box(engine.read(&known.envelope(call), stages()));
+        true
+    });
+}
+
+fn hits(name: &str, algorithm: Algorithm) {
+    let rate = Rate { amount: 1_000, period_us: 60_000_000, sized: false };
+    let limiter = Limiter::new(algorithm, rate, 1_000, WhenFull::Admit, MIB, Secret::new(*b"sixteen octets!!"))
+        .expect("a sound rate");
+    let keys: Vec<String> = (0..1_000).map(|number| format!("user{number}@org{number}.com")).collect();
+    let hit = |call: usize| {
+        let now = Now::Stated(START_US + call as i64 * PACE_US);
+        limiter.hit(keys[call % keys.len()].as_bytes(), 1, now) == throttle_core::engine::Hit::Allowed
+    };
+    (0..keys.len()).for_each(|call| assert!(hit(call)));
+    path(name, |call| hit(keys.len() + call));
+}
+
+fn main() {
+    if is_listing() {
+        return;
+    }
+    checks();
+    hits("RateLimiter hit", Algorithm::Gcra);
+    hits("RateLimiter hit, sliding window", Algorithm::SlidingWindow);
+}
