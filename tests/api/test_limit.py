@@ -212,7 +212,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         (
             {"in_flight": 3, "rate": None, "share": {"per": {"a": 1}, "of_free": "1/2"}},
             "share.per",
-            "a dict",
+            "a table",
             "one of client.ip",
             None,
         ),
