@@ -136,9 +136,12 @@ impl Window {
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
             let (ring, live) = (self.shape.ring(line, spot.slot.into()), self.live_panes(line, now));
+            // What fits with half of the limit to spare fits: one look for nearly all.
+            if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
+                return (Verdict::Fits, Some(spot));
+            }
+            let spot = Spot { hot: true, ..spot };
             let kept = u64::from(self.shape.within(ring, room));
-            let cool = u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live;
-            let spot = Spot { hot: !cool, ..spot };
             if kept >= live {
                 return (Verdict::Fits, Some(spot));
             }
