@@ -132,6 +132,12 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_down_by_number_is_read_as_the_same() {
+        assert_eq!(Reply::ALL.map(|reply| Reply::of_number(reply.number())), Reply::ALL);
+        assert_eq!(Reply::of_number(9), Reply::TooFast, "a number of a later version");
+    }
+
+    #[test]
     fn seconds_are_rounded_up() {
         assert_eq!(
             Reply::TooFast.text("salesforce.com", Some(11_000_001)),
