@@ -30,7 +30,7 @@ def throttle(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "throttle", *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_version() -> None:
+def test_the_version_is_printed_alone() -> None:
     assert throttle("--version").stdout == f"throttle {__version__}\n"
 
 
