@@ -22,7 +22,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions lint pictures clean
+.PHONY: help demo test bench instructions lint pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -59,6 +59,11 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 
 pictures: $(VENV)/.ready-test ## draw docs/pictures again; ARGS are names of some
 	@$(PY) docs/pictures $(ARGS)
+
+flood: $(VENV)/.ready-test ## designs under a flood of unique keys, at equal memory: the table and its picture; ten minutes, BENCH=short one
+	@$(need_rust)
+	@cargo run --release --locked --package throttle-core --example flood -- --json docs/pictures/flood.json
+	@$(PY) docs/pictures flood
 
 clean: ## remove what was built here
 	rm -rf $(VENV) target python/throttle/_core.*so

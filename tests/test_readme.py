@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+from throttle import Policy
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -19,5 +21,10 @@ def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it(
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(compile(block, README.name, "exec"), namespace)
         printed.append(out.getvalue())
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     assert printed[0] == stated.group(1)
+
+
+def test_the_policies_of_the_readme_are_right() -> None:
+    texts = re.findall(r"^```toml\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert [[limit.name for limit in Policy.parse(text).limits] for text in texts] == [["pair-pace", "all-open"]]

@@ -8,12 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import flood
 import ladder
 import line
 import occupancy
 import worst_window
 
-PICTURES = {"line": line.draw, "occupancy": occupancy.draw, "worst_window": worst_window.draw, "ladder": ladder.draw}
+PICTURES = {
+    "line": line.draw,
+    "flood": flood.draw,
+    "occupancy": occupancy.draw,
+    "worst_window": worst_window.draw,
+    "ladder": ladder.draw,
+}
 
 
 def main(names: list[str]) -> int:

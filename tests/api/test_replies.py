@@ -50,6 +50,13 @@ def test_too_many_new_names_are_a_flood(per: str, distinct: str) -> None:
     assert decision.reply == f"451 4.7.28 {decision.key} sends under too many new names; retry in 60 s"
 
 
+def test_too_many_different_things_under_one_account_are_told_as_such() -> None:
+    pace = guard(limit("spread", "auth.user", "1/minute", distinct="rcpt.address", refuse="all"))
+    first, second = (SENDER.replace(auth_user="Joe", rcpt_to=[f"{name}@q.net"]) for name in "pr")
+    assert pace.check(first)
+    assert pace.check(second).reply == "451 4.7.28 joe goes to or comes from too many different places; retry in 60 s"
+
+
 @pytest.mark.parametrize(
     ("fields", "reply"),
     [

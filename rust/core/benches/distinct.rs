@@ -51,8 +51,9 @@ impl Counts for Gcra {
 
     fn settle(&self, region: &mut Region, key: Key, _: Key, now_us: u64) -> u64 {
         let at = self.lines(key);
-        let (verdict, spot) = self.consult(region, &at, now_us, 1, &mut Promised::default());
-        verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now_us, 1))
+        let now = self.moment(now_us);
+        let (verdict, spot) = self.consult(region, &at, now, 1, &mut Promised::default());
+        verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now, 1))
     }
 }
 

@@ -19,6 +19,7 @@ use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::{Candidates, Region, prefetch};
 use throttle_core::store::Promised;
 use throttle_core::store::pace::Pace;
+use throttle_core::time::Moment;
 
 const MIB: u32 = 1 << 20;
 
@@ -87,7 +88,7 @@ impl Bench {
             for number in 0..alive {
                 let now_us = bench.now_us();
                 for pace in &bench.tables {
-                    pace.charge(&mut region, &pace.lines(mix(number)), None, now_us, 1);
+                    pace.charge(&mut region, &pace.lines(mix(number)), None, pace.moment(now_us), 1);
                 }
             }
             drop(region);
@@ -126,8 +127,9 @@ impl Bench {
         }
         let (now_us, mut region) = (self.now_us(), self.region.borrow_mut());
         let at = pace.lines(key);
-        let (verdict, spot) = pace.consult(&region, &at, now_us, 1, &mut Promised::default());
-        let tracked = pace.charge(&mut region, &at, spot, now_us, 1);
+        let now = pace.moment(now_us);
+        let (verdict, spot) = pace.consult(&region, &at, now, 1, &mut Promised::default());
+        let tracked = pace.charge(&mut region, &at, spot, now, 1);
         let read = word(&region, &at);
         self.key.set(mix(key.0 ^ read ^ u64::from(tracked) ^ verdict.earliest_us(now_us)));
     }
@@ -160,15 +162,16 @@ impl Bench {
     fn settle(&self, at: &[Candidates; TABLES]) {
         let (now_us, mut region) = (self.now_us(), self.region.borrow_mut());
         let mut next = now_us;
-        let mut spots = [None; TABLES];
+        let mut found = [(None, Moment::default()); TABLES];
         let mut promised = Promised::default();
-        for ((pace, at), found) in self.tables.iter().zip(at).zip(&mut spots) {
-            let (verdict, spot) = pace.consult(&region, at, now_us, 1, &mut promised);
-            *found = spot;
+        for ((pace, at), found) in self.tables.iter().zip(at).zip(&mut found) {
+            let now = pace.moment(now_us);
+            let (verdict, spot) = pace.consult(&region, at, now, 1, &mut promised);
+            *found = (spot, now);
             next ^= verdict.earliest_us(now_us);
         }
-        for ((pace, at), spot) in self.tables.iter().zip(at).zip(spots) {
-            next ^= u64::from(pace.charge(&mut region, at, spot, now_us, 1)) ^ word(&region, at);
+        for ((pace, at), (spot, now)) in self.tables.iter().zip(at).zip(found) {
+            next ^= u64::from(pace.charge(&mut region, at, spot, now, 1)) ^ word(&region, at);
         }
         self.key.set(mix(self.key.get().0 ^ next));
     }

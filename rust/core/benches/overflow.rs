@@ -53,8 +53,9 @@ impl Flood {
         self.charges += 1;
         let now_us = 1_637_889_600_000_000 + self.charges * self.life_us / self.alive;
         let at = self.pace.lines(self.key);
-        let (verdict, spot) = self.pace.consult(&self.region, &at, now_us, 1, &mut Promised::default());
-        let tracked = self.pace.charge(&mut self.region, &at, spot, now_us, 1);
+        let now = self.pace.moment(now_us);
+        let (verdict, spot) = self.pace.consult(&self.region, &at, now, 1, &mut Promised::default());
+        let tracked = self.pace.charge(&mut self.region, &at, spot, now, 1);
         self.key = mix(self.key.0 ^ u64::from(tracked) ^ verdict.earliest_us(now_us));
     }
 }

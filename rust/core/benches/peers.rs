@@ -1,6 +1,6 @@
 //! One limit over any key, beside `pingora-limits` and `governor`: the whole of one hit, hashing, clock and lock included.
 //!
-//! Everybody reads a monotonic clock at every hit, as in use. Keys are numbers of 64 bits, drawn at random of a million, so every hit goes to other lines.
+//! Everybody reads a monotonic clock at every hit, as in use, ours the same one as the peer: the system's, or `quanta`'s beside `governor`. Keys are numbers of 64 bits, drawn at random of a million, so every hit goes to other lines.
 //! A server makes one hit a message and has other work between two, so a fence stands between them: what is judged is how long one takes.
 //! Back to back the processor begins the next before the last has its lines; that is told, too.
 //! `pingora-limits` counts and does not refuse; it forgets all at the end of an interval. `governor` keeps every key until it is told to forget.
@@ -71,19 +71,19 @@ fn back_to_back<'a>(hit: impl Fn(u64) + 'a) -> Box<dyn FnMut() + 'a> {
     Box::new(move || (0..BATCH).for_each(|_| hit(keys.next())))
 }
 
-/// A limiter of ours, and its clock.
-struct Ours(Limiter, Instant);
+/// A limiter of ours, and the clock that the peer beside it reads.
+struct Ours<C>(Limiter, C);
 
-impl Ours {
-    fn new(algorithm: Algorithm, bytes: u64) -> Self {
+impl<C: Fn() -> Duration> Ours<C> {
+    fn new(algorithm: Algorithm, bytes: u64, clock: C) -> Self {
         let rate = Rate { amount: A_MINUTE.into(), period_us: 60_000_000, sized: false };
         let secret = Secret::new(*b"sixteen octets!!");
         let limiter = Limiter::new(algorithm, rate, A_MINUTE.into(), WhenFull::Admit, bytes, secret);
-        Self(limiter.expect("a sound rate"), Instant::now())
+        Self(limiter.expect("a sound rate"), clock)
     }
 
     fn hit(&self, key: u64) {
-        let now = Now::Clock(self.1.elapsed().as_micros() as i64);
+        let now = Now::Clock((self.1)().as_micros() as i64);
         assert_eq!(self.0.hit(&key.to_le_bytes(), 1, now), Hit::Allowed);
     }
 }
@@ -95,7 +95,9 @@ fn resident() -> Option<u64> {
 }
 
 fn counted(bytes: u64) {
-    let (gcra, window) = (Ours::new(Algorithm::Gcra, bytes), Ours::new(Algorithm::SlidingWindow, bytes));
+    let start = Instant::now();
+    let clock = || start.elapsed();
+    let (gcra, window) = (Ours::new(Algorithm::Gcra, bytes, clock), Ours::new(Algorithm::SlidingWindow, bytes, clock));
     // Two intervals of so many counters of eight bytes.
     let slots = bytes / 2 / HASHES / 8;
     let theirs = Counted::new_with_estimator_config(Duration::from_secs(60), HASHES as usize, slots as usize);
@@ -125,8 +127,10 @@ fn counted(bytes: u64) {
 }
 
 fn kept() {
-    let ours = [1, 16].map(|mib| (format!("throttle, GCRA, {mib} MiB"), Ours::new(Algorithm::Gcra, mib * MIB)));
-    let window = Ours::new(Algorithm::SlidingWindow, 64 * MIB);
+    let start = quanta::Instant::now();
+    let clock = || start.elapsed();
+    let ours = [1, 16].map(|mib| (format!("throttle, GCRA, {mib} MiB"), Ours::new(Algorithm::Gcra, mib * MIB, clock)));
+    let window = Ours::new(Algorithm::SlidingWindow, 64 * MIB, clock);
     let before = resident();
     let quota = Quota::per_minute(NonZeroU32::new(A_MINUTE).unwrap_or(NonZeroU32::MIN));
     let theirs: RateLimiter<u64, _, _> = RateLimiter::dashmap(quota);

@@ -3,7 +3,7 @@
 //! Throttles delay; they do not bounce. Only what can never fit is refused for good.
 
 use crate::identity::Identity;
-use crate::policy::{Count, Limit, Stage};
+use crate::policy::{Count, Limit, Rule, Stage};
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
 const KEY_OCTETS: usize = 300;
@@ -29,10 +29,12 @@ pub enum Reply {
     Capacity,
     /// Too many octets at once, or for the whole server: `451 4.3.2`, and `552 5.3.4` when they can never fit.
     Buffer,
+    /// Too many different things under one key, all of which is refused: `451 4.7.28`.
+    Spread,
 }
 
 impl Reply {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Closing,
         Self::TooFast,
         Self::Flood,
@@ -42,6 +44,7 @@ impl Reply {
         Self::Crowded,
         Self::Capacity,
         Self::Buffer,
+        Self::Spread,
     ];
 
     /// For those who write a refusal down.
@@ -63,6 +66,7 @@ impl Reply {
         match stage {
             Stage::Connect | Stage::Helo if limit.is_in_flight() => Self::Crowded,
             Stage::Connect | Stage::Helo => Self::Closing,
+            _ if matches!(limit.rule, Rule::Distinct { .. }) => Self::Spread,
             _ if limit.is_fan_out() => Self::Flood,
             _ if is_capacity && limit.count == Count::Bytes => Self::Buffer,
             _ if is_capacity => Self::Capacity,
@@ -92,6 +96,7 @@ impl Reply {
             Self::Recipients => "has too many recipients",
             Self::Crowded => "has too many connections open",
             Self::Capacity | Self::Buffer => "has too much under way",
+            Self::Spread => "goes to or comes from too many different places",
         };
         format!("{} {key} {complaint}; retry in {seconds} s", self.code())
     }
@@ -100,7 +105,7 @@ impl Reply {
         match self {
             Self::Closing | Self::Crowded => "421 4.7.0",
             Self::TooFast | Self::Octets => "451 4.7.1",
-            Self::Flood => "451 4.7.28",
+            Self::Flood | Self::Spread => "451 4.7.28",
             Self::Mailbox => "450 4.2.1",
             Self::Recipients => "452 4.5.3",
             Self::Capacity | Self::Buffer => "451 4.3.2",
@@ -125,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..9) {
+        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..10) {
             let line = Reply::ALL[kind].text(&key, wait);
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }

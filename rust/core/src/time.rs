@@ -7,6 +7,10 @@
 /// Times are below 2⁶⁰ µs, 36,000 years of forward steps: there [`Ticks`] are exact.
 pub const MAX_US: u64 = (1 << 60) - 1;
 
+/// A time in ticks of one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment(pub(crate) u64);
+
 /// The clock of a table: n ticks in d microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticks {

@@ -18,13 +18,14 @@ fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, 
 }
 
 fn consult(gcra: &Gcra, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    gcra.consult(region, &gcra.lines(key), now_us, amount, &mut Promised::default()).0
+    gcra.consult(region, &gcra.lines(key), gcra.moment(now_us), amount, &mut Promised::default()).0
 }
 
 fn charge(gcra: &Gcra, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = gcra.lines(key);
-    let (_, spot) = gcra.consult(region, &at, now_us, amount, &mut Promised::default());
-    gcra.charge(region, &at, spot, now_us, amount)
+    let now = gcra.moment(now_us);
+    let (_, spot) = gcra.consult(region, &at, now, amount, &mut Promised::default());
+    gcra.charge(region, &at, spot, now, amount)
 }
 
 fn rates() -> impl Strategy<Value = (Rate, u64)> {
@@ -121,7 +122,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
     let mut promised = Promised::default();
     promised.expect(15);
-    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), 0, 1, &mut promised).0);
+    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.moment(0), 1, &mut promised).0);
     assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");
 }

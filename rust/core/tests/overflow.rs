@@ -19,13 +19,14 @@ fn tiny(algorithm: Algorithm, rate: Rate, burst: u64) -> (Region, Pace) {
 }
 
 fn consult(pace: &Pace, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    pace.consult(region, &pace.lines(key), now_us, amount, &mut Promised::default()).0
+    pace.consult(region, &pace.lines(key), pace.moment(now_us), amount, &mut Promised::default()).0
 }
 
 fn charge(pace: &Pace, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = pace.lines(key);
-    let (_, spot) = pace.consult(region, &at, now_us, amount, &mut Promised::default());
-    pace.charge(region, &at, spot, now_us, amount)
+    let now = pace.moment(now_us);
+    let (_, spot) = pace.consult(region, &at, now, amount, &mut Promised::default());
+    pace.charge(region, &at, spot, now, amount)
 }
 
 /// What the clock does, and who then asks for how much: `count` keys from `first` on, each `times`.
@@ -165,7 +166,7 @@ fn a_heavier_key_gets_the_slot_of_a_lighter_and_neither_is_forgotten() {
         let at = pace.lines(heavy);
         assert!(charge(&pace, &mut region, heavy, 0, 12));
         assert!(
-            pace.consult(&region, &at, 0, 1, &mut Promised::default()).1.is_none(),
+            pace.consult(&region, &at, pace.moment(0), 1, &mut Promised::default()).1.is_none(),
             "{algorithm:?}: it is light yet"
         );
         let mut sent = 12;
@@ -174,7 +175,10 @@ fn a_heavier_key_gets_the_slot_of_a_lighter_and_neither_is_forgotten() {
             sent += 1;
         }
         assert!(sent <= 100, "{algorithm:?}: {sent} of 100, when what it sent without a slot came with it");
-        assert!(pace.consult(&region, &at, 0, 1, &mut Promised::default()).1.is_some(), "{algorithm:?}: it has a slot");
+        assert!(
+            pace.consult(&region, &at, pace.moment(0), 1, &mut Promised::default()).1.is_some(),
+            "{algorithm:?}: it has a slot"
+        );
         for key in light() {
             let verdict = consult(&pace, &region, key, 0, 61);
             assert!(matches!(verdict, Verdict::From(_)), "{algorithm:?}: forty of {key:?} are forgotten");
@@ -190,14 +194,16 @@ fn keys_of_one_check_that_take_each_others_slots_are_all_counted() {
         for &key in &keys {
             assert!(charge(&pace, &mut region, key, 0, 20));
         }
-        let found: Vec<_> =
-            keys.iter().map(|&key| pace.consult(&region, &pace.lines(key), 0, 40, &mut Promised::default())).collect();
+        let found: Vec<_> = keys
+            .iter()
+            .map(|&key| pace.consult(&region, &pace.lines(key), pace.moment(0), 40, &mut Promised::default()))
+            .collect();
         let fitted: Vec<_> = keys.iter().zip(found).filter(|(_, (verdict, _))| *verdict == Verdict::Fits).collect();
         assert!(
             fitted.iter().any(|(_, (_, spot))| spot.is_some()) && fitted.iter().any(|(_, (_, spot))| spot.is_none())
         );
         for &(&key, (_, spot)) in fitted.iter().rev() {
-            assert!(pace.charge(&mut region, &pace.lines(key), spot, 0, 40));
+            assert!(pace.charge(&mut region, &pace.lines(key), spot, pace.moment(0), 40));
         }
         for (key, _) in fitted {
             let verdict = consult(&pace, &region, *key, 0, 41);

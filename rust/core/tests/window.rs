@@ -58,13 +58,14 @@ fn neighbour(number: u64) -> Key {
 }
 
 fn consult(window: &Window, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    window.consult(region, &window.lines(key), now_us, amount, &mut Promised::default()).0
+    window.consult(region, &window.lines(key), window.moment(now_us), amount, &mut Promised::default()).0
 }
 
 fn charge(window: &Window, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = window.lines(key);
-    let (_, spot) = window.consult(region, &at, now_us, amount, &mut Promised::default());
-    window.charge(region, &at, spot, now_us, amount)
+    let now = window.moment(now_us);
+    let (_, spot) = window.consult(region, &at, now, amount, &mut Promised::default());
+    window.charge(region, &at, spot, now, amount)
 }
 
 /// A limit, a time to start at and steps from there: how long to wait, how much to ask, how often, and for which key.
@@ -327,7 +328,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
         let (region, window) = windows(1, rate(amount, 60), WhenFull::Refuse);
         let mut promised = Promised::default();
         promised.expect(slots);
-        let mut ask = || window.consult(&region, &window.lines(key(1)), 0, 1, &mut promised).0;
+        let mut ask = || window.consult(&region, &window.lines(key(1)), window.moment(0), 1, &mut promised).0;
         assert!((0..slots).all(|_| ask() == Verdict::Fits));
         assert_eq!(ask(), Verdict::Never, "two lines of {} slots", slots / 2);
     }

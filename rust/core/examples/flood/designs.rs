@@ -109,10 +109,11 @@ impl Design {
         match &mut self.kind {
             Kind::Ours { region, pace } => {
                 let at = pace.lines(key);
-                let (verdict, spot) = pace.consult(region, &at, at_us, 1, &mut Promised::default());
+                let now = pace.moment(at_us);
+                let (verdict, spot) = pace.consult(region, &at, now, 1, &mut Promised::default());
                 let fits = verdict == Verdict::Fits;
                 if fits {
-                    pace.charge(region, &at, spot, at_us, 1);
+                    pace.charge(region, &at, spot, now, 1);
                 }
                 fits
             }

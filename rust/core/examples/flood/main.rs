@@ -3,7 +3,7 @@
 //! ```text
 //!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each; `3 10 GCRA`: these only
 //!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes; `splits window 3 10`: one, at 3 and 10 million
-//!  … --json                the same as JSON, for the picture          BENCH=short …   an eighth of everything
+//!  … --json FILE           the table, and the same as JSON for the picture          BENCH=short …   an eighth of everything
 //! ```
 //!
 //! 1 MiB, 100 a minute, a million legitimate messages a minute (Zipf 1.1 over a million keys), F unique keys a minute, each used once, and one sender
@@ -26,7 +26,7 @@ fn scale() -> u64 {
     if std::env::var("BENCH").is_ok_and(|length| length == "short") { 8 } else { 1 }
 }
 
-fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool, is_meant: impl Fn(&str) -> bool) {
+fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_meant: impl Fn(&str) -> bool) -> report::Rows {
     let mut rows = Vec::new();
     for &millions in floods {
         for design in Design::all(scale()).into_iter().filter(|design| is_meant(design.name())) {
@@ -36,7 +36,7 @@ fn designs_side_by_side(traffic: &Traffic, floods: &[u64], is_json: bool, is_mea
             rows.push((millions, name.to_owned(), row));
         }
     }
-    if is_json { report::json(&rows, scale()) } else { report::table(&rows) }
+    rows
 }
 
 fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
@@ -85,9 +85,14 @@ fn main() {
     if given.iter().any(|word| word == "splits") {
         splits(&traffic, &floods(&[3, 10, 30]), &given);
     } else {
-        let names: Vec<&String> =
-            given.iter().filter(|word| word.parse::<u64>().is_err() && !word.starts_with('-')).collect();
+        let json = given.iter().position(|word| word == "--json").and_then(|at| given.get(at + 1));
+        let is_name = |word: &&String| word.parse::<u64>().is_err() && !word.starts_with('-') && Some(*word) != json;
+        let names: Vec<&String> = given.iter().filter(is_name).collect();
         let is_meant = |name: &str| names.is_empty() || names.iter().any(|word| name.contains(word.as_str()));
-        designs_side_by_side(&traffic, &floods(&FLOODS), given.iter().any(|word| word == "--json"), is_meant);
+        let rows = designs_side_by_side(&traffic, &floods(&FLOODS), is_meant);
+        report::table(&rows);
+        if let Some(path) = json {
+            std::fs::write(path, report::json(&rows, scale())).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::run::Row;
 
-type Rows = [(u64, String, Row)];
+pub(crate) type Rows = Vec<(u64, String, Row)>;
 
-pub(crate) fn table(rows: &Rows) {
+pub(crate) fn table(rows: &[(u64, String, Row)]) {
     println!(
         "F M/min  design                    conforming refused %   150/min: minutes  the last  worst window   above the limit"
     );
@@ -20,7 +20,7 @@ pub(crate) fn table(rows: &Rows) {
     }
 }
 
-pub(crate) fn json(rows: &Rows, scale: u64) {
+pub(crate) fn json(rows: &[(u64, String, Row)], scale: u64) -> String {
     let line = |(millions, name, row): &(u64, String, Row)| {
         format!(
             "{{\"scale\": {scale}, \"unique_millions_a_minute\": {millions}, \"design\": \"{name}\", \"conforming\": {}, \"refused\": {}, \"admitted_of_150\": {:?}, \
@@ -29,5 +29,5 @@ pub(crate) fn json(rows: &Rows, scale: u64) {
         )
     };
     let lines: Vec<String> = rows.iter().map(line).collect();
-    println!("[\n{}\n]", lines.join(",\n"));
+    format!("[\n{}\n]\n", lines.join(",\n"))
 }

@@ -25,6 +25,7 @@ use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 use crate::store::permits::Token;
+use crate::time::Moment;
 
 /// What came out under the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +153,9 @@ impl Engine {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             entry.answer = match (&planned.store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                    let (verdict, spot) = buckets.consult(region, &at, at_us, amount, promised);
-                    Consulted { verdict, spot, new: 0, rung: None }
+                    let now = buckets.moment(at_us);
+                    let (verdict, spot) = buckets.consult(region, &at, now, amount, promised);
+                    Consulted { verdict, spot, at: now, new: 0, rung: None }
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
                     fan_out.consult(region, &visits[visit as usize].arrival, at_us, promised)
@@ -161,7 +163,7 @@ impl Engine {
                 (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
                     let elements = Ask::of(elements, first, count);
                     let (verdict, spot) = buckets.consult(region, &at, at_us, elements, promised);
-                    Consulted { verdict, spot, new: 0, rung: None }
+                    Consulted { verdict, spot, at: Moment::default(), new: 0, rung: None }
                 }
                 _ => continue,
             };
@@ -206,10 +208,10 @@ impl Engine {
         for entry in request.entries.iter().filter(|entry| entry.charged && admits(entry)) {
             let tracked = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                    buckets.charge(region, &at, entry.answer.spot, at_us, amount)
+                    buckets.charge(region, &at, entry.answer.spot, entry.answer.at, amount)
                 }
                 (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
-                    fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer, at_us)
+                    fan_out.charge(region, &request.visits[visit as usize].arrival, &entry.answer)
                 }
                 (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
                     let elements = Ask::of(&request.elements, first, count);

@@ -70,10 +70,11 @@ impl Limiter {
         let at = self.pace.lines(self.secret.text(key));
         prefetch(self.shared.address(), &at);
         let (mut region, epoch) = self.shared.at(now, charge);
-        let (verdict, spot) = self.pace.consult(&region, &at, epoch.last_us, cost, &mut Promised::default());
+        let moment = self.pace.moment(epoch.last_us);
+        let (verdict, spot) = self.pace.consult(&region, &at, moment, cost, &mut Promised::default());
         match verdict {
             Verdict::Fits => {
-                if charge && !self.pace.charge(&mut region, &at, spot, epoch.last_us, cost) {
+                if charge && !self.pace.charge(&mut region, &at, spot, moment, cost) {
                     region.count_untracked(0);
                 }
                 Hit::Allowed

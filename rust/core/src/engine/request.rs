@@ -10,6 +10,7 @@ use crate::region::Candidates;
 use crate::store::fan_out::{Arrival, Consulted};
 use crate::store::in_flight::Wanted;
 use crate::store::{Promised, Verdict};
+use crate::time::Moment;
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -90,4 +91,5 @@ impl Ask {
 }
 
 /// Before it is asked.
-pub(super) const UNASKED: Consulted = Consulted { verdict: Verdict::Fits, spot: None, new: 0, rung: None };
+pub(super) const UNASKED: Consulted =
+    Consulted { verdict: Verdict::Fits, spot: None, at: Moment(0), new: 0, rung: None };

@@ -4,6 +4,7 @@
 //! Knows no store: it hands out [`Table`]s and lines.
 
 mod header;
+mod huge;
 mod lanes;
 mod line;
 mod table;
@@ -72,6 +73,7 @@ impl Region {
         }
         let mut pages = Vec::new();
         pages.try_reserve_exact(next as usize).ok()?;
+        huge::prefer(pages.spare_capacity_mut());
         pages.resize(next as usize, Page::EMPTY);
         let mut region = Self { pages: pages.into_boxed_slice() };
         let header = &mut region.pages[0].0[0];
@@ -93,13 +95,13 @@ impl Region {
     /// A line.
     #[inline]
     pub fn line(&self, id: LineId) -> &Line {
-        &self.pages[id.0 as usize / LINES].0[id.0 as usize % LINES]
+        &bytemuck::cast_slice::<Page, Line>(&self.pages)[id.0 as usize]
     }
 
     /// A line, to be written.
     #[inline]
     pub fn line_mut(&mut self, id: LineId) -> &mut Line {
-        &mut self.pages[id.0 as usize / LINES].0[id.0 as usize % LINES]
+        &mut bytemuck::cast_slice_mut::<Page, Line>(&mut self.pages)[id.0 as usize]
     }
 
     /// A table as plain words, for what has no lines: a sketch, a list.

@@ -27,6 +27,7 @@ use super::pace::Pace;
 use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::region::{Candidates, Region, Spot};
+use crate::time::Moment;
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const RUNGS: usize = 6;
@@ -71,6 +72,8 @@ pub struct Consulted {
     pub verdict: Verdict,
     /// Where the bucket has its slot.
     pub spot: Option<Spot>,
+    /// When it was asked, in ticks of its table.
+    pub at: Moment,
     /// Elements that are not known.
     pub new: u32,
     /// The rung whose bucket is asked; `None`: the key's own.
@@ -157,10 +160,10 @@ impl FanOut {
     }
 
     /// Charges what is new; `false` when the bucket found no room.
-    pub fn charge(&self, region: &mut Region, arrival: &Arrival, consulted: &Consulted, now_us: u64) -> bool {
-        let Consulted { spot, new, rung, .. } = *consulted;
+    pub fn charge(&self, region: &mut Region, arrival: &Arrival, consulted: &Consulted) -> bool {
+        let Consulted { spot, at: now, new, rung, .. } = *consulted;
         let at = self.buckets.lines(arrival.bucket_of(rung));
-        new == 0 || self.buckets.charge(region, &at, spot, now_us, new.into())
+        new == 0 || self.buckets.charge(region, &at, spot, now, new.into())
     }
 
     /// As if it were `at_us` and nothing changed from then on.
@@ -168,7 +171,7 @@ impl FanOut {
         let known = |seen: Option<Sighting>| seen.is_some_and(|seen| at_us < self.memory.forgotten_from_us(seen));
         let new = arrival.elements.iter().filter(|element| !known(element.seen)).count() as u32;
         if new == 0 {
-            return Consulted { verdict: Verdict::Fits, spot: None, new, rung: None };
+            return Consulted { verdict: Verdict::Fits, spot: None, at: Moment::default(), new, rung: None };
         }
         let rung = self.settle_us.and_then(|settle_us| {
             let settled = |seen: Sighting| self.memory.settled_from_us(seen, settle_us) <= at_us;
@@ -176,8 +179,9 @@ impl FanOut {
             settled.map(|index| index as u8)
         });
         let at = self.buckets.lines(arrival.bucket_of(rung));
-        let (verdict, spot) = self.buckets.consult(region, &at, at_us, new.into(), promised);
-        Consulted { verdict, spot, new, rung }
+        let now = self.buckets.moment(at_us);
+        let (verdict, spot) = self.buckets.consult(region, &at, now, new.into(), promised);
+        Consulted { verdict, spot, at: now, new, rung }
     }
 
     /// When a part settles or anything known is forgotten next, after `at_us`; `u64::MAX` when never.

@@ -33,7 +33,7 @@ use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
-use crate::time::Ticks;
+use crate::time::{Moment, Ticks};
 
 /// Most ticks that a bucket holds.
 const CAPACITY_MAX: u64 = 1 << 23;
@@ -134,7 +134,13 @@ impl Gcra {
         self.table.candidates(key)
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`].
+    /// What consulting and charging take: worked out once for both.
+    #[inline]
+    pub fn moment(&self, now_us: u64) -> Moment {
+        Moment(self.quota.ticks.ticks(now_us))
+    }
+
+    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`]. `now` is of [`Gcra::moment`].
     ///
     /// A new key is promised the slot that [`Gcra::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
@@ -142,7 +148,7 @@ impl Gcra {
         &self,
         region: &Region,
         at: &Candidates,
-        now_us: u64,
+        Moment(now): Moment,
         amount: u64,
         promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
@@ -150,7 +156,6 @@ impl Gcra {
         if price > self.quota.capacity {
             return (Verdict::Never, None);
         }
-        let now = self.quota.ticks.ticks(now_us);
         if let Some((spot, level)) = self.find(region, at, now) {
             let after = level + price;
             let over = after.saturating_sub(self.quota.capacity);
@@ -175,9 +180,15 @@ impl Gcra {
     /// Charges `amount` to the key, whose slot `consult` found or not, under the same lock.
     /// `false` when it found no room and stays uncounted.
     #[inline]
-    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
+    pub fn charge(
+        &self,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<Spot>,
+        Moment(now): Moment,
+        amount: u64,
+    ) -> bool {
         let price = self.quota.price(amount);
-        let now = self.quota.ticks.ticks(now_us);
         if let Some(overflow) = &self.overflow {
             return self.charge_either(overflow, region, at, spot, now, price);
         }

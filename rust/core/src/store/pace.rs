@@ -8,6 +8,7 @@ use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, Region, Spot, Table};
+use crate::time::Moment;
 
 /// The counters of one limit.
 #[derive(Clone, Copy, Debug)]
@@ -76,28 +77,37 @@ impl Pace {
         }
     }
 
+    /// As [`Gcra::moment`] and [`Window::moment`].
+    #[inline]
+    pub fn moment(&self, now_us: u64) -> Moment {
+        match self {
+            Self::Gcra(buckets) => buckets.moment(now_us),
+            Self::Window(windows) => windows.moment(now_us),
+        }
+    }
+
     /// As [`Gcra::consult`] and [`Window::consult`].
     #[inline]
     pub fn consult(
         &self,
         region: &Region,
         at: &Candidates,
-        now_us: u64,
+        now: Moment,
         amount: u64,
         promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         match self {
-            Self::Gcra(buckets) => buckets.consult(region, at, now_us, amount, promised),
-            Self::Window(windows) => windows.consult(region, at, now_us, amount, promised),
+            Self::Gcra(buckets) => buckets.consult(region, at, now, amount, promised),
+            Self::Window(windows) => windows.consult(region, at, now, amount, promised),
         }
     }
 
     /// As [`Gcra::charge`] and [`Window::charge`].
     #[inline]
-    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
+    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now: Moment, amount: u64) -> bool {
         match self {
-            Self::Gcra(buckets) => buckets.charge(region, at, spot, now_us, amount),
-            Self::Window(windows) => windows.charge(region, at, spot, now_us, amount),
+            Self::Gcra(buckets) => buckets.charge(region, at, spot, now, amount),
+            Self::Window(windows) => windows.charge(region, at, spot, now, amount),
         }
     }
 }

@@ -41,7 +41,7 @@ use super::{Promised, Verdict};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
-use crate::time::Ticks;
+use crate::time::{Moment, Ticks};
 
 /// Counters of one limit.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +114,13 @@ impl Window {
         self.table.candidates(key)
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Window::charge`].
+    /// What consulting and charging take: worked out once for both.
+    #[inline]
+    pub fn moment(&self, now_us: u64) -> Moment {
+        Moment(self.clock.ticks(now_us))
+    }
+
+    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Window::charge`]. `now` is of [`Window::moment`].
     ///
     /// A new key is promised the slot that [`Window::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
@@ -122,12 +128,11 @@ impl Window {
         &self,
         region: &Region,
         at: &Candidates,
-        now_us: u64,
+        Moment(now): Moment,
         amount: u64,
         promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
-        let now = self.clock.ticks(now_us);
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
             let (ring, live) = (self.shape.ring(line, spot.slot.into()), self.live_panes(line, now));
@@ -154,8 +159,14 @@ impl Window {
     /// Charges `amount`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
     /// `false` when it found no room and stays uncounted.
     #[inline]
-    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now_us: u64, amount: u64) -> bool {
-        let now = self.clock.ticks(now_us);
+    pub fn charge(
+        &self,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<Spot>,
+        Moment(now): Moment,
+        amount: u64,
+    ) -> bool {
         if let Some(overflow) = &self.overflow {
             return self.charge_either(overflow, region, at, spot, now, self.price(amount));
         }
