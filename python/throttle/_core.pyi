@@ -245,7 +245,7 @@ class Throttle:
         suffix_list: path of a fresher Public Suffix List; by default the one that ``tldextract`` brings.
 
     Raises:
-        PolicyError: a wrong policy, or one that needs more memory: in-flight limits need some 80 bytes a permit.
+        PolicyError: a wrong policy, ``memory`` or ``max_open``, or a policy that needs more memory: in-flight limits need some 80 bytes a permit.
         OSError: a policy file that cannot be read.
         ThrottleError: a suffix list that cannot be read, or is none.
         ValueError: a seed of another length.
@@ -297,7 +297,9 @@ class Throttle:
         """Every identity of the envelope, normalised; those with several values as tuples."""
 
     def tables(self) -> list[Table]:
-        """How full each table of the limits is, and how many charges found no room. A limit with ``when_full="sketch"`` has a second row, ``sketch of`` it.
+        """How full each table of the limits is, and how many charges found no room. A quota has a row of its own, ``…, quota of`` its value.
+        Beside its row a limit with ``when_full="sketch"`` has ``sketch of`` it, one with ``refuse="all"`` ``registers of`` it, and limits that share what
+        they remember have one ``memory of`` them.
 
         An in-flight limit has a row without bytes: ``slots`` is its cap, ``used`` what is held, of a limit per key by the key that holds most.
         Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are ``max_open``.

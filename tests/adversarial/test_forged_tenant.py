@@ -29,35 +29,23 @@ def tenants(spf: str | None, rng: random.Random) -> list[Shot]:
     """Five fresh hosts a minute of the victim and five messages of a known one, ten fresh hosts a minute of twenty other tenants."""
     span_us = END_US + 2 * MINUTE_US - START_US
     minutes = span_us // MINUTE_US
-    victim = flood(
-        lambda n: f"m@v{n}.k7.victim.bnc.{PROVIDER}",
-        lambda n: f"198.51.100.{1 + n % 20}",
-        count=5 * minutes,
-        start_us=START_US,
-        span_us=span_us,
-        spf=spf,
-        rng=rng,
-        kind="the victim, fresh hosts",
-    )
-    known = flood(
-        lambda n: f"m@known.k7.victim.bnc.{PROVIDER}",
-        lambda n: f"198.51.100.{1 + n % 20}",
-        count=5 * minutes,
-        start_us=START_US,
-        span_us=span_us,
-        spf=spf,
-        rng=rng,
-        kind="the victim, a known host",
-    )
-    others = flood(
-        lambda n: f"m@o{n}.k{n % OTHERS}.other{n % OTHERS}.bnc.{PROVIDER}",
-        lambda n: f"198.51.100.{1 + n % 20}",
-        count=10 * minutes,
-        start_us=START_US,
-        span_us=span_us,
-        spf=spf,
-        rng=rng,
-        kind="other tenants, fresh hosts",
+
+    def sending(kind: str, per_minute: int, mail_from: Callable[[int], str]) -> list[Shot]:
+        return flood(
+            mail_from,
+            lambda n: f"198.51.100.{1 + n % 20}",
+            count=per_minute * minutes,
+            start_us=START_US,
+            span_us=span_us,
+            spf=spf,
+            rng=rng,
+            kind=kind,
+        )
+
+    victim = sending("the victim, fresh hosts", 5, lambda n: f"m@v{n}.k7.victim.bnc.{PROVIDER}")
+    known = sending("the victim, a known host", 5, lambda n: f"m@known.k7.victim.bnc.{PROVIDER}")
+    others = sending(
+        "other tenants, fresh hosts", 10, lambda n: f"m@o{n}.k{n % OTHERS}.other{n % OTHERS}.bnc.{PROVIDER}"
     )
     return sorted(victim + known + others, key=lambda shot: shot.at_us)
 

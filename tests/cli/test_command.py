@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from throttle import __version__
+from throttle import Limit, Policy, __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def throttle(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "throttle", *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_version() -> None:
+def test_the_version_is_printed_alone() -> None:
     assert throttle("--version").stdout == f"throttle {__version__}\n"
 
 
@@ -50,6 +50,20 @@ def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tm
     words = done.stdout.splitlines()[1]
     assert words.split()[:2] == ["pace", "per"]
     assert " + sender.org: rate 5/minute" in words
+
+
+def test_policy_check_leaves_nothing_out_that_a_limit_says(tmp_path: Path) -> None:
+    share = Limit(
+        name="open", per="global", in_flight=9, share={"per": ["client.net", "sender.org"], "of_free": "1/10"}
+    )
+    named = Limit(name="org", per="sender.org", rate="5/minute", mode="shadow", quota={"ex.com": {"rate": "7/minute"}})
+    file = tmp_path / "policy.toml"
+    file.write_text(Policy([share, named]).to_toml())
+    shown = [line.partition(": ")[2] for line in throttle("policy", "check", str(file)).stdout.splitlines()[1:]]
+    assert shown == [
+        "in_flight 9, share (per client.net + sender.org, of_free 1/10)",
+        "rate 5/minute, mode shadow, quota (ex.com (rate 7/minute))",
+    ]
 
 
 @pytest.mark.parametrize(

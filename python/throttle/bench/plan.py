@@ -6,11 +6,10 @@ It knows no clock but those inside the limiters. Invariant: every group is timed
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
-from throttle import Envelope, Policy, Throttle
+from throttle import Envelope, Policy, Throttle, policies
 from throttle.bench import peers, traffic
 from throttle.bench.side_by_side import Way
 from throttle.sketch import CountMin, HyperLogLog
@@ -54,9 +53,7 @@ class Group:
 
 def builtin_policies() -> list[str]:
     """The names of the policies that the package brings, `inbound` first."""
-    files = resources.files("throttle").joinpath("policies").iterdir()
-    names = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
-    return sorted(names, key=lambda name: name != "inbound")
+    return sorted(policies.names(), key=lambda name: name != "inbound")
 
 
 def groups() -> tuple[Iterator[Group], int, list[str]]:

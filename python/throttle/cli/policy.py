@@ -6,7 +6,7 @@ It knows how to show a limit, not what is allowed in one.
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-RULES = ("rate", "burst", "distinct", "remember", "settle")
+#: Shown beside the rule, not in it.
+HEADING = ("name", "per")
 
 
 @app.callback()
@@ -49,5 +50,17 @@ def check(
 
 def rule(limit: Limit) -> str:
     """What a limit says besides its name and what it is kept per, in the words of the file."""
-    fields = limit.fields
-    return ", ".join(f"{field} {fields[field]}" for field in RULES if field in fields)
+    return words({field: value for field, value in limit.fields.items() if field not in HEADING})
+
+
+def words(value: Any) -> str:
+    """A list as `Limit.per` writes one; a table's fields one after another, in brackets where it lies in another."""
+    match value:
+        case dict():
+            inner = {
+                field: f"({words(held)})" if isinstance(held, dict) else words(held) for field, held in value.items()
+            }
+            return ", ".join(f"{field} {held}" for field, held in inner.items())
+        case list():
+            return " + ".join(value)
+    return str(value)

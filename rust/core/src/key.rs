@@ -1,4 +1,4 @@
-//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table stores text.
+//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table of a limit stores any.
 //!
 //! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different things differ:
 //!

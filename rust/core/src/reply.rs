@@ -130,10 +130,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0usize..10) {
+        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0..Reply::ALL.len()) {
             let line = Reply::ALL[kind].text(&key, wait);
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }
+    }
+
+    #[test]
+    fn what_was_written_down_by_number_is_read_as_the_same() {
+        assert_eq!(Reply::ALL.map(|reply| Reply::of_number(reply.number())), Reply::ALL);
+        assert_eq!(Reply::of_number(u8::MAX), Reply::TooFast, "a number of a later version");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use throttle_core::key::{Key, Secret};
 
 const OCTETS: [u8; 16] = *b"sixteen octets!!";
 
-/// Short inputs are hashed from the stack and long ones streamed: the border must not show.
+/// The hash is fed in pieces, of which the last may be long: no border shows.
 #[test]
 fn a_key_is_siphash_of_the_encoding_at_any_length() {
     let secret = Secret::new(OCTETS);

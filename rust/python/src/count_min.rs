@@ -4,13 +4,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyType};
+use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::count_min::CountMin as Shape;
 
 use crate::frame::{self, Kind};
-use crate::limiter::whole;
+use crate::number::whole;
 use crate::seed::{self, Seed};
+use crate::sketches::{each, same_seed};
 use crate::text::Text;
 
 /// See `_core.pyi`.
@@ -200,21 +201,4 @@ fn zeros(words: usize) -> PyResult<Vec<u64>> {
     cells.try_reserve_exact(words).map_err(|_| PyMemoryError::new_err(format!("a sketch of {words} words")))?;
     cells.resize(words, 0);
     Ok(cells)
-}
-
-/// Every one of many keys; one text is not many, though Python would take it apart.
-pub(crate) fn each(keys: &Bound<'_, PyAny>, add: impl Fn(&Bound<'_, PyAny>) -> PyResult<()>) -> PyResult<()> {
-    if keys.is_instance_of::<PyString>() || keys.is_instance_of::<PyBytes>() {
-        let found = keys.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("keys: found {found}; allowed: an iterable of str or bytes")));
-    }
-    keys.try_iter()?.try_for_each(|key| add(&key?))
-}
-
-/// Sketches under two hashes have nothing to do with each other.
-pub(crate) fn same_seed(own: &Seed, others: &Seed) -> PyResult<()> {
-    if own == others {
-        return Ok(());
-    }
-    Err(PyValueError::new_err("other: found another seed; allowed: the same one: make the sketches with one seed="))
 }

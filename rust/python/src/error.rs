@@ -7,7 +7,7 @@ use throttle_core::error::PolicyError as CoreError;
 pyo3::import_exception!(throttle.errors, PolicyError);
 pyo3::import_exception!(throttle.errors, ThrottleError);
 
-/// `PolicyError(message, file=…, line=…, limit=…, field=…, found=…, allowed=…, suggestion=…)`
+/// `PolicyError(message, file=…, line=…, column=…, limit=…, field=…, found=…, allowed=…, suggestion=…)`
 pub(crate) fn policy_error(py: Python<'_>, error: CoreError) -> PyErr {
     let build = || -> PyResult<PyErr> {
         let message = error.to_string();

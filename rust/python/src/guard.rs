@@ -49,8 +49,8 @@ impl Throttle {
         let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
-        let suffixes = suffixes::compiled(py, suffix_list, &policy.get().core.extra_suffixes)?;
         let core = &policy.get().core;
+        let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
         let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
         Ok(Self { own_engine: engine, generation: AtomicU64::new(0), policy, clock })
@@ -164,10 +164,14 @@ impl Throttle {
         ))
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        let limits = self.policy.get().core.limits.len();
-        let file = &self.policy.bind(py).get().core.file;
-        format!("Throttle({file:?}, limits={limits}, memory_bytes={})", self.engine().memory_bytes())
+    fn __repr__(&self) -> String {
+        let core = &self.policy.get().core;
+        format!(
+            "Throttle({:?}, limits={}, memory_bytes={})",
+            core.file,
+            core.limits.len(),
+            self.engine().memory_bytes()
+        )
     }
 }
 

@@ -2,13 +2,13 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
 use throttle_core::engine::{Hit, Limiter};
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::error::policy_error;
+use crate::number::whole;
 use crate::pause::let_others_run;
 use crate::text::Text;
 use crate::{memory, seed};
@@ -140,18 +140,5 @@ impl RateLimiter {
             Hit::Wait(us) => Decision::refused_key(text, Some(us)),
             Hit::Never => Decision::refused_key(text, None),
         })
-    }
-}
-
-/// A whole number. One beyond 64 bits is as good as the largest of them: a cost may be a size that a sender wrote.
-pub(crate) fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
-    let Ok(number) = given.cast::<PyInt>() else {
-        let found = given.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("{field}: found {found}; allowed: int")));
-    };
-    match number.extract::<u64>() {
-        Ok(number) if number >= least => Ok(number),
-        Err(_) if number.gt(least)? => Ok(u64::MAX),
-        _ => Err(PyValueError::new_err(format!("{field}: found {number}; allowed: an integer of at least {least}"))),
     }
 }

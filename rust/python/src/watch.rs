@@ -6,7 +6,7 @@ use throttle_core::identity::Identity;
 use throttle_core::observe::Window;
 
 use crate::guard::Throttle;
-use crate::limiter::whole;
+use crate::number::whole;
 use crate::offender::Offender;
 
 /// Names that `top` gives when it is not told how many.

@@ -48,16 +48,21 @@ impl Shared {
         (region, epoch)
     }
 
-    /// A sum over the pages of a table. The lock is released between pages, and every so many of them `pause` runs.
+    /// A sum over the pages of a table, as [`Shared::each_page`] comes by them.
     pub(super) fn sum_pages(&self, pages: u32, pause: &dyn Fn(), used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
         let mut sum = 0;
+        self.each_page(pages, pause, |region, page, now| sum += used(region, page, now));
+        sum
+    }
+
+    /// Looks at every page of a table, at engine time. The lock is released between pages, and every so many of them `pause` runs.
+    pub(super) fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&Region, u32, u64)) {
         for page in 0..pages {
             if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
                 pause();
             }
             let region = self.lock();
-            sum += used(&region, page, region.epoch().last_us);
+            look(&region, page, region.epoch().last_us);
         }
-        sum
     }
 }

@@ -1,7 +1,5 @@
 //! How full the tables are: for the operator, not for a decision.
 
-use std::cell::Cell;
-
 use super::Engine;
 use crate::policy::plan::Store;
 use crate::region::{LINES, PAGE_BYTES, Region, Table};
@@ -11,7 +9,7 @@ use crate::store::permits::Permits;
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUse {
-    /// The limit, `sketch of` it, or `memory of` those that share it.
+    /// The limit or its quota, `registers of` or `sketch of` it, `memory of` those that share it, `in flight per` an identity, or `permits`.
     pub name: String,
     /// Bytes of the table.
     pub bytes: u64,
@@ -24,7 +22,7 @@ pub struct TableUse {
 }
 
 impl Engine {
-    /// The use of every table: the buckets of each limit and of each quota, then the sketches, then the memories. Checks go on meanwhile; `pause` runs every so many pages.
+    /// The use of every table: those of each limit and of each quota, then the sketches, the memories, and what is open. Checks go on meanwhile; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let buckets = self.plan.limits.iter().enumerate().flat_map(|(index, planned)| {
             let buckets = match &planned.store {
@@ -98,12 +96,11 @@ impl Engine {
             None => capacity.permits.count(&self.shared.lock(), limit),
             Some(Place { tally, column }) => {
                 let tally = &capacity.tallies[tally];
-                let most = Cell::new(0);
-                self.shared.sum_pages(tally.table().pages(), pause, |region, page, _| {
-                    most.set(most.get().max(tally.most(region, page, column)));
-                    0
+                let mut most = 0;
+                self.shared.each_page(tally.table().pages(), pause, |region, page, _| {
+                    most = most.max(tally.most(region, page, column));
                 });
-                most.get()
+                most
             }
         };
         TableUse { name, bytes: 0, slots: cap, used, untracked: 0 }
@@ -112,7 +109,6 @@ impl Engine {
     /// The tables of what is open: keys that hold something, and permits, out of `max_open`.
     fn held(&self) -> Vec<TableUse> {
         let capacity = &self.plan.capacity;
-        let region = self.shared.lock();
         let row = |name: String, table: &Table, used| TableUse {
             name,
             bytes: table.bytes(),
@@ -120,10 +116,15 @@ impl Engine {
             used,
             untracked: 0,
         };
+        // Locked for each number alone: names are allocated.
         let tallies = capacity.tallies.iter().zip(&self.plan.tallied).map(|(tally, tallied)| {
-            row(format!("in flight per {}", tallied.per_name), tally.table(), tally.used(&region))
+            let used = tally.used(&self.shared.lock());
+            row(format!("in flight per {}", tallied.per_name), tally.table(), used)
         });
-        let permits = capacity.permits.table().map(|table| row("permits".into(), table, Permits::open(&region)));
+        let permits = capacity.permits.table().map(|table| {
+            let open = Permits::open(&self.shared.lock());
+            row("permits".into(), table, open)
+        });
         tallies.chain(permits).collect()
     }
 }

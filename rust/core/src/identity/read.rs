@@ -229,8 +229,9 @@ impl<'a> Rcpt<'a> {
     }
 }
 
-/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client
-/// whose name is a bare suffix, so equal names without an organisation align nothing.
+/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`.
+/// A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client whose name is a bare suffix, so equal names
+/// without an organisation align nothing.
 fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Class {
     let named = matches!(sender.org(0), Part::Text(_));
     let aligned = || sender.owner().is_some_and(|owner| client.and_then(Domain::owner) == Some(owner));

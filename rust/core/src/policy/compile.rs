@@ -1,6 +1,8 @@
 //! Limits to stores: the plan, over a region that it fits into.
 //!
-//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML and how no memory is shared out: that is `allocate`.
+//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out: that is `allocate`.
+
+use smallvec::SmallVec;
 
 use super::allocate::{Shares, Wanted, allocate, sharing};
 use super::held::Holdings;
@@ -59,22 +61,7 @@ pub fn compile(
             Some((pace, table)) => store(policy, limit, pace, table, &wanted, &memories, &mut identities)?,
             None => Store::InFlight(in_flight.next().unwrap_or_default()),
         };
-        let stage = limit.stage();
-        let own = Stages::default().with(stage);
-        let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
-        limits.push(Planned {
-            limit: limit.clone(),
-            stage,
-            asked_at: if is_declared { own.with(Stage::Mail) } else { own },
-            name: limit.name.as_str().into(),
-            per_name: limit.per_name().into(),
-            reply: Reply::of(limit, stage),
-            per,
-            standing: Standing::of(limit.identities()),
-            store,
-            of: of as u16,
-            quotas: Vec::new(),
-        });
+        limits.push(planned(limit, of as u16, per, store));
     }
     for (place, quota) in (policy.limits.len()..).zip(&quotas) {
         limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
@@ -92,6 +79,26 @@ pub fn compile(
     let capacity = holdings.capacity(&held);
     let stated = policy.limits.len();
     Ok((Plan { identities, limits, stated, memories, observer, capacity, tallied, sources }, region))
+}
+
+/// A limit with its store; its quotas are found when all are planned.
+fn planned(limit: &Limit, of: u16, per: SmallVec<[usize; 4]>, store: Store) -> Planned {
+    let stage = limit.stage();
+    let own = Stages::default().with(stage);
+    let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
+    Planned {
+        limit: limit.clone(),
+        stage,
+        asked_at: if is_declared { own.with(Stage::Mail) } else { own },
+        name: limit.name.as_str().into(),
+        per_name: limit.per_name().into(),
+        reply: Reply::of(limit, stage),
+        per,
+        standing: Standing::of(limit.identities()),
+        store,
+        of,
+        quotas: Vec::new(),
+    }
 }
 
 /// When each identity is hashed.

@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half};
+use super::limit::joined_name;
 use super::plan::{Standing, Tallied};
 use super::{Count, Limit, Policy, Rule, Share};
 use crate::identity::Identity;
@@ -78,13 +79,10 @@ impl<'p> Holdings<'p> {
 
     /// `place` gives an identity its place in the plan.
     pub(super) fn tallied(&self, mut place: impl FnMut(Identity) -> usize) -> Vec<Tallied> {
-        let tallied = |tally: &Counted<'_>| {
-            let names: Vec<String> = tally.per.iter().map(ToString::to_string).collect();
-            Tallied {
-                per: tally.per.iter().map(|identity| place(**identity)).collect(),
-                standing: Standing::of(tally.per.iter().map(|identity| **identity)),
-                per_name: names.join(" + "),
-            }
+        let tallied = |tally: &Counted<'_>| Tallied {
+            per: tally.per.iter().map(|identity| place(**identity)).collect(),
+            standing: Standing::of(tally.per.iter().map(|identity| **identity)),
+            per_name: joined_name(tally.per.iter().copied()),
         };
         self.tallies.iter().map(tallied).collect()
     }

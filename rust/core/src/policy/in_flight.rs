@@ -2,11 +2,12 @@
 //!
 //! Knows no counts. Invariant: whatever passes here can be held in a permit of fixed size.
 
-use super::draft::{Burst, Given};
+use super::draft::Given;
 use super::field::{Field, Wrong};
-use super::limit::{Algorithm, Count, Limit, Rule, Share, WhenFull, stage_of};
-use super::stage::Stage;
+use super::limit::{Limit, Rule, Share};
 use super::validate::Check;
+use super::value::Burst;
+use super::words::{Algorithm, Count, WhenFull};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 
@@ -109,10 +110,7 @@ impl Check<'_> {
         if sized && given.value != Count::Bytes {
             return refused("\"bytes\", since `in_flight` is a size");
         }
-        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
-        if given.value == Count::Connections && !per.iter().chain(shared).all(is_early) {
-            return refused("\"connections\" only per identities known at connect: client.*, global");
-        }
+        self.known_at_connect(given, per.iter().chain(shared))?;
         Ok(given.value)
     }
 }

@@ -1,5 +1,6 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
+use super::words::{Algorithm, Count, Mode, Verified, WhenFull};
 use super::{Quota, Rate, Stage};
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
@@ -78,8 +79,7 @@ impl Limit {
 
     /// `client.net/24/48 + sender.org`
     pub fn per_name(&self) -> String {
-        let names: Vec<String> = self.per.iter().map(ToString::to_string).collect();
-        names.join(" + ")
+        joined_name(&self.per)
     }
 
     /// Whether it counts distinct things.
@@ -107,6 +107,12 @@ impl Limit {
             _ => &[],
         }
     }
+}
+
+/// A composite as people read it.
+pub(super) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> String {
+    let names: Vec<String> = per.into_iter().map(ToString::to_string).collect();
+    names.join(" + ")
 }
 
 /// When an identity becomes known.
@@ -182,19 +188,6 @@ impl Rule {
     }
 }
 
-/// What a fan-out refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refuse {
-    /// What is new; known elements keep flowing.
-    New,
-    /// The whole key.
-    All,
-}
-
-impl Refuse {
-    pub(super) const NAMED: [(&str, Self); 2] = [("new", Self::New), ("all", Self::All)];
-}
-
 /// A key of `per` holds at most this part of what is still free, and always one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
@@ -216,110 +209,4 @@ pub struct Part {
 impl Part {
     /// So that a part of the largest amount is worked out in 64 bits.
     pub const FINEST: u64 = 1000;
-}
-
-/// What one check counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// One at connect.
-    Connections,
-    /// One at MAIL.
-    Messages,
-    /// One a recipient.
-    Recipients,
-    /// The octets of the message.
-    Bytes,
-}
-
-/// Which classes a limit looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verified {
-    /// Each class with counters of its own.
-    Any,
-    /// Proven identities only.
-    Proven,
-    /// Claimed identities only.
-    Claimed,
-}
-
-/// How a rate is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// A bucket that drains: `burst` at once, then the rate.
-    Gcra,
-    /// Never more than the amount in any window as long as the period; no `burst`.
-    SlidingWindow,
-}
-
-/// Whether a limit refuses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// It does.
-    #[default]
-    Enforce,
-    /// It decides and counts, and lets pass what it would refuse.
-    Shadow,
-}
-
-/// What happens to a key for which the table has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It passes, uncounted: an innocent is never hurt.
-    Admit,
-    /// It is counted in a sketch, never too low: nobody ever gets more, and in a flood some get less.
-    Sketch,
-    /// It is refused: nobody ever gets more.
-    Refuse,
-}
-
-impl Count {
-    pub(super) const NAMED: [(&str, Self); 4] = [
-        ("connections", Self::Connections),
-        ("messages", Self::Messages),
-        ("recipients", Self::Recipients),
-        ("bytes", Self::Bytes),
-    ];
-
-    /// When it is known how much there is to count.
-    fn stage(self) -> Stage {
-        match self {
-            Self::Connections => Stage::Connect,
-            Self::Messages => Stage::Mail,
-            Self::Recipients => Stage::Rcpt,
-            Self::Bytes => Stage::Data,
-        }
-    }
-}
-
-impl Verified {
-    pub(super) const NAMED: [(&str, Self); 3] =
-        [("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
-}
-
-impl Algorithm {
-    pub(super) const NAMED: [(&str, Self); 2] = [("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
-
-    /// What it is unless it is stated: a quota must hold in every window, a name that can be invented must not occupy a slot for long.
-    pub(super) fn default_of(is_quota: bool) -> Self {
-        if is_quota { Self::SlidingWindow } else { Self::Gcra }
-    }
-}
-
-impl Mode {
-    pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
-}
-
-impl WhenFull {
-    pub(super) const NAMED: [(&str, Self); 3] =
-        [("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
-
-    /// What it is unless it is stated: a quota must hold, who can invent names must not be able to hurt others.
-    pub(super) fn default_of(is_quota: bool) -> Self {
-        if is_quota { Self::Sketch } else { Self::Admit }
-    }
-}
-
-/// The name of `value` in its `NAMED`.
-pub(super) fn name_of<T: PartialEq>(value: T, named: &[(&'static str, T)]) -> &'static str {
-    named.iter().find(|(_, named)| *named == value).map(|(name, _)| *name).unwrap_or_default()
 }

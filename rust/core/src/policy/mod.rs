@@ -9,8 +9,9 @@
 //!  Python's fields ─────┘    one value at a time   together            all limits together
 //! ```
 //!
-//! * [`limit`]: what a limit is   * [`quota`]: other numbers for a named value   * [`rate`], `quantity`, `scale`: numbers with units   * `stage`: when it runs
-//! * `in_flight`: a cap's fields together   * `print`: a limit back as TOML   * `nearest`: the name that was meant
+//! * [`limit`]: what a limit is, in `words`   * [`quota`]: other numbers for a named value   * `stage`: when it runs
+//! * `value`: what one field may hold; with [`rate`], `quantity` and `scale`: numbers with units
+//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `nearest`: the name that was meant   * `print`: a limit back as TOML
 //! * `compile`, with `named`, `allocate`, `budget` and `held`: limits and quotas to stores and their tables, the [`plan`]
 
 mod allocate;
@@ -18,6 +19,7 @@ mod assemble;
 mod budget;
 mod compile;
 mod draft;
+mod fan_out;
 pub mod field;
 mod held;
 mod in_flight;
@@ -33,12 +35,15 @@ pub mod rate;
 mod scale;
 mod stage;
 mod validate;
+mod value;
+mod words;
 
 pub use assemble::MAX_LIMITS;
 pub use compile::compile;
 pub use field::{Field, FieldValue};
-pub use limit::{Algorithm, Count, Limit, Mode, Part, Policy, Refuse, Rule, Share, Verified, WhenFull};
+pub use limit::{Limit, Part, Policy, Rule, Share};
 pub use quantity::memory_bytes;
 pub use quota::Quota;
 pub use rate::Rate;
 pub use stage::{Stage, Stages};
+pub use words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};

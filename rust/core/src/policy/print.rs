@@ -5,21 +5,20 @@
 use std::fmt;
 
 use super::field::{Field, FieldValue};
-use super::limit::{Algorithm, Count, Limit, Mode, Policy, Refuse, Rule, Share, Verified, WhenFull, name_of};
+use super::limit::{Limit, Policy, Rule, Share};
 use super::quantity::{write_period, write_size};
 use super::quota::Quota;
 use super::rate::Rate;
 use super::scale::Scale;
-use super::validate::is_quota;
+use super::validate::must_hold;
+use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull, name_of};
+use crate::identity::Identity;
 
 impl Limit {
     /// What [`Limit::from_fields`] would make this limit of.
     pub fn to_fields(&self) -> Vec<(&'static str, FieldValue)> {
         let text = |text: &str| FieldValue::Text(text.to_owned());
-        let mut fields = vec![("name", text(&self.name))];
-        let mut per: Vec<FieldValue> = self.per.iter().map(|identity| text(&identity.to_string())).collect();
-        let only = if per.len() == 1 { per.pop() } else { None };
-        fields.push(("per", only.unwrap_or(FieldValue::List(per))));
+        let mut fields = vec![("name", text(&self.name)), ("per", per_field(&self.per))];
         if let Rule::InFlight { cap, share } = &self.rule {
             self.print_cap(&mut fields, *cap, share.as_ref());
             return fields;
@@ -43,11 +42,11 @@ impl Limit {
         if self.verified != Verified::Any {
             fields.push(("verified", text(name_of(self.verified, &Verified::NAMED))));
         }
-        let is_quota = is_quota(&self.per, self.distinct());
-        if self.algorithm != Algorithm::default_of(is_quota) {
+        let must_hold = must_hold(&self.per, self.distinct());
+        if self.algorithm != Algorithm::default_of(must_hold) {
             fields.push(("algorithm", text(name_of(self.algorithm, &Algorithm::NAMED))));
         }
-        if self.when_full != WhenFull::default_of(is_quota) {
+        if self.when_full != WhenFull::default_of(must_hold) {
             fields.push(("when_full", text(name_of(self.when_full, &WhenFull::NAMED))));
         }
         fields.extend(self.memory.map(|bytes| ("memory", text(&write_size(bytes)))));
@@ -65,10 +64,8 @@ impl Limit {
         let number = FieldValue::Integer(i64::try_from(cap).unwrap_or(i64::MAX));
         fields.push(("in_flight", if self.count == Count::Bytes { text(&write_size(cap)) } else { number }));
         fields.extend(share.map(|Share { per, of_free }| {
-            let mut per: Vec<FieldValue> = per.iter().map(|identity| text(&identity.to_string())).collect();
-            let only = if per.len() == 1 { per.pop() } else { None };
             let part = text(&format!("{}/{}", of_free.numerator, of_free.denominator));
-            let entries = [("per", only.unwrap_or(FieldValue::List(per))), ("of_free", part)];
+            let entries = [("per", per_field(per)), ("of_free", part)];
             ("share", FieldValue::Table(entries.map(|(name, value)| Field::loose(name, &value)).into()))
         }));
         if self.count == Count::Connections {
@@ -80,6 +77,15 @@ impl Limit {
         if self.mode != Mode::Enforce {
             fields.push(("mode", text(name_of(self.mode, &Mode::NAMED))));
         }
+    }
+}
+
+/// One identity, or a list of them.
+fn per_field(per: &[Identity]) -> FieldValue {
+    let name = |identity: &Identity| FieldValue::Text(identity.to_string());
+    match per {
+        [one] => name(one),
+        several => FieldValue::List(several.iter().map(name).collect()),
     }
 }
 

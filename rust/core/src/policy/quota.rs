@@ -2,10 +2,11 @@
 //!
 //! Knows not what the value names: that needs the suffix list, so it is found out when the policy is compiled.
 
-use super::draft::{Burst, Given, Reader, burst, rate, unknown_field};
+use super::draft::{Given, Reader, unknown_field};
 use super::field::{Field, FieldValue, Place, Wrong};
 use super::print::burst_field;
 use super::rate::Rate;
+use super::value::{Burst, burst, rate};
 use crate::error::PolicyError;
 
 const FIELDS: [&str; 2] = ["rate", "burst"];

@@ -1,22 +1,18 @@
 //! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
 //!
-//! The defaults are here and nowhere else.
+//! What only a fan-out or a cap may say is in `fan_out` and `in_flight`.
 
-use super::draft::{Burst, Draft, Given, is_name};
+use super::draft::{Draft, Given};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Algorithm, Count, Limit, Refuse, Rule, Verified, WhenFull, stage_of};
-use super::quantity::write_period;
+use super::limit::{Limit, Rule, stage_of};
 use super::quota::{Numbers, Quota, inside};
+use super::value::{Burst, is_name};
+use super::words::{Algorithm, Count, Verified, WhenFull};
 use super::{Rate, Stage};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
 
-/// A day after its last admission an element is new again, unless `remember` says otherwise.
-const REMEMBER_US: u64 = 86_400_000_000;
-
-/// A page for slots and one for registers, in bytes.
-const LEAST_OF_DISTINCT: u64 = 8_192;
 /// The least share of a limit that has a table and a sketch.
 const LEAST_SKETCH: u64 = 2 * PAGE_BYTES;
 
@@ -79,8 +75,8 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     })
 }
 
-/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its quota must hold, so it has other defaults.
-pub(super) fn is_quota(per: &[Identity], distinct: Option<Identity>) -> bool {
+/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its number must hold to the letter, so it has other defaults.
+pub(super) fn must_hold(per: &[Identity], distinct: Option<Identity>) -> bool {
     distinct.is_none() && per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
 }
 
@@ -114,15 +110,26 @@ impl<'a> Check<'a> {
         if rate.sized && count != Count::Bytes {
             return refused("\"bytes\", since the rate has a unit of size");
         }
-        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
-        if count == Count::Connections && !per.iter().all(is_early) {
-            return refused("\"connections\" only per identities known at connect: client.*, global");
-        }
+        self.known_at_connect(given, per)?;
         Ok(count)
     }
 
+    /// Connections are counted before anything else is known.
+    pub(super) fn known_at_connect<'i>(
+        &self,
+        count: &Given<'_, Count>,
+        per: impl IntoIterator<Item = &'i Identity>,
+    ) -> Result<(), PolicyError> {
+        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
+        if count.value == Count::Connections && !per.into_iter().all(is_early) {
+            let allowed = "\"connections\" only per identities known at connect: client.*, global";
+            return Err(self.place.wrong(count.field, Wrong::allowed(allowed)));
+        }
+        Ok(())
+    }
+
     fn algorithm(&self, per: &[Identity], distinct: Option<Identity>) -> Algorithm {
-        let default = Algorithm::default_of(is_quota(per, distinct));
+        let default = Algorithm::default_of(must_hold(per, distinct));
         self.draft.algorithm.as_ref().map_or(default, |given| given.value)
     }
 
@@ -175,97 +182,11 @@ impl<'a> Check<'a> {
     }
 
     fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {
-        let Some(distinct) = &self.draft.distinct else {
-            self.only_beside_distinct()?;
-            return Ok(Rule::Rate { rate, burst });
-        };
-        if per.contains(&distinct.value) {
-            let allowed = "another identity than those of `per`: under itself, a thing is never new";
-            return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
+        if let Some(distinct) = &self.draft.distinct {
+            return self.fan_out(distinct, rate, burst, per);
         }
-        if distinct.value.has_many() && per.iter().any(|identity| identity.has_many()) {
-            let allowed = "with a `per` of recipients, what each message has one of";
-            return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
-        }
-        let distinct = distinct.value;
-        if self.draft.refuse.as_ref().is_some_and(|given| given.value == Refuse::All) {
-            self.only_beside_new()?;
-            return Ok(Rule::Distinct { distinct, rate, burst });
-        }
-        let remember_us = self.draft.remember_us.as_ref().map_or(REMEMBER_US, |remember| remember.value);
-        let settle_us = match &self.draft.settle_us {
-            Some(settle) => Some(self.settle(settle, remember_us, distinct, per)?),
-            None => None,
-        };
-        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us })
-    }
-
-    pub(super) fn only_beside_distinct(&self) -> Result<(), PolicyError> {
-        let draft = self.draft;
-        let fields = [
-            draft.refuse.as_ref().map(|given| given.field),
-            draft.remember_us.as_ref().map(|given| given.field),
-            draft.settle_us.as_ref().map(|given| given.field),
-        ];
-        match fields.into_iter().flatten().min_by_key(|field| field.line) {
-            Some(field) => {
-                let allowed = format!("`{}` only beside `distinct`", field.name);
-                Err(self.place.wrong(field, Wrong::allowed(allowed)))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// What a limit with `refuse = "all"` has no use for.
-    fn only_beside_new(&self) -> Result<(), PolicyError> {
-        let draft = self.draft;
-        let refused = |field: &Field, allowed: &str| {
-            Err(self.place.wrong(field, Wrong::allowed(format!("{allowed} beside refuse = \"all\""))))
-        };
-        let times = [&draft.remember_us, &draft.settle_us].map(|given| given.as_ref().map(|given| given.field));
-        if let Some(field) = times.into_iter().flatten().min_by_key(|field| field.line) {
-            return refused(
-                field,
-                &format!("no `{}`, since nothing is remembered when the bucket has drained,", field.name),
-            );
-        }
-        if let Some(given) = draft.algorithm.as_ref().filter(|given| given.value != Algorithm::Gcra) {
-            return refused(given.field, "\"gcra\", a bucket that only a fresh element fills,");
-        }
-        if let Some(given) = draft.memory.as_ref().filter(|given| given.value < LEAST_OF_DISTINCT) {
-            return refused(given.field, "\"8 KiB\" or more, for two tables,");
-        }
-        if let Some(given) = draft.when_full.as_ref().filter(|given| given.value == WhenFull::Sketch) {
-            return refused(
-                given.field,
-                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,",
-            );
-        }
-        Ok(())
-    }
-
-    fn settle(
-        &self,
-        settle: &Given<'_, u64>,
-        remember_us: u64,
-        distinct: Identity,
-        per: &[Identity],
-    ) -> Result<u64, PolicyError> {
-        let refused = |allowed: String| Err(self.place.wrong(settle.field, Wrong::allowed(allowed)));
-        if !distinct.is_host() {
-            return refused(format!(
-                "`settle` only beside a `distinct` that is a whole host, as sender.host, not {distinct}"
-            ));
-        }
-        if !matches!(per, [one] if one.is_part_of_host(distinct)) {
-            return refused(format!(
-                "`settle` only with a `per` that is one identity, and a part of {distinct}: its organisation"
-            ));
-        }
-        if settle.value > remember_us {
-            return refused(format!("at most as long as `remember`, here {:?}", write_period(remember_us, false)));
-        }
-        Ok(settle.value)
+        self.only_beside_distinct()?;
+        Ok(Rule::Rate { rate, burst })
     }
 
     /// A limit that no envelope can ever meet would be a limit that silently does not hold.
@@ -289,7 +210,7 @@ impl<'a> Check<'a> {
     }
 
     fn when_full(&self, per: &[Identity], distinct: Option<Identity>) -> Result<WhenFull, PolicyError> {
-        let default = WhenFull::default_of(is_quota(per, distinct));
+        let default = WhenFull::default_of(must_hold(per, distinct));
         let when_full = self.draft.when_full.as_ref().map_or(default, |given| given.value);
         match &self.draft.memory {
             // A fan-out's stated memory is that of its elements; its buckets have their share of the rest.

@@ -32,7 +32,6 @@
 //!
 //! **Source.** Cohen 2015, "All-distances sketches, revisited"; Ting 2014, "Streamed approximate counting of distinct elements" (the estimator).
 //! GCRA as in `gcra`. Asking for room that does not depend on the hash is ours.
-
 //!
 //! **Tried.** (`examples/distinct.rs` shows it all: 1 MiB, 100 an hour, 50 at once, 200,000 ordinary keys, 200 attackers, 20 million junk keys in an hour.)
 //! The split of the memory, in pages of slots of eight: elements at an attacker's detection over the oracle's, 95th of 100; messages that pass uncounted with
@@ -56,7 +55,7 @@
 //! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
 
 use super::gcra::Quota;
-use super::handful::{Added, FEW, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
+use super::handful::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
 use super::registers::{Registers, clear, cost};
 use super::{Promised, Verdict};
 use crate::key::Key;
@@ -272,7 +271,7 @@ impl Distinct {
         let (drained, mut few) = match found {
             Some((_, _, Held::Many(_))) => return now,
             Some((_, level, Held::Few(few))) => (now + level, few),
-            None => (u64::MAX, super::handful::Few::default()),
+            None => (u64::MAX, Few::default()),
         };
         let slot = if found.is_some() { now } else { self.slot_from(region, at, now, promised) };
         let overflows = elements.iter().any(|&element| few.add(element) == Added::Full);
@@ -283,13 +282,7 @@ impl Distinct {
     }
 
     fn slot_from(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> u64 {
-        let free = at.lines.map(|id| {
-            let free = free_slots(region.line(id), now).count_ones();
-            (id, free.saturating_sub(promised.of(id)))
-        });
-        let (line, count) = if free[1].1 > free[0].1 { free[1] } else { free[0] };
-        if count > 0 {
-            promised.promise(line);
+        if promised.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
             return now;
         }
         let levels = at.lines.into_iter().flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));

@@ -47,6 +47,16 @@ impl Promised {
         }
     }
 
+    /// Promises a free slot of the emptier of two lines, when one has any that is not promised.
+    fn slot_of(&mut self, free: [(LineId, u32); 2]) -> bool {
+        let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
+        let (line, left) = if second.1 > first.1 { second } else { first };
+        if left > 0 {
+            self.promise(line);
+        }
+        left > 0
+    }
+
     fn of(&self, line: LineId) -> u32 {
         self.lines.as_ref().and_then(|lines| lines.get(&line)).copied().unwrap_or(0)
     }
