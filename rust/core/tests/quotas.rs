@@ -119,6 +119,28 @@ fn a_scale_multiplies_quotas_too_and_each_has_a_table() {
     assert_eq!(used, [("org", 1), ("org, quota of ex.com", 1)]);
 }
 
+/// Neither can ever pass: the rate stands first.
+#[test]
+fn of_equal_waits_a_quota_stands_where_its_limit_does() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "octets"
+        per = "sender.org"
+        rate = "1 MB/hour"
+        quota."ex.com" = { rate = "2 MB/hour" }
+        [[limit]]
+        name = "all-bytes"
+        per = "global"
+        in_flight = "1 MB""#,
+        MIB,
+    );
+    let told = ["a@ex.com", "a@some.com"].map(|sender| {
+        let huge = Envelope { size: Some(3_000_000), ..message("192.0.2.1", sender) };
+        check(&engine, &huge, 1).refusal.map(|refusal| refusal.limit.to_string())
+    });
+    assert_eq!(told, [Some("octets".to_owned()), Some("octets".to_owned())]);
+}
+
 fn wrong(per: &str, quota: &str) -> PolicyError {
     let text = format!("[[limit]]\nname = \"x\"\nper = {per}\nrate = \"9/minute\"\n{quota}");
     let policy = Policy::parse("policy.toml", &text).expect("right but for its values");
