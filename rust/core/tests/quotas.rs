@@ -65,6 +65,21 @@ fn any_part_of_a_pair_may_be_named_and_of_two_the_first_in_the_file_counts() {
 }
 
 #[test]
+fn an_address_names_no_network_or_host_that_stands_beside_it() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "pair"
+        per = ["client.ip", "client.net", "sender.address", "sender.org"]
+        rate = "5/hour"
+        quota."192.0.2.7" = { rate = "9/hour" }
+        quota."a@ex.com" = { rate = "7/hour" }"#,
+        MIB,
+    );
+    let all = [("192.0.2.7", "b@ex.com"), ("192.0.2.8", "a@ex.com"), ("192.0.2.8", "b@ex.com")];
+    assert_eq!(all.map(|(client, sender)| of_one(&engine, client, sender)), [9, 7, 5]);
+}
+
+#[test]
 fn a_fan_out_has_quotas_over_the_memory_it_shares() {
     let engine = engine(
         r#"[[limit]]
@@ -155,6 +170,9 @@ fn a_value_that_no_envelope_can_have_is_an_error_that_says_which_it_would_have()
         (r#""sender.org""#, "mail.ex.com", "\"ex.com\", the sender.org that it has"),
         (r#""client.net""#, "192.0.2.0/25", "\"192.0.2.0/24\", the client.net that it has"),
         (r#""client.net""#, "ex.com", "a value of client.net"),
+        (r#""client.net""#, "192.0.2.7", "\"192.0.2.0/24\", the client.net that it has"),
+        (r#""sender.org""#, "a@ex.com", "a value of sender.org"),
+        (r#"["client.net", "rcpt.host"]"#, "a@ex.com", "a value of client.net + rcpt.host"),
         (r#"["client.ip", "sender.org"]"#, "a..com", "a value of client.ip + sender.org"),
         (r#""auth.user""#, "", "a value of auth.user"),
     ];
