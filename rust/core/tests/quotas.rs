@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use guard::{MIB, check, engine, message};
 use throttle_core::engine::Engine;
-use throttle_core::envelope::Envelope;
+use throttle_core::envelope::{Envelope, Spf};
 use throttle_core::error::PolicyError;
 use throttle_core::identity::SuffixList;
 use throttle_core::key::Secret;
@@ -154,6 +154,37 @@ fn of_equal_waits_a_quota_stands_where_its_limit_does() {
         check(&engine, &huge, 1).refusal.map(|refusal| refusal.limit.to_string())
     });
     assert_eq!(told, [Some("octets".to_owned()), Some("octets".to_owned())]);
+}
+
+/// Two keys, one a class: what they leave is for everybody else.
+#[test]
+fn a_quota_for_one_value_takes_a_page_where_a_share_would_be_of_no_use() {
+    let limit = |name, rest| format!("[[limit]]\nname = \"{name}\"\nrate = \"2/hour\"\n{rest}\n");
+    let quota = "quota.\"ex.com\" = { rate = \"3/hour\" }";
+    let policy = [
+        limit("rate", format!("per = \"sender.org\"\n{quota}")),
+        limit("new", format!("per = \"sender.org\"\ndistinct = \"sender.host\"\n{quota}")),
+        limit("all", format!("per = \"sender.org\"\ndistinct = \"sender.host\"\nrefuse = \"all\"\n{quota}")),
+    ];
+    let engine = engine(&policy.concat(), MIB);
+    let tables = engine.tables(&|| ());
+    let of_quotas = tables.iter().filter(|table| table.name.contains("quota of"));
+    let bytes: Vec<_> = of_quotas.map(|table| (table.name.as_str(), table.bytes)).collect();
+    assert_eq!(
+        bytes,
+        [
+            ("rate, quota of ex.com", 4096),
+            ("new, quota of ex.com", 4096),
+            ("all, quota of ex.com", 4096),
+            ("registers of all, quota of ex.com", 4096),
+        ]
+    );
+    for sender in ["a@a.ex.com", "a@b.ex.com", "a@c.ex.com"] {
+        for spf in [None, Some(Spf::Pass)] {
+            assert!(check(&engine, &Envelope { spf, ..message("192.0.2.1", sender) }, 1).allowed());
+        }
+    }
+    assert!(!check(&engine, &message("192.0.2.1", "a@d.ex.com"), 1).allowed());
 }
 
 fn wrong(per: &str, quota: &str) -> PolicyError {
