@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import pickle
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from given_guards import REAL, SEED, guard, limit
-from throttle import Envelope, Limit, ManualClock, Policy, PolicyError, Throttle, ThrottleError
+from throttle import Envelope, Limit, ManualClock, Policy, PolicyError, RateLimiter, Throttle, ThrottleError
 from throttle.suffixes import bundled
 
 if TYPE_CHECKING:
@@ -238,6 +240,24 @@ def test_the_seed_says_where_keys_lie_and_nothing_of_what_is_decided() -> None:
 def test_it_refuses_to_pickle() -> None:
     with pytest.raises(TypeError, match="a Throttle does not pickle: its counters live in this process"):
         pickle.dumps(guard(PACE))
+
+
+def test_a_clock_that_belongs_to_who_holds_the_guard_keeps_neither_alive() -> None:
+    class Server:
+        def __init__(self) -> None:
+            self.pace = guard(PACE, clock=self.time)
+            self.limiter = RateLimiter("1/minute", clock=self.time)
+
+        def time(self) -> float:
+            return REAL
+
+    server = Server()
+    assert server.pace.check(SENDER)
+    assert server.limiter.hit("a")
+    known = weakref.ref(server)
+    del server
+    gc.collect()
+    assert known() is None
 
 
 def test_more_memory_than_the_machine_gives_is_an_error_and_no_abort() -> None:

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use guard::{MIB, check, engine, message};
 use throttle_core::engine::Engine;
-use throttle_core::envelope::Envelope;
+use throttle_core::envelope::{Envelope, Spf};
 use throttle_core::error::PolicyError;
 use throttle_core::identity::SuffixList;
 use throttle_core::key::Secret;
@@ -65,6 +65,21 @@ fn any_part_of_a_pair_may_be_named_and_of_two_the_first_in_the_file_counts() {
 }
 
 #[test]
+fn an_address_names_no_network_or_host_that_stands_beside_it() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "pair"
+        per = ["client.ip", "client.net", "sender.address", "sender.org"]
+        rate = "5/hour"
+        quota."192.0.2.7" = { rate = "9/hour" }
+        quota."a@ex.com" = { rate = "7/hour" }"#,
+        MIB,
+    );
+    let all = [("192.0.2.7", "b@ex.com"), ("192.0.2.8", "a@ex.com"), ("192.0.2.8", "b@ex.com")];
+    assert_eq!(all.map(|(client, sender)| of_one(&engine, client, sender)), [9, 7, 5]);
+}
+
+#[test]
 fn a_fan_out_has_quotas_over_the_memory_it_shares() {
     let engine = engine(
         r#"[[limit]]
@@ -119,6 +134,59 @@ fn a_scale_multiplies_quotas_too_and_each_has_a_table() {
     assert_eq!(used, [("org", 1), ("org, quota of ex.com", 1)]);
 }
 
+/// Neither can ever pass: the rate stands first.
+#[test]
+fn of_equal_waits_a_quota_stands_where_its_limit_does() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "octets"
+        per = "sender.org"
+        rate = "1 MB/hour"
+        quota."ex.com" = { rate = "2 MB/hour" }
+        [[limit]]
+        name = "all-bytes"
+        per = "global"
+        in_flight = "1 MB""#,
+        MIB,
+    );
+    let told = ["a@ex.com", "a@some.com"].map(|sender| {
+        let huge = Envelope { size: Some(3_000_000), ..message("192.0.2.1", sender) };
+        check(&engine, &huge, 1).refusal.map(|refusal| refusal.limit.to_string())
+    });
+    assert_eq!(told, [Some("octets".to_owned()), Some("octets".to_owned())]);
+}
+
+/// Two keys, one a class: what they leave is for everybody else.
+#[test]
+fn a_quota_for_one_value_takes_a_page_where_a_share_would_be_of_no_use() {
+    let limit = |name, rest| format!("[[limit]]\nname = \"{name}\"\nrate = \"2/hour\"\n{rest}\n");
+    let quota = "quota.\"ex.com\" = { rate = \"3/hour\" }";
+    let policy = [
+        limit("rate", format!("per = \"sender.org\"\n{quota}")),
+        limit("new", format!("per = \"sender.org\"\ndistinct = \"sender.host\"\n{quota}")),
+        limit("all", format!("per = \"sender.org\"\ndistinct = \"sender.host\"\nrefuse = \"all\"\n{quota}")),
+    ];
+    let engine = engine(&policy.concat(), MIB);
+    let tables = engine.tables(&|| ());
+    let of_quotas = tables.iter().filter(|table| table.name.contains("quota of"));
+    let bytes: Vec<_> = of_quotas.map(|table| (table.name.as_str(), table.bytes)).collect();
+    assert_eq!(
+        bytes,
+        [
+            ("rate, quota of ex.com", 4096),
+            ("new, quota of ex.com", 4096),
+            ("all, quota of ex.com", 4096),
+            ("registers of all, quota of ex.com", 4096),
+        ]
+    );
+    for sender in ["a@a.ex.com", "a@b.ex.com", "a@c.ex.com"] {
+        for spf in [None, Some(Spf::Pass)] {
+            assert!(check(&engine, &Envelope { spf, ..message("192.0.2.1", sender) }, 1).allowed());
+        }
+    }
+    assert!(!check(&engine, &message("192.0.2.1", "a@d.ex.com"), 1).allowed());
+}
+
 fn wrong(per: &str, quota: &str) -> PolicyError {
     let text = format!("[[limit]]\nname = \"x\"\nper = {per}\nrate = \"9/minute\"\n{quota}");
     let policy = Policy::parse("policy.toml", &text).expect("right but for its values");
@@ -133,6 +201,9 @@ fn a_value_that_no_envelope_can_have_is_an_error_that_says_which_it_would_have()
         (r#""sender.org""#, "mail.ex.com", "\"ex.com\", the sender.org that it has"),
         (r#""client.net""#, "192.0.2.0/25", "\"192.0.2.0/24\", the client.net that it has"),
         (r#""client.net""#, "ex.com", "a value of client.net"),
+        (r#""client.net""#, "192.0.2.7", "\"192.0.2.0/24\", the client.net that it has"),
+        (r#""sender.org""#, "a@ex.com", "a value of sender.org"),
+        (r#"["client.net", "rcpt.host"]"#, "a@ex.com", "a value of client.net + rcpt.host"),
         (r#"["client.ip", "sender.org"]"#, "a..com", "a value of client.ip + sender.org"),
         (r#""auth.user""#, "", "a value of auth.user"),
     ];

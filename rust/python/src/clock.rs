@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::region::Now;
 
 /// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
@@ -100,6 +101,14 @@ impl Clock {
         Err(PyTypeError::new_err(format!(
             "clock: found {found}; allowed: a callable that returns Unix seconds, or None"
         )))
+    }
+
+    /// For the collector of cycles: a clock that belongs to who holds the guard.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Callable(clock) => visit.call(clock),
+            Self::Own { .. } | Self::Manual(_) => Ok(()),
+        }
     }
 
     /// `stated` when the caller said so, else what the clock reads.

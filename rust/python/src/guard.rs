@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::decision::Decision as Core;
 use throttle_core::engine::{Engine, TableUse};
 
@@ -162,6 +163,10 @@ impl Throttle {
         Err(PyTypeError::new_err(
             "a Throttle does not pickle: its counters live in this process; make one from its policy",
         ))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clock.traverse(&visit)
     }
 
     fn __repr__(&self) -> String {

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Hit, Limiter};
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 
@@ -109,6 +110,10 @@ impl RateLimiter {
 
     fn __reduce__(&self) -> PyResult<()> {
         Err(PyTypeError::new_err("a RateLimiter does not pickle: its counters live in this process"))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clock.traverse(&visit)
     }
 
     fn __repr__(&self) -> String {

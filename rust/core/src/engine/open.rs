@@ -102,7 +102,7 @@ impl Engine {
     #[cold]
     fn longer(&self, request: &Request, worst: Option<Refused>, limit: u16, until_us: u64) -> Refused {
         let place = |refused: &Refused| match refused.by {
-            By::Entry(entry) => request.entries[entry].limit,
+            By::Entry(entry) => self.plan.limits[usize::from(request.entries[entry].limit)].of,
             By::Cap(limit) => limit,
             By::MaxOpen => 0,
         };

@@ -32,6 +32,10 @@ pub fn named<R>(
     if let Some(tag) = tag(identity, text) {
         return Ok(then(&Value::Name(Part::Tag(tag))));
     }
+    let is_of_a_host = identity.is_name() && identity.source() != Source::AuthUser;
+    if is_of_a_host && text.contains('@') {
+        return Err(NotAValue::Never);
+    }
     let at_host = format!("x@{text}");
     let (bare, prefix) = match (identity, text.split_once('/')) {
         (Identity::ClientNet(_), Some((address, length))) => (address, Some(length)),
@@ -61,8 +65,12 @@ pub fn named<R>(
     if whole.is_some_and(|whole| whole != value) {
         return Err(NotAValue::Is(value.to_string()));
     }
-    if prefix.is_some_and(|prefix| !matches!(value, Value::Network(_, length) if length.to_string() == prefix)) {
-        return Err(NotAValue::Is(value.to_string()));
+    if let Value::Network(address, length) = value {
+        // An address alone is no network around it.
+        let whole = if address.is_ipv4() { "32" } else { "128" };
+        if length.to_string() != prefix.unwrap_or(whole) {
+            return Err(NotAValue::Is(value.to_string()));
+        }
     }
     Ok(then(&value))
 }

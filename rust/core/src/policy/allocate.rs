@@ -8,7 +8,7 @@ use super::{Limit, Policy, Rule};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::observe::Layout;
-use crate::region::{Region, Table};
+use crate::region::{PAGE_BYTES, Region, Table};
 
 /// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
 const DISTINCT_WEIGHT: u128 = 4;
@@ -72,8 +72,8 @@ pub(super) fn allocate(
     memory_bytes: u64,
 ) -> Result<Shares, PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let paced = policy.limits.iter().chain(quotas.iter().map(|quota| &quota.limit));
-    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(paced.filter_map(pace)).collect();
+    let paced = policy.limits.iter().filter_map(pace).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)));
+    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(paced).collect();
     let mut error = PolicyError::default();
     for layout in Layout::choices(memory_bytes, observed(policy)) {
         let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
@@ -107,6 +107,13 @@ fn pace(limit: &Limit) -> Option<Claim> {
         _ => (occupied, limit.memory),
     };
     Some(Claim { stated, weight, half: Half::Rates })
+}
+
+/// The claim of a quota: as of a limit, but for a fan-out under one value. It has two buckets, one a class; with the ladder as many as its value has parts.
+fn quota_pace(limit: &Limit) -> Option<Claim> {
+    let is_one = matches!(limit.rule, Rule::FanOut { settle_us: None, .. }) && limit.per.len() == 1;
+    let claim = pace(limit)?;
+    Some(if is_one { Claim { stated: Some(PAGE_BYTES), ..claim } } else { claim })
 }
 
 /// How many identities the limits need.

@@ -69,6 +69,8 @@ impl Limit {
             Rule::Rate { .. } if self.per.len() == 1 => {
                 (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
             }
+            // One for the keys, one for their registers.
+            Rule::Distinct { .. } if self.per.len() == 1 => limit.memory = Some(2 * PAGE_BYTES),
             Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => limit.memory = None,
         }
         if let Some((rate, burst)) = limit.rule.pace_mut() {
