@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
-use super::suffix::{Split, SuffixList};
+use super::suffix::{Split, SuffixList, up};
 use super::value::{Part, Tag};
 
 /// Parts of a name on the ladder: the organisational domain and five labels below it.
@@ -80,10 +80,4 @@ impl<'a> Domain<'a> {
         let too_long = start == 0 && matches!(self.host.form(), Form::Unsound { whole: true, .. });
         if too_long { None } else { self.host.name().get(start..) }
     }
-}
-
-/// Where the label before begins; nothing when there is none.
-fn up(name: &str, start: usize) -> Option<usize> {
-    let dot = start.checked_sub(1)?;
-    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
 }
