@@ -21,7 +21,7 @@ fn a_key_is_siphash_of_the_encoding_at_any_length() {
 
 #[test]
 fn another_secret_gives_other_keys() {
-    let value = Value::Name(Part::Text("ex.com".into()));
+    let value = Value::Name(Part::Text("ex.com"));
     let keys =
         [OCTETS, [0; 16], *b"sixteen octets!?"].map(|octets| Secret::new(octets).key(Identity::SenderOrg(0), &value));
     assert_eq!(HashSet::from(keys).len(), 3);
@@ -36,10 +36,10 @@ fn no_two_tags_texts_classes_or_identities_share_a_key() {
     let tags = [Null, Unqualified, Literal, Unlisted, Malformed, Overlong, Unknown];
     let texts = tags.map(|tag| tag.to_string());
     let parts = tags.iter().map(|tag| Part::Tag(*tag));
-    let parts = parts.chain(texts.iter().flat_map(|text| [Part::Text(text.into()), Part::Raw(text.as_bytes())]));
+    let parts = parts.chain(texts.iter().flat_map(|text| [Part::Text(text), Part::Raw(text.as_bytes())]));
     let parts: Vec<Part<'_>> = parts.collect();
-    let pairs = parts.iter().flat_map(|a| parts.iter().map(|b| Value::Address(a.clone(), b.clone())));
-    let values: Vec<Value<'_>> = pairs.chain(parts.iter().cloned().map(Value::Name)).collect();
+    let pairs = parts.iter().flat_map(|a| parts.iter().map(|b| Value::Address(*a, *b)));
+    let values: Vec<Value<'_>> = pairs.chain(parts.iter().copied().map(Value::Name)).collect();
     let identities = Identity::PLAIN.iter().copied().chain((1..=5).map(Identity::SenderOrg));
     let mut keys = HashSet::new();
     for identity in identities {

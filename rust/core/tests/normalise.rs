@@ -300,7 +300,7 @@ fn junk_counts_by_its_raw_bytes_as_an_element_only() {
     assert_eq!(*sender(b"u@\xff.co.uk").elements(named("sender.org")), [Value::Name(Part::Raw(b"\xff.co.uk"))]);
     let long = vec![b'a'; 300];
     let path = [&long, b"@ex.com".as_slice()].concat();
-    let expected = Value::Address(Part::Raw(&long), Part::Text("ex.com".into()));
+    let expected = Value::Address(Part::Raw(&long), Part::Text("ex.com"));
     assert_eq!(*sender(&path).elements(named("sender.address")), [expected]);
 }
 

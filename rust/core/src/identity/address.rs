@@ -63,7 +63,7 @@ impl<'a> Local<'a> {
         match &self.text {
             None => Part::Tag(Tag::Malformed),
             Some(text) if text.len() > LONGEST => Part::Tag(Tag::Overlong),
-            Some(text) => Part::Text(Cow::Borrowed(text)),
+            Some(text) => Part::Text(text),
         }
     }
 

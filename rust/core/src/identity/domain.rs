@@ -3,12 +3,10 @@
 //! Knows neither who says the name nor how far that is proven. Invariant: whatever text it gives is a suffix of the host's name,
 //! cut at a label; where there is none to give, it says which tag stands for it.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
-use super::suffix::{Split, SuffixList};
+use super::suffix::{Split, SuffixList, up};
 use super::value::{Part, Tag};
 
 /// Parts of a name on the ladder: the organisational domain and five labels below it.
@@ -43,7 +41,7 @@ impl<'a> Domain<'a> {
         let name = self.host.name();
         let start = (0..more).fold(self.split.org, |start, _| start.and_then(|start| up(name, start)));
         match start.and_then(|start| self.from(start)) {
-            Some(text) => Part::Text(Cow::Borrowed(text)),
+            Some(text) => Part::Text(text),
             None if self.host.form() == Form::Literal => Part::Tag(Tag::Literal),
             None => self.host.part(),
         }
@@ -52,7 +50,7 @@ impl<'a> Domain<'a> {
     /// `*.registered`: by the ICANN section alone; names that share nothing share a tag.
     pub(crate) fn registered(&self) -> Part<'_> {
         if let Some(text) = self.split.registered.and_then(|start| self.from(start)) {
-            return Part::Text(Cow::Borrowed(text));
+            return Part::Text(text);
         }
         let name = self.host.name();
         Part::Tag(match self.host.form() {
@@ -82,10 +80,4 @@ impl<'a> Domain<'a> {
         let too_long = start == 0 && matches!(self.host.form(), Form::Unsound { whole: true, .. });
         if too_long { None } else { self.host.name().get(start..) }
     }
-}
-
-/// Where the label before begins; nothing when there is none.
-fn up(name: &str, start: usize) -> Option<usize> {
-    let dot = start.checked_sub(1)?;
-    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
 }

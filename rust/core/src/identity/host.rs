@@ -105,7 +105,7 @@ impl<'a> Host<'a> {
 
     pub(crate) fn part(&self) -> Part<'_> {
         match self.form {
-            Form::Sound | Form::Literal => Part::Text(Cow::Borrowed(&self.name)),
+            Form::Sound | Form::Literal => Part::Text(&self.name),
             Form::Unsound { tag, .. } => Part::Tag(tag),
             Form::Missing => Part::Tag(Tag::Unqualified),
         }

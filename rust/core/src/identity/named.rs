@@ -2,8 +2,6 @@
 //!
 //! It takes the way that a sender's text takes, so the two can only come to the same. Knows no keys and no limits.
 
-use std::borrow::Cow;
-
 use super::kind::{Identity, Source, Sources};
 use super::read::Identities;
 use super::suffix::SuffixList;
@@ -87,7 +85,7 @@ fn tag(identity: Identity, text: &str) -> Option<Tag> {
 }
 
 fn is_tagged(value: &Value<'_>) -> bool {
-    let is_tag = |part: &Part<'_>| matches!(part, Part::Tag(_)) || *part == Part::Text(Cow::Borrowed(""));
+    let is_tag = |part: &Part<'_>| matches!(part, Part::Tag(_)) || *part == Part::Text("");
     match value {
         Value::Global | Value::Network(..) => false,
         Value::Name(part) => is_tag(part),

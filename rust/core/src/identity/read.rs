@@ -187,7 +187,7 @@ impl<'a> Identities<'a> {
         let values = self.rcpt.iter().map(|rcpt| rcpt.value(identity, form));
         if self.rcpt.len() > FEW {
             let mut seen = HashSet::with_capacity(self.rcpt.len());
-            return values.filter(|value| seen.insert(value.clone())).collect();
+            return values.filter(|value| seen.insert(*value)).collect();
         }
         let mut unique = Values::new();
         for value in values {
@@ -260,7 +260,7 @@ fn client(identity: Identity, address: Option<IpAddr>) -> Value<'static> {
 }
 
 fn part<'b>(user: &'b Option<Cow<'_, str>>) -> Part<'b> {
-    user.as_deref().map_or(Part::Tag(Tag::Malformed), |text| Part::Text(Cow::Borrowed(text)))
+    user.as_deref().map_or(Part::Tag(Tag::Malformed), Part::Text)
 }
 
 fn mailbox<'b>(local: &'b Local<'_>, host: &'b Host<'_>, form: As) -> Value<'b> {

@@ -98,8 +98,14 @@ fn labels(name: &str) -> impl Iterator<Item = &[u8]> {
 
 /// The start of the label before a suffix of so many octets.
 fn above(name: &str, suffix: usize) -> Option<usize> {
-    let dot = name.len().checked_sub(suffix + 1)?;
-    Some(name[..dot].rfind('.').map_or(0, |dot| dot + 1))
+    up(name, name.len().checked_sub(suffix)?)
+}
+
+/// Where the label before begins; nothing when there is none.
+pub(super) fn up(name: &str, start: usize) -> Option<usize> {
+    let before = &name.as_bytes()[..start.checked_sub(1)?];
+    // Not `rfind`, which is made for longer texts than a label.
+    Some(before.iter().rposition(|octet| *octet == b'.').map_or(0, |dot| dot + 1))
 }
 
 fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {

@@ -2,7 +2,6 @@
 //!
 //! Knows not where a value came from. A tag is never equal to a text, however it prints.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -35,10 +34,10 @@ pub enum Tag {
 }
 
 /// A host name or a local part: text, or the tag that stands for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part<'a> {
     /// Normalised text.
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// Bytes that have no normal form: what a MALFORMED or OVERLONG part counts by as an element of a fan-out.
     Raw(&'a [u8]),
     /// What the part is instead of text.
@@ -46,7 +45,7 @@ pub enum Part<'a> {
 }
 
 /// The normalised value of one identity.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
     /// The one value of `global`.
     Global,
