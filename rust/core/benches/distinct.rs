@@ -13,7 +13,8 @@ use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Candidates, Region, prefetch};
 use throttle_core::store::distinct::Distinct;
-use throttle_core::store::gcra::{Gcra, Quota};
+use throttle_core::store::gcra::Gcra;
+use throttle_core::store::quota::Quota;
 use throttle_core::store::{Promised, Verdict};
 
 const MIB: u32 = 1 << 20;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
-use throttle_core::store::gcra::{Gcra, Quota};
+use throttle_core::store::gcra::Gcra;
+use throttle_core::store::quota::Quota;
 use throttle_core::store::{Promised, Verdict};
 
 fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, Gcra, Buckets<u64>) {

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::{Epoch, Now, Region};
-use throttle_core::store::gcra::Quota;
 use throttle_core::store::pace::Pace;
+use throttle_core::store::quota::Quota;
 use throttle_core::store::{Promised, Verdict};
 
 /// The smallest share: one page for the table, one for the sketch.

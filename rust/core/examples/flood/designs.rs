@@ -7,9 +7,10 @@ use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Region, Table};
 use throttle_core::sketch::count_min::CountMin;
-use throttle_core::store::gcra::{Gcra, Quota};
+use throttle_core::store::gcra::Gcra;
 use throttle_core::store::overflow::Split;
 use throttle_core::store::pace::Pace;
+use throttle_core::store::quota::Quota;
 use throttle_core::store::window::Window;
 use throttle_core::store::{Promised, Verdict};
 

@@ -54,8 +54,8 @@
 //! A line for a key's bucket and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names one of 128
 //! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
 
-use super::gcra::Quota;
 use super::handful::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
+use super::quota::Quota;
 use super::registers::{Registers, clear, cost};
 use super::{Promised, Verdict};
 use crate::key::Key;

@@ -29,63 +29,12 @@
 
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
+use super::quota::Quota;
 use super::{Promised, Verdict};
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
+use crate::policy::WhenFull;
 use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
-use crate::time::{Moment, Ticks};
-
-/// Most ticks that a bucket holds.
-const CAPACITY_MAX: u64 = 1 << 23;
-
-/// A rate limit's numbers, in ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    ticks: Ticks,
-    /// What one charge of `unit` costs.
-    per_unit: u64,
-    /// How much one unit is: 1 but for bursts over 2²³.
-    unit: u64,
-    /// What a bucket holds.
-    capacity: u64,
-}
-
-impl Quota {
-    /// `None` when no clock of this crate can keep it: more than eight million a second with a burst too small for it.
-    pub fn new(rate: Rate, burst: u64) -> Option<Self> {
-        let unit = burst.div_ceil(CAPACITY_MAX).max(rate.amount.div_ceil(rate.period_us.checked_mul(8)?)).max(1);
-        let units = burst / unit;
-        let useful = rate.period_us.div_ceil(rate.amount.max(1));
-        let per_unit = if unit > 1 { 1 } else { (CAPACITY_MAX / units.max(1)).min(useful).max(1) };
-        let ticks =
-            Ticks::new(u128::from(rate.amount) * u128::from(per_unit), u128::from(rate.period_us) * u128::from(unit))?;
-        (units > 0).then_some(Self { ticks, per_unit, unit, capacity: units * per_unit })
-    }
-
-    /// The price of `amount`, in ticks; saturates far above any capacity.
-    #[inline]
-    pub fn price(&self, amount: u64) -> u64 {
-        let units = if self.unit == 1 { amount } else { amount.div_ceil(self.unit) };
-        units.saturating_mul(self.per_unit)
-    }
-
-    /// How much one unit is.
-    pub fn unit(&self) -> u64 {
-        self.unit
-    }
-
-    /// What a bucket holds, in ticks: at most 2²³.
-    #[inline]
-    pub fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// The clock of its ticks.
-    #[inline]
-    pub fn clock(&self) -> &Ticks {
-        &self.ticks
-    }
-}
+use crate::time::Moment;
 
 /// Buckets of one limit.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +58,7 @@ impl Gcra {
     pub fn beside_sketch(table: Table, quota: Quota, split: Split) -> Self {
         let when_full = WhenFull::Sketch;
         // A charge stays 64 grains or more: rounding up takes less than a sixty-fourth of it.
-        let grain = split.grain.min((quota.per_unit / 64).max(1).ilog2());
+        let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
         let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
         match parted {
@@ -137,7 +86,7 @@ impl Gcra {
     /// What consulting and charging take: worked out once for both.
     #[inline]
     pub fn moment(&self, now_us: u64) -> Moment {
-        Moment(self.quota.ticks.ticks(now_us))
+        Moment(self.quota.clock().ticks(now_us))
     }
 
     /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`]. `now` is of [`Gcra::moment`].
@@ -153,17 +102,17 @@ impl Gcra {
         promised: &mut Promised,
     ) -> (Verdict, Option<Spot>) {
         let price = self.quota.price(amount);
-        if price > self.quota.capacity {
+        if price > self.quota.capacity() {
             return (Verdict::Never, None);
         }
         if let Some((spot, level)) = self.find(region, at, now) {
             let after = level + price;
-            let over = after.saturating_sub(self.quota.capacity);
-            let spot = Spot { hot: 2 * after > self.quota.capacity, ..spot };
+            let over = after.saturating_sub(self.quota.capacity());
+            let spot = Spot { hot: 2 * after > self.quota.capacity(), ..spot };
             if over == 0 {
                 return (Verdict::Fits, Some(spot));
             }
-            let from = Verdict::From(self.quota.ticks.micros(now + over));
+            let from = Verdict::From(self.quota.clock().micros(now + over));
             // By then the slot is empty, and it is the sketch that will be asked.
             let later = (over >= level && self.overflow.is_some())
                 .then(|| self.estimate(region, at, now + over, price, promised))
@@ -209,15 +158,15 @@ impl Gcra {
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.ticks.ticks(now_us);
+        let now = self.quota.clock().ticks(now_us);
         self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
     }
 
     /// Whether `price` fits a key without a slot, by what the sketch knows of it.
     fn estimate(&self, region: &Region, at: &Candidates, now: u64, price: u64, promised: &mut Promised) -> Verdict {
         let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
-        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity);
-        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.ticks.micros(now + over)) }
+        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
+        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
     }
 
     /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
@@ -245,7 +194,7 @@ impl Gcra {
             let level = overflow.level(region, at, now) + price;
             let given = self.free(region, at, now).or_else(|| self.taken(overflow, region, at, now, level));
             let Some(spot) = given else {
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, level.min(self.quota.capacity));
+                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, level.min(self.quota.capacity()));
                 return true;
             };
             (spot, level)
@@ -254,7 +203,7 @@ impl Gcra {
         if line.stamp != now {
             self.expire(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now + level.min(self.quota.capacity));
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now + level.min(self.quota.capacity()));
         true
     }
 
@@ -276,7 +225,7 @@ impl Gcra {
 
     /// Slots in use on one page of the table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.ticks.ticks(now_us);
+        let now = self.quota.clock().ticks(now_us);
         let used = |line: &Line| line.slots.iter().filter(|&&slot| self.level_of(line, slot, now) > 0).count() as u64;
         self.table.page(region, page).iter().map(used).sum()
     }
@@ -338,7 +287,7 @@ impl Gcra {
             line.slots.iter().map(move |&slot| self.level_of(line, slot, now))
         });
         let first_free = levels.filter(|&level| level > 0).min();
-        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.ticks.micros(now + level)))
+        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock().micros(now + level)))
     }
 
     /// Zeroes what has expired, and stamps the line.

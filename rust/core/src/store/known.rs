@@ -16,6 +16,8 @@
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element passes for a known one with probability below 14 · 2⁻³².
 //!
+//! **Source.** Two ages in one place, kept apart by whether one came back: segmented least-recently-used caches, Karedla, Love, Wherry (1994).
+//!
 //! **Dropped.** Least recently seen: two minutes of invented organisations from 200 networks flush every tenant (86.7 % of them refused; with this rule none).
 
 use crate::key::Key;

@@ -16,6 +16,7 @@ pub mod known;
 pub mod overflow;
 pub mod pace;
 pub mod permits;
+pub mod quota;
 mod registers;
 mod ring;
 pub mod tally;

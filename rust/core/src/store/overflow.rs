@@ -28,6 +28,9 @@
 //!
 //! **Cost.** Two lines of the table; of a key without a slot one line a row more, and as many again when a slot passes on. **Size.** [`Split`].
 //!
+//! **Bound.** Of a key: what it sent ≤ what is told of it. Above that by e · N / width but for e^(−depth) of the keys, N being what has no slot and still counts; with
+//! conservative update far less. Never above the limit, which is all that a cell is raised to.
+//!
 //! **Source.** Cormode and Muthukrishnan 2005; Estan and Varghese 2002 (conservative update); Roy, Khan, Alonso 2016 (exact slots before a sketch).
 //!
 //! **Figures.** Messages refused of senders that send at most half of their limit, %, in the last but one column the flood of 10 and in the last of 30 million unique keys

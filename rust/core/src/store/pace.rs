@@ -2,7 +2,8 @@
 //!
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
-use super::gcra::{Gcra, Quota};
+use super::gcra::Gcra;
+use super::quota::Quota;
 use super::window::Window;
 use super::{Promised, Verdict};
 use crate::key::Key;

@@ -13,6 +13,8 @@
 //!
 //! **Cost.** One cache line to take, one to give back. **Bound.** Exact. A policy without in-flight limits has no records: permits are only counted.
 //!
+//! **Source.** A free list in the records themselves; serial numbers against a token that is shown twice: generational indices.
+//!
 //! **Dropped.** What is held kept only in the permit itself: then nobody could let go of what a process held that is no more.
 
 use crate::key::Key;
