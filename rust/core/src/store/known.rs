@@ -48,6 +48,14 @@ pub struct Sighting {
     spot: Spot,
 }
 
+impl Sighting {
+    /// Of two elements that are not admitted again, the one that is forgotten first has the lower one.
+    #[inline]
+    pub(super) fn last(self) -> u64 {
+        self.last
+    }
+}
+
 impl Known {
     /// A memory in `table`: `remember_us` after its last admission an element is forgotten,
     /// and one that came back at least `comeback_us` after its first is not evicted while there is another.
