@@ -1,8 +1,10 @@
 """The README's Python blocks, run one after another as a reader would, and its stated output compared."""
 
 import contextlib
+import gc
 import io
 import re
+import warnings
 from pathlib import Path
 
 from throttle import Policy
@@ -21,6 +23,10 @@ def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it(
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(compile(block, README.name, "exec"), namespace)
         printed.append(out.getvalue())
+    with warnings.catch_warnings():  # the server of the example is never run, so nobody closes its event loop
+        warnings.simplefilter("ignore", ResourceWarning)
+        namespace.clear()
+        gc.collect()
     assert len(blocks) == 7
     assert printed[0] == stated.group(1)
 

@@ -99,10 +99,12 @@ class Life:
         del permit
 
     def _cycle(self, permit: Permit) -> None:
+        gc.disable()  # or a collection of its own, while the knot is still known, would make it too old for this one
         knot: list[Any] = [permit]
         knot.append(knot)
         del permit, knot
         gc.collect(0)
+        gc.enable()
 
     def _with(self, permit: Permit) -> None:
         with permit:
