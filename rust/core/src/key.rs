@@ -109,7 +109,7 @@ impl Secret {
                 head[6] = local_code;
                 head[7] = host_code;
                 let mut hasher = self.after(shaped(head, 4));
-                hasher.write(&(local.len() as u64).to_le_bytes());
+                hasher.write_u64((local.len() as u64).to_le());
                 hasher.write(local);
                 // Not `write` and `finish`: the last piece at once.
                 Key(hasher.hash(host))

@@ -107,13 +107,14 @@ impl<'e> Asker<'e, '_> {
     /// The limit itself, or its quota for a value that the `nth` key has. Of several the first in the file.
     #[inline]
     fn quota_or(&self, asked: Asked<'_>, nth: usize) -> u16 {
+        if asked.planned.quotas.is_empty() { asked.index } else { self.quota(asked, nth).unwrap_or(asked.index) }
+    }
+
+    fn quota(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
         let quotas = &asked.planned.quotas[..];
-        if quotas.is_empty() {
-            return asked.index;
-        }
         let keys = asked.planned.per.iter().map(|&identity| self.keys.get(identity, nth));
         let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
-        found.map(|place| quotas[place].1).min().unwrap_or(asked.index)
+        found.map(|place| quotas[place].1).min()
     }
 
     fn store(&self, limit: u16) -> &Store {

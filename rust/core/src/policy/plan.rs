@@ -62,7 +62,7 @@ pub struct Planned {
     /// What a refusal by it is answered with.
     pub reply: Reply,
     /// Its identities, as places in [`Plan::identities`].
-    pub per: SmallVec<[usize; 4]>,
+    pub per: Box<[usize]>,
     /// Where its class comes from.
     pub standing: Standing,
     /// Where it counts.
@@ -111,7 +111,7 @@ pub enum Store {
 #[derive(Debug)]
 pub struct Tallied {
     /// Its identities, as places in [`Plan::identities`].
-    pub per: SmallVec<[usize; 4]>,
+    pub per: Box<[usize]>,
     /// Where their class comes from.
     pub standing: Standing,
     /// For people: `client.net/24/48`.
