@@ -2,8 +2,6 @@
 //!
 //! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out: that is `allocate`.
 
-use smallvec::SmallVec;
-
 use super::allocate::{Shares, Wanted, allocate, sharing};
 use super::held::Holdings;
 use super::named::{MAX_QUOTAS, quotas};
@@ -82,7 +80,7 @@ pub fn compile(
 }
 
 /// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: SmallVec<[usize; 4]>, store: Store) -> Planned {
+fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
     let stage = limit.stage();
     let own = Stages::default().with(stage);
     let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
