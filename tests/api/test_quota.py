@@ -36,6 +36,7 @@ def test_it_comes_back_from_fields_toml_and_a_pickle() -> None:
     [
         ("6000/minute", "quota", '"6000/minute"'),
         ({}, "quota", "a table"),
+        ({5: "1/hour"}, "quota", '"1/hour"'),
         ({"b.com": {}}, 'quota."b.com".rate', "nothing"),
         ({"b.com": {"rate": "1/hour", "bust": 3}}, 'quota."b.com".bust', "an unknown field"),
         ({"b.com": {"rate": {"a": {"b": "c"}}}}, 'quota."b.com".rate', "a dict"),

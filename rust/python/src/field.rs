@@ -53,7 +53,12 @@ fn fields_within(given: &Bound<'_, PyDict>, deep: u32) -> PyResult<Vec<(String, 
     let mut fields = Vec::with_capacity(given.len());
     for (name, given) in given {
         if !given.is_none() {
-            fields.push((name.extract()?, within(&given, deep)?));
+            let name = match name.cast::<PyString>() {
+                Ok(name) => name.to_string_lossy().into_owned(),
+                // No field is called so: the message will say it.
+                Err(_) => name.repr()?.to_string_lossy().into_owned(),
+            };
+            fields.push((name, within(&given, deep)?));
         }
     }
     Ok(fields)
