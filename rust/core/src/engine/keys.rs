@@ -63,11 +63,10 @@ impl Hashed<'_> {
     }
 
     /// A key of a composite: of the `nth` value, where one of its identities has several.
-    #[inline]
+    #[inline(always)]
     pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
-        let mut keys = per.iter().map(|&identity| self.get(identity, nth));
-        let first = keys.next().unwrap_or(Key(0));
-        keys.fold(first, |joined, key| secret.join(joined, key))
+        let Some((&first, others)) = per.split_first() else { return Key(0) };
+        others.iter().fold(self.get(first, nth), |joined, &identity| secret.join(joined, self.get(identity, nth)))
     }
 
     /// The key of an identity that has one value at most.
