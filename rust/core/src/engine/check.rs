@@ -81,10 +81,12 @@ impl Engine {
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
-        let keys = Keys::of(plan, secret, identities, stages);
-        keys.add_to(&mut request.seen);
-        let keys = keys.hashed();
-        Asker { plan, secret, address, identities, size, stages, keys, rcpt_hosts: OnceCell::new() }.ask(request);
+        let mut keys = Keys::default();
+        keys.add(plan, secret, identities, stages);
+        let hashed = keys.hashed();
+        Asker { plan, secret, address, identities, size, stages, keys: hashed, rcpt_hosts: OnceCell::new() }
+            .ask(request);
+        request.seen = keys.seen;
     }
 
     /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.

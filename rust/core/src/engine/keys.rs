@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::identity::Identities;
+use crate::identity::{Identities, Value};
 use crate::key::{Key, Secret};
 use crate::observe::Seen;
 use crate::policy::Stages;
@@ -11,18 +11,19 @@ use crate::policy::plan::Plan;
 /// Keys by the index of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    keys: SmallVec<[Key; 16]>,
+    /// In order of the index.
+    pub(super) seen: SmallVec<[Seen; 8]>,
     spans: SmallVec<[Span; 16]>,
 }
 
 /// The same, to be asked: slices, so that no look asks anew where they lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashed<'k> {
-    keys: &'k [Key],
+    seen: &'k [Seen],
     spans: &'k [Span],
 }
 
-/// A part of [`Keys::keys`]; empty when the identity is absent or not needed.
+/// A part of [`Keys::seen`]; empty when the identity is absent or not needed.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: u32,
@@ -30,38 +31,27 @@ struct Span {
 }
 
 impl Keys {
-    /// Hashes what the limits of `stages` need.
-    pub(super) fn of(plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) -> Self {
-        let mut all = Self::default();
-        for needed in &plan.identities {
-            let start = all.keys.len();
+    /// Hashes what the limits of `stages` need, into what is empty: filled in where it lies, not to be moved.
+    #[inline]
+    pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        for (place, needed) in plan.identities.iter().enumerate() {
+            let start = self.seen.len();
+            let seen = |value: &Value<'_>| Seen { place, key: secret.key(needed.identity, value) };
             if needed.at.meets(stages) {
                 if needed.identity.has_many() {
                     let values = identities.values(needed.identity);
-                    all.keys.extend(values.iter().map(|value| secret.key(needed.identity, value)));
+                    self.seen.extend(values.iter().map(seen));
                 } else if let Some(value) = identities.value(needed.identity) {
-                    all.keys.push(secret.key(needed.identity, &value));
+                    self.seen.push(seen(&value));
                 }
             }
-            all.spans.push(Span { start: start as u32, count: (all.keys.len() - start) as u32 });
-        }
-        all
-    }
-
-    /// Adds every key with the place of its identity, in order.
-    #[inline]
-    pub(super) fn add_to(&self, seen: &mut SmallVec<[Seen; 8]>) {
-        seen.reserve(self.keys.len());
-        for (place, &Span { start, count }) in self.spans.iter().enumerate() {
-            for at in start..start + count {
-                seen.push(Seen { place, key: self.keys[at as usize] });
-            }
+            self.spans.push(Span { start: start as u32, count: (self.seen.len() - start) as u32 });
         }
     }
 
     /// For asking.
     pub(super) fn hashed(&self) -> Hashed<'_> {
-        Hashed { keys: &self.keys, spans: &self.spans }
+        Hashed { seen: &self.seen, spans: &self.spans }
     }
 }
 
@@ -73,24 +63,23 @@ impl Hashed<'_> {
     }
 
     /// A key of a composite: of the `nth` value, where one of its identities has several.
-    #[inline]
+    #[inline(always)]
     pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
-        let mut keys = per.iter().map(|&identity| self.get(identity, nth));
-        let first = keys.next().unwrap_or(Key(0));
-        keys.fold(first, |joined, key| secret.join(joined, key))
+        let Some((&first, others)) = per.split_first() else { return Key(0) };
+        others.iter().fold(self.get(first, nth), |joined, &identity| secret.join(joined, self.get(identity, nth)))
     }
 
     /// The key of an identity that has one value at most.
     #[inline]
     pub(super) fn first(self, identity: usize) -> Option<Key> {
         let Span { start, count } = self.spans[identity];
-        (count > 0).then(|| self.keys[start as usize])
+        (count > 0).then(|| self.seen[start as usize].key)
     }
 
     /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
     #[inline]
     pub(super) fn get(self, identity: usize, nth: usize) -> Key {
         let Span { start, count } = self.spans[identity];
-        self.keys[start as usize + nth.min(count.saturating_sub(1) as usize)]
+        self.seen[start as usize + nth.min(count.saturating_sub(1) as usize)].key
     }
 }

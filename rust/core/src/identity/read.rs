@@ -273,6 +273,7 @@ fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
 }
 
 /// What an identity takes of its domain.
+#[inline(always)]
 fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
     match identity {
         Identity::ClientOrg | Identity::HeloOrg => domain.org(0),
