@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use side_by_side::{is_listing, median_ns, print, rounds};
-use throttle_core::engine::{Engine, Request};
+use throttle_core::engine::{Aim, Engine, Request};
 use traffic::{Senders, at, stages, warm};
 
 const MIB: u64 = 1 << 20;
@@ -41,7 +41,7 @@ fn parts(engine: &Engine, senders: &Senders, turn: &mut usize) -> [f64; 4] {
 
         let start = Instant::now();
         for (request, turn) in requests.iter_mut().zip(first..) {
-            black_box(engine.settle(request, at(turn), true));
+            black_box(engine.settle(request, at(turn), Aim::Charge));
         }
         times[2].push(start.elapsed());
 

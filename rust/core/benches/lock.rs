@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use side_by_side::{is_listing, is_measuring, is_short, median_ns, print, print_at_least, rounds};
-use throttle_core::engine::{Engine, Limiter, Request};
+use throttle_core::engine::{Aim, Engine, Limiter, Request};
 use throttle_core::key::Secret;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Now;
@@ -35,9 +35,9 @@ fn holding(engine: &Engine, senders: &Senders, mib: u64) {
         let identities = engine.read(&envelope, stages());
         let mut request = Request::default();
         engine.ask(&mut request, &identities, None, stages());
-        for (charge, times) in [true, true, false].into_iter().zip(&mut times) {
+        for (aim, times) in [Aim::Charge, Aim::Charge, Aim::Look].into_iter().zip(&mut times) {
             let start = Instant::now();
-            black_box(engine.settle(&mut request, at(turn), charge));
+            black_box(engine.settle(&mut request, at(turn), aim));
             times.push(start.elapsed());
         }
         let start = Instant::now();

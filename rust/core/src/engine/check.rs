@@ -11,9 +11,10 @@
 use std::cell::OnceCell;
 
 use super::Engine;
+use super::aim::Aim;
 use super::asker::Asker;
 use super::keys::Keys;
-use super::open::{Aim, max_open};
+use super::open::max_open;
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
@@ -63,12 +64,12 @@ pub(super) enum By {
 impl Engine {
     /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage of which something is known.
     pub fn check(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
-        self.decide(envelope, stages, now, true)
+        self.decide(envelope, stages, now, Aim::Charge).0
     }
 
     /// The same, but charges nothing and moves no time.
     pub fn peek(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
-        self.decide(envelope, stages, now, false)
+        self.decide(envelope, stages, now, Aim::Look).0
     }
 
     /// The identities that `stages` need.
@@ -89,13 +90,8 @@ impl Engine {
         request.seen = keys.seen;
     }
 
-    /// Takes the lock, consults and charges. Calls nothing but stores while it holds the lock.
-    pub fn settle(&self, request: &mut Request, now: Now, charge: bool) -> Settled {
-        self.settle_with(request, now, if charge { Aim::Charge } else { Aim::Look }).0
-    }
-
-    /// The same, and holds what in-flight limits count when it charges all and the aim is to.
-    pub(super) fn settle_with(&self, request: &mut Request, now: Now, aim: Aim) -> (Settled, Option<Token>) {
+    /// Takes the lock, consults, and when everything fits does what the aim is. Calls nothing but stores while it holds the lock.
+    pub fn settle(&self, request: &mut Request, now: Now, aim: Aim) -> (Settled, Option<Token>) {
         let (mut region, epoch) = self.shared.at(now, aim != Aim::Look);
         let at_us = epoch.last_us;
         for Visit { memory, arrival, .. } in &mut request.visits {
@@ -120,11 +116,7 @@ impl Engine {
         (Settled { reads_us: epoch.reads(now), refused, shadow }, token)
     }
 
-    fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, charge: bool) -> Decision {
-        self.decide_with(envelope, stages, now, if charge { Aim::Charge } else { Aim::Look }).0
-    }
-
-    pub(super) fn decide_with(
+    pub(super) fn decide(
         &self,
         envelope: &Envelope<'_>,
         stages: Option<Stages>,
@@ -135,7 +127,7 @@ impl Engine {
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
-        let (settled, token) = self.settle_with(&mut request, now, aim);
+        let (settled, token) = self.settle(&mut request, now, aim);
         if aim != Aim::Look && request.is_hot {
             self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
         }

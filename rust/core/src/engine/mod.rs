@@ -2,6 +2,7 @@
 //!
 //! [`Engine`] knows the order of things; it knows no algorithm and no mail syntax.
 
+mod aim;
 mod amount;
 mod asker;
 mod check;
@@ -18,6 +19,7 @@ mod watch;
 
 use std::sync::Arc;
 
+pub use aim::Aim;
 pub use check::{Refused, Settled};
 pub use limiter::{Hit, Limiter};
 pub use request::Request;

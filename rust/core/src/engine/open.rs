@@ -4,6 +4,7 @@
 //! Charges of rates stay when a permit is released: what was sent was sent.
 
 use super::Engine;
+use super::aim::Aim;
 use super::check::{By, Refused};
 use super::request::Request;
 use super::set::LimitSet;
@@ -17,17 +18,6 @@ use crate::store::Verdict;
 use crate::store::in_flight::HINT_US;
 use crate::store::permits::Token;
 
-/// What is done under the lock when everything fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Aim {
-    /// Nothing, and time stands still.
-    Look,
-    /// Every limit is charged.
-    Charge,
-    /// The same, and a permit holds what is in flight.
-    Hold,
-}
-
 impl Engine {
     /// Permits at once, unless stated: five times what `inbound` lets be open of messages, so that connections beside them have room too.
     pub const MAX_OPEN: u32 = 10_000;
@@ -39,7 +29,7 @@ impl Engine {
     ///
     /// A refused one holds nothing and has no token.
     pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
-        self.decide_with(envelope, stages, now, Aim::Hold)
+        self.decide(envelope, stages, now, Aim::Hold)
     }
 
     /// Lets go of what a permit holds. Whether it held: not when [`Engine::begin`] came between.

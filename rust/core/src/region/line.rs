@@ -1,4 +1,4 @@
-//! The line: a stamp and seven slots, the only shape in which memory is handed out.
+//! The line: a stamp and seven slots, the shape in which memory is handed out to whoever counts by key.
 //!
 //! ```text
 //!  word 0   stamp    time of the last write, in ticks of the table's clock, 64 bits

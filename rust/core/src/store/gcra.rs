@@ -273,13 +273,7 @@ impl Gcra {
 
     /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
-        let free = at.lines.map(|id| {
-            let free = self.free_slots(region.line(id), now).count_ones();
-            (id, free.saturating_sub(promised.of(id)))
-        });
-        let (line, count) = if free[1].1 > free[0].1 { free[1] } else { free[0] };
-        if count > 0 {
-            promised.promise(line);
+        if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }
         let levels = at.lines.into_iter().flat_map(|id| {
