@@ -71,10 +71,10 @@ fn back_to_back<'a>(hit: impl Fn(u64) + 'a) -> Box<dyn FnMut() + 'a> {
     Box::new(move || (0..BATCH).for_each(|_| hit(keys.next())))
 }
 
-/// A limiter of ours, and the clock that the peer beside it reads.
+/// A limiter of ours, and the clock that the peer beside it reads, in microseconds.
 struct Ours<C>(Limiter, C);
 
-impl<C: Fn() -> Duration> Ours<C> {
+impl<C: Fn() -> u64> Ours<C> {
     fn new(algorithm: Algorithm, bytes: u64, clock: C) -> Self {
         let rate = Rate { amount: A_MINUTE.into(), period_us: 60_000_000, sized: false };
         let secret = Secret::new(*b"sixteen octets!!");
@@ -83,7 +83,7 @@ impl<C: Fn() -> Duration> Ours<C> {
     }
 
     fn hit(&self, key: u64) {
-        let now = Now::Clock((self.1)().as_micros() as i64);
+        let now = Now::Clock((self.1)() as i64);
         assert_eq!(self.0.hit(&key.to_le_bytes(), 1, now), Hit::Allowed);
     }
 }
@@ -96,7 +96,7 @@ fn resident() -> Option<u64> {
 
 fn counted(bytes: u64) {
     let start = Instant::now();
-    let clock = || start.elapsed();
+    let clock = || start.elapsed().as_micros() as u64;
     let (gcra, window) = (Ours::new(Algorithm::Gcra, bytes, clock), Ours::new(Algorithm::SlidingWindow, bytes, clock));
     // Two intervals of so many counters of eight bytes.
     let slots = bytes / 2 / HASHES / 8;
@@ -127,8 +127,9 @@ fn counted(bytes: u64) {
 }
 
 fn kept() {
-    let start = quanta::Instant::now();
-    let clock = || start.elapsed();
+    let quanta = quanta::Clock::new();
+    let start = quanta.raw();
+    let clock = || quanta.delta_as_nanos(start, quanta.raw()) / 1000;
     let ours = [1, 16].map(|mib| (format!("throttle, GCRA, {mib} MiB"), Ours::new(Algorithm::Gcra, mib * MIB, clock)));
     let window = Ours::new(Algorithm::SlidingWindow, 64 * MIB, clock);
     let before = resident();
