@@ -4,6 +4,7 @@ mod guard;
 
 use guard::{check, engine, message};
 use throttle_core::envelope::Envelope;
+use throttle_core::region::Now;
 
 fn to(recipients: &[String]) -> Vec<&[u8]> {
     recipients.iter().map(String::as_bytes).collect()
@@ -77,4 +78,36 @@ fn a_host_that_is_the_value_of_per_is_never_new_for_recipients_too() {
     let own = Envelope { rcpt_to: &recipients[1..], ..message("192.0.2.1", "a@y.com") };
     assert!(check(&engine, &own, 2).allowed(), "y.com to y.com");
     assert!(!check(&engine, &from("a@y.com"), 3).allowed(), "y.com is new under x.com");
+}
+
+/// P10 where slots are scarce: a key whose lines have promised slots only gets one as soon as a key before it can move to its other line.
+#[test]
+fn new_recipients_that_meet_a_full_table_are_told_when_there_is_room_for_all_and_not_a_microsecond_later() {
+    for algorithm in ["gcra", "sliding-window"] {
+        let policy = format!(
+            "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/minute\"\nmemory = \"4 KiB\"\nalgorithm = \"{algorithm}\"\nwhen_full = \"refuse\""
+        );
+        let mut refused = 0;
+        for round in 0..60u64 {
+            let engine = engine(&policy, 1 << 20);
+            let mut now = 0;
+            for number in 0..420u64 {
+                now = number * 50_001;
+                let one = [format!("m{round}-{number}@box.com")];
+                check(&engine, &Envelope { rcpt_to: &to(&one), ..message("192.0.2.1", "a@ex.com") }, now);
+            }
+            let recipients: Vec<String> = (0..12).map(|number| format!("x{round}-{number}@box.com")).collect();
+            let recipients = to(&recipients);
+            let all = Envelope { rcpt_to: &recipients, ..message("192.0.2.1", "a@ex.com") };
+            let Some(refusal) = check(&engine, &all, now).refusal else { continue };
+            let from = now + refusal.wait_us.expect("a minute later the table is empty");
+            let passes = |at_us: u64| engine.peek(&all, None, Now::Stated(at_us as i64)).allowed();
+            refused += 1;
+            assert!(passes(from), "{algorithm}, round {round}");
+            // Between two times at which a slot falls free nothing changes: they are some 50 ms apart.
+            let earlier = (now..from).step_by(10_000).chain([from - 1]).find(|&at_us| passes(at_us));
+            assert_eq!(earlier, None, "{algorithm}, round {round}: told {from}");
+        }
+        assert!(refused > 20, "{algorithm}: {refused}");
+    }
 }

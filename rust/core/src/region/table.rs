@@ -41,6 +41,11 @@ impl Table {
         Candidates { lines: [line(first), line(first + step)], fingerprint: (key.0 as u32).max(1) }
     }
 
+    /// Whether a line is one of its own.
+    pub fn has(&self, line: LineId) -> bool {
+        (self.first_page..self.first_page + self.pages).contains(&line.page())
+    }
+
     /// Bytes that it occupies.
     pub fn bytes(&self) -> u64 {
         u64::from(self.pages) * PAGE_BYTES

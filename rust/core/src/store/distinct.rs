@@ -285,7 +285,8 @@ impl Distinct {
         if promised.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
             return now;
         }
-        let levels = at.lines.into_iter().flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));
+        let lines = promised.lines_of(at, &self.table);
+        let levels = lines.flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));
         levels.filter(|&level| level > 0).min().map_or(now, |level| now + level)
     }
 

@@ -271,12 +271,12 @@ impl Gcra {
         ALL & !line.later(gap(line, now))
     }
 
-    /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
+    /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
         if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }
-        let levels = at.lines.into_iter().flat_map(|id| {
+        let levels = promised.lines_of(at, &self.table).flat_map(|id| {
             let line = region.line(id);
             line.slots.iter().map(move |&slot| self.level_of(line, slot, now))
         });

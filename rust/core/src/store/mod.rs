@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use crate::region::LineId;
+use smallvec::SmallVec;
+
+use crate::region::{Candidates, LineId, Table};
 
 pub mod distinct;
 pub mod fan_out;
@@ -26,30 +28,44 @@ pub mod window;
 ///
 /// Only a table that refuses when full needs it, and only a check that brings it several new keys.
 #[derive(Debug, Default)]
-pub struct Promised {
-    lines: Option<HashMap<LineId, u32>>,
+pub struct Promised(Option<Box<Scarce>>);
+
+#[derive(Debug, Default)]
+struct Scarce {
+    lines: HashMap<LineId, u32>,
     expected: usize,
+    /// Where the new keys of this look may be; one more than are of use says that there are too many.
+    asked: SmallVec<[[LineId; 2]; FEW + 1]>,
 }
+
+/// New keys of one check for which a wait is told exactly: it takes a look at the lines of all of them for each slot that falls free.
+/// Of more, one that finds only promised slots is told when its own lines have another, which may be later than need be.
+const FEW: usize = 16;
 
 impl Promised {
     /// Room for `count` promises, so that making them allocates nothing. One key alone needs none: there is nobody to promise its slot to.
     pub fn expect(&mut self, count: usize) {
         if count > 1 {
-            self.expected += count;
-            self.lines.get_or_insert_default().reserve(self.expected);
+            let scarce = self.0.get_or_insert_default();
+            scarce.expected += count;
+            scarce.lines.reserve(scarce.expected);
         }
     }
 
     /// Nothing promised: for the next look. A line is of one table, so tables do not meet here.
     #[inline]
     pub fn clear(&mut self) {
-        if let Some(lines) = &mut self.lines {
-            lines.clear();
+        if let Some(scarce) = &mut self.0 {
+            scarce.lines.clear();
+            scarce.asked.clear();
         }
     }
 
     /// Promises a free slot of the emptier of two lines, when one has any that is not promised.
     fn slot_of(&mut self, free: [(LineId, u32); 2]) -> bool {
+        if let Some(scarce) = self.0.as_mut().filter(|scarce| scarce.asked.len() <= FEW) {
+            scarce.asked.push(free.map(|(line, _)| line));
+        }
         let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
         let (line, left) = if second.1 > first.1 { second } else { first };
         if left > 0 {
@@ -58,13 +74,20 @@ impl Promised {
         left > 0
     }
 
+    /// The lines on which it depends whether a new key finds room: its own, and those of new keys before it in `table`, which may move from one line to the other.
+    fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
+        let others = self.0.as_ref().map(|scarce| &scarce.asked[..]).filter(|asked| asked.len() <= FEW);
+        let others = others.unwrap_or_default().iter().flatten().copied();
+        own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
+    }
+
     fn of(&self, line: LineId) -> u32 {
-        self.lines.as_ref().and_then(|lines| lines.get(&line)).copied().unwrap_or(0)
+        self.0.as_ref().and_then(|scarce| scarce.lines.get(&line)).copied().unwrap_or(0)
     }
 
     fn promise(&mut self, line: LineId) {
-        if let Some(lines) = &mut self.lines {
-            *lines.entry(line).or_default() += 1;
+        if let Some(scarce) = &mut self.0 {
+            *scarce.lines.entry(line).or_default() += 1;
         }
     }
 }

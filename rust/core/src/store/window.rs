@@ -329,12 +329,12 @@ impl Window {
         (0..self.shape.slots()).map(free).sum()
     }
 
-    /// Whether a new key finds room beside those that were promised theirs; else when a slot of its lines is free, if ever.
+    /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
         if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }
-        let free_from = at.lines.into_iter().flat_map(|id| {
+        let free_from = promised.lines_of(at, &self.table).flat_map(|id| {
             let line = region.line(id);
             let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
             (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
