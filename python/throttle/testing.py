@@ -34,7 +34,9 @@ START = 1_700_000_000.0
 SEED = b"for tests only.."
 
 #: What the marker takes: the arguments of :class:`throttle.Throttle` but for clock and seed, which are the fixtures'.
-MARKER = "throttle(policy=None, *, memory=None, max_open=None, suffix_list=None): what the fixture throttle_guard is made of"
+MARKER = (
+    "throttle(policy=None, *, memory=None, max_open=None, suffix_list=None): what the fixture throttle_guard is made of"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
