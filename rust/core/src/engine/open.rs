@@ -10,7 +10,6 @@ use super::request::Request;
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::policy::plan::Store;
 use crate::policy::{Mode, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
@@ -63,7 +62,7 @@ impl Engine {
             for nth in request.wanted.limits() {
                 let verdict = capacity.consult(region, &request.wanted, nth, at_us);
                 if verdict != Verdict::Fits {
-                    let limit = self.capped_by(nth);
+                    let limit = self.plan.capped[nth];
                     if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow {
                         shadow.insert(limit);
                         request.wanted.leave_out(nth);
@@ -80,13 +79,6 @@ impl Engine {
             }
         }
         worst
-    }
-
-    /// The place in the plan of an in-flight limit.
-    #[cold]
-    fn capped_by(&self, nth: usize) -> u16 {
-        let is_it = |store: &Store| matches!(store, Store::InFlight(place) if *place == nth);
-        self.plan.limits.iter().position(|planned| is_it(&planned.store)).unwrap_or_default() as u16
     }
 
     #[cold]

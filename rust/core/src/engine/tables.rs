@@ -59,13 +59,10 @@ impl Engine {
 
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.
     fn table_name(&self, index: usize) -> String {
-        let own = &self.plan.limits[usize::from(self.plan.limits[index].of)];
-        let quota =
-            own.quotas.iter().find(|(_, place)| usize::from(*place) == index).and(index.checked_sub(self.plan.stated));
-        let named = self.plan.limits[..self.plan.stated].iter().flat_map(|planned| &planned.limit.quotas);
-        match quota.and_then(|nth| named.clone().nth(nth)) {
-            Some(quota) => format!("{}, quota of {}", own.name, quota.of),
-            None => own.name.to_string(),
+        let planned = &self.plan.limits[index];
+        match planned.limit.quotas.first().filter(|_| index >= self.plan.stated) {
+            Some(quota) => format!("{}, quota of {}", planned.name, quota.of),
+            None => planned.name.to_string(),
         }
     }
 

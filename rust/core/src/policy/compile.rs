@@ -75,8 +75,8 @@ pub fn compile(
     });
     let observer = Observer::new(observed, layout, elements(&identities, &limits));
     let capacity = holdings.capacity(&held);
-    let stated = policy.limits.len();
-    Ok((Plan { identities, limits, stated, memories, observer, capacity, tallied, sources }, region))
+    let (stated, capped) = (policy.limits.len(), capped(&limits));
+    Ok((Plan { identities, limits, stated, memories, observer, capacity, capped, tallied, sources }, region))
 }
 
 /// A limit with its store; its quotas are found when all are planned.
@@ -97,6 +97,11 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
         of,
         quotas: Vec::new(),
     }
+}
+
+/// The places of the in-flight limits, in their own order, which is that of the file.
+fn capped(limits: &[Planned]) -> Vec<u16> {
+    limits.iter().filter(|planned| planned.limit.is_in_flight()).map(|planned| planned.of).collect()
 }
 
 /// When each identity is hashed.

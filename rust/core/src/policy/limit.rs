@@ -62,7 +62,7 @@ impl Limit {
 
     /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
     pub(super) fn with_quota(&self, quota: &Quota) -> Self {
-        let mut limit = Self { quotas: Vec::new(), ..self.clone() };
+        let mut limit = Self { quotas: vec![quota.clone()], ..self.clone() };
         match self.rule {
             Rule::FanOut { .. } => {}
             // A page for two keys, one a class: it is never full, so there is nothing to be sketched.

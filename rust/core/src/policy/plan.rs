@@ -32,6 +32,8 @@ pub struct Plan {
     pub observer: Observer,
     /// What is open: the permits, and the in-flight limits.
     pub capacity: Capacity,
+    /// Of each limit of [`Plan::capacity`] its place in `limits`.
+    pub capped: Vec<u16>,
     /// What the tallies of [`Plan::capacity`] count by.
     pub tallied: Vec<Tallied>,
     pub(super) sources: [Sources; Stage::ALL.len()],

@@ -57,7 +57,7 @@
 use super::handful::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
 use super::quota::Quota;
 use super::registers::{Registers, clear, cost};
-use super::{Promised, Verdict};
+use super::{Promised, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
@@ -250,12 +250,9 @@ impl Distinct {
         None
     }
 
-    /// A free slot of the emptier line.
     #[inline]
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
-        let [first, second] = at.lines.map(|line| (line, free_slots(region.line(line), now)));
-        let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
+        free_slot(at, |id| free_slots(region.line(id), now))
     }
 
     /// When there is a slot for the key and a block for its elements, beside those that were promised to others.

@@ -30,7 +30,7 @@
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
 use super::quota::Quota;
-use super::{Promised, Verdict};
+use super::{Promised, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::WhenFull;
 use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
@@ -256,12 +256,9 @@ impl Gcra {
         None
     }
 
-    /// A free slot of the emptier line.
     #[inline]
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
-        let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
-        let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
+        free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
     /// Which slots are free, as bits: the empty ones, and those whose distance from the stamp has passed.

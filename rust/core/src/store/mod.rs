@@ -7,7 +7,9 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::region::{Candidates, LineId, Table};
+use crate::region::{Candidates, LineId, SLOTS, Spot, Table};
+
+const _: () = assert!(SLOTS <= u8::BITS as usize);
 
 pub mod distinct;
 pub mod fan_out;
@@ -90,6 +92,15 @@ impl Promised {
             *scarce.lines.entry(line).or_default() += 1;
         }
     }
+}
+
+/// A free slot of the emptier of a key's two lines; `free_slots` says which slots of a line are free, as bits.
+#[inline]
+fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<Spot> {
+    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
+    // Of a line's slots there is a bit each, fewer than eight: an octet's are counted by a shorter way.
+    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
+    (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
 }
 
 /// What a store says to one charge.

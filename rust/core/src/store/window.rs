@@ -37,7 +37,7 @@
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
 use super::ring::{LARGEST, Ring, Shape};
-use super::{Promised, Verdict};
+use super::{Promised, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
@@ -313,12 +313,9 @@ impl Window {
         None
     }
 
-    /// A free slot of the emptier line.
     #[inline]
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
-        let [first, second] = at.lines.map(|line| (line, self.free_slots(region.line(line), now)));
-        let (line, free) = if second.1.count_ones() > first.1.count_ones() { second } else { first };
-        (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
+        free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
     /// Which slots are free, as bits.
