@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import example, given, settings
 
 from given_guards import IDENTITIES, guard, is_sound, limit
 from strategies import TEXT, envelopes
-from throttle import Envelope, RateLimiter, Throttle
+from throttle import Envelope, Policy, RateLimiter, Throttle
 
 # One charge each, so that the second message of a sender is refused by every limit that has a key for it.
 GUARDS = {name: guard(limit("only", name, "1/30 days")) for name in IDENTITIES}
 
 INBOUND = Throttle(memory="4 MiB")
+
+# Scaled down until it refuses: then replies and the names of offenders are made of what senders write.
+EVERY_KIND = Throttle(
+    Policy.parse("scale = 0.001\n" + (Path(__file__).parents[2] / "benches" / "every_kind.toml").read_text()),
+    memory="8 MiB",
+    max_open=50,
+)
 
 # Names are looked up a million times a minute: absent is what is blank, unknown or an address; all else has a key.
 OF_FIELD = {
@@ -34,6 +43,21 @@ def test_nothing_raises_and_what_is_told_is_sound(envelope: Envelope) -> None:
     decision = INBOUND.check(envelope)
     assert decision.identities == INBOUND.identities(envelope)
     assert repr(decision)
+
+
+@given(envelope=envelopes())
+@settings(max_examples=300)
+def test_nothing_raises_under_every_kind_of_limit_held_or_looked_at(envelope: Envelope) -> None:
+    for stage in (None, "connect", "helo", "mail", "rcpt", "data"):
+        with EVERY_KIND.admit(envelope, stage=stage) as permit:
+            assert is_sound(permit.decision)
+            assert bool(permit) == permit.decision.allowed
+    decision = EVERY_KIND.check(envelope)
+    assert is_sound(decision)
+    assert set(decision.shadow) <= {"watched"}
+    for identity in ("client.net/24/48", "sender.org", "sender.host", "auth.user", "rcpt.address", "helo.org"):
+        assert EVERY_KIND.distinct(identity) >= 0
+        assert all(offender.value.encode() for offender in EVERY_KIND.top(identity))
 
 
 @given(envelope=envelopes())
