@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
-from throttle.types import Size, Stage, Table, Text, Window
+from throttle.types import Explanation, Size, Stage, Table, Text, Window
 
 __all__ = [
     "CountMin",
@@ -296,6 +296,16 @@ class Throttle:
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
         """Every identity of the envelope, normalised; those with several values as tuples."""
 
+    def explain(
+        self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
+    ) -> Explanation:
+        """Every identity of the envelope, and of every limit the key, how full it is and what it says; charges nothing.
+
+        For people and their tools: dictionaries, which are JSON but for a ``retry_after`` of ``math.inf``. It takes some microseconds a limit.
+
+        Args and errors: as :meth:`check`.
+        """
+
     def tables(self) -> list[Table]:
         """How full each table of the limits is, and how many charges found no room. A quota has a row of its own, ``…, quota of`` its value.
         Beside its row a limit with ``when_full="sketch"`` has ``sketch of`` it, one with ``refuse="all"`` ``registers of`` it, and limits that share what
@@ -349,7 +359,31 @@ class Throttle:
         """Bytes of all counters, exactly; constant. The suffix list is not among them."""
 
     @property
-    def policy(self) -> Policy: ...
+    def policy(self) -> Policy:
+        """That of the last :meth:`reload`."""
+
+    mode: Literal["enforce", "shadow"]
+    """In ``"shadow"`` every limit decides and counts, and what it would refuse passes: ``decision.shadow`` names it.
+
+    It can be switched at any time, and holds for the policies that follow.
+    """
+
+    def reload(self, policy: str | PathLike[str] | Policy | None) -> None:
+        """Changes the policy while checks go on; none waits longer for it than one check takes.
+
+        Limits that did not change keep their counts and their share of the memory, and so do those of which only ``mode``, ``verified``, ``action`` or ``reply``
+        changed; whatever limits remember stays known while a limit has the same ``per``, ``distinct``, ``remember`` and ``memory``. A limit whose
+        numbers changed begins anew. New limits share out what others have left, and count from when their memory is empty, some milliseconds later.
+        What is open stays open. Permits have their tables from the start: an in-flight limit can get other numbers, be taken out and put back.
+
+        Args:
+            policy: as for :class:`Throttle`; ``None`` is the built-in ``inbound``.
+
+        Raises:
+            PolicyError: a wrong policy, or one that needs memory or in-flight counts that only a restart can give. The policy before holds on.
+            ThrottleError: another reload came in between, and holds.
+            OSError: a policy file that cannot be read.
+        """
 
 @final
 class Offender:

@@ -15,6 +15,46 @@ Window: TypeAlias = Literal["minute", "hour"]
 """How far back a count goes."""
 
 
+class ExplainedIdentity(TypedDict):
+    """What an identity is of an envelope."""
+
+    values: tuple[str, ...]
+    proven: bool
+
+
+class ExplainedLimit(TypedDict):
+    """What one limit has to do with an envelope; one entry for each key.
+
+    ``level`` of ``most`` is used up, both in what the limit ``counts``, and the envelope ``takes`` so much more: of a fan-out, the elements that are not known.
+    A limit that has nothing to do with it is ``skipped`` for a ``reason``, and ``key`` to ``takes`` are ``None``.
+    """
+
+    limit: str
+    stage: Stage
+    identity: str
+    counts: str
+    quota: str
+    quota_of: str | None
+    verdict: Literal["fits", "refuses", "would refuse", "skipped"]
+    reason: str | None
+    key: str | None
+    proven: bool | None
+    level: int | None
+    most: int | None
+    takes: int | None
+    retry_after: float
+
+
+class Explanation(TypedDict):
+    """What a check of an envelope would look at, and what it would come to."""
+
+    allowed: bool
+    limit: str | None
+    reply: str | None
+    identities: dict[str, ExplainedIdentity]
+    limits: list[ExplainedLimit]
+
+
 class Table(TypedDict):
     """How full one table is."""
 

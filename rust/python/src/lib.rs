@@ -5,6 +5,7 @@ mod count_min;
 mod decision;
 mod envelope;
 mod error;
+mod explain;
 mod field;
 mod frame;
 mod guard;

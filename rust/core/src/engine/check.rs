@@ -14,13 +14,13 @@ use super::Engine;
 use super::aim::Aim;
 use super::asker::Asker;
 use super::keys::Keys;
-use super::open::max_open;
+use super::open::{MAX_OPEN, max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
-use crate::policy::plan::Store;
+use crate::policy::plan::{Planned, Store};
 use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
@@ -37,6 +37,8 @@ pub struct Settled {
     pub refused: Option<Refused>,
     /// Limits in shadow mode that would have refused.
     pub shadow: LimitSet,
+    /// Whether there was no permit left, under a policy in shadow mode.
+    pub crowded: bool,
 }
 
 /// The entry whose wait is the longest.
@@ -99,12 +101,17 @@ impl Engine {
         }
         let (refused, mut shadow) = self.consult(request, &region, at_us);
         let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
-        let refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow, aim == Aim::Hold);
+        let mut refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow);
+        let has_permit = aim != Aim::Hold || self.plan.capacity.permits.has_room(&region);
+        let crowded = !has_permit && region.is_shadow();
+        if !has_permit && !crowded {
+            refused = Some(no_permit(refused, at_us));
+        }
         let mut token = None;
         if aim != Aim::Look {
             if refused.is_none() {
                 self.charge(request, &mut region, at_us, shadow);
-                if aim == Aim::Hold {
+                if aim == Aim::Hold && !crowded {
                     token = Some(self.plan.capacity.hold(&mut region, &request.wanted));
                 }
             }
@@ -113,7 +120,7 @@ impl Engine {
                 self.leave_out_the_named(request, &region);
             }
         }
-        (Settled { reads_us: epoch.reads(now), refused, shadow }, token)
+        (Settled { reads_us: epoch.reads(now), refused, shadow, crowded }, token)
     }
 
     pub(super) fn decide(
@@ -133,13 +140,14 @@ impl Engine {
         }
         let refusal = settled
             .refused
-            .map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused, stages)));
-        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone()).collect();
+            .map(|refused| Box::new(self.refusal(&identities, &request, settled.reads_us, refused, stages)));
+        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
+        let shadow = settled.crowded.then(|| MAX_OPEN.into()).into_iter().chain(shadow).collect();
         (Decision { refusal, shadow }, token)
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
-    fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
+    pub(super) fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
         let Request { entries, visits, elements, promised, is_hot, .. } = request;
         let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
         promised.clear();
@@ -171,7 +179,7 @@ impl Engine {
             if verdict == Verdict::Fits {
                 continue;
             }
-            if planned.limit.mode == Mode::Shadow {
+            if planned.limit.mode == Mode::Shadow || region.is_shadow() {
                 shadow.insert(planned.of);
                 continue;
             }
@@ -226,7 +234,7 @@ impl Engine {
     }
 
     /// Whom it concerns and what to tell them: text again, after the lock.
-    fn explain(
+    fn refusal(
         &self,
         identities: &Identities<'_>,
         request: &Request,
@@ -242,17 +250,22 @@ impl Engine {
             By::MaxOpen => return max_open(wait_us, stages),
         };
         let planned = &self.plan.limits[usize::from(limit)];
-        let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
-            identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
-        });
-        let key = part.unwrap_or_else(|| {
-            let values = planned.limit.per.iter().map(|&identity| {
-                let values = identities.values(identity);
-                values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
-            });
-            values.collect::<Vec<_>>().join(" + ")
-        });
+        let key = key_text(identities, planned, nth, refused.rung);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
         Refusal { limit, identity, key, wait_us, kind: planned.reply }
     }
+}
+
+/// The key as people read it: the part of the name whose bucket was asked, else the values of the limit's identities.
+pub(super) fn key_text(identities: &Identities<'_>, planned: &Planned, nth: u32, rung: Option<u8>) -> String {
+    let part = rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
+        identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
+    });
+    part.unwrap_or_else(|| {
+        let values = planned.limit.per.iter().map(|&identity| {
+            let values = identities.values(identity);
+            values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+        });
+        values.collect::<Vec<_>>().join(" + ")
+    })
 }

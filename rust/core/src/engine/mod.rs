@@ -6,8 +6,10 @@ mod aim;
 mod amount;
 mod asker;
 mod check;
+mod explain;
 mod keys;
 mod limiter;
+mod live;
 mod open;
 mod request;
 mod set;
@@ -21,7 +23,9 @@ use std::sync::Arc;
 
 pub use aim::Aim;
 pub use check::{Refused, Settled};
+pub use explain::{Explained, Explanation, Found};
 pub use limiter::{Hit, Limiter};
+pub use live::{Live, NotReloaded};
 pub use request::Request;
 pub use set::LimitSet;
 pub use tables::TableUse;
@@ -33,7 +37,7 @@ use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::key::Secret;
 use crate::policy::plan::Plan;
-use crate::policy::{Policy, compile};
+use crate::policy::{Mode, Policy, compile};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -74,6 +78,16 @@ impl Engine {
         Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
     }
 
+    /// Whether limits refuse: `Mode::Shadow` has every one decide and let pass, whatever its own mode.
+    pub fn mode(&self) -> Mode {
+        if self.shared.lock().is_shadow() { Mode::Shadow } else { Mode::Enforce }
+    }
+
+    /// Changes [`Engine::mode`], for this policy and those that follow.
+    pub fn set_mode(&self, mode: Mode) {
+        self.shared.lock().set_shadow(mode == Mode::Shadow);
+    }
+
     /// Bytes of all counters: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
         self.shared.bytes()
@@ -83,10 +97,10 @@ impl Engine {
     pub fn identities(&self, envelope: &Envelope<'_>) -> Vec<(Identity, Vec<String>)> {
         let identities = Identities::read(envelope, &self.suffixes, Sources::ALL);
         let mut named = identities.named();
-        for needed in &self.plan.identities {
-            let texts: Vec<String> = identities.values(needed.identity).iter().map(ToString::to_string).collect();
-            if !texts.is_empty() && !named.iter().any(|(identity, _)| *identity == needed.identity) {
-                named.push((needed.identity, texts));
+        for identity in self.observed() {
+            let texts: Vec<String> = identities.values(identity).iter().map(ToString::to_string).collect();
+            if !texts.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
+                named.push((identity, texts));
             }
         }
         named

@@ -56,7 +56,7 @@ impl Limit {
     }
 
     /// All that it looks at.
-    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+    pub(crate) fn identities(&self) -> impl Iterator<Item = Identity> {
         self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 

@@ -103,6 +103,16 @@ pub enum Mode {
 
 impl Mode {
     pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+
+    /// As a policy file writes it.
+    pub fn name(self) -> &'static str {
+        name_of(self, &Self::NAMED)
+    }
+
+    /// What a policy file means by `name`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(named, _)| *named == name).map(|(_, mode)| *mode)
+    }
 }
 
 /// What a fan-out refuses.

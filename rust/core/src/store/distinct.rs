@@ -173,6 +173,12 @@ impl Distinct {
         tracked
     }
 
+    /// What is in the key's bucket, in elements, rounded up.
+    pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
+        let found = self.find(region, at, self.quota.clock().ticks(now_us));
+        found.map_or(0, |(_, level, _)| level.div_ceil(self.quota.price(1)))
+    }
+
     /// Slots in use on one page of their table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.quota.clock().ticks(now_us);
