@@ -110,7 +110,7 @@ fn every_kind_of_limit_tells_its_key_and_its_level() {
     assert_eq!(numbers(&of("open")), [("198.51.100.0/24", 1, 3, 1, Some(1_000_000))]);
     assert_eq!(reason(&of("proven-only")), "only proven senders, and this one is claimed");
     assert_eq!(reason(&of("greeting")), "there is no helo.host");
-    assert_eq!(reason(&of("octets")), "runs at data, which is not yet");
+    assert_eq!(reason(&of("octets")), "the size is not known");
     let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
         panic!("one key")
     };

@@ -200,12 +200,12 @@ impl Region {
     pub fn free(pages: u32, taken: &[Table]) -> Vec<Table> {
         let mut taken: Vec<_> = taken.iter().map(Table::range).collect();
         taken.sort_unstable_by_key(|range| range.start);
-        let (mut free, mut next) = (Vec::new(), 1);
-        for range in taken.into_iter().chain([pages as usize..pages as usize]) {
-            if range.start > next {
-                free.push(Table::new(next as u32, (range.start - next) as u32));
+        let (mut free, mut next, end) = (Vec::new(), 1, pages as usize);
+        for (start, after) in taken.into_iter().map(|range| (range.start, range.end)).chain([(end, end)]) {
+            if start > next {
+                free.push(Table::new(next as u32, (start - next) as u32));
             }
-            next = next.max(range.end);
+            next = next.max(after);
         }
         free
     }
