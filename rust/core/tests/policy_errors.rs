@@ -193,7 +193,7 @@ fn a_policy_from_python_is_told_without_a_line() {
     );
     assert_eq!(
         told(vec![limit("x")], &fields(&[("scal", FieldValue::Integer(1))])),
-        "<policy>: scal: found an unknown field; allowed: limits, scale, suffixes; did you mean \"scale\"?",
+        "<policy>: scal: found an unknown field; allowed: limits, mode, scale, suffixes; did you mean \"scale\"?",
     );
     assert_eq!(told(Vec::new(), &[]), "<policy>: found no limit; allowed: 1 to 64 of them, each under `[[limit]]`");
 }

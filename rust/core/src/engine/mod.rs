@@ -6,6 +6,7 @@ mod aim;
 mod amount;
 mod asker;
 mod check;
+mod forecast;
 mod keys;
 mod limiter;
 mod open;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use aim::Aim;
 pub use check::{Refused, Settled};
+pub use forecast::Forecast;
 pub use limiter::{Hit, Limiter};
 pub use request::Request;
 pub use set::LimitSet;
