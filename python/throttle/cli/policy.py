@@ -70,7 +70,7 @@ def check(
 )
 def show(
     file: Annotated[
-        str, typer.Argument(help="A policy file (TOML), or the name of a built-in policy.", metavar="[FILE]")
+        str, typer.Argument(help="A policy file (TOML), or the name of a built-in policy.", metavar="FILE")
     ] = "inbound",
     *,
     memory: Memory = "16 MiB",

@@ -50,7 +50,7 @@ fn read(files: &HashMap<&str, String>, base: Base<'_>) -> Result<Source, NoBase>
 }
 
 fn parse(text: &str) -> Result<Policy, PolicyError> {
-    let mut files = HashMap::from([("base", BASE.to_owned())]);
+    let mut files = HashMap::from([("base", BASE.to_owned()), ("policy.toml", text.to_owned())]);
     files.insert("wrong.toml", "[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"0/minute\"\n".into());
     files.insert("big.toml", "[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"2000000000000/minute\"\n".into());
     files.insert("broken.toml", "scale = 1\n[[limit".into());

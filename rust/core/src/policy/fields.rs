@@ -129,3 +129,48 @@ pub(super) fn known<'t>(table: &'t [Known], name: &str) -> Result<&'t Known, Wro
         wrong.found("an unknown field").suggest(nearest(name, names))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+
+    const RIGHT: &str = "[[limit]]\nname = \"x\"\nper = \"sender.org\"\nrate = \"9/minute\"\n";
+
+    /// What is told of a policy with this text, below a limit that is right or above it.
+    fn told(above: &str, below: &str) -> (Option<String>, String) {
+        let text = format!("{above}\n{RIGHT}{below}\n");
+        let error = Policy::parse("policy.toml", &text).expect_err(&text);
+        (error.field, error.found)
+    }
+
+    /// A field that the table has and no reader reads would be taken in silence.
+    #[test]
+    fn whatever_stands_in_the_table_is_read() {
+        let is_read = |field: &str, (told, found): (Option<String>, String)| {
+            assert_eq!((told.as_deref(), &*found), (Some(field), "true"));
+        };
+        for known in POLICY.iter().filter(|known| !matches!(known.name, "limit" | "extends" | "without")) {
+            is_read(known.name, told(&format!("{} = true", known.name), ""));
+        }
+        assert_eq!(told("extends = true", "").1, "true");
+        assert_eq!(told("without = true", "").1, "true");
+        for known in SUFFIXES {
+            is_read(&format!("suffixes.{}", known.name), told(&format!("suffixes.{} = true", known.name), ""));
+        }
+        for known in LIMIT.iter().filter(|known| !matches!(known.name, "name" | "per" | "rate")) {
+            is_read(known.name, told("", &format!("{} = true", known.name)));
+        }
+        for name in ["name", "per", "rate"] {
+            let text = format!("[[limit]]\n{name} = true\n");
+            assert_eq!(Policy::parse("policy.toml", &text).expect_err(name).found, "true");
+        }
+        for known in SHARE {
+            is_read(&format!("share.{}", known.name), told("", &format!("share.{} = true", known.name)));
+        }
+        for known in QUOTA {
+            let field = format!("quota.\"a.com\".{}", known.name);
+            is_read(&field, told("", &format!("quota.\"a.com\".{} = true", known.name)));
+        }
+    }
+}

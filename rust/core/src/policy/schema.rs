@@ -153,3 +153,25 @@ fn parameters(name: &str) -> String {
         .replace("<v6>", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])")
         .replace('N', "[1-5]")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name with parameters whose pattern nobody wrote would be in the schema as it stands.
+    #[test]
+    fn every_parameter_has_a_pattern() {
+        let plain: Vec<String> = Identity::PLAIN.iter().map(ToString::to_string).collect();
+        for name in Identity::NAMES.iter().filter(|name| !plain.iter().any(|plain| plain == *name)) {
+            let pattern = parameters(name);
+            assert!(pattern.contains('[') && !pattern.contains('<'), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_value() {
+        for known in POLICY.iter().chain(LIMIT) {
+            assert!(known.examples.iter().all(|written| example(written).is_some()), "{}", known.name);
+        }
+    }
+}
