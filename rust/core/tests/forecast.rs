@@ -4,6 +4,7 @@ mod guard;
 
 use guard::{MIB, check, engine, message};
 use throttle_core::engine::{Engine, Forecast, TableUse};
+use throttle_core::envelope::Envelope;
 
 const MINUTE_US: u64 = 60_000_000;
 
@@ -23,17 +24,16 @@ fn without_room(policy: &str, part: f64) -> f64 {
     let step_us = MINUTE_US as f64 / (keys_per_minute as f64 * part);
     // Two fillings to settle, two to count.
     let (settled, all) = (2 * slots, 4 * slots);
-    let (mut before, mut now_us) = (0, 1_000_000_000_000u64);
-    let start_us = now_us;
+    let (mut before, start_us) = (0, 1_000_000_000_000u64);
     for n in 0..all {
         if n == settled {
             before = table(&engine, "x").untracked;
         }
-        now_us = start_us + (n as f64 * step_us) as u64;
+        let now_us = start_us + (n as f64 * step_us) as u64;
         let sender = format!("u{n}@h{n}.c{n}.com");
-        check(&engine, &message(&format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255), &sender), now_us);
+        let client = format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255);
+        check(&engine, &Envelope { size: Some(65_536), ..message(&client, &sender) }, now_us);
     }
-    let _ = now_us;
     (table(&engine, "x").untracked - before) as f64 / (all - settled) as f64
 }
 
@@ -50,6 +50,11 @@ fn is_right(limit: &str) {
 #[test]
 fn a_table_of_buckets_fills_at_the_rate_told() {
     is_right("per = \"sender.host\"\nrate = \"6/minute\"\nburst = 60");
+}
+
+#[test]
+fn a_table_of_bytes_fills_at_the_rate_told_with_messages_of_64_kib() {
+    is_right("per = \"sender.host\"\nrate = \"1 MiB/minute\"\nburst = \"4 MiB\"");
 }
 
 #[test]

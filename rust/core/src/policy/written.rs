@@ -56,7 +56,9 @@ impl WrittenLimit {
 
     fn validated(&self) -> Result<Limit, PolicyError> {
         validated(&self.place, &self.fields).map_err(|error| match &self.meant {
-            Some(meant) if error.found == "nothing" => PolicyError { suggestion: Some(meant.clone()), ..error },
+            Some(meant) if error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate")) => {
+                PolicyError { suggestion: Some(meant.clone()), ..error }
+            }
             _ => error,
         })
     }
