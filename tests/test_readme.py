@@ -33,4 +33,9 @@ def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it(
 
 def test_the_policies_of_the_readme_are_right() -> None:
     texts = re.findall(r"^```toml\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert [[limit.name for limit in Policy.parse(text).limits] for text in texts] == [["pair-pace", "all-open"]]
+    stated, extended = (Policy.parse(text) for text in texts)
+    assert [limit.name for limit in stated.limits] == ["pair-pace", "all-open"]
+    assert [limit.name for limit in extended.limits] == [limit.name for limit in Policy.builtin().limits]
+    pair = next(limit for limit in extended.limits if limit.name == "pair-pace")
+    assert (pair.fields["rate"], pair.fields["burst"]) == ("4500/minute", 30_000)
+    assert list(pair.fields["quota"]) == ["salesforce.com"]

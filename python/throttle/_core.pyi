@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
-from throttle.types import Explanation, Size, Stage, Table, Text, Window
+from throttle.types import Explanation, LimitPlan, Mode, Size, Stage, Table, Text, Window
 
 __all__ = [
     "CountMin",
@@ -195,6 +195,7 @@ class Policy:
     Args:
         limits: the rules.
         scale: multiplies every rate, burst and cap; 1 when absent.
+        mode: ``"shadow"``: every limit decides and counts, and lets pass; ``"enforce"`` when absent.
         suffixes: public suffixes of the operator's own.
 
     Raises:
@@ -202,15 +203,20 @@ class Policy:
     """
 
     def __new__(
-        cls, limits: Iterable[Limit], *, scale: float | None = None, suffixes: Iterable[str] | None = None
+        cls,
+        limits: Iterable[Limit],
+        *,
+        scale: float | None = None,
+        mode: Mode | None = None,
+        suffixes: Iterable[str] | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
-        """From TOML."""
+        """From TOML. What it ``extends`` is a built-in policy, or a path beside ``file``."""
 
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Policy:
-        """From a TOML file."""
+        """From a TOML file, which may extend another."""
 
     @staticmethod
     def builtin(name: str = "inbound") -> Policy:
@@ -220,15 +226,35 @@ class Policy:
             ThrottleError: there is none of that name.
         """
 
+    @staticmethod
+    def schema() -> str:
+        """The JSON Schema (draft 7) of a policy file, for editors."""
+
+    def plan(self, *, memory: Size | None = None, max_open: int | None = None) -> list[LimitPlan]:
+        """What each limit gets of the memory, and what that is worth before it is full: a row for each limit in order, then one for each quota.
+
+        The tables are made as :class:`Throttle` makes them, and let go of.
+
+        Args:
+            memory: as of :class:`Throttle`.
+            max_open: likewise.
+
+        Raises:
+            PolicyError: the policy does not fit, or an argument is wrong.
+        """
+
     @property
     def limits(self) -> list[Limit]: ...
     @property
     def scale(self) -> float: ...
     @property
+    def mode(self) -> Mode: ...
+    @property
     def suffixes(self) -> tuple[str, ...]: ...
     @property
     def file(self) -> str: ...
-    def to_toml(self) -> str: ...
+    def to_toml(self) -> str:
+        """As one file, without ``extends`` and with the scale in its numbers."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -362,7 +388,7 @@ class Throttle:
     def policy(self) -> Policy:
         """That of the last :meth:`reload`."""
 
-    mode: Literal["enforce", "shadow"]
+    mode: Mode
     """In ``"shadow"`` every limit decides and counts, and what it would refuse passes: ``decision.shadow`` names it.
 
     It can be switched at any time, and holds for the policies that follow.

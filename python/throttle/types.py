@@ -15,6 +15,10 @@ Window: TypeAlias = Literal["minute", "hour"]
 """How far back a count goes."""
 
 
+Mode: TypeAlias = Literal["enforce", "shadow"]
+"""Whether a limit or a policy refuses, or only says that it would."""
+
+
 class ExplainedIdentity(TypedDict):
     """What an identity is of an envelope."""
 
@@ -63,3 +67,31 @@ class Table(TypedDict):
     slots: int
     used: int
     untracked: int
+
+
+class LimitPlan(TypedDict):
+    """What one limit, or a quota of it, gets of the memory, and what that is worth.
+
+    A table is full when one new key in a hundred finds no room.
+    """
+
+    limit: str
+    quota: str | None
+    """The named value, of a quota."""
+    per: str
+    counted: str
+    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity of which it counts different values."""
+    rate: str | None
+    at_once: int | None
+    """The burst, or the cap of what is open; a sliding window has neither."""
+    bytes: int
+    """Its own table, with the sketch or the registers beside it. What is open has none of its own."""
+    memory_bytes: int
+    """The memory of known elements that it asks; limits may share one."""
+    keys_per_minute: int | None
+    """New keys, each with one message (of 64 KiB where bytes count) or one element, until its table is full; ``None`` when it cannot fill."""
+    memory_full_hours: float | None
+    """Until one key that brings new elements at the full rate has filled the memory; ``None`` without one, or when elements are forgotten as fast."""
+    most_in_minute: int
+    """What one key gets at most in any minute."""
+    most_in_hour: int

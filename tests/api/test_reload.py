@@ -142,6 +142,16 @@ def test_shadow_mode_outlives_a_change_of_policy() -> None:
     assert passed(guard) == 10
 
 
+def test_a_policy_that_says_another_mode_than_the_one_before_brings_it() -> None:
+    text = limit("net", "client.net", "1/day")
+    guard = guard_of(text)
+    guard.reload(Policy.parse('mode = "shadow"\n' + text))
+    assert guard.mode == "shadow"
+    guard.reload(Policy.parse(text))
+    assert guard.mode == "enforce"
+    assert Throttle(Policy.parse('mode = "shadow"\n' + text)).mode == "shadow"
+
+
 def test_permits_beyond_the_last_pass_in_shadow_mode_and_hold_nothing() -> None:
     guard = Throttle(
         Policy.parse('[[limit]]\nname = "open"\nper = "client.net"\nin_flight = 100\n'),

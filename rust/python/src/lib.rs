@@ -1,5 +1,6 @@
 //! The module `throttle._core`: a list of its classes.
 
+mod base;
 mod clock;
 mod count_min;
 mod decision;

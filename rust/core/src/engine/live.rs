@@ -61,6 +61,7 @@ impl Live {
     /// [`NotReloaded`]. After a wrong one nothing has changed.
     pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
         let mut engine = Arc::clone(&self.engine());
+        let stated_mode = engine.stated_mode;
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         for step in steps {
@@ -75,6 +76,7 @@ impl Live {
                 plan: step.plan,
                 secret: engine.secret.clone(),
                 suffixes: Arc::clone(&suffixes),
+                stated_mode: policy.mode,
                 shared: engine.shared.succeed(&step.from),
             };
             let next = Arc::new(next);
@@ -83,6 +85,10 @@ impl Live {
             // Taken apart only now: nobody waits for it.
             drop(before);
             engine = next;
+        }
+        // A mode that was set by hand stays, unless this policy says another than the one before.
+        if policy.mode != stated_mode {
+            engine.set_mode(policy.mode);
         }
         Ok(())
     }

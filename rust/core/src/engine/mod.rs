@@ -7,6 +7,7 @@ mod amount;
 mod asker;
 mod check;
 mod explain;
+mod forecast;
 mod keys;
 mod limiter;
 mod live;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use aim::Aim;
 pub use check::{Refused, Settled};
 pub use explain::{Explained, Explanation, Found};
+pub use forecast::Forecast;
 pub use limiter::{Hit, Limiter};
 pub use live::{Live, NotReloaded};
 pub use request::Request;
@@ -45,6 +47,8 @@ pub struct Engine {
     plan: Plan,
     secret: Secret,
     suffixes: Arc<SuffixList>,
+    /// What the policy says of its own mode; [`Engine::mode`] is what holds.
+    stated_mode: Mode,
     shared: Shared,
 }
 
@@ -75,7 +79,9 @@ impl Engine {
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
-        Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
+        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: Shared::new(region) };
+        engine.set_mode(policy.mode);
+        Ok(engine)
     }
 
     /// Whether limits refuse: `Mode::Shadow` has every one decide and let pass, whatever its own mode.

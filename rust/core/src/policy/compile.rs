@@ -43,6 +43,7 @@ pub fn compile(
     suffixes: &SuffixList,
     secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
+    let policy = &*policy.obeyed();
     let quotas = quotas(policy, suffixes, secret)?;
     let holdings = Holdings::of(policy, max_open);
     let wanted = Wanted::of(&policy.limits);
@@ -220,7 +221,7 @@ fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyErr
 
 fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
     PolicyError {
-        file: policy.file.clone(),
+        file: limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&policy.file).clone(),
         line: limit.and_then(|limit| limit.line),
         limit: limit.map(|limit| limit.name.clone()),
         field: Some(field.into()),

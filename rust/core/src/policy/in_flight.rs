@@ -31,6 +31,7 @@ impl Check<'_> {
         Ok(Limit {
             name: name.to_owned(),
             line: self.place.line,
+            file: None,
             per: per.to_vec(),
             rule: Rule::InFlight { cap: given.value.amount, share },
             count,

@@ -63,6 +63,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     Ok(Limit {
         name: name.value.clone(),
         line: place.line,
+        file: None,
         per: per.value.clone(),
         rule,
         count,
@@ -176,7 +177,7 @@ impl<'a> Check<'a> {
                 return Err(inside(of, self.place.wrong(rate.field, Wrong::allowed(allowed))));
             }
             let burst = self.burst(rate.value, burst.as_ref(), count, algorithm).map_err(|error| inside(of, error))?;
-            Ok(Quota { of: of.name.clone(), line: of.line, rate: rate.value, burst })
+            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate: rate.value, burst })
         };
         given.value.iter().map(quota).collect()
     }

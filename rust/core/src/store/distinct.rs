@@ -109,6 +109,11 @@ impl Distinct {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
     }
 
+    /// How long one element under a new key occupies a slot, in microseconds.
+    pub fn occupied_us(&self) -> u64 {
+        self.quota.occupied_us(1)
+    }
+
     /// Where `key` may be: what a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {

@@ -45,6 +45,14 @@ impl Pace {
         }
     }
 
+    /// How long one charge of `amount` on a new key occupies a slot, on average, in microseconds.
+    pub fn occupied_us(&self, amount: u64) -> u64 {
+        match self {
+            Self::Gcra(buckets) => buckets.quota().occupied_us(amount),
+            Self::Window(windows) => windows.occupied_us(),
+        }
+    }
+
     /// Pages and cells of the sketch beside the table, where there is one.
     pub fn sketch(&self) -> Option<(u32, u64)> {
         match self {

@@ -98,6 +98,11 @@ impl Window {
         u64::from(self.table.pages()) * (LINES * self.shape.slots()) as u64
     }
 
+    /// How long one charge occupies a slot, in microseconds: all panes, the first of them half on average.
+    pub fn occupied_us(&self) -> u64 {
+        self.clock.micros(1).saturating_mul(2 * u64::from(self.panes()) + 1) / 2
+    }
+
     /// How much one unit is.
     pub fn unit(&self) -> u64 {
         self.unit

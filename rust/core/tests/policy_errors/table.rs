@@ -5,6 +5,8 @@ use super::{Broken, Wrong};
 const FIELDS: &str =
     "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota";
 
+const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
+
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
 
@@ -26,7 +28,7 @@ name = "x""#, 1, "", "limit", "a table", "`[[limit]]`, once for each limit", "")
     ("limit = 3", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
     ("limit = [3]", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
     (r#"[[limits]]
-name = "x""#, 1, "", "limits", "an unknown field", "scale, limit, suffixes", "limit"),
+name = "x""#, 1, "", "limits", "an unknown field", POLICY, "limit"),
     (r#"scale = 1000
 [[limit]]
 name = "x"
@@ -56,7 +58,7 @@ name = "päce""#, 2, "limit 1", "name", r#""päce""#, "lower-case letters, digit
 name = "x"
 per = "client.net"
 rate = "9/minute"
-burst = 0"#, 1, "", "zzz", "an unknown field", "scale, limit, suffixes", ""),
+burst = 0"#, 1, "", "zzz", "an unknown field", POLICY, ""),
     (r#"limit = [{ name = "x", per = "client.net", rate = "0/minute" }]
 scale = 0"#, 1, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
 ];
@@ -69,9 +71,11 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     ("scale = 1000001", 1, "", "scale", "1000001", "a number from 0.000001 to 1,000,000", ""),
     ("scale = nan", 1, "", "scale", "nan", "a number from 0.000001 to 1,000,000", ""),
     (r#"scale = "2""#, 1, "", "scale", r#""2""#, "a number from 0.000001 to 1,000,000", ""),
-    (r#"mode = "shadow""#, 1, "", "mode", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
-    (r#"extends = "inbound""#, 1, "", "extends", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
-    ("skale = 2", 1, "", "skale", "an unknown field", "scale, limit, suffixes", "scale"),
+    (r#"mode = "shadwo""#, 1, "", "mode", r#""shadwo""#, r#""enforce" or "shadow""#, "shadow"),
+    ("mode = true", 1, "", "mode", "true", r#""enforce" or "shadow""#, ""),
+    (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read", ""),
+    (r#"without = ["net-pace"]"#, 1, "", "without", r#"["net-pace"]"#, "`without` only beside `extends`", ""),
+    ("skale = 2", 1, "", "skale", "an unknown field", POLICY, "scale"),
     (r#"[suffixes]
 extras = ["a.com"]"#, 2, "", "suffixes.extras", "an unknown field", "extra", "extra"),
     (r#"[suffixes]
