@@ -5,7 +5,9 @@
 mod aim;
 mod amount;
 mod asker;
+mod charge;
 mod check;
+mod dialogue;
 mod keys;
 mod limiter;
 mod open;
@@ -13,6 +15,7 @@ mod request;
 mod set;
 mod shared;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -20,7 +23,9 @@ mod watch;
 use std::sync::Arc;
 
 pub use aim::Aim;
+pub use charge::Charge;
 pub use check::{Refused, Settled};
+pub use dialogue::{Dialogue, Step};
 pub use limiter::{Hit, Limiter};
 pub use request::Request;
 pub use set::LimitSet;

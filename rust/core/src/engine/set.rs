@@ -27,6 +27,12 @@ impl LimitSet {
         self.0 |= 1 << limit;
     }
 
+    /// Both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Those in it, in file order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         let mut left = self.0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Limit, Stage, Stages};
+use super::{Count, Limit, Stage, Stages};
 use crate::identity::{Identity, Source, Sources};
 use crate::key::Key;
 use crate::observe::Observer;
@@ -162,8 +162,15 @@ impl Plan {
 }
 
 impl Planned {
+    /// Whether a message counts once for a recipient's host, however many of its mailboxes it goes to.
+    pub fn counts_hosts_once(&self) -> bool {
+        self.limit.per.contains(&Identity::RcptHost)
+            && self.stage == Stage::Rcpt
+            && self.limit.count != Count::Recipients
+    }
+
     pub(super) fn sources(&self, all: Sources) -> Sources {
-        let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
+        let recipients = (self.limit.count == Count::Recipients).then_some(Identity::RcptAddress);
         self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
     }
 }
