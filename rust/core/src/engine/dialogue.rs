@@ -132,7 +132,7 @@ impl Dialogue {
             return self.connect(engine, known, now);
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
-        self.done = self.done.without(Stage::Helo);
+        (self.done, self.owed) = (self.done.without(Stage::Helo), self.owed.without(Stage::Helo));
         if let Err(refused) = self.catch_up(engine, known, now) {
             return Step::told(refused);
         }
@@ -309,9 +309,9 @@ impl Dialogue {
         }
         if decision.allowed() {
             self.done = self.done.with(stage);
-            let so_far =
-                if terms.late || stage == Stage::Rcpt { self.asked[stage as usize] } else { LimitSet::default() };
-            self.asked[stage as usize] = so_far.and(engine.asked_by(&request));
+            let is_first = !terms.late && stage != Stage::Rcpt;
+            let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
+            self.asked[stage as usize] = before.and(terms.without).and(engine.asked_by(&request));
             charge.terms = (terms != Terms::default()).then(|| Box::new(terms));
         }
         Step { decision, charge, fresh: SmallVec::new() }
