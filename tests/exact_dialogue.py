@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from throttle import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DAY = {"algorithm": "sliding-window", "when_full": "refuse"}
 
@@ -68,7 +72,10 @@ class Exact:
         return by_key
 
     def ask(
-        self, charges: list[Charge], looks: list[Charge] = [], holds: list[Charge] | None = None  # noqa: B006
+        self,
+        charges: list[Charge],
+        looks: Sequence[Charge] = (),
+        holds: list[Charge] | None = None,
     ) -> tuple[Answer, list[Charge] | None]:
         """All or none. ``looks`` are consulted and not charged; ``holds`` None takes no permit."""
         wanted: Counter[tuple[str, str]] = Counter()
@@ -118,7 +125,8 @@ class ExactSession:
     def forget(self) -> None:
         self.in_transaction = False
         self.refused: set[str] | None = None
-        self.sender, self.declared = "", None
+        self.sender = ""
+        self.declared: int | None = None
         self.recipients: list[str] = []
         self.hosts: set[str] = set()
         self.asked -= {"mail", "rcpt"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,4 +148,4 @@ class Dialogues(RuleBasedStateMachine):
 
 
 TestDialogues = Dialogues.TestCase
-TestDialogues.settings = settings(max_examples=int(os.environ.get("N","15")), stateful_step_count=60)
+TestDialogues.settings = settings(max_examples=60, stateful_step_count=60)
