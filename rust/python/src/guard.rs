@@ -7,8 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::decision::Decision as Core;
-use throttle_core::engine::{Engine, Live, TableUse};
+use throttle_core::engine::{Aim, Engine, Live, TableUse};
 use throttle_core::policy::Mode;
 
 use crate::clock::Clock;
@@ -19,6 +18,7 @@ use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::permit::Permit;
 use crate::policy::Policy;
+use crate::session::Session;
 use crate::stage::stages;
 use crate::{explain, max_open, memory, process, seed, suffixes, watch};
 
@@ -75,7 +75,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Decision> {
-        Self::decide(slf, envelope, stage, now, true)
+        Self::decide(slf, envelope, stage, now, Aim::Charge)
     }
 
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
@@ -85,7 +85,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Decision> {
-        Self::decide(slf, envelope, stage, now, false)
+        Self::decide(slf, envelope, stage, now, Aim::Look)
     }
 
     #[pyo3(signature = (identity, window="minute", *, now=None))]
@@ -114,10 +114,10 @@ impl Throttle {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let (core, token) = envelope.get().with(py, |core| this.engine().admit(core, stages, now));
+        let (core, charge, token) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, Aim::Hold));
         // Whatever goes wrong from here on, who holds the token lets go of it.
         let guard = slf.clone().unbind();
-        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind());
+        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
         match Py::new(py, decision) {
             Ok(decision) => Ok(Permit::new(guard, decision, token)),
             Err(error) => {
@@ -125,6 +125,15 @@ impl Throttle {
                 Err(error)
             }
         }
+    }
+
+    #[pyo3(signature = (*, client_ip=None, client_name=None))]
+    fn session(
+        slf: &Bound<'_, Self>,
+        client_ip: Option<&Bound<'_, PyAny>>,
+        client_name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Session> {
+        Session::new(slf.clone().unbind(), client_ip, client_name)
     }
 
     pub(crate) fn identities<'py>(
@@ -251,15 +260,12 @@ impl Throttle {
         envelope: &Bound<'_, Envelope>,
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
-        charge: bool,
+        aim: Aim,
     ) -> PyResult<Decision> {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let core: Core = envelope.get().with(py, |core| match charge {
-            true => this.engine().check(core, stages, now),
-            false => this.engine().peek(core, stages, now),
-        });
-        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind()))
+        let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
+        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
     }
 }

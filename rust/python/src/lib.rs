@@ -22,6 +22,7 @@ mod permit;
 mod policy;
 mod process;
 mod seed;
+mod session;
 mod sketches;
 mod stage;
 mod suffixes;
@@ -56,6 +57,8 @@ mod _core {
     use super::permit::Permit;
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::session::Session;
 
     /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
     #[pymodule_init]

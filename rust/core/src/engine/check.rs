@@ -13,10 +13,12 @@ use std::cell::OnceCell;
 use super::Engine;
 use super::aim::Aim;
 use super::asker::Asker;
+use super::charge::Charge;
 use super::keys::Keys;
 use super::open::{MAX_OPEN, max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
+use super::terms::Terms;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
@@ -33,6 +35,8 @@ use crate::time::Moment;
 pub struct Settled {
     /// What the caller's time reads in engine time, µs: waits are told from there.
     pub reads_us: i64,
+    /// Engine time, µs.
+    pub at_us: u64,
     /// Why not.
     pub refused: Option<Refused>,
     /// Limits in shadow mode that would have refused.
@@ -83,18 +87,49 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
+        self.ask_on(request, identities, size, stages, None);
+    }
+
+    /// The same, on terms of a dialogue's.
+    #[inline]
+    pub(super) fn ask_on(
+        &self,
+        request: &mut Request,
+        identities: &Identities<'_>,
+        size: Option<u64>,
+        stages: Stages,
+        terms: Option<&Terms>,
+    ) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let mut keys = Keys::default();
-        keys.add(plan, secret, identities, stages);
+        keys.add(plan, secret, identities, terms.map_or(stages, |terms| stages.and(terms.in_flight)));
         let hashed = keys.hashed();
-        Asker { plan, secret, address, identities, size, stages, keys: hashed, rcpt_hosts: OnceCell::new() }
+        Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, rcpt_hosts: OnceCell::new() }
             .ask(request);
         request.seen = keys.seen;
+        if let Some(terms) = terms {
+            self.see_once(&mut request.seen, stages, terms);
+        }
     }
 
     /// Takes the lock, consults, and when everything fits does what the aim is. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, aim: Aim) -> (Settled, Option<Token>) {
+        self.settle_after(&[], request, now, aim)
+    }
+
+    /// The same, once what `over` hold is let go of, in one step.
+    #[inline]
+    pub(super) fn settle_after(
+        &self,
+        over: &[Token],
+        request: &mut Request,
+        now: Now,
+        aim: Aim,
+    ) -> (Settled, Option<Token>) {
         let (mut region, epoch) = self.shared.at(now, aim != Aim::Look);
+        for token in over {
+            self.plan.capacity.release(&mut region, token);
+        }
         let at_us = epoch.last_us;
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
@@ -120,30 +155,57 @@ impl Engine {
                 self.leave_out_the_named(request, &region);
             }
         }
-        (Settled { reads_us: epoch.reads(now), refused, shadow, crowded }, token)
+        (Settled { reads_us: epoch.reads(now), at_us, refused, shadow, crowded }, token)
     }
 
-    pub(super) fn decide(
+    /// A check with its `aim`; and what it charged, for who may want it back. A token when it holds.
+    pub fn decide(
         &self,
         envelope: &Envelope<'_>,
         stages: Option<Stages>,
         now: Now,
         aim: Aim,
-    ) -> (Decision, Option<Token>) {
+    ) -> (Decision, Charge, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         let (settled, token) = self.settle(&mut request, now, aim);
+        let (decision, charge) = self.answer(&identities, &request, &settled, stages, now, aim);
+        (decision, charge, token)
+    }
+
+    /// What is told and noted of what was settled: after the lock.
+    #[inline]
+    pub(super) fn answer(
+        &self,
+        identities: &Identities<'_>,
+        request: &Request,
+        settled: &Settled,
+        stages: Stages,
+        now: Now,
+        aim: Aim,
+    ) -> (Decision, Charge) {
         if aim != Aim::Look && request.is_hot {
-            self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
+            self.name_the_hot(identities, request, settled.refused.is_none(), now);
         }
+        let charge = if aim == Aim::Look || settled.refused.is_some() {
+            Charge::default()
+        } else {
+            Charge {
+                at_us: settled.at_us,
+                stages,
+                generation: self.generation(),
+                stated: matches!(now, Now::Stated(_)),
+                terms: None,
+            }
+        };
         let refusal = settled
             .refused
-            .map(|refused| Box::new(self.refusal(&identities, &request, settled.reads_us, refused, stages)));
+            .map(|refused| Box::new(self.refusal(identities, request, settled.reads_us, refused, stages)));
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
         let shadow = settled.crowded.then(|| MAX_OPEN.into()).into_iter().chain(shadow).collect();
-        (Decision { refusal, shadow }, token)
+        (Decision { refusal, shadow }, charge)
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.

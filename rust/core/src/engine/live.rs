@@ -64,7 +64,10 @@ impl Live {
         let stated_mode = engine.stated_mode;
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
-        for step in steps {
+        for mut step in steps {
+            for (planned, from) in step.plan.limits.iter_mut().zip(&step.from) {
+                planned.since = from.map_or(engine.generation() + 1, |from| engine.plan.limits[from].since);
+            }
             if !step.fresh.iter().all(|table| engine.shared.clear(table, pause)) {
                 return Err(NotReloaded::Overtaken);
             }

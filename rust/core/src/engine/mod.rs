@@ -5,7 +5,9 @@
 mod aim;
 mod amount;
 mod asker;
+mod charge;
 mod check;
+mod dialogue;
 mod explain;
 mod forecast;
 mod keys;
@@ -16,6 +18,7 @@ mod request;
 mod set;
 mod shared;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -23,7 +26,9 @@ mod watch;
 use std::sync::Arc;
 
 pub use aim::Aim;
+pub use charge::Charge;
 pub use check::{Refused, Settled};
+pub use dialogue::{Dialogue, Step};
 pub use explain::{Explained, Explanation, Found};
 pub use forecast::Forecast;
 pub use limiter::{Hit, Limiter};
@@ -82,6 +87,11 @@ impl Engine {
         let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: Shared::new(region) };
         engine.set_mode(policy.mode);
         Ok(engine)
+    }
+
+    /// How often the policy was changed before this one.
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation()
     }
 
     /// Whether limits refuse: `Mode::Shadow` has every one decide and let pass, whatever its own mode.

@@ -28,7 +28,8 @@ impl Engine {
     ///
     /// A refused one holds nothing and has no token.
     pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
-        self.decide(envelope, stages, now, Aim::Hold)
+        let (decision, _, token) = self.decide(envelope, stages, now, Aim::Hold);
+        (decision, token)
     }
 
     /// Lets go of what a permit holds. Whether it held: not when [`Engine::begin`] came between.

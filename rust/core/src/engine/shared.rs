@@ -35,6 +35,11 @@ impl Shared {
         Self { generation, ..self.clone() }
     }
 
+    /// How often the policy was changed before this one.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Where it lies, for prefetching before the lock.
     pub(super) fn address(&self) -> usize {
         self.address

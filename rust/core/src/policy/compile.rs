@@ -134,6 +134,7 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, table: Optio
         standing: Standing::of(limit.identities()),
         store,
         table,
+        since: 0,
         of,
         quotas: Vec::new(),
     }

@@ -111,7 +111,7 @@ impl Check<'_> {
         if sized && given.value != Count::Bytes {
             return refused("\"bytes\", since `in_flight` is a size");
         }
-        self.known_at_connect(given, per.iter().chain(shared))?;
+        self.known_before_mail(given, per.iter().chain(shared))?;
         Ok(given.value)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Limit, Stage, Stages};
+use super::{Count, Limit, Stage, Stages};
 use crate::identity::{Identity, Source, Sources};
 use crate::key::Key;
 use crate::observe::Observer;
@@ -74,6 +74,8 @@ pub struct Planned {
     pub store: Store,
     /// The run of pages that its store got; an in-flight limit has none of its own.
     pub table: Option<Table>,
+    /// The policy, by how many came before it, with which it began to count.
+    pub since: u64,
     /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
     pub of: u16,
     /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
@@ -167,8 +169,15 @@ impl Plan {
 }
 
 impl Planned {
+    /// Whether a message counts once for a recipient's host, however many of its mailboxes it goes to.
+    pub fn counts_hosts_once(&self) -> bool {
+        self.limit.per.contains(&Identity::RcptHost)
+            && self.stage == Stage::Rcpt
+            && self.limit.count != Count::Recipients
+    }
+
     pub(super) fn sources(&self, all: Sources) -> Sources {
-        let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
+        let recipients = (self.limit.count == Count::Recipients).then_some(Identity::RcptAddress);
         self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
     }
 }

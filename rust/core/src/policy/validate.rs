@@ -111,19 +111,19 @@ impl<'a> Check<'a> {
         if rate.sized && count != Count::Bytes {
             return refused("\"bytes\", since the rate has a unit of size");
         }
-        self.known_at_connect(given, per)?;
+        self.known_before_mail(given, per)?;
         Ok(count)
     }
 
-    /// Connections are counted before anything else is known.
-    pub(super) fn known_at_connect<'i>(
+    /// Connections are counted before any message is known.
+    pub(super) fn known_before_mail<'i>(
         &self,
         count: &Given<'_, Count>,
         per: impl IntoIterator<Item = &'i Identity>,
     ) -> Result<(), PolicyError> {
-        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
+        let is_early = |identity: &Identity| stage_of(*identity) <= Stage::Helo;
         if count.value == Count::Connections && !per.into_iter().all(is_early) {
-            let allowed = "\"connections\" only per identities known at connect: client.*, global";
+            let allowed = "\"connections\" only per identities known before a message: client.*, helo.*, global";
             return Err(self.place.wrong(count.field, Wrong::allowed(allowed)));
         }
         Ok(())

@@ -119,4 +119,12 @@ impl Pace {
             Self::Window(windows) => windows.charge(region, at, spot, now, amount),
         }
     }
+
+    /// As [`Gcra::refund`] and [`Window::refund`].
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, now: Moment, amount: u64) -> bool {
+        match self {
+            Self::Gcra(buckets) => buckets.refund(region, at, then, now, amount),
+            Self::Window(windows) => windows.refund(region, at, then, now, amount),
+        }
+    }
 }

@@ -176,7 +176,7 @@ rate = """#, 4, "x", "rate", r#""""#, r#"a whole number, a slash and a period, a
 rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "sender.org"
 rate = "9/minute"
-count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     (r#"per="client.net"
 rate="1 GiB/hour"
 count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
@@ -335,7 +335,7 @@ rate = "9/minute""#, 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#, r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"count = "connections"
-share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("share = 3", 5, "x", "share", "3", SHARE, ""),
     (r#"share = "1/10""#, 5, "x", "share", r#""1/10""#, SHARE, ""),
     ("share = {}", 5, "x", "share.per", "nothing", r#"whose part is bounded, as "client.net/24/48""#, ""),
@@ -364,7 +364,7 @@ pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"client.net\"\nin_flight = \"100\"", 4, "x", "in_flight", r#""100""#, CAP, ""),
     ("per = \"client.net\"\nin_flight = \"1 GiB/hour\"", 4, "x", "in_flight", r#""1 GiB/hour""#, CAP, ""),
     ("per = \"client.net\"\nin_flight = \"1 GiB\"\ncount = \"messages\"", 5, "x", "count", r#""messages""#, r#""bytes", since `in_flight` is a size"#, ""),
-    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
 ];
 
