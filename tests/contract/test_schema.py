@@ -11,6 +11,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from throttle import Policy, PolicyError, policies
 
@@ -44,6 +46,15 @@ def right() -> list[Any]:
         blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
         found += [pytest.param(text, id=f"{page.name} {number}") for number, text in enumerate(blocks, 1)]
     return found
+
+
+def refused(text: str) -> PolicyError | None:
+    """What the reader says."""
+    try:
+        Policy.parse(text)
+    except PolicyError as error:
+        return error
+    return None
 
 
 def takes(text: str) -> bool:
@@ -154,11 +165,7 @@ def toml(value: Any) -> str:
 def both(field: str) -> tuple[bool, bool]:
     """Whether the reader and the schema take a limit with this field."""
     text = f'[[limit]]\nname = "x"\n{field}\n'
-    try:
-        Policy.parse(text)
-    except PolicyError:
-        return False, takes(text)
-    return True, takes(text)
+    return refused(text) is None, takes(text)
 
 
 def test_the_parameters_of_identities_are_those_of_the_reader() -> None:
@@ -196,3 +203,37 @@ def test_quantities_are_read_alike() -> None:
     for part in ["1/10", " 1 / 10 ", "1/1000", "1/1001", "0/5", "5", "1/", "01/010", "5/5"]:
         ours, schema = both(f'per = "global"\nin_flight = 9\nshare = {{ per = "client.ip", of_free = "{part}" }}')
         assert ours == schema, part
+
+
+LIMIT = SCHEMA["properties"]["limit"]["items"]
+
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+NEARLY = st.text("0123456789 /.+-MiBKTkGsecondminutehoursday", max_size=14)
+
+
+@given(st.lists(st.sampled_from(fields(LIMIT)), unique_by=lambda field: field[0], min_size=2, max_size=7))
+@settings(max_examples=200, deadline=None)
+def test_any_fields_that_the_reader_takes_together_the_schema_takes(chosen: list[tuple[str, Any]]) -> None:
+    said = "".join(f"{name} = {toml(value)}\n" for name, value in ({"name": "x"} | dict(chosen)).items())
+    text = f"[[limit]]\n{said}"
+    assert refused(text) or takes(text)
+
+
+@given(NEARLY, st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_that_the_reader_takes_the_schema_takes(value: str, name: str) -> None:
+    beside = BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
+    ours, schema = both(f"{beside}\n{name} = {toml(value)}")
+    assert schema or not ours
+
+
+@given(st.data(), st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=100, deadline=None)
+def test_what_the_schema_takes_the_reader_takes_but_for_what_is_too_large(data: st.DataObject, name: str) -> None:
+    field = LIMIT["properties"][name]
+    (pattern,) = [one["pattern"] for one in field.get("anyOf", [field]) if "pattern" in one]
+    value = data.draw(st.from_regex(pattern.removesuffix("$") + r"\Z", alphabet=PRINTABLE))
+    text = f'[[limit]]\nname = "x"\n{BESIDE.get(name, BESIDE["burst"])}\n{name} = {toml(value)}\n'
+    wrong = refused(text)
+    assert wrong is None or UNSEEN.search(wrong.allowed), str(wrong)
