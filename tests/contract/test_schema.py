@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from throttle import Policy, PolicyError, policies
 
@@ -45,15 +48,26 @@ def right() -> list[Any]:
     return found
 
 
+def refused(text: str) -> PolicyError | None:
+    """What the reader says."""
+    try:
+        Policy.parse(text)
+    except PolicyError as error:
+        return error
+    return None
+
+
 def takes(text: str) -> bool:
     return bool(VALIDATOR.is_valid(tomllib.loads(text)))
 
 
 def test_it_is_a_schema_and_the_one_in_the_package_is_current() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
-    written = (ROOT / "python/throttle/policies/policy.schema.json").read_text(encoding="utf-8")
-    assert written == Policy.schema(), (
-        "throttle policy schema > python/throttle/policies/policy.schema.json writes it anew"
+    file = ROOT / "python/throttle/policies/policy.schema.json"
+    if os.environ.get("WRITE"):
+        file.write_text(Policy.schema(), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == Policy.schema(), (
+        "WRITE=1 pytest tests/contract/test_schema.py writes it anew"
     )
 
 
@@ -151,11 +165,7 @@ def toml(value: Any) -> str:
 def both(field: str) -> tuple[bool, bool]:
     """Whether the reader and the schema take a limit with this field."""
     text = f'[[limit]]\nname = "x"\n{field}\n'
-    try:
-        Policy.parse(text)
-    except PolicyError:
-        return False, takes(text)
-    return True, takes(text)
+    return refused(text) is None, takes(text)
 
 
 def test_the_parameters_of_identities_are_those_of_the_reader() -> None:
@@ -193,3 +203,37 @@ def test_quantities_are_read_alike() -> None:
     for part in ["1/10", " 1 / 10 ", "1/1000", "1/1001", "0/5", "5", "1/", "01/010", "5/5"]:
         ours, schema = both(f'per = "global"\nin_flight = 9\nshare = {{ per = "client.ip", of_free = "{part}" }}')
         assert ours == schema, part
+
+
+LIMIT = SCHEMA["properties"]["limit"]["items"]
+
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+NEARLY = st.text("0123456789 /.+-MiBKTkGsecondminutehoursday", max_size=14)
+
+
+@given(st.lists(st.sampled_from(fields(LIMIT)), unique_by=lambda field: field[0], min_size=2, max_size=7))
+@settings(max_examples=200, deadline=None)
+def test_any_fields_that_the_reader_takes_together_the_schema_takes(chosen: list[tuple[str, Any]]) -> None:
+    said = "".join(f"{name} = {toml(value)}\n" for name, value in ({"name": "x"} | dict(chosen)).items())
+    text = f"[[limit]]\n{said}"
+    assert refused(text) or takes(text)
+
+
+@given(NEARLY, st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_that_the_reader_takes_the_schema_takes(value: str, name: str) -> None:
+    beside = BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
+    ours, schema = both(f"{beside}\n{name} = {toml(value)}")
+    assert schema or not ours
+
+
+@given(st.data(), st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=100, deadline=None)
+def test_what_the_schema_takes_the_reader_takes_but_for_what_is_too_large(data: st.DataObject, name: str) -> None:
+    field = LIMIT["properties"][name]
+    (pattern,) = [one["pattern"] for one in field.get("anyOf", [field]) if "pattern" in one]
+    value = data.draw(st.from_regex(pattern.removesuffix("$") + r"\Z", alphabet=PRINTABLE))
+    text = f'[[limit]]\nname = "x"\n{BESIDE.get(name, BESIDE["burst"])}\n{name} = {toml(value)}\n'
+    wrong = refused(text)
+    assert wrong is None or UNSEEN.search(wrong.allowed), str(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 
 from throttle import Limit, Policy
 
-PAGE = (Path(__file__).parents[2] / "docs" / "inbound.md").read_text(encoding="utf-8")
+FILE = Path(__file__).parents[2] / "docs" / "inbound.md"
+
+PAGE = FILE.read_text(encoding="utf-8")
 
 SECTIONS = dict(re.findall(r"^### `([a-z-]+)`\n\n(.*?)(?=^#)", PAGE, re.DOTALL | re.MULTILINE))
 
@@ -54,13 +57,15 @@ def test_a_section_says_what_is_stopped_and_what_it_costs(name: str) -> None:
 
 
 def test_the_table_is_what_the_command_prints() -> None:
-    shown = re.search(r"<!-- show:start -->\n```\n(.*?)```\n<!-- show:end -->", PAGE, re.DOTALL)
-    assert shown is not None
-    done = subprocess.run(
-        [sys.executable, "-m", "throttle", "policy", "show"], capture_output=True, text=True, timeout=60
-    )
+    command = [sys.executable, "-m", "throttle", "policy", "show"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     printed = "".join(f"{line.rstrip()}\n" for line in done.stdout.strip().splitlines())
-    assert shown.group(1) == printed, "put what `throttle policy show` prints between the two marks"
+    begin, end = "<!-- show:start -->\n```\n", "```\n<!-- show:end -->"
+    before, shown, after = PAGE.partition(begin)[0], PAGE.partition(begin)[2].partition(end)[0], PAGE.partition(end)[2]
+    if os.environ.get("WRITE"):
+        FILE.write_text(f"{before}{begin}{printed}{end}{after}", encoding="utf-8")
+    else:
+        assert shown == printed, "WRITE=1 pytest tests/inbound/test_page.py writes it anew"
 
 
 def test_the_example_changes_what_it_says() -> None:
