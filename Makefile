@@ -7,6 +7,8 @@ PY    := $(VENV)/bin/python
 STUB  := python/throttle/_core.pyi
 ARGS  ?=
 BENCH ?= full
+FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
+FOR   ?= 60
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
@@ -22,7 +24,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions lint pictures flood clean
+.PHONY: help demo test bench instructions fuzz corpus lint pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -46,6 +48,23 @@ instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgr
 	@$(need_rust)
 	@$(PY) benches/instructions.py $(ARGS)
 
+fuzz: target/tools/bin/cargo-fuzz ## look for inputs that break a promise: FOR=60 seconds each of FUZZ='addresses domains …'; ARGS go to libFuzzer
+	@$(need_rust)
+	@for target in $(FUZZ); do \
+		mkdir -p rust/fuzz/target/found/$$target && \
+		$(CARGO_FUZZ) run $(FUZZED) $$target rust/fuzz/target/found/$$target rust/fuzz/corpus/$$target -- \
+			-max_total_time=$(FOR) -timeout=10 -verbosity=0 -print_final_stats=1 -dict=rust/fuzz/dictionaries/$$target.dict $(ARGS) || exit 1; \
+	done
+
+corpus: target/tools/bin/cargo-fuzz ## keep of the inputs that fuzzing found those that reach something new; named ones stay
+	@$(need_rust)
+	@for target in $(FUZZ); do \
+		kept=rust/fuzz/corpus/$$target merged=rust/fuzz/target/merged/$$target; \
+		rm -rf $$merged && mkdir -p $$merged && cp $$kept/*-* $$merged && \
+		$(CARGO_FUZZ) run $(FUZZED) $$target $$merged $$kept rust/fuzz/target/found/$$target -- -merge=1 -use_counters=0 -max_len=1024 -verbosity=0 && \
+		rm -rf $$kept && mv $$merged $$kept || exit 1; \
+	done
+
 lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
 	@$(need_rust)
 	cargo fmt --all --check
@@ -67,6 +86,17 @@ flood: $(VENV)/.ready-test ## designs under a flood of unique keys, at equal mem
 
 clean: ## remove what was built here
 	rm -rf $(VENV) target python/throttle/_core.*so
+
+# --- fuzzing ----------------------------------------------------------------------------------------------------------
+
+# no sanitizer: those need an unstable toolchain, and this is safe Rust
+FUZZED := --fuzz-dir rust/fuzz --sanitizer none
+CARGO_FUZZ := PATH="$(abspath target/tools/bin):$$PATH" cargo fuzz
+
+target/tools/bin/cargo-fuzz:
+	@$(need_rust); \
+	echo "make: installing cargo-fuzz into target/tools; it takes a minute" >&2; \
+	cargo install --quiet --locked --root target/tools cargo-fuzz@0.13.2 >&2
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 

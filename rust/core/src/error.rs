@@ -39,7 +39,7 @@ impl PolicyError {
         }
         if let Some(field) = &self.field {
             let comma = if self.limit.is_some() { "," } else { ":" };
-            text += &format!("{comma} {field}");
+            text += &format!("{comma} {}", in_one_line(field));
         }
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
         // An argument of a function stands in no file.
@@ -49,4 +49,23 @@ impl PolicyError {
         }
         text
     }
+}
+
+/// A longer field is cut in the sentence; it is whole in [`PolicyError::field`].
+const SHOWN_CHARS: usize = 80;
+
+/// A quoted key may be any text, line ends included, and the sentence is a line of a log.
+fn in_one_line(field: &str) -> String {
+    let mut text = String::new();
+    for character in field.chars().take(SHOWN_CHARS) {
+        match character {
+            // What quotes the name of a quota: escaped already.
+            '"' | '\'' | '\\' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        }
+    }
+    if field.chars().nth(SHOWN_CHARS).is_some() {
+        text.push('…');
+    }
+    text
 }

@@ -129,6 +129,22 @@ fn the_limits_to_begin_with_are_right() {
     }
 }
 
+/// Found by fuzzing: a quoted key may hold a line end, and be as long as the file.
+#[test]
+fn whatever_a_key_holds_its_error_is_one_short_line() {
+    let sentence =
+        |key: &str| Policy::parse("policy.toml", &format!("{key} = 1\n{RATE}")).map_err(|error| error.to_string());
+    let told =
+        |key: &str| Err(format!("policy.toml:1: {key}: found an unknown field; allowed: scale, limit, suffixes"));
+    assert_eq!(sentence(r#""a\nb\u2028\u0007""#), told(r"a\nb\u{2028}\u{7}"));
+    assert_eq!(sentence(&"z".repeat(5_000)), told(&format!("{}…", "z".repeat(80))));
+    let inside = format!("{RATE}quota.\"a\\nb\" = {{ \"c\\n\" = 1 }}\n");
+    let error = Policy::parse("policy.toml", &inside).expect_err("a quota has no such field");
+    assert_eq!(error.field.as_deref(), Some("quota.\"a\\nb\".c\n"), "whole, for programs");
+    let sentence = r#"policy.toml:5: limit "x", quota."a\nb".c\n: found an unknown field; allowed: rate, burst"#;
+    assert_eq!(error.to_string(), sentence);
+}
+
 #[test]
 fn more_limits_than_the_most_are_refused_where_they_begin() {
     let limits = |count: usize| (0..count).map(|n| RATE.replace("\"x\"", &format!("\"x{n}\""))).collect::<String>();

@@ -45,7 +45,7 @@ impl fmt::Display for FieldValue {
     /// As TOML writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Text(text) => f.write_str(&quoted(text)),
             Self::Integer(number) => number.fmt(f),
             Self::Float(number) if number.is_nan() => f.write_str("nan"),
             Self::Float(number) => write!(f, "{number:?}"),
@@ -63,7 +63,7 @@ impl fmt::Display for FieldValue {
                     let comma = if index == 0 { " " } else { ", " };
                     let bare =
                         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-                    let name = if bare { name.clone() } else { format!("{name:?}") };
+                    let name = if bare { name.clone() } else { quoted(name) };
                     write!(f, "{comma}{name} = {value}")?;
                 }
                 f.write_str(if fields.is_empty() { "}" } else { " }" })
@@ -71,6 +71,24 @@ impl fmt::Display for FieldValue {
             Self::Other(what) => f.write_str(what),
         }
     }
+}
+
+/// A text as TOML quotes it, in printable characters only. Rust would write `\u{feff}`, which TOML does not read.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            '\n' => quoted += "\\n",
+            '\t' => quoted += "\\t",
+            // More than one character: none that can be printed.
+            _ if character != '\'' && character.escape_debug().len() > 1 => {
+                quoted += &format!("\\U{:08X}", u32::from(character));
+            }
+            _ => quoted.push(character),
+        }
+    }
+    quoted + "\""
 }
 
 /// A field and where it stands.
