@@ -8,7 +8,9 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::decision::Decision as Core;
 use throttle_core::engine::{Engine, TableUse};
+use throttle_core::store::listed::Word;
 
+use crate::blocked::{self, Blocked};
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
@@ -114,6 +116,32 @@ impl Throttle {
                 Err(error)
             }
         }
+    }
+
+    #[pyo3(signature = (identity, value, seconds=None))]
+    fn block(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
+        blocked::say(self, py, identity, value, Word::Block, seconds)
+    }
+
+    #[pyo3(signature = (identity, value, seconds=None, unverified=false))]
+    fn allow(
+        &self,
+        py: Python<'_>,
+        identity: &str,
+        value: &Bound<'_, PyAny>,
+        seconds: Option<f64>,
+        unverified: bool,
+    ) -> PyResult<()> {
+        let word = if unverified { Word::AllowUnverified } else { Word::Allow };
+        blocked::say(self, py, identity, value, word, seconds)
+    }
+
+    fn unblock(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        blocked::unblock(self, py, identity, value)
+    }
+
+    fn blocked(&self, py: Python<'_>) -> PyResult<Vec<Blocked>> {
+        blocked::blocked(self, py)
     }
 
     pub(crate) fn identities<'py>(

@@ -1,5 +1,6 @@
 //! The module `throttle._core`: a list of its classes.
 
+mod blocked;
 mod clock;
 mod count_min;
 mod decision;
@@ -32,6 +33,8 @@ use pyo3::pymodule;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::blocked::Blocked;
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]

@@ -14,15 +14,17 @@ use super::Engine;
 use super::aim::Aim;
 use super::asker::Asker;
 use super::keys::Keys;
+use super::marked::{answer_to_blocked, blocked_by};
 use super::open::max_open;
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
-use crate::policy::plan::Store;
-use crate::policy::{Mode, Stages, WhenFull};
+use crate::policy::plan::{Planned, Store};
+use crate::policy::{Action, Mode, Stage, Stages, WhenFull};
 use crate::region::{Now, Region};
+use crate::reply::{Answer, Reply};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 use crate::store::permits::Token;
@@ -59,6 +61,10 @@ pub(super) enum By {
     Cap(u16),
     /// The number of permits.
     MaxOpen,
+    /// A block by a limit, by its place among those that were asked.
+    Blocked(usize),
+    /// A block by an operator.
+    Listed,
 }
 
 impl Engine {
@@ -97,20 +103,31 @@ impl Engine {
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
-        let (refused, mut shadow) = self.consult(request, &region, at_us);
-        let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
+        let is_exempt = request.watched.is_some() && self.find_marked(request, &region, at_us);
+        let (mut refused, mut shadow) = (None, LimitSet::default());
+        if !is_exempt {
+            (refused, shadow) = self.consult(request, &region, at_us, at_us);
+            refused = refused.map(|refused| self.look_ahead(request, &region, refused, at_us));
+        }
         let refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow, aim == Aim::Hold);
         let mut token = None;
         if aim != Aim::Look {
             if refused.is_none() {
-                self.charge(request, &mut region, at_us, shadow);
+                if !is_exempt {
+                    self.charge(request, &mut region, at_us, shadow);
+                }
                 if aim == Aim::Hold {
                     token = Some(self.plan.capacity.hold(&mut region, &request.wanted));
                 }
+            } else if request.blocks {
+                self.block_refused(request, &mut region, at_us);
             }
             self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
             if request.is_hot {
                 self.leave_out_the_named(request, &region);
+            }
+            if request.watched.is_some() {
+                self.watch_no_more(&region, at_us);
             }
         }
         (Settled { reads_us: epoch.reads(now), refused, shadow }, token)
@@ -124,9 +141,15 @@ impl Engine {
         aim: Aim,
     ) -> (Decision, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let identities = self.read(envelope, stages);
+        let marks = if self.shared.is_watched() { self.marks(stages) } else { None };
+        let sources = self.plan.sources(stages);
+        let sources = marks.map_or(sources, |(_, more)| sources.and(more));
+        let identities = Identities::read(envelope, &self.suffixes, sources);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
+        if let Some((marks, _)) = marks {
+            self.ask_marked(&mut request, &identities, marks, stages);
+        }
         let (settled, token) = self.settle(&mut request, now, aim);
         if aim != Aim::Look && request.is_hot {
             self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
@@ -139,9 +162,12 @@ impl Engine {
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
-    fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, elements, promised, is_hot, .. } = request;
-        let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
+    ///
+    /// At `now_us` a limit that blocks is told to last as long as its block will.
+    fn consult(&self, request: &mut Request, region: &Region, at_us: u64, now_us: u64) -> (Option<Refused>, LimitSet) {
+        let Request { entries, visits, elements, promised, is_hot, blocks, watched, .. } = request;
+        let mut worst = watched.as_ref().and_then(|watched| self.consult_marked(watched, at_us));
+        let mut shadow = LimitSet::default();
         promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
             let planned = &self.plan.limits[usize::from(entry.limit)];
@@ -175,7 +201,11 @@ impl Engine {
                 shadow.insert(planned.of);
                 continue;
             }
-            let until_us = verdict.earliest_us(at_us);
+            let mut until_us = verdict.earliest_us(at_us);
+            if let Some(blocking) = planned.blocking.filter(|_| at_us == now_us) {
+                (entry.blocks, *blocks) = (true, true);
+                until_us = until_us.max(at_us.saturating_add(blocking.us));
+            }
             if worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { by: By::Entry(index), until_us, rung });
             }
@@ -186,9 +216,9 @@ impl Engine {
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
     ///
     /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
-    fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused) -> Refused {
+    fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused, now_us: u64) -> Refused {
         while refused.until_us < u64::MAX {
-            match self.consult(request, region, refused.until_us) {
+            match self.consult(request, region, refused.until_us, now_us) {
                 (Some(later), _) => refused = later,
                 (None, _) => break,
             }
@@ -240,8 +270,12 @@ impl Engine {
             By::Entry(entry) => (request.entries[entry].limit, request.entries[entry].nth),
             By::Cap(limit) => (limit, 0),
             By::MaxOpen => return max_open(wait_us, stages),
+            By::Blocked(place) => blocked_by(request, place),
+            By::Listed => return self.explain_listed(identities, request, wait_us, stages),
         };
         let planned = &self.plan.limits[usize::from(limit)];
+        let is_blocked = matches!(refused.by, By::Blocked(_));
+        let (kind, answer) = if is_blocked { answer_to_blocked(planned, stages) } else { answer(planned, stages) };
         let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
             identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
         });
@@ -253,6 +287,13 @@ impl Engine {
             values.collect::<Vec<_>>().join(" + ")
         });
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
-        Refusal { limit, identity, key, wait_us, kind: planned.reply }
+        Refusal { limit, identity, key, wait_us, kind, answer }
     }
+}
+
+/// What a limit that refuses answers: of bytes at MAIL already, where a SIZE is declared.
+fn answer(planned: &Planned, stages: Stages) -> (Reply, Answer) {
+    let stage = if stages.has(planned.stage) { planned.stage } else { Stage::Mail };
+    let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
+    (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }

@@ -1,5 +1,6 @@
 //! What threads share: the region behind its one lock, and what never changes of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::region::{Epoch, Now, Region};
@@ -10,17 +11,35 @@ const PAGES_AT_ONCE: u32 = 256;
 /// A region that several threads use.
 ///
 /// # Synchronisation
-/// One mutex, and nothing outside of it changes. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
+/// One mutex, and nothing outside of it changes but a flag, which is written under it. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
 #[derive(Debug)]
 pub(super) struct Shared {
     region: Mutex<Region>,
     address: usize,
     bytes: u64,
+    /// Whether operators' entries or limits' blocks may hold: what spares everybody else from looking.
+    is_watched: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(region: Region) -> Self {
-        Self { address: region.address(), bytes: region.bytes(), region: Mutex::new(region) }
+        Self {
+            address: region.address(),
+            bytes: region.bytes(),
+            region: Mutex::new(region),
+            is_watched: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether entries or blocks may hold. Read before the lock: who reads it a moment too early decides as if he had come a moment earlier.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
+    }
+
+    /// Says whether they may. Under the lock, so that nobody says so of what another has just changed.
+    pub(super) fn watch(&self, whether: bool) {
+        self.is_watched.store(whether, Ordering::Release);
     }
 
     /// Where it lies, for prefetching before the lock.

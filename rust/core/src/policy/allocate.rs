@@ -4,14 +4,24 @@ use super::budget::{Claim, Half, share_out};
 use super::compile::place;
 use super::held::Holdings;
 use super::named::Named;
+use super::plan::Marked;
 use super::{Limit, Policy, Rule};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::observe::Layout;
 use crate::region::{PAGE_BYTES, Region, Table};
+use crate::store::blocks::Blocks;
+use crate::store::listed::{self, Listed};
 
 /// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
 const DISTINCT_WEIGHT: u128 = 4;
+
+/// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
+const LISTED_PART: u64 = 56;
+const BLOCKS_PART: u64 = 64;
+
+/// So that each has a page.
+pub(super) const LEAST_MARKED: u64 = BLOCKS_PART * PAGE_BYTES;
 
 /// A memory before it has a table.
 pub(super) struct Wanted {
@@ -33,6 +43,8 @@ pub(super) struct Sharing {
 pub(super) struct Shares {
     pub(super) region: Region,
     pub(super) layout: Layout,
+    /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they outlive a policy.
+    pub(super) marked: Option<Marked>,
     /// Of what is open.
     pub(super) held: Vec<Table>,
     pub(super) memories: Vec<Table>,
@@ -73,7 +85,11 @@ pub(super) fn allocate(
 ) -> Result<Shares, PolicyError> {
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
     let paced = policy.limits.iter().filter_map(pace).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)));
-    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(paced).collect();
+    let marked = marked(memory_bytes);
+    let claims: Vec<Claim> =
+        marked.iter().flatten().map(|&bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates }).collect();
+    let claims: Vec<Claim> =
+        claims.into_iter().chain(holdings.claims().iter().copied()).chain(memories).chain(paced).collect();
     let mut error = PolicyError::default();
     for layout in Layout::choices(memory_bytes, observed(policy)) {
         let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
@@ -87,13 +103,24 @@ pub(super) fn allocate(
         };
         let (region, mut tables) = Region::new(&pages).ok_or_else(|| too_much(policy, memory_bytes))?;
         // In the order of the claims.
-        let observed = tables[claims.len()];
-        tables.truncate(claims.len());
+        let blocks = marked.map_or_else(Vec::new, |_| tables.drain(..2).collect());
+        let marked = blocks.first().zip(blocks.get(1));
+        let marked =
+            marked.map(|(listed, blocks)| Marked { listed: Listed::new(*listed), blocks: Blocks::new(*blocks) });
+        let others = claims.len() - blocks.len();
+        let observed = tables[others];
+        tables.truncate(others);
         let paces = tables.split_off(holdings.claims().len() + wanted.len());
         let memories = tables.split_off(holdings.claims().len());
-        return Ok(Shares { region, layout, held: tables, memories, paces, observed });
+        return Ok(Shares { region, layout, marked, held: tables, memories, paces, observed });
     }
     Err(error)
+}
+
+/// Bytes of operators' entries and of limits' blocks. A guard that is smaller than that has neither.
+fn marked(memory_bytes: u64) -> Option<[u64; 2]> {
+    let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
+    (memory_bytes >= LEAST_MARKED).then(|| [listed.min(Listed::bytes(listed::MOST)), blocks])
 }
 
 /// The claim of a limit that has a rate.

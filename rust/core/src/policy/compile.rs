@@ -2,11 +2,14 @@
 //!
 //! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out: that is `allocate`.
 
-use super::allocate::{Shares, Wanted, allocate, sharing};
+use std::sync::Arc;
+
+use super::allocate::{LEAST_MARKED, Shares, Wanted, allocate, sharing};
 use super::held::Holdings;
+use super::limit::stage_of;
 use super::named::{MAX_QUOTAS, quotas};
-use super::plan::{Memory, Needed, Plan, Planned, Standing, Store};
-use super::{Count, Limit, MAX_LIMITS, Policy, Rate, Rule, Stage, Stages};
+use super::plan::{Blocking, Memory, Needed, Plan, Planned, Standing, Store};
+use super::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, SuffixList};
 use crate::key::Secret;
@@ -41,11 +44,16 @@ pub fn compile(
     suffixes: &SuffixList,
     secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
+    if let Some(limit) =
+        policy.limits.iter().find(|limit| limit.action.block_us().is_some() && memory_bytes < LEAST_MARKED)
+    {
+        return Err(no_room_for_blocks(policy, limit, memory_bytes));
+    }
     let quotas = quotas(policy, suffixes, secret)?;
     let holdings = Holdings::of(policy, max_open);
     let wanted = Wanted::of(policy);
     let shares = allocate(policy, &wanted, &quotas, &holdings, memory_bytes)?;
-    let Shares { region, layout, held, memories: memory_tables, paces, observed } = shares;
+    let Shares { region, layout, marked, held, memories: memory_tables, paces, observed } = shares;
     let mut identities = Vec::new();
     let mut memories = Vec::new();
     for (wanted, table) in wanted.iter().zip(memory_tables) {
@@ -59,7 +67,7 @@ pub fn compile(
             Some((pace, table)) => store(policy, limit, pace, table, &wanted, &memories, &mut identities)?,
             None => Store::InFlight(in_flight.next().unwrap_or_default()),
         };
-        limits.push(planned(limit, of as u16, per, store));
+        limits.push(planned(limit, of as u16, per, store, secret));
     }
     for (place, quota) in (policy.limits.len()..).zip(&quotas) {
         limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
@@ -76,11 +84,11 @@ pub fn compile(
     let observer = Observer::new(observed, layout, elements(&identities, &limits));
     let capacity = holdings.capacity(&held);
     let (stated, capped) = (policy.limits.len(), capped(&limits));
-    Ok((Plan { identities, limits, stated, memories, observer, capacity, capped, tallied, sources }, region))
+    Ok((Plan { identities, limits, stated, memories, observer, capacity, capped, marked, tallied, sources }, region))
 }
 
 /// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
+fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, secret: &Secret) -> Planned {
     let stage = limit.stage();
     let own = Stages::default().with(stage);
     let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
@@ -91,12 +99,22 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
         name: limit.name.as_str().into(),
         per_name: limit.per_name().into(),
         reply: Reply::of(limit, stage),
+        template: limit.reply.clone().map(Arc::new),
+        blocking: blocking(limit, secret),
         per,
         standing: Standing::of(limit.identities()),
         store,
         of,
         quotas: Vec::new(),
     }
+}
+
+/// What a limit blocks by: in shadow mode it blocks nothing.
+fn blocking(limit: &Limit, secret: &Secret) -> Option<Blocking> {
+    let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
+    let named = format!("{} per {}", limit.name, limit.per_name());
+    let from = limit.per.iter().map(|identity| stage_of(*identity)).max().unwrap_or(Stage::Connect);
+    Some(Blocking { us, key: secret.text(named.as_bytes()), from })
 }
 
 /// The places of the in-flight limits, in their own order, which is that of the file.
@@ -162,6 +180,15 @@ pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
         identities.push(Needed { identity, at: Stages::default() });
         identities.len() - 1
     })
+}
+
+fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {
+    PolicyError {
+        field: Some("action".into()),
+        found: format!("{:?} in {memory_bytes} bytes of memory", limit.action.text()),
+        allowed: format!("blocks in at least {LEAST_MARKED} bytes"),
+        ..too_fine(policy, Some(limit), "action")
+    }
 }
 
 fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {

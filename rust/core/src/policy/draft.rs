@@ -10,11 +10,12 @@ use super::quota::{Numbers, quotas};
 use super::rate::Rate;
 use super::value::{Burst, NOT_YET, burst, choice, distinct, duration, in_flight, name, of_free, per, rate};
 use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
+use super::{Action, Template};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 
 /// What a limit may say.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 19] = [
     "name",
     "per",
     "rate",
@@ -33,10 +34,11 @@ const FIELDS: [&str; 18] = [
     "action",
     "mode",
     "quota",
+    "reply",
 ];
 
 /// What a limit may say one day.
-const LATER_FIELDS: [&str; 1] = ["reply"];
+const LATER_FIELDS: [&str; 0] = [];
 
 /// A value and the field that it was read from.
 #[derive(Debug)]
@@ -70,7 +72,8 @@ pub(super) struct Draft<'a> {
     pub(super) when_full: Option<Given<'a, WhenFull>>,
     pub(super) memory: Option<Given<'a, u64>>,
     pub(super) algorithm: Option<Given<'a, Algorithm>>,
-    pub(super) action: Option<Given<'a, ()>>,
+    pub(super) action: Option<Given<'a, Action>>,
+    pub(super) reply: Option<Given<'a, Template>>,
     pub(super) mode: Option<Given<'a, Mode>>,
     pub(super) quotas: Option<Given<'a, Vec<Numbers<'a>>>>,
 }
@@ -98,9 +101,8 @@ impl<'a> Draft<'a> {
                 "when_full" => draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &[]))?,
                 "memory" => draft.memory = reader.read(memory)?,
                 "algorithm" => draft.algorithm = reader.read(|value| choice(value, &Algorithm::NAMED, &[]))?,
-                "action" => {
-                    draft.action = reader.read(|value| choice(value, &[("defer", ())], &["reject", "block"]))?;
-                }
+                "action" => draft.action = reader.read(Action::read)?,
+                "reply" => draft.reply = reader.read(Template::read)?,
                 "mode" => draft.mode = reader.read(|value| choice(value, &Mode::NAMED, &[]))?,
                 "quota" => draft.quotas = Some(Given { value: quotas(place, field)?, field }),
                 unknown => return Err(place.wrong(field, unknown_field(unknown, &FIELDS, &LATER_FIELDS))),

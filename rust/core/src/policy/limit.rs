@@ -1,7 +1,7 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
 use super::words::{Algorithm, Count, Mode, Verified, WhenFull};
-use super::{Quota, Rate, Stage};
+use super::{Action, Quota, Rate, Stage, Template};
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
 
@@ -41,6 +41,10 @@ pub struct Limit {
     pub memory: Option<u64>,
     /// Whether it refuses.
     pub mode: Mode,
+    /// What a refusal comes to.
+    pub action: Action,
+    /// The operator's own answer.
+    pub reply: Option<Template>,
     /// Named values that have other numbers, in file order.
     pub quotas: Vec<Quota>,
 }
@@ -56,7 +60,7 @@ impl Limit {
     }
 
     /// All that it looks at.
-    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+    pub(crate) fn identities(&self) -> impl Iterator<Item = Identity> {
         self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 
@@ -118,7 +122,7 @@ pub(super) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> St
 }
 
 /// When an identity becomes known.
-pub(super) fn stage_of(identity: Identity) -> Stage {
+pub(crate) fn stage_of(identity: Identity) -> Stage {
     match identity.source() {
         Source::Nothing | Source::ClientIp | Source::ClientName => Stage::Connect,
         Source::Helo => Stage::Helo,
