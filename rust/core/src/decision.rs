@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::reply::Reply;
+use crate::reply::{Answer, Reply};
 
 /// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,17 @@ pub struct Refusal {
     pub wait_us: Option<u64>,
     /// What kind of answer the server should give.
     pub kind: Reply,
+    /// What the operator says of it.
+    pub answer: Answer,
 }
 
 impl Refusal {
     /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
-        self.kind.text(&self.key, self.wait_us)
+        let Answer { rejects_at, template } = &self.answer;
+        let own = template.as_ref();
+        let own = own.and_then(|template| template.filled(&self.key, &self.limit, &self.identity, self.wait_us));
+        own.unwrap_or_else(|| self.kind.text(&self.key, self.wait_us, *rejects_at))
     }
 }
 

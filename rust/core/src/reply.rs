@@ -1,12 +1,26 @@
 //! What the server should answer: RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
 //!
-//! Throttles delay; they do not bounce. Only what can never fit is refused for good.
+//! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall be.
+
+use std::sync::Arc;
 
 use crate::identity::Identity;
-use crate::policy::{Count, Limit, Rule, Stage};
+use crate::policy::{Count, Limit, Rule, Stage, Template};
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
 const KEY_OCTETS: usize = 300;
+
+/// Behind a name that was cut.
+const CUT: &str = "...";
+
+/// What the operator says of the answer; by default nothing: the message may come again, and the words are ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// It is refused for good, at this stage.
+    pub rejects_at: Option<Stage>,
+    /// Words of the operator's own.
+    pub template: Option<Arc<Template>>,
+}
 
 /// The kind of a refusal, as the SMTP client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +47,16 @@ pub enum Reply {
     Spread,
     /// Nothing to go on with: `451 4.5.1`. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4); one that asks none the less bounces nothing.
     OutOfOrder,
+    /// The key is blocked: `421 4.7.0` at connect and HELO, and the server closes.
+    BlockedClosing,
+    /// The key is blocked: `451 4.7.1`.
+    Blocked,
+    /// The mailbox is blocked: `450 4.2.1`.
+    BlockedMailbox,
 }
 
 impl Reply {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Closing,
         Self::TooFast,
         Self::Flood,
@@ -48,6 +68,9 @@ impl Reply {
         Self::Buffer,
         Self::Spread,
         Self::OutOfOrder,
+        Self::BlockedClosing,
+        Self::Blocked,
+        Self::BlockedMailbox,
     ];
 
     /// For those who write a refusal down.
@@ -80,19 +103,32 @@ impl Reply {
         }
     }
 
+    /// The reply for a blocked key that is told at `stage`; `mailbox`: what is blocked is who receives.
+    pub fn blocked(stage: Stage, mailbox: bool) -> Self {
+        match stage {
+            Stage::Connect | Stage::Helo => Self::BlockedClosing,
+            _ if mailbox => Self::BlockedMailbox,
+            _ => Self::Blocked,
+        }
+    }
+
     /// The line. `wait_us` is `None` when it can never pass.
-    pub fn text(self, key: &str, wait_us: Option<u64>) -> String {
-        let key = printable(key);
-        let Some(wait_us) = wait_us else {
-            return match self {
-                Self::Octets | Self::Buffer => format!("552 5.3.4 message too big for {key}"),
-                Self::Recipients => format!("452 4.5.3 too many recipients at once for {key}"),
-                Self::OutOfOrder => format!("{} no mail transaction is open", self.code()),
-                _ => format!("{} {key} asks for more than it can ever have", self.code()),
-            };
+    pub fn text(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>) -> String {
+        let key = printable(key, KEY_OCTETS);
+        let never = match self {
+            Self::Octets | Self::Buffer => Some(format!("552 5.3.4 message too big for {key}")),
+            Self::OutOfOrder => Some(format!("{} no mail transaction is open", self.code())),
+            Self::Recipients if rejects_at.is_none() => {
+                Some(format!("452 4.5.3 too many recipients at once for {key}"))
+            }
+            _ => None,
         };
-        let seconds = wait_us.div_ceil(1_000_000);
+        if let (None, Some(line)) = (wait_us, never) {
+            return line;
+        }
         let complaint = match self {
+            Self::BlockedClosing | Self::Blocked | Self::BlockedMailbox => "is blocked",
+            _ if wait_us.is_none() => "asks for more than it can ever have",
             Self::Closing => "connects too often",
             Self::TooFast | Self::Octets => "is sending too fast",
             Self::Flood => "sends under too many new names",
@@ -103,15 +139,20 @@ impl Reply {
             Self::Spread => "goes to or comes from too many different places",
             Self::OutOfOrder => "comes out of order",
         };
-        format!("{} {key} {complaint}; retry in {seconds} s", self.code())
+        match (rejects_at, wait_us.map(|us| us.div_ceil(1_000_000))) {
+            // No word of a wait: who is refused for good does not come again.
+            (Some(stage), _) => format!("{} {key} {complaint}", rejection(stage)),
+            (None, None) => format!("{} {key} {complaint}", self.code()),
+            (None, Some(seconds)) => format!("{} {key} {complaint}; retry in {seconds} s", self.code()),
+        }
     }
 
     fn code(self) -> &'static str {
         match self {
-            Self::Closing | Self::Crowded => "421 4.7.0",
-            Self::TooFast | Self::Octets => "451 4.7.1",
+            Self::Closing | Self::Crowded | Self::BlockedClosing => "421 4.7.0",
+            Self::TooFast | Self::Octets | Self::Blocked => "451 4.7.1",
             Self::Flood | Self::Spread => "451 4.7.28",
-            Self::Mailbox => "450 4.2.1",
+            Self::Mailbox | Self::BlockedMailbox => "450 4.2.1",
             Self::Recipients => "452 4.5.3",
             Self::Capacity | Self::Buffer => "451 4.3.2",
             Self::OutOfOrder => "451 4.5.1",
@@ -119,12 +160,21 @@ impl Reply {
     }
 }
 
+/// At connect and behind the data a transaction fails as a whole (RFC 5321 §3.1, §3.3); elsewhere a command does.
+fn rejection(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Connect | Stage::Data => "554 5.7.1",
+        Stage::Helo | Stage::Mail | Stage::Rcpt => "550 5.7.1",
+    }
+}
+
 /// Whatever the name holds: printable ASCII (RFC 5321 §4.2), and not too long for the line.
-fn printable(key: &str) -> String {
+pub(crate) fn printable(key: &str, most: usize) -> String {
     let mut text: String = key.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
-    if text.len() > KEY_OCTETS {
-        text.truncate(KEY_OCTETS);
-        text.push_str("...");
+    if text.len() > most {
+        text.truncate(most.saturating_sub(CUT.len()));
+        text.push_str(CUT);
+        text.truncate(most);
     }
     text
 }
@@ -136,8 +186,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0..Reply::ALL.len()) {
-            let line = Reply::ALL[kind].text(&key, wait);
+        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0..Reply::ALL.len(), stage in prop::option::of(0..Stage::ALL.len())) {
+            let line = Reply::ALL[kind].text(&key, wait, stage.map(|stage| Stage::ALL[stage]));
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }
     }
@@ -151,7 +201,7 @@ mod tests {
     #[test]
     fn seconds_are_rounded_up() {
         assert_eq!(
-            Reply::TooFast.text("salesforce.com", Some(11_000_001)),
+            Reply::TooFast.text("salesforce.com", Some(11_000_001), None),
             "451 4.7.1 salesforce.com is sending too fast; retry in 12 s"
         );
     }

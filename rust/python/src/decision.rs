@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use throttle_core::decision::{Decision as Core, Refusal};
 use throttle_core::engine::Charge;
-use throttle_core::reply::Reply;
+use throttle_core::policy::{Stage, Template};
+use throttle_core::reply::{Answer, Reply};
 
 use crate::clock::seconds;
 use crate::envelope::Envelope;
@@ -46,6 +47,9 @@ enum MadeOn {
     Known(Py<PyDict>),
 }
 
+/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words.
+type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>));
+
 impl Decision {
     pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Charge) -> Self {
         let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
@@ -74,7 +78,14 @@ impl Decision {
                     _ => String::new(),
                 };
                 let (limit, identity) = ("rate".into(), "key".into());
-                Some(Cow::Owned(Refusal { limit, identity, key, wait_us: *wait_us, kind: Reply::TooFast }))
+                Some(Cow::Owned(Refusal {
+                    limit,
+                    identity,
+                    key,
+                    wait_us: *wait_us,
+                    kind: Reply::TooFast,
+                    answer: Answer::default(),
+                }))
             }
         }
     }
@@ -183,22 +194,22 @@ impl Decision {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal(py).map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, kind } = &*refusal;
-            (limit.to_string(), identity.to_string(), key.clone(), *wait_us, kind.number())
+            let Refusal { limit, identity, key, wait_us, kind, answer: Answer { rejects_at, template } } = &*refusal;
+            let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
+            ((limit.to_string(), identity.to_string(), key.clone()), *wait_us, kind.number(), answer)
         });
         let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
     }
 
     #[staticmethod]
-    fn _detached(
-        refusal: Option<(String, String, String, Option<u64>, u8)>,
-        shadow: Vec<String>,
-        identities: Py<PyDict>,
-    ) -> Self {
-        let outcome = refusal.map_or(Outcome::Allowed, |(limit, identity, key, wait_us, kind)| {
+    fn _detached(refusal: Option<Detached>, shadow: Vec<String>, identities: Py<PyDict>) -> Self {
+        let outcome = refusal.map_or(Outcome::Allowed, |((limit, identity, key), wait_us, kind, (stage, template))| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
-            Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind }))
+            let rejects_at = Stage::ALL.into_iter().find(|known| Some(known.name()) == stage.as_deref());
+            let template = template.and_then(|text| Template::restored(&text)).map(Arc::new);
+            let answer = Answer { rejects_at, template };
+            Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind, answer }))
         });
         let shadow = shadow.into_iter().map(Into::into).collect();
         Self::new(outcome, shadow, MadeOn::Known(identities))

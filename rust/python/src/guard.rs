@@ -9,7 +9,9 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Aim, Engine, Live, TableUse};
 use throttle_core::policy::Mode;
+use throttle_core::store::listed::Word;
 
+use crate::blocked::{self, Blocked};
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
@@ -134,6 +136,32 @@ impl Throttle {
         client_name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Session> {
         Session::new(slf.clone().unbind(), client_ip, client_name)
+    }
+
+    #[pyo3(signature = (identity, value, seconds=None))]
+    fn block(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
+        blocked::say(self, py, identity, value, Word::Block, seconds)
+    }
+
+    #[pyo3(signature = (identity, value, seconds=None, unverified=false))]
+    fn allow(
+        &self,
+        py: Python<'_>,
+        identity: &str,
+        value: &Bound<'_, PyAny>,
+        seconds: Option<f64>,
+        unverified: bool,
+    ) -> PyResult<()> {
+        let word = if unverified { Word::AllowUnverified } else { Word::Allow };
+        blocked::say(self, py, identity, value, word, seconds)
+    }
+
+    fn unblock(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        blocked::unblock(self, py, identity, value)
+    }
+
+    fn blocked(&self, py: Python<'_>) -> PyResult<Vec<Blocked>> {
+        blocked::blocked(self, py)
     }
 
     pub(crate) fn identities<'py>(

@@ -1,6 +1,7 @@
 //! The module `throttle._core`: a list of its classes.
 
 mod base;
+mod blocked;
 mod clock;
 mod count_min;
 mod decision;
@@ -35,6 +36,8 @@ use pyo3::pymodule;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::blocked::Blocked;
     #[pymodule_export]
     use super::clock::ManualClock;
     #[pymodule_export]

@@ -55,7 +55,7 @@ impl<'e> Asker<'e, '_> {
             if !planned.asked_at.meets(self.stages) && !self.asks_too(planned) || self.leaves_out(planned) {
                 continue;
             }
-            let class = self.class(planned);
+            let class = planned.class(self.identities);
             if !looks_at(planned.limit.verified, class) {
                 continue;
             }
@@ -270,15 +270,6 @@ impl<'e> Asker<'e, '_> {
         }
     }
 
-    /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
-    fn class(&self, planned: &Planned) -> Class {
-        match planned.standing {
-            Standing::Proven => Class::Proven,
-            Standing::Claimed => Class::Claimed,
-            Standing::Senders => self.identities.class(Identity::SenderHost),
-        }
-    }
-
     #[inline]
     fn sent_for(&self, at: Candidates) -> Candidates {
         prefetch(self.address, &at);
@@ -297,11 +288,19 @@ impl Asked<'_> {
     /// Under the limit itself or a quota of it.
     fn push(self, request: &mut Request, limit: u16, nth: usize, ask: Ask) {
         let charged = self.charged;
-        request.entries.push(Entry { limit, charged, nth: nth as u32, ask, answer: UNASKED, hot: false });
+        request.entries.push(Entry {
+            limit,
+            charged,
+            nth: nth as u32,
+            ask,
+            answer: UNASKED,
+            hot: false,
+            blocks: false,
+        });
     }
 }
 
-fn looks_at(verified: Verified, class: Class) -> bool {
+pub(super) fn looks_at(verified: Verified, class: Class) -> bool {
     match verified {
         Verified::Any => true,
         Verified::Proven => class == Class::Proven,

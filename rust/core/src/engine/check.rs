@@ -15,6 +15,7 @@ use super::aim::Aim;
 use super::asker::Asker;
 use super::charge::Charge;
 use super::keys::Keys;
+use super::marked::{LISTED, answer_to_blocked, blocked_by};
 use super::open::{MAX_OPEN, max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
@@ -23,8 +24,9 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
 use crate::policy::plan::{Planned, Store};
-use crate::policy::{Mode, Stages, WhenFull};
+use crate::policy::{Action, Mode, Stage, Stages, WhenFull};
 use crate::region::{Now, Region};
+use crate::reply::{Answer, Reply};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 use crate::store::permits::Token;
@@ -39,10 +41,14 @@ pub struct Settled {
     pub at_us: u64,
     /// Why not.
     pub refused: Option<Refused>,
+    /// Whether the limits were charged: not for a look, not when it is refused, nor when an operator lets it pass.
+    pub charged: bool,
     /// Limits in shadow mode that would have refused.
     pub shadow: LimitSet,
     /// Whether there was no permit left, under a policy in shadow mode.
     pub crowded: bool,
+    /// Whether an operator's block would have refused, under a policy in shadow mode.
+    pub listed: bool,
 }
 
 /// The entry whose wait is the longest.
@@ -65,6 +71,10 @@ pub(super) enum By {
     Cap(u16),
     /// The number of permits.
     MaxOpen,
+    /// A block by a limit, by its place among those that were asked.
+    Blocked(usize),
+    /// A block by an operator.
+    Listed,
 }
 
 impl Engine {
@@ -134,28 +144,42 @@ impl Engine {
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
-        let (refused, mut shadow) = self.consult(request, &region, at_us);
-        let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
-        let mut refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow);
+        let is_exempt = request.watched.is_some() && self.find_marked(request, &region, at_us);
+        let (mut refused, mut shadow) = (None, LimitSet::default());
+        let mut listed = false;
+        if !is_exempt {
+            (refused, shadow) = self.consult(request, &region, at_us, at_us);
+            refused = refused.map(|refused| self.look_ahead(request, &region, refused, at_us));
+            listed = request.watched.is_some() && region.is_shadow() && self.shadow_marked(request, at_us, &mut shadow);
+        }
+        refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow);
         let has_permit = aim != Aim::Hold || self.plan.capacity.permits.has_room(&region);
         let crowded = !has_permit && region.is_shadow();
         if !has_permit && !crowded {
             refused = Some(no_permit(refused, at_us));
         }
+        let charged = aim != Aim::Look && refused.is_none() && !is_exempt;
         let mut token = None;
         if aim != Aim::Look {
-            if refused.is_none() {
+            if charged {
                 self.charge(request, &mut region, at_us, shadow);
+            }
+            if refused.is_none() {
                 if aim == Aim::Hold && !crowded {
                     token = Some(self.plan.capacity.hold(&mut region, &request.wanted));
                 }
+            } else if request.blocks {
+                self.block_refused(request, &mut region, at_us);
             }
             self.plan.observer.note(&mut region, &request.seen, refused.is_none(), at_us);
             if request.is_hot {
                 self.leave_out_the_named(request, &region);
             }
+            if request.watched.is_some() {
+                self.watch_no_more(&region, at_us);
+            }
         }
-        (Settled { reads_us: epoch.reads(now), at_us, refused, shadow, crowded }, token)
+        (Settled { reads_us: epoch.reads(now), at_us, refused, charged, shadow, crowded, listed }, token)
     }
 
     /// A check with its `aim`; and what it charged, for who may want it back. A token when it holds.
@@ -167,9 +191,13 @@ impl Engine {
         aim: Aim,
     ) -> (Decision, Charge, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let identities = self.read(envelope, stages);
+        let marks = self.marks(stages);
+        let identities = Identities::read(envelope, &self.suffixes, self.sources(stages, marks));
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
+        if let Some((marks, _)) = marks {
+            self.ask_marked(&mut request, &identities, marks, stages);
+        }
         let (settled, token) = self.settle(&mut request, now, aim);
         let (decision, charge) = self.answer(&identities, &request, &settled, stages, now, aim);
         (decision, charge, token)
@@ -189,7 +217,7 @@ impl Engine {
         if aim != Aim::Look && request.is_hot {
             self.name_the_hot(identities, request, settled.refused.is_none(), now);
         }
-        let charge = if aim == Aim::Look || settled.refused.is_some() {
+        let charge = if !settled.charged {
             Charge::default()
         } else {
             Charge {
@@ -204,14 +232,26 @@ impl Engine {
             .refused
             .map(|refused| Box::new(self.refusal(identities, request, settled.reads_us, refused, stages)));
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
-        let shadow = settled.crowded.then(|| MAX_OPEN.into()).into_iter().chain(shadow).collect();
+        let unstated = [(settled.crowded, MAX_OPEN), (settled.listed, LISTED)];
+        let unstated = unstated.into_iter().filter(|(would, _)| *would).map(|(_, name)| name.into());
+        let shadow = unstated.chain(shadow).collect();
         (Decision { refusal, shadow }, charge)
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
-    pub(super) fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, elements, promised, is_hot, .. } = request;
-        let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
+    ///
+    /// At `now_us` a limit that blocks is told to last as long as its block will.
+    pub(super) fn consult(
+        &self,
+        request: &mut Request,
+        region: &Region,
+        at_us: u64,
+        now_us: u64,
+    ) -> (Option<Refused>, LimitSet) {
+        let Request { entries, visits, elements, promised, is_hot, blocks, watched, .. } = request;
+        let watched = watched.as_ref().filter(|_| !region.is_shadow());
+        let mut worst = watched.and_then(|watched| self.consult_marked(watched, at_us));
+        let mut shadow = LimitSet::default();
         promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
             let planned = &self.plan.limits[usize::from(entry.limit)];
@@ -245,7 +285,11 @@ impl Engine {
                 shadow.insert(planned.of);
                 continue;
             }
-            let until_us = verdict.earliest_us(at_us);
+            let mut until_us = verdict.earliest_us(at_us);
+            if let Some(blocking) = planned.blocking.filter(|_| at_us == now_us) {
+                (entry.blocks, *blocks) = (true, true);
+                until_us = until_us.max(at_us.saturating_add(blocking.us));
+            }
             if worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { by: By::Entry(index), until_us, rung });
             }
@@ -256,9 +300,9 @@ impl Engine {
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
     ///
     /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
-    fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused) -> Refused {
+    fn look_ahead(&self, request: &mut Request, region: &Region, mut refused: Refused, now_us: u64) -> Refused {
         while refused.until_us < u64::MAX {
-            match self.consult(request, region, refused.until_us) {
+            match self.consult(request, region, refused.until_us, now_us) {
                 (Some(later), _) => refused = later,
                 (None, _) => break,
             }
@@ -310,11 +354,15 @@ impl Engine {
             By::Entry(entry) => (request.entries[entry].limit, request.entries[entry].nth),
             By::Cap(limit) => (limit, 0),
             By::MaxOpen => return max_open(wait_us, stages),
+            By::Blocked(place) => blocked_by(request, place),
+            By::Listed => return self.explain_listed(identities, request, wait_us, stages),
         };
         let planned = &self.plan.limits[usize::from(limit)];
+        let is_blocked = matches!(refused.by, By::Blocked(_));
+        let (kind, answer) = if is_blocked { answer_to_blocked(planned, stages) } else { answer(planned, stages) };
         let key = key_text(identities, planned, nth, refused.rung);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
-        Refusal { limit, identity, key, wait_us, kind: planned.reply }
+        Refusal { limit, identity, key, wait_us, kind, answer }
     }
 }
 
@@ -330,4 +378,11 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &Planned, nth: u32,
         });
         values.collect::<Vec<_>>().join(" + ")
     })
+}
+
+/// What a limit that refuses answers: of bytes at MAIL already, where a SIZE is declared.
+fn answer(planned: &Planned, stages: Stages) -> (Reply, Answer) {
+    let stage = if stages.has(planned.stage) { planned.stage } else { Stage::Mail };
+    let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
+    (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }

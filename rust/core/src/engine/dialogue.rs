@@ -34,7 +34,7 @@ use crate::observe::Seen;
 use crate::policy::plan::{Needed, Planned};
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
-use crate::reply::Reply;
+use crate::reply::{Answer, Reply};
 use crate::store::permits::Token;
 
 /// HELO names that are remembered; one more is charged each time that it comes.
@@ -307,10 +307,14 @@ impl Dialogue {
     /// Checks a stage; what it holds is held in place of what the stage held before, unless it is late, and comes beside it.
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, terms: Terms) -> Step {
         let stages = Stages::default().with(stage);
-        let sources = engine.plan.sources(stages.and(terms.in_flight));
+        let marks = engine.marks(stages);
+        let sources = engine.sources(stages.and(terms.in_flight), marks);
         let identities = Identities::read(envelope, &engine.suffixes, sources);
         let mut request = Request::default();
         engine.ask_on(&mut request, &identities, envelope.size, stages, Some(&terms));
+        if let Some((marks, _)) = marks {
+            engine.ask_marked(&mut request, &identities, marks, stages);
+        }
         let over = match stage {
             _ if terms.late => SmallVec::new(),
             Stage::Data => std::mem::take(&mut self.held[Stage::Mail as usize]),
@@ -394,6 +398,13 @@ impl Engine {
 /// The answer to a step for which there is no transaction, or no connection.
 fn out_of_order() -> Decision {
     let (limit, global) = ("out-of-order".into(), "global".into());
-    let refusal = Refusal { limit, key: "global".into(), identity: global, wait_us: None, kind: Reply::OutOfOrder };
+    let refusal = Refusal {
+        limit,
+        key: "global".into(),
+        identity: global,
+        wait_us: None,
+        kind: Reply::OutOfOrder,
+        answer: Answer::default(),
+    };
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
 }

@@ -104,7 +104,7 @@ impl Engine {
         for visit in &mut request.visits {
             visit.arrival.consult(&self.plan.memories[visit.memory].known, &region, at_us);
         }
-        self.consult(request, &region, at_us);
+        self.consult(request, &region, at_us, at_us);
         for entry in &request.entries {
             measured.push(self.measured(request, entry, &region, at_us));
         }

@@ -4,6 +4,7 @@
 
 use smallvec::SmallVec;
 
+use super::marked::Watched;
 use crate::key::Key;
 use crate::observe::Seen;
 use crate::region::Candidates;
@@ -27,6 +28,10 @@ pub struct Request {
     pub(super) seen: SmallVec<[Seen; 8]>,
     /// Whether an entry is hot.
     pub(super) is_hot: bool,
+    /// Whether an entry blocks.
+    pub(super) blocks: bool,
+    /// What is asked of entries and blocks, while there are any.
+    pub(super) watched: Option<Box<Watched>>,
 }
 
 /// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.
@@ -51,6 +56,8 @@ pub(super) struct Entry {
     pub answer: Consulted,
     /// Whether its key is near its limit, or was refused: a value of it is to get a name.
     pub hot: bool,
+    /// Whether its key is to be blocked when the check is refused.
+    pub blocks: bool,
 }
 
 /// What is asked of a store.

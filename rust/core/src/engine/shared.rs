@@ -1,5 +1,6 @@
 //! What threads share: the region behind its one lock, and what never changes of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::region::{Epoch, Now, Region, Table};
@@ -10,7 +11,7 @@ const PAGES_AT_ONCE: u32 = 256;
 /// A region that several threads use.
 ///
 /// # Synchronisation
-/// One mutex, and nothing outside of it changes. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
+/// One mutex, and nothing outside of it changes but a flag, which is written under it. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     region: Arc<Mutex<Region>>,
@@ -18,12 +19,15 @@ pub(super) struct Shared {
     bytes: u64,
     /// Of the policy whose tables are meant.
     generation: u64,
+    /// Whether operators' entries or limits' blocks may hold: what spares everybody else from looking.
+    is_watched: Arc<AtomicBool>,
 }
 
 impl Shared {
     pub(super) fn new(region: Region) -> Self {
         let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
-        Self { address, bytes, generation, region: Arc::new(Mutex::new(region)) }
+        let (region, is_watched) = (Arc::new(Mutex::new(region)), Arc::default());
+        Self { address, bytes, generation, region, is_watched }
     }
 
     /// The same region under the next policy, from now on; `from` is for [`Region::move_untracked`].
@@ -38,6 +42,17 @@ impl Shared {
     /// How often the policy was changed before this one.
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether entries or blocks may hold. Read before the lock: who reads it a moment too early decides as if he had come a moment earlier.
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
+    }
+
+    /// Says whether they may. Under the lock, so that nobody says so of what another has just changed.
+    pub(super) fn watch(&self, whether: bool) {
+        self.is_watched.store(whether, Ordering::Release);
     }
 
     /// Where it lies, for prefetching before the lock.

@@ -54,7 +54,17 @@ impl Engine {
             let name = format!("memory of {}", names.join(", "));
             TableUse { name, bytes: table.bytes(), slots: table.slots(), used, untracked: 0 }
         });
-        buckets.chain(sketches).chain(memories).chain(self.held()).collect()
+        buckets.chain(sketches).chain(memories).chain(self.held()).chain(self.blocks(pause)).collect()
+    }
+
+    /// The keys that limits have blocked, where one may.
+    fn blocks(&self, pause: &dyn Fn()) -> Option<TableUse> {
+        let marked = self.plan.marked.filter(|_| self.plan.limits.iter().any(|planned| planned.blocking.is_some()))?;
+        let (blocks, table) = (marked.blocks, marked.blocks.table());
+        let live = |region: &Region, page, now| blocks.live(region, page, now).count() as u64;
+        let used = self.shared.sum_pages(table.pages(), pause, live);
+        let untracked = marked.listed.untracked(&self.shared.lock());
+        Some(TableUse { name: "blocks".into(), bytes: table.bytes(), slots: blocks.slots(), used, untracked })
     }
 
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.

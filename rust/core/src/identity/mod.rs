@@ -5,7 +5,7 @@
 //! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
 //! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List
 //! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
-//! * [`named`]: one value, as an operator writes it
+//! * [`named`]: one value, as an operator writes it   * [`scope`]: what such a value covers
 
 mod address;
 mod domain;
@@ -15,6 +15,7 @@ pub mod named;
 mod network;
 mod plain;
 pub mod read;
+pub mod scope;
 pub mod suffix;
 mod user;
 pub mod value;

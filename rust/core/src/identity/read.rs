@@ -145,6 +145,24 @@ impl<'a> Identities<'a> {
         all.filter(|(_, texts)| !texts.is_empty()).collect()
     }
 
+    /// The client's address, if it has one.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.client.flatten()
+    }
+
+    /// The names of which trailing parts can be listed, as far as they are sound; an address has none.
+    pub(super) fn hosts(&self, host: Identity) -> SmallVec<[&str; 1]> {
+        let name = |host: &'_ Host<'a>| matches!(host.form(), Form::Sound | Form::Unsound { .. });
+        if host == Identity::RcptHost {
+            let mailboxes = self.rcpt.iter().filter_map(|rcpt| match rcpt {
+                Rcpt::Mailbox { host, .. } if name(host) => Some(host.name()),
+                _ => None,
+            });
+            return mailboxes.collect();
+        }
+        self.domain(host).map(Domain::host).filter(|host| name(host)).map(Host::name).into_iter().collect()
+    }
+
     fn all(&self, identity: Identity, form: As) -> Values<'_> {
         if self.rcpt.len() > 1 && identity.has_many() {
             return self.recipients(identity, form);

@@ -4,17 +4,26 @@ use super::budget::{Claim, Half, share_out};
 use super::compile::place;
 use super::held::Holdings;
 use super::named::Named;
+use super::plan::Marked;
 use super::{Limit, Policy, Rule};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::observe::Layout;
 use crate::region::{PAGE_BYTES, Region, Table};
+use crate::store::blocks::Blocks;
+use crate::store::listed::{self, Listed};
 
 /// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
 const DISTINCT_WEIGHT: u128 = 4;
 
 /// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings finds room there, without a restart.
 pub(super) const SPARE: u64 = 32;
+/// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
+const LISTED_PART: u64 = 56;
+const BLOCKS_PART: u64 = 64;
+
+/// So that each has a page.
+pub(super) const LEAST_MARKED: u64 = BLOCKS_PART * PAGE_BYTES;
 
 /// A memory before it has a table.
 pub(super) struct Wanted {
@@ -35,6 +44,8 @@ pub(super) struct Sharing {
 /// Who has which table, in order.
 pub(super) struct Shares {
     pub(super) layout: Layout,
+    /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they outlive a policy.
+    pub(super) marked: Option<Marked>,
     pub(super) memories: Vec<Table>,
     /// Of limits that have a rate, then of quotas.
     pub(super) paces: Vec<Table>,
@@ -71,9 +82,11 @@ pub(super) fn allocate(
     holdings: &Holdings<'_>,
     memory_bytes: u64,
 ) -> Result<(Region, Vec<Table>, Shares), PolicyError> {
-    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(claims(policy, wanted, quotas)).collect();
-    let mut error = PolicyError::default();
+    let marked = marked(memory_bytes);
     let exactly = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
+    let first = marked.iter().flatten().map(|&bytes| exactly(bytes)).chain(holdings.claims().iter().copied());
+    let claims: Vec<Claim> = first.chain(claims(policy, wanted, quotas)).collect();
+    let mut error = PolicyError::default();
     let with_spare = |layout: Layout| [(layout, memory_bytes / SPARE), (layout, 0)];
     for (layout, spare) in Layout::choices(memory_bytes, observed(policy)).flat_map(with_spare) {
         let others = [exactly(spare), exactly(layout.bytes())];
@@ -90,9 +103,14 @@ pub(super) fn allocate(
         // In the order of the claims; the spare stays nobody's.
         let Some(observed) = tables.pop() else { continue };
         tables.truncate(claims.len());
+        let marks = tables.drain(..marked.map_or(0, |marked| marked.len())).collect::<Vec<_>>();
+        let marked = match marks[..] {
+            [listed, blocks] => Some(Marked { listed: Listed::new(listed), blocks: Blocks::new(blocks) }),
+            _ => None,
+        };
         let paces = tables.split_off(holdings.claims().len() + wanted.len());
         let memories = tables.split_off(holdings.claims().len());
-        return Ok((region, tables, Shares { layout, memories, paces, observed }));
+        return Ok((region, tables, Shares { layout, marked, memories, paces, observed }));
     }
     Err(error)
 }
@@ -106,6 +124,12 @@ pub(super) fn claims<'c>(
     let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
     let paced = policy.limits.iter().filter_map(pace);
     memories.chain(paced).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)))
+}
+
+/// Bytes of operators' entries and of limits' blocks. A guard that is smaller than that has neither.
+fn marked(memory_bytes: u64) -> Option<[u64; 2]> {
+    let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
+    (memory_bytes >= LEAST_MARKED).then(|| [listed.min(Listed::bytes(listed::MOST)), blocks])
 }
 
 /// The claim of a limit that has a rate.

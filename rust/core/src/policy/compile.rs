@@ -2,12 +2,14 @@
 //!
 //! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out: that is `allocate`.
 
-use super::allocate::{Shares, Wanted, allocate, sharing};
+use std::sync::Arc;
+
+use super::allocate::{LEAST_MARKED, Shares, Wanted, allocate, sharing};
 use super::held::Holdings;
-use super::limit::joined_name;
+use super::limit::{joined_name, stage_of};
 use super::named::{MAX_QUOTAS, Named, quotas};
-use super::plan::{Memory, Needed, Plan, Planned, Standing, Store, Tallied};
-use super::{Count, Limit, MAX_LIMITS, Policy, Rate, Rule, Stage, Stages};
+use super::plan::{Blocking, Memory, Needed, Plan, Planned, Standing, Store, Tallied};
+use super::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, SuffixList};
 use crate::key::Secret;
@@ -43,7 +45,10 @@ pub fn compile(
     suffixes: &SuffixList,
     secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
-    let policy = &*policy.obeyed();
+    let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
+    if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_MARKED) {
+        return Err(no_room_for_blocks(policy, limit, memory_bytes));
+    }
     let quotas = quotas(policy, suffixes, secret)?;
     let holdings = Holdings::of(policy, max_open);
     let wanted = Wanted::of(&policy.limits);
@@ -51,7 +56,7 @@ pub fn compile(
     let places = holdings.places();
     let limits = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
     let open = Open { tallied: holdings.tallied(), capacity: holdings.capacity(&held), places, held: limits };
-    Ok((draw(policy, &quotas, &wanted, shares, open, Vec::new())?, region))
+    Ok((draw(policy, &quotas, &wanted, shares, open, Vec::new(), secret)?, region))
 }
 
 /// What is open, before its identities have places.
@@ -73,8 +78,9 @@ pub(super) fn draw(
     shares: Shares,
     open: Open,
     mut identities: Vec<Needed>,
+    secret: &Secret,
 ) -> Result<Plan, PolicyError> {
-    let Shares { layout, memories: memory_tables, paces, observed } = shares;
+    let Shares { layout, marked, memories: memory_tables, paces, observed } = shares;
     let Open { tallied, capacity, places, held } = open;
     let mut memories = Vec::new();
     for (wanted, table) in wanted.iter().zip(memory_tables) {
@@ -90,7 +96,7 @@ pub(super) fn draw(
             Some((pace, table)) => store(policy, limit, pace, table, wanted, &memories, &mut identities)?,
             None => Store::InFlight(places.next().unwrap_or_default()),
         };
-        limits.push(planned(limit, of as u16, per, store, table));
+        limits.push(Planned { table, ..planned(limit, of as u16, per, store, secret) });
     }
     for (place, quota) in (policy.limits.len()..).zip(quotas) {
         limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
@@ -106,7 +112,7 @@ pub(super) fn draw(
     });
     let observer = Observer::new(observed, layout, elements(&identities, &limits));
     let (stated, capped) = (policy.limits.len(), capped(&limits, capacity.limits.len()));
-    Ok(Plan { identities, limits, stated, memories, observer, capacity, held, capped, tallied, sources })
+    Ok(Plan { identities, limits, stated, memories, observer, capacity, held, capped, marked, tallied, sources })
 }
 
 /// What a tally counts by.
@@ -119,7 +125,7 @@ fn tally(identities: &mut Vec<Needed>, per: &[Identity]) -> Tallied {
 }
 
 /// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, table: Option<Table>) -> Planned {
+fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, secret: &Secret) -> Planned {
     let stage = limit.stage();
     let own = Stages::default().with(stage);
     let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
@@ -130,14 +136,24 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, table: Optio
         name: limit.name.as_str().into(),
         per_name: limit.per_name().into(),
         reply: Reply::of(limit, stage),
+        template: limit.reply.clone().map(Arc::new),
+        blocking: blocking(limit, secret),
         per,
         standing: Standing::of(limit.identities()),
         store,
-        table,
+        table: None,
         since: 0,
         of,
         quotas: Vec::new(),
     }
+}
+
+/// What a limit blocks by: in shadow mode it blocks nothing.
+fn blocking(limit: &Limit, secret: &Secret) -> Option<Blocking> {
+    let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
+    let named = format!("{} per {}", limit.name, limit.per_name());
+    let from = limit.per.iter().map(|identity| stage_of(*identity)).max().unwrap_or(Stage::Connect);
+    Some(Blocking { us, key: secret.text(named.as_bytes()), from })
 }
 
 /// For each of so many limits of the capacity its place among all, if it is there still.
@@ -209,6 +225,15 @@ pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
         identities.push(Needed { identity, at: Stages::default() });
         identities.len() - 1
     })
+}
+
+fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {
+    PolicyError {
+        field: Some("action".into()),
+        found: format!("{:?} in {memory_bytes} bytes of memory", limit.action.text()),
+        allowed: format!("blocks in at least {LEAST_MARKED} bytes"),
+        ..too_fine(policy, Some(limit), "action")
+    }
 }
 
 fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {

@@ -9,7 +9,8 @@ use super::quantity::memory;
 use super::quota::{Numbers, quotas};
 use super::rate::Rate;
 use super::value::{Burst, burst, choice, distinct, duration, in_flight, name, of_free, per, rate};
-use super::words::{ACTIONS, Algorithm, Count, Mode, Refuse, Verified, WhenFull};
+use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
+use super::{Action, Template};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 
@@ -45,7 +46,8 @@ pub(super) struct Draft<'a> {
     pub(super) when_full: Option<Given<'a, WhenFull>>,
     pub(super) memory: Option<Given<'a, u64>>,
     pub(super) algorithm: Option<Given<'a, Algorithm>>,
-    pub(super) action: Option<Given<'a, ()>>,
+    pub(super) action: Option<Given<'a, Action>>,
+    pub(super) reply: Option<Given<'a, Template>>,
     pub(super) mode: Option<Given<'a, Mode>>,
     pub(super) quotas: Option<Given<'a, Vec<Numbers<'a>>>>,
 }
@@ -73,9 +75,8 @@ impl<'a> Draft<'a> {
                 "when_full" => draft.when_full = reader.read(|value| choice(value, &WhenFull::NAMED, &[]))?,
                 "memory" => draft.memory = reader.read(memory)?,
                 "algorithm" => draft.algorithm = reader.read(|value| choice(value, &Algorithm::NAMED, &[]))?,
-                "action" => {
-                    draft.action = reader.read(|value| choice(value, &ACTIONS, &["reject", "block"]))?;
-                }
+                "action" => draft.action = reader.read(Action::read)?,
+                "reply" => draft.reply = reader.read(Template::read)?,
                 "mode" => draft.mode = reader.read(|value| choice(value, &Mode::NAMED, &[]))?,
                 "quota" => draft.quotas = Some(Given { value: quotas(place, field)?, field }),
                 _ => {}

@@ -6,8 +6,7 @@
 
 use super::field::Wrong;
 use super::nearest::nearest;
-use super::value::NOT_YET;
-use super::words::{ACTIONS, Algorithm, Count, Mode, Refuse, Verified, WhenFull, words};
+use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull, words};
 
 /// A field.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +30,10 @@ pub(super) enum Kind {
     Base,
     /// A factor.
     Factor,
+    /// A word, or a word and a time.
+    Action,
+    /// An SMTP reply line.
+    Reply,
     /// One of a few words.
     Word(fn() -> Vec<&'static str>),
     /// An identity.
@@ -98,8 +101,9 @@ pub(super) const LIMIT: &[Known] = &[
     row("when_full", Kind::Word(|| words(&WhenFull::NAMED)), "What happens to a key for which the table has no room. Default: \"admit\"; per auth.user or global \"sketch\".", &["\"refuse\""]),
     row("memory", Kind::Memory, "Its share of the memory. Default: by how long one message occupies a slot.", &["\"2 MiB\"", "65536"]),
     row("algorithm", Kind::Word(|| words(&Algorithm::NAMED)), "How a rate is kept. Default: \"gcra\"; per auth.user or global \"sliding-window\".", &["\"sliding-window\""]),
-    row("action", Kind::Word(|| words(&ACTIONS)), "What a refusal does. Default: \"defer\".", &["\"defer\""]),
+    row("action", Kind::Action, "What a refusal does: \"defer\", \"reject\", or \"block\" and a time, where the key is proven. Default: \"defer\".", &["\"reject\"", "\"block 10 minutes\""]),
     row("mode", Kind::Word(|| words(&Mode::NAMED)), "\"shadow\": decide and count, and let pass. Default: \"enforce\".", &["\"shadow\""]),
+    row("reply", Kind::Reply, "The line that a refusal is answered with, with places {key}, {identity}, {limit} and {seconds}. Default: by kind of limit.", &["\"450 4.7.1 {key} is too fast; retry in {seconds} s\""]),
     row("quota", Kind::Tables(QUOTA, &["rate"]), "Other numbers for a named value of any part of `per`, in a table of its own.", &["{ \"salesforce.com\" = { rate = \"6000/minute\" } }"]),
 ];
 
@@ -115,17 +119,11 @@ pub(super) const QUOTA: &[Known] = &[
     row("burst", Kind::Amount, "How much at once. Default: the amount of this rate.", &["60000"]),
 ];
 
-/// Fields that are to come.
-const LATER: &[&str] = &["reply"];
-
 /// The row of `name`, or what is wrong with a field that has none.
 pub(super) fn known<'t>(table: &'t [Known], name: &str) -> Result<&'t Known, Wrong> {
     table.iter().find(|known| known.name == name).ok_or_else(|| {
         let names: Vec<&str> = table.iter().map(|known| known.name).collect();
         let wrong = Wrong::allowed(names.join(", "));
-        if LATER.contains(&name) {
-            return wrong.found(format!("a field{NOT_YET}"));
-        }
         wrong.found("an unknown field").suggest(nearest(name, names))
     })
 }

@@ -26,6 +26,7 @@ impl Check<'_> {
         }
         let share = self.share(per)?;
         let shared = share.as_ref().map_or(&[][..], |share| &share.per);
+        let action = self.cap_action(per, share.as_ref())?;
         let count = self.capped(given.value.sized, per, shared)?;
         let verified = self.verified(per, shared.iter().copied())?;
         Ok(Limit {
@@ -41,6 +42,8 @@ impl Check<'_> {
             when_full: WhenFull::Admit,
             memory: None,
             mode: self.draft.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
+            action,
+            reply: self.reply(),
             quotas: Vec::new(),
         })
     }

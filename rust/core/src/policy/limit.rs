@@ -1,9 +1,7 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use std::borrow::Cow;
-
 use super::words::{Algorithm, Count, Mode, Verified, WhenFull};
-use super::{Quota, Rate, Stage};
+use super::{Action, Quota, Rate, Stage, Template};
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
 
@@ -20,17 +18,6 @@ pub struct Policy {
     pub extra_suffixes: Vec<String>,
     /// In file order.
     pub limits: Vec<Limit>,
-}
-
-impl Policy {
-    /// The same limits in the mode that they run in: under a policy in shadow mode each is.
-    pub(super) fn obeyed(&self) -> Cow<'_, Self> {
-        if self.mode == Mode::Enforce {
-            return Cow::Borrowed(self);
-        }
-        let limits = self.limits.iter().map(|limit| Limit { mode: self.mode, ..limit.clone() });
-        Cow::Owned(Self { limits: limits.collect(), ..self.clone() })
-    }
 }
 
 /// One rule.
@@ -58,6 +45,10 @@ pub struct Limit {
     pub memory: Option<u64>,
     /// Whether it refuses.
     pub mode: Mode,
+    /// What a refusal comes to.
+    pub action: Action,
+    /// The operator's own answer.
+    pub reply: Option<Template>,
     /// Named values that have other numbers, in file order.
     pub quotas: Vec<Quota>,
 }
@@ -135,7 +126,7 @@ pub(super) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> St
 }
 
 /// When an identity becomes known.
-pub(super) fn stage_of(identity: Identity) -> Stage {
+pub(crate) fn stage_of(identity: Identity) -> Stage {
     match identity.source() {
         Source::Nothing | Source::ClientIp | Source::ClientName => Stage::Connect,
         Source::Helo => Stage::Helo,

@@ -12,9 +12,10 @@
 //! * `fields`: every field that there is, for the readers and for `schema`
 //! * [`limit`]: what a limit is, in `words`   * [`quota`]: other numbers for a named value   * `stage`: when it runs
 //! * `value`: what one field may hold; with [`rate`], `quantity` and `scale`: numbers with units
-//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `nearest`: the name that was meant   * `print`: a limit back as TOML
+//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `action`, [`template`]: what a refusal comes to, and its words   * `nearest`: the name that was meant   * `print`: a limit back as TOML
 //! * `compile`, with `named`, `allocate`, `budget` and `held`: limits and quotas to stores and their tables, the [`plan`]
 
+mod action;
 mod allocate;
 mod assemble;
 mod budget;
@@ -39,11 +40,13 @@ mod recompile;
 mod scale;
 mod schema;
 mod stage;
+pub mod template;
 mod validate;
 mod value;
 mod words;
 mod written;
 
+pub use action::Action;
 pub use assemble::MAX_LIMITS;
 pub use compile::compile;
 pub use extends::{Base, Bases, NoBase, Source};
@@ -54,4 +57,5 @@ pub use quota::Quota;
 pub use rate::Rate;
 pub use recompile::{Step, recompile};
 pub use stage::{Stage, Stages};
+pub use template::Template;
 pub use words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Count, Limit, Stage, Stages};
-use crate::identity::{Identity, Source, Sources};
+use super::{Count, Limit, Stage, Stages, Template};
+use crate::identity::{Class, Identities, Identity, Source, Sources};
 use crate::key::Key;
 use crate::observe::Observer;
 use crate::region::Table;
 use crate::reply::Reply;
+use crate::store::blocks::Blocks;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::in_flight::Capacity;
 use crate::store::known::Known;
+use crate::store::listed::Listed;
 use crate::store::pace::Pace;
 
 /// A policy, compiled.
@@ -37,6 +39,8 @@ pub struct Plan {
     pub held: Vec<Limit>,
     /// Of each limit of [`Plan::capacity`] its place in `limits`; nothing when it was taken out since the permits have their tables.
     pub capped: Vec<Option<u16>>,
+    /// Operators' entries and limits' blocks; absent where the memory is too small for them.
+    pub marked: Option<Marked>,
     /// What the tallies of [`Plan::capacity`] count by.
     pub tallied: Vec<Tallied>,
     pub(super) sources: [Sources; Stage::ALL.len()],
@@ -66,6 +70,10 @@ pub struct Planned {
     pub per_name: Arc<str>,
     /// What a refusal by it is answered with.
     pub reply: Reply,
+    /// The operator's own words for it.
+    pub template: Option<Arc<Template>>,
+    /// That a refusal blocks the key.
+    pub blocking: Option<Blocking>,
     /// Its identities, as places in [`Plan::identities`].
     pub per: Box<[usize]>,
     /// Where its class comes from.
@@ -80,6 +88,33 @@ pub struct Planned {
     pub of: u16,
     /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
     pub quotas: Vec<(Key, u16)>,
+}
+
+/// Tables that no limit owns: they stay where they are whatever the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Marked {
+    /// What operators say.
+    pub listed: Listed,
+    /// What limits have blocked.
+    pub blocks: Blocks,
+}
+
+/// How a limit blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking {
+    /// For how long, in microseconds.
+    pub us: u64,
+    /// Of its name and its identities: what is joined with it is blocked by this limit, in this policy and in the next that has it.
+    pub key: Key,
+    /// From when on all of the key is known.
+    pub from: Stage,
+}
+
+impl Blocking {
+    /// Whose block it is, in few bits.
+    pub fn by(&self) -> u32 {
+        self.key.0 as u32
+    }
 }
 
 /// Where the class of a limit's keys comes from: that of the weakest of its identities.
@@ -174,6 +209,16 @@ impl Planned {
         self.limit.per.contains(&Identity::RcptHost)
             && self.stage == Stage::Rcpt
             && self.limit.count != Count::Recipients
+    }
+
+    /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
+    #[inline]
+    pub fn class(&self, identities: &Identities<'_>) -> Class {
+        match self.standing {
+            Standing::Proven => Class::Proven,
+            Standing::Claimed => Class::Claimed,
+            Standing::Senders => identities.class(Identity::SenderHost),
+        }
     }
 
     pub(super) fn sources(&self, all: Sources) -> Sources {

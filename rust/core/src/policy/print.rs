@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::Action;
 use super::field::{Field, FieldValue};
 use super::limit::{Limit, Policy, Rule, Share};
 use super::quantity::{write_period, write_size};
@@ -53,6 +54,7 @@ impl Limit {
         if self.mode != Mode::Enforce {
             fields.push(("mode", text(name_of(self.mode, &Mode::NAMED))));
         }
+        self.print_answer(&mut fields);
         if !self.quotas.is_empty() {
             fields.push(("quota", FieldValue::Table(self.quotas.iter().map(Quota::to_field).collect())));
         }
@@ -77,6 +79,16 @@ impl Limit {
         if self.mode != Mode::Enforce {
             fields.push(("mode", text(name_of(self.mode, &Mode::NAMED))));
         }
+        self.print_answer(fields);
+    }
+}
+
+impl Limit {
+    fn print_answer(&self, fields: &mut Vec<(&'static str, FieldValue)>) {
+        if self.action != Action::Defer {
+            fields.push(("action", FieldValue::Text(self.action.text())));
+        }
+        fields.extend(self.reply.as_ref().map(|reply| ("reply", FieldValue::Text(reply.text().to_owned()))));
     }
 }
 

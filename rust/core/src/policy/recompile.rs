@@ -15,7 +15,7 @@ use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{Open, draw, place};
 use super::limit::Share;
 use super::named::{Named, quotas};
-use super::plan::{Needed, Plan, Planned};
+use super::plan::{Marked, Needed, Plan, Planned};
 use super::{Limit, Policy, Rule, Stages};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
@@ -123,8 +123,8 @@ impl Ground<'_> {
         }
         let from = from.iter().map(|(_, from)| *from).collect();
         let paces = tables.split_off(wanted.len());
-        let shares = Shares { layout, memories: tables, paces, observed };
-        Ok(Step { plan: draw(policy, &quotas, &wanted, shares, open, identities)?, fresh, from })
+        let shares = Shares { layout, marked: old.marked, memories: tables, paces, observed };
+        Ok(Step { plan: draw(policy, &quotas, &wanted, shares, open, identities, self.secret)?, fresh, from })
     }
 
     fn memory(&self, wanted: &Wanted) -> Option<Table> {
@@ -136,7 +136,8 @@ impl Ground<'_> {
 fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     let Capacity { tallies, permits, .. } = &old.capacity;
     let held = tallies.iter().map(|tally| *tally.table()).chain(permits.table().copied());
-    held.chain([*old.observer.table()]).chain(had.iter().flatten().copied()).collect()
+    let marked = old.marked.iter().flat_map(|Marked { listed, blocks }| [*listed.table(), *blocks.table()]);
+    held.chain(marked).chain([*old.observer.table()]).chain(had.iter().flatten().copied()).collect()
 }
 
 /// A table for each claim: that which it had, else one of the free runs. And those that are new.

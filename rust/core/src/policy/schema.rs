@@ -92,6 +92,10 @@ fn kind(kind: Kind) -> Value {
         Kind::Names => json!({ "type": "array", "items": name() }),
         Kind::Base => json!({ "type": "string", "minLength": 1 }),
         Kind::Factor => json!({ "type": "number", "minimum": 0.000_000_5, "maximum": 1_000_000 }),
+        Kind::Action => {
+            json!({ "anyOf": [{ "enum": ["defer", "reject"] }, text(&format!("block {}", duration_pattern()))] })
+        }
+        Kind::Reply => text(r"[45]\d\d [45]\.\d{1,3}\.\d{1,3} [ -~]+"),
         Kind::Word(words) => json!({ "enum": words() }),
         Kind::Identity => identity(),
         Kind::Identities => {

@@ -6,6 +6,7 @@ use super::draft::{Draft, Given};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Limit, Rule, stage_of};
 use super::quota::{Numbers, Quota, inside};
+use super::template::{Template, replied};
 use super::value::{Burst, is_name};
 use super::words::{Algorithm, Count, Verified, WhenFull};
 use super::{Rate, Stage};
@@ -47,7 +48,9 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
         return Err(place.missing("per", "one identity or a list of them, as \"client.net\""));
     };
     if let Some(in_flight) = &draft.in_flight {
-        return check.in_flight(in_flight, &name.value, &per.value);
+        let limit = check.in_flight(in_flight, &name.value, &per.value)?;
+        replied(place, draft.reply.as_ref(), &limit)?;
+        return Ok(limit);
     }
     if let Some(share) = &draft.share {
         return Err(place.wrong(share.field, Wrong::allowed("`share` only beside `in_flight`")));
@@ -60,7 +63,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     let rule = check.rule(rate.value, burst, &per.value)?;
     let verified = check.verified(&per.value, distinct)?;
     let when_full = check.when_full(&per.value, distinct)?;
-    Ok(Limit {
+    let limit = Limit {
         name: name.value.clone(),
         line: place.line,
         file: None,
@@ -72,8 +75,12 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
         when_full,
         memory: draft.memory.as_ref().map(|memory| memory.value),
         mode: draft.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
+        action: check.action(&per.value, verified)?,
+        reply: check.reply(),
         quotas: check.quotas(rate.value, count, algorithm, &per.value)?,
-    })
+    };
+    replied(place, draft.reply.as_ref(), &limit)?;
+    Ok(limit)
 }
 
 /// Whether it is a rate, and `auth.user` and `global` are all that it is about: its number must hold to the letter, so it has other defaults.
@@ -180,6 +187,10 @@ impl<'a> Check<'a> {
             Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate: rate.value, burst })
         };
         given.value.iter().map(quota).collect()
+    }
+
+    pub(super) fn reply(&self) -> Option<Template> {
+        self.draft.reply.as_ref().map(|given| given.value.clone())
     }
 
     fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {

@@ -120,9 +120,6 @@ impl Mode {
     }
 }
 
-/// What a refusal does.
-pub(super) const ACTIONS: [(&str, ()); 1] = [("defer", ())];
-
 /// What a fan-out refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refuse {

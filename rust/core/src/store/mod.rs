@@ -11,12 +11,14 @@ use crate::region::{Candidates, LineId, SLOTS, Spot, Table};
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
 
+pub mod blocks;
 pub mod distinct;
 pub mod fan_out;
 pub mod gcra;
 mod handful;
 pub mod in_flight;
 pub mod known;
+pub mod listed;
 pub mod overflow;
 pub mod pace;
 pub mod permits;

@@ -3,7 +3,9 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota, reply";
+
+const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
 const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
 
@@ -260,9 +262,12 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"algorithm = "sliding window""#, 5, "x", "algorithm", r#""sliding window""#, r#""gcra" or "sliding-window""#, "sliding-window"),
     (r#"burst = 10
 algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
-    (r#"action = "reject""#, 5, "x", "action", r#""reject", which this version does not have yet"#, r#""defer""#, ""),
-    (r#"action = "block 10 minutes""#, 5, "x", "action", r#""block 10 minutes", which this version does not have yet"#, r#""defer""#, ""),
-    (r#"action = "defr""#, 5, "x", "action", r#""defr""#, r#""defer""#, "defer"),
+    (r#"action = "defr""#, 5, "x", "action", r#""defr""#, ACTIONS, "defer"),
+    (r#"action = 3"#, 5, "x", "action", "3", ACTIONS, ""),
+    (r#"action = "reject 1 hour""#, 5, "x", "action", r#""reject 1 hour""#, ACTIONS, "reject"),
+    (r#"action = "block""#, 5, "x", "action", r#""block""#, ACTIONS, "block 10 minutes"),
+    (r#"action = "block 10 min""#, 5, "x", "action", r#""block 10 min""#, r#"after "block" a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "block 10 minutes"),
+    (r#"action = "block 900 days""#, 5, "x", "action", r#""block 900 days""#, r#"after "block" a time from 1 second to 366 days"#, ""),
     ("in_flight = 2000", 4, "x", "rate", r#""9/minute""#, "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
     (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a table", "`share` only beside `in_flight`", ""),
     (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
@@ -283,7 +288,26 @@ rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minut
 [limit.quota."192.0.2.0/24"]
 rate = "1/minute"
 burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
-    (r#"reply = "450 no""#, 5, "x", "reply", "a field, which this version does not have yet", FIELDS, ""),
+    (r#"reply = 450"#, 5, "x", "reply", "450", r#"one line of text, as "450 4.7.1 {key} sends too fast; retry in {seconds} s""#, ""),
+    (r#"reply = "450 no""#, 5, "x", "reply", r#""450 no""#, r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
+    (r#"reply = "250 2.0.0 ok""#, 5, "x", "reply", r#""250 2.0.0 ok""#, r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
+    (r#"reply = "470 4.7.1 no""#, 5, "x", "reply", r#""470 4.7.1 no""#, r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
+    (r#"reply = "450 4.7.01 no""#, 5, "x", "reply", r#""450 4.7.01 no""#, r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
+    (r#"reply = "450 5.7.1 no""#, 5, "x", "reply", r#""450 5.7.1 no""#, "an enhanced code of the code's class, 4, behind 450", ""),
+    (r#"reply = "450 4.7.1 ""#, 5, "x", "reply", r#""450 4.7.1 ""#, r#"text behind the codes, as "450 4.7.1 {key} sends too fast""#, ""),
+    (r#"reply = "450 4.7.1 zu schnell für uns""#, 5, "x", "reply", r#""450 4.7.1 zu schnell für uns""#, "printable ASCII on one line (RFC 5321 §4.2)", ""),
+    (r#"reply = "450 4.7.1 no\r\n250 ok""#, 5, "x", "reply", r#""450 4.7.1 no\r\n250 ok""#, "printable ASCII on one line (RFC 5321 §4.2)", ""),
+    (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}", "{key}, {limit}, {identity}, {seconds}", "{key}"),
+    (r#"reply = "450 4.7.1 {key is too fast""#, 5, "x", "reply", r#""450 4.7.1 {key is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "450 4.7.1 key} is too fast""#, 5, "x", "reply", r#""450 4.7.1 key} is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "450 4.7.1 {{key}} is too fast""#, 5, "x", "reply", r#""450 4.7.1 {{key}} is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "550 5.7.1 no""#, 5, "x", "reply", r#""550 5.7.1 no""#, r#"a code from 400 to 459 beside action = "defer", after which the message comes again; or action = "reject""#, ""),
+    ("reply = \"450 4.7.1 no\"\naction = \"reject\"", 5, "x", "reply", r#""450 4.7.1 no""#, r#"a code from 500 to 559 beside action = "reject""#, ""),
+    ("reply = \"550 5.7.1 no\"\naction = \"block 1 hour\"", 5, "x", "reply", r#""550 5.7.1 no""#, r#"a code from 400 to 459 beside action = "block 1 hour", after which the message comes again; or action = "reject""#, ""),
+    (r#"reply = "421 4.7.0 no""#, 5, "x", "reply", r#""421 4.7.0 no""#, "another code than 421 for a limit at mail, where the connection stays open", ""),
+    ("reply = \"450 4.7.1 no\"\ncount = \"connections\"", 5, "x", "reply", r#""450 4.7.1 no""#, "421 for a limit at connect, where the server closes the connection", ""),
+    ("reply = \"550 5.7.1 no\"\ncount = \"connections\"\naction = \"reject\"", 5, "x", "reply", r#""550 5.7.1 no""#, "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)", ""),
+    ("reply = \"450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}\"", 5, "x", "reply", r#""450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}""#, "a line of at most 510 octets with its places filled, 64 of them for each key; this one takes 522", ""),
     ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
     (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
     ("zzz = 5", 5, "x", "zzz", "an unknown field", FIELDS, ""),

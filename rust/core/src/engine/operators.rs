@@ -1,0 +1,263 @@
+//! What operators say: block, allow, and take it back. Read as a sender's text is, so that spelling does not matter.
+//!
+//! One entry a name: the last word counts. Text is kept for who asks what is listed; a limit's blocks have none, so their values are those that
+//! observation has a name for.
+
+use super::Engine;
+use super::marked::{can_be_claimed, code_of, identity_of, scope_key};
+use crate::error::PolicyError;
+use crate::identity::named::named;
+use crate::identity::scope::{NoScope, Scope, scope};
+use crate::identity::{Identity, Source, UnknownIdentity, Value};
+use crate::key::Key;
+use crate::policy::plan::Marked;
+use crate::region::{Now, Region};
+use crate::store::blocks::Block;
+use crate::store::listed::{Entry, Mark, TEXT_BYTES, Word, packed, unpacked};
+
+/// Longest time that is one: 366 days. For longer there is for good.
+const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;
+
+/// Why an operator's word is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockError {
+    /// It says nothing that could be obeyed.
+    Wrong(Box<PolicyError>),
+    /// There is room for so many entries, and all are taken.
+    Full(usize),
+}
+
+/// What is blocked, or let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// `client.net`, or of a limit's block its identities: `client.net + rcpt.address`.
+    pub identity: String,
+    /// The value; of a limit's block, when its name is known.
+    pub value: Option<String>,
+    /// For how long from now, µs; `None`: for good.
+    pub left_us: Option<u64>,
+    /// The limit; `None`: an operator.
+    pub by: Option<String>,
+    /// What is said.
+    pub word: Word,
+}
+
+impl From<PolicyError> for BlockError {
+    fn from(error: PolicyError) -> Self {
+        Self::Wrong(Box::new(error))
+    }
+}
+
+impl Engine {
+    /// Takes an operator's word about a value, in place of one that was said before; for so many microseconds, or for good.
+    ///
+    /// # Errors
+    /// [`BlockError`]; then nothing is changed.
+    pub fn say(&self, identity: &str, value: &str, word: Word, us: Option<u64>, now: Now) -> Result<(), BlockError> {
+        let marked = self.plan.marked.ok_or(BlockError::Full(0))?;
+        if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
+            let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
+            return Err(wrong(
+                "seconds",
+                found,
+                "more than 0 and at most 31622400 (366 days), or None: for good".into(),
+            )
+            .into());
+        }
+        let identity = parsed(identity)?;
+        let is_mailbox = identity.has_many();
+        if word != Word::Block && is_mailbox {
+            let allowed =
+                "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
+                    .into();
+            return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed).into());
+        }
+        let (key, mark, text) = self.read_scope(identity, value)?;
+        let unproven = identity.source() == Source::Helo || matches!(mark, Mark::Whole(_)) && is_tag(identity);
+        if word == Word::Allow && can_be_claimed(identity) && unproven {
+            let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
+            return Err(wrong("value", format!("{value:?}"), allowed).into());
+        }
+        let Some(text) = packed(&text) else {
+            let allowed = format!("a value of at most {TEXT_BYTES} octets");
+            return Err(wrong("value", format!("one of {} octets", text.len()), allowed).into());
+        };
+        let (mut region, epoch) = self.shared.at(now, false);
+        let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
+        let entry = Entry { key, until_us, word, mark, identity: code_of(identity) };
+        if !marked.listed.put(&mut region, entry, &text, epoch.last_us) {
+            return Err(BlockError::Full(marked.listed.most()));
+        }
+        self.shared.watch(true);
+        Ok(())
+    }
+
+    /// Takes back what an operator said of a value, and lifts the blocks of limits whose key it is. Whether anything of it held.
+    ///
+    /// # Errors
+    /// A text that is no value.
+    pub fn unblock(&self, identity: &str, value: &str, now: Now) -> Result<bool, PolicyError> {
+        let Some(marked) = self.plan.marked else { return Ok(false) };
+        let identities: Vec<Identity> = identity.split(" + ").map(parsed).collect::<Result<_, _>>()?;
+        let by_limits = self.keys_of_limits(&identities, value);
+        let listed = match identities[..] {
+            [identity] => match self.read_scope(identity, value) {
+                Ok((key, ..)) => Some(key),
+                Err(_) if !by_limits.is_empty() => None,
+                Err(error) => return Err(error),
+            },
+            _ if by_limits.is_empty() => {
+                let allowed = "one identity, or those of a limit that blocks, with as many values".into();
+                return Err(wrong("identity", format!("{identity:?}"), allowed));
+            }
+            _ => None,
+        };
+        let (mut region, epoch) = self.shared.at(now, false);
+        let now_us = epoch.last_us;
+        let taken = listed.and_then(|key| marked.listed.take(&mut region, key));
+        let mut any = taken.is_some_and(|entry| entry.holds(now_us));
+        for key in by_limits {
+            any |= marked.blocks.lift(&mut region, key, now_us);
+        }
+        Ok(any)
+    }
+
+    /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of limits. `pause` runs every so many pages.
+    pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
+        let Some(marked) = self.plan.marked else { return Vec::new() };
+        let mut listed: Vec<(Entry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(marked.listed.most());
+        let now_us = {
+            let (region, epoch) = self.shared.at(now, false);
+            marked.listed.each(&region, |entry, text| {
+                let mut copied = [0; TEXT_BYTES / 8];
+                copied.copy_from_slice(text);
+                listed.push((entry, copied));
+            });
+            epoch.last_us
+        };
+        let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
+        let held = listed.iter().filter(|(entry, _)| entry.holds(now_us));
+        let mut all: Vec<Blocked> = held
+            .map(|(entry, text)| Blocked {
+                identity: identity_of(entry.identity).to_string(),
+                value: Some(unpacked(text)),
+                left_us: left(entry.until_us),
+                by: None,
+                word: entry.word,
+            })
+            .collect();
+        all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));
+        let mut by_limits: Vec<Blocked> = self
+            .live_blocks(marked, now_us, pause)
+            .into_iter()
+            .filter_map(|block| self.told(&block, left(block.until_us), now))
+            .collect();
+        by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
+        all.extend(by_limits);
+        all
+    }
+
+    fn live_blocks(&self, marked: Marked, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
+        // Room for a page, taken before the lock.
+        let (mut all, mut page_of): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
+        for page in 0..marked.blocks.table().pages() {
+            if page % 64 == 63 {
+                pause();
+            }
+            page_of.clear();
+            {
+                let region: &Region = &self.shared.lock();
+                page_of.extend(marked.blocks.live(region, page, now_us));
+            }
+            all.extend_from_slice(&page_of);
+        }
+        all
+    }
+
+    /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is refused by it.
+    fn told(&self, block: &Block, left_us: Option<u64>, now: Now) -> Option<Blocked> {
+        let stated = self.plan.limits[..self.plan.stated].iter();
+        let mut by = stated.filter_map(|planned| Some((planned, planned.blocking.filter(|own| own.by() == block.by)?)));
+        let (planned, blocking) = by.next()?;
+        let value = match planned.limit.per[..] {
+            [identity] => {
+                self.top(identity, now).unwrap_or_default().into_iter().map(|offender| offender.value).find(|name| {
+                    let key = named(identity, name, &self.suffixes, |value| self.secret.key(identity, value));
+                    key.is_ok_and(|key| self.block_key(blocking.key, std::iter::once(key)) == block.key)
+                })
+            }
+            _ => None,
+        };
+        let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
+        Some(Blocked { identity, value, left_us, by, word: Word::Block })
+    }
+
+    /// The keys of limits' blocks of these values.
+    fn keys_of_limits(&self, identities: &[Identity], value: &str) -> Vec<Key> {
+        let values: Vec<&str> = if identities.len() == 1 { vec![value] } else { value.split(" + ").collect() };
+        if values.len() != identities.len() {
+            return Vec::new();
+        }
+        let parts = identities.iter().zip(values).map(|(identity, value)| {
+            named(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(*identity, value)).ok()
+        });
+        let Some(parts) = parts.collect::<Option<Vec<Key>>>() else { return Vec::new() };
+        let blocking = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);
+        let keys = blocking.filter_map(|planned| planned.blocking);
+        keys.map(|blocking| self.block_key(blocking.key, parts.iter().copied())).collect()
+    }
+
+    fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, Mark, String), PolicyError> {
+        let read = scope(identity, text, &self.suffixes, |scope, text| {
+            let mark = match scope {
+                Scope::Network(address, length) if address.is_ipv4() => Mark::V4(length),
+                Scope::Network(_, length) => Mark::V6(length),
+                Scope::Below(family, name) => Mark::Labels(family as u8, Scope::labels(name) as u8),
+                Scope::Whole(kind, _) => Mark::Whole(kind as u8),
+            };
+            (scope_key(&self.secret, &scope), mark, text)
+        });
+        let found = || format!("{text:?}");
+        read.map_err(|none| match none {
+            NoScope::Identity => wrong(
+                "identity",
+                format!("{:?}", identity.to_string()),
+                "one of client.*, helo.*, auth.user, sender.* or rcpt.*".into(),
+            ),
+            NoScope::Value => wrong("value", found(), format!("a value of {identity}{}", example(identity))),
+            NoScope::Is(other) => wrong("value", found(), format!("{other:?}, the {identity} that it has")),
+            NoScope::Broad => wrong(
+                "value",
+                found(),
+                "a domain that somebody registered, or a network of at least /8 (IPv6: /16): this is too broad".into(),
+            ),
+        })
+    }
+}
+
+fn example(identity: Identity) -> &'static str {
+    match identity {
+        Identity::ClientNet(_) => ", as \"203.0.113.0/24\"",
+        Identity::ClientIp => ", as \"203.0.113.9\"",
+        _ if identity.is_name() && identity.source() != Source::AuthUser => {
+            ", as \"example.com\"; it covers every host below"
+        }
+        _ => "",
+    }
+}
+
+/// Whether what is not covered by its parts can only be a tag.
+fn is_tag(identity: Identity) -> bool {
+    matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered)
+}
+
+fn parsed(identity: &str) -> Result<Identity, PolicyError> {
+    identity.parse().map_err(|unknown: UnknownIdentity| PolicyError {
+        suggestion: unknown.nearest.map(str::to_owned),
+        ..wrong("identity", format!("{identity:?}"), format!("one of {}", Identity::NAMES.join(", ")))
+    })
+}
+
+fn wrong(field: &str, found: String, allowed: String) -> PolicyError {
+    PolicyError { field: Some(field.into()), found, allowed, ..PolicyError::default() }
+}

@@ -1,0 +1,214 @@
+//! What an operator's word about a value covers: every address of a network, every host below a domain, or the value alone.
+//!
+//! A value is read as in `named`, so that spelling does not matter, but for a network, whose prefix may have any length. Knows no keys and no entries.
+//! Invariant: whatever text names a scope, every envelope of which a value lies in it has that scope among its own.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::kind::{Identity, Prefixes, Source};
+use super::named::{NotAValue, named};
+use super::network;
+use super::read::Identities;
+use super::suffix::SuffixList;
+use super::value::{Part, Value};
+
+/// Hosts below whose names others lie.
+pub const FAMILIES: [Identity; 4] =
+    [Identity::ClientHost, Identity::HeloHost, Identity::SenderHost, Identity::RcptHost];
+
+/// Values that are covered alone. Of the last four only tags, which no text equals: NULL, LITERAL, UNKNOWN.
+pub const WHOLE: [Identity; 6] = [
+    Identity::AuthUser,
+    Identity::SenderAddress,
+    Identity::RcptAddress,
+    Identity::SenderOrg(0),
+    Identity::SenderRegistered,
+    Identity::ClientIp,
+];
+
+/// Prefixes shorter than these are half the world.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 16;
+
+/// What is covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// A network, an address alone being the smallest.
+    Network(IpAddr, u8),
+    /// A name and all below it: the place of its family in [`FAMILIES`], and the name.
+    Below(usize, &'a str),
+    /// A value alone, by its kind's place in [`WHOLE`].
+    Whole(usize, Value<'a>),
+}
+
+/// Why a text covers nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoScope {
+    /// The identity has no values of senders.
+    Identity,
+    /// It is no value of the identity.
+    Value,
+    /// Its value would be another.
+    Is(String),
+    /// It covers too much: a public suffix, a network of half the world.
+    Broad,
+}
+
+impl fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address, length) => Value::Network(*address, *length).fmt(f),
+            Self::Below(_, name) => f.write_str(name),
+            Self::Whole(_, value) => value.fmt(f),
+        }
+    }
+}
+
+impl Scope<'_> {
+    /// How many labels a name has.
+    pub fn labels(name: &str) -> usize {
+        1 + name.bytes().filter(|octet| *octet == b'.').count()
+    }
+}
+
+/// The scope that `text` names, handed to `then` with the text in its normal form.
+///
+/// # Errors
+/// [`NoScope`] when nothing, or too much, could lie in it.
+pub fn scope<R>(
+    identity: Identity,
+    text: &str,
+    suffixes: &SuffixList,
+    then: impl FnOnce(Scope<'_>, String) -> R,
+) -> Result<R, NoScope> {
+    let whole = |identity| WHOLE.iter().position(|whole| *whole == identity);
+    if identity.source() == Source::ClientIp && text != "UNKNOWN" {
+        let (address, length) = network(identity, text)?;
+        return Ok(then(Scope::Network(address, length), Value::Network(address, length).to_string()));
+    }
+    let family = family(identity);
+    if identity == Identity::Global
+        || (family.is_none() && whole(identity).is_none() && identity.source() != Source::ClientIp)
+    {
+        return Err(NoScope::Identity);
+    }
+    let split = suffixes.split(text.to_ascii_lowercase().trim_end_matches('.'));
+    let bare = if identity == Identity::SenderRegistered { split.registered } else { split.org };
+    if family.is_some() && bare.is_none() && split.listed {
+        return Err(NoScope::Broad);
+    }
+    let found = named(identity, text, suffixes, |value| match (family, value) {
+        (Some(family), Value::Name(Part::Text(name))) => {
+            // The suffix in another spelling: Unicode, a dot that is none.
+            let split = suffixes.split(name);
+            let bare = if identity == Identity::SenderRegistered { split.registered } else { split.org };
+            let is_address = network::address(name.as_bytes()).is_some();
+            match bare.is_none() && split.listed {
+                true => Err(NoScope::Broad),
+                false if is_address || name.contains('*') => Err(NoScope::Value),
+                false => Ok(then(Scope::Below(family, name), value.to_string())),
+            }
+        }
+        (_, value) => {
+            // However many forms of it there are, what an envelope lacks is one thing.
+            let kind = if identity.source() == Source::ClientIp { Identity::ClientIp } else { identity };
+            match whole(kind) {
+                Some(place) => Ok(then(Scope::Whole(place, *value), value.to_string())),
+                None => Err(NoScope::Value),
+            }
+        }
+    });
+    match found {
+        Ok(scope) => scope,
+        Err(NotAValue::Is(other)) => Err(NoScope::Is(other)),
+        Err(NotAValue::Never) => Err(NoScope::Value),
+    }
+}
+
+/// The family of an identity that is a host, or a part of one.
+fn family(identity: Identity) -> Option<usize> {
+    FAMILIES.iter().position(|host| identity == *host || identity.is_part_of_host(*host))
+}
+
+/// `203.0.113.0/24`, or an address alone.
+fn network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NoScope> {
+    let (bare, stated) = text.split_once('/').map_or((text, None), |(bare, length)| (bare, Some(length)));
+    let address = network::address(bare.as_bytes()).ok_or(NoScope::Value)?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = match stated {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit()) => {
+            // Of an IPv4 address that is mapped into IPv6 the prefix counts there.
+            let mapped = if address.is_ipv4() && bare.contains(':') { 96 } else { 0 };
+            let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));
+            length.filter(|&length| length <= longest).ok_or(NoScope::Value)?
+        }
+        Some(_) => return Err(NoScope::Value),
+        None => longest,
+    };
+    let masked = within(address, length);
+    if masked != address {
+        return Err(NoScope::Is(Value::Network(masked, length).to_string()));
+    }
+    if let (Identity::ClientNet(prefixes), None) = (identity, stated) {
+        // An address alone is no network around it.
+        return Err(NoScope::Is(network::network(address, prefixes).to_string()));
+    }
+    let shortest = if address.is_ipv4() { SHORTEST_V4 } else { SHORTEST_V6 };
+    if length < shortest { Err(NoScope::Broad) } else { Ok((address, length)) }
+}
+
+/// The first address of the network of that length.
+pub fn within(address: IpAddr, length: u8) -> IpAddr {
+    match network::network(address, Prefixes { v4: length, v6: length }) {
+        Value::Network(address, _) => address,
+        _ => address,
+    }
+}
+
+/// Every scope of an envelope of which `has` says that there may be entries.
+pub trait Wanted {
+    /// Whether there are entries of networks of that length.
+    fn network(&self, v4: bool, length: u8) -> bool;
+    /// Whether there are entries of a family's names of so many labels.
+    fn labels(&self, family: usize, labels: usize) -> bool;
+    /// Whether there are entries of that kind.
+    fn whole(&self, kind: usize) -> bool;
+}
+
+/// Hands every scope in which the envelope lies, of those that are wanted, to `then`: in the same order each time.
+pub fn each<'i>(identities: &'i Identities<'_>, wanted: &impl Wanted, mut then: impl FnMut(Scope<'i>)) {
+    if let Some(address) = identities.address() {
+        let (v4, longest) = match address {
+            IpAddr::V4(_) => (true, Ipv4Addr::BITS as u8),
+            IpAddr::V6(_) => (false, Ipv6Addr::BITS as u8),
+        };
+        for length in (0..=longest).filter(|&length| wanted.network(v4, length)) {
+            then(Scope::Network(within(address, length), length));
+        }
+    }
+    for (family, host) in FAMILIES.into_iter().enumerate() {
+        if !(1..=127).any(|labels| wanted.labels(family, labels)) {
+            continue;
+        }
+        for name in identities.hosts(host) {
+            let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
+            let mut labels = Scope::labels(name);
+            for start in std::iter::once(0).chain(starts) {
+                if !name.is_empty() && wanted.labels(family, labels) {
+                    then(Scope::Below(family, &name[start..]));
+                }
+                labels -= 1;
+            }
+        }
+    }
+    for (kind, identity) in WHOLE.into_iter().enumerate().filter(|(kind, _)| wanted.whole(*kind)) {
+        for value in identities.values(identity) {
+            // Of these the names are looked up by their parts.
+            let by_parts = family(identity).is_some() || identity == Identity::ClientIp;
+            if !by_parts || matches!(value, Value::Name(Part::Tag(_))) {
+                then(Scope::Whole(kind, value));
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The operator's own reply: a line with places for what the refusal is about.
+//!
+//! ```text
+//! 450 4.7.1 {key} exceeds {limit}; retry in {seconds} s
+//! ─┬─ ──┬── ─────────────────┬────────────────────────
+//! code  enhanced code        text, printable ASCII
+//! ```
+//!
+//! `{key}` and `{identity}` are those of the decision, `{limit}` is the limit's name, `{seconds}` the wait, rounded up.
+//! Knows no limit but for what its names take. Invariant: whatever the key holds, it fills to one legal SMTP line (RFC 5321 §4.2).
+
+use std::fmt::Write;
+
+use super::draft::Given;
+use super::field::Place;
+use super::field::{FieldValue, Wrong};
+use super::limit::Limit;
+use super::{Action, Stage};
+use crate::error::PolicyError;
+
+/// Octets of a reply line without its CRLF (RFC 5321 §4.5.3.1.5).
+const LINE: usize = 510;
+
+/// What is left for a key, at least: a longer one is cut.
+const LEAST_KEY: usize = 64;
+
+/// Digits of the longest wait.
+const SECONDS: usize = 20;
+
+const PLACES: [(&str, Piece); 4] =
+    [("key", Piece::Key), ("limit", Piece::Limit), ("identity", Piece::Identity), ("seconds", Piece::Seconds)];
+
+/// A reply with places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Key,
+    Limit,
+    Identity,
+    Seconds,
+}
+
+impl Template {
+    /// As a policy says it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn read(value: &FieldValue) -> Result<Self, Wrong> {
+        let FieldValue::Text(text) = value else { return Err(shape()) };
+        Self::parse(text)
+    }
+
+    /// # Errors
+    /// The first thing wrong with it by itself.
+    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+        if !text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+            return Err(Wrong::allowed("printable ASCII on one line (RFC 5321 §4.2)"));
+        }
+        let mut words = text.splitn(3, ' ');
+        let (code, enhanced, rest) =
+            (words.next().unwrap_or(""), words.next().unwrap_or(""), words.next().unwrap_or(""));
+        let class = match code.as_bytes() {
+            [class @ (b'4' | b'5'), b'0'..=b'5', b'0'..=b'9'] => char::from(*class),
+            _ => return Err(Wrong::allowed("first a code that refuses, 400 to 459 or 500 to 559, as \"450 4.7.1 …\"")),
+        };
+        let is_number = |digits: &str| {
+            (1..=3).contains(&digits.len())
+                && digits.bytes().all(|b| b.is_ascii_digit())
+                && (digits == "0" || !digits.starts_with('0'))
+        };
+        let mut numbers = enhanced.split('.');
+        let (first, subject, detail) = (numbers.next(), numbers.next(), numbers.next());
+        if numbers.next().is_some()
+            || !subject.is_some_and(is_number)
+            || !detail.is_some_and(is_number)
+            || !matches!(first, Some("2" | "4" | "5"))
+        {
+            return Err(Wrong::allowed(format!(
+                "behind the code an enhanced one (RFC 3463), as \"{code} {class}.7.1 …\""
+            )));
+        }
+        if first != Some(class.encode_utf8(&mut [0; 4])) {
+            return Err(Wrong::allowed(format!("an enhanced code of the code's class, {class}, behind {code}")));
+        }
+        if rest.trim().is_empty() {
+            return Err(Wrong::allowed(format!(
+                "text behind the codes, as \"{code} {enhanced} {{key}} sends too fast\""
+            )));
+        }
+        Ok(Self { text: text.to_owned(), pieces: pieces(text)? })
+    }
+
+    /// For who has written it down.
+    pub fn restored(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+
+    fn code(&self) -> &str {
+        &self.text[..3]
+    }
+
+    /// Whether it can be told there: at connect and HELO the server closes after a temporary answer, so that is `421` (§7), and `421` alone closes.
+    pub fn suits(&self, early: bool) -> bool {
+        self.code().starts_with('5') || early == (self.code() == "421")
+    }
+
+    /// The line; nothing when it has a place for a wait and there is none to tell.
+    pub(crate) fn filled(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
+        let mut keys = 0;
+        let mut fixed = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => fixed += text.len(),
+                Piece::Key => keys += 1,
+                Piece::Limit => fixed += limit.len(),
+                Piece::Identity => fixed += identity.len(),
+                Piece::Seconds => fixed += wait_us.map(|_| SECONDS)?,
+            }
+        }
+        let room = LINE.saturating_sub(fixed).checked_div(keys).unwrap_or(0);
+        let mut line = String::with_capacity(LINE);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => line.push_str(text),
+                Piece::Key => line.push_str(&crate::reply::printable(key, room)),
+                Piece::Limit => line.push_str(limit),
+                Piece::Identity => line.push_str(identity),
+                Piece::Seconds => drop(write!(line, "{}", wait_us?.div_ceil(1_000_000))),
+            }
+        }
+        Some(line)
+    }
+
+    /// The longest line but for its keys, which get what is left of it.
+    fn octets(&self, limit: &Limit) -> usize {
+        let octets = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Key => LEAST_KEY,
+            Piece::Limit => limit.name.len(),
+            Piece::Identity => limit.per_name().len(),
+            Piece::Seconds => SECONDS,
+        };
+        self.pieces.iter().map(octets).sum()
+    }
+}
+
+/// Whether what a limit says goes together with its reply.
+pub(super) fn replied(place: &Place, given: Option<&Given<'_, Template>>, limit: &Limit) -> Result<(), PolicyError> {
+    let Some(Given { value: template, field }) = given else { return Ok(()) };
+    let wrong = |allowed: String| Err(place.wrong(field, Wrong::allowed(allowed)));
+    let (stage, rejects) = (limit.stage(), limit.action == Action::Reject);
+    let refuses_for_good = template.code().starts_with('5');
+    if refuses_for_good && !rejects {
+        let action = limit.action.text();
+        return wrong(format!(
+            "a code from 400 to 459 beside action = {action:?}, after which the message comes again; or action = \"reject\""
+        ));
+    }
+    if rejects && !refuses_for_good {
+        return wrong("a code from 500 to 559 beside action = \"reject\"".into());
+    }
+    if rejects && stage == Stage::Connect && template.code() != "554" {
+        return wrong("554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into());
+    }
+    if !template.suits(stage <= Stage::Helo) {
+        return wrong(match stage {
+            Stage::Connect | Stage::Helo => {
+                format!("421 for a limit at {}, where the server closes the connection", stage.name())
+            }
+            _ => format!("another code than 421 for a limit at {}, where the connection stays open", stage.name()),
+        });
+    }
+    let octets = template.octets(limit);
+    if octets > LINE {
+        return wrong(format!(
+            "a line of at most {LINE} octets with its places filled, {LEAST_KEY} of them for each key; this one takes {octets}"
+        ));
+    }
+    Ok(())
+}
+
+fn shape() -> Wrong {
+    Wrong::allowed("one line of text, as \"450 4.7.1 {key} sends too fast; retry in {seconds} s\"")
+}
+
+/// Text and places in turn.
+fn pieces(text: &str) -> Result<Vec<Piece>, Wrong> {
+    let unbalanced = || Wrong::allowed("braces in pairs, around the name of a place, as {key}");
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, brace) = rest.split_at(at);
+        let inner = brace.strip_prefix('{').ok_or_else(unbalanced)?;
+        let (name, behind) = inner.split_once('}').ok_or_else(unbalanced)?;
+        if name.contains('{') {
+            return Err(unbalanced());
+        }
+        let names = PLACES.map(|(name, _)| name);
+        let Some((_, piece)) = PLACES.iter().find(|(known, _)| *known == name) else {
+            let meant = super::nearest::nearest(name, names).map(|name| format!("{{{name}}}"));
+            let allowed = names.map(|name| format!("{{{name}}}")).join(", ");
+            return Err(Wrong::allowed(allowed).found(format!("{{{name}}}")).suggest(meant));
+        };
+        pieces.extend([Piece::Text(before.to_owned()), piece.clone()]);
+        rest = behind;
+    }
+    pieces.push(Piece::Text(rest.to_owned()));
+    Ok(pieces)
+}

@@ -1,0 +1,120 @@
+//! Keys that a limit has blocked, each until a time of its own. Lossless: a live block is never evicted.
+//!
+//! **Idea.** A key has two candidate lines of three places each. A place is free when its time has passed, so nothing is swept, and a table that is full
+//! of live blocks takes no more: then the block is not taken and is counted, and the limit that wanted it goes on refusing by itself.
+//!
+//! ```text
+//!  line    ┊ by, 2 × 32 bits ┊ key, until ┊ key, until ┊ key, until ┊ by, 32 bits ┊        word 0 and 7: who blocked, a name's hash each
+//! ```
+//!
+//! **Cost.** One look at two lines of a page. **Bound.** Two keys are taken for one when 64 bits agree.
+//!
+//! **Dropped.** Fingerprints and coarse times, seven to a line: a block is told to the microsecond (P10), and one key taken for another would be
+//! refused for days. The block's time written into the limit's own slot: it would have to outlive the bucket, whose slot is free when it is empty.
+
+use crate::key::Key;
+use crate::region::{Candidates, Line, LineId, Region, Table};
+
+/// Places of a line.
+const PLACES: usize = 3;
+
+/// Blocks by limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    table: Table,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Of the limit and the key.
+    pub key: Key,
+    /// Engine time from which it is over, µs.
+    pub until_us: u64,
+    /// Who blocked.
+    pub by: u32,
+}
+
+impl Blocks {
+    /// In `table`, all of zeros at first.
+    pub fn new(table: Table) -> Self {
+        Self { table }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Places in all.
+    pub fn slots(&self) -> u64 {
+        (self.table.lines() * PLACES) as u64
+    }
+
+    /// Where a key may be.
+    #[inline]
+    pub fn lines(&self, key: Key) -> Candidates {
+        self.table.candidates(key)
+    }
+
+    /// Until when `key` is blocked, µs; nothing when it is not at `now_us`.
+    pub fn until_us(&self, region: &Region, at: &Candidates, key: Key, now_us: u64) -> Option<u64> {
+        let (line, place) = self.find(region, at, key)?;
+        Some(block(region.line(line), place).until_us).filter(|&until_us| until_us > now_us)
+    }
+
+    /// Blocks a key, unless it is blocked already: a refusal does not extend a block. Whether there was room.
+    pub fn set(&self, region: &mut Region, at: &Candidates, wanted: Block, now_us: u64) -> bool {
+        let own = self.find(region, at, wanted.key);
+        if own.is_some_and(|(line, place)| block(region.line(line), place).until_us > now_us) {
+            return true;
+        }
+        let free = || self.places(at).find(|&(line, place)| block(region.line(line), place).until_us <= now_us);
+        let Some((line, place)) = own.or_else(free) else { return false };
+        write(region.line_mut(line), place, wanted);
+        true
+    }
+
+    /// Lifts the block of a key. Whether it was blocked at `now_us`.
+    pub fn lift(&self, region: &mut Region, key: Key, now_us: u64) -> bool {
+        let Some((line, place)) = self.find(region, &self.lines(key), key) else { return false };
+        let was_live = block(region.line(line), place).until_us > now_us;
+        write(region.line_mut(line), place, Block { key: Key(0), until_us: 0, by: 0 });
+        was_live
+    }
+
+    /// Blocks of one page that live at `now_us`.
+    pub fn live<'r>(&self, region: &'r Region, page: u32, now_us: u64) -> impl Iterator<Item = Block> + use<'r> {
+        let blocks = |line: &'r Line| (0..PLACES).map(move |place| block(line, place));
+        self.table.page(region, page).iter().flat_map(blocks).filter(move |block| block.until_us > now_us)
+    }
+
+    fn places(&self, at: &Candidates) -> impl Iterator<Item = (LineId, usize)> + use<> {
+        at.lines.into_iter().flat_map(|line| (0..PLACES).map(move |place| (line, place)))
+    }
+
+    fn find(&self, region: &Region, at: &Candidates, key: Key) -> Option<(LineId, usize)> {
+        self.places(at).find(|&(line, place)| {
+            let found = block(region.line(line), place);
+            found.until_us > 0 && found.key == key
+        })
+    }
+}
+
+fn block(line: &Line, place: usize) -> Block {
+    let by = match place {
+        0 => line.stamp as u32,
+        1 => (line.stamp >> 32) as u32,
+        _ => line.slots[6] as u32,
+    };
+    Block { key: Key(line.slots[2 * place]), until_us: line.slots[2 * place + 1], by }
+}
+
+fn write(line: &mut Line, place: usize, Block { key, until_us, by }: Block) {
+    (line.slots[2 * place], line.slots[2 * place + 1]) = (key.0, until_us);
+    match place {
+        0 => line.stamp = line.stamp >> 32 << 32 | u64::from(by),
+        1 => line.stamp = line.stamp & u64::from(u32::MAX) | u64::from(by) << 32,
+        _ => line.slots[6] = by.into(),
+    }
+}

@@ -1,0 +1,377 @@
+//! What operators say of a name or a network: blocked, or let through whatever the limits say. A list of fixed size whose fullness is an error.
+//!
+//! **Idea.** An entry covers all that lies below it: every address of a network, every host below a domain. So nothing is compared entry by entry: the
+//! head keeps which lengths of prefix and which numbers of labels there are entries of, and a check looks up one key for each of those that its own
+//! address and names have. Keys are sorted, so a look-up is a binary search, and a list that is full costs no more than one that is not.
+//!
+//! ```text
+//!  head      entries ┊ untracked blocks ┊ latest end of a limit's block ┊ latest end of an entry ┊ marks
+//!  index     most × (key ┊ until µs ┊ row, kind …), sorted by key
+//!  rows      most × 29 words of text; a row stays where it is while its entry moves
+//! ```
+//!
+//! It knows no mail and no spelling: keys and text come in. **Bound.** Exact but for 64 bits that agree. **Cost.** log₂ of the entries a look-up;
+//! an operator's change moves up to 24 KiB. An entry that has ended is taken for none, and goes when room is needed.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::key::Key;
+use crate::region::{PAGE_BYTES, Region, Table};
+
+/// Entries at most.
+pub const MOST: usize = 1024;
+
+/// Octets of text: what is longer is refused, since an entry that nobody can read cannot be taken back.
+pub const TEXT_BYTES: usize = 8 * TEXT;
+
+/// Words of text.
+const TEXT: usize = 29;
+
+/// Words of an entry in the index.
+const INDEXED: usize = 3;
+
+/// Names of which trailing parts are listed: client, HELO, sender, recipient, and room for others.
+pub const FAMILIES: usize = 8;
+
+const HEAD: usize = size_of::<Head>() / size_of::<u64>();
+
+/// Of what there are entries, so that nothing else is looked up. A bit each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Marks {
+    /// Lengths of prefix of IPv4, 0 to 32.
+    pub v4: u64,
+    /// Kinds of values that are looked up whole.
+    pub whole: u64,
+    /// Lengths of prefix of IPv6, 0 to 127; 128 has the first bit, which no length else has: a prefix of 0 is none.
+    pub v6: [u64; 2],
+    /// Numbers of labels, 1 to 127.
+    pub labels: [[u64; 2]; FAMILIES],
+}
+
+/// What an entry is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A network of IPv4.
+    V4(u8),
+    /// A network of IPv6.
+    V6(u8),
+    /// So many labels of a family's names.
+    Labels(u8, u8),
+    /// A whole value of a kind.
+    Whole(u8),
+}
+
+/// What an operator says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Refused.
+    Block,
+    /// Let through, when it is proven.
+    Allow,
+    /// Let through, proven or not.
+    AllowUnverified,
+}
+
+/// An entry but for its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Of what it covers.
+    pub key: Key,
+    /// Engine time from which it is over, µs; `u64::MAX`: it is for good.
+    pub until_us: u64,
+    /// What is said.
+    pub word: Word,
+    /// What it is of.
+    pub mark: Mark,
+    /// The identity, in its holder's own code of three octets.
+    pub identity: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+struct Head {
+    entries: u64,
+    untracked: u64,
+    blocked_until_us: u64,
+    listed_until_us: u64,
+    marks: Marks,
+}
+
+/// The list.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    table: Table,
+    most: usize,
+}
+
+impl Marks {
+    fn add(&mut self, mark: Mark) {
+        let set = |bits: &mut [u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] |= 1 << (bit & 63);
+        match mark {
+            Mark::V4(length) => self.v4 |= 1 << length.min(63),
+            Mark::V6(length) => set(&mut self.v6, length & 127),
+            Mark::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
+            Mark::Whole(kind) => self.whole |= 1 << (kind & 63),
+        }
+    }
+
+    /// Whether there is an entry of this kind.
+    pub fn has(&self, mark: Mark) -> bool {
+        let mut one = Self::default();
+        one.add(mark);
+        let [all, one]: [&[u64]; 2] =
+            [bytemuck::cast_slice(std::slice::from_ref(self)), bytemuck::cast_slice(std::slice::from_ref(&one))];
+        all.iter().zip(one).any(|(all, one)| all & one != 0)
+    }
+}
+
+impl Mark {
+    fn packed(self) -> u64 {
+        let [kind, first, second] = match self {
+            Self::V4(length) => [0, length, 0],
+            Self::V6(length) => [1, length, 0],
+            Self::Labels(family, labels) => [2, family, labels],
+            Self::Whole(whole) => [3, whole, 0],
+        };
+        u64::from(kind) << 16 | u64::from(first) << 8 | u64::from(second)
+    }
+
+    fn unpacked(word: u64) -> Self {
+        let [second, first, kind, ..] = word.to_le_bytes();
+        match kind {
+            0 => Self::V4(first),
+            1 => Self::V6(first),
+            2 => Self::Labels(first, second),
+            _ => Self::Whole(first),
+        }
+    }
+}
+
+impl Entry {
+    /// Row in bits 0–15, then two of the word, then mark and identity.
+    fn packed(&self, row: u64) -> [u64; INDEXED] {
+        let word = match self.word {
+            Word::Block => 0,
+            Word::Allow => 1,
+            Word::AllowUnverified => 2,
+        };
+        let last = row | word << 16 | self.mark.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
+        [self.key.0, self.until_us, last]
+    }
+
+    fn unpacked([key, until_us, last]: [u64; INDEXED]) -> (Self, u64) {
+        let word = match last >> 16 & 3 {
+            0 => Word::Block,
+            1 => Word::Allow,
+            _ => Word::AllowUnverified,
+        };
+        let (mark, identity) = (Mark::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
+        (Self { key: Key(key), until_us, word, mark, identity }, last & 0xFFFF)
+    }
+
+    /// Whether it holds at `now_us`.
+    pub fn holds(&self, now_us: u64) -> bool {
+        self.until_us > now_us
+    }
+}
+
+impl Listed {
+    /// Bytes for `most` entries.
+    pub fn bytes(most: usize) -> u64 {
+        ((HEAD + most * (INDEXED + TEXT)) as u64 * 8).next_multiple_of(PAGE_BYTES)
+    }
+
+    /// As many entries as fit into `table`.
+    pub fn new(table: Table) -> Self {
+        let words = (table.bytes() / 8) as usize;
+        Self { table, most: ((words - HEAD) / (INDEXED + TEXT)).min(MOST) }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Most entries.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Of what there are entries.
+    pub fn marks(&self, region: &Region) -> Marks {
+        self.head(region).marks
+    }
+
+    /// Whether nothing of the list holds at `now_us`, nor any limit's block.
+    pub fn is_over(&self, region: &Region, now_us: u64) -> bool {
+        let head = self.head(region);
+        head.listed_until_us.max(head.blocked_until_us) <= now_us
+    }
+
+    /// Notes a limit's block: until when, or, without a time, that there was no room for it.
+    pub fn note_block(&self, region: &mut Region, until_us: Option<u64>) {
+        let head = self.head_mut(region);
+        match until_us {
+            Some(until_us) => head.blocked_until_us = head.blocked_until_us.max(until_us),
+            None => head.untracked += 1,
+        }
+    }
+
+    /// Limits' blocks for which there was no room, since start.
+    pub fn untracked(&self, region: &Region) -> u64 {
+        self.head(region).untracked
+    }
+
+    /// The entry of a key that holds at `now_us`.
+    pub fn get(&self, region: &Region, key: Key, now_us: u64) -> Option<Entry> {
+        let at = self.search(region, key).ok()?;
+        Some(self.entry(region, at).0).filter(|entry| entry.holds(now_us))
+    }
+
+    /// Puts an entry in, in place of one of the same key. Whether there was room; those that have ended make some.
+    pub fn put(&self, region: &mut Region, entry: Entry, text: &[u64; TEXT], now_us: u64) -> bool {
+        let at = match self.search(region, entry.key) {
+            Ok(at) => at,
+            Err(_) => {
+                if self.count(region) == self.most {
+                    self.drop_ended(region, now_us);
+                }
+                let Some(at) = self.open(region, entry.key) else { return false };
+                at
+            }
+        };
+        let row = self.entry(region, at).1;
+        let index = self.index_mut(region);
+        index[at * INDEXED..(at + 1) * INDEXED].copy_from_slice(&entry.packed(row));
+        let place = self.text_at(row);
+        region.words_mut(&self.table)[place..place + TEXT].copy_from_slice(text);
+        self.mark(region);
+        true
+    }
+
+    /// Takes the entry of a key out: what it was.
+    pub fn take(&self, region: &mut Region, key: Key) -> Option<Entry> {
+        let at = self.search(region, key).ok()?;
+        let (entry, _) = self.entry(region, at);
+        self.close(region, at);
+        self.mark(region);
+        Some(entry)
+    }
+
+    /// Every entry, with its text: for who has room for [`Listed::most`] of them.
+    pub fn each(&self, region: &Region, mut then: impl FnMut(Entry, &[u64])) {
+        for at in 0..self.count(region) {
+            let (entry, row) = self.entry(region, at);
+            let place = self.text_at(row);
+            then(entry, &region.words(&self.table)[place..place + TEXT]);
+        }
+    }
+
+    /// Makes room for a key: its place in the index, with a row that nobody has.
+    fn open(&self, region: &mut Region, key: Key) -> Option<usize> {
+        let count = self.count(region);
+        let at = self.search(region, key).unwrap_or_else(|at| at);
+        if count == self.most {
+            return None;
+        }
+        // Behind the last entry stand the rows that are free, once they were used.
+        let spare = self.index(region)[count * INDEXED + INDEXED - 1];
+        let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
+        let index = self.index_mut(region);
+        index.copy_within(at * INDEXED..count * INDEXED, (at + 1) * INDEXED);
+        index[at * INDEXED..(at + 1) * INDEXED].copy_from_slice(&[key.0, 0, row]);
+        self.head_mut(region).entries += 1;
+        Some(at)
+    }
+
+    /// Takes a place out of the index; its row stands behind the last one from then on.
+    fn close(&self, region: &mut Region, at: usize) {
+        let (count, row) = (self.count(region), self.entry(region, at).1);
+        let index = self.index_mut(region);
+        index.copy_within((at + 1) * INDEXED..count * INDEXED, at * INDEXED);
+        index[(count - 1) * INDEXED..count * INDEXED].copy_from_slice(&[0, 0, row | FREED]);
+        self.head_mut(region).entries -= 1;
+    }
+
+    fn drop_ended(&self, region: &mut Region, now_us: u64) {
+        for at in (0..self.count(region)).rev() {
+            if !self.entry(region, at).0.holds(now_us) {
+                self.close(region, at);
+            }
+        }
+    }
+
+    /// Writes down anew of what there are entries.
+    fn mark(&self, region: &mut Region) {
+        let (mut marks, mut listed_until_us) = (Marks::default(), 0);
+        for at in 0..self.count(region) {
+            let (entry, _) = self.entry(region, at);
+            marks.add(entry.mark);
+            listed_until_us = entry.until_us.max(listed_until_us);
+        }
+        let head = self.head_mut(region);
+        (head.marks, head.listed_until_us) = (marks, listed_until_us);
+    }
+
+    fn search(&self, region: &Region, key: Key) -> Result<usize, usize> {
+        let index = self.index(region);
+        let (mut low, mut high) = (0, self.count(region));
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match index[middle * INDEXED].cmp(&key.0) {
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    fn entry(&self, region: &Region, at: usize) -> (Entry, u64) {
+        let index = self.index(region);
+        Entry::unpacked([index[at * INDEXED], index[at * INDEXED + 1], index[at * INDEXED + 2]])
+    }
+
+    fn count(&self, region: &Region) -> usize {
+        (self.head(region).entries as usize).min(self.most)
+    }
+
+    fn head<'r>(&self, region: &'r Region) -> &'r Head {
+        bytemuck::from_bytes(bytemuck::cast_slice(&region.words(&self.table)[..HEAD]))
+    }
+
+    fn head_mut<'r>(&self, region: &'r mut Region) -> &'r mut Head {
+        bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut region.words_mut(&self.table)[..HEAD]))
+    }
+
+    fn index<'r>(&self, region: &'r Region) -> &'r [u64] {
+        &region.words(&self.table)[HEAD..HEAD + self.most * INDEXED]
+    }
+
+    fn index_mut<'r>(&self, region: &'r mut Region) -> &'r mut [u64] {
+        &mut region.words_mut(&self.table)[HEAD..HEAD + self.most * INDEXED]
+    }
+
+    fn text_at(&self, row: u64) -> usize {
+        HEAD + self.most * INDEXED + row as usize * TEXT
+    }
+}
+
+/// Of a place behind the last entry: its row was used before, and is free.
+const FREED: u64 = 1 << 63;
+
+/// Text as a row keeps it; nothing when it is too long. The unused octets are zero, which no text of an identity holds.
+pub fn packed(text: &str) -> Option<[u64; TEXT]> {
+    let mut words = [0; TEXT];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+    Some(words)
+}
+
+/// What [`packed`] gave, as text.
+pub fn unpacked(words: &[u64]) -> String {
+    let bytes: &[u8] = bytemuck::cast_slice(words);
+    let end = bytes.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
