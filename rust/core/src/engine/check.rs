@@ -14,7 +14,7 @@ use super::Engine;
 use super::aim::Aim;
 use super::asker::Asker;
 use super::keys::Keys;
-use super::marked::{answer_to_blocked, blocked_by};
+use super::marked::{Watched, answer_to_blocked, blocked_by};
 use super::open::max_open;
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
@@ -202,7 +202,9 @@ impl Engine {
                 continue;
             }
             let mut until_us = verdict.earliest_us(at_us);
-            if let Some(blocking) = planned.blocking.filter(|_| at_us == now_us) {
+            let is_blocked = |watched: &Watched| watched.has_blocked(planned.of, entry.nth);
+            let is_new = || at_us == now_us && !watched.as_deref().is_some_and(is_blocked);
+            if let Some(blocking) = planned.blocking.filter(|_| is_new()) {
                 (entry.blocks, *blocks) = (true, true);
                 until_us = until_us.max(at_us.saturating_add(blocking.us));
             }
