@@ -21,6 +21,7 @@ except ImportError as error:
 
 try:
     from throttle._core import (
+        Blocked,
         Decision,
         Envelope,
         Limit,
@@ -44,6 +45,7 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "Blocked",
     "Decision",
     "Envelope",
     "Limit",

@@ -9,6 +9,7 @@ from throttle.errors import ThrottleError as ThrottleError
 from throttle.types import Explanation, LimitPlan, Mode, Size, Stage, Table, Text, Window
 
 __all__ = [
+    "Blocked",
     "CountMin",
     "Decision",
     "Envelope",
@@ -445,7 +446,9 @@ class Throttle:
         An in-flight limit has a row without bytes: ``slots`` is its cap, ``used`` what is held, of a limit per key by the key that holds most.
         Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are ``max_open``.
 
-        ``memory_bytes`` holds a page of 4096 bytes besides, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
+        Where a limit blocks, ``blocks`` are the keys that are blocked; ``untracked`` is how many blocks found no room: the limit goes on refusing by itself.
+
+        ``memory_bytes`` holds a page of 4096 bytes besides, from 256 KiB on a fifty-sixth at most for operators' entries and a sixty-fourth for blocks, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
         is enough for the smallest.
         """
 
@@ -485,6 +488,58 @@ class Throttle:
         Source: Metwally, Agrawal, El Abbadi 2005.
         """
 
+    def block(self, identity: str, value: Text, seconds: float | None = None) -> None:
+        """Refuses a name, a network, and all that lies below, from now on; claimed or proven alike.
+
+        A block of a domain covers every host below it, one of a network every address in it, of ``auth.user`` and of addresses the value alone.
+        The refusal is by limit ``blocked``: a temporary answer that says how long, or a permanent one when it is for good. It is told from the
+        stage on at which the identity is known. The last word about a value counts: it takes the place of an earlier block or allowance.
+
+        Args:
+            identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``. Networks may have any length of prefix under any ``client.net``.
+            value: as a sender might write it, or a tag such as ``"NULL"``: ``"Salesforce.com"``, ``"203.0.113.0/24"``.
+            seconds: how long, at most 366 days; ``None`` or infinite: for good.
+
+        Raises:
+            PolicyError: no such identity, a text that is no value of it or has more than 232 octets, a public suffix such as ``co.uk``, a network
+                larger than /8 or, of IPv6, /16; more than 366 days.
+            ValueError: ``seconds`` that are none, or not above zero.
+            ThrottleError: no room: 1024 entries from 16 MiB of memory on, fewer in less, none below 256 KiB. Nothing is evicted.
+        """
+
+    def allow(self, identity: str, value: Text, seconds: float | None = None, unverified: bool = False) -> None:
+        """Lets a name or a network through, and all that lies below: no rate, no fan-out and no block refuses it, be it an operator's.
+
+        What is open stays bounded: no in-flight limit and no ``max_open`` is lifted. What is let through is charged to nothing, so nobody else pays for it,
+        and enters no memory of known names.
+
+        Args:
+            identity: as in :meth:`block`, but for ``rcpt.*``: one mailbox among the recipients would carry the others past every limit.
+            value: as in :meth:`block`.
+            seconds: as in :meth:`block`.
+            unverified: whether mail that merely says so is let through too. Without it ``sender.*`` is let through when it is proven.
+
+        Raises:
+            PolicyError: as :meth:`block`; or what nobody can prove, such as ``helo.*``, without ``unverified``.
+        """
+
+    def unblock(self, identity: str, value: Text) -> bool:
+        """Takes back what :meth:`block` or :meth:`allow` said of a value, and lifts the blocks of limits whose key it is.
+
+        Args:
+            identity: as in :meth:`block`; of a limit's block also its several identities, as a decision tells them: ``"client.net + auth.user"``.
+            value: likewise: ``"203.0.113.0/24 + joe"``.
+
+        Returns:
+            Whether anything of it held. A network is lifted by its own prefix, not by one of its addresses.
+
+        Raises:
+            PolicyError: as :meth:`block`.
+        """
+
+    def blocked(self) -> list[Blocked]:
+        """What operators have said and limits have blocked, as far as it holds now: blocks, allowances, then the blocks of limits."""
+
     @property
     def memory_bytes(self) -> int:
         """Bytes of all counters, exactly; constant. The suffix list is not among them."""
@@ -515,6 +570,46 @@ class Throttle:
             ThrottleError: another reload came in between, and holds.
             OSError: a policy file that cannot be read.
         """
+
+@final
+class Blocked:
+    """What is blocked, or let through.
+
+    A limit's block keeps no text. Its value is told when :meth:`Throttle.top` has a name for it, and ``None`` else, as for every key of several identities.
+
+    Attributes:
+        identity: ``"client.net"``; of a limit's block all its identities.
+        value: in its normal form.
+        until: Unix seconds; infinite when it is for good.
+        by: ``"operator"``, or the name of the limit.
+        action: ``"block"`` or ``"allow"``.
+        unverified: whether mere claims are let through too.
+    """
+
+    def __new__(
+        cls,
+        identity: str,
+        value: str | None,
+        until: float,
+        by: str,
+        action: Literal["block", "allow"],
+        unverified: bool,
+    ) -> Self: ...
+    @property
+    def identity(self) -> str: ...
+    @property
+    def value(self) -> str | None: ...
+    @property
+    def until(self) -> float: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def action(self) -> Literal["block", "allow"]: ...
+    @property
+    def unverified(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool]: ...
 
 @final
 class Offender:

@@ -286,7 +286,9 @@ impl Engine {
                 continue;
             }
             let mut until_us = verdict.earliest_us(at_us);
-            if let Some(blocking) = planned.blocking.filter(|_| at_us == now_us) {
+            let is_blocked = || watched.is_some_and(|watched| watched.has_blocked(planned.of, entry.nth));
+            let is_new = || at_us == now_us && !is_blocked();
+            if let Some(blocking) = planned.blocking.filter(|_| is_new()) {
                 (entry.blocks, *blocks) = (true, true);
                 until_us = until_us.max(at_us.saturating_add(blocking.us));
             }

@@ -45,6 +45,13 @@ pub(super) struct Watched {
     pub blocked: SmallVec<[Blocked; 4]>,
 }
 
+impl Watched {
+    /// Whether a limit has blocked this key already: then the refusal blocks no longer.
+    pub(super) fn has_blocked(&self, limit: u16, nth: u32) -> bool {
+        self.blocked.iter().any(|blocked| (blocked.limit, blocked.nth) == (limit, nth) && blocked.until_us.is_some())
+    }
+}
+
 /// A key that a limit may have blocked.
 #[derive(Debug)]
 pub(super) struct Blocked {

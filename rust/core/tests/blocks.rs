@@ -1,0 +1,194 @@
+//! What limits have blocked, and what operators have listed: both tables against a map, and a limit that blocks against three lines of arithmetic.
+
+mod guard;
+
+use std::collections::BTreeMap;
+
+use guard::{MIB, check, engine, message};
+use proptest::prelude::*;
+use throttle_core::engine::BlockError;
+use throttle_core::key::Key;
+use throttle_core::region::{LINES, Now, Region};
+use throttle_core::store::blocks::{Block, Blocks};
+use throttle_core::store::listed::{Entry, Listed, Mark, Marks, TEXT_BYTES, Word, packed, unpacked};
+
+/// Spread over the lines of a page as a hash is, and few enough to meet again.
+fn key(number: u64) -> Key {
+    Key(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+}
+
+proptest! {
+    #[test]
+    fn a_block_holds_to_the_end_and_is_never_evicted(
+        steps in prop::collection::vec((0u64..600, 0u64..50, 0u64..400, any::<bool>()), 1..600),
+    ) {
+        let (mut region, tables) = Region::new(&[1]).expect("a page");
+        let blocks = Blocks::new(tables[0]);
+        let mut live: BTreeMap<Key, u64> = BTreeMap::new();
+        let mut now_us = 0;
+        for (number, pause_us, length_us, lifts) in steps {
+            now_us += pause_us;
+            live.retain(|_, until_us| *until_us > now_us);
+            let (key, at) = (key(number), blocks.lines(key(number)));
+            if lifts {
+                prop_assert_eq!(blocks.lift(&mut region, key, now_us), live.remove(&key).is_some());
+            } else {
+                let by = number as u32;
+                let until_us = now_us + length_us;
+                let had_room = blocks.set(&mut region, &at, Block { key, until_us, by }, now_us);
+                let in_its_lines = |other: &&Key| blocks.lines(**other).lines.iter().any(|line| at.lines.contains(line));
+                if let Some(held) = live.get(&key) {
+                    prop_assert!(had_room, "a refusal finds its own block");
+                    prop_assert_eq!(blocks.until_us(&region, &at, key, now_us), Some(*held), "and does not extend it");
+                } else if had_room && length_us > 0 {
+                    live.insert(key, until_us);
+                } else {
+                    prop_assert!(had_room || live.keys().filter(in_its_lines).count() >= 3, "no room in lines that have some");
+                }
+            }
+            for (key, until_us) in &live {
+                prop_assert_eq!(blocks.until_us(&region, &blocks.lines(*key), *key, now_us), Some(*until_us));
+            }
+            let mut told: Vec<_> = blocks.live(&region, 0, now_us).map(|block| (block.key, block.until_us)).collect();
+            told.sort_unstable();
+            prop_assert_eq!(told, live.iter().map(|(key, until_us)| (*key, *until_us)).collect::<Vec<_>>());
+            let own = blocks.live(&region, 0, now_us).all(|block| self::key(block.by.into()) == block.key);
+            prop_assert!(own, "who blocked is told of another key");
+        }
+    }
+
+    #[test]
+    fn a_list_holds_what_was_put_and_is_full_only_when_all_of_it_holds(
+        steps in prop::collection::vec((0u64..40, 0u64..30, prop::option::of(1u64..200), any::<bool>()), 1..300),
+    ) {
+        let (mut region, tables) = Region::new(&[1]).expect("a page");
+        let list = Listed::new(tables[0]);
+        let mut model: BTreeMap<Key, (u64, String)> = BTreeMap::new();
+        let mut now_us = 0;
+        for (number, pause_us, length_us, takes) in steps {
+            now_us += pause_us;
+            let key = key(number);
+            if takes {
+                let taken = list.take(&mut region, key).map(|entry| entry.until_us);
+                prop_assert_eq!(taken.filter(|until_us| *until_us > now_us), model.remove(&key).map(|(until_us, _)| until_us).filter(|until_us| *until_us > now_us));
+            } else {
+                let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
+                let mark = if number % 2 == 0 { Mark::V4(number as u8 % 33) } else { Mark::Labels(number as u8 % 4, number as u8) };
+                let entry = Entry { key, until_us, word: Word::Block, mark, identity: number as u32 };
+                let text = format!("host-{number}-until-{until_us}.example");
+                let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
+                let has_room = list.put(&mut region, entry, &packed(&text).expect("short"), now_us);
+                prop_assert_eq!(has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most());
+                if has_room {
+                    prop_assert_eq!(list.get(&region, key, now_us), Some(entry));
+                    model.insert(key, (until_us, text));
+                }
+            }
+            model.retain(|_, (until_us, _)| *until_us > now_us);
+            let mut told = BTreeMap::new();
+            let mut marks = Marks::default();
+            list.each(&region, |entry, text| {
+                if entry.holds(now_us) {
+                    told.insert(entry.key, (entry.until_us, unpacked(text)));
+                    marks = list.marks(&region);
+                    assert!(marks.has(entry.mark), "{entry:?} would not be looked for");
+                }
+            });
+            prop_assert_eq!(&told, &model);
+            prop_assert_eq!(list.is_over(&region, now_us), model.is_empty());
+        }
+    }
+
+    /// The whole rule: a refusal blocks for ten seconds from then on, and what is refused meanwhile blocks no longer.
+    #[test]
+    fn a_key_is_refused_from_its_first_refusal_on_for_as_long_as_the_limit_says(
+        steps in prop::collection::vec((0u64..4_000_000, 0u8..3, any::<bool>()), 1..200),
+    ) {
+        let engine = engine(BLOCKING, MIB);
+        let (mut now_us, mut passed, mut until_us) = (0, [const { Vec::new() }; 3], [0u64; 3]);
+        for (pause_us, net, peeks) in steps {
+            now_us += pause_us;
+            let (ip, net) = (format!("192.0.{net}.1"), usize::from(net));
+            let envelope = message(&ip, "a@ex.com");
+            let now = i64::try_from(now_us).expect("a time of this age");
+            let decision = if peeks { engine.peek(&envelope, None, Now::Stated(now)) } else { check(&engine, &envelope, now_us) };
+            let in_window: Vec<u64> = passed[net].iter().copied().filter(|at| at + 5_000_000 > now_us).collect();
+            let expected = if now_us < until_us[net] {
+                Some(until_us[net])
+            } else {
+                (in_window.len() == 2).then_some(now_us + 10_000_000)
+            };
+            prop_assert_eq!(decision.refusal.as_ref().map(|refusal| refusal.wait_us), expected.map(|until_us| Some(until_us - now_us)));
+            match expected {
+                _ if peeks => {}
+                Some(until) => until_us[net] = until,
+                None => passed[net].push(now_us),
+            }
+        }
+    }
+}
+
+const BLOCKING: &str = r#"
+[[limit]]
+name = "net"
+per = "client.net"
+rate = "2/5 seconds"
+algorithm = "sliding-window"
+action = "block 10 seconds"
+"#;
+
+#[test]
+fn a_full_table_takes_no_block_and_says_so() {
+    let (mut region, tables) = Region::new(&[1]).expect("a page");
+    let blocks = Blocks::new(tables[0]);
+    let mut taken = Vec::new();
+    for number in 0..4 * LINES as u64 {
+        let block = Block { key: key(number), until_us: 100, by: 0 };
+        if blocks.set(&mut region, &blocks.lines(block.key), block, 0) {
+            taken.push(block.key);
+        }
+    }
+    assert!((taken.len() as u64) < 4 * LINES as u64 && taken.len() as u64 > blocks.slots() / 2, "{}", taken.len());
+    assert!(taken.iter().all(|&key| blocks.until_us(&region, &blocks.lines(key), key, 99) == Some(100)));
+    let fresh = Block { key: key(1_000_000), until_us: 200, by: 0 };
+    assert!(blocks.set(&mut region, &blocks.lines(fresh.key), fresh, 100), "those that are over make room");
+}
+
+#[test]
+fn text_is_kept_whole_or_not_at_all() {
+    for length in [0, 1, 7, 8, TEXT_BYTES] {
+        let text = "x".repeat(length);
+        assert_eq!(packed(&text).map(|words| unpacked(&words)), Some(text));
+    }
+    assert_eq!(packed(&"x".repeat(TEXT_BYTES + 1)), None);
+}
+
+#[test]
+fn fullness_is_an_error_and_changes_nothing() {
+    let engine = engine(BLOCKING, MIB);
+    let now = Now::Stated(0);
+    let mut said = 0;
+    let full = loop {
+        match engine.say("client.ip", &format!("10.1.{}.{}", said / 256, said % 256), Word::Block, None, now) {
+            Ok(()) => said += 1,
+            Err(full) => break full,
+        }
+    };
+    assert_eq!(full, BlockError::Full(said));
+    assert_eq!(engine.blocked(now, &|| ()).len(), said);
+    assert_eq!(engine.unblock("client.ip", "10.1.0.0", now), Ok(true));
+    assert_eq!(engine.say("client.ip", "10.2.0.0", Word::Block, None, now), Ok(()));
+}
+
+#[test]
+fn sixteen_mebibytes_have_room_for_a_thousand_and_twenty_four() {
+    let engine = engine(BLOCKING, 16 * MIB);
+    for number in 0..1024 {
+        let ip = format!("10.1.{}.{}", number / 256, number % 256);
+        assert_eq!(engine.say("client.ip", &ip, Word::Block, None, Now::Stated(0)), Ok(()));
+    }
+    let one_more = engine.say("client.ip", "10.2.0.0", Word::Block, None, Now::Stated(0));
+    assert_eq!(one_more, Err(BlockError::Full(1024)));
+    assert!(check(&engine, &message("10.1.3.255", "a@ex.com"), 0).refusal.is_some());
+    assert!(check(&engine, &message("10.2.0.0", "a@ex.com"), 0).refusal.is_none());
+}
