@@ -27,7 +27,7 @@ def test_the_blocks_of_the_readme_run_and_the_first_prints_what_stands_below_it(
         warnings.simplefilter("ignore", ResourceWarning)
         namespace.clear()
         gc.collect()
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert printed[0] == stated.group(1)
 
 

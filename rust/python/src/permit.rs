@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::store::permits::Token;
 
 use crate::decision::Decision;
@@ -68,11 +67,6 @@ impl Permit {
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
         self.let_go();
         Ready { value: None }
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.guard)?;
-        visit.call(&self.decision)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
