@@ -24,7 +24,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions fuzz corpus lint pictures flood clean
+.PHONY: help demo test bench instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -75,6 +75,10 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
+
+docs: $(VENV)/.ready-docs ## the documentation site, in out/site; warnings and dead links within it are errors (its code blocks are run by make test)
+	@rm -rf out/site
+	$(PY) -m sphinx -q -W --keep-going -b html docs out/site
 
 pictures: $(VENV)/.ready-test ## draw docs/pictures again; ARGS are names of some
 	@$(PY) docs/pictures $(ARGS)

@@ -1,0 +1,145 @@
+"""Every block of the README and of the pages under docs/ is run, in order, as a reader would, and what it states is compared."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import re
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pages import PAGES, README, ROOT, Block, blocks
+from throttle import Policy, PolicyError, Throttle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Blocks that say why they are not run. One more is a decision, made here.
+NOT_RUN = 2
+
+#: What the site's generator reads, and nobody runs.
+DIRECTIVES = ("{toctree}", "{eval-rst}")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def of(page: Path, language: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language == language and block.not_run is None]
+
+
+@every_page
+def test_its_python_runs_and_prints_what_stands_below_it(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for block in of(page, "python"):
+        if "file" in block.marks:
+            continue  # written, and run by a command of the page
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile("\n" * block.line + block.text, page.name, "exec"), namespace)
+        assert out.getvalue() == block.prints or block.prints is None, str(block)
+    with warnings.catch_warnings():  # a server that is never run: nobody closes its event loop
+        warnings.simplefilter("ignore", ResourceWarning)
+        namespace.clear()
+        gc.collect()
+
+
+@every_page
+def test_its_policies_are_right_or_wrong_as_they_say(page: Path) -> None:
+    for block in of(page, "toml"):
+        if "wrong" in block.marks:
+            with pytest.raises(PolicyError):
+                Policy.parse(block.text, file=str(block))
+        else:
+            Throttle(Policy.parse(block.text, file=str(block)))
+
+
+@every_page
+def test_its_commands_say_what_stands_below_them(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page):
+        if "file" in block.marks:
+            (tmp_path / block.marks["file"]).write_text(block.text, encoding="utf-8")
+        if block.language != "console" or block.not_run is not None:
+            continue
+        steps = re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", block.text, re.MULTILINE)
+        assert steps, f"{block}: no command"
+        for command, expected in steps:
+            assert said(command.split(), tmp_path) == expected, f"{block}: {command}"
+
+
+def said(command: list[str], directory: Path) -> str:
+    """What one of our own commands prints, standard error included; of pytest without the time that it took."""
+    program, *arguments = command
+    assert program in ("throttle", "pytest"), f"{program}: say why it is not run"
+    plain = ["-p", "no:cacheprovider", "-W", "error"] if program == "pytest" else []
+    done = subprocess.run(
+        [sys.executable, "-m", program, *plain, *arguments],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    return re.sub(r" in [0-9.]+s$", "", re.sub(r"^\.+ .*\n", "", done.stdout, flags=re.MULTILINE), flags=re.MULTILINE)
+
+
+def test_what_is_not_run_says_why() -> None:
+    unrun = [block for page in PAGES for block in blocks(page) if block.not_run is not None]
+    for block in unrun:
+        print(f"{block}: {block.not_run}")
+        assert block.not_run, str(block)
+    assert len(unrun) == NOT_RUN, [str(block) for block in unrun]
+    for page in PAGES:
+        known = {"python", "toml", "console", *DIRECTIVES, *([""] if page == README else [])}
+        strange = [str(block) for block in blocks(page) if block.language not in known and block.not_run is None]
+        assert not strange, "neither run nor excused"
+
+
+def test_the_blocks_are_found() -> None:
+    """A reader of Markdown that finds nothing would let everything pass."""
+    assert len(of(README, "python")) == 7
+    assert of(README, "python")[0].prints
+    found = [block for page in PAGES for block in blocks(page)]
+    assert {"python", "toml", "console"} <= {block.language for block in found}
+    assert sum(text.count("\n```\n") for text in [page.read_text("utf-8") for page in PAGES]) >= len(found)
+
+
+@pytest.mark.parametrize(
+    ("heading", "policy"),
+    [
+        ("Outside limits", "none = 1"),
+        ("Fields of a limit", "[[limit]]\nnone = 1"),
+        ("Identities", '[[limit]]\nname = "x"\nper = "none"'),
+    ],
+    ids=["policy", "limit", "identity"],
+)
+def test_the_reference_has_a_row_for_each_field(heading: str, policy: str) -> None:
+    """What the parser says is allowed is what the page tells."""
+    text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    with pytest.raises(PolicyError) as caught:
+        Policy.parse(policy)
+    allowed = caught.value.allowed.removeprefix("one of ").split(", ")
+    assert sorted(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) == sorted(allowed)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import throttle
+    import throttle.sketch
+    import throttle.types
+
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\.\. autoapi\w+:: [\w.]*\.(\w+)$", text, re.MULTILINE))
+    public = {*throttle.__all__, *throttle.sketch.__all__} - {"__version__"}
+    assert public <= told, sorted(public - told)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = index.split("{toctree}")[1].split("```")[0].split("\n\n")[1].split()
+    assert sorted(listed) == sorted(page.stem for page in PAGES if page not in (README, ROOT / "docs" / "index.md"))
