@@ -8,7 +8,7 @@ use oracle::key;
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::region::Region;
-use throttle_core::store::known::{Known, Sighting};
+use throttle_core::store::known::{Known, Learned, Sighting};
 
 const HOUR: u64 = 3_600_000_000;
 const MINUTE: u64 = 60_000_000;
@@ -83,6 +83,71 @@ proptest! {
                 exact.insert(element, (first, now));
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_learned_is_known_as_if_it_had_been_admitted_here((remember_us, start, steps) in schedules()) {
+        let (mut admitted_in, known) = memory(16, remember_us, remember_us / 2);
+        let mut history: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut now = start;
+        for (pause, element, admit) in steps {
+            now += pause;
+            if admit {
+                let seen = consult(&known, &admitted_in, key(element), now);
+                charge(&known, &mut admitted_in, key(element), now);
+                let first = history.get(&element).filter(|_| seen.is_some()).map_or(now, |(first, _)| *first);
+                history.insert(element, (first, now));
+            }
+        }
+        let (mut learned_in, _) = memory(16, remember_us, remember_us / 2);
+        for (&element, &(first_us, last_us)) in &history {
+            let at = known.lines(key(element));
+            let learned = known.learn(&mut learned_in, &at, first_us, last_us, now);
+            let there = known.consult(&admitted_in, &at, now);
+            prop_assert_eq!(learned == Learned::Kept, there.is_some());
+            let here = known.consult(&learned_in, &at, now);
+            // Once long ago, always long ago: how long, only one of the two may have kept.
+            let told = |seen: Option<Sighting>| seen.map(|seen| {
+                (known.settled_from_us(seen, remember_us).max(now), known.forgotten_from_us(seen))
+            });
+            prop_assert_eq!(told(here), told(there));
+        }
+    }
+}
+
+/// Whoever came back is learned whatever else the file holds, before it or behind; an element that is learned twice has both its times.
+#[test]
+fn a_memory_too_small_for_all_learns_those_that_came_back() {
+    let (now, fresh) = (10 * DAY, 5_000);
+    for established_first in [true, false] {
+        let (mut region, known) = memory(1, DAY, HOUR);
+        let mut learn = |name: u64, first_us: u64, last_us: u64| {
+            known.learn(&mut region, &known.lines(key(name)), first_us, last_us, now)
+        };
+        let mut outcomes = Vec::new();
+        let established = |learn: &mut dyn FnMut(u64, u64, u64) -> Learned| {
+            for name in 0..100 {
+                learn(name, now - 3 * HOUR, now - 3 * HOUR);
+                learn(name, now - HOUR, now - HOUR);
+            }
+        };
+        if established_first {
+            established(&mut learn);
+        }
+        for name in 1_000..1_000 + fresh {
+            outcomes.push(learn(name, now - MINUTE, now - MINUTE));
+        }
+        if !established_first {
+            established(&mut learn);
+        }
+        let is_known = |name: &u64| consult(&known, &region, key(*name), now).is_some();
+        // Seen for the first time it is like any other, so of those that come last some find no room until they came back.
+        let least = if established_first { 100 } else { 95 };
+        assert!((0..100).filter(is_known).count() >= least, "established first: {established_first}");
+        let kept = outcomes.iter().filter(|&&outcome| outcome == Learned::Kept).count();
+        assert!(kept < 450 && outcomes.len() - kept > 4_500, "{kept} kept");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::pause::let_others_run;
 use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::stage::stages;
-use crate::{max_open, memory, process, seed, suffixes, watch};
+use crate::{learned, max_open, memory, process, seed, suffixes, values, watch};
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
@@ -35,7 +35,8 @@ pub(crate) struct Throttle {
 #[pymethods]
 impl Throttle {
     #[new]
-    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None))]
+    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         policy: Option<&Bound<'_, PyAny>>,
@@ -44,6 +45,7 @@ impl Throttle {
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
         suffix_list: Option<&Bound<'_, PyAny>>,
+        learned: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let policy = Policy::from_argument(py, policy)?;
         let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
@@ -54,6 +56,9 @@ impl Throttle {
         let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
         let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
+        if let Some(path) = learned {
+            learned::load(py, &engine, path, clock.read(py, None)?)?;
+        }
         Ok(Self { own_engine: engine, generation: AtomicU64::new(0), policy, clock })
     }
 
@@ -114,6 +119,17 @@ impl Throttle {
                 Err(error)
             }
         }
+    }
+
+    /// Names of what [`Throttle::values`] tells.
+    #[getter(_observed)]
+    fn observed(&self) -> Vec<String> {
+        values::names(self)
+    }
+
+    #[pyo3(name = "_values")]
+    fn values<'py>(&self, py: Python<'py>, envelope: &Bound<'py, Envelope>) -> PyResult<Bound<'py, PyTuple>> {
+        values::of(py, self, envelope.get())
     }
 
     pub(crate) fn identities<'py>(

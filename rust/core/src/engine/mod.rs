@@ -7,6 +7,7 @@ mod amount;
 mod asker;
 mod check;
 mod keys;
+mod learn;
 mod limiter;
 mod open;
 mod request;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use aim::Aim;
 pub use check::{Refused, Settled};
+pub use learn::Lesson;
 pub use limiter::{Hit, Limiter};
 pub use request::Request;
 pub use set::LimitSet;
