@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 300
 MOST_OPEN = 100_000
 MOST_RECIPIENTS = 1000
+DISORDER_SECONDS = 10  # after its last line a message may have others yet
 TOGETHER_SECONDS = 1  # refusals of one process, client and sender within it are recipients of one message
 
 _LINE = re.compile(r"\S+ (postfix[^\s\[]*)\[(\d+)\]: (.*)")
@@ -200,8 +201,12 @@ class Postfix:
         if key == "NOQUEUE":
             key = f"NOQUEUE {process}"
             message = self._open.get(key)
-            if message is None or message.until < at or (message.client_ip, message.sender) != (ip, sender):
-                message = self._open[key] = _Open(key, at, TOGETHER_SECONDS)
+            if (
+                message is None
+                or abs(at - message.of) > TOGETHER_SECONDS
+                or (message.client_ip, message.sender) != (ip, sender)
+            ):
+                message = self._open[key] = _Open(key, at, DISORDER_SECONDS)
                 self._queue.append(message)
             message.client_ip, message.client_name, message.sender = ip, name, sender
             message.rejected = True
@@ -222,8 +227,8 @@ class Postfix:
         if found is None:
             if text.endswith(": removed"):
                 message = self._open.get(text[: -len(": removed")])
-                if message is not None and message.client_ip is not None:
-                    message.done = message.sender is not None
+                if message is not None:
+                    message.until = min(message.until, at + DISORDER_SECONDS)
                 return True
             return ": from=<" not in text
         key, sender, size, nrcpt = found.groups()
