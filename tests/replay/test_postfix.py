@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from throttle.replay.postfix import HOLD_SECONDS, MOST_OPEN, Postfix
 from throttle.replay.times import Stamps
 
 if TYPE_CHECKING:
+    import random
+
     from throttle.replay.transaction import Transaction
 
 NOW = 1_800_000_000.0  # January 2027
@@ -147,7 +148,8 @@ def test_no_more_messages_are_open_than_stated_and_all_of_them_leave() -> None:
     log = Postfix(Stamps(NOW, 2026), notes)
     lines = (f"Nov 25 17:20:30 mx postfix/smtpd[7]: 4A{n:X}: client=a[192.0.2.1]\n" for n in range(MOST_OPEN + 500))
     left = 0
-    for left, _ in enumerate(log.read(lines), 1):
+    for _ in log.read(lines):
+        left += 1
         most = max(most, len(log._queue), len(log._open))
     assert left == 500
     assert most <= MOST_OPEN + 1
