@@ -367,11 +367,14 @@ class Throttle:
         clock: any callable that returns Unix seconds; by default monotonic, anchored to wall time now.
         seed: 16 secret bytes for the hashes; drawn when absent.
         suffix_list: path of a fresher Public Suffix List; by default the one that ``tldextract`` brings.
+        learned: path of a state that ``throttle replay --learn`` wrote: its elements are known from the start, each as old as it is by now. It depends neither on
+            the seed nor on the memory. What was seen longer ago than a limit remembers is left out, and so is what finds no room: first those that never came back,
+            the longest unseen of them; the logger ``throttle`` tells how many. A clock that stands before the state's end counts as standing there.
 
     Raises:
         PolicyError: a wrong policy, ``memory`` or ``max_open``, or a policy that needs more memory: in-flight limits need some 80 bytes a permit.
         OSError: a policy file that cannot be read.
-        ThrottleError: a suffix list that cannot be read, or is none.
+        ThrottleError: a suffix list that cannot be read, or is none; a state that cannot be read, with its line.
         ValueError: a seed of another length.
         TypeError: a clock that cannot be called.
     """
@@ -385,6 +388,7 @@ class Throttle:
         clock: Callable[[], float] | None = None,
         seed: bytes | None = None,
         suffix_list: str | PathLike[str] | None = None,
+        learned: str | PathLike[str] | None = None,
     ) -> Self: ...
     def check(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
@@ -424,6 +428,13 @@ class Throttle:
             client_ip: address of the connecting client.
             client_name: its forward-confirmed reverse name, as in :class:`Envelope`; :attr:`Session.client_name` takes it later.
         """
+
+    @property
+    def _observed(self) -> list[str]:
+        """Names of the identities that the policy's limits need; for ``throttle.replay``."""
+
+    def _values(self, envelope: Envelope) -> tuple[str | tuple[str, ...] | bool | None, ...]:
+        """A value for each of ``_observed``, ``None`` when it is absent, a tuple where there may be several; last, whether the sender is proven."""
 
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
         """Every identity of the envelope, normalised; those with several values as tuples."""

@@ -8,7 +8,7 @@ use oracle::key;
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::region::Region;
-use throttle_core::store::known::{Known, Sighting};
+use throttle_core::store::known::{Known, Learned, Sighting};
 
 const HOUR: u64 = 3_600_000_000;
 const MINUTE: u64 = 60_000_000;
@@ -83,6 +83,85 @@ proptest! {
                 exact.insert(element, (first, now));
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_learned_is_known_as_if_it_had_been_admitted_here((remember_us, start, steps) in schedules()) {
+        let (mut admitted_in, known) = memory(16, remember_us, remember_us / 2);
+        let mut history: HashMap<u64, (u64, u64)> = HashMap::new();
+        let mut now = start;
+        for (pause, element, admit) in steps {
+            now += pause;
+            if admit {
+                let seen = consult(&known, &admitted_in, key(element), now);
+                charge(&known, &mut admitted_in, key(element), now);
+                let first = history.get(&element).filter(|_| seen.is_some()).map_or(now, |(first, _)| *first);
+                history.insert(element, (first, now));
+            }
+        }
+        let (mut learned_in, _) = memory(16, remember_us, remember_us / 2);
+        for (&element, &(first_us, last_us)) in &history {
+            let at = known.lines(key(element));
+            let learned = known.learn(&mut learned_in, &at, first_us, last_us, now);
+            let there = known.consult(&admitted_in, &at, now);
+            prop_assert_eq!(learned == Learned::Kept, there.is_some());
+            let here = known.consult(&learned_in, &at, now);
+            // Once long ago, always long ago: how long, only one of the two may have kept.
+            let told = |seen: Option<Sighting>| seen.map(|seen| {
+                (known.settled_from_us(seen, remember_us).max(now), known.forgotten_from_us(seen))
+            });
+            prop_assert_eq!(told(here), told(there));
+        }
+    }
+}
+
+#[test]
+fn what_is_learned_twice_was_here_since_the_first_of_its_times_and_until_the_last() {
+    let now = 10 * DAY;
+    let (mut region, known) = memory(1, DAY, HOUR);
+    let (twice, once) = (known.lines(key(1)), known.lines(key(2)));
+    for us in [now - HOUR, now - 3 * HOUR, now - 2 * HOUR] {
+        assert_eq!(known.learn(&mut region, &twice, us, us, now), Learned::Kept);
+    }
+    known.learn(&mut region, &once, now - 3 * HOUR, now - HOUR, now);
+    let told = |at| {
+        let seen = known.consult(&region, at, now).expect("known");
+        (known.settled_from_us(seen, HOUR), known.forgotten_from_us(seen))
+    };
+    assert_eq!(told(&twice), told(&once));
+    assert_eq!(known.learn(&mut region, &known.lines(key(3)), 0, now - 2 * DAY, now), Learned::Forgotten);
+}
+
+/// Whoever came back is learned whatever else the file holds, before it or behind.
+#[test]
+fn a_memory_too_small_for_all_learns_those_that_came_back() {
+    let (now, fresh) = (10 * DAY, 5_000);
+    for established_first in [true, false] {
+        let (mut region, known) = memory(1, DAY, HOUR);
+        let mut learn = |name: u64, first_us: u64, last_us: u64| {
+            known.learn(&mut region, &known.lines(key(name)), first_us, last_us, now)
+        };
+        let mut outcomes = Vec::new();
+        let established = |learn: &mut dyn FnMut(u64, u64, u64) -> Learned| {
+            for name in 0..100 {
+                learn(name, now - 3 * HOUR, now - HOUR);
+            }
+        };
+        if established_first {
+            established(&mut learn);
+        }
+        for name in 1_000..1_000 + fresh {
+            outcomes.push(learn(name, now - MINUTE, now - MINUTE));
+        }
+        if !established_first {
+            established(&mut learn);
+        }
+        let is_known = |name: &u64| consult(&known, &region, key(*name), now).is_some();
+        assert_eq!((0..100).filter(is_known).count(), 100, "established first: {established_first}");
+        let kept = outcomes.iter().filter(|&&outcome| outcome == Learned::Kept).count();
+        assert!(kept < 450 && outcomes.len() - kept > 4_500, "{kept} kept");
     }
 }
 

@@ -22,7 +22,7 @@ use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::session::Session;
 use crate::stage::stages;
-use crate::{explain, max_open, memory, process, seed, suffixes, watch};
+use crate::{explain, learned, max_open, memory, process, seed, suffixes, values, watch};
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
@@ -42,7 +42,8 @@ pub(crate) struct Throttle {
 #[pymethods]
 impl Throttle {
     #[new]
-    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None))]
+    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         policy: Option<&Bound<'_, PyAny>>,
@@ -51,6 +52,7 @@ impl Throttle {
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
         suffix_list: Option<&Bound<'_, PyAny>>,
+        learned: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let policy = Policy::from_argument(py, policy)?;
         let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
@@ -61,6 +63,9 @@ impl Throttle {
         let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
         let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
+        if let Some(path) = learned {
+            learned::load(py, &engine, path, clock.read(py, None)?)?;
+        }
         Ok(Self {
             live: Live::new(engine),
             generation: AtomicU64::new(0),
@@ -162,6 +167,17 @@ impl Throttle {
 
     fn blocked(&self, py: Python<'_>) -> PyResult<Vec<Blocked>> {
         blocked::blocked(self, py)
+    }
+
+    /// Names of what [`Throttle::values`] tells.
+    #[getter(_observed)]
+    fn observed(&self) -> Vec<String> {
+        values::names(self)
+    }
+
+    #[pyo3(name = "_values")]
+    fn values<'py>(&self, py: Python<'py>, envelope: &Bound<'py, Envelope>) -> PyResult<Bound<'py, PyTuple>> {
+        values::of(py, self, envelope.get())
     }
 
     pub(crate) fn identities<'py>(

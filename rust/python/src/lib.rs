@@ -12,6 +12,7 @@ mod field;
 mod frame;
 mod guard;
 mod hyperloglog;
+mod learned;
 mod limit;
 mod limiter;
 mod max_open;
@@ -28,6 +29,7 @@ mod sketches;
 mod stage;
 mod suffixes;
 mod text;
+mod values;
 mod watch;
 
 use pyo3::pymodule;

@@ -34,16 +34,42 @@ pub fn named<R>(
     if is_of_a_host && text.contains('@') {
         return Err(NotAValue::Never);
     }
-    let at_host = format!("x@{text}");
-    let (bare, prefix) = match (identity, text.split_once('/')) {
-        (Identity::ClientNet(_), Some((address, length))) => (address, Some(length)),
-        _ => (text, None),
-    };
     let whole_host = match identity.source() {
         Source::Sender => Identity::SenderHost,
         Source::ClientName => Identity::ClientHost,
         Source::Helo => Identity::HeloHost,
         _ => identity,
+    };
+    let prefix = text.split_once('/').map(|(_, length)| length);
+    read_as(identity, text, suffixes, |read| {
+        let value = read.value(identity).filter(|value| identity != Identity::Global && !is_tagged(value));
+        let value = value.ok_or(NotAValue::Never)?;
+        let whole = if identity.is_name() { read.value(whole_host) } else { None };
+        if whole.is_some_and(|whole| whole != value) {
+            return Err(NotAValue::Is(value.to_string()));
+        }
+        if let Value::Network(address, length) = value {
+            // An address alone is no network around it.
+            let whole = if address.is_ipv4() { "32" } else { "128" };
+            if length.to_string() != prefix.unwrap_or(whole) {
+                return Err(NotAValue::Is(value.to_string()));
+            }
+        }
+        Ok(then(&value))
+    })
+}
+
+/// The parts of the name of `host` between the value of `per` and the host that `text` names, as [`Identities::ladder`].
+pub fn parts_of_host(host: Identity, per: Identity, text: &str, suffixes: &SuffixList, tell: impl FnMut(&str)) {
+    read_as(host, text, suffixes, |read| read.ladder(host, per).into_iter().for_each(tell));
+}
+
+/// The identities of an envelope that says `text` where `identity` is read from.
+fn read_as<R>(identity: Identity, text: &str, suffixes: &SuffixList, then: impl FnOnce(&Identities<'_>) -> R) -> R {
+    let at_host = format!("x@{text}");
+    let bare = match (identity, text.split_once('/')) {
+        (Identity::ClientNet(_), Some((address, _))) => address,
+        _ => text,
     };
     let recipient = if identity == Identity::RcptHost { at_host.as_bytes() } else { text.as_bytes() };
     let sender = if identity == Identity::SenderAddress { text.as_bytes() } else { at_host.as_bytes() };
@@ -56,21 +82,7 @@ pub fn named<R>(
         rcpt_to: &[recipient],
         ..Envelope::default()
     };
-    let read = Identities::read(&envelope, suffixes, Sources::default().with(identity.source()));
-    let value = read.value(identity).filter(|value| identity != Identity::Global && !is_tagged(value));
-    let value = value.ok_or(NotAValue::Never)?;
-    let whole = if identity.is_name() { read.value(whole_host) } else { None };
-    if whole.is_some_and(|whole| whole != value) {
-        return Err(NotAValue::Is(value.to_string()));
-    }
-    if let Value::Network(address, length) = value {
-        // An address alone is no network around it.
-        let whole = if address.is_ipv4() { "32" } else { "128" };
-        if length.to_string() != prefix.unwrap_or(whole) {
-            return Err(NotAValue::Is(value.to_string()));
-        }
-    }
-    Ok(then(&value))
+    then(&Identities::read(&envelope, suffixes, Sources::default().with(identity.source())))
 }
 
 /// A tag by its name, which is upper case, where the identity can be one.

@@ -48,6 +48,17 @@ pub struct Sighting {
     spot: Spot,
 }
 
+/// What became of an element that was known elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learned {
+    /// It is known here.
+    Kept,
+    /// There was no room for all: of it and those in its place, the one that would be evicted first is not known.
+    OneTooMany,
+    /// It was seen too long ago.
+    Forgotten,
+}
+
 impl Sighting {
     /// Of two elements that are not admitted again, the one that is forgotten first has the lower one.
     #[inline]
@@ -121,7 +132,33 @@ impl Known {
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, now);
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, now, now);
+    }
+
+    /// Takes over an element that was admitted elsewhere, first and last at those times; one ahead of `now_us` counts as now.
+    ///
+    /// Unlike one that is admitted here, it pushes nobody out who would be evicted later than itself: many come at once, in any order.
+    pub fn learn(&self, region: &mut Region, at: &Candidates, first_us: u64, last_us: u64, now_us: u64) -> Learned {
+        let now = self.clock.ticks(now_us);
+        let (mut first, mut last) = (self.clock.ticks(first_us).min(now), self.clock.ticks(last_us).min(now));
+        if now > last + self.remember {
+            return Learned::Forgotten;
+        }
+        let seen = self.consult(region, at, now_us);
+        if let Some(seen) = seen {
+            (first, last) = (first.min(seen.first), last.max(seen.last));
+        }
+        let spot = seen.map_or_else(|| self.place(region, at, now), |seen| seen.spot);
+        let in_its_place = if seen.is_some() { 0 } else { self.worst(region.line(spot.line), now).rank };
+        if in_its_place > self.rank(first, last) {
+            return Learned::OneTooMany;
+        }
+        let line = region.line_mut(spot.line);
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, last, now);
+        if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
     /// The engine time from which the element has been known for `settle_us`.
@@ -167,16 +204,19 @@ impl Known {
     fn worst(&self, line: &Line, now: u64) -> Worst {
         let mut worst = Worst { free: 0, slot: 0, rank: u64::MAX };
         for (slot, &content) in line.slots.iter().enumerate() {
-            // Whoever came back ranks above whoever did not, and then the later seen above the earlier.
-            let rank = self.read(line, content, now).map_or(0, |(first, last)| {
-                u64::from(last - first >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
-            });
+            let rank = self.read(line, content, now).map_or(0, |(first, last)| self.rank(first, last));
             worst.free += u32::from(rank == 0);
             if rank < worst.rank {
                 (worst.slot, worst.rank) = (slot as u8, rank);
             }
         }
         worst
+    }
+
+    /// Whoever came back ranks above whoever did not, and then the later seen above the earlier. Never zero.
+    #[inline]
+    fn rank(&self, first: u64, last: u64) -> u64 {
+        u64::from(last.saturating_sub(first) >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
     }
 
     /// Zeroes what is forgotten, and what was first seen long ago is kept as long ago: so both times stay within 16 bits of the new stamp.
@@ -209,7 +249,7 @@ struct Worst {
 }
 
 #[inline]
-fn pack(fingerprint: u32, first: u64, now: u64) -> u64 {
+fn pack(fingerprint: u32, first: u64, last: u64, now: u64) -> u64 {
     let first = first.max(now.saturating_sub(LONG_AGO));
-    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(now as u16)
+    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(last as u16)
 }

@@ -1,0 +1,164 @@
+"""`throttle replay`: its options, and what may be wrong with them.
+
+It counts nothing: the replay is a package of its own, loaded only here.
+Invariants: policy, state and files are tried before the first line is read; a progress bar only where somebody looks at it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from throttle import Policy, Throttle, ThrottleError
+from throttle.cli import fail, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+INTERRUPTED = 130
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE...", help="Logs, gzipped or not, in any order; - is standard input.", show_default=False
+    ),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The policy to try.", show_default="the built-in `inbound`")
+]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
+Form = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help="postfix, jsonl or csv.", show_default="by how each file begins"),
+]
+Year = Annotated[
+    int | None,
+    typer.Option(
+        min=1970, max=9999, help="Year of the first line, where dates have none.", show_default="the latest that fits"
+    ),
+]
+SuffixList = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A fresher Public Suffix List.", show_default="the one of tldextract"),
+]
+Learn = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="STATE",
+        help="Write what a guard would know at the end, for `Throttle(learned=STATE)`.",
+        show_default=False,
+    ),
+]
+Learned = Annotated[
+    Path | None,
+    typer.Option(metavar="STATE", help="Begin with what an earlier --learn wrote.", show_default=False),
+]
+Top = Annotated[int, typer.Option(min=1, max=1000, help="How many keys of each kind.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
+
+
+def command(
+    files: Files,
+    *,
+    policy: PolicyFile = None,
+    memory: Memory = "16 MiB",
+    form: Form = None,
+    year: Year = None,
+    suffix_list: SuffixList = None,
+    learn: Learn = None,
+    learned: Learned = None,
+    top: Top = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
+
+    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope, and time.
+    """
+    try:
+        from throttle.replay.learning import write
+        from throttle.replay.notes import Notes
+        from throttle.replay.reading import FORMATS, Log
+        from throttle.replay.report import report
+        from throttle.replay.run import Replay
+        from throttle.replay.tables import show
+    except ModuleNotFoundError as error:
+        missing(error, "replay", "cli")
+    if form is not None and form not in FORMATS:
+        fail(f"--format: found {form}; allowed: {', '.join(FORMATS)}")
+    if files.count("-") > 1:
+        fail("-: found twice; allowed: standard input once")
+    if learn is not None and not learn.absolute().parent.is_dir():
+        fail(f"--learn {learn}: there is no directory {learn.parent}")
+    notes, now = Notes(), time.time()
+    try:
+        log = Log(files, notes, now=now, form=form, year=year)
+        rules = Policy.builtin() if policy is None else Policy.from_file(policy)
+        clock = (lambda: log.begins) if learned else None  # what was learned is as old as it was then
+        replay = Replay(Throttle(rules, memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
+    except OSError as error:
+        fail(f"{error.filename or policy}: {error.strerror or error}")
+    except (ThrottleError, ValueError) as error:
+        fail(error)
+    try:
+        with _progress(log.bytes) as progress, _without_collector():
+            for transaction in log.transactions(progress):
+                replay.add(transaction)
+        replay.close()
+        told = report(replay, notes, top)
+        if learn is not None:
+            told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
+    except OSError as error:
+        fail(f"{error.filename or learn}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+    _print(told, show, as_json=as_json)
+
+
+def _print(told: dict[str, Any], show: Callable[[dict[str, Any], Any], None], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    show(told, console)
+    if "learned" in told:
+        console.print(
+            f"{told['learned']['elements']:,} known elements are in {told['learned']['file']}", highlight=False
+        )
+
+
+@contextmanager
+def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """Bytes that were read, on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=total)
+        yield lambda bytes_read: bar.advance(task, bytes_read)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Nothing here makes cycles, and looking for them in millions of keys takes a third of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -1,0 +1,130 @@
+"""A policy's limits as a replay counts them: their numbers, and where their keys stand among the values of an envelope.
+
+It knows how a limit prints its fields, not what it enforces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from throttle.learned import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from throttle import Limit, Policy
+
+Values: TypeAlias = "Sequence[str | tuple[str, ...] | bool | None]"
+
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_SIZES = {
+    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+}  # fmt: skip
+JOINED = " + "
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Identities that are counted together, as places among the values of an envelope."""
+
+    name: str
+    places: tuple[int, ...]
+
+    def of(self, values: Values) -> Sequence[str]:
+        """The keys of an envelope: none when an identity is absent, several of recipients."""
+        places = self.places
+        value = values[places[0]]
+        if not value:
+            return ()
+        keys: Sequence[str] = value if type(value) is tuple else (value,)  # type: ignore[assignment]
+        for place in places[1:]:
+            value = values[place]
+            if not value:
+                return ()
+            if type(value) is tuple:
+                keys = [f"{key}{JOINED}{one}" for key in keys for one in value]
+            else:
+                keys = [f"{key}{JOINED}{value}" for key in keys]
+        return keys
+
+    def parts(self, key: str) -> list[str]:
+        """A value for each identity; only the last can hold what joins them, since the others are networks or come before any text of a sender."""
+        return key.split(JOINED, len(self.places) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A limit on a rate."""
+
+    name: str
+    identity: str
+    per: Keys
+    amount: int
+    period_s: int
+    period: str
+    unit: str  # messages, recipients, bytes, or what is distinct
+    distinct: str | None
+    refuses_all: bool
+    remember_s: int
+    verified: str
+    shadow: bool
+
+    @property
+    def rate(self) -> str:
+        """As a policy writes it."""
+        return self.rate_of(self.amount)
+
+    def rate_of(self, amount: int) -> str:
+        """The same with another amount."""
+        return f"{amount} B/{self.period}" if self.unit == "bytes" else f"{amount}/{self.period}"
+
+    @property
+    def memory(self) -> Memory | None:
+        """What it remembers, if it does."""
+        if self.distinct is None or self.refuses_all:
+            return None
+        return Memory(self.identity.split(JOINED), self.distinct)
+
+
+def counted(policy: Policy, observed: Sequence[str]) -> list[Counted]:
+    """The limits on a rate, in file order; `observed` names the values of an envelope."""
+    return [_counted(limit, observed) for limit in policy.limits if "rate" in limit.fields]
+
+
+def uncounted(policy: Policy) -> list[str]:
+    """Names of the others: how long something was open, no log tells."""
+    return [limit.name for limit in policy.limits if "rate" not in limit.fields]
+
+
+def keys(identity: str, observed: Sequence[str]) -> Keys:
+    """The keys of `client.net/24/48 + sender.org`."""
+    return Keys(identity, tuple(observed.index(name) for name in identity.split(JOINED)))
+
+
+def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
+    fields = limit.fields
+    per = fields["per"]
+    identity = JOINED.join(per) if isinstance(per, list) else per
+    amount, _, period = fields["rate"].partition("/")
+    number, _, size = amount.partition(" ")
+    unit = "bytes" if size else fields.get("distinct") or fields.get("count", "messages")
+    return Counted(
+        name=limit.name,
+        identity=identity,
+        per=keys(identity, observed),
+        amount=int(number) * _SIZES[size or "B"],
+        period_s=_seconds(period),
+        period=period,
+        unit=unit,
+        distinct=fields.get("distinct"),
+        refuses_all=fields.get("refuse") == "all",
+        remember_s=_seconds(fields.get("remember", "1 day")),
+        verified=fields.get("verified", "any"),
+        shadow=fields.get("mode") == "shadow",
+    )
+
+
+def _seconds(period: str) -> int:
+    times, _, name = period.rpartition(" ")
+    return int(times or 1) * _PERIODS[name.removesuffix("s")]

@@ -1,0 +1,158 @@
+"""A report as tables, for somebody who has never seen the project.
+
+It knows the report's fields, and counts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def show(told: dict[str, Any], console: Console) -> None:
+    """Print all of it."""
+    _summary(told, console)
+    if told["refused_by"]:
+        console.print(_refused(told["refused_by"], "What would have been refused"))
+    if told["shadow"]:
+        console.print(_refused(told["shadow"], "What limits in shadow mode would have refused, and let pass"))
+    _reply_to(told, console)
+    console.print(_busiest(told))
+    console.print(_rates(told))
+    console.print(_limits(told))
+    _suggestions(told, console)
+    for bound in told["bounds"]:
+        console.print(f"not exact: {escape(bound)}", highlight=False)
+
+
+def _summary(told: dict[str, Any], console: Console) -> None:
+    log, policy = told["log"], told["policy"]
+
+    def line(text: str) -> None:
+        console.print(escape(text), highlight=False)
+
+    line(f"{log['lines']:,} lines of {', '.join(log['files'])}: {told['transactions']:,} transactions")
+    if told["transactions"]:
+        line(f"  from {log['since']} to {log['until']}, {log['busiest_hour']:,} in the busiest hour")
+    if told["rejected_by_the_server"]:
+        line(
+            f"  {told['rejected_by_the_server']:,} of them were refused by the server itself, for reasons of its own; they count here as they came"
+        )
+    for kind, count in log["passed_over"].items():
+        line(f"  passed over: {count:,} {kind}")
+    if log["lay_back"]:
+        line(
+            f"  {log['lay_back']:,} lay back in time, by up to {log['lay_back_s']:.1f} s, and count as if they had come with those before them"
+        )
+    if log["broken"]:
+        first = log["first_broken"]
+        line(
+            f"  {log['broken']:,} lines could not be read; the first is line {first['line']} of {first['file']}: {first['why']}: {first['text']}"
+        )
+    line(
+        f"policy {policy['file']}: {policy['limits']} limits, scale {policy['scale']:g}, {policy['memory_bytes']:,} bytes of counters"
+    )
+    if policy["not_replayed"]:
+        line(
+            f"  no log tells how long a message was under way, so these refused nothing: {', '.join(policy['not_replayed'])}"
+        )
+    if policy["never_asked"]:
+        line(f"  nothing in this log had what these count: {', '.join(policy['never_asked'])}")
+    line(f"{told['admitted']:,} would have been admitted, {told['refused']:,} refused ({told['share_refused']:.2%})")
+
+
+def _refused(refused_by: list[dict[str, Any]], title: str) -> Table:
+    table = _table(
+        title, "limit", "counts per", "key", ">refused", "first", ">admitted before", "fan-out", "commonest Reply-To"
+    )
+    for refusals in refused_by:
+        table.add_row(
+            escape(refusals["limit"]), refusals["identity"], "all keys", f"{refusals['count']:,} ({refusals['share']:.2%})",
+            refusals["first"]["time"], "", "", _common(refusals["reply_to"], refusals["count"]),
+        )  # fmt: skip
+        for key in refusals["keys"]:
+            fan_out = "" if key["fan_out"] is None else f"~{key['fan_out']:,} {key['of']}"
+            before = "" if key["admitted_before"] is None else f"{key['admitted_before']:,}"
+            table.add_row(
+                "", "", escape(key["key"]), f"{key['count']:,}", key["first"] or "", before, fan_out,
+                _common(key["reply_to"], key["count"]),
+            )  # fmt: skip
+        table.add_section()
+    return table
+
+
+def _common(reply_to: list[dict[str, Any]], of: int) -> str:
+    return f"{escape(reply_to[0]['value'])} ({reply_to[0]['count'] / of:.0%})" if reply_to and of else ""
+
+
+def _reply_to(told: dict[str, Any], console: Console) -> None:
+    if told["refused"] and told["reply_to"]:
+        common = told["reply_to"][0]
+        share = common["count"] / told["refused"]
+        console.print(
+            f"Commonest Reply-To of what was refused: {escape(common['value'])}, {common['count']:,} ({share:.1%})",
+            highlight=False,
+        )
+
+
+def _busiest(told: dict[str, Any]) -> Table:
+    table = _table("Who sends most, of what was admitted", "counted per", "key", ">messages")
+    for busiest in told["busiest"]:
+        for nth, key in enumerate(busiest["keys"][:5]):
+            table.add_row(_name(busiest) if nth == 0 else "", escape(key["key"]), f"{key['admitted']:,}")
+        table.add_section()
+    return table
+
+
+def _rates(told: dict[str, Any]) -> Table:
+    table = _table(
+        "What one key sends, in a minute and in an hour in which it sends at all: half of the keys at most p50, 99 % p99",
+        "counted per", *(f">{name} {unit}" for unit in ("/min", "/h") for name in ("p50", "p99", "p99.9", "max")),
+    )  # fmt: skip
+    for row in told["rates"]:
+        numbers = [f"{row[unit][name]:,}" for unit in ("minute", "hour") for name in ("p50", "p99", "p99_9", "max")]
+        table.add_row(_name(row), *numbers)
+    return table
+
+
+def _limits(told: dict[str, Any]) -> Table:
+    table = _table(
+        "What each limit allows a key, and what was admitted of one in one period",
+        "limit", "allows", "of", ">p50", ">p99", ">p99.9", ">max", "key with the most",
+    )  # fmt: skip
+    for row in told["limits"]:
+        numbers = [f"{row[name]:,}" for name in ("p50", "p99", "p99_9", "max")]
+        table.add_row(escape(row["limit"]), row["rate"], row["counts"], *numbers, escape(row["max_key"]))
+    return table
+
+
+def _suggestions(told: dict[str, Any], console: Console) -> None:
+    found = told["suggestions"]
+    own = "as it is" if found["scale"] == found["own_scale"] else f"it is {found['own_scale']:g}"
+    console.print(f"Suggested scale: {found['scale']:g} ({own}); {escape(found['because'])}.", highlight=False)
+    console.print(f"  The rule: {found['scale_rule']}.", highlight=False)
+    if found["quotas"]:
+        table = _table("Quotas that would have let pass what was refused", "limit", "for", "rate")
+        for quota in found["quotas"]:
+            table.add_row(escape(quota["limit"]), escape(quota["value"]), quota["rate"])
+        console.print(table)
+        console.print(f"  The rule: {found['quota_rule']}.", highlight=False)
+
+
+def _name(row: dict[str, Any]) -> str:
+    return row["identity"] if row["verified"] == "any" else f"{row['identity']}, {row['verified']}"
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A column whose name begins with > has numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    return table

@@ -1,0 +1,23 @@
+"""One mail transaction of a log.
+
+It knows no format.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+from throttle import Envelope
+
+#: What an envelope can hold: a file of transactions may have all of these.
+FIELDS = frozenset(inspect.signature(Envelope).parameters)
+
+
+class Transaction(NamedTuple):
+    """`time` is in Unix seconds; `reply_to` is kept for the report, whether or not a limit counts it."""
+
+    time: float
+    envelope: Envelope
+    reply_to: str | None = None
+    rejected: bool = False  # by the server itself

@@ -1,0 +1,96 @@
+"""Transactions from JSON lines or from CSV: the fields of `Envelope`, and `time`.
+
+Which fields an envelope has is asked of it, so a new one is read without a line here. `reply_to` is kept for the report in any case.
+Invariant: a line that cannot be read, or says what no envelope can hold, is counted and passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING, Any
+
+from throttle import Envelope
+from throttle.replay.times import seconds
+from throttle.replay.transaction import FIELDS, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from throttle.replay.notes import Notes
+
+TIME = "time"
+REPLY_TO = "reply_to"
+LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
+
+
+def json_lines(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
+    """One object a line."""
+    for number, line in enumerate(lines, 1):
+        notes.lines += 1
+        if line.isspace():
+            continue
+        try:
+            record = json.loads(line.lstrip("\ufeff") if number == 1 else line)
+            if type(record) is not dict:
+                raise ValueError("no JSON object")
+            yield _transaction(record, notes)
+        except (ValueError, TypeError, RecursionError) as error:
+            notes.break_at(number, line, str(error))
+
+
+def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
+    """The first line names the fields. An empty cell is a field that is not known; the null sender is `<>`."""
+    reader = csv.reader(_counted(lines, notes))
+    names: list[str] = []
+    while True:
+        row: list[str] = []
+        try:
+            row = next(reader)
+            if not row:
+                continue
+            if not names:
+                names = [name.strip().lstrip("\ufeff") for name in row]
+                continue
+            if len(row) != len(names):
+                raise ValueError(f"{len(row)} cells; allowed: {len(names)}, as the first line names fields")
+            record: dict[str, Any] = {name: _cell(name, cell) for name, cell in zip(names, row, strict=True) if cell}
+            transaction = _transaction(record, notes)
+        except StopIteration:
+            return
+        except (ValueError, TypeError, csv.Error) as error:
+            notes.break_at(reader.line_num, ",".join(row), str(error))
+            continue
+        yield transaction
+
+
+def _counted(lines: Iterable[str], notes: Notes) -> Iterator[str]:
+    for line in lines:
+        notes.lines += 1
+        yield line
+
+
+def _cell(name: str, cell: str) -> Any:
+    if name in LISTS:
+        return cell.split()
+    return int(cell) if name == "size" else cell
+
+
+def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
+    if TIME not in record:
+        raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601")
+    time = seconds(record.pop(TIME))
+    reply_to = record.get(REPLY_TO)
+    if not record.keys() <= FIELDS:
+        for name in record.keys() - FIELDS:
+            del record[name]
+            if name != REPLY_TO:
+                notes.pass_over(f"field {name[:40]}")
+    return Transaction(time, Envelope(**record), _told(reply_to))
+
+
+def _told(reply_to: Any) -> str | None:
+    """For the report only: what a guard counts, it reads itself."""
+    if type(reply_to) is list:
+        reply_to = reply_to[0] if reply_to else None
+    return reply_to.strip().lower() if type(reply_to) is str and reply_to else None

@@ -1,0 +1,77 @@
+//! What another run has learned: known elements that this engine starts from.
+//!
+//! They come as text, so that neither the secret nor the size of the memory need be the same. Each takes the way of a quota's value and of a check's element,
+//! so the keys are the very ones that a check makes. Knows no file. Nothing is allocated in the region (P1): what does not fit stays out.
+
+use super::Engine;
+use crate::identity::Identity;
+use crate::identity::named::{NotAValue, named, parts_of_host};
+use crate::key::Key;
+use crate::region::Now;
+use crate::store::known::Learned;
+
+/// An element that was admitted elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Lesson<'a> {
+    /// A value of each identity of `per`.
+    pub per: &'a [&'a str],
+    /// What appeared under it.
+    pub element: &'a str,
+    /// When it was admitted first, in microseconds since the Unix epoch.
+    pub first_us: i64,
+    /// When it was admitted last.
+    pub last_us: i64,
+}
+
+impl Engine {
+    /// The memories of what `distinct` brings under `per`: none when no limit needs it, several when limits remember it apart.
+    pub fn memories(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
+        let is_over = |memory: usize| {
+            let needed = self.plan.memories[memory].distinct;
+            self.plan.identities[needed].identity == distinct && self.per_of(memory) == per
+        };
+        (0..self.plan.memories.len()).filter(|&memory| is_over(memory)).collect()
+    }
+
+    /// Makes the element known in a memory, and with the ladder the parts of its name.
+    ///
+    /// # Errors
+    /// [`NotAValue`] when no check could bring it.
+    pub fn learn(&self, memory: usize, lesson: &Lesson<'_>, now: Now) -> Result<Learned, NotAValue> {
+        let (per, memory) = (self.per_of(memory), &self.plan.memories[memory]);
+        let distinct = self.plan.identities[memory.distinct].identity;
+        if per.len() != lesson.per.len() {
+            return Err(NotAValue::Never);
+        }
+        let key_of =
+            |identity, text: &str| named(identity, text, &self.suffixes, |value| self.secret.key(identity, value));
+        let mut under: Option<Key> = None;
+        for (&identity, text) in per.iter().zip(lesson.per) {
+            let key = key_of(identity, text)?;
+            under = Some(under.map_or(key, |under| self.secret.join(under, key)));
+        }
+        let under = under.ok_or(NotAValue::Never)?;
+        let element = key_of(distinct, lesson.element)?;
+        let mut keys = vec![self.secret.join(under, element)];
+        if let (true, Some(&per)) = (memory.ladder, per.first()) {
+            let add = |part: &str| keys.push(self.secret.join(under, self.secret.part(distinct, part)));
+            parts_of_host(distinct, per, lesson.element, &self.suffixes, add);
+        }
+        let [first_us, last_us] = [lesson.first_us, lesson.last_us].map(|us| us.max(0).unsigned_abs());
+        let (mut region, epoch) = self.shared.at(now, true);
+        let mut outcome = Learned::Kept;
+        // The element is the first of them, and what became of it is told unless a part of its name did worse.
+        for key in keys {
+            let at = memory.known.lines(key);
+            let learned = memory.known.learn(&mut region, &at, first_us, last_us, epoch.last_us);
+            outcome = if outcome == Learned::Kept { learned } else { outcome };
+        }
+        Ok(outcome)
+    }
+
+    /// What a memory remembers elements under.
+    fn per_of(&self, memory: usize) -> &[Identity] {
+        let over_it = self.plan.limits.iter().find(|planned| planned.store.memory() == Some(memory));
+        over_it.map_or(&[], |planned| &planned.limit.per)
+    }
+}
