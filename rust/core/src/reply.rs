@@ -2,7 +2,7 @@
 //!
 //! Throttles delay; they do not bounce. Only what can never fit is refused for good.
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Source};
 use crate::policy::{Count, Limit, Rule, Stage};
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
@@ -59,7 +59,7 @@ impl Reply {
 
     /// The reply for a limit that runs at `stage`.
     pub fn of(limit: &Limit, stage: Stage) -> Self {
-        let mailbox = limit.per.iter().any(|identity| identity.has_many());
+        let mailbox = limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
         // What bounds the server as a whole is capacity too, but recipients, of which the client can send fewer at once.
         let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
         let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;

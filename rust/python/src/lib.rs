@@ -8,6 +8,7 @@ mod error;
 mod field;
 mod frame;
 mod guard;
+mod headers;
 mod hyperloglog;
 mod limit;
 mod limiter;

@@ -8,7 +8,7 @@
 //!  unlock;  answer
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 
 use super::Engine;
 use super::aim::Aim;
@@ -85,7 +85,7 @@ impl Engine {
         let mut keys = Keys::default();
         keys.add(plan, secret, identities, stages);
         let hashed = keys.hashed();
-        Asker { plan, secret, address, identities, size, stages, keys: hashed, rcpt_hosts: OnceCell::new() }
+        Asker { plan, secret, address, identities, size, stages, keys: hashed, compared: RefCell::default() }
             .ask(request);
         request.seen = keys.seen;
     }

@@ -6,7 +6,7 @@ use super::kind::{Identity, Source, Sources};
 use super::read::Identities;
 use super::suffix::SuffixList;
 use super::value::{Part, Tag, Value};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Headers};
 
 /// A text that is no value of an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub fn named<R>(
     if let Some(tag) = tag(identity, text) {
         return Ok(then(&Value::Name(Part::Tag(tag))));
     }
-    let is_of_a_host = identity.is_name() && identity.source() != Source::AuthUser;
+    let is_of_a_host = identity.is_name() && !matches!(identity.source(), Source::AuthUser | Source::ListId);
     if is_of_a_host && text.contains('@') {
         return Err(NotAValue::Never);
     }
@@ -43,20 +43,25 @@ pub fn named<R>(
         Source::Sender => Identity::SenderHost,
         Source::ClientName => Identity::ClientHost,
         Source::Helo => Identity::HeloHost,
+        // These have no whole host of their own; a name is read alike wherever it stands.
+        Source::From | Source::ReplyTo | Source::Dkim => Identity::FromHost,
         _ => identity,
     };
-    let recipient = if identity == Identity::RcptHost { at_host.as_bytes() } else { text.as_bytes() };
-    let sender = if identity == Identity::SenderAddress { text.as_bytes() } else { at_host.as_bytes() };
+    let path = if identity.is_address() { text.as_bytes() } else { at_host.as_bytes() };
+    let headers =
+        Headers { from: &[path], reply_to: &[path], list_id: Some(text.as_bytes()), dkim: &[text.as_bytes()] };
     let envelope = Envelope {
         client_ip: Some(bare.as_bytes()),
         client_name: Some(text.as_bytes()),
         helo: Some(text.as_bytes()),
         auth_user: Some(text.as_bytes()),
-        mail_from: Some(sender),
-        rcpt_to: &[recipient],
+        mail_from: Some(path),
+        rcpt_to: &[path],
+        headers: Some(&headers),
         ..Envelope::default()
     };
-    let read = Identities::read(&envelope, suffixes, Sources::default().with(identity.source()));
+    let sources = Sources::default().with(identity.source()).with(whole_host.source());
+    let read = Identities::read(&envelope, suffixes, sources);
     let value = read.value(identity).filter(|value| identity != Identity::Global && !is_tagged(value));
     let value = value.ok_or(NotAValue::Never)?;
     let whole = if identity.is_name() { read.value(whole_host) } else { None };
@@ -77,7 +82,10 @@ pub fn named<R>(
 fn tag(identity: Identity, text: &str) -> Option<Tag> {
     let all: &[Tag] = match identity {
         Identity::SenderRegistered => &[Tag::Unqualified, Tag::Literal, Tag::Unlisted, Tag::Malformed, Tag::Overlong],
-        Identity::SenderOrg(0) => &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
+        Identity::DkimOrg => &[Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
+        Identity::SenderOrg(0) | Identity::FromOrg | Identity::ReplyToOrg => {
+            &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong]
+        }
         Identity::ClientIp | Identity::ClientNet(_) => &[Tag::Unknown],
         _ => &[],
     };
