@@ -118,7 +118,12 @@ def flood(
 
 def networks(count: int) -> Callable[[int], str]:
     """Addresses in so many networks that nobody else is in, by turns; each network's addresses change as well."""
-    return lambda n: f"100.64.{n % count}.{1 + n // count % 254}"
+
+    def client(n: int) -> str:
+        network = n % count
+        return f"100.{64 + network // 256}.{network % 256}.{1 + n // count % 254}"
+
+    return client
 
 
 def run(

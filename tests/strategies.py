@@ -41,7 +41,7 @@ FIELD = st.none() | TEXT
 
 _FIELDS = (
     "From: \x00Reply-To: \x00List-Id: \x00from:\x00Subject: x\r\n\x00\r\n\x00\n\x00\n \x00\r\x00=?utf-8?q?\x00=?utf-8?b?\x00=?utf-7?q?\x00?=\x00=C3\x00"
-    "team:\x00;\x00,\x00<\x00>\x00(\x00)\x00\"\x00\\\x00joe@ex.com\x00<joe@ex.com>\x00<list.ex.com>\x00\r\n\r\n"
+    'team:\x00;\x00,\x00<\x00>\x00(\x00)\x00"\x00\\\x00joe@ex.com\x00<joe@ex.com>\x00<list.ex.com>\x00\r\n\r\n'
 )
 
 HEADERS = st.lists(  # of a message, as nobody should write them

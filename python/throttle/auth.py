@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
     from throttle import Envelope
 
-#: Octets of a message's header that are looked at, of one field, and fields: what a server adds stands at the top.
+#: Octets of a message's header that are looked at.
 MOST_OCTETS = 256 * 1024
-MOST_FIELD_OCTETS = 8 * 1024
-MOST_FIELDS = 16
+#: Characters of one field, and fields of the name: what a server adds stands at the top. The parser takes quadratic time in a field.
+MOST_FIELD_CHARACTERS = 4096
+MOST_FIELDS = 8
 
 
 def with_results(envelope: Envelope, message: bytes, *, authserv_id: str) -> Envelope:
     """A copy with the SPF verdict for MAIL FROM and the domains of verified DKIM signatures that ``authserv_id`` wrote down.
 
-    Headers of any other name count as if they were not there; the name must be exactly that.
+    Headers of any other name count as if they were not there; it must be exactly that name, but for its case.
     Of several verdicts on SPF the topmost counts, as the latest. A method that no header tells of stays as it was in ``envelope``.
 
     Args:
@@ -51,22 +52,26 @@ def with_results(envelope: Envelope, message: bytes, *, authserv_id: str) -> Env
 
 
 def _results(message: bytes, authserv_id: str) -> Iterator[Any]:
-    for field in _fields(message):
+    wanted = authserv_id.lower()
+    fields = [field for field in _fields(message) if field.lower().startswith(wanted)]
+    for field in fields[:MOST_FIELDS]:
         try:
             header = authres.AuthenticationResultsHeader.parse_value(field)
-        except Exception:  # noqa: BLE001, S112: what a sender may have written raises nothing, whatever the parser thinks of it
+        except Exception:  # noqa: BLE001, S112
+            # What a sender may have written raises nothing, whatever the parser thinks of it.
             continue
-        if header.authserv_id == authserv_id:
+        if header.authserv_id.lower() == wanted:
             yield from header.results
 
 
 def _fields(message: bytes) -> list[str]:
-    """The topmost fields, unfolded."""
+    """All of them from the top, unfolded."""
     if not isinstance(message, bytes):
         raise TypeError(f"message: found {type(message).__name__}; allowed: bytes")
     header = BytesHeaderParser().parsebytes(_header(message))
-    fields = [str(field) for field in header.get_all("Authentication-Results", [])[:MOST_FIELDS]]
-    return [field.replace("\r", "").replace("\n", "") for field in fields if len(field) <= MOST_FIELD_OCTETS]
+    fields = (str(field) for field in header.get_all("Authentication-Results", []))
+    unfolded = (field.replace("\r", "").replace("\n", "").strip() for field in fields)
+    return [field for field in unfolded if len(field) <= MOST_FIELD_CHARACTERS]
 
 
 def _header(message: bytes) -> bytes:
