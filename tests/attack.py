@@ -35,6 +35,7 @@ NETWORKS = (200, 10, 1)
 #: Burst and rate of the limits that hold an attack: amount, seconds, burst.
 FAN_OUT = (200, 600, 200)
 FRESH = (3_000, 600, 3_000)
+ANSWERED = (100, 600, 100)
 PAIR = (600, 60, 6_000)
 MAILBOX = (60, 60, 600)
 NETWORK = (3_000, 60, 3_000)
@@ -92,6 +93,7 @@ def flood(
     spf: str | None = None,
     rcpt_to: Callable[[int], str] = lambda n: f"u{n % 4_999}@d{n % 97}.box.com",
     kind: str = ATTACKER,
+    reply_to: Callable[[int], str] | None = None,
     rng: random.Random | None = None,
 ) -> list[Shot]:
     """Evenly spaced messages; the nth is from ``mail_from(n)`` by ``client(n)``. With ``rng`` each comes at some moment of its interval: whoever is not
@@ -101,7 +103,14 @@ def flood(
         Shot(
             start_us + int((n + (rng.random() if rng else 0)) * span_us / count),
             kind,
-            Envelope(client_ip=client(n), helo="mx", mail_from=mail_from(n), rcpt_to=rcpt_to(n), spf=spf),
+            Envelope(
+                client_ip=client(n),
+                helo="mx",
+                mail_from=mail_from(n),
+                rcpt_to=rcpt_to(n),
+                spf=spf,
+                reply_to=reply_to(n) if reply_to else None,
+            ),
         )
         for n in range(count)
     ]
@@ -109,7 +118,12 @@ def flood(
 
 def networks(count: int) -> Callable[[int], str]:
     """Addresses in so many networks that nobody else is in, by turns; each network's addresses change as well."""
-    return lambda n: f"100.64.{n % count}.{1 + n // count % 254}"
+
+    def client(n: int) -> str:
+        network = n % count
+        return f"100.{64 + network // 256}.{network % 256}.{1 + n // count % 254}"
+
+    return client
 
 
 def run(

@@ -6,7 +6,8 @@ Invariant: the same random numbers give the same envelopes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from throttle import Envelope
 
@@ -101,6 +102,36 @@ def _size(rng: random.Random) -> int | None:
     return rng.choice((None, 0, 1000, -1, rng.getrandbits(80), 2**64 - 1, 2**64, -(2**70)))
 
 
+def _header(rng: random.Random, senders: list[bytes], hosts: list[bytes]) -> bytes:
+    """Of a message, broken in most places."""
+    marks = (
+        b"<",
+        b">",
+        b",",
+        b";",
+        b":",
+        b"(",
+        b")",
+        b'"',
+        b"\\",
+        b"\n ",
+        b"=?utf-8?q?=41?=",
+        b"=?utf-8?b?",
+        b"\x00",
+        b"\xff",
+        b" ",
+    )
+    names = (b"From: ", b"Reply-To: ", b"reply-to:", b"List-Id: ", b"From : ", b"\n", b"junk ")
+    fields = []
+    for _ in range(rng.randrange(6)):
+        value = b"".join(
+            rng.choice(senders) + rng.choice(hosts) if rng.random() < 0.4 else rng.choice(marks)
+            for _ in range(rng.randrange(8))
+        )
+        fields.append(rng.choice(names) + value + rng.choice((b"\n", b"\r\n", b"")))
+    return b"".join(fields)
+
+
 def envelopes(rng: random.Random, count: int) -> Iterator[Envelope]:
     """So many of them; every other text as `str`, with what is not UTF-8 as lone surrogates."""
     hosts = [_host(rng) for _ in range(POOL)]
@@ -113,15 +144,31 @@ def envelopes(rng: random.Random, count: int) -> Iterator[Envelope]:
         [a + b for a, b in zip(rng.choices(senders, k=n), rng.choices(hosts, k=n), strict=True)] for n in counts
     ]
     crowd = [b"u%d@box.net" % number for number in range(10_000)]
+    headers = [_header(rng, senders, hosts) for _ in range(POOL)]
     sizes = [_size(rng) for _ in range(POOL)]
     texts = [host.decode(errors="surrogateescape") for host in hosts]
     for batch in range(0, count, BATCH):
         many = min(BATCH, count - batch)
-        pools = (senders, hosts, clients, hosts, texts, recipients, sizes, (None, None, "pass", "fail", "\udc80"))
+        pools = (
+            senders,
+            hosts,
+            clients,
+            hosts,
+            texts,
+            recipients,
+            sizes,
+            (None, None, "pass", "fail", "\udc80"),
+            headers,
+        )
         drawn = zip(*(rng.choices(pool, k=many) for pool in pools), strict=True)
-        for number, (sender, host, client, name, helo, few, size, spf) in enumerate(drawn):
+        for number, (sender, host, client, name, helo, few, size, spf, header) in enumerate(drawn):
             path = sender + host
-            yield Envelope(
+            # A third with a header that is read, a third with values as a server gives them, a third with neither.
+            said: dict[str, Any] = {}
+            if number % 3 == 1:
+                said = {"header_from": few, "reply_to": path, "list_id": helo, "dkim": [name, host]}
+            build = partial(Envelope.from_message, header) if number % 3 == 0 else Envelope
+            yield build(
                 client_ip=client,
                 client_name=name,
                 helo=helo,
@@ -130,4 +177,5 @@ def envelopes(rng: random.Random, count: int) -> Iterator[Envelope]:
                 auth_user=sender,
                 spf=spf,
                 size=size,
+                **said,
             )

@@ -39,6 +39,18 @@ TEXT: SearchStrategy[str | bytes] = (
 
 FIELD = st.none() | TEXT
 
+_FIELDS = (
+    "From: \x00Reply-To: \x00List-Id: \x00from:\x00Subject: x\r\n\x00\r\n\x00\n\x00\n \x00\r\x00=?utf-8?q?\x00=?utf-8?b?\x00=?utf-7?q?\x00?=\x00=C3\x00"
+    'team:\x00;\x00,\x00<\x00>\x00(\x00)\x00"\x00\\\x00joe@ex.com\x00<joe@ex.com>\x00<list.ex.com>\x00\r\n\r\n'
+)
+
+HEADERS = st.lists(  # of a message, as nobody should write them
+    st.sampled_from([field.encode() for field in _FIELDS.split("\x00")])
+    | st.binary(max_size=4)
+    | HOSTILE.map(lambda text: text.encode(errors="surrogatepass")),
+    max_size=30,
+).map(b"".join)
+
 
 def envelopes(**fields: Any) -> SearchStrategy[Envelope]:
     """Envelopes with anything in every field; `fields` replaces the strategies of some."""
@@ -50,6 +62,10 @@ def envelopes(**fields: Any) -> SearchStrategy[Envelope]:
         "rcpt_to": st.none() | TEXT | st.lists(TEXT, max_size=20),
         "auth_user": FIELD,
         "spf": st.none() | st.sampled_from(["pass", "FAIL", "neutral", ""]) | SURROGATES,
+        "header_from": st.none() | TEXT | st.lists(TEXT, max_size=10),
+        "reply_to": st.none() | TEXT | st.lists(TEXT, max_size=10),
+        "list_id": FIELD,
+        "dkim": st.just(()) | TEXT | st.lists(TEXT, max_size=10),
         "size": st.none() | st.integers() | st.integers(-(2**80), 2**80),
     }
     return st.builds(Envelope, **(drawn | fields))

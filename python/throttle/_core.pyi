@@ -44,6 +44,12 @@ class Envelope:
         auth_user: authenticated user (RFC 4954).
         spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` and words that are none make it a mere claim, the others say nothing.
         size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data; below zero counts as zero.
+        header_from: addresses of the From header (RFC 5322 §3.6.2), without their names; one, or any iterable of them.
+        reply_to: addresses of the Reply-To header, likewise.
+        list_id: the List-Id header (RFC 2919), or what stands in its brackets.
+        dkim: ``d=`` of the signatures that the server has verified (RFC 6376); one, or any iterable of them.
+
+    Of the header's fields and of ``dkim`` the first eight values are looked at.
 
     Raises:
         TypeError: a field of another type.
@@ -60,6 +66,10 @@ class Envelope:
         auth_user: Text | None = None,
         spf: str | None = None,
         size: int | None = None,
+        header_from: Text | Iterable[Text] | None = None,
+        reply_to: Text | Iterable[Text] | None = None,
+        list_id: Text | None = None,
+        dkim: Text | Iterable[Text] | None = (),
     ) -> Self: ...
     @property
     def client_ip(self) -> Text | None: ...
@@ -77,6 +87,30 @@ class Envelope:
     def spf(self) -> str | None: ...
     @property
     def size(self) -> int | None: ...
+    @property
+    def header_from(self) -> tuple[Text, ...]: ...
+    @property
+    def reply_to(self) -> tuple[Text, ...]: ...
+    @property
+    def list_id(self) -> Text | None: ...
+    @property
+    def dkim(self) -> tuple[Text, ...]: ...
+    @staticmethod
+    def from_message(message: bytes, **fields: Any) -> Envelope:
+        """An envelope with what the header of a message says: ``header_from``, ``reply_to`` and ``list_id``; ``fields`` are the others, or say otherwise.
+
+        Only the header is read, to its blank line and within its first 256 KiB; of the From fields and of the Reply-To fields 4 KiB each.
+        A field that does not end there counts as absent. No header raises, however broken.
+
+        ``size`` and ``dkim`` are not read from it: no header can vouch for itself. See :func:`throttle.auth.with_results`.
+
+        Raises:
+            TypeError: ``message`` is not ``bytes``, or a field of another type.
+        """
+
+    def with_headers(self, message: bytes) -> Envelope:
+        """A copy with what the header of ``message`` says, read as :meth:`from_message` does; it may be nothing but a header."""
+
     def replace(self, **changes: Any) -> Envelope:
         """A copy with other fields."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from attack import Figures, Shot
 
 
-@pytest.mark.parametrize("count", NETWORKS)
+@pytest.mark.parametrize("count", [1_000, *NETWORKS])
 def test_proven_mail_of_the_provider_flows(
     count: int, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
@@ -29,6 +29,20 @@ def test_proven_mail_of_the_provider_flows(
     assert seen.innocent["gmail"] > 300
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, PAIR, lambda n: n % count)) <= count
+
+
+def test_with_nothing_proven_on_either_side_mail_from_the_providers_own_networks_flows(
+    innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    """No SPF, no names of clients: then the network is all that tells the provider from who forges it."""
+    unproven = [shot._replace(envelope=shot.envelope.replace(spf=None, client_name=None)) for shot in innocents]
+    attack = flood(lambda n: f"user{n}@gmail.com", networks(1_000))
+    seen = run(unproven, attack, rng)
+    write_down("gmail.com forged, 1000 networks, nothing proven", seen)
+    assert seen.innocent["gmail"] > 300
+    assert seen.lost_of("gmail") == 0
+    assert seen.lost == {}
+    assert seen.admitted == len(attack)
 
 
 @pytest.mark.parametrize("name", ["gmail.com", "mcsv.net", "zendesk.com"])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FAN_OUT, flood, held, networks, run
+from attack import ATTACK_US, FAN_OUT, flood, held, networks, run
+from mail.kinds import MINUTE_US
 
 if TYPE_CHECKING:
     import random
@@ -43,3 +44,27 @@ def test_all_names_below_a_suffix_share_one_bucket(
     assert seen.losers <= {SUFFIXES[suffix]}
     assert sum(seen.lost_known.values()) == 0
     assert sum(seen.lost.values()) < 60
+
+
+@pytest.mark.parametrize("spf", [None, "pass"])
+def test_a_tenant_that_was_there_before_flows(
+    spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    """With the host that it had, and with fresh ones below its name, which had settled."""
+    tenant = flood(
+        lambda n: f"shop@{'shop' if n % 2 else f'm{n}.shop'}.workers.dev",
+        lambda n: f"198.51.100.{1 + n % 9}",
+        count=340,
+        start_us=ATTACK_US - 75 * MINUTE_US,
+        span_us=83 * MINUTE_US,
+        spf=spf,
+        kind="tenant",
+        rng=rng,
+    )
+    attack = flood(lambda n: f"a@evil{n}.workers.dev", networks(200), spf=spf)
+    seen = run(sorted([*innocents, *tenant], key=lambda shot: shot.at_us), attack, rng)
+    write_down(f"tenants of workers.dev beside one that was there{', proven' if spf else ''}", seen)
+    assert seen.innocent["tenant"] > 25
+    assert seen.lost_of("tenant") == 0
+    assert seen.limits.keys() == {"org-fan-out"}
+    assert seen.share < 0.01

@@ -18,9 +18,15 @@ FULL: dict[str, Any] = {
     "auth_user": "joe",
     "spf": "pass",
     "size": 1000,
+    "header_from": ("joe@b.com", b"\xff@b.com"),
+    "reply_to": ("\udc80@b.com",),
+    "list_id": "Joe's list <joe.b.com>",
+    "dkim": ("b.com", b"c.com"),
 }
 
-ABSENT: dict[str, Any] = {**dict.fromkeys(FULL), "rcpt_to": ()}
+SEVERAL = ("rcpt_to", "header_from", "reply_to", "dkim")
+
+ABSENT: dict[str, Any] = {**dict.fromkeys(FULL), **dict.fromkeys(SEVERAL, ())}
 
 
 def fields(envelope: Envelope) -> dict[str, Any]:
@@ -97,8 +103,10 @@ def test_it_prints_and_pickles_as_what_makes_it_again(envelope: Envelope) -> Non
         ({"a": 1}, ("a",)),
     ],
 )
-def test_recipients_are_one_or_any_iterable_of_them(given: Any, kept: tuple[str | bytes, ...]) -> None:
-    assert Envelope(rcpt_to=given).rcpt_to == kept
+@pytest.mark.parametrize("field", SEVERAL)
+def test_of_several_there_is_one_or_any_iterable_of_them(field: str, given: Any, kept: tuple[str | bytes, ...]) -> None:
+    given = iter("ab") if kept == ("a", "b") and not isinstance(given, list) else given
+    assert getattr(Envelope(**{field: given}), field) == kept
 
 
 @pytest.mark.parametrize(
@@ -113,11 +121,11 @@ def test_a_size_beyond_64_bits_is_the_nearest_within(given: int, kept: int) -> N
     [
         *(
             (field, 5, f"{field}: found int; allowed: str or bytes")
-            for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")
+            for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user", "list_id")
         ),
         ("mail_from", bytearray(b"a"), "mail_from: found bytearray; allowed: str or bytes"),
-        ("rcpt_to", 5, "rcpt_to: found int; allowed: str, bytes, or an iterable of them"),
-        ("rcpt_to", [None], "rcpt_to: found NoneType; allowed: str or bytes"),
+        *((field, 5, f"{field}: found int; allowed: str, bytes, or an iterable of them") for field in SEVERAL),
+        *((field, [None], f"{field}: found NoneType; allowed: str or bytes") for field in SEVERAL),
         ("spf", b"pass", "spf: found bytes; allowed: str or None"),
         ("size", "5", "size: found str; allowed: int or None"),
         ("size", 5.0, "size: found float; allowed: int or None"),

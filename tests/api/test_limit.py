@@ -118,7 +118,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"name": "Net Pace"}, "name", '"Net Pace"', "lower-case letters, digits", "net-pace"),
         ({"per": None}, "per", "nothing", "one identity or a list", None),
         ({"per": "sender.orgg"}, "per", '"sender.orgg"', "one of client.ip", "sender.org"),
-        ({"per": "dkim.org"}, "per", "does not have yet", "one of client.ip", None),
+        ({"per": "dkim.orgs"}, "per", '"dkim.orgs"', "one of client.ip", "dkim.org"),
         ({"per": ["client.ip", "client.ip"]}, "per", "a second time", "each identity once", None),
         ({"per": "sender.org+9"}, "per", '"sender.org+9"', "1 to 5 labels more", None),
         ({"per": "client.net/33/48"}, "per", '"client.net/33/48"', "0–32 and 0–128", None),

@@ -75,6 +75,7 @@ MET_AT = {
     "org-fan-out": "20/10 minutes",
     "org-fresh": "20/10 minutes",
     "net-org-fan-out": "20/10 minutes",
+    "reply-to-fan-out": "10/10 minutes",
     "rcpt-pace": "2/minute",
 }
 

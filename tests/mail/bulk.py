@@ -35,7 +35,7 @@ def newsletters(mail: Mail) -> Iterator[Message]:
         name = firm(400_000 + number)
         (address,) = rented(400_000 + number)
         pool = (address, f"{address.rpartition('.')[0]}.{255 - int(address.rpartition('.')[2])}")
-        yield mail.message(at, pool, f"bounce-{at}@news.{name}", zone=f"news.{name}")
+        yield mail.message(at, pool, f"bounce-{at}@news.{name}", zone=f"news.{name}", reply_to=f"info@{name}")
 
 
 @kind(80)
@@ -57,7 +57,8 @@ def amazon_ses(mail: Mail) -> Iterator[Message]:
     for at in mail.steadily():
         region = mail.rng.choice(regions)
         sender = f"0102{token(mail.rng, 28)}-000000@{region}.amazonses.com"
-        yield mail.message(at, SES, sender, zone="smtp-out.amazonses.com")
+        answers = f"contact@{firm(500_000 + at % 9_973)}"
+        yield mail.message(at, SES, sender, zone="smtp-out.amazonses.com", reply_to=answers)
 
 
 @kind(20)
@@ -77,7 +78,8 @@ def sendgrid(mail: Mail) -> Iterator[Message]:
         first = customer * 4 % len(SENDGRID)
         name = f"em{customer * 13 % 9_000 + 1_000}.{firm(520_000 + customer)}"
         sender = f"bounces+{customer}-{token(mail.rng, 4)}-u{at % 9_973}=box.com@{name}"
-        yield mail.message(at, SENDGRID[first : first + 2], sender, zone=name)
+        answers = f"support@{firm(520_000 + customer)}" if customer % 2 else None
+        yield mail.message(at, SENDGRID[first : first + 2], sender, zone=name, reply_to=answers)
 
 
 @kind(10)
@@ -99,7 +101,8 @@ def mailchimp(mail: Mail) -> Iterator[Message]:
         place = network.replace("198.2.", "atl").replace("148.105.", "suw")
         host = f"mail{last}.{place}.{MAILCHIMP_DOMAINS[number % 3]}"
         sender = f"bounce-mc.us{number % 20}_{number}.{token(mail.rng, 8)}-u{at % 9_973}=box.com@{host}"
-        yield mail.message(at, (f"{network}.{last}",), sender, zone=host, helo=host)
+        answers = f"hello@{firm(555_000 + number % 20_000)}"
+        yield mail.message(at, (f"{network}.{last}",), sender, zone=host, helo=host, reply_to=answers)
 
 
 @kind(3)
@@ -118,7 +121,10 @@ def marketing_cloud(mail: Mail) -> Iterator[Message]:
     for at, number in mail.at_once(5, mail.mailboxes // 20, (2, 15)):
         customer = number * 11 % 4_000
         host = f"bounce.s{customer % 50}.exacttarget.com" if customer % 4 == 0 else f"bounce.{firm(560_000 + customer)}"
-        yield mail.message(at, MARKETING_CLOUD, f"bounce-{at}_HTML-{number}@{host}", zone="mta.exacttarget.com")
+        # the service reads the answers, each under an address of its own
+        answers = f"reply-{at:x}-{number}_HTML@{host.replace('bounce.', 'reply.')}"
+        sender = f"bounce-{at}_HTML-{number}@{host}"
+        yield mail.message(at, MARKETING_CLOUD, sender, zone="mta.exacttarget.com", reply_to=answers)
 
 
 @kind(10)
@@ -129,4 +135,34 @@ def help_desks(mail: Mail) -> Iterator[Message]:
     for at in mail.steadily():
         number = mail.rng.randrange(4)
         service = HELP_DESKS[number]
-        yield mail.message(at, pools[number], f"support@c{which(mail.rng)}.{service}", zone=f"mta.{service}")
+        host = f"c{which(mail.rng)}.{service}"
+        # the ticket's number in the address
+        answers = f"support+id{at % 99_991}@{host}"
+        yield mail.message(at, pools[number], f"support@{host}", zone=f"mta.{service}", reply_to=answers)
+
+
+@kind(5)
+def services_that_write_in_their_customers_names(mail: Mail) -> Iterator[Message]:
+    """Invoices, payslips, contracts, applications: the return path is the customer's, who let the service into SPF; all answers go to one mailbox of
+    the service. 30 of them, 5,000 customers each.
+    """
+    service, which = ranks(30, 0.9), ranks(5_000, 0.7)
+    pools = [hosts_of([f"86.{number}.{net}" for net in range(4)], 1, 20) for number in range(30)]
+    for at in mail.steadily():
+        number = service(mail.rng)
+        sender = f"service@{firm(600_000 + number * 5_000 + which(mail.rng))}"
+        zone = f"forms{number}.com"
+        yield mail.message(at, pools[number], sender, zone=zone, reply_to=f"noreply@{zone}")
+
+
+@kind(3)
+def agencies(mail: Mail) -> Iterator[Message]:
+    """Who looks after other firms' pages sends what these have to say by one server: `wordpress@customer`, answers to the agency. Reports of a month go out
+    for many customers at once. 200 agencies with 300 customers each.
+    """
+    for at, number in mail.at_once(1, 60, (1, 10)):
+        agency = 800_000 + number % 200
+        customer = firm(810_000 + number % 200 * 300 + mail.rng.randrange(300))
+        spf = "pass" if number % 3 else None
+        answers = f"office@{firm(agency)}"
+        yield mail.message(at, rented(agency), f"wordpress@{customer}", zone=firm(agency), spf=spf, reply_to=answers)

@@ -120,4 +120,5 @@ def unsigned_appointments_and_tickets(mail: Mail) -> Iterator[Message]:
     for at in mail.steadily():
         number = 3_300_000 + which(mail.rng)
         spf = "pass" if number % 2 else "softfail"
-        yield mail.message(at, rented(number), f"ticket-{token(mail.rng, 10)}@book.{firm(number)}", spf=spf)
+        sender = f"ticket-{token(mail.rng, 10)}@book.{firm(number)}"
+        yield mail.message(at, rented(number), sender, spf=spf, reply_to=f"noreply@{firm(number)}")

@@ -109,13 +109,14 @@ class Mail:
         helo: str | None = None,
         spf: str | None = "pass",
         rcpt_to: str | list[str] | None = None,
+        reply_to: str | None = None,
     ) -> Message:
         """``zone`` is the domain under which the clients' reverse names lie; without one there is no reverse name."""
         client = pool[int(self.rng.random() * len(pool))] if len(pool) > 1 else pool[0]
         name = None if zone is None else f"{client.replace('.', '-').replace(':', '-')}.{zone}"
-        return Message(
-            at, self.kind, client, name, helo or name or f"[{client}]", mail_from, rcpt_to or self.mailbox(), spf, pool
-        )
+        helo = helo or name or f"[{client}]"
+        to = rcpt_to or self.mailbox()
+        return Message(at, self.kind, client, name, helo, mail_from, to, spf, pool, reply_to)
 
 
 def ranks(count: int, exponent: float) -> Callable[[random.Random], int]:

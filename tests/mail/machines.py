@@ -45,7 +45,9 @@ def web_forms(mail: Mail) -> Iterator[Message]:
         client = f"84.{hoster}.{machine // 250}.{1 + machine % 250}"
         named = machine % 2 == 0
         sender = f"www-data@{client.replace('.', '-')}.{zone}" if named else f"www-data@vps{machine}.{zone}"
-        yield mail.message(at, (client,), sender, zone=zone if named else None, spf=None)
+        # the form's visitor
+        answers = f"visitor{at % 49_999}@{('gmail.com', 'gmx.net', 'yahoo.com')[at % 3]}"
+        yield mail.message(at, (client,), sender, zone=zone if named else None, spf=None, reply_to=answers)
 
 
 @kind(3)
@@ -92,10 +94,11 @@ def tenants_of_platforms(mail: Mail) -> Iterator[Message]:
     pools = [hosts_of([f"23.{number}.{net}" for net in range(4)], 1, 40) for number in range(len(PLATFORMS))]
     for at in mail.steadily():
         number = mail.rng.randrange(len(PLATFORMS))
-        host = f"shop{which(mail.rng)}.{PLATFORMS[number]}"
-        yield mail.message(
-            at, pools[number], f"mailer@{host}", zone=f"mta.{PLATFORMS[number]}", spf="pass" if number % 2 else None
-        )
+        shop = which(mail.rng)
+        host, zone = f"shop{shop}.{PLATFORMS[number]}", f"mta.{PLATFORMS[number]}"
+        spf = "pass" if number % 2 else None
+        answers = f"shop{shop}.{number}@gmail.com"
+        yield mail.message(at, pools[number], f"mailer@{host}", zone=zone, spf=spf, reply_to=answers)
 
 
 @kind(3)

@@ -19,9 +19,10 @@ class Message(NamedTuple):
     rcpt_to: str | list[str]
     spf: str | None
     pool: tuple[str, ...]
+    reply_to: str | None = None
 
     def envelope(self) -> Envelope:
-        """What the server knows when the recipients are named."""
+        """What the server knows when it has read the header, but for the size."""
         return Envelope(
             client_ip=self.client_ip,
             client_name=self.client_name,
@@ -29,4 +30,5 @@ class Message(NamedTuple):
             mail_from=self.mail_from,
             rcpt_to=self.rcpt_to,
             spf=self.spf,
+            reply_to=self.reply_to,
         )

@@ -111,6 +111,7 @@ def servers_on_customers_lines(mail: Mail) -> Iterator[Message]:
 @kind(5)
 def calendars(mail: Mail) -> Iterator[Message]:
     """Invitations and reminders: a fresh local part each, the provider's constant host, more of them just before the full hour."""
-    for at, _ in mail.at_once(1, 60, (1, 3)):
+    for at, number in mail.at_once(1, 60, (1, 3)):
         sender = f"3{token(mail.rng, 40)}@calendar-server.bounces.google.com"
-        yield mail.message(at, google(mail), sender, zone="google.com")
+        organiser = f"u{number}@{firm(200_000 + number % 60_000)}"
+        yield mail.message(at, google(mail), sender, zone="google.com", reply_to=organiser)

@@ -21,9 +21,10 @@ def mailing_lists(mail: Mail) -> Iterator[Message]:
         host = f"lists.{firm(4_000_000 + server)}"
         to = mail.mailbox()
         sender = f"list{number % 5}-bounces+{to.replace('@', '=')}@{host}"
-        yield mail.message(
-            at, rented(4_000_000 + server), sender, zone=host, spf="pass" if server % 4 else None, rcpt_to=to
-        )
+        # half of them take the answers themselves
+        answers = f"list{number % 5}@{host}" if server % 2 else None
+        spf = "pass" if server % 4 else None
+        yield mail.message(at, rented(4_000_000 + server), sender, zone=host, spf=spf, rcpt_to=to, reply_to=answers)
 
 
 @kind(10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,10 +36,13 @@ def other_form(text: str | bytes) -> str | bytes:
 
 def in_the_other_form(envelope: Envelope) -> Envelope:
     texts = {
-        field: getattr(envelope, field) for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user")
+        field: getattr(envelope, field)
+        for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user", "list_id")
     }
-    changes = {field: other_form(text) for field, text in texts.items()}
-    return envelope.replace(rcpt_to=[other_form(text) for text in envelope.rcpt_to], **changes)
+    changes: dict[str, Any] = {field: None if text is None else other_form(text) for field, text in texts.items()}
+    for field in ("rcpt_to", "header_from", "reply_to", "dkim"):
+        changes[field] = [other_form(text) for text in getattr(envelope, field)]
+    return envelope.replace(**changes)
 
 
 @pytest.mark.slow
@@ -64,5 +67,7 @@ def test_of_hostile_envelopes_every_field_has_a_key_and_str_is_its_bytes(rng: ra
         assert is_sound(decision)
         assert all(identities[name] for name in ALWAYS), (envelope, identities)
         assert ("rcpt.address" in identities) == (len(envelope.rcpt_to) > 0)
+        for name, field in (("from.org", "header_from"), ("reply_to.org", "reply_to"), ("dkim.org", "dkim")):
+            assert (len(identities.get(name, ())) > 0) == (len(getattr(envelope, field)) > 0)
         assert strict.identities(in_the_other_form(envelope)) == identities
         assert repr(envelope)

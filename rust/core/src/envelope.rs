@@ -22,6 +22,30 @@ pub struct Envelope<'a> {
     pub spf: Option<Spf>,
     /// Octets of the message: declared by SIZE (RFC 1870), or counted at the end of data.
     pub size: Option<u64>,
+    /// What its headers say; absent before they are read.
+    pub headers: Option<&'a Headers<'a>>,
+}
+
+/// What the header of a message says (RFC 5322 §3.6), as far as it matters here. `identity/header.rs` reads one.
+///
+/// Of each field that has several values the first eight are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Headers<'a> {
+    /// Addresses of the From fields.
+    pub from: &'a [&'a [u8]],
+    /// Addresses of the Reply-To fields.
+    pub reply_to: &'a [&'a [u8]],
+    /// List-Id (RFC 2919): the whole field, or what stands in its brackets.
+    pub list_id: Option<&'a [u8]>,
+    /// The `d=` of signatures that the server has verified (RFC 6376); we verify none.
+    pub dkim: &'a [&'a [u8]],
+}
+
+impl Headers<'_> {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.from.is_empty() && self.reply_to.is_empty() && self.list_id.is_none() && self.dkim.is_empty()
+    }
 }
 
 /// An SPF verdict, as far as it matters here.

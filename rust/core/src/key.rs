@@ -155,6 +155,13 @@ fn head(domain: Domain, identity: Identity) -> Head {
         Identity::RcptAddress => (12, 0, 0),
         Identity::RcptHost => (13, 0, 0),
         Identity::Global => (14, 0, 0),
+        Identity::FromAddress => (15, 0, 0),
+        Identity::FromHost => (16, 0, 0),
+        Identity::FromOrg => (17, 0, 0),
+        Identity::ReplyToAddress => (18, 0, 0),
+        Identity::ReplyToOrg => (19, 0, 0),
+        Identity::ListId => (20, 0, 0),
+        Identity::DkimOrg => (21, 0, 0),
     };
     [domain as u8, kind, first, second, 0, 0, 0, 0]
 }

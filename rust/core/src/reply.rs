@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Source};
 use crate::policy::{Count, Limit, Rule, Stage, Template};
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
@@ -85,7 +85,7 @@ impl Reply {
 
     /// The reply for a limit that runs at `stage`.
     pub fn of(limit: &Limit, stage: Stage) -> Self {
-        let mailbox = limit.per.iter().any(|identity| identity.has_many());
+        let mailbox = limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
         // What bounds the server as a whole is capacity too, but recipients, of which the client can send fewer at once.
         let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
         let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use common::{named, of_sender, read, sender};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use throttle_core::envelope::{Envelope, Spf};
+use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::{Class, Identity, Part, Tag, Value};
 use throttle_core::key::Secret;
 
@@ -135,6 +135,7 @@ proptest! {
             auth_user: Some(&user),
             spf: Some(Spf::Silent),
             size: None,
+            headers: Some(&Headers { from: &rcpt_to, reply_to: &rcpt_to, list_id: Some(&user), dkim: &rcpt_to }),
         };
         let identities = read(&envelope);
         let more = (1..=5).map(Identity::SenderOrg);
@@ -150,7 +151,7 @@ proptest! {
                 check_ladder(&identities.ladder(host, identity), &identities.elements(host))?;
             }
         }
-        for identity in ["client.ip", "client.net", "sender.org", "rcpt.address", "rcpt.host", "global"] {
+        for identity in ["client.ip", "client.net", "sender.org", "rcpt.address", "rcpt.host", "from.org", "reply_to.org", "dkim.org", "global"] {
             prop_assert!(!identities.values(named(identity)).is_empty(), "{} has some value", identity);
         }
     }

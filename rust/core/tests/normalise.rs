@@ -3,7 +3,7 @@
 mod common;
 
 use common::{named, of_sender, read, sender, shown};
-use throttle_core::envelope::{Envelope, Spf};
+use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::value::{Part, Value};
 use throttle_core::identity::{Class, Identities};
 
@@ -429,6 +429,7 @@ fn only_what_is_wanted_is_read() {
         mail_from: Some(b"u@ex.com"),
         rcpt_to: &rcpt_to,
         auth_user: Some(b"joe"),
+        headers: Some(&Headers { from: &rcpt_to, reply_to: &rcpt_to, list_id: Some(b"l.x.com"), dkim: &rcpt_to }),
         ..Envelope::default()
     };
     let only = Identities::read(&envelope, &common::SUFFIXES, Sources::default().with(Source::Sender));

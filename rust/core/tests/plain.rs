@@ -5,7 +5,7 @@ mod common;
 use std::net::Ipv4Addr;
 
 use common::read;
-use throttle_core::envelope::Envelope;
+use throttle_core::envelope::{Envelope, Headers};
 use throttle_core::identity::Identity;
 
 const PIECES: [&str; 9] =
@@ -54,6 +54,8 @@ fn the_only_value_is_the_first_of_the_values() {
     let paths: [&[u8]; 2] = [b"a@ex.com", b"b@\xff.co.uk"];
     for count in 0..=2 {
         for sender in [None, Some(&b""[..]), Some(b"u+x@h.github.io"), Some(b"u@\xff.com"), Some(b"u@[::1]")] {
+            let paths_of = &paths[..count];
+            let headers = Headers { from: paths_of, reply_to: paths_of, list_id: sender, dkim: paths_of };
             let envelope = Envelope {
                 client_ip: Some(b"192.0.2.1"),
                 client_name: sender,
@@ -61,6 +63,7 @@ fn the_only_value_is_the_first_of_the_values() {
                 auth_user: Some(b"u"),
                 mail_from: sender,
                 rcpt_to: &paths[..count],
+                headers: Some(&headers),
                 ..Envelope::default()
             };
             let read = read(&envelope);

@@ -63,6 +63,7 @@ fn inbound_is_what_the_design_says() {
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
         row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
+        row("reply-to-fan-out", "reply_to.address", Stage::Data, true, "100/10 minutes", 100),
         row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
         row("auth-pace", "auth.user", Stage::Mail, false, "500/hour", 500),
     ];

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple};
-use smallvec::{SmallVec, smallvec};
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
+use smallvec::SmallVec;
 use throttle_core::envelope::{Envelope as Core, Spf};
 
+use crate::headers::{Headers, Raw, read, texts};
 use crate::text::Text;
 
 /// See `_core.pyi`. The free list: as for `Decision`.
@@ -23,6 +24,7 @@ pub(crate) struct Envelope {
     spf: Option<Py<PyString>>,
     verdict: Option<Spf>,
     pub(crate) size: Option<u64>,
+    headers: Option<Box<Headers>>,
 }
 
 impl Envelope {
@@ -33,6 +35,9 @@ impl Envelope {
             (bytes(py, &self.helo), bytes(py, &self.mail_from), bytes(py, &self.auth_user));
         let recipients: SmallVec<[_; 2]> = self.rcpt_to.iter().map(|text| text.bytes(py)).collect();
         let borrowed: SmallVec<[&[u8]; 4]> = recipients.iter().map(|text| &**text).collect();
+        let raw = self.headers.as_ref().map(|headers| headers.bytes(py));
+        let slices = raw.as_ref().map(Raw::slices);
+        let headers = raw.as_ref().zip(slices.as_ref()).map(|(raw, slices)| raw.borrowed(slices));
         use_it(&Core {
             client_ip: client_ip.as_deref(),
             client_name: client_name.as_deref(),
@@ -42,6 +47,7 @@ impl Envelope {
             auth_user: auth_user.as_deref(),
             spf: self.verdict,
             size: self.size,
+            headers: headers.as_ref(),
         })
     }
 
@@ -58,6 +64,7 @@ impl Envelope {
             spf: self.spf.as_ref().map(|spf| spf.clone_ref(py)),
             verdict: self.verdict,
             size: self.size,
+            headers: self.headers.as_ref().map(|headers| Box::new(headers.clone_ref(py))),
         }
     }
 
@@ -90,7 +97,20 @@ impl Envelope {
         fields.set_item("auth_user", self.auth_user(py))?;
         fields.set_item("spf", self.spf(py))?;
         fields.set_item("size", self.size)?;
+        fields.set_item("header_from", self.header_from(py)?)?;
+        fields.set_item("reply_to", self.reply_to(py)?)?;
+        fields.set_item("list_id", self.list_id(py))?;
+        fields.set_item("dkim", self.dkim(py)?)?;
         Ok(fields)
+    }
+
+    fn of_header<'py>(
+        &self,
+        py: Python<'py>,
+        field: impl Fn(&Headers) -> &SmallVec<[Text; 1]>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let texts = self.headers.as_ref().map(|headers| field(headers)).into_iter().flatten();
+        PyTuple::new(py, texts.map(|text| text.object(py)).collect::<Vec<_>>())
     }
 }
 
@@ -100,21 +120,6 @@ fn bytes<'a>(py: Python<'a>, text: &'a Option<Text>) -> Option<Cow<'a, [u8]>> {
 
 fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
     text.as_ref().map(|text| text.object(py))
-}
-
-/// One recipient, or any iterable of them.
-pub(crate) fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<SmallVec<[Text; 1]>> {
-    let Some(value) = value else { return Ok(SmallVec::new()) };
-    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
-        return Ok(smallvec![Text::new("rcpt_to", value)?]);
-    }
-    let Ok(items) = value.try_iter() else {
-        let found = value.get_type().name()?;
-        return Err(PyTypeError::new_err(format!(
-            "rcpt_to: found {found}; allowed: str, bytes, or an iterable of them"
-        )));
-    };
-    items.map(|item| Text::new("rcpt_to", &item?)).collect()
 }
 
 /// Any integer: a sender writes SIZE, so none raises.
@@ -149,7 +154,7 @@ fn verdict(spf: &str) -> Spf {
 #[pymethods]
 impl Envelope {
     #[new]
-    #[pyo3(signature = (*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None))]
+    #[pyo3(signature = (*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=None), text_signature = "(*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=())")]
     #[allow(clippy::too_many_arguments)]
     fn new(
         client_ip: Option<&Bound<'_, PyAny>>,
@@ -160,15 +165,20 @@ impl Envelope {
         auth_user: Option<&Bound<'_, PyAny>>,
         spf: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
+        header_from: Option<&Bound<'_, PyAny>>,
+        reply_to: Option<&Bound<'_, PyAny>>,
+        list_id: Option<&Bound<'_, PyAny>>,
+        dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut envelope = Self {
             client_ip: Text::optional("client_ip", client_ip)?,
             client_name: Text::optional("client_name", client_name)?,
             helo: Text::optional("helo", helo)?,
             mail_from: Text::optional("mail_from", mail_from)?,
-            rcpt_to: recipients(rcpt_to)?,
+            rcpt_to: texts("rcpt_to", rcpt_to)?,
             auth_user: Text::optional("auth_user", auth_user)?,
             size: octets(size)?,
+            headers: Headers::optional(header_from, reply_to, list_id, dkim)?,
             ..Self::default()
         };
         envelope.set_spf(spf)?;
@@ -213,6 +223,46 @@ impl Envelope {
     #[getter]
     fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    #[getter]
+    fn header_from<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.of_header(py, |headers| &headers.from)
+    }
+
+    #[getter]
+    fn reply_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.of_header(py, |headers| &headers.reply_to)
+    }
+
+    #[getter]
+    fn list_id(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.headers.as_ref().and_then(|headers| object(&headers.list_id, py))
+    }
+
+    #[getter]
+    fn dkim<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        self.of_header(py, |headers| &headers.dkim)
+    }
+
+    /// An envelope with what the message's header says; `fields` say the rest, and the last word.
+    #[staticmethod]
+    #[pyo3(signature = (message, **fields))]
+    fn from_message<'py>(
+        py: Python<'py>,
+        message: &[u8],
+        fields: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let all = read(py, message)?;
+        if let Some(fields) = fields {
+            all.update(fields.as_mapping())?;
+        }
+        py.get_type::<Self>().call((), Some(&all))
+    }
+
+    /// A copy with what another header says.
+    fn with_headers<'py>(slf: &Bound<'py, Self>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        Self::replace(slf, Some(&read(slf.py(), message)?))
     }
 
     /// A copy with other fields.

@@ -11,6 +11,7 @@ mod explain;
 mod field;
 mod frame;
 mod guard;
+mod headers;
 mod hyperloglog;
 mod learned;
 mod limit;

@@ -13,8 +13,9 @@ use throttle_core::envelope::Envelope as Core;
 use throttle_core::region::Now;
 
 use crate::decision::Decision;
-use crate::envelope::{Envelope, octets, recipients};
+use crate::envelope::{Envelope, octets};
 use crate::guard::Throttle;
+use crate::headers::texts;
 use crate::permit::Ready;
 use crate::text::Text;
 
@@ -140,7 +141,7 @@ impl Session {
 
     #[pyo3(signature = (recipients, *, now=None))]
     fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
-        let mut asked = self::recipients(Some(recipients))?;
+        let mut asked = texts("recipients", Some(recipients))?;
         let now = self.now(py, now)?;
         let is_behind = self.talk().dialogue.is_behind();
         let mut known = self.known(py, is_behind);

@@ -2,7 +2,9 @@
 //!
 //! It takes time in proportion to the recipients of the envelope, and to nothing else that grows.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+
+use smallvec::SmallVec;
 
 use super::amount::Amounts;
 use super::keys::Hashed;
@@ -35,8 +37,8 @@ pub(super) struct Asker<'e, 't> {
     pub terms: Option<&'e Terms>,
     /// Of `identities`, for `stages`.
     pub keys: Hashed<'e>,
-    /// The one identity of names that has several values, once it is needed.
-    pub rcpt_hosts: OnceCell<Values<'e>>,
+    /// The values of identities that have several, of those whose elements are compared with them.
+    pub compared: RefCell<SmallVec<[(Identity, Values<'e>); 1]>>,
 }
 
 /// A limit that is asked.
@@ -249,11 +251,15 @@ impl<'e> Asker<'e, '_> {
 
     /// Whether `element` is the `nth` value of `per`.
     fn is_value(&self, per: Identity, nth: usize, element: &Value<'_>) -> bool {
-        if per.has_many() {
-            self.rcpt_hosts.get_or_init(|| self.identities.values(Identity::RcptHost)).get(nth) == Some(element)
-        } else {
-            self.identities.value(per).as_ref() == Some(element)
+        if !per.has_many() {
+            return self.identities.value(per).as_ref() == Some(element);
         }
+        let mut compared = self.compared.borrow_mut();
+        let place = compared.iter().position(|(identity, _)| *identity == per).unwrap_or_else(|| {
+            compared.push((per, self.identities.values(per)));
+            compared.len() - 1
+        });
+        compared[place].1.get(nth) == Some(element)
     }
 
     /// The parts of the element's name, where a limit over the memory has the ladder.

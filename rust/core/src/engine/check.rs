@@ -8,7 +8,7 @@
 //!  unlock;  answer
 //! ```
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 
 use super::Engine;
 use super::aim::Aim;
@@ -114,7 +114,7 @@ impl Engine {
         let mut keys = Keys::default();
         keys.add(plan, secret, identities, terms.map_or(stages, |terms| stages.and(terms.in_flight)));
         let hashed = keys.hashed();
-        Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, rcpt_hosts: OnceCell::new() }
+        Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, compared: RefCell::default() }
             .ask(request);
         request.seen = keys.seen;
         if let Some(terms) = terms {

@@ -48,6 +48,20 @@ pub enum Identity {
     RcptAddress,
     /// `rcpt.host`
     RcptHost,
+    /// `from.address`
+    FromAddress,
+    /// `from.host`
+    FromHost,
+    /// `from.org`
+    FromOrg,
+    /// `reply_to.address`
+    ReplyToAddress,
+    /// `reply_to.org`
+    ReplyToOrg,
+    /// `list.id`
+    ListId,
+    /// `dkim.org`
+    DkimOrg,
     /// `global`
     Global,
 }
@@ -69,11 +83,19 @@ pub enum Source {
     Sender,
     /// `rcpt_to`
     Rcpt,
+    /// `header_from`
+    From,
+    /// `reply_to`
+    ReplyTo,
+    /// `list_id`
+    ListId,
+    /// `dkim`
+    Dkim,
 }
 
 /// A set of sources: what a policy needs read, so that nothing else is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sources(u8);
+pub struct Sources(u16);
 
 /// A name that no identity has.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -107,6 +129,13 @@ impl Identity {
         "sender.registered",
         "rcpt.address",
         "rcpt.host",
+        "from.address",
+        "from.host",
+        "from.org",
+        "reply_to.address",
+        "reply_to.org",
+        "list.id",
+        "dkim.org",
         "global",
     ];
 
@@ -125,6 +154,13 @@ impl Identity {
         Self::SenderRegistered,
         Self::RcptAddress,
         Self::RcptHost,
+        Self::FromAddress,
+        Self::FromHost,
+        Self::FromOrg,
+        Self::ReplyToAddress,
+        Self::ReplyToOrg,
+        Self::ListId,
+        Self::DkimOrg,
         Self::Global,
     ];
 
@@ -137,23 +173,32 @@ impl Identity {
             Self::AuthUser => Source::AuthUser,
             Self::SenderAddress | Self::SenderHost | Self::SenderOrg(_) | Self::SenderRegistered => Source::Sender,
             Self::RcptAddress | Self::RcptHost => Source::Rcpt,
+            Self::FromAddress | Self::FromHost | Self::FromOrg => Source::From,
+            Self::ReplyToAddress | Self::ReplyToOrg => Source::ReplyTo,
+            Self::ListId => Source::ListId,
+            Self::DkimOrg => Source::Dkim,
             Self::Global => Source::Nothing,
         }
     }
 
     /// Whether one envelope may hold several values of it.
     pub fn has_many(self) -> bool {
-        self.source() == Source::Rcpt
+        matches!(self.source(), Source::Rcpt | Source::From | Source::ReplyTo | Source::Dkim)
     }
 
     /// Whether its values are names: two of such identities may have the same one.
     pub fn is_name(self) -> bool {
-        !matches!(self, Self::ClientIp | Self::ClientNet(_) | Self::SenderAddress | Self::RcptAddress | Self::Global)
+        !matches!(self, Self::ClientIp | Self::ClientNet(_) | Self::Global) && !self.is_address()
+    }
+
+    /// Whether its values are addresses: a local part and a host.
+    pub fn is_address(self) -> bool {
+        matches!(self, Self::SenderAddress | Self::RcptAddress | Self::FromAddress | Self::ReplyToAddress)
     }
 
     /// Whether it is a whole host.
     pub fn is_host(self) -> bool {
-        matches!(self, Self::ClientHost | Self::HeloHost | Self::SenderHost | Self::RcptHost)
+        matches!(self, Self::ClientHost | Self::HeloHost | Self::SenderHost | Self::RcptHost | Self::FromHost)
     }
 
     /// Whether its value is a trailing part of `host`'s, so that a ladder stands between the two.
@@ -181,6 +226,13 @@ impl Identity {
             Self::SenderRegistered => "sender.registered",
             Self::RcptAddress => "rcpt.address",
             Self::RcptHost => "rcpt.host",
+            Self::FromAddress => "from.address",
+            Self::FromHost => "from.host",
+            Self::FromOrg => "from.org",
+            Self::ReplyToAddress => "reply_to.address",
+            Self::ReplyToOrg => "reply_to.org",
+            Self::ListId => "list.id",
+            Self::DkimOrg => "dkim.org",
             Self::Global => "global",
         }
     }
@@ -230,7 +282,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     let wanted = match (stem, name.len() > stem.len()) {
         ("client.net", true) => return Some("client.net/<v4>/<v6>"),
         ("sender.org", true) => return Some("sender.org+N"),
-        _ => stem.to_ascii_lowercase().replace(['_', ' '], "."),
+        _ => stem.to_ascii_lowercase().replace(['_', ' ', '-'], ".").replacen("reply.to", "reply_to", 1),
     };
     Identity::PLAIN
         .iter()
@@ -241,14 +293,29 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
+impl Source {
+    /// Whether anybody can write it, and nothing there is that could prove it.
+    pub fn is_mere_claim(self) -> bool {
+        matches!(self, Self::Helo | Self::From | Self::ReplyTo | Self::ListId)
+    }
+}
+
 impl Sources {
     /// Everything an envelope can hold.
-    pub const ALL: Sources = Sources(u8::MAX);
+    pub const ALL: Sources = Sources(u16::MAX);
 
     /// This set and one more.
     #[must_use]
     pub fn with(self, source: Source) -> Self {
         Self(self.0 | 1 << source as u8)
+    }
+
+    /// Whether anything of a message's header is in it.
+    #[inline]
+    pub fn has_any_of_the_header(self) -> bool {
+        const HEADER: u16 =
+            1 << Source::From as u8 | 1 << Source::ReplyTo as u8 | 1 << Source::ListId as u8 | 1 << Source::Dkim as u8;
+        self.0 & HEADER != 0
     }
 
     /// Both sets.

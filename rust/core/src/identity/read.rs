@@ -13,6 +13,7 @@ use super::domain::{Domain, RUNGS};
 use super::host::{Form, Host};
 use super::kind::{Identity, Source, Sources};
 use super::network;
+use super::said::Said;
 use super::suffix::SuffixList;
 use super::user::fold;
 use super::value::{Class, Part, Tag, Value};
@@ -35,6 +36,7 @@ pub struct Identities<'a> {
     user: Option<Option<Cow<'a, str>>>,
     sender: Option<Sender<'a>>,
     rcpt: SmallVec<[Rcpt<'a>; 1]>,
+    said: Option<Box<Said<'a>>>,
     global: bool,
 }
 
@@ -52,7 +54,7 @@ enum Rcpt<'a> {
 
 /// Whether values are asked for, or elements of a fan-out.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum As {
+pub(super) enum As {
     Value,
     Element,
 }
@@ -70,6 +72,7 @@ impl<'a> Identities<'a> {
             user: None,
             sender: None,
             rcpt: SmallVec::new(),
+            said: None,
             global: has(Source::Nothing),
         };
         if has(Source::ClientName) || has(Source::Sender) {
@@ -93,13 +96,16 @@ impl<'a> Identities<'a> {
         if has(Source::Rcpt) {
             read.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
         }
+        if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
+            read.said = Some(Said::read(headers, suffixes, wanted));
+        }
         read
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.
     pub fn class(&self, identity: Identity) -> Class {
         match (identity.source(), &self.sender) {
-            (Source::Helo, _) => Class::Claimed,
+            (source, _) if source.is_mere_claim() => Class::Claimed,
             (Source::Sender, Some(Sender::Mailbox { class, .. })) => *class,
             (Source::Sender, _) => Class::Claimed,
             _ => Class::Proven,
@@ -118,7 +124,7 @@ impl<'a> Identities<'a> {
         self.one(identity, As::Element)
     }
 
-    /// The values of an identity: none when it is absent or was not wanted, several for recipients, each once, in order.
+    /// The values of an identity: none when it is absent or was not wanted; several of recipients, of addresses in a header and of signatures, each once, in order.
     pub fn values(&self, identity: Identity) -> Values<'_> {
         self.all(identity, As::Value)
     }
@@ -164,10 +170,19 @@ impl<'a> Identities<'a> {
     }
 
     fn all(&self, identity: Identity, form: As) -> Values<'_> {
-        if self.rcpt.len() > 1 && identity.has_many() {
-            return self.recipients(identity, form);
+        if identity.has_many() {
+            match identity.source() {
+                Source::Rcpt if self.rcpt.len() < 2 => {}
+                Source::Rcpt => return self.recipients(identity, form),
+                _ => return self.said(identity, form),
+            }
         }
         self.one(identity, form).map_or_else(Values::new, |value| Values::from_buf([value]))
+    }
+
+    /// What the header says.
+    fn said(&self, identity: Identity, form: As) -> Values<'_> {
+        self.said.as_ref().map_or_else(Values::new, |said| said.all(identity, form))
     }
 
     /// The only value, or of several the first.
@@ -177,6 +192,13 @@ impl<'a> Identities<'a> {
             Identity::ClientIp | Identity::ClientNet(_) => self.client.map(|address| client(identity, address)),
             Identity::AuthUser => self.user.as_ref().map(|user| Value::Name(part(user))),
             Identity::RcptAddress | Identity::RcptHost => self.rcpt.first().map(|rcpt| rcpt.value(identity, form)),
+            Identity::FromAddress
+            | Identity::FromHost
+            | Identity::FromOrg
+            | Identity::ReplyToAddress
+            | Identity::ReplyToOrg
+            | Identity::ListId
+            | Identity::DkimOrg => self.said(identity, form).first().copied(),
             Identity::SenderAddress => match &self.sender {
                 Some(Sender::Mailbox { local, domain, .. }) => Some(mailbox(local, domain.host(), form)),
                 _ => None,
@@ -207,14 +229,19 @@ impl<'a> Identities<'a> {
             let mut seen = HashSet::with_capacity(self.rcpt.len());
             return values.filter(|value| seen.insert(*value)).collect();
         }
-        let mut unique = Values::new();
-        for value in values {
-            if !unique.contains(&value) {
-                unique.push(value);
-            }
-        }
-        unique
+        unique(values)
     }
+}
+
+/// Each once, in order: of few values.
+pub(super) fn unique<'b>(values: impl Iterator<Item = Value<'b>>) -> Values<'b> {
+    let mut unique = Values::new();
+    for value in values {
+        if !unique.contains(&value) {
+            unique.push(value);
+        }
+    }
+    unique
 }
 
 impl<'a> Sender<'a> {
@@ -281,12 +308,12 @@ fn part<'b>(user: &'b Option<Cow<'_, str>>) -> Part<'b> {
     user.as_deref().map_or(Part::Tag(Tag::Malformed), Part::Text)
 }
 
-fn mailbox<'b>(local: &'b Local<'_>, host: &'b Host<'_>, form: As) -> Value<'b> {
+pub(super) fn mailbox<'b>(local: &'b Local<'_>, host: &'b Host<'_>, form: As) -> Value<'b> {
     let local = if form == As::Element { local.element() } else { local.part() };
     Value::Address(local, host_part(host, form))
 }
 
-fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
+pub(super) fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
     if form == As::Element { host.element() } else { host.part() }
 }
 
@@ -294,7 +321,9 @@ fn host_part<'b>(host: &'b Host<'_>, form: As) -> Part<'b> {
 #[inline(always)]
 fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
     match identity {
-        Identity::ClientOrg | Identity::HeloOrg => domain.org(0),
+        Identity::ClientOrg | Identity::HeloOrg | Identity::FromOrg | Identity::ReplyToOrg | Identity::DkimOrg => {
+            domain.org(0)
+        }
         Identity::SenderOrg(more) => domain.org(more),
         Identity::SenderRegistered => domain.registered(),
         _ => domain.host().part(),
@@ -302,7 +331,7 @@ fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
 }
 
 /// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
-fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
+pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
     match part_of(domain, identity) {
         Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),
         part => part,

@@ -33,7 +33,7 @@ impl Check<'_> {
             return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
         }
         if distinct.value.has_many() && per.iter().any(|identity| identity.has_many()) {
-            let allowed = "with a `per` of recipients, what each message has one of";
+            let allowed = "what each message has one of, beside a `per` of which it has several";
             return Err(self.place.wrong(distinct.field, Wrong::allowed(allowed)));
         }
         let distinct = distinct.value;

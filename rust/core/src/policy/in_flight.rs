@@ -78,10 +78,10 @@ impl Check<'_> {
         }
     }
 
-    /// A message has any number of recipients, and a permit must name all that it holds.
+    /// A message may have any number of recipients, and several addresses in its header; a permit must name all that it holds.
     fn single(&self, per: &[Identity], field: &Field) -> Result<(), PolicyError> {
         let Some(many) = per.iter().find(|identity| identity.has_many()) else { return Ok(()) };
-        let allowed = "beside `in_flight` only what a message has one of: a permit is of fixed size, and recipients are any number";
+        let allowed = "beside `in_flight` only what a message has one of: a permit is of fixed size";
         Err(self.place.wrong(field, Wrong::allowed(allowed).found(format!("{:?}", many.to_string()))))
     }
 

@@ -132,6 +132,7 @@ pub(crate) fn stage_of(identity: Identity) -> Stage {
         Source::Helo => Stage::Helo,
         Source::AuthUser | Source::Sender => Stage::Mail,
         Source::Rcpt => Stage::Rcpt,
+        Source::From | Source::ReplyTo | Source::ListId | Source::Dkim => Stage::Data,
     }
 }
 

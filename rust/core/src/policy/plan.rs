@@ -231,7 +231,7 @@ impl Standing {
     /// Of identities that count together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
         identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
-            Source::Helo => Self::Claimed,
+            claimed if claimed.is_mere_claim() => Self::Claimed,
             Source::Sender if weakest == Self::Proven => Self::Senders,
             _ => weakest,
         })

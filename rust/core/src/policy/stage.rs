@@ -77,6 +77,7 @@ impl Stages {
         }
         let known = known.with(Stage::Mail);
         let known = if envelope.rcpt_to.is_empty() { known } else { known.with(Stage::Rcpt) };
-        if envelope.size.is_none() { known } else { known.with(Stage::Data) }
+        let has_headers = envelope.headers.is_some_and(|headers| !headers.is_empty());
+        if envelope.size.is_none() && !has_headers { known } else { known.with(Stage::Data) }
     }
 }

@@ -211,12 +211,14 @@ impl<'a> Check<'a> {
         let mut sources = per.iter().copied().chain(distinct).map(Identity::source);
         let refused = |allowed| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
         match given.value {
-            Verified::Claimed if !sources.any(|source| matches!(source, Source::Helo | Source::Sender)) => {
+            Verified::Claimed if !sources.any(|source| source.is_mere_claim() || source == Source::Sender) => {
                 refused("\"any\" or \"proven\", since nothing here can be merely claimed")
             }
-            Verified::Proven if sources.any(|source| source == Source::Helo) => {
-                refused("\"any\" or \"claimed\", since a HELO name is never proven")
-            }
+            Verified::Proven => match sources.find(|source| source.is_mere_claim()) {
+                Some(Source::Helo) => refused("\"any\" or \"claimed\", since a HELO name is never proven"),
+                Some(_) => refused("\"any\" or \"claimed\", since what a header says is never proven"),
+                None => Ok(Verified::Proven),
+            },
             verified => Ok(verified),
         }
     }

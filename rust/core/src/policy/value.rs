@@ -10,10 +10,6 @@ use super::rate::Rate;
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
-/// Identities of a message's header; nothing reads them yet.
-const LATER_IDENTITIES: [&str; 7] =
-    ["from.address", "from.host", "from.org", "reply_to.address", "reply_to.org", "list.id", "dkim.org"];
-
 /// Said plainly, since a field that is accepted and not obeyed is a limit that does not hold.
 pub(super) const NOT_YET: &str = ", which this version does not have yet";
 
@@ -70,8 +66,8 @@ pub(super) fn per(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
             return Err(found(Wrong::allowed("each identity once"), " a second time"));
         }
         if identity.has_many() && per.iter().any(|other: &Identity| other.has_many()) {
-            let allowed = "at most one identity of which a message has several (rcpt.address, rcpt.host)";
-            return Err(found(Wrong::allowed(allowed), " as a second identity of recipients"));
+            let allowed = "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)";
+            return Err(found(Wrong::allowed(allowed), " as a second of them"));
         }
         if per.len() == MOST_IDENTITIES {
             let allowed = format!("at most {MOST_IDENTITIES} identities");
@@ -88,9 +84,6 @@ pub(super) fn per(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
 fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
     let names = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
     let name = text(value, names)?;
-    if LATER_IDENTITIES.contains(&name) {
-        return Err(names().found(format!("{name:?}{NOT_YET}")));
-    }
     name.parse().map_err(|unknown: UnknownIdentity| {
         // The nearest name has parameters: say which, rather than repeat the pattern.
         if name.starts_with("client.net/") {

@@ -10,7 +10,8 @@ const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 
 const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
-    auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
+    auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, \
+    from.address, from.host, from.org, reply_to.address, reply_to.org, list.id, dkim.org, global";
 
 /// Text that is not TOML.
 pub(super) const SYNTAX: &[Broken] = &[
@@ -113,9 +114,13 @@ rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "e
     (r#"per = "sender.org+6""#, 3, "x", "per", r#""sender.org+6""#, r#""sender.org", or with 1 to 5 labels more, as "sender.org+2""#, ""),
     (r#"per = ["client.net", "client.net/24/64"]"#, 3, "x", "per", r#""client.net/24/64" a second time"#, "each identity once", ""),
     (r#"per = ["rcpt.host",
-"rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second identity of recipients"#, "at most one identity of which a message has several (rcpt.address, rcpt.host)", ""),
+"rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second of them"#, "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
     (r#"per = ["client.ip","client.net","client.host","client.org","helo.host"]"#, 3, "x", "per", "5 of them", "at most 4 identities", ""),
-    (r#"per = "reply_to.address""#, 3, "x", "per", r#""reply_to.address", which this version does not have yet"#, IDENTITIES, ""),
+    (r#"per = "reply-to.address""#, 3, "x", "per", r#""reply-to.address""#, IDENTITIES, "reply_to.address"),
+    (r#"per = ["from.org", "dkim.org"]"#, 3, "x", "per", r#""dkim.org" as a second of them"#, "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
+    (r#"per = "reply_to.address"
+distinct = "from.org"
+rate = "9/minute""#, 4, "x", "distinct", r#""from.org""#, "what each message has one of, beside a `per` of which it has several", ""),
     ("per = 5", 3, "x", "per", "5", IDENTITIES, ""),
     (r#"per = [["client.net"]]"#, 3, "x", "per", r#"["client.net"]"#, IDENTITIES, ""),
     ("per = {a=1}", 3, "x", "per", "a table", IDENTITIES, ""),
@@ -211,6 +216,12 @@ settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per
 distinct = "sender.host"
 rate = "9/minute"
 settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
+    (r#"per = ["dkim.org", "list.id"]
+rate = "9/minute"
+verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since what a header says is never proven"#, ""),
+    (r#"per = "dkim.org"
+rate = "9/minute"
+verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
@@ -383,6 +394,7 @@ of_free = "2/1""#, 7, "x", "share.of_free", r#""2/1""#, PART, ""),
 pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"rcpt.address\"\nin_flight = 5", 3, "x", "per", r#""rcpt.address""#, SINGLE, ""),
     ("per = [\"client.net\", \"rcpt.host\"]\nin_flight = 5", 3, "x", "per", r#""rcpt.host""#, SINGLE, ""),
+    ("per = \"from.org\"\nin_flight = 5", 3, "x", "per", r#""from.org""#, SINGLE, ""),
     ("per = \"client.net\"\nin_flight = 0", 4, "x", "in_flight", "0", CAP, ""),
     ("per = \"client.net\"\nin_flight = 1.5", 4, "x", "in_flight", "1.5", CAP, ""),
     ("per = \"client.net\"\nin_flight = \"100\"", 4, "x", "in_flight", r#""100""#, CAP, ""),
@@ -398,4 +410,4 @@ const SHARE: &str = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\
 const PART: &str = "a part up to the whole, as \"1/10\", no finer than \"1/1000\"";
 const ANOTHER: &str = "another identity than those of `per`, of which there can be many: they share what is free";
 const SINGLE: &str =
-    "beside `in_flight` only what a message has one of: a permit is of fixed size, and recipients are any number";
+    "beside `in_flight` only what a message has one of: a permit is of fixed size";

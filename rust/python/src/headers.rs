@@ -1,0 +1,116 @@
+//! What the header of a message says, as an envelope keeps it. Few envelopes have any, so it lies apart from the rest.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use smallvec::{SmallVec, smallvec};
+use throttle_core::envelope::Headers as Core;
+use throttle_core::identity::header::Header;
+
+use crate::text::Text;
+
+/// Nearly always one of each field.
+type Texts = SmallVec<[Text; 1]>;
+
+/// Fields of an envelope, as they were given.
+#[derive(Debug, Default)]
+pub(crate) struct Headers {
+    pub(crate) from: Texts,
+    pub(crate) reply_to: Texts,
+    pub(crate) list_id: Option<Text>,
+    pub(crate) dkim: Texts,
+}
+
+impl Headers {
+    /// `None` when nothing of it was given.
+    pub(crate) fn optional(
+        header_from: Option<&Bound<'_, PyAny>>,
+        reply_to: Option<&Bound<'_, PyAny>>,
+        list_id: Option<&Bound<'_, PyAny>>,
+        dkim: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Box<Self>>> {
+        if header_from.is_none() && reply_to.is_none() && list_id.is_none() && dkim.is_none() {
+            return Ok(None);
+        }
+        let headers = Self {
+            from: texts("header_from", header_from)?,
+            reply_to: texts("reply_to", reply_to)?,
+            list_id: Text::optional("list_id", list_id)?,
+            dkim: texts("dkim", dkim)?,
+        };
+        let is_empty = headers.from.is_empty() && headers.reply_to.is_empty() && headers.dkim.is_empty();
+        Ok((!is_empty || headers.list_id.is_some()).then(|| Box::new(headers)))
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        let all = |texts: &Texts| texts.iter().map(|text| text.clone_ref(py)).collect();
+        let list_id = self.list_id.as_ref().map(|text| text.clone_ref(py));
+        Self { from: all(&self.from), reply_to: all(&self.reply_to), list_id, dkim: all(&self.dkim) }
+    }
+
+    /// The raw bytes.
+    pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Raw<'a> {
+        let all = |texts: &'a Texts| texts.iter().map(|text| text.bytes(py)).collect();
+        Raw {
+            from: all(&self.from),
+            reply_to: all(&self.reply_to),
+            list_id: self.list_id.as_ref().map(|text| text.bytes(py)),
+            dkim: all(&self.dkim),
+        }
+    }
+}
+
+/// The bytes of [`Headers`], borrowed but of a `str` with lone surrogates.
+pub(crate) struct Raw<'a> {
+    from: Vec<Cow<'a, [u8]>>,
+    reply_to: Vec<Cow<'a, [u8]>>,
+    list_id: Option<Cow<'a, [u8]>>,
+    dkim: Vec<Cow<'a, [u8]>>,
+}
+
+impl Raw<'_> {
+    pub(crate) fn slices(&self) -> [Vec<&[u8]>; 3] {
+        [&self.from, &self.reply_to, &self.dkim].map(|all| all.iter().map(|text| &**text).collect())
+    }
+
+    /// For the core.
+    pub(crate) fn borrowed<'b>(&'b self, [from, reply_to, dkim]: &'b [Vec<&'b [u8]>; 3]) -> Core<'b> {
+        Core { from, reply_to, list_id: self.list_id.as_deref(), dkim }
+    }
+}
+
+/// One text, or any iterable of them.
+pub(crate) fn texts(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Texts> {
+    let Some(value) = value else { return Ok(SmallVec::new()) };
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return Ok(smallvec![Text::new(field, value)?]);
+    }
+    let Ok(items) = value.try_iter() else {
+        let found = value.get_type().name()?;
+        return Err(PyTypeError::new_err(format!(
+            "{field}: found {found}; allowed: str, bytes, or an iterable of them"
+        )));
+    };
+    items.map(|item| Text::new(field, &item?)).collect()
+}
+
+/// The fields that the header of `message` gives, as an envelope takes them.
+pub(crate) fn read<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+    let Header { from, reply_to, list_id } = Header::read(message);
+    let fields = PyDict::new(py);
+    let all = |values: Vec<Vec<u8>>| PyTuple::new(py, values.iter().map(|value| text(py, value)));
+    fields.set_item("header_from", all(from)?)?;
+    fields.set_item("reply_to", all(reply_to)?)?;
+    fields.set_item("list_id", list_id.map(|list| text(py, &list)))?;
+    Ok(fields)
+}
+
+/// A `str` where the bytes are UTF-8.
+fn text<'py>(py: Python<'py>, octets: &[u8]) -> Bound<'py, PyAny> {
+    match std::str::from_utf8(octets) {
+        Ok(text) => PyString::new(py, text).into_any(),
+        Err(_) => PyBytes::new(py, octets).into_any(),
+    }
+}
