@@ -66,6 +66,7 @@ const CLIENT: Envelope<'_> = Envelope {
     auth_user: None,
     spf: None,
     size: Some(600),
+    headers: None,
 };
 
 fn engine() -> Engine {
