@@ -188,6 +188,11 @@ impl Listed {
         Self { table, most: ((words - HEAD) / (INDEXED + TEXT)).min(MOST) }
     }
 
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Most entries.
     pub fn most(&self) -> usize {
         self.most
