@@ -96,7 +96,10 @@ def test_a_name_that_is_none_can_be_blocked_by_its_tag() -> None:
     pace.block("sender.org", "NULL")
     pace.block("sender.registered", "LITERAL")
     pace.block("client.net", "UNKNOWN")
-    told = [pace.check(SENDER.replace(**other)).key for other in ({"mail_from": "<>"}, {"mail_from": "a@[192.0.2.1]"}, {"client_ip": None})]
+    told = [
+        pace.check(SENDER.replace(**other)).key
+        for other in ({"mail_from": "<>"}, {"mail_from": "a@[192.0.2.1]"}, {"client_ip": None})
+    ]
     assert told == ["NULL", "LITERAL", "UNKNOWN"]
     assert pace.check(SENDER)
 
@@ -160,7 +163,7 @@ def test_a_single_label_that_is_no_suffix_is_a_host_like_others() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, 366 * 86_400 + 1])
 def test_a_time_that_is_none_is_told(seconds: float) -> None:
-    with pytest.raises(ValueError, match="seconds: found .*; allowed: more than 0"):
+    with pytest.raises(ValueError, match=r"seconds: found .*; allowed: more than 0"):
         plenty().block("client.ip", "203.0.113.9", seconds)
 
 
@@ -208,14 +211,21 @@ def test_it_is_answered_by_stage(identity: str, value: str, stage: Any, for_a_wh
 def test_a_name_is_not_looked_at_before_the_stage_at_which_it_is_known() -> None:
     pace = plenty()
     pace.block("sender.org", "salesforce.com")
-    assert [bool(pace.check(SENDER, stage=stage)) for stage in ("connect", "helo", "mail", "rcpt")] == [True, True, False, False]
+    assert [bool(pace.check(SENDER, stage=stage)) for stage in ("connect", "helo", "mail", "rcpt")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_what_can_be_claimed_is_let_through_when_it_is_proven_only() -> None:
     pace = guard(limit("once", "client.ip", "1/hour"))
     assert pace.check(SENDER)
     pace.allow("sender.org", "salesforce.com")
-    assert [bool(pace.check(sender)) for sender in (SENDER, FORGED, SENDER.replace(spf="fail"), FORGED.replace(spf="pass"))] == [
+    assert [
+        bool(pace.check(sender)) for sender in (SENDER, FORGED, SENDER.replace(spf="fail"), FORGED.replace(spf="pass"))
+    ] == [
         True,
         False,
         False,
@@ -227,7 +237,10 @@ def test_what_can_be_claimed_is_let_through_when_it_is_proven_only() -> None:
     assert (entry.action, entry.unverified, entry.by, entry.until) == ("allow", True, "operator", math.inf)
 
 
-@pytest.mark.parametrize(("identity", "value"), [("helo.host", "mx.um8.salesforce.com"), ("sender.org", "NULL"), ("sender.registered", "UNLISTED")])
+@pytest.mark.parametrize(
+    ("identity", "value"),
+    [("helo.host", "mx.um8.salesforce.com"), ("sender.org", "NULL"), ("sender.registered", "UNLISTED")],
+)
 def test_what_nobody_can_prove_needs_to_be_let_through_unverified(identity: str, value: str) -> None:
     pace = plenty()
     with pytest.raises(PolicyError, match="unverified=True: nobody ever proves this"):
@@ -287,13 +300,17 @@ def test_the_blocks_of_limits_are_listed_with_the_names_that_are_known_and_can_b
         pace.unblock("client.ip + auth.user", "203.0.113.9 + joe")
 
 
+def block_many(pace: Throttle) -> None:
+    for number in range(1, 2000):
+        pace.block("client.ip", f"10.0.{number // 256}.{number % 256}")
+
+
 def test_a_full_list_is_an_error_until_an_entry_has_ended() -> None:
     clock = ManualClock(REAL)
     pace = plenty(clock, memory="256 KiB")
     pace.block("client.ip", "10.0.0.0", seconds=60)
     with pytest.raises(ThrottleError, match=r"all \d+ entries are taken") as caught:
-        for number in range(1, 2000):
-            pace.block("client.ip", f"10.0.{number // 256}.{number % 256}")
+        block_many(pace)
     assert not isinstance(caught.value, PolicyError)
     most = len(pace.blocked())
     pace.block("client.ip", "10.0.0.1", seconds=5)
@@ -309,7 +326,9 @@ def test_an_entry_equals_its_pickle_and_shows_what_it_says() -> None:
     pace.block("sender.org", "salesforce.com", seconds=60)
     [entry] = pace.blocked()
     assert pickle.loads(pickle.dumps(entry)) == entry
-    assert repr(entry) == f"Blocked(block 'sender.org' 'salesforce.com', until={REAL + 60}, by='operator')".replace("'", '"')
+    assert repr(entry) == f"Blocked(block 'sender.org' 'salesforce.com', until={REAL + 60}, by='operator')".replace(
+        "'", '"'
+    )
 
 
 def test_any_time_is_told_by_the_clock_that_is_read() -> None:

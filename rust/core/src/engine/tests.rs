@@ -60,6 +60,12 @@ in_flight = 4
 share = { per = "client.net", of_free = "1/2" }
 
 [[limit]]
+name = "blocks"
+per = "client.net"
+rate = "5/2 seconds"
+action = "block 1 second"
+
+[[limit]]
 name = "net-bytes"
 per = ["client.net", "sender.host"]
 in_flight = "2 kB"
@@ -72,10 +78,23 @@ fn engine() -> Engine {
     Engine::with_max_open(&policy, 1 << 20, suffixes, Secret::new([1; 16]), 3).expect("enough memory")
 }
 
-/// Every line that a limit counts in: all but what observation counts, which may move.
+/// Every line that a limit counts in: all but what observation counts, which may move, and blocks, which a refusal may write.
 fn lines(engine: &Engine) -> Vec<[Line; LINES]> {
     let mut tables = engine.shared.lock().tables();
+    tables.drain(..marked_pages(engine));
     tables.truncate(tables.len() - engine.plan.observer.table().pages() as usize);
+    tables
+}
+
+fn marked_pages(engine: &Engine) -> usize {
+    let marked = engine.plan.marked.expect("memory for blocks");
+    (marked.listed.table().pages() + marked.blocks.table().pages()) as usize
+}
+
+/// What operators and limits have blocked.
+fn marked(engine: &Engine) -> Vec<[Line; LINES]> {
+    let mut tables = engine.shared.lock().tables();
+    tables.truncate(marked_pages(engine));
     tables
 }
 
@@ -103,9 +122,9 @@ proptest! {
                 let lines = lines(&engine);
                 (lines, *engine.shared.lock().permits())
             };
-            let before = written();
+            let (before, blocked) = (written(), marked(&engine));
             let peeked = engine.peek(&envelope, None, Now::Stated(now));
-            prop_assert!(written() == before, "a peek wrote");
+            prop_assert!(written() == before && marked(&engine) == blocked, "a peek wrote");
             let decision = if what == 0 {
                 engine.check(&envelope, None, Now::Stated(now))
             } else {
@@ -118,6 +137,7 @@ proptest! {
             prop_assert!(peeked == decision || is_full(&decision), "{:?} {:?}", peeked, decision);
             let changed = written() != before;
             prop_assert_eq!(changed, decision.allowed(), "{:?}", decision);
+            prop_assert!(!decision.allowed() || marked(&engine) == blocked, "what passes blocks nobody");
         }
     }
 }
