@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use throttle_core::engine::Engine;
-use throttle_core::envelope::{Envelope, Spf};
+use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::error::PolicyError;
 use throttle_core::identity::SuffixList;
 use throttle_core::key::Secret;
@@ -88,6 +88,9 @@ fn run(policy: &Policy, text: &str) {
     for n in 0..CHECKS {
         let host = format!("joe@h{n}.tenant.example.com");
         let rcpt_to: [&[u8]; 2] = [b"in@box.com", host.as_bytes()];
+        let joe: [&[u8]; 1] = [b"joe@example.com"];
+        let headers =
+            Headers { from: &joe, reply_to: &joe, list_id: Some(b"<a.example.com>"), dkim: &[b"example.com"] };
         let envelope = Envelope {
             client_ip: Some(b"198.51.100.7"),
             client_name: Some(b"mx.example.com"),
@@ -97,6 +100,7 @@ fn run(policy: &Policy, text: &str) {
             auth_user: Some(b"joe"),
             spf: Some(Spf::Pass),
             size: Some(10_000),
+            headers: Some(&headers),
         };
         let Some(refusal) = engine.check(&envelope, None, Now::Stated(START_US)).refusal else { continue };
         let reply = refusal.reply();
