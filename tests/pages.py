@@ -50,7 +50,7 @@ def blocks(page: Path) -> list[Block]:
     found: list[Block] = []
     matches = list(BLOCK.finditer(text))
     printed = {id(b) for a, b in pairwise(matches) if is_printed(text, a, b)}
-    for here, behind in zip(matches, [*matches[1:], None], strict=True):
+    for here, behind in zip(matches, [*matches[1:], None][: len(matches)], strict=True):
         if id(here) in printed:
             continue
         prints = behind["text"] if behind is not None and id(behind) in printed else None

@@ -122,7 +122,7 @@ def test_a_circle_is_told_by_the_file_that_closes_it(tmp_path: Path) -> None:
         ("none.toml", '"none.toml", which cannot be read (No such file or directory)', None),
         ("folder.toml", '"folder.toml", which cannot be read (Is a directory)', None),
         ("latin.toml", '"latin.toml", which cannot be read (not UTF-8 at byte 1)', None),
-        ("nul\\u0000.toml", '"nul\\0.toml", which cannot be read (embedded null byte)', None),
+        ("nul\\u0000.toml", '"nul\\U00000000.toml", which cannot be read (embedded null byte)', None),
     ],
 )
 def test_a_base_that_cannot_be_had_is_told(tmp_path: Path, base: str, found: str, suggestion: str | None) -> None:

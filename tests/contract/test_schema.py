@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pages import PAGES, blocks
 from throttle import Policy, PolicyError, policies
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
 #: What a schema cannot say: how fields go together, and how large a number within a text may be. As the messages' `allowed` says it.
 UNSEEN = re.compile(
-    r"\bbeside\b|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in line|every name once|each identity once|"
+    r"\bbeside\b|mere claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in line|every name once|each identity once|"
     r"with a `per`|known at connect|they share what is free|at most one identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
     r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a size, as \"1 GiB\"$"
 )
@@ -40,11 +41,9 @@ NO_JSON = re.compile(r"= nan\b")
 def right() -> list[Any]:
     """Every policy that is in the repository."""
     files = [*(ROOT / "python/throttle/policies").glob("*.toml"), *(ROOT / "benches").glob("*.toml")]
-    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     found = [pytest.param(file.read_text(encoding="utf-8"), id=file.name) for file in sorted(files)]
-    for page in sorted(pages):
-        blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-        found += [pytest.param(text, id=f"{page.name} {number}") for number, text in enumerate(blocks, 1)]
+    written = [block for page in PAGES for block in blocks(page) if block.language == "toml" and "wrong" not in block.marks]
+    found += [pytest.param(block.text, id=str(block)) for block in written]
     return found
 
 
@@ -130,6 +129,7 @@ BESIDE = {
     "settle": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "distinct": 'per = "sender.registered"\nrate = "9/minute"',
     "in_flight": 'per = "client.ip"',
+    "action": 'per = "client.ip"\nrate = "9/minute"',
     "share": 'per = "global"\nin_flight = 9',
     "per": 'rate = "9/minute"',
     "rate": 'per = "client.ip"',

@@ -134,8 +134,11 @@ fn the_limits_to_begin_with_are_right() {
 fn whatever_a_key_holds_its_error_is_one_short_line() {
     let sentence =
         |key: &str| Policy::parse("policy.toml", &format!("{key} = 1\n{RATE}")).map_err(|error| error.to_string());
-    let told =
-        |key: &str| Err(format!("policy.toml:1: {key}: found an unknown field; allowed: scale, limit, suffixes"));
+    let told = |key: &str| {
+        Err(format!(
+            "policy.toml:1: {key}: found an unknown field; allowed: extends, without, mode, scale, suffixes, limit"
+        ))
+    };
     assert_eq!(sentence(r#""a\nb\u2028\u0007""#), told(r"a\nb\u{2028}\u{7}"));
     assert_eq!(sentence(&"z".repeat(5_000)), told(&format!("{}…", "z".repeat(80))));
     let inside = format!("{RATE}quota.\"a\\nb\" = {{ \"c\\n\" = 1 }}\n");
