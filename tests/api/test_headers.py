@@ -57,19 +57,6 @@ def test_its_identities_are_told_several_as_tuples() -> None:
     }
 
 
-@pytest.mark.parametrize("field", ["header_from", "reply_to", "list_id", "dkim", "size"])
-def test_data_is_a_stage_of_a_check_that_names_none_when_anything_of_it_is_known(field: str) -> None:
-    once = guard(limit("once", ["client.ip", "list.id"] if field == "list_id" else "client.ip", "1 KiB/day"))
-    envelope = Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
-    known = envelope.replace(
-        **{field: 1024 if field == "size" else "x.com"}, **({"size": 1024} if field != "size" else {})
-    )
-    assert once.check(envelope)
-    assert once.check(envelope)
-    assert once.check(known)
-    assert not once.check(known.replace(size=1))
-
-
 @pytest.mark.parametrize(
     ("per", "field"),
     [("from.org", "header_from"), ("reply_to.org", "reply_to"), ("list.id", "list_id"), ("dkim.org", "dkim")],
@@ -160,7 +147,7 @@ def test_a_quota_names_a_value_of_a_header() -> None:
 
 
 @given(envelope=envelopes(), header=HEADERS)
-@settings(max_examples=500)
+@settings(max_examples=150)
 def test_no_header_raises_and_what_it_says_is_what_its_fields_would_say(envelope: Envelope, header: bytes) -> None:
     read = envelope.with_headers(header)
     assert len(read.header_from) <= 8
