@@ -1,6 +1,6 @@
 """An organisation for each message, from two hundred networks, and one mailbox for the answers: what is invented costs nothing, a mailbox that is read does.
 
-Gain: 180 of 40,000 (`reply-to-fan-out`: 100 at once, 10 a minute), 0.45 %, whether the mailbox is spelled one way or in many, stands alone or is one of several,
+Gain: 179 of 40,000 (`reply-to-fan-out`: 100 at once, 10 a minute), 0.45 %, whether the mailbox is spelled one way or in many, stands alone or is one of several,
 and whether the organisations are proven. Innocents lose nothing, those who take their answers at that very mailbox and were known included.
 """
 
@@ -52,7 +52,7 @@ def test_invented_organisations_with_one_mailbox_for_answers_are_held(
     seen = run(innocents, attack, rng)
     write_down(f"constant Reply-To {spelling}{', proven' if spf else ''}", seen)
     most = held(attack, ANSWERED)
-    assert most == 180
+    assert most == 179
     assert abs(seen.admitted - most) <= 1
     assert seen.share <= 0.01
     assert seen.before_refusal == 100

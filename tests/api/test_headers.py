@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 
@@ -13,7 +15,11 @@ MESSAGE = (
     b"From: Joe <joe@ex.com>, ann@b.com\r\nReply-To: =?utf-8?q?J=C3=B6?= <Answers+1@EX.com>\r\nList-Id: Us <us.ex.com>\r\n"
     b"\r\nReply-To: not@this.com\r\n"
 )
-SAID = {"header_from": ("joe@ex.com", "ann@b.com"), "reply_to": ("Answers+1@EX.com",), "list_id": "us.ex.com"}
+SAID: dict[str, Any] = {
+    "header_from": ("joe@ex.com", "ann@b.com"),
+    "reply_to": ("Answers+1@EX.com",),
+    "list_id": "us.ex.com",
+}
 
 
 def test_a_messages_header_fills_the_fields_and_what_is_said_beside_it_is_the_last_word() -> None:
@@ -55,19 +61,6 @@ def test_its_identities_are_told_several_as_tuples() -> None:
         "dkim.org": ("ex.co.uk",),
         "global": "global",
     }
-
-
-@pytest.mark.parametrize("field", ["header_from", "reply_to", "list_id", "dkim", "size"])
-def test_data_is_a_stage_of_a_check_that_names_none_when_anything_of_it_is_known(field: str) -> None:
-    once = guard(limit("once", ["client.ip", "list.id"] if field == "list_id" else "client.ip", "1 KiB/day"))
-    envelope = Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
-    known = envelope.replace(
-        **{field: 1024 if field == "size" else "x.com"}, **({"size": 1024} if field != "size" else {})
-    )
-    assert once.check(envelope)
-    assert once.check(envelope)
-    assert once.check(known)
-    assert not once.check(known.replace(size=1))
 
 
 @pytest.mark.parametrize(
@@ -160,12 +153,12 @@ def test_a_quota_names_a_value_of_a_header() -> None:
 
 
 @given(envelope=envelopes(), header=HEADERS)
-@settings(max_examples=500)
+@settings(max_examples=150)
 def test_no_header_raises_and_what_it_says_is_what_its_fields_would_say(envelope: Envelope, header: bytes) -> None:
     read = envelope.with_headers(header)
     assert len(read.header_from) <= 8
     assert len(read.reply_to) <= 8
-    fields = {"header_from": read.header_from, "reply_to": read.reply_to, "list_id": read.list_id}
+    fields: dict[str, Any] = {"header_from": read.header_from, "reply_to": read.reply_to, "list_id": read.list_id}
     assert read == envelope.replace(**fields)
     assert Envelope.from_message(header, dkim=envelope.dkim) == Envelope(dkim=envelope.dkim, **fields)
     assert Envelope.from_message(header + b"\n\nFrom: x@y.com") == Envelope.from_message(header + b"\n\n")

@@ -73,15 +73,15 @@ fn inbound_is_what_the_design_says() {
         _ => None,
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
-    assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None)]);
+    assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None), (DAY_US, None)]);
     let verified: Vec<_> = policy.limits.iter().map(|limit| limit.verified).collect();
     assert_eq!(verified.iter().filter(|verified| **verified == Verified::Proven).count(), 1);
     assert_eq!(verified[2], Verified::Proven);
-    assert_eq!(policy.limits[6].count, Count::Recipients);
+    assert_eq!(policy.limits[7].count, Count::Recipients);
     let ways: Vec<_> = policy.limits.iter().map(|limit| (limit.algorithm, limit.when_full)).collect();
-    assert_eq!(ways[7], (Algorithm::SlidingWindow, WhenFull::Sketch));
-    assert!(ways[..7].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
-    assert!(policy.limits[..7].iter().all(|limit| limit.memory.is_none()));
+    assert_eq!(ways[8], (Algorithm::SlidingWindow, WhenFull::Sketch));
+    assert!(ways[..8].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
+    assert!(policy.limits[..8].iter().all(|limit| limit.memory.is_none()));
 }
 
 #[test]
