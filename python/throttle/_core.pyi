@@ -223,6 +223,7 @@ class Session:
 
         Args:
             headers: the header block, as :meth:`Envelope.with_headers` reads it.
+            dkim: the domains whose signatures were verified.
             size: octets received; the declared ones when absent.
             now: Unix seconds, instead of the clock.
         """
