@@ -251,13 +251,21 @@ class Session:
         ``identities`` are those of the recipients that were new.
         """
 
-    def data(self, *, headers: bytes | None = None, size: int | None = None, now: float | None = None) -> Decision:
+    def data(
+        self,
+        *,
+        headers: bytes | None = None,
+        dkim: Iterable[Text] | None = None,
+        size: int | None = None,
+        now: float | None = None,
+    ) -> Decision:
         """The end of the data: limits on headers and on bytes. The transaction is over and its slots are free, whatever the answer.
 
         The actual size is looked at in place of the declared one, which was held: more than could be held now is refused.
 
         Args:
             headers: the header block, as :meth:`Envelope.with_headers` reads it.
+            dkim: the domains whose signatures were verified.
             size: octets received; the declared ones when absent.
             now: Unix seconds, instead of the clock.
         """

@@ -175,6 +175,34 @@ def test_a_late_name_that_a_limit_refuses_refuses_the_next_step_and_is_asked_aga
     assert session.mail("a@b.com")
 
 
+def test_a_helo_name_is_charged_once_a_connection_whatever_is_said_between() -> None:
+    pace = guard(
+        limit("greeted", "helo.host", "1/day", count="connections"),
+        limit("named", ["client.host", "helo.host"], "1/day", count="connections"),
+        Limit(name="open", per="helo.host", in_flight=1, count="connections"),
+    )
+    session, other = pace.session(client_name="mx.b.com"), pace.session()
+    assert all(session.helo(name) for name in ("a.com", "b.com", "A.com.", "b.com"))
+    assert other.helo("a.com").limit == "greeted"
+    assert other.helo("b.com").limit in ("greeted", "open")
+    session.client_name = "mx.b.com"
+    assert session.mail("a@b.com"), "the name came late, and is asked nothing that was asked"
+    assert session.helo("a.com")
+    session.client_name = "mx.c.com"
+    assert session.helo("b.com")
+
+
+def test_the_slot_of_a_connection_under_a_name_goes_where_the_name_goes() -> None:
+    pace = guard(Limit(name="open", per="helo.host", in_flight=1, count="connections"))
+    session, other = pace.session(), pace.session()
+    assert session.helo("a.com")
+    assert other.helo("a.com").limit == "open"
+    assert session.helo("b.com")
+    assert other.helo("a.com")
+    assert session.helo("a.com").limit == "open"
+    assert held(pace) == {"open": 1, "permits": 3}, "who was refused holds no name"
+
+
 def test_the_user_stays_for_the_connection() -> None:
     pace = guard(limit("user", "auth.user", "3/day"))
     session = pace.session()

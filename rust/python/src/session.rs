@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
 use throttle_core::engine::{Dialogue, Engine, Step};
@@ -162,11 +162,12 @@ impl Session {
         Ok(Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, known)?, charge))
     }
 
-    #[pyo3(signature = (*, headers=None, size=None, now=None))]
+    #[pyo3(signature = (*, headers=None, dkim=None, size=None, now=None))]
     fn data(
         &self,
         py: Python<'_>,
         headers: Option<&Bound<'_, PyAny>>,
+        dkim: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Decision> {
@@ -176,6 +177,12 @@ impl Session {
         }
         if let Some(headers) = headers {
             let read = Bound::new(py, known)?.call_method1("with_headers", (headers,))?;
+            known = read.cast::<Envelope>()?.get().copy(py);
+        }
+        if let Some(dkim) = dkim {
+            let verified = PyDict::new(py);
+            verified.set_item("dkim", dkim)?;
+            let read = Bound::new(py, known)?.call_method("replace", (), Some(&verified))?;
             known = read.cast::<Envelope>()?.get().copy(py);
         }
         let now = self.now(py, now)?;
