@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
-from throttle.types import Size, Stage, Table, Text, Window
+from throttle.types import Explanation, LimitPlan, Mode, Size, Stage, Table, Text, Window
 
 __all__ = [
     "CountMin",
@@ -20,6 +20,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "RateLimiter",
+    "Session",
     "Throttle",
     "ThrottleError",
     "__version__",
@@ -119,6 +120,21 @@ class Decision:
     def identities(self) -> dict[str, str | tuple[str, ...]]:
         """What the decision was made on; computed when asked."""
 
+    def refund(self, *, now: float | None = None) -> bool:
+        """Gives the charge back, once: the server itself refused what was admitted. Whether anything was left to give.
+
+        Of a GCRA limit the price less what has drained since, of a sliding window what still counts: nobody ever gets more than the limit by it.
+        What stays: elements that a fan-out saw, with their charge; charges in a sketch, whose cells several keys share; what a permit or a session
+        holds, which has a life of its own. A refusal and a peek have charged nothing.
+
+        Args:
+            now: Unix seconds, instead of the clock. A decision made at a stated time is refunded at the latest time seen when none is given.
+
+        Raises:
+            ThrottleError: a decision without its guard: one that was pickled, or that of a :class:`RateLimiter`.
+            ValueError: a time as in :meth:`Throttle.check`.
+        """
+
     def __bool__(self) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
 
@@ -136,6 +152,87 @@ class Permit:
         """Lets go of what it holds; again: nothing."""
 
     def __bool__(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(self, *raised: object) -> Awaitable[None]: ...
+
+@final
+class Session:
+    """One SMTP connection, made by :meth:`Throttle.session`. Each step is a decision: answer what ``reply`` says when it is false.
+
+    Every limit runs once: what counts connections once a connection, all else once a transaction, each at the earliest step that knows enough.
+    The table of steps, stages and replies is ``docs/stages.md``.
+
+    It holds a slot of the connection from :meth:`connect` to :meth:`close`, and one of the message from :meth:`mail` to :meth:`data` or :meth:`reset`.
+    Everything is let go of at the end of ``with`` or ``async with``, by :meth:`close`, or when nobody knows the session any more. Never by time.
+    In a forked child a session of the parent holds nothing.
+
+    A client can send commands in any order, and any order has an answer. Out of order, a step charges nothing and holds nothing, and is refused:
+    with MAIL's own refusal when that was refused (pipelining, RFC 2920), else by limit ``out-of-order`` with ``451 4.5.1`` and ``math.inf``.
+    A server answers such commands itself, with 503 (RFC 5321 §4.1.4), and need not ask; who asks all the same bounces nothing.
+
+    Steps raise ``TypeError`` for what is no text or number, and ``ValueError`` for a ``now`` as in :meth:`Throttle.check`; nothing a client sends raises.
+    """
+
+    client_name: Text | None
+    """The forward-confirmed reverse name; may be set late, when it is found: limits that need it run with the next step."""
+
+    auth_user: Text | None
+    """The authenticated user (RFC 4954): set when AUTH succeeds, or said at :meth:`mail`. It stays for the connection."""
+
+    def connect(self, *, now: float | None = None) -> Decision:
+        """The client is there: connection limits run, and a connection slot is held. Refused: answer and close.
+
+        Whoever does not call it connects with the first step. Again: nothing is charged.
+        """
+
+    def helo(self, name: Text, *, now: float | None = None) -> Decision:
+        """HELO or EHLO: limits that count connections per ``helo.*``, once for each name of this connection. Ends a transaction, as RSET does."""
+
+    def mail(
+        self,
+        address: Text,
+        *,
+        size: int | None = None,
+        spf: str | None = None,
+        auth_user: Text | None = None,
+        now: float | None = None,
+    ) -> Decision:
+        """MAIL: limits on messages and on the sender; holds a message slot and the declared size. Ends a transaction that is open.
+
+        Args:
+            address: reverse-path; ``""`` or ``"<>"`` for the null sender.
+            size: octets declared by SIZE (RFC 1870).
+            spf: as in :class:`Envelope`.
+            auth_user: as :attr:`auth_user`; ``None`` leaves that as it is.
+            now: Unix seconds, instead of the clock.
+        """
+
+    def rcpt(self, recipients: Text | Iterable[Text], *, now: float | None = None) -> Decision:
+        """RCPT, of one recipient or of several: all of them are admitted or none.
+
+        Only the charges of recipients that the transaction has not got; a message counts once for each of their hosts.
+        ``identities`` are those of the recipients that were new.
+        """
+
+    def data(self, *, headers: bytes | None = None, size: int | None = None, now: float | None = None) -> Decision:
+        """The end of the data: limits on headers and on bytes. The transaction is over and its slots are free, whatever the answer.
+
+        The actual size is looked at in place of the declared one, which was held: more than could be held now is refused.
+
+        Args:
+            headers: the header block, as :meth:`Envelope.with_headers` reads it.
+            size: octets received; the declared ones when absent.
+            now: Unix seconds, instead of the clock.
+        """
+
+    def reset(self) -> None:
+        """RSET: the transaction's slots are free; what was charged stays, but for what is refunded."""
+
+    def close(self) -> None:
+        """QUIT, or the connection is lost: everything is free. Again: nothing."""
+
     def __enter__(self) -> Self: ...
     def __exit__(self, *raised: object) -> None: ...
     def __aenter__(self) -> Awaitable[Self]: ...
@@ -195,6 +292,7 @@ class Policy:
     Args:
         limits: the rules.
         scale: multiplies every rate, burst and cap; 1 when absent.
+        mode: ``"shadow"``: every limit decides and counts, and lets pass; ``"enforce"`` when absent.
         suffixes: public suffixes of the operator's own.
 
     Raises:
@@ -202,15 +300,20 @@ class Policy:
     """
 
     def __new__(
-        cls, limits: Iterable[Limit], *, scale: float | None = None, suffixes: Iterable[str] | None = None
+        cls,
+        limits: Iterable[Limit],
+        *,
+        scale: float | None = None,
+        mode: Mode | None = None,
+        suffixes: Iterable[str] | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
-        """From TOML."""
+        """From TOML. What it ``extends`` is a built-in policy, or a path beside ``file``."""
 
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Policy:
-        """From a TOML file."""
+        """From a TOML file, which may extend another."""
 
     @staticmethod
     def builtin(name: str = "inbound") -> Policy:
@@ -220,15 +323,35 @@ class Policy:
             ThrottleError: there is none of that name.
         """
 
+    @staticmethod
+    def schema() -> str:
+        """The JSON Schema (draft 7) of a policy file, for editors."""
+
+    def plan(self, *, memory: Size | None = None, max_open: int | None = None) -> list[LimitPlan]:
+        """What each limit gets of the memory, and what that is worth before it is full: a row for each limit in order, then one for each quota.
+
+        The tables are made as :class:`Throttle` makes them, and let go of.
+
+        Args:
+            memory: as of :class:`Throttle`.
+            max_open: likewise.
+
+        Raises:
+            PolicyError: the policy does not fit, or an argument is wrong.
+        """
+
     @property
     def limits(self) -> list[Limit]: ...
     @property
     def scale(self) -> float: ...
     @property
+    def mode(self) -> Mode: ...
+    @property
     def suffixes(self) -> tuple[str, ...]: ...
     @property
     def file(self) -> str: ...
-    def to_toml(self) -> str: ...
+    def to_toml(self) -> str:
+        """As one file, without ``extends`` and with the scale in its numbers."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -293,8 +416,26 @@ class Throttle:
         Args and errors: as :meth:`check`.
         """
 
+    def session(self, *, client_ip: Text | None = None, client_name: Text | None = None) -> Session:
+        """One SMTP connection, step by step: what a server uses that sees all of the dialogue.
+
+        Args:
+            client_ip: address of the connecting client.
+            client_name: its forward-confirmed reverse name, as in :class:`Envelope`; :attr:`Session.client_name` takes it later.
+        """
+
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
         """Every identity of the envelope, normalised; those with several values as tuples."""
+
+    def explain(
+        self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
+    ) -> Explanation:
+        """Every identity of the envelope, and of every limit the key, how full it is and what it says; charges nothing.
+
+        For people and their tools: dictionaries, which are JSON but for a ``retry_after`` of ``math.inf``. It takes some microseconds a limit.
+
+        Args and errors: as :meth:`check`.
+        """
 
     def tables(self) -> list[Table]:
         """How full each table of the limits is, and how many charges found no room. A quota has a row of its own, ``…, quota of`` its value.
@@ -349,7 +490,31 @@ class Throttle:
         """Bytes of all counters, exactly; constant. The suffix list is not among them."""
 
     @property
-    def policy(self) -> Policy: ...
+    def policy(self) -> Policy:
+        """That of the last :meth:`reload`."""
+
+    mode: Mode
+    """In ``"shadow"`` every limit decides and counts, and what it would refuse passes: ``decision.shadow`` names it.
+
+    It can be switched at any time, and holds for the policies that follow.
+    """
+
+    def reload(self, policy: str | PathLike[str] | Policy | None) -> None:
+        """Changes the policy while checks go on; none waits longer for it than one check takes.
+
+        Limits that did not change keep their counts and their share of the memory, and so do those of which only ``mode``, ``verified``, ``action`` or ``reply``
+        changed; whatever limits remember stays known while a limit has the same ``per``, ``distinct``, ``remember`` and ``memory``. A limit whose
+        numbers changed begins anew. New limits share out what others have left, and count from when their memory is empty, some milliseconds later.
+        What is open stays open. Permits have their tables from the start: an in-flight limit can get other numbers, be taken out and put back.
+
+        Args:
+            policy: as for :class:`Throttle`; ``None`` is the built-in ``inbound``.
+
+        Raises:
+            PolicyError: a wrong policy, or one that needs memory or in-flight counts that only a restart can give. The policy before holds on.
+            ThrottleError: another reload came in between, and holds.
+            OSError: a policy file that cannot be read.
+        """
 
 @final
 class Offender:

@@ -131,7 +131,7 @@ def test_its_stage_is_the_latest_of_what_it_needs(fields: dict[str, Any], stage:
         ({"burst": "1 MiB"}, "burst", '"1 MiB"', "a whole number, since the limit does not count bytes", None),
         ({"burst": True}, "burst", "true", "a whole number from 1", None),
         ({"count": "mails"}, "count", '"mails"', '"messages"', None),
-        ({"count": "connections", "per": "sender.org"}, "count", '"connections"', "known at connect", None),
+        ({"count": "connections", "per": "sender.org"}, "count", '"connections"', "known before a message", None),
         ({"verified": "claimed"}, "verified", '"claimed"', "nothing here can be merely claimed", None),
         ({"when_full": "sketch", "memory": "4 KiB"}, "memory", '"4 KiB"', 'at least "8 KiB"', None),
         ({"algorithm": "window"}, "algorithm", '"window"', '"gcra" or "sliding-window"', None),

@@ -105,10 +105,10 @@ def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
         (TEXT.replace("sender.org", "sender.ogr"), (6, None, "pace", "per"), '"sender.ogr"', "one of client.ip"),
         (TEXT.replace("scale = 2", "scale = 0"), (1, None, None, "scale"), "0", "a number from 0.000001"),
         (
-            TEXT.replace("scale = 2", "mode = 'shadow'"),
+            TEXT.replace("scale = 2", "mode = 'off'"),
             (1, None, None, "mode"),
-            "does not have yet",
-            "scale, limit, suffixes",
+            '"off"',
+            '"enforce" or "shadow"',
         ),
         (
             TEXT.replace('"onmicrosoft.com"', '"*.b.com"'),

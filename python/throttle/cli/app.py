@@ -14,7 +14,8 @@ from throttle.cli import bench, demo, policy
 
 app = typer.Typer(
     name="throttle",
-    help="Rate limits for inbound mail, in memory fixed before start.",
+    help="Rate limits for inbound mail, in memory fixed before start. "
+    "Exit codes: 0 done; 2 wrong input, with one message on stderr; 130 interrupted; 1 of the demo: the outage could not be shown.",
     epilog="Example: throttle demo",
     no_args_is_help=True,
     add_completion=False,

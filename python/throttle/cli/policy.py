@@ -1,17 +1,24 @@
 """`throttle policy`: what an operator asks about a policy file.
 
-It knows how to show a limit, not what is allowed in one.
+It knows how to name what is wrong, not what is allowed; what a policy comes to is shown by `show`.
+Invariant: every file named is looked at, and one wrong file makes the exit code 2.
 """
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
-from typing import Annotated, Any
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Limit, Policy, Throttle, ThrottleError
-from throttle.cli import fail
+from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError, policies
+from throttle.cli import BAD_INPUT, fail, missing
+
+if TYPE_CHECKING:
+    from throttle.types import LimitPlan
+
+EXITS = "Exit code: 0 when all is right, 2 when something is wrong, a file cannot be read or an option is none."
 
 app = typer.Typer(
     name="policy",
@@ -23,28 +30,118 @@ app = typer.Typer(
 #: Shown beside the rule, not in it.
 HEADING = ("name", "per")
 
+Memory = Annotated[str, typer.Option(help="Memory that it has to fit into.", metavar="SIZE")]
+MaxOpen = Annotated[int | None, typer.Option(help="Permits at once.", metavar="N", show_default="10000")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
 
 @app.callback()
 def _options() -> None:
     """Work with policy files."""
 
 
-@app.command(epilog="Example: throttle policy check policy.toml")
+@app.command(
+    epilog="Example: throttle policy check policy.toml submission.toml",
+    help=f"Say what is wrong with policy files, or show their limits. {EXITS}",
+)
 def check(
-    file: Annotated[Path, typer.Argument(help="A policy file (TOML).", metavar="FILE", show_default=False)],
-    memory: Annotated[str, typer.Option(help="Memory that it has to fit into.", metavar="SIZE")] = "16 MiB",
+    files: Annotated[list[str], typer.Argument(help="Policy files (TOML).", metavar="FILE...", show_default=False)],
+    *,
+    memory: Memory = "16 MiB",
+    max_open: MaxOpen = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a policy file, or show its limits."""
+    """Looks at every file."""
+    told = [_checked(file, memory, max_open) for file in files]
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        for one in told:
+            _say(one)
+    if any(one["error"] for one in told):
+        sys.exit(BAD_INPUT)
+
+
+@app.command(
+    epilog="Example: throttle policy show policy.toml --memory '64 MiB'",
+    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new ones, with one message or one new name each, "
+    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate has filled the memory of known ones. "
+    f"One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but for what is in flight. {EXITS}",
+)
+def show(
+    file: Annotated[
+        str, typer.Argument(help="A policy file (TOML), or the name of a built-in policy.", metavar="FILE")
+    ] = "inbound",
+    *,
+    memory: Memory = "16 MiB",
+    max_open: MaxOpen = None,
+    as_json: AsJson = False,
+    as_toml: Annotated[
+        bool, typer.Option("--toml", help="Print the policy as one file: what it extends and its scale worked in.")
+    ] = False,
+) -> None:
+    """Shows one policy."""
+    try:
+        policy, rows = _planned(file, memory, max_open)
+    except (OSError, ThrottleError, ValueError) as error:
+        fail(_sentence(file, error))
+    if as_toml:
+        typer.echo(policy.to_toml(), nl=False)
+    elif as_json:
+        typer.echo(
+            json.dumps({"file": policy.file, "mode": policy.mode, "scale": policy.scale, "limits": rows}, indent=2)
+        )
+    else:
+        try:
+            from throttle.cli.show import table
+        except ModuleNotFoundError as error:
+            missing(error, "the table", "cli")
+        table(policy, rows, memory)
+
+
+@app.command(
+    epilog="Example: throttle policy schema > policy.schema.json",
+    help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line `#:schema ./policy.schema.json`.",
+)
+def schema() -> None:
+    """Prints it."""
+    typer.echo(Policy.schema(), nl=False)
+
+
+def _planned(file: str, memory: str, max_open: int | None) -> tuple[Policy, list[LimitPlan]]:
+    policy = Policy.builtin(file) if file in policies.names() else Policy.from_file(file)
+    return policy, policy.plan(memory=memory, max_open=max_open)
+
+
+def _checked(file: str, memory: str, max_open: int | None) -> dict[str, Any]:
+    """One file, as JSON tells it."""
     try:
         policy = Policy.from_file(file)
-        guard = Throttle(policy, memory=memory)  # a policy can be right and still not fit into the memory
-    except OSError as error:
-        fail(f"{file}: {error.strerror or error}")
-    except (ThrottleError, ValueError) as error:
-        fail(error)
-    typer.echo(f"{file}: {len(policy.limits)} limits, {guard.memory_bytes:,} bytes of counters")
-    width = max((len(limit.name) for limit in policy.limits), default=0)
-    for limit in policy.limits:
+        guard = Throttle(policy, memory=memory, max_open=max_open)  # right by itself, and still it may not fit
+    except PolicyError as error:
+        return {"file": file, "error": {"message": str(error), **vars(error)}}
+    except (OSError, ThrottleError, ValueError) as error:
+        return {"file": file, "error": {"message": _sentence(file, error)}}
+    return {
+        "file": file,
+        "error": None,
+        "memory_bytes": guard.memory_bytes,
+        "limits": [limit.fields for limit in policy.limits],
+    }
+
+
+def _sentence(file: str, error: Exception) -> str:
+    return f"{file}: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+
+
+def _say(told: dict[str, Any]) -> None:
+    if told["error"]:
+        typer.echo(f"throttle: {told['error']['message']}", err=True)
+        return
+    limits = [Limit(**fields) for fields in told["limits"]]
+    typer.echo(f"{told['file']}: {len(limits)} limits, {told['memory_bytes']:,} bytes of counters")
+    width = max(len(limit.name) for limit in limits)
+    for limit in limits:
         typer.echo(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}")
 
 

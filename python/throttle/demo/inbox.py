@@ -46,6 +46,9 @@ class Stopwatch:
         self.faults = 0
         if hasattr(timed, "handle_RCPT"):
             self.handle_RCPT = self._rcpt
+        for hook in ("handle_HELO", "handle_EHLO", "handle_RSET"):  # aiosmtpd looks which of them there are
+            if hasattr(timed, hook):
+                setattr(self, hook, getattr(timed, hook))
 
     async def handle_PROXY(self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData) -> bool:  # noqa: N802
         return bool(await self._timed.handle_PROXY(server, session, envelope, proxy))

@@ -10,11 +10,11 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from aiosmtpd.smtp import SMTP
 from prometheus_client import start_http_server
 
 from throttle.demo.cast import ORGANISATIONS
 from throttle.demo.child import ignore_interrupts, say, serve
+from throttle.demo.guarded import Guarded, GuardedSMTP
 from throttle.demo.inbox import Inbox, Stopwatch
 from throttle.demo.plan import Plan
 from throttle.demo.sides import Side, SideName, build
@@ -29,8 +29,8 @@ LOOPBACK = "127.0.0.1"
 async def _run(side: Side, inbox: Inbox, stopwatch: Stopwatch, plan: Plan) -> None:
     loop = asyncio.get_running_loop()
 
-    def connection() -> SMTP:
-        return SMTP(
+    def connection() -> GuardedSMTP:
+        smtp = GuardedSMTP(
             stopwatch,
             hostname=f"mx.{RECEIVER}",
             ident="demo",
@@ -38,6 +38,8 @@ async def _run(side: Side, inbox: Inbox, stopwatch: Stopwatch, plan: Plan) -> No
             timeout=30,
             loop=loop,
         )
+        smtp.guarded = side.handler if isinstance(side.handler, Guarded) else None
+        return smtp
 
     server = await loop.create_server(connection, LOOPBACK, 0, backlog=1024)
     page, _ = start_http_server(0, addr=LOOPBACK, registry=side.registry)

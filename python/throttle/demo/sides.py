@@ -60,8 +60,8 @@ def _throttle(plan: Plan, behind: Behind) -> Side:
     checks = Counter("throttle_checks", "Checks by outcome", ["decision", "limit"], registry=registry)
     Gauge("throttle_memory_bytes", "Bytes of all counters", registry=registry).set(guard.memory_bytes)
     admitted = checks.labels("admitted", "")
-    for limit in guard.policy.limits:
-        checks.labels("refused", limit.name)  # there from the start: the page never grows
+    for limit in (*(limit.name for limit in guard.policy.limits), "max-open", "out-of-order"):
+        checks.labels("refused", limit)  # there from the start: the page never grows
 
     def count(decision: Decision) -> None:
         (admitted if decision.limit is None else checks.labels("refused", decision.limit)).inc()

@@ -31,10 +31,12 @@ pub enum Reply {
     Buffer,
     /// Too many different things under one key, all of which is refused: `451 4.7.28`.
     Spread,
+    /// Nothing to go on with: `451 4.5.1`. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4); one that asks none the less bounces nothing.
+    OutOfOrder,
 }
 
 impl Reply {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Closing,
         Self::TooFast,
         Self::Flood,
@@ -45,6 +47,7 @@ impl Reply {
         Self::Capacity,
         Self::Buffer,
         Self::Spread,
+        Self::OutOfOrder,
     ];
 
     /// For those who write a refusal down.
@@ -84,6 +87,7 @@ impl Reply {
             return match self {
                 Self::Octets | Self::Buffer => format!("552 5.3.4 message too big for {key}"),
                 Self::Recipients => format!("452 4.5.3 too many recipients at once for {key}"),
+                Self::OutOfOrder => format!("{} no mail transaction is open", self.code()),
                 _ => format!("{} {key} asks for more than it can ever have", self.code()),
             };
         };
@@ -97,6 +101,7 @@ impl Reply {
             Self::Crowded => "has too many connections open",
             Self::Capacity | Self::Buffer => "has too much under way",
             Self::Spread => "goes to or comes from too many different places",
+            Self::OutOfOrder => "comes out of order",
         };
         format!("{} {key} {complaint}; retry in {seconds} s", self.code())
     }
@@ -109,6 +114,7 @@ impl Reply {
             Self::Mailbox => "450 4.2.1",
             Self::Recipients => "452 4.5.3",
             Self::Capacity | Self::Buffer => "451 4.3.2",
+            Self::OutOfOrder => "451 4.5.1",
         }
     }
 }

@@ -46,6 +46,36 @@ fn check(rows: &[Wrong], text: impl Fn(&str) -> String) {
     }
 }
 
+/// Every wrong file of the table.
+fn files() -> Vec<String> {
+    let rest = [
+        (TOP_CASES, "", format!("\n{RATE}")),
+        (NAME_CASES, NAME, "\n".to_owned()),
+        (RATE_CASES, RATE, "\n".to_owned()),
+        (FAN_OUT_CASES, FAN_OUT, "\n".to_owned()),
+        (IN_FLIGHT_CASES, IN_FLIGHT, "\n".to_owned()),
+        (CAP_CASES, NAME, "\n".to_owned()),
+    ];
+    let whole = FILE_CASES.iter().map(|row| row.0.to_owned());
+    let parts =
+        rest.iter().flat_map(|(rows, above, below)| rows.iter().map(move |row| format!("{above}{}{below}", row.0)));
+    whole.chain(parts).collect()
+}
+
+/// The JSON Schema is checked against the same files, by a validator that is Python's: `tests/contract/test_schema.py`.
+///
+/// `WRITE=1 cargo test -p throttle-core --test policy_errors` writes them anew.
+#[test]
+fn the_wrong_files_are_written_down_for_the_schema() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/policy_errors/files.json");
+    let text = format!("{:#}\n", serde_json::json!(files()));
+    if std::env::var_os("WRITE").is_some() {
+        std::fs::write(path, &text).expect("a file that can be written");
+    }
+    assert!(std::fs::read_to_string(path).is_ok_and(|written| written == text), "{path} is old: see above");
+    assert!(files().len() >= 190, "{}", files().len());
+}
+
 #[test]
 fn text_that_is_not_toml_is_placed_to_the_column() {
     for &(text, line, column, found, allowed) in SYNTAX {
@@ -209,7 +239,7 @@ fn a_policy_from_python_is_told_without_a_line() {
     );
     assert_eq!(
         told(vec![limit("x")], &fields(&[("scal", FieldValue::Integer(1))])),
-        "<policy>: scal: found an unknown field; allowed: limits, scale, suffixes; did you mean \"scale\"?",
+        "<policy>: scal: found an unknown field; allowed: limits, mode, scale, suffixes; did you mean \"scale\"?",
     );
     assert_eq!(told(Vec::new(), &[]), "<policy>: found no limit; allowed: 1 to 64 of them, each under `[[limit]]`");
 }

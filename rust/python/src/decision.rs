@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use throttle_core::decision::{Decision as Core, Refusal};
+use throttle_core::engine::Charge;
 use throttle_core::reply::Reply;
 
 use crate::clock::seconds;
 use crate::envelope::Envelope;
+use crate::error::ThrottleError;
 use crate::guard::Throttle;
 use crate::text::Text;
 
@@ -21,6 +24,8 @@ pub(crate) struct Decision {
     /// Limits in shadow mode that would have refused.
     shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
+    /// Whether its charge was given back.
+    is_refunded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -34,24 +39,29 @@ enum Outcome {
 /// What the decision was made on.
 #[derive(Debug)]
 enum MadeOn {
-    Envelope(Py<Throttle>, Py<Envelope>),
+    /// Of the envelope this was charged, if anything.
+    Envelope(Py<Throttle>, Py<Envelope>, Charge),
     Key(Text),
     /// Detached: the identities are worked out already.
     Known(Py<PyDict>),
 }
 
 impl Decision {
-    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>) -> Self {
+    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Charge) -> Self {
         let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
-        Self { outcome, shadow: decision.shadow, made_on: MadeOn::Envelope(guard, envelope) }
+        Self::new(outcome, decision.shadow, MadeOn::Envelope(guard, envelope, charge))
+    }
+
+    fn new(outcome: Outcome, shadow: Box<[Arc<str>]>, made_on: MadeOn) -> Self {
+        Self { outcome, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
     pub(crate) fn allowed_key(key: Text) -> Self {
-        Self { outcome: Outcome::Allowed, shadow: Box::default(), made_on: MadeOn::Key(key) }
+        Self::new(Outcome::Allowed, Box::default(), MadeOn::Key(key))
     }
 
     pub(crate) fn refused_key(key: Text, wait_us: Option<u64>) -> Self {
-        Self { outcome: Outcome::RefusedKey(wait_us), shadow: Box::default(), made_on: MadeOn::Key(key) }
+        Self::new(Outcome::RefusedKey(wait_us), Box::default(), MadeOn::Key(key))
     }
 
     fn refusal(&self, py: Python<'_>) -> Option<Cow<'_, Refusal>> {
@@ -119,7 +129,7 @@ impl Decision {
     #[getter]
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
-            MadeOn::Envelope(guard, envelope) => guard.get().identities(py, envelope.bind(py)),
+            MadeOn::Envelope(guard, envelope, _) => guard.get().identities(py, envelope.bind(py)),
             MadeOn::Key(key) => {
                 let identities = PyDict::new(py);
                 identities.set_item("key", key.object(py))?;
@@ -127,6 +137,25 @@ impl Decision {
             }
             MadeOn::Known(identities) => identities.bind(py).copy(),
         }
+    }
+
+    /// Once: whoever comes second gives nothing.
+    #[pyo3(signature = (*, now=None))]
+    fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
+        let (guard, envelope, charge) = match &self.made_on {
+            MadeOn::Envelope(guard, envelope, charge) => (guard.get(), envelope.get(), charge),
+            MadeOn::Key(_) => return Err(ThrottleError::new_err("a decision of a RateLimiter gives nothing back")),
+            MadeOn::Known(_) => {
+                return Err(ThrottleError::new_err(
+                    "a decision that was pickled gives nothing back: its guard is elsewhere",
+                ));
+            }
+        };
+        let now = guard.clock.read(py, now)?;
+        if !self.allowed() || self.is_refunded.swap(true, Ordering::Relaxed) {
+            return Ok(false);
+        }
+        Ok(envelope.with(py, |core| guard.engine().refund(core, charge, &self.shadow, now)))
     }
 
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -172,6 +201,6 @@ impl Decision {
             Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind }))
         });
         let shadow = shadow.into_iter().map(Into::into).collect();
-        Self { outcome, shadow, made_on: MadeOn::Known(identities) }
+        Self::new(outcome, shadow, MadeOn::Known(identities))
     }
 }

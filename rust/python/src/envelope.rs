@@ -12,17 +12,17 @@ use crate::text::Text;
 
 /// See `_core.pyi`. The free list: as for `Decision`.
 #[pyclass(module = "throttle", frozen, freelist = 64)]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Envelope {
     client_ip: Option<Text>,
-    client_name: Option<Text>,
-    helo: Option<Text>,
-    mail_from: Option<Text>,
-    rcpt_to: SmallVec<[Text; 1]>,
-    auth_user: Option<Text>,
+    pub(crate) client_name: Option<Text>,
+    pub(crate) helo: Option<Text>,
+    pub(crate) mail_from: Option<Text>,
+    pub(crate) rcpt_to: SmallVec<[Text; 1]>,
+    pub(crate) auth_user: Option<Text>,
     spf: Option<Py<PyString>>,
     verdict: Option<Spf>,
-    size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Envelope {
@@ -43,6 +43,41 @@ impl Envelope {
             spf: self.verdict,
             size: self.size,
         })
+    }
+
+    /// The same fields, in an envelope of its own.
+    pub(crate) fn copy(&self, py: Python<'_>) -> Self {
+        let text = |text: &Option<Text>| text.as_ref().map(|text| text.clone_ref(py));
+        Self {
+            client_ip: text(&self.client_ip),
+            client_name: text(&self.client_name),
+            helo: text(&self.helo),
+            mail_from: text(&self.mail_from),
+            rcpt_to: self.rcpt_to.iter().map(|text| text.clone_ref(py)).collect(),
+            auth_user: text(&self.auth_user),
+            spf: self.spf.as_ref().map(|spf| spf.clone_ref(py)),
+            verdict: self.verdict,
+            size: self.size,
+        }
+    }
+
+    /// What is known of a connection at first.
+    pub(crate) fn of_client(client_ip: Option<Text>, client_name: Option<Text>) -> Self {
+        Self { client_ip, client_name, ..Self::default() }
+    }
+
+    /// What stays known of a connection when a message is over.
+    pub(crate) fn without_message(self) -> Self {
+        let Self { client_ip, client_name, helo, auth_user, .. } = self;
+        Self { client_ip, client_name, helo, auth_user, ..Self::default() }
+    }
+
+    /// With this verdict of SPF.
+    pub(crate) fn set_spf(&mut self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let spf = spf.map(said).transpose()?;
+        self.verdict = spf.map(|spf| spf.to_str().map_or(Spf::Silent, verdict));
+        self.spf = spf.map(|spf| spf.clone().unbind());
+        Ok(())
     }
 
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -68,7 +103,7 @@ fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
 }
 
 /// One recipient, or any iterable of them.
-fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<SmallVec<[Text; 1]>> {
+pub(crate) fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<SmallVec<[Text; 1]>> {
     let Some(value) = value else { return Ok(SmallVec::new()) };
     if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
         return Ok(smallvec![Text::new("rcpt_to", value)?]);
@@ -83,7 +118,7 @@ fn recipients(value: Option<&Bound<'_, PyAny>>) -> PyResult<SmallVec<[Text; 1]>>
 }
 
 /// Any integer: a sender writes SIZE, so none raises.
-fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
+pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(value) = value else { return Ok(None) };
     let Ok(size) = value.cast::<PyInt>() else {
         let found = value.get_type().name()?;
@@ -126,18 +161,18 @@ impl Envelope {
         spf: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let spf = spf.map(said).transpose()?;
-        Ok(Self {
+        let mut envelope = Self {
             client_ip: Text::optional("client_ip", client_ip)?,
             client_name: Text::optional("client_name", client_name)?,
             helo: Text::optional("helo", helo)?,
             mail_from: Text::optional("mail_from", mail_from)?,
             rcpt_to: recipients(rcpt_to)?,
             auth_user: Text::optional("auth_user", auth_user)?,
-            verdict: spf.map(|spf| spf.to_str().map_or(Spf::Silent, verdict)),
-            spf: spf.map(|spf| spf.clone().unbind()),
             size: octets(size)?,
-        })
+            ..Self::default()
+        };
+        envelope.set_spf(spf)?;
+        Ok(envelope)
     }
 
     #[getter]

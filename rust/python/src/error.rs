@@ -2,10 +2,21 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use throttle_core::engine::NotReloaded;
 use throttle_core::error::PolicyError as CoreError;
 
 pyo3::import_exception!(throttle.errors, PolicyError);
 pyo3::import_exception!(throttle.errors, ThrottleError);
+
+/// Why a guard goes on with the policy that it has.
+pub(crate) fn not_reloaded(py: Python<'_>, error: NotReloaded) -> PyErr {
+    match error {
+        NotReloaded::Wrong(error) => policy_error(py, error),
+        NotReloaded::Overtaken => {
+            ThrottleError::new_err("reload: another reload came in between, and its policy holds")
+        }
+    }
+}
 
 /// `PolicyError(message, file=…, line=…, column=…, limit=…, field=…, found=…, allowed=…, suggestion=…)`
 pub(crate) fn policy_error(py: Python<'_>, error: CoreError) -> PyErr {

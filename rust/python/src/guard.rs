@@ -1,34 +1,39 @@
 //! `Throttle`: a policy over its memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::decision::Decision as Core;
-use throttle_core::engine::{Engine, TableUse};
+use throttle_core::engine::{Aim, Engine, Live, TableUse};
+use throttle_core::policy::Mode;
 
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
-use crate::error::policy_error;
+use crate::error::{not_reloaded, policy_error};
 use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::permit::Permit;
 use crate::policy::Policy;
+use crate::session::Session;
 use crate::stage::stages;
-use crate::{max_open, memory, process, seed, suffixes, watch};
+use crate::{explain, max_open, memory, process, seed, suffixes, watch};
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Throttle {
     /// Asked through [`Throttle::engine`].
-    own_engine: Engine,
+    live: Live,
     /// The process in which nothing was held when it began; see `process`.
     generation: AtomicU64,
-    policy: Py<Policy>,
+    /// That of the engine, as it was given.
+    policy: Mutex<Py<Policy>>,
+    /// The path that the list came from, for a policy with suffixes of its own.
+    suffix_list: Option<Py<PyAny>>,
     pub(crate) clock: Clock,
 }
 
@@ -54,7 +59,13 @@ impl Throttle {
         let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
         let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
-        Ok(Self { own_engine: engine, generation: AtomicU64::new(0), policy, clock })
+        Ok(Self {
+            live: Live::new(engine),
+            generation: AtomicU64::new(0),
+            policy: Mutex::new(policy.clone_ref(py)),
+            suffix_list: suffix_list.map(|path| path.clone().unbind()),
+            clock,
+        })
     }
 
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
@@ -64,7 +75,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Decision> {
-        Self::decide(slf, envelope, stage, now, true)
+        Self::decide(slf, envelope, stage, now, Aim::Charge)
     }
 
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
@@ -74,7 +85,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Decision> {
-        Self::decide(slf, envelope, stage, now, false)
+        Self::decide(slf, envelope, stage, now, Aim::Look)
     }
 
     #[pyo3(signature = (identity, window="minute", *, now=None))]
@@ -103,10 +114,10 @@ impl Throttle {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let (core, token) = envelope.get().with(py, |core| this.engine().admit(core, stages, now));
+        let (core, charge, token) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, Aim::Hold));
         // Whatever goes wrong from here on, who holds the token lets go of it.
         let guard = slf.clone().unbind();
-        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind());
+        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
         match Py::new(py, decision) {
             Ok(decision) => Ok(Permit::new(guard, decision, token)),
             Err(error) => {
@@ -114,6 +125,15 @@ impl Throttle {
                 Err(error)
             }
         }
+    }
+
+    #[pyo3(signature = (*, client_ip=None, client_name=None))]
+    fn session(
+        slf: &Bound<'_, Self>,
+        client_ip: Option<&Bound<'_, PyAny>>,
+        client_name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Session> {
+        Session::new(slf.clone().unbind(), client_ip, client_name)
     }
 
     pub(crate) fn identities<'py>(
@@ -134,6 +154,20 @@ impl Throttle {
         Ok(all)
     }
 
+    #[pyo3(signature = (envelope, *, stage=None, now=None))]
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        envelope: &Bound<'py, Envelope>,
+        stage: Option<&Bound<'py, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let stages = stages(stage)?;
+        let now = self.clock.read(py, now)?;
+        let found = envelope.get().with(py, |core| self.engine().explain(core, stages, now));
+        explain::explanation(py, found)
+    }
+
     #[getter]
     fn memory_bytes(&self) -> u64 {
         self.engine().memory_bytes()
@@ -141,12 +175,38 @@ impl Throttle {
 
     #[getter]
     fn policy(&self, py: Python<'_>) -> Py<Policy> {
-        self.policy.clone_ref(py)
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone_ref(py)
+    }
+
+    #[pyo3(signature = (policy))]
+    fn reload(&self, py: Python<'_>, policy: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let policy = Policy::from_argument(py, policy)?;
+        let core = &policy.get().core;
+        let suffix_list = self.suffix_list.as_ref().map(|path| path.bind(py));
+        let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
+        self.live.reload(core, suffixes, &|| let_others_run(py)).map_err(|error| not_reloaded(py, error))?;
+        let mut current = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = policy.clone_ref(py);
+        Ok(())
+    }
+
+    #[getter]
+    fn mode(&self) -> &'static str {
+        self.engine().mode().name()
+    }
+
+    #[setter]
+    fn set_mode(&self, mode: &str) -> PyResult<()> {
+        let known = Mode::of_name(mode);
+        let wrong = || PyValueError::new_err(format!("mode: found {mode:?}; allowed: \"enforce\" or \"shadow\""));
+        self.engine().set_mode(known.ok_or_else(wrong)?);
+        Ok(())
     }
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let tables = self.engine().tables(&|| let_others_run(py));
+        drop(self.engine());
+        let tables = self.live.tables(&|| let_others_run(py));
         let row = |table: TableUse| {
             let row = PyDict::new(py);
             row.set_item("table", table.name)?;
@@ -169,8 +229,9 @@ impl Throttle {
         self.clock.traverse(&visit)
     }
 
-    fn __repr__(&self) -> String {
-        let core = &self.policy.get().core;
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let policy = self.policy(py);
+        let core = &policy.get().core;
         format!(
             "Throttle({:?}, limits={}, memory_bytes={})",
             core.file,
@@ -181,15 +242,17 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// The engine, in which nothing is held that another process holds.
+    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python runs: who changes the policy waits
+    /// for it, and may hold the interpreter.
     #[inline]
-    pub(crate) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
+        let engine = self.live.engine();
         let generation = process::generation();
         if self.generation.load(Ordering::Relaxed) != generation {
-            self.own_engine.begin(generation);
+            engine.begin(generation);
             self.generation.store(generation, Ordering::Relaxed);
         }
-        &self.own_engine
+        engine
     }
 
     fn decide(
@@ -197,15 +260,12 @@ impl Throttle {
         envelope: &Bound<'_, Envelope>,
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
-        charge: bool,
+        aim: Aim,
     ) -> PyResult<Decision> {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let core: Core = envelope.get().with(py, |core| match charge {
-            true => this.engine().check(core, stages, now),
-            false => this.engine().peek(core, stages, now),
-        });
-        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind()))
+        let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
+        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
     }
 }

@@ -1,10 +1,12 @@
 //! The module `throttle._core`: a list of its classes.
 
+mod base;
 mod clock;
 mod count_min;
 mod decision;
 mod envelope;
 mod error;
+mod explain;
 mod field;
 mod frame;
 mod guard;
@@ -20,6 +22,7 @@ mod permit;
 mod policy;
 mod process;
 mod seed;
+mod session;
 mod sketches;
 mod stage;
 mod suffixes;
@@ -54,6 +57,8 @@ mod _core {
     use super::permit::Permit;
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::session::Session;
 
     /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
     #[pymodule_init]

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::store::permits::Token;
 
 use crate::decision::Decision;
@@ -59,7 +60,7 @@ impl Permit {
     }
 
     fn __aenter__(slf: Py<Self>) -> Ready {
-        Ready { value: Some(slf) }
+        Ready { value: Some(slf.into_any()) }
     }
 
     /// Released here and not when it is awaited: a task that is cancelled may never come to that.
@@ -67,6 +68,11 @@ impl Permit {
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
         self.let_go();
         Ready { value: None }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.guard)?;
+        visit.call(&self.decision)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -89,7 +95,7 @@ impl Drop for Permit {
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Ready {
-    value: Option<Py<Permit>>,
+    pub(crate) value: Option<Py<PyAny>>,
 }
 
 #[pymethods]
@@ -103,6 +109,6 @@ impl Ready {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<()> {
-        Err(PyStopIteration::new_err(self.value.as_ref().map(|permit| permit.clone_ref(py))))
+        Err(PyStopIteration::new_err(self.value.as_ref().map(|value| value.clone_ref(py))))
     }
 }

@@ -4,16 +4,35 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use throttle_core::engine::{Engine, Forecast};
 use throttle_core::error::PolicyError as CoreError;
 use throttle_core::policy::{FieldValue, Policy as Core};
 
 use crate::error::policy_error;
-use crate::field;
 use crate::limit::Limit;
+use crate::{base, field, max_open, memory, seed, suffixes};
 
 /// The one that a guard takes when it is given none.
 const DEFAULT: &str = "inbound";
+
+/// See `LimitPlan` in `types.py`.
+fn forecast_row(py: Python<'_>, row: Forecast) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("limit", row.limit)?;
+    fields.set_item("quota", row.quota)?;
+    fields.set_item("per", row.per)?;
+    fields.set_item("counted", row.counted)?;
+    fields.set_item("rate", row.rate.map(|rate| rate.to_string()))?;
+    fields.set_item("at_once", row.at_once)?;
+    fields.set_item("bytes", row.bytes)?;
+    fields.set_item("memory_bytes", row.memory_bytes)?;
+    fields.set_item("keys_per_minute", row.keys_per_minute)?;
+    fields.set_item("memory_full_hours", row.memory_full_us.map(|full_us| full_us as f64 / 3.6e9))?;
+    fields.set_item("most_in_minute", row.most_in_minute)?;
+    fields.set_item("most_in_hour", row.most_in_hour)?;
+    Ok(fields)
+}
 
 /// See `_core.pyi`.
 #[pyclass(module = "throttle", frozen)]
@@ -47,11 +66,12 @@ impl Policy {
 #[pymethods]
 impl Policy {
     #[new]
-    #[pyo3(signature = (limits, *, scale=None, suffixes=None))]
+    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None))]
     fn new(
         py: Python<'_>,
         limits: &Bound<'_, PyAny>,
         scale: Option<&Bound<'_, PyAny>>,
+        mode: Option<&Bound<'_, PyAny>>,
         suffixes: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
@@ -59,8 +79,10 @@ impl Policy {
             rules.push(limit?.cast::<Limit>()?.get().core.clone());
         }
         let mut fields: Vec<(String, FieldValue)> = Vec::new();
-        if let Some(scale) = scale {
-            fields.push(("scale".into(), field::value(scale)?));
+        for (name, given) in [("scale", scale), ("mode", mode)] {
+            if let Some(given) = given {
+                fields.push((name.into(), field::value(given)?));
+            }
         }
         if let Some(suffixes) = suffixes {
             let listed = if suffixes.is_instance_of::<PyString>() {
@@ -76,15 +98,14 @@ impl Policy {
     #[staticmethod]
     #[pyo3(signature = (text, file="<policy>"))]
     fn parse(py: Python<'_>, text: &str, file: &str) -> PyResult<Self> {
-        Core::parse(file, text).map(|core| Self { core }).map_err(|error| policy_error(py, error))
+        let core = Core::parse_with(file, text, &mut |wanted| base::source(py, wanted));
+        core.map(|core| Self { core }).map_err(|error| policy_error(py, error))
     }
 
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let file = path.display().to_string();
-        // Read by Python, so that its error names the file.
-        let octets = py.import("pathlib")?.call_method1("Path", (path,))?.call_method0("read_bytes")?;
-        match std::str::from_utf8(octets.extract()?) {
+        match std::str::from_utf8(&base::octets(py, path)?) {
             Ok(text) => Self::parse(py, text, &file),
             Err(error) => {
                 let found = format!("a byte that is not UTF-8, at {}", error.valid_up_to());
@@ -97,8 +118,29 @@ impl Policy {
     #[staticmethod]
     #[pyo3(signature = (name="inbound"))]
     fn builtin(py: Python<'_>, name: &str) -> PyResult<Self> {
-        let text: String = py.import("throttle.policies")?.call_method1("read", (name,))?.extract()?;
-        Self::parse(py, &text, &format!("{name}.toml"))
+        Self::parse(py, &base::builtin_text(py, name)?, &format!("{name}.toml"))
+    }
+
+    #[pyo3(signature = (*, memory=None, max_open=None))]
+    fn plan<'py>(
+        &self,
+        py: Python<'py>,
+        memory: Option<&Bound<'_, PyAny>>,
+        max_open: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
+        let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
+        let suffixes = suffixes::compiled(py, None, &self.core.extra_suffixes)?;
+        let secret = seed::secret(py, None)?;
+        // The tables of a guard, made and let go of: what fits here fits there.
+        let engine = py.detach(|| Engine::with_max_open(&self.core, bytes, suffixes, secret, max_open));
+        let engine = engine.map_err(|error| policy_error(py, error))?;
+        engine.forecast().into_iter().map(|row| forecast_row(py, row)).collect()
+    }
+
+    #[staticmethod]
+    fn schema() -> String {
+        Core::json_schema()
     }
 
     #[getter]
@@ -111,6 +153,11 @@ impl Policy {
     #[getter]
     fn scale(&self) -> f64 {
         self.core.scale_millionths as f64 / 1e6
+    }
+
+    #[getter]
+    fn mode(&self) -> &'static str {
+        self.core.mode.name()
     }
 
     #[getter]

@@ -40,6 +40,13 @@ impl Text {
         }
     }
 
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Str(text) => Self::Str(text.clone_ref(py)),
+            Self::Bytes(bytes) => Self::Bytes(bytes.clone_ref(py)),
+        }
+    }
+
     pub(crate) fn object(&self, py: Python<'_>) -> Py<PyAny> {
         match self {
             Self::Str(text) => text.clone_ref(py).into_any(),

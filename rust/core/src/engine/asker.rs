@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use super::amount::Amounts;
 use super::keys::Hashed;
 use super::request::{Ask, Entry, Request, UNASKED, Visit};
+use super::terms::Terms;
 use crate::identity::{Class, Identities, Identity, Value, Values};
 use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store, Tallied};
@@ -30,6 +31,8 @@ pub(super) struct Asker<'e, 't> {
     pub identities: &'e Identities<'t>,
     pub size: Option<u64>,
     pub stages: Stages,
+    /// What of them is asked, when it is not all.
+    pub terms: Option<&'e Terms>,
     /// Of `identities`, for `stages`.
     pub keys: Hashed<'e>,
     /// The one identity of names that has several values, once it is needed.
@@ -49,7 +52,7 @@ impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
         for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
-            if !planned.asked_at.meets(self.stages) {
+            if !planned.asked_at.meets(self.stages) && !self.asks_too(planned) || self.leaves_out(planned) {
                 continue;
             }
             let class = self.class(planned);
@@ -66,11 +69,28 @@ impl<'e> Asker<'e, '_> {
         }
     }
 
+    /// Whether a limit is asked before or after its stage, on the terms of a dialogue.
+    #[inline]
+    fn asks_too(&self, planned: &Planned) -> bool {
+        self.terms.is_some_and(|terms| planned.limit.is_in_flight() && planned.asked_at.meets(terms.in_flight))
+    }
+
+    #[inline]
+    fn leaves_out(&self, planned: &Planned) -> bool {
+        self.terms.is_some_and(|terms| terms.without.has(planned.of))
+    }
+
+    /// Whether this message was counted for that recipient's host already.
+    #[inline]
+    fn was_asked(&self, asked: Asked<'_>, nth: usize) -> bool {
+        self.terms.is_some_and(|terms| terms.hosts.contains(&(nth as u32)) && asked.planned.counts_hosts_once())
+    }
+
     fn ask_rate(&self, request: &mut Request, asked: Asked<'_>) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.expect(request, count);
-        for nth in 0..count {
+        for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
             let limit = self.quota_or(asked, nth);
             let Store::Rate(buckets) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
@@ -94,13 +114,16 @@ impl<'e> Asker<'e, '_> {
             else {
                 continue;
             };
+            from += 1;
+            if self.was_asked(asked, nth) {
+                continue;
+            }
             let limit = self.quota_or(asked, nth);
             let Store::FanOut { fan_out, .. } = self.store(limit) else { continue };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
-            asked.push(request, limit, nth, Ask::FanOut { visit: from as u32 });
-            from += 1;
+            asked.push(request, limit, nth, Ask::FanOut { visit: from as u32 - 1 });
         }
     }
 
@@ -126,7 +149,7 @@ impl<'e> Asker<'e, '_> {
         // A key may be promised a slot, and a block in either of two pages.
         asked.expect(request, 3 * count);
         let per = &asked.planned.limit.per;
-        for nth in 0..count {
+        for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
             let limit = self.quota_or(asked, nth);
             let Store::Distinct { buckets, .. } = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);

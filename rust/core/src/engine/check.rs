@@ -13,14 +13,16 @@ use std::cell::OnceCell;
 use super::Engine;
 use super::aim::Aim;
 use super::asker::Asker;
+use super::charge::Charge;
 use super::keys::Keys;
-use super::open::max_open;
+use super::open::{MAX_OPEN, max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
+use super::terms::Terms;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Value};
-use crate::policy::plan::Store;
+use crate::policy::plan::{Planned, Store};
 use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
@@ -33,10 +35,14 @@ use crate::time::Moment;
 pub struct Settled {
     /// What the caller's time reads in engine time, µs: waits are told from there.
     pub reads_us: i64,
+    /// Engine time, µs.
+    pub at_us: u64,
     /// Why not.
     pub refused: Option<Refused>,
     /// Limits in shadow mode that would have refused.
     pub shadow: LimitSet,
+    /// Whether there was no permit left, under a policy in shadow mode.
+    pub crowded: bool,
 }
 
 /// The entry whose wait is the longest.
@@ -81,30 +87,66 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and is not to be moved.
     pub fn ask(&self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages) {
+        self.ask_on(request, identities, size, stages, None);
+    }
+
+    /// The same, on terms of a dialogue's.
+    #[inline]
+    pub(super) fn ask_on(
+        &self,
+        request: &mut Request,
+        identities: &Identities<'_>,
+        size: Option<u64>,
+        stages: Stages,
+        terms: Option<&Terms>,
+    ) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let mut keys = Keys::default();
-        keys.add(plan, secret, identities, stages);
+        keys.add(plan, secret, identities, terms.map_or(stages, |terms| stages.and(terms.in_flight)));
         let hashed = keys.hashed();
-        Asker { plan, secret, address, identities, size, stages, keys: hashed, rcpt_hosts: OnceCell::new() }
+        Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, rcpt_hosts: OnceCell::new() }
             .ask(request);
         request.seen = keys.seen;
+        if let Some(terms) = terms {
+            self.see_once(&mut request.seen, stages, terms);
+        }
     }
 
     /// Takes the lock, consults, and when everything fits does what the aim is. Calls nothing but stores while it holds the lock.
     pub fn settle(&self, request: &mut Request, now: Now, aim: Aim) -> (Settled, Option<Token>) {
+        self.settle_after(&[], request, now, aim)
+    }
+
+    /// The same, once what `over` hold is let go of, in one step.
+    #[inline]
+    pub(super) fn settle_after(
+        &self,
+        over: &[Token],
+        request: &mut Request,
+        now: Now,
+        aim: Aim,
+    ) -> (Settled, Option<Token>) {
         let (mut region, epoch) = self.shared.at(now, aim != Aim::Look);
+        for token in over {
+            self.plan.capacity.release(&mut region, token);
+        }
         let at_us = epoch.last_us;
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
         let (refused, mut shadow) = self.consult(request, &region, at_us);
         let refused = refused.map(|refused| self.look_ahead(request, &region, refused));
-        let refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow, aim == Aim::Hold);
+        let mut refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow);
+        let has_permit = aim != Aim::Hold || self.plan.capacity.permits.has_room(&region);
+        let crowded = !has_permit && region.is_shadow();
+        if !has_permit && !crowded {
+            refused = Some(no_permit(refused, at_us));
+        }
         let mut token = None;
         if aim != Aim::Look {
             if refused.is_none() {
                 self.charge(request, &mut region, at_us, shadow);
-                if aim == Aim::Hold {
+                if aim == Aim::Hold && !crowded {
                     token = Some(self.plan.capacity.hold(&mut region, &request.wanted));
                 }
             }
@@ -113,33 +155,61 @@ impl Engine {
                 self.leave_out_the_named(request, &region);
             }
         }
-        (Settled { reads_us: epoch.reads(now), refused, shadow }, token)
+        (Settled { reads_us: epoch.reads(now), at_us, refused, shadow, crowded }, token)
     }
 
-    pub(super) fn decide(
+    /// A check with its `aim`; and what it charged, for who may want it back. A token when it holds.
+    pub fn decide(
         &self,
         envelope: &Envelope<'_>,
         stages: Option<Stages>,
         now: Now,
         aim: Aim,
-    ) -> (Decision, Option<Token>) {
+    ) -> (Decision, Charge, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let identities = self.read(envelope, stages);
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         let (settled, token) = self.settle(&mut request, now, aim);
+        let (decision, charge) = self.answer(&identities, &request, &settled, stages, now, aim);
+        (decision, charge, token)
+    }
+
+    /// What is told and noted of what was settled: after the lock.
+    #[inline]
+    pub(super) fn answer(
+        &self,
+        identities: &Identities<'_>,
+        request: &Request,
+        settled: &Settled,
+        stages: Stages,
+        now: Now,
+        aim: Aim,
+    ) -> (Decision, Charge) {
         if aim != Aim::Look && request.is_hot {
-            self.name_the_hot(&identities, &request, settled.refused.is_none(), now);
+            self.name_the_hot(identities, request, settled.refused.is_none(), now);
         }
+        let charge = if aim == Aim::Look || settled.refused.is_some() {
+            Charge::default()
+        } else {
+            Charge {
+                at_us: settled.at_us,
+                stages,
+                generation: self.generation(),
+                stated: matches!(now, Now::Stated(_)),
+                terms: None,
+            }
+        };
         let refusal = settled
             .refused
-            .map(|refused| Box::new(self.explain(&identities, &request, settled.reads_us, refused, stages)));
-        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone()).collect();
-        (Decision { refusal, shadow }, token)
+            .map(|refused| Box::new(self.refusal(identities, request, settled.reads_us, refused, stages)));
+        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
+        let shadow = settled.crowded.then(|| MAX_OPEN.into()).into_iter().chain(shadow).collect();
+        (Decision { refusal, shadow }, charge)
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
-    fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
+    pub(super) fn consult(&self, request: &mut Request, region: &Region, at_us: u64) -> (Option<Refused>, LimitSet) {
         let Request { entries, visits, elements, promised, is_hot, .. } = request;
         let (mut worst, mut shadow): (Option<Refused>, _) = (None, LimitSet::default());
         promised.clear();
@@ -171,7 +241,7 @@ impl Engine {
             if verdict == Verdict::Fits {
                 continue;
             }
-            if planned.limit.mode == Mode::Shadow {
+            if planned.limit.mode == Mode::Shadow || region.is_shadow() {
                 shadow.insert(planned.of);
                 continue;
             }
@@ -226,7 +296,7 @@ impl Engine {
     }
 
     /// Whom it concerns and what to tell them: text again, after the lock.
-    fn explain(
+    fn refusal(
         &self,
         identities: &Identities<'_>,
         request: &Request,
@@ -242,17 +312,22 @@ impl Engine {
             By::MaxOpen => return max_open(wait_us, stages),
         };
         let planned = &self.plan.limits[usize::from(limit)];
-        let part = refused.rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
-            identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
-        });
-        let key = part.unwrap_or_else(|| {
-            let values = planned.limit.per.iter().map(|&identity| {
-                let values = identities.values(identity);
-                values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
-            });
-            values.collect::<Vec<_>>().join(" + ")
-        });
+        let key = key_text(identities, planned, nth, refused.rung);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
         Refusal { limit, identity, key, wait_us, kind: planned.reply }
     }
+}
+
+/// The key as people read it: the part of the name whose bucket was asked, else the values of the limit's identities.
+pub(super) fn key_text(identities: &Identities<'_>, planned: &Planned, nth: u32, rung: Option<u8>) -> String {
+    let part = rung.zip(planned.limit.distinct()).and_then(|(rung, distinct)| {
+        identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
+    });
+    part.unwrap_or_else(|| {
+        let values = planned.limit.per.iter().map(|&identity| {
+            let values = identities.values(identity);
+            values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+        });
+        values.collect::<Vec<_>>().join(" + ")
+    })
 }

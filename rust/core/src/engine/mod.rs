@@ -5,14 +5,20 @@
 mod aim;
 mod amount;
 mod asker;
+mod charge;
 mod check;
+mod dialogue;
+mod explain;
+mod forecast;
 mod keys;
 mod limiter;
+mod live;
 mod open;
 mod request;
 mod set;
 mod shared;
 mod tables;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -20,8 +26,13 @@ mod watch;
 use std::sync::Arc;
 
 pub use aim::Aim;
+pub use charge::Charge;
 pub use check::{Refused, Settled};
+pub use dialogue::{Dialogue, Step};
+pub use explain::{Explained, Explanation, Found};
+pub use forecast::Forecast;
 pub use limiter::{Hit, Limiter};
+pub use live::{Live, NotReloaded};
 pub use request::Request;
 pub use set::LimitSet;
 pub use tables::TableUse;
@@ -33,7 +44,7 @@ use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::key::Secret;
 use crate::policy::plan::Plan;
-use crate::policy::{Policy, compile};
+use crate::policy::{Mode, Policy, compile};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -41,6 +52,8 @@ pub struct Engine {
     plan: Plan,
     secret: Secret,
     suffixes: Arc<SuffixList>,
+    /// What the policy says of its own mode; [`Engine::mode`] is what holds.
+    stated_mode: Mode,
     shared: Shared,
 }
 
@@ -71,7 +84,24 @@ impl Engine {
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
-        Ok(Self { plan, secret, suffixes, shared: Shared::new(region) })
+        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: Shared::new(region) };
+        engine.set_mode(policy.mode);
+        Ok(engine)
+    }
+
+    /// How often the policy was changed before this one.
+    pub(super) fn generation(&self) -> u64 {
+        self.shared.generation()
+    }
+
+    /// Whether limits refuse: `Mode::Shadow` has every one decide and let pass, whatever its own mode.
+    pub fn mode(&self) -> Mode {
+        if self.shared.lock().is_shadow() { Mode::Shadow } else { Mode::Enforce }
+    }
+
+    /// Changes [`Engine::mode`], for this policy and those that follow.
+    pub fn set_mode(&self, mode: Mode) {
+        self.shared.lock().set_shadow(mode == Mode::Shadow);
     }
 
     /// Bytes of all counters: exact, and constant.
@@ -83,10 +113,10 @@ impl Engine {
     pub fn identities(&self, envelope: &Envelope<'_>) -> Vec<(Identity, Vec<String>)> {
         let identities = Identities::read(envelope, &self.suffixes, Sources::ALL);
         let mut named = identities.named();
-        for needed in &self.plan.identities {
-            let texts: Vec<String> = identities.values(needed.identity).iter().map(ToString::to_string).collect();
-            if !texts.is_empty() && !named.iter().any(|(identity, _)| *identity == needed.identity) {
-                named.push((needed.identity, texts));
+        for identity in self.observed() {
+            let texts: Vec<String> = identities.values(identity).iter().map(ToString::to_string).collect();
+            if !texts.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
+                named.push((identity, texts));
             }
         }
         named

@@ -28,7 +28,8 @@ impl Engine {
     ///
     /// A refused one holds nothing and has no token.
     pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
-        self.decide(envelope, stages, now, Aim::Hold)
+        let (decision, _, token) = self.decide(envelope, stages, now, Aim::Hold);
+        (decision, token)
     }
 
     /// Lets go of what a permit holds. Whether it held: not when [`Engine::begin`] came between.
@@ -44,7 +45,7 @@ impl Engine {
         self.plan.capacity.begin(&mut self.shared.lock(), generation);
     }
 
-    /// Consults the in-flight limits, and leaves those in shadow mode out that do not fit; the longer wait of theirs and of `refused`, of equals the first in file order, `max-open` before all.
+    /// Consults the in-flight limits, and leaves those in shadow mode out that do not fit; the longer wait of theirs and of `refused`, of equals the first in file order.
     #[inline]
     pub(super) fn consult_capacity(
         &self,
@@ -53,7 +54,6 @@ impl Engine {
         at_us: u64,
         refused: Option<Refused>,
         shadow: &mut LimitSet,
-        holds: bool,
     ) -> Option<Refused> {
         let capacity = &self.plan.capacity;
         let mut worst = refused;
@@ -62,20 +62,14 @@ impl Engine {
             for nth in request.wanted.limits() {
                 let verdict = capacity.consult(region, &request.wanted, nth, at_us);
                 if verdict != Verdict::Fits {
-                    let limit = self.plan.capped[nth];
-                    if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow {
+                    let Some(limit) = self.plan.capped[nth] else { continue };
+                    if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {
                         shadow.insert(limit);
                         request.wanted.leave_out(nth);
                     } else {
                         worst = Some(self.longer(request, worst, limit, verdict.earliest_us(at_us)));
                     }
                 }
-            }
-        }
-        if holds && !capacity.permits.has_room(region) {
-            let until_us = at_us + HINT_US;
-            if worst.is_none_or(|worst| until_us >= worst.until_us) {
-                worst = Some(Refused { by: By::MaxOpen, until_us, rung: None });
             }
         }
         worst
@@ -93,9 +87,19 @@ impl Engine {
     }
 }
 
+/// The name of the limit that no policy states.
+pub(super) const MAX_OPEN: &str = "max-open";
+
+/// One permit too many: it comes before all that refuse no longer than it does.
+#[cold]
+pub(super) fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
+    let until_us = at_us + HINT_US;
+    worst.filter(|worst| worst.until_us > until_us).unwrap_or(Refused { by: By::MaxOpen, until_us, rung: None })
+}
+
 /// The refusal of one permit too many.
 pub(super) fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
     let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.has(stage));
     let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
-    Refusal { limit: "max-open".into(), identity: "global".into(), key: "global".into(), wait_us, kind }
+    Refusal { limit: MAX_OPEN.into(), identity: "global".into(), key: "global".into(), wait_us, kind }
 }

@@ -9,6 +9,9 @@ const _: () = assert!(MAX_LIMITS <= u64::BITS as usize);
 pub struct LimitSet(u64);
 
 impl LimitSet {
+    /// All that a policy can have.
+    pub const ALL: Self = Self(u64::MAX);
+
     /// Whether none is in it.
     #[inline]
     pub fn is_empty(self) -> bool {
@@ -25,6 +28,12 @@ impl LimitSet {
     #[inline]
     pub fn insert(&mut self, limit: u16) {
         self.0 |= 1 << limit;
+    }
+
+    /// Both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Those in it, in file order.

@@ -1,8 +1,8 @@
 //! What threads share: the region behind its one lock, and what never changes of it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::region::{Epoch, Now, Region};
+use crate::region::{Epoch, Now, Region, Table};
 
 /// Pages that are looked at without a pause: some tenths of a millisecond.
 const PAGES_AT_ONCE: u32 = 256;
@@ -11,16 +11,33 @@ const PAGES_AT_ONCE: u32 = 256;
 ///
 /// # Synchronisation
 /// One mutex, and nothing outside of it changes. Under it stand reads and writes of lines; nothing allocates, calls out or panics there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shared {
-    region: Mutex<Region>,
+    region: Arc<Mutex<Region>>,
     address: usize,
     bytes: u64,
+    /// Of the policy whose tables are meant.
+    generation: u64,
 }
 
 impl Shared {
     pub(super) fn new(region: Region) -> Self {
-        Self { address: region.address(), bytes: region.bytes(), region: Mutex::new(region) }
+        let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
+        Self { address, bytes, generation, region: Arc::new(Mutex::new(region)) }
+    }
+
+    /// The same region under the next policy, from now on; `from` is for [`Region::move_untracked`].
+    pub(super) fn succeed(&self, from: &[Option<usize>]) -> Self {
+        let generation = self.generation + 1;
+        let mut region = self.lock();
+        region.set_generation(generation);
+        region.move_untracked(from);
+        Self { generation, ..self.clone() }
+    }
+
+    /// How often the policy was changed before this one.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Where it lies, for prefetching before the lock.
@@ -56,13 +73,32 @@ impl Shared {
     }
 
     /// Looks at every page of a table, at engine time. The lock is released between pages, and every so many of them `pause` runs.
+    /// When the policy is changed meanwhile the rest is left out: it may be another limit's.
     pub(super) fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&Region, u32, u64)) {
         for page in 0..pages {
             if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
                 pause();
             }
             let region = self.lock();
+            if region.generation() != self.generation {
+                return;
+            }
             look(&region, page, region.epoch().last_us);
         }
+    }
+
+    /// Empties a table that nobody uses, a page at a time. `false` when the policy was changed meanwhile: it may be used then.
+    pub(super) fn clear(&self, table: &Table, pause: &dyn Fn()) -> bool {
+        (0..table.pages()).all(|page| {
+            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
+                pause();
+            }
+            let mut region = self.lock();
+            let is_ours = region.generation() == self.generation;
+            if is_ours {
+                region.clear(table, page);
+            }
+            is_ours
+        })
     }
 }

@@ -17,7 +17,15 @@ const MOST_NAMES: usize = 16;
 impl Engine {
     /// Identities whose values are counted and named: those that a limit needs.
     pub fn observed(&self) -> impl Iterator<Item = Identity> + '_ {
-        self.plan.identities.iter().map(|needed| needed.identity)
+        self.places().map(|(_, identity)| identity)
+    }
+
+    /// With their places: one that only a policy before needed has a place still.
+    fn places(&self) -> impl Iterator<Item = (usize, Identity)> + '_ {
+        let is_needed =
+            |identity| self.plan.limits.iter().any(|planned| planned.limit.identities().any(|own| own == identity));
+        let all = self.plan.identities.iter().map(|needed| needed.identity).enumerate();
+        all.filter(move |(_, identity)| is_needed(*identity))
     }
 
     /// How many different values `identity` had; `None` when no limit needs it.
@@ -43,7 +51,7 @@ impl Engine {
     }
 
     fn place(&self, identity: Identity) -> Option<usize> {
-        self.observed().position(|observed| observed == identity)
+        self.places().find(|(_, observed)| *observed == identity).map(|(place, _)| place)
     }
 
     /// Cools entries of which every value has a name. Still under the lock.

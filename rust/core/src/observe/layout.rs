@@ -68,6 +68,16 @@ impl Layout {
         SIZES.into_iter().map(layout).filter(fits).chain([layout(smallest)])
     }
 
+    /// Whether so many identities have a place.
+    pub fn has_room_for(&self, identities: usize) -> bool {
+        identities <= self.identities
+    }
+
+    /// How many identities have a place.
+    pub fn identities(&self) -> usize {
+        self.identities
+    }
+
     /// Bytes of whole pages.
     pub fn bytes(&self) -> u64 {
         (8 * self.slots(self.identities).start as u64).div_ceil(PAGE_BYTES) * PAGE_BYTES

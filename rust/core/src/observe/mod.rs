@@ -44,6 +44,8 @@ pub struct Newcomer {
 pub struct Observer {
     table: Table,
     layout: Layout,
+    /// Whether its table is emptied just now.
+    is_paused: bool,
     /// For each identity the place of the one whose values are counted under its names.
     elements: Box<[Option<usize>]>,
 }
@@ -51,7 +53,17 @@ pub struct Observer {
 impl Observer {
     /// In `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
     pub fn new(table: Table, layout: Layout, elements: Box<[Option<usize>]>) -> Self {
-        Self { table, layout, elements }
+        Self { table, layout, is_paused: false, elements }
+    }
+
+    /// Sizes and places.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// From now on it notes nothing and knows nobody.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
     }
 
     /// The table.
@@ -62,6 +74,9 @@ impl Observer {
     /// Notes a check: every value that it brought, and what it came to.
     #[inline]
     pub fn note(&self, region: &mut Region, seen: &[Seen], admitted: bool, at_us: u64) {
+        if self.is_paused {
+            return;
+        }
         let words = region.words_mut(&self.table);
         let row = panes::current_row(&self.layout, words, at_us);
         let shape = self.layout.shape;
@@ -97,6 +112,9 @@ impl Observer {
 
     /// Gives names to values that have none, and counts the check that brought them. A value that got its name meanwhile stays as it is.
     pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[Seen], admitted: bool) {
+        if self.is_paused {
+            return;
+        }
         let now_us = region.epoch().last_us;
         let words = region.words_mut(&self.table);
         let row = panes::current_row(&self.layout, words, now_us);

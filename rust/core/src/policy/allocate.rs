@@ -13,6 +13,9 @@ use crate::region::{PAGE_BYTES, Region, Table};
 /// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
 const DISTINCT_WEIGHT: u128 = 4;
 
+/// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings finds room there, without a restart.
+pub(super) const SPARE: u64 = 32;
+
 /// A memory before it has a table.
 pub(super) struct Wanted {
     pub(super) sharing: Sharing,
@@ -29,12 +32,9 @@ pub(super) struct Sharing {
     memory: Option<u64>,
 }
 
-/// The region and its tables, in order.
+/// Who has which table, in order.
 pub(super) struct Shares {
-    pub(super) region: Region,
     pub(super) layout: Layout,
-    /// Of what is open.
-    pub(super) held: Vec<Table>,
     pub(super) memories: Vec<Table>,
     /// Of limits that have a rate, then of quotas.
     pub(super) paces: Vec<Table>,
@@ -44,9 +44,9 @@ pub(super) struct Shares {
 
 impl Wanted {
     /// The memories that the fan-outs want, each once.
-    pub(super) fn of(policy: &Policy) -> Vec<Self> {
+    pub(super) fn of<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
         let mut wanted: Vec<Self> = Vec::new();
-        for limit in &policy.limits {
+        for limit in limits {
             let Some((sharing, settle_us)) = sharing(limit) else { continue };
             match wanted.iter_mut().find(|memory| memory.sharing == sharing) {
                 Some(memory) => memory.settle_us = memory.settle_us.max(settle_us),
@@ -63,21 +63,22 @@ pub(super) fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
     Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, with the largest layout of observation that the tables leave room for.
+/// The region, its tables of what is open, and those of all else, with the largest layout of observation that they leave room for.
 pub(super) fn allocate(
     policy: &Policy,
     wanted: &[Wanted],
     quotas: &[Named],
     holdings: &Holdings<'_>,
     memory_bytes: u64,
-) -> Result<Shares, PolicyError> {
-    let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let paced = policy.limits.iter().filter_map(pace).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)));
-    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(memories).chain(paced).collect();
+) -> Result<(Region, Vec<Table>, Shares), PolicyError> {
+    let claims: Vec<Claim> = holdings.claims().iter().copied().chain(claims(policy, wanted, quotas)).collect();
     let mut error = PolicyError::default();
-    for layout in Layout::choices(memory_bytes, observed(policy)) {
-        let observation = Claim { stated: Some(layout.bytes()), weight: 0, half: Half::Rates };
-        let shared = share_out(memory_bytes, &[&claims[..], &[observation]].concat());
+    let exactly = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
+    let with_spare = |layout: Layout| [(layout, memory_bytes / SPARE), (layout, 0)];
+    for (layout, spare) in Layout::choices(memory_bytes, observed(policy)).flat_map(with_spare) {
+        let others = [exactly(spare), exactly(layout.bytes())];
+        let others = if spare < PAGE_BYTES { &others[1..] } else { &others };
+        let shared = share_out(memory_bytes, &[&claims[..], others].concat());
         let pages = match shared {
             Ok(pages) => pages,
             Err(least) => {
@@ -86,14 +87,25 @@ pub(super) fn allocate(
             }
         };
         let (region, mut tables) = Region::new(&pages).ok_or_else(|| too_much(policy, memory_bytes))?;
-        // In the order of the claims.
-        let observed = tables[claims.len()];
+        // In the order of the claims; the spare stays nobody's.
+        let Some(observed) = tables.pop() else { continue };
         tables.truncate(claims.len());
         let paces = tables.split_off(holdings.claims().len() + wanted.len());
         let memories = tables.split_off(holdings.claims().len());
-        return Ok(Shares { region, layout, held: tables, memories, paces, observed });
+        return Ok((region, tables, Shares { layout, memories, paces, observed }));
     }
     Err(error)
+}
+
+/// The claims of the memories, then of the limits that have a rate, then of the quotas.
+pub(super) fn claims<'c>(
+    policy: &'c Policy,
+    wanted: &'c [Wanted],
+    quotas: &'c [Named],
+) -> impl Iterator<Item = Claim> + 'c {
+    let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
+    let paced = policy.limits.iter().filter_map(pace);
+    memories.chain(paced).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)))
 }
 
 /// The claim of a limit that has a rate.

@@ -4,6 +4,8 @@ use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Limit, Policy, Rule};
 use super::nearest::nearest;
 use super::scale::Scale;
+use super::value::choice;
+use super::words::Mode;
 use crate::error::PolicyError;
 
 /// Most limits of a policy: each costs every check two cache lines.
@@ -12,7 +14,7 @@ pub const MAX_LIMITS: usize = 64;
 const LONGEST_SUFFIX: usize = 253;
 
 impl Policy {
-    /// A policy as Python gives it: limits by themselves ([`Limit::from_fields`]), and the fields `scale` and `suffixes`.
+    /// A policy as Python gives it: limits by themselves ([`Limit::from_fields`]), and the fields `mode`, `scale` and `suffixes`.
     ///
     /// The limits are multiplied here: one that was taken from a policy is multiplied once more.
     ///
@@ -26,9 +28,10 @@ impl Policy {
             let wrong = |wrong| place.wrong(&field, wrong);
             match name.as_str() {
                 "scale" => assembly.scale = Scale::read(value).map_err(wrong)?,
+                "mode" => assembly.mode = choice(value, &Mode::NAMED, &[]).map_err(wrong)?,
                 "suffixes" => assembly.extra_suffixes = suffixes(value).map_err(wrong)?,
                 _ => {
-                    let names = ["limits", "scale", "suffixes"];
+                    let names = ["limits", "mode", "scale", "suffixes"];
                     let unknown = Wrong::allowed(names.join(", ")).found("an unknown field");
                     return Err(wrong(unknown.suggest(nearest(name, names))));
                 }
@@ -45,13 +48,22 @@ impl Policy {
 #[derive(Debug)]
 pub(super) struct Assembly {
     pub(super) scale: Scale,
+    /// Where it stands.
+    pub(super) scale_line: Option<usize>,
+    pub(super) mode: Mode,
     pub(super) extra_suffixes: Vec<String>,
     limits: Vec<Limit>,
 }
 
 impl Default for Assembly {
     fn default() -> Self {
-        Self { scale: Scale::ONE, extra_suffixes: Vec::new(), limits: Vec::new() }
+        Self {
+            scale: Scale::ONE,
+            scale_line: None,
+            mode: Mode::default(),
+            extra_suffixes: Vec::new(),
+            limits: Vec::new(),
+        }
     }
 }
 
@@ -65,7 +77,8 @@ impl Assembly {
     ) -> Result<(), PolicyError> {
         let error = |line: Option<usize>, field: Option<&str>, found: String, allowed: String| PolicyError {
             file: place.file.clone(),
-            line: line.or(limit.line),
+            // A base is right by itself: too much for it is the scale of the file that extends it.
+            line: line.or(if limit.file.is_some() { self.scale_line } else { limit.line }),
             limit: Some(limit.name.clone()),
             field: field.map(str::to_owned),
             found,
@@ -77,9 +90,8 @@ impl Assembly {
             return Err(error(None, None, found, format!("at most {MAX_LIMITS} limits")));
         }
         if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
-            let where_first = first.line.map(|line| format!(", first in line {line}")).unwrap_or_default();
-            let found = format!("{:?} a second time{where_first}", limit.name);
-            return Err(error(name_line, Some("name"), found, "every name once".into()));
+            let Wrong { found, allowed, .. } = second_time(&format!("{:?}", limit.name), first.line);
+            return Err(error(name_line, Some("name"), found.unwrap_or_default(), allowed));
         }
         let scaled = |field, amount| {
             self.scale.of(amount).ok_or_else(|| {
@@ -113,10 +125,17 @@ impl Assembly {
         Ok(Policy {
             file: place.file.clone(),
             scale_millionths: self.scale.millionths,
+            mode: self.mode,
             extra_suffixes: self.extra_suffixes,
             limits: self.limits,
         })
     }
+}
+
+/// A name that another limit has.
+pub(super) fn second_time(name: &str, first_line: Option<usize>) -> Wrong {
+    let where_first = first_line.map(|line| format!(", first in line {line}")).unwrap_or_default();
+    Wrong::allowed("every name once").found(format!("{name} a second time{where_first}"))
 }
 
 /// The operator's own public suffixes, in A-labels.

@@ -4,8 +4,9 @@
 
 use super::allocate::{Shares, Wanted, allocate, sharing};
 use super::held::Holdings;
-use super::named::{MAX_QUOTAS, quotas};
-use super::plan::{Memory, Needed, Plan, Planned, Standing, Store};
+use super::limit::joined_name;
+use super::named::{MAX_QUOTAS, Named, quotas};
+use super::plan::{Memory, Needed, Plan, Planned, Standing, Store, Tallied};
 use super::{Count, Limit, MAX_LIMITS, Policy, Rate, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, SuffixList};
@@ -15,6 +16,7 @@ use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
+use crate::store::in_flight::Capacity;
 use crate::store::known::Known;
 use crate::store::pace::Pace;
 use crate::store::permits::COUNTS;
@@ -41,46 +43,83 @@ pub fn compile(
     suffixes: &SuffixList,
     secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
+    let policy = &*policy.obeyed();
     let quotas = quotas(policy, suffixes, secret)?;
     let holdings = Holdings::of(policy, max_open);
-    let wanted = Wanted::of(policy);
-    let shares = allocate(policy, &wanted, &quotas, &holdings, memory_bytes)?;
-    let Shares { region, layout, held, memories: memory_tables, paces, observed } = shares;
-    let mut identities = Vec::new();
+    let wanted = Wanted::of(&policy.limits);
+    let (region, held, shares) = allocate(policy, &wanted, &quotas, &holdings, memory_bytes)?;
+    let places = holdings.places();
+    let limits = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
+    let open = Open { tallied: holdings.tallied(), capacity: holdings.capacity(&held), places, held: limits };
+    Ok((draw(policy, &quotas, &wanted, shares, open, Vec::new())?, region))
+}
+
+/// What is open, before its identities have places.
+pub(super) struct Open {
+    /// What each tally counts by.
+    pub(super) tallied: Vec<Vec<Identity>>,
+    pub(super) capacity: Capacity,
+    /// Of each in-flight limit of the policy its place in the capacity.
+    pub(super) places: Vec<usize>,
+    /// The limits of the capacity, as they were when it was made.
+    pub(super) held: Vec<Limit>,
+}
+
+/// The plan, in tables that are there. `identities` have a place already, whether or not a limit needs them still.
+pub(super) fn draw(
+    policy: &Policy,
+    quotas: &[Named],
+    wanted: &[Wanted],
+    shares: Shares,
+    open: Open,
+    mut identities: Vec<Needed>,
+) -> Result<Plan, PolicyError> {
+    let Shares { layout, memories: memory_tables, paces, observed } = shares;
+    let Open { tallied, capacity, places, held } = open;
     let mut memories = Vec::new();
     for (wanted, table) in wanted.iter().zip(memory_tables) {
         memories.push(memory(policy, wanted, table, &mut identities)?);
     }
-    let (mut limits, mut paces, mut in_flight): (Vec<Planned>, _, _) = (Vec::new(), paces.into_iter(), 0..);
+    let (mut limits, mut paces, mut places): (Vec<Planned>, _, _) = (Vec::new(), paces.into_iter(), places.into_iter());
     let stated = policy.limits.iter().enumerate();
     for (of, limit) in stated.chain(quotas.iter().map(|quota| (quota.of, &quota.limit))) {
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
-        let store = match limit.rule.pace().and_then(|pace| Some((pace, paces.next()?))) {
-            Some((pace, table)) => store(policy, limit, pace, table, &wanted, &memories, &mut identities)?,
-            None => Store::InFlight(in_flight.next().unwrap_or_default()),
+        let paced = limit.rule.pace().and_then(|pace| Some((pace, paces.next()?)));
+        let table = paced.map(|(_, table)| table);
+        let store = match paced {
+            Some((pace, table)) => store(policy, limit, pace, table, wanted, &memories, &mut identities)?,
+            None => Store::InFlight(places.next().unwrap_or_default()),
         };
-        limits.push(planned(limit, of as u16, per, store));
+        limits.push(planned(limit, of as u16, per, store, table));
     }
-    for (place, quota) in (policy.limits.len()..).zip(&quotas) {
+    for (place, quota) in (policy.limits.len()..).zip(quotas) {
         limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
     }
     for planned in &mut limits {
         planned.quotas.sort_unstable_by_key(|(key, _)| *key);
     }
-    let tallied = holdings.tallied(|identity| place(&mut identities, identity));
+    let tallied = tallied.iter().map(|per| tally(&mut identities, per)).collect();
     ask_at(&mut identities, &limits);
     let sources = Stage::ALL.map(|stage| {
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Default::default(), |all, planned| planned.sources(all))
     });
     let observer = Observer::new(observed, layout, elements(&identities, &limits));
-    let capacity = holdings.capacity(&held);
-    let (stated, capped) = (policy.limits.len(), capped(&limits));
-    Ok((Plan { identities, limits, stated, memories, observer, capacity, capped, tallied, sources }, region))
+    let (stated, capped) = (policy.limits.len(), capped(&limits, capacity.limits.len()));
+    Ok(Plan { identities, limits, stated, memories, observer, capacity, held, capped, tallied, sources })
+}
+
+/// What a tally counts by.
+fn tally(identities: &mut Vec<Needed>, per: &[Identity]) -> Tallied {
+    Tallied {
+        per: per.iter().map(|&identity| place(identities, identity)).collect(),
+        standing: Standing::of(per.iter().copied()),
+        per_name: joined_name(per),
+    }
 }
 
 /// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
+fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, table: Option<Table>) -> Planned {
     let stage = limit.stage();
     let own = Stages::default().with(stage);
     let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
@@ -94,14 +133,22 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store) -> Planned {
         per,
         standing: Standing::of(limit.identities()),
         store,
+        table,
+        since: 0,
         of,
         quotas: Vec::new(),
     }
 }
 
-/// The places of the in-flight limits, in their own order, which is that of the file.
-fn capped(limits: &[Planned]) -> Vec<u16> {
-    limits.iter().filter(|planned| planned.limit.is_in_flight()).map(|planned| planned.of).collect()
+/// For each of so many limits of the capacity its place among all, if it is there still.
+fn capped(limits: &[Planned], count: usize) -> Vec<Option<u16>> {
+    let mut capped = vec![None; count];
+    for planned in limits {
+        if let Store::InFlight(place) = planned.store {
+            capped[place] = Some(planned.of);
+        }
+    }
+    capped
 }
 
 /// When each identity is hashed.
@@ -175,7 +222,7 @@ fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyErr
 
 fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
     PolicyError {
-        file: policy.file.clone(),
+        file: limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&policy.file).clone(),
         line: limit.and_then(|limit| limit.line),
         limit: limit.map(|limit| limit.name.clone()),
         field: Some(field.into()),

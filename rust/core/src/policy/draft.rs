@@ -1,42 +1,17 @@
 //! One limit's fields, each read by itself, in the order in which they were written.
 //!
-//! Knows which fields there are, and nothing of what each may hold (`value`) or of how they go together (`validate`).
+//! Which fields there are is in `fields`, what each may hold in `value`, how they go together in `validate`.
 
 use super::field::{Field, FieldValue, Place, Wrong};
+use super::fields::{LIMIT, SHARE, known};
 use super::limit::Part;
-use super::nearest::nearest;
 use super::quantity::memory;
 use super::quota::{Numbers, quotas};
 use super::rate::Rate;
-use super::value::{Burst, NOT_YET, burst, choice, distinct, duration, in_flight, name, of_free, per, rate};
-use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
+use super::value::{Burst, burst, choice, distinct, duration, in_flight, name, of_free, per, rate};
+use super::words::{ACTIONS, Algorithm, Count, Mode, Refuse, Verified, WhenFull};
 use crate::error::PolicyError;
 use crate::identity::Identity;
-
-/// What a limit may say.
-const FIELDS: [&str; 18] = [
-    "name",
-    "per",
-    "rate",
-    "burst",
-    "count",
-    "distinct",
-    "refuse",
-    "remember",
-    "settle",
-    "in_flight",
-    "share",
-    "verified",
-    "when_full",
-    "memory",
-    "algorithm",
-    "action",
-    "mode",
-    "quota",
-];
-
-/// What a limit may say one day.
-const LATER_FIELDS: [&str; 1] = ["reply"];
 
 /// A value and the field that it was read from.
 #[derive(Debug)]
@@ -82,7 +57,7 @@ impl<'a> Draft<'a> {
         let mut draft = Self::default();
         for field in fields {
             let reader = Reader { place, field };
-            match field.name.as_str() {
+            match known(LIMIT, &field.name).map_err(|wrong| place.wrong(field, wrong))?.name {
                 "name" => draft.name = reader.read(name)?,
                 "per" => draft.per = reader.read(per)?,
                 "rate" => draft.rate = reader.read(rate)?,
@@ -99,11 +74,11 @@ impl<'a> Draft<'a> {
                 "memory" => draft.memory = reader.read(memory)?,
                 "algorithm" => draft.algorithm = reader.read(|value| choice(value, &Algorithm::NAMED, &[]))?,
                 "action" => {
-                    draft.action = reader.read(|value| choice(value, &[("defer", ())], &["reject", "block"]))?;
+                    draft.action = reader.read(|value| choice(value, &ACTIONS, &["reject", "block"]))?;
                 }
                 "mode" => draft.mode = reader.read(|value| choice(value, &Mode::NAMED, &[]))?,
                 "quota" => draft.quotas = Some(Given { value: quotas(place, field)?, field }),
-                unknown => return Err(place.wrong(field, unknown_field(unknown, &FIELDS, &LATER_FIELDS))),
+                _ => {}
             }
         }
         Ok(draft)
@@ -127,18 +102,8 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-/// A field that is none, or none yet.
-pub(super) fn unknown_field(name: &str, fields: &[&str], later: &[&str]) -> Wrong {
-    let wrong = Wrong::allowed(fields.join(", "));
-    if later.contains(&name) {
-        return wrong.found(format!("a field{NOT_YET}"));
-    }
-    wrong.found("an unknown field").suggest(nearest(name, fields.iter().copied()))
-}
-
 /// Its entries are told as fields: `share.per`.
 fn share(place: &Place, field: &Field) -> Result<DraftShare, PolicyError> {
-    const ENTRIES: [&str; 2] = ["per", "of_free"];
     let FieldValue::Table(entries) = &field.value else {
         let allowed = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }";
         return Err(place.wrong(field, Wrong::allowed(allowed)));
@@ -147,10 +112,10 @@ fn share(place: &Place, field: &Field) -> Result<DraftShare, PolicyError> {
     for entry in entries {
         let told = Field { name: format!("share.{}", entry.name), line: entry.line.or(field.line), ..entry.clone() };
         let wrong = |wrong| place.wrong(&told, wrong);
-        match entry.name.as_str() {
+        match known(SHARE, &entry.name).map_err(wrong)?.name {
             "per" => draft.per = Some(per(&entry.value).map_err(wrong)?),
             "of_free" => draft.of_free = Some(of_free(&entry.value).map_err(wrong)?),
-            unknown => return Err(wrong(unknown_field(unknown, &ENTRIES, &[]))),
+            _ => {}
         }
     }
     Ok(draft)

@@ -98,6 +98,8 @@ pub struct Field {
     pub name: String,
     /// Its line, counted from one; absent when it stands in no file.
     pub line: Option<usize>,
+    /// The file of that line, when it is a base of the file at hand.
+    pub file: Option<String>,
     /// What stands there.
     pub value: FieldValue,
     /// Lines of the items of a list, which may take several.
@@ -107,7 +109,7 @@ pub struct Field {
 impl Field {
     /// A field that stands in no file.
     pub fn loose(name: &str, value: &FieldValue) -> Self {
-        Self { name: name.to_owned(), line: None, value: value.clone(), item_lines: Vec::new() }
+        Self { name: name.to_owned(), line: None, file: None, value: value.clone(), item_lines: Vec::new() }
     }
 }
 
@@ -150,14 +152,20 @@ pub(super) struct Place {
 
 impl Place {
     /// What is wrong with a field that is there.
+    ///
+    /// A base is right by itself: a field of it that is wrong here is wrong beside what this place adds, so this is the place that is told.
     pub(super) fn wrong(&self, field: &Field, wrong: Wrong) -> PolicyError {
         let item_line = wrong.item.and_then(|item| field.item_lines.get(item).copied());
+        let line = item_line.or(field.line);
         let found = wrong.found.unwrap_or_else(|| field.value.shown());
-        PolicyError {
-            line: item_line.or(field.line),
-            suggestion: wrong.suggestion,
-            ..self.error(&field.name, found, wrong.allowed)
-        }
+        let (found, line) = match field.file.as_ref().filter(|file| **file != self.file) {
+            Some(base) => {
+                let at = line.map(|line| format!(":{line}")).unwrap_or_default();
+                (format!("{found}, which {base}{at} says"), self.line)
+            }
+            None => (found, line),
+        };
+        PolicyError { line, suggestion: wrong.suggestion, ..self.error(&field.name, found, wrong.allowed) }
     }
 
     /// What is wrong with a field that is missing.

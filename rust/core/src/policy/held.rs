@@ -5,8 +5,6 @@
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half};
-use super::limit::joined_name;
-use super::plan::{Standing, Tallied};
 use super::{Count, Limit, Policy, Rule, Share};
 use crate::identity::Identity;
 use crate::region::Table;
@@ -77,14 +75,14 @@ impl<'p> Holdings<'p> {
         format!(", {bytes} of them for what at most {} permits hold (`max_open`)", self.max_open)
     }
 
-    /// `place` gives an identity its place in the plan.
-    pub(super) fn tallied(&self, mut place: impl FnMut(Identity) -> usize) -> Vec<Tallied> {
-        let tallied = |tally: &Counted<'_>| Tallied {
-            per: tally.per.iter().map(|identity| place(**identity)).collect(),
-            standing: Standing::of(tally.per.iter().map(|identity| **identity)),
-            per_name: joined_name(tally.per.iter().copied()),
-        };
-        self.tallies.iter().map(tallied).collect()
+    /// What each tally counts by.
+    pub(super) fn tallied(&self) -> Vec<Vec<Identity>> {
+        self.tallies.iter().map(|tally| tally.per.iter().map(|identity| **identity).collect()).collect()
+    }
+
+    /// Of each in-flight limit its place in the capacity: that of the file.
+    pub(super) fn places(&self) -> Vec<usize> {
+        (0..self.limits.len()).collect()
     }
 
     /// In the tables that were claimed.

@@ -31,6 +31,7 @@ impl Check<'_> {
         Ok(Limit {
             name: name.to_owned(),
             line: self.place.line,
+            file: None,
             per: per.to_vec(),
             rule: Rule::InFlight { cap: given.value.amount, share },
             count,
@@ -110,7 +111,7 @@ impl Check<'_> {
         if sized && given.value != Count::Bytes {
             return refused("\"bytes\", since `in_flight` is a size");
         }
-        self.known_at_connect(given, per.iter().chain(shared))?;
+        self.known_before_mail(given, per.iter().chain(shared))?;
         Ok(given.value)
     }
 }

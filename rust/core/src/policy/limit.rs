@@ -1,5 +1,7 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
+use std::borrow::Cow;
+
 use super::words::{Algorithm, Count, Mode, Verified, WhenFull};
 use super::{Quota, Rate, Stage};
 use crate::identity::{Identity, Source};
@@ -12,10 +14,23 @@ pub struct Policy {
     pub file: String,
     /// What `scale` was, in millionths; the limits below are multiplied already.
     pub scale_millionths: u64,
+    /// Whether any of its limits refuses: over the modes of the limits.
+    pub mode: Mode,
     /// The operator's own public suffixes (`[suffixes] extra`), in A-labels.
     pub extra_suffixes: Vec<String>,
     /// In file order.
     pub limits: Vec<Limit>,
+}
+
+impl Policy {
+    /// The same limits in the mode that they run in: under a policy in shadow mode each is.
+    pub(super) fn obeyed(&self) -> Cow<'_, Self> {
+        if self.mode == Mode::Enforce {
+            return Cow::Borrowed(self);
+        }
+        let limits = self.limits.iter().map(|limit| Limit { mode: self.mode, ..limit.clone() });
+        Cow::Owned(Self { limits: limits.collect(), ..self.clone() })
+    }
 }
 
 /// One rule.
@@ -25,6 +40,8 @@ pub struct Limit {
     pub name: String,
     /// Line in the file, when there is one.
     pub line: Option<usize>,
+    /// The file of that line, when it is a base of the policy's.
+    pub file: Option<String>,
     /// One identity or several (a composite), at most one of them with several values.
     pub per: Vec<Identity>,
     /// What is counted, and how much of it is let through.
@@ -56,7 +73,7 @@ impl Limit {
     }
 
     /// All that it looks at.
-    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+    pub(crate) fn identities(&self) -> impl Iterator<Item = Identity> {
         self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 

@@ -4,11 +4,12 @@
 //! the same checks and says the same sentences.
 //!
 //! ```text
-//!  TOML text ── parse ──┐
-//!                       ├─> [field] ── draft ──> validate ──> Limit ── assemble (scale) ──> Policy
-//!  Python's fields ─────┘    one value at a time   together            all limits together
+//!  TOML text ── parse ── written, over what it `extends` ──┐
+//!                                                          ├─> [field] ── draft ──> validate ──> Limit ── assemble (scale) ──> Policy
+//!  Python's fields ────────────────────────────────────────┘    one value at a time   together            all limits together
 //! ```
 //!
+//! * `fields`: every field that there is, for the readers and for `schema`
 //! * [`limit`]: what a limit is, in `words`   * [`quota`]: other numbers for a named value   * `stage`: when it runs
 //! * `value`: what one field may hold; with [`rate`], `quantity` and `scale`: numbers with units
 //! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `nearest`: the name that was meant   * `print`: a limit back as TOML
@@ -19,8 +20,10 @@ mod assemble;
 mod budget;
 mod compile;
 mod draft;
+mod extends;
 mod fan_out;
 pub mod field;
+mod fields;
 mod held;
 mod in_flight;
 pub mod limit;
@@ -32,18 +35,23 @@ mod print;
 mod quantity;
 pub mod quota;
 pub mod rate;
+mod recompile;
 mod scale;
+mod schema;
 mod stage;
 mod validate;
 mod value;
 mod words;
+mod written;
 
 pub use assemble::MAX_LIMITS;
 pub use compile::compile;
+pub use extends::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
 pub use limit::{Limit, Part, Policy, Rule, Share};
 pub use quantity::memory_bytes;
 pub use quota::Quota;
 pub use rate::Rate;
+pub use recompile::{Step, recompile};
 pub use stage::{Stage, Stages};
 pub use words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};

@@ -27,7 +27,7 @@ pub(super) fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) ->
     for (of, limit) in policy.limits.iter().enumerate() {
         for quota in &limit.quotas {
             let wrong = |found: String, allowed: String| PolicyError {
-                file: policy.file.clone(),
+                file: quota.file.as_ref().or(limit.file.as_ref()).unwrap_or(&policy.file).clone(),
                 line: quota.line.or(limit.line),
                 limit: Some(limit.name.clone()),
                 field: Some("quota".into()),

@@ -3,88 +3,72 @@
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::assemble::{Assembly, suffixes};
-use super::draft::unknown_field;
+use super::assemble::second_time;
+use super::extends::NoBase;
 use super::field::{Field, FieldValue, Place, Wrong};
+use super::fields::{POLICY, SUFFIXES, known};
 use super::limit::Policy;
-use super::scale::Scale;
-use super::validate::{stated_name, validated};
+use super::validate::stated_name;
+use super::written::{FirstError, Written, WrittenLimit};
 use crate::error::PolicyError;
 
-/// What a policy may say outside its limits.
-const FIELDS: [&str; 3] = ["scale", "limit", "suffixes"];
-
-/// What it may say one day.
-const LATER_FIELDS: [&str; 2] = ["mode", "extends"];
+const EACH_LIMIT: &str = "`[[limit]]`, once for each limit";
 
 impl Policy {
-    /// Reads a policy; `file` is its name in messages.
+    /// Reads a policy that extends no other; `file` is its name in messages.
     ///
     /// # Errors
     /// The first thing wrong with it, in the order of the file.
     pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
+        Self::parse_with(file, text, &mut |_| Err(NoBase::Nowhere))
+    }
+}
+
+impl Written {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is not TOML. What else is wrong is kept for later: something before it may be wrong too.
+    pub(super) fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
         let lines = Lines::of(text);
         let place = Place { file: file.to_owned(), ..Place::default() };
         let document = DeTable::parse(text).map_err(|error| syntax(&place, &lines, &error))?;
-        let mut first = FirstError(None);
-        let mut assembly = Assembly::default();
-        let entries = in_file_order(document.get_ref());
-        // A scale may stand below limits that are written as an inline list.
-        for (key, value) in entries.iter().filter(|(key, _)| key.get_ref() == "scale") {
+        let mut written =
+            Self { place: place.clone(), fields: Vec::new(), limits: Vec::new(), first: FirstError::default() };
+        for (key, value) in in_file_order(document.get_ref()) {
             let field = field(key, value, &lines);
-            let scale = Scale::read(&field.value).map_err(|wrong| place.wrong(&field, wrong));
-            assembly.scale = first.keep(scale).unwrap_or(Scale::ONE);
-        }
-        for (key, value) in entries {
-            let field = field(key, value, &lines);
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                ("scale", _) => {}
-                ("limit", DeValue::Array(tables)) if !tables.is_empty() => {
-                    first.keep(limits(&mut assembly, &place, tables, &lines));
+            let read = match (known(POLICY, &field.name).map(|known| known.name), value.get_ref()) {
+                (Err(unknown), _) => Err(unknown),
+                (Ok("limit"), DeValue::Array(tables)) if !tables.is_empty() => {
+                    let limits = limits(&place, tables, &lines, &mut written.limits);
+                    written.first.keep(limits);
+                    continue;
                 }
-                ("limit", _) => {
-                    let wrong = Wrong::allowed("`[[limit]]`, once for each limit");
-                    first.keep::<()>(Err(place.wrong(&field, wrong)));
-                }
-                ("suffixes", DeValue::Table(table)) => {
+                (Ok("limit"), _) => Err(Wrong::allowed(EACH_LIMIT)),
+                (Ok("suffixes"), DeValue::Table(table)) => {
                     let extra = extra(&place, table, &lines);
-                    assembly.extra_suffixes = first.keep(extra).unwrap_or_default();
+                    written.fields.extend(written.first.keep(extra).flatten());
+                    continue;
                 }
-                ("suffixes", _) => {
-                    let wrong = Wrong::allowed("a table `[suffixes]` with `extra`");
-                    first.keep::<()>(Err(place.wrong(&field, wrong)));
+                (Ok("suffixes"), _) => Err(Wrong::allowed("a table `[suffixes]` with `extra`")),
+                (Ok(_), _) => {
+                    written.fields.push(field);
+                    continue;
                 }
-                (unknown, _) => {
-                    let wrong = unknown_field(unknown, &FIELDS, &LATER_FIELDS);
-                    first.keep::<()>(Err(place.wrong(&field, wrong)));
-                }
-            }
+            };
+            written.first.keep::<()>(read.map_err(|wrong| place.wrong(&field, wrong)));
         }
-        match first.0 {
-            Some(error) => Err(error),
-            None => assembly.finish(&place),
-        }
+        Ok(written)
     }
 }
 
-/// The error that stands first in the file.
-struct FirstError(Option<PolicyError>);
-
-impl FirstError {
-    fn keep<T>(&mut self, result: Result<T, PolicyError>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                if self.0.as_ref().is_none_or(|first| error.line < first.line) {
-                    self.0 = Some(error);
-                }
-                None
-            }
-        }
-    }
-}
-
-fn limits(assembly: &mut Assembly, place: &Place, tables: &DeArray<'_>, lines: &Lines) -> Result<(), PolicyError> {
+/// The limits up to the first that is none.
+fn limits(
+    place: &Place,
+    tables: &DeArray<'_>,
+    lines: &Lines<'_>,
+    found: &mut Vec<WrittenLimit>,
+) -> Result<(), PolicyError> {
     for (index, table) in tables.iter().enumerate() {
         let place = Place {
             line: Some(lines.line(table.span().start)),
@@ -94,29 +78,31 @@ fn limits(assembly: &mut Assembly, place: &Place, tables: &DeArray<'_>, lines: &
         let DeValue::Table(table) = table.get_ref() else {
             let field = Field { line: place.line, ..Field::loose("limit", &plain(table.get_ref(), lines)) };
             let place = Place { limit: None, ..place };
-            return Err(place.wrong(&field, Wrong::allowed("`[[limit]]`, once for each limit")));
+            return Err(place.wrong(&field, Wrong::allowed(EACH_LIMIT)));
         };
         let fields: Vec<Field> =
             in_file_order(table).into_iter().map(|(key, value)| field(key, value, lines)).collect();
         let name = stated_name(&fields).map(str::to_owned);
         let place = Place { limit: name.or(place.limit), ..place };
-        let limit = validated(&place, &fields)?;
-        let name_line = fields.iter().find(|field| field.name == "name").and_then(|field| field.line);
-        assembly.push(&place, limit, name_line)?;
+        let limit = WrittenLimit { place, fields, meant: None };
+        // Before a base is beneath it, where the same name is no second limit.
+        let same = limit.name().and_then(|name| found.iter().find(|first| first.name() == Some(name)));
+        if let (Some(first), Some(named)) = (same, limit.fields.iter().find(|field| field.name == "name")) {
+            return Err(limit.place.wrong(named, second_time(&named.value.shown(), first.place.line)));
+        }
+        found.push(limit);
     }
     Ok(())
 }
 
-fn extra(place: &Place, table: &DeTable<'_>, lines: &Lines) -> Result<Vec<String>, PolicyError> {
-    let mut found = Vec::new();
+fn extra(place: &Place, table: &DeTable<'_>, lines: &Lines<'_>) -> Result<Option<Field>, PolicyError> {
+    let mut found = None;
     for (key, value) in in_file_order(table) {
         let field = field(key, value, lines);
-        let read = match field.name.as_str() {
-            "extra" => suffixes(&field.value),
-            unknown => Err(unknown_field(unknown, &["extra"], &[])),
-        };
+        let known = known(SUFFIXES, &field.name);
         let field = Field { name: format!("suffixes.{}", field.name), ..field };
-        found = read.map_err(|wrong| place.wrong(&field, wrong))?;
+        known.map_err(|wrong| place.wrong(&field, wrong))?;
+        found = Some(field);
     }
     Ok(found)
 }
@@ -139,6 +125,7 @@ fn field(key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>, li
     Field {
         name: key.get_ref().to_string(),
         line: Some(lines.line(key.span().start)),
+        file: None,
         value: plain(value.get_ref(), lines),
         item_lines,
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Limit, Stage, Stages};
+use super::{Count, Limit, Stage, Stages};
 use crate::identity::{Identity, Source, Sources};
 use crate::key::Key;
 use crate::observe::Observer;
+use crate::region::Table;
 use crate::reply::Reply;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
@@ -32,8 +33,10 @@ pub struct Plan {
     pub observer: Observer,
     /// What is open: the permits, and the in-flight limits.
     pub capacity: Capacity,
-    /// Of each limit of [`Plan::capacity`] its place in `limits`.
-    pub capped: Vec<u16>,
+    /// The limits of [`Plan::capacity`], as they were when it was made.
+    pub held: Vec<Limit>,
+    /// Of each limit of [`Plan::capacity`] its place in `limits`; nothing when it was taken out since the permits have their tables.
+    pub capped: Vec<Option<u16>>,
     /// What the tallies of [`Plan::capacity`] count by.
     pub tallied: Vec<Tallied>,
     pub(super) sources: [Sources; Stage::ALL.len()],
@@ -69,6 +72,10 @@ pub struct Planned {
     pub standing: Standing,
     /// Where it counts.
     pub store: Store,
+    /// The run of pages that its store got; an in-flight limit has none of its own.
+    pub table: Option<Table>,
+    /// The policy, by how many came before it, with which it began to count.
+    pub since: u64,
     /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
     pub of: u16,
     /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
@@ -162,8 +169,15 @@ impl Plan {
 }
 
 impl Planned {
+    /// Whether a message counts once for a recipient's host, however many of its mailboxes it goes to.
+    pub fn counts_hosts_once(&self) -> bool {
+        self.limit.per.contains(&Identity::RcptHost)
+            && self.stage == Stage::Rcpt
+            && self.limit.count != Count::Recipients
+    }
+
     pub(super) fn sources(&self, all: Sources) -> Sources {
-        let recipients = (self.limit.count == super::Count::Recipients).then_some(Identity::RcptAddress);
+        let recipients = (self.limit.count == Count::Recipients).then_some(Identity::RcptAddress);
         self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
     }
 }

@@ -112,6 +112,10 @@ impl Policy {
         if scale != Scale::ONE {
             text += &format!("# Every rate, burst and cap is multiplied by {} already.\n\n", scale.text());
         }
+        if self.mode != Mode::default() {
+            let mode = FieldValue::Text(name_of(self.mode, &Mode::NAMED).to_owned());
+            text += &format!("mode = {mode}\n\n");
+        }
         if !self.extra_suffixes.is_empty() {
             let extra = self.extra_suffixes.iter().cloned().map(FieldValue::Text).collect();
             text += &format!("[suffixes]\nextra = {}\n\n", FieldValue::List(extra));

@@ -11,7 +11,7 @@ pub(super) const MOST: u64 = 1 << 50;
 const LONGEST_SECONDS: u64 = 366 * 86_400;
 
 /// A page: smaller than that, the two lines of a key would have nowhere to be.
-const LEAST_MEMORY: u64 = 4096;
+pub(super) const LEAST_MEMORY: u64 = 4096;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -168,4 +168,26 @@ pub(super) fn write_period(us: u64, in_rate: bool) -> String {
         1 => format!("1 {unit}"),
         number => format!("{number} {unit}s"),
     }
+}
+
+/// A number above zero, with blanks around it, as a regular expression (ECMA 262).
+pub(super) const POSITIVE: &str = r"\s*0*[1-9][0-9]*\s*";
+
+/// What [`size`] reads, but for the range.
+pub(super) fn size_pattern() -> String {
+    format!(r"{POSITIVE}(?:{})\s*", SIZES.map(|(unit, _)| unit).join("|"))
+}
+
+/// What [`duration_us`] reads, but for the range.
+pub(super) fn duration_pattern() -> String {
+    format!("{POSITIVE}{}", period_unit_pattern())
+}
+
+/// What [`rate_period_us`] reads, but for the range.
+pub(super) fn rate_period_pattern() -> String {
+    format!(r"(?:{POSITIVE}|\s*){}", period_unit_pattern())
+}
+
+fn period_unit_pattern() -> String {
+    format!(r"(?:{})s?\s*", PERIODS.map(|(unit, _)| unit).join("|"))
 }

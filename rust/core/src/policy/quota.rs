@@ -2,14 +2,13 @@
 //!
 //! Knows not what the value names: that needs the suffix list, so it is found out when the policy is compiled.
 
-use super::draft::{Given, Reader, unknown_field};
+use super::draft::{Given, Reader};
 use super::field::{Field, FieldValue, Place, Wrong};
+use super::fields::{QUOTA, known};
 use super::print::burst_field;
 use super::rate::Rate;
 use super::value::{Burst, burst, rate};
 use crate::error::PolicyError;
-
-const FIELDS: [&str; 2] = ["rate", "burst"];
 
 /// Other numbers for the keys of which a part has a named value.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +17,8 @@ pub struct Quota {
     pub of: String,
     /// Line in the file, when there is one.
     pub line: Option<usize>,
+    /// The file of that line, when it is a base of the policy's.
+    pub file: Option<String>,
     /// Sustained.
     pub rate: Rate,
     /// At once; by default the amount of this rate, not the limit's burst.
@@ -66,10 +67,10 @@ fn numbers<'a>(place: &Place, of: &'a Field) -> Result<Numbers<'a>, PolicyError>
     let (mut found_rate, mut found_burst) = (None, None);
     for field in fields {
         let reader = Reader { place, field };
-        match field.name.as_str() {
+        match known(QUOTA, &field.name).map_err(|wrong| inside(place.wrong(field, wrong)))?.name {
             "rate" => found_rate = reader.read(rate).map_err(inside)?,
             "burst" => found_burst = reader.read(burst).map_err(inside)?,
-            unknown => return Err(inside(place.wrong(field, unknown_field(unknown, &FIELDS, &[])))),
+            _ => {}
         }
     }
     let missing = || inside(place.missing("rate", "a rate, as \"6000/minute\""));

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::field::{Field, FieldValue, Place, Wrong};
-use super::quantity::{MOST, rate_period_us, size, size_unit, split, write_period, write_size};
+use super::quantity::{
+    MOST, POSITIVE, rate_period_pattern, rate_period_us, size, size_pattern, size_unit, split, write_period, write_size,
+};
 use crate::error::PolicyError;
 
 /// An amount per period.
@@ -37,6 +39,13 @@ impl Rate {
             ..wrong
         })?;
         Ok(Self { amount, period_us, sized })
+    }
+}
+
+impl Rate {
+    /// What is read as a rate, but for the ranges.
+    pub(super) fn pattern() -> String {
+        format!("(?:{POSITIVE}|{})/{}", size_pattern(), rate_period_pattern())
     }
 }
 

@@ -44,6 +44,12 @@ impl Stages {
         Self(self.0 | 1 << stage as u8)
     }
 
+    /// This set less `stage`.
+    #[must_use]
+    pub const fn without(self, stage: Stage) -> Self {
+        Self(self.0 & !(1 << stage as u8))
+    }
+
     /// Both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

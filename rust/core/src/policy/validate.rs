@@ -63,6 +63,7 @@ pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, Policy
     Ok(Limit {
         name: name.value.clone(),
         line: place.line,
+        file: None,
         per: per.value.clone(),
         rule,
         count,
@@ -110,19 +111,19 @@ impl<'a> Check<'a> {
         if rate.sized && count != Count::Bytes {
             return refused("\"bytes\", since the rate has a unit of size");
         }
-        self.known_at_connect(given, per)?;
+        self.known_before_mail(given, per)?;
         Ok(count)
     }
 
-    /// Connections are counted before anything else is known.
-    pub(super) fn known_at_connect<'i>(
+    /// Connections are counted before any message is known.
+    pub(super) fn known_before_mail<'i>(
         &self,
         count: &Given<'_, Count>,
         per: impl IntoIterator<Item = &'i Identity>,
     ) -> Result<(), PolicyError> {
-        let is_early = |identity: &Identity| stage_of(*identity) == Stage::Connect;
+        let is_early = |identity: &Identity| stage_of(*identity) <= Stage::Helo;
         if count.value == Count::Connections && !per.into_iter().all(is_early) {
-            let allowed = "\"connections\" only per identities known at connect: client.*, global";
+            let allowed = "\"connections\" only per identities known before a message: client.*, helo.*, global";
             return Err(self.place.wrong(count.field, Wrong::allowed(allowed)));
         }
         Ok(())
@@ -176,7 +177,7 @@ impl<'a> Check<'a> {
                 return Err(inside(of, self.place.wrong(rate.field, Wrong::allowed(allowed))));
             }
             let burst = self.burst(rate.value, burst.as_ref(), count, algorithm).map_err(|error| inside(of, error))?;
-            Ok(Quota { of: of.name.clone(), line: of.line, rate: rate.value, burst })
+            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate: rate.value, burst })
         };
         given.value.iter().map(quota).collect()
     }

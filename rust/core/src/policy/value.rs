@@ -17,9 +17,9 @@ const LATER_IDENTITIES: [&str; 7] =
 /// Said plainly, since a field that is accepted and not obeyed is a limit that does not hold.
 pub(super) const NOT_YET: &str = ", which this version does not have yet";
 
-const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_NAME: usize = 64;
 
-const MOST_IDENTITIES: usize = 4;
+pub(super) const MOST_IDENTITIES: usize = 4;
 
 /// How many at once.
 #[derive(Clone, Copy, Debug)]

@@ -25,6 +25,11 @@ impl Count {
         ("bytes", Self::Bytes),
     ];
 
+    /// As a policy says it.
+    pub fn name(self) -> &'static str {
+        name_of(self, &Self::NAMED)
+    }
+
     /// When it is known how much there is to count.
     pub(super) fn stage(self) -> Stage {
         match self {
@@ -103,7 +108,20 @@ pub enum Mode {
 
 impl Mode {
     pub(super) const NAMED: [(&str, Self); 2] = [("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+
+    /// As a policy file writes it.
+    pub fn name(self) -> &'static str {
+        name_of(self, &Self::NAMED)
+    }
+
+    /// What a policy file means by `name`.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(named, _)| *named == name).map(|(_, mode)| *mode)
+    }
 }
+
+/// What a refusal does.
+pub(super) const ACTIONS: [(&str, ()); 1] = [("defer", ())];
 
 /// What a fan-out refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,4 +139,9 @@ impl Refuse {
 /// The name of `value` in its `NAMED`.
 pub(super) fn name_of<T: PartialEq>(value: T, named: &[(&'static str, T)]) -> &'static str {
     named.iter().find(|(_, named)| *named == value).map(|(name, _)| *name).unwrap_or_default()
+}
+
+/// The words of a `NAMED`.
+pub(super) fn words<T>(named: &[(&'static str, T)]) -> Vec<&'static str> {
+    named.iter().map(|(name, _)| *name).collect()
 }

@@ -1,4 +1,4 @@
-//! The first page of the region: what it is, engine time, and a counter a limit.
+//! The first page of the region: what it is, engine time, how often its policy was changed and whether it is in shadow mode, and a counter a limit.
 //!
 //! Engine time never falls. It starts at zero, so a clock that starts below zero is a step back like any other.
 

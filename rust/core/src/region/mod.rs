@@ -138,6 +138,27 @@ impl Region {
         self.pages[1..].iter().map(|page| page.0).collect()
     }
 
+    /// How often the policy over it was changed.
+    pub fn generation(&self) -> u64 {
+        self.pages[0].0[0].slots[3]
+    }
+
+    /// One more change.
+    pub fn set_generation(&mut self, generation: u64) {
+        self.pages[0].0[0].slots[3] = generation;
+    }
+
+    /// Whether every limit decides and lets pass, whatever its own mode.
+    #[inline]
+    pub fn is_shadow(&self) -> bool {
+        self.pages[0].0[0].slots[4] != 0
+    }
+
+    /// Has every limit refuse as its own mode says, or none.
+    pub fn set_shadow(&mut self, is_shadow: bool) {
+        self.pages[0].0[0].slots[4] = is_shadow.into();
+    }
+
     /// Engine time.
     #[inline]
     pub fn epoch(&self) -> Epoch {
@@ -156,6 +177,37 @@ impl Region {
     /// Charges of a limit that found no room, since start.
     pub fn untracked(&self, limit: usize) -> u64 {
         self.pages[0].0[1 + limit / SLOTS].slots[limit % SLOTS]
+    }
+
+    /// Takes the counters of untracked charges along: of each limit that which stood at the place it has in `from`, or none.
+    pub fn move_untracked(&mut self, from: &[Option<usize>]) {
+        let mut before = [0; COUNTERS];
+        for (place, count) in before.iter_mut().enumerate() {
+            *count = self.untracked(place);
+        }
+        for place in 0..COUNTERS {
+            let count = from.get(place).copied().flatten().map_or(0, |from| before[from]);
+            self.pages[0].0[1 + place / SLOTS].slots[place % SLOTS] = count;
+        }
+    }
+
+    /// Empties a page of a table.
+    pub fn clear(&mut self, table: &Table, page: u32) {
+        self.pages[table.range().start + page as usize] = Page::EMPTY;
+    }
+
+    /// The pages between those that are taken, each run as a table; the header is always taken.
+    pub fn free(pages: u32, taken: &[Table]) -> Vec<Table> {
+        let mut taken: Vec<_> = taken.iter().map(Table::range).collect();
+        taken.sort_unstable_by_key(|range| range.start);
+        let (mut free, mut next, end) = (Vec::new(), 1, pages as usize);
+        for (start, after) in taken.into_iter().map(|range| (range.start, range.end)).chain([(end, end)]) {
+            if start > next {
+                free.push(Table::new(next as u32, (start - next) as u32));
+            }
+            next = next.max(after);
+        }
+        free
     }
 
     /// Counts one more.

@@ -109,6 +109,11 @@ impl Distinct {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
     }
 
+    /// How long one element under a new key occupies a slot, in microseconds.
+    pub fn occupied_us(&self) -> u64 {
+        self.quota.occupied_us(1)
+    }
+
     /// Where `key` may be: what a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
@@ -171,6 +176,12 @@ impl Distinct {
         let tracked = self.fill(region, &mut bucket, at.fingerprint, now, elements);
         put(region.line_mut(line), slot, at.fingerprint, bucket.level, bucket.held);
         tracked
+    }
+
+    /// What is in the key's bucket, in elements, rounded up.
+    pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
+        let found = self.find(region, at, self.quota.clock().ticks(now_us));
+        found.map_or(0, |(_, level, _)| level.div_ceil(self.quota.price(1)))
     }
 
     /// Slots in use on one page of their table.

@@ -113,7 +113,8 @@ impl Arrival {
         }
     }
 
-    fn bucket_of(&self, rung: Option<u8>) -> Key {
+    /// Which bucket is asked: of a part of the name, or the key's own.
+    pub fn bucket_of(&self, rung: Option<u8>) -> Key {
         rung.and_then(|index| self.rungs.get(usize::from(index))).map_or(self.bucket, |rung| rung.bucket)
     }
 }

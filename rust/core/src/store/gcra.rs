@@ -151,6 +151,23 @@ impl Gcra {
         true
     }
 
+    /// Gives back what `amount` was charged `then`, less what has drained since. Whether the key had anything to take it from.
+    ///
+    /// Only in its slot: cells of a sketch are not one key's. A level is at least what it would be without the charge.
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, Moment(now): Moment, amount: u64) -> bool {
+        let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
+        let Some((Spot { line, slot, .. }, level)) = self.find(region, at, now).filter(|_| left > 0) else {
+            return false;
+        };
+        let line = region.line_mut(line);
+        if line.stamp != now {
+            self.expire(line, now);
+        }
+        let level = level.saturating_sub(left);
+        line.slots[usize::from(slot)] = if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
+        true
+    }
+
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
         self.overflow.as_ref().map(Arrivals::size)

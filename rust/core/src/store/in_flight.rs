@@ -151,6 +151,14 @@ impl Capacity {
         if fits { Verdict::Fits } else { Verdict::From(now_us + HINT_US) }
     }
 
+    /// How much is held under one limit by the key that is wanted, whose rows were found.
+    pub fn used(&self, region: &Region, wanted: &Wanted, limit: usize) -> u64 {
+        match self.limits[limit].count {
+            Some(place) => self.held(region, wanted, place),
+            None => self.permits.count(region, limit),
+        }
+    }
+
     /// Holds all that is wanted, when there is room for a permit and every limit was consulted and fits.
     pub fn hold(&self, region: &mut Region, wanted: &Wanted) -> Token {
         for limit in wanted.limits() {

@@ -77,6 +77,11 @@ impl Known {
         &self.table
     }
 
+    /// How long an element stays known after its last admission, in microseconds.
+    pub fn remember_us(&self) -> u64 {
+        self.remember.saturating_mul(self.unit_us)
+    }
+
     /// Where `element` may be: what a look-up touches.
     #[inline]
     pub fn lines(&self, element: Key) -> Candidates {

@@ -45,6 +45,14 @@ impl Pace {
         }
     }
 
+    /// How long one charge of `amount` on a new key occupies a slot, on average, in microseconds.
+    pub fn occupied_us(&self, amount: u64) -> u64 {
+        match self {
+            Self::Gcra(buckets) => buckets.quota().occupied_us(amount),
+            Self::Window(windows) => windows.occupied_us(),
+        }
+    }
+
     /// Pages and cells of the sketch beside the table, where there is one.
     pub fn sketch(&self) -> Option<(u32, u64)> {
         match self {
@@ -109,6 +117,14 @@ impl Pace {
         match self {
             Self::Gcra(buckets) => buckets.charge(region, at, spot, now, amount),
             Self::Window(windows) => windows.charge(region, at, spot, now, amount),
+        }
+    }
+
+    /// As [`Gcra::refund`] and [`Window::refund`].
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, now: Moment, amount: u64) -> bool {
+        match self {
+            Self::Gcra(buckets) => buckets.refund(region, at, then, now, amount),
+            Self::Window(windows) => windows.refund(region, at, then, now, amount),
         }
     }
 }

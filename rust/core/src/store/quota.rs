@@ -37,6 +37,11 @@ impl Quota {
         units.saturating_mul(self.per_unit)
     }
 
+    /// How long an empty bucket takes to drain again after one charge of `amount`, in microseconds.
+    pub fn occupied_us(&self, amount: u64) -> u64 {
+        self.ticks.micros(self.price(amount).min(self.capacity))
+    }
+
     /// How much one unit is.
     pub fn unit(&self) -> u64 {
         self.unit

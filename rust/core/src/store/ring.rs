@@ -160,6 +160,23 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// The ring with `amount` less in one pane, the newest being 0; at most what it holds there.
+    pub(super) fn without(&self, ring: Ring, pane: u32, amount: u64) -> Ring {
+        let by = self.bits * pane;
+        let amount = u128::from(amount.min(self.count(ring, pane)));
+        // What is taken lies within the pane, so nothing is borrowed from its neighbours; it may lie across both words.
+        let low = amount.checked_shl(by).unwrap_or(0);
+        let high = match by {
+            0 => 0,
+            1..128 => amount >> (128 - by),
+            _ => amount << (by - 128),
+        };
+        let (low, borrowed) = ring.low.overflowing_sub(low);
+        Ring { low, high: ring.high.wrapping_sub(high as u64).wrapping_sub(borrowed.into()) }
+    }
+}
+
 impl Ring {
     /// Whether anything is counted in its lowest `bits`.
     #[inline]
@@ -229,6 +246,13 @@ mod tests {
                     prop_assert_eq!(&counts(&shape, ring), list);
                     let read: Vec<u64> = (0..shape.panes).map(|pane| shape.count(ring, pane)).collect();
                     prop_assert_eq!(&read, list);
+                    for (pane, &count) in list.iter().enumerate() {
+                        for taken in [0, count / 2, count, u64::MAX] {
+                            let mut less = list.clone();
+                            less[pane] = count.saturating_sub(taken);
+                            prop_assert_eq!(counts(&shape, shape.without(ring, pane as u32, taken)), less);
+                        }
+                    }
                     let used = list.iter().any(|&count| count > 0);
                     prop_assert!(!used || shape.fingerprint(&line, slot) == slot as u32 + 1);
                     let room = list.iter().sum::<u64>() / 2;

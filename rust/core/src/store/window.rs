@@ -98,6 +98,11 @@ impl Window {
         u64::from(self.table.pages()) * (LINES * self.shape.slots()) as u64
     }
 
+    /// How long one charge occupies a slot, in microseconds: all panes, the first of them half on average.
+    pub fn occupied_us(&self) -> u64 {
+        self.clock.micros(1).saturating_mul(2 * u64::from(self.panes()) + 1) / 2
+    }
+
     /// How much one unit is.
     pub fn unit(&self) -> u64 {
         self.unit
@@ -181,6 +186,28 @@ impl Window {
         let ring = self.shape.with(self.shape.ring(line, slot), self.price(amount));
         self.shape.put(line, slot, at.fingerprint, ring);
         true
+    }
+
+    /// Takes out of the pane of `then` what `amount` was charged then, while that pane counts. Whether anything was there to take.
+    ///
+    /// Only in the key's slot: cells of a sketch are not one key's. What came from a sketch stands in a pane as late as it may have been charged in,
+    /// with all of it: so a pane that holds anything of that time holds the charge.
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, Moment(now): Moment, amount: u64) -> bool {
+        let Some(Spot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        let (line, slot) = (region.line_mut(line), usize::from(slot));
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        let age = now.saturating_sub(then.0);
+        if age >= u64::from(self.shape.panes()) {
+            return false;
+        }
+        let ring = self.shape.ring(line, slot);
+        let counted = self.shape.count(ring, age as u32).min(self.price(amount));
+        let ring = self.shape.without(ring, age as u32, counted);
+        let fingerprint = if ring == Ring::default() { 0 } else { at.fingerprint };
+        self.shape.put(line, slot, fingerprint, ring);
+        counted > 0
     }
 
     /// Pages of the sketch, and its cells.

@@ -36,8 +36,13 @@ pub(crate) fn engine(policy: &str, memory_bytes: u64) -> Engine {
 /// The same, with so many permits.
 pub(crate) fn with_max_open(policy: &str, memory_bytes: u64, max_open: u32) -> Engine {
     let policy = Policy::parse("test.toml", policy).expect("a right policy");
-    let suffixes = Arc::new(SuffixList::parse(SUFFIXES, &policy.extra_suffixes).expect("a right list"));
-    Engine::with_max_open(&policy, memory_bytes, suffixes, Secret::new([7; 16]), max_open).expect("enough memory")
+    Engine::with_max_open(&policy, memory_bytes, list(&policy.extra_suffixes), Secret::new([7; 16]), max_open)
+        .expect("enough memory")
+}
+
+/// The list, with suffixes of a policy.
+pub(crate) fn list(extra: &[String]) -> Arc<SuffixList> {
+    Arc::new(SuffixList::parse(SUFFIXES, extra).expect("a right list"))
 }
 
 /// A message at MAIL.

@@ -5,6 +5,8 @@ use super::{Broken, Wrong};
 const FIELDS: &str =
     "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota";
 
+const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
+
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
     auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, global";
 
@@ -26,7 +28,7 @@ name = "x""#, 1, "", "limit", "a table", "`[[limit]]`, once for each limit", "")
     ("limit = 3", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
     ("limit = [3]", 1, "", "limit", "3", "`[[limit]]`, once for each limit", ""),
     (r#"[[limits]]
-name = "x""#, 1, "", "limits", "an unknown field", "scale, limit, suffixes", "limit"),
+name = "x""#, 1, "", "limits", "an unknown field", POLICY, "limit"),
     (r#"scale = 1000
 [[limit]]
 name = "x"
@@ -56,7 +58,7 @@ name = "päce""#, 2, "limit 1", "name", r#""päce""#, "lower-case letters, digit
 name = "x"
 per = "client.net"
 rate = "9/minute"
-burst = 0"#, 1, "", "zzz", "an unknown field", "scale, limit, suffixes", ""),
+burst = 0"#, 1, "", "zzz", "an unknown field", POLICY, ""),
     (r#"limit = [{ name = "x", per = "client.net", rate = "0/minute" }]
 scale = 0"#, 1, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
 ];
@@ -69,9 +71,11 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     ("scale = 1000001", 1, "", "scale", "1000001", "a number from 0.000001 to 1,000,000", ""),
     ("scale = nan", 1, "", "scale", "nan", "a number from 0.000001 to 1,000,000", ""),
     (r#"scale = "2""#, 1, "", "scale", r#""2""#, "a number from 0.000001 to 1,000,000", ""),
-    (r#"mode = "shadow""#, 1, "", "mode", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
-    (r#"extends = "inbound""#, 1, "", "extends", "a field, which this version does not have yet", "scale, limit, suffixes", ""),
-    ("skale = 2", 1, "", "skale", "an unknown field", "scale, limit, suffixes", "scale"),
+    (r#"mode = "shadwo""#, 1, "", "mode", r#""shadwo""#, r#""enforce" or "shadow""#, "shadow"),
+    ("mode = true", 1, "", "mode", "true", r#""enforce" or "shadow""#, ""),
+    (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read", ""),
+    (r#"without = ["net-pace"]"#, 1, "", "without", r#"["net-pace"]"#, "`without` only beside `extends`", ""),
+    ("skale = 2", 1, "", "skale", "an unknown field", POLICY, "scale"),
     (r#"[suffixes]
 extras = ["a.com"]"#, 2, "", "suffixes.extras", "an unknown field", "extra", "extra"),
     (r#"[suffixes]
@@ -172,7 +176,7 @@ rate = """#, 4, "x", "rate", r#""""#, r#"a whole number, a slash and a period, a
 rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "sender.org"
 rate = "9/minute"
-count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     (r#"per="client.net"
 rate="1 GiB/hour"
 count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
@@ -331,7 +335,7 @@ rate = "9/minute""#, 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#, r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"count = "connections"
-share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("share = 3", 5, "x", "share", "3", SHARE, ""),
     (r#"share = "1/10""#, 5, "x", "share", r#""1/10""#, SHARE, ""),
     ("share = {}", 5, "x", "share.per", "nothing", r#"whose part is bounded, as "client.net/24/48""#, ""),
@@ -360,7 +364,7 @@ pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"client.net\"\nin_flight = \"100\"", 4, "x", "in_flight", r#""100""#, CAP, ""),
     ("per = \"client.net\"\nin_flight = \"1 GiB/hour\"", 4, "x", "in_flight", r#""1 GiB/hour""#, CAP, ""),
     ("per = \"client.net\"\nin_flight = \"1 GiB\"\ncount = \"messages\"", 5, "x", "count", r#""messages""#, r#""bytes", since `in_flight` is a size"#, ""),
-    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known at connect: client.*, global"#, ""),
+    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
 ];
 

@@ -1,0 +1,399 @@
+//! One SMTP connection: which limits it still owes an answer, what it was charged, what it holds.
+//!
+//! **Idea.** A step is a check of its stage, on what is known by then. Beside it stands only what makes each limit run once:
+//!
+//! ```text
+//!  connection    asked before the first step, and again when the client's name comes late: then what could not be asked, and no more
+//!  HELO          once a name; the connection's slot under a name is that of the name it goes by
+//!  MAIL          begins a transaction, and ends one that was open; a refusal of it stands for the RCPTs and the data behind it (RFC 2920)
+//!  RCPT          only recipients that the transaction has not got; a message counts once for each of their hosts
+//!  data          the transaction is over, whatever the answer: its slots are let go of in the step that consults the actual size
+//! ```
+//!
+//! Knows no text but while a step lasts: whoever drives it keeps the words, and says all of them each time. It remembers keys: of at most [`NAMES`]
+//! HELO names, and of the recipients that it accepted, as the server does, until the transaction ends.
+//!
+//! **Invariant.** What it holds was admitted in a step of its own; [`Dialogue::close`] lets go of all, and after it nothing is held or charged.
+//! A client can bring about any order of steps, so any order has an answer.
+
+use std::collections::HashSet;
+
+use smallvec::SmallVec;
+
+use super::aim::Aim;
+use super::charge::Charge;
+use super::request::Request;
+use super::set::LimitSet;
+use super::terms::Terms;
+use super::{Engine, request};
+use crate::decision::{Decision, Refusal};
+use crate::envelope::Envelope;
+use crate::identity::{Identities, Identity, Source, Sources};
+use crate::key::Key;
+use crate::observe::Seen;
+use crate::policy::plan::{Needed, Planned};
+use crate::policy::{Stage, Stages};
+use crate::region::Now;
+use crate::reply::Reply;
+use crate::store::permits::Token;
+
+/// HELO names that are remembered; one more is charged each time that it comes.
+const NAMES: usize = 8;
+
+/// Stages at which something can be held: connect, HELO and MAIL.
+const HOLDING: usize = Stage::Mail as usize + 1;
+
+/// An SMTP connection.
+#[derive(Debug)]
+pub struct Dialogue {
+    /// Of the policy whose limits are meant.
+    generation: Option<u64>,
+    is_open: bool,
+    in_transaction: bool,
+    /// Stages that ran in this connection and transaction.
+    done: Stages,
+    /// Stages to be asked before the next step: connect at first, and those that were done before the client's name was known.
+    owed: Stages,
+    /// Limits that were asked, by stage.
+    asked: [LimitSet; Stage::ALL.len()],
+    /// By stage.
+    held: [SmallVec<[Token; 1]>; HOLDING],
+    /// HELO names; the last one said is `name`.
+    names: SmallVec<[Key; 1]>,
+    name: Option<Key>,
+    /// MAIL's refusal: it stands until there is another MAIL, or none.
+    refused: Option<Decision>,
+    declared: Option<u64>,
+    recipients: HashSet<Key>,
+    hosts: HashSet<Key>,
+}
+
+/// What a step comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The answer.
+    pub decision: Decision,
+    /// What it charged, of the envelope with `fresh` as its recipients where it is a RCPT.
+    pub charge: Charge,
+    /// Of the recipients that were asked about those that the transaction has not got, each once, by their place.
+    pub fresh: SmallVec<[usize; 1]>,
+}
+
+impl Step {
+    fn told(decision: Decision) -> Self {
+        Self { decision, charge: Charge::default(), fresh: SmallVec::new() }
+    }
+
+    fn nothing() -> Self {
+        Self::told(Decision { refusal: None, shadow: Box::default() })
+    }
+}
+
+impl Default for Dialogue {
+    fn default() -> Self {
+        let owed = Stages::default().with(Stage::Connect);
+        Self {
+            generation: None,
+            is_open: true,
+            in_transaction: false,
+            done: Stages::default(),
+            owed,
+            asked: Default::default(),
+            held: Default::default(),
+            names: SmallVec::new(),
+            name: None,
+            refused: None,
+            declared: None,
+            recipients: HashSet::new(),
+            hosts: HashSet::new(),
+        }
+    }
+}
+
+impl Dialogue {
+    /// The connection is there: `known` tells the client. Again: nothing, unless the client's name has come since.
+    pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        self.follow(engine);
+        if !self.is_open {
+            return Step::told(out_of_order());
+        }
+        let is_first = !self.done.has(Stage::Connect);
+        match self.catch_up(engine, known, now) {
+            Ok(charge) if is_first => Step { charge, ..Step::nothing() },
+            Ok(_) => Step::nothing(),
+            Err(refused) => Step::told(refused),
+        }
+    }
+
+    /// HELO or EHLO, whose argument `known` tells. It ends a transaction, as RSET does (RFC 5321 §4.1.4).
+    pub fn helo(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        self.follow(engine);
+        self.reset(engine);
+        if !self.is_open {
+            return Step::told(out_of_order());
+        }
+        let name = engine.key_of(known, Identity::HeloHost);
+        if self.done.has(Stage::Helo) && self.name == name {
+            return self.connect(engine, known, now);
+        }
+        let is_known = name.is_some_and(|name| self.names.contains(&name));
+        (self.done, self.owed) = (self.done.without(Stage::Helo), self.owed.without(Stage::Helo));
+        if let Err(refused) = self.catch_up(engine, known, now) {
+            return Step::told(refused);
+        }
+        // Charged once a name; what a name holds is held anew.
+        let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
+        let step = self.run(engine, known, Stage::Helo, now, Terms { without, ..Terms::default() });
+        if step.decision.allowed() {
+            self.name = name;
+            if let Some(name) = name.filter(|_| !is_known && self.names.len() < NAMES) {
+                self.names.push(name);
+            }
+        }
+        step
+    }
+
+    /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the declared SIZE.
+    pub fn mail(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        self.follow(engine);
+        self.reset(engine);
+        if !self.is_open {
+            return Step::told(out_of_order());
+        }
+        let step = match self.catch_up(engine, known, now) {
+            Ok(_) => self.run(engine, known, Stage::Mail, now, Terms::default()),
+            Err(refused) => Step::told(refused),
+        };
+        self.in_transaction = step.decision.allowed();
+        if self.in_transaction {
+            self.declared = known.size;
+        } else {
+            self.refused = Some(step.decision.clone());
+        }
+        step
+    }
+
+    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when [`Dialogue::is_behind`].
+    pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
+        self.follow(engine);
+        if !self.in_transaction {
+            return Step::told(self.standing());
+        }
+        if let Err(refused) = self.catch_up(engine, known, now) {
+            return Step::told(refused);
+        }
+        let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
+        let mut fresh: SmallVec<[usize; 1]> = SmallVec::new();
+        let mut seen = HashSet::new();
+        for (index, recipient) in asked.iter().enumerate() {
+            let one = Envelope { rcpt_to: &[recipient], ..Envelope::default() };
+            let Some(key) = engine.key_of(&one, Identity::RcptAddress) else { continue };
+            if !self.recipients.contains(&key) && seen.insert(key) {
+                keys.push(key);
+                fresh.push(index);
+            }
+        }
+        if fresh.is_empty() {
+            return Step::nothing();
+        }
+        let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
+        let envelope = Envelope { rcpt_to: &recipients, ..*known };
+        let hosts = if engine.counts_hosts_once() { engine.keys_of(&envelope, Identity::RcptHost) } else { Vec::new() };
+        let was_asked = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
+        let step = self.run(engine, &envelope, Stage::Rcpt, now, Terms { hosts: was_asked, ..Terms::default() });
+        if !step.decision.allowed() {
+            return step;
+        }
+        self.recipients.extend(keys);
+        self.hosts.extend(hosts);
+        Step { fresh, ..step }
+    }
+
+    /// The end of the data: `known` tells the headers, the accepted recipients and the actual size. The transaction is over, whatever the answer.
+    pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        self.follow(engine);
+        if !self.in_transaction {
+            return Step::told(self.standing());
+        }
+        let step = match self.catch_up(engine, known, now) {
+            Ok(_) => {
+                // What was held of the declared size is let go of and the actual one is looked at in its place.
+                let is_declared = known.size == self.declared;
+                let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
+                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() })
+            }
+            Err(refused) => Step::told(refused),
+        };
+        self.reset(engine);
+        step
+    }
+
+    /// RSET: what the transaction holds is let go of, what it was charged stays.
+    pub fn reset(&mut self, engine: &Engine) {
+        self.let_go(engine, Stage::Mail);
+        self.in_transaction = false;
+        self.refused = None;
+        self.declared = None;
+        self.recipients = HashSet::new();
+        self.hosts = HashSet::new();
+        for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
+            self.done = self.done.without(stage);
+            self.owed = self.owed.without(stage);
+            self.asked[stage as usize] = LimitSet::default();
+        }
+    }
+
+    /// QUIT, or the connection is gone: everything is let go of. Again: nothing.
+    pub fn close(&mut self, engine: &Engine) {
+        self.reset(engine);
+        self.let_go(engine, Stage::Helo);
+        self.let_go(engine, Stage::Connect);
+        self.is_open = false;
+    }
+
+    /// The client's name has become known: limits that could not be asked without it are asked with the next step.
+    pub fn name_came(&mut self) {
+        self.owed = self.owed.and(self.done);
+    }
+
+    /// Whether something is to be asked again of what was known before.
+    pub fn is_behind(&self) -> bool {
+        self.owed != Stages::default()
+    }
+
+    /// For people.
+    pub fn state(&self) -> &'static str {
+        match (self.is_open, self.in_transaction) {
+            (false, _) => "closed",
+            (true, false) => "open",
+            (true, true) => "in a transaction",
+        }
+    }
+
+    /// When the policy was changed since the last step: limits of stages that have passed are for the next transaction, or the next connection.
+    fn follow(&mut self, engine: &Engine) {
+        let generation = engine.generation();
+        if self.generation.replace(generation).is_some_and(|before| before != generation) {
+            for stage in Stage::ALL.into_iter().filter(|&stage| self.done.has(stage)) {
+                self.asked[stage as usize] = LimitSet::ALL;
+            }
+        }
+    }
+
+    /// Why nothing can go on: MAIL was refused, or there was none.
+    fn standing(&self) -> Decision {
+        self.refused.clone().unwrap_or_else(out_of_order)
+    }
+
+    /// Asks what is owed, stage by stage; what was charged at connect.
+    fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Charge, Decision> {
+        let mut charge = Charge::default();
+        let owed = self.owed;
+        for stage in Stage::ALL.into_iter().filter(|&stage| owed.has(stage)) {
+            let late = self.done.has(stage);
+            let without = if late { self.asked[stage as usize] } else { LimitSet::default() };
+            let step = self.run(engine, known, stage, now, Terms { without, late, ..Terms::default() });
+            if !step.decision.allowed() {
+                return Err(step.decision);
+            }
+            self.owed = self.owed.without(stage);
+            if stage == Stage::Connect {
+                charge = step.charge;
+            }
+        }
+        Ok(charge)
+    }
+
+    /// Checks a stage; what it holds is held in place of what the stage held before, unless it is late, and comes beside it.
+    fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, terms: Terms) -> Step {
+        let stages = Stages::default().with(stage);
+        let sources = engine.plan.sources(stages.and(terms.in_flight));
+        let identities = Identities::read(envelope, &engine.suffixes, sources);
+        let mut request = Request::default();
+        engine.ask_on(&mut request, &identities, envelope.size, stages, Some(&terms));
+        let over = match stage {
+            _ if terms.late => SmallVec::new(),
+            Stage::Data => std::mem::take(&mut self.held[Stage::Mail as usize]),
+            Stage::Rcpt => SmallVec::new(),
+            _ => std::mem::take(&mut self.held[stage as usize]),
+        };
+        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !terms.late;
+        let holds = is_slot || stage <= Stage::Mail && request.wanted.limits().next().is_some();
+        let aim = if holds { Aim::Hold } else { Aim::Charge };
+        let (settled, token) = engine.settle_after(&over, &mut request, now, aim);
+        let (decision, mut charge) = engine.answer(&identities, &request, &settled, stages, now, aim);
+        if let Some(token) = token {
+            self.held[stage as usize].push(token);
+        }
+        if decision.allowed() {
+            self.done = self.done.with(stage);
+            let is_first = !terms.late && stage != Stage::Rcpt;
+            let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
+            self.asked[stage as usize] = before.and(terms.without).and(engine.asked_by(&request));
+            charge.terms = (terms != Terms::default()).then(|| Box::new(terms));
+        }
+        Step { decision, charge, fresh: SmallVec::new() }
+    }
+
+    fn let_go(&mut self, engine: &Engine, stage: Stage) {
+        for token in std::mem::take(&mut self.held[stage as usize]) {
+            engine.release(token);
+        }
+    }
+}
+
+impl Engine {
+    /// The key of the one value of an identity, of no class.
+    fn key_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Option<Key> {
+        self.keys_of(envelope, identity).into_iter().next()
+    }
+
+    fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Vec<Key> {
+        let wanted = Sources::default().with(identity.source());
+        let identities = Identities::read(envelope, &self.suffixes, wanted);
+        identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
+    }
+
+    /// Whether a limit counts messages by the hosts that they go to.
+    fn counts_hosts_once(&self) -> bool {
+        self.plan.limits.iter().any(Planned::counts_hosts_once)
+    }
+
+    /// The limits of a stage that hold nothing.
+    fn rates_at(&self, stage: Stage) -> LimitSet {
+        let mut rates = LimitSet::default();
+        for planned in self.plan.limits.iter().filter(|planned| planned.stage == stage) {
+            if !planned.limit.is_in_flight() {
+                rates.insert(planned.of);
+            }
+        }
+        rates
+    }
+
+    /// The limits that a request asks.
+    fn asked_by(&self, request: &Request) -> LimitSet {
+        let mut asked = LimitSet::default();
+        for request::Entry { limit, .. } in &request.entries {
+            asked.insert(self.plan.limits[usize::from(*limit)].of);
+        }
+        for nth in request.wanted.limits() {
+            self.plan.capped[nth].into_iter().for_each(|limit| asked.insert(limit));
+        }
+        asked
+    }
+
+    /// Leaves out of what is observed what an earlier step has shown already.
+    pub(super) fn see_once(&self, seen: &mut SmallVec<[Seen; 8]>, stages: Stages, terms: &Terms) {
+        let is_news = |needed: &Needed| {
+            needed.at.meets(stages) && (!terms.late || needed.identity.source() == Source::ClientName)
+        };
+        seen.retain(|seen| is_news(&self.plan.identities[seen.place]));
+    }
+}
+
+/// The answer to a step for which there is no transaction, or no connection.
+fn out_of_order() -> Decision {
+    let (limit, global) = ("out-of-order".into(), "global".into());
+    let refusal = Refusal { limit, key: "global".into(), identity: global, wait_us: None, kind: Reply::OutOfOrder };
+    Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
+}

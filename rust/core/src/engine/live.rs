@@ -1,0 +1,98 @@
+//! An engine whose policy can be changed while checks go on.
+//!
+//! A check holds the engine for reading, from its first look at the plan to its last line; a change of policy takes it for writing for as long as it
+//! takes to put another plan in its place. All that is slow about a change is done before: compiling, and emptying the tables of new limits, which
+//! nobody uses meanwhile. So a check waits for one check at most, and none ever sees half of a policy.
+//!
+//! ```text
+//!  reload:  old ──swap──> between: limits that stay ──empty the pages of the others──swap──> new
+//! ```
+//!
+//! Until its pages are empty, some milliseconds, a new or changed limit counts nothing and refuses nothing.
+//! Whoever walks over whole tables takes the engine out, so that nobody waits for that; [`super::shared`] ends such a walk when the policy changes.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use super::Engine;
+use super::tables::TableUse;
+use crate::error::PolicyError;
+use crate::identity::SuffixList;
+use crate::policy::{Policy, recompile};
+use crate::region::PAGE_BYTES;
+
+/// A guard of a policy that can be changed.
+#[derive(Debug)]
+pub struct Live {
+    engine: RwLock<Arc<Engine>>,
+}
+
+/// Why a policy was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// It cannot be obeyed, or not without a restart.
+    Wrong(PolicyError),
+    /// Another change came between, and holds.
+    Overtaken,
+}
+
+impl Live {
+    /// Begins with `engine`.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine: RwLock::new(Arc::new(engine)) }
+    }
+
+    /// The engine of the policy at this moment. Not to be held across anything slow: a change of policy waits, and all others wait for that.
+    #[inline]
+    pub fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
+        // Nothing that holds it for writing panics; should it ever, the engine is one or the other.
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Engine::tables`], without holding up a change of policy.
+    pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
+        let engine = Arc::clone(&self.engine());
+        engine.tables(pause)
+    }
+
+    /// Changes the policy; `suffixes` go with it. Limits that did not change keep their counts and their share, and everything that is open stays open.
+    /// `pause` runs every so many pages that are emptied.
+    ///
+    /// # Errors
+    /// [`NotReloaded`]. After a wrong one nothing has changed.
+    pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
+        let mut engine = Arc::clone(&self.engine());
+        let stated_mode = engine.stated_mode;
+        let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
+        let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
+        for mut step in steps {
+            for (planned, from) in step.plan.limits.iter_mut().zip(&step.from) {
+                planned.since = from.map_or(engine.generation() + 1, |from| engine.plan.limits[from].since);
+            }
+            if !step.fresh.iter().all(|table| engine.shared.clear(table, pause)) {
+                return Err(NotReloaded::Overtaken);
+            }
+            let mut current = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+            if !Arc::ptr_eq(&current, &engine) {
+                return Err(NotReloaded::Overtaken);
+            }
+            let next = Engine {
+                plan: step.plan,
+                secret: engine.secret.clone(),
+                suffixes: Arc::clone(&suffixes),
+                stated_mode: policy.mode,
+                shared: engine.shared.succeed(&step.from),
+            };
+            let next = Arc::new(next);
+            let before = std::mem::replace(&mut *current, Arc::clone(&next));
+            drop(current);
+            // Taken apart only now: nobody waits for it.
+            drop(before);
+            engine = next;
+        }
+        // A mode that was set by hand stays, unless this policy says another than the one before.
+        if policy.mode != stated_mode {
+            engine.set_mode(policy.mode);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! Another policy over a region that is in use: what did not change stays where it is, with its counts; what is new takes what was let go.
+//!
+//! ```text
+//!  old plan ── what stays ──> between: the limits that are in both policies, where they are
+//!  between  ── the rest ────> then:    new limits in the pages that nobody has, to be emptied while `between` runs
+//! ```
+//!
+//! Permits outlive a policy, so their tables stay: an in-flight limit can be taken out, put back and given other numbers, but a new one needs tables
+//! that only a start can make.
+//!
+//! Knows no lock. Invariant: a plan's tables never overlap, and a limit that stays has the very table that it had.
+
+use super::allocate::{SPARE, Shares, Wanted, claims};
+use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
+use super::compile::{Open, draw, place};
+use super::limit::Share;
+use super::named::{Named, quotas};
+use super::plan::{Needed, Plan, Planned};
+use super::{Limit, Policy, Rule, Stages};
+use crate::error::PolicyError;
+use crate::identity::SuffixList;
+use crate::key::Secret;
+use crate::observe::Layout;
+use crate::region::{PAGE_BYTES, Region, Table};
+use crate::store::in_flight::Capacity;
+
+/// One step from a plan to the next.
+#[derive(Debug)]
+pub struct Step {
+    /// The next plan.
+    pub plan: Plan,
+    /// Its tables that nobody has under the plan before: to be emptied first.
+    pub fresh: Vec<Table>,
+    /// Of each of its limits the place under the plan before, if it was there.
+    pub from: Vec<Option<usize>>,
+}
+
+/// The steps from `old` to `policy`, in a region of so many pages: one when nothing is new, else two.
+///
+/// # Errors
+/// What [`super::compile`] says of a policy, and one that does not fit into what the limits that were taken out have left.
+pub fn recompile(
+    old: &Plan,
+    pages: u32,
+    policy: &Policy,
+    suffixes: &SuffixList,
+    secret: &Secret,
+) -> Result<Vec<Step>, PolicyError> {
+    let stays = what_stays(old, policy);
+    let region = Ground { pages, memories: memories(old), suffixes, secret };
+    let mut between = region.lay(old, &stays)?;
+    let then = region.lay(&between.plan, policy)?;
+    if then.fresh.is_empty() {
+        return Ok(vec![region.lay(old, policy)?]);
+    }
+    if then.fresh.contains(between.plan.observer.table()) {
+        between.plan.observer.pause();
+    }
+    Ok(vec![between, then])
+}
+
+/// The limits and quotas of `policy` that have a table under `old`.
+fn what_stays(old: &Plan, policy: &Policy) -> Policy {
+    let stays = |limit: &&Limit| limit.is_in_flight() || limit_before(old, limit).is_some();
+    let mut limits: Vec<Limit> = policy.limits.iter().filter(stays).cloned().collect();
+    for limit in &mut limits {
+        let whole = limit.clone();
+        limit.quotas.retain(|quota| quota_before(old, &whole.with_quota(quota)).is_some());
+    }
+    Policy { limits, ..policy.clone() }
+}
+
+/// The place under `old` of a limit that counts the same in the same way.
+fn limit_before(old: &Plan, limit: &Limit) -> Option<usize> {
+    old.limits[..old.stated].iter().position(|planned| counts_the_same(&planned.limit, limit))
+}
+
+/// The same of a limit with the numbers of one quota.
+fn quota_before(old: &Plan, limit: &Limit) -> Option<usize> {
+    let of = |limit: &Limit| limit.quotas.first().map(|quota| quota.of.clone());
+    let is_same = |planned: &Planned| of(&planned.limit) == of(limit) && counts_the_same(&planned.limit, limit);
+    old.limits[old.stated..].iter().position(is_same).map(|place| old.stated + place)
+}
+
+fn counts_the_same(was: &Limit, is: &Limit) -> bool {
+    let counted = |limit: &Limit| (limit.count, limit.algorithm, limit.when_full, limit.memory);
+    (&was.name, &was.per, &was.rule, counted(was)) == (&is.name, &is.per, &is.rule, counted(is))
+}
+
+/// The memories of a plan, each with its table.
+fn memories(plan: &Plan) -> Vec<(Wanted, Table)> {
+    let wanted = Wanted::of(plan.limits[..plan.stated].iter().map(|planned| &planned.limit));
+    wanted.into_iter().zip(&plan.memories).map(|(wanted, memory)| (wanted, *memory.known.table())).collect()
+}
+
+/// What plans are laid on.
+struct Ground<'g> {
+    pages: u32,
+    /// What is remembered stays, even while no limit asks it.
+    memories: Vec<(Wanted, Table)>,
+    suffixes: &'g SuffixList,
+    secret: &'g Secret,
+}
+
+impl Ground<'_> {
+    fn lay(&self, old: &Plan, policy: &Policy) -> Result<Step, PolicyError> {
+        let quotas = quotas(policy, self.suffixes, self.secret)?;
+        let wanted = Wanted::of(&policy.limits);
+        let open = open(old, policy)?;
+        let (identities, layout) = observation(old, policy)?;
+        let stated = policy.limits.iter().map(|limit| (limit, limit_before(old, limit)));
+        let named = quotas.iter().map(|quota| (&quota.limit, quota_before(old, &quota.limit)));
+        let from: Vec<_> = stated.chain(named).collect();
+        let paced = from.iter().filter(|(limit, _)| limit.rule.pace().is_some());
+        let paced = paced.map(|(_, from)| from.and_then(|from| old.limits[from].table));
+        let had: Vec<_> = wanted.iter().map(|wanted| self.memory(wanted)).chain(paced).collect();
+        let free = Region::free(self.pages, &taken(old, &had));
+        let (mut tables, mut fresh) =
+            fill(policy, &wanted, &quotas, &had, free, u64::from(self.pages) * PAGE_BYTES / SPARE)?;
+        let observed = *old.observer.table();
+        if layout != *old.observer.layout() {
+            fresh.push(observed);
+        }
+        let from = from.iter().map(|(_, from)| *from).collect();
+        let paces = tables.split_off(wanted.len());
+        let shares = Shares { layout, memories: tables, paces, observed };
+        Ok(Step { plan: draw(policy, &quotas, &wanted, shares, open, identities)?, fresh, from })
+    }
+
+    fn memory(&self, wanted: &Wanted) -> Option<Table> {
+        self.memories.iter().find(|(was, _)| was.sharing == wanted.sharing).map(|(_, table)| *table)
+    }
+}
+
+/// The tables that stay: of what is open, of what is observed, and those that a limit had and has.
+fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
+    let Capacity { tallies, permits, .. } = &old.capacity;
+    let held = tallies.iter().map(|tally| *tally.table()).chain(permits.table().copied());
+    held.chain([*old.observer.table()]).chain(had.iter().flatten().copied()).collect()
+}
+
+/// A table for each claim: that which it had, else one of the free runs. And those that are new.
+fn fill(
+    policy: &Policy,
+    wanted: &[Wanted],
+    quotas: &[Named],
+    had: &[Option<Table>],
+    mut free: Vec<Table>,
+    spare: u64,
+) -> Result<(Vec<Table>, Vec<Table>), PolicyError> {
+    let new = claims(policy, wanted, quotas).zip(had).filter(|(_, had)| had.is_none());
+    let new: Vec<Claim> = new.map(|(claim, _)| claim).collect();
+    let left: u64 = free.iter().map(Table::bytes).sum();
+    let too_little = |least: u64| PolicyError {
+        file: policy.file.clone(),
+        field: Some("memory".into()),
+        found: format!("{} new tables, which need {least} bytes", new.len()),
+        allowed: format!(
+            "{left} bytes, which the limits that are gone have left; a restart shares the memory out anew"
+        ),
+        ..PolicyError::default()
+    };
+    let header = HEADER_PAGES * PAGE_BYTES;
+    // The spare is not shared out: who needs it takes what is needed, so that there is some for the next change.
+    let shared = share_out((left + header).saturating_sub(spare), &new);
+    let sizes = shared.or_else(|least| {
+        let fits = least <= left + header;
+        share_out(if fits { least } else { left + header }, &new).map_err(|least| too_little(least - header))
+    })?;
+    let mut order: Vec<usize> = (0..new.len()).collect();
+    order.sort_by_key(|&place| std::cmp::Reverse(sizes[place]));
+    let mut fresh = vec![None; new.len()];
+    for place in order {
+        let size = sizes[place];
+        let fits = free.iter().enumerate().filter(|(_, run)| run.pages() >= size);
+        let largest = || {
+            // A share that nobody stated is as large as the runs let it be.
+            let is_open = new[place].stated.is_none();
+            let run = free.iter().enumerate().max_by_key(|(_, run)| run.pages());
+            run.filter(|(_, run)| is_open && u64::from(run.pages()) >= FLOOR_PAGES)
+        };
+        let run = fits.min_by_key(|(_, run)| run.pages()).or_else(largest).map(|(run, _)| run);
+        let run = run.ok_or_else(|| too_little(u64::from(size) * PAGE_BYTES))?;
+        let whole = free.swap_remove(run);
+        let table = match whole.split(size) {
+            Some((table, rest)) if whole.pages() > size => {
+                free.push(rest);
+                table
+            }
+            _ => whole,
+        };
+        fresh[place] = Some(table);
+    }
+    let fresh: Vec<Table> = fresh.into_iter().flatten().collect();
+    let mut next = fresh.iter().copied();
+    let tables = had.iter().filter_map(|had| had.or_else(|| next.next())).collect();
+    Ok((tables, fresh))
+}
+
+/// The identities with the places that they have, and the layout of observation for them; both anew when there are more than it has room for.
+fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<Needed>, Layout), PolicyError> {
+    let layout = *old.observer.layout();
+    let unasked = |needed: &Needed| Needed { at: Stages::default(), ..*needed };
+    let mut identities: Vec<Needed> = old.identities.iter().map(unasked).collect();
+    let all = || policy.limits.iter().flat_map(Limit::identities);
+    for identity in all() {
+        place(&mut identities, identity);
+    }
+    if layout.has_room_for(identities.len()) {
+        return Ok((identities, layout));
+    }
+    let mut anew = Vec::new();
+    for identity in all() {
+        place(&mut anew, identity);
+    }
+    let table = old.observer.table().bytes();
+    match Layout::choices(u64::MAX, anew.len()).find(|layout| layout.bytes() <= table) {
+        Some(layout) => Ok((anew, layout)),
+        None => Err(PolicyError {
+            file: policy.file.clone(),
+            field: Some("limit".into()),
+            found: format!("limits on {} identities", anew.len()),
+            allowed: format!("on at most {} in this memory; a restart makes room for more", layout.identities()),
+            ..PolicyError::default()
+        }),
+    }
+}
+
+/// What is open, with the numbers of `policy`, in the tables that there are.
+fn open(old: &Plan, policy: &Policy) -> Result<Open, PolicyError> {
+    let mut capacity = old.capacity.clone();
+    let mut places = Vec::new();
+    for limit in &policy.limits {
+        let Rule::InFlight { cap, share } = &limit.rule else { continue };
+        let found = old.held.iter().position(|held| holds_the_same(held, limit));
+        let at = found.ok_or_else(|| PolicyError {
+            file: policy.file.clone(),
+            line: limit.line,
+            limit: Some(limit.name.clone()),
+            field: Some("in_flight".into()),
+            found: "a new limit on what is in flight, or one that counts something else than at the start".into(),
+            allowed:
+                "those of the start, with the same name, per, count and share.per; a restart makes tables for others"
+                    .into(),
+            ..PolicyError::default()
+        })?;
+        let held = &mut capacity.limits[at];
+        held.cap = *cap;
+        held.share = held.share.zip(share.as_ref()).map(|((place, _), Share { of_free, .. })| (place, *of_free));
+        places.push(at);
+    }
+    let tallied = old.tallied.iter().map(|tallied| {
+        let identity = |&place: &usize| old.identities[place].identity;
+        tallied.per.iter().map(identity).collect()
+    });
+    Ok(Open { tallied: tallied.collect(), capacity, places, held: old.held.clone() })
+}
+
+/// Whether the counts of one are those of the other.
+fn holds_the_same(held: &Limit, limit: &Limit) -> bool {
+    (&held.name, &held.per, held.count, held.shared_per()) == (&limit.name, &limit.per, limit.count, limit.shared_per())
+}

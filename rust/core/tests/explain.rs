@@ -1,0 +1,166 @@
+//! What a guard says of an envelope: of every limit the key, how full it is, and why it has nothing to do with it.
+
+mod guard;
+
+use guard::{MIB, check, engine, message};
+use throttle_core::engine::{Engine, Explained, Found};
+use throttle_core::envelope::Envelope;
+use throttle_core::identity::Class;
+use throttle_core::policy::{Stage, Stages};
+use throttle_core::region::Now;
+
+const NOW_US: u64 = 1_000_000_000;
+
+const POLICY: &str = r#"
+[[limit]]
+name = "net"
+per = "client.net"
+rate = "10/hour"
+burst = 7
+
+[limit.quota."203.0.113.0/24"]
+rate = "90/hour"
+
+[[limit]]
+name = "window"
+per = "sender.org"
+rate = "20/hour"
+algorithm = "sliding-window"
+
+[[limit]]
+name = "hosts"
+per = "sender.registered"
+distinct = "sender.host"
+rate = "4/hour"
+
+[[limit]]
+name = "mailboxes"
+per = "client.net"
+distinct = "rcpt.address"
+refuse = "all"
+rate = "30/hour"
+
+[[limit]]
+name = "open"
+per = "client.net"
+in_flight = 3
+share = { per = "client.ip", of_free = "1/2" }
+
+[[limit]]
+name = "proven-only"
+per = "sender.host"
+rate = "5/hour"
+verified = "proven"
+
+[[limit]]
+name = "greeting"
+per = "helo.host"
+rate = "5/hour"
+mode = "shadow"
+
+[[limit]]
+name = "octets"
+per = "client.net"
+rate = "1 MiB/hour"
+"#;
+
+fn explained(engine: &Engine, envelope: &Envelope<'_>, limit: &str) -> Vec<Explained> {
+    let explanation = engine.explain(envelope, None, Now::Stated(NOW_US as i64));
+    explanation.limits.into_iter().filter(|explained| explained.limit == limit).collect()
+}
+
+/// Key, level, most, takes, wait.
+fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
+    fn of(explained: &Explained) -> (&str, u64, u64, u64, Option<u64>) {
+        match &explained.found {
+            Found::Key { key, level, most, takes, wait_us, .. } => (key.as_str(), *level, *most, *takes, *wait_us),
+            Found::Skipped(reason) => panic!("{}: {reason}", explained.limit),
+        }
+    }
+    explained.iter().map(of).collect()
+}
+
+fn reason(explained: &[Explained]) -> &str {
+    match explained {
+        [Explained { found: Found::Skipped(reason), .. }] => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_kind_of_limit_tells_its_key_and_its_level() {
+    let engine = engine(POLICY, 2 * MIB);
+    let hosts = ["a.example.com", "b.example.com", "a.example.com"];
+    for host in hosts {
+        let sender = format!("joe@{host}");
+        let recipients: [&[u8]; 2] = [b"x@box.com", b"y@box.com"];
+        let envelope = Envelope { rcpt_to: &recipients, ..message("198.51.100.7", &sender) };
+        assert!(check(&engine, &envelope, NOW_US).allowed());
+    }
+    let stages = Stages::default().with(Stage::Mail);
+    let held = engine.admit(&message("198.51.100.7", "joe@a.example.com"), Some(stages), Now::Stated(NOW_US as i64)).1;
+    let recipients: [&[u8]; 2] = [b"y@box.com", b"z@box.com"];
+    let envelope = Envelope { rcpt_to: &recipients, ..message("198.51.100.7", "joe@c.example.com") };
+    let of = |limit| explained(&engine, &envelope, limit);
+    assert_eq!(numbers(&of("net")), [("198.51.100.0/24", 4, 7, 1, Some(0))]);
+    assert_eq!(numbers(&of("window")), [("example.com", 4, 20, 1, Some(0))]);
+    assert_eq!(numbers(&of("hosts")), [("example.com", 2, 4, 1, Some(0))]);
+    assert_eq!(numbers(&of("mailboxes")), [("198.51.100.0/24", 2, 30, 2, Some(0))]);
+    // One of three is held, and half of what is free is one: its share is used up.
+    assert_eq!(numbers(&of("open")), [("198.51.100.0/24", 1, 3, 1, Some(1_000_000))]);
+    assert_eq!(reason(&of("proven-only")), "only proven senders, and this one is claimed");
+    assert_eq!(reason(&of("greeting")), "there is no helo.host");
+    assert_eq!(reason(&of("octets")), "the size is not known");
+    let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
+        panic!("one key")
+    };
+    assert!(matches!(greeting.found, Found::Key { class: Class::Claimed, is_shadow: true, .. }), "{greeting:?}");
+    assert!(held.is_some_and(|token| engine.release(token)));
+}
+
+#[test]
+fn a_full_limit_says_when_there_is_room_as_the_refusal_does() {
+    let engine = engine(POLICY, 2 * MIB);
+    let envelope = message("198.51.100.7", "joe@a.example.com");
+    for _ in 0..7 {
+        assert!(check(&engine, &envelope, NOW_US).allowed());
+    }
+    let explanation = engine.explain(&envelope, None, Now::Stated(NOW_US as i64));
+    let refusal = explanation.decision.refusal.expect("the eighth");
+    assert_eq!(&*refusal.limit, "net");
+    assert_eq!(numbers(&explained(&engine, &envelope, "net")), [("198.51.100.0/24", 7, 7, 1, refusal.wait_us)]);
+    let tenth_of_an_hour_us = 360_000_000;
+    assert!(refusal.wait_us.is_some_and(|us| us <= tenth_of_an_hour_us && us > tenth_of_an_hour_us - 1000));
+}
+
+#[test]
+fn a_quota_stands_where_it_holds() {
+    let engine = engine(POLICY, 2 * MIB);
+    let envelope = message("203.0.113.9", "joe@a.example.com");
+    assert!(check(&engine, &envelope, NOW_US).allowed());
+    let [net] = &explained(&engine, &envelope, "net")[..] else { panic!("one key") };
+    assert_eq!(net.quota_of.as_deref(), Some("203.0.113.0/24"));
+    assert_eq!(net.quota, "90/hour");
+    assert_eq!(numbers(std::slice::from_ref(net)), [("203.0.113.0/24", 1, 90, 1, Some(0))]);
+}
+
+#[test]
+fn an_explanation_charges_nothing() {
+    let engine = engine(POLICY, 2 * MIB);
+    let envelope = message("198.51.100.7", "joe@a.example.com");
+    for _ in 0..100 {
+        assert_eq!(numbers(&explained(&engine, &envelope, "net")), [("198.51.100.0/24", 0, 7, 1, Some(0))]);
+        assert_eq!(numbers(&explained(&engine, &envelope, "hosts")), [("example.com", 0, 4, 1, Some(0))]);
+    }
+}
+
+#[test]
+fn every_recipient_has_an_entry_of_its_own() {
+    let policy = "[[limit]]\nname = 'rcpt'\nper = 'rcpt.address'\ncount = 'recipients'\nrate = '5/hour'\n";
+    let engine = engine(policy, MIB);
+    let recipients: [&[u8]; 3] = [b"X@box.com", b"y@box.com", b"x@box.com"];
+    let envelope = Envelope { rcpt_to: &recipients, ..message("198.51.100.7", "joe@a.example.com") };
+    assert!(check(&engine, &envelope, NOW_US).allowed());
+    let entries = [("x@box.com", 1, 5, 1, Some(0)), ("y@box.com", 1, 5, 1, Some(0))];
+    assert_eq!(numbers(&explained(&engine, &envelope, "rcpt")), entries);
+}

@@ -1,0 +1,67 @@
+//! An explanation as dictionaries, which are JSON but for a wait without end.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+use throttle_core::engine::{Explained, Explanation, Found};
+use throttle_core::identity::Class;
+
+use crate::clock::seconds;
+
+/// See `_core.pyi`, `Throttle.explain`, and `throttle.types.Explanation`.
+pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<Bound<'py, PyDict>> {
+    let identities = PyDict::new(py);
+    for (identity, values, class) in found.identities {
+        let row = PyDict::new(py);
+        row.set_item("values", PyTuple::new(py, values)?)?;
+        row.set_item("proven", class == Class::Proven)?;
+        identities.set_item(identity.to_string(), row)?;
+    }
+    let limits = PyList::empty(py);
+    for limit in found.limits {
+        limits.append(explained(py, limit)?)?;
+    }
+    let all = PyDict::new(py);
+    all.set_item("allowed", found.decision.allowed())?;
+    all.set_item("limit", found.decision.refusal.as_ref().map(|refusal| &*refusal.limit))?;
+    all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
+    all.set_item("identities", identities)?;
+    all.set_item("limits", limits)?;
+    Ok(all)
+}
+
+fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
+    let row = PyDict::new(py);
+    row.set_item("limit", limit.limit)?;
+    row.set_item("stage", limit.stage.name())?;
+    row.set_item("identity", limit.identity)?;
+    row.set_item("counts", limit.counts)?;
+    row.set_item("quota", limit.quota)?;
+    row.set_item("quota_of", limit.quota_of)?;
+    match limit.found {
+        Found::Skipped(reason) => {
+            row.set_item("verdict", "skipped")?;
+            row.set_item("reason", reason)?;
+            for absent in ["key", "proven", "level", "most", "takes"] {
+                row.set_item(absent, py.None())?;
+            }
+            row.set_item("retry_after", 0.0)?;
+        }
+        Found::Key { key, class, level, most, takes, wait_us, is_shadow } => {
+            let verdict = match (wait_us, is_shadow) {
+                (Some(0), _) => "fits",
+                (_, true) => "would refuse",
+                (_, false) => "refuses",
+            };
+            row.set_item("verdict", verdict)?;
+            row.set_item("reason", py.None())?;
+            row.set_item("key", key)?;
+            row.set_item("proven", class == Class::Proven)?;
+            row.set_item("level", level)?;
+            row.set_item("most", most)?;
+            row.set_item("takes", takes)?;
+            let wait = wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
+            row.set_item("retry_after", wait)?;
+        }
+    }
+    Ok(row)
+}

@@ -1,0 +1,256 @@
+//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the words, from step to step.
+//!
+//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any more.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
+use smallvec::SmallVec;
+use throttle_core::engine::{Dialogue, Engine, Step};
+use throttle_core::envelope::Envelope as Core;
+use throttle_core::region::Now;
+
+use crate::decision::Decision;
+use crate::envelope::{Envelope, octets, recipients};
+use crate::guard::Throttle;
+use crate::permit::Ready;
+use crate::text::Text;
+
+/// See `_core.pyi`.
+///
+/// The lock is taken for an instant in which nothing of Python's is called, as a permit's.
+#[pyclass(module = "throttle", frozen)]
+#[derive(Debug)]
+pub(crate) struct Session {
+    guard: Py<Throttle>,
+    talk: Mutex<Talk>,
+}
+
+/// How far the dialogue is, and what is known by then.
+#[derive(Debug, Default)]
+struct Talk {
+    dialogue: Dialogue,
+    known: Envelope,
+}
+
+impl Session {
+    pub(crate) fn new(
+        guard: Py<Throttle>,
+        client_ip: Option<&Bound<'_, PyAny>>,
+        client_name: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let (ip, name) = (Text::optional("client_ip", client_ip)?, Text::optional("client_name", client_name)?);
+        let known = Envelope::of_client(ip, name);
+        Ok(Self { guard, talk: Mutex::new(Talk { dialogue: Dialogue::default(), known }) })
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
+        self.guard.get().engine()
+    }
+
+    fn now(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Now> {
+        self.guard.get().clock.read(py, now)
+    }
+
+    /// What is known, without the recipients unless they are asked about too.
+    fn known(&self, py: Python<'_>, with_recipients: bool) -> Envelope {
+        let mut talk = self.talk();
+        let recipients = std::mem::take(&mut talk.known.rcpt_to);
+        let mut known = talk.known.copy(py);
+        talk.known.rcpt_to = recipients;
+        if with_recipients {
+            known.rcpt_to = talk.known.rcpt_to.iter().map(|text| text.clone_ref(py)).collect();
+        }
+        known
+    }
+
+    /// One step on `envelope`, which is what is known from then on when it is admitted.
+    fn step(
+        &self,
+        py: Python<'_>,
+        envelope: Envelope,
+        now: Now,
+        take: impl FnOnce(&mut Dialogue, &Engine, &Core<'_>, Now) -> Step,
+    ) -> PyResult<Decision> {
+        let Step { decision, charge, .. } =
+            envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now));
+        let known = decision.allowed().then(|| envelope.copy(py));
+        let decision = Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, envelope)?, charge);
+        if let Some(known) = known {
+            let _before = std::mem::replace(&mut self.talk().known, known);
+        }
+        Ok(decision)
+    }
+
+    /// Forgets the transaction, which is over.
+    fn forget(&self, py: Python<'_>) {
+        let known = self.known(py, false).without_message();
+        let _before = std::mem::replace(&mut self.talk().known, known);
+    }
+
+    fn let_go(&self) {
+        self.talk().dialogue.close(&self.engine());
+    }
+}
+
+#[pymethods]
+impl Session {
+    #[pyo3(signature = (*, now=None))]
+    fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Decision> {
+        let now = self.now(py, now)?;
+        self.step(py, self.known(py, true), now, Dialogue::connect)
+    }
+
+    #[pyo3(signature = (name, *, now=None))]
+    fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
+        let (name, now) = (Text::new("name", name)?, self.now(py, now)?);
+        self.forget(py);
+        let mut known = self.known(py, false);
+        known.helo = Some(name);
+        self.step(py, known, now, Dialogue::helo)
+    }
+
+    #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, now=None))]
+    fn mail(
+        &self,
+        py: Python<'_>,
+        address: &Bound<'_, PyAny>,
+        size: Option<&Bound<'_, PyAny>>,
+        spf: Option<&Bound<'_, PyAny>>,
+        auth_user: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Decision> {
+        let mut known = self.known(py, false);
+        known.mail_from = Some(Text::new("address", address)?);
+        known.size = octets(size)?;
+        known.set_spf(spf)?;
+        if let Some(user) = Text::optional("auth_user", auth_user)? {
+            known.auth_user = Some(user);
+        }
+        let now = self.now(py, now)?;
+        self.forget(py);
+        self.step(py, known, now, Dialogue::mail)
+    }
+
+    #[pyo3(signature = (recipients, *, now=None))]
+    fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
+        let mut asked = self::recipients(Some(recipients))?;
+        let now = self.now(py, now)?;
+        let is_behind = self.talk().dialogue.is_behind();
+        let mut known = self.known(py, is_behind);
+        let Step { decision, charge, fresh } = known.with(py, |core| {
+            let words: SmallVec<[_; 2]> = asked.iter().map(|text| text.bytes(py)).collect();
+            let borrowed: SmallVec<[&[u8]; 4]> = words.iter().map(|text| &**text).collect();
+            self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now)
+        });
+        if !fresh.is_empty() {
+            let mut index = 0;
+            asked.retain(|_| {
+                index += 1;
+                fresh.contains(&(index - 1))
+            });
+            self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
+        }
+        known.rcpt_to = asked;
+        Ok(Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, known)?, charge))
+    }
+
+    #[pyo3(signature = (*, headers=None, size=None, now=None))]
+    fn data(
+        &self,
+        py: Python<'_>,
+        headers: Option<&Bound<'_, PyAny>>,
+        size: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<Decision> {
+        let mut known = self.known(py, true);
+        if let Some(size) = octets(size)? {
+            known.size = Some(size);
+        }
+        if let Some(headers) = headers {
+            let read = Bound::new(py, known)?.call_method1("with_headers", (headers,))?;
+            known = read.cast::<Envelope>()?.get().copy(py);
+        }
+        let now = self.now(py, now)?;
+        let decision = self.step(py, known, now, Dialogue::data);
+        self.forget(py);
+        decision
+    }
+
+    fn reset(&self, py: Python<'_>) {
+        self.talk().dialogue.reset(&self.engine());
+        self.forget(py);
+    }
+
+    fn close(&self) {
+        self.let_go();
+    }
+
+    #[getter]
+    fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.talk().known.client_name.as_ref().map(|name| name.object(py))
+    }
+
+    /// Known late: limits that need it are asked with the next step.
+    #[setter]
+    fn set_client_name(&self, name: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let name = Text::optional("client_name", name)?;
+        let mut talk = self.talk();
+        let _before = std::mem::replace(&mut talk.known.client_name, name);
+        talk.dialogue.name_came();
+        drop(talk);
+        Ok(())
+    }
+
+    #[getter]
+    fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.talk().known.auth_user.as_ref().map(|user| user.object(py))
+    }
+
+    #[setter]
+    fn set_auth_user(&self, user: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let user = Text::optional("auth_user", user)?;
+        let _before = std::mem::replace(&mut self.talk().known.auth_user, user);
+        Ok(())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(&self, _raised: &Bound<'_, PyTuple>) {
+        self.let_go();
+    }
+
+    fn __aenter__(slf: Py<Self>) -> Ready {
+        Ready { value: Some(slf.into_any()) }
+    }
+
+    /// As a permit's: now, and not when it is awaited.
+    #[pyo3(signature = (*_raised))]
+    fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
+        self.let_go();
+        Ready { value: None }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.guard)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Session({})", self.talk().dialogue.state())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}

@@ -1,0 +1,239 @@
+"""The JSON Schema of policy files: current, as large as what the reader takes, and blind only to what fields say together."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from throttle import Policy, PolicyError, policies
+
+ROOT = Path(__file__).parents[2]
+# here, other than there, a base can be read
+WRONG = [
+    text
+    for text in json.loads((ROOT / "rust/core/tests/policy_errors/files.json").read_text(encoding="utf-8"))
+    if "extends" not in text
+]
+SCHEMA = json.loads(Policy.schema())
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+
+#: What a schema cannot say: how fields go together, and how large a number within a text may be. As the messages' `allowed` says it.
+UNSEEN = re.compile(
+    r"\bbeside\b|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in line|every name once|each identity once|"
+    r"with a `per`|known at connect|they share what is free|at most one identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
+    r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a size, as \"1 GiB\"$"
+)
+
+#: Seen by neither: JSON has no such number.
+NO_JSON = re.compile(r"= nan\b")
+
+
+def right() -> list[Any]:
+    """Every policy that is in the repository."""
+    files = [*(ROOT / "python/throttle/policies").glob("*.toml"), *(ROOT / "benches").glob("*.toml")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = [pytest.param(file.read_text(encoding="utf-8"), id=file.name) for file in sorted(files)]
+    for page in sorted(pages):
+        blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        found += [pytest.param(text, id=f"{page.name} {number}") for number, text in enumerate(blocks, 1)]
+    return found
+
+
+def refused(text: str) -> PolicyError | None:
+    """What the reader says."""
+    try:
+        Policy.parse(text)
+    except PolicyError as error:
+        return error
+    return None
+
+
+def takes(text: str) -> bool:
+    return bool(VALIDATOR.is_valid(tomllib.loads(text)))
+
+
+def test_it_is_a_schema_and_the_one_in_the_package_is_current() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+    file = ROOT / "python/throttle/policies/policy.schema.json"
+    if os.environ.get("WRITE"):
+        file.write_text(Policy.schema(), encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == Policy.schema(), (
+        "WRITE=1 pytest tests/contract/test_schema.py writes it anew"
+    )
+
+
+@pytest.mark.parametrize("text", right())
+def test_every_policy_in_the_repository_is_taken_by_both(text: str) -> None:
+    Policy.parse(text)
+    VALIDATOR.validate(tomllib.loads(text))
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_a_built_in_policy_as_it_is_printed_is_taken(name: str) -> None:
+    assert takes(Policy.builtin(name).to_toml())
+
+
+def test_a_wrong_file_is_seen_but_for_what_fields_say_together() -> None:
+    unseen, seen = [], 0
+    for text in WRONG:
+        with pytest.raises(PolicyError) as raised:
+            Policy.parse(text)
+        if not takes(text):
+            seen += 1
+        elif not UNSEEN.search(raised.value.allowed) and not NO_JSON.search(text):
+            unseen.append((text, raised.value.allowed))
+    assert unseen == []
+    assert seen > 120, seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "extends = 3",
+        'extends = ""',
+        'extends = "inbound"\nwithout = "auth-pace"',
+        'extends = "inbound"\nwithout = ["Auth Pace"]',
+        'extends = "inbound"\nmode = "off"',
+        'extends = "inbound"\n[[limit]]\nrate = "5/minute"',
+        'extends = "inbound"\n[[limit]]\nname = "pair-pace"\nbrust = 5',
+        'without = ["auth-pace"]\n[[limit]]\nname = "x"\nper = "client.ip"\nrate = "5/minute"',
+    ],
+)
+def test_a_wrong_file_that_extends_is_seen(text: str) -> None:
+    with pytest.raises(PolicyError):
+        Policy.parse(text)
+    assert not takes(text)
+
+
+def fields(table: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Every field of a table with each of its examples, and with each of its words."""
+    return [
+        (name, value)
+        for name, field in table["properties"].items()
+        for value in [*field.get("examples", ()), *field.get("enum", ())]
+    ]
+
+
+#: What a field needs beside it.
+BESIDE = {
+    "refuse": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
+    "remember": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
+    "settle": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
+    "distinct": 'per = "sender.registered"\nrate = "9/minute"',
+    "in_flight": 'per = "client.ip"',
+    "share": 'per = "global"\nin_flight = 9',
+    "per": 'rate = "9/minute"',
+    "rate": 'per = "client.ip"',
+    "burst": 'per = "client.ip"\nrate = "1 GiB/minute"',
+    "count": 'per = "client.ip"\nrate = "9/minute"',
+}
+
+
+@pytest.mark.parametrize(("name", "value"), fields(SCHEMA["properties"]["limit"]["items"]))
+def test_every_example_and_every_word_is_taken_by_both(name: str, value: Any) -> None:
+    beside = BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
+    named = "" if name == "name" else 'name = "x"\n'
+    text = f"[[limit]]\n{named}{beside}\n{name} = {toml(value)}\n"
+    Policy.parse(text)
+    assert takes(text)
+
+
+@pytest.mark.parametrize(("name", "value"), fields(SCHEMA))
+def test_every_example_outside_the_limits_is_taken_by_both(name: str, value: Any, tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text('extends = "inbound"\n')
+    base = "" if name == "extends" else 'extends = "inbound"\n'
+    text = f"{base}{name} = {toml(value)}\n"
+    Policy.parse(text, str(tmp_path / "mine.toml"))
+    assert takes(text)
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{name}" = {toml(inner)}' for name, inner in value.items()) + " }"
+    return json.dumps(value)
+
+
+def both(field: str) -> tuple[bool, bool]:
+    """Whether the reader and the schema take a limit with this field."""
+    text = f'[[limit]]\nname = "x"\n{field}\n'
+    return refused(text) is None, takes(text)
+
+
+def test_the_parameters_of_identities_are_those_of_the_reader() -> None:
+    v6 = ["0", "00", "9", "64", "099", "100", "119", "128", "129", "130", "200", "1000", "-1", ""]
+    names = [f"client.net/{v4}/{length}" for v4 in ["", "-1", "00", *map(str, range(36))] for length in v6]
+    names += [f"client.net/24/{length}" for length in range(140)]
+    names += [f"sender.org+{labels}" for labels in ["", "01", "-1", *map(str, range(12))]]
+    for name in names:
+        ours, schema = both(f'per = "{name}"\nrate = "9/minute"')
+        assert ours == schema, name
+
+
+def test_quantities_are_read_alike() -> None:
+    amounts = ["1", " 1 ", "007", "0", "", "1 MiB", "1MiB", "0 MiB", "1 mib", "1.5", "-1", "1 TB", "1 B", "+1"]
+    periods = [
+        "minute",
+        "minutes",
+        " minute ",
+        "2 minutes",
+        "2minutes",
+        "0 minutes",
+        "min",
+        "",
+        "1 week",
+        "day",
+        "1 hours",
+    ]
+    for amount in amounts:
+        for period in periods:
+            ours, schema = both(f'per = "client.ip"\nrate = "{amount}/{period}"')
+            assert ours == schema, f"{amount}/{period}"
+    for time in [*periods, "7 days", "1 second", "1.5 days"]:
+        ours, schema = both(f'per = "sender.org"\ndistinct = "sender.host"\nrate = "9/minute"\nremember = "{time}"')
+        assert ours == schema, time
+    for part in ["1/10", " 1 / 10 ", "1/1000", "1/1001", "0/5", "5", "1/", "01/010", "5/5"]:
+        ours, schema = both(f'per = "global"\nin_flight = 9\nshare = {{ per = "client.ip", of_free = "{part}" }}')
+        assert ours == schema, part
+
+
+LIMIT = SCHEMA["properties"]["limit"]["items"]
+
+PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
+
+NEARLY = st.text("0123456789 /.+-MiBKTkGsecondminutehoursday", max_size=14)
+
+
+@given(st.lists(st.sampled_from(fields(LIMIT)), unique_by=lambda field: field[0], min_size=2, max_size=7))
+@settings(max_examples=200, deadline=None)
+def test_any_fields_that_the_reader_takes_together_the_schema_takes(chosen: list[tuple[str, Any]]) -> None:
+    said = "".join(f"{name} = {toml(value)}\n" for name, value in ({"name": "x"} | dict(chosen)).items())
+    text = f"[[limit]]\n{said}"
+    assert refused(text) or takes(text)
+
+
+@given(NEARLY, st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_that_the_reader_takes_the_schema_takes(value: str, name: str) -> None:
+    beside = BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
+    ours, schema = both(f"{beside}\n{name} = {toml(value)}")
+    assert schema or not ours
+
+
+@given(st.data(), st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@settings(max_examples=100, deadline=None)
+def test_what_the_schema_takes_the_reader_takes_but_for_what_is_too_large(data: st.DataObject, name: str) -> None:
+    field = LIMIT["properties"][name]
+    (pattern,) = [one["pattern"] for one in field.get("anyOf", [field]) if "pattern" in one]
+    value = data.draw(st.from_regex(pattern.removesuffix("$") + r"\Z", alphabet=PRINTABLE))
+    text = f'[[limit]]\nname = "x"\n{BESIDE.get(name, BESIDE["burst"])}\n{name} = {toml(value)}\n'
+    wrong = refused(text)
+    assert wrong is None or UNSEEN.search(wrong.allowed), str(wrong)
