@@ -88,6 +88,7 @@ fn run(policy: &Policy, text: &str) {
     for n in 0..CHECKS {
         let host = format!("joe@h{n}.tenant.example.com");
         let rcpt_to: [&[u8]; 2] = [b"in@box.com", host.as_bytes()];
+        #[allow(clippy::needless_update, reason = "fields that are still to come")]
         let envelope = Envelope {
             client_ip: Some(b"198.51.100.7"),
             client_name: Some(b"mx.example.com"),
@@ -97,6 +98,7 @@ fn run(policy: &Policy, text: &str) {
             auth_user: Some(b"joe"),
             spf: Some(Spf::Pass),
             size: Some(10_000),
+            ..Envelope::default()
         };
         let Some(refusal) = engine.check(&envelope, None, Now::Stated(START_US)).refusal else { continue };
         let reply = refusal.reply();
