@@ -52,8 +52,8 @@ fn check_identities(header: &Header) {
     for identity in [Identity::FromAddress, Identity::ReplyToAddress] {
         assert!(identities.values(identity).len() <= MOST_VALUES, "{identity}");
     }
-    assert_eq!(identities.values(Identity::FromAddress).is_empty(), from.is_empty());
-    assert_eq!(identities.values(Identity::ReplyToAddress).is_empty(), reply_to.is_empty());
+    assert_eq!(identities.values(Identity::FromOrg).is_empty(), from.is_empty());
+    assert_eq!(identities.values(Identity::ReplyToOrg).is_empty(), reply_to.is_empty());
 }
 
 /// An address of plain characters, said again alone, is the same one.
