@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Blocks that say why they are not run. One more is a decision, made here.
-NOT_RUN = 2
+NOT_RUN = 3
 
 #: What the site's generator reads, and nobody runs.
 DIRECTIVES = ("{toctree}", "{eval-rst}")
@@ -88,6 +88,15 @@ def said(command: list[str], directory: Path) -> str:
     return re.sub(r" in [0-9.]+s$", "", re.sub(r"^\.+ .*\n", "", done.stdout, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
+def test_the_readmes_file_that_extends_says_only_what_is_different() -> None:
+    stated, extended = (Policy.parse(block.text) for block in of(README, "toml"))
+    assert [limit.name for limit in stated.limits] == ["pair-pace", "all-open"]
+    assert [limit.name for limit in extended.limits] == [limit.name for limit in Policy.builtin().limits]
+    pair = next(limit for limit in extended.limits if limit.name == "pair-pace")
+    assert (pair.fields["rate"], pair.fields["burst"]) == ("4500/minute", 30_000)
+    assert list(pair.fields["quota"]) == ["salesforce.com"]
+
+
 def test_what_is_not_run_says_why() -> None:
     unrun = [block for page in PAGES for block in blocks(page) if block.not_run is not None]
     for block in unrun:
@@ -135,7 +144,8 @@ def test_every_public_name_is_in_the_reference() -> None:
 
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\.\. autoapi\w+:: [\w.]*\.(\w+)$", text, re.MULTILINE))
-    public = {*throttle.__all__, *throttle.sketch.__all__} - {"__version__"}
+    types = {name for name in vars(throttle.types) if name[0].isupper()} - {"Literal", "TypeAlias", "TypedDict"}
+    public = {*throttle.__all__, *throttle.sketch.__all__, *types} - {"__version__"}
     assert public <= told, sorted(public - told)
 
 
