@@ -64,6 +64,13 @@ class Replay:
             self.tallies.setdefault((limit.identity, limit.verified), Tally(periods))
         self.needs = [self._need(limit) for limit in self.limits]
         self._own = [need for need in self.needs if need.is_own]
+        #: By identity: whom one of its limits refused. An attacker is not to say what is usual.
+        self._left_out: dict[str, set[str]] = {name: set() for name in self.keys}
+        for (name, _), tally in self.tallies.items():
+            for panes in tally.panes.values():
+                panes.left_out = self._left_out[name]
+        for need in self._own:
+            need.panes.left_out = self._left_out[need.limit.identity]
         self._fresh = [[need for need in self.needs if need.limit in memory.limits] for memory in self.remembered]
         self._slow = [need for need in self._own if need.limit.distinct is None or need.limit.refuses_all]
 
@@ -170,8 +177,11 @@ class Replay:
         admitted = None
         if limit and whole and key not in refusals.details and len(refusals.details) < MOST_DETAILS:
             admitted = self.tallies[identity, limit.verified].count(key)
+        value = key if whole else next(iter(own), "")
+        if limit and len(self._left_out[identity]) < MOST_KEYS:
+            self._left_out[identity].add(value)
         amount = self._amount(limit, transaction) if limit else 1
-        refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else next(iter(own), None), amount)
+        refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else value or None, amount)
 
     def _amount(self, limit: Counted, transaction: Transaction) -> int:
         """What one message is to a limit, of one of its keys."""
