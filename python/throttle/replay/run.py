@@ -78,7 +78,7 @@ class Replay:
             return [(name, tally.waiting) for (name, of), tally in self.tallies.items() if of in ("any", word)]
 
         self._waiting = {True: of_class("proven"), False: of_class("claimed")}
-        self._keys = [(name, keys.of) for name, keys in self.keys.items()]
+        self._keys = [(name, keys.places[0], len(keys.places) == 1, keys.of) for name, keys in self.keys.items()]
 
     def _need(self, limit: Counted) -> Need:
         """Messages are counted with the tally; what else a limit counts, by itself."""
@@ -131,7 +131,10 @@ class Replay:
             tally.flush(self._minute)
 
     def _admit(self, at: float, transaction: Transaction, values: Values, shadow: tuple[str, ...]) -> None:
-        keys = {name: keys_of(values) for name, keys_of in self._keys}
+        keys: dict[str, Sequence[str]] = {}
+        for name, place, is_one, keys_of in self._keys:
+            value = values[place]
+            keys[name] = (value,) if is_one and type(value) is str else keys_of(values)  # mostly no call is needed
         waiting: list[str] = []
         for name, waiting in self._waiting[values[-1]]:  # type: ignore[index]
             waiting += keys[name]
