@@ -34,9 +34,19 @@ def test_the_version_is_printed_alone() -> None:
     assert throttle("--version").stdout == f"throttle {__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("bench",), ("demo",), ("policy",), ("policy", "check"), ("policy", "show"), ("policy", "schema")]
-)
+COMMANDS = [
+    (),
+    ("bench",),
+    ("demo",),
+    ("policy",),
+    ("policy", "check"),
+    ("policy", "show"),
+    ("policy", "schema"),
+    ("replay",),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
     done = throttle(*command, "--help")
     assert done.returncode == 0

@@ -40,7 +40,5 @@ def _options(
 
 app.command("demo", epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
 app.command("bench", epilog="Example: throttle bench --seconds 10")(bench.command)
-app.command("replay", epilog="Example: throttle replay /var/log/mail.log* --policy policy.toml --learn known.jsonl.gz")(
-    replay.command
-)
+app.command("replay", epilog="Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz")(replay.command)
 app.add_typer(policy.app)

@@ -59,6 +59,8 @@ class Panes:
     def __init__(self, seconds: int, closed: Callable[[Mapping[str, int]], None] | None = None) -> None:
         """`closed` gets the counts of each period."""
         self.seconds = seconds
+        #: Keys that have no say in percentiles from the period at hand on; they may have the most.
+        self.left_out: set[str] = set()
         self._tell = closed
         self.uncounted = 0
         self.most = 0
@@ -97,6 +99,8 @@ class Panes:
         if self._now[most_key] > self.most:
             self.most, self.most_key = self._now[most_key], most_key
         amounts: Iterable[int] = self._now.values()
+        if self.left_out:
+            amounts = [amount for key, amount in self._now.items() if key not in self.left_out]
         if self.most >= _EXACT:
             amounts = map(_coarse, amounts)
         self._closed.update(amounts)

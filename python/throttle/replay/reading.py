@@ -58,6 +58,9 @@ class Source:
             yield from chunk
             progress(self._advance())
         progress(self._advance())
+        if self.name != "-":
+            self._text.close()
+            self._raw.close()  # which an archive's reader leaves open
 
     def _lines(self) -> Iterator[str]:
         try:

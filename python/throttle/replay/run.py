@@ -64,6 +64,13 @@ class Replay:
             self.tallies.setdefault((limit.identity, limit.verified), Tally(periods))
         self.needs = [self._need(limit) for limit in self.limits]
         self._own = [need for need in self.needs if need.is_own]
+        #: By identity: whom one of its limits refused. An attacker is not to say what is usual.
+        self._left_out: dict[str, set[str]] = {name: set() for name in self.keys}
+        for (name, _), tally in self.tallies.items():
+            for panes in tally.panes.values():
+                panes.left_out = self._left_out[name]
+        for need in self._own:
+            need.panes.left_out = self._left_out[need.limit.identity]
         self._fresh = [[need for need in self.needs if need.limit in memory.limits] for memory in self.remembered]
         self._slow = [need for need in self._own if need.limit.distinct is None or need.limit.refuses_all]
 
@@ -71,7 +78,7 @@ class Replay:
             return [(name, tally.waiting) for (name, of), tally in self.tallies.items() if of in ("any", word)]
 
         self._waiting = {True: of_class("proven"), False: of_class("claimed")}
-        self._keys = [(name, keys.of) for name, keys in self.keys.items()]
+        self._keys = [(name, keys.places[0], len(keys.places) == 1, keys.of) for name, keys in self.keys.items()]
 
     def _need(self, limit: Counted) -> Need:
         """Messages are counted with the tally; what else a limit counts, by itself."""
@@ -124,7 +131,10 @@ class Replay:
             tally.flush(self._minute)
 
     def _admit(self, at: float, transaction: Transaction, values: Values, shadow: tuple[str, ...]) -> None:
-        keys = {name: keys_of(values) for name, keys_of in self._keys}
+        keys: dict[str, Sequence[str]] = {}
+        for name, place, is_one, keys_of in self._keys:
+            value = values[place]
+            keys[name] = (value,) if is_one and type(value) is str else keys_of(values)  # mostly no call is needed
         waiting: list[str] = []
         for name, waiting in self._waiting[values[-1]]:  # type: ignore[index]
             waiting += keys[name]
@@ -170,8 +180,11 @@ class Replay:
         admitted = None
         if limit and whole and key not in refusals.details and len(refusals.details) < MOST_DETAILS:
             admitted = self.tallies[identity, limit.verified].count(key)
+        value = key if whole else next(iter(own), "")
+        if limit and len(self._left_out[identity]) < MOST_KEYS:
+            self._left_out[identity].add(value)
         amount = self._amount(limit, transaction) if limit else 1
-        refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else next(iter(own), None), amount)
+        refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else value or None, amount)
 
     def _amount(self, limit: Counted, transaction: Transaction) -> int:
         """What one message is to a limit, of one of its keys."""

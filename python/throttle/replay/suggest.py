@@ -18,7 +18,7 @@ ENOUGH = 1000  # numbers from which the 99.9th percentile of them is more than o
 HEADROOM = 2
 SCALE_RULE = (
     "the smallest scale, never below the policy's own, at which 99.9 % of what a limit's keys had admitted in one of its periods is at most half of its rate; "
-    f"a limit with fewer than {ENOUGH} such numbers has no say, and what was refused is not counted: replay again with the new scale"
+    f"keys that were refused have no say, and are matters of quotas; nor has a limit with fewer than {ENOUGH} such numbers"
 )
 QUOTA_RULE = (
     "the limit's rate and the most that was refused of the key in one of its periods, with a quarter more, to two digits; "

@@ -112,7 +112,7 @@ def _busiest(told: dict[str, Any]) -> Table:
 
 def _rates(told: dict[str, Any]) -> Table:
     table = _table(
-        "What one key sends, in a minute and in an hour in which it sends at all: half of the keys at most p50, 99 % p99",
+        "What one key sends in a minute and in an hour in which it sends at all: half of them at most p50, 99 % p99; in percentiles none that was refused",
         "counted per", *(f">{name} {unit}" for unit in ("/min", "/h") for name in ("p50", "p99", "p99.9", "max")),
     )  # fmt: skip
     for row in told["rates"]:
@@ -123,7 +123,7 @@ def _rates(told: dict[str, Any]) -> Table:
 
 def _limits(told: dict[str, Any]) -> Table:
     table = _table(
-        "What each limit allows a key, and what was admitted of one in one period",
+        "What each limit allows a key, and what was admitted of one in one period; likewise",
         "limit", "allows", "of", ">p50", ">p99", ">p99.9", ">max", "key with the most",
     )  # fmt: skip
     for row in told["limits"]:

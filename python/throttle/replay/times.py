@@ -92,12 +92,14 @@ def seconds(value: object) -> float:
 
     Raises `ValueError`.
     """
-    if isinstance(value, str):
+    if type(value) is float:
+        at = value
+    elif isinstance(value, str):
         try:
             at = float(value)
         except ValueError:
             at = iso(value.strip())
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif isinstance(value, int) and not isinstance(value, bool):
         at = float(value) if abs(value) <= MOST else MOST * 2
     else:
         raise ValueError(f"time: found {value!r}; allowed: Unix seconds or a date of ISO 8601")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TIME = "time"
 REPLY_TO = "reply_to"
+_REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
 LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
 
 
@@ -80,12 +81,11 @@ def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
     if TIME not in record:
         raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601")
     time = seconds(record.pop(TIME))
-    reply_to = record.get(REPLY_TO)
+    reply_to = record.get(REPLY_TO) if _REPLY_TO_IS_OF_AN_ENVELOPE else record.pop(REPLY_TO, None)
     if not record.keys() <= FIELDS:
         for name in record.keys() - FIELDS:
             del record[name]
-            if name != REPLY_TO:
-                notes.pass_over(f"field {name[:40]}")
+            notes.pass_over(f"field {name[:40]}")
     return Transaction(time, Envelope(**record), _told(reply_to))
 
 

@@ -134,6 +134,22 @@ fn what_is_learned_twice_was_here_since_the_first_of_its_times_and_until_the_las
     assert_eq!(known.learn(&mut region, &known.lines(key(3)), 0, now - 2 * DAY, now), Learned::Forgotten);
 }
 
+#[test]
+fn nobody_who_came_back_is_pushed_out_by_what_is_learned_and_never_did() {
+    let now = 10 * DAY;
+    let (mut region, known) = memory(1, DAY, HOUR);
+    for name in 0..2_000 {
+        known.learn(&mut region, &known.lines(key(name)), now - 3 * HOUR, now - HOUR, now);
+    }
+    let established =
+        |region: &Region| (0..2_000).filter(|name| consult(&known, region, key(*name), now).is_some()).count();
+    let before = established(&region);
+    for name in 2_000..7_000 {
+        known.learn(&mut region, &known.lines(key(name)), now, now, now);
+    }
+    assert_eq!((established(&region), before > 400), (before, true));
+}
+
 /// Whoever came back is learned whatever else the file holds, before it or behind.
 #[test]
 fn a_memory_too_small_for_all_learns_those_that_came_back() {

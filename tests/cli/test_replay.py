@@ -1,0 +1,202 @@
+"""`throttle replay`: the outage in a log is refused, and the report names the organisation, the limit and the Reply-To."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from outage_log import FLOODED, REPLY_TO, comma_separated, json_lines, postfix, said
+from throttle import Throttle
+from throttle.replay.notes import Notes
+from throttle.replay.reading import Log
+from throttle.replay.run import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from outage_log import Said
+
+SEED = "replay"
+FLOOD = 2_500
+NOW = 1_800_000_000.0
+
+
+def replay(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "throttle", "replay", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=os.environ | {"TZ": "UTC"})
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def told(*arguments: str, stdin: bytes | None = None) -> dict[str, Any]:
+    done = replay(*arguments, "--json", stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress where nobody looks
+    loaded: dict[str, Any] = json.loads(done.stdout)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def sent() -> list[Said]:
+    return list(said(SEED, 6_000, 1.0, FLOOD))
+
+
+@pytest.fixture(scope="module")
+def logs(sent: Sequence[Said], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("logs")
+    texts = {"mail.log": postfix(sent, SEED), "t.jsonl": json_lines(sent), "t.csv": comma_separated(sent)}
+    for name, lines in texts.items():
+        (folder / name).write_text("".join(lines))
+    return {name: folder / name for name in texts}
+
+
+@pytest.mark.parametrize("name", ["mail.log", "t.jsonl", "t.csv"])
+def test_the_outage_is_refused_and_named(logs: dict[str, Path], sent: list[Said], name: str) -> None:
+    report = told(str(logs[name]), "--year", "2026")
+    assert abs(report["transactions"] - len(sent)) <= len(sent) * 0.001
+    assert report["log"]["broken"] == 0
+    first = report["refused_by"][0]
+    assert (first["limit"], first["identity"]) == ("org-fan-out", "sender.registered")
+    assert first["keys"][0]["key"] == FLOODED
+    assert FLOOD - 700 <= first["count"] <= FLOOD  # two hundred at once, two hundred in each ten minutes
+    assert first["keys"][0]["fan_out"] == pytest.approx(first["count"], rel=0.15)
+    assert report["refused"] - first["count"] <= 0.001 * len(sent)
+    if name != "mail.log":
+        assert report["reply_to"][0]["value"] == REPLY_TO
+        assert first["keys"][0]["reply_to"] == [{"value": REPLY_TO, "count": first["keys"][0]["count"]}]
+
+
+def test_the_flood_is_refused_after_at_most_250_of_its_messages_and_nobody_else_is(logs: dict[str, Path]) -> None:
+    run = Replay(Throttle())
+    before = refused = innocents = 0
+    for transaction in Log([str(logs["t.jsonl"])], Notes(), now=NOW).transactions():
+        allowed = run.add(transaction).allowed
+        if transaction.reply_to == REPLY_TO:
+            refused += not allowed
+            before += allowed and not refused
+        else:
+            innocents += not allowed
+    assert refused
+    assert before <= 250
+    assert innocents == 0
+
+
+def test_tables_are_for_somebody_who_has_never_seen_the_project(logs: dict[str, Path]) -> None:
+    done = replay(str(logs["t.jsonl"]))
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in (
+        "What would have been refused",
+        FLOODED,
+        f"{REPLY_TO} (100%)",
+        f"Commonest Reply-To of what was refused: {REPLY_TO}",
+        "Who sends most",
+        "Suggested scale: 1",
+        "The rule:",
+        "no log tells how long a message was under way, so these refused nothing: net-connections, all-open, all-bytes",
+    ):
+        assert words in done.stdout
+
+
+def test_rotated_zipped_and_piped_logs_tell_the_same(logs: dict[str, Path], tmp_path: Path) -> None:
+    lines = logs["mail.log"].read_text().splitlines(keepends=True)
+    half = len(lines) // 2
+    with gzip.open(tmp_path / "mail.log.1.gz", "wt") as older:
+        older.writelines(lines[:half])
+    (tmp_path / "mail.log").write_text("".join(lines[half:]))
+    whole = told(str(logs["mail.log"]))
+    # In the order in which a shell names them, which is not that of time.
+    rotated = told(str(tmp_path / "mail.log"), str(tmp_path / "mail.log.1.gz"))
+    piped = told("-", stdin=gzip.compress("".join(lines).encode()))
+    assert rotated["log"]["files"] == [str(tmp_path / "mail.log.1.gz"), str(tmp_path / "mail.log")]
+    for other in (rotated, piped):
+        assert {**other, "log": {**other["log"], "files": []}} == {**whole, "log": {**whole["log"], "files": []}}
+
+
+def test_what_was_learned_spares_the_next_replay_the_cold_start(logs: dict[str, Path], tmp_path: Path) -> None:
+    state = tmp_path / "known.jsonl.gz"
+    first = told(str(logs["t.jsonl"]), "--learn", str(state))
+    assert first["learned"]["elements"] > 500
+    again = told(str(logs["t.jsonl"]), "--learned", str(state))
+    new = {
+        name: next(row for row in run["limits"] if row["limit"] == "net-org-fan-out")
+        for name, run in (("cold", first), ("warm", again))
+    }
+    assert new["warm"]["limit"] == new["cold"]["limit"]
+    assert again["refused"] <= first["refused"]
+
+
+def test_a_limit_in_shadow_mode_is_told_apart(logs: dict[str, Path], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[[limit]]\nname = "hosts"\nper = "sender.registered"\ndistinct = "sender.host"\nrate = "200/10 minutes"\nmode = "shadow"\n'
+    )
+    report = told(str(logs["t.jsonl"]), "--policy", str(policy), "--memory", "1 MiB")
+    assert (report["refused"], report["refused_by"]) == (0, [])
+    assert report["shadow"][0]["limit"] == "hosts"
+    assert report["shadow"][0]["keys"][0]["key"] == FLOODED
+    assert report["shadow"][0]["count"] > FLOOD / 2
+
+
+def test_quotas_and_scale_are_suggested_with_their_rules(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"time": n / 2, "client_ip": f"192.0.{n % 200}.1", "mail_from": f"a@org{n % 40}.com"})
+        for n in range(60_000)
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "4/minute"\n')
+    found = told(str(tmp_path / "t.jsonl"), "--policy", str(policy))["suggestions"]
+    # Each organisation sends three a minute; twice that are six, which is a scale of 1.5.
+    assert found["scale"] == pytest.approx(1.5, abs=0.51)
+    assert found["scale_rule"]
+    assert found["quotas"] == []
+    policy.write_text('[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "1/minute"\n')
+    quotas = told(str(tmp_path / "t.jsonl"), "--policy", str(policy))["suggestions"]["quotas"]
+    assert {quota["rate"] for quota in quotas} <= {"4/minute", "5/minute"}
+    assert quotas
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("{dir}/missing.log",), "missing.log"),
+        (("{dir}/strange.log",), "strange.log"),
+        (("{dir}/good.jsonl", "--format", "xml"), "--format"),
+        (("{dir}/good.jsonl", "--policy", "{dir}/strange.log"), "strange.log"),
+        (("{dir}/good.jsonl", "--memory", "seven"), "seven"),
+        (("{dir}/good.jsonl", "--suffix-list", "{dir}/good.jsonl"), "good.jsonl"),
+        (("{dir}/good.jsonl", "--learned", "{dir}/good.jsonl"), "throttle-known"),
+        (("{dir}/good.jsonl", "--learn", "{dir}/no/where"), "--learn"),
+        (("-", "-"), "-: found twice"),
+    ],
+)
+def test_bad_input_is_named_and_ends_with_2(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    (tmp_path / "strange.log").write_text("what\n" * 3)
+    (tmp_path / "good.jsonl").write_text('{"time": 1}\n')
+    done = replay(*(argument.format(dir=tmp_path) for argument in arguments), stdin=b"")
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_log_that_is_damaged_in_its_midst_is_told_and_the_rest_replayed(
+    logs: dict[str, Path], tmp_path: Path
+) -> None:
+    zipped = gzip.compress(logs["t.jsonl"].read_bytes())
+    (tmp_path / "cut.gz").write_bytes(zipped[: len(zipped) // 2])
+    report = told(str(tmp_path / "cut.gz"))
+    assert report["transactions"] > 1000
+    assert report["log"]["broken"] >= 1
+
+
+def test_bytes_that_are_no_utf_8_are_no_reason_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b'{"time": 1, "mail_from": "a@\xff\xfe.com"}\n\x00\xff\n{"time": 2}\n')
+    report = told(str(tmp_path / "t.jsonl"))
+    assert (report["transactions"], report["log"]["broken"]) == (2, 1)

@@ -1,0 +1,55 @@
+"""Counts in bounded memory against exact ones."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from throttle.replay import counting
+from throttle.replay.counting import Heavy, Panes
+
+if TYPE_CHECKING:
+    import random
+
+    import pytest
+
+
+def test_heavy_keys_are_too_low_by_no_more_than_is_told_and_never_too_high(rng: random.Random) -> None:
+    heavy, exact = Heavy(most=100), Counter[str]()
+    for n in range(30_000):
+        key = f"heavy{rng.randrange(20)}" if n % 3 == 0 else f"once{n}"
+        heavy.add(key)
+        exact[key] += 1
+    assert heavy.short <= 30_000 / 100
+    assert len(heavy.counts) <= 200
+    for key, count in exact.items():
+        assert count - heavy.short <= heavy.counts[key] <= count
+    assert {key for key, _ in heavy.top(20)} == {f"heavy{n}" for n in range(20)}
+
+
+def test_percentiles_are_those_of_every_key_in_every_period(rng: random.Random) -> None:
+    panes, exact = Panes(60), defaultdict[tuple[int, str], int](int)
+    at = 1_600_000_000.0
+    for _ in range(20_000):
+        at += rng.expovariate(10)
+        key = f"k{int(rng.paretovariate(1.0))}"
+        panes.add(at, key)
+        exact[int(at // 60), key] += 1
+    panes.close()
+    amounts = sorted(exact.values())
+    assert panes.count == len(amounts)
+    assert panes.most == amounts[-1]
+    for share in (0.5, 0.99, 0.999):
+        told = panes.percentile(share)
+        assert sum(amount <= told for amount in amounts) >= share * len(amounts)
+        assert sum(amount < told for amount in amounts) < share * len(amounts)
+
+
+def test_of_a_period_with_too_many_keys_what_is_left_out_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "MOST_KEYS", 10)
+    panes = Panes(60)
+    for n in range(25):
+        panes.add(0.0, f"k{n}")
+    panes.update(0.0, ["k1", "k24"])
+    panes.close()
+    assert (panes.count, panes.uncounted, panes.most, panes.most_key) == (10, 16, 2, "k1")

@@ -1,0 +1,93 @@
+"""Files of transactions: every field of an envelope, times of either kind, and lines that cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from throttle.replay.notes import Notes
+from throttle.replay.transaction import FIELDS, Transaction
+from throttle.replay.transactions import comma_separated, json_lines
+
+
+def read_json(*records: object) -> tuple[list[Transaction], Notes]:
+    notes = Notes(file="log")
+    return list(json_lines((json.dumps(record) + "\n" for record in records), notes)), notes
+
+
+def read_csv(text: str) -> tuple[list[Transaction], Notes]:
+    notes = Notes(file="log")
+    return list(comma_separated(text.splitlines(keepends=True), notes)), notes
+
+
+def test_every_field_of_an_envelope_is_read_from_json() -> None:
+    values: dict[str, object] = dict.fromkeys(FIELDS, "x") | {"rcpt_to": ["a@b", "c@d"], "size": 5, "spf": "pass"}
+    values |= {"dkim": ["d.com"]} if "dkim" in FIELDS else {}
+    ((one,), notes) = read_json({"time": 7.5} | values)
+    assert one.time == 7.5
+    for name in FIELDS - {"rcpt_to", "dkim"}:
+        assert getattr(one.envelope, name) == values[name], name
+    assert one.envelope.rcpt_to == ("a@b", "c@d")
+    assert notes.broken == 0
+
+
+@pytest.mark.parametrize(
+    "time", [1637889600, 1637889600.0, "1637889600", "2021-11-26T01:20:00Z", "2021-11-25T17:20:00-08:00"]
+)
+def test_a_time_is_a_number_or_a_date(time: object) -> None:
+    assert [one.time for one in read_json({"time": time})[0]] == [1637889600.0]
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({"client_ip": "192.0.2.1"}, "time: found none"),
+        ({"time": "yesterday"}, "yesterday"),
+        ({"time": True}, "time: found True"),
+        ({"time": 1637889600000000}, "time: found"),
+        ({"time": float("nan")}, "time: found nan"),
+        ({"time": 1, "client_ip": 7}, "client_ip: found int"),
+        ({"time": 1, "rcpt_to": 7}, "rcpt_to: found int"),
+        ({"time": 1, "size": "big"}, "size: found str"),
+        ([], "no JSON object"),
+    ],
+)
+def test_a_line_that_says_what_cannot_be_is_counted_and_told(record: object, why: str) -> None:
+    transactions, notes = read_json({"time": 1}, record, {"time": 2})
+    assert [one.time for one in transactions] == [1.0, 2.0]
+    assert notes.broken == 1
+    assert notes.first_broken is not None
+    assert notes.first_broken.line == 2
+    assert why in notes.first_broken.why
+
+
+def test_fields_that_no_envelope_has_are_counted_by_name() -> None:
+    (one, _), notes = read_json({"time": 1, "subject": "hi", "reply_to": " Joe@Ex.com "}, {"time": 2, "subject": "ho"})
+    assert notes.passed_over == {"field subject": 2}
+    assert one.reply_to == "joe@ex.com"
+
+
+def test_csv_has_the_same_fields_with_recipients_apart_by_blanks_and_empty_cells_unknown() -> None:
+    text = (
+        "time,client_ip,mail_from,rcpt_to,size,reply_to\n"
+        '2021-11-26T01:20:00Z,192.0.2.1,<>,a@b c@d,12,"r@x"\n'
+        "1637889601,192.0.2.1,,,,\n"
+        "1637889602,192.0.2.1\n"
+        "1637889603,192.0.2.1,a@b,c@d,many,\n"
+        "\n"
+        "1637889604,192.0.2.1,a@b,c@d,1,\n"
+    )
+    (one, two, three), notes = read_csv(text)
+    assert (one.time, one.envelope.mail_from, one.envelope.rcpt_to, one.envelope.size) == (
+        1637889600.0,
+        "<>",
+        ("a@b", "c@d"),
+        12,
+    )
+    assert one.reply_to == "r@x"
+    assert (two.envelope.mail_from, two.envelope.rcpt_to, two.envelope.size) == (None, (), None)
+    assert three.time == 1637889604.0
+    assert (notes.lines, notes.broken) == (7, 2)
+    assert notes.first_broken is not None
+    assert notes.first_broken.line == 4
