@@ -52,12 +52,13 @@ def test_a_flood_neither_evicts_a_block_nor_fills_what_operators_list() -> None:
     for number in range(100):
         twice(number)
     first = [entry.until for entry in pace.blocked() if entry.by == "once"]
-    assert first == [REAL + 3600] * 100
+    assert len(first) >= 95, "a table of a page, half full"
+    assert set(first) == {REAL + 3600}
     clock.advance(60)
     for number in range(100, FLOOD):
         twice(number)
     after = [entry for entry in pace.blocked() if entry.by == "once"]
-    assert [entry.until for entry in after].count(REAL + 3600) == 100, "evicted"
+    assert [entry.until for entry in after].count(REAL + 3600) == len(first), "evicted"
     [blocks] = [table for table in pace.tables() if table["table"] == "blocks"]
     assert blocks["used"] == len(after) <= blocks["slots"]
     assert blocks["untracked"] >= FLOOD - blocks["slots"]

@@ -95,6 +95,7 @@ pub(super) fn allocate(
         let pages = match shared {
             Ok(pages) => pages,
             Err(least) => {
+                let least = with_marked(least, memory_bytes);
                 error = too_little(policy, memory_bytes, least, claims.len(), holdings);
                 continue;
             }
@@ -130,6 +131,21 @@ pub(super) fn claims<'c>(
 fn marked(memory_bytes: u64) -> Option<[u64; 2]> {
     let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
     (memory_bytes >= LEAST_MARKED).then(|| [listed.min(Listed::bytes(listed::MOST)), blocks])
+}
+
+/// What would do in all, where `least` would but for the tables of blocks, which grow with it.
+fn with_marked(least: u64, memory_bytes: u64) -> u64 {
+    let bytes = |memory_bytes| -> u64 {
+        let pages = marked(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
+        pages.sum::<u64>() * PAGE_BYTES
+    };
+    let others = least.saturating_sub(bytes(memory_bytes));
+    let mut enough = others;
+    // They take a thirtieth, so it ends soon.
+    while enough < others.saturating_add(bytes(enough)) {
+        enough = others.saturating_add(bytes(enough));
+    }
+    enough
 }
 
 /// The claim of a limit that has a rate.

@@ -100,7 +100,7 @@ impl Blocks {
     }
 }
 
-/// A free place of the emptier line: so nine in ten places are taken before the first key finds none.
+/// A free place of the emptier line, so that few keys find none before most places are taken.
 fn free(region: &Region, at: &Candidates, now_us: u64) -> Option<(LineId, usize)> {
     let places = |line: LineId| (0..PLACES).filter(move |&place| block(region.line(line), place).until_us <= now_us);
     let [first, second] = at.lines;
