@@ -38,6 +38,7 @@ COMMANDS = [
     (),
     ("bench",),
     ("demo",),
+    ("explain",),
     ("policy",),
     ("policy", "check"),
     ("policy", "show"),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from throttle import __version__
-from throttle.cli import bench, demo, policy, replay
+from throttle.cli import bench, demo, explain, policy, replay
 
 app = typer.Typer(
     name="throttle",
@@ -41,4 +41,5 @@ def _options(
 app.command("demo", epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
 app.command("bench", epilog="Example: throttle bench --seconds 10")(bench.command)
 app.command("replay", epilog="Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz")(replay.command)
+app.command("explain", epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
 app.add_typer(policy.app)
