@@ -144,12 +144,14 @@ def test_shadow_mode_outlives_a_change_of_policy() -> None:
 
 def test_a_policy_that_says_another_mode_than_the_one_before_brings_it() -> None:
     text = limit("net", "client.net", "1/day")
+    shadow = 'mode = "shadow"\n' + text
     guard = guard_of(text)
-    guard.reload(Policy.parse('mode = "shadow"\n' + text))
-    assert guard.mode == "shadow"
-    guard.reload(Policy.parse(text))
-    assert guard.mode == "enforce"
-    assert Throttle(Policy.parse('mode = "shadow"\n' + text)).mode == "shadow"
+    modes = []
+    for policy in (shadow, text, shadow):
+        guard.reload(Policy.parse(policy))
+        modes.append(guard.mode)
+    assert modes == ["shadow", "enforce", "shadow"]
+    assert guard_of(shadow).mode == "shadow"
 
 
 def test_permits_beyond_the_last_pass_in_shadow_mode_and_hold_nothing() -> None:
