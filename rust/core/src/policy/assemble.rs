@@ -28,7 +28,7 @@ impl Policy {
             let wrong = |wrong| place.wrong(&field, wrong);
             match name.as_str() {
                 "scale" => assembly.scale = Scale::read(value).map_err(wrong)?,
-                "mode" => assembly.mode = choice(value, &Mode::NAMED, &[]).map_err(wrong)?,
+                "mode" => assembly.mode = choice(value, &Mode::NAMED).map_err(wrong)?,
                 "suffixes" => assembly.extra_suffixes = suffixes(value).map_err(wrong)?,
                 _ => {
                     let names = ["limits", "mode", "scale", "suffixes"];

@@ -103,8 +103,8 @@ pub(super) const LIMIT: &[Known] = &[
     row("algorithm", Kind::Word(|| words(&Algorithm::NAMED)), "How a rate is kept. Default: \"gcra\"; per auth.user or global \"sliding-window\".", &["\"sliding-window\""]),
     row("action", Kind::Action, "What a refusal does: \"defer\", \"reject\", or \"block\" and a time, where the key is proven. Default: \"defer\".", &["\"reject\"", "\"block 10 minutes\""]),
     row("mode", Kind::Word(|| words(&Mode::NAMED)), "\"shadow\": decide and count, and let pass. Default: \"enforce\".", &["\"shadow\""]),
-    row("reply", Kind::Reply, "The line that a refusal is answered with, with places {key}, {identity}, {limit} and {seconds}. Default: by kind of limit.", &["\"450 4.7.1 {key} is too fast; retry in {seconds} s\""]),
     row("quota", Kind::Tables(QUOTA, &["rate"]), "Other numbers for a named value of any part of `per`, in a table of its own.", &["{ \"salesforce.com\" = { rate = \"6000/minute\" } }"]),
+    row("reply", Kind::Reply, "The line that a refusal is answered with, with places {key}, {identity}, {limit} and {seconds}. Default: by kind of limit.", &["\"450 4.7.1 {key} is too fast; retry in {seconds} s\""]),
 ];
 
 /// `share`

@@ -235,7 +235,7 @@ fn open(old: &Plan, policy: &Policy) -> Result<Open, PolicyError> {
         let Rule::InFlight { cap, share } = &limit.rule else { continue };
         let found = old.held.iter().position(|held| holds_the_same(held, limit));
         let at = found.ok_or_else(|| PolicyError {
-            file: policy.file.clone(),
+            file: limit.file.as_ref().unwrap_or(&policy.file).clone(),
             line: limit.line,
             limit: Some(limit.name.clone()),
             field: Some("in_flight".into()),

@@ -10,9 +10,6 @@ use super::rate::Rate;
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
-/// Said plainly, since a field that is accepted and not obeyed is a limit that does not hold.
-pub(super) const NOT_YET: &str = ", which this version does not have yet";
-
 pub(super) const LONGEST_NAME: usize = 64;
 
 pub(super) const MOST_IDENTITIES: usize = 4;
@@ -138,18 +135,13 @@ pub(super) fn duration(value: &FieldValue) -> Result<u64, Wrong> {
     duration_us(text(value, wrong)?)
 }
 
-/// One of a few words; `later` are words that are to come and are not in this version.
-pub(super) fn choice<T: Copy>(value: &FieldValue, named: &[(&'static str, T)], later: &[&str]) -> Result<T, Wrong> {
+/// One of a few words.
+pub(super) fn choice<T: Copy>(value: &FieldValue, named: &[(&'static str, T)]) -> Result<T, Wrong> {
     let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
     let wrong = || Wrong::allowed(listed(&names));
     let word = text(value, wrong)?;
     if let Some((_, choice)) = named.iter().find(|(name, _)| *name == word) {
         return Ok(*choice);
-    }
-    // `block 10 minutes` is one of them too.
-    let first = word.split_whitespace().next().unwrap_or_default();
-    if later.contains(&first) {
-        return Err(wrong().found(format!("{}{NOT_YET}", value.shown())));
     }
     Err(wrong().suggest(nearest(word, names)))
 }

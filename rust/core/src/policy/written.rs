@@ -103,7 +103,7 @@ impl Written {
                     assembly.scale_line = field.line;
                 }
                 "mode" => {
-                    let mode = choice(&field.value, &Mode::NAMED, &[]);
+                    let mode = choice(&field.value, &Mode::NAMED);
                     assembly.mode = first.keep(mode.map_err(wrong)).unwrap_or_default();
                 }
                 "suffixes.extra" => {
