@@ -30,7 +30,7 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 #: What a schema cannot say: how fields go together, and how large a number within a text may be. As the messages' `allowed` says it.
 UNSEEN = re.compile(
     r"\bbeside\b|mere claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in line|every name once|each identity once|"
-    r"with a `per`|known at connect|they share what is free|at most one identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
+    r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
     r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a size, as \"1 GiB\"$"
 )
 
@@ -137,6 +137,7 @@ BESIDE = {
     "rate": 'per = "client.ip"',
     "burst": 'per = "client.ip"\nrate = "1 GiB/minute"',
     "count": 'per = "client.ip"\nrate = "9/minute"',
+    "reply": 'per = "sender.org"\nrate = "9/minute"',
 }
 
 
@@ -230,7 +231,7 @@ def test_any_text_that_the_reader_takes_the_schema_takes(value: str, name: str) 
     assert schema or not ours
 
 
-@given(st.data(), st.sampled_from(["rate", "remember", "memory", "in_flight", "burst"]))
+@given(st.data(), st.sampled_from(["rate", "remember", "memory", "in_flight", "burst", "reply"]))
 @settings(max_examples=100, deadline=None)
 def test_what_the_schema_takes_the_reader_takes_but_for_what_is_too_large(data: st.DataObject, name: str) -> None:
     field = LIMIT["properties"][name]

@@ -12,6 +12,7 @@ use super::fields::{Kind, Known, LIMIT, POLICY};
 use super::limit::{Part, Policy};
 use super::quantity::{LEAST_MEMORY, MOST, duration_pattern, size_pattern};
 use super::rate::Rate;
+use super::template::Template;
 use super::value::{LONGEST_NAME, MOST_IDENTITIES};
 use crate::identity::Identity;
 
@@ -95,7 +96,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Action => {
             json!({ "anyOf": [{ "enum": ["defer", "reject"] }, text(&format!("block {}", duration_pattern()))] })
         }
-        Kind::Reply => text(r"[45]\d\d [45]\.\d{1,3}\.\d{1,3} [ -~]+"),
+        Kind::Reply => text(&Template::pattern()),
         Kind::Word(words) => json!({ "enum": words() }),
         Kind::Identity => identity(),
         Kind::Identities => {

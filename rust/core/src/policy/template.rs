@@ -97,6 +97,15 @@ impl Template {
         Ok(Self { text: text.to_owned(), pieces: pieces(text)? })
     }
 
+    /// What [`Template::parse`] takes, for the schema.
+    pub(super) fn pattern() -> String {
+        let places = PLACES.map(|(name, _)| name).join("|");
+        let (number, place) = ("(?:0|[1-9][0-9]{0,2})", format!(r"\{{(?:{places})\}}"));
+        // Printable without braces, and of that what is no blank.
+        let (any, seen) = (format!("(?:[ -z|~]|{place})"), format!("(?:[!-z|~]|{place})"));
+        format!(r"(?:4[0-5][0-9] 4|5[0-5][0-9] 5)\.{number}\.{number} +{seen}{any}*")
+    }
+
     /// For who has written it down.
     pub fn restored(text: &str) -> Option<Self> {
         Self::parse(text).ok()
