@@ -8,6 +8,8 @@
 mod addresses;
 #[path = "../../fuzz/src/domains.rs"]
 mod domains;
+#[path = "../../fuzz/src/headers.rs"]
+mod headers;
 #[path = "../../fuzz/src/policies.rs"]
 mod policies;
 #[path = "../../fuzz/src/reading.rs"]
@@ -43,6 +45,11 @@ fn addresses_hold() {
 #[test]
 fn domains_hold() {
     check_all("domains", domains::check);
+}
+
+#[test]
+fn headers_hold() {
+    check_all("headers", headers::check);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //!
 //! `cargo fuzz` looks for such bytes; `rust/core/tests/corpus.rs` runs what was found before through the same functions in every test run.
 //!
-//! * [`addresses`], [`domains`]: what senders write   * [`policies`]: what operators write   * `suffix_rules`: an obvious oracle
+//! * [`addresses`], [`domains`], [`headers`]: what senders write   * [`policies`]: what operators write   * `suffix_rules`: an obvious oracle
 
 pub mod addresses;
 pub mod domains;
+pub mod headers;
 pub mod policies;
 mod reading;
 mod suffix_rules;
