@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from throttle import Envelope
-from throttle.replay.times import seconds
+from throttle.replay.times import MOST, seconds
 from throttle.replay.transaction import FIELDS, Transaction
 
 if TYPE_CHECKING:
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
 TIME = "time"
 REPLY_TO = "reply_to"
+_AROUND = " \t\r\n\ufeff"  # blanks of JSON, and the mark that some editors write first
 _REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
+_are_fields = FIELDS.issuperset
 LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
 
 
 def json_lines(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
     """One object a line."""
+    decode = json.JSONDecoder().raw_decode  # what json.loads does beside takes as long as a small object
     for number, line in enumerate(lines, 1):
         notes.lines += 1
-        if line.isspace():
+        text = line.strip(_AROUND)
+        if not text:
             continue
         try:
-            record = json.loads(line.lstrip("\ufeff") if number == 1 else line)
-            if type(record) is not dict:
-                raise ValueError("no JSON object")
+            record, end = decode(text)
+            if type(record) is not dict or end != len(text):
+                raise ValueError("no JSON object, or more than one")
             yield _transaction(record, notes)
         except (ValueError, TypeError, RecursionError) as error:
             notes.break_at(number, line, str(error))
@@ -78,11 +82,14 @@ def _cell(name: str, cell: str) -> Any:
 
 
 def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
-    if TIME not in record:
-        raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601")
-    time = seconds(record.pop(TIME))
+    try:
+        time = record.pop(TIME)
+    except KeyError:
+        raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601") from None
+    if type(time) is not float or not -MOST <= time <= MOST:
+        time = seconds(time)
     reply_to = record.get(REPLY_TO) if _REPLY_TO_IS_OF_AN_ENVELOPE else record.pop(REPLY_TO, None)
-    if not record.keys() <= FIELDS:
+    if not _are_fields(record):
         for name in record.keys() - FIELDS:
             del record[name]
             notes.pass_over(f"field {name[:40]}")
