@@ -42,7 +42,9 @@ def right() -> list[Any]:
     """Every policy that is in the repository."""
     files = [*(ROOT / "python/throttle/policies").glob("*.toml"), *(ROOT / "benches").glob("*.toml")]
     found = [pytest.param(file.read_text(encoding="utf-8"), id=file.name) for file in sorted(files)]
-    written = [block for page in PAGES for block in blocks(page) if block.language == "toml" and "wrong" not in block.marks]
+    written = [
+        block for page in PAGES for block in blocks(page) if block.language == "toml" and "wrong" not in block.marks
+    ]
     found += [pytest.param(block.text, id=str(block)) for block in written]
     return found
 

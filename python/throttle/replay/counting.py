@@ -43,7 +43,9 @@ class Heavy:
 
     def top(self, n: int) -> list[tuple[str, int]]:
         """The `n` highest, the highest first."""
-        floor = min(heapq.nlargest(n, self.counts.values()), default=0)  # to sort all takes seconds, of hundreds of thousands
+        floor = min(
+            heapq.nlargest(n, self.counts.values()), default=0
+        )  # to sort all takes seconds, of hundreds of thousands
         above = sorted((-count, key) for key, count in self.counts.items() if count > floor)
         level = heapq.nsmallest(n - len(above), (key for key, count in self.counts.items() if count == floor))
         return [(key, -count) for count, key in above] + [(key, floor) for key in level]

@@ -53,7 +53,9 @@ class Keys:
         if not rows:
             return []
         column: Callable[[Values], Any] = itemgetter(*self.places)
-        are_many = [type(rows[0][place]) is tuple for place in self.places]  # an identity has one value or several, always
+        are_many = [
+            type(rows[0][place]) is tuple for place in self.places
+        ]  # an identity has one value or several, always
         match are_many:
             case [False]:
                 return list(filter(None, map(column, rows)))

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from throttle import Envelope
+from throttle.replay.steady import steady
 from throttle.replay.times import MOST, seconds
 from throttle.replay.transaction import FIELDS, Transaction
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from throttle.replay.notes import Notes
+    from throttle.replay.steady import Line
 
 TIME = "time"
 REPLY_TO = "reply_to"
@@ -29,6 +31,15 @@ LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apa
 
 def json_lines(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
     """One object a line."""
+    return (transaction for _, _, _, transaction in steady(_of_json(lines, notes), notes))
+
+
+def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
+    """The first line names the fields. An empty cell is a field that is not known; the null sender is `<>`."""
+    return (transaction for _, _, _, transaction in steady(_of_cells(lines, notes), notes))
+
+
+def _of_json(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
     decode = json.JSONDecoder().raw_decode  # what json.loads does beside takes as long as a small object
     for number, line in enumerate(lines, 1):
         notes.lines += 1
@@ -39,13 +50,14 @@ def json_lines(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
             record, end = decode(text)
             if type(record) is not dict or end != len(text):
                 raise ValueError("no JSON object, or more than one")
-            yield _transaction(record, notes)
+            transaction = _transaction(record, notes)
         except (ValueError, TypeError, RecursionError) as error:
             notes.break_at(number, line, str(error))
+            continue
+        yield transaction.time, number, line, transaction
 
 
-def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
-    """The first line names the fields. An empty cell is a field that is not known; the null sender is `<>`."""
+def _of_cells(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
     reader = csv.reader(_counted(lines, notes))
     names: list[str] = []
     while True:
@@ -66,7 +78,7 @@ def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]
         except (ValueError, TypeError, csv.Error) as error:
             notes.break_at(reader.line_num, ",".join(row), str(error))
             continue
-        yield transaction
+        yield transaction.time, reader.line_num, ",".join(row), transaction
 
 
 def _counted(lines: Iterable[str], notes: Notes) -> Iterator[str]:
