@@ -105,7 +105,7 @@ class Panes:
         if most > self.most:
             self.most, self.most_key = most, next(key for key, amount in self._now.items() if amount == most)
         closed = Counter(self._now.values())
-        closed.subtract(self._now[key] for key in self.left_out.intersection(self._now))
+        closed.subtract(self._now[key] for key in self._now.keys() & self.left_out)
         for amount in [amount for amount in closed if amount >= _EXACT]:
             count = closed.pop(amount)
             closed[_coarse(amount)] += count

@@ -147,14 +147,13 @@ def _times(head: Sequence[str], form: Format, now: float) -> Iterator[Line[None]
     stamps = Stamps(now)
     for number, line in enumerate(head):
         try:
-            match form:
-                case "postfix":
-                    at = stamps.read(line)[0]
-                case "jsonl":
-                    at = seconds(json.loads(line)[TIME])
-                case "csv":
-                    names, cells = (text.strip().split(",") for text in (head[0], line))
-                    at = seconds(cells[[name.strip('"\ufeff ') for name in names].index(TIME)].strip('"'))
+            if form == "postfix":
+                at = stamps.read(line)[0]
+            elif form == "jsonl":
+                at = seconds(json.loads(line)[TIME])
+            else:
+                names, cells = (text.strip().split(",") for text in (head[0], line))
+                at = seconds(cells[[name.strip('"\ufeff ') for name in names].index(TIME)].strip('"'))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue
         yield at, number, line, None

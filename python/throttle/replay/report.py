@@ -13,9 +13,9 @@ from throttle.replay.times import shown
 
 if TYPE_CHECKING:
     from throttle.replay.counting import Heavy, Panes
+    from throttle.replay.needs import Need
     from throttle.replay.notes import Notes
     from throttle.replay.refusals import Refusals
-    from throttle.replay.needs import Need
     from throttle.replay.run import Replay
 
 TOP = 10
