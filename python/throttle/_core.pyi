@@ -502,7 +502,7 @@ class Throttle:
         Where a limit blocks, ``blocks`` are the keys that are blocked; ``untracked`` is how many blocks found no room: the limit goes on refusing by itself.
 
         ``memory_bytes`` holds a page of 4096 bytes besides, from 256 KiB on a fifty-sixth at most for operators' entries and a sixty-fourth for blocks, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
-        is enough for the smallest.
+        is enough for the smallest. A thirty-second is spare where the tables leave it, for limits that :meth:`reload` brings.
         """
 
     def distinct(self, identity: str, window: Window = "minute", *, now: float | None = None) -> float:

@@ -234,7 +234,7 @@ def test_identities_are_those_of_the_step() -> None:
         (lambda session: session.mail(None), "address"),
         (lambda session: session.mail("a@b.com", size="5"), "size"),
         (lambda session: session.mail("a@b.com", spf=5), "spf"),
-        (lambda session: session.rcpt([5]), "rcpt_to"),
+        (lambda session: session.rcpt([5]), "recipients"),
         (lambda session: session.data(size=1.5), "size"),
     ],
 )

@@ -69,13 +69,13 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
 
 #: Rates at which ordinary mail at 100,000 messages an hour does meet a limit: that `inbound` defers none of it is not for want of such mail.
 MET_AT = {
-    "net-pace": "100/minute",
+    "net-pace": "30/minute",
     "pair-pace": "20/minute",
     "host-pace": "60/minute",
     "org-fan-out": "20/10 minutes",
     "org-fresh": "20/10 minutes",
     "net-org-fan-out": "20/10 minutes",
-    "reply-to-fan-out": "10/10 minutes",
+    "reply-to-fan-out": "4/10 minutes",
     "rcpt-pace": "2/minute",
 }
 

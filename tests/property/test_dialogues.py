@@ -30,7 +30,7 @@ class Dialogues(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = ManualClock(REAL)
-        self.guard = Throttle(Policy(LIMITS), memory="832 KiB", max_open=MAX_OPEN, clock=self.clock, seed=SEED)
+        self.guard = Throttle(Policy(LIMITS), memory="1 MiB", max_open=MAX_OPEN, clock=self.clock, seed=SEED)
         self.exact = Exact()
         self.day = 0
         self.made: list[tuple[Decision, Answer, int]] = []

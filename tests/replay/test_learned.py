@@ -39,6 +39,7 @@ def learned(path: Path, transactions: list[Transaction]) -> Replay:
     replay = Replay(Throttle(clock=lambda: START))
     for transaction in transactions:
         replay.add(transaction)
+    replay.close()
     write(path, replay.until, replay.remembered)
     return replay
 
@@ -91,6 +92,7 @@ def test_a_flood_in_the_log_teaches_nothing_beyond_what_was_admitted(tmp_path: P
     flood = [mail(START + n / 50, f"x{rng.getrandbits(60):x}.deep.flood.com", n) for n in range(20_000)]
     replay = Replay(Throttle(clock=lambda: START))
     admitted = {str(one.envelope.mail_from).partition("@")[2] for one in flood if replay.add(one)}
+    replay.close()
     write(tmp_path / "known", replay.until, replay.remembered)
     entries = [json.loads(line) for line in (tmp_path / "known").read_text().splitlines()[1:]]
     assert {element for memory, _, element, *_ in entries if memory == 0} == admitted

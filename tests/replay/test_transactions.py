@@ -23,12 +23,13 @@ def read_csv(text: str) -> tuple[list[Transaction], Notes]:
 
 def test_every_field_of_an_envelope_is_read_from_json() -> None:
     values: dict[str, object] = dict.fromkeys(FIELDS, "x") | {"rcpt_to": ["a@b", "c@d"], "size": 5, "spf": "pass"}
-    values |= {"dkim": ["d.com"]} if "dkim" in FIELDS else {}
+    values |= {"dkim": ["d.com"]}
     ((one,), notes) = read_json({"time": 7.5} | values)
     assert one.time == 7.5
-    for name in FIELDS - {"rcpt_to", "dkim"}:
-        assert getattr(one.envelope, name) == values[name], name
     assert one.envelope.rcpt_to == ("a@b", "c@d")
+    assert one.envelope.dkim == ("d.com",)
+    for name in FIELDS - {"rcpt_to", "dkim"}:
+        assert getattr(one.envelope, name) in (values[name], (values[name],)), name
     assert notes.broken == 0
 
 

@@ -5,6 +5,7 @@ It knows no mail. A log can hold millions of keys, so both keep `MOST_KEYS` of t
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,12 @@ class Heavy:
 
     def top(self, n: int) -> list[tuple[str, int]]:
         """The `n` highest, the highest first."""
-        return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))[:n]
+        floor = min(
+            heapq.nlargest(n, self.counts.values()), default=0
+        )  # to sort all takes seconds, of hundreds of thousands
+        above = sorted((-count, key) for key, count in self.counts.items() if count > floor)
+        level = heapq.nsmallest(n - len(above), (key for key, count in self.counts.items() if count == floor))
+        return [(key, -count) for count, key in above] + [(key, floor) for key in level]
 
     def _prune(self) -> None:
         less = sorted(self.counts.values(), reverse=True)[self._most]
@@ -95,15 +101,15 @@ class Panes:
         """Take down the period at hand."""
         if not self._now:
             return
-        most_key = max(self._now, key=self._now.__getitem__)
-        if self._now[most_key] > self.most:
-            self.most, self.most_key = self._now[most_key], most_key
-        amounts: Iterable[int] = self._now.values()
-        if self.left_out:
-            amounts = [amount for key, amount in self._now.items() if key not in self.left_out]
-        if self.most >= _EXACT:
-            amounts = map(_coarse, amounts)
-        self._closed.update(amounts)
+        most = max(self._now.values())
+        if most > self.most:
+            self.most, self.most_key = most, next(key for key, amount in self._now.items() if amount == most)
+        closed = Counter(self._now.values())
+        closed.subtract(self._now[key] for key in self._now.keys() & self.left_out)
+        for amount in [amount for amount in closed if amount >= _EXACT]:
+            count = closed.pop(amount)
+            closed[_coarse(amount)] += count
+        self._closed.update(+closed)
         if self._tell:
             self._tell(self._now)
         self._now = Counter()
@@ -134,7 +140,7 @@ def _coarse(amount: int) -> int:
 
 
 class Tally:
-    """Keys in the order in which they come, counted many at a time: who sends most, and how much in each period."""
+    """Keys, counted many at a time: who sends most, and how much in each period."""
 
     def __init__(self, periods: Iterable[int]) -> None:
         self._total = Heavy()
@@ -142,23 +148,20 @@ class Tally:
         self.hour = Panes(_HOUR, self._total.update)
         self.panes = {_MINUTE: self.minute, _HOUR: self.hour}
         self.panes |= {seconds: Panes(seconds) for seconds in periods if seconds not in self.panes}
-        self.waiting: list[str] = []
 
-    def flush(self, at: float) -> None:
-        """Count what waits, all of which came in one minute and in that of `at`."""
-        if self.waiting:
-            for panes in self.panes.values():
-                panes.update(at, self.waiting)
-            self.waiting.clear()
+    def update(self, at: float, keys: Sequence[str]) -> None:
+        """Count many keys that came in one period of whatever length."""
+        for panes in self.panes.values():
+            panes.update(at, keys)
 
     def close(self) -> None:
-        """Take down the periods at hand; `flush` first."""
+        """Take down the periods at hand."""
         for panes in self.panes.values():
             panes.close()
 
     def count(self, key: str) -> int:
         """What a key has had so far."""
-        return self._total.counts[key] + self.hour.now(key) + self.waiting.count(key)
+        return self._total.counts[key] + self.hour.now(key)
 
     @property
     def total(self) -> Heavy:

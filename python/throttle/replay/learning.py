@@ -7,12 +7,14 @@ Invariant: only what was admitted is here. Beyond `MOST_ELEMENTS` a memory keeps
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from throttle import learned
+from throttle.replay.limits import several
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from throttle.replay.limits import Counted, Keys, Values
@@ -35,32 +37,37 @@ class Remembered:
     last: dict[tuple[str, str], float] = field(default_factory=dict)
     dropped: int = 0
 
-    def add(self, at: float, keys: Sequence[str], values: Values) -> list[tuple[str, int]]:
-        """Note what was admitted; how many elements were new, by key."""
-        value = values[self.place]
-        if not value:
-            return []
-        elements: tuple[str, ...] = value if type(value) is tuple else (value,)  # type: ignore[assignment]
+    def update(self, times: Sequence[float], rows: Sequence[Values]) -> list[str]:
+        """Note what was admitted; for each element that was new, its key."""
+        first, last, remember_s = self.first, self.last, self.remember_s
         new = []
-        for key in keys:
-            fresh = 0
-            for element in elements:
-                if element == key:  # never new
-                    continue
-                known = (key, element)
-                seen = self.last.get(known)
+        for at, known in self._elements(times, rows):
+            key, element = known
+            if not key or not element or element == key:  # its own is never new
+                continue
+            seen = last.get(known)
+            if seen is None or at - seen > remember_s:
+                new.append(key)
                 if element in _JUNK:
-                    fresh += 1
                     continue
-                if seen is None or at - seen > self.remember_s:
-                    fresh += 1
-                    self.first[known] = at
-                self.last[known] = at
-            if fresh:
-                new.append((key, fresh))
-        if len(self.last) > MOST_ELEMENTS:
+                first[known] = at
+            last[known] = at
+        if len(last) > MOST_ELEMENTS:
             self._prune()
         return new
+
+    def _elements(self, times: Sequence[float], rows: Sequence[Values]) -> Iterator[tuple[float, tuple[str, str]]]:
+        """Each with its key and its time; either may be empty."""
+        places = (*self.per.places, self.place)
+        if rows and len(places) == 2 and not any(type(rows[0][place]) is tuple for place in places):
+            column: Callable[[Values], Any] = itemgetter(*places)
+            return zip(times, map(column, rows), strict=True)
+        return (
+            (at, (key, element))
+            for at, values in zip(times, rows, strict=True)
+            for key in self.per.of(values)
+            for element in several(values[self.place])
+        )
 
     def _prune(self) -> None:
         def rank(known: tuple[str, str]) -> tuple[bool, float]:

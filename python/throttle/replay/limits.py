@@ -6,12 +6,14 @@ It knows how a limit prints its fields, not what it enforces.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from throttle.learned import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from throttle import Limit, Policy
 
@@ -24,6 +26,13 @@ _SIZES = {
 JOINED = " + "
 
 
+def several(value: str | tuple[str, ...] | bool | None) -> Sequence[str]:
+    """An identity's values, of which there may be none."""
+    if type(value) is tuple:
+        return value
+    return (value,) if value and type(value) is str else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Identities that are counted together, as places among the values of an envelope."""
@@ -34,19 +43,29 @@ class Keys:
     def of(self, values: Values) -> Sequence[str]:
         """The keys of an envelope: none when an identity is absent, several of recipients."""
         places = self.places
-        value = values[places[0]]
-        if not value:
-            return ()
-        keys: Sequence[str] = value if type(value) is tuple else (value,)  # type: ignore[assignment]
+        keys = several(values[places[0]])
         for place in places[1:]:
-            value = values[place]
-            if not value:
-                return ()
-            if type(value) is tuple:
-                keys = [f"{key}{JOINED}{one}" for key in keys for one in value]
-            else:
-                keys = [f"{key}{JOINED}{value}" for key in keys]
+            keys = [f"{key}{JOINED}{one}" for key in keys for one in several(values[place])]
         return keys
+
+    def of_all(self, rows: Sequence[Values]) -> list[str]:
+        """The keys of many envelopes, one after another."""
+        if not rows:
+            return []
+        column: Callable[[Values], Any] = itemgetter(*self.places)
+        are_many = [
+            type(rows[0][place]) is tuple for place in self.places
+        ]  # an identity has one value or several, always
+        match are_many:
+            case [False]:
+                return list(filter(None, map(column, rows)))
+            case [True]:
+                return list(chain.from_iterable(map(column, rows)))
+            case [False, False]:
+                return [f"{one}{JOINED}{other}" for one, other in map(column, rows) if one and other]
+            case [False, True]:
+                return [f"{one}{JOINED}{other}" for one, others in map(column, rows) if one for other in others]
+        return list(chain.from_iterable(map(self.of, rows)))
 
     def parts(self, key: str) -> list[str]:
         """A value for each identity; only the last can hold what joins them, since the others are networks or come before any text of a sender."""

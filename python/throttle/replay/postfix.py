@@ -20,12 +20,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from throttle import Envelope
+from throttle.replay.steady import steady
 from throttle.replay.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from throttle.replay.notes import Notes
+    from throttle.replay.steady import Line
     from throttle.replay.times import Stamps
 
 HOLD_SECONDS = 300
@@ -83,21 +85,8 @@ class Postfix:
 
     def read(self, lines: Iterable[str]) -> Iterator[Transaction]:
         """The messages that are over by the end of these lines."""
-        notes, read_time, match, readers, queue = (
-            self._notes,
-            self._stamps.read,
-            _LINE.match,
-            self._readers,
-            self._queue,
-        )
-        for number, line in enumerate(lines, 1):
-            notes.lines += 1
-            try:
-                at, rest = read_time(line)
-            except ValueError as error:
-                if not line.isspace():
-                    notes.break_at(number, line, str(error))
-                continue
+        notes, match, readers, queue = self._notes, _LINE.match, self._readers, self._queue
+        for at, number, line, rest in steady(self._dated(lines), notes):
             found = match(line, rest)
             if found is None:
                 if _SYSLOG.match(line, rest):
@@ -118,6 +107,19 @@ class Postfix:
                 notes.break_at(number, line, "cut short, or not as Postfix writes it")
             while queue and (queue[0].done or queue[0].until < self._now or len(queue) > MOST_OPEN):
                 yield from self._leave(queue.popleft())
+
+    def _dated(self, lines: Iterable[str]) -> Iterator[Line[int]]:
+        """With where the rest of each line begins."""
+        notes, read_time = self._notes, self._stamps.read
+        for number, line in enumerate(lines, 1):
+            notes.lines += 1
+            try:
+                at, rest = read_time(line)
+            except ValueError as error:
+                if not line.isspace():
+                    notes.break_at(number, line, str(error))
+                continue
+            yield at, number, line, rest
 
     def rest(self) -> Iterator[Transaction]:
         """The messages that are open at the end of the log."""

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from throttle.errors import ThrottleError
+from throttle.replay.notes import Notes
 from throttle.replay.postfix import Postfix
+from throttle.replay.steady import steady
 from throttle.replay.times import Stamps, seconds
 from throttle.replay.transactions import TIME, comma_separated, json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from throttle.replay.notes import Notes
+    from throttle.replay.steady import Line
     from throttle.replay.transaction import Transaction
 
 Format = Literal["postfix", "jsonl", "csv"]
@@ -135,20 +137,23 @@ def guessed(source: Source, now: float) -> Format:
 
 
 def _begins(source: Source, form: Format, now: float) -> float:
-    """The first time in a file, so that rotated logs come in order; what has none, and standard input, comes last."""
+    """The first time in a file that is believed, so that rotated logs come in order; what has none, and standard input, comes last."""
     if source.name == "-":
         return float("inf")
+    return next((at for at, *_ in steady(_times(source.head, form, now), Notes())), float("inf"))
+
+
+def _times(head: Sequence[str], form: Format, now: float) -> Iterator[Line[None]]:
     stamps = Stamps(now)
-    for line in source.head:
+    for number, line in enumerate(head):
         try:
-            match form:
-                case "postfix":
-                    return stamps.read(line)[0]
-                case "jsonl":
-                    return seconds(json.loads(line)[TIME])
-                case "csv":
-                    names, cells = (text.strip().split(",") for text in (source.head[0], line))
-                    return seconds(cells[[name.strip('"\ufeff ') for name in names].index(TIME)].strip('"'))
+            if form == "postfix":
+                at = stamps.read(line)[0]
+            elif form == "jsonl":
+                at = seconds(json.loads(line)[TIME])
+            else:
+                names, cells = (text.strip().split(",") for text in (head[0], line))
+                at = seconds(cells[[name.strip('"\ufeff ') for name in names].index(TIME)].strip('"'))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue
-    return float("inf")
+        yield at, number, line, None

@@ -13,9 +13,10 @@ from throttle.replay.times import shown
 
 if TYPE_CHECKING:
     from throttle.replay.counting import Heavy, Panes
+    from throttle.replay.needs import Need
     from throttle.replay.notes import Notes
     from throttle.replay.refusals import Refusals
-    from throttle.replay.run import Need, Replay
+    from throttle.replay.run import Replay
 
 TOP = 10
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}

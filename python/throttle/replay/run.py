@@ -1,39 +1,30 @@
 """Asks a guard about each transaction, at the transaction's time, and counts what it says.
 
+What was admitted waits and is counted many at a time: of one step, which lies in one minute and in one period of every limit.
 It knows no format of a log and prints nothing.
 Invariants: every transaction is asked about once; one that lies back in time counts at the latest time seen, as in the guard. Memory is bounded: see `counting`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from throttle.replay.counting import MOST_KEYS, Heavy, Panes, Tally
 from throttle.replay.learning import memories
-from throttle.replay.limits import JOINED, Counted, counted, uncounted
+from throttle.replay.limits import counted, uncounted
+from throttle.replay.needs import Need, amount_of, is_plain
 from throttle.replay.refusals import MOST_DETAILS, Refusals, refusals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from throttle import Decision, Throttle
-    from throttle.replay.limits import Values
+    from throttle import Decision, Envelope, Throttle
+    from throttle.replay.learning import Remembered
+    from throttle.replay.limits import Counted, Values
     from throttle.replay.transaction import Transaction
 
 _REPLY_TOS = 10_000
-_AT_ONCE = 20_000  # keys that wait to be counted
-
-
-class Need:
-    """What a limit's keys had in its own period, of what it counts."""
-
-    def __init__(self, limit: Counted, tally: Tally, panes: Panes | None) -> None:
-        self.limit = limit
-        self.tally = tally
-        self.panes = panes or Panes(limit.period_s)
-        self.is_own = panes is None
-        self.seen: set[tuple[str, str]] = set()  # of the period at hand, where the whole key is refused
-        self.pane = 0
+_MINUTE = 60
+_AT_ONCE = 20_000  # transactions that wait to be counted
 
 
 class Replay:
@@ -53,14 +44,12 @@ class Replay:
         self.lay_back = 0
         self.lay_back_s = 0.0
         self.per_hour = Panes(3600)
-        self._minute = 0.0
-        self._flushed = 0
         self._named = {limit.name: limit for limit in self.limits}
         self.keys = {limit.identity: limit.per for limit in self.limits}
         #: By identity and class, `any` for both, as limits count them.
         self.tallies: dict[tuple[str, str], Tally] = {}
         for limit in self.limits:
-            periods = [other.period_s for other in self.limits if _is_plain(other) and other.identity == limit.identity]
+            periods = [other.period_s for other in self.limits if is_plain(other) and other.identity == limit.identity]
             self.tallies.setdefault((limit.identity, limit.verified), Tally(periods))
         self.needs = [self._need(limit) for limit in self.limits]
         self._own = [need for need in self.needs if need.is_own]
@@ -72,18 +61,21 @@ class Replay:
         for need in self._own:
             need.panes.left_out = self._left_out[need.limit.identity]
         self._fresh = [[need for need in self.needs if need.limit in memory.limits] for memory in self.remembered]
-        self._slow = [need for need in self._own if need.limit.distinct is None or need.limit.refuses_all]
-
-        def of_class(word: str) -> list[tuple[str, list[str]]]:
-            return [(name, tally.waiting) for (name, of), tally in self.tallies.items() if of in ("any", word)]
-
-        self._waiting = {True: of_class("proven"), False: of_class("claimed")}
-        self._keys = [(name, keys.places[0], len(keys.places) == 1, keys.of) for name, keys in self.keys.items()]
+        self._slow = [need for need in self._own if need.limit.memory is None]
+        self._step_s = math.gcd(_MINUTE, *(limit.period_s for limit in self.limits))
+        self._step_at = 0.0
+        self._flushed = 0  # transactions
+        # What was admitted in the step at hand, and waits.
+        self._times: list[float] = []
+        self._rows: list[Values] = []
+        self._envelopes: list[Envelope] = []  # where something of them is counted
+        self._in_shadow: dict[int, tuple[str, ...]] = {}  # by its place among them
 
     def _need(self, limit: Counted) -> Need:
         """Messages are counted with the tally; what else a limit counts, by itself."""
         tally = self.tallies[limit.identity, limit.verified]
-        return Need(limit, tally, tally.panes[limit.period_s] if _is_plain(limit) else None)
+        place = self.observed.index(limit.distinct) if limit.distinct else None
+        return Need(limit, tally, tally.panes[limit.period_s] if is_plain(limit) else None, place)
 
     def add(self, transaction: Transaction) -> Decision:
         """Ask about one more."""
@@ -94,9 +86,9 @@ class Replay:
             self.lay_back += 1
             self.lay_back_s = max(self.lay_back_s, self.until - at)
             at = self.until
-        if at >= self._minute + 60:
+        if at >= self._step_at + self._step_s or len(self._rows) >= _AT_ONCE:
             self._flush()
-            self._minute = at // 60 * 60
+            self._step_at = at // self._step_s * self._step_s
         if not self.transactions:
             self.since = at
         self.until = at
@@ -105,9 +97,14 @@ class Replay:
         if decision.allowed:
             self.admitted += 1
             shadow = decision.shadow
-            self._admit(at, transaction, values, shadow)
-            for name in shadow:
-                self._refuse(self.shadow, at, name, transaction, values, None)
+            if shadow:
+                for name in shadow:
+                    self._refuse(self.shadow, at, name, transaction, values, None)
+                self._in_shadow[len(self._rows)] = shadow
+            self._times.append(at)
+            self._rows.append(values)
+            if self._slow:
+                self._envelopes.append(envelope)
         else:
             if reply_to:
                 self.reply_to.add(reply_to)
@@ -124,41 +121,33 @@ class Replay:
             need.panes.close()
 
     def _flush(self) -> None:
-        if self.transactions > self._flushed:
-            self.per_hour.add(self._minute, "", self.transactions - self._flushed)
-            self._flushed = self.transactions
-        for tally in self.tallies.values():
-            tally.flush(self._minute)
-
-    def _admit(self, at: float, transaction: Transaction, values: Values, shadow: tuple[str, ...]) -> None:
-        keys: dict[str, Sequence[str]] = {}
-        for name, place, is_one, keys_of in self._keys:
-            value = values[place]
-            keys[name] = (value,) if is_one and type(value) is str else keys_of(values)  # mostly no call is needed
-        waiting: list[str] = []
-        for name, waiting in self._waiting[values[-1]]:  # type: ignore[index]
-            waiting += keys[name]
+        at, rows = self._step_at, self._rows
+        self.per_hour.add(at, "", self.transactions - self._flushed)
+        self._flushed = self.transactions
+        if not rows:
+            return
+        of_class = {"any": rows}
+        if any(verified != "any" for _, verified in self.tallies):
+            of_class |= {"proven": [row for row in rows if row[-1]], "claimed": [row for row in rows if not row[-1]]}
+        for (name, verified), tally in self.tallies.items():
+            tally.update(at, self.keys[name].of_all(of_class[verified]))
         for need in self._slow:
-            self._count(need, at, transaction, values, keys[need.limit.identity])
+            need.count(at, rows, self._envelopes)
         for memory, needs in zip(self.remembered, self._fresh, strict=True):
-            if shadow and all(limit.name in shadow for limit in memory.limits):
-                continue
-            for key, fresh in memory.add(at, keys[memory.per.name], values):
-                for need in needs:
-                    need.panes.add(at, key, fresh)
-        if len(waiting) >= _AT_ONCE:
-            self._flush()
+            fresh = memory.update(*self._admitted_by(memory))
+            for need in needs:
+                need.panes.update(at, fresh)
+        for waiting in (self._times, self._rows, self._envelopes, self._in_shadow):
+            waiting.clear()
 
-    def _count(self, need: Need, at: float, transaction: Transaction, values: Values, keys: Sequence[str]) -> None:
-        limit = need.limit
-        if limit.verified != "any" and limit.verified != ("proven" if values[-1] else "claimed"):
-            return
-        if limit.refuses_all:
-            self._appear(need, at, values, keys)
-            return
-        amount = self._amount(limit, transaction)
-        for key in keys:
-            need.panes.add(at, key, amount)
+    def _admitted_by(self, memory: Remembered) -> tuple[list[float], list[Values]]:
+        """Times and values of what waits; without what every limit of this memory would have refused, which a guard does not get to know either."""
+        names = {limit.name for limit in memory.limits}
+        out = {place for place, shadow in self._in_shadow.items() if names <= set(shadow)}
+        if not out:
+            return self._times, self._rows
+        kept = [place for place in range(len(self._rows)) if place not in out]
+        return [self._times[place] for place in kept], [self._rows[place] for place in kept]
 
     def _refuse(
         self,
@@ -179,37 +168,10 @@ class Replay:
         whole = key in own
         admitted = None
         if limit and whole and key not in refusals.details and len(refusals.details) < MOST_DETAILS:
+            self._flush()
             admitted = self.tallies[identity, limit.verified].count(key)
         value = key if whole else next(iter(own), "")
         if limit and len(self._left_out[identity]) < MOST_KEYS:
             self._left_out[identity].add(value)
-        amount = self._amount(limit, transaction) if limit else 1
+        amount = amount_of(limit, transaction.envelope) if limit else 1
         refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else value or None, amount)
-
-    def _amount(self, limit: Counted, transaction: Transaction) -> int:
-        """What one message is to a limit, of one of its keys."""
-        if limit.unit == "bytes":
-            return transaction.envelope.size or 0
-        if limit.unit == "recipients" and not any(name.startswith("rcpt.") for name in limit.identity.split(JOINED)):
-            return len(set(transaction.envelope.rcpt_to))
-        return 1
-
-    def _appear(self, need: Need, at: float, values: Values, keys: Sequence[str]) -> None:
-        """Different elements in one period, where nothing is remembered beyond it."""
-        pane = int(at // need.limit.period_s)
-        if pane != need.pane:
-            need.pane = pane
-            need.seen.clear()
-        value = values[self.observed.index(need.limit.distinct or "")]
-        for element in value if type(value) is tuple else (value,):
-            for key in keys:
-                if type(element) is str and (key, element) not in need.seen and len(need.seen) < MOST_KEYS:
-                    need.seen.add((key, element))
-                    need.panes.add(at, key)
-
-
-def _is_plain(limit: Counted) -> bool:
-    """Whether it counts one a message and key, in whole minutes: then it is counted with what the keys send at all."""
-    per_rcpt = any(name.startswith("rcpt.") for name in limit.identity.split(JOINED))
-    counts_one = limit.unit == "messages" or (limit.unit == "recipients" and per_rcpt)
-    return limit.distinct is None and counts_one and limit.period_s % 60 == 0

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from throttle.replay.limits import JOINED
 
 if TYPE_CHECKING:
+    from throttle.replay.needs import Need
     from throttle.replay.refusals import Detail
-    from throttle.replay.run import Need, Replay
+    from throttle.replay.run import Replay
 
 ENOUGH = 1000  # numbers from which the 99.9th percentile of them is more than one of them
 HEADROOM = 2

@@ -11,37 +11,53 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from throttle import Envelope
-from throttle.replay.times import seconds
+from throttle.replay.steady import steady
+from throttle.replay.times import MOST, seconds
 from throttle.replay.transaction import FIELDS, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from throttle.replay.notes import Notes
+    from throttle.replay.steady import Line
 
 TIME = "time"
 REPLY_TO = "reply_to"
+_AROUND = " \t\r\n\ufeff"  # blanks of JSON, and the mark that some editors write first
 _REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
+_are_fields = FIELDS.issuperset
 LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
 
 
 def json_lines(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
     """One object a line."""
-    for number, line in enumerate(lines, 1):
-        notes.lines += 1
-        if line.isspace():
-            continue
-        try:
-            record = json.loads(line.lstrip("\ufeff") if number == 1 else line)
-            if type(record) is not dict:
-                raise ValueError("no JSON object")
-            yield _transaction(record, notes)
-        except (ValueError, TypeError, RecursionError) as error:
-            notes.break_at(number, line, str(error))
+    return (transaction for _, _, _, transaction in steady(_of_json(lines, notes), notes))
 
 
 def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]:
     """The first line names the fields. An empty cell is a field that is not known; the null sender is `<>`."""
+    return (transaction for _, _, _, transaction in steady(_of_cells(lines, notes), notes))
+
+
+def _of_json(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
+    decode = json.JSONDecoder().raw_decode  # what json.loads does beside takes as long as a small object
+    for number, line in enumerate(lines, 1):
+        notes.lines += 1
+        text = line.strip(_AROUND)
+        if not text:
+            continue
+        try:
+            record, end = decode(text)
+            if type(record) is not dict or end != len(text):
+                raise ValueError("no JSON object, or more than one")
+            transaction = _transaction(record, notes)
+        except (ValueError, TypeError, RecursionError) as error:
+            notes.break_at(number, line, str(error))
+            continue
+        yield transaction.time, number, line, transaction
+
+
+def _of_cells(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
     reader = csv.reader(_counted(lines, notes))
     names: list[str] = []
     while True:
@@ -62,7 +78,7 @@ def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]
         except (ValueError, TypeError, csv.Error) as error:
             notes.break_at(reader.line_num, ",".join(row), str(error))
             continue
-        yield transaction
+        yield transaction.time, reader.line_num, ",".join(row), transaction
 
 
 def _counted(lines: Iterable[str], notes: Notes) -> Iterator[str]:
@@ -78,11 +94,14 @@ def _cell(name: str, cell: str) -> Any:
 
 
 def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
-    if TIME not in record:
-        raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601")
-    time = seconds(record.pop(TIME))
+    try:
+        time = record.pop(TIME)
+    except KeyError:
+        raise ValueError("time: found none; allowed: Unix seconds or a date of ISO 8601") from None
+    if type(time) is not float or not -MOST <= time <= MOST:
+        time = seconds(time)
     reply_to = record.get(REPLY_TO) if _REPLY_TO_IS_OF_AN_ENVELOPE else record.pop(REPLY_TO, None)
-    if not record.keys() <= FIELDS:
+    if not _are_fields(record):
         for name in record.keys() - FIELDS:
             del record[name]
             notes.pass_over(f"field {name[:40]}")

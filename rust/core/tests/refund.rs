@@ -3,11 +3,12 @@
 mod guard;
 mod oracle;
 
-use guard::{MIB, engine, message};
+use guard::{MIB, engine, list, message};
 use oracle::{Bucket, Buckets, Windows};
 use proptest::prelude::*;
-use throttle_core::engine::{Aim, Charge, Engine};
+use throttle_core::engine::{Aim, Charge, Engine, Live};
 use throttle_core::envelope::Envelope;
+use throttle_core::policy::Policy;
 use throttle_core::region::Now;
 
 /// A tick of these limits is the least part that a bucket can be ahead by.
@@ -199,4 +200,36 @@ fn what_charged_nothing_gives_nothing_back() {
     let (refused, charge, _) = engine.decide(&large, None, now, Aim::Charge);
     assert!(!refused.allowed());
     assert!(!engine.refund(&large, &charge, &[], now));
+}
+
+#[test]
+fn after_a_change_of_policy_only_a_key_that_paid_gets_anything_back() {
+    let pace = "[[limit]]\nname = 'pace'\nper = ['client.net', 'sender.org']\nrate = '5/day'\n";
+    let quota = |value: &str| format!("[limit.quota.'{value}']\nrate = '5/day'\n");
+    let [net, org] = [quota("192.0.2.0/24"), quota("b.com")];
+    let proven = "verified = 'proven'\n";
+    let cases = [
+        ("nothing but a line", pace.into(), format!("# moved\n{pace}"), true),
+        ("another limit", pace.into(), format!("{}{pace}", pace.replace("pace", "first").replace("5/", "9/")), true),
+        ("a quota that went", format!("{pace}{org}"), pace.into(), false),
+        ("a quota that came", pace.into(), format!("{pace}{org}"), false),
+        ("the same quota", format!("{pace}{org}"), format!("# moved\n{pace}{org}"), true),
+        ("a quota that came before", format!("{pace}{org}"), format!("{pace}{net}{org}"), false),
+        ("quotas in another order", format!("{pace}{org}{net}"), format!("{pace}{net}{org}"), false),
+        ("a class that was left out", format!("{pace}{proven}"), pace.into(), false),
+        ("an organisation that is another", pace.into(), format!("suffixes.extra = ['b.com']\n{pace}"), false),
+    ];
+    for (what, first, next, gives) in cases {
+        let live = Live::new(engine(&first, 16 * MIB));
+        let sender = message("192.0.2.1", "a@tenant.b.com");
+        let (decision, charge, _) = live.engine().decide(&sender, None, stated(1_000_000), Aim::Charge);
+        assert!(decision.allowed());
+        let policy = Policy::parse("next.toml", &next).expect("a right policy");
+        live.reload(&policy, list(&policy.extra_suffixes), &|| ()).expect("it fits");
+        let admitted = || (0..20).filter(|_| live.engine().check(&sender, None, stated(1_000_000)).allowed()).count();
+        let before = admitted();
+        assert_eq!(before, if gives { 4 } else { 5 }, "{what}");
+        assert_eq!(live.engine().refund(&sender, &charge, &[], stated(1_000_000)), gives, "{what}");
+        assert_eq!(admitted(), usize::from(gives), "{what}");
+    }
 }

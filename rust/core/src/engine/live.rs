@@ -65,8 +65,10 @@ impl Live {
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         for mut step in steps {
-            for (planned, from) in step.plan.limits.iter_mut().zip(&step.from) {
-                planned.since = from.map_or(engine.generation() + 1, |from| engine.plan.limits[from].since);
+            let is_same_list = Arc::ptr_eq(&suffixes, &engine.suffixes) || suffixes == engine.suffixes;
+            let since = step.plan.since(&step.from, &engine.plan, engine.generation() + 1, is_same_list);
+            for (planned, since) in step.plan.limits.iter_mut().zip(since) {
+                planned.since = since;
             }
             if !step.fresh.iter().all(|table| engine.shared.clear(table, pause)) {
                 return Err(NotReloaded::Overtaken);

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::host;
 
 /// The rules of both sections.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct SuffixList {
     /// Both sections and the operator's own suffixes.
     every: List,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Count, Limit, Stage, Stages, Template};
+use super::{Count, Limit, Quota, Stage, Stages, Template};
 use crate::identity::{Class, Identities, Identity, Source, Sources};
 use crate::key::Key;
 use crate::observe::Observer;
@@ -82,7 +82,7 @@ pub struct Planned {
     pub store: Store,
     /// The run of pages that its store got; an in-flight limit has none of its own.
     pub table: Option<Table>,
-    /// The policy, by how many came before it, with which it began to count.
+    /// The policy, by how many came before it, with which it began to count what it counts.
     pub since: u64,
     /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
     pub of: u16,
@@ -200,6 +200,25 @@ impl Plan {
     pub fn sources(&self, stages: Stages) -> Sources {
         let run = Stage::ALL.into_iter().zip(self.sources).filter(|(stage, _)| stages.has(*stage));
         run.fold(Sources::default(), |all, (_, sources)| all.and(sources))
+    }
+}
+
+impl Plan {
+    /// Of each limit the policy since which it charges the same envelopes to the same keys, when `next` follows `old`: what it charged before is not
+    /// to be given back to a key that did not pay. `from` tells the places under `old`.
+    pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
+        let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
+        let charges_alike = |place: usize, from: usize| {
+            let (is, was) = (&self.limits[stated(self, place)].limit, &old.limits[stated(old, from)].limit);
+            let is_same_quotas = is.quotas.iter().map(Quota::numbers).eq(was.quotas.iter().map(Quota::numbers));
+            is.verified == was.verified && is_same_quotas
+        };
+        let places = from.iter().enumerate();
+        let of = |(place, from): (usize, &Option<usize>)| {
+            let from = from.filter(|&from| is_same_list && charges_alike(place, from));
+            from.map_or(next, |from| old.limits[from].since)
+        };
+        places.map(of).collect()
     }
 }
 

@@ -26,6 +26,11 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// What it says, wherever it stands.
+    pub(super) fn numbers(&self) -> (&str, Rate, u64) {
+        (&self.of, self.rate, self.burst)
+    }
+
     /// `"salesforce.com" = { rate = "6000/minute" }`
     pub(super) fn to_field(&self) -> Field {
         let rate = Field::loose("rate", &FieldValue::Text(self.rate.to_string()));
