@@ -47,6 +47,22 @@ def test_text_that_is_not_utf8_stays_bytes() -> None:
     assert Envelope.from_message("From: jö@ex.com\n".encode("latin-1")).header_from == (b"j\xff@ex.com",)
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X: " + b"x" * 256 * 1024 + b"\r\nReply-To: case@b.com\r\n",
+        b"Reply-To: " + b", ".join(b"x@a%d.com" % number for number in range(8)) + b", case@b.com\r\n",
+        b"Reply-To: <x@a.com> <case@b.com>\r\n",
+        b'Reply-To: "Case <case@b.com>\r\n',
+    ],
+    ids=["padding", "eight others", "two in one entry", "an open quote"],
+)
+def test_what_hides_an_address_is_what_security_md_says(header: bytes) -> None:
+    """Who bettered one of these takes it off the page."""
+    assert "case@b.com" not in Envelope.from_message(header + b"\r\n").reply_to
+    assert Envelope.from_message(b"Reply-To: case@b.com\r\n\r\n").reply_to == ("case@b.com",)
+
+
 def test_its_identities_are_told_several_as_tuples() -> None:
     by_org = guard(limit("any", ["client.ip", "from.org"]))
     assert by_org.identities(Envelope.from_message(MESSAGE, dkim=("mail.ex.co.uk", "ex.co.uk"))) == {
