@@ -104,12 +104,14 @@ def test_tables_are_for_somebody_who_has_never_seen_the_project(logs: dict[str, 
 
 
 def test_rotated_zipped_and_piped_logs_tell_the_same(logs: dict[str, Path], tmp_path: Path) -> None:
-    lines = logs["mail.log"].read_text().splitlines(keepends=True)
+    lines = logs["mail.log"].read_text().splitlines(keepends=True)[8_000:30_000]  # the flood is in the midst
     half = len(lines) // 2
+    (tmp_path / "whole.log").write_text("".join(lines))
     with gzip.open(tmp_path / "mail.log.1.gz", "wt") as older:
         older.writelines(lines[:half])
     (tmp_path / "mail.log").write_text("".join(lines[half:]))
-    whole = told(str(logs["mail.log"]))
+    whole = told(str(tmp_path / "whole.log"))
+    assert whole["refused"] > 1_000
     # In the order in which a shell names them, which is not that of time.
     rotated = told(str(tmp_path / "mail.log"), str(tmp_path / "mail.log.1.gz"))
     piped = told("-", stdin=gzip.compress("".join(lines).encode()))
@@ -146,7 +148,7 @@ def test_a_limit_in_shadow_mode_is_told_apart(logs: dict[str, Path], tmp_path: P
 def test_quotas_and_scale_are_suggested_with_their_rules(tmp_path: Path) -> None:
     lines = [
         json.dumps({"time": n / 2, "client_ip": f"192.0.{n % 200}.1", "mail_from": f"a@org{n % 40}.com"})
-        for n in range(60_000)
+        for n in range(12_000)
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     policy = tmp_path / "policy.toml"
