@@ -41,7 +41,7 @@ def lines(form: str, count: int, seed: str) -> Iterator[str]:
     """A tenth of the messages is the flood; the ordinary ones are 100,000 an hour, as `inbound` suits."""
     messages = count if form == "jsonl" else count // LINES_A_MESSAGE
     flood = messages // 10
-    hours = max(0.9 * messages / 100_000 + 0.05, 0.75)
+    hours = max(0.9 * messages / 100_000 + 0.15, 0.75)  # a little more than is needed
     sent = said(seed, 100_000, hours, flood)
     return islice(json_lines(sent) if form == "jsonl" else postfix(sent, seed), count)
 

@@ -53,3 +53,41 @@ def test_of_a_period_with_too_many_keys_what_is_left_out_is_counted(monkeypatch:
     panes.update(0.0, ["k1", "k24"])
     panes.close()
     assert (panes.count, panes.uncounted, panes.most, panes.most_key) == (10, 16, 2, "k1")
+
+
+def test_keys_that_are_left_out_have_no_say_in_percentiles_and_may_have_the_most() -> None:
+    panes = Panes(60)
+    panes.left_out = {"flood", "never seen"}
+    for minute in range(3):
+        panes.update(minute * 60.0, ["a"] * 2 + ["b"] * 3 + ["flood"] * 50)
+    panes.close()
+    assert (panes.count, panes.percentile(0.999), panes.most, panes.most_key) == (6, 3, 50, "flood")
+
+
+def test_a_period_of_nobody_else_says_nothing() -> None:
+    panes = Panes(60)
+    panes.left_out = {"flood"}
+    panes.update(0.0, ["flood"] * 50)
+    panes.close()
+    assert (panes.count, panes.percentile(0.5), panes.percentile(0.999)) == (0, 0, 0)
+
+
+def test_large_amounts_are_kept_to_one_part_in_256_and_none_is_lost(rng: random.Random) -> None:
+    panes, amounts = Panes(60), sorted(rng.randrange(1, 1 << rng.randrange(1, 40)) for _ in range(2_000))
+    for n, amount in enumerate(rng.sample(amounts, len(amounts))):
+        panes.add(0.0, f"k{n}", amount)
+    panes.close()
+    assert (panes.count, panes.most) == (len(amounts), amounts[-1])
+    assert len(panes._closed) < 8_000
+    for share in (0.1, 0.5, 0.9, 0.999):
+        exact = amounts[max(-int(-share * len(amounts) // 1), 1) - 1]
+        assert exact <= panes.percentile(share) <= exact + exact // 128
+
+
+def test_the_highest_come_in_order_and_of_equals_the_first_by_name(rng: random.Random) -> None:
+    heavy = Heavy()
+    heavy.update({f"k{n}": rng.randrange(1, 20) for n in range(500)})
+    ranked = sorted(heavy.counts.items(), key=lambda item: (-item[1], item[0]))
+    for n in (1, 7, 60, 499, 500, 600):
+        assert heavy.top(n) == ranked[:n]
+    assert Heavy().top(5) == []

@@ -38,6 +38,8 @@ def test_a_policy_in_shadow_mode_shows_what_would_have_been_refused(how: str) ->
         for transaction in flood():
             replay.add(transaction)
         replay.close()
+    guard = Throttle(Policy([limit]))
+    before = next(n for n, one in enumerate(flood()) if not guard.check(one.envelope, now=one.time))
     hard, soft = report(enforced, Notes()), report(shadow, Notes())
     assert (soft["refused"], soft["refused_by"], soft["admitted"]) == (0, [], 3_000)
     assert hard["shadow"] == []
@@ -48,6 +50,7 @@ def test_a_policy_in_shadow_mode_shows_what_would_have_been_refused(how: str) ->
     (key,), (other,) = told["keys"], refused["keys"]
     assert (key["key"], key["count"], key["first"]) == ("flood.com", other["count"], other["first"])
     assert key["fan_out"] == other["fan_out"]
+    assert key["admitted_before"] == other["admitted_before"] == before
     assert key["reply_to"] == [{"value": REPLY_TO, "count": other["count"]}]
     # What the one did not admit and the other would not have, neither remembers.
     assert [memory.last for memory in shadow.remembered] == [memory.last for memory in enforced.remembered]
