@@ -27,9 +27,7 @@ HELP = (
     "The guard is a fresh one, so nothing has been counted yet; --after counts something first. "
     "Exit code: 0 whatever the limits say, 2 when an option is wrong or a file cannot be read."
 )
-EXAMPLE = (
-    "Example: throttle explain --from bounce-817@a1.b2.c3.d4.e5.f6.sandbox.salesforce.com --ip 198.51.100.7 --after 250"
-)
+EXAMPLE = "Example: throttle explain --from x@new.salesforce.com --ip 198.51.100.7"
 
 
 def command(
