@@ -9,6 +9,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::Engine;
 use super::aim::Aim;
@@ -22,7 +23,7 @@ use super::set::LimitSet;
 use super::terms::Terms;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Value};
+use crate::identity::{Identities, Identity, Value};
 use crate::policy::plan::{Planned, Store};
 use crate::policy::{Action, Mode, Stage, Stages, WhenFull};
 use crate::region::{Now, Region};
@@ -116,7 +117,7 @@ impl Engine {
         let hashed = keys.hashed();
         Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, compared: RefCell::default() }
             .ask(request);
-        request.seen = keys.seen;
+        request.seen.extend_from_slice(hashed.seen);
         if let Some(terms) = terms {
             self.see_once(&mut request.seen, stages, terms);
         }
@@ -231,11 +232,18 @@ impl Engine {
         let refusal = settled
             .refused
             .map(|refused| Box::new(self.refusal(identities, request, settled.reads_us, refused, stages)));
+        let is_plain = settled.shadow.is_empty() && !settled.crowded && !settled.listed;
+        let shadow = if is_plain { Box::default() } else { self.names(settled) };
+        (Decision { refusal, shadow }, charge)
+    }
+
+    /// Of the limits that would have refused.
+    #[cold]
+    fn names(&self, settled: &Settled) -> Box<[Arc<str>]> {
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
         let unstated = [(settled.crowded, MAX_OPEN), (settled.listed, LISTED)];
         let unstated = unstated.into_iter().filter(|(would, _)| *would).map(|(_, name)| name.into());
-        let shadow = unstated.chain(shadow).collect();
-        (Decision { refusal, shadow }, charge)
+        unstated.chain(shadow).collect()
     }
 
     /// Asks every entry, keeps the answers, and returns the longest wait, of equals the first in file order; and who would refuse if it might.
@@ -374,11 +382,14 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &Planned, nth: u32,
         identities.ladder(distinct, planned.limit.per[0]).get(usize::from(rung)).map(|part| (*part).to_owned())
     });
     part.unwrap_or_else(|| {
-        let values = planned.limit.per.iter().map(|&identity| {
+        let text = |&identity: &Identity| {
             let values = identities.values(identity);
             values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
-        });
-        values.collect::<Vec<_>>().join(" + ")
+        };
+        match &planned.limit.per[..] {
+            [identity] => text(identity),
+            per => per.iter().map(text).collect::<Vec<_>>().join(" + "),
+        }
     })
 }
 

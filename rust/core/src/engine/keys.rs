@@ -19,7 +19,7 @@ pub(super) struct Keys {
 /// The same, to be asked: slices, so that no look asks anew where they lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashed<'k> {
-    seen: &'k [Seen],
+    pub(super) seen: &'k [Seen],
     spans: &'k [Span],
 }
 
@@ -38,7 +38,7 @@ impl Keys {
             let start = self.seen.len();
             let seen = |value: &Value<'_>| Seen { place, key: secret.key(needed.identity, value) };
             if needed.at.meets(stages) {
-                if needed.identity.has_many() {
+                if identities.has_several(needed.identity) {
                     let values = identities.values(needed.identity);
                     self.seen.extend(values.iter().map(seen));
                 } else if let Some(value) = identities.value(needed.identity) {
@@ -59,14 +59,22 @@ impl Hashed<'_> {
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
     #[inline]
     pub(super) fn count(self, per: &[usize]) -> usize {
-        per.iter().map(|&identity| self.spans[identity].count as usize).product()
+        let count = |&identity: &usize| self.spans[identity].count as usize;
+        match per {
+            [identity] => count(identity),
+            _ => per.iter().map(count).product(),
+        }
     }
 
     /// A key of a composite: of the `nth` value, where one of its identities has several.
     #[inline(always)]
     pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
-        let Some((&first, others)) = per.split_first() else { return Key(0) };
-        others.iter().fold(self.get(first, nth), |joined, &identity| secret.join(joined, self.get(identity, nth)))
+        let get = |&identity: &usize| self.get(identity, nth);
+        match per {
+            [identity] => get(identity),
+            [first, others @ ..] => others.iter().fold(get(first), |joined, other| secret.join(joined, get(other))),
+            [] => Key(0),
+        }
     }
 
     /// The key of an identity that has one value at most.

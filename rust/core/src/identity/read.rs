@@ -112,6 +112,12 @@ impl<'a> Identities<'a> {
         }
     }
 
+    /// Whether it may have more than one value in this envelope: else [`Identities::value`] is all of them.
+    #[inline]
+    pub fn has_several(&self, identity: Identity) -> bool {
+        identity.has_many() && (self.rcpt.len() > 1 || self.said.is_some())
+    }
+
     /// The value of an identity that has one at most ([`Identity::has_many`]): nothing when it is absent or was not wanted.
     #[inline]
     pub fn value(&self, identity: Identity) -> Option<Value<'_>> {

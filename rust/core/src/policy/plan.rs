@@ -128,8 +128,9 @@ pub enum Standing {
     Senders,
 }
 
-/// Where a limit counts.
+/// Where a limit counts. Its tag is an octet, as that of [`Pace`].
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 pub enum Store {
     /// Buckets or windows.
     Rate(Pace),

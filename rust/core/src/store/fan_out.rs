@@ -166,8 +166,11 @@ impl FanOut {
     /// Charges what is new; `false` when the bucket found no room.
     pub fn charge(&self, region: &mut Region, arrival: &Arrival, consulted: &Consulted) -> bool {
         let Consulted { spot, at: now, new, rung, .. } = *consulted;
+        if new == 0 {
+            return true;
+        }
         let at = self.buckets.lines(arrival.bucket_of(rung));
-        new == 0 || self.buckets.charge(region, &at, spot, now, new.into())
+        self.buckets.charge(region, &at, spot, now, new.into())
     }
 
     /// As if it were `at_us` and nothing changed from then on.

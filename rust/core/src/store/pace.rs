@@ -12,7 +12,10 @@ use crate::region::{Candidates, Region, Spot, Table};
 use crate::time::Moment;
 
 /// The counters of one limit.
+///
+/// Its tag is an octet: left to the compiler it is as wide as the alignment, sixteen of them, which every match would compare.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 pub enum Pace {
     /// Buckets.
     Gcra(Gcra),
