@@ -544,12 +544,12 @@ class Throttle:
     def block(self, identity: str, value: Text, seconds: float | None = None) -> None:
         """Refuses a name, a network, and all that lies below, from now on; claimed or proven alike.
 
-        A block of a domain covers every host below it, one of a network every address in it, of ``auth.user`` and of addresses the value alone.
+        A block of a domain covers every host below it, one of a network every address in it, of ``auth.user``, ``list.id`` and of addresses the value alone.
         The refusal is by limit ``blocked``: a temporary answer that says how long, or a permanent one when it is for good. It is told from the
         stage on at which the identity is known. The last word about a value counts: it takes the place of an earlier block or allowance.
 
         Args:
-            identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``. Networks may have any length of prefix under any ``client.net``.
+            identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``, ``from.*``, ``reply_to.*``, ``list.id``, ``dkim.org``. Networks may have any length of prefix under any ``client.net``.
             value: as a sender might write it, or a tag such as ``"NULL"``: ``"Salesforce.com"``, ``"203.0.113.0/24"``.
             seconds: how long, at most 366 days; ``None`` or infinite: for good.
 
@@ -573,7 +573,7 @@ class Throttle:
             unverified: whether mail that merely says so is let through too. Without it ``sender.*`` is let through when it is proven.
 
         Raises:
-            PolicyError: as :meth:`block`; or what nobody can prove, such as ``helo.*``, without ``unverified``.
+            PolicyError: as :meth:`block`; or what nobody can prove, such as ``helo.*`` or ``from.*``, without ``unverified``.
         """
 
     def unblock(self, identity: str, value: Text) -> bool:

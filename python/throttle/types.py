@@ -49,14 +49,29 @@ class ExplainedLimit(TypedDict):
     retry_after: float
 
 
+class CoveringWord(TypedDict):
+    """What an operator said that covers an envelope, or a limit's block of a key that it has; for so many ``seconds``, infinite when for good."""
+
+    action: Literal["block", "allow"]
+    identity: str
+    value: str
+    by: str
+    unverified: bool
+    seconds: float
+
+
 class Explanation(TypedDict):
-    """What a check of an envelope would look at, and what it would come to."""
+    """What a check of an envelope would look at, and what it would come to.
+
+    What is ``covering`` it goes before what the limits say: an allowance lets it pass all but what is open, a block refuses it.
+    """
 
     allowed: bool
     limit: str | None
     reply: str | None
     identities: dict[str, ExplainedIdentity]
     limits: list[ExplainedLimit]
+    covering: list[CoveringWord]
 
 
 class Table(TypedDict):

@@ -20,6 +20,7 @@ SENDER = Envelope(
     auth_user="joe",
     spf="pass",
     size=900,
+    dkim=["mx.b.com", "b.org"],
 )
 
 #: What a limit says, and the beginning of its answer: deferring, and rejecting.
@@ -92,6 +93,7 @@ def test_a_declared_size_is_rejected_at_mail_and_the_counted_one_behind_the_data
         ("client.host", {}),
         ("client.org", {}),
         ("auth.user", {}),
+        ("dkim.org", {}),
         ("sender.org", {"verified": "proven"}),
         (["client.net", "sender.org"], {"verified": "proven"}),
         (["client.ip", "rcpt.address"], {}),
@@ -127,6 +129,12 @@ def test_what_is_proven_can_be_blocked(per: str | list[str], fields: dict[str, A
         ("sender.host", {"verified": "claimed"}, "which is a mere claim"),
         (["client.net", "sender.org"], {}, "per sender.org, which is a mere claim"),
         ("helo.host", {}, "which is a mere claim"),
+        ("from.address", {}, "which is a mere claim"),
+        ("from.host", {}, "which is a mere claim"),
+        (["client.net", "from.org"], {}, "per from.org, which is a mere claim"),
+        ("reply_to.address", {"distinct": "sender.org"}, "which is a mere claim"),
+        ("reply_to.org", {}, "or dkim.org"),
+        ("list.id", {}, "which is a mere claim"),
         ("global", {}, "shut it to everybody"),
         ("rcpt.address", {"count": "recipients"}, "shut it to everybody"),
         ("sender.registered", {"distinct": "sender.host", "settle": "1 hour", "verified": "proven"}, "beside `settle`"),
@@ -273,3 +281,39 @@ reply = "554 5.7.1 no"
     assert 'action = "block 90 minutes"' in policy.to_toml()
     assert [Limit(**rule.fields) for rule in policy.limits] == policy.limits
     assert Throttle(policy).policy == policy
+
+
+def test_a_name_that_comes_late_is_blocked_under_the_same_key_as_one_that_was_there() -> None:
+    clock = ManualClock(REAL)
+    pace = guard(
+        limit("once", ["client.ip", "client.org"], "1/minute", count="connections", action="block 1 hour"), clock=clock
+    )
+    for _ in range(2):
+        late = pace.session(client_ip="192.0.2.1")
+        assert late.connect()
+        late.client_name = "mx.b.com"
+        refused = late.connect()
+        late.close()
+    assert (refused.limit, refused.retry_after) == ("once", 3600.0)
+    clock.advance(1800)
+    with pace.session(client_ip="192.0.2.1", client_name="mx.b.com") as session:
+        assert session.connect().retry_after == 1800.0
+
+
+def test_who_finds_no_room_for_a_block_is_told_the_wait_of_the_limit_itself() -> None:
+    clock = ManualClock(REAL)
+    pace = guard(limit("once", "client.ip", "1/minute", action="block 1 hour"), clock=clock, memory="256 KiB")
+    waits: dict[str, float] = {}
+    for number in range(600):
+        sender = SENDER.replace(client_ip=f"198.51.{number // 250}.{number % 250}")
+        assert pace.check(sender)
+        waits[str(sender.client_ip)] = pace.peek(sender).retry_after
+        assert pace.check(sender).retry_after == waits[str(sender.client_ip)]
+    [blocks] = [row for row in pace.tables() if row["table"] == "blocks"]
+    assert set(waits.values()) == {60.0, 3600.0}
+    assert list(waits.values()).count(60.0) == blocks["untracked"] == 600 - blocks["used"]
+    clock.advance(59.999999)
+    unblocked = [SENDER.replace(client_ip=ip) for ip, wait in waits.items() if wait == 60.0]
+    assert not any(pace.peek(sender) for sender in unblocked)
+    clock.advance(0.000001)
+    assert all(pace.check(sender) for sender in unblocked)

@@ -19,6 +19,10 @@ SENDER = Envelope(
     mail_from="bounce-817+x@q3.um8.bnc.salesforce.com",
     rcpt_to=["p@q.net", "r@s.net"],
     auth_user="Joe",
+    header_from=["News+x@Mail.um8.salesforce.com", "b@other.net"],
+    reply_to=["desk@help.alice.github.io", "c@other.net"],
+    list_id="News <News.Salesforce.com>",
+    dkim=["um8.salesforce.com", "other.net"],
 )
 
 FORGED = SENDER.replace(client_name=None)
@@ -52,6 +56,17 @@ def plenty(clock: Any = None, **fields: Any) -> Throttle:
         ("sender.registered", "salesforce.com", "salesforce.com"),
         ("rcpt.address", "R+tag@S.net", "r@s.net"),
         ("rcpt.host", "s.net", "s.net"),
+        ("from.address", "news@mail.um8.salesforce.com", "news@mail.um8.salesforce.com"),
+        ("from.address", "B@other.net", "b@other.net"),
+        ("from.host", "UM8.salesforce.com", "um8.salesforce.com"),
+        ("from.host", "other.net", "other.net"),
+        ("from.org", "salesforce.com", "salesforce.com"),
+        ("reply_to.address", "Desk+x@help.alice.github.io", "desk@help.alice.github.io"),
+        ("reply_to.org", "alice.github.io", "alice.github.io"),
+        ("reply_to.org", "Other.net.", "other.net"),
+        ("list.id", "news.salesforce.com", "news.salesforce.com"),
+        ("dkim.org", "\uff33alesforce.com", "salesforce.com"),
+        ("dkim.org", "other.net", "other.net"),
     ],
 )
 def test_a_block_covers_what_lies_below_it_however_it_is_spelt(identity: str, value: str, key: str) -> None:
@@ -83,6 +98,13 @@ def test_a_block_covers_what_lies_below_it_however_it_is_spelt(identity: str, va
         ("sender.address", "joe@salesforce.com", {"mail_from": "joe@um8.salesforce.com"}),
         ("sender.org", "NULL", {"mail_from": "null@null.com"}),
         ("client.ip", "UNKNOWN", {"client_ip": "203.0.113.9"}),
+        ("from.org", "salesforce.com", {"header_from": ["a@notsalesforce.com"]}),
+        ("from.address", "news@salesforce.com", {"header_from": ["news@um8.salesforce.com"]}),
+        ("reply_to.org", "alice.github.io", {"reply_to": ["a@bob.github.io"]}),
+        ("reply_to.address", "desk@help.alice.github.io", {"reply_to": []}),
+        ("dkim.org", "salesforce.com", {"dkim": ["notsalesforce.com"]}),
+        ("list.id", "news.salesforce.com", {"list_id": "salesforce.com"}),
+        ("from.org", "NULL", {"header_from": ["null@null.com"]}),
     ],
 )
 def test_a_block_touches_nothing_beside_it(identity: str, value: str, other: dict[str, str]) -> None:
@@ -116,6 +138,13 @@ def test_a_malformed_host_is_blocked_with_the_domain_that_it_lies_below() -> Non
         ("sender.org", "com", "value", "too broad"),
         ("sender.host", "co.uk", "value", "too broad"),
         ("sender.org", "github.io", "value", "too broad"),
+        ("from.org", "github.io", "value", "too broad"),
+        ("from.host", "co.uk", "value", "too broad"),
+        ("reply_to.org", "com", "value", "too broad"),
+        ("dkim.org", "co.uk", "value", "too broad"),
+        ("dkim.org", "um8.salesforce.com", "value", '"salesforce.com", the dkim.org that it has'),
+        ("reply_to.address", "nobody", "value", "a value of reply_to.address"),
+        ("list.id", "", "value", "a value of list.id"),
         ("sender.registered", "co.uk", "value", "too broad"),
         ("client.host", "COM.", "value", "too broad"),
         ("client.net", "0.0.0.0/0", "value", "too broad"),
@@ -198,6 +227,8 @@ def test_a_block_ends_to_the_microsecond_and_the_last_word_counts() -> None:
         ("helo.org", "salesforce.com", "helo", "421 4.7.0", "550 5.7.1"),
         ("sender.org", "salesforce.com", "mail", "451 4.7.1", "550 5.7.1"),
         ("rcpt.address", "r@s.net", "rcpt", "450 4.2.1", "550 5.7.1"),
+        ("reply_to.org", "other.net", "data", "451 4.7.1", "554 5.7.1"),
+        ("dkim.org", "other.net", "data", "451 4.7.1", "554 5.7.1"),
     ],
 )
 def test_it_is_answered_by_stage(identity: str, value: str, stage: Any, for_a_while: str, for_good: str) -> None:
@@ -239,13 +270,43 @@ def test_what_can_be_claimed_is_let_through_when_it_is_proven_only() -> None:
 
 @pytest.mark.parametrize(
     ("identity", "value"),
-    [("helo.host", "mx.um8.salesforce.com"), ("sender.org", "NULL"), ("sender.registered", "UNLISTED")],
+    [
+        ("helo.host", "mx.um8.salesforce.com"),
+        ("sender.org", "NULL"),
+        ("sender.registered", "UNLISTED"),
+        ("from.address", "news@mail.um8.salesforce.com"),
+        ("from.host", "salesforce.com"),
+        ("from.org", "salesforce.com"),
+        ("reply_to.address", "c@other.net"),
+        ("reply_to.org", "other.net"),
+        ("list.id", "news.salesforce.com"),
+    ],
 )
 def test_what_nobody_can_prove_needs_to_be_let_through_unverified(identity: str, value: str) -> None:
-    pace = plenty()
+    pace = guard(limit("once", "client.ip", "1/hour"))
+    pace.check(SENDER)
     with pytest.raises(PolicyError, match="unverified=True: nobody ever proves this"):
         pace.allow(identity, value)
+    assert not pace.check(SENDER)
     pace.allow(identity, value, unverified=True)
+    assert bool(pace.check(SENDER)) == (value not in ("NULL", "UNLISTED"))
+
+
+def test_a_signature_that_was_verified_is_proven() -> None:
+    pace = guard(limit("once", "client.ip", "1/hour"))
+    pace.check(FORGED)
+    pace.allow("dkim.org", "salesforce.com")
+    assert pace.check(FORGED)
+    assert not pace.check(FORGED.replace(dkim=[]))
+    assert not pace.check(FORGED, stage="mail")
+
+
+def test_what_stands_in_a_header_is_looked_at_only_when_it_has_come() -> None:
+    pace = plenty()
+    for identity in ("from.org", "reply_to.org", "dkim.org"):
+        pace.block(identity, "other.net")
+    assert [bool(pace.check(SENDER, stage=stage)) for stage in ("mail", "rcpt", "data")] == [True, True, False]
+    assert pace.check(SENDER, stage=("mail", "data")).limit == "blocked"
 
 
 def test_a_mailbox_lets_nobody_through() -> None:
@@ -350,3 +411,31 @@ def test_a_child_has_what_its_parent_had() -> None:
         os._exit(0 if not pace.check(SENDER) and pace.unblock("client.ip", "203.0.113.9") else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert not pace.check(SENDER), "and what it takes back is its own"
+
+
+def test_what_covers_a_message_is_explained_with_it() -> None:
+    pace = guard(limit("once", ["client.ip", "auth.user"], "1/minute", action="block 1 hour"))
+    assert pace.explain(SENDER)["covering"] == []
+    pace.check(SENDER)
+    assert not pace.check(SENDER)
+    pace.block("from.org", "salesforce.com", seconds=60)
+    pace.allow("sender.org", "salesforce.com")
+    pace.block("client.net", "198.51.100.0/24")
+    block = {"action": "block", "by": "operator", "unverified": False}
+    limits = {"identity": "client.ip + auth.user", "value": "203.0.113.9 + joe", "by": "once", "seconds": 3600.0}
+    author = {**block, "identity": "from.org", "value": "salesforce.com", "seconds": 60.0}
+    told = pace.explain(SENDER)
+    assert told["covering"] == [
+        {"action": "allow", "by": "operator", "unverified": False}
+        | {"identity": "sender.org", "value": "salesforce.com", "seconds": math.inf},
+        author,
+        block | limits,
+    ]
+    assert told["allowed"]
+    assert pace.check(SENDER)
+    forged = pace.explain(FORGED)
+    assert forged["covering"] == [author, block | limits], "an allowance of what is proven is none here"
+    assert (forged["allowed"], forged["limit"]) == (False, "once")
+    assert pace.check(FORGED).limit == "once"
+    early = pace.explain(FORGED, stage="connect")
+    assert (early["covering"], early["allowed"]) == ([], True)

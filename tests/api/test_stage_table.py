@@ -35,8 +35,10 @@ STEPS: dict[str, Callable[[Session], Decision]] = {
     "helo": lambda session: session.helo("mx.b.com"),
     "mail": lambda session: session.mail("a@b.com", size=600, auth_user="joe"),
     "rcpt": lambda session: session.rcpt(["p@q.net", "r@q.net"]),
-    "data": lambda session: session.data(size=700),
+    "data": lambda session: session.data(headers=HEADER, dkim=["mail.b.com"], size=700),
 }
+
+HEADER = b"From: Joe <joe@mail.b.com>\r\nReply-To: joe@b.com\r\nList-Id: <news.b.com>\r\n\r\nFrom: nobody"
 
 OF = {
     "client.*": ["client.ip", "client.net", "client.net/24/48", "client.host", "client.org"],
@@ -45,6 +47,10 @@ OF = {
     "auth.user": ["auth.user"],
     "sender.*": ["sender.address", "sender.host", "sender.org", "sender.org+1", "sender.registered"],
     "rcpt.*": ["rcpt.address", "rcpt.host"],
+    "from.*": ["from.address", "from.host", "from.org"],
+    "reply_to.*": ["reply_to.address", "reply_to.org"],
+    "list.id": ["list.id"],
+    "dkim.org": ["dkim.org"],
 }
 
 # What one transaction to two mailboxes of one host comes to.
@@ -93,7 +99,8 @@ def test_a_limit_runs_at_its_step_and_at_no_other(count: str, identity: str, ste
             for name, do in STEPS.items()
         ]
         refused = [name for name, decision in told if decision.limit == "it"]
-        assert refused[0] == ("mail" if count == "bytes" and not identity.startswith("rcpt") else step)
+        is_declared = count == "bytes" and not identity.startswith(("rcpt", "from", "reply_to", "list", "dkim"))
+        assert refused[0] == ("mail" if is_declared else step)
         assert all(
             decision
             for name, decision in told

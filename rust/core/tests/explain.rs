@@ -3,11 +3,13 @@
 mod guard;
 
 use guard::{MIB, check, engine, message};
+use proptest::prelude::*;
 use throttle_core::engine::{Engine, Explained, Found};
 use throttle_core::envelope::Envelope;
 use throttle_core::identity::Class;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
+use throttle_core::store::listed::Word;
 
 const NOW_US: u64 = 1_000_000_000;
 
@@ -62,6 +64,15 @@ mode = "shadow"
 name = "octets"
 per = "client.net"
 rate = "1 MiB/hour"
+"#;
+
+/// A limit that blocks, behind those of [`POLICY`].
+const BLOCKING: &str = r#"
+[[limit]]
+name = "mailer"
+per = ["client.org", "rcpt.address"]
+rate = "2/10 minutes"
+action = "block 5 minutes"
 "#;
 
 fn explained(engine: &Engine, envelope: &Envelope<'_>, limit: &str) -> Vec<Explained> {
@@ -163,4 +174,63 @@ fn every_recipient_has_an_entry_of_its_own() {
     assert!(check(&engine, &envelope, NOW_US).allowed());
     let entries = [("x@box.com", 1, 5, 1, Some(0)), ("y@box.com", 1, 5, 1, Some(0))];
     assert_eq!(numbers(&explained(&engine, &envelope, "rcpt")), entries);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever came before: what is explained is what a check then does; and explaining changes nothing.
+    #[test]
+    fn an_explanation_agrees_with_the_check_that_follows(
+        steps in prop::collection::vec((0u8..3, 0u8..3, 0u8..9, any::<bool>(), 0u32..200_000_000, 0u8..24), 1..120),
+    ) {
+        let engine = engine(&format!("{POLICY}{BLOCKING}"), 4 * MIB);
+        let mut now_us = NOW_US;
+        let nets = ["203.0.113.7", "198.51.100.7", "192.0.2.7"];
+        for (net, org, host, proven, pause_us, word) in steps {
+            now_us += u64::from(pause_us);
+            let now = Now::Stated(now_us as i64);
+            let (name, sender) = (format!("mx.org{org}.com"), format!("joe@h{host}.org{org}.com"));
+            let mailbox = format!("m{host}@box{org}.net");
+            let envelope = Envelope {
+                client_name: proven.then_some(name.as_bytes()),
+                helo: Some(b"mx.example.net"),
+                rcpt_to: &[mailbox.as_bytes()],
+                size: Some(1000),
+                ..message(nets[usize::from(net)], &sender)
+            };
+            let (place, value) = [("client.net", "203.0.113.0/24"), ("sender.org", "org1.com"), ("rcpt.host", "box2.net")][usize::from(word % 3)];
+            match word / 3 {
+                0 => engine.say(place, value, Word::Block, Some(60_000_000), now).expect("an entry"),
+                1 if place != "rcpt.host" => engine.say(place, value, Word::Allow, Some(60_000_000), now).expect("an entry"),
+                2 => {
+                    engine.unblock(place, value, now).expect("a value");
+                }
+                _ => {}
+            }
+            let before = engine.tables(&|| ());
+            let told = engine.explain(&envelope, None, now);
+            prop_assert_eq!(&engine.explain(&envelope, None, now), &told);
+            prop_assert_eq!(engine.tables(&|| ()), before);
+            let decision = check(&engine, &envelope, now_us);
+            prop_assert_eq!(&decision, &told.decision);
+            let lets_pass = told.covering.iter().any(|word| word.word != Word::Block);
+            let blocks = told.covering.iter().filter(|word| word.word == Word::Block && !lets_pass);
+            let blocks: Vec<(&str, Option<u64>)> = blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
+            let is_open = |row: &Explained| row.limit == "open";
+            let rows = told.limits.iter().filter(|row| is_open(row) || !lets_pass).filter_map(|row| match row.found {
+                Found::Key { wait_us, is_shadow: false, .. } if wait_us != Some(0) => Some((row.limit.as_str(), wait_us)),
+                _ => None,
+            });
+            let refusing: Vec<(&str, Option<u64>)> = rows.chain(blocks).collect();
+            match &decision.refusal {
+                None => prop_assert!(refusing.is_empty(), "{:?}", refusing),
+                Some(refusal) => {
+                    prop_assert!(refusing.iter().any(|(limit, _)| *limit == &*refusal.limit), "{} of {:?}", refusal.limit, refusing);
+                    let longest = refusing.iter().map(|(_, wait_us)| wait_us.unwrap_or(u64::MAX)).max();
+                    prop_assert!(refusal.wait_us.unwrap_or(u64::MAX) >= longest.unwrap_or(0), "{refusal:?} of {refusing:?}");
+                }
+            }
+        }
+    }
 }

@@ -150,6 +150,26 @@ fn a_quota_that_stays_keeps_its_counts_and_a_new_one_has_none() {
 }
 
 #[test]
+fn who_gets_another_quota_is_not_held_to_the_numbers_of_all_meanwhile() {
+    let quota = |rate: &str| format!("[limit.quota.'example.com']\nrate = '{rate}'\n");
+    let org = pace("org", "sender.org", "1/day");
+    let large = |name: &str| pace(name, "client.ip", "1000000/second") + "memory = '8 MiB'\n";
+    let live = live(&format!("{org}{}{}", quota("3/day"), large("gone")));
+    let (quoted, other) = (message("198.51.100.7", "joe@example.com"), message("198.51.100.7", "joe@example.net"));
+    assert_eq!((passed(&live, &quoted, 2), passed(&live, &other, 2)), (2, 1));
+    let next = format!("{org}{}{}", quota("4/day"), large("come"));
+    let policy = Policy::parse("next.toml", &next).expect("a right policy");
+    let pauses = AtomicUsize::new(0);
+    let pause = || {
+        pauses.fetch_add(1, Ordering::Relaxed);
+        assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (9, 0));
+    };
+    live.reload(&policy, list(&[]), &pause).expect("it fits");
+    assert!(pauses.load(Ordering::Relaxed) > 0, "the table is large enough to be emptied in parts");
+    assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (4, 0));
+}
+
+#[test]
 fn what_does_not_fit_into_what_was_let_go_says_so_and_changes_nothing() {
     let live = live(&format!("{STAYS}memory = '15 MiB'\n"));
     let envelope = message("198.51.100.7", "joe@example.com");

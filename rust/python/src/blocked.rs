@@ -1,5 +1,7 @@
 //! What operators say of a name, and what is blocked: `guard.block`, `allow`, `unblock`, `blocked`.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -102,7 +104,9 @@ pub(crate) fn unblock(guard: &Throttle, py: Python<'_>, identity: &str, value: &
 pub(crate) fn blocked(guard: &Throttle, py: Python<'_>) -> PyResult<Vec<Blocked>> {
     let now = guard.clock.read(py, None)?;
     let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
-    let all = guard.engine().blocked(now, &|| let_others_run(py));
+    // Not under the guard of the engine: the pause gives up the interpreter, and who changes the policy waits for that guard with it.
+    let engine = Arc::clone(&guard.engine());
+    let all = engine.blocked(now, &|| let_others_run(py));
     Ok(all.into_iter().map(|core| Blocked::of(core, now_us)).collect())
 }
 

@@ -2,8 +2,9 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use throttle_core::engine::{Explained, Explanation, Found};
+use throttle_core::engine::{Blocked, Explained, Explanation, Found};
 use throttle_core::identity::Class;
+use throttle_core::store::listed::Word;
 
 use crate::clock::seconds;
 
@@ -20,13 +21,30 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
     for limit in found.limits {
         limits.append(explained(py, limit)?)?;
     }
+    let covering = PyList::empty(py);
+    for word in found.covering {
+        covering.append(covered(py, word)?)?;
+    }
     let all = PyDict::new(py);
     all.set_item("allowed", found.decision.allowed())?;
     all.set_item("limit", found.decision.refusal.as_ref().map(|refusal| &*refusal.limit))?;
     all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
     all.set_item("identities", identities)?;
     all.set_item("limits", limits)?;
+    all.set_item("covering", covering)?;
     Ok(all)
+}
+
+fn covered(py: Python<'_>, word: Blocked) -> PyResult<Bound<'_, PyDict>> {
+    let row = PyDict::new(py);
+    row.set_item("action", if word.word == Word::Block { "block" } else { "allow" })?;
+    row.set_item("identity", word.identity)?;
+    row.set_item("value", word.value)?;
+    row.set_item("by", word.by.as_deref().unwrap_or("operator"))?;
+    row.set_item("unverified", word.word == Word::AllowUnverified)?;
+    let left = word.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
+    row.set_item("seconds", left)?;
+    Ok(row)
 }
 
 fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {

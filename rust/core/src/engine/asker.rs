@@ -94,7 +94,7 @@ impl<'e> Asker<'e, '_> {
         asked.expect(request, count);
         for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
             let limit = self.quota_or(asked, nth);
-            let Store::Rate(buckets) = self.store(limit) else { continue };
+            let Some(Store::Rate(buckets)) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
             asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
@@ -121,7 +121,7 @@ impl<'e> Asker<'e, '_> {
                 continue;
             }
             let limit = self.quota_or(asked, nth);
-            let Store::FanOut { fan_out, .. } = self.store(limit) else { continue };
+            let Some(Store::FanOut { fan_out, .. }) = self.store(limit) else { continue };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
@@ -142,8 +142,9 @@ impl<'e> Asker<'e, '_> {
         found.map(|place| quotas[place].1).min()
     }
 
-    fn store(&self, limit: u16) -> &Store {
-        &self.plan.limits[usize::from(limit)].store
+    /// Nothing of a quota that has no table yet.
+    fn store(&self, limit: u16) -> Option<&Store> {
+        self.plan.limits.get(usize::from(limit)).map(|planned| &planned.store)
     }
 
     fn ask_distinct(&self, request: &mut Request, asked: Asked<'_>, distinct: usize) {
@@ -153,7 +154,7 @@ impl<'e> Asker<'e, '_> {
         let per = &asked.planned.limit.per;
         for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
             let limit = self.quota_or(asked, nth);
-            let Store::Distinct { buckets, .. } = self.store(limit) else { continue };
+            let Some(Store::Distinct { buckets, .. }) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
             let first = request.elements.len();

@@ -119,6 +119,9 @@ impl Engine {
             .ask(request);
         request.seen.extend_from_slice(hashed.seen);
         if let Some(terms) = terms {
+            if terms.late {
+                request.known = request.seen.to_vec();
+            }
             self.see_once(&mut request.seen, stages, terms);
         }
     }
@@ -256,7 +259,7 @@ impl Engine {
         at_us: u64,
         now_us: u64,
     ) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, elements, promised, is_hot, blocks, watched, .. } = request;
+        let Request { entries, visits, elements, promised, is_hot, blocks, watched, seen, known, .. } = request;
         let watched = watched.as_ref().filter(|_| !region.is_shadow());
         let mut worst = watched.and_then(|watched| self.consult_marked(watched, at_us));
         let mut shadow = LimitSet::default();
@@ -298,7 +301,9 @@ impl Engine {
             let is_new = || at_us == now_us && !is_blocked();
             if let Some(blocking) = planned.blocking.filter(|_| is_new()) {
                 (entry.blocks, *blocks) = (true, true);
-                until_us = until_us.max(at_us.saturating_add(blocking.us));
+                if self.can_block(blocking, planned, Request::values(seen, known), entry.nth, region, at_us) {
+                    until_us = until_us.max(at_us.saturating_add(blocking.us));
+                }
             }
             if worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { by: By::Entry(index), until_us, rung });

@@ -84,6 +84,16 @@ impl Step {
         Self { decision, charge: Charge::default(), fresh: SmallVec::new() }
     }
 
+    /// The same, which tells also who would have refused what was owed before it.
+    fn after(mut self, owed: Self) -> Self {
+        let shadow = &mut self.decision.shadow;
+        if !owed.decision.shadow.is_empty() {
+            let own = shadow.iter().filter(|name| !owed.decision.shadow.contains(name));
+            *shadow = owed.decision.shadow.iter().chain(own).cloned().collect();
+        }
+        self
+    }
+
     fn nothing() -> Self {
         Self::told(Decision { refusal: None, shadow: Box::default() })
     }
@@ -119,8 +129,8 @@ impl Dialogue {
         }
         let is_first = !self.done.has(Stage::Connect);
         match self.catch_up(engine, known, now) {
-            Ok(charge) if is_first => Step { charge, ..Step::nothing() },
-            Ok(_) => Step::nothing(),
+            Ok(Step { charge, decision, .. }) if is_first => Step { charge, ..Step::told(decision) },
+            Ok(Step { decision, .. }) => Step::told(decision),
             Err(refused) => Step::told(refused),
         }
     }
@@ -138,9 +148,10 @@ impl Dialogue {
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
         (self.done, self.owed) = (self.done.without(Stage::Helo), self.owed.without(Stage::Helo));
-        if let Err(refused) = self.catch_up(engine, known, now) {
-            return Step::told(refused);
-        }
+        let owed = match self.catch_up(engine, known, now) {
+            Ok(owed) => owed,
+            Err(refused) => return Step::told(refused),
+        };
         // Charged once a name; what a name holds is held anew.
         let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
         let step = self.run(engine, known, Stage::Helo, now, Terms { without, ..Terms::default() });
@@ -150,7 +161,7 @@ impl Dialogue {
                 self.names.push(name);
             }
         }
-        step
+        step.after(owed)
     }
 
     /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the declared SIZE.
@@ -161,7 +172,7 @@ impl Dialogue {
             return Step::told(out_of_order());
         }
         let step = match self.catch_up(engine, known, now) {
-            Ok(_) => self.run(engine, known, Stage::Mail, now, Terms::default()),
+            Ok(owed) => self.run(engine, known, Stage::Mail, now, Terms::default()).after(owed),
             Err(refused) => Step::told(refused),
         };
         self.in_transaction = step.decision.allowed();
@@ -179,9 +190,10 @@ impl Dialogue {
         if !self.in_transaction {
             return Step::told(self.standing());
         }
-        if let Err(refused) = self.catch_up(engine, known, now) {
-            return Step::told(refused);
-        }
+        let owed = match self.catch_up(engine, known, now) {
+            Ok(owed) => owed,
+            Err(refused) => return Step::told(refused),
+        };
         let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
         let mut fresh: SmallVec<[usize; 1]> = SmallVec::new();
         let mut seen = HashSet::new();
@@ -194,13 +206,14 @@ impl Dialogue {
             }
         }
         if fresh.is_empty() {
-            return Step::nothing();
+            return Step::nothing().after(owed);
         }
         let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
         let hosts = if engine.counts_hosts_once() { engine.keys_of(&envelope, Identity::RcptHost) } else { Vec::new() };
         let was_asked = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
         let step = self.run(engine, &envelope, Stage::Rcpt, now, Terms { hosts: was_asked, ..Terms::default() });
+        let step = step.after(owed);
         if !step.decision.allowed() {
             return step;
         }
@@ -216,11 +229,11 @@ impl Dialogue {
             return Step::told(self.standing());
         }
         let step = match self.catch_up(engine, known, now) {
-            Ok(_) => {
+            Ok(owed) => {
                 // What was held of the declared size is let go of and the actual one is looked at in its place.
                 let is_declared = known.size == self.declared;
                 let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
-                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() })
+                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() }).after(owed)
             }
             Err(refused) => Step::told(refused),
         };
@@ -285,9 +298,9 @@ impl Dialogue {
         self.refused.clone().unwrap_or_else(out_of_order)
     }
 
-    /// Asks what is owed, stage by stage; what was charged at connect.
-    fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Charge, Decision> {
-        let mut charge = Charge::default();
+    /// Asks what is owed, stage by stage; what was charged at connect, and who would have refused anything of it.
+    fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Decision> {
+        let mut all = Step::nothing();
         let owed = self.owed;
         for stage in Stage::ALL.into_iter().filter(|&stage| owed.has(stage)) {
             let late = self.done.has(stage);
@@ -298,10 +311,11 @@ impl Dialogue {
             }
             self.owed = self.owed.without(stage);
             if stage == Stage::Connect {
-                charge = step.charge;
+                all.charge = step.charge.clone();
             }
+            all = Step { charge: std::mem::take(&mut all.charge), ..step.after(all) };
         }
-        Ok(charge)
+        Ok(all)
     }
 
     /// Checks a stage; what it holds is held in place of what the stage held before, unless it is late, and comes beside it.

@@ -6,6 +6,7 @@
 use super::Engine;
 use super::aim::Aim;
 use super::check::key_text;
+use super::operators::Blocked;
 use super::request::{Ask, Entry, Request};
 use crate::decision::Decision;
 use crate::envelope::Envelope;
@@ -23,6 +24,8 @@ pub struct Explanation {
     pub identities: Vec<(Identity, Vec<String>, Class)>,
     /// The limits in file order, one entry for each key.
     pub limits: Vec<Explained>,
+    /// What operators have said of it and limits have blocked of it: it goes before what the limits say.
+    pub covering: Vec<Blocked>,
     /// What the check would come to.
     pub decision: Decision,
 }
@@ -78,6 +81,7 @@ impl Engine {
         let identities = self.identities(envelope).into_iter();
         let identities = identities.map(|(identity, values)| (identity, values, all.class(identity))).collect();
         let decision = self.decide(envelope, Some(stages), now, Aim::Look).0;
+        let covering = self.covering(envelope, stages, now);
 
         let read = self.read(envelope, stages);
         let mut request = Request::default();
@@ -93,7 +97,7 @@ impl Engine {
                 limits.push(Explained { found, ..described(planned) });
             }
         }
-        Explanation { identities, limits, decision }
+        Explanation { identities, limits, covering, decision }
     }
 
     /// Asks every limit how much more it would let through.

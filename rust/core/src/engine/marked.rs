@@ -23,6 +23,7 @@ use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
 use crate::identity::{Class, Identities, Identity, Prefixes, Source, Sources, Value};
 use crate::key::{Key, Secret};
+use crate::observe::Seen;
 use crate::policy::limit::stage_of;
 use crate::policy::plan::{Blocking, Marked, Planned};
 use crate::policy::{Stage, Stages};
@@ -34,11 +35,11 @@ use crate::store::listed::{Entry as Listing, Mark, Marks, Word};
 /// What one check asks of both.
 #[derive(Debug)]
 pub(super) struct Watched {
-    marks: Seen,
+    pub(super) marks: Holding,
     /// A key for each scope of the envelope of which there may be an entry.
-    scopes: SmallVec<[Key; 8]>,
+    pub(super) scopes: SmallVec<[Key; 8]>,
     /// How far the sender is proven.
-    class: Class,
+    pub(super) class: Class,
     /// The entry that blocks the longest, and its place among the scopes.
     listed: Option<(usize, Listing)>,
     /// Keys that a limit may have blocked.
@@ -56,23 +57,23 @@ impl Watched {
 #[derive(Debug)]
 pub(super) struct Blocked {
     /// The limit's place in the plan.
-    limit: u16,
+    pub(super) limit: u16,
     /// Which value of the identity that has several.
-    nth: u32,
-    key: Key,
-    at: Candidates,
+    pub(super) nth: u32,
+    pub(super) key: Key,
+    pub(super) at: Candidates,
     /// Until when it is.
-    until_us: Option<u64>,
+    pub(super) until_us: Option<u64>,
 }
 
 /// Of what there are entries that hold at this stage.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+pub(super) struct Holding {
     marks: Marks,
     stage: Stage,
 }
 
-impl Wanted for Seen {
+impl Wanted for Holding {
     fn network(&self, v4: bool, length: u8) -> bool {
         self.marks.has(if v4 { Mark::V4(length) } else { Mark::V6(length) })
     }
@@ -87,7 +88,7 @@ impl Wanted for Seen {
     }
 }
 
-impl Seen {
+impl Holding {
     fn sources(&self) -> Sources {
         let families =
             FAMILIES.into_iter().enumerate().filter(|(family, _)| (1..=127).any(|labels| self.labels(*family, labels)));
@@ -129,7 +130,7 @@ impl Engine {
     fn marks_now(&self, stages: Stages) -> Option<(Marks, Sources)> {
         let (marked, stage) = (self.plan.marked?, latest(stages)?);
         let marks = marked.listed.marks(&self.shared.lock());
-        let sources = self.blocking(stage).fold(Seen { marks, stage }.sources(), |all, (_, planned)| {
+        let sources = self.blocking(stage).fold(Holding { marks, stage }.sources(), |all, (_, planned)| {
             planned.limit.identities().fold(all, |all, identity| all.with(identity.source()))
         });
         Some((marks, sources))
@@ -145,7 +146,7 @@ impl Engine {
     #[cold]
     pub(super) fn ask_marked(&self, request: &mut Request, identities: &Identities<'_>, marks: Marks, stages: Stages) {
         let (Some(marked), Some(stage)) = (self.plan.marked, latest(stages)) else { return };
-        let marks = Seen { marks, stage };
+        let marks = Holding { marks, stage };
         let mut scopes = SmallVec::new();
         scope::each(identities, &marks, |scope| scopes.push(scope_key(&self.secret, &scope)));
         let class = identities.class(Identity::SenderHost);
@@ -196,9 +197,8 @@ impl Engine {
         for (place, key) in watched.scopes.iter().enumerate() {
             let Some(entry) = marked.listed.get(region, *key, at_us) else { continue };
             match entry.word {
-                Word::AllowUnverified => return true,
-                Word::Allow if !is_of_sender(entry.mark) || watched.class == Class::Proven => return true,
-                Word::Allow => {}
+                Word::AllowUnverified | Word::Allow if lets_pass(entry, watched.class) => return true,
+                Word::AllowUnverified | Word::Allow => {}
                 Word::Block if watched.listed.is_none_or(|(_, longest)| entry.until_us > longest.until_us) => {
                     watched.listed = Some((place, entry));
                 }
@@ -238,14 +238,32 @@ impl Engine {
         let Some(marked) = self.plan.marked else { return };
         for entry in request.entries.iter().filter(|entry| entry.blocks) {
             let Some((by, blocking)) = self.blocks_by(entry) else { continue };
-            let parts = by.per.iter().filter_map(|&place| Some(value_of(&request.seen, place, entry.nth)?.key));
-            let key = self.block_key(blocking.key, parts);
+            let key = self.key_to_block(blocking, by, Request::values(&request.seen, &request.known), entry.nth);
             let until_us = at_us.saturating_add(blocking.us);
             let block = Block { key, until_us, by: blocking.by() };
             let has_room = marked.blocks.set(region, &marked.blocks.lines(key), block, at_us);
             marked.listed.note_block(region, has_room.then_some(until_us));
         }
         self.shared.watch(true);
+    }
+
+    /// Whether a refusal finds room for its block: else the limit refuses by itself, and so long it is told.
+    #[cold]
+    pub(super) fn can_block(
+        &self,
+        blocking: Blocking,
+        by: &Planned,
+        seen: &[Seen],
+        nth: u32,
+        region: &Region,
+        at_us: u64,
+    ) -> bool {
+        let key = self.key_to_block(blocking, by, seen, nth);
+        self.plan.marked.is_some_and(|Marked { blocks, .. }| blocks.has_room(region, &blocks.lines(key), key, at_us))
+    }
+
+    fn key_to_block(&self, blocking: Blocking, by: &Planned, seen: &[Seen], nth: u32) -> Key {
+        self.block_key(blocking.key, by.per.iter().filter_map(|&place| Some(value_of(seen, place, nth)?.key)))
     }
 
     fn blocks_by(&self, entry: &Entry) -> Option<(&Planned, Blocking)> {
@@ -283,7 +301,7 @@ impl Engine {
         }
         let stage = earliest(stages, stage_of(identity));
         let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
-        let kind = Reply::blocked(stage, identity.has_many());
+        let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
         Refusal { limit: LISTED.into(), identity: identity.to_string().into(), key, wait_us, kind, answer }
     }
 }
@@ -306,8 +324,17 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 pub(super) fn answer_to_blocked(planned: &Planned, stages: Stages) -> (Reply, Answer) {
     let stage = earliest(stages, planned.blocking.map_or(planned.stage, |blocking| blocking.from));
     let template = planned.template.clone().filter(|template| template.suits(stage <= Stage::Helo));
-    let mailbox = planned.limit.per.iter().any(|identity| identity.has_many());
+    let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
+}
+
+/// Whether an entry lets a sender of that class pass.
+pub(super) fn lets_pass(entry: Listing, class: Class) -> bool {
+    match entry.word {
+        Word::AllowUnverified => true,
+        Word::Allow => !is_of_sender(entry.mark) || class == Class::Proven,
+        Word::Block => false,
+    }
 }
 
 /// Whether an entry is of a name of who sends, which may be claimed.
@@ -322,7 +349,7 @@ fn is_of_sender(mark: Mark) -> bool {
 
 /// Whether anybody can write it into a message.
 pub(super) fn can_be_claimed(identity: Identity) -> bool {
-    matches!(identity.source(), Source::Sender | Source::Helo)
+    identity.source() == Source::Sender || identity.source().is_mere_claim()
 }
 
 /// An identity in three octets: its place among the plain ones, and its parameters.

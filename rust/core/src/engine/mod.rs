@@ -7,6 +7,7 @@ mod amount;
 mod asker;
 mod charge;
 mod check;
+mod covering;
 mod dialogue;
 mod explain;
 mod forecast;

@@ -3,6 +3,8 @@
 //! One entry a name: the last word counts. Text is kept for who asks what is listed; a limit's blocks have none, so their values are those that
 //! observation has a name for.
 
+use std::collections::HashMap;
+
 use super::Engine;
 use super::marked::{can_be_claimed, code_of, identity_of, scope_key};
 use crate::error::PolicyError;
@@ -65,7 +67,7 @@ impl Engine {
             .into());
         }
         let identity = parsed(identity)?;
-        let is_mailbox = identity.has_many();
+        let is_mailbox = identity.source() == Source::Rcpt;
         if word != Word::Block && is_mailbox {
             let allowed =
                 "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
@@ -73,7 +75,7 @@ impl Engine {
             return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed).into());
         }
         let (key, mark, text) = self.read_scope(identity, value)?;
-        let unproven = identity.source() == Source::Helo || matches!(mark, Mark::Whole(_)) && is_tag(identity);
+        let unproven = identity.source().is_mere_claim() || matches!(mark, Mark::Whole(_)) && is_tag(identity);
         if word == Word::Allow && can_be_claimed(identity) && unproven {
             let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
             return Err(wrong("value", format!("{value:?}"), allowed).into());
@@ -147,11 +149,10 @@ impl Engine {
             })
             .collect();
         all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));
-        let mut by_limits: Vec<Blocked> = self
-            .live_blocks(marked, now_us, pause)
-            .into_iter()
-            .filter_map(|block| self.told(&block, left(block.until_us), now))
-            .collect();
+        let names = self.names_of_blocks(now);
+        let blocks = self.live_blocks(marked, now_us, pause).into_iter();
+        let mut by_limits: Vec<Blocked> =
+            blocks.filter_map(|block| self.told(&block, left(block.until_us), &names)).collect();
         by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
         all.extend(by_limits);
         all
@@ -175,21 +176,26 @@ impl Engine {
     }
 
     /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is refused by it.
-    fn told(&self, block: &Block, left_us: Option<u64>, now: Now) -> Option<Blocked> {
-        let stated = self.plan.limits[..self.plan.stated].iter();
-        let mut by = stated.filter_map(|planned| Some((planned, planned.blocking.filter(|own| own.by() == block.by)?)));
-        let (planned, blocking) = by.next()?;
-        let value = match planned.limit.per[..] {
-            [identity] => {
-                self.top(identity, now).unwrap_or_default().into_iter().map(|offender| offender.value).find(|name| {
-                    let key = named(identity, name, &self.suffixes, |value| self.secret.key(identity, value));
-                    key.is_ok_and(|key| self.block_key(blocking.key, std::iter::once(key)) == block.key)
-                })
-            }
-            _ => None,
-        };
+    fn told(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
+        let mut stated = self.plan.limits[..self.plan.stated].iter();
+        let planned = stated.find(|planned| planned.blocking.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Some(Blocked { identity, value, left_us, by, word: Word::Block })
+        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: Word::Block })
+    }
+
+    /// The names that observation has, by the keys that limits block them under.
+    fn names_of_blocks(&self, now: Now) -> HashMap<Key, String> {
+        let mut names = HashMap::new();
+        for planned in &self.plan.limits[..self.plan.stated] {
+            let (Some(blocking), [identity]) = (planned.blocking, &planned.limit.per[..]) else { continue };
+            for offender in self.top(*identity, now).unwrap_or_default() {
+                let key = named(*identity, &offender.value, &self.suffixes, |value| self.secret.key(*identity, value));
+                if let Ok(key) = key {
+                    names.insert(self.block_key(blocking.key, std::iter::once(key)), offender.value);
+                }
+            }
+        }
+        names
     }
 
     /// The keys of limits' blocks of these values.
@@ -222,7 +228,7 @@ impl Engine {
             NoScope::Identity => wrong(
                 "identity",
                 format!("{:?}", identity.to_string()),
-                "one of client.*, helo.*, auth.user, sender.* or rcpt.*".into(),
+                "one of client.*, helo.*, auth.user, sender.*, rcpt.*, from.*, reply_to.*, list.id or dkim.org".into(),
             ),
             NoScope::Value => wrong("value", found(), format!("a value of {identity}{}", example(identity))),
             NoScope::Is(other) => wrong("value", found(), format!("{other:?}, the {identity} that it has")),
@@ -239,6 +245,8 @@ fn example(identity: Identity) -> &'static str {
     match identity {
         Identity::ClientNet(_) => ", as \"203.0.113.0/24\"",
         Identity::ClientIp => ", as \"203.0.113.9\"",
+        Identity::ListId => ", as \"news.example.com\"",
+        Identity::ReplyToOrg | Identity::DkimOrg => ", as \"example.com\"",
         _ if identity.is_name() && identity.source() != Source::AuthUser => {
             ", as \"example.com\"; it covers every host below"
         }

@@ -26,12 +26,21 @@ pub struct Request {
     pub(super) wanted: Wanted,
     /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
     pub(super) seen: SmallVec<[Seen; 8]>,
+    /// The same with what an earlier step has shown already, when something was left out.
+    pub(super) known: Vec<Seen>,
     /// Whether an entry is hot.
     pub(super) is_hot: bool,
     /// Whether an entry blocks.
     pub(super) blocks: bool,
     /// What is asked of entries and blocks, while there are any.
     pub(super) watched: Option<Box<Watched>>,
+}
+
+impl Request {
+    /// Every value that the check brings.
+    pub(super) fn values<'r>(seen: &'r [Seen], known: &'r [Seen]) -> &'r [Seen] {
+        if known.is_empty() { seen } else { known }
+    }
 }
 
 /// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.

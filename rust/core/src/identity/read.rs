@@ -172,6 +172,10 @@ impl<'a> Identities<'a> {
             });
             return mailboxes.collect();
         }
+        if host == Identity::FromHost {
+            let authors = self.said.iter().flat_map(|said| said.authors());
+            return authors.filter(|host| name(host)).map(Host::name).collect();
+        }
         self.domain(host).map(Domain::host).filter(|host| name(host)).map(Host::name).into_iter().collect()
     }
 

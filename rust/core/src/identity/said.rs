@@ -62,6 +62,14 @@ impl<'a> Said<'a> {
         })
     }
 
+    /// The hosts of the authors.
+    pub(super) fn authors(&self) -> impl Iterator<Item = &Host<'a>> {
+        self.from.iter().filter_map(|author| match author {
+            Author::Null => None,
+            Author::Mailbox { domain, .. } => Some(domain.host()),
+        })
+    }
+
     /// The values of an identity, each once, in order.
     pub(super) fn all(&self, identity: Identity, form: As) -> Values<'_> {
         let author = |author| Author::value(author, identity, form);

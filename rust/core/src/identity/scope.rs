@@ -14,17 +14,23 @@ use super::suffix::SuffixList;
 use super::value::{Part, Value};
 
 /// Hosts below whose names others lie.
-pub const FAMILIES: [Identity; 4] =
-    [Identity::ClientHost, Identity::HeloHost, Identity::SenderHost, Identity::RcptHost];
+pub const FAMILIES: [Identity; 5] =
+    [Identity::ClientHost, Identity::HeloHost, Identity::SenderHost, Identity::RcptHost, Identity::FromHost];
 
-/// Values that are covered alone. Of the last four only tags, which no text equals: NULL, LITERAL, UNKNOWN.
-pub const WHOLE: [Identity; 6] = [
+/// Values that are covered alone. Of those of which a host's family covers the names, only tags, which no text equals: NULL, LITERAL, UNKNOWN.
+pub const WHOLE: [Identity; 12] = [
     Identity::AuthUser,
     Identity::SenderAddress,
     Identity::RcptAddress,
     Identity::SenderOrg(0),
     Identity::SenderRegistered,
     Identity::ClientIp,
+    Identity::FromAddress,
+    Identity::FromOrg,
+    Identity::ReplyToAddress,
+    Identity::ReplyToOrg,
+    Identity::ListId,
+    Identity::DkimOrg,
 ];
 
 /// Prefixes shorter than these are half the world.
@@ -95,7 +101,8 @@ pub fn scope<R>(
     }
     let split = suffixes.split(text.to_ascii_lowercase().trim_end_matches('.'));
     let bare = if identity == Identity::SenderRegistered { split.registered } else { split.org };
-    if family.is_some() && bare.is_none() && split.listed {
+    let is_domain = family.is_some() || matches!(identity, Identity::ReplyToOrg | Identity::DkimOrg);
+    if is_domain && bare.is_none() && split.listed {
         return Err(NoScope::Broad);
     }
     let found = named(identity, text, suffixes, |value| match (family, value) {
@@ -128,7 +135,8 @@ pub fn scope<R>(
 
 /// The family of an identity that is a host, or a part of one.
 fn family(identity: Identity) -> Option<usize> {
-    FAMILIES.iter().position(|host| identity == *host || identity.is_part_of_host(*host))
+    let is_part = |host| identity.is_part_of_host(host) || (identity, host) == (Identity::FromOrg, Identity::FromHost);
+    FAMILIES.iter().position(|&host| identity == host || is_part(host))
 }
 
 /// `203.0.113.0/24`, or an address alone.

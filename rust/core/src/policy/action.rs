@@ -76,16 +76,16 @@ impl Check<'_> {
             );
         }
         if let Some(claimed) = per.iter().find(|identity| is_claimed(**identity, verified)) {
-            let proven = if claimed.source() == Source::Helo { "" } else { ", or verified = \"proven\"" };
+            let proven = if claimed.source().is_mere_claim() { "" } else { ", or verified = \"proven\"" };
             return refused(format!(
                 "\"defer\" or \"reject\" per {claimed}, which is a mere claim: whoever writes the name could have its owner blocked; \
-                 \"block\" needs a key of client.* or auth.user{proven}"
+                 \"block\" needs a key of client.*, auth.user or dkim.org{proven}"
             ));
         }
         if !per.iter().any(|identity| is_own(*identity)) {
             return refused(format!(
                 "\"defer\" or \"reject\" per {}, which is no sender: a block would shut it to everybody; \"block\" needs a part that is client.*, \
-                 auth.user or a proven sender",
+                 auth.user, dkim.org or a proven sender",
                 super::limit::joined_name(per)
             ));
         }
@@ -112,13 +112,12 @@ impl Check<'_> {
 /// Whether anybody can write the name into a message.
 fn is_claimed(identity: Identity, verified: Verified) -> bool {
     match identity.source() {
-        Source::Helo => true,
         Source::Sender => verified != Verified::Proven,
-        _ => false,
+        source => source.is_mere_claim(),
     }
 }
 
 /// Whether it tells who sends.
 fn is_own(identity: Identity) -> bool {
-    !matches!(identity.source(), Source::Nothing | Source::Rcpt)
+    !matches!(identity.source(), Source::Nothing | Source::Rcpt) && !identity.source().is_mere_claim()
 }

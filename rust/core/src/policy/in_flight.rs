@@ -4,7 +4,8 @@
 
 use super::draft::Given;
 use super::field::{Field, Wrong};
-use super::limit::{Limit, Rule, Share};
+use super::limit::{Limit, Rule, Share, stage_of};
+use super::stage::Stage;
 use super::validate::Check;
 use super::value::Burst;
 use super::words::{Algorithm, Count, WhenFull};
@@ -78,8 +79,12 @@ impl Check<'_> {
         }
     }
 
-    /// A message may have any number of recipients, and several addresses in its header; a permit must name all that it holds.
+    /// A message may have any number of recipients, and several addresses in its header; a permit must name all that it holds, when it is taken.
     fn single(&self, per: &[Identity], field: &Field) -> Result<(), PolicyError> {
+        if let Some(late) = per.iter().find(|identity| !identity.has_many() && stage_of(**identity) > Stage::Mail) {
+            let allowed = "beside `in_flight` only what is known at MAIL, where a permit is taken";
+            return Err(self.place.wrong(field, Wrong::allowed(allowed).found(format!("{:?}", late.to_string()))));
+        }
         let Some(many) = per.iter().find(|identity| identity.has_many()) else { return Ok(()) };
         let allowed = "beside `in_flight` only what a message has one of: a permit is of fixed size";
         Err(self.place.wrong(field, Wrong::allowed(allowed).found(format!("{:?}", many.to_string()))))

@@ -86,9 +86,12 @@ pub struct Planned {
     pub since: u64,
     /// Its own place in [`Plan::limits`]; of a quota, that of its limit.
     pub of: u16,
-    /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`]. By key.
+    /// Its quotas: the key of the named value, of no class, and the place in [`Plan::limits`], or [`NO_TABLE`]. By key.
     pub quotas: Vec<(Key, u16)>,
 }
+
+/// In place of a quota's: it will have a table soon, and until then nobody counts its keys.
+pub const NO_TABLE: u16 = u16::MAX;
 
 /// Tables that no limit owns: they stay where they are whatever the policy.
 #[derive(Clone, Copy, Debug)]

@@ -15,11 +15,11 @@ use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{Open, draw, place};
 use super::limit::Share;
 use super::named::{Named, quotas};
-use super::plan::{Marked, Needed, Plan, Planned};
+use super::plan::{Marked, NO_TABLE, Needed, Plan, Planned};
 use super::{Limit, Policy, Rule, Stages};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
-use crate::key::Secret;
+use crate::key::{Key, Secret};
 use crate::observe::Layout;
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::Capacity;
@@ -53,10 +53,22 @@ pub fn recompile(
     if then.fresh.is_empty() {
         return Ok(vec![region.lay(old, policy)?]);
     }
+    leave_out_quotas_to_come(&mut between.plan, &then.plan);
     if then.fresh.contains(between.plan.observer.table()) {
         between.plan.observer.pause();
     }
     Ok(vec![between, then])
+}
+
+/// Whoever gets other numbers is not held to those of everybody else meanwhile.
+fn leave_out_quotas_to_come(between: &mut Plan, then: &Plan) {
+    for planned in &mut between.limits[..between.stated] {
+        let next = then.limits[..then.stated].iter().find(|next| next.name == planned.name);
+        let to_come = next.into_iter().flat_map(|next| &next.quotas).map(|(key, _)| *key);
+        let own: Vec<Key> = planned.quotas.iter().map(|(key, _)| *key).collect();
+        planned.quotas.extend(to_come.filter(|key| !own.contains(key)).map(|key| (key, NO_TABLE)));
+        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
+    }
 }
 
 /// The limits and quotas of `policy` that have a table under `old`.

@@ -74,6 +74,11 @@ impl Blocks {
         true
     }
 
+    /// Whether [`Blocks::set`] would find room.
+    pub fn has_room(&self, region: &Region, at: &Candidates, key: Key, now_us: u64) -> bool {
+        self.find(region, at, key).or_else(|| free(region, at, now_us)).is_some()
+    }
+
     /// Lifts the block of a key. Whether it was blocked at `now_us`.
     pub fn lift(&self, region: &mut Region, key: Key, now_us: u64) -> bool {
         let Some((line, place)) = self.find(region, &self.lines(key), key) else { return false };
