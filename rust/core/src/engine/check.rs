@@ -196,7 +196,8 @@ impl Engine {
     ) -> (Decision, Charge, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let marks = self.marks(stages);
-        let identities = Identities::read(envelope, &self.suffixes, self.sources(stages, marks));
+        let mut identities = Identities::default();
+        identities.fill(envelope, &self.suffixes, self.sources(stages, marks));
         let mut request = Request::default();
         self.ask(&mut request, &identities, envelope.size, stages);
         if let Some((marks, _)) = marks {

@@ -26,7 +26,7 @@ pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 const FEW: usize = 16;
 
 /// The identities of one envelope, as far as they were wanted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Identities<'a> {
     /// The outer option: wanted. The inner: it is an address.
     client: Option<Option<IpAddr>>,
@@ -62,44 +62,44 @@ pub(super) enum As {
 impl<'a> Identities<'a> {
     /// Reads what `wanted` names, and nothing else of the envelope but what the sender's class needs.
     pub fn read(envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) -> Self {
+        let mut read = Self::default();
+        read.fill(envelope, suffixes, wanted);
+        read
+    }
+
+    /// The same, into what is empty: it is too big to be moved about. Inlined, it is known there that nothing has to be dropped.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) {
         let has = |source| wanted.has(source);
         let domain = |host| Domain::new(host, suffixes);
-        // Filled in where it lies: it is too big to be moved about.
-        let mut read = Self {
-            client: has(Source::ClientIp).then(|| envelope.client_ip.and_then(network::address)),
-            client_name: None,
-            helo: None,
-            user: None,
-            sender: None,
-            rcpt: SmallVec::new(),
-            said: None,
-            global: has(Source::Nothing),
-        };
+        self.global = has(Source::Nothing);
+        if has(Source::ClientIp) {
+            self.client = Some(envelope.client_ip.and_then(network::address));
+        }
         if has(Source::ClientName) || has(Source::Sender) {
-            read.client_name = envelope.client_name.and_then(confirmed).map(domain);
+            self.client_name = envelope.client_name.and_then(confirmed).map(domain);
         }
         if has(Source::Helo) {
             let helo = envelope.helo.filter(|name| !name.trim_ascii().is_empty());
-            read.helo = helo.map(|name| domain(Host::read(name)));
+            self.helo = helo.map(|name| domain(Host::read(name)));
         }
         if has(Source::AuthUser) {
             let user = envelope.auth_user.filter(|user| !user.is_empty());
-            read.user = user.map(|user| fold(Cow::Borrowed(user)));
+            self.user = user.map(|user| fold(Cow::Borrowed(user)));
         }
         if has(Source::Sender) {
-            let client = read.client_name.as_ref();
-            read.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
+            let client = self.client_name.as_ref();
+            self.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
         }
         if !has(Source::ClientName) {
-            read.client_name = None;
+            self.client_name = None;
         }
         if has(Source::Rcpt) {
-            read.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
+            self.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
         }
         if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
-            read.said = Some(Said::read(headers, suffixes, wanted));
+            self.said = Some(Said::read(headers, suffixes, wanted));
         }
-        read
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.
