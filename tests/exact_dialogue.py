@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from throttle import Limit
 
@@ -41,12 +41,34 @@ LIMITS = [
     Limit(name="hosts", per="rcpt.host", rate="6/day", **DAY),
     Limit(name="all-recipients", per="global", rate="25/day", count="recipients", **DAY),
     Limit(name="named-recipients", per="client.host", rate="9/day", count="recipients", **DAY),
+    Limit(name="authors", per="from.address", rate="7/day", **DAY),
+    Limit(name="author-orgs", per="from.org", rate="9/day", **DAY),
+    Limit(name="answers", per=["client.ip", "reply_to.org"], rate="6/day", **DAY),
+    Limit(name="lists", per="list.id", rate="5/day", **DAY),
+    Limit(name="signers", per="dkim.org", rate="8/day", **DAY),
+    Limit(name="author-octets", per="from.org", rate="4 kB/day", **DAY),
 ]
 
 CAPS = {
     "conns": 12, "named": 7, "greeted": 9, "both": 5, "open": 3, "open-named": 2, "open-greeted": 2, "messages": 8, "user": 6, "named-messages": 6,
     "octets": 3000, "open-messages": 3, "open-octets": 1000, "recipients": 5, "hosts": 6, "all-recipients": 25, "named-recipients": 9,
+    "authors": 7, "author-orgs": 9, "answers": 6, "lists": 5, "signers": 8, "author-octets": 4000,
 }  # fmt: skip
+
+
+@dataclass
+class Header:
+    """What a message says of itself: addresses whose host is an organisation, and a list."""
+
+    authors: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    list_id: str | None = None
+
+    def octets(self) -> bytes:
+        lines = [f"From: Somebody <{author.upper()}>" for author in self.authors]
+        lines += [f"Reply-To: {', '.join(self.answers)}"] if self.answers else []
+        lines += [f"List-Id: A list\r\n <{self.list_id}>"] if self.list_id else []
+        return "\r\n".join([*lines, "Subject: x", "", "From: nobody@nowhere.com"]).encode()
 
 
 @dataclass
@@ -63,6 +85,7 @@ class Exact:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.permits: list[list[Charge]] = []
+        self.blocked: set[str] = set()
 
     def held(self, limit: str) -> Counter[str]:
         by_key: Counter[str] = Counter()
@@ -76,6 +99,8 @@ class Exact:
         charges: list[Charge],
         looks: Sequence[Charge] = (),
         holds: list[Charge] | None = None,
+        *,
+        ip: str,
     ) -> tuple[Answer, list[Charge] | None]:
         """All or none. ``looks`` are consulted and not charged; ``holds`` None takes no permit."""
         wanted: Counter[tuple[str, str]] = Counter()
@@ -89,6 +114,8 @@ class Exact:
             refusing |= {limit} if self.held(limit)[key] + amount > CAPS[limit] else set()
         if holds is not None and len(self.permits) >= MAX_OPEN:
             refusing.add("max-open")
+        if ip in self.blocked:
+            refusing.add("blocked")
         if refusing:
             return Answer(refusing), None
         self.counts.update(wanted)
@@ -117,6 +144,7 @@ class ExactSession:
         self.names: list[str] = []
         self.asked: set[str] = set()  # groups of limits on the client's name that were asked
         self.late = False
+        self.owes = False  # whether steps are asked anew, though it be about nothing
         self.at_connect: list[list[Charge]] = []
         self.at_helo: list[list[Charge]] = []
         self.at_mail: list[list[Charge]] = []
@@ -139,6 +167,16 @@ class ExactSession:
     def name_came(self, name: str | None) -> None:
         self.name = name
         self.late = True
+        self.owes = self.owes or self.connected
+
+    def policy_changed(self) -> None:
+        """Limits of steps that have passed are for the next transaction, or the next connection."""
+        passed = {"connect": self.connected, "helo": self.greeted, "mail": self.in_transaction}
+        self.asked |= {step for step, has_passed in passed.items() if has_passed}
+        self.asked |= {"rcpt"} if self.recipients else set()
+
+    def ask(self, *args: Any, **more: Any) -> tuple[Answer, list[Charge] | None]:
+        return self.guard.ask(*args, **more, ip=self.ip)
 
     def catch_up(self) -> Answer:
         """What is owed: the connection, or what could not be asked without a name."""
@@ -148,38 +186,40 @@ class ExactSession:
             if self.name:
                 charges.append(("named", self.name, 1))
                 holds.append(("open-named", self.name, 1))
-            first, held = self.guard.ask(charges, holds=holds)
+            first, held = self.ask(charges, holds=holds)
             if first.refusing or held is None:
                 return first
             self.connected = True
             self.at_connect.append(held)
             self.asked |= {"connect"} if self.name else set()
+        if self.owes and self.ip in self.guard.blocked:
+            return Answer({"blocked"})
         if not self.late or not self.name:
-            self.late = False
+            self.late = self.owes = False
             return first
         name = self.name
         if "connect" not in self.asked:
-            answer, held = self.guard.ask([("named", name, 1)], holds=[("open-named", name, 1)])
+            answer, held = self.ask([("named", name, 1)], holds=[("open-named", name, 1)])
             if answer.refusing or held is None:
                 return answer
             self.at_connect.append(held)
             self.asked.add("connect")
         if self.greeted and self.greeting and "helo" not in self.asked:
-            answer, _ = self.guard.ask([("both", f"{name} {self.greeting}", 1)])
+            answer, _ = self.ask([("both", f"{name} {self.greeting}", 1)])
             if answer.refusing:
                 return answer
             self.asked.add("helo")
         if self.in_transaction and "mail" not in self.asked:
-            answer, _ = self.guard.ask([("named-messages", name, 1)])
+            answer, _ = self.ask([("named-messages", name, 1)])
             if answer.refusing:
                 return answer
             self.asked.add("mail")
         if self.recipients and "rcpt" not in self.asked:
-            answer, _ = self.guard.ask([("named-recipients", name, len(self.recipients))])
+            answer, _ = self.ask([("named-recipients", name, len(self.recipients))])
             if answer.refusing:
                 return answer
             self.asked.add("rcpt")
-        self.late = False
+        self.late = self.owes = False
         return first
 
     def connect(self) -> Answer:
@@ -202,7 +242,7 @@ class ExactSession:
             charges = [("greeted", greeting, 1)]
             charges += [("both", f"{self.name} {greeting}", 1)] if self.name else []
         self.free(self.at_helo)
-        answer, held = self.guard.ask(charges, holds=[("open-greeted", greeting, 1)] if greeting else None)
+        answer, held = self.ask(charges, holds=[("open-greeted", greeting, 1)] if greeting else None)
         if not answer.refusing:
             self.greeted, self.greeting = True, greeting
             if held is not None:
@@ -225,7 +265,7 @@ class ExactSession:
         charges += [("user", user, 1)] if user else []
         charges += [("named-messages", self.name, 1)] if self.name else []
         holds = [("open-messages", "global", 1)] + ([("open-octets", "global", size)] if size else [])
-        answer, held = self.guard.ask(charges, [("octets", sender, size)] if size is not None else [], holds)
+        answer, held = self.ask(charges, [("octets", sender, size)] if size is not None else [], holds)
         if held is None:
             self.refused = answer.refusing
             return answer
@@ -248,14 +288,14 @@ class ExactSession:
         charges += [("hosts", host, 1) for host in hosts - self.hosts]
         charges += [("all-recipients", "global", len(fresh))]
         charges += [("named-recipients", self.name, len(fresh))] if self.name else []
-        answer, _ = self.guard.ask(charges)
+        answer, _ = self.ask(charges)
         if not answer.refusing:
             self.recipients += fresh
             self.hosts |= hosts
             self.asked |= {"rcpt"} if self.name else set()
         return answer
 
-    def data(self, size: int | None) -> Answer:
+    def data(self, size: int | None, header: Header | None = None, signers: Sequence[str] = ()) -> Answer:
         if not self.in_transaction:
             return Answer(self.refused or {"out-of-order"})
         owed = self.catch_up()
@@ -265,8 +305,16 @@ class ExactSession:
         size = self.declared if size is None else size
         self.free(self.at_mail)
         charges = [("octets", self.sender, size)] if size is not None else []
+        header = header or Header()
+        orgs = {author.split("@")[1] for author in header.authors}
+        charges += [("authors", author, 1) for author in set(header.authors)]
+        charges += [("author-orgs", org, 1) for org in orgs]
+        charges += [("answers", f"{self.ip} {org}", 1) for org in {one.split("@")[1] for one in header.answers}]
+        charges += [("lists", header.list_id, 1)] if header.list_id else []
+        charges += [("signers", signer, 1) for signer in set(signers)]
+        charges += [("author-octets", org, size) for org in orgs] if size is not None else []
         looks = [("open-octets", "global", size)] if size and size != self.declared else []
-        answer, _ = self.guard.ask(charges, looks)
+        answer, _ = self.ask(charges, looks)
         self.reset()
         return answer
 

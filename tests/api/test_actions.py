@@ -288,12 +288,14 @@ def test_a_name_that_comes_late_is_blocked_under_the_same_key_as_one_that_was_th
     pace = guard(
         limit("once", ["client.ip", "client.org"], "1/minute", count="connections", action="block 1 hour"), clock=clock
     )
+    told = []
     for _ in range(2):
-        late = pace.session(client_ip="192.0.2.1")
-        assert late.connect()
-        late.client_name = "mx.b.com"
-        refused = late.connect()
-        late.close()
+        with pace.session(client_ip="192.0.2.1") as late:
+            assert late.connect()
+            late.client_name = "mx.b.com"
+            told.append(late.connect())
+    first, refused = told
+    assert first
     assert (refused.limit, refused.retry_after) == ("once", 3600.0)
     clock.advance(1800)
     with pace.session(client_ip="192.0.2.1", client_name="mx.b.com") as session:

@@ -30,6 +30,8 @@ def guard(*limits: Limit) -> Throttle:
     return Throttle(Policy(limits), memory="2 MiB", max_open=99, clock=ManualClock(REAL), seed=SEED)
 
 
+HEADER = b"From: Joe <joe@mail.b.com>\r\nReply-To: joe@b.com\r\nList-Id: <news.b.com>\r\n\r\nFrom: nobody"
+
 STEPS: dict[str, Callable[[Session], Decision]] = {
     "connect": lambda session: session.connect(),
     "helo": lambda session: session.helo("mx.b.com"),
@@ -38,7 +40,6 @@ STEPS: dict[str, Callable[[Session], Decision]] = {
     "data": lambda session: session.data(headers=HEADER, dkim=["mail.b.com"], size=700),
 }
 
-HEADER = b"From: Joe <joe@mail.b.com>\r\nReply-To: joe@b.com\r\nList-Id: <news.b.com>\r\n\r\nFrom: nobody"
 
 OF = {
     "client.*": ["client.ip", "client.net", "client.net/24/48", "client.host", "client.org"],

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exact_dialogue import LIMITS, MAX_OPEN, Answer, Exact, ExactSession
+from exact_dialogue import LIMITS, MAX_OPEN, Answer, Exact, ExactSession, Header
 from given_guards import REAL, SEED, is_sound
-from throttle import ManualClock, Policy, Throttle
+from throttle import Limit, ManualClock, Policy, Throttle
 
 if TYPE_CHECKING:
     from throttle import Decision, Session
@@ -24,13 +24,23 @@ ADDRESSES = [f"{box}@{host}" for box in ("a", "b", "c") for host in ("x.com", "y
 which = st.integers(0, SESSIONS - 1)
 spelled = {"a.com": "A.com.", "b.com": "b.com", "c.com": "c.com", None: " "}
 names = st.sampled_from([None, "mx.one.com", "mx.two.com"])
+headers = st.builds(
+    Header,
+    st.lists(st.sampled_from(ADDRESSES), max_size=3),
+    st.lists(st.sampled_from(ADDRESSES), max_size=3),
+    st.sampled_from([None, "news.x.com", "news.y.com"]),
+)
+signers = st.lists(st.sampled_from(["x.com", "y.com"]), max_size=3)
 
 
 class Dialogues(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = ManualClock(REAL)
-        self.guard = Throttle(Policy(LIMITS), memory="1 MiB", max_open=MAX_OPEN, clock=self.clock, seed=SEED)
+        spare = Limit(name="spare", per="helo.org", rate="1000000/second", memory="64 KiB")
+        self.guard = Throttle(
+            Policy([*LIMITS, spare]), memory="1536 KiB", max_open=MAX_OPEN, clock=self.clock, seed=SEED
+        )
         self.exact = Exact()
         self.day = 0
         self.made: list[tuple[Decision, Answer, int]] = []
@@ -73,10 +83,12 @@ class Dialogues(RuleBasedStateMachine):
         said = [one.upper() for one in recipients] if shout else recipients
         self.same(session.rcpt(said[0] if len(said) == 1 else said), exact.rcpt(recipients))
 
-    @rule(at=which, size=st.sampled_from([None, 0, 100, 700, 1001]))
-    def data(self, at: int, size: int | None) -> None:
+    @rule(at=which, size=st.sampled_from([None, 0, 100, 700, 1001]), header=st.none() | headers, signed=signers)
+    def data(self, at: int, size: int | None, header: Header | None, signed: list[str]) -> None:
         session, exact = self.talks[at]
-        self.same(session.data(size=size), exact.data(size))
+        octets = None if header is None else header.octets()
+        below = [f"Mail.{one}." for one in signed]
+        self.same(session.data(headers=octets, dkim=below, size=size), exact.data(size, header, signed))
 
     @rule(at=which)
     def reset(self, at: int) -> None:
@@ -115,6 +127,25 @@ class Dialogues(RuleBasedStateMachine):
             gc.collect(0)
             gc.enable()
 
+    @rule(number=st.integers(0, 1), blocks=st.sampled_from([False, False, False, True]))
+    def say(self, number: int, blocks: bool) -> None:
+        ip = f"192.0.2.{number}"
+        if blocks:
+            self.guard.block("client.ip", ip)
+            self.exact.blocked.add(ip)
+        else:
+            assert self.guard.unblock("client.ip", ip) == (ip in self.exact.blocked)
+            self.exact.blocked.discard(ip)
+
+    @rule(more=st.integers(0, 2))
+    def reload(self, more: int) -> None:
+        never = {"rate": "1000000/second", "memory": "4 KiB"}
+        others = [Limit(name=f"new-{per[:4]}", per=per, **never) for per in ("sender.org", "from.org")[:more]]
+        self.guard.reload(Policy([*others, *reversed(LIMITS)]))
+        for _, exact in self.talks:
+            exact.policy_changed()
+        self.made.clear()
+
     @rule(back=st.integers(0, 30))
     def refund(self, back: int) -> None:
         if not self.made:
@@ -148,4 +179,4 @@ class Dialogues(RuleBasedStateMachine):
 
 
 TestDialogues = Dialogues.TestCase
-TestDialogues.settings = settings(max_examples=60, stateful_step_count=60)
+TestDialogues.settings = settings(max_examples=80, stateful_step_count=60)

@@ -23,7 +23,9 @@ LIMITS = [
 ]
 
 SENDS = st.tuples(st.integers(0, 2), st.sampled_from(["b.com", "c.com", "x.b.com", "y.b.com", "z.b.com", "v.b.com"]))
-WORDS = st.sampled_from(["block ip", "unblock ip", "block author", "allow org", "unblock org", "admit", "refund", "data"])
+WORDS = st.sampled_from(
+    ["block ip", "unblock ip", "block author", "allow org", "unblock org", "admit", "refund", "data"]
+)
 
 
 def made(how: str) -> Throttle:
