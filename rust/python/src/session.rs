@@ -151,11 +151,7 @@ impl Session {
             self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now)
         });
         if !fresh.is_empty() {
-            let mut index = 0;
-            asked.retain(|_| {
-                index += 1;
-                fresh.contains(&(index - 1))
-            });
+            asked = fresh.iter().map(|&place| asked[place].clone_ref(py)).collect();
             self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
         }
         known.rcpt_to = asked;
