@@ -31,6 +31,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// By what no policy states, of everybody: the number of permits, the order of commands.
+    pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, kind: Reply) -> Self {
+        let (global, key) = ("global".into(), "global".into());
+        Self { limit: limit.into(), identity: global, key, wait_us, kind, answer: Answer::default() }
+    }
+
     /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
         let Answer { rejects_at, template } = &self.answer;

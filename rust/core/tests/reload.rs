@@ -2,6 +2,7 @@
 
 mod guard;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use guard::{MIB, check, engine, list, message};
@@ -10,7 +11,7 @@ use throttle_core::engine::{Live, NotReloaded};
 use throttle_core::envelope::Envelope;
 use throttle_core::error::PolicyError;
 use throttle_core::observe::Window;
-use throttle_core::policy::{Policy, Stage, Stages};
+use throttle_core::policy::{Mode, Policy, Stage, Stages};
 use throttle_core::region::Now;
 
 const NOW_US: u64 = 1_000_000_000;
@@ -101,6 +102,23 @@ fn under_two_threads_of_checks_an_unchanged_limit_admits_its_number_exactly() {
         assert_eq!(wrong, None);
     });
     assert_eq!(admitted.load(Ordering::Relaxed), 1000);
+}
+
+#[test]
+fn a_change_that_is_overtaken_leaves_the_mode_and_the_limits_of_the_one_that_holds() {
+    let live = live(&format!("{STAYS}{}", pace("goes", "client.net", "9/day")));
+    let next = Policy::parse("next.toml", &format!("mode = 'shadow'\n{STAYS}{}", pace("new", "sender.org", "9/day")));
+    let overtaking = format!("mode = 'shadow'\n{STAYS}");
+    let came_between = Cell::new(false);
+    let pause = || {
+        if !came_between.replace(true) {
+            assert_eq!(reload(&live, &overtaking), Ok(()));
+        }
+    };
+    assert_eq!(live.reload(&next.expect("a right policy"), list(&[]), &pause), Err(NotReloaded::Overtaken));
+    assert!(came_between.get(), "a table so large that there is a pause");
+    assert_eq!(live.engine().mode(), Mode::Shadow);
+    assert!(live.engine().tables(&|| ()).iter().all(|table| table.name != "new" && table.name != "goes"));
 }
 
 #[test]

@@ -87,6 +87,21 @@ impl Envelope {
         Ok(())
     }
 
+    /// With what the header of `message` says, and the domains whose signatures were verified.
+    pub(crate) fn set_headers(
+        &mut self,
+        py: Python<'_>,
+        message: Option<&[u8]>,
+        dkim: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let said = message.map(|message| read(py, message)).transpose()?;
+        let field = |name| said.as_ref().map_or(Ok(None), |said| said.get_item(name));
+        let (from, reply_to) = (field("header_from")?, field("reply_to")?);
+        let list_id = field("list_id")?.filter(|list_id| !list_id.is_none());
+        self.headers = Headers::optional(from.as_ref(), reply_to.as_ref(), list_id.as_ref(), dkim)?;
+        Ok(())
+    }
+
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("client_ip", self.client_ip(py))?;

@@ -1,4 +1,6 @@
-//! `Throttle`: a policy over its memory.
+//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its answers Python's.
+//!
+//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs ([`Throttle::engine`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
@@ -249,6 +251,7 @@ impl Throttle {
 
     /// How full each table is: a list of dictionaries.
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        // In a child that was forked: what is open in the parent is none of its tables'.
         drop(self.engine());
         let tables = self.live.tables(&|| let_others_run(py));
         let row = |table: TableUse| {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
 use throttle_core::engine::{Dialogue, Engine, Step};
@@ -151,11 +151,7 @@ impl Session {
             self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now)
         });
         if !fresh.is_empty() {
-            let mut index = 0;
-            asked.retain(|_| {
-                index += 1;
-                fresh.contains(&(index - 1))
-            });
+            asked = fresh.iter().map(|&place| asked[place].clone_ref(py)).collect();
             self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
         }
         known.rcpt_to = asked;
@@ -166,7 +162,7 @@ impl Session {
     fn data(
         &self,
         py: Python<'_>,
-        headers: Option<&Bound<'_, PyAny>>,
+        headers: Option<&[u8]>,
         dkim: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
@@ -175,16 +171,7 @@ impl Session {
         if let Some(size) = octets(size)? {
             known.size = Some(size);
         }
-        if let Some(headers) = headers {
-            let read = Bound::new(py, known)?.call_method1("with_headers", (headers,))?;
-            known = read.cast::<Envelope>()?.get().copy(py);
-        }
-        if let Some(dkim) = dkim {
-            let verified = PyDict::new(py);
-            verified.set_item("dkim", dkim)?;
-            let read = Bound::new(py, known)?.call_method("replace", (), Some(&verified))?;
-            known = read.cast::<Envelope>()?.get().copy(py);
-        }
+        known.set_headers(py, headers, dkim)?;
         let now = self.now(py, now)?;
         let decision = self.step(py, known, now, Dialogue::data);
         self.forget(py);

@@ -4,7 +4,8 @@
 //!  identities ← text;  request ← keys;  prefetch;  lock
 //!    now ← engine time
 //!    consult every entry: reads only
-//!    all fit?  charge every entry, then let every memory know     else nothing is written but the time
+//!    all fit?  charge every entry, then let every memory know     else no limit is charged, and those that block note the key
+//!    what passed and what did not is observed
 //!  unlock;  answer
 //! ```
 

@@ -34,7 +34,7 @@ use crate::observe::Seen;
 use crate::policy::plan::{Needed, Planned};
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
-use crate::reply::{Answer, Reply};
+use crate::reply::Reply;
 use crate::store::permits::Token;
 
 /// HELO names that are remembered; one more is charged each time that it comes.
@@ -411,14 +411,6 @@ impl Engine {
 
 /// The answer to a step for which there is no transaction, or no connection.
 fn out_of_order() -> Decision {
-    let (limit, global) = ("out-of-order".into(), "global".into());
-    let refusal = Refusal {
-        limit,
-        key: "global".into(),
-        identity: global,
-        wait_us: None,
-        kind: Reply::OutOfOrder,
-        answer: Answer::default(),
-    };
+    let refusal = Refusal::unstated("out-of-order", None, Reply::OutOfOrder);
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
 }

@@ -11,7 +11,7 @@ use super::request::{Ask, Entry, Request};
 use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::identity::{Class, Identities, Identity, Sources};
-use crate::policy::plan::{Planned, Standing, Store};
+use crate::policy::plan::{Planned, Store};
 use crate::policy::{Count, Mode, Rule, Stage, Stages, Verified};
 use crate::region::{Now, Region};
 use crate::store::Verdict;
@@ -149,11 +149,7 @@ impl Engine {
     fn explained(&self, identities: &Identities<'_>, stated: &Planned, measured: &Measured) -> Explained {
         let &Measured { limit, nth, rung, level, most, takes, verdict, at_us } = measured;
         let planned = &self.plan.limits[limit];
-        let class = match planned.standing {
-            Standing::Proven => Class::Proven,
-            Standing::Claimed => Class::Claimed,
-            Standing::Senders => identities.class(Identity::SenderHost),
-        };
+        let class = planned.class(identities);
         let wait_us = match verdict {
             Verdict::Fits => Some(0),
             Verdict::From(us) => Some(us.saturating_sub(at_us)),
@@ -162,8 +158,7 @@ impl Engine {
         let is_shadow = planned.limit.mode == Mode::Shadow || self.mode() == Mode::Shadow;
         let key = key_text(identities, planned, nth, rung);
         let found = Found::Key { key, class, level, most, takes, wait_us, is_shadow };
-        let is_quota = limit >= self.plan.stated;
-        let quota_of = planned.limit.quotas.first().filter(|_| is_quota).map(|quota| quota.of.clone());
+        let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
         Explained { quota: numbers(planned), quota_of, found, ..described(stated) }
     }
 

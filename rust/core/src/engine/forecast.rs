@@ -51,7 +51,7 @@ impl Engine {
     pub fn forecast(&self) -> Vec<Forecast> {
         let rows = self.plan.limits.iter().enumerate();
         rows.map(|(index, planned)| {
-            let quota = planned.limit.quotas.first().filter(|_| index >= self.plan.stated);
+            let quota = self.plan.quota(index);
             self.forecast_of(planned, quota.map(|quota| quota.of.clone()))
         })
         .collect()

@@ -61,7 +61,6 @@ impl Live {
     /// [`NotReloaded`]. After a wrong one nothing has changed.
     pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
         let mut engine = Arc::clone(&self.engine());
-        let stated_mode = engine.stated_mode;
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         for mut step in steps {
@@ -84,16 +83,15 @@ impl Live {
                 stated_mode: policy.mode,
                 shared: engine.shared.succeed(&step.from),
             };
+            // A mode that was set by hand stays, unless this policy says another than the one before. No check sees its limits in the mode of that one.
+            if policy.mode != engine.stated_mode {
+                next.set_mode(policy.mode);
+            }
             let next = Arc::new(next);
-            let before = std::mem::replace(&mut *current, Arc::clone(&next));
+            *current = Arc::clone(&next);
             drop(current);
-            // Taken apart only now: nobody waits for it.
-            drop(before);
+            // The one before is taken apart only now: nobody waits for it.
             engine = next;
-        }
-        // A mode that was set by hand stays, unless this policy says another than the one before.
-        if policy.mode != stated_mode {
-            engine.set_mode(policy.mode);
         }
         Ok(())
     }

@@ -1,6 +1,17 @@
 //! One envelope, all its limits, one answer.
 //!
 //! [`Engine`] knows the order of things; it knows no algorithm and no mail syntax.
+//!
+//! ```text
+//!  envelope ── identities ── keys ── asker ──> request ──[ lock: check ]──> settled ── decision, charge
+//!                                   marked ────┘           open, marked, observation
+//! ```
+//!
+//! * `check`: the way of one envelope; [`Aim`] is what it is for, `terms` what of its stages it asks   * `keys`, `asker`, `amount`, `request`: what it asks
+//! * `open`: permits   * `charge`: a charge back   * `dialogue`: the checks of one SMTP connection   * `limiter`: one table without a policy
+//! * `marked`: what operators and limits have blocked, as a check sees it; `operators`: the same as operators say and read it
+//! * `shared`: the region behind its lock   * `live`: another policy while checks go on   * `learn`: known elements from elsewhere
+//! * For people: `explain` an envelope, `tables` in use, `forecast` of a policy, `watch`: the busiest and how many
 
 mod aim;
 mod amount;

@@ -12,7 +12,7 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::policy::{Mode, Stage, Stages};
 use crate::region::{Now, Region};
-use crate::reply::{Answer, Reply};
+use crate::reply::Reply;
 use crate::store::Verdict;
 use crate::store::in_flight::HINT_US;
 use crate::store::permits::Token;
@@ -101,12 +101,5 @@ pub(super) fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
 pub(super) fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
     let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.has(stage));
     let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
-    Refusal {
-        limit: MAX_OPEN.into(),
-        identity: "global".into(),
-        key: "global".into(),
-        wait_us,
-        kind,
-        answer: Answer::default(),
-    }
+    Refusal::unstated(MAX_OPEN, wait_us, kind)
 }

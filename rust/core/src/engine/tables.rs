@@ -9,7 +9,7 @@ use crate::store::permits::Permits;
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUse {
-    /// The limit or its quota, `registers of` or `sketch of` it, `memory of` those that share it, `in flight per` an identity, or `permits`.
+    /// The limit or its quota, `registers of` or `sketch of` it, `memory of` those that share it, `in flight per` an identity, `permits`, or `blocks`.
     pub name: String,
     /// Bytes of the table.
     pub bytes: u64,
@@ -22,7 +22,7 @@ pub struct TableUse {
 }
 
 impl Engine {
-    /// The use of every table: those of each limit and of each quota, then the sketches, the memories, and what is open. Checks go on meanwhile; `pause` runs every so many pages.
+    /// The use of every table: those of each limit and of each quota, then the sketches, the memories, what is open, and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let buckets = self.plan.limits.iter().enumerate().flat_map(|(index, planned)| {
             let buckets = match &planned.store {
@@ -69,10 +69,10 @@ impl Engine {
 
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.
     fn table_name(&self, index: usize) -> String {
-        let planned = &self.plan.limits[index];
-        match planned.limit.quotas.first().filter(|_| index >= self.plan.stated) {
-            Some(quota) => format!("{}, quota of {}", planned.name, quota.of),
-            None => planned.name.to_string(),
+        let name = &self.plan.limits[index].name;
+        match self.plan.quota(index) {
+            Some(quota) => format!("{name}, quota of {}", quota.of),
+            None => name.to_string(),
         }
     }
 

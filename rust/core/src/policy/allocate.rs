@@ -1,4 +1,7 @@
-//! Who gets which table of the region: what is open, the memories, every limit and every quota, and what only observes.
+//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the memories, every limit, every quota, and
+//! what only observes.
+//!
+//! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever the policy, so they outlive it.
 
 use super::budget::{Claim, Half, share_out};
 use super::compile::place;
@@ -18,6 +21,7 @@ const DISTINCT_WEIGHT: u128 = 4;
 
 /// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings finds room there, without a restart.
 pub(super) const SPARE: u64 = 32;
+
 /// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
 const LISTED_PART: u64 = 56;
 const BLOCKS_PART: u64 = 64;

@@ -228,31 +228,31 @@ pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
 }
 
 fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {
-    PolicyError {
-        field: Some("action".into()),
-        found: format!("{:?} in {memory_bytes} bytes of memory", limit.action.text()),
-        allowed: format!("blocks in at least {LEAST_MARKED} bytes"),
-        ..too_fine(policy, Some(limit), "action")
-    }
+    let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
+    wrong(policy, Some(limit), "action", found, format!("blocks in at least {LEAST_MARKED} bytes"))
 }
 
 fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
-    PolicyError {
-        field: Some(if burst > MOST_DISTINCT { "burst" } else { "rate" }.into()),
-        found: format!("{} different elements, {burst} at once", rate.amount),
-        allowed: format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\""),
-        ..too_fine(policy, Some(limit), "rate")
-    }
+    let field = if burst > MOST_DISTINCT { "burst" } else { "rate" };
+    let found = format!("{} different elements, {burst} at once", rate.amount);
+    let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\"");
+    wrong(policy, Some(limit), field, found, allowed)
 }
 
 fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
+    let found = "more than a clock of microseconds can keep".into();
+    let allowed = "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount".into();
+    wrong(policy, limit, field, found, allowed)
+}
+
+fn wrong(policy: &Policy, limit: Option<&Limit>, field: &str, found: String, allowed: String) -> PolicyError {
     PolicyError {
         file: limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&policy.file).clone(),
         line: limit.and_then(|limit| limit.line),
         limit: limit.map(|limit| limit.name.clone()),
         field: Some(field.into()),
-        found: "more than a clock of microseconds can keep".into(),
-        allowed: "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount".into(),
+        found,
+        allowed,
         ..PolicyError::default()
     }
 }

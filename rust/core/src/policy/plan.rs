@@ -205,6 +205,11 @@ impl Plan {
         let run = Stage::ALL.into_iter().zip(self.sources).filter(|(stage, _)| stages.has(*stage));
         run.fold(Sources::default(), |all, (_, sources)| all.and(sources))
     }
+
+    /// The quota that the limit at this place is; nothing when the policy states it as a limit.
+    pub fn quota(&self, place: usize) -> Option<&Quota> {
+        self.limits[place].limit.quotas.first().filter(|_| place >= self.stated)
+    }
 }
 
 impl Plan {

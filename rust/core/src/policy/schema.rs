@@ -161,6 +161,7 @@ fn parameters(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::{QUOTA, SHARE, SUFFIXES};
     use super::*;
 
     /// A name with parameters whose pattern nobody wrote would be in the schema as it stands.
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_example_is_a_value() {
-        for known in POLICY.iter().chain(LIMIT) {
+        for known in [POLICY, SUFFIXES, LIMIT, SHARE, QUOTA].into_iter().flatten() {
             assert!(known.examples.iter().all(|written| example(written).is_some()), "{}", known.name);
         }
     }
