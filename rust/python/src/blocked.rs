@@ -82,7 +82,8 @@ pub(crate) fn say(
         Some(_) | None => None,
     };
     let now = guard.clock.read(py, None)?;
-    let said = guard.engine().say(identity, &text(value)?, word, us, now);
+    let value = text(value)?;
+    let said = guard.engine().say(identity, &value, word, us, now);
     said.map_err(|error| match error {
         BlockError::Wrong(error) => policy_error(py, *error),
         BlockError::Full(0) => {
@@ -97,7 +98,9 @@ pub(crate) fn say(
 /// See `_core.pyi`.
 pub(crate) fn unblock(guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let now = guard.clock.read(py, None)?;
-    guard.engine().unblock(identity, &text(value)?, now).map_err(|error| policy_error(py, error))
+    let value = text(value)?;
+    let held = guard.engine().unblock(identity, &value, now);
+    held.map_err(|error| policy_error(py, error))
 }
 
 /// See `_core.pyi`.

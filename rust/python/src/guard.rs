@@ -245,7 +245,8 @@ impl Throttle {
     fn set_mode(&self, mode: &str) -> PyResult<()> {
         let known = Mode::of_name(mode);
         let wrong = || PyValueError::new_err(format!("mode: found {mode:?}; allowed: \"enforce\" or \"shadow\""));
-        self.engine().set_mode(known.ok_or_else(wrong)?);
+        let mode = known.ok_or_else(wrong)?;
+        self.engine().set_mode(mode);
         Ok(())
     }
 

@@ -85,7 +85,8 @@ impl<'e> Asker<'e, '_> {
     /// Whether this message was counted for that recipient's host already.
     #[inline]
     fn was_asked(&self, asked: Asked<'_>, nth: usize) -> bool {
-        self.terms.is_some_and(|terms| terms.hosts.contains(&(nth as u32)) && asked.planned.counts_hosts_once())
+        self.terms
+            .is_some_and(|terms| terms.hosts.binary_search(&(nth as u32)).is_ok() && asked.planned.counts_hosts_once())
     }
 
     fn ask_rate(&self, request: &mut Request, asked: Asked<'_>) {

@@ -51,4 +51,4 @@ pub(super) const CASES: &[Wrong] = &[
 ];
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, reply, quota";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota, reply";
