@@ -141,7 +141,7 @@ class Guarded:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         size = len(envelope.original_content or b"")
-        reply = self._refusal(self._talk_of(server, session).data(size=size))
+        reply = self._refusal(self._talk_of(server, session).data(headers=envelope.original_content, size=size))
         return reply or await self._behind.handle_DATA(server, session, envelope)
 
     async def handle_RSET(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802

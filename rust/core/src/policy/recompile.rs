@@ -38,7 +38,7 @@ pub struct Step {
 /// The steps from `old` to `policy`, in a region of so many pages: one when nothing is new, else two.
 ///
 /// # Errors
-/// What [`super::compile`] says of a policy, and one that does not fit into what the limits that were taken out have left.
+/// What `compile` says of a policy, and one that does not fit into what the limits that were taken out have left.
 pub fn recompile(
     old: &Plan,
     pages: u32,
