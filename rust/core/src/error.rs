@@ -44,14 +44,15 @@ impl PolicyError {
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
         // An argument of a function stands in no file.
         let mut text = text.trim_start_matches(": ").to_owned();
-        if let Some(suggestion) = &self.suggestion {
+        // What was misspelt is a word: nothing as long as this is what was meant.
+        if let Some(suggestion) = self.suggestion.as_ref().filter(|meant| meant.chars().nth(SHOWN_CHARS).is_none()) {
             text += &format!("; did you mean {suggestion:?}?");
         }
         text
     }
 }
 
-/// A longer field is cut in the sentence; it is whole in [`PolicyError::field`].
+/// A longer field is cut in the sentence, and a longer suggestion left out; both are whole in the error.
 const SHOWN_CHARS: usize = 80;
 
 /// A quoted key may be any text, line ends included, and the sentence is a line of a log.
