@@ -47,11 +47,11 @@ pub fn recompile(
     secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
     let stays = what_stays(old, policy);
-    let region = Ground { pages, memories: memories(old), suffixes, secret };
-    let mut between = region.lay(old, &stays)?;
-    let then = region.lay(&between.plan, policy)?;
+    let ground = Ground { pages, memories: memories(old), suffixes, secret };
+    let mut between = ground.lay(old, &stays)?;
+    let then = ground.lay(&between.plan, policy)?;
     if then.fresh.is_empty() {
-        return Ok(vec![region.lay(old, policy)?]);
+        return Ok(vec![ground.lay(old, policy)?]);
     }
     leave_out_quotas_to_come(&mut between.plan, &then.plan);
     if then.fresh.contains(between.plan.observer.table()) {
