@@ -612,7 +612,7 @@ class Throttle:
 
         Limits that did not change keep their counts and their share of the memory, and so do those of which only ``mode``, ``verified``, ``action`` or ``reply``
         changed; whatever limits remember stays known while a limit has the same ``per``, ``distinct``, ``remember`` and ``memory``. A limit whose
-        numbers changed begins anew. New limits share out what others have left, and count from when their memory is empty, some milliseconds later.
+        numbers changed begins anew, as does a quota whose own numbers did, each without the other. New limits share out what others have left, and count from when their memory is empty, some milliseconds later.
         What is open stays open. Permits have their tables from the start: an in-flight limit can get other numbers, be taken out and put back.
 
         Args:

@@ -1,6 +1,7 @@
 //! What the server should answer: RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
 //!
 //! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall be.
+//! Knows no counts. Invariant: whatever a sender wrote, an answer is one legal line.
 
 use std::sync::Arc;
 

@@ -10,7 +10,8 @@ use throttle_core::engine::BlockError;
 use throttle_core::key::Key;
 use throttle_core::region::{LINES, Now, Region};
 use throttle_core::store::blocks::{Block, Blocks};
-use throttle_core::store::listed::{Entry, Listed, Mark, Marks, TEXT_BYTES, Word, packed, unpacked};
+use throttle_core::store::entry::{Entry, Mark, Marks, Word};
+use throttle_core::store::listed::{Listed, TEXT_BYTES, packed, unpacked};
 
 /// Spread over the lines of a page as a hash is, and few enough to meet again.
 fn key(number: u64) -> Key {

@@ -9,7 +9,7 @@ use throttle_core::envelope::Envelope;
 use throttle_core::identity::Class;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
-use throttle_core::store::listed::Word;
+use throttle_core::store::entry::Word;
 
 const NOW_US: u64 = 1_000_000_000;
 

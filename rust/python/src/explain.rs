@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, Found};
 use throttle_core::identity::Class;
-use throttle_core::store::listed::Word;
+use throttle_core::store::entry::Word;
 
 use crate::clock::seconds;
 

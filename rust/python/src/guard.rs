@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Aim, Engine, Live, TableUse};
 use throttle_core::policy::Mode;
-use throttle_core::store::listed::Word;
+use throttle_core::store::entry::Word;
 
 use crate::blocked::{self, Blocked};
 use crate::clock::Clock;

@@ -1,4 +1,6 @@
 //! What one check counts as, for each key of a limit.
+//!
+//! Knows no keys: amounts come in the order of the values. Invariant: over all recipients, the amounts of their hosts add up to how many there are.
 
 use std::collections::HashMap;
 

@@ -17,8 +17,8 @@ use super::aim::Aim;
 use super::asker::Asker;
 use super::charge::Charge;
 use super::keys::Keys;
-use super::marked::{LISTED, answer_to_blocked, blocked_by};
-use super::open::{MAX_OPEN, max_open, no_permit};
+use super::marked::{answer_to_blocked, blocked_by};
+use super::open::{max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
 use super::terms::Terms;
@@ -26,6 +26,7 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Value};
 use crate::policy::plan::{Planned, Store};
+use crate::policy::unstated::{BLOCKED, MAX_OPEN};
 use crate::policy::{Action, Mode, Stage, Stages, WhenFull};
 use crate::region::{Now, Region};
 use crate::reply::{Answer, Reply};
@@ -246,7 +247,7 @@ impl Engine {
     #[cold]
     fn names(&self, settled: &Settled) -> Box<[Arc<str>]> {
         let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
-        let unstated = [(settled.crowded, MAX_OPEN), (settled.listed, LISTED)];
+        let unstated = [(settled.crowded, MAX_OPEN), (settled.listed, BLOCKED)];
         let unstated = unstated.into_iter().filter(|(would, _)| *would).map(|(_, name)| name.into());
         unstated.chain(shadow).collect()
     }

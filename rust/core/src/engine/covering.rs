@@ -11,7 +11,7 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, scope};
 use crate::policy::Stages;
 use crate::region::Now;
-use crate::store::listed::Word;
+use crate::store::entry::Word;
 
 impl Engine {
     /// Operators' words in the order of the scopes, without those that let pass what is not proven; then the blocks of limits, in file order.

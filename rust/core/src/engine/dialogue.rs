@@ -20,18 +20,17 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
+use super::Engine;
 use super::aim::Aim;
 use super::charge::Charge;
 use super::request::Request;
 use super::set::LimitSet;
 use super::terms::Terms;
-use super::{Engine, request};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Source, Sources};
+use crate::identity::{Identities, Identity, Sources};
 use crate::key::Key;
-use crate::observe::Seen;
-use crate::policy::plan::{Needed, Planned};
+use crate::policy::unstated::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
 use crate::reply::Reply;
@@ -371,46 +370,10 @@ impl Engine {
         let identities = Identities::read(envelope, &self.suffixes, wanted);
         identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
     }
-
-    /// Whether a limit counts messages by the hosts that they go to.
-    fn counts_hosts_once(&self) -> bool {
-        self.plan.limits.iter().any(Planned::counts_hosts_once)
-    }
-
-    /// The limits of a stage that hold nothing.
-    fn rates_at(&self, stage: Stage) -> LimitSet {
-        let mut rates = LimitSet::default();
-        for planned in self.plan.limits.iter().filter(|planned| planned.stage == stage) {
-            if !planned.limit.is_in_flight() {
-                rates.insert(planned.of);
-            }
-        }
-        rates
-    }
-
-    /// The limits that a request asks.
-    fn asked_by(&self, request: &Request) -> LimitSet {
-        let mut asked = LimitSet::default();
-        for request::Entry { limit, .. } in &request.entries {
-            asked.insert(self.plan.limits[usize::from(*limit)].of);
-        }
-        for nth in request.wanted.limits() {
-            self.plan.capped[nth].into_iter().for_each(|limit| asked.insert(limit));
-        }
-        asked
-    }
-
-    /// Leaves out of what is observed what an earlier step has shown already.
-    pub(super) fn see_once(&self, seen: &mut SmallVec<[Seen; 8]>, stages: Stages, terms: &Terms) {
-        let is_news = |needed: &Needed| {
-            needed.at.meets(stages) && (!terms.late || needed.identity.source() == Source::ClientName)
-        };
-        seen.retain(|seen| is_news(&self.plan.identities[seen.place]));
-    }
 }
 
 /// The answer to a step for which there is no transaction, or no connection.
 fn out_of_order() -> Decision {
-    let refusal = Refusal::unstated("out-of-order", None, Reply::OutOfOrder);
+    let refusal = Refusal::unstated(OUT_OF_ORDER, None, Reply::OutOfOrder);
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
 }

@@ -2,6 +2,8 @@
 //!
 //! The lines are sent for before the lock. One thread gains nothing by it, since the two of one look-up are waited for together anyway
 //! (`benches/gcra.rs`: 1 % for it or against it); of several, each has its own on their way while another holds the lock (`benches/lock.rs`).
+//!
+//! Knows no mail and no policy. Invariant: a refused hit writes nothing but the time.
 
 use super::shared::Shared;
 use crate::key::Secret;

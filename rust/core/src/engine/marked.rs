@@ -26,11 +26,12 @@ use crate::key::{Key, Secret};
 use crate::observe::Seen;
 use crate::policy::limit::stage_of;
 use crate::policy::plan::{Blocking, Marked, Planned};
+use crate::policy::unstated::BLOCKED;
 use crate::policy::{Stage, Stages};
 use crate::region::{Candidates, Region, prefetch};
 use crate::reply::{Answer, Reply};
 use crate::store::blocks::Block;
-use crate::store::listed::{Entry as Listing, Mark, Marks, Word};
+use crate::store::entry::{self, Entry as Listing, Mark, Marks, Word};
 
 /// What one check asks of both.
 #[derive(Debug)]
@@ -65,6 +66,9 @@ pub(super) struct Blocked {
     /// Until when it is.
     pub(super) until_us: Option<u64>,
 }
+
+// Marks have a bit for each.
+const _: () = assert!(FAMILIES.len() <= entry::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// Of what there are entries that hold at this stage.
 #[derive(Clone, Copy, Debug)]
@@ -302,12 +306,9 @@ impl Engine {
         let stage = earliest(stages, stage_of(identity));
         let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
-        Refusal { limit: LISTED.into(), identity: identity.to_string().into(), key, wait_us, kind, answer }
+        Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, kind, answer }
     }
 }
-
-/// The limit that an operator's block is told as.
-pub(super) const LISTED: &str = "blocked";
 
 /// The first of some stages that is not before `from`.
 fn earliest(stages: Stages, from: Stage) -> Stage {

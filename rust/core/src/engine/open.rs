@@ -2,6 +2,8 @@
 //!
 //! A check consults these limits and holds nothing; a permit is a check that holds, in the same step under the lock.
 //! Charges of rates stay when a permit is released: what was sent was sent.
+//!
+//! Knows no connection and no time at which anything is let go of by itself. Invariant: what a token holds was admitted in the step that gave it.
 
 use super::Engine;
 use super::aim::Aim;
@@ -10,6 +12,7 @@ use super::request::Request;
 use super::set::LimitSet;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
+use crate::policy::unstated::MAX_OPEN;
 use crate::policy::{Mode, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
@@ -86,9 +89,6 @@ impl Engine {
         worst.filter(is_longer).unwrap_or(Refused { by: By::Cap(limit), until_us, rung: None })
     }
 }
-
-/// The name of the limit that no policy states.
-pub(super) const MAX_OPEN: &str = "max-open";
 
 /// One permit too many: it comes before all that refuse no longer than it does.
 #[cold]

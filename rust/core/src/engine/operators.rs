@@ -15,7 +15,8 @@ use crate::key::Key;
 use crate::policy::plan::Marked;
 use crate::region::{Now, Region};
 use crate::store::blocks::Block;
-use crate::store::listed::{Entry, Mark, TEXT_BYTES, Word, packed, unpacked};
+use crate::store::entry::{Entry, Mark, Word};
+use crate::store::listed::{TEXT_BYTES, packed, unpacked};
 
 /// Longest time that is one: 366 days. For longer there is for good.
 const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;

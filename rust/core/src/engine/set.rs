@@ -1,4 +1,6 @@
 //! Limits of a policy, as bits: there are at most sixty-four.
+//!
+//! Knows no limit but by its place. Invariant: a quota stands for its limit, so the bits are those of the policy's own limits.
 
 use crate::policy::MAX_LIMITS;
 

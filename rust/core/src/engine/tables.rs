@@ -1,4 +1,6 @@
 //! How full the tables are: for the operator, not for a decision.
+//!
+//! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are not of one moment.
 
 use super::Engine;
 use crate::policy::plan::Store;

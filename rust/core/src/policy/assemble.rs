@@ -1,4 +1,6 @@
 //! Limits, a scale and suffixes to one policy. Here limits meet each other, and the scale.
+//!
+//! Knows no fields of a limit but its name and its numbers. Invariant: no two limits of a policy have one name.
 
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Limit, Policy, Rule};

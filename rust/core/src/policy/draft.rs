@@ -1,6 +1,7 @@
 //! One limit's fields, each read by itself, in the order in which they were written.
 //!
 //! Which fields there are is in `fields`, what each may hold in `value`, how they go together in `validate`.
+//! Invariant: nothing is lost, each value stands beside the field that it was read from, so that an error can name its place.
 
 use super::field::{Field, FieldValue, Place, Wrong};
 use super::fields::{LIMIT, SHARE, known};

@@ -1,6 +1,8 @@
 //! What in-flight limits need of the region: a tally for each kind of key that they count by, and a record for each permit.
 //!
 //! Limits that look at the same key share a tally, each with a column of its own: then a check of all of them takes one look-up.
+//!
+//! Knows no region: it says how much is needed, and is given tables. Invariant: there is a row for every key that all permits together can hold.
 
 use smallvec::SmallVec;
 

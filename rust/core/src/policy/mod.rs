@@ -12,7 +12,8 @@
 //! * `fields`: every field that there is, for the readers and for `schema`   * `extends`: one file over another
 //! * [`limit`]: what a limit is, in `words`   * [`quota`]: other numbers for a named value   * `stage`: when it runs
 //! * `value`: what one field may hold; with [`rate`], `quantity` and `scale`: numbers with units
-//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `action`, [`template`]: what a refusal comes to, and its words   * `nearest`: the name that was meant   * `print`: a limit back as TOML
+//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `action`, [`template`]: what a refusal comes to, and its words   * `nearest`: the name that was meant
+//! * `unstated`: names that no limit has   * `print`: a limit back as TOML
 //! * `compile`, with `named`, `allocate`, `budget` and `held`: limits and quotas to stores and their tables, the [`plan`]
 //! * `recompile`: the same over a region that is in use
 
@@ -42,6 +43,7 @@ mod scale;
 mod schema;
 mod stage;
 pub mod template;
+pub(crate) mod unstated;
 mod validate;
 mod value;
 mod words;

@@ -1,6 +1,7 @@
 //! Quotas as limits with tables of their own, their values read as a sender's would be.
 //!
 //! Here, not where the file is read: what a value names depends on the suffix list.
+//! Knows no tables. Invariant: a value that no sender can have is an error, not a quota that nobody gets.
 
 use super::{Limit, Policy};
 use crate::error::PolicyError;

@@ -1,6 +1,7 @@
 //! A limit back as fields, and as TOML: what is the default is left out.
 //!
 //! What is printed reads as the same limit. A policy's limits are multiplied by `scale` already, so they are printed without one.
+//! Knows no file: comments and order of fields are its own.
 
 use std::fmt;
 

@@ -13,6 +13,7 @@ use super::limit::{Part, Policy};
 use super::quantity::{LEAST_MEMORY, MOST, duration_pattern, size_pattern};
 use super::rate::Rate;
 use super::template::Template;
+use super::unstated;
 use super::value::{LONGEST_NAME, MOST_IDENTITIES};
 use crate::identity::Identity;
 
@@ -127,7 +128,9 @@ fn text(pattern: &str) -> Value {
 }
 
 fn name() -> Value {
-    text(&format!("[a-z0-9-]{{1,{LONGEST_NAME}}}"))
+    let mut name = text(&format!("[a-z0-9-]{{1,{LONGEST_NAME}}}"));
+    name["not"] = json!({ "enum": unstated::ALL });
+    name
 }
 
 fn whole(least: u64) -> Value {

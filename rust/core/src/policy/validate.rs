@@ -1,6 +1,7 @@
 //! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
 //!
 //! What only a fan-out or a cap may say is in `fan_out` and `in_flight`.
+//! Knows no other limit. Invariant: a limit that came out of here needs no further check but for the memory that it asks for.
 
 use super::draft::{Draft, Given};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};

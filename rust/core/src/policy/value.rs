@@ -7,6 +7,7 @@ use super::limit::Part;
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, size};
 use super::rate::Rate;
+use super::unstated;
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
@@ -32,6 +33,12 @@ fn text(value: &FieldValue, allowed: impl FnOnce() -> Wrong) -> Result<&str, Wro
 pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
     let wrong = || Wrong::allowed(format!("lower-case letters, digits and `-`, at most {LONGEST_NAME} of them"));
     let name = text(value, wrong)?;
+    if unstated::ALL.contains(&name) {
+        return Err(Wrong::allowed(format!(
+            "a name but for {}: what refuses beside a policy is called so",
+            unstated::ALL.join(", ")
+        )));
+    }
     if is_name(name) {
         return Ok(name.to_owned());
     }

@@ -15,6 +15,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::entry::{Entry, Marks, WORDS};
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table};
 
@@ -27,66 +28,7 @@ pub const TEXT_BYTES: usize = 8 * TEXT;
 /// Words of text.
 const TEXT: usize = 29;
 
-/// Words of an entry in the index.
-const INDEXED: usize = 3;
-
-/// Names of which trailing parts are listed: client, HELO, sender, recipient, and room for others.
-pub const FAMILIES: usize = 8;
-
 const HEAD: usize = size_of::<Head>() / size_of::<u64>();
-
-/// Of what there are entries, so that nothing else is looked up. A bit each.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Marks {
-    /// Lengths of prefix of IPv4, 0 to 32.
-    pub v4: u64,
-    /// Kinds of values that are looked up whole.
-    pub whole: u64,
-    /// Lengths of prefix of IPv6, 0 to 127; 128 has the first bit, which no length else has: a prefix of 0 is none.
-    pub v6: [u64; 2],
-    /// Numbers of labels, 1 to 127.
-    pub labels: [[u64; 2]; FAMILIES],
-}
-
-/// What an entry is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// A network of IPv4.
-    V4(u8),
-    /// A network of IPv6.
-    V6(u8),
-    /// So many labels of a family's names.
-    Labels(u8, u8),
-    /// A whole value of a kind.
-    Whole(u8),
-}
-
-/// What an operator says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// Refused.
-    Block,
-    /// Let through, when it is proven.
-    Allow,
-    /// Let through, proven or not.
-    AllowUnverified,
-}
-
-/// An entry but for its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Of what it covers.
-    pub key: Key,
-    /// Engine time from which it is over, µs; `u64::MAX`: it is for good.
-    pub until_us: u64,
-    /// What is said.
-    pub word: Word,
-    /// What it is of.
-    pub mark: Mark,
-    /// The identity, in its holder's own code of three octets.
-    pub identity: u32,
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -105,87 +47,16 @@ pub struct Listed {
     most: usize,
 }
 
-impl Marks {
-    fn add(&mut self, mark: Mark) {
-        let set = |bits: &mut [u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] |= 1 << (bit & 63);
-        match mark {
-            Mark::V4(length) => self.v4 |= 1 << length.min(63),
-            Mark::V6(length) => set(&mut self.v6, length & 127),
-            Mark::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
-            Mark::Whole(kind) => self.whole |= 1 << (kind & 63),
-        }
-    }
-
-    /// Whether there is an entry of this kind.
-    pub fn has(&self, mark: Mark) -> bool {
-        let mut one = Self::default();
-        one.add(mark);
-        let [all, one]: [&[u64]; 2] =
-            [bytemuck::cast_slice(std::slice::from_ref(self)), bytemuck::cast_slice(std::slice::from_ref(&one))];
-        all.iter().zip(one).any(|(all, one)| all & one != 0)
-    }
-}
-
-impl Mark {
-    fn packed(self) -> u64 {
-        let [kind, first, second] = match self {
-            Self::V4(length) => [0, length, 0],
-            Self::V6(length) => [1, length, 0],
-            Self::Labels(family, labels) => [2, family, labels],
-            Self::Whole(whole) => [3, whole, 0],
-        };
-        u64::from(kind) << 16 | u64::from(first) << 8 | u64::from(second)
-    }
-
-    fn unpacked(word: u64) -> Self {
-        let [second, first, kind, ..] = word.to_le_bytes();
-        match kind {
-            0 => Self::V4(first),
-            1 => Self::V6(first),
-            2 => Self::Labels(first, second),
-            _ => Self::Whole(first),
-        }
-    }
-}
-
-impl Entry {
-    /// Row in bits 0–15, then two of the word, then mark and identity.
-    fn packed(&self, row: u64) -> [u64; INDEXED] {
-        let word = match self.word {
-            Word::Block => 0,
-            Word::Allow => 1,
-            Word::AllowUnverified => 2,
-        };
-        let last = row | word << 16 | self.mark.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
-        [self.key.0, self.until_us, last]
-    }
-
-    fn unpacked([key, until_us, last]: [u64; INDEXED]) -> (Self, u64) {
-        let word = match last >> 16 & 3 {
-            0 => Word::Block,
-            1 => Word::Allow,
-            _ => Word::AllowUnverified,
-        };
-        let (mark, identity) = (Mark::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
-        (Self { key: Key(key), until_us, word, mark, identity }, last & 0xFFFF)
-    }
-
-    /// Whether it holds at `now_us`.
-    pub fn holds(&self, now_us: u64) -> bool {
-        self.until_us > now_us
-    }
-}
-
 impl Listed {
     /// Bytes for `most` entries.
     pub fn bytes(most: usize) -> u64 {
-        ((HEAD + most * (INDEXED + TEXT)) as u64 * 8).next_multiple_of(PAGE_BYTES)
+        ((HEAD + most * (WORDS + TEXT)) as u64 * 8).next_multiple_of(PAGE_BYTES)
     }
 
     /// As many entries as fit into `table`.
     pub fn new(table: Table) -> Self {
         let words = (table.bytes() / 8) as usize;
-        Self { table, most: ((words - HEAD) / (INDEXED + TEXT)).min(MOST) }
+        Self { table, most: ((words - HEAD) / (WORDS + TEXT)).min(MOST) }
     }
 
     /// The table.
@@ -243,7 +114,7 @@ impl Listed {
         };
         let row = self.entry(region, at).1;
         let index = self.index_mut(region);
-        index[at * INDEXED..(at + 1) * INDEXED].copy_from_slice(&entry.packed(row));
+        index[at * WORDS..(at + 1) * WORDS].copy_from_slice(&entry.packed(row));
         let place = self.text_at(row);
         region.words_mut(&self.table)[place..place + TEXT].copy_from_slice(text);
         self.mark(region);
@@ -276,11 +147,11 @@ impl Listed {
             return None;
         }
         // Behind the last entry stand the rows that are free, once they were used.
-        let spare = self.index(region)[count * INDEXED + INDEXED - 1];
+        let spare = self.index(region)[count * WORDS + WORDS - 1];
         let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
         let index = self.index_mut(region);
-        index.copy_within(at * INDEXED..count * INDEXED, (at + 1) * INDEXED);
-        index[at * INDEXED..(at + 1) * INDEXED].copy_from_slice(&[key.0, 0, row]);
+        index.copy_within(at * WORDS..count * WORDS, (at + 1) * WORDS);
+        index[at * WORDS..(at + 1) * WORDS].copy_from_slice(&[key.0, 0, row]);
         self.head_mut(region).entries += 1;
         Some(at)
     }
@@ -289,8 +160,8 @@ impl Listed {
     fn close(&self, region: &mut Region, at: usize) {
         let (count, row) = (self.count(region), self.entry(region, at).1);
         let index = self.index_mut(region);
-        index.copy_within((at + 1) * INDEXED..count * INDEXED, at * INDEXED);
-        index[(count - 1) * INDEXED..count * INDEXED].copy_from_slice(&[0, 0, row | FREED]);
+        index.copy_within((at + 1) * WORDS..count * WORDS, at * WORDS);
+        index[(count - 1) * WORDS..count * WORDS].copy_from_slice(&[0, 0, row | FREED]);
         self.head_mut(region).entries -= 1;
     }
 
@@ -319,7 +190,7 @@ impl Listed {
         let (mut low, mut high) = (0, self.count(region));
         while low < high {
             let middle = usize::midpoint(low, high);
-            match index[middle * INDEXED].cmp(&key.0) {
+            match index[middle * WORDS].cmp(&key.0) {
                 std::cmp::Ordering::Equal => return Ok(middle),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -330,7 +201,7 @@ impl Listed {
 
     fn entry(&self, region: &Region, at: usize) -> (Entry, u64) {
         let index = self.index(region);
-        Entry::unpacked([index[at * INDEXED], index[at * INDEXED + 1], index[at * INDEXED + 2]])
+        Entry::unpacked([index[at * WORDS], index[at * WORDS + 1], index[at * WORDS + 2]])
     }
 
     fn count(&self, region: &Region) -> usize {
@@ -346,15 +217,15 @@ impl Listed {
     }
 
     fn index<'r>(&self, region: &'r Region) -> &'r [u64] {
-        &region.words(&self.table)[HEAD..HEAD + self.most * INDEXED]
+        &region.words(&self.table)[HEAD..HEAD + self.most * WORDS]
     }
 
     fn index_mut<'r>(&self, region: &'r mut Region) -> &'r mut [u64] {
-        &mut region.words_mut(&self.table)[HEAD..HEAD + self.most * INDEXED]
+        &mut region.words_mut(&self.table)[HEAD..HEAD + self.most * WORDS]
     }
 
     fn text_at(&self, row: u64) -> usize {
-        HEAD + self.most * INDEXED + row as usize * TEXT
+        HEAD + self.most * WORDS + row as usize * TEXT
     }
 }
 

@@ -13,6 +13,7 @@ const _: () = assert!(SLOTS <= u8::BITS as usize);
 
 pub mod blocks;
 pub mod distinct;
+pub mod entry;
 pub mod fan_out;
 pub mod gcra;
 mod handful;

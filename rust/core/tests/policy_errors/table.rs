@@ -51,6 +51,8 @@ name = "Pair Pace"
 per="client.net"
 rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, digits and `-`, at most 64 of them", "pair-pace"),
     (r#"[[limit]]
+name = "blocked""#, 2, "blocked", "name", r#""blocked""#, "a name but for max-open, blocked, out-of-order: what refuses beside a policy is called so", ""),
+    (r#"[[limit]]
 name = """#, 2, "limit 1", "name", r#""""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"[[limit]]
 name = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, 2, "limit 1", "name", r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"#, "lower-case letters, digits and `-`, at most 64 of them", ""),
