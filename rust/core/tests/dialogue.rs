@@ -186,3 +186,28 @@ proptest! {
         prop_assert_eq!(held(&engine), [0, 0, 0, 0]);
     }
 }
+
+/// The client's name comes after HELO: the step that asks what was owed tells all shadows in file order, each once.
+#[test]
+fn shadows_of_what_was_owed_and_of_the_step_are_told_in_file_order() {
+    let limit = |name: &str, per: &str, rest: &str| {
+        format!("[[limit]]\nname = \"{name}\"\nper = \"{per}\"\nrate = \"1/day\"\nmode = \"shadow\"\n{rest}\n")
+    };
+    let policy = [
+        limit("sender", "sender.org", ""),
+        limit("client", "client.host", "count = \"connections\""),
+        limit("address", "sender.address", ""),
+    ];
+    let engine = with_max_open(&policy.concat(), MIB, 8);
+    let told = || {
+        let mut dialogue = Dialogue::default();
+        dialogue.connect(&engine, &CLIENT, NOW);
+        let named = Envelope { client_name: Some(b"mx.example.com"), ..CLIENT };
+        dialogue.name_came();
+        let step = dialogue.mail(&engine, &Envelope { mail_from: Some(b"joe@example.com"), ..named }, NOW);
+        dialogue.close(&engine);
+        step.decision.shadow.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [""; 0]);
+    assert_eq!(told(), ["sender", "client", "address"]);
+}

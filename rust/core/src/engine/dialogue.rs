@@ -84,11 +84,12 @@ impl Step {
     }
 
     /// The same, which tells also who would have refused what was owed before it.
-    fn after(mut self, owed: Self) -> Self {
-        let shadow = &mut self.decision.shadow;
+    fn after(mut self, owed: Self, engine: &Engine) -> Self {
         if !owed.decision.shadow.is_empty() {
-            let own = shadow.iter().filter(|name| !owed.decision.shadow.contains(name));
-            *shadow = owed.decision.shadow.iter().chain(own).cloned().collect();
+            let mut all = [owed.decision.shadow, self.decision.shadow].concat();
+            all.sort_by_key(|name| engine.place_of(name));
+            all.dedup();
+            self.decision.shadow = all.into();
         }
         self
     }
@@ -160,7 +161,7 @@ impl Dialogue {
                 self.names.push(name);
             }
         }
-        step.after(owed)
+        step.after(owed, engine)
     }
 
     /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the declared SIZE.
@@ -171,7 +172,7 @@ impl Dialogue {
             return Step::told(out_of_order());
         }
         let step = match self.catch_up(engine, known, now) {
-            Ok(owed) => self.run(engine, known, Stage::Mail, now, Terms::default()).after(owed),
+            Ok(owed) => self.run(engine, known, Stage::Mail, now, Terms::default()).after(owed, engine),
             Err(refused) => Step::told(refused),
         };
         self.in_transaction = step.decision.allowed();
@@ -205,14 +206,14 @@ impl Dialogue {
             }
         }
         if fresh.is_empty() {
-            return Step::nothing().after(owed);
+            return Step::nothing().after(owed, engine);
         }
         let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
         let hosts = if engine.counts_hosts_once() { engine.keys_of(&envelope, Identity::RcptHost) } else { Vec::new() };
         let was_asked = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
         let step = self.run(engine, &envelope, Stage::Rcpt, now, Terms { hosts: was_asked, ..Terms::default() });
-        let step = step.after(owed);
+        let step = step.after(owed, engine);
         if !step.decision.allowed() {
             return step;
         }
@@ -232,7 +233,7 @@ impl Dialogue {
                 // What was held of the declared size is let go of and the actual one is looked at in its place.
                 let is_declared = known.size == self.declared;
                 let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
-                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() }).after(owed)
+                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() }).after(owed, engine)
             }
             Err(refused) => Step::told(refused),
         };
@@ -312,7 +313,7 @@ impl Dialogue {
             if stage == Stage::Connect {
                 all.charge = step.charge.clone();
             }
-            all = Step { charge: std::mem::take(&mut all.charge), ..step.after(all) };
+            all = Step { charge: std::mem::take(&mut all.charge), ..step.after(all, engine) };
         }
         Ok(all)
     }
@@ -363,6 +364,11 @@ impl Engine {
     /// The key of the one value of an identity, of no class.
     fn key_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Option<Key> {
         self.keys_of(envelope, identity).into_iter().next()
+    }
+
+    /// The place of a limit among those of the policy; nothing of what refuses beside it, which is told first.
+    fn place_of(&self, limit: &str) -> Option<usize> {
+        self.plan.limits.iter().position(|planned| &*planned.name == limit)
     }
 
     fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Vec<Key> {
