@@ -173,10 +173,10 @@ def test_a_block_of_a_limit_is_told(tmp_path: Path) -> None:
 
 def test_what_would_refuse_in_shadow_mode_is_told(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
-    policy.write_text('mode = "shadow"\n[[limit]]\nname = "few"\nper = "client.ip"\nrate = "2/hour"\n')
-    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--after", "3", "--policy", str(policy))
+    policy.write_text('mode = "shadow"\n[[limit]]\nname = "few"\nper = "client.ip"\nrate = "7/minute"\n')
+    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--after", "8", "--policy", str(policy))
     assert shown.splitlines()[0] == "A message from x@c.com is let through. In shadow mode, few would refuse it."
-    assert "would refuse; room again in 1,800 s" in shown
+    assert "would refuse; room again in 9 s" in shown, "a wait is rounded up, as a reply's"
 
 
 @pytest.mark.parametrize("columns", [100, 120, 160])
@@ -297,6 +297,16 @@ def test_what_comes_with_a_message_needs_a_sender(option: str) -> None:
 def test_what_a_sender_says_is_no_error() -> None:
     says = ("--from", "a@@b", "--helo", "no name!", "--to", "a@b,c@d", "--reply-to", "<", "--dkim", "d=foo bar")
     assert explain("--ip", "[192.0.2.1]", "--spf", "PASS", *says).returncode == 0
+
+
+def test_bytes_that_are_no_text_are_printed_on_a_terminal_that_takes_text_only() -> None:
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "throttle", "explain", "--from", b"\xff@b.com", "--ip", "192.0.2.1"]
+    done = subprocess.run(command, capture_output=True, check=False, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode()
+    assert shown.startswith("A message from ?@b.com is let through")
+    assert any(line.startswith("  MALFORMED ") for line in part(shown, "Words"))
 
 
 def test_a_flag_is_shown_without_a_type() -> None:

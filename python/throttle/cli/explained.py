@@ -279,4 +279,5 @@ def _grid(rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def _text(text: str | bytes) -> str:
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    """What can be printed: of bytes that are no UTF-8, lone surrogates in an argument, a mark in their place."""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text.encode("utf-8", "replace").decode()

@@ -284,6 +284,10 @@ fn a_refusal_has_the_stage_at_which_it_is_told() {
     let at = |envelope: &Envelope<'_>| engine.explain(envelope, None, Now::Stated(NOW_US as i64)).refused_at;
     assert_eq!(at(&envelope), None);
     assert_eq!(at(&Envelope { size: Some(2 << 20), ..envelope }), Some(Stage::Data));
+    let declared = Envelope { size: Some(2 << 20), ..envelope };
+    let mail = Stages::default().with(Stage::Mail);
+    let told = engine.explain(&declared, Some(mail), Now::Stated(NOW_US as i64));
+    assert_eq!(told.refused_at, Some(Stage::Mail), "bytes, where a SIZE is declared");
     for _ in 0..3 {
         check(&engine, &envelope, NOW_US);
     }
