@@ -62,7 +62,10 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
         "new sender.host per sender.registered: 200/10 minutes; a part of the name known for 1 hour has a count of its own"
     )
     assert "  auth-pace  the client has not logged in" in part(shown, "Do not apply")
-    assert any(line.startswith("  claimed            anybody can write it") for line in part(shown, "Words"))
+    words = part(shown, "Words")
+    assert any(line.startswith("  claimed            anybody can write it") for line in words)
+    taken = "200 of 200 (+1): 200 taken of 200 that fit at once, and this message would add 1"
+    assert f"  used               {taken}" in words
 
 
 def told_rows(*options: str) -> list[tuple[str, str, str]]:

@@ -245,7 +245,7 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         used, at_once, adds = _amounts(asked[0])
         yield (
             "used",
-            f"{used} of {at_once} (+{adds}): {used} taken, room for {at_once} at once, and this message adds {adds}",
+            f"{used} of {at_once} (+{adds}): {used} taken of {at_once} that fit at once, and this message would add {adds}",
         )
     if any(row["counts"].startswith("new ") for row in asked):
         yield "new", "not seen of late in mail that was let through; a name that was adds nothing (+0)"
@@ -253,7 +253,7 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         if match := re.fullmatch(r"client\.net/(\d+)/(\d+)", identity):
             yield (
                 identity,
-                f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net is 24 and 64",
+                f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net has 24 and 64",
             )
     if "sender.registered" in identities:
         yield "sender.registered", "the domain that somebody registered, such as github.io"
