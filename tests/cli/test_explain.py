@@ -304,7 +304,7 @@ def test_what_a_sender_says_is_no_error() -> None:
 
 def test_bytes_that_are_no_text_are_printed_on_a_terminal_that_takes_text_only() -> None:
     strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "COLUMNS": "100"}
-    command = [sys.executable, "-m", "throttle", "explain", "--from", b"\xff@b.com", "--ip", "192.0.2.1"]
+    command = [sys.executable, "-m", "throttle", "explain", "--from", os.fsdecode(b"\xff@b.com"), "--ip", "192.0.2.1"]
     done = subprocess.run(command, capture_output=True, check=False, env=strict)
     assert (done.returncode, done.stderr) == (0, b"")
     shown = done.stdout.decode()
