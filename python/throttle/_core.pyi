@@ -484,7 +484,7 @@ class Throttle:
     def explain(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
     ) -> Explanation:
-        """Every identity of the envelope, and of every limit the key, how full it is and what it says; charges nothing.
+        """Every identity of the envelope, and of every limit the key, how full it is and what it says, or why it was not asked; charges nothing.
 
         For people and their tools: dictionaries, which are JSON but for a ``retry_after`` of ``math.inf``. It takes some microseconds a limit.
 

@@ -125,7 +125,8 @@ def _lines(path: Path) -> Iterator[str]:
                 yield line
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ThrottleError(f"learned state {path}, after line {number}: {why}") from error
+        where = f", after line {number}" if number else ""
+        raise ThrottleError(f"learned state {path}{where}: {why}") from error
 
 
 def _header(path: str | os.PathLike[str], line: str) -> tuple[int, list[Memory], int]:
@@ -180,7 +181,7 @@ def _json(path: str | os.PathLike[str], number: int, line: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
-        return _wrong(path, number, "line", line, "JSON")
+        raise ThrottleError(f"learned state {path}: line {number} is not JSON") from None
 
 
 def _wrong(path: str | os.PathLike[str], number: int, field: str, found: object, allowed: str) -> Any:

@@ -20,32 +20,36 @@ Mode: TypeAlias = Literal["enforce", "shadow"]
 
 
 class ExplainedIdentity(TypedDict):
-    """What an identity is of an envelope."""
+    """What an identity is of an envelope. ``proven`` is ``None`` of what nobody can prove or claim: recipients, ``global``, a client without an address."""
 
     values: tuple[str, ...]
-    proven: bool
+    proven: bool | None
 
 
 class ExplainedLimit(TypedDict):
-    """What one limit has to do with an envelope; one entry for each key.
+    """What one limit says of an envelope; one entry for each key.
 
-    ``level`` of ``most`` is used up, both in what the limit ``counts``, and the envelope ``takes`` so much more: of a fan-out, the elements that are not known.
-    A limit that has nothing to do with it is ``skipped`` for a ``reason``, and ``key`` to ``takes`` are ``None``.
+    ``used`` of what fits ``at_once`` is taken, both in what the limit ``counts``, and the envelope ``adds`` so much more: of a fan-out, the elements that are not known.
+    A limit that was not asked says why in ``reason``, and ``key`` to ``adds`` are ``None``. ``not checked`` it still may refuse: ``missing`` are the fields
+    of the envelope that it needs, none when it runs at another stage. What ``does not apply`` will not.
     """
 
     limit: str
     stage: Stage
     identity: str
     counts: str
-    quota: str
+    allows: str
+    """Its numbers, as a policy writes them: ``"600/minute, burst 6000"``."""
     quota_of: str | None
-    verdict: Literal["fits", "refuses", "would refuse", "skipped"]
+    """The named value of the key whose quota ``allows`` tells; ``None`` when they are the limit's own numbers."""
+    verdict: Literal["fits", "refuses", "would refuse", "not checked", "does not apply"]
     reason: str | None
+    missing: list[str]
     key: str | None
     proven: bool | None
-    level: int | None
-    most: int | None
-    takes: int | None
+    used: int | None
+    at_once: int | None
+    adds: int | None
     retry_after: float
 
 
@@ -63,14 +67,17 @@ class CoveringWord(TypedDict):
 class Explanation(TypedDict):
     """What a check of an envelope would look at, and what it would come to.
 
+    ``limit``, ``stage`` and ``reply`` are of the refusal, ``None`` when it is ``allowed``: by the limits that were asked. ``unchecked`` are those that were not yet.
     What is ``covering`` it goes before what the limits say: an allowance lets it pass all but what is open, a block refuses it.
     """
 
     allowed: bool
     limit: str | None
+    stage: Stage | None
     reply: str | None
     identities: dict[str, ExplainedIdentity]
     limits: list[ExplainedLimit]
+    unchecked: list[str]
     covering: list[CoveringWord]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ INCIDENT = "bounce-817@a1.b2.c3.d4.e5.f6.sandbox.salesforce.com"
 OPTIONS = ("--from", INCIDENT, "--ip", "198.51.100.7", "--to", "in@box.test", "--reply-to", "one@constant.com")
 
 
-def explain(*options: str) -> subprocess.CompletedProcess[str]:
-    wide = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+def explain(*options: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
+    wide = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
     return subprocess.run(
         [sys.executable, "-m", "throttle", "explain", *options], capture_output=True, text=True, check=False, env=wide
     )
@@ -33,36 +34,201 @@ def rows(explanation: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["limit"]: row for row in explanation["limits"]}
 
 
-def test_the_message_of_the_incident_is_told_in_words() -> None:
-    done = explain(*OPTIONS, "--after", "250")
+def text(*options: str, columns: int = 200) -> str:
+    done = explain(*options, columns=columns)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    assert lines[0] == (
-        f"A message from {INCIDENT}, after 250 like it from hosts beside it, is refused by the limit org-fan-out."
-    )
+    return done.stdout
+
+
+def part(shown: str, heading: str) -> list[str]:
+    """The lines below a heading."""
+    return shown.partition(f"\n{heading}\n")[2].partition("\n\n")[0].splitlines()
+
+
+def test_the_message_of_the_incident_is_told_in_words() -> None:
+    shown = text(*OPTIONS, "--after", "250")
+    lines = shown.splitlines()
+    assert lines[0] == f"A message from {INCIDENT} is refused at MAIL FROM by the limit org-fan-out."
     assert lines[1].startswith("The server would answer: 451 4.7.28 salesforce.com sends under too many new names")
-    line = next(line for line in lines if line.lstrip().startswith("org-fan-out"))
-    assert "new sender.host per sender.registered" in line
-    assert "salesforce.com (claimed)" in line
-    assert "200 of 200 (+1)" in line
-    assert "refuses for 3 s" in line
-    assert "  auth-pace: there is no auth.user" in lines
-    assert any(line.startswith("claimed   anybody can write it") for line in lines)
+    assert lines[2] == (
+        "Before it came 250 similar messages: 200 let through, 50 refused by org-fan-out. "
+        "They are finished, so nothing of them is open; refused ones are not counted."
+    )
+    heading, refusing, allows, *_ = part(shown, "Limits of inbound.toml")
+    assert heading.split("  ")[1] == "limit"
+    cells = ("org-fan-out", "salesforce.com (claimed)", "200 of 200 (+1)", "refuses; room again in 3 s")
+    assert tuple(re.split(" {2,}", refusing.strip())) == cells, "what refuses comes first"
+    assert allows.strip() == (
+        "new sender.host per sender.registered: 200/10 minutes; a part of the name known for 1 hour has a count of its own"
+    )
+    assert "  auth-pace  the client has not logged in" in part(shown, "Do not apply")
+    words = part(shown, "Words")
+    assert any(line.startswith("  claimed            anybody can write it") for line in words)
+    taken = "200 of 200 (+1): 200 taken of 200 that fit at once, and this message would add 1"
+    assert f"  used               {taken}" in words
+
+
+def told_rows(*options: str) -> list[tuple[str, str, str]]:
+    """Of every limit that was asked its name, its key and how full it is."""
+    asked = [row for row in told(*options)["limits"] if row["key"] is not None]
+    return [
+        (
+            row["limit"],
+            "(everyone)" if row["identity"] == "global" else row["key"],
+            f"{row['used']:,} of {row['at_once']:,} (+",
+        )
+        for row in asked
+    ]
+
+
+def test_what_came_before_is_told_to_a_program_as_it_is_in_words() -> None:
+    options = ("--from", "joe@example.com", "--user", "joe", "--ip", "198.51.100.7", "--after", "600")
+    assert told(*options)["after"] == {"sent": 600, "passed": 200, "refused_by": {"org-fan-out": 400}}
+    assert told(*OPTIONS)["after"] == {"sent": 0, "passed": 0, "refused_by": {}}
+    shown = text(*options)
+    assert "600 similar messages: 200 let through, 400 refused by org-fan-out." in shown
+    itself = "  org-fan-out  the sender.host is example.com itself, not a name under it"
+    assert itself in part(shown, "Do not apply")
+    assert "refused ones" not in text(*options[:-1], "7")
+    assert "Before it" not in text(*OPTIONS)
+
+
+def test_what_is_not_checked_says_which_option_is_missing() -> None:
+    message = ("--from", INCIDENT, "--ip", "198.51.100.7")
+    shown = text(*message)
+    unchecked = ["all-bytes", "reply-to-fan-out", "rcpt-pace"]
+    assert shown.splitlines()[0] == (
+        f"A message from {INCIDENT} is let through as far as it was checked. Not checked, see below: {', '.join(unchecked)}."
+    )
+    assert part(shown, "Not checked, because an option is missing") == [
+        "  all-bytes         add --size",
+        "  reply-to-fan-out  add --reply-to or --message",
+        "  rcpt-pace         add --to",
+    ]
+    explanation = told(*message)
+    assert explanation["unchecked"] == unchecked
+    assert {name: rows(explanation)[name]["missing"] for name in unchecked} == {
+        "all-bytes": ["size"],
+        "reply-to-fan-out": ["reply_to"],
+        "rcpt-pace": ["rcpt_to"],
+    }
+    sized = part(text(*message, "--size", "10"), "Not checked, because an option is missing")
+    assert sized == ["  reply-to-fan-out  add --reply-to or --message", "  rcpt-pace         add --to"]
+    whole = text(*OPTIONS, "--size", "10")
+    assert whole.splitlines()[0] == f"A message from {INCIDENT} is let through."
+    assert "Not checked" not in whole
+
+
+def test_a_connection_alone_is_not_let_through_as_a_message() -> None:
+    line = "Only the connection was checked, and it is let through; give {} to check a message."
+    assert text().splitlines()[0] == line.format("--ip, --from, --to and --size")
+    assert text("--ip", "192.0.2.1").splitlines()[0] == line.format("--from, --to and --size")
+    assert "  auth-pace         add --from" in text("--user", "joe").splitlines(), (
+        "who is logged in has sent nothing yet"
+    )
+
+
+def test_a_client_that_is_not_given_is_not_proven() -> None:
+    shown = text()
+    assert "  client.ip         (not given)" in part(shown, "Identities of this message")
+    assert "proven" not in shown
+    assert any(line.startswith("  UNKNOWN           no client address is given") for line in part(shown, "Words"))
+    assert told()["identities"]["client.ip"] == {"values": ["UNKNOWN"], "proven": None}
+
+
+@pytest.mark.parametrize(
+    ("sender", "word"),
+    [("nobody", "UNQUALIFIED"), ("", "NULL"), ("x@[192.0.2.1]", "LITERAL"), ("x@mail.invalid", "UNLISTED")],
+)
+def test_a_word_is_explained_where_it_stands(sender: str, word: str) -> None:
+    words = part(text("--from", sender, "--ip", "192.0.2.1"), "Words")
+    assert [line.split()[0] for line in words if line.strip()[:2].isupper()] == [word]
+
+
+def test_a_size_of_nothing_takes_nothing() -> None:
+    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--size", "0")
+    assert "  all-bytes    a size of 0 takes nothing" in part(shown, "Do not apply")
+
+
+def test_sizes_are_written_as_sizes_and_numbers_alike() -> None:
+    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--size", str(2 << 30))
+    assert "  all-bytes" in part(shown, "Limits of inbound.toml")[1]
+    assert "0 B of 1 GiB (+2 GiB)  refuses (permanent)" in shown
+    assert "messages per client.net/24/48: 3,000/minute" in shown
+    assert "552 5.3.4 message too big for global" in shown.splitlines()[1]
+    share = "one client.net/24/48 at most 1/10 of what is free, but always one message"
+    assert f"bytes at once on the whole server: 1 GiB; {share}" in shown
+
+
+def test_recipients_alike_are_one_row() -> None:
+    many = [option for number in range(5) for option in ("--to", f"u{number}@box.test")]
+    lines = part(text("--from", "x@c.com", "--ip", "192.0.2.1", *many), "Limits of inbound.toml")
+    recipients = [line for line in lines if line.startswith("  rcpt-pace")]
+    assert [re.split(" {2,}", line.strip())[1] for line in recipients] == ["192.0.2.0/24 + u0@box.test and 4 alike"]
+
+
+def test_a_block_of_a_limit_is_told(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[limit]]\nname = "few"\nper = "client.ip"\nrate = "2/hour"\naction = "block 5 minutes"\n')
+    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--after", "3", "--policy", str(policy))
+    assert "client.ip 192.0.2.1 is blocked by few for 300 s." in shown.splitlines()
+
+
+def test_what_would_refuse_in_shadow_mode_is_told(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('mode = "shadow"\n[[limit]]\nname = "few"\nper = "client.ip"\nrate = "7/minute"\n')
+    shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--after", "8", "--policy", str(policy))
+    assert shown.splitlines()[0] == "A message from x@c.com is let through. In shadow mode, few would refuse it."
+    assert "would refuse; room again in 9 s" in shown, "a wait is rounded up, as a reply's"
+
+
+@pytest.mark.parametrize("columns", [100, 120, 160])
+@pytest.mark.parametrize("proven", [(), ("--spf", "pass")])
+def test_no_name_and_no_key_is_broken(columns: int, proven: tuple[str, ...]) -> None:
+    asked = told_rows(*OPTIONS[:4], *proven, "--after", "150")
+    lines = part(text(*OPTIONS[:4], *proven, "--after", "150", columns=columns), "Limits of inbound.toml")
+    for limit, key, used in asked:
+        [line] = [line for line in lines if line.startswith(f"  {limit} ")]
+        words = line.split()
+        assert set(key.split(" + ")[0].split()) <= set(words), line
+        assert used in line
+    assert max(map(len, lines)) <= columns
+
+
+def test_a_narrow_screen_has_a_block_for_each_limit() -> None:
+    lines = text(*OPTIONS[:4], "--spf", "pass", columns=80).splitlines()
+    first = lines.index("  limit          host-pace")
+    assert lines[first + 1 : first + 6] == [
+        "  counted under  a1.b2.c3.d4.e5.f6.sandbox.salesforce.com",
+        "  used           0 of 6,000 (+1)",
+        "  verdict        fits",
+        "  allows         messages per sender.host: 600/minute, burst 6,000",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_no_line_ends_in_blanks(columns: int) -> None:
+    lines = text(*OPTIONS, "--after", "250", columns=columns).splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    answer = next(line for line in lines if line.startswith("The server would answer"))
+    assert answer.endswith("retry in 3 s"), "whole, for who greps"
 
 
 def test_every_limit_of_the_policy_stands_in_it_once_or_says_why_not() -> None:
     explanation = told(*OPTIONS)
     assert [row["limit"] for row in explanation["limits"]] == [limit.name for limit in Policy.builtin().limits]
     for row in explanation["limits"]:
-        assert (row["key"] is None) == (row["verdict"] == "skipped") == bool(row["reason"])
+        assert (row["key"] is None) == (row["verdict"] in ("not checked", "does not apply")) == bool(row["reason"])
+        assert bool(row["missing"]) == (row["verdict"] == "not checked")
 
 
 def test_levels_are_what_came_before() -> None:
     cold, warm = (rows(told(*OPTIONS, "--after", after)) for after in ("0", "7"))
     for limit in ("net-pace", "pair-pace", "org-fan-out", "rcpt-pace"):
-        assert (cold[limit]["level"], warm[limit]["level"]) == (0, 7)
-    assert warm["reply-to-fan-out"]["level"] == 1, "one organisation"
-    assert warm["reply-to-fan-out"]["takes"] == 0, "which is known by now"
+        assert (cold[limit]["used"], warm[limit]["used"]) == (0, 7)
+    assert warm["reply-to-fan-out"]["used"] == 1, "one organisation"
+    assert warm["reply-to-fan-out"]["adds"] == 0, "which is known by now"
 
 
 def test_the_header_of_a_message_is_read(tmp_path: Path) -> None:
@@ -83,20 +249,70 @@ def test_a_wait_without_end_is_null(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[[limit]]\nname = "small"\nper = "client.net"\nrate = "1 KiB/hour"\n')
     row = rows(told("--from", "x@c.com", "--ip", "192.0.2.1", "--size", "2000", "--policy", str(policy)))["small"]
-    assert (row["verdict"], row["retry_after"], row["most"]) == ("refuses", None, 1024)
+    assert (row["verdict"], row["retry_after"], row["at_once"]) == ("refuses", None, 1024)
+
+
+def test_what_nobody_can_prove_is_not_proven() -> None:
+    explanation = told(*OPTIONS)
+    classless = {name for name, row in explanation["identities"].items() if row["proven"] is None}
+    assert classless == {"rcpt.address", "rcpt.host", "global"}
+    assert rows(explanation)["all-open"]["proven"] is None
+    assert (explanation["allowed"], explanation["stage"]) == (True, None)
+    assert told(*OPTIONS, "--after", "250")["stage"] == "mail"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--policy", "nowhere.toml"), "nowhere.toml: No such file or directory"),
+        (
+            ("--policy", "nowhere"),
+            "--policy: there is no file nowhere and no built-in policy of that name: inbound, submission",
+        ),
+        (("--policy", "."), ".: Is a directory"),
         (("--message", "nowhere.eml"), "nowhere.eml: No such file or directory"),
-        (("--learned", "nowhere.gz"), "nowhere.gz"),
+        (("--learned", "nowhere.gz"), "learned state nowhere.gz: No such file or directory"),
+        (("--learned", __file__), f"learned state {__file__}: line 1 is not JSON"),
+        (("--ip", "198.51.100.700"), "--ip: '198.51.100.700' is not an IP address"),
+        (("--ip", "198.51.100.0/24"), "--ip: '198.51.100.0/24' is not an IP address"),
+        (
+            ("--spf", "pas"),
+            "--spf: 'pas' is no verdict; one of pass, fail, softfail, neutral, none, temperror, permerror",
+        ),
+        (("--size", "10M"), "--size: '10M' is not a number of bytes"),
+        (("--size", "-1"), "--size: '-1' is not a number of bytes"),
+        (("--after", "many"), "--after: 'many' is not a whole number from 0 to 1,000,000"),
+        (("--after", "1000001"), "--after: '1000001' is not a whole number from 0 to 1,000,000"),
     ],
 )
-def test_a_file_that_is_not_there_is_named_without_a_traceback(options: tuple[str, ...], message: str) -> None:
+def test_an_option_that_is_wrong_is_named_in_one_line(options: tuple[str, ...], message: str) -> None:
     done = explain(*OPTIONS, *options)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"throttle: {message}\n"
+
+
+@pytest.mark.parametrize("option", ["--to", "--spf", "--size", "--dkim", "--message", "--reply-to"])
+def test_what_comes_with_a_message_needs_a_sender(option: str) -> None:
+    done = explain("--ip", "192.0.2.1", option, "9" if option == "--size" else "pass")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"throttle: {option} needs --from: a message begins with MAIL FROM ('' is the null sender)\n"
+
+
+def test_what_a_sender_says_is_no_error() -> None:
+    says = ("--from", "a@@b", "--helo", "no name!", "--to", "a@b,c@d", "--reply-to", "<", "--dkim", "d=foo bar")
+    assert explain("--ip", "[192.0.2.1]", "--spf", "PASS", *says).returncode == 0
+
+
+def test_bytes_that_are_no_text_are_printed_on_a_terminal_that_takes_text_only() -> None:
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "throttle", "explain", "--from", os.fsdecode(b"\xff@b.com"), "--ip", "192.0.2.1"]
+    done = subprocess.run(command, capture_output=True, check=False, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode()
+    assert shown.startswith("A message from ?@b.com is let through")
+    assert any(line.startswith("  MALFORMED ") for line in part(shown, "Words"))
+
+
+def test_a_flag_is_shown_without_a_type() -> None:
+    shown = explain("--help").stdout
+    assert "<bool>" not in shown
+    assert "--json" in shown

@@ -109,7 +109,7 @@ def counted(guard: Throttle) -> dict[str, int]:
     for number in range(3):
         for host in ("b.com", "c.com"):
             for row in guard.explain(envelope((number, host)))["limits"]:
-                total[row["limit"]] = total.get(row["limit"], 0) + (row["level"] or 0)
+                total[row["limit"]] = total.get(row["limit"], 0) + (row["used"] or 0)
     return total
 
 

@@ -11,9 +11,11 @@ import typer
 
 from throttle import __version__
 from throttle.cli import bench, demo, explain, policy, replay
+from throttle.cli.flags import Command, Group
 
 app = typer.Typer(
     name="throttle",
+    cls=Group,
     help="Rate limits for inbound mail, in memory fixed before start. "
     "Exit codes: 0 done; 2 wrong input, with one message on stderr; 130 interrupted; 1 of the demo: the outage could not be shown.",
     epilog="Example: throttle demo",
@@ -38,8 +40,10 @@ def _options(
     pass
 
 
-app.command("demo", epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
-app.command("bench", epilog="Example: throttle bench --seconds 10")(bench.command)
-app.command("replay", epilog="Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz")(replay.command)
-app.command("explain", epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
+app.command("demo", cls=Command, epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
+app.command("bench", cls=Command, epilog="Example: throttle bench --seconds 10")(bench.command)
+app.command("replay", cls=Command, epilog="Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz")(
+    replay.command
+)
+app.command("explain", cls=Command, epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
 app.add_typer(policy.app)

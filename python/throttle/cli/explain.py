@@ -1,13 +1,14 @@
-"""`throttle explain`: one message as a guard sees it, limit by limit.
+"""`throttle explain`: one message as the limiter sees it, limit by limit.
 
-It knows how to show an explanation, not how a limit decides.
-Invariant: nothing in the message is an error; only an option can be wrong.
+It knows how to ask for an explanation, not how a limit decides; how it reads stands in `explained`.
+Invariant: nothing that a sender says is an error; only an option can be wrong, and a wrong one ends with one line and exit code 2.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,14 +18,22 @@ from throttle import Envelope, ManualClock, Policy, Throttle, ThrottleError, pol
 from throttle.cli import fail, missing
 
 if TYPE_CHECKING:
-    from throttle.types import ExplainedLimit, Explanation
+    from throttle.types import Explanation
 
-#: When the message comes, in Unix seconds: a fresh guard has no past.
+#: When the message comes, in Unix seconds: a fresh server has no past.
 NOW = 0.0
 
+MOST_AFTER = 1_000_000
+
+#: More octets than any message has, as a policy's sizes.
+MOST_SIZE = 1 << 50
+
+#: RFC 7208 §2.6.
+SPF = ("pass", "fail", "softfail", "neutral", "none", "temperror", "permerror")
+
 HELP = (
-    "Show one message as a guard sees it: what it is known by, and of every limit the key that it counts under, how full that is and what it says. "
-    "The guard is a fresh one, so nothing has been counted yet; --after counts something first. "
+    "Show one message as the server's limiter sees it: its identities, and for every limit the key that counts it, how full that is and what it says. "
+    "All counters are at zero, but for --after and --learned. "
     "Exit code: 0 whatever the limits say, 2 when an option is wrong or a file cannot be read."
 )
 EXAMPLE = "Example: throttle explain --from x@new.salesforce.com --ip 198.51.100.7"
@@ -32,39 +41,51 @@ EXAMPLE = "Example: throttle explain --from x@new.salesforce.com --ip 198.51.100
 
 def command(
     *,
-    mail_from: Annotated[str | None, typer.Option("--from", metavar="ADDRESS", help="Sender of MAIL FROM.")] = None,
+    mail_from: Annotated[
+        str | None, typer.Option("--from", metavar="ADDRESS", help="Sender of MAIL FROM; '' is the null sender.")
+    ] = None,
     ip: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The client's address.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its forward-confirmed reverse name.")] = None,
     helo: Annotated[str | None, typer.Option(metavar="NAME", help="Argument of HELO or EHLO.")] = None,
     to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient; may be repeated.")] = None,
     user: Annotated[str | None, typer.Option(metavar="USER", help="The authenticated user.")] = None,
     spf: Annotated[
-        str | None, typer.Option(metavar="VERDICT", help="The server's SPF verdict, as pass or fail.")
+        str | None, typer.Option(metavar="VERDICT", help=f"The server's SPF verdict: {', '.join(SPF)}.")
     ] = None,
-    size: Annotated[int | None, typer.Option(metavar="BYTES", help="Octets of the message.")] = None,
-    dkim: Annotated[list[str] | None, typer.Option(metavar="DOMAIN", help="A verified d=; may be repeated.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="BYTES", help="Octets of the message.")] = None,
+    dkim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DOMAIN", help="Domain (d=) of a verified DKIM signature; may be repeated."),
+    ] = None,
     message: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A message; its header tells From, Reply-To and List-Id.")
     ] = None,
     reply_to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Reply-To; may be repeated.")] = None,
     policy: Annotated[
-        str, typer.Option(metavar="FILE", help="A policy file (TOML), or the name of a built-in policy.")
+        str, typer.Option(metavar="FILE", help=f"A policy file (TOML), or built in: {', '.join(policies.names())}.")
     ] = "inbound",
     learned: Annotated[
         Path | None, typer.Option(metavar="STATE", help="Begin with what `throttle replay --learn` wrote.")
     ] = None,
     after: Annotated[
-        int,
+        str,
         typer.Option(
-            min=0,
-            max=1_000_000,
             metavar="N",
-            help="As if N such messages had just come, each from a host of its own beside this one.",
+            help="First send N similar messages, same client, each with its own sender host name under the same domain, "
+            f"all at the same instant; at most {MOST_AFTER:,}.",
         ),
-    ] = 0,
+    ] = "0",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")] = False,
 ) -> None:
     """Explains one message."""
+    count = _whole(after, MOST_AFTER, f"--after: {after!r} is not a whole number from 0 to {MOST_AFTER:,}")
+    octets = None if size is None else _whole(size, MOST_SIZE, f"--size: {size!r} is not a number of bytes")
+    if spf is not None and spf.lower() not in SPF:
+        fail(f"--spf: {spf!r} is no verdict; one of {', '.join(SPF)}")
+    late = {"--to": to, "--spf": spf, "--size": size, "--dkim": dkim, "--message": message, "--reply-to": reply_to}
+    told = [option for option, value in late.items() if value is not None]
+    if mail_from is None and told:
+        fail(f"{told[0]} needs --from: a message begins with MAIL FROM ('' is the null sender)")
     envelope = Envelope(
         client_ip=ip,
         client_name=name,
@@ -73,7 +94,7 @@ def command(
         rcpt_to=to,
         auth_user=user,
         spf=spf,
-        size=size,
+        size=octets,
         dkim=dkim or (),
     )
     try:
@@ -84,20 +105,30 @@ def command(
         rules = Policy.builtin(policy) if policy in policies.names() else Policy.from_file(policy)
         guard = Throttle(rules, clock=ManualClock(NOW), learned=learned)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
+            fail(
+                f"--policy: there is no file {policy} and no built-in policy of that name: {', '.join(policies.names())}"
+            )
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    for number in range(after):
-        guard.check(beside(envelope, number))
+    if ip is not None and guard.identities(envelope)["client.ip"] == "UNKNOWN":
+        fail(f"--ip: {ip!r} is not an IP address")
+    refused_by: Counter[str] = Counter()
+    for number in range(count):
+        decision = guard.check(beside(envelope, number))
+        if decision.limit is not None:
+            refused_by[decision.limit] += 1
+    before = {"sent": count, "passed": count - refused_by.total(), "refused_by": dict(refused_by)}
     explanation = guard.explain(envelope)
     if as_json:
-        typer.echo(json.dumps(finite(explanation), indent=2))
+        typer.echo(json.dumps({**finite(explanation), "after": before}, indent=2))
         return
     try:
         from throttle.cli.explained import show
     except ModuleNotFoundError as error:
         missing(error, "the table", "cli")
-    show(envelope, rules, explanation, after)
+    show(envelope, rules, explanation, count, refused_by)
 
 
 def beside(envelope: Envelope, number: int) -> Envelope:
@@ -114,9 +145,17 @@ def beside(envelope: Envelope, number: int) -> Envelope:
 
 def finite(explanation: Explanation) -> dict[str, Any]:
     """As JSON has it: a wait without end is null."""
-    limits = [{**row, "retry_after": _seconds(row)} for row in explanation["limits"]]
-    return {**explanation, "limits": limits}
+    limits = [{**row, "retry_after": _seconds(row["retry_after"])} for row in explanation["limits"]]
+    covering = [{**word, "seconds": _seconds(word["seconds"])} for word in explanation["covering"]]
+    return {**explanation, "limits": limits, "covering": covering}
 
 
-def _seconds(row: ExplainedLimit) -> float | None:
-    return row["retry_after"] if math.isfinite(row["retry_after"]) else None
+def _seconds(wait: float) -> float | None:
+    return wait if math.isfinite(wait) else None
+
+
+def _whole(text: str, most: int, wrong: str) -> int:
+    """A whole number up to `most`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        fail(wrong)
+    return int(text)

@@ -1,93 +1,283 @@
-"""An explanation as tables, for people who have not seen one before."""
+"""An explanation as text, for people who have not seen one before.
+
+It knows how an explanation reads, not how it comes about. Limits stand in a table when that breaks no word of theirs, else in a block each: names and keys
+are to be found again in a policy and in a log.
+Invariant: no line ends in blanks, and a word has a line in the legend only where it stands.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+import sys
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
+
+from throttle.cli.show import size
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
     from throttle import Envelope, Policy
-    from throttle.types import ExplainedLimit, Explanation
+    from throttle.types import ExplainedIdentity, ExplainedLimit, Explanation
 
-#: Identities that nobody can prove or claim: they have no class.
-CLASSLESS = ("rcpt.", "global")
+STAGES = {
+    "connect": "at connect",
+    "helo": "at HELO",
+    "mail": "at MAIL FROM",
+    "rcpt": "at RCPT TO",
+    "data": "after DATA",
+}
 
-LEGEND = """\
-proven    the server knows it: the client's address, a login, a sender whom SPF or the client's own name confirms, a verified DKIM signature
-claimed   anybody can write it; a claim has counters of its own, so that a forger never uses up what the real one may send
-used      how much of what fits at once is taken already, and what this message would add (+1); of "new" things those that are not known yet
-"""
+#: What tells a field of an envelope.
+OPTIONS = {
+    "client_ip": "--ip",
+    "helo": "--helo",
+    "mail_from": "--from",
+    "rcpt_to": "--to",
+    "size": "--size",
+    "header_from": "--message",
+    "reply_to": "--reply-to or --message",
+    "list_id": "--message",
+    "dkim": "--dkim",
+}
+
+#: Values that are no names: each stands for all that have none.
+TAGS = {
+    "NULL": "the empty envelope sender, as bounces have it",
+    "UNQUALIFIED": "an address without a domain, or one that is a single label or a bare public suffix; all such count together",
+    "LITERAL": "an address in brackets in place of a domain, such as [192.0.2.1]; all such count together",
+    "UNLISTED": "a name under a top-level domain that the public suffix list lacks; all such count together",
+    "MALFORMED": "no host name, or bytes that are no text",
+    "OVERLONG": "longer than any host name or local part can be",
+    "UNKNOWN": "no client address is given (--ip); all such clients count together",
+}
+
+TRUST = {
+    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's own name confirms, a verified DKIM signature",
+    False: "anybody can write it; (claimed) marks a counter for claimed senders: they are counted apart, so that a forger never uses up what the real one may send",
+}
+
+#: Of a limit; what it allows stands below.
+HEADINGS = ("limit", "counted under", "used", "verdict")
+
+GAP = 2
+
+WIDEST = 1000
 
 
-def show(envelope: Envelope, policy: Policy, explanation: Explanation, after: int) -> None:
+def show(envelope: Envelope, policy: Policy, explanation: Explanation, after: int, refused_by: Counter[str]) -> None:
     """Prints it: what it comes to, what is known, what every limit says."""
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(_headline(envelope, explanation, after))}[/bold]")
+    with console.capture() as capture:
+        _say(console, envelope, policy, explanation, after, refused_by)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _say(
+    console: Console,
+    envelope: Envelope,
+    policy: Policy,
+    explanation: Explanation,
+    after: int,
+    refused_by: Counter[str],
+) -> None:
+    console.print(Text(_headline(envelope, explanation), style="bold"))
     if explanation["reply"]:
-        console.print(f"The server would answer: {escape(explanation['reply'])}")
-    console.print()
-    console.print(_identities(explanation))
-    console.print(_limits(policy, explanation))
-    skipped = [row for row in explanation["limits"] if row["verdict"] == "skipped"]
-    if skipped:
-        console.print("Limits that have nothing to do with this message:")
-        for row in skipped:
-            console.print(f"  {escape(row['limit'])}: {escape(row['reason'] or '')}")
-        console.print()
-    console.print(LEGEND, style="dim", end="")
-
-
-def _headline(envelope: Envelope, explanation: Explanation, after: int) -> str:
-    sender = envelope.mail_from
-    who = "This message" if sender is None else f"A message from {_text(sender) or 'the null sender'}"
-    past = f", after {after:,} like it from hosts beside it," if after else ""
-    if explanation["allowed"]:
-        return f"{who}{past} is let through."
-    return f"{who}{past} is refused by the limit {explanation['limit']}."
-
-
-def _identities(explanation: Explanation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="What it is known by", title_justify="left")
-    for heading in ("identity", "value", "how far"):
-        table.add_column(heading, overflow="fold")
-    for identity, row in explanation["identities"].items():
-        how_far = "" if identity.startswith(CLASSLESS) else _proven(row["proven"])
-        table.add_row(identity, escape(", ".join(row["values"])), how_far)
-    return table
-
-
-def _limits(policy: Policy, explanation: Explanation) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=f"What the limits of {escape(policy.file)} say", title_justify="left")
-    for heading in ("limit", "counts", "under the key", "allows", "used", "verdict"):
-        table.add_column(heading, overflow="fold")
-    for row in explanation["limits"]:
-        if row["verdict"] == "skipped":
-            continue
-        allows = row["quota"] if row["quota_of"] is None else f"{row['quota']} (quota of {row['quota_of']})"
-        used = f"{row['level']:,} of {row['most']:,} (+{row['takes']:,})"
-        key = f"{row['key']} ({_proven(row['proven'])})" if row["proven"] is False else str(row["key"])
-        table.add_row(
-            row["limit"], f"{row['counts']} per {row['identity']}", escape(key), escape(allows), used, _verdict(row)
+        console.print(Text(f"The server would answer: {explanation['reply']}"), soft_wrap=True)
+    for word in explanation["covering"]:
+        console.print(
+            Text(f"{word['identity']} {word['value']} is blocked by {word['by']} for {word['seconds']:,.0f} s.")
         )
-    return table
+    if after:
+        console.print(Text(_before(after, refused_by)))
+    _part(console, "Identities of this message", _identities(envelope, explanation))
+    asked = [row for row in explanation["limits"] if row["key"] is not None]
+    asked.sort(key=lambda row: row["verdict"] == "fits")
+    if asked:
+        _part(
+            console,
+            f"Limits of {policy.file}",
+            _limits(console, [_cells(row, others) for row, others in _alike(asked)]),
+        )
+    for heading, verdict in (
+        ("Not checked, because an option is missing", "not checked"),
+        ("Do not apply", "does not apply"),
+    ):
+        rows = [(row["limit"], _why(row)) for row in explanation["limits"] if row["verdict"] == verdict]
+        if rows:
+            _part(console, heading, _grid(rows))
+    _part(console, "Words", _grid(_legend(explanation, asked)))
+
+
+def _part(console: Console, heading: str, shown: RenderableType) -> None:
+    console.print()
+    console.print(Text(heading, style="bold"))
+    console.print(Padding(shown, (0, 0, 0, GAP)))
+
+
+def _headline(envelope: Envelope, explanation: Explanation) -> str:
+    sender, unchecked = envelope.mail_from, explanation["unchecked"]
+    who = f"A message from {_text(sender) or 'the null sender'}" if sender is not None else "The connection"
+    if explanation["stage"] is not None:
+        return f"{who} is refused {STAGES[explanation['stage']]} by the limit {explanation['limit']}."
+    shadow = sorted({row["limit"] for row in explanation["limits"] if row["verdict"] == "would refuse"})
+    but = f" In shadow mode, {', '.join(shadow)} would refuse it." if shadow else ""
+    if not unchecked:
+        return f"{who} is let through.{but}"
+    if sender is None:
+        needed = "--from, --to and --size" if envelope.client_ip is not None else "--ip, --from, --to and --size"
+        return f"Only the connection was checked, and it is let through; give {needed} to check a message.{but}"
+    return f"{who} is let through as far as it was checked. Not checked, see below: {', '.join(unchecked)}.{but}"
+
+
+def _before(after: int, refused_by: Counter[str]) -> str:
+    """What became of the messages before it."""
+    passed = after - refused_by.total()
+    refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
+    uncounted = "; refused ones are not counted" if refused else ""
+    return f"Before it came {after:,} similar messages: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
+
+
+def _identities(envelope: Envelope, explanation: Explanation) -> Table:
+    rows = explanation["identities"].items()
+    return _grid((identity, _value(envelope, identity, row), _trust(row["proven"])) for identity, row in rows)
+
+
+def _value(envelope: Envelope, identity: str, row: ExplainedIdentity) -> str:
+    if identity == "global":
+        return "(everyone)"
+    if identity.startswith("client.") and envelope.client_ip is None and row["values"] == ("UNKNOWN",):
+        return "(not given)"
+    return ", ".join(row["values"])
+
+
+def _alike(rows: list[ExplainedLimit]) -> Iterable[tuple[ExplainedLimit, int]]:
+    """Rows of one limit that differ in nothing but their key as one, with how many others there are."""
+    for _, alike in groupby(rows, lambda row: [(name, value) for name, value in row.items() if name != "key"]):
+        first, *others = alike
+        yield first, len(others)
+
+
+def _cells(row: ExplainedLimit, others: int) -> tuple[str, ...]:
+    """A cell for each heading, and behind them what the limit allows."""
+    is_global = row["identity"] == "global"
+    per = "on the whole server" if is_global else f"per {row['identity']}"
+    key = "(everyone)" if is_global else str(row["key"])
+    key += " (claimed)" if row["proven"] is False else ""
+    key += f" and {others:,} alike" if others else ""
+    numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row["allows"])
+    quota = f" (quota of {row['quota_of']})" if row["quota_of"] else ""
+    used, at_once, adds = _amounts(row)
+    return (
+        row["limit"],
+        key,
+        f"{used} of {at_once} (+{adds})",
+        _verdict(row),
+        f"{row['counts']} {per}: {numbers}{quota}",
+    )
+
+
+def _amounts(row: ExplainedLimit) -> list[str]:
+    numbers = (row["used"] or 0, row["at_once"] or 0, row["adds"] or 0)
+    return [size(number) if row["counts"].startswith("bytes") else f"{number:,}" for number in numbers]
 
 
 def _verdict(row: ExplainedLimit) -> str:
     if row["verdict"] == "fits":
         return "fits"
     wait = row["retry_after"]
-    when = f"for {wait:,.0f} s" if math.isfinite(wait) else "for good"
-    return f"[bold]{row['verdict']}[/bold] {when}"
+    when = f"; room again in {math.ceil(wait):,} s" if math.isfinite(wait) else " (permanent)"
+    return f"{row['verdict']}{when}"
 
 
-def _proven(proven: bool | None) -> str:
-    return "proven" if proven else "claimed"
+def _limits(console: Console, rows: list[tuple[str, ...]]) -> RenderableType:
+    """Two lines a limit, where its words fit beside each other; a key breaks behind a plus."""
+    columns = list(zip(HEADINGS, *(row[:-1] for row in rows), strict=True))
+    columns[1] = tuple(key.replace(" + ", " +\n") for key in columns[1])
+    limit, key, used, verdict = (_width(console, cells) for cells in columns)
+    slack = console.width - GAP * len(HEADINGS) - limit.maximum - used.maximum
+    if key.maximum + verdict.minimum > slack:
+        blocks = [[*zip((*HEADINGS, "allows"), row, strict=True), ("", "")] for row in rows]
+        return _grid([line for block in blocks for line in block][:-1])
+    verdict_width = min(verdict.maximum, slack - key.maximum)
+    longest = max(len(row[1]) for row in rows)
+    widths = (limit.maximum, min(longest, slack - verdict_width), used.maximum, verdict_width)
+    lines: list[RenderableType] = [_line(widths, HEADINGS, "underline")]
+    for row in rows:
+        lines += [_line(widths, row, "" if row[3] == "fits" else "bold"), Padding(Text(row[-1]), (0, 0, 0, GAP))]
+    return Group(*lines)
+
+
+def _width(console: Console, cells: tuple[str, ...]) -> Measurement:
+    """Of its longest word, and of its longest line."""
+    return Measurement.get(console, console.options.update(width=WIDEST), Text("\n".join(cells)))
+
+
+def _line(widths: tuple[int, ...], cells: tuple[str, ...], style: str) -> Table:
+    line = Table.grid(padding=(0, GAP))
+    for width in widths:
+        line.add_column(width=width)
+    line.add_row(*(Text(cell, style=style) for cell in cells[: len(widths)]))
+    return line
+
+
+def _why(row: ExplainedLimit) -> str:
+    options = [OPTIONS[field] for field in row["missing"]]
+    return f"add {' and '.join(options)}" if options else row["reason"] or ""
+
+
+def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[tuple[str, str]]:
+    identities = explanation["identities"]
+    for proven, means in TRUST.items():
+        if any(row["proven"] is proven for row in identities.values()):
+            yield _trust(proven), means
+    if asked:
+        used, at_once, adds = _amounts(asked[0])
+        yield (
+            "used",
+            f"{used} of {at_once} (+{adds}): {used} taken of {at_once} that fit at once, and this message would add {adds}",
+        )
+    if any(row["counts"].startswith("new ") for row in asked):
+        yield "new", "not seen of late in mail that was let through; a name that was adds nothing (+0)"
+    for identity in identities:
+        if match := re.fullmatch(r"client\.net/(\d+)/(\d+)", identity):
+            yield (
+                identity,
+                f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net has 24 and 64",
+            )
+    if "sender.registered" in identities:
+        yield "sender.registered", "the domain that somebody registered, such as github.io"
+        yield "sender.org", "the same, or a customer's own name below a provider's, such as alice.github.io"
+    words = {word for row in identities.values() for word in re.findall(r"\b[A-Z]+\b", " ".join(row["values"]))}
+    for tag, means in TAGS.items():
+        if tag in words:
+            yield tag, means
+
+
+def _trust(proven: bool | None) -> str:
+    return "" if proven is None else "proven" if proven else "claimed"
+
+
+def _grid(rows: Iterable[tuple[str, ...]]) -> Table:
+    """Columns without a head, each with a margin of its own."""
+    grid = Table.grid(padding=(0, GAP))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for cells in rows:
+        grid.add_row(*map(Text, cells))
+    return grid
 
 
 def _text(text: str | bytes) -> str:
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    """What can be printed: of bytes that are no UTF-8, lone surrogates in an argument, a mark in their place."""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text.encode("utf-8", "replace").decode()

@@ -14,6 +14,7 @@ import typer
 
 from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError, policies
 from throttle.cli import BAD_INPUT, fail, missing
+from throttle.cli.flags import Command, Group
 
 if TYPE_CHECKING:
     from throttle.types import LimitPlan
@@ -22,6 +23,7 @@ EXITS = "Exit code: 0 when all is right, 2 when something is wrong, a file canno
 
 app = typer.Typer(
     name="policy",
+    cls=Group,
     help="Work with policy files.",
     epilog="Example: throttle policy check policy.toml",
     no_args_is_help=True,
@@ -41,6 +43,7 @@ def _options() -> None:
 
 
 @app.command(
+    cls=Command,
     epilog="Example: throttle policy check policy.toml submission.toml",
     help=f"Say what is wrong with policy files, or show their limits. {EXITS}",
 )
@@ -63,6 +66,7 @@ def check(
 
 
 @app.command(
+    cls=Command,
     epilog="Example: throttle policy show policy.toml --memory '64 MiB'",
     help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new ones, with one message or one new name each, "
     "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate has filled the memory of known ones. "
@@ -100,6 +104,7 @@ def show(
 
 
 @app.command(
+    cls=Command,
     epilog="Example: throttle policy schema > policy.schema.json",
     help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line `#:schema ./policy.schema.json`.",
 )

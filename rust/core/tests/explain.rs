@@ -5,7 +5,7 @@ mod guard;
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
 use throttle_core::engine::{Engine, Explained, Found};
-use throttle_core::envelope::Envelope;
+use throttle_core::envelope::{Envelope, Headers};
 use throttle_core::identity::Class;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
@@ -80,20 +80,29 @@ fn explained(engine: &Engine, envelope: &Envelope<'_>, limit: &str) -> Vec<Expla
     explanation.limits.into_iter().filter(|explained| explained.limit == limit).collect()
 }
 
-/// Key, level, most, takes, wait.
+/// Key, used, at once, adds, wait.
 fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
     fn of(explained: &Explained) -> (&str, u64, u64, u64, Option<u64>) {
         match &explained.found {
-            Found::Key { key, level, most, takes, wait_us, .. } => (key.as_str(), *level, *most, *takes, *wait_us),
-            Found::Skipped(reason) => panic!("{}: {reason}", explained.limit),
+            Found::Key { key, used, at_once, adds, wait_us, .. } => (key.as_str(), *used, *at_once, *adds, *wait_us),
+            other => panic!("{}: {other:?}", explained.limit),
         }
     }
     explained.iter().map(of).collect()
 }
 
+/// Why it does not apply.
 fn reason(explained: &[Explained]) -> &str {
     match explained {
-        [Explained { found: Found::Skipped(reason), .. }] => reason,
+        [Explained { found: Found::DoesNotApply(reason), .. }] => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What it needs that is not known.
+fn missing(explained: &[Explained]) -> &[&'static str] {
+    match explained {
+        [Explained { found: Found::NotChecked { missing, .. }, .. }] => missing,
         other => panic!("{other:?}"),
     }
 }
@@ -120,12 +129,12 @@ fn every_kind_of_limit_tells_its_key_and_its_level() {
     // One of three is held, and half of what is free is one: its share is used up.
     assert_eq!(numbers(&of("open")), [("198.51.100.0/24", 1, 3, 1, Some(1_000_000))]);
     assert_eq!(reason(&of("proven-only")), "only proven senders, and this one is claimed");
-    assert_eq!(reason(&of("greeting")), "there is no helo.host");
-    assert_eq!(reason(&of("octets")), "the size is not known");
+    assert_eq!(missing(&of("greeting")), ["helo"]);
+    assert_eq!(missing(&of("octets")), ["size"]);
     let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
         panic!("one key")
     };
-    assert!(matches!(greeting.found, Found::Key { class: Class::Claimed, is_shadow: true, .. }), "{greeting:?}");
+    assert!(matches!(greeting.found, Found::Key { class: Some(Class::Claimed), is_shadow: true, .. }), "{greeting:?}");
     assert!(held.is_some_and(|token| engine.release(token)));
 }
 
@@ -151,7 +160,7 @@ fn a_quota_stands_where_it_holds() {
     assert!(check(&engine, &envelope, NOW_US).allowed());
     let [net] = &explained(&engine, &envelope, "net")[..] else { panic!("one key") };
     assert_eq!(net.quota_of.as_deref(), Some("203.0.113.0/24"));
-    assert_eq!(net.quota, "90/hour");
+    assert_eq!(net.allows, "90/hour");
     assert_eq!(numbers(std::slice::from_ref(net)), [("203.0.113.0/24", 1, 90, 1, Some(0))]);
 }
 
@@ -174,6 +183,119 @@ fn every_recipient_has_an_entry_of_its_own() {
     assert!(check(&engine, &envelope, NOW_US).allowed());
     let entries = [("x@box.com", 1, 5, 1, Some(0)), ("y@box.com", 1, 5, 1, Some(0))];
     assert_eq!(numbers(&explained(&engine, &envelope, "rcpt")), entries);
+}
+
+/// One limit of each reason not to be asked.
+const UNASKED: &str = r#"
+[[limit]]
+name = "mailbox"
+per = ["client.net", "rcpt.address"]
+count = "recipients"
+rate = "5/hour"
+
+[[limit]]
+name = "account"
+per = "auth.user"
+rate = "5/hour"
+
+[[limit]]
+name = "answers"
+per = "reply_to.address"
+distinct = "sender.org"
+rate = "5/hour"
+
+[[limit]]
+name = "fan-out"
+per = "sender.registered"
+distinct = "sender.host"
+rate = "200/10 minutes"
+remember = "7 days"
+settle = "1 hour"
+
+[[limit]]
+name = "buffer"
+per = "global"
+in_flight = "1 GiB"
+share = { per = "client.net/24/48", of_free = "1/10" }
+"#;
+
+#[test]
+fn what_is_not_known_yet_is_told_apart_from_what_does_not_apply() {
+    let engine = engine(UNASKED, 2 * MIB);
+    let connection = Envelope { client_ip: Some(b"198.51.100.7"), ..Envelope::default() };
+    let of = |envelope: &Envelope<'_>, limit| explained(&engine, envelope, limit);
+    assert_eq!(missing(&of(&connection, "mailbox")), ["mail_from", "rcpt_to"]);
+    assert_eq!(missing(&of(&connection, "account")), ["mail_from"], "who has not logged in still may");
+    let message = message("198.51.100.7", "joe@example.com");
+    assert_eq!(missing(&of(&message, "mailbox")), ["rcpt_to"]);
+    assert_eq!(missing(&of(&message, "answers")), ["reply_to"]);
+    assert_eq!(missing(&of(&message, "buffer")), ["size"]);
+    assert_eq!(reason(&of(&message, "account")), "the client has not logged in");
+    assert_eq!(reason(&of(&message, "fan-out")), "the sender.host is example.com itself, not a name under it");
+    assert_eq!(reason(&of(&Envelope { size: Some(0), ..message }, "buffer")), "a size of 0 takes nothing");
+    assert_eq!(reason(&of(&Envelope { mail_from: Some(b""), ..message }, "fan-out")), "the sender is the null sender");
+    let said = Headers { from: &[b"joe@example.com"], ..Headers::default() };
+    let read = Envelope { headers: Some(&said), ..message };
+    assert_eq!(reason(&of(&read, "answers")), "the message has no Reply-To");
+    let said = Headers { dkim: &[b"example.com"], ..Headers::default() };
+    let signed = Envelope { headers: Some(&said), ..message };
+    assert_eq!(missing(&of(&signed, "answers")), ["reply_to"], "a signature is no header that was read");
+    let data = Stages::default().with(Stage::Data);
+    let message = Envelope { rcpt_to: &[b"x@box.com"], ..message };
+    let explained = engine.explain(&message, Some(data), Now::Stated(NOW_US as i64)).limits;
+    assert_eq!(reason(&explained[2..3]), "the message has no Reply-To", "the caller says that the header is read");
+    assert_eq!(missing(&explained[..1]), [""; 0], "it runs at another stage");
+}
+
+#[test]
+fn numbers_are_a_policys_words() {
+    let engine = engine(UNASKED, 2 * MIB);
+    let allows: Vec<String> =
+        engine.explain(&Envelope::default(), None, Now::Stated(0)).limits.into_iter().map(|row| row.allows).collect();
+    assert_eq!(allows[3], "200/10 minutes; a part of the name known for 1 hour has a count of its own");
+    assert_eq!(allows[4], "1 GiB; one client.net/24/48 at most 1/10 of what is free, but always one message");
+}
+
+#[test]
+fn what_nobody_can_prove_or_claim_has_no_class() {
+    let engine = engine(UNASKED, 2 * MIB);
+    let envelope =
+        Envelope { rcpt_to: &[b"x@box.com"], size: Some(9), client_ip: None, ..message("", "joe@example.com") };
+    let told = engine.explain(&envelope, None, Now::Stated(NOW_US as i64));
+    let classless: Vec<String> = told
+        .identities
+        .iter()
+        .filter(|(_, _, class)| class.is_none())
+        .map(|(identity, ..)| identity.to_string())
+        .collect();
+    assert_eq!(classless, ["client.ip", "client.net", "rcpt.address", "rcpt.host", "global", "client.net/24/48"]);
+    let [buffer] = &explained(&engine, &envelope, "buffer")[..] else { panic!("one key") };
+    assert!(matches!(buffer.found, Found::Key { class: None, .. }), "{buffer:?}");
+}
+
+#[test]
+fn a_refusal_has_the_stage_at_which_it_is_told() {
+    let engine = engine(&format!("{POLICY}{BLOCKING}"), 4 * MIB);
+    let envelope = Envelope {
+        rcpt_to: &[b"x@box.com"],
+        client_name: Some(b"mx.example.com"),
+        ..message("192.0.2.1", "joe@a.example.com")
+    };
+    let at = |envelope: &Envelope<'_>| engine.explain(envelope, None, Now::Stated(NOW_US as i64)).refused_at;
+    assert_eq!(at(&envelope), None);
+    assert_eq!(at(&Envelope { size: Some(2 << 20), ..envelope }), Some(Stage::Data));
+    let declared = Envelope { size: Some(2 << 20), ..envelope };
+    let mail = Stages::default().with(Stage::Mail);
+    let told = engine.explain(&declared, Some(mail), Now::Stated(NOW_US as i64));
+    assert_eq!(told.refused_at, Some(Stage::Mail), "bytes, where a SIZE is declared");
+    for _ in 0..3 {
+        check(&engine, &envelope, NOW_US);
+    }
+    assert_eq!(at(&envelope), Some(Stage::Rcpt), "by the block");
+    engine.say("sender.org", "example.com", Word::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
+    assert_eq!(at(&Envelope { rcpt_to: &[], ..envelope }), Some(Stage::Mail), "by an operator");
+    engine.say("client.ip", "192.0.2.1", Word::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
+    assert_eq!(at(&Envelope { client_name: None, mail_from: None, ..envelope }), Some(Stage::Connect));
 }
 
 proptest! {

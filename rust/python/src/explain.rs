@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, Found};
 use throttle_core::identity::Class;
+use throttle_core::policy::Stage;
 use throttle_core::store::entry::Word;
 
 use crate::clock::seconds;
@@ -14,11 +15,14 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
     for (identity, values, class) in found.identities {
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
-        row.set_item("proven", class == Class::Proven)?;
+        row.set_item("proven", proven(class))?;
         identities.set_item(identity.to_string(), row)?;
     }
-    let limits = PyList::empty(py);
+    let (limits, unchecked) = (PyList::empty(py), PyList::empty(py));
     for limit in found.limits {
+        if matches!(limit.found, Found::NotChecked { .. }) {
+            unchecked.append(&limit.limit)?;
+        }
         limits.append(explained(py, limit)?)?;
     }
     let covering = PyList::empty(py);
@@ -28,9 +32,11 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
     let all = PyDict::new(py);
     all.set_item("allowed", found.decision.allowed())?;
     all.set_item("limit", found.decision.refusal.as_ref().map(|refusal| &*refusal.limit))?;
+    all.set_item("stage", found.refused_at.map(Stage::name))?;
     all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
     all.set_item("identities", identities)?;
     all.set_item("limits", limits)?;
+    all.set_item("unchecked", unchecked)?;
     all.set_item("covering", covering)?;
     Ok(all)
 }
@@ -53,18 +59,12 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
     row.set_item("stage", limit.stage.name())?;
     row.set_item("identity", limit.identity)?;
     row.set_item("counts", limit.counts)?;
-    row.set_item("quota", limit.quota)?;
+    row.set_item("allows", limit.allows)?;
     row.set_item("quota_of", limit.quota_of)?;
     match limit.found {
-        Found::Skipped(reason) => {
-            row.set_item("verdict", "skipped")?;
-            row.set_item("reason", reason)?;
-            for absent in ["key", "proven", "level", "most", "takes"] {
-                row.set_item(absent, py.None())?;
-            }
-            row.set_item("retry_after", 0.0)?;
-        }
-        Found::Key { key, class, level, most, takes, wait_us, is_shadow } => {
+        Found::NotChecked { missing, reason } => unasked(&row, "not checked", &reason, missing)?,
+        Found::DoesNotApply(reason) => unasked(&row, "does not apply", &reason, Vec::new())?,
+        Found::Key { key, class, used, at_once, adds, wait_us, is_shadow } => {
             let verdict = match (wait_us, is_shadow) {
                 (Some(0), _) => "fits",
                 (_, true) => "would refuse",
@@ -72,14 +72,30 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
             };
             row.set_item("verdict", verdict)?;
             row.set_item("reason", py.None())?;
+            row.set_item("missing", PyList::empty(py))?;
             row.set_item("key", key)?;
-            row.set_item("proven", class == Class::Proven)?;
-            row.set_item("level", level)?;
-            row.set_item("most", most)?;
-            row.set_item("takes", takes)?;
+            row.set_item("proven", proven(class))?;
+            row.set_item("used", used)?;
+            row.set_item("at_once", at_once)?;
+            row.set_item("adds", adds)?;
             let wait = wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
             row.set_item("retry_after", wait)?;
         }
     }
     Ok(row)
+}
+
+/// The rest of the row of a limit that was not asked.
+fn unasked(row: &Bound<'_, PyDict>, verdict: &str, reason: &str, missing: Vec<&str>) -> PyResult<()> {
+    row.set_item("verdict", verdict)?;
+    row.set_item("reason", reason)?;
+    row.set_item("missing", missing)?;
+    for absent in ["key", "proven", "used", "at_once", "adds"] {
+        row.set_item(absent, row.py().None())?;
+    }
+    row.set_item("retry_after", 0.0)
+}
+
+fn proven(class: Option<Class>) -> Option<bool> {
+    class.map(|class| class == Class::Proven)
 }

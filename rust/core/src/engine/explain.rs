@@ -6,28 +6,34 @@
 use super::Engine;
 use super::aim::Aim;
 use super::check::key_text;
+use super::marked::earliest;
 use super::operators::Blocked;
 use super::request::{Ask, Entry, Request};
-use crate::decision::Decision;
+use super::unasked::{looked_at, unasked};
+use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::identity::{Class, Identities, Identity, Sources};
+use crate::identity::{Class, Identities, Identity, Part, Source, Sources, Tag, Value};
+use crate::policy::limit::stage_of;
 use crate::policy::plan::{Planned, Store};
-use crate::policy::{Count, Mode, Rule, Stage, Stages, Verified};
+use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages};
 use crate::region::{Now, Region};
+use crate::reply::Reply;
 use crate::store::Verdict;
 use crate::store::pace::Pace;
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The identities that are present: name, values, and how far they are proven.
-    pub identities: Vec<(Identity, Vec<String>, Class)>,
+    /// The identities that are present: name, values, and how far they are proven, of those that can be.
+    pub identities: Vec<(Identity, Vec<String>, Option<Class>)>,
     /// The limits in file order, one entry for each key.
     pub limits: Vec<Explained>,
     /// What operators have said of it and limits have blocked of it: it goes before what the limits say.
     pub covering: Vec<Blocked>,
     /// What the check would come to.
     pub decision: Decision,
+    /// The stage at which it would be refused.
+    pub refused_at: Option<Stage>,
 }
 
 /// One limit and one key.
@@ -42,7 +48,7 @@ pub struct Explained {
     /// What it counts: `messages`, `new sender.host`.
     pub counts: String,
     /// Its numbers: `600/minute, burst 6000`.
-    pub quota: String,
+    pub allows: String,
     /// The value that has these numbers by a quota of its own.
     pub quota_of: Option<String>,
     /// What it found.
@@ -52,20 +58,27 @@ pub struct Explained {
 /// What a limit has to do with an envelope.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// Nothing, and why.
-    Skipped(String),
+    /// It is not asked yet, and why. Then it may refuse.
+    NotChecked {
+        /// What it needs and is not known, as fields of an envelope; nothing when it runs at another stage.
+        missing: Vec<&'static str>,
+        /// For people.
+        reason: String,
+    },
+    /// It has nothing to say of this envelope, and why.
+    DoesNotApply(String),
     /// A key.
     Key {
         /// As text.
         key: String,
-        /// How far it is proven; what has no class counts as proven.
-        class: Class,
-        /// How much of [`Found::Key::most`] is used up.
-        level: u64,
+        /// How far it is proven; nothing of a key that has no class.
+        class: Option<Class>,
+        /// How much of [`Found::Key::at_once`] is used up.
+        used: u64,
         /// As much as fits at once.
-        most: u64,
-        /// How much of it this envelope takes; of a fan-out, the elements that are not known.
-        takes: u64,
+        at_once: u64,
+        /// How much this envelope adds; of a fan-out, the elements that are not known.
+        adds: u64,
         /// Microseconds until it fits; `None`: never.
         wait_us: Option<u64>,
         /// Whether it only says so.
@@ -76,11 +89,15 @@ pub enum Found {
 impl Engine {
     /// What [`Engine::check`] would look at, and say.
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
+        // Every message has a From: where one is known, the header was read.
+        let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
+        let is_header_read = stages.map_or(has_author, |stages| stages.has(Stage::Data));
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let all = Identities::read(envelope, &self.suffixes, Sources::ALL);
         let identities = self.identities(envelope).into_iter();
-        let identities = identities.map(|(identity, values)| (identity, values, all.class(identity))).collect();
+        let identities = identities.map(|(identity, values)| (identity, values, class(&all, identity))).collect();
         let decision = self.decide(envelope, Some(stages), now, Aim::Look).0;
+        let refused_at = decision.refusal.as_ref().map(|refusal| self.told_at(refusal, stages));
         let covering = self.covering(envelope, stages, now);
 
         let read = self.read(envelope, stages);
@@ -93,11 +110,11 @@ impl Engine {
             let before = limits.len();
             limits.extend(own.map(|measured| self.explained(&read, planned, measured)));
             if limits.len() == before {
-                let found = Found::Skipped(self.reason(&all, planned, envelope, stages));
+                let found = unasked(&all, planned, envelope, stages, is_header_read);
                 limits.push(Explained { found, ..described(planned) });
             }
         }
-        Explanation { identities, limits, covering, decision }
+        Explanation { identities, limits, covering, decision, refused_at }
     }
 
     /// Asks every limit how much more it would let through.
@@ -117,9 +134,9 @@ impl Engine {
         for nth in request.wanted.limits() {
             let Some(limit) = self.plan.capped[nth] else { continue };
             let verdict = capacity.consult(&region, &request.wanted, nth, at_us);
-            let (level, most) = (capacity.used(&region, &request.wanted, nth), capacity.limits[nth].cap);
-            let takes = if capacity.limits[nth].bytes { request.wanted.held.bytes } else { 1 };
-            measured.push(Measured { limit: limit.into(), nth: 0, rung: None, level, most, takes, verdict, at_us });
+            let (used, at_once) = (capacity.used(&region, &request.wanted, nth), capacity.limits[nth].cap);
+            let adds = if capacity.limits[nth].bytes { request.wanted.held.bytes } else { 1 };
+            measured.push(Measured { limit: limit.into(), nth: 0, rung: None, used, at_once, adds, verdict, at_us });
         }
         measured
     }
@@ -128,7 +145,7 @@ impl Engine {
         let planned = &self.plan.limits[usize::from(entry.limit)];
         let answer = entry.answer;
         let burst = planned.limit.rule.pace().map_or(0, |(_, burst)| burst);
-        let (level, takes) = match (&planned.store, entry.ask) {
+        let (used, adds) = match (&planned.store, entry.ask) {
             (Store::Rate(buckets), Ask::Rate { at, amount }) => {
                 (burst - fitting(burst, |amount| fits(buckets, region, &at, at_us, amount)), amount)
             }
@@ -143,13 +160,14 @@ impl Engine {
             _ => (0, 0),
         };
         let (limit, nth, rung, verdict) = (entry.limit.into(), entry.nth, answer.rung, answer.verdict);
-        Measured { limit, nth, rung, level, most: burst, takes, verdict, at_us }
+        Measured { limit, nth, rung, used, at_once: burst, adds, verdict, at_us }
     }
 
     fn explained(&self, identities: &Identities<'_>, stated: &Planned, measured: &Measured) -> Explained {
-        let &Measured { limit, nth, rung, level, most, takes, verdict, at_us } = measured;
+        let &Measured { limit, nth, rung, used, at_once, adds, verdict, at_us } = measured;
         let planned = &self.plan.limits[limit];
-        let class = planned.class(identities);
+        let has_class = looked_at(&planned.limit).any(|identity| class(identities, identity).is_some());
+        let class = has_class.then(|| planned.class(identities));
         let wait_us = match verdict {
             Verdict::Fits => Some(0),
             Verdict::From(us) => Some(us.saturating_sub(at_us)),
@@ -157,34 +175,35 @@ impl Engine {
         };
         let is_shadow = planned.limit.mode == Mode::Shadow || self.mode() == Mode::Shadow;
         let key = key_text(identities, planned, nth, rung);
-        let found = Found::Key { key, class, level, most, takes, wait_us, is_shadow };
+        let found = Found::Key { key, class, used, at_once, adds, wait_us, is_shadow };
         let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
-        Explained { quota: numbers(planned), quota_of, found, ..described(stated) }
+        Explained { allows: numbers(&planned.limit), quota_of, found, ..described(stated) }
     }
 
-    /// Why a limit has nothing to do with an envelope.
-    fn reason(
-        &self,
-        identities: &Identities<'_>,
-        planned: &Planned,
-        envelope: &Envelope<'_>,
-        stages: Stages,
-    ) -> String {
-        if !planned.asked_at.meets(stages) {
-            return format!("runs at {}, which is not yet", planned.stage.name());
+    /// The stage at which a refusal is told: of a limit its own, of bytes also MAIL, where a SIZE is declared; of a block the first that knows the key.
+    fn told_at(&self, refusal: &Refusal, stages: Stages) -> Stage {
+        use Reply::{Blocked, BlockedClosing, BlockedMailbox};
+        let planned = self.plan.limits[..self.plan.stated].iter().find(|planned| planned.name == refusal.limit);
+        let Some(planned) = planned else {
+            return earliest(stages, refusal.identity.parse().map_or(Stage::Connect, stage_of));
+        };
+        match planned.blocking {
+            Some(blocking) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
+                earliest(stages, blocking.from)
+            }
+            _ if stages.has(planned.stage) => planned.stage,
+            _ => Stage::Mail,
         }
-        let missing = planned.limit.identities().find(|identity| identities.values(*identity).is_empty());
-        if let Some(missing) = missing {
-            return format!("there is no {missing}");
-        }
-        if planned.limit.count == Count::Bytes && envelope.size.is_none_or(|size| size == 0) {
-            return "the size is not known".into();
-        }
-        match planned.limit.verified {
-            Verified::Proven => "only proven senders, and this one is claimed".into(),
-            Verified::Claimed => "only claimed senders, and this one is proven".into(),
-            Verified::Any => "nothing that it counts".into(),
-        }
+    }
+}
+
+/// How far an identity is proven: nothing of what nobody can prove or claim.
+fn class(identities: &Identities<'_>, identity: Identity) -> Option<Class> {
+    let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
+    match identity.source() {
+        Source::Nothing | Source::Rcpt => None,
+        Source::ClientIp if is_unknown() => None,
+        _ => Some(identities.class(identity)),
     }
 }
 
@@ -194,9 +213,9 @@ struct Measured {
     limit: usize,
     nth: u32,
     rung: Option<u8>,
-    level: u64,
-    most: u64,
-    takes: u64,
+    used: u64,
+    at_once: u64,
+    adds: u64,
     verdict: Verdict,
     at_us: u64,
 }
@@ -235,23 +254,34 @@ fn described(planned: &Planned) -> Explained {
         stage: planned.stage,
         identity: planned.per_name.to_string(),
         counts,
-        quota: numbers(planned),
+        allows: numbers(limit),
         quota_of: None,
-        found: Found::Skipped(String::new()),
+        found: Found::DoesNotApply(String::new()),
     }
 }
 
-fn numbers(planned: &Planned) -> String {
-    match &planned.limit.rule {
-        Rule::InFlight { cap, share } => {
-            let share = share.as_ref().map(|share| {
-                let part = share.of_free;
-                format!(", of what is free {}/{}", part.numerator, part.denominator)
-            });
-            format!("{cap}{}", share.unwrap_or_default())
-        }
-        rule => rule.pace().map_or_else(String::new, |(rate, burst)| {
-            if burst == rate.amount { rate.to_string() } else { format!("{rate}, burst {burst}") }
-        }),
+/// As a policy writes them.
+fn numbers(limit: &Limit) -> String {
+    let fields = limit.to_fields();
+    let text = |name| match fields.iter().find(|(field, _)| *field == name) {
+        Some((_, FieldValue::Text(text))) => Some(text.clone()),
+        other => other.map(|(_, value)| value.to_string()),
+    };
+    let mut numbers = text("rate").or_else(|| text("in_flight")).unwrap_or_default();
+    if let Some(burst) = text("burst") {
+        numbers += &format!(", burst {burst}");
     }
+    if let Some(settle) = text("settle") {
+        numbers += &format!("; a part of the name known for {settle} has a count of its own");
+    }
+    if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
+        let crate::policy::Part { numerator, denominator } = share.of_free;
+        let (per, one) = (names(&share.per), if limit.count == Count::Connections { "connection" } else { "message" });
+        numbers += &format!("; one {per} at most {numerator}/{denominator} of what is free, but always one {one}");
+    }
+    numbers
+}
+
+fn names(identities: &[Identity]) -> String {
+    identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ")
 }

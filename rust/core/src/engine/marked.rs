@@ -311,7 +311,7 @@ impl Engine {
 }
 
 /// The first of some stages that is not before `from`.
-fn earliest(stages: Stages, from: Stage) -> Stage {
+pub(super) fn earliest(stages: Stages, from: Stage) -> Stage {
     Stage::ALL.into_iter().find(|&stage| stage >= from && stages.has(stage)).unwrap_or(from)
 }
 

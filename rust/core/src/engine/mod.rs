@@ -11,7 +11,7 @@
 //! * `open`: permits   * `charge`: a charge back   * `dialogue`: the checks of one SMTP connection   * `limiter`: one table without a policy
 //! * `marked`: what operators and limits have blocked, as a check sees it; `operators`: the same as operators say and read it
 //! * `shared`: the region behind its lock   * `live`: another policy while checks go on   * `learn`: known elements from elsewhere
-//! * For people: `explain` an envelope, `tables` in use, `forecast` of a policy, `watch`: the busiest and how many
+//! * For people: `explain` an envelope (`unasked`: why not), `tables` in use, `forecast` of a policy, `watch`: the busiest and how many
 
 mod aim;
 mod amount;
@@ -36,6 +36,7 @@ mod tables;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod unasked;
 mod watch;
 
 use std::sync::Arc;
