@@ -102,7 +102,8 @@ def command(
             envelope = envelope.with_headers(message.read_bytes())
         if reply_to:
             envelope = envelope.replace(reply_to=reply_to)
-        rules = Policy.builtin(policy) if policy in policies.names() else Policy.from_file(policy)
+        is_builtin = policy in policies.names()
+        rules = Policy.builtin(policy) if is_builtin else Policy.from_file(policy)
         guard = Throttle(rules, clock=ManualClock(NOW), learned=learned)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
@@ -128,7 +129,8 @@ def command(
         from throttle.cli.explained import show
     except ModuleNotFoundError as error:
         missing(error, "the table", "cli")
-    show(envelope, rules, explanation, count, refused_by)
+    source = f"the built-in policy {policy}" if is_builtin else rules.file
+    show(envelope, source, explanation, count, refused_by)
 
 
 def beside(envelope: Envelope, number: int) -> Envelope:

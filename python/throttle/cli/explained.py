@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from throttle import Envelope, Policy
+    from throttle import Envelope
     from throttle.types import ExplainedIdentity, ExplainedLimit, Explanation
 
 STAGES = {
@@ -63,8 +63,8 @@ TAGS = {
 }
 
 TRUST = {
-    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's own name confirms, a verified DKIM signature",
-    False: "anybody can write it; (claimed) marks a counter for claimed senders: they are counted apart, so that a forger never uses up what the real one may send",
+    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
+    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter for claimed senders: they are counted apart, so that a forger never uses up what the real one may send",
 }
 
 #: Of a limit; what it allows stands below.
@@ -75,18 +75,18 @@ GAP = 2
 WIDEST = 1000
 
 
-def show(envelope: Envelope, policy: Policy, explanation: Explanation, after: int, refused_by: Counter[str]) -> None:
-    """Prints it: what it comes to, what is known, what every limit says."""
+def show(envelope: Envelope, source: str, explanation: Explanation, after: int, refused_by: Counter[str]) -> None:
+    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``."""
     console = Console(highlight=False)
     with console.capture() as capture:
-        _say(console, envelope, policy, explanation, after, refused_by)
+        _say(console, envelope, source, explanation, after, refused_by)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def _say(
     console: Console,
     envelope: Envelope,
-    policy: Policy,
+    source: str,
     explanation: Explanation,
     after: int,
     refused_by: Counter[str],
@@ -106,7 +106,7 @@ def _say(
     if asked:
         _part(
             console,
-            f"Limits of {policy.file}",
+            f"Limits of {source}",
             _limits(console, [_cells(row, others) for row, others in _alike(asked)]),
         )
     for heading, verdict in (
@@ -129,7 +129,8 @@ def _headline(envelope: Envelope, explanation: Explanation) -> str:
     sender, unchecked = envelope.mail_from, explanation["unchecked"]
     who = f"A message from {_text(sender) or 'the null sender'}" if sender is not None else "The connection"
     if explanation["stage"] is not None:
-        return f"{who} is refused {STAGES[explanation['stage']]} by the limit {explanation['limit']}."
+        fate = "rejected" if (explanation["reply"] or "").startswith("5") else "deferred"
+        return f"{who} is {fate} {STAGES[explanation['stage']]} by the limit {explanation['limit']}."
     shadow = sorted({row["limit"] for row in explanation["limits"] if row["verdict"] == "would refuse"})
     but = f" In shadow mode, {', '.join(shadow)} would refuse it." if shadow else ""
     if not unchecked:
@@ -145,7 +146,7 @@ def _before(after: int, refused_by: Counter[str]) -> str:
     passed = after - refused_by.total()
     refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
     uncounted = "; refused ones are not counted" if refused else ""
-    return f"Before it came {after:,} similar messages: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
+    return f"Before it came {after:,} messages like it at one moment, each from another host beside its sender's: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
 
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
@@ -245,10 +246,18 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         used, at_once, adds = _amounts(asked[0])
         yield (
             "used",
-            f"{used} of {at_once} (+{adds}): {used} taken of {at_once} that fit at once, and this message would add {adds}",
+            f"{used} of {at_once} (+{adds}): {used} of {at_once} places are taken, and this message would take {adds} more; those of a rate come free one by one, evenly over its time",
         )
     if any(row["counts"].startswith("new ") for row in asked):
-        yield "new", "not seen of late in mail that was let through; a name that was adds nothing (+0)"
+        yield (
+            "new",
+            "not seen in mail that was let through for as long as the limit remembers; what was seen takes no place (+0)",
+        )
+    if any(others for _, others in _alike(asked)):
+        yield (
+            "alike",
+            "other keys of the message under the same limit, each counted by itself; their numbers are the same",
+        )
     for identity in identities:
         if match := re.fullmatch(r"client\.net/(\d+)/(\d+)", identity):
             yield (
