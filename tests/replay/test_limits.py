@@ -59,10 +59,13 @@ def test_keys_of_many_are_those_of_each(numbers: tuple[int, ...], rng: random.Ra
     asked = guard()
     places = places_of(asked, numbers)
     keys, rows = Keys("x", places), Rows(asked)
-    for _ in range(2):
+    for asks in (False, True):
         sent = envelopes(rng, 500)
         for envelope in sent:
-            rows.add(1.0, envelope)
+            if asks:
+                assert rows.ask(1.0, 1.0, envelope) is None
+            else:
+                rows.add(1.0, envelope)
         of_each = [asked._values(envelope) for envelope in sent]
         assert {row[-1] for row in of_each} == {True, False}
         assert [list(keys.of(row)) for row in of_each] == [keys_of(places, row) for row in of_each]

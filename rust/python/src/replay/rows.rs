@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use throttle_core::engine::{Aim, Engine};
-use throttle_core::envelope::Envelope as Core;
-use throttle_core::identity::{Class, Identity, Part, Value};
+use throttle_core::engine::Aim;
+use throttle_core::identity::{Class, Identities, Identity, Part, Value};
 use throttle_core::policy::Stages;
 
 use super::texts::{Piece, Texts};
@@ -48,13 +47,15 @@ impl Rows {
         let guard = self.guard.clone_ref(py);
         let now = guard.get().clock.read(py, Some(now))?;
         let said = envelope.get().with(py, |core| {
-            let engine = guard.get().engine();
-            let (decision, charge, _) = engine.decide(core, None, now, Aim::Charge);
-            if decision.refusal.is_none() && decision.shadow.is_empty() {
-                self.append(&engine, at, core);
-                return None;
-            }
-            Some((decision, charge))
+            let mut is_appended = false;
+            let (decision, charge, _) =
+                guard.get().engine().decide_and(core, None, now, Aim::Charge, |decision, identities| {
+                    is_appended = decision.refusal.is_none() && decision.shadow.is_empty();
+                    if is_appended {
+                        self.append(at, identities);
+                    }
+                });
+            (!is_appended).then_some((decision, charge))
         });
         Ok(said.map(|(core, charge)| Decision::of_envelope(core, guard, envelope.clone().unbind(), charge)))
     }
@@ -62,7 +63,7 @@ impl Rows {
     /// Appends an envelope.
     fn add(&mut self, py: Python<'_>, at: f64, envelope: &Bound<'_, Envelope>) {
         let engine = Arc::clone(&self.guard.get().engine());
-        envelope.get().with(py, |core| self.append(&engine, at, core));
+        envelope.get().with(py, |core| self.append(at, &engine.read(core, Stages::known_of(core))));
     }
 
     /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at `places`, joined, each with each.
@@ -89,9 +90,8 @@ impl Rows {
 }
 
 impl Rows {
-    fn append(&mut self, engine: &Engine, at: f64, envelope: &Core<'_>) {
+    fn append(&mut self, at: f64, identities: &Identities<'_>) {
         let Self { observed, times, proven, texts, begins, .. } = self;
-        let identities = engine.read(envelope, Stages::known_of(envelope));
         for identity in observed {
             if identity.has_many() {
                 identities.values(*identity).iter().for_each(|value| push(texts, value));
