@@ -138,6 +138,15 @@ def test_counts_are_those_of_a_counter_whichever_way_they_come(rng: random.Rando
     assert (len(counts), counts.most(), counts.top(3), counts.amounts(set())) == (0, None, [], {})
 
 
+def test_of_equals_the_first_that_came_has_the_most(rng: random.Random) -> None:
+    keys = rng.sample([f"k{n}" for n in range(500)], 500)
+    counts = Counts()
+    counts.update(Texts(["once", *keys, *reversed(keys)]))
+    assert counts.most() == (keys[0], 2)
+    counts.prune(500)
+    assert counts.most() == (keys[0], 1)
+
+
 def test_text_that_is_no_unicode_comes_back_as_it_was_and_in_its_order() -> None:
     texts = ["", "a", "\u00e9", "\ud800", "\udcc3\udca9", "\uffff", "\U0001f4e7"]
     counts = counts_of(dict.fromkeys(reversed(texts), 2))

@@ -107,6 +107,17 @@ def test_what_is_new_is_told_once_for_each(numbers: tuple[int, ...], number: int
     assert memory.seen.items() == [(*known, *times) for known, times in seen.items()]
 
 
+def test_where_a_key_ends_is_a_part_of_what_is_known() -> None:
+    asked, sent = guard(), [("a", "bc.com"), ("ab", "c.com")]
+    rows, per = Rows(asked), asked._observed.index("auth.user")
+    for user, organisation in sent:
+        rows.add(1.0, Envelope(auth_user=user, mail_from=f"x@{organisation}"))
+    (place,) = places_of(asked, (1,))
+    memory = Remembered(learned.Memory(["x"], "y"), Keys("x", (per,)), place, [], REMEMBER_S)
+    assert memory.update(rows).list() == ["a", "ab"]
+    assert memory.seen.items() == [(*known, 1.0, 1.0) for known in sent]
+
+
 def test_beyond_its_bound_a_memory_keeps_what_came_back_and_then_the_latest(
     monkeypatch: pytest.MonkeyPatch, rng: random.Random
 ) -> None:

@@ -1,6 +1,6 @@
 //! `Rows`: the values of many envelopes that wait to be counted, and the keys that are made of them.
 //!
-//! Knows no limit. Invariant: of a row each identity has a run of texts, of which there may be none; an identity that has one value at most has no empty one.
+//! Knows no limit. Invariant: of a row each identity has a run of texts, of which there may be none.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::engine::Aim;
-use throttle_core::identity::{Class, Identities, Identity, Part, Value};
+use throttle_core::identity::{Class, Identities, Identity, Value};
 use throttle_core::policy::Stages;
 
 use super::texts::{Piece, Texts};
@@ -95,7 +95,7 @@ impl Rows {
         for identity in observed {
             if identity.has_many() {
                 identities.values(*identity).iter().for_each(|value| push(texts, value));
-            } else if let Some(value) = identities.value(*identity).filter(|value| !is_empty(value)) {
+            } else if let Some(value) = identities.value(*identity) {
                 push(texts, &value);
             }
             begins.push(texts.len());
@@ -143,10 +143,6 @@ impl Rows {
             None => Ok(()),
         }
     }
-}
-
-fn is_empty(value: &Value<'_>) -> bool {
-    matches!(value, Value::Name(Part::Text("")))
 }
 
 fn push(texts: &mut Piece, value: &Value<'_>) {

@@ -108,7 +108,7 @@ impl Seen {
     /// `pair` is a key of `key_len` bytes, and the element.
     fn is_new(&mut self, at: f64, pair: &str, key_len: usize, remember_s: f64) -> bool {
         let (key, element) = pair.split_at(key_len);
-        if key.is_empty() || element.is_empty() || element == key {
+        if element == key {
             return false; // its own is never new
         }
         let hash = hash(pair.as_bytes());
