@@ -1,6 +1,6 @@
 """Types of the extension module. Hand-written; checked against the module by ``mypy.stubtest``."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, final
 
@@ -11,6 +11,7 @@ from throttle.types import Explanation, LimitPlan, Mode, Size, Stage, Table, Tex
 __all__ = [
     "Blocked",
     "CountMin",
+    "Counts",
     "Decision",
     "Envelope",
     "HyperLogLog",
@@ -21,7 +22,10 @@ __all__ = [
     "Policy",
     "PolicyError",
     "RateLimiter",
+    "Rows",
+    "Seen",
     "Session",
+    "Texts",
     "Throttle",
     "ThrottleError",
     "__version__",
@@ -892,3 +896,87 @@ class HyperLogLog:
     def __reduce__(self) -> tuple[Callable[[bytes], HyperLogLog], tuple[bytes]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Texts:
+    """Many short texts in one piece of memory; for ``throttle.replay``, as the three below."""
+
+    def __new__(cls, texts: Sequence[str]) -> Self: ...
+    def list(self) -> list[str]:
+        """As Python has them."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Rows:
+    """What a guard's limits see of many envelopes, that waits to be counted. Places are those in :attr:`Throttle._observed`."""
+
+    def __new__(cls, guard: Throttle) -> Self: ...
+    def ask(self, now: float, at: float, envelope: Envelope) -> Decision | None:
+        """Ask the guard at ``now``. What it admits, and no limit in shadow mode would refuse, is appended, at time ``at``; else its decision."""
+
+    def add(self, at: float, envelope: Envelope) -> None:
+        """Append an envelope's: what :meth:`Throttle._values` tells, but for empty text."""
+
+    def keys(self, places: Sequence[int], verified: str) -> Texts:
+        """The keys of those whose sender is ``"proven"``, ``"claimed"``, or ``"any"``, one row after another: values joined, each with each."""
+
+    def clear(self) -> None:
+        """Let go of all."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Counts:
+    """How often each text came, exactly, in the order in which they came first; a text may hold lone surrogates."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, key: str, amount: int = 1) -> None:
+        """Count one."""
+
+    def update(self, keys: Texts) -> None:
+        """Count each."""
+
+    def update_known(self, keys: Texts) -> int:
+        """Count those that came before; how many did not."""
+
+    def merge(self, other: Counts) -> None:
+        """Count what another has counted."""
+
+    def most(self) -> tuple[str, int] | None:
+        """The first of those with the highest count, and that."""
+
+    def top(self, n: int) -> list[tuple[str, int]]:
+        """The ``n`` highest, the highest first, and of equals the first by name."""
+
+    def prune(self, most: int) -> int:
+        """Take the count at place ``most``, from the highest, off all, and leave out what is nothing then; that count."""
+
+    def amounts(self, without: set[str]) -> dict[int, int]:
+        """How many texts have each count, without those of a set."""
+
+    def clear(self) -> None:
+        """Begin anew, with the memory that is there."""
+
+    def __getitem__(self, key: str, /) -> int: ...
+    def __contains__(self, key: str, /) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class Seen:
+    """Which elements came under which keys, first and last."""
+
+    def __new__(cls, most: int, comeback_s: float) -> Self: ...
+    def update(self, rows: Rows, per: Sequence[int], place: int, remember_s: float, without: Sequence[int]) -> Texts:
+        """Note the elements at ``place`` under the keys at ``per`` of all rows but ``without``, which are in order.
+
+        For each that had not been seen for ``remember_s``, its key.
+        """
+
+    def prune(self) -> int:
+        """Beyond ``most`` keep half as many: those that came back after ``comeback_s``, and of the others the latest. How many are left out."""
+
+    def items(self) -> list[tuple[str, str, float, float]]:
+        """Key, element, first and last of each."""
+
+    def __len__(self) -> int: ...

@@ -76,7 +76,7 @@ def test_the_flood_is_refused_after_at_most_250_of_its_messages_and_nobody_else_
     run = Replay(Throttle())
     before = refused = innocents = 0
     for transaction in Log([str(logs["t.jsonl"])], Notes(), now=NOW).transactions():
-        allowed = run.add(transaction).allowed
+        allowed = run.add(transaction)
         if transaction.reply_to == REPLY_TO:
             refused += not allowed
             before += allowed and not refused

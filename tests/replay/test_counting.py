@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from throttle._core import Counts, Texts
 from throttle.replay import counting
 from throttle.replay.counting import Heavy, Panes
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
     import pytest
+
+
+def counts_of(exact: Mapping[str, int]) -> Counts:
+    counts = Counts()
+    for key, count in exact.items():
+        counts.add(key, count)
+    return counts
 
 
 def test_heavy_keys_are_too_low_by_no_more_than_is_told_and_never_too_high(rng: random.Random) -> None:
@@ -50,7 +59,7 @@ def test_of_a_period_with_too_many_keys_what_is_left_out_is_counted(monkeypatch:
     panes = Panes(60)
     for n in range(25):
         panes.add(0.0, f"k{n}")
-    panes.update(0.0, ["k1", "k24"])
+    panes.update(0.0, Texts(["k1", "k24"]))
     panes.close()
     assert (panes.count, panes.uncounted, panes.most, panes.most_key) == (10, 16, 2, "k1")
 
@@ -59,7 +68,7 @@ def test_keys_that_are_left_out_have_no_say_in_percentiles_and_may_have_the_most
     panes = Panes(60)
     panes.left_out = {"flood", "never seen"}
     for minute in range(3):
-        panes.update(minute * 60.0, ["a"] * 2 + ["b"] * 3 + ["flood"] * 50)
+        panes.update(minute * 60.0, Texts(["a"] * 2 + ["b"] * 3 + ["flood"] * 50))
     panes.close()
     assert (panes.count, panes.percentile(0.999), panes.most, panes.most_key) == (6, 3, 50, "flood")
 
@@ -67,7 +76,7 @@ def test_keys_that_are_left_out_have_no_say_in_percentiles_and_may_have_the_most
 def test_a_period_of_nobody_else_says_nothing() -> None:
     panes = Panes(60)
     panes.left_out = {"flood"}
-    panes.update(0.0, ["flood"] * 50)
+    panes.update(0.0, Texts(["flood"] * 50))
     panes.close()
     assert (panes.count, panes.percentile(0.5), panes.percentile(0.999)) == (0, 0, 0)
 
@@ -85,9 +94,68 @@ def test_large_amounts_are_kept_to_one_part_in_256_and_none_is_lost(rng: random.
 
 
 def test_the_highest_come_in_order_and_of_equals_the_first_by_name(rng: random.Random) -> None:
-    heavy = Heavy()
-    heavy.update({f"k{n}": rng.randrange(1, 20) for n in range(500)})
-    ranked = sorted(heavy.counts.items(), key=lambda item: (-item[1], item[0]))
+    heavy, exact = Heavy(), {f"k{n}": rng.randrange(1, 20) for n in range(500)}
+    heavy.update(counts_of(exact))
+    ranked = sorted(exact.items(), key=lambda item: (-item[1], item[0]))
     for n in (1, 7, 60, 499, 500, 600):
         assert heavy.top(n) == ranked[:n]
     assert Heavy().top(5) == []
+
+
+def test_counts_are_those_of_a_counter_whichever_way_they_come(rng: random.Random) -> None:
+    counts, exact = Counts(), Counter[str]()
+    for turn in range(60):
+        keys = [f"k{int(rng.paretovariate(0.8)) % 400}" for _ in range(rng.randrange(200))]
+        match turn % 4:
+            case 0:
+                counts.update(Texts(keys))
+                exact.update(keys)
+            case 1:
+                known = [key for key in keys if key in exact]
+                assert counts.update_known(Texts(keys)) == len(keys) - len(known)
+                exact.update(known)
+            case 2:
+                counts.merge(counts_of(Counter(keys)))
+                exact.update(keys)
+            case _:
+                for key in keys:
+                    counts.add(key, 3)
+                    exact[key] += 3
+        assert len(counts) == len(exact)
+        assert {key: counts[key] for key in exact} == exact
+        assert all(key in counts for key in exact)
+        assert counts.most() == next(((key, n) for key, n in exact.items() if n == max(exact.values())), None)
+        for left_out in (set(keys[:3]), {*exact, "never seen"}, set[str]()):
+            assert counts.amounts(left_out) == Counter(n for key, n in exact.items() if key not in left_out)
+    assert ("never seen" in counts, counts["never seen"]) == (False, 0)
+    less = counts.prune(50)
+    assert less == sorted(exact.values(), reverse=True)[50]
+    exact = Counter({key: n - less for key, n in exact.items() if n > less})
+    assert counts.top(1000) == sorted(exact.items(), key=lambda item: (-item[1], item[0]))
+    assert counts.most() == next((key, n) for key, n in exact.items() if n == max(exact.values()))
+    assert counts.prune(1000) == 0
+    counts.clear()
+    assert (len(counts), counts.most(), counts.top(3), counts.amounts(set())) == (0, None, [], {})
+
+
+def test_of_equals_the_first_that_came_has_the_most(rng: random.Random) -> None:
+    keys = rng.sample([f"k{n}" for n in range(500)], 500)
+    counts = Counts()
+    counts.update(Texts(["once", *keys, *reversed(keys)]))
+    assert counts.most() == (keys[0], 2)
+    counts.prune(500)
+    assert counts.most() == (keys[0], 1)
+
+
+def test_text_that_is_no_unicode_comes_back_as_it_was_and_in_its_order() -> None:
+    texts = ["", "a", "\u00e9", "\ud800", "\udcc3\udca9", "\uffff", "\U0001f4e7"]
+    counts = counts_of(dict.fromkeys(reversed(texts), 2))
+    assert counts.top(10) == [(text, 2) for text in texts]
+    assert counts.amounts(set(texts[1:])) == {2: 1}
+    assert [counts[text] for text in texts] == [2] * len(texts)
+
+
+def test_a_count_ends_where_64_bits_do() -> None:
+    counts = counts_of({"a": 2**64 - 2})
+    counts.update(Texts(["a"] * 3))
+    assert counts.top(1) == [("a", 2**64 - 1)]

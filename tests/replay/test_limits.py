@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from throttle import learned
+from throttle import Envelope, Limit, Policy, Throttle, learned
+from throttle._core import Rows
 from throttle.replay.learning import Remembered
 from throttle.replay.limits import Keys
 
@@ -20,14 +21,26 @@ PLACES = [(0,), (2,), (0, 1), (0, 2), (2, 0), (2, 3), (0, 1, 2), (1, 2, 3)]
 REMEMBER_S = 500
 
 
-def rows(rng: random.Random, count: int) -> list[Values]:
-    def one(letter: str) -> str | None:
-        return rng.choice([None, "", "MALFORMED", "same", *(f"{letter}{n}" for n in range(6))])
+def guard() -> Throttle:
+    per = [*NAMES, "auth.user"]
+    return Throttle(Policy([Limit(name=f"l{n}", per=name, rate="1000/minute") for n, name in enumerate(per)]))
 
-    def many(letter: str) -> tuple[str, ...]:
-        return tuple(f"{letter}{rng.randrange(6)}" for _ in range(rng.randrange(3)))
 
-    return [(one("n"), one("o"), many("r"), many("d"), rng.random() < 0.5) for _ in range(count)]
+def places_of(guard: Throttle, places: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(guard._observed.index(NAMES[place]) for place in places)
+
+
+def envelopes(rng: random.Random, count: int) -> list[Envelope]:
+    def one() -> Envelope:
+        return Envelope(
+            client_ip=rng.choice([None, "what", *(f"192.0.{n}.7" for n in range(6))]),
+            client_name=rng.choice([None, "mx.o1.com", "mx.o2.com"]),
+            mail_from=rng.choice([None, "<>", "", "a@\xff..com", "same", *(f"a@h.o{n}.com" for n in range(6))]),
+            rcpt_to=[f"r{rng.randrange(6)}@in.com" for _ in range(rng.randrange(3))],
+            dkim=[f"d{rng.randrange(6)}.com" for _ in range(rng.randrange(3))],
+        )
+
+    return [one() for _ in range(count)]
 
 
 def several(value: object) -> list[str]:
@@ -41,27 +54,45 @@ def keys_of(places: tuple[int, ...], row: Values) -> list[str]:
     return keys
 
 
-@pytest.mark.parametrize("places", PLACES)
-def test_keys_of_many_are_those_of_each(places: tuple[int, ...], rng: random.Random) -> None:
-    sent = rows(rng, 500)
-    keys = Keys(" + ".join(NAMES[place] for place in places), places)
-    assert [list(keys.of(row)) for row in sent] == [keys_of(places, row) for row in sent]
-    assert keys.of_all(sent) == [key for row in sent for key in keys_of(places, row)]
-    assert keys.of_all([]) == []
+@pytest.mark.parametrize("numbers", PLACES)
+def test_keys_of_many_are_those_of_each(numbers: tuple[int, ...], rng: random.Random) -> None:
+    asked = guard()
+    places = places_of(asked, numbers)
+    keys, rows = Keys("x", places), Rows(asked)
+    for asks in (False, True):
+        sent = envelopes(rng, 500)
+        for envelope in sent:
+            if asks:
+                assert rows.ask(1.0, 1.0, envelope) is None
+            else:
+                rows.add(1.0, envelope)
+        of_each = [asked._values(envelope) for envelope in sent]
+        assert {row[-1] for row in of_each} == {True, False}
+        assert [list(keys.of(row)) for row in of_each] == [keys_of(places, row) for row in of_each]
+        for verified, wanted in (("any", (True, False)), ("proven", (True,)), ("claimed", (False,))):
+            told = rows.keys(places, verified)
+            assert told.list() == [key for row in of_each if row[-1] in wanted for key in keys_of(places, row)]
+            assert len(told) == len(told.list())
+        assert len(rows) == 500
+        rows.clear()
+        assert (len(rows), rows.keys(places, "any").list()) == (0, [])
 
 
-@pytest.mark.parametrize("places", PLACES)
-@pytest.mark.parametrize("place", [1, 2])
-def test_what_is_new_is_told_once_for_each(places: tuple[int, ...], place: int, rng: random.Random) -> None:
+@pytest.mark.parametrize("numbers", PLACES)
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_is_new_is_told_once_for_each(numbers: tuple[int, ...], number: int, rng: random.Random) -> None:
+    asked = guard()
+    places, (place,) = places_of(asked, numbers), places_of(asked, (number,))
     memory = Remembered(learned.Memory(["x"], "y"), Keys("x", places), place, [], REMEMBER_S)
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
-    at = 0
+    seen: dict[tuple[str, str], tuple[float, float]] = {}
+    at, rows = 0.0, Rows(asked)
     for _ in range(20):
-        sent, times, wanted = rows(rng, 30), [], []
-        for row in sent:
+        wanted, without = [], [n for n in range(30) if rng.random() < 0.1]
+        for n, envelope in enumerate(envelopes(rng, 30)):
             at += rng.randrange(40)
-            times.append(at)
-            for key in keys_of(places, row):
+            rows.add(at, envelope)
+            row = asked._values(envelope)
+            for key in keys_of(places, row) if n not in without else []:
                 for element in several(row[place]):
                     if element == key:
                         continue
@@ -71,5 +102,67 @@ def test_what_is_new_is_told_once_for_each(places: tuple[int, ...], place: int, 
                         first = at
                     if element != "MALFORMED":
                         seen[key, element] = (first, at)
-        assert memory.update(times, sent) == wanted
-    assert {known: (memory.first[known], memory.last[known]) for known in memory.last} == seen
+        assert memory.update(rows, without).list() == wanted
+        rows.clear()
+    assert memory.seen.items() == [(*known, *times) for known, times in seen.items()]
+
+
+def test_where_a_key_ends_is_a_part_of_what_is_known() -> None:
+    asked, sent = guard(), [("a", "bc.com"), ("ab", "c.com")]
+    rows, per = Rows(asked), asked._observed.index("auth.user")
+    for user, organisation in sent:
+        rows.add(1.0, Envelope(auth_user=user, mail_from=f"x@{organisation}"))
+    (place,) = places_of(asked, (1,))
+    memory = Remembered(learned.Memory(["x"], "y"), Keys("x", (per,)), place, [], REMEMBER_S)
+    assert memory.update(rows).list() == ["a", "ab"]
+    assert memory.seen.items() == [(*known, 1.0, 1.0) for known in sent]
+
+
+def test_beyond_its_bound_a_memory_keeps_what_came_back_and_then_the_latest(
+    monkeypatch: pytest.MonkeyPatch, rng: random.Random
+) -> None:
+    monkeypatch.setattr("throttle.replay.learning.MOST_ELEMENTS", 20)
+    monkeypatch.setattr("throttle.replay.learning.COMEBACK_S", 100)
+    asked = guard()
+    (per, place) = places_of(asked, (0, 1))
+    memory = Remembered(learned.Memory(["x"], "y"), Keys("x", (per,)), place, [], REMEMBER_S)
+    seen: dict[tuple[str, str], tuple[float, float]] = {}
+    dropped, at, rows = 0, 0.0, Rows(asked)
+    for _ in range(60):
+        for _ in range(5):
+            at += rng.randrange(3)
+            network, organisation = rng.randrange(3), f"o{int(rng.paretovariate(0.5)) % 999}.com"
+            rows.add(at, Envelope(client_ip=f"192.0.{network}.7", mail_from=f"a@{organisation}"))
+            known = (f"192.0.{network}.0/24", organisation)
+            seen[known] = (seen.get(known, (at, at))[0], at)
+        memory.update(rows)
+        rows.clear()
+        if len(seen) > 20:
+            ranked = sorted(seen.items(), key=lambda item: (item[1][1] - item[1][0] >= 100, item[1][1]), reverse=True)
+            dropped += len(seen) - 10
+            seen = dict(ranked[:10])
+        assert memory.seen.items() == [(*known, *times) for known, times in seen.items()]
+        assert len(memory.seen) == len(seen)
+    assert memory.dropped == dropped > 20
+
+
+def test_what_a_guard_refuses_is_not_appended_and_its_decision_told() -> None:
+    limits = [
+        Limit(name="soft", per="client.ip", rate="2/hour", mode="shadow"),
+        Limit(name="hard", per="client.ip", rate="4/hour"),
+    ]
+    rows, envelope = Rows(Throttle(Policy(limits))), Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
+    said = [rows.ask(1.0, 1.0, envelope) for _ in range(6)]
+    assert [None if decision is None else (decision.allowed, decision.limit, decision.shadow) for decision in said] == [
+        None, None, (True, None, ("soft",)), (True, None, ("soft",)), (False, "hard", ("soft",)), (False, "hard", ("soft",)),
+    ]  # fmt: skip
+    assert rows.keys([0], "any").list() == ["192.0.2.1"] * 2
+
+
+def test_a_place_that_no_identity_has_is_told() -> None:
+    asked = guard()
+    rows, memory = Rows(asked), Remembered(learned.Memory(["x"], "y"), Keys("x", (0,)), 5, [], REMEMBER_S)
+    with pytest.raises(ValueError, match="place: found 5; allowed: less than 5"):
+        rows.keys([0, 5], "any")
+    with pytest.raises(ValueError, match="place: found 5"):
+        memory.update(rows)

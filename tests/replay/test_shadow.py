@@ -53,4 +53,6 @@ def test_a_policy_in_shadow_mode_shows_what_would_have_been_refused(how: str) ->
     assert key["admitted_before"] == other["admitted_before"] == before
     assert key["reply_to"] == [{"value": REPLY_TO, "count": other["count"]}]
     # What the one did not admit and the other would not have, neither remembers.
-    assert [memory.last for memory in shadow.remembered] == [memory.last for memory in enforced.remembered]
+    assert [memory.seen.items() for memory in shadow.remembered] == [
+        memory.seen.items() for memory in enforced.remembered
+    ]

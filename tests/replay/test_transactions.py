@@ -63,6 +63,44 @@ def test_a_line_that_says_what_cannot_be_is_counted_and_told(record: object, why
     assert why in notes.first_broken.why
 
 
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ('{"time": 1, "mail_from": "a@\\ud800.com"}', "mail_from", "a@\ud800.com"),
+        ('{"time": 1, "mail_from": "a@\udcff.com"}', "mail_from", "a@\udcff.com"),
+        ('{"time": 1, "mail_from": 7, "mail_from": "a@b"}', "mail_from", "a@b"),
+        ('{"time": 1, "size": 100000000000000000000}', "size", 2**64 - 1),
+        ('{"time": 1, "size": -0}', "size", 0),
+        ('{"time": 1, "x": [NaN, -Infinity, 1e999], "size": 3}', "size", 3),
+        ('\ufeff \t{"time": 1, "helo": "a"} \r', "helo", "a"),
+    ],
+)
+def test_what_only_one_of_the_decoders_takes_is_read_as_json_reads_it(line: str, field: str, value: object) -> None:
+    notes = Notes(file="log")
+    (one,) = json_lines([line + "\n"], notes)
+    assert (one.time, getattr(one.envelope, field), notes.broken) == (1.0, value, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"time": 1} {"time": 2}', "no JSON object, or more than one"),
+        ('"time"', "no JSON object"),
+        ('{"time": 100000000000000000000}', "time: found 100000000000000000000;"),
+        ('{"time": 1e999}', "time: found inf"),
+        ('{"time": 1, "size": 1.5, "subject": "hi"}', "size: found float"),
+        ('{"time": 1, "helo": "a}', "Unterminated string starting at: line 1 column 21"),
+        ('{"time": 1, "x": ' + "[" * 200_000, "recursion"),
+    ],
+)
+def test_a_line_that_is_broken_is_told_in_the_words_of_json_and_counted_once(line: str, why: str) -> None:
+    notes = Notes(file="log")
+    assert list(json_lines([" \n", line + "\n"], notes)) == []
+    assert notes.first_broken is not None
+    assert (notes.lines, notes.broken, notes.first_broken.line, notes.passed_over) == (2, 1, 2, {})
+    assert why in notes.first_broken.why
+
+
 def test_fields_that_no_envelope_has_are_counted_by_name() -> None:
     (one, _), notes = read_json({"time": 1, "subject": "hi", "reply_to": " Joe@Ex.com "}, {"time": 2, "subject": "ho"})
     assert notes.passed_over == {"field subject": 2}

@@ -5,12 +5,15 @@ It knows no mail. A log can hold millions of keys, so both keep `MOST_KEYS` of t
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from throttle._core import Counts
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
+
+    from throttle._core import Texts
 
 MOST_KEYS = 100_000
 _MINUTE, _HOUR = 60, 3600
@@ -25,35 +28,27 @@ class Heavy:
     """
 
     def __init__(self, most: int = MOST_KEYS) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts = Counts()
         self.short = 0
         self._most = most
 
     def add(self, key: str) -> None:
         """Count a key."""
-        self.counts[key] += 1
-        if len(self.counts) > 2 * self._most:
-            self._prune()
+        self.counts.add(key)
+        self._prune()
 
-    def update(self, counts: Mapping[str, int]) -> None:
+    def update(self, counts: Counts) -> None:
         """Count many at once."""
-        self.counts.update(counts)
-        if len(self.counts) > 2 * self._most:
-            self._prune()
+        self.counts.merge(counts)
+        self._prune()
 
     def top(self, n: int) -> list[tuple[str, int]]:
         """The `n` highest, the highest first."""
-        floor = min(
-            heapq.nlargest(n, self.counts.values()), default=0
-        )  # to sort all takes seconds, of hundreds of thousands
-        above = sorted((-count, key) for key, count in self.counts.items() if count > floor)
-        level = heapq.nsmallest(n - len(above), (key for key, count in self.counts.items() if count == floor))
-        return [(key, -count) for count, key in above] + [(key, floor) for key in level]
+        return self.counts.top(n)
 
     def _prune(self) -> None:
-        less = sorted(self.counts.values(), reverse=True)[self._most]
-        self.short += less
-        self.counts = Counter({key: count - less for key, count in self.counts.items() if count > less})
+        if len(self.counts) > 2 * self._most:
+            self.short += self.counts.prune(self._most)
 
 
 class Panes:
@@ -62,7 +57,7 @@ class Panes:
     Of one period about the first `MOST_KEYS` keys are counted; what the others had is in `uncounted`.
     """
 
-    def __init__(self, seconds: int, closed: Callable[[Mapping[str, int]], None] | None = None) -> None:
+    def __init__(self, seconds: int, closed: Callable[[Counts], None] | None = None) -> None:
         """`closed` gets the counts of each period."""
         self.seconds = seconds
         #: Keys that have no say in percentiles from the period at hand on; they may have the most.
@@ -72,25 +67,24 @@ class Panes:
         self.most = 0
         self.most_key = ""
         self._pane = 0.0
-        self._now: Counter[str] = Counter()
+        self._now = Counts()
         self._closed: Counter[int] = Counter()
 
     def add(self, at: float, key: str, amount: int = 1) -> None:
         """Count; `at` never lies before that of the call before."""
         self._turn(at)
         if key in self._now or len(self._now) < MOST_KEYS:
-            self._now[key] += amount
+            self._now.add(key, amount)
         else:
             self.uncounted += amount
 
-    def update(self, at: float, keys: Sequence[str]) -> None:
+    def update(self, at: float, keys: Texts) -> None:
         """Count many keys of one period at once."""
         self._turn(at)
-        if len(self._now) >= MOST_KEYS:
-            known = [key for key in keys if key in self._now]
-            self.uncounted += len(keys) - len(known)
-            keys = known
-        self._now.update(keys)
+        if len(self._now) < MOST_KEYS:
+            self._now.update(keys)
+        else:
+            self.uncounted += self._now.update_known(keys)
 
     def _turn(self, at: float) -> None:
         if at >= self._pane + self.seconds:
@@ -99,20 +93,21 @@ class Panes:
 
     def close(self) -> None:
         """Take down the period at hand."""
-        if not self._now:
+        highest = self._now.most()
+        if highest is None:
             return
-        most = max(self._now.values())
+        key, most = highest
         if most > self.most:
-            self.most, self.most_key = most, next(key for key, amount in self._now.items() if amount == most)
-        closed = Counter(self._now.values())
-        closed.subtract(self._now[key] for key in self._now.keys() & self.left_out)
+            self.most, self.most_key = most, key
+        closed = self._now.amounts(self.left_out)
         for amount in [amount for amount in closed if amount >= _EXACT]:
             count = closed.pop(amount)
-            closed[_coarse(amount)] += count
-        self._closed.update(+closed)
+            coarse = _coarse(amount)
+            closed[coarse] = closed.get(coarse, 0) + count
+        self._closed.update(closed)
         if self._tell:
             self._tell(self._now)
-        self._now = Counter()
+        self._now.clear()
 
     def now(self, key: str) -> int:
         """What a key has had in the period at hand."""
@@ -149,7 +144,7 @@ class Tally:
         self.panes = {_MINUTE: self.minute, _HOUR: self.hour}
         self.panes |= {seconds: Panes(seconds) for seconds in periods if seconds not in self.panes}
 
-    def update(self, at: float, keys: Sequence[str]) -> None:
+    def update(self, at: float, keys: Texts) -> None:
         """Count many keys that came in one period of whatever length."""
         for panes in self.panes.values():
             panes.update(at, keys)

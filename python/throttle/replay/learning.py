@@ -7,21 +7,20 @@ Invariant: only what was admitted is here. Beyond `MOST_ELEMENTS` a memory keeps
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from throttle import learned
-from throttle.replay.limits import several
+from throttle._core import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from throttle.replay.limits import Counted, Keys, Values
+    from throttle._core import Rows, Texts
+    from throttle.replay.limits import Counted, Keys
 
 MOST_ELEMENTS = 500_000
 COMEBACK_S = 3600
-_JUNK = ("MALFORMED", "OVERLONG")  # a guard knows such by their raw bytes: each is new, and none is worth learning
 
 
 @dataclass(slots=True)
@@ -33,50 +32,14 @@ class Remembered:
     place: int  # of the element's identity
     limits: list[Counted]
     remember_s: int
-    first: dict[tuple[str, str], float] = field(default_factory=dict)
-    last: dict[tuple[str, str], float] = field(default_factory=dict)
+    seen: Seen = field(default_factory=lambda: Seen(MOST_ELEMENTS, COMEBACK_S))
     dropped: int = 0
 
-    def update(self, times: Sequence[float], rows: Sequence[Values]) -> list[str]:
-        """Note what was admitted; for each element that was new, its key."""
-        first, last, remember_s = self.first, self.last, self.remember_s
-        new = []
-        for at, known in self._elements(times, rows):
-            key, element = known
-            if not key or not element or element == key:  # its own is never new
-                continue
-            seen = last.get(known)
-            if seen is None or at - seen > remember_s:
-                new.append(key)
-                if element in _JUNK:
-                    continue
-                first[known] = at
-            last[known] = at
-        if len(last) > MOST_ELEMENTS:
-            self._prune()
+    def update(self, rows: Rows, without: Sequence[int] = ()) -> Texts:
+        """Note what was admitted, all but the rows `without`; for each element that was new, its key."""
+        new = self.seen.update(rows, self.per.places, self.place, self.remember_s, without)
+        self.dropped += self.seen.prune()
         return new
-
-    def _elements(self, times: Sequence[float], rows: Sequence[Values]) -> Iterator[tuple[float, tuple[str, str]]]:
-        """Each with its key and its time; either may be empty."""
-        places = (*self.per.places, self.place)
-        if rows and len(places) == 2 and not any(type(rows[0][place]) is tuple for place in places):
-            column: Callable[[Values], Any] = itemgetter(*places)
-            return zip(times, map(column, rows), strict=True)
-        return (
-            (at, (key, element))
-            for at, values in zip(times, rows, strict=True)
-            for key in self.per.of(values)
-            for element in several(values[self.place])
-        )
-
-    def _prune(self) -> None:
-        def rank(known: tuple[str, str]) -> tuple[bool, float]:
-            return self.last[known] - self.first[known] >= COMEBACK_S, self.last[known]
-
-        kept = sorted(self.last, key=rank, reverse=True)[: MOST_ELEMENTS // 2]
-        self.dropped += len(self.last) - len(kept)
-        self.first = {known: self.first[known] for known in kept}
-        self.last = {known: self.last[known] for known in kept}
 
 
 def memories(limits: Sequence[Counted], observed: Sequence[str]) -> list[Remembered]:
@@ -106,9 +69,8 @@ def write(path: Path, until: float, remembered: Sequence[Remembered]) -> int:
 
 def _entries(until: float, remembered: Sequence[Remembered]) -> Iterator[learned.Entry]:
     for number, memory in enumerate(remembered):
-        for (key, element), last in memory.last.items():
+        for key, element, first, last in memory.seen.items():
             if until - last <= memory.remember_s:
-                first = memory.first[key, element]
                 yield learned.Entry(number, memory.per.parts(key), element, _us(first), _us(last))
 
 

@@ -6,14 +6,12 @@ It knows how a limit prints its fields, not what it enforces.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from throttle.learned import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from throttle import Limit, Policy
 
@@ -47,25 +45,6 @@ class Keys:
         for place in places[1:]:
             keys = [f"{key}{JOINED}{one}" for key in keys for one in several(values[place])]
         return keys
-
-    def of_all(self, rows: Sequence[Values]) -> list[str]:
-        """The keys of many envelopes, one after another."""
-        if not rows:
-            return []
-        column: Callable[[Values], Any] = itemgetter(*self.places)
-        are_many = [
-            type(rows[0][place]) is tuple for place in self.places
-        ]  # an identity has one value or several, always
-        match are_many:
-            case [False]:
-                return list(filter(None, map(column, rows)))
-            case [True]:
-                return list(chain.from_iterable(map(column, rows)))
-            case [False, False]:
-                return [f"{one}{JOINED}{other}" for one, other in map(column, rows) if one and other]
-            case [False, True]:
-                return [f"{one}{JOINED}{other}" for one, others in map(column, rows) if one for other in others]
-        return list(chain.from_iterable(map(self.of, rows)))
 
     def parts(self, key: str) -> list[str]:
         """A value for each identity; only the last can hold what joins them, since the others are networks or come before any text of a sender."""

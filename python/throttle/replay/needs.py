@@ -32,10 +32,10 @@ class Need:
         self._seen: set[tuple[str, str]] = set()  # of the period at hand, where the whole key is refused
         self._pane = 0
 
-    def count(self, at: float, rows: Sequence[Values], envelopes: Sequence[Envelope]) -> None:
+    def count(self, at: float, rows: Sequence[tuple[Values, Envelope]]) -> None:
         """Count bytes, recipients, or different elements where nothing is remembered beyond the period."""
         limit = self.limit
-        for values, envelope in zip(rows, envelopes, strict=True):
+        for values, envelope in rows:
             if limit.verified != "any" and limit.verified != ("proven" if values[-1] else "claimed"):
                 continue
             keys = limit.per.of(values)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from throttle._core import Rows
 from throttle.replay.counting import MOST_KEYS, Heavy, Panes, Tally
 from throttle.replay.learning import memories
 from throttle.replay.limits import counted, uncounted
@@ -63,12 +64,11 @@ class Replay:
         self._fresh = [[need for need in self.needs if need.limit in memory.limits] for memory in self.remembered]
         self._slow = [need for need in self._own if need.limit.memory is None]
         self._step_s = math.gcd(_MINUTE, *(limit.period_s for limit in self.limits))
-        self._step_at = 0.0
+        self._step_at, self._step_ends = 0.0, float(self._step_s)
         self._flushed = 0  # transactions
         # What was admitted in the step at hand, and waits.
-        self._times: list[float] = []
-        self._rows: list[Values] = []
-        self._envelopes: list[Envelope] = []  # where something of them is counted
+        self._rows = Rows(guard)
+        self._envelopes: list[tuple[Values, Envelope]] = []  # where something of them is counted
         self._in_shadow: dict[int, tuple[str, ...]] = {}  # by its place among them
 
     def _need(self, limit: Counted) -> Need:
@@ -77,39 +77,41 @@ class Replay:
         place = self.observed.index(limit.distinct) if limit.distinct else None
         return Need(limit, tally, tally.panes[limit.period_s] if is_plain(limit) else None, place)
 
-    def add(self, transaction: Transaction) -> Decision:
-        """Ask about one more."""
-        at, envelope, reply_to, rejected = transaction
-        decision = self.guard.check(envelope, now=at)
-        values: Values = self.guard._values(envelope)  # noqa: SLF001  ours
-        if at < self.until and self.transactions:
+    def add(self, transaction: Transaction) -> bool:
+        """Ask about one more; whether it was admitted."""
+        now, envelope, reply_to, rejected = transaction
+        at, rows = now, self._rows
+        if now < self.until and self.transactions:
             self.lay_back += 1
-            self.lay_back_s = max(self.lay_back_s, self.until - at)
+            self.lay_back_s = max(self.lay_back_s, self.until - now)
             at = self.until
-        if at >= self._step_at + self._step_s or len(self._rows) >= _AT_ONCE:
+        if at >= self._step_ends or len(rows) >= _AT_ONCE:
             self._flush()
             self._step_at = at // self._step_s * self._step_s
+            self._step_ends = self._step_at + self._step_s
         if not self.transactions:
             self.since = at
         self.until = at
         self.transactions += 1
         self.rejected += rejected
-        if decision.allowed:
+        decision = rows.ask(now, at, envelope)
+        if decision is None:
+            self.admitted += 1
+        elif decision.allowed:
             self.admitted += 1
             shadow = decision.shadow
-            if shadow:
-                for name in shadow:
-                    self._refuse(self.shadow, at, name, transaction, values, None)
-                self._in_shadow[len(self._rows)] = shadow
-            self._times.append(at)
-            self._rows.append(values)
-            if self._slow:
-                self._envelopes.append(envelope)
+            for name in shadow:
+                self._refuse(self.shadow, at, name, transaction, None)
+            self._in_shadow[len(rows)] = shadow
+            rows.add(at, envelope)
         else:
             if reply_to:
                 self.reply_to.add(reply_to)
-            self._refuse(self.refused, at, decision.limit or "", transaction, values, decision)
-        return decision
+            self._refuse(self.refused, at, decision.limit or "", transaction, decision)
+            return False
+        if self._slow:
+            self._envelopes.append((self._values(envelope), envelope))
+        return True
 
     def close(self) -> None:
         """Take down what the last periods had."""
@@ -126,28 +128,24 @@ class Replay:
         self._flushed = self.transactions
         if not rows:
             return
-        of_class = {"any": rows}
-        if any(verified != "any" for _, verified in self.tallies):
-            of_class |= {"proven": [row for row in rows if row[-1]], "claimed": [row for row in rows if not row[-1]]}
         for (name, verified), tally in self.tallies.items():
-            tally.update(at, self.keys[name].of_all(of_class[verified]))
+            tally.update(at, rows.keys(self.keys[name].places, verified))
         for need in self._slow:
-            need.count(at, rows, self._envelopes)
+            need.count(at, self._envelopes)
         for memory, needs in zip(self.remembered, self._fresh, strict=True):
-            fresh = memory.update(*self._admitted_by(memory))
+            fresh = memory.update(rows, self._not_admitted_by(memory))
             for need in needs:
                 need.panes.update(at, fresh)
-        for waiting in (self._times, self._rows, self._envelopes, self._in_shadow):
+        for waiting in (rows, self._envelopes, self._in_shadow):
             waiting.clear()
 
-    def _admitted_by(self, memory: Remembered) -> tuple[list[float], list[Values]]:
-        """Times and values of what waits; without what every limit of this memory would have refused, which a guard does not get to know either."""
+    def _not_admitted_by(self, memory: Remembered) -> list[int]:
+        """Places of what every limit of this memory would have refused, which a guard does not get to know either."""
         names = {limit.name for limit in memory.limits}
-        out = {place for place, shadow in self._in_shadow.items() if names <= set(shadow)}
-        if not out:
-            return self._times, self._rows
-        kept = [place for place in range(len(self._rows)) if place not in out]
-        return [self._times[place] for place in kept], [self._rows[place] for place in kept]
+        return [place for place, shadow in self._in_shadow.items() if names <= set(shadow)]
+
+    def _values(self, envelope: Envelope) -> Values:
+        return self.guard._values(envelope)  # noqa: SLF001  ours
 
     def _refuse(
         self,
@@ -155,9 +153,9 @@ class Replay:
         at: float,
         name: str,
         transaction: Transaction,
-        values: Values,
         decision: Decision | None,
     ) -> None:
+        values = self._values(transaction.envelope)
         limit = self._named.get(name)
         identity = limit.identity if limit else (decision.identity if decision else None) or "global"
         own = limit.per.of(values) if limit else ()

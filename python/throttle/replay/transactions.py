@@ -10,6 +10,8 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from throttle import Envelope
 from throttle.replay.steady import steady
 from throttle.replay.times import MOST, seconds
@@ -25,6 +27,7 @@ TIME = "time"
 REPLY_TO = "reply_to"
 _AROUND = " \t\r\n\ufeff"  # blanks of JSON, and the mark that some editors write first
 _REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
+_decode = json.JSONDecoder().raw_decode
 _are_fields = FIELDS.issuperset
 LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
 
@@ -40,21 +43,28 @@ def comma_separated(lines: Iterable[str], notes: Notes) -> Iterator[Transaction]
 
 
 def _of_json(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
-    decode = json.JSONDecoder().raw_decode  # what json.loads does beside takes as long as a small object
     for number, line in enumerate(lines, 1):
         notes.lines += 1
-        text = line.strip(_AROUND)
-        if not text:
-            continue
         try:
-            record, end = decode(text)
-            if type(record) is not dict or end != len(text):
-                raise ValueError("no JSON object, or more than one")
-            transaction = _transaction(record, notes)
-        except (ValueError, TypeError, RecursionError) as error:
-            notes.break_at(number, line, str(error))
-            continue
+            transaction = _transaction(orjson.loads(line), notes)
+        except (ValueError, TypeError, AttributeError):
+            text = line.strip(_AROUND)
+            if not text:
+                continue
+            try:
+                transaction = _transaction(_object(text), notes)
+            except (ValueError, TypeError, RecursionError) as error:
+                notes.break_at(number, line, str(error))
+                continue
         yield transaction.time, number, line, transaction
+
+
+def _object(text: str) -> dict[str, Any]:
+    """By json, which has the last word: orjson, three times as fast, takes no lone surrogates and makes a float of an integer beyond 64 bits."""
+    record, end = _decode(text)
+    if type(record) is not dict or end != len(text):
+        raise ValueError("no JSON object, or more than one")
+    return record
 
 
 def _of_cells(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
@@ -101,11 +111,15 @@ def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
     if type(time) is not float or not -MOST <= time <= MOST:
         time = seconds(time)
     reply_to = record.get(REPLY_TO) if _REPLY_TO_IS_OF_AN_ENVELOPE else record.pop(REPLY_TO, None)
+    others: Iterable[str] = ()
     if not _are_fields(record):
-        for name in record.keys() - FIELDS:
+        others = record.keys() - FIELDS
+        for name in others:
             del record[name]
-            notes.pass_over(f"field {name[:40]}")
-    return Transaction(time, Envelope(**record), _told(reply_to))
+    envelope = Envelope(**record)
+    for name in others:
+        notes.pass_over(f"field {name[:40]}")
+    return Transaction(time, envelope, _told(reply_to))
 
 
 def _told(reply_to: Any) -> str | None:

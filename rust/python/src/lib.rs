@@ -24,6 +24,7 @@ mod pause;
 mod permit;
 mod policy;
 mod process;
+mod replay;
 mod seed;
 mod session;
 mod sketches;
@@ -63,6 +64,14 @@ mod _core {
     use super::permit::Permit;
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::replay::counts::Counts;
+    #[pymodule_export]
+    use super::replay::rows::Rows;
+    #[pymodule_export]
+    use super::replay::seen::Seen;
+    #[pymodule_export]
+    use super::replay::texts::Texts;
     #[pymodule_export]
     use super::session::Session;
 
