@@ -341,6 +341,7 @@ fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
 }
 
 /// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
+#[inline(always)]
 pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
     match part_of(domain, identity) {
         Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),
