@@ -36,7 +36,7 @@ impl Keys {
     pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
         for (place, needed) in plan.identities.iter().enumerate() {
             let start = self.seen.len();
-            let seen = |value: &Value<'_>| Seen { place, key: secret.key(needed.identity, value) };
+            let seen = |value: &Value<'_>| Seen { place, key: secret.key_behind(needed.head, value) };
             if needed.at.meets(stages) {
                 if identities.has_several(needed.identity) {
                     let values = identities.values(needed.identity);

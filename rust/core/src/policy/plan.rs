@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Count, Limit, Quota, Stage, Stages, Template};
 use crate::identity::{Class, Identities, Identity, Source, Sources};
-use crate::key::Key;
+use crate::key::{Head, Key};
 use crate::observe::Observer;
 use crate::region::Table;
 use crate::reply::Reply;
@@ -51,6 +51,8 @@ pub struct Plan {
 pub struct Needed {
     /// Which.
     pub identity: Identity,
+    /// What its values are hashed behind.
+    pub head: Head,
     /// At which stages.
     pub at: Stages,
 }
