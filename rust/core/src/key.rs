@@ -89,6 +89,7 @@ impl Secret {
     }
 
     /// [`Secret::key`] behind the head of its identity, for who asks often.
+    #[inline(always)]
     pub fn key_behind(&self, Head(head): Head, value: &Value<'_>) -> Key {
         let (v4, v6);
         let (shape, octets) = match value {

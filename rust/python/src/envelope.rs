@@ -39,12 +39,7 @@ impl Envelope {
 
     /// The same, beside what the header says.
     #[inline]
-    fn beside<R>(
-        &self,
-        py: Python<'_>,
-        headers: Option<&CoreHeaders<'_>>,
-        use_it: impl FnOnce(&Core<'_>) -> R,
-    ) -> R {
+    fn beside<R>(&self, py: Python<'_>, headers: Option<&CoreHeaders<'_>>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
         let (client_ip, client_name) = (bytes(py, &self.client_ip), bytes(py, &self.client_name));
         let (helo, mail_from, auth_user) =
             (bytes(py, &self.helo), bytes(py, &self.mail_from), bytes(py, &self.auth_user));
