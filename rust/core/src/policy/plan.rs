@@ -244,11 +244,7 @@ impl Planned {
     /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
     #[inline]
     pub fn class(&self, identities: &Identities<'_>) -> Class {
-        match self.standing {
-            Standing::Proven => Class::Proven,
-            Standing::Claimed => Class::Claimed,
-            Standing::Senders => identities.class(Identity::SenderHost),
-        }
+        self.standing.class(identities.class(Identity::SenderHost))
     }
 
     pub(super) fn sources(&self, all: Sources) -> Sources {
@@ -258,6 +254,16 @@ impl Planned {
 }
 
 impl Standing {
+    /// The class, where `senders` have this one.
+    #[inline]
+    pub fn class(self, senders: Class) -> Class {
+        match self {
+            Self::Proven => Class::Proven,
+            Self::Claimed => Class::Claimed,
+            Self::Senders => senders,
+        }
+    }
+
     /// Of identities that count together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
         identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
