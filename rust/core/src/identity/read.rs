@@ -109,7 +109,10 @@ impl<'a> Identities<'a> {
             self.client_name = None;
         }
         if has(Source::Rcpt) {
-            self.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
+            self.rcpt.reserve(envelope.rcpt_to.len());
+            for path in envelope.rcpt_to {
+                self.rcpt.push(Rcpt::read(path));
+            }
         }
         if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
             self.said = Some(Said::read(headers, suffixes, wanted));
