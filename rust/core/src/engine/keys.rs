@@ -47,20 +47,20 @@ impl Keys {
     /// Hashes what the limits of `stages` need, into what is empty: filled in where it lies, not to be moved.
     #[inline]
     pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        for (place, needed) in plan.identities.iter().enumerate() {
-            let start = self.seen.len();
-            if needed.at.meets(stages) {
-                if identities.has_several(needed.identity) {
-                    let seen = |value| Seen { place, key: secret.key(needed.identity, value) };
-                    self.seen.extend(identities.values(needed.identity).iter().map(seen));
-                } else {
-                    let key = identities.map_value(needed.identity, Hash { secret, head: needed.head });
-                    if let Some(key) = key {
-                        self.seen.push(Seen { place, key });
-                    }
-                }
+        self.spans = SmallVec::from_elem(Span { start: 0, count: 0 }, plan.identities.len());
+        for ((place, needed), span) in plan.identities.iter().enumerate().zip(&mut self.spans) {
+            if !needed.at.meets(stages) {
+                continue;
             }
-            self.spans.push(Span { start: start as u32, count: (self.seen.len() - start) as u32 });
+            let start = self.seen.len() as u32;
+            if identities.has_several(needed.identity) {
+                let seen = |value| Seen { place, key: secret.key(needed.identity, value) };
+                self.seen.extend(identities.values(needed.identity).iter().map(seen));
+                *span = Span { start, count: self.seen.len() as u32 - start };
+            } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
+                self.seen.push(Seen { place, key });
+                *span = Span { start, count: 1 };
+            }
         }
     }
 
