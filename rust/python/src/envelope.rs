@@ -52,9 +52,9 @@ impl Envelope {
                 &one[..]
             }
             texts => {
-                of_many = texts.iter().map(|text| text.bytes(py)).collect::<Vec<_>>();
-                many = of_many.iter().map(|text| &**text).collect::<Vec<_>>();
-                &many
+                of_many = texts.iter().map(|text| text.bytes(py)).collect::<SmallVec<[_; 4]>>();
+                many = of_many.iter().map(|text| &**text).collect::<SmallVec<[_; 4]>>();
+                &many[..]
             }
         };
         use_it(&Core {

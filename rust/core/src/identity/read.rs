@@ -19,8 +19,8 @@ use super::user::fold;
 use super::value::{Class, Part, Tag, Value};
 use crate::envelope::{Envelope, Spf};
 
-/// Who makes something of a value. It is a trait beside closures, because of a closure nobody can say that it is always inlined: where a value is made
-/// its kind is known, and who is inlined there need not ask for it.
+/// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask for it; of a closure nobody can
+/// say that it is always inlined, of a method here one can.
 pub(crate) trait UseValue<'s, R> {
     /// What is made of it.
     fn make(self, value: Value<'s>) -> R;
