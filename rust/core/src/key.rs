@@ -6,7 +6,8 @@
 //!  0       1     2 3          4   5      6      7
 //!  domain  kind  parameters   0   shape  part   part      eight octets, whatever the value
 //!  [length of the first part, eight octets]                  two parts only
-//!  octets of the first part, octets of the second
+//!  [octets of the first part, zeros up to a whole word]      likewise
+//!  octets of the only part, or of the second
 //! ```
 //!
 //! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
@@ -15,12 +16,10 @@
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
 use std::fmt;
-use std::hash::Hasher;
 use std::net::IpAddr;
 
-use siphasher::sip::SipHasher13;
-
 use crate::identity::{Class, Identity, Part, Prefixes, Value};
+use crate::sip::Sip;
 
 /// What is left of an identity: uniform, and secret from those who choose the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +28,7 @@ pub struct Key(pub u64);
 /// What keys are made with: sixteen octets drawn at start, or given, for a cluster.
 #[derive(Clone)]
 pub struct Secret {
-    keys: (u64, u64),
+    sip: Sip,
     left: u64,
     right: u64,
     classes: [Key; 2],
@@ -44,26 +43,27 @@ enum Domain {
     Join,
 }
 
-/// The eight octets before the value, as one word of the hash.
-type Head = [u8; 8];
+/// The eight octets before the value, as one word of the hash: that of an identity and the value's own are disjoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Head(u64);
 
 impl Secret {
     /// From sixteen secret octets.
     pub fn new(octets: [u8; 16]) -> Self {
-        let hasher = SipHasher13::new_with_key(&octets);
-        let constant = |side| hasher.hash(&[Domain::Join as u8, side]) | 1;
-        let classes = [2, 3].map(|class| Key(hasher.hash(&[Domain::Join as u8, class])));
-        Self { keys: hasher.keys(), left: constant(0), right: constant(1), classes }
+        let sip = Sip::new(octets);
+        let constant = |side| sip.hash(&[Domain::Join as u8, side]) | 1;
+        let classes = [2, 3].map(|class| Key(sip.hash(&[Domain::Join as u8, class])));
+        Self { sip, left: constant(0), right: constant(1), classes }
     }
 
     /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
     pub fn key(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.value(head(Domain::Value, identity), value)
+        self.key_behind(Head::of(identity), value)
     }
 
     /// The key of a part of a host's name, on the ladder; `host` is the identity of the whole host.
     pub fn part(&self, host: Identity, part: &str) -> Key {
-        self.one(head(Domain::Part, host), part.as_bytes())
+        Key(self.sip.then(head(Domain::Part, host)).hash(part.as_bytes()))
     }
 
     /// The key that counts for one class: classes never share a counter.
@@ -74,7 +74,7 @@ impl Secret {
 
     /// The key of plain text, for a limiter that knows no mail.
     pub fn text(&self, text: &[u8]) -> Key {
-        self.one([Domain::Text as u8, 0, 0, 0, 0, 0, 0, 0], text)
+        Key(self.sip.then(Domain::Text as u64).hash(text))
     }
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
@@ -88,47 +88,31 @@ impl Secret {
         Key(product as u64 ^ (product >> 64) as u64)
     }
 
-    fn value(&self, mut head: Head, value: &Value<'_>) -> Key {
-        match value {
-            Value::Global => self.one(shaped(head, 0), &[]),
+    /// [`Secret::key`] behind the head of its identity, for who asks often.
+    #[inline(always)]
+    pub fn key_behind(&self, Head(head): Head, value: &Value<'_>) -> Key {
+        let (v4, v6);
+        let (shape, octets) = match value {
+            Value::Global => (shape(0, 0, 0), &[][..]),
             Value::Network(IpAddr::V4(address), prefix) => {
-                head[6] = *prefix;
-                self.one(shaped(head, 1), &address.octets())
+                v4 = address.octets();
+                (shape(1, *prefix, 0), &v4[..])
             }
             Value::Network(IpAddr::V6(address), prefix) => {
-                head[6] = *prefix;
-                self.one(shaped(head, 2), &address.octets())
+                v6 = address.octets();
+                (shape(2, *prefix, 0), &v6[..])
             }
             Value::Name(name) => {
                 let (code, octets) = encoded(name);
-                head[6] = code;
-                self.one(shaped(head, 3), octets)
+                (shape(3, code, 0), octets)
             }
             Value::Address(local, host) => {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
-                head[6] = local_code;
-                head[7] = host_code;
-                let mut hasher = self.after(shaped(head, 4));
-                hasher.write_u64((local.len() as u64).to_le());
-                hasher.write(local);
-                // Not `write` and `finish`: the last piece at once.
-                Key(hasher.hash(host))
+                let sip = self.sip.then(head | shape(4, local_code, host_code)).then(local.len() as u64);
+                return Key(sip.then_padded(local).hash(host));
             }
-        }
-    }
-
-    #[inline]
-    fn one(&self, head: Head, octets: &[u8]) -> Key {
-        Key(self.after(head).hash(octets))
-    }
-
-    /// The state behind the head.
-    #[inline]
-    fn after(&self, head: Head) -> SipHasher13 {
-        // Made anew, not copied: then the compiler knows that no octet waits in it.
-        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write_u64(u64::from_ne_bytes(head));
-        hasher
+        };
+        Key(self.sip.then(head | shape).hash(octets))
     }
 }
 
@@ -139,7 +123,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn head(domain: Domain, identity: Identity) -> Head {
+impl Head {
+    /// Of the values of `identity`.
+    pub fn of(identity: Identity) -> Self {
+        Self(head(Domain::Value, identity))
+    }
+}
+
+fn head(domain: Domain, identity: Identity) -> u64 {
     let (kind, first, second) = match identity {
         Identity::ClientIp => (1, 0, 0),
         Identity::ClientNet(Prefixes { v4, v6 }) => (2, v4, v6),
@@ -163,14 +154,16 @@ fn head(domain: Domain, identity: Identity) -> Head {
         Identity::ListId => (20, 0, 0),
         Identity::DkimOrg => (21, 0, 0),
     };
-    [domain as u8, kind, first, second, 0, 0, 0, 0]
+    u64::from_le_bytes([domain as u8, kind, first, second, 0, 0, 0, 0])
 }
 
-fn shaped(mut head: Head, shape: u8) -> Head {
-    head[5] = shape;
-    head
+/// What the value adds to the head: its shape and its parts'.
+#[inline]
+fn shape(shape: u8, first: u8, second: u8) -> u64 {
+    u64::from(shape) << 40 | u64::from(first) << 48 | u64::from(second) << 56
 }
 
+#[inline]
 fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {
     match part {
         Part::Text(text) => (0, text.as_bytes()),

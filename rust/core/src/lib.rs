@@ -39,6 +39,7 @@ pub mod observe;
 pub mod policy;
 pub mod region;
 pub mod reply;
+mod sip;
 pub mod sketch;
 pub mod store;
 pub mod time;

@@ -19,6 +19,20 @@ fn a_key_is_siphash_of_the_encoding_at_any_length() {
     }
 }
 
+/// Its first part fills whole words: where the second begins does not depend on what the first ends with.
+#[test]
+fn the_key_of_a_mailbox_is_siphash_of_its_padded_encoding() {
+    let secret = Secret::new(OCTETS);
+    let texts: Vec<String> = (0..20).map(|length| "abcdefghijklmnopqrst"[..length].to_owned()).collect();
+    for (local, host) in texts.iter().flat_map(|local| texts.iter().map(move |host| (local, host))) {
+        let zeros = vec![0; local.len().next_multiple_of(8) - local.len()];
+        let length = (local.len() as u64).to_le_bytes();
+        let encoded = [&[1, 12, 0, 0, 0, 4, 0, 0], &length[..], local.as_bytes(), &zeros, host.as_bytes()].concat();
+        let key = secret.key(Identity::RcptAddress, &Value::Address(Part::Text(local), Part::Text(host)));
+        assert_eq!(key.0, SipHasher13::new_with_key(&OCTETS).hash(&encoded), "{local}@{host}");
+    }
+}
+
 #[test]
 fn another_secret_gives_other_keys() {
     let value = Value::Name(Part::Text("ex.com"));

@@ -51,6 +51,7 @@ enum MadeOn {
 type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>));
 
 impl Decision {
+    #[inline]
     pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Charge) -> Self {
         let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
         Self::new(outcome, decision.shadow, MadeOn::Envelope(guard, envelope, charge))

@@ -6,9 +6,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use smallvec::SmallVec;
-use throttle_core::envelope::{Envelope as Core, Spf};
+use throttle_core::envelope::{Envelope as Core, Headers as CoreHeaders, Spf};
 
-use crate::headers::{Headers, Raw, read, texts};
+use crate::headers::{Headers, read, texts};
 use crate::text::Text;
 
 /// See `_core.pyi`. The free list: as for `Decision`.
@@ -29,25 +29,44 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     /// Hands the core the borrowed text.
+    #[inline]
     pub(crate) fn with<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
+        let Some(headers) = &self.headers else { return self.beside(py, None, use_it) };
+        let raw = headers.bytes(py);
+        let slices = raw.slices();
+        self.beside(py, Some(&raw.borrowed(&slices)), use_it)
+    }
+
+    /// The same, beside what the header says.
+    #[inline]
+    fn beside<R>(&self, py: Python<'_>, headers: Option<&CoreHeaders<'_>>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
         let (client_ip, client_name) = (bytes(py, &self.client_ip), bytes(py, &self.client_name));
         let (helo, mail_from, auth_user) =
             (bytes(py, &self.helo), bytes(py, &self.mail_from), bytes(py, &self.auth_user));
-        let recipients: SmallVec<[_; 2]> = self.rcpt_to.iter().map(|text| text.bytes(py)).collect();
-        let borrowed: SmallVec<[&[u8]; 4]> = recipients.iter().map(|text| &**text).collect();
-        let raw = self.headers.as_ref().map(|headers| headers.bytes(py));
-        let slices = raw.as_ref().map(Raw::slices);
-        let headers = raw.as_ref().zip(slices.as_ref()).map(|(raw, slices)| raw.borrowed(slices));
+        // Nearly always one, which needs no list.
+        let (of_one, one, of_many, many);
+        let rcpt_to = match &self.rcpt_to[..] {
+            [text] => {
+                of_one = text.bytes(py);
+                one = [&*of_one];
+                &one[..]
+            }
+            texts => {
+                of_many = texts.iter().map(|text| text.bytes(py)).collect::<SmallVec<[_; 4]>>();
+                many = of_many.iter().map(|text| &**text).collect::<SmallVec<[_; 4]>>();
+                &many[..]
+            }
+        };
         use_it(&Core {
             client_ip: client_ip.as_deref(),
             client_name: client_name.as_deref(),
             helo: helo.as_deref(),
             mail_from: mail_from.as_deref(),
-            rcpt_to: &borrowed,
+            rcpt_to,
             auth_user: auth_user.as_deref(),
             spf: self.verdict,
             size: self.size,
-            headers: headers.as_ref(),
+            headers,
         })
     }
 
@@ -81,9 +100,7 @@ impl Envelope {
 
     /// With this verdict of SPF.
     pub(crate) fn set_spf(&mut self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let spf = spf.map(said).transpose()?;
-        self.verdict = spf.map(|spf| spf.to_str().map_or(Spf::Silent, verdict));
-        self.spf = spf.map(|spf| spf.clone().unbind());
+        (self.spf, self.verdict) = spf.map(said).transpose()?.unzip();
         Ok(())
     }
 
@@ -129,6 +146,7 @@ impl Envelope {
     }
 }
 
+#[inline]
 fn bytes<'a>(py: Python<'a>, text: &'a Option<Text>) -> Option<Cow<'a, [u8]>> {
     text.as_ref().map(|text| text.bytes(py))
 }
@@ -148,13 +166,13 @@ pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> 
     Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
 }
 
-fn said<'a, 'py>(spf: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString>> {
-    let found = spf.get_type();
-    let wrong = |_| match found.name() {
-        Ok(found) => PyTypeError::new_err(format!("spf: found {found}; allowed: str or None")),
-        Err(error) => error,
+/// The word as it was given, and what it means.
+fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
+    let Ok(word) = spf.cast::<PyString>() else {
+        let found = spf.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("spf: found {found}; allowed: str or None")));
     };
-    spf.cast::<PyString>().map_err(wrong)
+    Ok((word.clone().unbind(), word.to_str().map_or(Spf::Silent, verdict)))
 }
 
 /// The words of RFC 7208 §2.6. One that is none of them proves nothing, nor lets anything else prove it.
@@ -185,19 +203,19 @@ impl Envelope {
         list_id: Option<&Bound<'_, PyAny>>,
         dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let mut envelope = Self {
+        let (spf, verdict) = spf.map(said).transpose()?.unzip();
+        Ok(Self {
             client_ip: Text::optional("client_ip", client_ip)?,
             client_name: Text::optional("client_name", client_name)?,
             helo: Text::optional("helo", helo)?,
             mail_from: Text::optional("mail_from", mail_from)?,
             rcpt_to: texts("rcpt_to", rcpt_to)?,
             auth_user: Text::optional("auth_user", auth_user)?,
+            spf,
+            verdict,
             size: octets(size)?,
             headers: Headers::optional(header_from, reply_to, list_id, dkim)?,
-            ..Self::default()
-        };
-        envelope.set_spf(spf)?;
-        Ok(envelope)
+        })
     }
 
     #[getter]

@@ -83,7 +83,7 @@ impl Throttle {
         envelope: &Bound<'_, Envelope>,
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Aim::Charge)
     }
 
@@ -93,7 +93,7 @@ impl Throttle {
         envelope: &Bound<'_, Envelope>,
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Aim::Look)
     }
 
@@ -309,11 +309,11 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
         aim: Aim,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
         let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
-        Ok(Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
+        Py::new(py, Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use throttle_core::envelope::Headers as Core;
 use throttle_core::identity::header::Header;
 
@@ -84,8 +84,8 @@ impl Raw<'_> {
 /// One text, or any iterable of them.
 pub(crate) fn texts(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Texts> {
     let Some(value) = value else { return Ok(SmallVec::new()) };
-    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
-        return Ok(smallvec![Text::new(field, value)?]);
+    if let Some(text) = Text::of(value) {
+        return Ok(SmallVec::from_buf([text]));
     }
     let Ok(items) = value.try_iter() else {
         let found = value.get_type().name()?;

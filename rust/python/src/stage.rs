@@ -6,10 +6,14 @@ use pyo3::types::PyString;
 use throttle_core::policy::{Stage, Stages};
 
 /// `None`, one stage or several.
+#[inline]
 pub(crate) fn stages(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Stages>> {
-    let Some(given) = given else { return Ok(None) };
+    given.map(stated).transpose()
+}
+
+fn stated(given: &Bound<'_, PyAny>) -> PyResult<Stages> {
     if let Some(stage) = stage(given) {
-        return Ok(Some(Stages::default().with(stage)));
+        return Ok(Stages::default().with(stage));
     }
     let items = match given.try_iter() {
         Ok(items) if !given.is_instance_of::<PyString>() => items,
@@ -20,7 +24,7 @@ pub(crate) fn stages(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Stages
         let item = item?;
         all = all.with(stage(&item).ok_or_else(|| unknown(&item))?);
     }
-    Ok(Some(all))
+    Ok(all)
 }
 
 fn stage(name: &Bound<'_, PyAny>) -> Option<Stage> {

@@ -19,17 +19,22 @@ impl Text {
         value.map(|value| Self::new(field, value)).transpose()
     }
 
+    #[inline]
     pub(crate) fn new(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::of(value).ok_or_else(|| not_text(field, value))
+    }
+
+    /// `None` when it is none.
+    #[inline]
+    pub(crate) fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
         if let Ok(text) = value.cast::<PyString>() {
-            return Ok(Self::Str(text.clone().unbind()));
+            return Some(Self::Str(text.clone().unbind()));
         }
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return Ok(Self::Bytes(bytes.clone().unbind()));
-        }
-        Err(PyTypeError::new_err(format!("{field}: found {}; allowed: str or bytes", value.get_type().name()?)))
+        value.cast::<PyBytes>().ok().map(|bytes| Self::Bytes(bytes.clone().unbind()))
     }
 
     /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
+    #[inline(always)]
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
         match self {
             Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes(py)),
@@ -55,7 +60,16 @@ impl Text {
     }
 }
 
+#[cold]
+fn not_text(field: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    match value.get_type().name() {
+        Ok(found) => PyTypeError::new_err(format!("{field}: found {found}; allowed: str or bytes")),
+        Err(error) => error,
+    }
+}
+
 /// Lone surrogates U+DC80–U+DCFF are the raw bytes they came from (PEP 383); any other stays the three octets that UTF-8 would have for it.
+#[cold]
 fn with_surrogates(text: &Bound<'_, PyString>) -> Vec<u8> {
     let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));
     let Ok(encoded) = encoded.and_then(|bytes| bytes.extract::<Vec<u8>>()) else { return Vec::new() };

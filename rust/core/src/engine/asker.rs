@@ -15,8 +15,9 @@ use crate::key::{Key, Secret};
 use crate::policy::plan::{Plan, Planned, Standing, Store, Tallied};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
-use crate::store::fan_out::{Arrival, Element, RUNGS, Rung};
+use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
 use crate::store::in_flight::{InFlight, Place, Wanted, Wanting};
+use crate::store::pace::Pace;
 
 /// What stands for an identity that is absent, among those that share what is free: all such count together.
 const NAMELESS: Key = Key(u64::MAX);
@@ -53,18 +54,19 @@ struct Asked<'e> {
 impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
+        let senders = self.identities.class(Identity::SenderHost);
         for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             if !planned.asked_at.meets(self.stages) && !self.asks_too(planned) || self.leaves_out(planned) {
                 continue;
             }
-            let class = planned.class(self.identities);
+            let class = planned.standing.class(senders);
             if !looks_at(planned.limit.verified, class) {
                 continue;
             }
             let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
             match &planned.store {
-                Store::Rate(_) => self.ask_rate(request, asked),
-                Store::FanOut { memory, .. } => self.ask_fan_out(request, asked, *memory),
+                Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
+                Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
                 Store::Distinct { distinct, .. } => self.ask_distinct(request, asked, *distinct),
                 Store::InFlight(limit) => self.ask_in_flight(&mut request.wanted, *limit),
             }
@@ -89,20 +91,25 @@ impl<'e> Asker<'e, '_> {
             .is_some_and(|terms| terms.hosts.binary_search(&(nth as u32)).is_ok() && asked.planned.counts_hosts_once())
     }
 
-    fn ask_rate(&self, request: &mut Request, asked: Asked<'_>) {
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'e>, own: &'e Pace) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.expect(request, count);
         for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
-            let limit = self.quota_or(asked, nth);
-            let Some(Store::Rate(buckets)) = self.store(limit) else { continue };
+            let (limit, buckets) = match self.quota(asked, nth) {
+                None => (asked.index, own),
+                Some(quota) => match self.store(quota) {
+                    Some(Store::Rate(buckets)) => (quota, buckets),
+                    _ => continue,
+                },
+            };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
             asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
 
-    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'_>, memory: usize) {
+    fn ask_fan_out(&self, request: &mut Request, asked: Asked<'e>, own: &'e FanOut, memory: usize) {
         let count = self.keys.count(&asked.planned.per);
         asked.expect(request, count);
         // Limits over one memory come in the same order of values: each goes on from where the last one was found.
@@ -121,8 +128,13 @@ impl<'e> Asker<'e, '_> {
             if self.was_asked(asked, nth) {
                 continue;
             }
-            let limit = self.quota_or(asked, nth);
-            let Some(Store::FanOut { fan_out, .. }) = self.store(limit) else { continue };
+            let (limit, fan_out) = match self.quota(asked, nth) {
+                None => (asked.index, own),
+                Some(quota) => match self.store(quota) {
+                    Some(Store::FanOut { fan_out, .. }) => (quota, fan_out),
+                    _ => continue,
+                },
+            };
             for at in fan_out.lines(&visit.arrival) {
                 self.sent_for(at);
             }
@@ -130,13 +142,13 @@ impl<'e> Asker<'e, '_> {
         }
     }
 
-    /// The limit itself, or its quota for a value that the `nth` key has. Of several the first in the file.
+    /// The limit's quota for a value that the `nth` key has: of several the first in the file.
     #[inline]
-    fn quota_or(&self, asked: Asked<'_>, nth: usize) -> u16 {
-        if asked.planned.quotas.is_empty() { asked.index } else { self.quota(asked, nth).unwrap_or(asked.index) }
+    fn quota(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
+        if asked.planned.quotas.is_empty() { None } else { self.quota_of(asked, nth) }
     }
 
-    fn quota(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
+    fn quota_of(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
         let quotas = &asked.planned.quotas[..];
         let keys = asked.planned.per.iter().map(|&identity| self.keys.get(identity, nth));
         let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
@@ -154,7 +166,7 @@ impl<'e> Asker<'e, '_> {
         asked.expect(request, 3 * count);
         let per = &asked.planned.limit.per;
         for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
-            let limit = self.quota_or(asked, nth);
+            let limit = self.quota(asked, nth).unwrap_or(asked.index);
             let Some(Store::Distinct { buckets, .. }) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
             let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::identity::{Identities, Value};
-use crate::key::{Key, Secret};
+use crate::identity::{Identities, UseValue, Value};
+use crate::key::{Head, Key, Secret};
 use crate::observe::Seen;
 use crate::policy::Stages;
 use crate::policy::plan::Plan;
@@ -30,22 +30,37 @@ struct Span {
     count: u32,
 }
 
+/// Hashes the value of an identity.
+struct Hash<'k> {
+    secret: &'k Secret,
+    head: Head,
+}
+
+impl<'s> UseValue<'s, Key> for Hash<'_> {
+    #[inline(always)]
+    fn make(self, value: Value<'s>) -> Key {
+        self.secret.key_behind(self.head, &value)
+    }
+}
+
 impl Keys {
     /// Hashes what the limits of `stages` need, into what is empty: filled in where it lies, not to be moved.
     #[inline]
     pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        for (place, needed) in plan.identities.iter().enumerate() {
-            let start = self.seen.len();
-            let seen = |value: &Value<'_>| Seen { place, key: secret.key(needed.identity, value) };
-            if needed.at.meets(stages) {
-                if identities.has_several(needed.identity) {
-                    let values = identities.values(needed.identity);
-                    self.seen.extend(values.iter().map(seen));
-                } else if let Some(value) = identities.value(needed.identity) {
-                    self.seen.push(seen(&value));
-                }
+        self.spans = SmallVec::from_elem(Span { start: 0, count: 0 }, plan.identities.len());
+        for ((place, needed), span) in plan.identities.iter().enumerate().zip(&mut self.spans) {
+            if !needed.at.meets(stages) {
+                continue;
             }
-            self.spans.push(Span { start: start as u32, count: (self.seen.len() - start) as u32 });
+            let start = self.seen.len() as u32;
+            if identities.has_several(needed.identity) {
+                let seen = |value| Seen { place, key: secret.key(needed.identity, value) };
+                self.seen.extend(identities.values(needed.identity).iter().map(seen));
+                *span = Span { start, count: self.seen.len() as u32 - start };
+            } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
+                self.seen.push(Seen { place, key });
+                *span = Span { start, count: 1 };
+            }
         }
     }
 

@@ -25,6 +25,7 @@ pub mod value;
 
 pub(crate) use domain::RUNGS;
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
+pub(crate) use read::UseValue;
 pub use read::{Identities, Values};
 pub use said::MOST_VALUES;
 pub use suffix::{SuffixError, SuffixList};

@@ -57,7 +57,8 @@ fn text(octets: &[u8]) -> Option<&str> {
     if all & OTHER != 0 || twice & (DOT | HYPHEN) != 0 {
         return None;
     }
-    std::str::from_utf8(octets).ok()
+    // SAFETY: what is not `OTHER` is ASCII. Looking at every octet once more took 2 % of a check (`make instructions`).
+    Some(unsafe { std::str::from_utf8_unchecked(octets) })
 }
 
 /// The classes of a text so far.

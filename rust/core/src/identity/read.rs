@@ -19,6 +19,20 @@ use super::user::fold;
 use super::value::{Class, Part, Tag, Value};
 use crate::envelope::{Envelope, Spf};
 
+/// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask for it; of a closure nobody can
+/// say that it is always inlined, of a method here one can.
+pub(crate) trait UseValue<'s, R> {
+    /// What is made of it.
+    fn make(self, value: Value<'s>) -> R;
+}
+
+impl<'s, R, F: FnOnce(Value<'s>) -> R> UseValue<'s, R> for F {
+    #[inline(always)]
+    fn make(self, value: Value<'s>) -> R {
+        self(value)
+    }
+}
+
 /// Values of one identity: nearly always one.
 pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 
@@ -95,7 +109,10 @@ impl<'a> Identities<'a> {
             self.client_name = None;
         }
         if has(Source::Rcpt) {
-            self.rcpt.extend(envelope.rcpt_to.iter().map(|path| Rcpt::read(path)));
+            self.rcpt.reserve(envelope.rcpt_to.len());
+            for path in envelope.rcpt_to {
+                self.rcpt.push(Rcpt::read(path));
+            }
         }
         if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
             self.said = Some(Said::read(headers, suffixes, wanted));
@@ -122,6 +139,12 @@ impl<'a> Identities<'a> {
     #[inline]
     pub fn value(&self, identity: Identity) -> Option<Value<'_>> {
         self.one(identity, As::Value)
+    }
+
+    /// What `use_it` makes of the same.
+    #[inline(always)]
+    pub(crate) fn map_value<'s, R>(&'s self, identity: Identity, use_it: impl UseValue<'s, R>) -> Option<R> {
+        self.map_one(identity, As::Value, use_it)
     }
 
     /// The same as an element of a fan-out.
@@ -197,26 +220,40 @@ impl<'a> Identities<'a> {
 
     /// The only value, or of several the first.
     fn one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
+        self.map_one(identity, form, |value| value)
+    }
+
+    /// What `use_it` makes of the same.
+    #[inline(always)]
+    fn map_one<'s, R>(&'s self, identity: Identity, form: As, use_it: impl UseValue<'s, R>) -> Option<R> {
         match identity {
-            Identity::Global => self.global.then_some(Value::Global),
-            Identity::ClientIp | Identity::ClientNet(_) => self.client.map(|address| client(identity, address)),
-            Identity::AuthUser => self.user.as_ref().map(|user| Value::Name(part(user))),
-            Identity::RcptAddress | Identity::RcptHost => self.rcpt.first().map(|rcpt| rcpt.value(identity, form)),
+            Identity::Global => self.global.then(|| use_it.make(Value::Global)),
+            Identity::ClientIp | Identity::ClientNet(_) => {
+                self.client.map(|address| use_it.make(client(identity, address)))
+            }
+            Identity::AuthUser => self.user.as_ref().map(|user| use_it.make(Value::Name(part(user)))),
+            Identity::RcptAddress | Identity::RcptHost => {
+                self.rcpt.first().map(|rcpt| use_it.make(rcpt.value(identity, form)))
+            }
             Identity::FromAddress
             | Identity::FromHost
             | Identity::FromOrg
             | Identity::ReplyToAddress
             | Identity::ReplyToOrg
             | Identity::ListId
-            | Identity::DkimOrg => self.said(identity, form).first().copied(),
+            | Identity::DkimOrg => self
+                .said
+                .as_ref()
+                .and_then(|said| said.all(identity, form).first().copied())
+                .map(|value| use_it.make(value)),
             Identity::SenderAddress => match &self.sender {
-                Some(Sender::Mailbox { local, domain, .. }) => Some(mailbox(local, domain.host(), form)),
+                Some(Sender::Mailbox { local, domain, .. }) => Some(use_it.make(mailbox(local, domain.host(), form))),
                 _ => None,
             },
             Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => {
-                Some(Value::Name(Part::Tag(Tag::Null)))
+                Some(use_it.make(Value::Name(Part::Tag(Tag::Null))))
             }
-            _ => self.domain(identity).map(|domain| Value::Name(named_part(domain, identity, form))),
+            _ => self.domain(identity).map(|domain| use_it.make(Value::Name(named_part(domain, identity, form)))),
         }
     }
 
@@ -341,6 +378,7 @@ fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
 }
 
 /// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
+#[inline(always)]
 pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
     match part_of(domain, identity) {
         Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),

@@ -12,7 +12,7 @@ use super::plan::{Blocking, Memory, Needed, Plan, Planned, Standing, Store, Tall
 use super::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::error::PolicyError;
 use crate::identity::{Identity, SuffixList};
-use crate::key::Secret;
+use crate::key::{Head, Secret};
 use crate::observe::Observer;
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
@@ -222,7 +222,7 @@ fn store(
 
 pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
     identities.iter().position(|known| known.identity == identity).unwrap_or_else(|| {
-        identities.push(Needed { identity, at: Stages::default() });
+        identities.push(Needed { identity, head: Head::of(identity), at: Stages::default() });
         identities.len() - 1
     })
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Count, Limit, Quota, Stage, Stages, Template};
 use crate::identity::{Class, Identities, Identity, Source, Sources};
-use crate::key::Key;
+use crate::key::{Head, Key};
 use crate::observe::Observer;
 use crate::region::Table;
 use crate::reply::Reply;
@@ -51,6 +51,8 @@ pub struct Plan {
 pub struct Needed {
     /// Which.
     pub identity: Identity,
+    /// What its values are hashed behind.
+    pub head: Head,
     /// At which stages.
     pub at: Stages,
 }
@@ -242,11 +244,7 @@ impl Planned {
     /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
     #[inline]
     pub fn class(&self, identities: &Identities<'_>) -> Class {
-        match self.standing {
-            Standing::Proven => Class::Proven,
-            Standing::Claimed => Class::Claimed,
-            Standing::Senders => identities.class(Identity::SenderHost),
-        }
+        self.standing.class(identities.class(Identity::SenderHost))
     }
 
     pub(super) fn sources(&self, all: Sources) -> Sources {
@@ -256,6 +254,16 @@ impl Planned {
 }
 
 impl Standing {
+    /// The class, where `senders` have this one.
+    #[inline]
+    pub fn class(self, senders: Class) -> Class {
+        match self {
+            Self::Proven => Class::Proven,
+            Self::Claimed => Class::Claimed,
+            Self::Senders => senders,
+        }
+    }
+
     /// Of identities that count together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
         identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {

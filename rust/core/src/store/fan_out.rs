@@ -36,6 +36,9 @@ use crate::time::Moment;
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const RUNGS: usize = 6;
 
+/// So many parts nearly all names have at most; of more the arrival keeps a list elsewhere, and stays small where there is none: it is moved about.
+const USUAL_RUNGS: usize = 2;
+
 /// What one check brings under one key, and what the memory says of it.
 ///
 /// The answers stand beside the questions, so that asking allocates nothing.
@@ -46,7 +49,7 @@ pub struct Arrival {
     /// The elements.
     pub elements: SmallVec<[Element; 1]>,
     /// Parts of the element's name, the shallowest first.
-    pub rungs: SmallVec<[Rung; RUNGS]>,
+    pub rungs: SmallVec<[Rung; USUAL_RUNGS]>,
 }
 
 /// An element.
