@@ -272,7 +272,8 @@ fn numbers(limit: &Limit) -> String {
         numbers += &format!(", burst {burst}");
     }
     if let Some(settle) = text("settle") {
-        numbers += &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
+        numbers +=
+            &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
     }
     if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
         let crate::policy::Part { numerator, denominator } = share.of_free;
