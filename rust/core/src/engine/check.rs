@@ -21,6 +21,7 @@ use super::marked::{answer_to_blocked, blocked_by};
 use super::open::{max_open, no_permit};
 use super::request::{Ask, Entry, Request, Visit};
 use super::set::LimitSet;
+use super::settled::{By, Refused, Settled};
 use super::terms::Terms;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
@@ -34,51 +35,6 @@ use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 use crate::store::permits::Token;
 use crate::time::Moment;
-
-/// What came out under the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// What the caller's time reads in engine time, µs: waits are told from there.
-    pub reads_us: i64,
-    /// Engine time, µs.
-    pub at_us: u64,
-    /// Why not.
-    pub refused: Option<Refused>,
-    /// Whether the limits were charged: not for a look, not when it is refused, nor when an operator lets it pass.
-    pub charged: bool,
-    /// Limits in shadow mode that would have refused.
-    pub shadow: LimitSet,
-    /// Whether there was no permit left, under a policy in shadow mode.
-    pub crowded: bool,
-    /// Whether an operator's block would have refused, under a policy in shadow mode.
-    pub listed: bool,
-}
-
-/// The entry whose wait is the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// What refused.
-    pub(super) by: By,
-    /// Engine time from which everything fits, µs; `u64::MAX` when never.
-    pub(super) until_us: u64,
-    /// The part of the name whose bucket refused.
-    pub(super) rung: Option<u8>,
-}
-
-/// What refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    /// Place in the request's entries.
-    Entry(usize),
-    /// An in-flight limit, by its index in [`crate::policy::plan::Plan::limits`].
-    Cap(u16),
-    /// The number of permits.
-    MaxOpen,
-    /// A block by a limit, by its place among those that were asked.
-    Blocked(usize),
-    /// A block by an operator.
-    Listed,
-}
 
 impl Engine {
     /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage of which something is known.
@@ -150,13 +106,13 @@ impl Engine {
         for Visit { memory, arrival, .. } in &mut request.visits {
             arrival.consult(&self.plan.memories[*memory].known, &region, at_us);
         }
-        let is_exempt = request.watched.is_some() && self.find_marked(request, &region, at_us);
+        let is_exempt = request.marks.is_some() && self.find_marked(request, &region, at_us);
         let (mut refused, mut shadow) = (None, LimitSet::default());
         let mut listed = false;
         if !is_exempt {
             (refused, shadow) = self.consult(request, &region, at_us, at_us);
             refused = refused.map(|refused| self.look_ahead(request, &region, refused, at_us));
-            listed = request.watched.is_some() && region.is_shadow() && self.shadow_marked(request, at_us, &mut shadow);
+            listed = request.marks.is_some() && region.is_shadow() && self.shadow_marked(request, at_us, &mut shadow);
         }
         refused = self.consult_capacity(request, &region, at_us, refused, &mut shadow);
         let has_permit = aim != Aim::Hold || self.plan.capacity.permits.has_room(&region);
@@ -181,8 +137,8 @@ impl Engine {
             if request.is_hot {
                 self.leave_out_the_named(request, &region);
             }
-            if request.watched.is_some() {
-                self.watch_no_more(&region, at_us);
+            if request.marks.is_some() {
+                self.forget_marks(&region, at_us);
             }
         }
         (Settled { reads_us: epoch.reads(now), at_us, refused, charged, shadow, crowded, listed }, token)
@@ -276,9 +232,9 @@ impl Engine {
         at_us: u64,
         now_us: u64,
     ) -> (Option<Refused>, LimitSet) {
-        let Request { entries, visits, elements, promised, is_hot, blocks, watched, seen, known, .. } = request;
-        let watched = watched.as_ref().filter(|_| !region.is_shadow());
-        let mut worst = watched.and_then(|watched| self.consult_marked(watched, at_us));
+        let Request { entries, visits, elements, promised, is_hot, blocks, marks, seen, known, .. } = request;
+        let marks = marks.as_ref().filter(|_| !region.is_shadow());
+        let mut worst = marks.and_then(|marks| self.consult_marked(marks, at_us));
         let mut shadow = LimitSet::default();
         promised.clear();
         for (index, entry) in entries.iter_mut().enumerate() {
@@ -314,7 +270,7 @@ impl Engine {
                 continue;
             }
             let mut until_us = verdict.earliest_us(at_us);
-            let is_blocked = || watched.is_some_and(|watched| watched.has_blocked(planned.of, entry.nth));
+            let is_blocked = || marks.is_some_and(|marks| marks.has_blocked(planned.of, entry.nth));
             let is_new = || at_us == now_us && !is_blocked();
             if let Some(blocking) = planned.blocking.filter(|_| is_new()) {
                 (entry.blocks, *blocks) = (true, true);

@@ -21,21 +21,21 @@ impl Engine {
         let identities = Identities::read(envelope, &self.suffixes, self.sources(stages, marks));
         let mut request = Request::default();
         self.ask_marked(&mut request, &identities, seen, stages);
-        let Some(mut watched) = request.watched else { return Vec::new() };
-        let mut texts = Vec::with_capacity(watched.scopes.len());
-        scope::each(&identities, &watched.marks, |scope| texts.push(scope.to_string()));
-        let mut entries = Vec::with_capacity(watched.scopes.len());
+        let Some(mut asked) = request.marks else { return Vec::new() };
+        let mut texts = Vec::with_capacity(asked.scopes.len());
+        scope::each(&identities, &asked.marks, |scope| texts.push(scope.to_string()));
+        let mut entries = Vec::with_capacity(asked.scopes.len());
         let now_us = {
             let (region, epoch) = self.shared.at(now, false);
-            entries.extend(watched.scopes.iter().map(|key| marked.listed.get(&region, *key, epoch.last_us)));
-            for blocked in &mut watched.blocked {
+            entries.extend(asked.scopes.iter().map(|key| marked.listed.get(&region, *key, epoch.last_us)));
+            for blocked in &mut asked.blocked {
                 blocked.until_us = marked.blocks.until_us(&region, &blocked.at, blocked.key, epoch.last_us);
             }
             epoch.last_us
         };
         let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
         let said = entries.into_iter().zip(texts).filter_map(|(entry, value)| {
-            let entry = entry.filter(|entry| entry.word == Word::Block || lets_pass(*entry, watched.class))?;
+            let entry = entry.filter(|entry| entry.word == Word::Block || lets_pass(*entry, asked.class))?;
             Some(Blocked {
                 identity: super::marked::identity_of(entry.identity).to_string(),
                 value: Some(value),
@@ -44,7 +44,7 @@ impl Engine {
                 word: entry.word,
             })
         });
-        let blocks = watched.blocked.iter().filter_map(|blocked| {
+        let blocks = asked.blocked.iter().filter_map(|blocked| {
             let planned = &self.plan.limits[usize::from(blocked.limit)];
             Some(Blocked {
                 identity: planned.per_name.to_string(),

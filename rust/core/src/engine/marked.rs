@@ -15,9 +15,9 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::asker::looks_at;
-use super::check::{By, Refused};
 use super::request::{Entry, Request, value_of};
 use super::set::LimitSet;
+use super::settled::{By, Refused};
 use crate::decision::Refusal;
 use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
@@ -35,7 +35,7 @@ use crate::store::entry::{self, Entry as Listing, Mark, Marks, Word};
 
 /// What one check asks of both.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct AskedMarks {
     pub(super) marks: Holding,
     /// A key for each scope of the envelope of which there may be an entry.
     pub(super) scopes: SmallVec<[Key; 8]>,
@@ -44,10 +44,10 @@ pub(super) struct Watched {
     /// The entry that blocks the longest, and its place among the scopes.
     listed: Option<(usize, Listing)>,
     /// Keys that a limit may have blocked.
-    pub blocked: SmallVec<[Blocked; 4]>,
+    pub blocked: SmallVec<[AskedBlock; 4]>,
 }
 
-impl Watched {
+impl AskedMarks {
     /// Whether a limit has blocked this key already: then the refusal blocks no longer.
     pub(super) fn has_blocked(&self, limit: u16, nth: u32) -> bool {
         self.blocked.iter().any(|blocked| (blocked.limit, blocked.nth) == (limit, nth) && blocked.until_us.is_some())
@@ -56,7 +56,7 @@ impl Watched {
 
 /// A key that a limit may have blocked.
 #[derive(Debug)]
-pub(super) struct Blocked {
+pub(super) struct AskedBlock {
     /// The limit's place in the plan.
     pub(super) limit: u16,
     /// Which value of the identity that has several.
@@ -120,7 +120,7 @@ impl Engine {
     /// What entries and blocks need of an envelope at these stages, while there are any; and of what there are entries.
     #[inline]
     pub(super) fn marks(&self, stages: Stages) -> Option<(Marks, Sources)> {
-        if self.shared.is_watched() { self.marks_now(stages) } else { None }
+        if self.shared.has_marks() { self.marks_now(stages) } else { None }
     }
 
     /// What the limits of `stages` read of an envelope, and the marks.
@@ -160,7 +160,7 @@ impl Engine {
                 self.each_blocked(marked, limit, planned, identities, &mut blocked);
             }
         }
-        request.watched = Some(Box::new(Watched { marks, scopes, class, listed: None, blocked }));
+        request.marks = Some(Box::new(AskedMarks { marks, scopes, class, listed: None, blocked }));
     }
 
     fn each_blocked(
@@ -169,7 +169,7 @@ impl Engine {
         limit: u16,
         planned: &Planned,
         identities: &Identities<'_>,
-        into: &mut SmallVec<[Blocked; 4]>,
+        into: &mut SmallVec<[AskedBlock; 4]>,
     ) {
         let Some(blocking) = planned.blocking else { return };
         let values: SmallVec<[_; 4]> =
@@ -182,7 +182,7 @@ impl Engine {
             let key = self.block_key(blocking.key, keys);
             let at = marked.blocks.lines(key);
             prefetch(self.shared.address(), &at);
-            into.push(Blocked { limit, nth: nth as u32, key, at, until_us: None });
+            into.push(AskedBlock { limit, nth: nth as u32, key, at, until_us: None });
         }
     }
 
@@ -194,17 +194,17 @@ impl Engine {
     /// Looks at the region for what was asked. Whether the check is let through whatever the limits say.
     #[cold]
     pub(super) fn find_marked(&self, request: &mut Request, region: &Region, at_us: u64) -> bool {
-        let (Some(marked), Some(watched)) = (self.plan.marked, &mut request.watched) else { return false };
-        for blocked in &mut watched.blocked {
+        let (Some(marked), Some(asked)) = (self.plan.marked, &mut request.marks) else { return false };
+        for blocked in &mut asked.blocked {
             blocked.until_us = marked.blocks.until_us(region, &blocked.at, blocked.key, at_us);
         }
-        for (place, key) in watched.scopes.iter().enumerate() {
+        for (place, key) in asked.scopes.iter().enumerate() {
             let Some(entry) = marked.listed.get(region, *key, at_us) else { continue };
             match entry.word {
-                Word::AllowUnverified | Word::Allow if lets_pass(entry, watched.class) => return true,
+                Word::AllowUnverified | Word::Allow if lets_pass(entry, asked.class) => return true,
                 Word::AllowUnverified | Word::Allow => {}
-                Word::Block if watched.listed.is_none_or(|(_, longest)| entry.until_us > longest.until_us) => {
-                    watched.listed = Some((place, entry));
+                Word::Block if asked.listed.is_none_or(|(_, longest)| entry.until_us > longest.until_us) => {
+                    asked.listed = Some((place, entry));
                 }
                 Word::Block => {}
             }
@@ -214,10 +214,10 @@ impl Engine {
 
     /// The longest of the blocks that still live at `at_us`, an operator's before a limit's, of these the first in file order.
     #[cold]
-    pub(super) fn consult_marked(&self, watched: &Watched, at_us: u64) -> Option<Refused> {
-        let listed = watched.listed.filter(|(_, entry)| entry.holds(at_us));
+    pub(super) fn consult_marked(&self, asked: &AskedMarks, at_us: u64) -> Option<Refused> {
+        let listed = asked.listed.filter(|(_, entry)| entry.holds(at_us));
         let mut worst = listed.map(|(_, entry)| Refused { by: By::Listed, until_us: entry.until_us, rung: None });
-        for (place, blocked) in watched.blocked.iter().enumerate() {
+        for (place, blocked) in asked.blocked.iter().enumerate() {
             let Some(until_us) = blocked.until_us.filter(|&until_us| until_us > at_us) else { continue };
             if worst.is_none_or(|worst| until_us > worst.until_us) {
                 worst = Some(Refused { by: By::Blocked(place), until_us, rung: None });
@@ -229,11 +229,11 @@ impl Engine {
     /// Under a policy in shadow mode: the limits whose blocks would refuse; and whether an operator's would.
     #[cold]
     pub(super) fn shadow_marked(&self, request: &Request, at_us: u64, shadow: &mut LimitSet) -> bool {
-        let Some(watched) = &request.watched else { return false };
-        for blocked in watched.blocked.iter().filter(|blocked| blocked.until_us.is_some_and(|us| us > at_us)) {
+        let Some(asked) = &request.marks else { return false };
+        for blocked in asked.blocked.iter().filter(|blocked| blocked.until_us.is_some_and(|us| us > at_us)) {
             shadow.insert(blocked.limit);
         }
-        watched.listed.is_some_and(|(_, entry)| entry.holds(at_us))
+        asked.listed.is_some_and(|(_, entry)| entry.holds(at_us))
     }
 
     /// Blocks every key that a limit which blocks has refused.
@@ -248,7 +248,7 @@ impl Engine {
             let has_room = marked.blocks.set(region, &marked.blocks.lines(key), block, at_us);
             marked.listed.note_block(region, has_room.then_some(until_us));
         }
-        self.shared.watch(true);
+        self.shared.set_marks(true);
     }
 
     /// Whether a refusal finds room for its block: else the limit refuses by itself, and so long it is told.
@@ -276,9 +276,9 @@ impl Engine {
     }
 
     /// Takes the flag down when nothing is listed or blocked any more.
-    pub(super) fn watch_no_more(&self, region: &Region, at_us: u64) {
+    pub(super) fn forget_marks(&self, region: &Region, at_us: u64) {
         if self.plan.marked.is_none_or(|marked| marked.listed.is_over(region, at_us)) {
-            self.shared.watch(false);
+            self.shared.set_marks(false);
         }
     }
 
@@ -291,12 +291,10 @@ impl Engine {
         stages: Stages,
     ) -> Refusal {
         let (mut key, mut identity) = (String::new(), Identity::Global);
-        if let Some((watched, (place, entry))) =
-            request.watched.as_ref().and_then(|watched| Some((watched, watched.listed?)))
-        {
+        if let Some((asked, (place, entry))) = request.marks.as_ref().and_then(|asked| Some((asked, asked.listed?))) {
             identity = identity_of(entry.identity);
             let mut at = 0;
-            scope::each(identities, &watched.marks, |scope| {
+            scope::each(identities, &asked.marks, |scope| {
                 if at == place {
                     key = scope.to_string();
                 }
@@ -317,7 +315,7 @@ pub(super) fn earliest(stages: Stages, from: Stage) -> Stage {
 
 /// Which limit blocked, and for which value of several.
 pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
-    let blocked = request.watched.as_ref().and_then(|watched| watched.blocked.get(place));
+    let blocked = request.marks.as_ref().and_then(|asked| asked.blocked.get(place));
     blocked.map(|blocked| (blocked.limit, blocked.nth)).unwrap_or_default()
 }
 

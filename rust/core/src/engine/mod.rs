@@ -31,6 +31,7 @@ mod open;
 mod operators;
 mod request;
 mod set;
+mod settled;
 mod shared;
 mod tables;
 mod terms;
@@ -43,7 +44,6 @@ use std::sync::Arc;
 
 pub use aim::Aim;
 pub use charge::Charge;
-pub use check::{Refused, Settled};
 pub use dialogue::{Dialogue, Step};
 pub use explain::{Explained, Explanation, Found};
 pub use forecast::Forecast;
@@ -53,6 +53,7 @@ pub use live::{Live, NotReloaded};
 pub use operators::{BlockError, Blocked};
 pub use request::Request;
 pub use set::LimitSet;
+pub use settled::{Refused, Settled};
 pub use tables::TableUse;
 
 use shared::Shared;

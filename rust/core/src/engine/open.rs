@@ -7,9 +7,9 @@
 
 use super::Engine;
 use super::aim::Aim;
-use super::check::{By, Refused};
 use super::request::Request;
 use super::set::LimitSet;
+use super::settled::{By, Refused};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::policy::unstated::MAX_OPEN;

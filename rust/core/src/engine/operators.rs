@@ -91,7 +91,7 @@ impl Engine {
         if !marked.listed.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(marked.listed.most()));
         }
-        self.shared.watch(true);
+        self.shared.set_marks(true);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use super::marked::Watched;
+use super::marked::AskedMarks;
 use crate::key::Key;
 use crate::observe::Seen;
 use crate::region::Candidates;
@@ -33,7 +33,7 @@ pub struct Request {
     /// Whether an entry blocks.
     pub(super) blocks: bool,
     /// What is asked of entries and blocks, while there are any.
-    pub(super) watched: Option<Box<Watched>>,
+    pub(super) marks: Option<Box<AskedMarks>>,
 }
 
 impl Request {

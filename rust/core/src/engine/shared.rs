@@ -20,14 +20,14 @@ pub(super) struct Shared {
     /// Of the policy whose tables are meant.
     generation: u64,
     /// Whether operators' entries or limits' blocks may hold: what spares everybody else from looking.
-    is_watched: Arc<AtomicBool>,
+    has_marks: Arc<AtomicBool>,
 }
 
 impl Shared {
     pub(super) fn new(region: Region) -> Self {
         let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
-        let (region, is_watched) = (Arc::new(Mutex::new(region)), Arc::default());
-        Self { address, bytes, generation, region, is_watched }
+        let (region, has_marks) = (Arc::new(Mutex::new(region)), Arc::default());
+        Self { address, bytes, generation, region, has_marks }
     }
 
     /// The same region under the next policy, from now on; `from` is for [`Region::move_untracked`].
@@ -46,13 +46,13 @@ impl Shared {
 
     /// Whether entries or blocks may hold. Read before the lock: who reads it a moment too early decides as if he had come a moment earlier.
     #[inline]
-    pub(super) fn is_watched(&self) -> bool {
-        self.is_watched.load(Ordering::Acquire)
+    pub(super) fn has_marks(&self) -> bool {
+        self.has_marks.load(Ordering::Acquire)
     }
 
     /// Says whether they may. Under the lock, so that nobody says so of what another has just changed.
-    pub(super) fn watch(&self, whether: bool) {
-        self.is_watched.store(whether, Ordering::Release);
+    pub(super) fn set_marks(&self, whether: bool) {
+        self.has_marks.store(whether, Ordering::Release);
     }
 
     /// Where it lies, for prefetching before the lock.
