@@ -100,8 +100,11 @@ fn check_normal_form(local: &str, host: &str, address: &Value<'_>) {
         if !local.ends_with('=') {
             same(&quoted(&format!("{local}+tag+more")));
         }
-        same(&quoted(&format!("prvs=0123abcdef={local}")));
-        same(&quoted(&format!("btv1==0_a-b==msprvs1=x={local}")));
+        // With a solidus laid over it an `=` is another character, and ends no tag.
+        if !local.starts_with('\u{338}') {
+            same(&quoted(&format!("prvs=0123abcdef={local}")));
+            same(&quoted(&format!("btv1==0_a-b==msprvs1=x={local}")));
+        }
         let written = named(Identity::SenderAddress, &quoted(local), &SUFFIXES, |written| written == address);
         assert_eq!(written, Ok(true), "{local:?} {host}");
     }
