@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from given_guards import REAL, guard, is_sound, limit
 from strategies import TEXT
-from throttle import Decision, Envelope, Limit, ManualClock, RateLimiter, Session, Throttle, ThrottleError
+from throttle import Decision, Envelope, Limit, ManualClock, Policy, RateLimiter, Session, Throttle, ThrottleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -398,3 +398,13 @@ def test_what_a_permit_holds_is_not_refunded() -> None:
         assert permit.decision.refund()
         assert held(pace) == {"messages": 1, "permits": 1}
     assert held(pace) == {}
+
+
+def test_what_refuses_beside_a_policy_is_told_once_of_a_step_that_catches_up() -> None:
+    policy = Policy([Limit(name="few", per="client.ip", rate="100/day")], mode="shadow")
+    pace = Throttle(policy, memory="4 MiB", max_open=1, clock=ManualClock(0.0))
+    pace.block("client.ip", "192.0.2.1")
+    with pace.session(client_ip="198.51.100.1") as other:
+        assert other.connect()
+        decision = pace.session(client_ip="192.0.2.1").mail("x@a.com")
+    assert decision.shadow == ("blocked", "max-open")

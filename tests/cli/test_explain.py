@@ -52,7 +52,7 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     assert lines[1].startswith("The server would answer: 451 4.7.28 salesforce.com sends under too many new names")
     before = f"{lines[2]} {lines[3]}"  # it is longer than a line here
     assert before == (
-        "Before it came 250 messages like it at one moment, each from another host beside its sender's: 200 let through, 50 refused by org-fan-out. "
+        "Before it came 250 like it at one moment, each from another host beside its sender's: 200 let through, 50 refused by org-fan-out. "
         "They are finished, so nothing of them is open; refused ones are not counted."
     )
     heading, refusing, allows, *_ = part(shown, "Limits of the built-in policy inbound")
@@ -65,7 +65,7 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     assert "  auth-pace  the client has not logged in" in part(shown, "Do not apply")
     words = part(shown, "Words")
     assert any(line.startswith("  claimed            anybody can write it") for line in words)
-    taken = "200 of 200 (+1): 200 of 200 places are taken, and this message would take 1 more"
+    taken = "200 of 200 (+1): 200 of 200 are taken, and this message would take 1 more"
     assert any(line.startswith(f"  used               {taken}") for line in words)
 
 
@@ -321,3 +321,14 @@ def test_a_flag_is_shown_without_a_type() -> None:
     shown = explain("--help").stdout
     assert "<bool>" not in shown
     assert "--json" in shown
+
+
+@pytest.mark.parametrize("sender", ["x@example.com", "x@example.co.uk", "x@alice.github.io", "x@mx.example.co.uk"])
+def test_what_came_before_is_of_the_senders_own_organisation(sender: str) -> None:
+    assert told("--from", sender, "--ip", "192.0.2.1", "--after", "300")["after"]["refused_by"] == {"org-fan-out": 100}
+
+
+@pytest.mark.parametrize("sender", ["", "postmaster", "x@[192.0.2.1]"])
+def test_what_has_no_host_beside_it_is_sent_as_it_is(sender: str) -> None:
+    shown = text("--from", sender, "--ip", "192.0.2.1", "--after", "3")
+    assert "Before it came 3 like it at one moment: 3 let through." in shown

@@ -202,3 +202,15 @@ def test_bytes_that_are_no_utf_8_are_no_reason_to_stop(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_bytes(b'{"time": 1, "mail_from": "a@\xff\xfe.com"}\n\x00\xff\n{"time": 2}\n')
     report = told(str(tmp_path / "t.jsonl"))
     assert (report["transactions"], report["log"]["broken"]) == (2, 1)
+
+
+def test_what_a_sender_wrote_and_no_terminal_takes_is_shown_as_an_escape(tmp_path: Path) -> None:
+    """A lone surrogate in JSON, refused and so in the report, beside a field whose name has one."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[[limit]]\nname = "few"\nper = "client.ip"\nrate = "2/hour"\n')
+    line = {"time": NOW, "client_ip": "192.0.2.1", "mail_from": "x@a.com", "reply_to": "\ud800@x.com", "\ud800": 1}
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f"{json.dumps(line)}\n" for _ in range(5)))
+    done = replay(str(log), "--policy", str(policy))
+    assert done.returncode == 0, done.stderr
+    assert "\\ud800@x.com" in done.stdout

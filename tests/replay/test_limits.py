@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from throttle import Envelope, Limit, Policy, Throttle, learned
+from throttle import Envelope, Limit, ManualClock, Policy, Throttle, learned
 from throttle._core import Rows
+from throttle.replay import run
 from throttle.replay.learning import Remembered
 from throttle.replay.limits import Keys
+from throttle.replay.transaction import Transaction
 
 if TYPE_CHECKING:
     import random
@@ -166,3 +168,16 @@ def test_a_place_that_no_identity_has_is_told() -> None:
         rows.keys([0, 5], "any")
     with pytest.raises(ValueError, match="place: found 5"):
         memory.update(rows)
+
+
+def test_what_waits_is_bounded_by_its_recipients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_AT_ONCE", 4)
+    replay = run.Replay(Throttle(memory="4 MiB", clock=ManualClock(0.0)))
+    waited = []
+    for count in (1, 2, 5, 1, 1):
+        recipients = [f"u{number}@box.com" for number in range(count)]
+        replay.add(
+            Transaction(0.0, Envelope(client_ip="192.0.2.1", mail_from="x@a.com", rcpt_to=recipients), None, False)
+        )
+        waited.append(len(replay._rows))
+    assert waited == [1, 2, 3, 1, 2]

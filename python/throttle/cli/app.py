@@ -5,6 +5,8 @@ It knows which commands there are, not what they do.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -37,7 +39,11 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    del version  # `_version` has looked at it
+    # What a sender wrote need not be text that a terminal takes: it is shown as an escape, and never an error.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 app.command("demo", cls=Command, epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)

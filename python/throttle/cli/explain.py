@@ -116,8 +116,10 @@ def command(
     if ip is not None and guard.identities(envelope)["client.ip"] == "UNKNOWN":
         fail(f"--ip: {ip!r} is not an IP address")
     refused_by: Counter[str] = Counter()
+    read = guard.identities(envelope)
+    is_organisation = read.get("sender.org") == read.get("sender.host")
     for number in range(count):
-        decision = guard.check(beside(envelope, number))
+        decision = guard.check(beside(envelope, number, is_organisation=is_organisation))
         if decision.limit is not None:
             refused_by[decision.limit] += 1
     before = {"sent": count, "passed": count - refused_by.total(), "refused_by": dict(refused_by)}
@@ -130,18 +132,18 @@ def command(
     except ModuleNotFoundError as error:
         missing(error, "the table", "cli")
     source = f"the built-in policy {policy}" if is_builtin else rules.file
-    show(envelope, source, explanation, count, refused_by)
+    apart = beside(envelope, 0, is_organisation=is_organisation) != envelope
+    show(envelope, source, explanation, count, refused_by, apart=apart)
 
 
-def beside(envelope: Envelope, number: int) -> Envelope:
-    """The same from another host beside the sender's own: its first label is another one."""
+def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelope:
+    """The same from another host beside the sender's own: its first label is another one. What is beside an organisation's own name lies below it."""
     path = envelope.mail_from
-    if not isinstance(path, str) or "@" not in path:
+    if not isinstance(path, str) or "@" not in path or path.endswith("]"):
         return envelope
     local, _, host = path.rpartition("@")
     label, dot, parent = host.partition(".")
-    # A host of two labels is an organisation: what is beside it lies below.
-    other = f"{label}-{number}{dot}{parent}" if parent.count(".") else f"host-{number}.{host}"
+    other = f"host-{number}.{host}" if is_organisation or not dot else f"{label}-{number}{dot}{parent}"
     return envelope.replace(mail_from=f"{local}@{other}")
 
 

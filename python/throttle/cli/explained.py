@@ -64,7 +64,7 @@ TAGS = {
 
 TRUST = {
     True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
-    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter for claimed senders: they are counted apart, so that a forger never uses up what the real one may send",
+    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely claimed: what can be proven has another one for when it is, which no forger uses up",
 }
 
 #: Of a limit; what it allows stands below.
@@ -75,11 +75,13 @@ GAP = 2
 WIDEST = 1000
 
 
-def show(envelope: Envelope, source: str, explanation: Explanation, after: int, refused_by: Counter[str]) -> None:
-    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``."""
+def show(
+    envelope: Envelope, source: str, explanation: Explanation, after: int, refused_by: Counter[str], *, apart: bool
+) -> None:
+    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``; ``apart``: those before it had other hosts."""
     console = Console(highlight=False)
     with console.capture() as capture:
-        _say(console, envelope, source, explanation, after, refused_by)
+        _say(console, envelope, source, explanation, after, refused_by, apart=apart)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
@@ -90,6 +92,8 @@ def _say(
     explanation: Explanation,
     after: int,
     refused_by: Counter[str],
+    *,
+    apart: bool,
 ) -> None:
     console.print(Text(_headline(envelope, explanation), style="bold"))
     if explanation["reply"]:
@@ -99,7 +103,7 @@ def _say(
             Text(f"{word['identity']} {word['value']} is blocked by {word['by']} for {word['seconds']:,.0f} s.")
         )
     if after:
-        console.print(Text(_before(after, refused_by)))
+        console.print(Text(_before(after, refused_by, apart=apart)))
     _part(console, "Identities of this message", _identities(envelope, explanation))
     asked = [row for row in explanation["limits"] if row["key"] is not None]
     asked.sort(key=lambda row: row["verdict"] == "fits")
@@ -141,12 +145,13 @@ def _headline(envelope: Envelope, explanation: Explanation) -> str:
     return f"{who} is let through as far as it was checked. Not checked, see below: {', '.join(unchecked)}.{but}"
 
 
-def _before(after: int, refused_by: Counter[str]) -> str:
+def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
     """What became of the messages before it."""
     passed = after - refused_by.total()
     refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
     uncounted = "; refused ones are not counted" if refused else ""
-    return f"Before it came {after:,} messages like it at one moment, each from another host beside its sender's: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
+    hosts = ", each from another host beside its sender's" if apart else ""
+    return f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
 
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
@@ -246,12 +251,12 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         used, at_once, adds = _amounts(asked[0])
         yield (
             "used",
-            f"{used} of {at_once} (+{adds}): {used} of {at_once} places are taken, and this message would take {adds} more; those of a rate come free one by one, evenly over its time",
+            f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, and this message would take {adds} more; of a rate they come free as its time passes",
         )
     if any(row["counts"].startswith("new ") for row in asked):
         yield (
             "new",
-            "not seen in mail that was let through for as long as the limit remembers; what was seen takes no place (+0)",
+            "not seen in mail that was let through for as long as the limit remembers; what was seen takes nothing (+0)",
         )
     if any(others for _, others in _alike(asked)):
         yield (

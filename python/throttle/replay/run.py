@@ -66,7 +66,8 @@ class Replay:
         self._step_s = math.gcd(_MINUTE, *(limit.period_s for limit in self.limits))
         self._step_at, self._step_ends = 0.0, float(self._step_s)
         self._flushed = 0  # transactions
-        # What was admitted in the step at hand, and waits.
+        # What was admitted in the step at hand, and waits: a message with many recipients has as many keys.
+        self._waiting = 0
         self._rows = Rows(guard)
         self._envelopes: list[tuple[Values, Envelope]] = []  # where something of them is counted
         self._in_shadow: dict[int, tuple[str, ...]] = {}  # by its place among them
@@ -85,7 +86,7 @@ class Replay:
             self.lay_back += 1
             self.lay_back_s = max(self.lay_back_s, self.until - now)
             at = self.until
-        if at >= self._step_ends or len(rows) >= _AT_ONCE:
+        if at >= self._step_ends or self._waiting >= _AT_ONCE:
             self._flush()
             self._step_at = at // self._step_s * self._step_s
             self._step_ends = self._step_at + self._step_s
@@ -94,6 +95,7 @@ class Replay:
         self.until = at
         self.transactions += 1
         self.rejected += rejected
+        self._waiting += max(1, len(envelope.rcpt_to))
         decision = rows.ask(now, at, envelope)
         if decision is None:
             self.admitted += 1
@@ -126,6 +128,7 @@ class Replay:
         at, rows = self._step_at, self._rows
         self.per_hour.add(at, "", self.transactions - self._flushed)
         self._flushed = self.transactions
+        self._waiting = 0
         if not rows:
             return
         for (name, verified), tally in self.tallies.items():

@@ -5,7 +5,7 @@ mod guard;
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
 use throttle_core::engine::{Engine, Explained, Found};
-use throttle_core::envelope::{Envelope, Headers};
+use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Class;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
@@ -245,6 +245,17 @@ fn what_is_not_known_yet_is_told_apart_from_what_does_not_apply() {
     let explained = engine.explain(&message, Some(data), Now::Stated(NOW_US as i64)).limits;
     assert_eq!(reason(&explained[2..3]), "the message has no Reply-To", "the caller says that the header is read");
     assert_eq!(missing(&explained[..1]), [""; 0], "it runs at another stage");
+}
+
+/// However little is known of the rest, it never looks at such senders.
+#[test]
+fn what_looks_at_other_senders_is_not_waiting_for_anything() {
+    let policy = "[[limit]]\nname = \"own\"\nper = \"sender.org\"\ncount = \"bytes\"\nrate = \"1 GB/hour\"\nverified = \"proven\"";
+    let engine = engine(policy, MIB);
+    let of = |envelope: &Envelope<'_>| explained(&engine, envelope, "own");
+    let claimed = message("198.51.100.7", "joe@example.com");
+    assert_eq!(reason(&of(&claimed)), "only proven senders, and this one is claimed");
+    assert_eq!(missing(&of(&Envelope { spf: Some(Spf::Pass), ..claimed })), ["size"]);
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Step {
     fn after(mut self, owed: Self, engine: &Engine) -> Self {
         if !owed.decision.shadow.is_empty() {
             let mut all = [owed.decision.shadow, self.decision.shadow].concat();
-            all.sort_by_key(|name| engine.place_of(name));
+            all.sort_by(|a, b| (engine.place_of(a), a).cmp(&(engine.place_of(b), b)));
             all.dedup();
             self.decision.shadow = all.into();
         }

@@ -25,6 +25,8 @@ pub(super) fn unasked(
     };
     if planned.stage >= Stage::Mail && envelope.mail_from.is_none() {
         need("mail_from");
+    } else if let Some(why) = of_the_others(limit.verified, planned.class(identities)) {
+        return Found::DoesNotApply(why.into());
     }
     if limit.count == Count::Recipients && envelope.rcpt_to.is_empty() {
         need("rcpt_to");
@@ -44,16 +46,20 @@ pub(super) fn unasked(
     if !planned.asked_at.meets(stages) {
         return Found::NotChecked { missing, reason: format!("runs at {}", planned.stage.name()) };
     }
-    Found::DoesNotApply(match limit.verified {
-        Verified::Proven if planned.class(identities) == Class::Claimed => {
-            "only proven senders, and this one is claimed".into()
-        }
-        Verified::Claimed if planned.class(identities) == Class::Proven => {
-            "only claimed senders, and this one is proven".into()
-        }
-        _ if limit.count == Count::Bytes => "a size of 0 takes nothing".into(),
-        _ => nothing_new(identities, limit).unwrap_or_else(|| "it counts nothing of this message".into()),
+    Found::DoesNotApply(if limit.count == Count::Bytes {
+        "a size of 0 takes nothing".into()
+    } else {
+        nothing_new(identities, limit).unwrap_or_else(|| "it counts nothing of this message".into())
     })
+}
+
+/// Why a limit does not look at senders of this class.
+fn of_the_others(verified: Verified, class: Class) -> Option<&'static str> {
+    match (verified, class) {
+        (Verified::Proven, Class::Claimed) => Some("only proven senders, and this one is claimed"),
+        (Verified::Claimed, Class::Proven) => Some("only claimed senders, and this one is proven"),
+        _ => None,
+    }
 }
 
 /// Why an identity is absent.
