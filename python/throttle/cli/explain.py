@@ -113,10 +113,10 @@ def command(
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    if ip is not None and guard.identities(envelope)["client.ip"] == "UNKNOWN":
+    read = guard.identities(envelope)
+    if ip is not None and read["client.ip"] == "UNKNOWN":
         fail(f"--ip: {ip!r} is not an IP address")
     refused_by: Counter[str] = Counter()
-    read = guard.identities(envelope)
     is_organisation = read.get("sender.org") == read.get("sender.host")
     for number in range(count):
         decision = guard.check(beside(envelope, number, is_organisation=is_organisation))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _REPLY_TOS = 10_000
 _MINUTE = 60
-_AT_ONCE = 20_000  # transactions that wait to be counted
+_AT_ONCE = 20_000  # recipients of transactions that wait to be counted
 
 
 class Replay:
