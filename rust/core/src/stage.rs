@@ -56,6 +56,12 @@ impl Stages {
         Self(self.0 | other.0)
     }
 
+    /// The set as bits, by place of the stage.
+    #[inline]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether `stage` is in it.
     #[inline]
     pub const fn has(self, stage: Stage) -> bool {

@@ -240,8 +240,7 @@ proptest! {
                 of += 1;
                 (of, hashed(of, &(0..count).collect::<Vec<_>>()))
             }).collect();
-            let mut promised = SlotReservations::default();
-            promised.expect(3 * asked.len());
+            let mut promised = SlotReservations::with_room(3 * asked.len());
             let consult = |(of, elements): &(u64, Vec<Key>)| {
                 let at = store.distinct.lines(key(*of));
                 store.distinct.consult(&store.region, &at, HOUR, elements, &mut promised)

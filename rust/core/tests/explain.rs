@@ -4,7 +4,7 @@ mod guard;
 
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
-use throttle_core::engine::{Engine, Explained, Found};
+use throttle_core::engine::{Engine, Explained, LimitState};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
@@ -84,7 +84,9 @@ fn explained(engine: &Engine, envelope: &Envelope<'_>, limit: &str) -> Vec<Expla
 fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
     fn of(explained: &Explained) -> (&str, u64, u64, u64, Option<u64>) {
         match &explained.found {
-            Found::Key { key, used, at_once, adds, wait_us, .. } => (key.as_str(), *used, *at_once, *adds, *wait_us),
+            LimitState::Key { key, used, at_once, adds, wait_us, .. } => {
+                (key.as_str(), *used, *at_once, *adds, *wait_us)
+            }
             other => panic!("{}: {other:?}", explained.limit),
         }
     }
@@ -94,7 +96,7 @@ fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
 /// Why it does not apply.
 fn reason(explained: &[Explained]) -> &str {
     match explained {
-        [Explained { found: Found::DoesNotApply(reason), .. }] => reason,
+        [Explained { found: LimitState::DoesNotApply(reason), .. }] => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -102,7 +104,7 @@ fn reason(explained: &[Explained]) -> &str {
 /// What it needs that is not known.
 fn missing(explained: &[Explained]) -> &[&'static str] {
     match explained {
-        [Explained { found: Found::NotChecked { missing, .. }, .. }] => missing,
+        [Explained { found: LimitState::NotChecked { missing, .. }, .. }] => missing,
         other => panic!("{other:?}"),
     }
 }
@@ -134,7 +136,10 @@ fn every_kind_of_limit_tells_its_key_and_its_level() {
     let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
         panic!("one key")
     };
-    assert!(matches!(greeting.found, Found::Key { class: Some(Trust::Claimed), is_shadow: true, .. }), "{greeting:?}");
+    assert!(
+        matches!(greeting.found, LimitState::Key { trust: Some(Trust::Claimed), is_shadow: true, .. }),
+        "{greeting:?}"
+    );
     assert!(held.is_some_and(|token| engine.release(token)));
 }
 
@@ -284,7 +289,7 @@ fn what_nobody_can_prove_or_claim_has_no_class() {
         .collect();
     assert_eq!(classless, ["client.ip", "client.net", "rcpt.address", "rcpt.host", "global", "client.net/24/48"]);
     let [buffer] = &explained(&engine, &envelope, "buffer")[..] else { panic!("one key") };
-    assert!(matches!(buffer.found, Found::Key { class: None, .. }), "{buffer:?}");
+    assert!(matches!(buffer.found, LimitState::Key { trust: None, .. }), "{buffer:?}");
 }
 
 #[test]
@@ -355,7 +360,7 @@ proptest! {
             let blocks: Vec<(&str, Option<u64>)> = blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
             let is_open = |row: &Explained| row.limit == "open";
             let rows = told.limits.iter().filter(|row| is_open(row) || !lets_pass).filter_map(|row| match row.found {
-                Found::Key { wait_us, is_shadow: false, .. } if wait_us != Some(0) => Some((row.limit.as_str(), wait_us)),
+                LimitState::Key { wait_us, is_shadow: false, .. } if wait_us != Some(0) => Some((row.limit.as_str(), wait_us)),
                 _ => None,
             });
             let refusing: Vec<(&str, Option<u64>)> = rows.chain(blocks).collect();

@@ -121,8 +121,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     let untracked = (0..2_000).filter(|&number| !charge(&gcra, &mut region, key(number), 0, 1)).count();
     assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
-    let mut promised = SlotReservations::default();
-    promised.expect(15);
+    let mut promised = SlotReservations::with_room(15);
     let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.ticks_at(0), 1, &mut promised).0);
     assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");

@@ -6,7 +6,7 @@ mod oracle;
 use guard::{MIB, engine, list, message};
 use oracle::{Bucket, Buckets, Windows};
 use proptest::prelude::*;
-use throttle_core::engine::{Aim, Charge, Engine, Live};
+use throttle_core::engine::{Engine, Live, Purpose, Receipt};
 use throttle_core::envelope::Envelope;
 use throttle_core::policy::Policy;
 use throttle_core::region::Now;
@@ -27,14 +27,14 @@ fn policy(algorithm: &str, when_full: &str) -> String {
     )
 }
 
-fn charge(engine: &Engine, ip: u8, cost: u64, now_us: u64) -> Option<Charge> {
+fn charge(engine: &Engine, ip: u8, cost: u64, now_us: u64) -> Option<Receipt> {
     let ip = format!("192.0.2.{ip}");
     let envelope = Envelope { size: Some(cost), ..message(&ip, "a@b.com") };
-    let (decision, charge, _) = engine.decide(&envelope, None, stated(now_us), Aim::Charge);
+    let (decision, charge, _) = engine.decide(&envelope, None, stated(now_us), Purpose::Check);
     decision.allowed().then_some(charge)
 }
 
-fn refund(engine: &Engine, ip: u8, cost: u64, charge: &Charge, now_us: u64) -> bool {
+fn refund(engine: &Engine, ip: u8, cost: u64, charge: &Receipt, now_us: u64) -> bool {
     let ip = format!("192.0.2.{ip}");
     let envelope = Envelope { size: Some(cost), ..message(&ip, "a@b.com") };
     engine.refund(&envelope, charge, &[], stated(now_us))
@@ -79,7 +79,7 @@ proptest! {
         steps in prop::collection::vec((0u64..3_000_000, 0u8..3, 1u64..2500, 0usize..40, any::<bool>()), 1..150),
     ) {
         let engine = engine(&policy(if gcra { "gcra" } else { "sliding-window" }, if sketch { "sketch" } else { "refuse" }), MIB);
-        let (mut standing, mut charges): (Vec<Event>, Vec<Charge>) = (Vec::new(), Vec::new());
+        let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;
         for (pause, ip, cost, which, gives_back) in steps {
             now += pause;
@@ -107,7 +107,7 @@ proptest! {
     ) {
         let text = policy(if gcra { "gcra" } else { "sliding-window" }, "refuse").replace("when_full", "memory = \"4 KiB\"\nwhen_full");
         let engine = engine(&text, MIB);
-        let (mut standing, mut charges): (Vec<Event>, Vec<Charge>) = (Vec::new(), Vec::new());
+        let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;
         for (pause, ip, which, gives_back) in steps {
             now += pause / 20;
@@ -194,10 +194,10 @@ fn what_charged_nothing_gives_nothing_back() {
     let envelope = Envelope { size: Some(1000), ..message("192.0.2.1", "a@b.com") };
     assert!(charge(&engine, 1, 4000, 1_000_000_000).is_some());
     let now = stated(1_000_000_000);
-    let (_, looked, _) = engine.decide(&envelope, None, now, Aim::Look);
+    let (_, looked, _) = engine.decide(&envelope, None, now, Purpose::Peek);
     assert!(!engine.refund(&envelope, &looked, &[], now));
     let large = Envelope { size: Some(2000), ..envelope };
-    let (refused, charge, _) = engine.decide(&large, None, now, Aim::Charge);
+    let (refused, charge, _) = engine.decide(&large, None, now, Purpose::Check);
     assert!(!refused.allowed());
     assert!(!engine.refund(&large, &charge, &[], now));
 }
@@ -222,7 +222,7 @@ fn after_a_change_of_policy_only_a_key_that_paid_gets_anything_back() {
     for (what, first, next, gives) in cases {
         let live = Live::new(engine(&first, 16 * MIB));
         let sender = message("192.0.2.1", "a@tenant.b.com");
-        let (decision, charge, _) = live.engine().decide(&sender, None, stated(1_000_000), Aim::Charge);
+        let (decision, charge, _) = live.engine().decide(&sender, None, stated(1_000_000), Purpose::Check);
         assert!(decision.allowed());
         let policy = Policy::parse("next.toml", &next).expect("a right policy");
         live.reload(&policy, list(&policy.extra_suffixes), &|| ()).expect("it fits");

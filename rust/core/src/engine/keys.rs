@@ -1,32 +1,25 @@
-//! The keys of an envelope's identities, of no class yet: each identity hashed once a check, and only those that it needs.
+//! The keys of an envelope's identities, without trust: each identity is hashed once a check, and only those that its stages need.
 
 use smallvec::SmallVec;
 
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::plan::Plan;
+use crate::plan::{Places, Plan};
 use crate::policy::Stages;
 use crate::stats::IdentityKey;
 
-/// Keys by the index of their identity in [`Plan::identities`].
+/// Keys by the place of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// In order of the index.
-    pub(super) seen: SmallVec<[IdentityKey; 8]>,
-    spans: SmallVec<[Span; 16]>,
+    /// In the order of the places, then of the values.
+    values: SmallVec<[IdentityKey; 10]>,
+    /// A run of `values` for each place; empty when the identity is absent or not needed.
+    spans: SmallVec<[Span; 12]>,
 }
 
-/// The same, to be asked: slices, so that no look asks anew where they lie.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hashed<'k> {
-    pub(super) seen: &'k [IdentityKey],
-    spans: &'k [Span],
-}
-
-/// A part of [`Keys::seen`]; empty when the identity is absent or not needed.
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    start: u32,
+    first: u32,
     count: u32,
 }
 
@@ -44,65 +37,68 @@ impl<'s> UseValue<'s, Key> for Hash<'_> {
 }
 
 impl Keys {
-    /// Hashes what the limits of `stages` need, into what is empty: filled in where it lies, not to be moved.
-    #[inline]
-    pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        self.spans = SmallVec::from_elem(Span { start: 0, count: 0 }, plan.identities.len());
-        for ((place, needed), span) in plan.identities.iter().enumerate().zip(&mut self.spans) {
-            if !needed.at.meets(stages) {
-                continue;
+    /// Hashes what the limits of `stages` need; `self` is empty before.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        self.spans.reserve(plan.identities.len());
+        for (place, needed) in plan.identities.iter().enumerate() {
+            let first = self.values.len() as u32;
+            if needed.at.meets(stages) {
+                if identities.has_several(needed.identity) {
+                    let keyed = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
+                    self.values.extend(identities.values(needed.identity).iter().map(keyed));
+                } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
+                    self.values.push(IdentityKey { place, key });
+                }
             }
-            let start = self.seen.len() as u32;
-            if identities.has_several(needed.identity) {
-                let seen = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
-                self.seen.extend(identities.values(needed.identity).iter().map(seen));
-                *span = Span { start, count: self.seen.len() as u32 - start };
-            } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
-                self.seen.push(IdentityKey { place, key });
-                *span = Span { start, count: 1 };
-            }
+            self.spans.push(Span { first, count: self.values.len() as u32 - first });
         }
     }
 
-    /// For asking.
-    pub(super) fn hashed(&self) -> Hashed<'_> {
-        Hashed { seen: &self.seen, spans: &self.spans }
+    /// Every value that the check brings, in the order of the places.
+    #[inline]
+    pub(super) fn values(&self) -> &[IdentityKey] {
+        &self.values
     }
-}
 
-impl Hashed<'_> {
+    #[inline]
+    fn span(&self, place: u16) -> Span {
+        self.spans.get(usize::from(place)).copied().unwrap_or(Span { first: 0, count: 0 })
+    }
+
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
     #[inline]
-    pub(super) fn count(self, per: &[usize]) -> usize {
-        let count = |&identity: &usize| self.spans[identity].count as usize;
-        match per {
-            [identity] => count(identity),
-            _ => per.iter().map(count).product(),
+    pub(super) fn count(&self, per: &Places) -> usize {
+        match per[..] {
+            [place] => self.span(place).count as usize,
+            _ => per.iter().map(|&place| self.span(place).count as usize).product(),
         }
     }
 
-    /// A key of a composite: of the `nth` value, where one of its identities has several.
-    #[inline(always)]
-    pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
-        let get = |&identity: &usize| self.get(identity, nth);
-        match per {
-            [identity] => get(identity),
-            [first, others @ ..] => others.iter().fold(get(first), |joined, other| secret.join(joined, get(other))),
+    /// The key of a composite: with the `nth` value of the identity that has several.
+    #[inline]
+    pub(super) fn joined(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+        match per[..] {
+            [place] => self.get(place, nth),
+            [first, second] => secret.join(self.get(first, nth), self.get(second, nth)),
+            [first, ref others @ ..] => {
+                others.iter().fold(self.get(first, nth), |joined, &other| secret.join(joined, self.get(other, nth)))
+            }
             [] => Key(0),
         }
     }
 
-    /// The key of an identity that has one value at most.
+    /// The key of the `nth` value of an identity, or of its only value; zero when it is absent.
     #[inline]
-    pub(super) fn first(self, identity: usize) -> Option<Key> {
-        let Span { start, count } = self.spans[identity];
-        (count > 0).then(|| self.seen[start as usize].key)
+    pub(super) fn get(&self, place: u16, nth: usize) -> Key {
+        self.value(place, nth).map_or(Key(0), |value| value.key)
     }
 
-    /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
+    /// The `nth` value of an identity, or its only one; `None` when it is absent or not needed.
     #[inline]
-    pub(super) fn get(self, identity: usize, nth: usize) -> Key {
-        let Span { start, count } = self.spans[identity];
-        self.seen[start as usize + nth.min(count.saturating_sub(1) as usize)].key
+    pub(super) fn value(&self, place: u16, nth: usize) -> Option<IdentityKey> {
+        let Span { first, count } = self.span(place);
+        let nth = (nth as u32).min(count.checked_sub(1)?);
+        self.values.get((first + nth) as usize).copied()
     }
 }

@@ -14,6 +14,12 @@ impl LimitSet {
     /// All that a policy can have.
     pub const ALL: Self = Self(u64::MAX);
 
+    /// The set as bits, by place of the limit.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Whether none is in it.
     #[inline]
     pub fn is_empty(self) -> bool {

@@ -21,13 +21,15 @@ pub(super) struct Shared {
     generation: u64,
     /// Whether operators' entries or limits' blocks may hold: what spares everybody else from looking.
     has_marks: Arc<AtomicBool>,
+    /// Whether anything may be in flight.
+    has_in_flight: Arc<AtomicBool>,
 }
 
 impl Shared {
     pub(super) fn new(region: Region) -> Self {
         let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
-        let (region, has_marks) = (Arc::new(Mutex::new(region)), Arc::default());
-        Self { address, bytes, generation, region, has_marks }
+        let region = Arc::new(Mutex::new(region));
+        Self { address, bytes, generation, region, has_marks: Arc::default(), has_in_flight: Arc::default() }
     }
 
     /// The same region under the next policy, from now on; `from` is for [`Region::move_untracked`].
@@ -53,6 +55,17 @@ impl Shared {
     /// Says whether they may. Under the lock, so that nobody says so of what another has just changed.
     pub(super) fn set_marks(&self, whether: bool) {
         self.has_marks.store(whether, Ordering::Release);
+    }
+
+    /// Whether anything may be in flight. A stale read orders this check before the permit that was taken, or after the one that was released.
+    #[inline]
+    pub(super) fn may_have_in_flight(&self) -> bool {
+        self.has_in_flight.load(Ordering::Acquire)
+    }
+
+    /// Notes whether any permit is open. Under the lock, after a permit was taken or released.
+    pub(super) fn note_in_flight(&self, region: &Region) {
+        self.has_in_flight.store(crate::store::permits::Permits::open(region) > 0, Ordering::Release);
     }
 
     /// Where it lies, for prefetching before the lock.

@@ -28,6 +28,13 @@ pub struct IdentityKey {
     pub key: Key,
 }
 
+/// The `nth` value of the identity at that place, or its only one, among values in the order of the places; `None` when it is absent.
+pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
+    let first = values.partition_point(|value| value.place < place);
+    let at = |index: usize| values.get(index).copied().filter(|value| value.place == place);
+    at(first + nth as usize).or_else(|| at(first))
+}
+
 /// A value that gets a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newcomer {

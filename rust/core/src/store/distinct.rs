@@ -56,8 +56,9 @@
 
 use super::gcra_rate::GcraRate;
 use super::registers::{Registers, clear, cost};
+use super::reservations::{SlotReservations, free_slot};
 use super::small_set::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
-use super::{SlotReservations, Verdict, free_slot};
+use super::verdict::Verdict;
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};

@@ -30,7 +30,8 @@
 use super::gcra_rate::GcraRate;
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
-use super::{SlotReservations, Verdict, free_slot};
+use super::reservations::{SlotReservations, free_slot};
+use super::verdict::Verdict;
 use crate::key::Key;
 use crate::policy::WhenFull;
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};

@@ -4,8 +4,9 @@
 
 use super::gcra::Gcra;
 use super::gcra_rate::GcraRate;
+use super::reservations::SlotReservations;
 use super::sliding_window::SlidingWindow;
-use super::{SlotReservations, Verdict};
+use super::verdict::Verdict;
 use crate::key::Key;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, Region, Table};
