@@ -4,12 +4,33 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+#[cfg(not(feature = "abi3"))]
+use pyo3::types::PyList;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use smallvec::SmallVec;
 use throttle_core::envelope::{Envelope as Core, Headers as CoreHeaders, Spf};
 
 use crate::headers::{Headers, read, texts};
 use crate::text::Text;
+#[cfg(not(feature = "abi3"))]
+use crate::vectorcall::Arguments;
+
+/// The keywords of `Envelope(…)`, in the order of its fields.
+#[cfg(not(feature = "abi3"))]
+pub(crate) const FIELDS: [&str; 12] = [
+    "client_ip",
+    "client_name",
+    "helo",
+    "mail_from",
+    "rcpt_to",
+    "auth_user",
+    "spf",
+    "size",
+    "header_from",
+    "reply_to",
+    "list_id",
+    "dkim",
+];
 
 /// See `_core.pyi`. The free list: as for `Decision`.
 #[pyclass(module = "throttle", frozen, freelist = 64)]
@@ -28,6 +49,29 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    /// The envelope of these arguments, or `None` when only the general way can judge them: it raises the errors and
+    /// reads what runs Python code, such as iterators, and what a header says.
+    #[cfg(not(feature = "abi3"))]
+    #[inline]
+    pub(crate) fn plain(arguments: &Arguments<'_, '_>) -> Option<Self> {
+        let given = arguments.map(|value| value.filter(|value| !value.is_none()));
+        let [client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, size, header @ ..] = given;
+        if header.iter().any(Option::is_some) {
+            return None;
+        }
+        // Nothing is owned before every value has been judged, so a call that is handed on leaves nothing behind.
+        let texts = [client_ip, client_name, helo, mail_from, auth_user];
+        if !texts.iter().flatten().all(|value| Text::is(value)) {
+            return None;
+        }
+        let size = size.map_or(Some(None), |size| size.cast::<PyInt>().ok()?.extract().ok().map(Some))?;
+        let (spf, verdict) = spf.map_or(Ok(None), |spf| said(&spf).map(Some)).ok()?.unzip();
+        let rcpt_to = rcpt_to.map_or(Some(SmallVec::new()), |rcpt_to| plain_texts(&rcpt_to))?;
+        let [client_ip, client_name, helo, mail_from, auth_user] =
+            texts.map(|value| value.and_then(|value| Text::of(&value)));
+        Some(Self { client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, verdict, size, headers: None })
+    }
+
     /// Hands the core the borrowed text.
     #[inline]
     pub(crate) fn with<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
@@ -144,6 +188,22 @@ impl Envelope {
         let texts = self.headers.as_ref().map(|headers| field(headers)).into_iter().flatten();
         PyTuple::new(py, texts.map(|text| text.object(py)).collect::<Vec<_>>())
     }
+}
+
+/// One text, or a tuple or a list of texts; the general way judges everything else.
+#[cfg(not(feature = "abi3"))]
+#[inline]
+fn plain_texts(value: &Bound<'_, PyAny>) -> Option<SmallVec<[Text; 1]>> {
+    if let Some(text) = Text::of(value) {
+        return Some(SmallVec::from_buf([text]));
+    }
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        let is_plain = list.iter().all(|item| Text::is(&item));
+        return if is_plain { list.iter().map(|item| Text::of(&item)).collect() } else { None };
+    }
+    let tuple = value.cast_exact::<PyTuple>().ok()?;
+    let is_plain = tuple.iter().all(|item| Text::is(&item));
+    if is_plain { tuple.iter().map(|item| Text::of(&item)).collect() } else { None }
 }
 
 #[inline]

@@ -6,12 +6,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-/// A field of an envelope, as it was given.
+/// A field of an envelope, as it was given: a `str` or `bytes`.
 #[derive(Debug)]
-pub(crate) enum Text {
-    Str(Py<PyString>),
-    Bytes(Py<PyBytes>),
-}
+pub(crate) struct Text(Py<PyAny>);
 
 impl Text {
     /// `None` stays `None`; anything but text is the caller's mistake.
@@ -27,36 +24,34 @@ impl Text {
     /// `None` when it is none.
     #[inline]
     pub(crate) fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
-        if let Ok(text) = value.cast::<PyString>() {
-            return Some(Self::Str(text.clone().unbind()));
-        }
-        value.cast::<PyBytes>().ok().map(|bytes| Self::Bytes(bytes.clone().unbind()))
+        Self::is(value).then(|| Self(value.clone().unbind()))
+    }
+
+    /// Whether it is text.
+    #[inline]
+    pub(crate) fn is(value: &Bound<'_, PyAny>) -> bool {
+        value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>()
     }
 
     /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
     #[inline(always)]
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
-        match self {
-            Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes(py)),
-            Self::Str(text) => match text.to_str(py) {
-                Ok(text) => Cow::Borrowed(text.as_bytes()),
-                Err(_) => Cow::Owned(with_surrogates(text.bind(py))),
-            },
+        let value = self.0.bind(py);
+        let Ok(text) = value.cast::<PyString>() else {
+            return Cow::Borrowed(value.cast::<PyBytes>().map_or(&[], |bytes| bytes.as_bytes()));
+        };
+        match text.to_str() {
+            Ok(text) => Cow::Borrowed(text.as_bytes()),
+            Err(_) => Cow::Owned(with_surrogates(text)),
         }
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Str(text) => Self::Str(text.clone_ref(py)),
-            Self::Bytes(bytes) => Self::Bytes(bytes.clone_ref(py)),
-        }
+        Self(self.0.clone_ref(py))
     }
 
     pub(crate) fn object(&self, py: Python<'_>) -> Py<PyAny> {
-        match self {
-            Self::Str(text) => text.clone_ref(py).into_any(),
-            Self::Bytes(bytes) => bytes.clone_ref(py).into_any(),
-        }
+        self.0.clone_ref(py)
     }
 }
 
