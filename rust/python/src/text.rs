@@ -33,16 +33,22 @@ impl Text {
         value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>()
     }
 
-    /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
-    #[inline(always)]
-    pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
+    /// The raw bytes, or `None` for a `str` that holds lone surrogates.
+    #[inline]
+    pub(crate) fn borrowed<'a>(&'a self, py: Python<'a>) -> Option<&'a [u8]> {
         let value = self.0.bind(py);
-        let Ok(text) = value.cast::<PyString>() else {
-            return Cow::Borrowed(value.cast::<PyBytes>().map_or(&[], |bytes| bytes.as_bytes()));
-        };
-        match text.to_str() {
-            Ok(text) => Cow::Borrowed(text.as_bytes()),
-            Err(_) => Cow::Owned(with_surrogates(text)),
+        match value.cast::<PyString>() {
+            Ok(text) => text.to_str().ok().map(str::as_bytes),
+            Err(_) => value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes()),
+        }
+    }
+
+    /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
+    #[inline]
+    pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
+        match self.borrowed(py) {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => Cow::Owned(with_surrogates(self.0.bind(py))),
         }
     }
 
@@ -65,7 +71,7 @@ fn not_text(field: &str, value: &Bound<'_, PyAny>) -> PyErr {
 
 /// Lone surrogates U+DC80–U+DCFF are the raw bytes they came from (PEP 383); any other stays the three octets that UTF-8 would have for it.
 #[cold]
-fn with_surrogates(text: &Bound<'_, PyString>) -> Vec<u8> {
+fn with_surrogates(text: &Bound<'_, PyAny>) -> Vec<u8> {
     let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));
     let Ok(encoded) = encoded.and_then(|bytes| bytes.extract::<Vec<u8>>()) else { return Vec::new() };
     let mut raw = Vec::with_capacity(encoded.len());
