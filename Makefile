@@ -25,7 +25,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test bench against instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -44,6 +44,10 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
+
+against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
+	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
+	@$(PY) benches/against --commit $(COMMIT) $(if $(WHEEL),--wheel $(WHEEL)) $(ARGS)
 
 instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded line; ARGS=--record adds a line
 	@$(need_rust)

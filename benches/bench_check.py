@@ -28,6 +28,9 @@ KEYS = 100_000
 WARM_SECONDS = 8 if SHORT else 60
 
 
+#: What every bound on speed is measured under: `inbound` as it was when the bounds were set.
+INBOUND = Path(__file__).with_name("inbound-1.toml")
+
 #: One limit of every kind there is.
 EVERY_KIND = Path(__file__).with_name("every_kind.toml")
 
@@ -38,7 +41,7 @@ TAIL = 20
 class Checks:
     """Checks in turn, and how many of them were admitted."""
 
-    def __init__(self, policy: Path | None = None, size: int | None = None) -> None:
+    def __init__(self, policy: Path = INBOUND, size: int | None = None) -> None:
         """With a ``size`` who sends has signed in, too."""
         self._guard = Throttle(policy, memory="16 MiB")
         self._size = size
@@ -187,7 +190,7 @@ def test_check_under_every_kind_of_limit(checks: Checks, benchmark: Benchmark, f
 
 def test_where_the_time_of_a_check_goes(benchmark: Benchmark, findings: Findings) -> None:
     """By elimination: each way does a little more than the one before."""
-    guard = Throttle(memory="16 MiB")
+    guard = Throttle(INBOUND, memory="16 MiB")
     idle = Throttle(
         # No client here has a name.
         Policy([Limit(name="client-pace", per="client.org", rate="1/minute")]),

@@ -18,6 +18,7 @@ import platform
 import sys
 from array import array
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 
@@ -34,6 +35,7 @@ SAMPLED = 10  # one batch of so many is timed check by check
 START = 1_795_000_000.0  # November 2026
 BUCKET_NS = 20  # width of the histogram's classes
 LONGEST_NS = 2_000_000
+POLICY = Path(__file__).with_name("inbound-1.toml")
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ def quantile_us(histogram: array[int], part: float) -> float:
 
 
 def measure(count: int, memory: str) -> Measured:
-    """Runs ``count`` fresh senders through the default policy."""
+    """Runs ``count`` fresh senders through the policy of the speed bounds."""
     resident = psutil.Process().memory_info
     histogram = array("Q", bytes(8 * (LONGEST_NS // BUCKET_NS + 1)))
     batches_ns = array("d", bytes(8 * (count // BATCH)))
     timed = 0
-    guard = Throttle(memory=memory)
+    guard = Throttle(POLICY, memory=memory)
     before = guard.memory_bytes
     admitted = longest = 0
     after_warm_up = most = 0
