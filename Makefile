@@ -21,11 +21,14 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/thro
 	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
 	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 
+# Property tests of the core take their seed from here, those in Python from tests/conftest.py; THROTTLE_SEED sets both.
+export PROPTEST_RNG_SEED ?= $(or $(THROTTLE_SEED),$(shell sed -n 's/^PROPTEST_RNG_SEED = "\(.*\)"/\1/p' .cargo/config.toml))
+
 export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak bench instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -33,11 +36,17 @@ help: ## this list
 demo: $(VENV)/.ready-demo ## replay the outage on real SMTP servers; ARGS=--json prints the table as JSON only
 	@$(PY) -m throttle demo $(ARGS)
 
-test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests; ARGS go to pytest
+test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, under fixed seeds; ARGS go to pytest
 	@$(need_rust)
+	@echo "seed: PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED)"
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE); else cargo test $(CORE) --all-targets; fi
 	@cargo test $(CORE) --doc
 	@$(PY) -m pytest $(ARGS)
+
+soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
+	@$(need_rust)
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
+	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
 
 bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
 	@$(need_rust)

@@ -17,9 +17,9 @@ ROWS: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def innocents(request: pytest.FixtureRequest) -> list[Shot]:
+def innocents(seed: str) -> list[Shot]:
     """85 minutes of ordinary mail, the same for all attacks of a run."""
-    return settling(str(request.config.option.hypothesis_seed))
+    return settling(seed)
 
 
 @pytest.fixture

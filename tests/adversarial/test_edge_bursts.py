@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    import pytest
-
     from attack import Figures
 
 
@@ -34,9 +32,7 @@ def most_in(times: list[int], span_us: int) -> int:
     return most
 
 
-def test_edges_mean_nothing(
-    request: pytest.FixtureRequest, rng: random.Random, write_down: Callable[[str, Figures], None]
-) -> None:
+def test_edges_mean_nothing(seed: str, rng: random.Random, write_down: Callable[[str, Figures], None]) -> None:
     client = networks(200)
     attack = []
     for edge in range(EDGES):
@@ -45,7 +41,7 @@ def test_edges_mean_nothing(
             at = begin + n * 2 * SECOND_US // 400
             envelope = Envelope(client_ip=client(n), mail_from=f"a@e{edge}x{n}.mass.com", rcpt_to=f"u{n}@box.com")
             attack.append(Shot(at, "attacker", envelope))
-    quiet_mail = settling(str(request.config.option.hypothesis_seed), 10_000, 75 + 10 * EDGES)
+    quiet_mail = settling(seed, 10_000, 75 + 10 * EDGES)
     seen = run(quiet_mail, attack, rng)
     write_down("bursts at the edges of ten minutes", seen)
     assert seen.lost == {}

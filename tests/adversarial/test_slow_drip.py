@@ -24,8 +24,8 @@ HOURS = 3
 
 
 @pytest.fixture(scope="module")
-def quiet_mail(request: pytest.FixtureRequest) -> list[Shot]:
-    return settling(str(request.config.option.hypothesis_seed), 10_000, 75 + 60 * HOURS)
+def quiet_mail(seed: str) -> list[Shot]:
+    return settling(seed, 10_000, 75 + 60 * HOURS)
 
 
 def test_twenty_a_minute_pass_and_hurt_nobody(
