@@ -14,8 +14,8 @@ use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Candidates, Region, prefetch};
 use throttle_core::store::distinct::Distinct;
 use throttle_core::store::gcra::Gcra;
-use throttle_core::store::quota::Quota;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::{SlotReservations, Verdict};
 
 const MIB: u32 = 1 << 20;
 
@@ -52,8 +52,8 @@ impl Counts for Gcra {
 
     fn settle(&self, region: &mut Region, key: Key, _: Key, now_us: u64) -> u64 {
         let at = self.lines(key);
-        let now = self.moment(now_us);
-        let (verdict, spot) = self.consult(region, &at, now, 1, &mut Promised::default());
+        let now = self.ticks_at(now_us);
+        let (verdict, spot) = self.consult(region, &at, now, 1, &mut SlotReservations::default());
         verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now, 1))
     }
 }
@@ -65,7 +65,7 @@ impl Counts for Distinct {
 
     fn settle(&self, region: &mut Region, key: Key, element: Key, now_us: u64) -> u64 {
         let at = self.lines(key);
-        let (verdict, spot) = self.consult(region, &at, now_us, &[element], &mut Promised::default());
+        let (verdict, spot) = self.consult(region, &at, now_us, &[element], &mut SlotReservations::default());
         assert_eq!(verdict, Verdict::Fits);
         verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now_us, &[element]))
     }
@@ -127,7 +127,7 @@ fn main() {
         return;
     }
     for mib in [1, 16, 256] {
-        let quota = Quota::new(RATE, 100).expect("a rate that a clock can keep");
+        let quota = GcraRate::new(RATE, 100).expect("a rate that a clock can keep");
         let distinct = |burst| {
             move |table| Distinct::new(table, RATE, burst, WhenFull::Admit).expect("a rate that a clock can keep")
         };

@@ -17,9 +17,9 @@ use side_by_side::{compare, is_listing, is_measuring, print_bound};
 use throttle_core::key::Key;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::{Candidates, Region, prefetch};
-use throttle_core::store::Promised;
-use throttle_core::store::pace::Pace;
-use throttle_core::time::Moment;
+use throttle_core::store::SlotReservations;
+use throttle_core::store::rate_counter::RateCounter;
+use throttle_core::time::Ticks;
 
 const MIB: u32 = 1 << 20;
 
@@ -55,7 +55,7 @@ struct Bench {
     region: RefCell<Region>,
     address: usize,
     lock: Mutex<()>,
-    tables: Vec<Pace>,
+    tables: Vec<RateCounter>,
     life_us: u64,
     key: Cell<Key>,
     /// Charges so far; so many of them pass while one lives.
@@ -69,8 +69,9 @@ impl Bench {
         let (region, tables) = Region::new(&pages).expect("as much memory as that");
         let address = region.address();
         let rate = Rate { amount: 100, period_us: 60_000_000, sized: false };
-        let pace =
-            |table| Pace::new(table, algorithm, rate, 100, WhenFull::Admit).expect("a rate that a clock can keep");
+        let pace = |table| {
+            RateCounter::new(table, algorithm, rate, 100, WhenFull::Admit).expect("a rate that a clock can keep")
+        };
         let tables: Vec<_> = tables.into_iter().map(pace).collect();
         let alive = tables[0].slots() / 2;
         let bench = Self {
@@ -88,7 +89,7 @@ impl Bench {
             for number in 0..alive {
                 let now_us = bench.now_us();
                 for pace in &bench.tables {
-                    pace.charge(&mut region, &pace.lines(mix(number)), None, pace.moment(now_us), 1);
+                    pace.charge(&mut region, &pace.lines(mix(number)), None, pace.ticks_at(now_us), 1);
                 }
             }
             drop(region);
@@ -102,7 +103,7 @@ impl Bench {
         1_637_889_600_000_000 + self.charges.get() * self.life_us / self.alive
     }
 
-    fn prefetch(&self, pace: &Pace, key: Key) {
+    fn prefetch(&self, pace: &RateCounter, key: Key) {
         prefetch(self.address, &pace.lines(key));
     }
 
@@ -127,8 +128,8 @@ impl Bench {
         }
         let (now_us, mut region) = (self.now_us(), self.region.borrow_mut());
         let at = pace.lines(key);
-        let now = pace.moment(now_us);
-        let (verdict, spot) = pace.consult(&region, &at, now, 1, &mut Promised::default());
+        let now = pace.ticks_at(now_us);
+        let (verdict, spot) = pace.consult(&region, &at, now, 1, &mut SlotReservations::default());
         let tracked = pace.charge(&mut region, &at, spot, now, 1);
         let read = word(&region, &at);
         self.key.set(mix(key.0 ^ read ^ u64::from(tracked) ^ verdict.earliest_us(now_us)));
@@ -162,10 +163,10 @@ impl Bench {
     fn settle(&self, at: &[Candidates; TABLES]) {
         let (now_us, mut region) = (self.now_us(), self.region.borrow_mut());
         let mut next = now_us;
-        let mut found = [(None, Moment::default()); TABLES];
-        let mut promised = Promised::default();
+        let mut found = [(None, Ticks::default()); TABLES];
+        let mut promised = SlotReservations::default();
         for ((pace, at), found) in self.tables.iter().zip(at).zip(&mut found) {
-            let now = pace.moment(now_us);
+            let now = pace.ticks_at(now_us);
             let (verdict, spot) = pace.consult(&region, at, now, 1, &mut promised);
             *found = (spot, now);
             next ^= verdict.earliest_us(now_us);

@@ -10,8 +10,8 @@ use side_by_side::{compare, is_listing, is_measuring};
 use throttle_core::key::Key;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Region;
-use throttle_core::store::Promised;
-use throttle_core::store::pace::Pace;
+use throttle_core::store::SlotReservations;
+use throttle_core::store::rate_counter::RateCounter;
 
 const BATCH: usize = 1_000;
 
@@ -28,7 +28,7 @@ fn mix(number: u64) -> Key {
 /// Unique keys, at such a pace that `load` times the slots of a plain table live at once.
 struct Flood {
     region: Region,
-    pace: Pace,
+    pace: RateCounter,
     charges: u64,
     key: Key,
     alive: u64,
@@ -39,8 +39,9 @@ impl Flood {
     fn new(mib: u32, (algorithm, life_us): (Algorithm, u64), when_full: WhenFull, load: f64) -> Self {
         let (region, tables) = Region::new(&[mib << 8]).expect("as much memory as that");
         let rate = Rate { amount: 100, period_us: 60_000_000, sized: false };
-        let plain = Pace::new(tables[0], algorithm, rate, 100, WhenFull::Admit).expect("a rate that a clock can keep");
-        let pace = Pace::new(tables[0], algorithm, rate, 100, when_full).expect("a rate that a clock can keep");
+        let plain =
+            RateCounter::new(tables[0], algorithm, rate, 100, WhenFull::Admit).expect("a rate that a clock can keep");
+        let pace = RateCounter::new(tables[0], algorithm, rate, 100, when_full).expect("a rate that a clock can keep");
         let alive = (plain.slots() as f64 * load) as u64;
         let mut flood = Self { region, pace, charges: 0, key: mix(1), alive, life_us };
         if is_measuring() {
@@ -53,8 +54,8 @@ impl Flood {
         self.charges += 1;
         let now_us = 1_637_889_600_000_000 + self.charges * self.life_us / self.alive;
         let at = self.pace.lines(self.key);
-        let now = self.pace.moment(now_us);
-        let (verdict, spot) = self.pace.consult(&self.region, &at, now, 1, &mut Promised::default());
+        let now = self.pace.ticks_at(now_us);
+        let (verdict, spot) = self.pace.consult(&self.region, &at, now, 1, &mut SlotReservations::default());
         let tracked = self.pace.charge(&mut self.region, &at, spot, now, 1);
         self.key = mix(self.key.0 ^ u64::from(tracked) ^ verdict.earliest_us(now_us));
     }

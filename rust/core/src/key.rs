@@ -18,7 +18,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::identity::{Class, Identity, Part, Prefixes, Value};
+use crate::identity::{Identity, Part, Prefixes, Trust, Value};
 use crate::sip::Sip;
 
 /// What is left of an identity: uniform, and secret from those who choose the value.
@@ -68,8 +68,8 @@ impl Secret {
 
     /// The key that counts for one class: classes never share a counter.
     #[inline]
-    pub fn classed(&self, key: Key, class: Class) -> Key {
-        self.join(key, self.classes[usize::from(class == Class::Proven)])
+    pub fn with_trust(&self, key: Key, class: Trust) -> Key {
+        self.join(key, self.classes[usize::from(class == Trust::Proven)])
     }
 
     /// The key of plain text, for a limiter that knows no mail.

@@ -2,25 +2,25 @@
 //!
 //! A table's tick is W/(L·k): its clock is scaled to its limit, so that a charge is a whole number of ticks and nothing is rounded.
 //! `ticks(t) = ⌊t·n/d⌋`. The division is a multiplication by m = ⌈2ˢ·n/d⌉: with e = m·d − 2ˢ·n < d, the result is exact
-//! for every t with t·e < 2ˢ (Granlund & Montgomery 1994, theorem 4.2); [`Ticks::new`] takes the largest s for which m fits and checks just that.
+//! for every t with t·e < 2ˢ (Granlund & Montgomery 1994, theorem 4.2); [`TickClock::new`] takes the largest s for which m fits and checks just that.
 
-/// Times are below 2⁶⁰ µs, 36,000 years of forward steps: there [`Ticks`] are exact.
+/// Times are below 2⁶⁰ µs, 36,000 years of forward steps: there [`TickClock`] are exact.
 pub const MAX_US: u64 = (1 << 60) - 1;
 
 /// A time in ticks of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment(pub(crate) u64);
+pub struct Ticks(pub(crate) u64);
 
 /// The clock of a table: n ticks in d microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticks {
+pub struct TickClock {
     n: u128,
     d: u128,
     m: u128,
     shift: u32,
 }
 
-impl Ticks {
+impl TickClock {
     /// `n` ticks in `d` microseconds.
     ///
     /// `None` when it cannot be exact for all of engine time: more than eight ticks a microsecond, or n or d of more than 62 bits after reduction.
@@ -37,7 +37,7 @@ impl Ticks {
         })
     }
 
-    /// Ticks that have passed at `us`, rounded down.
+    /// TickClock that have passed at `us`, rounded down.
     #[inline]
     pub fn ticks(&self, us: u64) -> u64 {
         let us = u128::from(us.min(MAX_US));
@@ -89,7 +89,7 @@ mod tests {
     proptest! {
         #[test]
         fn ticks_are_the_exact_floor_and_micros_their_inverse(n in 1u128..1 << 40, d in 1u128..1 << 50, us in 0..=MAX_US) {
-            if let Some(clock) = Ticks::new(n, d) {
+            if let Some(clock) = TickClock::new(n, d) {
                 let exact = u128::from(us) * n / d;
                 prop_assert_eq!(u128::from(clock.ticks(us)), exact);
                 let ticks = clock.ticks(us);
@@ -102,15 +102,15 @@ mod tests {
         #[test]
         fn every_limit_that_people_write_has_an_exact_clock(amount in 1u128..100_000_000, seconds in 1u128..31_622_400, k in 1u128..1 << 23) {
             prop_assume!(amount * k <= 8 * seconds * 1_000_000);
-            prop_assert!(Ticks::new(amount * k, seconds * 1_000_000).is_some());
+            prop_assert!(TickClock::new(amount * k, seconds * 1_000_000).is_some());
         }
     }
 
     #[test]
     fn more_than_eight_ticks_a_microsecond_is_refused() {
-        assert!(Ticks::new(8, 1).is_some());
-        assert_eq!(Ticks::new(9, 1), None);
-        assert_eq!(Ticks::new(0, 1), None);
-        assert_eq!(Ticks::new(1, 0), None);
+        assert!(TickClock::new(8, 1).is_some());
+        assert_eq!(TickClock::new(9, 1), None);
+        assert_eq!(TickClock::new(0, 1), None);
+        assert_eq!(TickClock::new(1, 0), None);
     }
 }

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use throttle_core::engine::BlockError;
 use throttle_core::key::Key;
 use throttle_core::region::{LINES, Now, Region};
+use throttle_core::store::access_entry::{AccessAction, Entry, EntryKind, EntryKinds};
+use throttle_core::store::access_list::{AccessList, TEXT_BYTES, packed, unpacked};
 use throttle_core::store::blocks::{Block, Blocks};
-use throttle_core::store::entry::{Entry, Mark, Marks, Word};
-use throttle_core::store::listed::{Listed, TEXT_BYTES, packed, unpacked};
 
 /// Spread over the lines of a page as a hash is, and few enough to meet again.
 fn key(number: u64) -> Key {
@@ -63,7 +63,7 @@ proptest! {
         steps in prop::collection::vec((0u64..40, 0u64..30, prop::option::of(1u64..200), any::<bool>()), 1..300),
     ) {
         let (mut region, tables) = Region::new(&[1]).expect("a page");
-        let list = Listed::new(tables[0]);
+        let list = AccessList::new(tables[0]);
         let mut model: BTreeMap<Key, (u64, String)> = BTreeMap::new();
         let mut now_us = 0;
         for (number, pause_us, length_us, takes) in steps {
@@ -74,8 +74,8 @@ proptest! {
                 prop_assert_eq!(taken.filter(|until_us| *until_us > now_us), model.remove(&key).map(|(until_us, _)| until_us).filter(|until_us| *until_us > now_us));
             } else {
                 let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
-                let mark = if number % 2 == 0 { Mark::V4(number as u8 % 33) } else { Mark::Labels(number as u8 % 4, number as u8) };
-                let entry = Entry { key, until_us, word: Word::Block, mark, identity: number as u32 };
+                let mark = if number % 2 == 0 { EntryKind::V4(number as u8 % 33) } else { EntryKind::Labels(number as u8 % 4, number as u8) };
+                let entry = Entry { key, until_us, word: AccessAction::Block, mark, identity: number as u32 };
                 let text = format!("host-{number}-until-{until_us}.example");
                 let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
                 let has_room = list.put(&mut region, entry, &packed(&text).expect("short"), now_us);
@@ -87,7 +87,7 @@ proptest! {
             }
             model.retain(|_, (until_us, _)| *until_us > now_us);
             let mut told = BTreeMap::new();
-            let mut marks = Marks::default();
+            let mut marks = EntryKinds::default();
             list.each(&region, |entry, text| {
                 if entry.holds(now_us) {
                     told.insert(entry.key, (entry.until_us, unpacked(text)));
@@ -175,7 +175,7 @@ fn fullness_is_an_error_and_changes_nothing() {
     let now = Now::Stated(0);
     let mut said = 0;
     let full = loop {
-        match engine.say("client.ip", &format!("10.1.{}.{}", said / 256, said % 256), Word::Block, None, now) {
+        match engine.say("client.ip", &format!("10.1.{}.{}", said / 256, said % 256), AccessAction::Block, None, now) {
             Ok(()) => said += 1,
             Err(full) => break full,
         }
@@ -183,7 +183,7 @@ fn fullness_is_an_error_and_changes_nothing() {
     assert_eq!(full, BlockError::Full(said));
     assert_eq!(engine.blocked(now, &|| ()).len(), said);
     assert_eq!(engine.unblock("client.ip", "10.1.0.0", now), Ok(true));
-    assert_eq!(engine.say("client.ip", "10.2.0.0", Word::Block, None, now), Ok(()));
+    assert_eq!(engine.say("client.ip", "10.2.0.0", AccessAction::Block, None, now), Ok(()));
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn sixteen_mebibytes_have_room_for_a_thousand_and_twenty_four() {
     let engine = engine(BLOCKING, 16 * MIB);
     for number in 0..1024 {
         let ip = format!("10.1.{}.{}", number / 256, number % 256);
-        assert_eq!(engine.say("client.ip", &ip, Word::Block, None, Now::Stated(0)), Ok(()));
+        assert_eq!(engine.say("client.ip", &ip, AccessAction::Block, None, Now::Stated(0)), Ok(()));
     }
-    let one_more = engine.say("client.ip", "10.2.0.0", Word::Block, None, Now::Stated(0));
+    let one_more = engine.say("client.ip", "10.2.0.0", AccessAction::Block, None, Now::Stated(0));
     assert_eq!(one_more, Err(BlockError::Full(1024)));
     assert!(check(&engine, &message("10.1.3.255", "a@ex.com"), 0).refusal.is_some());
     assert!(check(&engine, &message("10.2.0.0", "a@ex.com"), 0).refusal.is_none());

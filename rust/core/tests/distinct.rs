@@ -10,9 +10,9 @@ use oracle::{Bucket, Sets, key};
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
-use throttle_core::region::{Region, Spot};
+use throttle_core::region::{FoundSlot, Region};
 use throttle_core::store::distinct::Distinct;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::{SlotReservations, Verdict};
 
 const SECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -31,9 +31,9 @@ impl Store {
         Self { region, distinct }
     }
 
-    fn consult(&self, of: u64, now_us: u64, elements: &[Key]) -> (Verdict, Option<Spot>) {
+    fn consult(&self, of: u64, now_us: u64, elements: &[Key]) -> (Verdict, Option<FoundSlot>) {
         let at = self.distinct.lines(key(of));
-        self.distinct.consult(&self.region, &at, now_us, elements, &mut Promised::default())
+        self.distinct.consult(&self.region, &at, now_us, elements, &mut SlotReservations::default())
     }
 
     /// Charges when it fits; whether it did, and whether all of it was counted.
@@ -240,7 +240,7 @@ proptest! {
                 of += 1;
                 (of, hashed(of, &(0..count).collect::<Vec<_>>()))
             }).collect();
-            let mut promised = Promised::default();
+            let mut promised = SlotReservations::default();
             promised.expect(3 * asked.len());
             let consult = |(of, elements): &(u64, Vec<Key>)| {
                 let at = store.distinct.lines(key(*of));

@@ -9,8 +9,8 @@ use draw::mix;
 use guard::{MIB, engine, message};
 use throttle_core::engine::Engine;
 use throttle_core::identity::Identity;
-use throttle_core::observe::Window;
 use throttle_core::region::Now;
+use throttle_core::stats::Window;
 
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;

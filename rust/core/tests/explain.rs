@@ -6,10 +6,10 @@ use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
 use throttle_core::engine::{Engine, Explained, Found};
 use throttle_core::envelope::{Envelope, Headers, Spf};
-use throttle_core::identity::Class;
+use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
-use throttle_core::store::entry::Word;
+use throttle_core::store::access_entry::AccessAction;
 
 const NOW_US: u64 = 1_000_000_000;
 
@@ -134,7 +134,7 @@ fn every_kind_of_limit_tells_its_key_and_its_level() {
     let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
         panic!("one key")
     };
-    assert!(matches!(greeting.found, Found::Key { class: Some(Class::Claimed), is_shadow: true, .. }), "{greeting:?}");
+    assert!(matches!(greeting.found, Found::Key { class: Some(Trust::Claimed), is_shadow: true, .. }), "{greeting:?}");
     assert!(held.is_some_and(|token| engine.release(token)));
 }
 
@@ -306,9 +306,9 @@ fn a_refusal_has_the_stage_at_which_it_is_told() {
         check(&engine, &envelope, NOW_US);
     }
     assert_eq!(at(&envelope), Some(Stage::Rcpt), "by the block");
-    engine.say("sender.org", "example.com", Word::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
+    engine.say("sender.org", "example.com", AccessAction::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
     assert_eq!(at(&Envelope { rcpt_to: &[], ..envelope }), Some(Stage::Mail), "by an operator");
-    engine.say("client.ip", "192.0.2.1", Word::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
+    engine.say("client.ip", "192.0.2.1", AccessAction::Block, None, Now::Stated(NOW_US as i64)).expect("an entry");
     assert_eq!(at(&Envelope { client_name: None, mail_from: None, ..envelope }), Some(Stage::Connect));
 }
 
@@ -337,8 +337,8 @@ proptest! {
             };
             let (place, value) = [("client.net", "203.0.113.0/24"), ("sender.org", "org1.com"), ("rcpt.host", "box2.net")][usize::from(word % 3)];
             match word / 3 {
-                0 => engine.say(place, value, Word::Block, Some(60_000_000), now).expect("an entry"),
-                1 if place != "rcpt.host" => engine.say(place, value, Word::Allow, Some(60_000_000), now).expect("an entry"),
+                0 => engine.say(place, value, AccessAction::Block, Some(60_000_000), now).expect("an entry"),
+                1 if place != "rcpt.host" => engine.say(place, value, AccessAction::Allow, Some(60_000_000), now).expect("an entry"),
                 2 => {
                     engine.unblock(place, value, now).expect("a value");
                 }
@@ -350,8 +350,8 @@ proptest! {
             prop_assert_eq!(engine.tables(&|| ()), before);
             let decision = check(&engine, &envelope, now_us);
             prop_assert_eq!(&decision, &told.decision);
-            let lets_pass = told.covering.iter().any(|word| word.word != Word::Block);
-            let blocks = told.covering.iter().filter(|word| word.word == Word::Block && !lets_pass);
+            let lets_pass = told.covering.iter().any(|word| word.word != AccessAction::Block);
+            let blocks = told.covering.iter().filter(|word| word.word == AccessAction::Block && !lets_pass);
             let blocks: Vec<(&str, Option<u64>)> = blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
             let is_open = |row: &Explained| row.limit == "open";
             let rows = told.limits.iter().filter(|row| is_open(row) || !lets_pass).filter_map(|row| match row.found {

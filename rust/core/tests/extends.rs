@@ -104,7 +104,7 @@ fn a_field_that_is_written_changes_and_the_rest_stays() {
 fn a_burst_that_the_base_does_not_state_follows_the_rate() {
     let policy = right("extends = \"base\"\nscale = 1\n[[limit]]\nname = \"hosts\"\nrate = \"50/minute\"\n");
     let hosts = policy.limits.iter().find(|limit| limit.name == "hosts").expect("a limit of this name");
-    assert_eq!(hosts.rule.pace().map(|(rate, burst)| (rate.amount, burst)), Some((50, 50)));
+    assert_eq!(hosts.rule.rate_and_burst().map(|(rate, burst)| (rate.amount, burst)), Some((50, 50)));
 }
 
 #[test]

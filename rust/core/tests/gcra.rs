@@ -8,24 +8,24 @@ use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
 use throttle_core::store::gcra::Gcra;
-use throttle_core::store::quota::Quota;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::{SlotReservations, Verdict};
 
 fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, Gcra, Buckets<u64>) {
     let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
-    let quota = Quota::new(rate, burst).expect("a rate that a clock can keep");
+    let quota = GcraRate::new(rate, burst).expect("a rate that a clock can keep");
     let bucket = Bucket { amount: rate.amount.into(), period_us: rate.period_us.into(), burst: burst.into() };
     (region, Gcra::new(tables[0], quota, when_full), Buckets::new(bucket))
 }
 
 fn consult(gcra: &Gcra, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    gcra.consult(region, &gcra.lines(key), gcra.moment(now_us), amount, &mut Promised::default()).0
+    gcra.consult(region, &gcra.lines(key), gcra.ticks_at(now_us), amount, &mut SlotReservations::default()).0
 }
 
 fn charge(gcra: &Gcra, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = gcra.lines(key);
-    let now = gcra.moment(now_us);
-    let (_, spot) = gcra.consult(region, &at, now, amount, &mut Promised::default());
+    let now = gcra.ticks_at(now_us);
+    let (_, spot) = gcra.consult(region, &at, now, amount, &mut SlotReservations::default());
     gcra.charge(region, &at, spot, now, amount)
 }
 
@@ -121,9 +121,9 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     let untracked = (0..2_000).filter(|&number| !charge(&gcra, &mut region, key(number), 0, 1)).count();
     assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
-    let mut promised = Promised::default();
+    let mut promised = SlotReservations::default();
     promised.expect(15);
-    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.moment(0), 1, &mut promised).0);
+    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.ticks_at(0), 1, &mut promised).0);
     assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");
 }
@@ -145,7 +145,7 @@ fn large_bursts_are_kept_in_units_rounded_up() {
 #[test]
 fn less_than_a_unit_costs_a_unit() {
     let rate = Rate { amount: 1 << 30, period_us: 3_600_000_000, sized: true };
-    let quota = Quota::new(rate, 1 << 30).expect("a rate that a clock can keep");
+    let quota = GcraRate::new(rate, 1 << 30).expect("a rate that a clock can keep");
     assert_eq!(quota.unit(), 128);
     assert_eq!(
         [0, 1, 127, 128, 129].map(|bytes| quota.price(bytes)),

@@ -7,8 +7,8 @@ use std::time::Instant;
 use common::{named, read, shown};
 use proptest::prelude::*;
 use throttle_core::envelope::{Envelope, Headers};
-use throttle_core::identity::header::{Header, MOST_FIELD_OCTETS, MOST_OCTETS};
-use throttle_core::identity::{Class, Identity, MOST_VALUES};
+use throttle_core::identity::header_parser::{Header, MOST_FIELD_OCTETS, MOST_OCTETS};
+use throttle_core::identity::{Identity, MOST_VALUES, Trust};
 
 fn texts(values: &[Vec<u8>]) -> Vec<String> {
     values.iter().map(|value| value.escape_ascii().to_string()).collect()
@@ -180,10 +180,10 @@ fn what_a_header_says_is_claimed_and_a_verified_signature_is_proven() {
     let envelope = Envelope { headers: Some(&headers), mail_from: Some(b"u@ex.com"), ..Envelope::default() };
     let identities = read(&envelope);
     for name in ["from.address", "from.host", "from.org", "reply_to.address", "reply_to.org", "list.id"] {
-        assert_eq!(identities.class(named(name)), Class::Claimed, "{name}");
+        assert_eq!(identities.class(named(name)), Trust::Claimed, "{name}");
     }
-    assert_eq!(identities.class(named("dkim.org")), Class::Proven);
-    assert_eq!(identities.class(named("sender.org")), Class::Claimed, "a signature proves no return path");
+    assert_eq!(identities.class(named("dkim.org")), Trust::Proven);
+    assert_eq!(identities.class(named("sender.org")), Trust::Claimed, "a signature proves no return path");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use common::{named, of_sender, read, sender};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use throttle_core::envelope::{Envelope, Headers, Spf};
-use throttle_core::identity::{Class, Identity, Part, Tag, Value};
+use throttle_core::identity::{Identity, Part, Tag, Trust, Value};
 use throttle_core::key::Secret;
 
 fn secret() -> Secret {
@@ -109,8 +109,8 @@ fn any_identity() -> impl Strategy<Value = Identity> {
     prop::sample::select(all.collect::<Vec<_>>())
 }
 
-fn any_class() -> impl Strategy<Value = Class> {
-    prop::sample::select(vec![Class::Proven, Class::Claimed])
+fn any_class() -> impl Strategy<Value = Trust> {
+    prop::sample::select(vec![Trust::Proven, Trust::Claimed])
 }
 
 /// A failing case is kept, seed and all, beside this file.
@@ -144,7 +144,7 @@ proptest! {
             prop_assert_eq!(values.is_empty(), elements.is_empty());
             for value in values.iter().chain(&elements) {
                 secret().key(identity, value);
-                secret().classed(secret().key(identity, value), identities.class(identity));
+                secret().with_trust(secret().key(identity, value), identities.class(identity));
             }
             prop_assert!(!value_has_raw(&values), "raw bytes are for elements only");
             for host in ["client.host", "helo.host", "sender.host"].map(named) {
@@ -231,7 +231,7 @@ proptest! {
             if same[2] { a.2 } else { other.2 },
         );
         let secret = secret();
-        let key = |(identity, class, value): &(Identity, Class, Value<'_>)| secret.classed(secret.key(*identity, value), *class);
+        let key = |(identity, class, value): &(Identity, Trust, Value<'_>)| secret.with_trust(secret.key(*identity, value), *class);
         prop_assert_eq!(a == b, key(&a) == key(&b));
         prop_assert_eq!((a.0, &a.2) == (b.0, &b.2), secret.key(a.0, &a.2) == secret.key(b.0, &b.2));
         prop_assert_ne!(key(&a), secret.key(b.0, &b.2));

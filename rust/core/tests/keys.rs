@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use siphasher::sip::SipHasher13;
-use throttle_core::identity::{Class, Identity, Part, Tag, Value};
+use throttle_core::identity::{Identity, Part, Tag, Trust, Value};
 use throttle_core::key::{Key, Secret};
 
 const OCTETS: [u8; 16] = *b"sixteen octets!!";
@@ -60,8 +60,8 @@ fn no_two_tags_texts_classes_or_identities_share_a_key() {
         for value in &values {
             let key = secret.key(identity, value);
             assert!(keys.insert(key), "{identity} {value}");
-            for class in [Class::Proven, Class::Claimed] {
-                assert!(keys.insert(secret.classed(key, class)), "{identity} {class:?} {value}");
+            for class in [Trust::Proven, Trust::Claimed] {
+                assert!(keys.insert(secret.with_trust(key, class)), "{identity} {class:?} {value}");
             }
         }
         for text in &texts {

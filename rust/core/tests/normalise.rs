@@ -5,7 +5,7 @@ mod common;
 use common::{named, of_sender, read, sender, shown};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::value::{Part, Value};
-use throttle_core::identity::{Class, Identities};
+use throttle_core::identity::{Identities, Trust};
 
 /// `(path, sender.address, sender.host, sender.org, sender.registered)`
 #[track_caller]
@@ -50,7 +50,7 @@ fn the_null_sender_has_an_organisation_and_nothing_else() {
     for path in ["", "<>", " < > "] {
         assert_sender(path, ["", "", "NULL", ""]);
         assert_eq!(of_sender(path, "sender.org+2"), "");
-        assert_eq!(sender(path.as_bytes()).class(named("sender.org")), Class::Claimed);
+        assert_eq!(sender(path.as_bytes()).class(named("sender.org")), Trust::Claimed);
     }
 }
 
@@ -371,8 +371,8 @@ fn recipients_count_once_and_keep_their_order() {
     assert_eq!(shown(&identities, "rcpt.address"), many[..40].join(" "));
 }
 
-/// Class of `sender.org` for a verdict and a client name.
-fn class(mail_from: &str, spf: Option<Spf>, client_name: Option<&str>) -> Class {
+/// Trust of `sender.org` for a verdict and a client name.
+fn class(mail_from: &str, spf: Option<Spf>, client_name: Option<&str>) -> Trust {
     let client_name = client_name.map(str::as_bytes);
     read(&Envelope { mail_from: Some(mail_from.as_bytes()), spf, client_name, ..Envelope::default() })
         .class(named("sender.org"))
@@ -380,17 +380,17 @@ fn class(mail_from: &str, spf: Option<Spf>, client_name: Option<&str>) -> Class 
 
 #[test]
 fn a_sender_is_proven_by_spf_or_by_the_name_of_its_client() {
-    assert_eq!(class("u@ex.com", None, None), Class::Claimed);
-    assert_eq!(class("u@ex.com", Some(Spf::Pass), None), Class::Proven);
-    assert_eq!(class("u@a.ex.com", None, Some("mx.EX.com")), Class::Proven);
-    assert_eq!(class("u@ex.com", Some(Spf::Silent), Some("mx.ex.com")), Class::Proven);
+    assert_eq!(class("u@ex.com", None, None), Trust::Claimed);
+    assert_eq!(class("u@ex.com", Some(Spf::Pass), None), Trust::Proven);
+    assert_eq!(class("u@a.ex.com", None, Some("mx.EX.com")), Trust::Proven);
+    assert_eq!(class("u@ex.com", Some(Spf::Silent), Some("mx.ex.com")), Trust::Proven);
     assert_eq!(
         class("u@ex.com", Some(Spf::Fail), Some("mx.ex.com")),
-        Class::Claimed,
+        Trust::Claimed,
         "the owner's word is the stronger"
     );
-    assert_eq!(class("u@ex.com", None, Some("mx.other.com")), Class::Claimed);
-    assert_eq!(class("u@bob.github.io", None, Some("alice.github.io")), Class::Claimed, "two tenants");
+    assert_eq!(class("u@ex.com", None, Some("mx.other.com")), Trust::Claimed);
+    assert_eq!(class("u@bob.github.io", None, Some("alice.github.io")), Trust::Claimed, "two tenants");
 }
 
 #[test]
@@ -402,10 +402,10 @@ fn tags_and_bare_suffixes_prove_nothing() {
         ("u@[192.0.2.1]", "[192.0.2.1]"),
         ("u@a..", "b.."),
     ] {
-        assert_eq!(class(path, None, Some(name)), Class::Claimed, "of {path}");
+        assert_eq!(class(path, None, Some(name)), Trust::Claimed, "of {path}");
     }
     for path in ["<>", "postmaster", "u@[192.0.2.1]", "u@\u{1F}\u{200D}"] {
-        assert_eq!(class(path, Some(Spf::Pass), None), Class::Claimed, "of {path}");
+        assert_eq!(class(path, Some(Spf::Pass), None), Trust::Claimed, "of {path}");
     }
 }
 
@@ -413,9 +413,9 @@ fn tags_and_bare_suffixes_prove_nothing() {
 fn what_has_no_class_counts_as_proven_and_helo_never_does() {
     let identities = read(&Envelope { helo: Some(b"mx.ex.com"), mail_from: Some(b"u@ex.com"), ..Envelope::default() });
     for name in ["client.ip", "client.net", "client.org", "rcpt.address", "global", "auth.user"] {
-        assert_eq!(identities.class(named(name)), Class::Proven);
+        assert_eq!(identities.class(named(name)), Trust::Proven);
     }
-    assert_eq!(identities.class(named("helo.org")), Class::Claimed);
+    assert_eq!(identities.class(named("helo.org")), Trust::Claimed);
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn only_what_is_wanted_is_read() {
         ..Envelope::default()
     };
     let only = Identities::read(&envelope, &common::SUFFIXES, Sources::default().with(Source::Sender));
-    assert_eq!(only.class(named("sender.org")), Class::Proven, "the client's name is read for the class");
+    assert_eq!(only.class(named("sender.org")), Trust::Proven, "the client's name is read for the class");
     let names: Vec<_> = only.named().into_iter().map(|(identity, _)| identity.to_string()).collect();
     assert_eq!(names, ["sender.address", "sender.host", "sender.org", "sender.registered"]);
     let all = read(&envelope).named();

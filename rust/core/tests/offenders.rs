@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use throttle_core::engine::Engine;
 use throttle_core::envelope::Envelope;
 use throttle_core::identity::Identity;
-use throttle_core::observe::Offender;
 use throttle_core::region::Now;
+use throttle_core::stats::Offender;
 
 const SECOND: u64 = 1_000_000;
 const PANE: u64 = 15 * SECOND;

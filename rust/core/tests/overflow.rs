@@ -7,25 +7,26 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::{Epoch, Now, Region};
-use throttle_core::store::pace::Pace;
-use throttle_core::store::quota::Quota;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::rate_counter::RateCounter;
+use throttle_core::store::{SlotReservations, Verdict};
 
 /// The smallest share: one page for the table, one for the sketch.
-fn tiny(algorithm: Algorithm, rate: Rate, burst: u64) -> (Region, Pace) {
+fn tiny(algorithm: Algorithm, rate: Rate, burst: u64) -> (Region, RateCounter) {
     let (region, tables) = Region::new(&[2]).expect("little enough memory");
-    let pace = Pace::new(tables[0], algorithm, rate, burst, WhenFull::Sketch).expect("a rate that a clock can keep");
+    let pace =
+        RateCounter::new(tables[0], algorithm, rate, burst, WhenFull::Sketch).expect("a rate that a clock can keep");
     (region, pace)
 }
 
-fn consult(pace: &Pace, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    pace.consult(region, &pace.lines(key), pace.moment(now_us), amount, &mut Promised::default()).0
+fn consult(pace: &RateCounter, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
+    pace.consult(region, &pace.lines(key), pace.ticks_at(now_us), amount, &mut SlotReservations::default()).0
 }
 
-fn charge(pace: &Pace, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
+fn charge(pace: &RateCounter, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = pace.lines(key);
-    let now = pace.moment(now_us);
-    let (_, spot) = pace.consult(region, &at, now, amount, &mut Promised::default());
+    let now = pace.ticks_at(now_us);
+    let (_, spot) = pace.consult(region, &at, now, amount, &mut SlotReservations::default());
     pace.charge(region, &at, spot, now, amount)
 }
 
@@ -67,7 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Checks every admission with `excess`, which charges its oracle and says by how much the limit is now exceeded, if it is.
 fn never_more(
-    pace: &Pace,
+    pace: &RateCounter,
     region: &mut Region,
     (period_us, most): (u64, u64),
     (crowded, steps): (bool, &[Step]),
@@ -118,7 +119,7 @@ proptest! {
         let (mut region, pace) = tiny(Algorithm::Gcra, rate, burst);
         let bucket = Bucket { amount: amount.into(), period_us: rate.period_us.into(), burst: burst.into() };
         let mut exact = Buckets::new(bucket);
-        let per_unit = u128::from(Quota::new(rate, burst).expect("a rate that a clock can keep").price(1));
+        let per_unit = u128::from(GcraRate::new(rate, burst).expect("a rate that a clock can keep").price(1));
         never_more(&pace, &mut region, (rate.period_us, burst), (crowded, &steps), |number, now, cost| {
             exact.charge(number, now, cost);
             let over = exact.level(&number, now).saturating_sub(bucket.burst * bucket.period_us);
@@ -142,14 +143,14 @@ proptest! {
 
 const MINUTE: Rate = Rate { amount: 100, period_us: 60_000_000, sized: false };
 
-fn both() -> impl Iterator<Item = (Algorithm, Region, Pace)> {
+fn both() -> impl Iterator<Item = (Algorithm, Region, RateCounter)> {
     [Algorithm::Gcra, Algorithm::SlidingWindow].into_iter().map(|algorithm| {
         let (region, pace) = tiny(algorithm, MINUTE, MINUTE.amount);
         (algorithm, region, pace)
     })
 }
 
-fn sketched(region: &Region, pace: &Pace, now_us: u64) -> u64 {
+fn sketched(region: &Region, pace: &RateCounter, now_us: u64) -> u64 {
     let (pages, _) = pace.sketch().expect("a sketch");
     (0..pages).map(|page| pace.sketch_used(region, page, now_us)).sum()
 }
@@ -166,7 +167,7 @@ fn a_heavier_key_gets_the_slot_of_a_lighter_and_neither_is_forgotten() {
         let at = pace.lines(heavy);
         assert!(charge(&pace, &mut region, heavy, 0, 12));
         assert!(
-            pace.consult(&region, &at, pace.moment(0), 1, &mut Promised::default()).1.is_none(),
+            pace.consult(&region, &at, pace.ticks_at(0), 1, &mut SlotReservations::default()).1.is_none(),
             "{algorithm:?}: it is light yet"
         );
         let mut sent = 12;
@@ -176,7 +177,7 @@ fn a_heavier_key_gets_the_slot_of_a_lighter_and_neither_is_forgotten() {
         }
         assert!(sent <= 100, "{algorithm:?}: {sent} of 100, when what it sent without a slot came with it");
         assert!(
-            pace.consult(&region, &at, pace.moment(0), 1, &mut Promised::default()).1.is_some(),
+            pace.consult(&region, &at, pace.ticks_at(0), 1, &mut SlotReservations::default()).1.is_some(),
             "{algorithm:?}: it has a slot"
         );
         for key in light() {
@@ -196,14 +197,14 @@ fn keys_of_one_check_that_take_each_others_slots_are_all_counted() {
         }
         let found: Vec<_> = keys
             .iter()
-            .map(|&key| pace.consult(&region, &pace.lines(key), pace.moment(0), 40, &mut Promised::default()))
+            .map(|&key| pace.consult(&region, &pace.lines(key), pace.ticks_at(0), 40, &mut SlotReservations::default()))
             .collect();
         let fitted: Vec<_> = keys.iter().zip(found).filter(|(_, (verdict, _))| *verdict == Verdict::Fits).collect();
         assert!(
             fitted.iter().any(|(_, (_, spot))| spot.is_some()) && fitted.iter().any(|(_, (_, spot))| spot.is_none())
         );
         for &(&key, (_, spot)) in fitted.iter().rev() {
-            assert!(pace.charge(&mut region, &pace.lines(key), spot, pace.moment(0), 40));
+            assert!(pace.charge(&mut region, &pace.lines(key), spot, pace.ticks_at(0), 40));
         }
         for (key, _) in fitted {
             let verdict = consult(&pace, &region, *key, 0, 41);

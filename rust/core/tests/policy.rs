@@ -21,7 +21,7 @@ fn limit(fields: &str) -> Limit {
 }
 
 fn rate_of(limit: &Limit) -> (Rate, u64) {
-    limit.rule.pace().unwrap_or_else(|| panic!("{} has no rate", limit.name))
+    limit.rule.rate_and_burst().unwrap_or_else(|| panic!("{} has no rate", limit.name))
 }
 
 /// What printing does not keep: places, and the scale that is in the numbers already.

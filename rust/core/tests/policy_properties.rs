@@ -25,7 +25,7 @@ fn without_lines(limit: &Limit) -> Limit {
 fn amount_of(limit: &Limit) -> u64 {
     match limit.rule {
         Rule::InFlight { cap, .. } => cap,
-        _ => limit.rule.pace().expect("a rate").0.amount,
+        _ => limit.rule.rate_and_burst().expect("a rate").0.amount,
     }
 }
 

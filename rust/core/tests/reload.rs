@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use throttle_core::engine::{Live, NotReloaded};
 use throttle_core::envelope::Envelope;
 use throttle_core::error::PolicyError;
-use throttle_core::observe::Window;
 use throttle_core::policy::{Mode, Policy, Stage, Stages};
 use throttle_core::region::Now;
+use throttle_core::stats::Window;
 
 const NOW_US: u64 = 1_000_000_000;
 

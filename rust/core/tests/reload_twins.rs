@@ -13,7 +13,7 @@ use throttle_core::engine::{Engine, Live, NotReloaded};
 use throttle_core::envelope::Envelope;
 use throttle_core::policy::Policy;
 use throttle_core::region::Now;
-use throttle_core::store::entry::Word;
+use throttle_core::store::access_entry::AccessAction;
 
 const START_US: i64 = 1_795_541_400_000_000;
 
@@ -194,7 +194,7 @@ proptest! {
         let live = Live::new(engine(&first.text(), 32 * MIB));
         let mut twins = Twins::new(&first);
         let mut now_us = START_US;
-        live.engine().say("client.net", "203.0.113.0/24", Word::Block, None, Now::Stated(now_us)).expect("an entry");
+        live.engine().say("client.net", "203.0.113.0/24", AccessAction::Block, None, Now::Stated(now_us)).expect("an entry");
         for (number, step) in steps.iter().enumerate() {
             let now = Now::Stated(now_us);
             let mut ask = |org: Option<u8>, envelope: &Envelope<'_>| {

@@ -1,8 +1,8 @@
 //! Paths of MAIL and RCPT: one mailbox however it is spelled, bounded, its own normal form, proven by what proves it.
 
 use throttle_core::envelope::{Envelope, Spf};
-use throttle_core::identity::named::named;
-use throttle_core::identity::{Class, Identities, Identity, Part, Tag, Value};
+use throttle_core::identity::parse_value::parse_value;
+use throttle_core::identity::{Identities, Identity, Part, Tag, Trust, Value};
 
 use crate::reading::{SUFFIXES, every_value_has_a_key, read, sender};
 
@@ -52,12 +52,12 @@ fn check_classes(path: &[u8], identities: &Identities<'_>) {
         read(&envelope).class(Identity::SenderOrg(0))
     };
     let named = matches!(identities.value(Identity::SenderOrg(0)), Some(Value::Name(Part::Text(_))));
-    assert_eq!(class(Some(Spf::Pass), None) == Class::Proven, named);
-    assert_eq!(class(None, None), Class::Claimed);
+    assert_eq!(class(Some(Spf::Pass), None) == Trust::Proven, named);
+    assert_eq!(class(None, None), Trust::Claimed);
     if let Some(Value::Name(Part::Text(host))) = identities.value(Identity::SenderHost) {
-        assert_eq!(class(Some(Spf::Fail), Some(host.as_bytes())), Class::Claimed);
+        assert_eq!(class(Some(Spf::Fail), Some(host.as_bytes())), Trust::Claimed);
         let own = class(None, Some(host.as_bytes()));
-        assert!(own == Class::Claimed || named, "{host}");
+        assert!(own == Trust::Claimed || named, "{host}");
     }
 }
 
@@ -105,7 +105,7 @@ fn check_normal_form(local: &str, host: &str, address: &Value<'_>) {
             same(&quoted(&format!("prvs=0123abcdef={local}")));
             same(&quoted(&format!("btv1==0_a-b==msprvs1=x={local}")));
         }
-        let written = named(Identity::SenderAddress, &quoted(local), &SUFFIXES, |written| written == address);
+        let written = parse_value(Identity::SenderAddress, &quoted(local), &SUFFIXES, |written| written == address);
         assert_eq!(written, Ok(true), "{local:?} {host}");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use throttle_core::envelope::Envelope;
-use throttle_core::identity::named::named;
+use throttle_core::identity::parse_value::parse_value;
 use throttle_core::identity::{Identity, Value};
 
 use crate::reading::{SUFFIXES, every_value_has_a_key, helo, key, read, sender, text};
@@ -48,7 +48,7 @@ fn check_normal_form(name: &str, value: &Value<'_>) {
     if name.contains('@') {
         return; // An operator's text with an `@` is an address, and no host.
     }
-    let written = named(Identity::HeloHost, name, &SUFFIXES, |written| written == value);
+    let written = parse_value(Identity::HeloHost, name, &SUFFIXES, |written| written == value);
     assert_eq!(written, Ok(true), "{name}");
 }
 

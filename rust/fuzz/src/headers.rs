@@ -1,7 +1,7 @@
 //! Headers of messages: nothing behind the blank line counts, a bounded number of values, each with a key, and what is told reads as itself.
 
 use throttle_core::envelope::{Envelope, Headers};
-use throttle_core::identity::header::{Header, MOST_FIELD_OCTETS};
+use throttle_core::identity::header_parser::{Header, MOST_FIELD_OCTETS};
 use throttle_core::identity::{Identity, MOST_VALUES};
 
 use crate::reading::{every_value_has_a_key, read};

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use throttle_core::engine::{BlockError, Blocked as Core};
 use throttle_core::region::Now;
-use throttle_core::store::entry::Word;
+use throttle_core::store::access_entry::AccessAction;
 
 use crate::clock::seconds;
 use crate::error::{ThrottleError, policy_error};
@@ -57,8 +57,8 @@ impl Blocked {
             value: core.value,
             until: core.left_us.map_or(f64::INFINITY, until),
             by: core.by.unwrap_or_else(|| OPERATOR.into()),
-            action: if core.word == Word::Block { "block" } else { "allow" }.into(),
-            unverified: core.word == Word::AllowUnverified,
+            action: if core.word == AccessAction::Block { "block" } else { "allow" }.into(),
+            unverified: core.word == AccessAction::AllowUnverified,
         }
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn say(
     py: Python<'_>,
     identity: &str,
     value: &Bound<'_, PyAny>,
-    word: Word,
+    word: AccessAction,
     given: Option<f64>,
 ) -> PyResult<()> {
     let us = match given {

@@ -3,9 +3,9 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, Found};
-use throttle_core::identity::Class;
+use throttle_core::identity::Trust;
 use throttle_core::policy::Stage;
-use throttle_core::store::entry::Word;
+use throttle_core::store::access_entry::AccessAction;
 
 use crate::clock::seconds;
 
@@ -43,11 +43,11 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
 
 fn covered(py: Python<'_>, word: Blocked) -> PyResult<Bound<'_, PyDict>> {
     let row = PyDict::new(py);
-    row.set_item("action", if word.word == Word::Block { "block" } else { "allow" })?;
+    row.set_item("action", if word.word == AccessAction::Block { "block" } else { "allow" })?;
     row.set_item("identity", word.identity)?;
     row.set_item("value", word.value)?;
     row.set_item("by", word.by.as_deref().unwrap_or("operator"))?;
-    row.set_item("unverified", word.word == Word::AllowUnverified)?;
+    row.set_item("unverified", word.word == AccessAction::AllowUnverified)?;
     let left = word.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
     row.set_item("seconds", left)?;
     Ok(row)
@@ -96,6 +96,6 @@ fn unasked(row: &Bound<'_, PyDict>, verdict: &str, reason: &str, missing: Vec<&s
     row.set_item("retry_after", 0.0)
 }
 
-fn proven(class: Option<Class>) -> Option<bool> {
-    class.map(|class| class == Class::Proven)
+fn proven(class: Option<Trust>) -> Option<bool> {
+    class.map(|class| class == Trust::Proven)
 }

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Aim, Engine, Live, TableUse};
 use throttle_core::policy::Mode;
-use throttle_core::store::entry::Word;
+use throttle_core::store::access_entry::AccessAction;
 
 use crate::blocked::{self, Blocked};
 use crate::clock::Clock;
@@ -147,7 +147,7 @@ impl Throttle {
 
     #[pyo3(signature = (identity, value, seconds=None))]
     fn block(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
-        blocked::say(self, py, identity, value, Word::Block, seconds)
+        blocked::say(self, py, identity, value, AccessAction::Block, seconds)
     }
 
     #[pyo3(signature = (identity, value, seconds=None, unverified=false))]
@@ -159,7 +159,7 @@ impl Throttle {
         seconds: Option<f64>,
         unverified: bool,
     ) -> PyResult<()> {
-        let word = if unverified { Word::AllowUnverified } else { Word::Allow };
+        let word = if unverified { AccessAction::AllowUnverified } else { AccessAction::Allow };
         blocked::say(self, py, identity, value, word, seconds)
     }
 

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 use throttle_core::envelope::Headers as Core;
-use throttle_core::identity::header::Header;
+use throttle_core::identity::header_parser::Header;
 
 use crate::text::Text;
 

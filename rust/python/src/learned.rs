@@ -5,7 +5,7 @@ use pyo3::types::PyDict;
 use throttle_core::engine::{Engine, Lesson};
 use throttle_core::identity::Identity;
 use throttle_core::region::Now;
-use throttle_core::store::known::Learned;
+use throttle_core::store::seen_set::Learned;
 
 /// What became of the elements of a state, for the log.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! `Offender`: one of the names that came near a limit.
 
 use pyo3::prelude::*;
-use throttle_core::observe::Offender as Core;
+use throttle_core::stats::Offender as Core;
 
 use crate::clock::seconds;
 

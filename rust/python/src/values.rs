@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use throttle_core::identity::{Class, Identities, Identity, Part, Value};
+use throttle_core::identity::{Identities, Identity, Part, Trust, Value};
 use throttle_core::policy::Stages;
 
 use crate::envelope::Envelope;
@@ -24,7 +24,7 @@ pub(crate) fn of<'py>(py: Python<'py>, guard: &Throttle, envelope: &Envelope) ->
         for identity in engine.observed() {
             values.push(value(py, &identities, identity)?);
         }
-        let proven = identities.class(Identity::SenderHost) == Class::Proven;
+        let proven = identities.class(Identity::SenderHost) == Trust::Proven;
         values.push(proven.into_pyobject(py)?.to_owned().into_any().unbind());
         PyTuple::new(py, values)
     })

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::identity::Identity;
-use throttle_core::observe::Window;
+use throttle_core::stats::Window;
 
 use crate::guard::Throttle;
 use crate::number::whole;

@@ -8,11 +8,11 @@ use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Region, Table};
 use throttle_core::sketch::count_min::CountMin;
 use throttle_core::store::gcra::Gcra;
+use throttle_core::store::gcra_rate::GcraRate;
 use throttle_core::store::overflow::Split;
-use throttle_core::store::pace::Pace;
-use throttle_core::store::quota::Quota;
-use throttle_core::store::window::Window;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::rate_counter::RateCounter;
+use throttle_core::store::sliding_window::SlidingWindow;
+use throttle_core::store::{SlotReservations, Verdict};
 
 use crate::run::LIMIT;
 use crate::traffic::{MINUTE_US, mix};
@@ -33,7 +33,7 @@ pub(crate) struct Design {
 enum Kind {
     Ours {
         region: Region,
-        pace: Pace,
+        pace: RateCounter,
     },
     /// Plain cells, zeroed each minute: a fixed window.
     Fixed {
@@ -63,7 +63,7 @@ impl Design {
         let shape = |words: usize| CountMin::new(words / depth, depth).expect("a shape");
         let two = shape(bytes / 8);
         [
-            Self::ours("GCRA + admit", scale, |table| Pace::Gcra(Gcra::new(table, quota(), WhenFull::Admit))),
+            Self::ours("GCRA + admit", scale, |table| RateCounter::Gcra(Gcra::new(table, quota(), WhenFull::Admit))),
             Self::gcra(Split::GCRA, scale),
             Self::window(Split::WINDOW, scale),
             Self {
@@ -79,16 +79,18 @@ impl Design {
     }
 
     pub(crate) fn gcra(split: Split, scale: u64) -> Self {
-        Self::ours("GCRA + sketch", scale, |table| Pace::Gcra(Gcra::beside_sketch(table, quota(), split)))
+        Self::ours("GCRA + sketch", scale, |table| RateCounter::Gcra(Gcra::beside_sketch(table, quota(), split)))
     }
 
     pub(crate) fn window(split: Split, scale: u64) -> Self {
         Self::ours("sliding window + sketch", scale, |table| {
-            Pace::Window(Window::beside_sketch(table, RATE, split).expect("a rate that a clock can keep"))
+            RateCounter::SlidingWindow(
+                SlidingWindow::beside_sketch(table, RATE, split).expect("a rate that a clock can keep"),
+            )
         })
     }
 
-    fn ours(name: &'static str, scale: u64, pace: impl FnOnce(Table) -> Pace) -> Self {
+    fn ours(name: &'static str, scale: u64, pace: impl FnOnce(Table) -> RateCounter) -> Self {
         let (region, tables) = Region::new(&[(BYTES as u64 / scale / 4096) as u32]).expect("as much memory as that");
         Self { name, kind: Kind::Ours { region, pace: pace(tables[0]) } }
     }
@@ -110,8 +112,8 @@ impl Design {
         match &mut self.kind {
             Kind::Ours { region, pace } => {
                 let at = pace.lines(key);
-                let now = pace.moment(at_us);
-                let (verdict, spot) = pace.consult(region, &at, now, 1, &mut Promised::default());
+                let now = pace.ticks_at(at_us);
+                let (verdict, spot) = pace.consult(region, &at, now, 1, &mut SlotReservations::default());
                 let fits = verdict == Verdict::Fits;
                 if fits {
                     pace.charge(region, &at, spot, now, 1);
@@ -162,8 +164,8 @@ impl Design {
     }
 }
 
-fn quota() -> Quota {
-    Quota::new(RATE, LIMIT).expect("a rate that a clock can keep")
+fn quota() -> GcraRate {
+    GcraRate::new(RATE, LIMIT).expect("a rate that a clock can keep")
 }
 
 fn pingora(minute: Duration, bytes: usize) -> Kind {

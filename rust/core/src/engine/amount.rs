@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 
 use crate::identity::{Identities, Identity, Part, Value};
+use crate::plan::Planned;
 use crate::policy::Count;
-use crate::policy::plan::Planned;
 
 /// An amount for each value of the identity that has several.
 pub(super) enum Amounts {

@@ -10,14 +10,14 @@ use super::amount::Amounts;
 use super::keys::Hashed;
 use super::request::{Ask, Entry, Request, UNASKED, Visit};
 use super::terms::Terms;
-use crate::identity::{Class, Identities, Identity, Value, Values};
+use crate::identity::{Identities, Identity, Trust, Value, Values};
 use crate::key::{Key, Secret};
-use crate::policy::plan::{Plan, Planned, Standing, Store, Tallied};
+use crate::plan::{Plan, Planned, Store, Tallied, TrustSource};
 use crate::policy::{Stages, Verified, WhenFull};
 use crate::region::{Candidates, prefetch};
 use crate::store::fan_out::{Arrival, Element, FanOut, RUNGS, Rung};
 use crate::store::in_flight::{InFlight, Place, Wanted, Wanting};
-use crate::store::pace::Pace;
+use crate::store::rate_counter::RateCounter;
 
 /// What stands for an identity that is absent, among those that share what is free: all such count together.
 const NAMELESS: Key = Key(u64::MAX);
@@ -47,7 +47,7 @@ pub(super) struct Asker<'e, 't> {
 struct Asked<'e> {
     index: u16,
     planned: &'e Planned,
-    class: Class,
+    class: Trust,
     charged: bool,
 }
 
@@ -91,7 +91,7 @@ impl<'e> Asker<'e, '_> {
             .is_some_and(|terms| terms.hosts.binary_search(&(nth as u32)).is_ok() && asked.planned.counts_hosts_once())
     }
 
-    fn ask_rate(&self, request: &mut Request, asked: Asked<'e>, own: &'e Pace) {
+    fn ask_rate(&self, request: &mut Request, asked: Asked<'e>, own: &'e RateCounter) {
         let count = self.keys.count(&asked.planned.per);
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.expect(request, count);
@@ -104,7 +104,7 @@ impl<'e> Asker<'e, '_> {
                 },
             };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
-            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            let at = self.sent_for(buckets.lines(self.secret.with_trust(key, asked.class)));
             asked.push(request, limit, nth, Ask::Rate { at, amount: amounts.get(nth) });
         }
     }
@@ -169,7 +169,7 @@ impl<'e> Asker<'e, '_> {
             let limit = self.quota(asked, nth).unwrap_or(asked.index);
             let Some(Store::Distinct { buckets, .. }) = self.store(limit) else { continue };
             let key = self.keys.joined(self.secret, &asked.planned.per, nth);
-            let at = self.sent_for(buckets.lines(self.secret.classed(key, asked.class)));
+            let at = self.sent_for(buckets.lines(self.secret.with_trust(key, asked.class)));
             let first = request.elements.len();
             let mut is_present = false;
             self.each_element(distinct, |element, hashed| {
@@ -216,8 +216,8 @@ impl<'e> Asker<'e, '_> {
         });
         // A tally's keys have one class each, but for senders, which may be of either.
         let key = match standing {
-            Standing::Senders => self.secret.classed(key, self.identities.class(Identity::SenderHost)),
-            Standing::Proven | Standing::Claimed => key,
+            TrustSource::Senders => self.secret.with_trust(key, self.identities.class(Identity::SenderHost)),
+            TrustSource::Proven | TrustSource::Claimed => key,
         };
         self.plan.capacity.tallies[tally].send_for(self.address, key);
         wanted.keys.push(Wanting { tally, key, row: None });
@@ -226,7 +226,7 @@ impl<'e> Asker<'e, '_> {
     /// Adds an arrival at a memory, unless nothing of it can be new. It is filled in where it stands: it is too large to be moved about.
     fn visit(&self, request: &mut Request, asked: Asked<'_>, memory: usize, nth: usize) {
         let key = self.keys.joined(self.secret, &asked.planned.per, nth);
-        let bucket = self.secret.classed(key, asked.class);
+        let bucket = self.secret.with_trust(key, asked.class);
         request.visits.push(Visit { memory, nth, arrival: Arrival::at(bucket) });
         if let Some(Visit { arrival, .. }) = request.visits.last_mut() {
             self.add_elements(arrival, memory, key, nth);
@@ -286,7 +286,7 @@ impl<'e> Asker<'e, '_> {
         for part in self.identities.ladder(host, asked.planned.limit.per[0]) {
             let part = self.secret.join(key, self.secret.part(host, part));
             let at = self.sent_for(memory.known.lines(part));
-            arrival.rungs.push(Rung { at, bucket: self.secret.classed(part, asked.class), seen: None });
+            arrival.rungs.push(Rung { at, bucket: self.secret.with_trust(part, asked.class), seen: None });
         }
     }
 
@@ -320,10 +320,10 @@ impl Asked<'_> {
     }
 }
 
-pub(super) fn looks_at(verified: Verified, class: Class) -> bool {
+pub(super) fn looks_at(verified: Verified, class: Trust) -> bool {
     match verified {
         Verified::Any => true,
-        Verified::Proven => class == Class::Proven,
-        Verified::Claimed => class == Class::Claimed,
+        Verified::Proven => class == Trust::Proven,
+        Verified::Claimed => class == Trust::Claimed,
     }
 }

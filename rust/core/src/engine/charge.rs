@@ -19,8 +19,8 @@ use super::request::{Ask, Request};
 use super::set::LimitSet;
 use super::terms::Terms;
 use crate::envelope::Envelope;
+use crate::plan::Store;
 use crate::policy::Stages;
-use crate::policy::plan::Store;
 use crate::region::Now;
 
 /// What a decision charged: all that giving it back needs beside the envelope. Of what charged nothing, the default.
@@ -57,7 +57,7 @@ impl Engine {
                 continue;
             }
             if let (Store::Rate(buckets), Ask::Rate { at, amount }) = (&planned.store, entry.ask) {
-                let [then, now] = [charge.at_us, epoch.last_us].map(|us| buckets.moment(us));
+                let [then, now] = [charge.at_us, epoch.last_us].map(|us| buckets.ticks_at(us));
                 gave |= buckets.refund(&mut region, &at, then, now, amount);
             }
         }

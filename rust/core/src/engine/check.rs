@@ -26,7 +26,7 @@ use super::terms::Terms;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Value};
-use crate::policy::plan::{Planned, Store};
+use crate::plan::{Planned, Store};
 use crate::policy::unstated::{BLOCKED, MAX_OPEN};
 use crate::policy::{Action, Mode, Stage, Stages, WhenFull};
 use crate::region::{Now, Region};
@@ -34,7 +34,7 @@ use crate::reply::{Answer, Reply};
 use crate::store::Verdict;
 use crate::store::fan_out::Consulted;
 use crate::store::permits::Token;
-use crate::time::Moment;
+use crate::time::Ticks;
 
 impl Engine {
     /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage of which something is known.
@@ -241,7 +241,7 @@ impl Engine {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             entry.answer = match (&planned.store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                    let now = buckets.moment(at_us);
+                    let now = buckets.ticks_at(at_us);
                     let (verdict, spot) = buckets.consult(region, &at, now, amount, promised);
                     Consulted { verdict, spot, at: now, new: 0, rung: None }
                 }
@@ -251,7 +251,7 @@ impl Engine {
                 (Store::Distinct { buckets, .. }, Ask::Distinct { at, first, count }) => {
                     let elements = Ask::of(elements, first, count);
                     let (verdict, spot) = buckets.consult(region, &at, at_us, elements, promised);
-                    Consulted { verdict, spot, at: Moment::default(), new: 0, rung: None }
+                    Consulted { verdict, spot, at: Ticks::default(), new: 0, rung: None }
                 }
                 _ => continue,
             };

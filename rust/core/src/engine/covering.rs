@@ -11,7 +11,7 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, scope};
 use crate::policy::Stages;
 use crate::region::Now;
-use crate::store::entry::Word;
+use crate::store::access_entry::AccessAction;
 
 impl Engine {
     /// Operators' words in the order of the scopes, without those that let pass what is not proven; then the blocks of limits, in file order.
@@ -35,7 +35,7 @@ impl Engine {
         };
         let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
         let said = entries.into_iter().zip(texts).filter_map(|(entry, value)| {
-            let entry = entry.filter(|entry| entry.word == Word::Block || lets_pass(*entry, asked.class))?;
+            let entry = entry.filter(|entry| entry.word == AccessAction::Block || lets_pass(*entry, asked.class))?;
             Some(Blocked {
                 identity: super::marked::identity_of(entry.identity).to_string(),
                 value: Some(value),
@@ -51,7 +51,7 @@ impl Engine {
                 value: Some(key_text(&identities, planned, blocked.nth, None)),
                 left_us: left(blocked.until_us?),
                 by: Some(planned.name.to_string()),
-                word: Word::Block,
+                word: AccessAction::Block,
             })
         });
         said.chain(blocks).collect()

@@ -12,20 +12,20 @@ use super::request::{Ask, Entry, Request};
 use super::unasked::{looked_at, unasked};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::identity::{Class, Identities, Identity, Part, Source, Sources, Tag, Value};
+use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
+use crate::plan::{Planned, Store};
 use crate::policy::limit::stage_of;
-use crate::policy::plan::{Planned, Store};
 use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
 use crate::store::Verdict;
-use crate::store::pace::Pace;
+use crate::store::rate_counter::RateCounter;
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
     /// The identities that are present: name, values, and how far they are proven, of those that can be.
-    pub identities: Vec<(Identity, Vec<String>, Option<Class>)>,
+    pub identities: Vec<(Identity, Vec<String>, Option<Trust>)>,
     /// The limits in file order, one entry for each key.
     pub limits: Vec<Explained>,
     /// What operators have said of it and limits have blocked of it: it goes before what the limits say.
@@ -72,7 +72,7 @@ pub enum Found {
         /// As text.
         key: String,
         /// How far it is proven; nothing of a key that has no class.
-        class: Option<Class>,
+        class: Option<Trust>,
         /// How much of [`Found::Key::at_once`] is used up.
         used: u64,
         /// As much as fits at once.
@@ -144,7 +144,7 @@ impl Engine {
     fn measured(&self, request: &Request, entry: &Entry, region: &Region, at_us: u64) -> Measured {
         let planned = &self.plan.limits[usize::from(entry.limit)];
         let answer = entry.answer;
-        let burst = planned.limit.rule.pace().map_or(0, |(_, burst)| burst);
+        let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
         let (used, adds) = match (&planned.store, entry.ask) {
             (Store::Rate(buckets), Ask::Rate { at, amount }) => {
                 (burst - fitting(burst, |amount| fits(buckets, region, &at, at_us, amount)), amount)
@@ -198,7 +198,7 @@ impl Engine {
 }
 
 /// How far an identity is proven: nothing of what nobody can prove or claim.
-fn class(identities: &Identities<'_>, identity: Identity) -> Option<Class> {
+fn class(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
@@ -220,9 +220,9 @@ struct Measured {
     at_us: u64,
 }
 
-fn fits(buckets: &Pace, region: &Region, at: &crate::region::Candidates, at_us: u64, amount: u64) -> bool {
-    let promised = &mut crate::store::Promised::default();
-    buckets.consult(region, at, buckets.moment(at_us), amount, promised).0 == Verdict::Fits
+fn fits(buckets: &RateCounter, region: &Region, at: &crate::region::Candidates, at_us: u64, amount: u64) -> bool {
+    let promised = &mut crate::store::SlotReservations::default();
+    buckets.consult(region, at, buckets.ticks_at(at_us), amount, promised).0 == Verdict::Fits
 }
 
 /// The largest amount up to `most` that fits, when less fits wherever more does.

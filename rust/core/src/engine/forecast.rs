@@ -4,11 +4,11 @@
 //! use, by the slots of a line: 0.7 of seven, 0.55 of four, 0.45 of three, 0.33 of two ([`part_in_use`], checked by `tests/forecast.rs`).
 
 use super::Engine;
-use crate::policy::plan::{Planned, Store};
+use crate::plan::{Planned, Store};
 use crate::policy::{Count, Rate, Rule};
 use crate::region::{LINES, PAGE_BYTES, Table};
 use crate::store::fan_out::RUNGS;
-use crate::store::pace::Pace;
+use crate::store::rate_counter::RateCounter;
 
 const MINUTE_US: u64 = 60_000_000;
 const HOUR_US: u64 = 60 * MINUTE_US;
@@ -60,8 +60,8 @@ impl Engine {
     fn forecast_of(&self, planned: &Planned, quota: Option<String>) -> Forecast {
         let limit = &planned.limit;
         let counted = limit.distinct().map_or_else(|| limit.count.name().to_owned(), |distinct| distinct.to_string());
-        let (rate, burst) = limit.rule.pace().unzip();
-        let is_window = matches!(planned.store.buckets(), Some(Pace::Window(_)));
+        let (rate, burst) = limit.rule.rate_and_burst().unzip();
+        let is_window = matches!(planned.store.buckets(), Some(RateCounter::SlidingWindow(_)));
         let most_in = |time_us: u64| match (rate, burst) {
             (Some(rate), _) if is_window => rate.amount.saturating_mul(time_us.div_ceil(rate.period_us)),
             (Some(rate), Some(burst)) => burst.saturating_add(drained(rate, time_us)),

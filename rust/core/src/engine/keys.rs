@@ -4,22 +4,22 @@ use smallvec::SmallVec;
 
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::observe::Seen;
+use crate::plan::Plan;
 use crate::policy::Stages;
-use crate::policy::plan::Plan;
+use crate::stats::IdentityKey;
 
 /// Keys by the index of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     /// In order of the index.
-    pub(super) seen: SmallVec<[Seen; 8]>,
+    pub(super) seen: SmallVec<[IdentityKey; 8]>,
     spans: SmallVec<[Span; 16]>,
 }
 
 /// The same, to be asked: slices, so that no look asks anew where they lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hashed<'k> {
-    pub(super) seen: &'k [Seen],
+    pub(super) seen: &'k [IdentityKey],
     spans: &'k [Span],
 }
 
@@ -54,11 +54,11 @@ impl Keys {
             }
             let start = self.seen.len() as u32;
             if identities.has_several(needed.identity) {
-                let seen = |value| Seen { place, key: secret.key(needed.identity, value) };
+                let seen = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
                 self.seen.extend(identities.values(needed.identity).iter().map(seen));
                 *span = Span { start, count: self.seen.len() as u32 - start };
             } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
-                self.seen.push(Seen { place, key });
+                self.seen.push(IdentityKey { place, key });
                 *span = Span { start, count: 1 };
             }
         }

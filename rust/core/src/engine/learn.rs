@@ -5,10 +5,10 @@
 
 use super::Engine;
 use crate::identity::Identity;
-use crate::identity::named::{NotAValue, named, parts_of_host};
+use crate::identity::parse_value::{NotAValue, parse_value, parts_of_host};
 use crate::key::Key;
 use crate::region::Now;
-use crate::store::known::Learned;
+use crate::store::seen_set::Learned;
 
 /// An element that was admitted elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +43,9 @@ impl Engine {
         if per.len() != lesson.per.len() {
             return Err(NotAValue::Never);
         }
-        let key_of =
-            |identity, text: &str| named(identity, text, &self.suffixes, |value| self.secret.key(identity, value));
+        let key_of = |identity, text: &str| {
+            parse_value(identity, text, &self.suffixes, |value| self.secret.key(identity, value))
+        };
         let mut under: Option<Key> = None;
         for (&identity, text) in per.iter().zip(lesson.per) {
             let key = key_of(identity, text)?;

@@ -9,14 +9,14 @@ use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region, prefetch};
-use crate::store::pace::Pace;
-use crate::store::{Promised, Verdict};
+use crate::store::rate_counter::RateCounter;
+use crate::store::{SlotReservations, Verdict};
 
 /// A rate limit over keys of any text.
 #[derive(Debug)]
 pub struct Limiter {
     secret: Secret,
-    pace: Pace,
+    pace: RateCounter,
     shared: Shared,
 }
 
@@ -52,7 +52,7 @@ impl Limiter {
             return None;
         }
         let (region, tables) = Region::new(&[pages])?;
-        let pace = Pace::new(*tables.first()?, algorithm, rate, burst, when_full)?;
+        let pace = RateCounter::new(*tables.first()?, algorithm, rate, burst, when_full)?;
         Some(Self { secret, pace, shared: Shared::new(region) })
     }
 
@@ -72,8 +72,8 @@ impl Limiter {
         let at = self.pace.lines(self.secret.text(key));
         prefetch(self.shared.address(), &at);
         let (mut region, epoch) = self.shared.at(now, charge);
-        let moment = self.pace.moment(epoch.last_us);
-        let (verdict, spot) = self.pace.consult(&region, &at, moment, cost, &mut Promised::default());
+        let moment = self.pace.ticks_at(epoch.last_us);
+        let (verdict, spot) = self.pace.consult(&region, &at, moment, cost, &mut SlotReservations::default());
         match verdict {
             Verdict::Fits => {
                 if charge && !self.pace.charge(&mut region, &at, spot, moment, cost) {

@@ -17,7 +17,8 @@ use super::Engine;
 use super::tables::TableUse;
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
-use crate::policy::{Policy, recompile};
+use crate::plan::recompile;
+use crate::policy::Policy;
 use crate::region::PAGE_BYTES;
 
 /// A guard of a policy that can be changed.

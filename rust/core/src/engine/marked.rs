@@ -21,17 +21,17 @@ use super::settled::{By, Refused};
 use crate::decision::Refusal;
 use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
-use crate::identity::{Class, Identities, Identity, Prefixes, Source, Sources, Value};
+use crate::identity::{Identities, Identity, Prefixes, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::observe::Seen;
+use crate::plan::{AccessTables, Blocking, Planned};
 use crate::policy::limit::stage_of;
-use crate::policy::plan::{Blocking, Marked, Planned};
 use crate::policy::unstated::BLOCKED;
 use crate::policy::{Stage, Stages};
 use crate::region::{Candidates, Region, prefetch};
 use crate::reply::{Answer, Reply};
+use crate::stats::IdentityKey;
+use crate::store::access_entry::{self, AccessAction, Entry as Listing, EntryKind, EntryKinds};
 use crate::store::blocks::Block;
-use crate::store::entry::{self, Entry as Listing, Mark, Marks, Word};
 
 /// What one check asks of both.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct AskedMarks {
     /// A key for each scope of the envelope of which there may be an entry.
     pub(super) scopes: SmallVec<[Key; 8]>,
     /// How far the sender is proven.
-    pub(super) class: Class,
+    pub(super) class: Trust,
     /// The entry that blocks the longest, and its place among the scopes.
     listed: Option<(usize, Listing)>,
     /// Keys that a limit may have blocked.
@@ -67,28 +67,28 @@ pub(super) struct AskedBlock {
     pub(super) until_us: Option<u64>,
 }
 
-// Marks have a bit for each.
-const _: () = assert!(FAMILIES.len() <= entry::FAMILIES && WHOLE.len() <= u64::BITS as usize);
+// EntryKinds have a bit for each.
+const _: () = assert!(FAMILIES.len() <= access_entry::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// Of what there are entries that hold at this stage.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding {
-    marks: Marks,
+    marks: EntryKinds,
     stage: Stage,
 }
 
 impl Wanted for Holding {
     fn network(&self, v4: bool, length: u8) -> bool {
-        self.marks.has(if v4 { Mark::V4(length) } else { Mark::V6(length) })
+        self.marks.has(if v4 { EntryKind::V4(length) } else { EntryKind::V6(length) })
     }
 
     fn labels(&self, family: usize, labels: usize) -> bool {
-        let known = u8::try_from(labels).is_ok_and(|labels| self.marks.has(Mark::Labels(family as u8, labels)));
+        let known = u8::try_from(labels).is_ok_and(|labels| self.marks.has(EntryKind::Labels(family as u8, labels)));
         known && stage_of(FAMILIES[family]) <= self.stage
     }
 
     fn whole(&self, kind: usize) -> bool {
-        self.marks.has(Mark::Whole(kind as u8)) && stage_of(WHOLE[kind]) <= self.stage
+        self.marks.has(EntryKind::Whole(kind as u8)) && stage_of(WHOLE[kind]) <= self.stage
     }
 }
 
@@ -119,19 +119,19 @@ fn latest(stages: Stages) -> Option<Stage> {
 impl Engine {
     /// What entries and blocks need of an envelope at these stages, while there are any; and of what there are entries.
     #[inline]
-    pub(super) fn marks(&self, stages: Stages) -> Option<(Marks, Sources)> {
+    pub(super) fn marks(&self, stages: Stages) -> Option<(EntryKinds, Sources)> {
         if self.shared.has_marks() { self.marks_now(stages) } else { None }
     }
 
     /// What the limits of `stages` read of an envelope, and the marks.
     #[inline]
-    pub(super) fn sources(&self, stages: Stages, marks: Option<(Marks, Sources)>) -> Sources {
+    pub(super) fn sources(&self, stages: Stages, marks: Option<(EntryKinds, Sources)>) -> Sources {
         let sources = self.plan.sources(stages);
         marks.map_or(sources, |(_, more)| sources.and(more))
     }
 
     #[cold]
-    fn marks_now(&self, stages: Stages) -> Option<(Marks, Sources)> {
+    fn marks_now(&self, stages: Stages) -> Option<(EntryKinds, Sources)> {
         let (marked, stage) = (self.plan.marked?, latest(stages)?);
         let marks = marked.listed.marks(&self.shared.lock());
         let sources = self.blocking(stage).fold(Holding { marks, stage }.sources(), |all, (_, planned)| {
@@ -148,7 +148,13 @@ impl Engine {
 
     /// Works out the keys, and sends for the lines of blocks.
     #[cold]
-    pub(super) fn ask_marked(&self, request: &mut Request, identities: &Identities<'_>, marks: Marks, stages: Stages) {
+    pub(super) fn ask_marked(
+        &self,
+        request: &mut Request,
+        identities: &Identities<'_>,
+        marks: EntryKinds,
+        stages: Stages,
+    ) {
         let (Some(marked), Some(stage)) = (self.plan.marked, latest(stages)) else { return };
         let marks = Holding { marks, stage };
         let mut scopes = SmallVec::new();
@@ -165,7 +171,7 @@ impl Engine {
 
     fn each_blocked(
         &self,
-        marked: Marked,
+        marked: AccessTables,
         limit: u16,
         planned: &Planned,
         identities: &Identities<'_>,
@@ -201,12 +207,12 @@ impl Engine {
         for (place, key) in asked.scopes.iter().enumerate() {
             let Some(entry) = marked.listed.get(region, *key, at_us) else { continue };
             match entry.word {
-                Word::AllowUnverified | Word::Allow if lets_pass(entry, asked.class) => return true,
-                Word::AllowUnverified | Word::Allow => {}
-                Word::Block if asked.listed.is_none_or(|(_, longest)| entry.until_us > longest.until_us) => {
+                AccessAction::AllowUnverified | AccessAction::Allow if lets_pass(entry, asked.class) => return true,
+                AccessAction::AllowUnverified | AccessAction::Allow => {}
+                AccessAction::Block if asked.listed.is_none_or(|(_, longest)| entry.until_us > longest.until_us) => {
                     asked.listed = Some((place, entry));
                 }
-                Word::Block => {}
+                AccessAction::Block => {}
             }
         }
         false
@@ -257,16 +263,18 @@ impl Engine {
         &self,
         blocking: Blocking,
         by: &Planned,
-        seen: &[Seen],
+        seen: &[IdentityKey],
         nth: u32,
         region: &Region,
         at_us: u64,
     ) -> bool {
         let key = self.key_to_block(blocking, by, seen, nth);
-        self.plan.marked.is_some_and(|Marked { blocks, .. }| blocks.has_room(region, &blocks.lines(key), key, at_us))
+        self.plan
+            .marked
+            .is_some_and(|AccessTables { blocks, .. }| blocks.has_room(region, &blocks.lines(key), key, at_us))
     }
 
-    fn key_to_block(&self, blocking: Blocking, by: &Planned, seen: &[Seen], nth: u32) -> Key {
+    fn key_to_block(&self, blocking: Blocking, by: &Planned, seen: &[IdentityKey], nth: u32) -> Key {
         self.block_key(blocking.key, by.per.iter().filter_map(|&place| Some(value_of(seen, place, nth)?.key)))
     }
 
@@ -328,20 +336,20 @@ pub(super) fn answer_to_blocked(planned: &Planned, stages: Stages) -> (Reply, An
 }
 
 /// Whether an entry lets a sender of that class pass.
-pub(super) fn lets_pass(entry: Listing, class: Class) -> bool {
+pub(super) fn lets_pass(entry: Listing, class: Trust) -> bool {
     match entry.word {
-        Word::AllowUnverified => true,
-        Word::Allow => !is_of_sender(entry.mark) || class == Class::Proven,
-        Word::Block => false,
+        AccessAction::AllowUnverified => true,
+        AccessAction::Allow => !is_of_sender(entry.mark) || class == Trust::Proven,
+        AccessAction::Block => false,
     }
 }
 
 /// Whether an entry is of a name of who sends, which may be claimed.
-fn is_of_sender(mark: Mark) -> bool {
+fn is_of_sender(mark: EntryKind) -> bool {
     let identity = match mark {
-        Mark::V4(_) | Mark::V6(_) => return false,
-        Mark::Labels(family, _) => FAMILIES.get(usize::from(family)),
-        Mark::Whole(kind) => WHOLE.get(usize::from(kind)),
+        EntryKind::V4(_) | EntryKind::V6(_) => return false,
+        EntryKind::Labels(family, _) => FAMILIES.get(usize::from(family)),
+        EntryKind::Whole(kind) => WHOLE.get(usize::from(kind)),
     };
     identity.is_some_and(|identity| can_be_claimed(*identity))
 }

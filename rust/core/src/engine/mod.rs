@@ -62,8 +62,9 @@ use crate::envelope::Envelope;
 use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::key::Secret;
-use crate::policy::plan::Plan;
-use crate::policy::{Mode, Policy, compile};
+use crate::plan::Plan;
+use crate::plan::compile;
+use crate::policy::{Mode, Policy};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]

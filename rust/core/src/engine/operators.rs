@@ -8,15 +8,15 @@ use std::collections::HashMap;
 use super::Engine;
 use super::marked::{can_be_claimed, code_of, identity_of, scope_key};
 use crate::error::PolicyError;
-use crate::identity::named::named;
+use crate::identity::parse_value::parse_value;
 use crate::identity::scope::{NoScope, Scope, scope};
 use crate::identity::{Identity, Source, UnknownIdentity, Value};
 use crate::key::Key;
-use crate::policy::plan::Marked;
+use crate::plan::AccessTables;
 use crate::region::{Now, Region};
+use crate::store::access_entry::{AccessAction, Entry, EntryKind};
+use crate::store::access_list::{TEXT_BYTES, packed, unpacked};
 use crate::store::blocks::Block;
-use crate::store::entry::{Entry, Mark, Word};
-use crate::store::listed::{TEXT_BYTES, packed, unpacked};
 
 /// Longest time that is one: 366 days. For longer there is for good.
 const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;
@@ -42,7 +42,7 @@ pub struct Blocked {
     /// The limit; `None`: an operator.
     pub by: Option<String>,
     /// What is said.
-    pub word: Word,
+    pub word: AccessAction,
 }
 
 impl From<PolicyError> for BlockError {
@@ -56,7 +56,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`BlockError`]; then nothing is changed.
-    pub fn say(&self, identity: &str, value: &str, word: Word, us: Option<u64>, now: Now) -> Result<(), BlockError> {
+    pub fn say(
+        &self,
+        identity: &str,
+        value: &str,
+        word: AccessAction,
+        us: Option<u64>,
+        now: Now,
+    ) -> Result<(), BlockError> {
         let marked = self.plan.marked.ok_or(BlockError::Full(0))?;
         if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
             let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
@@ -69,15 +76,15 @@ impl Engine {
         }
         let identity = parsed(identity)?;
         let is_mailbox = identity.source() == Source::Rcpt;
-        if word != Word::Block && is_mailbox {
+        if word != AccessAction::Block && is_mailbox {
             let allowed =
                 "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
                     .into();
             return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed).into());
         }
         let (key, mark, text) = self.read_scope(identity, value)?;
-        let unproven = identity.source().is_mere_claim() || matches!(mark, Mark::Whole(_)) && is_tag(identity);
-        if word == Word::Allow && can_be_claimed(identity) && unproven {
+        let unproven = identity.source().is_mere_claim() || matches!(mark, EntryKind::Whole(_)) && is_tag(identity);
+        if word == AccessAction::Allow && can_be_claimed(identity) && unproven {
             let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
             return Err(wrong("value", format!("{value:?}"), allowed).into());
         }
@@ -159,7 +166,7 @@ impl Engine {
         all
     }
 
-    fn live_blocks(&self, marked: Marked, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
+    fn live_blocks(&self, marked: AccessTables, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
         // Room for a page, taken before the lock.
         let (mut all, mut page_of): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
         for page in 0..marked.blocks.table().pages() {
@@ -181,7 +188,7 @@ impl Engine {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
         let planned = stated.find(|planned| planned.blocking.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: Word::Block })
+        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: AccessAction::Block })
     }
 
     /// The names that observation has, by the keys that limits block them under.
@@ -190,7 +197,8 @@ impl Engine {
         for planned in &self.plan.limits[..self.plan.stated] {
             let (Some(blocking), [identity]) = (planned.blocking, &planned.limit.per[..]) else { continue };
             for offender in self.top(*identity, now).unwrap_or_default() {
-                let key = named(*identity, &offender.value, &self.suffixes, |value| self.secret.key(*identity, value));
+                let key =
+                    parse_value(*identity, &offender.value, &self.suffixes, |value| self.secret.key(*identity, value));
                 if let Ok(key) = key {
                     names.insert(self.block_key(blocking.key, std::iter::once(key)), offender.value);
                 }
@@ -206,7 +214,7 @@ impl Engine {
             return Vec::new();
         }
         let parts = identities.iter().zip(values).map(|(identity, value)| {
-            named(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(*identity, value)).ok()
+            parse_value(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(*identity, value)).ok()
         });
         let Some(parts) = parts.collect::<Option<Vec<Key>>>() else { return Vec::new() };
         let blocking = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);
@@ -214,13 +222,13 @@ impl Engine {
         keys.map(|blocking| self.block_key(blocking.key, parts.iter().copied())).collect()
     }
 
-    fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, Mark, String), PolicyError> {
+    fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, EntryKind, String), PolicyError> {
         let read = scope(identity, text, &self.suffixes, |scope, text| {
             let mark = match scope {
-                Scope::Network(address, length) if address.is_ipv4() => Mark::V4(length),
-                Scope::Network(_, length) => Mark::V6(length),
-                Scope::Below(family, name) => Mark::Labels(family as u8, Scope::labels(name) as u8),
-                Scope::Whole(kind, _) => Mark::Whole(kind as u8),
+                Scope::Network(address, length) if address.is_ipv4() => EntryKind::V4(length),
+                Scope::Network(_, length) => EntryKind::V6(length),
+                Scope::Below(family, name) => EntryKind::Labels(family as u8, Scope::labels(name) as u8),
+                Scope::Whole(kind, _) => EntryKind::Whole(kind as u8),
             };
             (scope_key(&self.secret, &scope), mark, text)
         });

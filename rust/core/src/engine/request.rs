@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 
 use super::marked::AskedMarks;
 use crate::key::Key;
-use crate::observe::Seen;
 use crate::region::Candidates;
+use crate::stats::IdentityKey;
 use crate::store::fan_out::{Arrival, Consulted};
 use crate::store::in_flight::Wanted;
-use crate::store::{Promised, Verdict};
-use crate::time::Moment;
+use crate::store::{SlotReservations, Verdict};
+use crate::time::Ticks;
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -21,13 +21,13 @@ pub struct Request {
     /// Elements of fan-outs that refuse all, each joined with its key.
     pub(super) elements: SmallVec<[Key; 2]>,
     /// Slots that keys of the limit at hand were promised.
-    pub(super) promised: Promised,
+    pub(super) promised: SlotReservations,
     /// What in-flight limits are asked.
     pub(super) wanted: Wanted,
     /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
-    pub(super) seen: SmallVec<[Seen; 8]>,
+    pub(super) seen: SmallVec<[IdentityKey; 8]>,
     /// The same with what an earlier step has shown already, when something was left out.
-    pub(super) known: Vec<Seen>,
+    pub(super) known: Vec<IdentityKey>,
     /// Whether an entry is hot.
     pub(super) is_hot: bool,
     /// Whether an entry blocks.
@@ -38,13 +38,13 @@ pub struct Request {
 
 impl Request {
     /// Every value that the check brings.
-    pub(super) fn values<'r>(seen: &'r [Seen], known: &'r [Seen]) -> &'r [Seen] {
+    pub(super) fn values<'r>(seen: &'r [IdentityKey], known: &'r [IdentityKey]) -> &'r [IdentityKey] {
         if known.is_empty() { seen } else { known }
     }
 }
 
 /// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.
-pub(super) fn value_of(seen: &[Seen], place: usize, nth: u32) -> Option<Seen> {
+pub(super) fn value_of(seen: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
     let first = seen.partition_point(|seen| seen.place < place);
     let at = |index: usize| seen.get(index).copied().filter(|seen| seen.place == place);
     at(first + nth as usize).or_else(|| at(first))
@@ -53,7 +53,7 @@ pub(super) fn value_of(seen: &[Seen], place: usize, nth: u32) -> Option<Seen> {
 /// One limit asked about one key.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its index in [`crate::policy::plan::Plan::limits`].
+    /// Its index in [`crate::plan::Plan::limits`].
     pub limit: u16,
     /// Charged when admitted; else only consulted.
     pub charged: bool,
@@ -90,7 +90,7 @@ pub(super) enum Ask {
 /// One arrival at one memory; limits that share the memory share it.
 #[derive(Debug)]
 pub(super) struct Visit {
-    /// The memory's index in [`crate::policy::plan::Plan::memories`].
+    /// The memory's index in [`crate::plan::Plan::memories`].
     pub memory: usize,
     /// Which value of `per`.
     pub nth: usize,
@@ -108,4 +108,4 @@ impl Ask {
 
 /// Before it is asked.
 pub(super) const UNASKED: Consulted =
-    Consulted { verdict: Verdict::Fits, spot: None, at: Moment(0), new: 0, rung: None };
+    Consulted { verdict: Verdict::Fits, spot: None, at: Ticks(0), new: 0, rung: None };

@@ -39,7 +39,7 @@ pub struct Refused {
 pub(super) enum By {
     /// Place in the request's entries.
     Entry(usize),
-    /// An in-flight limit, by its index in [`crate::policy::plan::Plan::limits`].
+    /// An in-flight limit, by its index in [`crate::plan::Plan::limits`].
     Cap(u16),
     /// The number of permits.
     MaxOpen,

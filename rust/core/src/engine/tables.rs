@@ -3,7 +3,7 @@
 //! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are not of one moment.
 
 use super::Engine;
-use crate::policy::plan::Store;
+use crate::plan::Store;
 use crate::region::{LINES, PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{InFlight, Place};
 use crate::store::permits::Permits;

@@ -8,9 +8,9 @@ use super::Engine;
 use super::request::{Entry, Request};
 use super::set::LimitSet;
 use crate::identity::Source;
-use crate::observe::Seen;
-use crate::policy::plan::{Needed, Planned};
+use crate::plan::{Needed, Planned};
 use crate::policy::{Stage, Stages};
+use crate::stats::IdentityKey;
 
 /// Terms of one step of a dialogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// Leaves out of what is observed what an earlier step has shown already.
-    pub(super) fn see_once(&self, seen: &mut SmallVec<[Seen; 8]>, stages: Stages, terms: &Terms) {
+    pub(super) fn see_once(&self, seen: &mut SmallVec<[IdentityKey; 8]>, stages: Stages, terms: &Terms) {
         let is_news = |needed: &Needed| {
             needed.at.meets(stages) && (!terms.late || needed.identity.source() == Source::ClientName)
         };

@@ -4,8 +4,8 @@
 
 use super::explain::Found;
 use crate::envelope::Envelope;
-use crate::identity::{Class, Identities, Identity, Source, Value, Values};
-use crate::policy::plan::Planned;
+use crate::identity::{Identities, Identity, Source, Trust, Value, Values};
+use crate::plan::Planned;
 use crate::policy::{Count, Limit, Stage, Stages, Verified};
 
 /// Why a limit is not asked.
@@ -54,10 +54,10 @@ pub(super) fn unasked(
 }
 
 /// Why a limit does not look at senders of this class.
-fn of_the_others(verified: Verified, class: Class) -> Option<&'static str> {
+fn of_the_others(verified: Verified, class: Trust) -> Option<&'static str> {
     match (verified, class) {
-        (Verified::Proven, Class::Claimed) => Some("only proven senders, and this one is claimed"),
-        (Verified::Claimed, Class::Proven) => Some("only claimed senders, and this one is proven"),
+        (Verified::Proven, Trust::Claimed) => Some("only proven senders, and this one is claimed"),
+        (Verified::Claimed, Trust::Proven) => Some("only claimed senders, and this one is proven"),
         _ => None,
     }
 }

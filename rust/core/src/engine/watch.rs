@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::request::{Request, value_of};
 use crate::identity::{Identities, Identity};
-use crate::observe::{Name, Newcomer, Offender, Window};
 use crate::region::{Now, Region};
+use crate::stats::{Name, Newcomer, Offender, Window};
 
 /// Most names that one check may bring: a message to a thousand mailboxes must not hold the lock for as many. The next one brings more.
 const MOST_NAMES: usize = 16;

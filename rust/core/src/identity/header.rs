@@ -1,129 +1,126 @@
-//! The header of a message (RFC 5322 §2.2): which addresses its From and Reply-To fields hold, and its List-Id.
+//! What the header of a message says: From, Reply-To, List-Id, and the domains whose signatures the server has verified.
 //!
-//! `mail-parser` reads names, folding, phrases, comments, groups and encoded words; here stands how much it is given.
-//! Only the header is read: it ends at the first blank line, whatever comes behind. Never fails.
-//!
-//! Invariant: cost is bounded by [`MOST_OCTETS`], in which fields are only passed over, and by [`MOST_FIELD_OCTETS`] for each
-//! field that is taken apart, where a parser that looks for the end of an encoded word again and again may take quadratic time.
+//! Knows no header text: `header` finds the fields. Invariant: every value that is looked at has an identity, and no more than
+//! [`MOST_VALUES`] of a field are looked at, however many there are.
 
-use mail_parser::parsers::MessageStream;
-use mail_parser::{Addr, HeaderName, HeaderValue};
+use std::borrow::Cow;
 
-use super::said::{MOST_VALUES, bracketed};
+use smallvec::SmallVec;
 
-/// Octets of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
-/// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.
-pub const MOST_OCTETS: usize = 256 * 1024;
+use super::address::{Address, Local};
+use super::domain::Domain;
+use super::extract::{As, Values, host_part, mailbox, named_part, unique};
+use super::host::Host;
+use super::kind::{Identity, Source, Sources};
+use super::suffix::SuffixList;
+use super::user::fold;
+use super::value::{Part, Tag, Value};
+use crate::envelope::Headers;
 
-/// Octets of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1 allows a line 998.
-pub const MOST_FIELD_OCTETS: usize = 4096;
+/// Values of one field that are looked at: so many are checked, and all must agree.
+pub const MOST_VALUES: usize = 8;
 
-/// What a bad octet became on the way through the parser, whose text is UTF-8.
-const REPLACED: char = char::REPLACEMENT_CHARACTER;
+/// Octets of a list's name (RFC 2919 §3).
+const LONGEST_LIST: usize = 255;
 
-/// What a header says. Text as it stood there, but for quotes and blanks: an envelope's fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Header {
-    /// Addresses of the From fields, at most eight, each once.
-    pub from: Vec<Vec<u8>>,
-    /// Addresses of the Reply-To fields, likewise.
-    pub reply_to: Vec<Vec<u8>>,
-    /// The first List-Id, without its phrase and brackets.
-    pub list_id: Option<Vec<u8>>,
+/// The identities of a header, as far as they were wanted. Most envelopes have none, so it lies apart.
+#[derive(Debug)]
+pub(super) struct HeaderIdentities<'a> {
+    from: SmallVec<[Author<'a>; 1]>,
+    reply_to: SmallVec<[Author<'a>; 1]>,
+    list: Option<List<'a>>,
+    dkim: SmallVec<[Domain<'a>; 1]>,
 }
 
-impl Header {
-    /// Reads the header at the beginning of `message`, which may be nothing but a header.
-    pub fn read(message: &[u8]) -> Self {
-        let looked_at = &message[..message.len().min(MOST_OCTETS)];
-        let is_cut = looked_at.len() < message.len();
-        let mut stream = MessageStream::new(looked_at);
-        let (mut from, mut reply_to, mut list_id) = (Addresses::default(), Addresses::default(), None);
-        while is_before_a_field(&mut stream) {
-            let Some(name) = stream.parse_header_name() else { continue };
-            let start = stream.offset();
-            stream.parse_and_ignore();
-            if is_cut && stream.is_eof() {
-                break;
-            }
-            let field = &looked_at[start.min(looked_at.len())..stream.offset()];
-            match name {
-                HeaderName::From => from.add(field),
-                HeaderName::ReplyTo => reply_to.add(field),
-                HeaderName::ListId => list_id = list_id.or_else(|| list(field)),
-                _ => {}
-            }
-        }
-        Self { from: from.found, reply_to: reply_to.found, list_id }
+/// An address in a header field.
+#[derive(Debug)]
+enum Author<'a> {
+    Null,
+    Mailbox { local: Local<'a>, domain: Domain<'a> },
+}
+
+/// A mailing list.
+#[derive(Debug)]
+struct List<'a> {
+    raw: &'a [u8],
+    /// Nothing when the bytes are not UTF-8.
+    text: Option<Cow<'a, str>>,
+}
+
+impl<'a> HeaderIdentities<'a> {
+    pub(super) fn read(headers: &Headers<'a>, suffixes: &SuffixList, wanted: Sources) -> Box<Self> {
+        let looked_at =
+            |values: &'a [&'a [u8]], source| &values[..values.len().min(MOST_VALUES * usize::from(wanted.has(source)))];
+        let authors =
+            |values, source| looked_at(values, source).iter().map(|path| Author::read(path, suffixes)).collect();
+        let domain = |name: &&'a [u8]| Domain::new(Host::read(name), suffixes);
+        Box::new(Self {
+            from: authors(headers.from, Source::From),
+            reply_to: authors(headers.reply_to, Source::ReplyTo),
+            list: headers.list_id.filter(|_| wanted.has(Source::ListId)).and_then(List::read),
+            dkim: looked_at(headers.dkim, Source::Dkim).iter().map(domain).collect(),
+        })
     }
-}
 
-/// Whether there is another field: no blank line, and not the end. Blanks where a field should begin are passed over.
-fn is_before_a_field(stream: &mut MessageStream<'_>) -> bool {
-    while let Some(&&octet) = stream.peek() {
-        if octet == b'\n' || !octet.is_ascii_whitespace() {
-            return octet != b'\n';
-        }
-        stream.next();
+    /// The hosts of the authors.
+    pub(super) fn authors(&self) -> impl Iterator<Item = &Host<'a>> {
+        self.from.iter().filter_map(|author| match author {
+            Author::Null => None,
+            Author::Mailbox { domain, .. } => Some(domain.host()),
+        })
     }
-    false
-}
 
-/// The addresses of all fields of one name.
-#[derive(Default)]
-struct Addresses {
-    found: Vec<Vec<u8>>,
-    octets: usize,
-}
-
-impl Addresses {
-    fn add(&mut self, field: &[u8]) {
-        let field = field.trim_ascii();
-        let left = MOST_FIELD_OCTETS - self.octets;
-        // Not in the middle of an address, which would be another one.
-        let cut = |field: &[u8]| field[..left].iter().rposition(|octet| *octet == b',').unwrap_or(0);
-        let field = if field.len() > left { &field[..cut(field)] } else { field };
-        if field.is_empty() || self.found.len() == MOST_VALUES {
-            return;
-        }
-        self.octets += field.len();
-        // The parser takes a word only when something ends it.
-        let ended = [field, b"\n"].concat();
-        let HeaderValue::Address(all) = MessageStream::new(&ended).parse_address() else { return };
-        for address in all.iter().filter_map(written) {
-            if self.found.len() < MOST_VALUES && !self.found.contains(&address) {
-                self.found.push(address);
-            }
+    /// The values of an identity, each once, in order.
+    pub(super) fn all(&self, identity: Identity, form: As) -> Values<'_> {
+        let author = |author| Author::value(author, identity, form);
+        match identity.source() {
+            Source::From => unique(self.from.iter().filter_map(author)),
+            Source::ReplyTo => unique(self.reply_to.iter().filter_map(author)),
+            Source::ListId => self.list.iter().map(|list| list.value(form)).collect(),
+            Source::Dkim => unique(self.dkim.iter().map(|domain| Value::Name(named_part(domain, identity, form)))),
+            _ => Values::new(),
         }
     }
 }
 
-/// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for parts of it.
-/// A bad octet is one again, so that it is told from text.
-fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
-    let address = parsed.address()?;
-    let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));
-    let text = match parsed.name() {
-        // Behind a name the parser puts the comments.
-        Some(quoted) if local.is_empty() && !host.is_empty() => {
-            format!("{}@{host}", quoted.split_once(" (").map_or(quoted, |(quoted, _)| quoted))
+impl<'a> Author<'a> {
+    fn read(path: &'a [u8], suffixes: &SuffixList) -> Self {
+        match Address::read(path) {
+            Address::Null => Self::Null,
+            Address::Mailbox(local, host) => Self::Mailbox { local, domain: Domain::new(host, suffixes) },
         }
-        _ if local.contains('"') || host.is_empty() => address.to_owned(),
-        _ => {
-            let local = local.split_ascii_whitespace().next_back().unwrap_or_default();
-            format!("{local}@{}", host.split_ascii_whitespace().next().unwrap_or_default())
-        }
-    };
-    let mut octets = Vec::with_capacity(text.len());
-    for (nth, sound) in text.split(REPLACED).enumerate() {
-        octets.extend((nth > 0).then_some(0xFF));
-        octets.extend_from_slice(sound.as_bytes());
     }
-    Some(octets)
+
+    /// As of a sender: a null address has an organisation, NULL, and nothing else.
+    fn value(&self, identity: Identity, form: As) -> Option<Value<'_>> {
+        match (self, identity) {
+            (Self::Null, Identity::FromOrg | Identity::ReplyToOrg) => Some(Value::Name(Part::Tag(Tag::Null))),
+            (Self::Null, _) => None,
+            (Self::Mailbox { local, domain }, _) if identity.is_address() => Some(mailbox(local, domain.host(), form)),
+            (Self::Mailbox { domain, .. }, Identity::FromHost) => Some(Value::Name(host_part(domain.host(), form))),
+            (Self::Mailbox { domain, .. }, _) => Some(Value::Name(named_part(domain, identity, form))),
+        }
+    }
 }
 
-/// The name of a list. Its line ends are those of a folded field (RFC 5322 §2.2.3), and no part of it.
-fn list(field: &[u8]) -> Option<Vec<u8>> {
-    let name = bracketed(&field[..field.len().min(MOST_FIELD_OCTETS)]);
-    (!name.is_empty()).then(|| name.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect())
+impl<'a> List<'a> {
+    fn read(field: &'a [u8]) -> Option<Self> {
+        let raw = bracketed(field);
+        (!raw.is_empty()).then(|| Self { raw, text: fold(Cow::Borrowed(raw)) })
+    }
+
+    fn value(&self, form: As) -> Value<'_> {
+        Value::Name(match &self.text {
+            Some(text) if text.len() <= LONGEST_LIST => Part::Text(text),
+            _ if form == As::Element => Part::Raw(self.raw),
+            Some(_) => Part::Tag(Tag::Overlong),
+            None => Part::Tag(Tag::Malformed),
+        })
+    }
+}
+
+/// What stands in the last brackets, before which there may be a phrase; all of it when there are none (RFC 2919 §3).
+pub(super) fn bracketed(field: &[u8]) -> &[u8] {
+    let inside = field.iter().rposition(|octet| *octet == b'<').map_or(field, |open| &field[open + 1..]);
+    inside.split(|octet| *octet == b'>').next().unwrap_or(inside).trim_ascii()
 }

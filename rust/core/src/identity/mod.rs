@@ -10,23 +10,23 @@
 
 mod address;
 mod domain;
-pub mod header;
+pub mod extract;
+mod header;
+pub mod header_parser;
 mod host;
 pub mod kind;
-pub mod named;
 mod network;
+pub mod parse_value;
 mod plain;
-pub mod read;
-mod said;
 pub mod scope;
 pub mod suffix;
 mod user;
 pub mod value;
 
 pub(crate) use domain::RUNGS;
+pub(crate) use extract::UseValue;
+pub use extract::{Identities, Values};
+pub use header::MOST_VALUES;
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
-pub(crate) use read::UseValue;
-pub use read::{Identities, Values};
-pub use said::MOST_VALUES;
 pub use suffix::{SuffixError, SuffixList};
-pub use value::{Class, Part, Tag, Value};
+pub use value::{Part, Tag, Trust, Value};

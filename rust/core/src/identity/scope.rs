@@ -6,10 +6,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::extract::Identities;
 use super::kind::{Identity, Prefixes, Source};
-use super::named::{NotAValue, named};
 use super::network;
-use super::read::Identities;
+use super::parse_value::{NotAValue, parse_value};
 use super::suffix::SuffixList;
 use super::value::{Part, Value};
 
@@ -105,7 +105,7 @@ pub fn scope<R>(
     if is_domain && bare.is_none() && split.listed {
         return Err(NoScope::Broad);
     }
-    let found = named(identity, text, suffixes, |value| match (family, value) {
+    let found = parse_value(identity, text, suffixes, |value| match (family, value) {
         (Some(family), Value::Name(Part::Text(name))) => {
             // The suffix in another spelling: Unicode, a dot that is none.
             let split = suffixes.split(name);

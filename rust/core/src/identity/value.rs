@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 /// How far an identity is proven. Classes never share a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum Trust {
     /// The domain's owner, or the network itself, stands behind it.
     Proven,
     /// Somebody merely says so.

@@ -44,7 +44,7 @@ impl Action {
     }
 
     /// As a policy says it.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         match self {
             Self::Defer => "defer".into(),
             Self::Reject => "reject".into(),

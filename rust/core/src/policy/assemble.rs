@@ -101,7 +101,7 @@ impl Assembly {
                 error(None, Some(field), found, "at most 2^50 after `scale`".into())
             })
         };
-        if let Some((rate, burst)) = limit.rule.pace_mut() {
+        if let Some((rate, burst)) = limit.rule.rate_and_burst_mut() {
             (rate.amount, *burst) = (scaled("rate", rate.amount)?, scaled("burst", *burst)?);
         }
         if let Rule::InFlight { cap, .. } = &mut limit.rule {

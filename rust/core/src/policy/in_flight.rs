@@ -5,12 +5,12 @@
 use super::draft::Given;
 use super::field::{Field, Wrong};
 use super::limit::{Limit, Rule, Share, stage_of};
-use super::stage::Stage;
 use super::validate::Check;
 use super::value::Burst;
 use super::words::{Algorithm, Count, WhenFull};
 use crate::error::PolicyError;
 use crate::identity::Identity;
+use crate::stage::Stage;
 
 impl Check<'_> {
     /// The limit of an `in_flight`.

@@ -69,7 +69,7 @@ impl Limit {
     }
 
     /// The same limit with the numbers of a quota. Its table is its own; one key alone needs the smallest there is.
-    pub(super) fn with_quota(&self, quota: &Quota) -> Self {
+    pub(crate) fn with_quota(&self, quota: &Quota) -> Self {
         let mut limit = Self { quotas: vec![quota.clone()], ..self.clone() };
         match self.rule {
             Rule::FanOut { .. } => {}
@@ -81,7 +81,7 @@ impl Limit {
             Rule::Distinct { .. } if self.per.len() == 1 => limit.memory = Some(2 * PAGE_BYTES),
             Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => limit.memory = None,
         }
-        if let Some((rate, burst)) = limit.rule.pace_mut() {
+        if let Some((rate, burst)) = limit.rule.rate_and_burst_mut() {
             (*rate, *burst) = (quota.rate, quota.burst);
         }
         limit
@@ -120,7 +120,7 @@ impl Limit {
 }
 
 /// A composite as people read it.
-pub(super) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> String {
+pub(crate) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> String {
     let names: Vec<String> = per.into_iter().map(ToString::to_string).collect();
     names.join(" + ")
 }
@@ -179,7 +179,7 @@ pub enum Rule {
 
 impl Rule {
     /// The rate and the burst, of a rule that has them.
-    pub fn pace(&self) -> Option<(Rate, u64)> {
+    pub fn rate_and_burst(&self) -> Option<(Rate, u64)> {
         match self {
             Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
                 Some((*rate, *burst))
@@ -189,7 +189,7 @@ impl Rule {
     }
 
     /// The same, to be changed.
-    pub(super) fn pace_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+    pub(super) fn rate_and_burst_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
         match self {
             Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
                 Some((rate, burst))

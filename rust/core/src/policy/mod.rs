@@ -18,30 +18,22 @@
 //! * `recompile`: the same over a region that is in use
 
 mod action;
-mod allocate;
 mod assemble;
-mod budget;
-mod compile;
 mod draft;
 mod extends;
 mod fan_out;
 pub mod field;
 mod fields;
-mod held;
 mod in_flight;
 pub mod limit;
-mod named;
 mod nearest;
 mod parse;
-pub mod plan;
 mod print;
 mod quantity;
 pub mod quota;
 pub mod rate;
-mod recompile;
 mod scale;
 mod schema;
-mod stage;
 pub mod template;
 pub(crate) mod unstated;
 mod validate;
@@ -49,16 +41,14 @@ mod value;
 mod words;
 mod written;
 
+pub use crate::stage::{Stage, Stages};
 pub use action::Action;
 pub use assemble::MAX_LIMITS;
-pub use compile::compile;
 pub use extends::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
 pub use limit::{Limit, Part, Policy, Rule, Share};
 pub use quantity::memory_bytes;
 pub use quota::Quota;
 pub use rate::Rate;
-pub use recompile::{Step, recompile};
-pub use stage::{Stage, Stages};
 pub use template::Template;
 pub use words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};

@@ -25,7 +25,7 @@ impl Limit {
             self.print_cap(&mut fields, *cap, share.as_ref());
             return fields;
         }
-        let Some((rate, burst)) = self.rule.pace() else { return fields };
+        let Some((rate, burst)) = self.rule.rate_and_burst() else { return fields };
         if let Some(distinct) = self.distinct() {
             fields.push(("distinct", text(&distinct.to_string())));
         }

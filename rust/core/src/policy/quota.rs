@@ -27,7 +27,7 @@ pub struct Quota {
 
 impl Quota {
     /// What it says, wherever it stands.
-    pub(super) fn numbers(&self) -> (&str, Rate, u64) {
+    pub(crate) fn numbers(&self) -> (&str, Rate, u64) {
         (&self.of, self.rate, self.burst)
     }
 

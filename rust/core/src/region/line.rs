@@ -10,7 +10,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::lanes::{self, Words};
+use super::simd::{self, Words};
 
 /// Slots of a line.
 pub const SLOTS: usize = 7;
@@ -35,20 +35,20 @@ impl Line {
     /// Slots whose upper half is `fingerprint`, as bits. Without a branch: comparing all costs less than a branch that is mispredicted.
     #[inline]
     pub fn matching(&self, fingerprint: u32) -> u32 {
-        lanes::named(self.words(), fingerprint) >> 1
+        simd::named(self.words(), fingerprint) >> 1
     }
 
     /// Slots that are not empty and whose lower half is a time more than `gap` after the stamp, as bits.
     #[inline]
     pub fn later(&self, gap: u32) -> u32 {
-        lanes::later(self.words(), self.stamp as u32, gap) >> 1
+        simd::later(self.words(), self.stamp as u32, gap) >> 1
     }
 
     /// Zeroes every slot whose time is none of those, and stamps the line.
     #[inline]
     pub fn keep_later(&mut self, gap: u32, stamp: u64) {
         let since = self.stamp as u32;
-        lanes::keep_later(bytemuck::cast_mut(self), since, gap);
+        simd::keep_later(bytemuck::cast_mut(self), since, gap);
         self.stamp = stamp;
     }
 

@@ -5,8 +5,8 @@
 
 mod header;
 mod huge;
-mod lanes;
 mod line;
+mod simd;
 mod table;
 
 use std::fmt;
@@ -37,7 +37,7 @@ impl LineId {
 
 /// Where a key was found. While the lock is held a slot is not moved; whether it was given to another key, its fingerprint tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct FoundSlot {
     /// The line.
     pub line: LineId,
     /// The slot in it.

@@ -54,13 +54,13 @@
 //! A line for a key's bucket and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names one of 128
 //! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
 
-use super::handful::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
-use super::quota::Quota;
+use super::gcra_rate::GcraRate;
 use super::registers::{Registers, clear, cost};
-use super::{Promised, Verdict, free_slot};
+use super::small_set::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
+use super::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
+use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 
 /// Of eight pages of the limit's share, how many hold slots; the others hold registers. See above.
 const SLOT_PAGES_OF_EIGHT: u64 = 5;
@@ -70,7 +70,7 @@ const SLOT_PAGES_OF_EIGHT: u64 = 5;
 pub struct Distinct {
     table: Table,
     registers: Registers,
-    quota: Quota,
+    quota: GcraRate,
     /// A charge above this makes a key begin anew.
     dearest: u64,
     when_full: WhenFull,
@@ -87,7 +87,7 @@ impl Distinct {
 
     /// As [`Distinct::new`], with so many pages for slots, or as near to it as leaves one page for either.
     pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
-        let quota = Quota::new(rate, burst).filter(|quota| quota.unit() == 1)?;
+        let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit() == 1)?;
         let (table, blocks) = table.split(slot_pages)?;
         // A bucket of two or three must have room for the second charge.
         let dearest = (quota.capacity() / 4).max(quota.capacity().min(2 * quota.price(1)));
@@ -130,8 +130,8 @@ impl Distinct {
         at: &Candidates,
         now_us: u64,
         elements: &[Key],
-        promised: &mut Promised,
-    ) -> (Verdict, Option<Spot>) {
+        promised: &mut SlotReservations,
+    ) -> (Verdict, Option<FoundSlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
         if asked > self.quota.capacity() {
             return (Verdict::Never, None);
@@ -148,7 +148,7 @@ impl Distinct {
             ready = ready.max(self.room_from(region, at, now, found, elements, promised));
         }
         let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
-        (verdict, found.map(|(spot, ..)| Spot { hot, ..spot }))
+        (verdict, found.map(|(spot, ..)| FoundSlot { hot, ..spot }))
     }
 
     /// Charges what is fresh of `elements`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
@@ -158,7 +158,7 @@ impl Distinct {
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<Spot>,
+        spot: Option<FoundSlot>,
         now_us: u64,
         elements: &[Key],
     ) -> bool {
@@ -166,7 +166,7 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock().ticks(now_us);
-        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let slot = usize::from(slot);
         let here = region.line_mut(line);
         if here.stamp != now {
@@ -246,14 +246,14 @@ impl Distinct {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(Spot, u64, Held)> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64, Held)> {
         for id in at.lines {
             let line = region.line(id);
             for slot in 0..SLOTS {
                 if fingerprint(line, slot) == at.fingerprint {
                     let level = level(line, slot, now);
                     if level > 0 {
-                        return Some((Spot { line: id, slot: slot as u8, hot: false }, level, held(line, slot)));
+                        return Some((FoundSlot { line: id, slot: slot as u8, hot: false }, level, held(line, slot)));
                     }
                 }
             }
@@ -262,7 +262,7 @@ impl Distinct {
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
         free_slot(at, |id| free_slots(region.line(id), now))
     }
 
@@ -272,9 +272,9 @@ impl Distinct {
         region: &Region,
         at: &Candidates,
         now: u64,
-        found: Option<(Spot, u64, Held)>,
+        found: Option<(FoundSlot, u64, Held)>,
         elements: &[Key],
-        promised: &mut Promised,
+        promised: &mut SlotReservations,
     ) -> u64 {
         let (drained, mut few) = match found {
             Some((_, _, Held::Many(_))) => return now,
@@ -289,7 +289,7 @@ impl Distinct {
         slot.max(block)
     }
 
-    fn slot_from(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> u64 {
+    fn slot_from(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> u64 {
         if promised.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
             return now;
         }
@@ -298,7 +298,7 @@ impl Distinct {
         levels.filter(|&level| level > 0).min().map_or(now, |level| now + level)
     }
 
-    fn block_from(&self, region: &Region, fingerprint: u32, now: u64, promised: &mut Promised) -> u64 {
+    fn block_from(&self, region: &Region, fingerprint: u32, now: u64, promised: &mut SlotReservations) -> u64 {
         let (free, first) = self.registers.vacancies(region, fingerprint, now);
         for (home, free) in self.registers.homes(fingerprint).into_iter().zip(free) {
             if free > promised.of(home) {

@@ -26,12 +26,12 @@
 
 use smallvec::SmallVec;
 
-use super::known::{Known, Sighting};
-use super::pace::Pace;
-use super::{Promised, Verdict};
+use super::rate_counter::RateCounter;
+use super::seen_set::{SeenSet, Sighting};
+use super::{SlotReservations, Verdict};
 use crate::key::Key;
-use crate::region::{Candidates, Region, Spot};
-use crate::time::Moment;
+use crate::region::{Candidates, FoundSlot, Region};
+use crate::time::Ticks;
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const RUNGS: usize = 6;
@@ -78,9 +78,9 @@ pub struct Consulted {
     /// Whether it fits.
     pub verdict: Verdict,
     /// Where the bucket has its slot.
-    pub spot: Option<Spot>,
+    pub spot: Option<FoundSlot>,
     /// When it was asked, in ticks of its table.
-    pub at: Moment,
+    pub at: Ticks,
     /// Elements that are not known.
     pub new: u32,
     /// The rung whose bucket is asked; `None`: the key's own.
@@ -94,7 +94,7 @@ impl Arrival {
     }
 
     /// Asks the memory. Elements then stand in the order in which they are forgotten, those first that are not known at all.
-    pub fn consult(&mut self, memory: &Known, region: &Region, now_us: u64) {
+    pub fn consult(&mut self, memory: &SeenSet, region: &Region, now_us: u64) {
         for element in &mut self.elements {
             element.seen = memory.consult(region, &element.at, now_us);
         }
@@ -107,7 +107,7 @@ impl Arrival {
     }
 
     /// Makes every element and part known: the arrival was admitted.
-    pub fn charge(&self, memory: &Known, region: &mut Region, now_us: u64) {
+    pub fn charge(&self, memory: &SeenSet, region: &mut Region, now_us: u64) {
         for rung in &self.rungs {
             memory.charge(region, &rung.at, rung.seen, now_us);
         }
@@ -125,19 +125,19 @@ impl Arrival {
 /// A fan-out limit: buckets of its own, a memory that it may share.
 #[derive(Clone, Copy, Debug)]
 pub struct FanOut {
-    memory: Known,
-    buckets: Pace,
+    memory: SeenSet,
+    buckets: RateCounter,
     settle_us: Option<u64>,
 }
 
 impl FanOut {
     /// Buckets over a memory; with `settle_us` the ladder.
-    pub fn new(memory: Known, buckets: Pace, settle_us: Option<u64>) -> Self {
+    pub fn new(memory: SeenSet, buckets: RateCounter, settle_us: Option<u64>) -> Self {
         Self { memory, buckets, settle_us }
     }
 
     /// The buckets.
-    pub fn buckets(&self) -> &Pace {
+    pub fn buckets(&self) -> &RateCounter {
         &self.buckets
     }
 
@@ -147,8 +147,14 @@ impl FanOut {
         rungs.iter().map(|rung| rung.bucket).chain([arrival.bucket]).map(|key| self.buckets.lines(key))
     }
 
-    /// Whether what is new fits, and on whose bucket; `promised` as in [`Pace::consult`].
-    pub fn consult(&self, region: &Region, arrival: &Arrival, now_us: u64, promised: &mut Promised) -> Consulted {
+    /// Whether what is new fits, and on whose bucket; `promised` as in [`RateCounter::consult`].
+    pub fn consult(
+        &self,
+        region: &Region,
+        arrival: &Arrival,
+        now_us: u64,
+        promised: &mut SlotReservations,
+    ) -> Consulted {
         let first = self.consult_at(region, arrival, now_us, promised);
         let (mut at_us, mut verdict) = (now_us, first.verdict);
         // From change to change, until the bucket then asked has room before the next one.
@@ -177,11 +183,11 @@ impl FanOut {
     }
 
     /// As if it were `at_us` and nothing changed from then on.
-    fn consult_at(&self, region: &Region, arrival: &Arrival, at_us: u64, promised: &mut Promised) -> Consulted {
+    fn consult_at(&self, region: &Region, arrival: &Arrival, at_us: u64, promised: &mut SlotReservations) -> Consulted {
         let known = |seen: Option<Sighting>| seen.is_some_and(|seen| at_us < self.memory.forgotten_from_us(seen));
         let new = arrival.elements.partition_point(|element| !known(element.seen)) as u32;
         if new == 0 {
-            return Consulted { verdict: Verdict::Fits, spot: None, at: Moment::default(), new, rung: None };
+            return Consulted { verdict: Verdict::Fits, spot: None, at: Ticks::default(), new, rung: None };
         }
         let rung = self.settle_us.and_then(|settle_us| {
             let settled = |seen: Sighting| self.memory.settled_from_us(seen, settle_us) <= at_us;
@@ -189,7 +195,7 @@ impl FanOut {
             settled.map(|index| index as u8)
         });
         let at = self.buckets.lines(arrival.bucket_of(rung));
-        let now = self.buckets.moment(at_us);
+        let now = self.buckets.ticks_at(at_us);
         let (verdict, spot) = self.buckets.consult(region, &at, now, new.into(), promised);
         Consulted { verdict, spot, at: now, new, rung }
     }

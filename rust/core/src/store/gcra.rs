@@ -27,27 +27,27 @@
 //! **Dropped.** Evicting the lowest level: above capacity a sender at three times its rate keeps all of it. Eight slots without a stamp: needs a sweep
 //! before times wrap. One candidate line: loses 1.2 % of the new keys at 46 % load.
 
+use super::gcra_rate::GcraRate;
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
-use super::quota::Quota;
-use super::{Promised, Verdict, free_slot};
+use super::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::WhenFull;
-use crate::region::{Candidates, Line, Region, SLOTS, Spot, Table};
-use crate::time::Moment;
+use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
+use crate::time::Ticks;
 
 /// Buckets of one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Gcra {
     table: Table,
-    quota: Quota,
+    quota: GcraRate,
     when_full: WhenFull,
     overflow: Option<Arrivals>,
 }
 
 impl Gcra {
     /// Buckets in `table`. With a sketch it needs two pages; with one, who finds no slot is refused.
-    pub fn new(table: Table, quota: Quota, when_full: WhenFull) -> Self {
+    pub fn new(table: Table, quota: GcraRate, when_full: WhenFull) -> Self {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
             _ => Self { table, quota, when_full, overflow: None },
@@ -55,7 +55,7 @@ impl Gcra {
     }
 
     /// Buckets in a part of `table`, and a sketch in the rest: for who tries other parts.
-    pub fn beside_sketch(table: Table, quota: Quota, split: Split) -> Self {
+    pub fn beside_sketch(table: Table, quota: GcraRate, split: Split) -> Self {
         let when_full = WhenFull::Sketch;
         // A charge stays 64 grains or more: rounding up takes less than a sixty-fourth of it.
         let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
@@ -73,7 +73,7 @@ impl Gcra {
     }
 
     /// The numbers.
-    pub fn quota(&self) -> &Quota {
+    pub fn quota(&self) -> &GcraRate {
         &self.quota
     }
 
@@ -85,11 +85,11 @@ impl Gcra {
 
     /// What consulting and charging take: worked out once for both.
     #[inline]
-    pub fn moment(&self, now_us: u64) -> Moment {
-        Moment(self.quota.clock().ticks(now_us))
+    pub fn ticks_at(&self, now_us: u64) -> Ticks {
+        Ticks(self.quota.clock().ticks(now_us))
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`]. `now` is of [`Gcra::moment`].
+    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`]. `now` is of [`Gcra::ticks_at`].
     ///
     /// A new key is promised the slot that [`Gcra::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
@@ -97,10 +97,10 @@ impl Gcra {
         &self,
         region: &Region,
         at: &Candidates,
-        Moment(now): Moment,
+        Ticks(now): Ticks,
         amount: u64,
-        promised: &mut Promised,
-    ) -> (Verdict, Option<Spot>) {
+        promised: &mut SlotReservations,
+    ) -> (Verdict, Option<FoundSlot>) {
         let price = self.quota.price(amount);
         if price > self.quota.capacity() {
             return (Verdict::Never, None);
@@ -108,7 +108,7 @@ impl Gcra {
         if let Some((spot, level)) = self.find(region, at, now) {
             let after = level + price;
             let over = after.saturating_sub(self.quota.capacity());
-            let spot = Spot { hot: 2 * after > self.quota.capacity(), ..spot };
+            let spot = FoundSlot { hot: 2 * after > self.quota.capacity(), ..spot };
             if over == 0 {
                 return (Verdict::Fits, Some(spot));
             }
@@ -133,15 +133,15 @@ impl Gcra {
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<Spot>,
-        Moment(now): Moment,
+        spot: Option<FoundSlot>,
+        Ticks(now): Ticks,
         amount: u64,
     ) -> bool {
         let price = self.quota.price(amount);
         if let Some(overflow) = &self.overflow {
             return self.charge_either(overflow, region, at, spot, now, price);
         }
-        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.expire(line, now);
@@ -154,9 +154,9 @@ impl Gcra {
     /// Gives back what `amount` was charged `then`, less what has drained since. Whether the key had anything to take it from.
     ///
     /// Only in its slot: cells of a sketch are not one key's. A level is at least what it would be without the charge.
-    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, Moment(now): Moment, amount: u64) -> bool {
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
-        let Some((Spot { line, slot, .. }, level)) = self.find(region, at, now).filter(|_| left > 0) else {
+        let Some((FoundSlot { line, slot, .. }, level)) = self.find(region, at, now).filter(|_| left > 0) else {
             return false;
         };
         let line = region.line_mut(line);
@@ -180,7 +180,14 @@ impl Gcra {
     }
 
     /// Whether `price` fits a key without a slot, by what the sketch knows of it.
-    fn estimate(&self, region: &Region, at: &Candidates, now: u64, price: u64, promised: &mut Promised) -> Verdict {
+    fn estimate(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now: u64,
+        price: u64,
+        promised: &mut SlotReservations,
+    ) -> Verdict {
         let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
         let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
         if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
@@ -195,11 +202,11 @@ impl Gcra {
         overflow: &Arrivals,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<Spot>,
+        spot: Option<FoundSlot>,
         now: u64,
         price: u64,
     ) -> bool {
-        let is_still = |spot: &Spot| {
+        let is_still = |spot: &FoundSlot| {
             let slot = region.line(spot.line).slots[usize::from(spot.slot)];
             (slot >> 32) as u32 == at.fingerprint
         };
@@ -225,7 +232,14 @@ impl Gcra {
     }
 
     /// The lightest slot, when a key of this level outweighs it: what it holds goes to the sketch.
-    fn taken(&self, overflow: &Arrivals, region: &mut Region, at: &Candidates, now: u64, level: u64) -> Option<Spot> {
+    fn taken(
+        &self,
+        overflow: &Arrivals,
+        region: &mut Region,
+        at: &Candidates,
+        now: u64,
+        level: u64,
+    ) -> Option<FoundSlot> {
         let slots = at.lines.into_iter().flat_map(|id| {
             let line = region.line(id);
             let level_of = move |slot: usize| (self.level_of(line, line.slots[slot], now), id, slot);
@@ -237,7 +251,7 @@ impl Gcra {
         }
         let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
         overflow.raise(region, line.page(), fingerprint, now, lightest);
-        Some(Spot { line, slot: slot as u8, hot: false })
+        Some(FoundSlot { line, slot: slot as u8, hot: false })
     }
 
     /// Slots in use on one page of the table.
@@ -257,7 +271,7 @@ impl Gcra {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(Spot, u64)> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64)> {
         for id in at.lines {
             let line = region.line(id);
             let mut bits = line.matching(at.fingerprint);
@@ -265,7 +279,7 @@ impl Gcra {
                 let slot = bits.trailing_zeros() as u8;
                 let level = self.level_of(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
-                    return Some((Spot { line: id, slot, hot: false }, level));
+                    return Some((FoundSlot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
@@ -274,7 +288,7 @@ impl Gcra {
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
         free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
@@ -286,7 +300,7 @@ impl Gcra {
     }
 
     /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
+    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> Verdict {
         if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }

@@ -17,7 +17,7 @@
 //! A sharer's count is one under each key of the limit. A message without the sharer's identity shares with all such: having no name is no way around.
 //! Nothing is known of a message whose size is not declared, so it is asked for no bytes.
 //!
-//! **Cost.** A word where a limit has one key in all (`global`); else a probe of a [`Tally`], one for all limits that look at the same key.
+//! **Cost.** A word where a limit has one key in all (`global`); else a probe of a [`KeyCounts`], one for all limits that look at the same key.
 //! **Size.** A record a permit, and 3/2 rows a permit in each tally. **Bound.** Exact; parts are compared without division.
 //!
 //! **Source.** Choudhury and Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998.
@@ -28,8 +28,8 @@
 use smallvec::SmallVec;
 
 use super::Verdict;
+use super::key_counts::{KeyCounts, Row};
 use super::permits::{Held, Permits, Token};
-use super::tally::{Row, Tally};
 use crate::key::Key;
 use crate::policy::Part;
 use crate::region::Region;
@@ -87,7 +87,7 @@ pub struct Capacity {
     /// The limits, in file order.
     pub limits: Vec<InFlight>,
     /// Counts by key.
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<KeyCounts>,
 }
 
 impl Wanted {

@@ -7,33 +7,33 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::region::{Candidates, LineId, SLOTS, Spot, Table};
+use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
 
+pub mod access_entry;
+pub mod access_list;
 pub mod blocks;
 pub mod distinct;
-pub mod entry;
 pub mod fan_out;
 pub mod gcra;
-mod handful;
+pub mod gcra_rate;
 pub mod in_flight;
-pub mod known;
-pub mod listed;
+pub mod key_counts;
 pub mod overflow;
-pub mod pace;
+mod pane_ring;
 pub mod permits;
-pub mod quota;
+pub mod rate_counter;
 mod registers;
-mod ring;
-pub mod tally;
-pub mod window;
+pub mod seen_set;
+pub mod sliding_window;
+mod small_set;
 
 /// Free slots that keys of the same check were promised, so that none is promised twice.
 ///
 /// Only a table that refuses when full needs it, and only a check that brings it several new keys.
 #[derive(Debug, Default)]
-pub struct Promised(Option<Box<Scarce>>);
+pub struct SlotReservations(Option<Box<Scarce>>);
 
 #[derive(Debug, Default)]
 struct Scarce {
@@ -47,7 +47,7 @@ struct Scarce {
 /// Of more, one that finds only promised slots is told when its own lines have another, which may be later than need be.
 const FEW: usize = 16;
 
-impl Promised {
+impl SlotReservations {
     /// Room for `count` promises, so that making them allocates nothing. One key alone needs none: there is nobody to promise its slot to.
     pub fn expect(&mut self, count: usize) {
         if count > 1 {
@@ -99,11 +99,11 @@ impl Promised {
 
 /// A free slot of the emptier of a key's two lines; `free_slots` says which slots of a line are free, as bits.
 #[inline]
-fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<Spot> {
+fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<FoundSlot> {
     let [first, second] = at.lines.map(|line| (line, free_slots(line)));
     // Of a line's slots there is a bit each, fewer than eight: an octet's are counted by a shorter way.
     let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
-    (free != 0).then(|| Spot { line, slot: free.trailing_zeros() as u8, hot: false })
+    (free != 0).then(|| FoundSlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }
 
 /// What a store says to one charge.

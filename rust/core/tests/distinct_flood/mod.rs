@@ -10,7 +10,7 @@ use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
 use throttle_core::store::distinct::Distinct;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::{SlotReservations, Verdict};
 
 use crate::draw::{mix, unit};
 use crate::oracle::{Bucket, Sets};
@@ -89,7 +89,8 @@ impl Guarded {
     /// Whether it was admitted, and whether all of it was counted.
     pub(crate) fn check(&mut self, key: Key, now_us: u64, elements: &[Key]) -> (bool, bool) {
         let at = self.distinct.lines(key);
-        let (verdict, spot) = self.distinct.consult(&self.region, &at, now_us, elements, &mut Promised::default());
+        let (verdict, spot) =
+            self.distinct.consult(&self.region, &at, now_us, elements, &mut SlotReservations::default());
         let admitted = verdict == Verdict::Fits;
         (admitted, !admitted || self.distinct.charge(&mut self.region, &at, spot, now_us, elements))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::engine::Aim;
-use throttle_core::identity::{Class, Identities, Identity, Value};
+use throttle_core::identity::{Identities, Identity, Trust, Value};
 use throttle_core::policy::Stages;
 
 use super::texts::{Piece, Texts};
@@ -101,7 +101,7 @@ impl Rows {
             begins.push(texts.len());
         }
         times.push(at);
-        proven.push(identities.class(Identity::SenderHost) == Class::Proven);
+        proven.push(identities.class(Identity::SenderHost) == Trust::Proven);
     }
 
     /// Of one row.

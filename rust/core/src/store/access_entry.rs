@@ -15,7 +15,7 @@ pub const FAMILIES: usize = 8;
 /// Of what there are entries, so that nothing else is looked up. A bit each.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Marks {
+pub struct EntryKinds {
     /// Lengths of prefix of IPv4, 0 to 32.
     pub v4: u64,
     /// Kinds of values that are looked up whole.
@@ -28,7 +28,7 @@ pub struct Marks {
 
 /// What an entry is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum EntryKind {
     /// A network of IPv4.
     V4(u8),
     /// A network of IPv6.
@@ -41,7 +41,7 @@ pub enum Mark {
 
 /// What an operator says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum AccessAction {
     /// Refused.
     Block,
     /// Let through, when it is proven.
@@ -58,26 +58,26 @@ pub struct Entry {
     /// Engine time from which it is over, µs; `u64::MAX`: it is for good.
     pub until_us: u64,
     /// What is said.
-    pub word: Word,
+    pub word: AccessAction,
     /// What it is of.
-    pub mark: Mark,
+    pub mark: EntryKind,
     /// The identity, in its holder's own code of three octets.
     pub identity: u32,
 }
 
-impl Marks {
-    pub(super) fn add(&mut self, mark: Mark) {
+impl EntryKinds {
+    pub(super) fn add(&mut self, mark: EntryKind) {
         let set = |bits: &mut [u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] |= 1 << (bit & 63);
         match mark {
-            Mark::V4(length) => self.v4 |= 1 << length.min(63),
-            Mark::V6(length) => set(&mut self.v6, length & 127),
-            Mark::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
-            Mark::Whole(kind) => self.whole |= 1 << (kind & 63),
+            EntryKind::V4(length) => self.v4 |= 1 << length.min(63),
+            EntryKind::V6(length) => set(&mut self.v6, length & 127),
+            EntryKind::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
+            EntryKind::Whole(kind) => self.whole |= 1 << (kind & 63),
         }
     }
 
     /// Whether there is an entry of this kind.
-    pub fn has(&self, mark: Mark) -> bool {
+    pub fn has(&self, mark: EntryKind) -> bool {
         let mut one = Self::default();
         one.add(mark);
         let [all, one]: [&[u64]; 2] =
@@ -86,7 +86,7 @@ impl Marks {
     }
 }
 
-impl Mark {
+impl EntryKind {
     fn packed(self) -> u64 {
         let [kind, first, second] = match self {
             Self::V4(length) => [0, length, 0],
@@ -112,9 +112,9 @@ impl Entry {
     /// Row in bits 0–15, then two of the word, then mark and identity.
     pub(super) fn packed(&self, row: u64) -> [u64; WORDS] {
         let word = match self.word {
-            Word::Block => 0,
-            Word::Allow => 1,
-            Word::AllowUnverified => 2,
+            AccessAction::Block => 0,
+            AccessAction::Allow => 1,
+            AccessAction::AllowUnverified => 2,
         };
         let last = row | word << 16 | self.mark.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
         [self.key.0, self.until_us, last]
@@ -122,11 +122,11 @@ impl Entry {
 
     pub(super) fn unpacked([key, until_us, last]: [u64; WORDS]) -> (Self, u64) {
         let word = match last >> 16 & 3 {
-            0 => Word::Block,
-            1 => Word::Allow,
-            _ => Word::AllowUnverified,
+            0 => AccessAction::Block,
+            1 => AccessAction::Allow,
+            _ => AccessAction::AllowUnverified,
         };
-        let (mark, identity) = (Mark::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
+        let (mark, identity) = (EntryKind::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
         (Self { key: Key(key), until_us, word, mark, identity }, last & 0xFFFF)
     }
 

@@ -5,16 +5,16 @@
 
 use super::budget::{Claim, Half, share_out};
 use super::compile::place;
-use super::held::Holdings;
-use super::named::Named;
-use super::plan::Marked;
-use super::{Limit, Policy, Rule};
+use super::holdings::Holdings;
+use super::plan::AccessTables;
+use super::quotas::Named;
 use crate::error::PolicyError;
 use crate::identity::Identity;
-use crate::observe::Layout;
+use crate::policy::{Limit, Policy, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
+use crate::stats::Layout;
+use crate::store::access_list::{self, AccessList};
 use crate::store::blocks::Blocks;
-use crate::store::listed::{self, Listed};
 
 /// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
 const DISTINCT_WEIGHT: u128 = 4;
@@ -49,7 +49,7 @@ pub(super) struct Sharing {
 pub(super) struct Shares {
     pub(super) layout: Layout,
     /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they outlive a policy.
-    pub(super) marked: Option<Marked>,
+    pub(super) marked: Option<AccessTables>,
     pub(super) memories: Vec<Table>,
     /// Of limits that have a rate, then of quotas.
     pub(super) paces: Vec<Table>,
@@ -110,7 +110,7 @@ pub(super) fn allocate(
         tables.truncate(claims.len());
         let marks = tables.drain(..marked.map_or(0, |marked| marked.len())).collect::<Vec<_>>();
         let marked = match marks[..] {
-            [listed, blocks] => Some(Marked { listed: Listed::new(listed), blocks: Blocks::new(blocks) }),
+            [listed, blocks] => Some(AccessTables { listed: AccessList::new(listed), blocks: Blocks::new(blocks) }),
             _ => None,
         };
         let paces = tables.split_off(holdings.claims().len() + wanted.len());
@@ -134,7 +134,7 @@ pub(super) fn claims<'c>(
 /// Bytes of operators' entries and of limits' blocks. A guard that is smaller than that has neither.
 fn marked(memory_bytes: u64) -> Option<[u64; 2]> {
     let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
-    (memory_bytes >= LEAST_MARKED).then(|| [listed.min(Listed::bytes(listed::MOST)), blocks])
+    (memory_bytes >= LEAST_MARKED).then(|| [listed.min(AccessList::bytes(access_list::MOST)), blocks])
 }
 
 /// What would do in all, where `least` would but for the tables of blocks, which grow with it.
@@ -154,7 +154,7 @@ fn with_marked(least: u64, memory_bytes: u64) -> u64 {
 
 /// The claim of a limit that has a rate.
 fn pace(limit: &Limit) -> Option<Claim> {
-    let (rate, _) = limit.rule.pace()?;
+    let (rate, _) = limit.rule.rate_and_burst()?;
     let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
     let (weight, stated) = match limit.rule {
         Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),

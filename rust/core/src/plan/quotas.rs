@@ -3,11 +3,11 @@
 //! Here, not where the file is read: what a value names depends on the suffix list.
 //! Knows no tables. Invariant: a value that no sender can have is an error, not a quota that nobody gets.
 
-use super::{Limit, Policy};
 use crate::error::PolicyError;
-use crate::identity::named::{NotAValue, named};
+use crate::identity::parse_value::{NotAValue, parse_value};
 use crate::identity::{Identity, SuffixList};
 use crate::key::{Key, Secret};
+use crate::policy::{Limit, Policy};
 
 /// Most quotas of a policy: a check looks each of its keys up among those of its limit.
 pub(super) const MAX_QUOTAS: usize = 256;
@@ -37,7 +37,7 @@ pub(super) fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) ->
                 ..PolicyError::default()
             };
             let read =
-                |identity: &Identity| named(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
+                |identity: &Identity| parse_value(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
             let (mut keys, mut instead) = (Vec::new(), None);
             for identity in &limit.per {
                 match read(identity) {

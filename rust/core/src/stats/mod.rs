@@ -21,7 +21,7 @@ use crate::region::{Region, Table};
 
 /// A value that a check brings: place of its identity in the plan, and its key of no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct IdentityKey {
     /// Place of the identity.
     pub place: usize,
     /// The key.
@@ -32,7 +32,7 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Newcomer {
     /// Which.
-    pub seen: Seen,
+    pub seen: IdentityKey,
     /// As text.
     pub name: Name,
     /// When, µs of the check's clock.
@@ -41,7 +41,7 @@ pub struct Newcomer {
 
 /// Observation of one policy.
 #[derive(Debug)]
-pub struct Observer {
+pub struct Stats {
     table: Table,
     layout: Layout,
     /// Whether its table is emptied just now.
@@ -50,7 +50,7 @@ pub struct Observer {
     elements: Box<[Option<usize>]>,
 }
 
-impl Observer {
+impl Stats {
     /// In `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
     pub fn new(table: Table, layout: Layout, elements: Box<[Option<usize>]>) -> Self {
         Self { table, layout, is_paused: false, elements }
@@ -73,7 +73,7 @@ impl Observer {
 
     /// Notes a check: every value that it brought, and what it came to.
     #[inline]
-    pub fn note(&self, region: &mut Region, seen: &[Seen], admitted: bool, at_us: u64) {
+    pub fn note(&self, region: &mut Region, seen: &[IdentityKey], admitted: bool, at_us: u64) {
         if self.is_paused {
             return;
         }
@@ -81,7 +81,7 @@ impl Observer {
         let row = panes::current_row(&self.layout, words, at_us);
         let shape = self.layout.shape;
         let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers()]);
-        for Seen { place, key } in seen {
+        for IdentityKey { place, key } in seen {
             let (number, run) = shape.split(*key);
             let register = &mut registers[place * shape.registers() + number];
             *register = run.max(*register);
@@ -92,26 +92,26 @@ impl Observer {
     }
 
     #[inline]
-    fn count(&self, words: &mut [u64], row: usize, seen: &[Seen], admitted: bool) {
-        for Seen { place, key } in seen {
+    fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
+        for IdentityKey { place, key } in seen {
             if let Some(slot) = offenders::find(&self.layout, words, *place, *key) {
                 offenders::count(&self.layout, words, row, (*place, slot), self.elements(*place, seen), admitted);
             }
         }
     }
 
-    fn elements<'s>(&self, place: usize, seen: &'s [Seen]) -> impl Iterator<Item = Key> + use<'s> {
+    fn elements<'s>(&self, place: usize, seen: &'s [IdentityKey]) -> impl Iterator<Item = Key> + use<'s> {
         let element = self.elements[place];
         seen.iter().filter(move |seen| Some(seen.place) == element).map(|seen| seen.key)
     }
 
     /// Whether a value has a name already.
-    pub fn is_named(&self, region: &Region, seen: &Seen) -> bool {
+    pub fn is_named(&self, region: &Region, seen: &IdentityKey) -> bool {
         offenders::find(&self.layout, region.words(&self.table), seen.place, seen.key).is_some()
     }
 
     /// Gives names to values that have none, and counts the check that brought them. A value that got its name meanwhile stays as it is.
-    pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[Seen], admitted: bool) {
+    pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
         if self.is_paused {
             return;
         }
@@ -119,7 +119,7 @@ impl Observer {
         let words = region.words_mut(&self.table);
         let row = panes::current_row(&self.layout, words, now_us);
         for newcomer in newcomers {
-            let Seen { place, key } = newcomer.seen;
+            let IdentityKey { place, key } = newcomer.seen;
             if offenders::find(&self.layout, words, place, key).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
                 offenders::count(&self.layout, words, row, (place, slot), self.elements(place, seen), admitted);
@@ -127,7 +127,7 @@ impl Observer {
         }
     }
 
-    /// Room for [`Observer::gather`], to be taken before the lock.
+    /// Room for [`Stats::gather`], to be taken before the lock.
     pub fn registers(&self) -> Registers {
         Registers(vec![0; self.layout.shape.registers() / 8])
     }
@@ -147,7 +147,7 @@ impl Observer {
         distinct::estimate(&self.layout, &gathered.0)
     }
 
-    /// Room for [`Observer::copy`], to be taken before the lock.
+    /// Room for [`Stats::copy`], to be taken before the lock.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.layout)
     }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
-use throttle_core::store::window::Window;
-use throttle_core::store::{Promised, Verdict};
+use throttle_core::store::sliding_window::SlidingWindow;
+use throttle_core::store::{SlotReservations, Verdict};
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -47,9 +47,9 @@ fn rate(amount: u64, seconds: u64) -> Rate {
     Rate { amount, period_us: seconds * SECOND_US, sized: false }
 }
 
-fn windows(pages: u32, rate: Rate, when_full: WhenFull) -> (Region, Window) {
+fn windows(pages: u32, rate: Rate, when_full: WhenFull) -> (Region, SlidingWindow) {
     let (region, tables) = Region::new(&[pages]).expect("little enough memory");
-    (region, Window::new(tables[0], rate, when_full).expect("a period that a clock can count"))
+    (region, SlidingWindow::new(tables[0], rate, when_full).expect("a period that a clock can count"))
 }
 
 /// Keys of the same two lines: what is written for one must leave the others.
@@ -57,14 +57,14 @@ fn neighbour(number: u64) -> Key {
     Key(0x0123_4567 << 32 | (number + 1))
 }
 
-fn consult(window: &Window, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    window.consult(region, &window.lines(key), window.moment(now_us), amount, &mut Promised::default()).0
+fn consult(window: &SlidingWindow, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
+    window.consult(region, &window.lines(key), window.ticks_at(now_us), amount, &mut SlotReservations::default()).0
 }
 
-fn charge(window: &Window, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
+fn charge(window: &SlidingWindow, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
     let at = window.lines(key);
-    let now = window.moment(now_us);
-    let (_, spot) = window.consult(region, &at, now, amount, &mut Promised::default());
+    let now = window.ticks_at(now_us);
+    let (_, spot) = window.consult(region, &at, now, amount, &mut SlotReservations::default());
     window.charge(region, &at, spot, now, amount)
 }
 
@@ -97,7 +97,7 @@ enum Pause {
 }
 
 impl Pause {
-    fn end_us(self, now_us: u64, window: &Window, period_us: u64) -> u64 {
+    fn end_us(self, now_us: u64, window: &SlidingWindow, period_us: u64) -> u64 {
         let pane_us = period_us.div_ceil(window.panes().into());
         match self {
             Self::Micros(us) => now_us + us,
@@ -204,7 +204,14 @@ proptest! {
 }
 
 /// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down: d = `parts`/`of` of a window.
-fn refused(window: &Window, region: &mut Region, start_us: u64, step: (u128, u128), cost: u64, count: u64) -> u64 {
+fn refused(
+    window: &SlidingWindow,
+    region: &mut Region,
+    start_us: u64,
+    step: (u128, u128),
+    cost: u64,
+    count: u64,
+) -> u64 {
     let at_us = |n: u64| start_us + (u128::from(n) * step.0 / step.1) as u64;
     let send = |n: &u64| {
         let fits = consult(window, region, key(1), at_us(*n), cost) == Verdict::Fits;
@@ -326,9 +333,9 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     assert_eq!(2_000 - untracked as u64, window.used(&region, 0, 0));
     for (amount, slots) in [(100, 6), (1 << 30, 4)] {
         let (region, window) = windows(1, rate(amount, 60), WhenFull::Refuse);
-        let mut promised = Promised::default();
+        let mut promised = SlotReservations::default();
         promised.expect(slots);
-        let mut ask = || window.consult(&region, &window.lines(key(1)), window.moment(0), 1, &mut promised).0;
+        let mut ask = || window.consult(&region, &window.lines(key(1)), window.ticks_at(0), 1, &mut promised).0;
         assert!((0..slots).all(|_| ask() == Verdict::Fits));
         assert_eq!(ask(), Verdict::Never, "two lines of {} slots", slots / 2);
     }

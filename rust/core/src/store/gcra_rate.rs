@@ -1,15 +1,15 @@
 //! A rate limit's numbers in ticks of its own clock, so that a charge is whole: `gcra` says why.
 
 use crate::policy::Rate;
-use crate::time::Ticks;
+use crate::time::TickClock;
 
 /// Most ticks that a bucket holds.
 const CAPACITY_MAX: u64 = 1 << 23;
 
 /// A rate limit's numbers, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    ticks: Ticks,
+pub struct GcraRate {
+    ticks: TickClock,
     /// What one charge of `unit` costs.
     per_unit: u64,
     /// How much one unit is: 1 but for bursts over 2²³.
@@ -18,15 +18,17 @@ pub struct Quota {
     capacity: u64,
 }
 
-impl Quota {
+impl GcraRate {
     /// `None` when no clock of this crate can keep it: more than eight million a second with a burst too small for it.
     pub fn new(rate: Rate, burst: u64) -> Option<Self> {
         let unit = burst.div_ceil(CAPACITY_MAX).max(rate.amount.div_ceil(rate.period_us.checked_mul(8)?)).max(1);
         let units = burst / unit;
         let useful = rate.period_us.div_ceil(rate.amount.max(1));
         let per_unit = if unit > 1 { 1 } else { (CAPACITY_MAX / units.max(1)).min(useful).max(1) };
-        let ticks =
-            Ticks::new(u128::from(rate.amount) * u128::from(per_unit), u128::from(rate.period_us) * u128::from(unit))?;
+        let ticks = TickClock::new(
+            u128::from(rate.amount) * u128::from(per_unit),
+            u128::from(rate.period_us) * u128::from(unit),
+        )?;
         (units > 0).then_some(Self { ticks, per_unit, unit, capacity: units * per_unit })
     }
 
@@ -55,7 +57,7 @@ impl Quota {
 
     /// The clock of its ticks.
     #[inline]
-    pub fn clock(&self) -> &Ticks {
+    pub fn clock(&self) -> &TickClock {
         &self.ticks
     }
 }

@@ -125,7 +125,7 @@ pub(super) fn fingerprint(line: &Line, slot: usize) -> u32 {
     (line.slots[SLOTS + slot / 2] >> (slot % 2 * 32)) as u32
 }
 
-/// Ticks until the slot's bucket has drained; zero when it has.
+/// TickClock until the slot's bucket has drained; zero when it has.
 #[inline]
 pub(super) fn level(line: &Line, slot: usize, now: u64) -> u64 {
     distance(line, slot).saturating_sub(now.saturating_sub(line.stamp))
@@ -153,7 +153,7 @@ pub(super) fn restamp(line: &mut Line, now: u64) {
     line.stamp = now;
 }
 
-/// Ticks from the stamp to the time of a slot.
+/// TickClock from the stamp to the time of a slot.
 #[inline]
 fn distance(line: &Line, slot: usize) -> u64 {
     if fingerprint(line, slot) == 0 {

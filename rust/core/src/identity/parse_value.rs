@@ -2,8 +2,8 @@
 //!
 //! It takes the way that a sender's text takes, so the two can only come to the same. Knows no keys and no limits.
 
+use super::extract::Identities;
 use super::kind::{Identity, Source, Sources};
-use super::read::Identities;
 use super::suffix::SuffixList;
 use super::value::{Part, Tag, Value};
 use crate::envelope::{Envelope, Headers};
@@ -21,7 +21,7 @@ pub enum NotAValue {
 ///
 /// # Errors
 /// [`NotAValue`] when no envelope could ever have this value.
-pub fn named<R>(
+pub fn parse_value<R>(
     identity: Identity,
     text: &str,
     suffixes: &SuffixList,

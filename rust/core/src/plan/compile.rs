@@ -4,24 +4,24 @@
 
 use std::sync::Arc;
 
-use super::allocate::{LEAST_MARKED, Shares, Wanted, allocate, sharing};
-use super::held::Holdings;
-use super::limit::{joined_name, stage_of};
-use super::named::{MAX_QUOTAS, Named, quotas};
-use super::plan::{Blocking, Memory, Needed, Plan, Planned, Standing, Store, Tallied};
-use super::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
+use super::holdings::Holdings;
+use super::memory::{LEAST_MARKED, Shares, Wanted, allocate, sharing};
+use super::plan::{Blocking, Memory, Needed, Plan, Planned, Store, Tallied, TrustSource};
+use super::quotas::{MAX_QUOTAS, Named, quotas};
 use crate::error::PolicyError;
 use crate::identity::{Identity, SuffixList};
 use crate::key::{Head, Secret};
-use crate::observe::Observer;
+use crate::policy::limit::{joined_name, stage_of};
+use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
+use crate::stats::Stats;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::in_flight::Capacity;
-use crate::store::known::Known;
-use crate::store::pace::Pace;
 use crate::store::permits::COUNTS;
+use crate::store::rate_counter::RateCounter;
+use crate::store::seen_set::SeenSet;
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
@@ -90,7 +90,7 @@ pub(super) fn draw(
     let stated = policy.limits.iter().enumerate();
     for (of, limit) in stated.chain(quotas.iter().map(|quota| (quota.of, &quota.limit))) {
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
-        let paced = limit.rule.pace().and_then(|pace| Some((pace, paces.next()?)));
+        let paced = limit.rule.rate_and_burst().and_then(|pace| Some((pace, paces.next()?)));
         let table = paced.map(|(_, table)| table);
         let store = match paced {
             Some((pace, table)) => store(policy, limit, pace, table, wanted, &memories, &mut identities)?,
@@ -110,7 +110,7 @@ pub(super) fn draw(
         let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
         run.fold(Default::default(), |all, planned| planned.sources(all))
     });
-    let observer = Observer::new(observed, layout, elements(&identities, &limits));
+    let observer = Stats::new(observed, layout, elements(&identities, &limits));
     let (stated, capped) = (policy.limits.len(), capped(&limits, capacity.limits.len()));
     Ok(Plan { identities, limits, stated, memories, observer, capacity, held, capped, marked, tallied, sources })
 }
@@ -119,7 +119,7 @@ pub(super) fn draw(
 fn tally(identities: &mut Vec<Needed>, per: &[Identity]) -> Tallied {
     Tallied {
         per: per.iter().map(|&identity| place(identities, identity)).collect(),
-        standing: Standing::of(per.iter().copied()),
+        standing: TrustSource::of(per.iter().copied()),
         per_name: joined_name(per),
     }
 }
@@ -139,7 +139,7 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, secret: &Sec
         template: limit.reply.clone().map(Arc::new),
         blocking: blocking(limit, secret),
         per,
-        standing: Standing::of(limit.identities()),
+        standing: TrustSource::of(limit.identities()),
         store,
         table: None,
         since: 0,
@@ -192,7 +192,7 @@ fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
 fn memory(policy: &Policy, wanted: &Wanted, table: Table, identities: &mut Vec<Needed>) -> Result<Memory, PolicyError> {
     let Wanted { sharing, settle_us } = wanted;
     let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(sharing.remember_us / 2));
-    let known = Known::new(table, sharing.remember_us, comeback_us);
+    let known = SeenSet::new(table, sharing.remember_us, comeback_us);
     let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
     let distinct = place(identities, sharing.distinct);
     let equals = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name()).collect();
@@ -213,7 +213,7 @@ fn store(
         let buckets = buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?;
         return Ok(Store::Distinct { buckets, distinct: place(identities, distinct) });
     }
-    let buckets = Pace::new(table, limit.algorithm, rate, burst, limit.when_full);
+    let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
     let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
     let memory = wanted.iter().position(|memory| memory.sharing == sharing).unwrap_or_default();

@@ -26,7 +26,7 @@ use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};
 
 /// Counts by key.
 #[derive(Clone, Copy, Debug)]
-pub struct Tally {
+pub struct KeyCounts {
     table: Table,
     rows: u64,
     /// Words of a row, as a power of two.
@@ -37,13 +37,13 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row(usize);
 
-impl Tally {
+impl KeyCounts {
     /// Bytes of a tally of `columns` for `most` keys.
     pub fn bytes(most: u64, columns: usize) -> u64 {
         ((1 + rows(most)) << (shift(columns) + 3)).next_multiple_of(PAGE_BYTES)
     }
 
-    /// In `table`, which has [`Tally::bytes`].
+    /// In `table`, which has [`KeyCounts::bytes`].
     pub fn new(table: Table, most: u64, columns: usize) -> Self {
         debug_assert!(table.bytes() >= Self::bytes(most, columns));
         Self { table, rows: rows(most), shift: shift(columns) }

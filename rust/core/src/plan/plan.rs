@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Count, Limit, Quota, Stage, Stages, Template};
-use crate::identity::{Class, Identities, Identity, Source, Sources};
+use crate::identity::{Identities, Identity, Source, Sources, Trust};
 use crate::key::{Head, Key};
-use crate::observe::Observer;
+use crate::policy::{Count, Limit, Quota, Stage, Stages, Template};
 use crate::region::Table;
 use crate::reply::Reply;
+use crate::stats::Stats;
+use crate::store::access_list::AccessList;
 use crate::store::blocks::Blocks;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::in_flight::Capacity;
-use crate::store::known::Known;
-use crate::store::listed::Listed;
-use crate::store::pace::Pace;
+use crate::store::rate_counter::RateCounter;
+use crate::store::seen_set::SeenSet;
 
 /// A policy, compiled.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Plan {
     /// Memories of known elements.
     pub memories: Vec<Memory>,
     /// What may never refuse.
-    pub observer: Observer,
+    pub observer: Stats,
     /// What is open: the permits, and the in-flight limits.
     pub capacity: Capacity,
     /// The limits of [`Plan::capacity`], as they were when it was made.
@@ -40,7 +40,7 @@ pub struct Plan {
     /// Of each limit of [`Plan::capacity`] its place in `limits`; nothing when it was taken out since the permits have their tables.
     pub capped: Vec<Option<u16>>,
     /// Operators' entries and limits' blocks; absent where the memory is too small for them.
-    pub marked: Option<Marked>,
+    pub marked: Option<AccessTables>,
     /// What the tallies of [`Plan::capacity`] count by.
     pub tallied: Vec<Tallied>,
     pub(super) sources: [Sources; Stage::ALL.len()],
@@ -79,7 +79,7 @@ pub struct Planned {
     /// Its identities, as places in [`Plan::identities`].
     pub per: Box<[usize]>,
     /// Where its class comes from.
-    pub standing: Standing,
+    pub standing: TrustSource,
     /// Where it counts.
     pub store: Store,
     /// The run of pages that its store got; an in-flight limit has none of its own.
@@ -97,9 +97,9 @@ pub const NO_TABLE: u16 = u16::MAX;
 
 /// Tables that no limit owns: they stay where they are whatever the policy.
 #[derive(Clone, Copy, Debug)]
-pub struct Marked {
+pub struct AccessTables {
     /// What operators say.
-    pub listed: Listed,
+    pub listed: AccessList,
     /// What limits have blocked.
     pub blocks: Blocks,
 }
@@ -124,7 +124,7 @@ impl Blocking {
 
 /// Where the class of a limit's keys comes from: that of the weakest of its identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TrustSource {
     /// All of them are proven, or have no class.
     Proven,
     /// One of them is always a mere claim.
@@ -133,12 +133,12 @@ pub enum Standing {
     Senders,
 }
 
-/// Where a limit counts. Its tag is an octet, as that of [`Pace`].
+/// Where a limit counts. Its tag is an octet, as that of [`RateCounter`].
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum Store {
     /// Buckets or windows.
-    Rate(Pace),
+    Rate(RateCounter),
     /// Buckets over a memory.
     FanOut {
         /// The limit.
@@ -163,14 +163,14 @@ pub struct Tallied {
     /// Its identities, as places in [`Plan::identities`].
     pub per: Box<[usize]>,
     /// Where their class comes from.
-    pub standing: Standing,
+    pub standing: TrustSource,
     /// For people: `client.net/24/48`.
     pub per_name: String,
 }
 
 impl Store {
     /// The buckets that it charges for every message or every element that is new; `None` where there are none such.
-    pub fn buckets(&self) -> Option<&Pace> {
+    pub fn buckets(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(buckets) => Some(buckets),
             Self::FanOut { fan_out, .. } => Some(fan_out.buckets()),
@@ -191,7 +191,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Memory {
     /// The table.
-    pub known: Known,
+    pub known: SeenSet,
     /// Place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
     /// Identities of `per` whose value an element may be equal to: then it is never new.
@@ -243,7 +243,7 @@ impl Planned {
 
     /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
     #[inline]
-    pub fn class(&self, identities: &Identities<'_>) -> Class {
+    pub fn class(&self, identities: &Identities<'_>) -> Trust {
         self.standing.class(identities.class(Identity::SenderHost))
     }
 
@@ -253,13 +253,13 @@ impl Planned {
     }
 }
 
-impl Standing {
+impl TrustSource {
     /// The class, where `senders` have this one.
     #[inline]
-    pub fn class(self, senders: Class) -> Class {
+    pub fn class(self, senders: Trust) -> Trust {
         match self {
-            Self::Proven => Class::Proven,
-            Self::Claimed => Class::Claimed,
+            Self::Proven => Trust::Proven,
+            Self::Claimed => Trust::Claimed,
             Self::Senders => senders,
         }
     }

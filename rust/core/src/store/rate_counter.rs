@@ -3,32 +3,32 @@
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
 use super::gcra::Gcra;
-use super::quota::Quota;
-use super::window::Window;
-use super::{Promised, Verdict};
+use super::gcra_rate::GcraRate;
+use super::sliding_window::SlidingWindow;
+use super::{SlotReservations, Verdict};
 use crate::key::Key;
 use crate::policy::{Algorithm, Rate, WhenFull};
-use crate::region::{Candidates, Region, Spot, Table};
-use crate::time::Moment;
+use crate::region::{Candidates, FoundSlot, Region, Table};
+use crate::time::Ticks;
 
 /// The counters of one limit.
 ///
 /// Its tag is an octet: left to the compiler it is as wide as the alignment, sixteen of them, which every match would compare.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
-pub enum Pace {
+pub enum RateCounter {
     /// Buckets.
     Gcra(Gcra),
     /// Sliding windows.
-    Window(Window),
+    SlidingWindow(SlidingWindow),
 }
 
-impl Pace {
+impl RateCounter {
     /// Counters in `table`; a sliding window has no `burst`. `None` when no clock of this crate can keep the rate.
     pub fn new(table: Table, algorithm: Algorithm, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
         Some(match algorithm {
-            Algorithm::Gcra => Self::Gcra(Gcra::new(table, Quota::new(rate, burst)?, when_full)),
-            Algorithm::SlidingWindow => Self::Window(Window::new(table, rate, when_full)?),
+            Algorithm::Gcra => Self::Gcra(Gcra::new(table, GcraRate::new(rate, burst)?, when_full)),
+            Algorithm::SlidingWindow => Self::SlidingWindow(SlidingWindow::new(table, rate, when_full)?),
         })
     }
 
@@ -36,7 +36,7 @@ impl Pace {
     pub fn table(&self) -> &Table {
         match self {
             Self::Gcra(buckets) => buckets.table(),
-            Self::Window(windows) => windows.table(),
+            Self::SlidingWindow(windows) => windows.table(),
         }
     }
 
@@ -44,7 +44,7 @@ impl Pace {
     pub fn slots(&self) -> u64 {
         match self {
             Self::Gcra(buckets) => buckets.table().slots(),
-            Self::Window(windows) => windows.slots(),
+            Self::SlidingWindow(windows) => windows.slots(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Pace {
     pub fn occupied_us(&self, amount: u64) -> u64 {
         match self {
             Self::Gcra(buckets) => buckets.quota().occupied_us(amount),
-            Self::Window(windows) => windows.occupied_us(),
+            Self::SlidingWindow(windows) => windows.occupied_us(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Pace {
     pub fn sketch(&self) -> Option<(u32, u64)> {
         match self {
             Self::Gcra(buckets) => buckets.sketch(),
-            Self::Window(windows) => windows.sketch(),
+            Self::SlidingWindow(windows) => windows.sketch(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Pace {
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         match self {
             Self::Gcra(buckets) => buckets.sketch_used(region, page, now_us),
-            Self::Window(windows) => windows.sketch_used(region, page, now_us),
+            Self::SlidingWindow(windows) => windows.sketch_used(region, page, now_us),
         }
     }
 
@@ -76,7 +76,7 @@ impl Pace {
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         match self {
             Self::Gcra(buckets) => buckets.used(region, page, now_us),
-            Self::Window(windows) => windows.used(region, page, now_us),
+            Self::SlidingWindow(windows) => windows.used(region, page, now_us),
         }
     }
 
@@ -85,49 +85,56 @@ impl Pace {
     pub fn lines(&self, key: Key) -> Candidates {
         match self {
             Self::Gcra(buckets) => buckets.lines(key),
-            Self::Window(windows) => windows.lines(key),
+            Self::SlidingWindow(windows) => windows.lines(key),
         }
     }
 
-    /// As [`Gcra::moment`] and [`Window::moment`].
+    /// As [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
     #[inline]
-    pub fn moment(&self, now_us: u64) -> Moment {
+    pub fn ticks_at(&self, now_us: u64) -> Ticks {
         match self {
-            Self::Gcra(buckets) => buckets.moment(now_us),
-            Self::Window(windows) => windows.moment(now_us),
+            Self::Gcra(buckets) => buckets.ticks_at(now_us),
+            Self::SlidingWindow(windows) => windows.ticks_at(now_us),
         }
     }
 
-    /// As [`Gcra::consult`] and [`Window::consult`].
+    /// As [`Gcra::consult`] and [`SlidingWindow::consult`].
     #[inline]
     pub fn consult(
         &self,
         region: &Region,
         at: &Candidates,
-        now: Moment,
+        now: Ticks,
         amount: u64,
-        promised: &mut Promised,
-    ) -> (Verdict, Option<Spot>) {
+        promised: &mut SlotReservations,
+    ) -> (Verdict, Option<FoundSlot>) {
         match self {
             Self::Gcra(buckets) => buckets.consult(region, at, now, amount, promised),
-            Self::Window(windows) => windows.consult(region, at, now, amount, promised),
+            Self::SlidingWindow(windows) => windows.consult(region, at, now, amount, promised),
         }
     }
 
-    /// As [`Gcra::charge`] and [`Window::charge`].
+    /// As [`Gcra::charge`] and [`SlidingWindow::charge`].
     #[inline]
-    pub fn charge(&self, region: &mut Region, at: &Candidates, spot: Option<Spot>, now: Moment, amount: u64) -> bool {
+    pub fn charge(
+        &self,
+        region: &mut Region,
+        at: &Candidates,
+        spot: Option<FoundSlot>,
+        now: Ticks,
+        amount: u64,
+    ) -> bool {
         match self {
             Self::Gcra(buckets) => buckets.charge(region, at, spot, now, amount),
-            Self::Window(windows) => windows.charge(region, at, spot, now, amount),
+            Self::SlidingWindow(windows) => windows.charge(region, at, spot, now, amount),
         }
     }
 
-    /// As [`Gcra::refund`] and [`Window::refund`].
-    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, now: Moment, amount: u64) -> bool {
+    /// As [`Gcra::refund`] and [`SlidingWindow::refund`].
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         match self {
             Self::Gcra(buckets) => buckets.refund(region, at, then, now, amount),
-            Self::Window(windows) => windows.refund(region, at, then, now, amount),
+            Self::SlidingWindow(windows) => windows.refund(region, at, then, now, amount),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Known elements: who was admitted before, and since when.
+//! SeenSet elements: who was admitted before, and since when.
 //!
 //! **Idea.** Only what was *admitted* enters, so a flood cannot fill the memory faster than its own limit lets it.
 //! When a key's two lines are full, the victim is first an element that never came back (seen last within `comeback` of being seen first), the
@@ -21,8 +21,8 @@
 //! **Dropped.** Least recently seen: two minutes of invented organisations from 200 networks flush every tenant (86.7 % of them refused; with this rule none).
 
 use crate::key::Key;
-use crate::region::{Candidates, Line, Region, Spot, Table};
-use crate::time::Ticks;
+use crate::region::{Candidates, FoundSlot, Line, Region, Table};
+use crate::time::TickClock;
 
 /// Units that `remember` is cut into.
 const UNITS: u64 = 32_000;
@@ -32,9 +32,9 @@ const LONG_AGO: u64 = 1 << 15;
 
 /// A memory of elements.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct SeenSet {
     table: Table,
-    clock: Ticks,
+    clock: TickClock,
     unit_us: u64,
     remember: u64,
     comeback: u64,
@@ -45,7 +45,7 @@ pub struct Known {
 pub struct Sighting {
     first: u64,
     last: u64,
-    spot: Spot,
+    spot: FoundSlot,
 }
 
 /// What became of an element that was known elsewhere.
@@ -67,7 +67,7 @@ impl Sighting {
     }
 }
 
-impl Known {
+impl SeenSet {
     /// A memory in `table`: `remember_us` after its last admission an element is forgotten,
     /// and one that came back at least `comeback_us` after its first is not evicted while there is another.
     ///
@@ -76,7 +76,7 @@ impl Known {
         let unit_us = remember_us.div_ceil(UNITS);
         Some(Self {
             table,
-            clock: Ticks::new(1, u128::from(unit_us))?,
+            clock: TickClock::new(1, u128::from(unit_us))?,
             unit_us,
             remember: remember_us.div_ceil(unit_us),
             comeback: comeback_us.div_ceil(unit_us).clamp(1, LONG_AGO),
@@ -109,7 +109,7 @@ impl Known {
             while bits != 0 {
                 let slot = bits.trailing_zeros() as u8;
                 if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
-                    return Some(Sighting { first, last, spot: Spot { line: id, slot, hot: false } });
+                    return Some(Sighting { first, last, spot: FoundSlot { line: id, slot, hot: false } });
                 }
                 bits &= bits - 1;
             }
@@ -188,7 +188,7 @@ impl Known {
     }
 
     /// Where a new element goes: a free slot of the emptier line, else the victim's.
-    fn place(&self, region: &Region, at: &Candidates, now: u64) -> Spot {
+    fn place(&self, region: &Region, at: &Candidates, now: u64) -> FoundSlot {
         let [first, second] = at.lines.map(|id| self.worst(region.line(id), now));
         // Of two lines with room the one with more of it; else the lower rank of all.
         let (line, worst) = match (first.free, second.free) {
@@ -196,7 +196,7 @@ impl Known {
             (a, b) if b > a => (at.lines[1], second),
             _ => (at.lines[0], first),
         };
-        Spot { line, slot: worst.slot, hot: false }
+        FoundSlot { line, slot: worst.slot, hot: false }
     }
 
     /// The slot of a line that a new element would take.

@@ -7,12 +7,12 @@
 use smallvec::SmallVec;
 
 use super::budget::{Claim, Half};
-use super::{Count, Limit, Policy, Rule, Share};
 use crate::identity::Identity;
+use crate::policy::{Count, Limit, Policy, Rule, Share};
 use crate::region::Table;
 use crate::store::in_flight::{Capacity, InFlight, Place};
+use crate::store::key_counts::KeyCounts;
 use crate::store::permits::Permits;
-use crate::store::tally::Tally;
 
 /// The tables that permits need, before they are there.
 pub(super) struct Holdings<'p> {
@@ -38,7 +38,7 @@ impl<'p> Holdings<'p> {
             }
         }
         let records = (!all.limits.is_empty()).then(|| Permits::bytes(max_open, all.tallies.len()));
-        let tallies = all.tallies.iter().map(|tally| Tally::bytes(max_open, tally.columns));
+        let tallies = all.tallies.iter().map(|tally| KeyCounts::bytes(max_open, tally.columns));
         let exact = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
         all.claims = tallies.chain(records).map(exact).collect();
         all
@@ -90,7 +90,7 @@ impl<'p> Holdings<'p> {
     /// In the tables that were claimed.
     pub(super) fn capacity(self, tables: &[Table]) -> Capacity {
         let tallies = self.tallies.iter().zip(tables);
-        let tallies = tallies.map(|(tally, table)| Tally::new(*table, self.max_open, tally.columns)).collect();
+        let tallies = tallies.map(|(tally, table)| KeyCounts::new(*table, self.max_open, tally.columns)).collect();
         let permits = Permits::new(self.max_open, tables.get(self.tallies.len()).copied(), self.tallies.len());
         Capacity { permits, limits: self.limits, tallies }
     }

@@ -15,7 +15,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::entry::{Entry, Marks, WORDS};
+use super::access_entry::{Entry, EntryKinds, WORDS};
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table};
 
@@ -37,17 +37,17 @@ struct Head {
     untracked: u64,
     blocked_until_us: u64,
     listed_until_us: u64,
-    marks: Marks,
+    marks: EntryKinds,
 }
 
 /// The list.
 #[derive(Clone, Copy, Debug)]
-pub struct Listed {
+pub struct AccessList {
     table: Table,
     most: usize,
 }
 
-impl Listed {
+impl AccessList {
     /// Bytes for `most` entries.
     pub fn bytes(most: usize) -> u64 {
         ((HEAD + most * (WORDS + TEXT)) as u64 * 8).next_multiple_of(PAGE_BYTES)
@@ -70,7 +70,7 @@ impl Listed {
     }
 
     /// Of what there are entries.
-    pub fn marks(&self, region: &Region) -> Marks {
+    pub fn marks(&self, region: &Region) -> EntryKinds {
         self.head(region).marks
     }
 
@@ -130,7 +130,7 @@ impl Listed {
         Some(entry)
     }
 
-    /// Every entry, with its text: for who has room for [`Listed::most`] of them.
+    /// Every entry, with its text: for who has room for [`AccessList::most`] of them.
     pub fn each(&self, region: &Region, mut then: impl FnMut(Entry, &[u64])) {
         for at in 0..self.count(region) {
             let (entry, row) = self.entry(region, at);
@@ -175,7 +175,7 @@ impl Listed {
 
     /// Writes down anew of what there are entries.
     fn mark(&self, region: &mut Region) {
-        let (mut marks, mut listed_until_us) = (Marks::default(), 0);
+        let (mut marks, mut listed_until_us) = (EntryKinds::default(), 0);
         for at in 0..self.count(region) {
             let (entry, _) = self.entry(region, at);
             marks.add(entry.mark);

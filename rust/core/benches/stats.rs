@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use side_by_side::{Way, compare, is_listing, rounds};
 use throttle_core::key::Key;
-use throttle_core::observe::{Layout, Name, Newcomer, Observer, Seen, Window};
 use throttle_core::region::{PAGE_BYTES, Region};
+use throttle_core::stats::{IdentityKey, Layout, Name, Newcomer, Stats, Window};
 
 const IDENTITIES: usize = 5;
 
@@ -30,14 +30,14 @@ fn key(number: u64) -> Key {
     Key((mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9))
 }
 
-fn seen(number: u64) -> [Seen; IDENTITIES] {
-    std::array::from_fn(|place| Seen { place, key: key(number * IDENTITIES as u64 + place as u64) })
+fn seen(number: u64) -> [IdentityKey; IDENTITIES] {
+    std::array::from_fn(|place| IdentityKey { place, key: key(number * IDENTITIES as u64 + place as u64) })
 }
 
-fn observer(layout: Layout) -> (Region, Observer) {
+fn observer(layout: Layout) -> (Region, Stats) {
     let pages = u32::try_from(layout.bytes() / PAGE_BYTES).expect("a small table");
     let (region, tables) = Region::new(&[pages]).expect("enough memory");
-    (region, Observer::new(tables[0], layout, vec![None; IDENTITIES].into()))
+    (region, Stats::new(tables[0], layout, vec![None; IDENTITIES].into()))
 }
 
 fn newcomer(number: u64) -> Newcomer {
@@ -45,7 +45,7 @@ fn newcomer(number: u64) -> Newcomer {
 }
 
 /// A check with values of its own, a batch of them.
-fn notes<'a>(observer: &'a Observer, mut region: Region, pace_us: u64) -> Box<dyn FnMut() + 'a> {
+fn notes<'a>(observer: &'a Stats, mut region: Region, pace_us: u64) -> Box<dyn FnMut() + 'a> {
     let mut number = 1_000;
     Box::new(move || {
         for _ in 0..BATCH {

@@ -8,22 +8,22 @@ use oracle::key;
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::region::Region;
-use throttle_core::store::known::{Known, Learned, Sighting};
+use throttle_core::store::seen_set::{Learned, SeenSet, Sighting};
 
 const HOUR: u64 = 3_600_000_000;
 const MINUTE: u64 = 60_000_000;
 const DAY: u64 = 24 * HOUR;
 
-fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, Known) {
+fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, SeenSet) {
     let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
-    (region, Known::new(tables[0], remember_us, comeback_us).expect("a time that a clock can keep"))
+    (region, SeenSet::new(tables[0], remember_us, comeback_us).expect("a time that a clock can keep"))
 }
 
-fn consult(known: &Known, region: &Region, key: Key, now_us: u64) -> Option<Sighting> {
+fn consult(known: &SeenSet, region: &Region, key: Key, now_us: u64) -> Option<Sighting> {
     known.consult(region, &known.lines(key), now_us)
 }
 
-fn charge(known: &Known, region: &mut Region, key: Key, now_us: u64) {
+fn charge(known: &SeenSet, region: &mut Region, key: Key, now_us: u64) {
     let at = known.lines(key);
     let seen = known.consult(region, &at, now_us);
     known.charge(region, &at, seen, now_us);

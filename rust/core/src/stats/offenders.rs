@@ -35,7 +35,7 @@
 use super::layout::{Layout, NAME, ROWS, SPREAD, TALLY, TEXT};
 use super::name::Name;
 use super::panes::minute_rows;
-use super::{Newcomer, Seen};
+use super::{IdentityKey, Newcomer};
 use crate::key::Key;
 use crate::sketch::hyperloglog::HyperLogLog;
 use crate::sketch::martingale::Martingale;
@@ -106,7 +106,7 @@ pub(super) fn count(
 
 /// Gives a newcomer a slot, and says which.
 pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &Newcomer) -> usize {
-    let Newcomer { seen: Seen { place, key }, name, since_us } = newcomer;
+    let Newcomer { seen: IdentityKey { place, key }, name, since_us } = newcomer;
     let slot = slot_for_one_more(layout, words, *place, now_us);
     for row in 0..ROWS {
         let at = layout.tally(layout.minute(row).start, place * layout.names + slot);

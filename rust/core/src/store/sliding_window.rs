@@ -36,21 +36,21 @@
 
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
-use super::ring::{LARGEST, Ring, Shape};
-use super::{Promised, Verdict, free_slot};
+use super::pane_ring::{LARGEST, Ring, Shape};
+use super::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::policy::{Rate, WhenFull};
-use crate::region::{Candidates, LINES, Line, Region, Spot, Table};
-use crate::time::{Moment, Ticks};
+use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
+use crate::time::{TickClock, Ticks};
 
 /// Counters of one limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub struct SlidingWindow {
     table: Table,
     when_full: WhenFull,
     shape: Shape,
     /// One tick a pane.
-    clock: Ticks,
+    clock: TickClock,
     /// The limit, in units.
     most: u64,
     /// How much one unit is: 1 but for limits over 2³⁸.
@@ -58,7 +58,7 @@ pub struct Window {
     overflow: Option<Panes>,
 }
 
-impl Window {
+impl SlidingWindow {
     /// Counters in `table`; `None` when the rate is zero, or its period beyond what a clock can count.
     ///
     /// With a sketch it needs two pages; with one, who finds no slot is refused.
@@ -84,7 +84,7 @@ impl Window {
         let most = rate.amount / unit;
         let shape = Shape::new(most);
         let pane_us = rate.period_us.div_ceil(u64::from(shape.panes() - 1));
-        let clock = Ticks::new(1, u128::from(pane_us))?;
+        let clock = TickClock::new(1, u128::from(pane_us))?;
         (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, overflow: None })
     }
 
@@ -121,22 +121,22 @@ impl Window {
 
     /// What consulting and charging take: worked out once for both.
     #[inline]
-    pub fn moment(&self, now_us: u64) -> Moment {
-        Moment(self.clock.ticks(now_us))
+    pub fn ticks_at(&self, now_us: u64) -> Ticks {
+        Ticks(self.clock.ticks(now_us))
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Window::charge`]. `now` is of [`Window::moment`].
+    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`SlidingWindow::charge`]. `now` is of [`SlidingWindow::ticks_at`].
     ///
-    /// A new key is promised the slot that [`Window::charge`] will give it, when the keys before it in `promised` are charged first.
+    /// A new key is promised the slot that [`SlidingWindow::charge`] will give it, when the keys before it in `promised` are charged first.
     #[inline]
     pub fn consult(
         &self,
         region: &Region,
         at: &Candidates,
-        Moment(now): Moment,
+        Ticks(now): Ticks,
         amount: u64,
-        promised: &mut Promised,
-    ) -> (Verdict, Option<Spot>) {
+        promised: &mut SlotReservations,
+    ) -> (Verdict, Option<FoundSlot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
         if let Some(spot) = self.find(region, at, now) {
             let line = region.line(spot.line);
@@ -145,7 +145,7 @@ impl Window {
             if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
                 return (Verdict::Fits, Some(spot));
             }
-            let spot = Spot { hot: true, ..spot };
+            let spot = FoundSlot { hot: true, ..spot };
             let kept = u64::from(self.shape.within(ring, room));
             if kept >= live {
                 return (Verdict::Fits, Some(spot));
@@ -171,14 +171,14 @@ impl Window {
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<Spot>,
-        Moment(now): Moment,
+        spot: Option<FoundSlot>,
+        Ticks(now): Ticks,
         amount: u64,
     ) -> bool {
         if let Some(overflow) = &self.overflow {
             return self.charge_either(overflow, region, at, spot, now, self.price(amount));
         }
-        let Some(Spot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.restamp(line, now);
@@ -192,8 +192,8 @@ impl Window {
     ///
     /// Only in the key's slot: cells of a sketch are not one key's. What came from a sketch stands in a pane as late as it may have been charged in,
     /// with all of it: so a pane that holds anything of that time holds the charge.
-    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Moment, Moment(now): Moment, amount: u64) -> bool {
-        let Some(Spot { line, slot, .. }) = self.find(region, at, now) else { return false };
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
+        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.restamp(line, now);
@@ -222,7 +222,14 @@ impl Window {
     }
 
     /// Whether a key without a slot has so much `room` left, by what the sketch knows of it.
-    fn estimate(&self, region: &Region, at: &Candidates, now: u64, room: u64, promised: &mut Promised) -> Verdict {
+    fn estimate(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now: u64,
+        room: u64,
+        promised: &mut SlotReservations,
+    ) -> Verdict {
         let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
         let from = overflow.fits_from(&overflow.counts(region, at, now), now, room);
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
@@ -237,11 +244,12 @@ impl Window {
         overflow: &Panes,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<Spot>,
+        spot: Option<FoundSlot>,
         now: u64,
         price: u64,
     ) -> bool {
-        let is_still = |spot: &Spot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
+        let is_still =
+            |spot: &FoundSlot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
         let own = spot.filter(is_still).or_else(|| self.find(region, at, now));
         let (spot, known) = if let Some(spot) = own {
             (spot, None)
@@ -269,7 +277,14 @@ impl Window {
     }
 
     /// The lightest slot, when a key of this weight outweighs it: what it holds goes to the sketch.
-    fn taken(&self, overflow: &Panes, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<Spot> {
+    fn taken(
+        &self,
+        overflow: &Panes,
+        region: &mut Region,
+        at: &Candidates,
+        now: u64,
+        weight: u64,
+    ) -> Option<FoundSlot> {
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
         let held = slots.map(|(id, slot)| (self.counts_of(overflow, region.line(id), slot, now), id, slot));
         let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
@@ -278,7 +293,7 @@ impl Window {
         }
         let fingerprint = self.shape.fingerprint(region.line(line), slot);
         overflow.raise(region, line.page(), fingerprint, now, &counts);
-        Some(Spot { line, slot: slot as u8, hot: false })
+        Some(FoundSlot { line, slot: slot as u8, hot: false })
     }
 
     /// What of a slot has not expired, in panes of the sketch.
@@ -326,14 +341,14 @@ impl Window {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
         for id in at.lines {
             let line = region.line(id);
             let live = self.shape.bits_of(self.live_panes(line, now));
             for slot in 0..self.shape.slots() {
                 let is_key = self.shape.fingerprint(line, slot) == at.fingerprint;
                 if is_key && self.shape.ring(line, slot).counts_below(live) {
-                    return Some(Spot { line: id, slot: slot as u8, hot: false });
+                    return Some(FoundSlot { line: id, slot: slot as u8, hot: false });
                 }
             }
         }
@@ -341,7 +356,7 @@ impl Window {
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<Spot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
         free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
@@ -354,7 +369,7 @@ impl Window {
     }
 
     /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut Promised) -> Verdict {
+    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> Verdict {
         if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }

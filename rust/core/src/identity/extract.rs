@@ -10,13 +10,13 @@ use smallvec::SmallVec;
 
 use super::address::{Address, Local};
 use super::domain::{Domain, RUNGS};
+use super::header::HeaderIdentities;
 use super::host::{Form, Host};
 use super::kind::{Identity, Source, Sources};
 use super::network;
-use super::said::Said;
 use super::suffix::SuffixList;
 use super::user::fold;
-use super::value::{Class, Part, Tag, Value};
+use super::value::{Part, Tag, Trust, Value};
 use crate::envelope::{Envelope, Spf};
 
 /// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask for it; of a closure nobody can
@@ -50,14 +50,14 @@ pub struct Identities<'a> {
     user: Option<Option<Cow<'a, str>>>,
     sender: Option<Sender<'a>>,
     rcpt: SmallVec<[Rcpt<'a>; 1]>,
-    said: Option<Box<Said<'a>>>,
+    said: Option<Box<HeaderIdentities<'a>>>,
     global: bool,
 }
 
 #[derive(Debug)]
 enum Sender<'a> {
     Null,
-    Mailbox { local: Local<'a>, domain: Domain<'a>, class: Class },
+    Mailbox { local: Local<'a>, domain: Domain<'a>, class: Trust },
 }
 
 #[derive(Debug)]
@@ -115,17 +115,17 @@ impl<'a> Identities<'a> {
             }
         }
         if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
-            self.said = Some(Said::read(headers, suffixes, wanted));
+            self.said = Some(HeaderIdentities::read(headers, suffixes, wanted));
         }
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.
-    pub fn class(&self, identity: Identity) -> Class {
+    pub fn class(&self, identity: Identity) -> Trust {
         match (identity.source(), &self.sender) {
-            (source, _) if source.is_mere_claim() => Class::Claimed,
+            (source, _) if source.is_mere_claim() => Trust::Claimed,
             (Source::Sender, Some(Sender::Mailbox { class, .. })) => *class,
-            (Source::Sender, _) => Class::Claimed,
-            _ => Class::Proven,
+            (Source::Sender, _) => Trust::Claimed,
+            _ => Trust::Proven,
         }
     }
 
@@ -324,13 +324,13 @@ impl<'a> Rcpt<'a> {
 /// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`.
 /// A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client whose name is a bare suffix, so equal names
 /// without an organisation align nothing.
-fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Class {
+fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Trust {
     let named = matches!(sender.org(0), Part::Text(_));
     let aligned = || sender.owner().is_some_and(|owner| client.and_then(Domain::owner) == Some(owner));
     match spf {
-        Some(Spf::Pass) if named => Class::Proven,
-        Some(Spf::Silent) | None if aligned() => Class::Proven,
-        _ => Class::Claimed,
+        Some(Spf::Pass) if named => Trust::Proven,
+        Some(Spf::Silent) | None if aligned() => Trust::Proven,
+        _ => Trust::Claimed,
     }
 }
 

@@ -8,20 +8,20 @@ use oracle::key;
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::region::Region;
-use throttle_core::store::tally::Tally;
+use throttle_core::store::key_counts::KeyCounts;
 
-fn tally(most: u64, columns: usize) -> (Region, Tally) {
-    let pages = u32::try_from(Tally::bytes(most, columns) / 4096).expect("a small tally");
+fn tally(most: u64, columns: usize) -> (Region, KeyCounts) {
+    let pages = u32::try_from(KeyCounts::bytes(most, columns) / 4096).expect("a small tally");
     let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
-    (region, Tally::new(tables[0], most, columns))
+    (region, KeyCounts::new(tables[0], most, columns))
 }
 
-fn held(tally: &Tally, region: &Region, key: Key, column: usize) -> u64 {
+fn held(tally: &KeyCounts, region: &Region, key: Key, column: usize) -> u64 {
     tally.held(region, tally.find(region, key), column)
 }
 
 /// Every column of every key, and nothing besides.
-fn agrees(tally: &Tally, region: &Region, exact: &HashMap<(Key, usize), u64>, keys: &[Key], columns: usize) {
+fn agrees(tally: &KeyCounts, region: &Region, exact: &HashMap<(Key, usize), u64>, keys: &[Key], columns: usize) {
     for &key in keys {
         let row = (0..columns).map(|column| exact.get(&(key, column)).copied().unwrap_or(0));
         let row: Vec<u64> = row.collect();

@@ -10,18 +10,18 @@
 //!
 //! Knows no lock. Invariant: a plan's tables never overlap, and a limit that stays has the very table that it had.
 
-use super::allocate::{SPARE, Shares, Wanted, claims};
 use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{Open, draw, place};
-use super::limit::Share;
-use super::named::{Named, quotas};
-use super::plan::{Marked, NO_TABLE, Needed, Plan, Planned};
-use super::{Limit, Policy, Rule, Stages};
+use super::memory::{SPARE, Shares, Wanted, claims};
+use super::plan::{AccessTables, NO_TABLE, Needed, Plan, Planned};
+use super::quotas::{Named, quotas};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};
-use crate::observe::Layout;
+use crate::policy::limit::Share;
+use crate::policy::{Limit, Policy, Rule, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
+use crate::stats::Layout;
 use crate::store::in_flight::Capacity;
 
 /// One step from a plan to the next.
@@ -123,7 +123,7 @@ impl Ground<'_> {
         let stated = policy.limits.iter().map(|limit| (limit, limit_before(old, limit)));
         let named = quotas.iter().map(|quota| (&quota.limit, quota_before(old, &quota.limit)));
         let from: Vec<_> = stated.chain(named).collect();
-        let paced = from.iter().filter(|(limit, _)| limit.rule.pace().is_some());
+        let paced = from.iter().filter(|(limit, _)| limit.rule.rate_and_burst().is_some());
         let paced = paced.map(|(_, from)| from.and_then(|from| old.limits[from].table));
         let had: Vec<_> = wanted.iter().map(|wanted| self.memory(wanted)).chain(paced).collect();
         let free = Region::free(self.pages, &taken(old, &had));
@@ -148,7 +148,7 @@ impl Ground<'_> {
 fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     let Capacity { tallies, permits, .. } = &old.capacity;
     let held = tallies.iter().map(|tally| *tally.table()).chain(permits.table().copied());
-    let marked = old.marked.iter().flat_map(|Marked { listed, blocks }| [*listed.table(), *blocks.table()]);
+    let marked = old.marked.iter().flat_map(|AccessTables { listed, blocks }| [*listed.table(), *blocks.table()]);
     held.chain(marked).chain([*old.observer.table()]).chain(had.iter().flatten().copied()).collect()
 }
 

@@ -1,0 +1,129 @@
+//! The header of a message (RFC 5322 §2.2): which addresses its From and Reply-To fields hold, and its List-Id.
+//!
+//! `mail-parser` reads names, folding, phrases, comments, groups and encoded words; here stands how much it is given.
+//! Only the header is read: it ends at the first blank line, whatever comes behind. Never fails.
+//!
+//! Invariant: cost is bounded by [`MOST_OCTETS`], in which fields are only passed over, and by [`MOST_FIELD_OCTETS`] for each
+//! field that is taken apart, where a parser that looks for the end of an encoded word again and again may take quadratic time.
+
+use mail_parser::parsers::MessageStream;
+use mail_parser::{Addr, HeaderName, HeaderValue};
+
+use super::header::{MOST_VALUES, bracketed};
+
+/// Octets of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
+/// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.
+pub const MOST_OCTETS: usize = 256 * 1024;
+
+/// Octets of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1 allows a line 998.
+pub const MOST_FIELD_OCTETS: usize = 4096;
+
+/// What a bad octet became on the way through the parser, whose text is UTF-8.
+const REPLACED: char = char::REPLACEMENT_CHARACTER;
+
+/// What a header says. Text as it stood there, but for quotes and blanks: an envelope's fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Addresses of the From fields, at most eight, each once.
+    pub from: Vec<Vec<u8>>,
+    /// Addresses of the Reply-To fields, likewise.
+    pub reply_to: Vec<Vec<u8>>,
+    /// The first List-Id, without its phrase and brackets.
+    pub list_id: Option<Vec<u8>>,
+}
+
+impl Header {
+    /// Reads the header at the beginning of `message`, which may be nothing but a header.
+    pub fn read(message: &[u8]) -> Self {
+        let looked_at = &message[..message.len().min(MOST_OCTETS)];
+        let is_cut = looked_at.len() < message.len();
+        let mut stream = MessageStream::new(looked_at);
+        let (mut from, mut reply_to, mut list_id) = (Addresses::default(), Addresses::default(), None);
+        while is_before_a_field(&mut stream) {
+            let Some(name) = stream.parse_header_name() else { continue };
+            let start = stream.offset();
+            stream.parse_and_ignore();
+            if is_cut && stream.is_eof() {
+                break;
+            }
+            let field = &looked_at[start.min(looked_at.len())..stream.offset()];
+            match name {
+                HeaderName::From => from.add(field),
+                HeaderName::ReplyTo => reply_to.add(field),
+                HeaderName::ListId => list_id = list_id.or_else(|| list(field)),
+                _ => {}
+            }
+        }
+        Self { from: from.found, reply_to: reply_to.found, list_id }
+    }
+}
+
+/// Whether there is another field: no blank line, and not the end. Blanks where a field should begin are passed over.
+fn is_before_a_field(stream: &mut MessageStream<'_>) -> bool {
+    while let Some(&&octet) = stream.peek() {
+        if octet == b'\n' || !octet.is_ascii_whitespace() {
+            return octet != b'\n';
+        }
+        stream.next();
+    }
+    false
+}
+
+/// The addresses of all fields of one name.
+#[derive(Default)]
+struct Addresses {
+    found: Vec<Vec<u8>>,
+    octets: usize,
+}
+
+impl Addresses {
+    fn add(&mut self, field: &[u8]) {
+        let field = field.trim_ascii();
+        let left = MOST_FIELD_OCTETS - self.octets;
+        // Not in the middle of an address, which would be another one.
+        let cut = |field: &[u8]| field[..left].iter().rposition(|octet| *octet == b',').unwrap_or(0);
+        let field = if field.len() > left { &field[..cut(field)] } else { field };
+        if field.is_empty() || self.found.len() == MOST_VALUES {
+            return;
+        }
+        self.octets += field.len();
+        // The parser takes a word only when something ends it.
+        let ended = [field, b"\n"].concat();
+        let HeaderValue::Address(all) = MessageStream::new(&ended).parse_address() else { return };
+        for address in all.iter().filter_map(written) {
+            if self.found.len() < MOST_VALUES && !self.found.contains(&address) {
+                self.found.push(address);
+            }
+        }
+    }
+}
+
+/// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for parts of it.
+/// A bad octet is one again, so that it is told from text.
+fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
+    let address = parsed.address()?;
+    let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));
+    let text = match parsed.name() {
+        // Behind a name the parser puts the comments.
+        Some(quoted) if local.is_empty() && !host.is_empty() => {
+            format!("{}@{host}", quoted.split_once(" (").map_or(quoted, |(quoted, _)| quoted))
+        }
+        _ if local.contains('"') || host.is_empty() => address.to_owned(),
+        _ => {
+            let local = local.split_ascii_whitespace().next_back().unwrap_or_default();
+            format!("{local}@{}", host.split_ascii_whitespace().next().unwrap_or_default())
+        }
+    };
+    let mut octets = Vec::with_capacity(text.len());
+    for (nth, sound) in text.split(REPLACED).enumerate() {
+        octets.extend((nth > 0).then_some(0xFF));
+        octets.extend_from_slice(sound.as_bytes());
+    }
+    Some(octets)
+}
+
+/// The name of a list. Its line ends are those of a folded field (RFC 5322 §2.2.3), and no part of it.
+fn list(field: &[u8]) -> Option<Vec<u8>> {
+    let name = bracketed(&field[..field.len().min(MOST_FIELD_OCTETS)]);
+    (!name.is_empty()).then(|| name.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect())
+}
