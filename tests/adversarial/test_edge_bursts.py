@@ -1,6 +1,8 @@
-"""All at once at the edges of ten minutes: 200 fresh hosts in the last second before each, 200 in the first second after.
+"""All at once at the edges of ten minutes: 200 fresh hosts in the last second before each,
+200 in the first second after.
 
-Gain: 200, and then what drains, 20 a minute: at most 400 in any ten minutes, 200 at any moment; edges mean nothing to a bucket. Innocents lose nothing.
+Gain: 200, and then what drains, 20 a minute: at most 400 in any ten minutes, 200 at any moment;
+edges mean nothing to a bucket. Innocents lose nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Fresh hosts so slowly that no limit is met, for hours.
 
-Gain: everything, which is 20 a minute (28,800 a day) below one organisation; that is what the limit allows, and no more. Innocents lose nothing while it drips, not even
-fresh hosts of the same organisation as long as those fit in its burst. Once the burst is spent as well, fresh hosts of that organisation and class find what is left.
+Gain: everything, which is 20 a minute (28,800 a day) below one organisation; that is what the limit allows,
+and no more. Innocents lose nothing while it drips, not even
+fresh hosts of the same organisation as long as those fit in its burst. Once the burst is spent as well,
+fresh hosts of that organisation and class find what is left.
 """
 
 from __future__ import annotations

@@ -50,7 +50,9 @@ class Mail:
     def __init__(
         self, kind: str, seed: str, an_hour: float, server_an_hour: int, span_us: tuple[int, int], ipv6: bool
     ) -> None:
-        """``an_hour`` of the kind, of ``server_an_hour`` in all; ``ipv6`` says whether the server's MX has an AAAA record."""
+        """``an_hour`` of the kind, of ``server_an_hour`` in all; ``ipv6`` says whether the server's MX has an AAAA
+        record.
+        """
         self.kind = kind
         self.rng = random.Random(f"{seed} {kind}")
         self.an_hour = an_hour

@@ -1,4 +1,5 @@
-//! What fuzzing has kept, run through the same checks in every test run: `rust/fuzz/src` says what must hold, `make fuzz` looks for more.
+//! What fuzzing has kept, run through the same checks in every test run: `rust/fuzz/src` says what must hold,
+//! `make fuzz` looks for more.
 //!
 //! A crash becomes a test by being put into the corpus of its target.
 
