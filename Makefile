@@ -75,13 +75,14 @@ corpus: target/tools/bin/cargo-fuzz ## keep of the inputs that fuzzing found tho
 		rm -rf $$kept && mv $$merged $$kept || exit 1; \
 	done
 
-lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
+lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, long lines, mypy, stubs against the compiled module
 	@$(need_rust)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(CORE) --no-deps --document-private-items
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(PY) tests/long_lines.py
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml

@@ -11,7 +11,8 @@ const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 
 const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, \
-    helo.org, auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, \
+    helo.org, auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, \
+    rcpt.host, \
     from.address, from.host, from.org, reply_to.address, reply_to.org, list.id, dkim.org, global";
 
 /// Text that is not TOML.
