@@ -193,8 +193,8 @@ proptest! {
     fn a_host_as_shown_is_the_same_host(host in hostile()) {
         let read_host = |helo: &[u8]| {
             let identities = read(&Envelope { helo: Some(helo), ..Envelope::default() });
-            let first = identities.values(Identity::HeloHost).first();
-            first.map(|value| (secret().key(Identity::HeloHost, value), value.to_string()))
+            let hosts = identities.values(Identity::HeloHost);
+            hosts.first().map(|value| (secret().key(Identity::HeloHost, value), value.to_string()))
         };
         if let Some((key, shown)) = read_host(&host) {
             if shown != "MALFORMED" && shown != "OVERLONG" {
