@@ -66,12 +66,14 @@ fuzz: target/tools/bin/cargo-fuzz ## look for inputs that break a promise: FOR=6
 			-max_total_time=$(FOR) -timeout=10 -verbosity=0 -print_final_stats=1 -dict=rust/fuzz/dictionaries/$$target.dict $(ARGS) || exit 1; \
 	done
 
-corpus: target/tools/bin/cargo-fuzz ## keep of the inputs that fuzzing found those that reach something new; named ones stay
+corpus: target/tools/bin/cargo-fuzz ## keep the 100 found inputs of each target that reach most of the code; named ones stay
 	@$(need_rust)
 	@for target in $(FUZZ); do \
 		kept=rust/fuzz/corpus/$$target merged=rust/fuzz/target/merged/$$target; \
-		rm -rf $$merged && mkdir -p $$merged && cp $$kept/*-* $$merged && \
-		$(CARGO_FUZZ) run $(FUZZED) $$target $$merged $$kept rust/fuzz/target/found/$$target -- -merge=1 -use_counters=0 -max_len=1024 -verbosity=0 && \
+		rm -rf $$merged && mkdir -p $$merged rust/fuzz/target/found/$$target && cp $$kept/*-* $$merged && \
+		$(CARGO_FUZZ) run $(FUZZED) $$target $$merged $$kept rust/fuzz/target/found/$$target -- \
+			-set_cover_merge=1 -use_counters=0 -max_len=1024 -verbosity=0 && \
+		ls -tr $$merged | grep -v -- - | tail -n +$$(( $(SEEDS) + 1 )) | (cd $$merged && xargs -r rm) && \
 		rm -rf $$kept && mv $$merged $$kept || exit 1; \
 	done
 
@@ -103,6 +105,10 @@ clean: ## remove what was built here
 	rm -rf $(VENV) target python/throttle/_core.*so
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
+
+# libFuzzer writes the inputs in the order in which they add most to what is reached, so the oldest files are kept.
+# rust/core/tests/corpus.rs has the same number.
+SEEDS := 100
 
 # no sanitizer: those need an unstable toolchain, and this is safe Rust
 FUZZED := --fuzz-dir rust/fuzz --sanitizer none
