@@ -2,12 +2,14 @@
 
     .venv/bin/python benches/fresh_senders.py [--count N] [--json]
 
-Each sender has an organisation of its own; they come from 4,096 networks, a thousand a second of stated time, so that nearly all are admitted.
+Each sender has an organisation of its own; they come from 4,096 networks, a thousand a second of stated time,
+so that nearly all are admitted.
 Every tenth batch of 10,000 is timed check by check, for p99.9; the others as a whole, for the medians.
 Envelope construction is timed with the check, the making of its text is not.
 
 It judges nothing: the numbers are for who reads them, or for a test.
-Invariant: what is measured with is allocated before the first 100,000 checks are over, so that growth after them is the guard's.
+Invariant: what is measured with is allocated before the first 100,000 checks are over, so that growth after them is the
+guard's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 //! How long an `inbound` check holds the lock, and what two threads get out of it.
 //!
-//! The lock is held for all of `settle` and nothing else. It is timed check by check, right behind `ask`, when the lines are still on their way;
+//! The lock is held for all of `settle` and nothing else. It is timed check by check, right behind `ask`,
+//! when the lines are still on their way;
 //! what reading the clock twice takes is taken off.
 
 mod side_by_side;
@@ -80,7 +81,8 @@ type Work<'a> = &'a (dyn Fn(usize) + Sync);
 /// Loads of a check: eight pairs of lines.
 const PAIRS: usize = 8;
 
-/// The bare loads of a check, from memory of their own: each pair of lines from a place that depends on the pair before.
+/// The bare loads of a check, from memory of their own: each pair of lines from a place that depends on the pair
+/// before.
 struct Loads(Vec<u64>);
 
 impl Loads {

@@ -49,7 +49,8 @@ fn pauses() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    /// P3: whoever fits the exact bucket is admitted. P4: what is admitted never exceeds burst + rate · t by more than a tick.
+    /// P3: whoever fits the exact bucket is admitted. P4: what is admitted never exceeds burst + rate · t by more than
+    /// a tick.
     /// P10: refused until the time told, admitted at it.
     #[test]
     fn a_key_gets_its_quota_and_not_a_tick_more(
@@ -75,7 +76,9 @@ proptest! {
                 }
                 Verdict::From(until) => {
                     prop_assert!(until > now);
-                    prop_assert!(matches!(consult(&gcra, &region, key(who), until - 1, cost), Verdict::From(u) if u == until));
+                    prop_assert!(
+                        matches!(consult(&gcra, &region, key(who), until - 1, cost), Verdict::From(u) if u == until),
+                    );
                     prop_assert_eq!(consult(&gcra, &region, key(who), until, cost), Verdict::Fits);
                 }
                 Verdict::Never => prop_assert!(cost > burst),

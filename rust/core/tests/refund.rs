@@ -1,4 +1,5 @@
-//! Charges that are given back: never more than the limit for anybody (P4), exactly what is left of them, and nothing twice.
+//! Charges that are given back: never more than the limit for anybody (P4), exactly what is left of them,
+//! and nothing twice.
 
 mod guard;
 mod oracle;
@@ -58,7 +59,8 @@ fn keeps_bucket(standing: &[Event], one: Event) -> bool {
     for event in standing.iter().filter(|event| event.ip == one.ip) {
         buckets.charge(event.ip, event.at_us, event.cost);
     }
-    // The parts of a bucket are microseconds here: a tick is one or two of them, and a bucket that was empty may be ahead by one.
+    // The parts of a bucket are microseconds here: a tick is one or two of them, and a bucket that was empty may be
+    // ahead by one.
     let tick = u128::from(PERIOD_US / 5000) * bucket.amount / 1000;
     let level = buckets.level(&one.ip, one.at_us) + u128::from(one.cost) * bucket.period_us;
     level <= bucket.burst * bucket.period_us + tick
@@ -78,7 +80,9 @@ proptest! {
         gcra in any::<bool>(), sketch in any::<bool>(),
         steps in prop::collection::vec((0u64..3_000_000, 0u8..3, 1u64..2500, 0usize..40, any::<bool>()), 1..150),
     ) {
-        let engine = engine(&policy(if gcra { "gcra" } else { "sliding-window" }, if sketch { "sketch" } else { "refuse" }), MIB);
+        let engine = engine(
+            &policy(if gcra { "gcra" } else { "sliding-window" }, if sketch { "sketch" } else { "refuse" }), MIB,
+        );
         let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;
         for (pause, ip, cost, which, gives_back) in steps {
@@ -105,7 +109,8 @@ proptest! {
         gcra in any::<bool>(),
         steps in prop::collection::vec((0u64..4_000_000, 0u8..=255, 0usize..400, any::<bool>()), 200..600),
     ) {
-        let text = policy(if gcra { "gcra" } else { "sliding-window" }, "refuse").replace("when_full", "memory = \"4 KiB\"\nwhen_full");
+        let text = policy(if gcra { "gcra" } else { "sliding-window" }, "refuse")
+            .replace("when_full", "memory = \"4 KiB\"\nwhen_full");
         let engine = engine(&text, MIB);
         let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;

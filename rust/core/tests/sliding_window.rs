@@ -203,7 +203,8 @@ proptest! {
     }
 }
 
-/// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down: d = `parts`/`of` of a window.
+/// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down:
+/// d = `parts`/`of` of a window.
 fn refused(
     window: &SlidingWindow,
     region: &mut Region,

@@ -82,7 +82,8 @@ fn check_spellings(path: &[u8], address: Option<&Value<'_>>) {
     }
 }
 
-/// The mailbox as it is kept, quoted so that any character can stand in it, is the same mailbox; so it is with what is folded away.
+/// The mailbox as it is kept, quoted so that any character can stand in it, is the same mailbox;
+/// so it is with what is folded away.
 fn check_normal_form(local: &str, host: &str, address: &Value<'_>) {
     // What the Sender Rewriting Scheme puts first is taken away once only: the rest may look like it again.
     // And a host that ends with a bracket (`joe@x>.`) cannot be said without its dot.

@@ -1,7 +1,8 @@
 #![allow(dead_code, reason = "each benchmark uses a part")]
 //! Senders in turn, nearly all admitted by `inbound`, and an engine that has met each of them once.
 //!
-//! The same as `benches/traffic.py`. It measures nothing. Invariant: a sender comes back only after all the others have sent.
+//! The same as `benches/traffic.py`. It measures nothing. Invariant: a sender comes back only after all the others have
+//! sent.
 
 use std::sync::Arc;
 
