@@ -54,16 +54,16 @@ struct Asked<'e> {
 impl<'e> Asker<'e, '_> {
     /// What the limits ask.
     pub(super) fn ask(&self, request: &mut Request) {
-        let senders = self.identities.class(Identity::SenderHost);
+        let senders = self.identities.trust(Identity::SenderHost);
         for (index, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
-            if !planned.asked_at.meets(self.stages) && !self.asks_too(planned) || self.leaves_out(planned) {
+            if !planned.asked_at.intersects(self.stages) && !self.asks_too(planned) || self.leaves_out(planned) {
                 continue;
             }
             let class = planned.standing.class(senders);
             if !looks_at(planned.limit.verified, class) {
                 continue;
             }
-            let asked = Asked { index: index as u16, planned, class, charged: self.stages.has(planned.stage) };
+            let asked = Asked { index: index as u16, planned, class, charged: self.stages.contains(planned.stage) };
             match &planned.store {
                 Store::Rate(buckets) => self.ask_rate(request, asked, buckets),
                 Store::FanOut { fan_out, memory } => self.ask_fan_out(request, asked, fan_out, *memory),
@@ -76,12 +76,12 @@ impl<'e> Asker<'e, '_> {
     /// Whether a limit is asked before or after its stage, on the terms of a dialogue.
     #[inline]
     fn asks_too(&self, planned: &Planned) -> bool {
-        self.terms.is_some_and(|terms| planned.limit.is_in_flight() && planned.asked_at.meets(terms.in_flight))
+        self.terms.is_some_and(|terms| planned.limit.is_in_flight() && planned.asked_at.intersects(terms.in_flight))
     }
 
     #[inline]
     fn leaves_out(&self, planned: &Planned) -> bool {
-        self.terms.is_some_and(|terms| terms.without.has(planned.of))
+        self.terms.is_some_and(|terms| terms.without.contains(planned.of))
     }
 
     /// Whether this message was counted for that recipient's host already.
@@ -216,7 +216,7 @@ impl<'e> Asker<'e, '_> {
         });
         // A tally's keys have one class each, but for senders, which may be of either.
         let key = match standing {
-            TrustSource::Senders => self.secret.with_trust(key, self.identities.class(Identity::SenderHost)),
+            TrustSource::Senders => self.secret.with_trust(key, self.identities.trust(Identity::SenderHost)),
             TrustSource::Proven | TrustSource::Claimed => key,
         };
         self.plan.capacity.tallies[tally].send_for(self.address, key);

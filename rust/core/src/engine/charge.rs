@@ -53,7 +53,7 @@ impl Engine {
         let mut gave = false;
         for entry in request.entries.iter().filter(|entry| entry.charged) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
-            if uncharged.has(planned.of) || !self.counts_as_then(entry.limit, charge) {
+            if uncharged.contains(planned.of) || !self.counts_as_then(entry.limit, charge) {
                 continue;
             }
             if let (Store::Rate(buckets), Ask::Rate { at, amount }) = (&planned.store, entry.ask) {

@@ -71,7 +71,7 @@ impl Engine {
     ) {
         let (plan, secret, address) = (&self.plan, &self.secret, self.shared.address());
         let mut keys = Keys::default();
-        keys.add(plan, secret, identities, terms.map_or(stages, |terms| stages.and(terms.in_flight)));
+        keys.add(plan, secret, identities, terms.map_or(stages, |terms| stages.union(terms.in_flight)));
         let hashed = keys.hashed();
         Asker { plan, secret, address, identities, size, stages, terms, keys: hashed, compared: RefCell::default() }
             .ask(request);
@@ -216,7 +216,7 @@ impl Engine {
     /// Of the limits that would have refused.
     #[cold]
     fn names(&self, settled: &Settled) -> Box<[Arc<str>]> {
-        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
+        let shadow = settled.shadow.iter().map(|limit| self.plan.limits[usize::from(limit)].name.clone());
         let unstated = [(settled.crowded, MAX_OPEN), (settled.listed, BLOCKED)];
         let unstated = unstated.into_iter().filter(|(would, _)| *would).map(|(_, name)| name.into());
         unstated.chain(shadow).collect()
@@ -300,7 +300,8 @@ impl Engine {
 
     /// Charges every limit but those of `shadow`, and makes known what any of the others has admitted.
     fn charge(&self, request: &Request, region: &mut Region, at_us: u64, shadow: LimitSet) {
-        let admits = |entry: &Entry| shadow.is_empty() || !shadow.has(self.plan.limits[usize::from(entry.limit)].of);
+        let admits =
+            |entry: &Entry| shadow.is_empty() || !shadow.contains(self.plan.limits[usize::from(entry.limit)].of);
         for entry in request.entries.iter().filter(|entry| entry.charged && admits(entry)) {
             let tracked = match (&self.plan.limits[usize::from(entry.limit)].store, entry.ask) {
                 (Store::Rate(buckets), Ask::Rate { at, amount }) => {
@@ -373,7 +374,7 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &Planned, nth: u32,
 
 /// What a limit that refuses answers: of bytes at MAIL already, where a SIZE is declared.
 fn answer(planned: &Planned, stages: Stages) -> (Reply, Answer) {
-    let stage = if stages.has(planned.stage) { planned.stage } else { Stage::Mail };
+    let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
     let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
     (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }

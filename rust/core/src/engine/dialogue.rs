@@ -127,7 +127,7 @@ impl Dialogue {
         if !self.is_open {
             return Step::told(out_of_order());
         }
-        let is_first = !self.done.has(Stage::Connect);
+        let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
             Ok(Step { charge, decision, .. }) if is_first => Step { charge, ..Step::told(decision) },
             Ok(Step { decision, .. }) => Step::told(decision),
@@ -143,7 +143,7 @@ impl Dialogue {
             return Step::told(out_of_order());
         }
         let name = engine.key_of(known, Identity::HeloHost);
-        if self.done.has(Stage::Helo) && self.name == name {
+        if self.done.contains(Stage::Helo) && self.name == name {
             return self.connect(engine, known, now);
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
@@ -266,12 +266,12 @@ impl Dialogue {
 
     /// The client's name has become known: limits that could not be asked without it are asked with the next step.
     pub fn name_came(&mut self) {
-        self.owed = self.owed.and(self.done);
+        self.owed = self.owed.union(self.done);
     }
 
     /// Whether something is to be asked again of what was known before.
     pub fn is_behind(&self) -> bool {
-        self.owed != Stages::default()
+        !self.owed.is_empty()
     }
 
     /// For people.
@@ -287,7 +287,7 @@ impl Dialogue {
     fn follow(&mut self, engine: &Engine) {
         let generation = engine.generation();
         if self.generation.replace(generation).is_some_and(|before| before != generation) {
-            for stage in Stage::ALL.into_iter().filter(|&stage| self.done.has(stage)) {
+            for stage in self.done.iter() {
                 self.asked[stage as usize] = LimitSet::ALL;
             }
         }
@@ -302,8 +302,8 @@ impl Dialogue {
     fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Decision> {
         let mut all = Step::nothing();
         let owed = self.owed;
-        for stage in Stage::ALL.into_iter().filter(|&stage| owed.has(stage)) {
-            let late = self.done.has(stage);
+        for stage in owed.iter() {
+            let late = self.done.contains(stage);
             let without = if late { self.asked[stage as usize] } else { LimitSet::default() };
             let step = self.run(engine, known, stage, now, Terms { without, late, ..Terms::default() });
             if !step.decision.allowed() {
@@ -322,7 +322,7 @@ impl Dialogue {
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, terms: Terms) -> Step {
         let stages = Stages::default().with(stage);
         let marks = engine.marks(stages);
-        let sources = engine.sources(stages.and(terms.in_flight), marks);
+        let sources = engine.sources(stages.union(terms.in_flight), marks);
         let identities = Identities::read(envelope, &engine.suffixes, sources);
         let mut request = Request::default();
         engine.ask_on(&mut request, &identities, envelope.size, stages, Some(&terms));
@@ -347,7 +347,7 @@ impl Dialogue {
             self.done = self.done.with(stage);
             let is_first = !terms.late && stage != Stage::Rcpt;
             let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.and(terms.without).and(engine.asked_by(&request));
+            self.asked[stage as usize] = before.union(terms.without).union(engine.asked_by(&request));
             charge.terms = (terms != Terms::default()).then(|| Box::new(terms));
         }
         Step { decision, charge, fresh: SmallVec::new() }

@@ -91,7 +91,7 @@ impl Engine {
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
         // Every message has a From: where one is known, the header was read.
         let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
-        let is_header_read = stages.map_or(has_author, |stages| stages.has(Stage::Data));
+        let is_header_read = stages.map_or(has_author, |stages| stages.contains(Stage::Data));
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
         let all = Identities::read(envelope, &self.suffixes, Sources::ALL);
         let identities = self.identities(envelope).into_iter();
@@ -191,7 +191,7 @@ impl Engine {
             Some(blocking) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
                 earliest(stages, blocking.from)
             }
-            _ if stages.has(planned.stage) => planned.stage,
+            _ if stages.contains(planned.stage) => planned.stage,
             _ => Stage::Mail,
         }
     }
@@ -203,7 +203,7 @@ fn class(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
         Source::ClientIp if is_unknown() => None,
-        _ => Some(identities.class(identity)),
+        _ => Some(identities.trust(identity)),
     }
 }
 

@@ -49,7 +49,7 @@ impl Keys {
     pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
         self.spans = SmallVec::from_elem(Span { start: 0, count: 0 }, plan.identities.len());
         for ((place, needed), span) in plan.identities.iter().enumerate().zip(&mut self.spans) {
-            if !needed.at.meets(stages) {
+            if !needed.at.intersects(stages) {
                 continue;
             }
             let start = self.seen.len() as u32;

@@ -113,7 +113,7 @@ pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
 
 /// The latest of some stages: what is known by then is known.
 fn latest(stages: Stages) -> Option<Stage> {
-    Stage::ALL.into_iter().rev().find(|stage| stages.has(*stage))
+    stages.iter().next_back()
 }
 
 impl Engine {
@@ -127,7 +127,7 @@ impl Engine {
     #[inline]
     pub(super) fn sources(&self, stages: Stages, marks: Option<(EntryKinds, Sources)>) -> Sources {
         let sources = self.plan.sources(stages);
-        marks.map_or(sources, |(_, more)| sources.and(more))
+        marks.map_or(sources, |(_, more)| sources.union(more))
     }
 
     #[cold]
@@ -159,7 +159,7 @@ impl Engine {
         let marks = Holding { marks, stage };
         let mut scopes = SmallVec::new();
         scope::each(identities, &marks, |scope| scopes.push(scope_key(&self.secret, &scope)));
-        let class = identities.class(Identity::SenderHost);
+        let class = identities.trust(Identity::SenderHost);
         let mut blocked = SmallVec::new();
         for (limit, planned) in self.blocking(stage) {
             if looks_at(planned.limit.verified, planned.class(identities)) {
@@ -318,7 +318,7 @@ impl Engine {
 
 /// The first of some stages that is not before `from`.
 pub(super) fn earliest(stages: Stages, from: Stage) -> Stage {
-    Stage::ALL.into_iter().find(|&stage| stage >= from && stages.has(stage)).unwrap_or(from)
+    stages.iter().find(|&stage| stage >= from).unwrap_or(from)
 }
 
 /// Which limit blocked, and for which value of several.

@@ -99,7 +99,7 @@ pub(super) fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
 
 /// The refusal of one permit too many.
 pub(super) fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
-    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.has(stage));
+    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.contains(stage));
     let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
     Refusal::unstated(MAX_OPEN, wait_us, kind)
 }

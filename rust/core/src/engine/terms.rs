@@ -57,7 +57,7 @@ impl Engine {
     /// Leaves out of what is observed what an earlier step has shown already.
     pub(super) fn see_once(&self, seen: &mut SmallVec<[IdentityKey; 8]>, stages: Stages, terms: &Terms) {
         let is_news = |needed: &Needed| {
-            needed.at.meets(stages) && (!terms.late || needed.identity.source() == Source::ClientName)
+            needed.at.intersects(stages) && (!terms.late || needed.identity.source() == Source::ClientName)
         };
         seen.retain(|seen| is_news(&self.plan.identities[seen.place]));
     }

@@ -43,7 +43,7 @@ pub(super) fn unasked(
     if !missing.is_empty() {
         return Found::NotChecked { reason: format!("not known: {}", missing.join(", ")), missing };
     }
-    if !planned.asked_at.meets(stages) {
+    if !planned.asked_at.intersects(stages) {
         return Found::NotChecked { missing, reason: format!("runs at {}", planned.stage.name()) };
     }
     Found::DoesNotApply(if limit.count == Count::Bytes {

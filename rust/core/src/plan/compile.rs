@@ -107,7 +107,7 @@ pub(super) fn draw(
     let tallied = tallied.iter().map(|per| tally(&mut identities, per)).collect();
     ask_at(&mut identities, &limits);
     let sources = Stage::ALL.map(|stage| {
-        let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
+        let run = limits.iter().filter(|planned| planned.asked_at.contains(stage));
         run.fold(Default::default(), |all, planned| planned.sources(all))
     });
     let observer = Stats::new(observed, layout, elements(&identities, &limits));
@@ -174,7 +174,7 @@ fn ask_at(identities: &mut Vec<Needed>, limits: &[Planned]) {
         let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
         for identity in planned.limit.identities().filter(is_hashed) {
             let at = place(identities, identity);
-            identities[at].at = identities[at].at.and(planned.asked_at);
+            identities[at].at = identities[at].at.union(planned.asked_at);
         }
     }
 }

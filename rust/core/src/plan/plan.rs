@@ -204,8 +204,7 @@ impl Plan {
     /// What of an envelope the limits of `stages` read.
     #[inline]
     pub fn sources(&self, stages: Stages) -> Sources {
-        let run = Stage::ALL.into_iter().zip(self.sources).filter(|(stage, _)| stages.has(*stage));
-        run.fold(Sources::default(), |all, (_, sources)| all.and(sources))
+        stages.iter().fold(Sources::default(), |all, stage| all.union(self.sources[stage as usize]))
     }
 
     /// The quota that the limit at this place is; nothing when the policy states it as a limit.
@@ -244,7 +243,7 @@ impl Planned {
     /// The class of a composite is that of its weakest part; of a fan-out, the weaker of `per` and `distinct`.
     #[inline]
     pub fn class(&self, identities: &Identities<'_>) -> Trust {
-        self.standing.class(identities.class(Identity::SenderHost))
+        self.standing.class(identities.trust(Identity::SenderHost))
     }
 
     pub(super) fn sources(&self, all: Sources) -> Sources {
