@@ -102,7 +102,7 @@ fn reading(criterion: &mut Criterion) {
                     sum ^= secret.part(Identity::SenderHost, part).0;
                 }
             }
-            sum ^ identities.class(Identity::SenderHost) as u64
+            sum ^ identities.trust(Identity::SenderHost) as u64
         };
         for (steps, what) in ["read", "read+values", "read+keys", "read+keys+ladder"].iter().enumerate() {
             group.bench_function(format!("{name}/{what}"), |bencher| bencher.iter(|| next(steps as u8)));

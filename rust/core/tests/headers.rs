@@ -180,10 +180,10 @@ fn what_a_header_says_is_claimed_and_a_verified_signature_is_proven() {
     let envelope = Envelope { headers: Some(&headers), mail_from: Some(b"u@ex.com"), ..Envelope::default() };
     let identities = read(&envelope);
     for name in ["from.address", "from.host", "from.org", "reply_to.address", "reply_to.org", "list.id"] {
-        assert_eq!(identities.class(named(name)), Trust::Claimed, "{name}");
+        assert_eq!(identities.trust(named(name)), Trust::Claimed, "{name}");
     }
-    assert_eq!(identities.class(named("dkim.org")), Trust::Proven);
-    assert_eq!(identities.class(named("sender.org")), Trust::Claimed, "a signature proves no return path");
+    assert_eq!(identities.trust(named("dkim.org")), Trust::Proven);
+    assert_eq!(identities.trust(named("sender.org")), Trust::Claimed, "a signature proves no return path");
 }
 
 #[test]

@@ -148,7 +148,7 @@ proptest! {
             prop_assert_eq!(values.is_empty(), elements.is_empty());
             for value in values.iter().chain(&elements) {
                 secret().key(identity, value);
-                secret().with_trust(secret().key(identity, value), identities.class(identity));
+                secret().with_trust(secret().key(identity, value), identities.trust(identity));
             }
             prop_assert!(!value_has_raw(&values), "raw bytes are for elements only");
             for host in ["client.host", "helo.host", "sender.host"].map(named) {

@@ -49,7 +49,7 @@ fn check_both_ends(identities: &Identities<'_>) {
 fn check_classes(path: &[u8], identities: &Identities<'_>) {
     let class = |spf, client_name| {
         let envelope = Envelope { mail_from: Some(path), spf, client_name, ..Envelope::default() };
-        read(&envelope).class(Identity::SenderOrg(0))
+        read(&envelope).trust(Identity::SenderOrg(0))
     };
     let named = matches!(identities.value(Identity::SenderOrg(0)), Some(Value::Name(Part::Text(_))));
     assert_eq!(class(Some(Spf::Pass), None) == Trust::Proven, named);

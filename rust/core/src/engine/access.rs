@@ -16,12 +16,12 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::outcome::{Refused, RefusedBy};
 use super::request::{Found, Request};
-use super::set::LimitSet;
 use crate::decision::Refusal;
 use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
 use crate::identity::{Identities, Identity, Prefixes, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
+use crate::plan::LimitSet;
 use crate::plan::{AccessTables, BlockRule, PlannedLimit, looks_at};
 use crate::policy::limit::stage_of;
 use crate::policy::unstated::BLOCKED;
@@ -129,7 +129,7 @@ pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
 
 /// The latest of some stages: what is known by then is known.
 fn latest(stages: Stages) -> Option<Stage> {
-    Stage::ALL.into_iter().rev().find(|stage| stages.has(*stage))
+    Stage::ALL.into_iter().rev().find(|stage| stages.contains(*stage))
 }
 
 impl Engine {
@@ -168,7 +168,7 @@ impl Engine {
         let (Some(access), Some(stage)) = (self.plan.access, latest(stages)) else { return };
         let mut scopes = SmallVec::new();
         scope::each(identities, &kinds, |scope| scopes.push(scope_key(&self.secret, &scope)));
-        let sender_trust = identities.class(Identity::SenderHost);
+        let sender_trust = identities.trust(Identity::SenderHost);
         let mut blocks = SmallVec::new();
         for (limit, planned) in self.blocking(stage) {
             if looks_at(planned.limit.verified, planned.trust_source.trust(sender_trust)) {
@@ -368,7 +368,7 @@ impl Engine {
 
 /// The first of some stages that is not before `from`.
 pub(super) fn earliest(stages: Stages, from: Stage) -> Stage {
-    Stage::ALL.into_iter().find(|&stage| stage >= from && stages.has(stage)).unwrap_or(from)
+    Stage::ALL.into_iter().find(|&stage| stage >= from && stages.contains(stage)).unwrap_or(from)
 }
 
 /// Which limit blocked, and for which value of several.

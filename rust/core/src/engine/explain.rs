@@ -97,7 +97,7 @@ impl Engine {
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
         // Every message has a From: where one is known, the header was read.
         let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
-        let is_header_read = stages.map_or(has_author, |stages| stages.has(Stage::Data));
+        let is_header_read = stages.map_or(has_author, |stages| stages.contains(Stage::Data));
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
 
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
@@ -206,7 +206,7 @@ impl Engine {
         let &Measured { limit, nth, part, used, at_once, adds, verdict } = measured;
         let planned = &self.plan.limits[limit];
         let has_trust = looked_at(&planned.limit).any(|identity| trust(identities, identity).is_some());
-        let trust = has_trust.then(|| planned.trust_source.trust(identities.class(Identity::SenderHost)));
+        let trust = has_trust.then(|| planned.trust_source.trust(identities.trust(Identity::SenderHost)));
         let wait_us = match verdict {
             Verdict::Fits => Some(0),
             Verdict::From(us) => Some(us.saturating_sub(at_us)),
@@ -230,7 +230,7 @@ impl Engine {
             Some(block_rule) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
                 earliest(stages, block_rule.from)
             }
-            _ if stages.has(planned.stage) => planned.stage,
+            _ if stages.contains(planned.stage) => planned.stage,
             _ => Stage::Mail,
         }
     }
@@ -242,7 +242,7 @@ fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
         Source::ClientIp if is_unknown() => None,
-        _ => Some(identities.class(identity)),
+        _ => Some(identities.trust(identity)),
     }
 }
 

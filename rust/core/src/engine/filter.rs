@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::request::Request;
-use super::set::LimitSet;
 use crate::identity::Source;
+use crate::plan::LimitSet;
 use crate::plan::{PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages};
 
@@ -56,7 +56,7 @@ impl Engine {
     /// Leaves out of statistics what an earlier step has counted already.
     pub(super) fn count_once(&self, request: &mut Request, stages: Stages, filter: &StageFilter) {
         let is_new = |needed: &PlannedIdentity| {
-            needed.at.meets(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
+            needed.at.intersects(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
         };
         let values = request.keys.values().iter().copied();
         request.counted = Some(values.filter(|value| is_new(&self.plan.identities[value.place])).collect());

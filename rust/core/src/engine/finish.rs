@@ -95,7 +95,7 @@ impl Engine {
     /// The names of the limits that would have refused.
     #[cold]
     fn shadow_names(&self, outcome: &Outcome) -> Box<[Arc<str>]> {
-        let shadow = outcome.shadow.iter().map(|limit| self.plan.limits[limit].name.clone());
+        let shadow = outcome.shadow.iter().map(|limit| self.plan.limits[usize::from(limit)].name.clone());
         let built_in = [(outcome.is_max_open_shadow, MAX_OPEN), (outcome.is_entry_shadow, BLOCKED)];
         let built_in = built_in.into_iter().filter(|(would_refuse, _)| *would_refuse).map(|(_, name)| name.into());
         built_in.chain(shadow).collect()
@@ -174,14 +174,14 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
 
 /// The reply of a limit that refuses: for bytes at MAIL already, where a SIZE is declared.
 fn answer(planned: &PlannedLimit, stages: Stages) -> (Reply, Answer) {
-    let stage = if stages.has(planned.stage) { planned.stage } else { Stage::Mail };
+    let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
     let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
     (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }
 
 /// The refusal of one permit too many.
 fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
-    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.has(stage));
+    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.contains(stage));
     let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
     Refusal::unstated(MAX_OPEN, wait_us, kind)
 }

@@ -43,7 +43,7 @@ impl Keys {
         self.spans.reserve(plan.identities.len());
         for (place, needed) in plan.identities.iter().enumerate() {
             let first = self.values.len() as u32;
-            if needed.at.meets(stages) {
+            if needed.at.intersects(stages) {
                 if identities.has_several(needed.identity) {
                     let keyed = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
                     self.values.extend(identities.values(needed.identity).iter().map(keyed));

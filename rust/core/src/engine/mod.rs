@@ -32,7 +32,6 @@ mod refund;
 mod reloadable;
 mod request;
 mod session;
-mod set;
 mod shared;
 mod tables;
 #[cfg(test)]
@@ -42,6 +41,7 @@ mod unasked;
 
 use std::sync::Arc;
 
+pub use crate::plan::LimitSet;
 pub use explain::{Explained, Explanation, LimitState};
 pub use forecast::Forecast;
 pub use learn::Lesson;
@@ -52,7 +52,6 @@ pub use refund::Receipt;
 pub use reloadable::{Live, NotReloaded};
 pub use request::{Found, Request};
 pub use session::{Session, Step};
-pub use set::LimitSet;
 pub use tables::TableUse;
 
 use shared::Shared;

@@ -2,7 +2,7 @@
 //!
 //! Knows no text. Invariant: of several refusals it names the one with the longest wait.
 
-use super::set::LimitSet;
+use crate::plan::LimitSet;
 use crate::store::permits::Token;
 
 /// What a check does when everything fits.

@@ -20,7 +20,7 @@ use super::request::Request;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Trust, Value, Values};
 use crate::key::{Key, Secret};
-use crate::plan::{NO_TABLE, Plan, PlannedCounts, PlannedLimit, TrustSource};
+use crate::plan::{LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedLimit, TrustSource};
 use crate::policy::{Stages, WhenFull};
 use crate::region::{Candidates, prefetch};
 use crate::store::Store;
@@ -67,9 +67,9 @@ impl Engine {
         filter: Option<&StageFilter>,
     ) {
         let plan = &self.plan;
-        let needed = filter.map_or(stages, |filter| stages.and(filter.in_flight));
+        let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
         request.keys.fill(plan, &self.secret, identities, needed);
-        let senders = identities.class(Identity::SenderHost);
+        let senders = identities.trust(Identity::SenderHost);
         let preparer = Preparer {
             plan,
             secret: &self.secret,
@@ -84,12 +84,12 @@ impl Engine {
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
-            limits |= plan.applicable.asked_at(filter.in_flight) & plan.applicable.in_flight();
-            limits &= !filter.without.bits();
+            let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight());
+            limits = limits.union(held_elsewhere).minus(filter.without);
         }
-        limits &= plan.applicable.for_trust(senders);
-        if purpose == Purpose::Check && !self.shared.may_have_in_flight() {
-            limits &= !plan.applicable.unless_idle();
+        limits = limits.intersect(plan.applicable.for_trust(senders));
+        if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
+            limits = limits.minus(plan.applicable.unless_idle());
         }
         preparer.fill(&mut request.stores, limits);
         drop(preparer);
@@ -128,13 +128,11 @@ struct Asked<'e> {
 impl<'e> Preparer<'e, '_> {
     /// Asks every limit of a set.
     #[inline(always)]
-    fn fill(&self, request: &mut Stores, mut limits: u64) {
-        while limits != 0 {
-            let place = limits.trailing_zeros() as usize;
-            limits &= limits - 1;
-            let planned = &self.plan.limits[place];
+    fn fill(&self, request: &mut Stores, limits: LimitSet) {
+        for place in limits.iter() {
+            let planned = &self.plan.limits[usize::from(place)];
             let trust = planned.trust_source.trust(self.senders);
-            let asked = Asked { place: place as u16, planned, trust, is_charged: self.stages.has(planned.stage) };
+            let asked = Asked { place, planned, trust, is_charged: self.stages.contains(planned.stage) };
             match &planned.store {
                 Store::Rate(counter) => self.ask_rate(request, asked, counter),
                 Store::FanOut(fan_out) => self.ask_fan_out(request, asked, fan_out),

@@ -18,8 +18,8 @@ use super::Engine;
 use super::filter::StageFilter;
 use super::outcome::Purpose;
 use super::request::Request;
-use super::set::LimitSet;
 use crate::envelope::Envelope;
+use crate::plan::LimitSet;
 use crate::policy::Stages;
 use crate::region::Now;
 
@@ -54,7 +54,7 @@ impl Engine {
         let mut has_given = false;
         for entry in request.stores.entries.iter().filter(|entry| entry.is_charged) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
-            if !uncharged.has(planned.of) && self.charges_as_then(entry.limit, receipt) {
+            if !uncharged.contains(planned.of) && self.charges_as_then(entry.limit, receipt) {
                 has_given |= planned.store.refund(&mut region, entry, receipt.at_us, epoch.last_us);
             }
         }

@@ -24,12 +24,12 @@ use super::Engine;
 use super::filter::StageFilter;
 use super::outcome::Purpose;
 use super::refund::Receipt;
-use super::set::LimitSet;
 use super::transaction::Check;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources};
 use crate::key::Key;
+use crate::plan::LimitSet;
 use crate::policy::unstated::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
@@ -127,7 +127,7 @@ impl Session {
         if !self.is_open {
             return Step::told(out_of_order());
         }
-        let is_first = !self.done.has(Stage::Connect);
+        let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
             Ok(Step { receipt, decision, .. }) if is_first => Step { receipt, ..Step::told(decision) },
             Ok(Step { decision, .. }) => Step::told(decision),
@@ -143,7 +143,7 @@ impl Session {
             return Step::told(out_of_order());
         }
         let name = engine.key_of(known, Identity::HeloHost);
-        if self.done.has(Stage::Helo) && self.name == name {
+        if self.done.contains(Stage::Helo) && self.name == name {
             return self.connect(engine, known, now);
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
@@ -268,12 +268,12 @@ impl Session {
 
     /// The client's name has become known: limits that could not be asked without it are asked with the next step.
     pub fn name_came(&mut self) {
-        self.owed = self.owed.and(self.done);
+        self.owed = self.owed.union(self.done);
     }
 
     /// Whether something is to be asked again of what was known before.
     pub fn is_behind(&self) -> bool {
-        self.owed != Stages::default()
+        !self.owed.is_empty()
     }
 
     /// For people.
@@ -289,7 +289,7 @@ impl Session {
     fn follow(&mut self, engine: &Engine) {
         let generation = engine.generation();
         if self.generation.replace(generation).is_some_and(|before| before != generation) {
-            for stage in Stage::ALL.into_iter().filter(|&stage| self.done.has(stage)) {
+            for stage in self.done.iter() {
                 self.asked[stage as usize] = LimitSet::ALL;
             }
         }
@@ -304,8 +304,8 @@ impl Session {
     fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Decision> {
         let mut all = Step::nothing();
         let owed = self.owed;
-        for stage in Stage::ALL.into_iter().filter(|&stage| owed.has(stage)) {
-            let late = self.done.has(stage);
+        for stage in owed.iter() {
+            let late = self.done.contains(stage);
             let without = if late { self.asked[stage as usize] } else { LimitSet::default() };
             let step =
                 self.run(engine, known, stage, now, StageFilter { without, is_late: late, ..StageFilter::default() });
@@ -347,7 +347,7 @@ impl Session {
             self.done = self.done.with(stage);
             let is_first = !filter.is_late && stage != Stage::Rcpt;
             let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.and(filter.without).and(engine.asked_by(&check.request));
+            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&check.request));
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
         Step { decision, receipt, fresh: SmallVec::new() }

@@ -14,9 +14,9 @@ use super::Engine;
 use super::filter::StageFilter;
 use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
 use super::request::{Found, Request};
-use super::set::LimitSet;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Sources};
+use crate::plan::LimitSet;
 use crate::plan::PlannedLimit;
 use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Epoch, Now, Region};
@@ -47,11 +47,11 @@ impl<'e> Check<'e> {
         filter: Option<&StageFilter>,
         more: Sources,
     ) {
-        let needed = filter.map_or(stages, |filter| stages.and(filter.in_flight));
-        let mut sources = engine.plan.sources(needed).and(more);
+        let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
+        let mut sources = engine.plan.sources(needed).union(more);
         let access = engine.access_kinds(stages);
         if let Some((_, access)) = access {
-            sources = sources.and(access);
+            sources = sources.union(access);
         }
         self.identities.fill(envelope, &engine.suffixes, sources);
         engine.prepare_filtered(&mut self.request, &self.identities, envelope.size, stages, purpose, filter);
@@ -299,7 +299,7 @@ impl Engine {
     /// Charges every limit but those of `shadow`, and makes known what any of the others has admitted.
     #[inline(always)]
     fn charge(&self, request: &Request, region: &mut Region, found: &Found, at_us: u64, shadow: LimitSet) {
-        let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.has(planned.of);
+        let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.contains(planned.of);
         for (entry, answer) in request.stores.entries.iter().zip(&found.stores.entries) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if entry.is_charged && admits(planned) {

@@ -26,7 +26,7 @@ pub(super) fn unasked(
     if planned.stage >= Stage::Mail && envelope.mail_from.is_none() {
         need("mail_from");
     } else if let Some(why) =
-        of_the_others(limit.verified, planned.trust_source.trust(identities.class(Identity::SenderHost)))
+        of_the_others(limit.verified, planned.trust_source.trust(identities.trust(Identity::SenderHost)))
     {
         return LimitState::DoesNotApply(why.into());
     }
@@ -45,7 +45,7 @@ pub(super) fn unasked(
     if !missing.is_empty() {
         return LimitState::NotChecked { reason: format!("not known: {}", missing.join(", ")), missing };
     }
-    if !planned.asked_at.meets(stages) {
+    if !planned.asked_at.intersects(stages) {
         return LimitState::NotChecked { missing, reason: format!("runs at {}", planned.stage.name()) };
     }
     LimitState::DoesNotApply(if limit.count == Count::Bytes {

@@ -194,7 +194,7 @@ fn ask_at(identities: &mut Vec<PlannedIdentity>, limits: &[PlannedLimit]) {
         let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
         for identity in planned.limit.identities().filter(is_hashed) {
             let at = usize::from(place(identities, identity));
-            identities[at].at = identities[at].at.and(planned.asked_at);
+            identities[at].at = identities[at].at.union(planned.asked_at);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::{Head, Key};
 use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified};
@@ -103,20 +104,37 @@ pub const NO_TABLE: u16 = u16::MAX;
 #[derive(Clone, Debug)]
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
-    asked_at: [u64; STAGE_SETS],
+    asked_at: [LimitSet; STAGE_SETS],
     /// What the limits read of an envelope, for each set of stages.
     sources: [Sources; STAGE_SETS],
     /// The limits that look at senders of each trust, claimed first.
-    for_trust: [u64; 2],
+    for_trust: [LimitSet; 2],
     /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask them.
-    unless_idle: u64,
+    unless_idle: LimitSet,
     /// The in-flight limits.
-    in_flight: u64,
+    in_flight: LimitSet,
 }
 
 const STAGE_SETS: usize = 1 << Stage::ALL.len();
 
 const _: () = assert!(MAX_LIMITS <= u64::BITS as usize);
+
+/// A set of the stated limits, by their place in the policy. A quota counts as the limit that it belongs to.
+pub type LimitSet = Set<u16>;
+
+impl Member for u16 {
+    const COUNT: u32 = MAX_LIMITS as u32;
+
+    #[inline]
+    fn place(self) -> u32 {
+        self.into()
+    }
+
+    #[inline]
+    fn at(place: u32) -> Self {
+        place as Self
+    }
+}
 
 /// Tables that no limit owns: they stay where they are under every policy.
 #[derive(Clone, Copy, Debug)]
@@ -184,18 +202,18 @@ impl Applicable {
     /// Works out the sets of `limits`, the stated ones.
     pub(super) fn new(limits: &[PlannedLimit]) -> Self {
         let set = |is_in: &dyn Fn(&PlannedLimit) -> bool| {
-            limits.iter().enumerate().filter(|(_, limit)| is_in(limit)).fold(0, |set, (place, _)| set | 1u64 << place)
+            (0..).zip(limits).filter(|(_, limit)| is_in(limit)).fold(LimitSet::EMPTY, |set, (place, _)| set.with(place))
         };
         let stages = |bits: usize| {
             let is_in = |stage: &Stage| bits >> *stage as usize & 1 != 0;
             Stage::ALL.into_iter().filter(is_in).fold(Stages::default(), Stages::with)
         };
         let read_at = |stages: Stages| {
-            let asked = limits.iter().filter(|limit| limit.asked_at.meets(stages));
+            let asked = limits.iter().filter(|limit| limit.asked_at.intersects(stages));
             asked.fold(Sources::default(), |all, limit| limit.sources(all))
         };
         Self {
-            asked_at: std::array::from_fn(|bits| set(&|limit| limit.asked_at.meets(stages(bits)))),
+            asked_at: std::array::from_fn(|bits| set(&|limit| limit.asked_at.intersects(stages(bits)))),
             sources: std::array::from_fn(|bits| read_at(stages(bits))),
             for_trust: [Trust::Claimed, Trust::Proven]
                 .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
@@ -204,27 +222,27 @@ impl Applicable {
         }
     }
 
-    /// The limits that are asked at `stages`, as bits.
+    /// The limits that are asked at `stages`.
     #[inline]
-    pub fn asked_at(&self, stages: Stages) -> u64 {
+    pub fn asked_at(&self, stages: Stages) -> LimitSet {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
     }
 
-    /// The limits that look at senders of this trust, as bits.
+    /// The limits that look at senders of this trust.
     #[inline]
-    pub fn for_trust(&self, senders: Trust) -> u64 {
+    pub fn for_trust(&self, senders: Trust) -> LimitSet {
         self.for_trust[usize::from(senders == Trust::Proven)]
     }
 
-    /// The in-flight limits that need not be asked while nothing is in flight, as bits.
+    /// The in-flight limits that need not be asked while nothing is in flight.
     #[inline]
-    pub fn unless_idle(&self) -> u64 {
+    pub fn unless_idle(&self) -> LimitSet {
         self.unless_idle
     }
 
-    /// The in-flight limits, as bits.
+    /// The in-flight limits.
     #[inline]
-    pub fn in_flight(&self) -> u64 {
+    pub fn in_flight(&self) -> LimitSet {
         self.in_flight
     }
 }
