@@ -30,9 +30,9 @@
 use super::gcra_rate::GcraRate;
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
+use super::params::WhenFull;
 use super::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::policy::WhenFull;
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
 use crate::time::Ticks;
 

@@ -4,10 +4,10 @@
 
 use super::gcra::Gcra;
 use super::gcra_rate::GcraRate;
+use super::params::{Algorithm, Rate, WhenFull};
 use super::sliding_window::SlidingWindow;
 use super::{SlotReservations, Verdict};
 use crate::key::Key;
-use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, Region, Table};
 use crate::time::Ticks;
 

@@ -37,9 +37,9 @@
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
 use super::pane_ring::{LARGEST, Ring, Shape};
+use super::params::{Rate, WhenFull};
 use super::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 use crate::time::{TickClock, Ticks};
 
