@@ -324,7 +324,7 @@ fn numbers(limit: &Limit) -> String {
             &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
     }
     if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
-        let crate::policy::Part { numerator, denominator } = share.of_free;
+        let crate::policy::Fraction { numerator, denominator } = share.of_free;
         let (per, one) = (names(&share.per), if limit.count == Count::Connections { "connection" } else { "message" });
         numbers += &format!("; one {per} at most {numerator}/{denominator} of what is free, but always one {one}");
     }

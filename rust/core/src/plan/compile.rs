@@ -11,7 +11,7 @@ use super::plan::{
 };
 use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
-use crate::identity::{Identity, SuffixList};
+use crate::identity::{Identity, Source, SuffixList};
 use crate::key::{Head, Secret};
 use crate::policy::limit::{joined_name, stage_of};
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
@@ -154,7 +154,7 @@ fn planned(limit: &Limit, of: u16, per: Places, store: Store, secret: &Secret) -
         asked_at: if is_declared { own.with(Stage::Mail) } else { own },
         name: limit.name.as_str().into(),
         per_name: limit.per_name().into(),
-        reply: Reply::of(limit, stage),
+        reply: reply_of(limit, stage),
         template: limit.reply.clone().map(Arc::new),
         block_rule: block_rule(limit, secret),
         per,
@@ -165,6 +165,26 @@ fn planned(limit: &Limit, of: u16, per: Places, store: Store, secret: &Secret) -
         since: 0,
         of,
         quotas: Vec::new(),
+    }
+}
+
+/// The kind of reply for a refusal by `limit`, which runs at `stage`.
+fn reply_of(limit: &Limit, stage: Stage) -> Reply {
+    let mailbox = limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
+    // A limit of the whole server is capacity, except a limit of recipients: the client can send fewer at once.
+    let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
+    let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;
+    match stage {
+        Stage::Connect | Stage::Helo if limit.is_in_flight() => Reply::Crowded,
+        Stage::Connect | Stage::Helo => Reply::Closing,
+        _ if matches!(limit.rule, Rule::Distinct { .. }) => Reply::Spread,
+        _ if limit.is_fan_out() => Reply::Flood,
+        _ if is_capacity && limit.count == Count::Bytes => Reply::Buffer,
+        _ if is_capacity => Reply::Capacity,
+        Stage::Rcpt if mailbox => Reply::Mailbox,
+        Stage::Rcpt => Reply::Recipients,
+        _ if limit.count == Count::Bytes => Reply::Octets,
+        _ => Reply::TooFast,
     }
 }
 

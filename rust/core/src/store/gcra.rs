@@ -33,7 +33,6 @@ use super::overflow::arrivals::Arrivals;
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::WhenFull;
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
 use crate::time::Ticks;
 

@@ -1,6 +1,6 @@
 //! A rate limit's numbers in ticks of its own clock, so that a charge is whole: `gcra` says why.
 
-use crate::policy::Rate;
+use super::params::Rate;
 use crate::time::TickClock;
 
 /// Most ticks that a bucket holds.

@@ -28,10 +28,10 @@
 use smallvec::SmallVec;
 
 use super::key_counts::{KeyCounts, Row};
+use super::params::Fraction;
 use super::permits::{Held, Permits, Token};
 use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::Part;
 use crate::region::Region;
 
 /// When to ask again is not known: whoever holds it may let go at any time. One second.
@@ -47,7 +47,7 @@ pub struct InFlight {
     /// Where it counts; `None`: there is one key in all.
     pub count: Option<Place>,
     /// Where the sharer's own stands, and its part.
-    pub share: Option<(Place, Part)>,
+    pub share: Option<(Place, Fraction)>,
 }
 
 /// A column of the counts of a key.

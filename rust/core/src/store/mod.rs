@@ -22,6 +22,7 @@ pub mod in_flight;
 pub mod key_counts;
 pub mod overflow;
 mod pane_ring;
+pub mod params;
 pub mod permits;
 pub mod rate_counter;
 mod registers;

@@ -8,7 +8,6 @@ use super::reservations::SlotReservations;
 use super::sliding_window::SlidingWindow;
 use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, Region, Table};
 use crate::time::Ticks;
 

@@ -40,7 +40,6 @@ use super::pane_ring::{LARGEST, Ring, Shape};
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 use crate::time::{TickClock, Ticks};
 
