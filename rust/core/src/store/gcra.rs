@@ -30,6 +30,7 @@
 use super::gcra_rate::GcraRate;
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
+use super::params::WhenFull;
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
 use crate::key::Key;

@@ -4,6 +4,7 @@
 
 use super::gcra::Gcra;
 use super::gcra_rate::GcraRate;
+use super::params::{Algorithm, Rate, WhenFull};
 use super::reservations::SlotReservations;
 use super::sliding_window::SlidingWindow;
 use super::verdict::Verdict;

@@ -37,6 +37,7 @@
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
 use super::pane_ring::{LARGEST, Ring, Shape};
+use super::params::{Rate, WhenFull};
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
 use crate::key::Key;
