@@ -120,7 +120,7 @@ impl Engine {
     /// What entries and blocks need of an envelope at these stages, while there are any; and of what there are entries.
     #[inline]
     pub(super) fn marks(&self, stages: Stages) -> Option<(EntryKinds, Sources)> {
-        if self.shared.has_marks() { self.marks_now(stages) } else { None }
+        if self.shared.has_access_entries() { self.marks_now(stages) } else { None }
     }
 
     /// What the limits of `stages` read of an envelope, and the marks.
@@ -254,7 +254,7 @@ impl Engine {
             let has_room = marked.blocks.set(region, &marked.blocks.lines(key), block, at_us);
             marked.listed.note_block(region, has_room.then_some(until_us));
         }
-        self.shared.set_marks(true);
+        self.shared.set_has_access_entries(true);
     }
 
     /// Whether a refusal finds room for its block: else the limit refuses by itself, and so long it is told.
@@ -286,7 +286,7 @@ impl Engine {
     /// Takes the flag down when nothing is listed or blocked any more.
     pub(super) fn forget_marks(&self, region: &Region, at_us: u64) {
         if self.plan.marked.is_none_or(|marked| marked.listed.is_over(region, at_us)) {
-            self.shared.set_marks(false);
+            self.shared.set_has_access_entries(false);
         }
     }
 

@@ -10,7 +10,7 @@
 //! * `check`: the way of one envelope; [`Aim`] is what it is for, `terms` what of its stages it asks   * `keys`, `asker`, `amount`, `request`: what it asks
 //! * `open`: permits   * `charge`: a charge back   * `dialogue`: the checks of one SMTP connection   * `limiter`: one table without a policy
 //! * `marked`: what operators and limits have blocked, as a check sees it; `operators`: the same as operators say and read it
-//! * `shared`: the region behind its lock   * `live`: another policy while checks go on   * `learn`: known elements from elsewhere
+//! * `live`: another policy while checks go on   * `learn`: known elements from elsewhere
 //! * For people: `explain` an envelope (`unasked`: why not), `tables` in use, `forecast` of a policy, `watch`: the busiest and how many
 
 mod aim;
@@ -32,7 +32,6 @@ mod operators;
 mod request;
 mod set;
 mod settled;
-mod shared;
 mod tables;
 mod terms;
 #[cfg(test)]
@@ -56,8 +55,6 @@ pub use set::LimitSet;
 pub use settled::{Refused, Settled};
 pub use tables::TableUse;
 
-use shared::Shared;
-
 use crate::envelope::Envelope;
 use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
@@ -65,6 +62,7 @@ use crate::key::Secret;
 use crate::plan::Plan;
 use crate::plan::compile;
 use crate::policy::{Mode, Policy};
+use crate::region::SharedRegion;
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ pub struct Engine {
     suffixes: Arc<SuffixList>,
     /// What the policy says of its own mode; [`Engine::mode`] is what holds.
     stated_mode: Mode,
-    shared: Shared,
+    shared: SharedRegion,
 }
 
 impl Engine {
@@ -104,7 +102,7 @@ impl Engine {
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
-        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: Shared::new(region) };
+        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: SharedRegion::new(region) };
         engine.set_mode(policy.mode);
         Ok(engine)
     }
