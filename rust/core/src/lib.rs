@@ -5,7 +5,7 @@
 //! * [`envelope`]: what is known of one SMTP transaction   * [`identity`]: text in, normalised identities out
 //! * [`key`]: what a value is hashed to; text ends there
 //! * [`policy`]: a TOML file, its limits, the compiled plan   * [`region`], [`store`]: the memory, and what counts in it
-//! * [`observe`]: what may never refuse: distinct counts, names of offenders
+//! * [`stats`]: what may never refuse: distinct counts, names of offenders
 //! * [`sketch`]: estimates in fixed memory, over anybody's words
 //! * [`engine`]: one envelope, all its limits, one [`decision`]   * [`reply`]: what the server should answer   * [`time`]: integers for it
 //!

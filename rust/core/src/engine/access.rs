@@ -137,7 +137,7 @@ impl Engine {
     /// neither.
     #[inline]
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
-        if self.shared.has_marks() { self.access_kinds_now(stages) } else { None }
+        if self.shared.has_access_entries() { self.access_kinds_now(stages) } else { None }
     }
 
     #[cold]
@@ -295,7 +295,7 @@ impl Engine {
             let has_room = access.blocks.set(region, &access.blocks.lines(key), block, at_us);
             access.list.note_block(region, has_room.then_some(until_us));
         }
-        self.shared.set_marks(true);
+        self.shared.set_has_access_entries(true);
     }
 
     /// Whether a refusal finds room for its block: else the limit refuses by itself, for as long as it does.
@@ -328,7 +328,7 @@ impl Engine {
     #[cold]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
         if self.plan.access.is_none_or(|access| access.list.is_over(region, at_us)) {
-            self.shared.set_marks(false);
+            self.shared.set_has_access_entries(false);
         }
     }
 

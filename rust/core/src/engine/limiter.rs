@@ -5,10 +5,9 @@
 //!
 //! Knows no mail and no policy. Invariant: a refused hit writes nothing but the time.
 
-use super::shared::Shared;
 use crate::key::Secret;
 use crate::policy::{Algorithm, Rate, WhenFull};
-use crate::region::{Now, PAGE_BYTES, Region, prefetch};
+use crate::region::{Now, PAGE_BYTES, Region, SharedRegion, prefetch};
 use crate::store::rate_counter::RateCounter;
 use crate::store::{SlotReservations, Verdict};
 
@@ -17,7 +16,7 @@ use crate::store::{SlotReservations, Verdict};
 pub struct Limiter {
     secret: Secret,
     pace: RateCounter,
-    shared: Shared,
+    shared: SharedRegion,
 }
 
 /// What a hit came to.
@@ -53,7 +52,7 @@ impl Limiter {
         }
         let (region, tables) = Region::new(&[pages])?;
         let pace = RateCounter::new(*tables.first()?, algorithm, rate, burst, when_full)?;
-        Some(Self { secret, pace, shared: Shared::new(region) })
+        Some(Self { secret, pace, shared: SharedRegion::new(region) })
     }
 
     /// Charges `cost` to `key` when it fits.

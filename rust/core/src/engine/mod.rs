@@ -32,7 +32,6 @@ mod refund;
 mod reloadable;
 mod request;
 mod session;
-mod shared;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -54,8 +53,6 @@ pub use request::{Found, Request};
 pub use session::{Session, Step};
 pub use tables::TableUse;
 
-use shared::Shared;
-
 use crate::envelope::Envelope;
 use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
@@ -63,6 +60,7 @@ use crate::key::Secret;
 use crate::plan::Plan;
 use crate::plan::compile;
 use crate::policy::{Mode, Policy};
+use crate::region::SharedRegion;
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ pub struct Engine {
     suffixes: Arc<SuffixList>,
     /// What the policy says of its own mode; [`Engine::mode`] is what holds.
     stated_mode: Mode,
-    shared: Shared,
+    shared: SharedRegion,
 }
 
 impl Engine {
@@ -102,7 +100,7 @@ impl Engine {
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
-        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: Shared::new(region) };
+        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: SharedRegion::new(region) };
         engine.set_mode(policy.mode);
         Ok(engine)
     }

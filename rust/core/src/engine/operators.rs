@@ -98,7 +98,7 @@ impl Engine {
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
-        self.shared.set_marks(true);
+        self.shared.set_has_access_entries(true);
         Ok(())
     }
 

@@ -18,7 +18,6 @@ impl Engine {
     pub fn release(&self, token: Token) -> bool {
         let mut region = self.shared.lock();
         let has_held = self.plan.in_flight.release(&mut region, &token);
-        self.shared.note_in_flight(&region);
         has_held
     }
 
@@ -28,6 +27,5 @@ impl Engine {
     pub fn begin(&self, generation: u64) {
         let mut region = self.shared.lock();
         self.plan.in_flight.begin(&mut region, generation);
-        self.shared.note_in_flight(&region);
     }
 }

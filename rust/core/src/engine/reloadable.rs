@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Until its pages are empty, some milliseconds, a new or changed limit counts nothing and refuses nothing.
-//! Whoever walks over whole tables takes the engine out, so that nobody waits for that; [`super::shared`] ends such a walk when the policy changes.
+//! Whoever walks over whole tables takes the engine out, so that nobody waits for that; [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -82,7 +82,7 @@ impl Live {
                 secret: engine.secret.clone(),
                 suffixes: Arc::clone(&suffixes),
                 stated_mode: policy.mode,
-                shared: engine.shared.succeed(&step.from),
+                shared: engine.shared.for_next_generation(&step.from),
             };
             // A mode that was set by hand stays, unless this policy says another than the one before. No check sees its limits in the mode of that one.
             if policy.mode != engine.stated_mode {

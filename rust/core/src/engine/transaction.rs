@@ -89,7 +89,6 @@ impl Engine {
         let (mut region, epoch) = self.shared.at(now, purpose != Purpose::Peek);
         for token in released {
             self.plan.in_flight.release(&mut region, token);
-            self.shared.note_in_flight(&region);
         }
         let mut outcome = self.consult(request, &region, epoch, now, purpose, found);
         if purpose != Purpose::Peek {
@@ -345,7 +344,6 @@ impl Engine {
 
     fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
         let token = self.plan.in_flight.hold(region, wanted, limits);
-        self.shared.note_in_flight(region);
         token
     }
 }

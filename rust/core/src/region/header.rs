@@ -1,28 +1,107 @@
-//! The first page of the region: what it is, engine time, how often its policy was changed and whether it is in shadow mode, and a counter a limit.
+//! The first page of the region: what the memory is, engine time, permits, and one counter for each limit.
+//!
+//! Every word has its name and its place here. Whoever takes over pages that were written before reads
+//! [`Header::check`] first: pages with another magic or another layout are refused, never interpreted.
 //!
 //! Engine time never falls. It starts at zero, so a clock that starts below zero is a step back like any other.
 
+use bytemuck::{Pod, Zeroable};
+
+use super::line::PAGE_BYTES;
 use crate::time::MAX_US;
 
-/// What the first word says, for whoever maps the region into another process.
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"throttle");
+/// Limits that the header has counters for.
+pub const COUNTERS: usize = 434;
 
-/// Layout version, likewise.
-pub(super) const VERSION: u64 = 1;
+/// The first word of every region.
+const MAGIC: u64 = u64::from_le_bytes(*b"throttle");
 
-/// A step back of the clock of this much or more shifts the offset; a smaller one stands still. One second.
+/// The layout of everything behind the magic; a change of any table's layout changes this number.
+const VERSION: u64 = 1;
+
+/// Words that nothing uses yet.
+const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>() - 12 - COUNTERS;
+
+/// The clock went back: by this much or more the offset shifts, by less engine time stands still. One second.
 const STEP_US: u64 = 1_000_000;
+
+/// All words of the first page.
+#[repr(C, align(4096))]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub(super) struct Header {
+    magic: u64,
+    version: u64,
+    /// Engine time at the last check, µs.
+    pub last_us: u64,
+    /// The sum of the clock's steps back, µs.
+    pub offset_us: i64,
+    /// How many times the policy over this region was changed.
+    pub generation: u64,
+    /// Not zero while every limit lets pass, whatever its own mode.
+    pub shadow: u64,
+    pub permits: OpenPermits,
+    /// Charges of each limit that found no room.
+    pub untracked: [u64; COUNTERS],
+    _reserved: [u64; RESERVED],
+}
+
+const _: () = assert!(size_of::<Header>() as u64 == PAGE_BYTES);
+
+/// What the region knows of permits. It is kept even when no limit has a table for them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct OpenPermits {
+    /// Permits that are open now.
+    pub open: u64,
+    /// The serial number of the last permit given.
+    pub last_serial: u64,
+    /// Permits up to this serial number are void.
+    pub void_up_to: u64,
+    /// The generation of the process that gives permits.
+    pub generation: u64,
+    /// The first record in the list of free ones, plus one; zero when the list is empty.
+    pub first_free: u64,
+    /// Records that were ever used.
+    pub ever_used: u64,
+}
+
+/// Why pages cannot be used as a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotARegion {
+    /// There is not even one page.
+    Empty,
+    /// The first word is not the magic: these pages belong to something else.
+    OtherMagic(u64),
+    /// The layout is that of another version.
+    OtherVersion(u64),
+}
+
+impl Header {
+    /// The header of a region in which nothing was counted yet.
+    pub(super) fn new() -> Self {
+        Self { magic: MAGIC, version: VERSION, ..Self::zeroed() }
+    }
+
+    /// Tells whether the rest of the pages means what this version of the crate takes it for.
+    pub(super) fn check(&self) -> Result<(), NotARegion> {
+        match (self.magic, self.version) {
+            (MAGIC, VERSION) => Ok(()),
+            (MAGIC, other) => Err(NotARegion::OtherVersion(other)),
+            (other, _) => Err(NotARegion::OtherMagic(other)),
+        }
+    }
+}
 
 /// A time handed in, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Now {
     /// Read from the clock: engine time follows its pace, whatever its steps.
     Clock(i64),
-    /// Stated by the caller: taken as it is, but never back.
+    /// Stated by the caller: engine time moves there, but never back.
     Stated(i64),
 }
 
-/// Engine time and where it stands against the clock.
+/// Engine time, and how far it is from the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
     /// Engine time at the last check, µs.
@@ -32,7 +111,9 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// What `now` reads in engine time, µs: behind [`Epoch::last_us`] where a clock went back less than a step, or a stated time lies back.
+    /// `now` as engine time, µs.
+    ///
+    /// It lies before [`Epoch::last_us`] when a clock went back by less than a step, or a stated time lies back.
     pub fn reads(self, now: Now) -> i64 {
         match now {
             Now::Clock(us) => us.saturating_add(self.offset_us),
@@ -40,7 +121,7 @@ impl Epoch {
         }
     }
 
-    /// Engine time at `now`, and the epoch as it is from then on.
+    /// Engine time at `now`, and the offset as it is from then on.
     #[must_use]
     pub fn at(self, now: Now) -> Self {
         let (wanted, follows) = (self.reads(now), matches!(now, Now::Clock(_)));

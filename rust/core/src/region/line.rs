@@ -1,8 +1,8 @@
-//! The line: a stamp and seven slots, the shape in which memory is handed out to whoever counts by key.
+//! The line: a stamp and seven slots. A page has 64 lines, and the region is a run of pages.
 //!
 //! ```text
-//!  word 0   stamp    time of the last write, in ticks of the table's clock, 64 bits
-//!  word 1–7 slots    what a store keeps of a key; zero is free
+//!  word 0     stamp   time of the last write, in ticks of the table's clock, 64 bits
+//!  words 1–7  slots   what a store keeps of a key; zero is free
 //! ```
 //!
 //! Slots hold times of 32 or 16 bits, or counts by pane. They are read as distances from the stamp, so they never wrap:
@@ -31,11 +31,44 @@ pub struct Line {
     pub slots: [u64; SLOTS],
 }
 
+/// A line by its number in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LineId(pub(super) u32);
+
+/// A slot that a key was found in. While the lock is held a slot does not move; its fingerprint tells whether another
+/// key took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundSlot {
+    /// The line.
+    pub line: LineId,
+    /// The slot in it.
+    pub slot: u8,
+    /// Whether the charge that was asked about leaves the key above half of its limit, or does not fit; of a free slot,
+    /// never.
+    pub hot: bool,
+}
+
+impl LineId {
+    /// The page that the line lies in.
+    #[inline]
+    pub fn page(self) -> u32 {
+        self.0 / LINES as u32
+    }
+
+    /// Its place in the page.
+    #[inline]
+    pub(super) fn in_page(self) -> usize {
+        self.0 as usize % LINES
+    }
+}
+
 impl Line {
-    /// Slots whose upper half is `fingerprint`, as bits. Without a branch: comparing all costs less than a branch that is mispredicted.
+    /// Slots whose upper half is `fingerprint`, as bits.
+    ///
+    /// It has no branch: comparing all of them costs less than one branch that is mispredicted.
     #[inline]
     pub fn matching(&self, fingerprint: u32) -> u32 {
-        simd::named(self.words(), fingerprint) >> 1
+        simd::upper_equal(self.words(), fingerprint) >> 1
     }
 
     /// Slots that are not empty and whose lower half is a time more than `gap` after the stamp, as bits.
@@ -44,7 +77,7 @@ impl Line {
         simd::later(self.words(), self.stamp as u32, gap) >> 1
     }
 
-    /// Zeroes every slot whose time is none of those, and stamps the line.
+    /// Zeroes every slot whose time is not more than `gap` after the stamp, and stamps the line.
     #[inline]
     pub fn keep_later(&mut self, gap: u32, stamp: u64) {
         let since = self.stamp as u32;
@@ -60,7 +93,7 @@ impl Line {
 /// The unit of allocation.
 #[repr(C, align(4096))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub(super) struct Page(pub(super) [Line; LINES]);
+pub struct Page(pub(super) [Line; LINES]);
 
 impl Page {
     /// A page in which every slot is free.

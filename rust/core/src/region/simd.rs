@@ -9,9 +9,9 @@
 pub(super) type Words = [u64; 8];
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use at_once::{keep_later, later, named};
+pub(super) use at_once::{keep_later, later, upper_equal};
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) use one_by_one::{keep_later, later, named};
+pub(super) use one_by_one::{keep_later, later, upper_equal};
 
 #[cfg(target_arch = "x86_64")]
 mod at_once {
@@ -57,7 +57,7 @@ mod at_once {
 
     /// Words whose upper half is `name`.
     #[inline]
-    pub(in crate::region) fn named(words: &Words, name: u32) -> u32 {
+    pub(in crate::region) fn upper_equal(words: &Words, name: u32) -> u32 {
         let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
         // SAFETY: as above.
         unsafe {
@@ -110,7 +110,7 @@ mod one_by_one {
         (word as u32).wrapping_sub(since) > gap
     }
 
-    pub(in crate::region) fn named(words: &Words, name: u32) -> u32 {
+    pub(in crate::region) fn upper_equal(words: &Words, name: u32) -> u32 {
         bits(words, |word| (word >> 32) as u32 == name)
     }
 
@@ -127,7 +127,7 @@ mod one_by_one {
 
 #[cfg(test)]
 mod tests {
-    use super::{Words, keep_later, later, named, one_by_one};
+    use super::{Words, keep_later, later, one_by_one, upper_equal};
     use proptest::prelude::*;
 
     /// Halves that meet each other, and the edges of signed and unsigned numbers.
@@ -142,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn all_at_once_is_one_by_one(words in words(), name in half(), since in half(), gap in half()) {
-            prop_assert_eq!(named(&words, name), one_by_one::named(&words, name));
+            prop_assert_eq!(upper_equal(&words, name), one_by_one::upper_equal(&words, name));
             prop_assert_eq!(later(&words, since, gap), one_by_one::later(&words, since, gap));
             let (mut kept, mut expected) = (words, words);
             keep_later(&mut kept, since, gap);
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_word_is_found_at_its_place_and_a_time_counts_from_the_stamp() {
         let words: Words = std::array::from_fn(|place| (place as u64) << 32 | (100 + place as u64));
-        assert_eq!(named(&words, 3), 1 << 3);
+        assert_eq!(upper_equal(&words, 3), 1 << 3);
         assert_eq!(later(&words, 100, 5), 1 << 6 | 1 << 7);
         assert_eq!(later(&words, 107, 5), 0b0111_1110);
         let mut kept = words;

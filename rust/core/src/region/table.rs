@@ -3,8 +3,7 @@
 //! Both candidates lie in one page, so a look-up costs one entry of the TLB and two cache lines.
 //! The upper half of the key chooses page and lines, the lower half is the fingerprint: they share no bit.
 
-use super::line::{LINES, Line, PAGE_BYTES, SLOTS};
-use super::{LineId, Region};
+use super::line::{LINES, LineId, PAGE_BYTES, SLOTS};
 use crate::key::Key;
 
 /// A run of pages of the region.
@@ -95,10 +94,5 @@ impl Table {
     /// Lines in all.
     pub fn lines(&self) -> usize {
         self.pages as usize * LINES
-    }
-
-    /// The lines of one page.
-    pub fn page<'r>(&self, region: &'r Region, page: u32) -> &'r [Line; LINES] {
-        region.page(self.first_page + page)
     }
 }

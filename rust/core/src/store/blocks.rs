@@ -90,7 +90,7 @@ impl Blocks {
     /// Blocks of one page that live at `now_us`.
     pub fn live<'r>(&self, region: &'r Region, page: u32, now_us: u64) -> impl Iterator<Item = Block> + use<'r> {
         let blocks = |line: &'r Line| (0..PLACES).map(move |place| block(line, place));
-        self.table.page(region, page).iter().flat_map(blocks).filter(move |block| block.until_us > now_us)
+        region.page(&self.table, page).iter().flat_map(blocks).filter(move |block| block.until_us > now_us)
     }
 
     fn places(&self, at: &Candidates) -> impl Iterator<Item = (LineId, usize)> + use<> {

@@ -189,7 +189,7 @@ impl Distinct {
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.quota.clock().ticks(now_us);
         let used = |line: &Line| (0..SLOTS).filter(|&slot| level(line, slot, now) > 0).count() as u64;
-        self.table.page(region, page).iter().map(used).sum()
+        region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// Blocks in use on one page of theirs.

@@ -259,7 +259,7 @@ impl Gcra {
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.quota.clock().ticks(now_us);
         let used = |line: &Line| line.slots.iter().filter(|&&slot| self.level_of(line, slot, now) > 0).count() as u64;
-        self.table.page(region, page).iter().map(used).sum()
+        region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// Level of one slot: the TAT as a distance from the stamp, less the time since.

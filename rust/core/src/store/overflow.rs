@@ -155,8 +155,8 @@ impl Grid {
     /// First bits of the cells of each line of a page of the sketch.
     fn page<'r>(&'r self, region: &'r Region, page: u32) -> impl Iterator<Item = (&'r Line, u32)> {
         let first = page as usize * crate::region::LINES;
-        self.table
-            .page(region, page)
+        region
+            .page(&self.table, page)
             .iter()
             .enumerate()
             .filter(move |(nth, _)| first + nth > 0)

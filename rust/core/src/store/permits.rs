@@ -18,20 +18,13 @@
 //! **Dropped.** What is held kept only in the permit itself: then nobody could let go of what a process held that is no more.
 
 use crate::key::Key;
-use crate::region::{PAGE_BYTES, Region, Table};
+use crate::region::{OpenPermits, PAGE_BYTES, Region, Table};
 
 /// Counts of limits before the records: one for every limit that a policy can have.
 pub const COUNTS: usize = 64;
 
 /// Words of a record before its keys.
 const HEAD: usize = 3;
-
-const OPEN: usize = 0;
-const SERIAL: usize = 1;
-const VOID: usize = 2;
-const GENERATION: usize = 3;
-const FREE: usize = 4;
-const EVER: usize = 5;
 
 /// The right to release what one permit holds, once.
 #[must_use = "what it holds stays held until it is released"]
@@ -83,7 +76,7 @@ impl Permits {
 
     /// How many there are.
     pub fn open(region: &Region) -> u64 {
-        region.permits()[OPEN]
+        region.permits().open
     }
 
     /// Whether there is one more.
@@ -105,22 +98,25 @@ impl Permits {
 
     /// One more; asked only when [`Permits::has_room`]. `keys` are those of `held`, in the order of the tallies.
     pub fn take(&self, region: &mut Region, held: &Held, keys: impl Iterator<Item = (usize, Key)>) -> Token {
-        let head = region.permits_mut();
-        head[OPEN] += 1;
-        head[SERIAL] += 1;
-        let (serial, free) = (head[SERIAL], head[FREE]);
-        let Some(table) = &self.table else { return Token { serial, record: 0 } };
-        let record = if free > 0 {
-            free - 1
-        } else {
-            head[EVER] += 1;
-            head[EVER] - 1
+        let mut known = *region.permits();
+        known.open += 1;
+        known.last_serial += 1;
+        let serial = known.last_serial;
+        let Some(table) = &self.table else {
+            region.set_permits(known);
+            return Token { serial, record: 0 };
         };
-        let place = self.place(record);
-        let next_free = region.words(table)[place + 1];
-        if free > 0 {
-            region.permits_mut()[FREE] = next_free;
+        let (record, place);
+        if known.first_free > 0 {
+            record = known.first_free - 1;
+            place = self.place(record);
+            known.first_free = region.words(table)[place + 1];
+        } else {
+            record = known.ever_used;
+            place = self.place(record);
+            known.ever_used += 1;
         }
+        region.set_permits(known);
         let words = region.words_mut(table);
         words[place] = serial;
         words[place + 1] = held.limits;
@@ -133,7 +129,7 @@ impl Permits {
 
     /// What the permit of `token` holds, when it still does.
     pub fn held(&self, region: &Region, token: &Token) -> Option<Held> {
-        if token.serial <= region.permits()[VOID] {
+        if token.serial <= region.permits().void_up_to {
             return None;
         }
         let Some(table) = &self.table else { return Some(Held::default()) };
@@ -149,11 +145,14 @@ impl Permits {
 
     /// Gives the record back; asked only when [`Permits::held`] says that it is the token's.
     pub fn give_back(&self, region: &mut Region, token: &Token) {
-        let head = region.permits_mut();
-        head[OPEN] = head[OPEN].saturating_sub(1);
+        let mut known = *region.permits();
+        known.open = known.open.saturating_sub(1);
+        let next_free = known.first_free;
+        if self.table.is_some() {
+            known.first_free = u64::from(token.record) + 1;
+        }
+        region.set_permits(known);
         let Some(table) = &self.table else { return };
-        let next_free = head[FREE];
-        head[FREE] = u64::from(token.record) + 1;
         let place = self.place(token.record.into());
         let words = region.words_mut(table);
         words[place] = 0;
@@ -162,15 +161,12 @@ impl Permits {
 
     /// Begins anew in the process of this `generation`, unless it has: every token given before is void. Whether it did.
     pub fn begin(&self, region: &mut Region, generation: u64) -> bool {
-        let head = region.permits_mut();
-        if head[GENERATION] == generation {
+        let known = *region.permits();
+        if known.generation == generation {
             return false;
         }
-        head[GENERATION] = generation;
-        head[VOID] = head[SERIAL];
-        head[OPEN] = 0;
-        head[FREE] = 0;
-        head[EVER] = 0;
+        let last_serial = known.last_serial;
+        region.set_permits(OpenPermits { generation, last_serial, void_up_to: last_serial, ..OpenPermits::default() });
         if let Some(table) = &self.table {
             region.words_mut(table).fill(0);
         }

@@ -77,7 +77,7 @@ impl Registers {
 
     /// Blocks in use on one page of the table.
     pub(super) fn used(&self, region: &Region, page: u32, now: u64) -> u64 {
-        self.table.page(region, page).iter().filter(|line| line.stamp > now).count() as u64
+        region.page(&self.table, page).iter().filter(|line| line.stamp > now).count() as u64
     }
 
     /// Adds an element; whether it changed a register.

@@ -176,7 +176,7 @@ impl SeenSet {
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.clock.ticks(now_us);
         let used = |line: &Line| line.slots.iter().filter(|&&slot| self.read(line, slot, now).is_some()).count() as u64;
-        self.table.page(region, page).iter().map(used).sum()
+        region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// When a slot's element was seen first and last; `None` when it is free or forgotten.

@@ -326,7 +326,7 @@ impl SlidingWindow {
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.clock.ticks(now_us);
         let used = |line: &Line| self.shape.slots() as u64 - u64::from(self.free_slots(line, now).count_ones());
-        self.table.page(region, page).iter().map(used).sum()
+        region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// What `amount` counts for, in units.
