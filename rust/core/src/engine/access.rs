@@ -315,8 +315,8 @@ impl Engine {
     }
 
     fn key_to_block(&self, rule: BlockRule, by: &PlannedLimit, request: &Request, nth: u32) -> Key {
-        let part = |&place: &u16| Some(request.keys.value(place, nth as usize)?.key);
-        self.block_key(rule.key, by.per.iter().filter_map(part))
+        let parts = by.per.iter().filter(|place| request.keys.first(**place).is_some());
+        self.block_key(rule.key, parts.map(|&place| request.keys.nth(place, nth as usize)))
     }
 
     /// The limit at this place, or that of the quota there.

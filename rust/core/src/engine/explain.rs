@@ -8,7 +8,7 @@ use super::access::{earliest, identity_of, lets_pass};
 use super::finish::key_text;
 use super::operators::Blocked;
 use super::outcome::Purpose;
-use super::request::{Found, Request};
+use super::request::{Found, Request, Room};
 use super::transaction::Check;
 use super::unasked::{looked_at, unasked};
 use crate::decision::{Decision, Refusal};
@@ -103,16 +103,14 @@ impl Engine {
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let mut check = Check::default();
         check.prepare(self, envelope, stages, Purpose::Admit, None, Sources::ALL);
-        let request = &check.request;
+        let Room { request, found } = check.room.get_mut();
         let mut rows = Rows::with_room_for(request);
-        let mut found = std::mem::take(&mut check.found);
         let inspect =
             |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
-        let outcome = self.transact_releasing(request, &mut found, now, Purpose::Peek, &[], inspect);
-        check.found = found;
+        let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
         let decision = self.finish(&check, &outcome, stages, now).0;
 
-        let Check { identities, request, .. } = &check;
+        let (identities, request) = (&check.identities, &check.room.get().request);
         let refused_at = decision.refusal.as_ref().map(|refusal| self.told_at(refusal, stages));
         let covering = self.covering(identities, request, &rows, outcome.at_us);
         let mut limits = Vec::new();

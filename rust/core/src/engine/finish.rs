@@ -10,7 +10,7 @@ use super::Engine;
 use super::access::{answer_to_blocked, blocked_by};
 use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
 use super::refund::Receipt;
-use super::request::{Found, Request};
+use super::request::{Found, Request, Room};
 use super::transaction::Check;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
@@ -77,7 +77,7 @@ impl Engine {
     /// Makes a decision of an outcome, and gives names to the values near a limit.
     #[inline(always)]
     pub(super) fn finish(&self, check: &Check<'_>, outcome: &Outcome, stages: Stages, now: Now) -> (Decision, Receipt) {
-        let Check { identities, request, found } = check;
+        let (identities, Room { request, found }) = (&check.identities, check.room.get());
         if !found.unnamed.is_empty() {
             self.name_near_limit(identities, request, found, outcome.refused.is_none(), now);
         }
@@ -104,7 +104,7 @@ impl Engine {
     /// Says which limit refused, for which key, and until when.
     #[inline(never)]
     fn refusal(&self, check: &Check<'_>, reads_us: i64, refused: Refused, stages: Stages) -> Box<Refusal> {
-        let Check { identities, request, found } = check;
+        let (identities, Room { request, found }) = (&check.identities, check.room.get());
         let wait_us =
             (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, nth) = match refused.by {

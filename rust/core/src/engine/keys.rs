@@ -1,7 +1,5 @@
 //! The keys of an envelope's identities, without trust: each identity is hashed once a check, and only those that its stages need.
 
-use smallvec::SmallVec;
-
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
 use crate::plan::{Places, Plan};
@@ -11,11 +9,16 @@ use crate::stats::IdentityKey;
 /// Keys by the place of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// In the order of the places, then of the values.
-    values: SmallVec<[IdentityKey; 10]>,
-    /// A run of `values` for each place; empty when the identity is absent or not needed.
-    spans: SmallVec<[Span; 12]>,
+    /// Every value that the check brings: in the order of the places, then of the values.
+    values: Vec<IdentityKey>,
+    /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
+    first: Vec<Key>,
+    /// The run of `values` at each place, when any identity may have several values; else empty.
+    spans: Vec<Span>,
 }
+
+/// The key of an identity that is absent. No value has it: a value whose hash is zero gets the key one.
+const ABSENT: Key = Key(0);
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -37,21 +40,40 @@ impl<'s> UseValue<'s, Key> for Hash<'_> {
 }
 
 impl Keys {
-    /// Hashes what the limits of `stages` need; `self` is empty before.
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.first.clear();
+        self.spans.clear();
+    }
+
+    /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
     #[inline(always)]
     pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        self.spans.reserve(plan.identities.len());
-        for (place, needed) in plan.identities.iter().enumerate() {
-            let first = self.values.len() as u32;
-            if needed.at.intersects(stages) {
-                if identities.has_several(needed.identity) {
-                    let keyed = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
-                    self.values.extend(identities.values(needed.identity).iter().map(keyed));
-                } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
-                    self.values.push(IdentityKey { place, key });
-                }
+        let values = &mut self.values;
+        let key_of = |(place, needed): (usize, &crate::plan::PlannedIdentity)| {
+            if !needed.at.intersects(stages) {
+                return ABSENT;
             }
-            self.spans.push(Span { first, count: self.values.len() as u32 - first });
+            let hash = Hash { secret, head: needed.head };
+            let Some(key) = identities.map_value(needed.identity, hash) else { return ABSENT };
+            let key = Key(key.0.max(1));
+            values.push(IdentityKey { place, key });
+            key
+        };
+        self.first.extend(plan.identities.iter().enumerate().map(key_of));
+    }
+
+    /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.
+    #[inline(never)]
+    pub(super) fn fill_several(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        for (place, needed) in plan.identities.iter().enumerate() {
+            let first = self.values.len();
+            if needed.at.intersects(stages) {
+                let keyed = |value| IdentityKey { place, key: Key(secret.key(needed.identity, value).0.max(1)) };
+                self.values.extend(identities.values(needed.identity).iter().map(keyed));
+            }
+            self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));
+            self.spans.push(Span { first: first as u32, count: (self.values.len() - first) as u32 });
         }
     }
 
@@ -61,44 +83,46 @@ impl Keys {
         &self.values
     }
 
-    #[inline]
-    fn span(&self, place: u16) -> Span {
-        self.spans.get(usize::from(place)).copied().unwrap_or(Span { first: 0, count: 0 })
-    }
-
     /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
-    #[inline]
-    pub(super) fn count(&self, per: &Places) -> usize {
-        match per[..] {
-            [place] => self.span(place).count as usize,
-            _ => per.iter().map(|&place| self.span(place).count as usize).product(),
+    #[inline(always)]
+    pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
+        if SEVERAL {
+            per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
+        } else {
+            per.iter().all(|&place| self.get(place) != ABSENT).into()
         }
     }
 
     /// The key of a composite: with the `nth` value of the identity that has several.
-    #[inline]
-    pub(super) fn joined(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+    #[inline(always)]
+    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+        let get = |place| if SEVERAL { self.nth(place, nth) } else { self.get(place) };
         match per[..] {
-            [place] => self.get(place, nth),
-            [first, second] => secret.join(self.get(first, nth), self.get(second, nth)),
+            [place] => get(place),
             [first, ref others @ ..] => {
-                others.iter().fold(self.get(first, nth), |joined, &other| secret.join(joined, self.get(other, nth)))
+                others.iter().fold(get(first), |joined, &other| secret.join(joined, get(other)))
             }
-            [] => Key(0),
+            [] => ABSENT,
         }
     }
 
-    /// The key of the `nth` value of an identity, or of its only value; zero when it is absent.
-    #[inline]
-    pub(super) fn get(&self, place: u16, nth: usize) -> Key {
-        self.value(place, nth).map_or(Key(0), |value| value.key)
+    /// The key of the first value of an identity, or [`ABSENT`].
+    #[inline(always)]
+    pub(super) fn get(&self, place: u16) -> Key {
+        self.first.get(usize::from(place)).copied().unwrap_or(ABSENT)
     }
 
-    /// The `nth` value of an identity, or its only one; `None` when it is absent or not needed.
+    /// The key of the first value of an identity; `None` when it is absent or not needed.
     #[inline]
-    pub(super) fn value(&self, place: u16, nth: usize) -> Option<IdentityKey> {
-        let Span { first, count } = self.span(place);
-        let nth = (nth as u32).min(count.checked_sub(1)?);
-        self.values.get((first + nth) as usize).copied()
+    pub(super) fn first(&self, place: u16) -> Option<Key> {
+        Some(self.get(place)).filter(|key| *key != ABSENT)
+    }
+
+    /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
+    #[inline]
+    pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
+        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(place) };
+        let Some(last) = count.checked_sub(1) else { return ABSENT };
+        self.values[(first + (nth as u32).min(last)) as usize].key
     }
 }

@@ -68,7 +68,12 @@ impl Engine {
     ) {
         let plan = &self.plan;
         let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
-        request.keys.fill(plan, &self.secret, identities, needed);
+        let may_have_several = filter.is_some() || identities.may_have_several();
+        if may_have_several {
+            request.keys.fill_several(plan, &self.secret, identities, needed);
+        } else {
+            request.keys.fill(plan, &self.secret, identities, needed);
+        }
         let senders = identities.trust(Identity::SenderHost);
         let preparer = Preparer {
             plan,
@@ -91,7 +96,12 @@ impl Engine {
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
             limits = limits.minus(plan.applicable.unless_idle());
         }
-        preparer.fill(&mut request.stores, limits);
+        // The same code twice: without the loops over values for the common envelope, which has one value of each identity.
+        if may_have_several {
+            preparer.fill_several(&mut request.stores, limits);
+        } else {
+            preparer.fill::<false>(&mut request.stores, limits);
+        }
         drop(preparer);
         if let Some(filter) = filter {
             self.count_once(request, stages, filter);
@@ -126,18 +136,23 @@ struct Asked<'e> {
 }
 
 impl<'e> Preparer<'e, '_> {
-    /// Asks every limit of a set.
+    #[inline(never)]
+    fn fill_several(&self, request: &mut Stores, limits: LimitSet) {
+        self.fill::<true>(request, limits);
+    }
+
+    /// Asks every limit of a set; `SEVERAL`: an identity may have several values, or a filter is set.
     #[inline(always)]
-    fn fill(&self, request: &mut Stores, limits: LimitSet) {
+    fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
         for place in limits.iter() {
             let planned = &self.plan.limits[usize::from(place)];
             let trust = planned.trust_source.trust(self.senders);
             let asked = Asked { place, planned, trust, is_charged: self.stages.contains(planned.stage) };
             match &planned.store {
-                Store::Rate(counter) => self.ask_rate(request, asked, counter),
-                Store::FanOut(fan_out) => self.ask_fan_out(request, asked, fan_out),
-                Store::Distinct(_) => self.ask_distinct(request, asked),
-                Store::InFlight(limit) => self.ask_in_flight(request, *limit),
+                Store::Rate(counter) => self.ask_rate::<SEVERAL>(request, asked, counter),
+                Store::FanOut(fan_out) => self.ask_fan_out::<SEVERAL>(request, asked, fan_out),
+                Store::Distinct(_) => self.ask_distinct::<SEVERAL>(request, asked),
+                Store::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, *limit),
             }
         }
     }
@@ -150,19 +165,19 @@ impl<'e> Preparer<'e, '_> {
         })
     }
 
-    #[inline]
-    fn ask_rate(&self, request: &mut Stores, asked: Asked<'e>, own: &'e RateCounter) {
-        let count = self.keys.count(&asked.planned.per);
+    #[inline(always)]
+    fn ask_rate<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'e>, own: &'e RateCounter) {
+        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
         if count == 0 {
             return;
         }
         let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
         asked.reserve(request, count);
         for nth in 0..count {
-            if self.was_asked(asked, nth) {
+            if SEVERAL && self.was_asked(asked, nth) {
                 continue;
             }
-            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
             let (limit, counter) = match self.quota(asked, nth) {
                 None => (asked.place, own),
                 Some(quota) => match self.store(quota) {
@@ -175,9 +190,9 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    #[inline]
-    fn ask_fan_out(&self, request: &mut Stores, asked: Asked<'e>, own: &'e FanOut) {
-        let count = self.keys.count(&asked.planned.per);
+    #[inline(always)]
+    fn ask_fan_out<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'e>, own: &'e FanOut) {
+        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
         asked.reserve(request, count);
         let seen_set = own.seen_set() as u32;
         // Limits over one seen set come in the same order of values: each goes on from where the last one was found.
@@ -186,12 +201,12 @@ impl<'e> Preparer<'e, '_> {
         for nth in 0..count {
             if known.is_none() {
                 next = request.lookups.len();
-                self.look_up(request, asked, seen_set, nth);
+                self.look_up::<SEVERAL>(request, asked, seen_set, nth);
             }
             let is_this = |lookup: &&Lookup| (lookup.seen_set, lookup.nth) == (seen_set, nth as u32);
             let Some(lookup) = request.lookups.get(next).filter(is_this).copied() else { continue };
             next += 1;
-            if self.was_asked(asked, nth) {
+            if SEVERAL && self.was_asked(asked, nth) {
                 continue;
             }
             let (limit, fan_out) = match self.quota(asked, nth) {
@@ -214,7 +229,7 @@ impl<'e> Preparer<'e, '_> {
 
     fn quota_of(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
         let quotas = &asked.planned.quotas[..];
-        let keys = asked.planned.per.iter().map(|&place| self.keys.get(place, nth));
+        let keys = asked.planned.per.iter().map(|&place| self.keys.nth(place, nth));
         let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
         found.map(|place| quotas[place].1).min()
     }
@@ -225,16 +240,16 @@ impl<'e> Preparer<'e, '_> {
         self.plan.limits.get(usize::from(limit)).map(|planned| &planned.store)
     }
 
-    fn ask_distinct(&self, request: &mut Stores, asked: Asked<'_>) {
+    fn ask_distinct<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'_>) {
         let Some(distinct) = asked.planned.distinct else { return };
-        let count = self.keys.count(&asked.planned.per);
+        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
         // A key may reserve a slot, and a block of registers in either of two pages.
         asked.reserve(request, 3 * count);
         let per = &asked.planned.limit.per;
-        for nth in (0..count).filter(|&nth| !self.was_asked(asked, nth)) {
+        for nth in (0..count).filter(|&nth| !(SEVERAL && self.was_asked(asked, nth))) {
             let limit = self.quota(asked, nth).unwrap_or(asked.place);
             let Some(Store::Distinct(store)) = self.store(limit) else { continue };
-            let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+            let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
             let at = self.prefetched(store.lines(self.secret.with_trust(key, asked.trust)));
             let first = request.hashes.len();
             let mut is_present = false;
@@ -251,7 +266,7 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    fn ask_in_flight(&self, request: &mut Stores, limit: usize) {
+    fn ask_in_flight<const SEVERAL: bool>(&self, request: &mut Stores, limit: usize) {
         let InFlight { bytes, count, share, .. } = &self.plan.in_flight.limits[limit];
         if *bytes {
             // A message whose size is not declared is asked for no bytes, and one of no bytes holds none.
@@ -259,7 +274,7 @@ impl<'e> Preparer<'e, '_> {
             request.in_flight.held.bytes = size;
         }
         if let Some(Place { counts, .. }) = count {
-            if self.keys.count(&self.plan.count_keys[*counts].per) == 0 {
+            if self.keys.count::<SEVERAL>(&self.plan.count_keys[*counts].per) == 0 {
                 return;
             }
             self.want(request, *counts);
@@ -276,7 +291,7 @@ impl<'e> Preparer<'e, '_> {
             return;
         }
         let PlannedCounts { per, trust_source, .. } = &self.plan.count_keys[counts];
-        let own = |&place: &u16| self.keys.value(place, 0).map_or(NAMELESS, |value| value.key);
+        let own = |&place: &u16| self.keys.first(place).unwrap_or(NAMELESS);
         let key = per.split_first().map_or(NAMELESS, |(first, others)| {
             others.iter().map(own).fold(own(first), |joined, key| self.secret.join(joined, key))
         });
@@ -290,10 +305,10 @@ impl<'e> Preparer<'e, '_> {
     }
 
     /// Adds a look-up in a seen set, unless nothing of it can be new.
-    #[inline]
-    fn look_up(&self, request: &mut Stores, asked: Asked<'_>, seen_set: u32, nth: usize) {
+    #[inline(always)]
+    fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
-        let key = self.keys.joined(self.secret, &asked.planned.per, nth);
+        let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
         let first = request.elements.len();
         // An element that is equal to the value of `per` is never new.
         self.each_element(planned.distinct, |element, hash| {
@@ -330,7 +345,7 @@ impl<'e> Preparer<'e, '_> {
             }
         } else if let Some(element) = self.identities.element(identity) {
             let is_raw = element.is_raw();
-            add(&element, if is_raw { self.secret.key(identity, &element) } else { self.keys.get(place as u16, 0) });
+            add(&element, if is_raw { self.secret.key(identity, &element) } else { self.keys.get(place as u16) });
         }
     }
 

@@ -335,7 +335,7 @@ impl Session {
         let mut check = Check::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         check.prepare(engine, envelope, stages, Purpose::Admit, Some(&filter), Sources::default());
-        let holds = is_slot || may_hold && check.request.stores.in_flight.held.limits != 0;
+        let holds = is_slot || may_hold && check.room.get().request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
         let mut outcome = check.transact(engine, now, purpose, &released);
         let token = outcome.token.take();
@@ -347,7 +347,7 @@ impl Session {
             self.done = self.done.with(stage);
             let is_first = !filter.is_late && stage != Stage::Rcpt;
             let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&check.request));
+            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&check.room.get().request));
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
         Step { decision, receipt, fresh: SmallVec::new() }

@@ -13,7 +13,7 @@
 use super::Engine;
 use super::filter::StageFilter;
 use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
-use super::request::{Found, Request};
+use super::request::{Found, KeptRoom, Request, Room};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Sources};
 use crate::plan::LimitSet;
@@ -31,8 +31,7 @@ use crate::store::request::{Entry, Question};
 #[derive(Debug, Default)]
 pub(super) struct Check<'e> {
     pub(super) identities: Identities<'e>,
-    pub(super) request: Request,
-    pub(super) found: Found,
+    pub(super) room: KeptRoom,
 }
 
 impl<'e> Check<'e> {
@@ -54,17 +53,19 @@ impl<'e> Check<'e> {
             sources = sources.union(access);
         }
         self.identities.fill(envelope, &engine.suffixes, sources);
-        engine.prepare_filtered(&mut self.request, &self.identities, envelope.size, stages, purpose, filter);
+        let Room { request, found } = self.room.get_mut();
+        engine.prepare_filtered(request, &self.identities, envelope.size, stages, purpose, filter);
         if let Some((kinds, _)) = access {
-            engine.prepare_access(&mut self.request, &self.identities, kinds, stages);
+            engine.prepare_access(request, &self.identities, kinds, stages);
         }
-        self.found.take_room_for(&self.request);
+        found.take_room_for(request);
     }
 
     /// Step two. `released` are permits that are given up in the same step.
     #[inline(always)]
     pub(super) fn transact(&mut self, engine: &Engine, now: Now, purpose: Purpose, released: &[Token]) -> Outcome {
-        engine.transact_releasing(&self.request, &mut self.found, now, purpose, released, |_, _, _| ())
+        let Room { request, found } = self.room.get_mut();
+        engine.transact_releasing(request, found, now, purpose, released, |_, _, _| ())
     }
 }
 

@@ -129,6 +129,12 @@ impl<'a> Identities<'a> {
         }
     }
 
+    /// Whether any identity may have more than one value in this envelope.
+    #[inline]
+    pub fn may_have_several(&self) -> bool {
+        self.rcpt.len() > 1 || self.said.is_some()
+    }
+
     /// Whether it may have more than one value in this envelope: else [`Identities::value`] is all of them.
     #[inline]
     pub fn has_several(&self, identity: Identity) -> bool {

@@ -25,8 +25,6 @@
 //! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out: a slow server would forget
 //! what it really holds, and one that never forgets needs no clock. Estimates: a Count-Min of what is held is shared by everybody whom it confuses.
 
-use smallvec::SmallVec;
-
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;
 use super::permits::{Held, Permits, Token};
@@ -65,7 +63,7 @@ pub struct Wanted {
     /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
     pub held: Held,
     /// A key for each of the counts that they need.
-    pub keys: SmallVec<[WantedKey; 2]>,
+    pub keys: Vec<WantedKey>,
 }
 
 /// A key under which something is in flight.
@@ -103,7 +101,7 @@ impl Wanted {
 impl Capacity {
     /// Finds the row of each wanted key: the only step that takes a look-up.
     #[inline]
-    pub fn find(&self, region: &Region, wanted: &Wanted, rows: &mut SmallVec<[Option<Row>; 2]>) {
+    pub fn find(&self, region: &Region, wanted: &Wanted, rows: &mut Vec<Option<Row>>) {
         let is_nothing_open = Permits::open(region) == 0;
         for WantedKey { counts, key } in &wanted.keys {
             rows.push(if is_nothing_open { None } else { self.counts[*counts].find(region, *key) });

@@ -12,10 +12,9 @@
 //!
 //! Knows no text, no identity and no policy: only where lines are.
 
-use smallvec::SmallVec;
-
 use super::in_flight::Wanted;
 use super::key_counts::Row;
+use super::permits::Held;
 use super::reservations::SlotReservations;
 use super::seen_set::Sighting;
 use super::verdict::Verdict;
@@ -27,15 +26,15 @@ use crate::time::Ticks;
 #[derive(Debug, Default)]
 pub struct Request {
     /// One for each limit and key.
-    pub entries: SmallVec<[Entry; 8]>,
+    pub entries: Vec<Entry>,
     /// One for each seen set and key; limits that share a seen set share its look-ups.
-    pub lookups: SmallVec<[Lookup; 2]>,
+    pub lookups: Vec<Lookup>,
     /// The elements of all look-ups.
-    pub elements: SmallVec<[Candidates; 2]>,
+    pub elements: Vec<Candidates>,
     /// The parts of names of all look-ups.
-    pub parts: SmallVec<[Part; 2]>,
+    pub parts: Vec<Part>,
     /// Elements of fan-outs that refuse the whole key, each joined with its key.
-    pub hashes: SmallVec<[Key; 2]>,
+    pub hashes: Vec<Key>,
     /// How many free slots the new keys may have to reserve.
     pub reservations: usize,
     /// What in-flight limits are asked.
@@ -133,15 +132,15 @@ pub struct Answer {
 #[derive(Debug, Default)]
 pub struct Answers {
     /// One for each entry.
-    pub entries: SmallVec<[Answer; 8]>,
+    pub entries: Vec<Answer>,
     /// What the seen sets know of each element.
-    pub elements: SmallVec<[Option<Sighting>; 2]>,
+    pub elements: Vec<Option<Sighting>>,
     /// When each element is forgotten, the earliest of a look-up first; zero for an element that is not known.
-    pub forgotten_us: SmallVec<[u64; 2]>,
+    pub forgotten_us: Vec<u64>,
     /// What the seen sets know of each part.
-    pub parts: SmallVec<[Option<Sighting>; 2]>,
+    pub parts: Vec<Option<Sighting>>,
     /// The row of each key of [`Wanted::keys`].
-    pub rows: SmallVec<[Option<Row>; 2]>,
+    pub rows: Vec<Option<Row>>,
     /// Slots that the new keys at hand have reserved.
     pub reservations: SlotReservations,
 }
@@ -176,7 +175,32 @@ impl Request {
     }
 }
 
+impl Request {
+    /// Empties it for the next check, and keeps its room.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.lookups.clear();
+        self.elements.clear();
+        self.parts.clear();
+        self.hashes.clear();
+        self.reservations = 0;
+        self.in_flight.held = Held::default();
+        self.in_flight.keys.clear();
+    }
+}
+
 impl Answers {
+    /// Empties it for the next check, and keeps its room.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.elements.clear();
+        self.forgotten_us.clear();
+        self.parts.clear();
+        self.rows.clear();
+    }
+
     /// Takes all the room that `request` needs.
     #[inline]
     pub fn take_room_for(&mut self, request: &Request) {
