@@ -21,6 +21,7 @@ use crate::region::{Now, Region};
 use crate::reply::Reply;
 use crate::store::Verdict;
 use crate::store::access_entry::{AccessAction, Entry};
+use crate::store::request::Answers;
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,28 +137,23 @@ impl Engine {
         if let Some(query) = &request.access {
             self.read_access(query, region, at_us, &mut rows.entries, &mut rows.blocks);
         }
-        // An operator's entry may have let the check through before any limit was consulted.
-        let is_consulted = !stores.entries.is_empty() && found.stores.entries.len() == stores.entries.len();
-        found.stores.reservations.clear();
-        for (place, entry) in stores.entries.iter().enumerate().take(rows.room) {
+        let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
+        reservations.clear();
+        for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
-            let answer = match found.stores.entries.get(place).filter(|_| is_consulted) {
-                Some(answer) => *answer,
-                None => planned.store.consult(region, stores, entry, at_us, &mut found.stores),
-            };
+            if !found.is_consulted {
+                planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
+            }
             let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
-            let (used, adds) = planned.store.usage(region, stores, entry, &answer, at_us, burst);
+            let (used, adds) = planned.store.usage(region, stores, entry, answer, at_us, burst);
             let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
             rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
         }
         let (capacity, wanted) = (&self.plan.in_flight, &stores.in_flight);
-        if found.stores.rows.is_empty() {
-            capacity.find(region, wanted, &mut found.stores.rows);
-        }
         for place in wanted.limits() {
             let Some(limit) = self.plan.capped_by[place] else { continue };
-            let verdict = capacity.consult(region, wanted, &found.stores.rows, place, at_us);
-            let used = capacity.used(region, wanted, &found.stores.rows, place);
+            let verdict = capacity.consult(region, wanted, held, place, at_us);
+            let used = capacity.used(region, wanted, held, place);
             let at_once = capacity.limits[place].cap;
             let adds = if capacity.limits[place].bytes { wanted.held.bytes } else { 1 };
             rows.measured.push(Measured { limit: limit.into(), nth: 0, part: None, used, at_once, adds, verdict });

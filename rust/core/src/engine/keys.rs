@@ -89,39 +89,34 @@ impl Keys {
         if SEVERAL {
             per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
         } else {
-            per.iter().all(|&place| self.get(place) != ABSENT).into()
+            per.iter().all(|place| self.get(place) != ABSENT).into()
         }
     }
 
     /// The key of a composite: with the `nth` value of the identity that has several.
     #[inline(always)]
     pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
-        let get = |place| if SEVERAL { self.nth(place, nth) } else { self.get(place) };
-        match per[..] {
-            [place] => get(place),
-            [first, ref others @ ..] => {
-                others.iter().fold(get(first), |joined, &other| secret.join(joined, get(other)))
-            }
-            [] => ABSENT,
-        }
+        let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
+        let (first, others) = per.parts();
+        others.iter().fold(get(first), |joined, other| secret.join(joined, get(other)))
     }
 
     /// The key of the first value of an identity, or [`ABSENT`].
     #[inline(always)]
-    pub(super) fn get(&self, place: u16) -> Key {
-        self.first.get(usize::from(place)).copied().unwrap_or(ABSENT)
+    pub(super) fn get(&self, place: &u16) -> Key {
+        self.first.get(usize::from(*place)).copied().unwrap_or(ABSENT)
     }
 
     /// The key of the first value of an identity; `None` when it is absent or not needed.
     #[inline]
     pub(super) fn first(&self, place: u16) -> Option<Key> {
-        Some(self.get(place)).filter(|key| *key != ABSENT)
+        Some(self.get(&place)).filter(|key| *key != ABSENT)
     }
 
     /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
     #[inline]
     pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
-        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(place) };
+        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(&place) };
         let Some(last) = count.checked_sub(1) else { return ABSENT };
         self.values[(first + (nth as u32).min(last)) as usize].key
     }

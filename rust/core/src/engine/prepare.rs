@@ -345,7 +345,7 @@ impl<'e> Preparer<'e, '_> {
             }
         } else if let Some(element) = self.identities.element(identity) {
             let is_raw = element.is_raw();
-            add(&element, if is_raw { self.secret.key(identity, &element) } else { self.keys.get(place as u16) });
+            add(&element, if is_raw { self.secret.key(identity, &element) } else { self.keys.get(&(place as u16)) });
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Found {
     pub(super) access: AccessAnswer,
     /// The in-flight limits that a permit will be held under, as bits.
     pub(super) held: u64,
+    /// Whether the limits were consulted: not when an operator's entry lets the check through.
+    pub(super) is_consulted: bool,
     /// Whether any entry is near its limit, or above it.
     pub(super) is_any_near_limit: bool,
     /// Entries of limits that block their key when the check is refused: places in the request.

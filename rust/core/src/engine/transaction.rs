@@ -25,7 +25,7 @@ use crate::store::Verdict;
 use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, Wanted};
 use crate::store::permits::Token;
-use crate::store::request::{Entry, Question};
+use crate::store::request::{Answer, Answers, Entry, Question};
 
 /// One check on its way through the three steps.
 #[derive(Debug, Default)]
@@ -114,9 +114,10 @@ impl Engine {
         let mut outcome = Outcome { reads_us: epoch.reads(now), at_us, ..Outcome::default() };
         for lookup in &request.stores.lookups {
             let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
-            look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores);
+            look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
         }
         let is_let_through = request.access.is_some() && self.consult_access(request, region, at_us, found);
+        found.is_consulted = !is_let_through;
         if !is_let_through {
             self.consult_limits(request, region, found, &mut outcome);
         }
@@ -137,14 +138,13 @@ impl Engine {
     /// Consults every limit that has a table, and what entries and blocks say.
     #[inline(always)]
     fn consult_limits(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
-        found.stores.reservations.clear();
         let mut all_fit = true;
-        for entry in &request.stores.entries {
+        let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
+        for (entry, answer) in request.stores.entries.iter().zip(answers) {
             let store = &self.plan.limits[usize::from(entry.limit)].store;
-            let answer = store.consult(region, &request.stores, entry, outcome.at_us, &mut found.stores);
+            store.consult(region, &request.stores, entry, (outcome.at_us, true), sightings, reservations, answer);
             all_fit &= answer.verdict == Verdict::Fits;
             found.is_any_near_limit |= answer.is_near_limit();
-            found.stores.entries.push(answer);
         }
         if !all_fit {
             self.find_longest_wait(request, region, found, outcome);
@@ -215,10 +215,13 @@ impl Engine {
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
             let mut later = if is_shadow { None } else { self.longest_block(found, at_us) };
-            found.stores.reservations.clear();
+            let Answers { sightings, reservations, .. } = &mut found.stores;
+            reservations.clear();
             for (place, entry) in request.stores.entries.iter().enumerate() {
                 let planned = &self.plan.limits[usize::from(entry.limit)];
-                let answer = planned.store.consult(region, &request.stores, entry, at_us, &mut found.stores);
+                let mut answer = Answer::FITS;
+                let at = (at_us, false);
+                planned.store.consult(region, &request.stores, entry, at, sightings, reservations, &mut answer);
                 let enforces = planned.limit.mode == Mode::Enforce && !is_shadow;
                 let until_us = answer.verdict.earliest_us(at_us);
                 let is_longer = later.is_none_or(|worst| until_us > worst.until_us);
@@ -312,7 +315,7 @@ impl Engine {
         for (place, lookup) in request.stores.lookups.iter().enumerate() {
             if shadow.is_empty() || self.is_admitted(request, place as u32, admits) {
                 let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
-                make_known(seen_set, region, &request.stores, lookup, &found.stores, at_us);
+                make_known(seen_set, region, &request.stores, lookup, &found.stores.sightings, at_us);
             }
         }
     }

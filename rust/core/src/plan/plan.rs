@@ -94,8 +94,46 @@ pub struct PlannedLimit {
     pub quotas: Vec<(Key, u16)>,
 }
 
-/// Places in [`Plan::identities`]: those of a composite.
-pub type Places = SmallVec<[u16; 4]>;
+/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and not elsewhere, since a check reads
+/// them for each limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    count: u8,
+    places: [u16; MOST_PARTS],
+}
+
+/// Identities of a composite with those that share it, at most.
+pub const MOST_PARTS: usize = 8;
+
+impl Places {
+    /// The first place and the others.
+    #[inline(always)]
+    pub fn parts(&self) -> (&u16, &[u16]) {
+        (&self.places[0], &self.places[1..usize::from(self.count).clamp(1, MOST_PARTS)])
+    }
+}
+
+impl std::ops::Deref for Places {
+    type Target = [u16];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u16] {
+        &self.places[..usize::from(self.count).min(MOST_PARTS)]
+    }
+}
+
+impl FromIterator<u16> for Places {
+    /// # Panics
+    /// When there are more than [`MOST_PARTS`]; a policy has at most four identities in `per`, and four that share.
+    fn from_iter<I: IntoIterator<Item = u16>>(all: I) -> Self {
+        let mut places = Self { count: 0, places: [0; MOST_PARTS] };
+        for place in all {
+            places.places[usize::from(places.count)] = place;
+            places.count += 1;
+        }
+        places
+    }
+}
 
 /// The place of a quota that has no table yet. Until it has one, keys of that quota are exempt.
 pub const NO_TABLE: u16 = u16::MAX;

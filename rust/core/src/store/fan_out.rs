@@ -27,7 +27,8 @@
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a flood does.
 
 use super::rate_counter::RateCounter;
-use super::request::{Answer, Answers, Lookup, Request};
+use super::request::{Answer, Lookup, Request, Sightings};
+use super::reservations::SlotReservations;
 use super::seen_set::{SeenSet, Sighting};
 use super::verdict::Verdict;
 use crate::key::Key;
@@ -36,7 +37,7 @@ use crate::region::{Candidates, Region};
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const MAX_PARTS: usize = 6;
 
-/// Asks a seen set about every element and part of one look-up.
+/// Asks a seen set about every element and part of one look-up, the next of the request.
 #[inline]
 pub fn look_up(
     seen_set: &SeenSet,
@@ -44,19 +45,22 @@ pub fn look_up(
     request: &Request,
     lookup: &Lookup,
     now_us: u64,
-    answers: &mut Answers,
+    found: &mut Sightings,
 ) {
-    let first = answers.forgotten_us.len();
+    let first = found.forgotten_us.len();
+    let mut new = 0;
     for at in lookup.elements.of(&request.elements) {
         let sighting = seen_set.consult(region, at, now_us);
-        answers.elements.push(sighting);
-        answers.forgotten_us.push(sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting)));
+        found.elements.push(sighting);
+        found.forgotten_us.push(sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting)));
+        new += u32::from(sighting.is_none());
     }
+    found.new.push(new);
     if lookup.elements.count > 1 {
-        answers.forgotten_us[first..].sort_unstable();
+        found.forgotten_us[first..].sort_unstable();
     }
     for part in lookup.parts.of(&request.parts) {
-        answers.parts.push(seen_set.consult(region, &part.at, now_us));
+        found.parts.push(seen_set.consult(region, &part.at, now_us));
     }
 }
 
@@ -67,13 +71,13 @@ pub fn make_known(
     region: &mut Region,
     request: &Request,
     lookup: &Lookup,
-    answers: &Answers,
+    found: &Sightings,
     now_us: u64,
 ) {
-    for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&answers.parts)) {
+    for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {
         seen_set.charge(region, &part.at, *sighting, now_us);
     }
-    for (at, sighting) in lookup.elements.of(&request.elements).iter().zip(lookup.elements.of(&answers.elements)) {
+    for (at, sighting) in lookup.elements.of(&request.elements).iter().zip(lookup.elements.of(&found.elements)) {
         seen_set.charge(region, at, *sighting, now_us);
     }
 }
@@ -131,13 +135,14 @@ impl FanOut {
         request: &Request,
         lookup: &Lookup,
         now_us: u64,
-        answers: &mut Answers,
+        found: &Sightings,
+        reservations: &mut SlotReservations,
     ) -> Answer {
-        let first = self.consult_at(region, request, lookup, now_us, answers);
+        let first = self.consult_at(region, request, lookup, now_us, found, reservations);
         if first.verdict == Verdict::Fits {
             first
         } else {
-            self.until_it_fits(region, request, lookup, now_us, answers, first)
+            self.until_it_fits(region, request, lookup, now_us, found, reservations, first)
         }
     }
 
@@ -149,17 +154,18 @@ impl FanOut {
         request: &Request,
         lookup: &Lookup,
         now_us: u64,
-        answers: &mut Answers,
+        found: &Sightings,
+        reservations: &mut SlotReservations,
         first: Answer,
     ) -> Answer {
         let (mut at_us, mut verdict) = (now_us, first.verdict);
         while let Verdict::From(ready_us) = verdict {
-            let change_us = self.next_change_us(lookup, answers, at_us);
+            let change_us = self.next_change_us(lookup, found, at_us);
             if ready_us < change_us {
                 break;
             }
             at_us = change_us;
-            verdict = match self.consult_at(region, request, lookup, at_us, answers).verdict {
+            verdict = match self.consult_at(region, request, lookup, at_us, found, reservations).verdict {
                 Verdict::Fits => return Answer { verdict: Verdict::From(at_us), ..first },
                 later => later,
             };
@@ -185,9 +191,10 @@ impl FanOut {
         request: &Request,
         lookup: &Lookup,
         at_us: u64,
-        answers: &mut Answers,
+        found: &Sightings,
+        reservations: &mut SlotReservations,
     ) -> Answer {
-        let forgotten_us = lookup.elements.of(&answers.forgotten_us);
+        let forgotten_us = lookup.elements.of(&found.forgotten_us);
         let new = match forgotten_us {
             [forgotten_us] => u32::from(*forgotten_us <= at_us),
             all => all.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32,
@@ -200,20 +207,20 @@ impl FanOut {
                 at_us < self.seen_set.forgotten_from_us(*sighting)
                     && self.seen_set.settled_from_us(*sighting, settle_us) <= at_us
             };
-            let parts = lookup.parts.of(&answers.parts);
+            let parts = lookup.parts.of(&found.parts);
             parts.iter().rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
         });
         let at = self.bucket_lines(request, lookup, part);
         let now = self.buckets.ticks_at(at_us);
-        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), &mut answers.reservations);
+        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reservations);
         Answer { verdict, slot, now, new, part }
     }
 
     /// When a part settles or anything known is forgotten next, after `at_us`; `u64::MAX` when never.
-    fn next_change_us(&self, lookup: &Lookup, answers: &Answers, at_us: u64) -> u64 {
-        let elements = lookup.elements.of(&answers.forgotten_us);
+    fn next_change_us(&self, lookup: &Lookup, found: &Sightings, at_us: u64) -> u64 {
+        let elements = lookup.elements.of(&found.forgotten_us);
         let next_element = elements.get(elements.partition_point(|&us| us <= at_us)).copied();
-        let parts = lookup.parts.of(&answers.parts).iter().flatten();
+        let parts = lookup.parts.of(&found.parts).iter().flatten();
         let changes_of_part = |sighting: &Sighting| {
             let settled_us = self.settle_us.map(|settle_us| self.seen_set.settled_from_us(*sighting, settle_us));
             [Some(self.seen_set.forgotten_from_us(*sighting)), settled_us]

@@ -36,9 +36,8 @@ pub mod verdict;
 use self::distinct::Distinct;
 use self::fan_out::FanOut;
 use self::rate_counter::RateCounter;
-use self::request::{Answer, Answers, Entry, Question, Request};
-use crate::region::{Candidates, FoundSlot, Region, Table};
-use crate::time::Ticks;
+use self::request::{Answer, Entry, Question, Request, Sightings};
+use crate::region::{Candidates, Region, Table};
 
 pub use reservations::SlotReservations;
 pub use verdict::Verdict;
@@ -84,31 +83,35 @@ pub enum TableKind {
 }
 
 impl Store {
-    /// Whether `entry` fits, and from when on if it does not. The seen sets were looked up before.
-    #[inline]
+    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says [`Answer::FITS`] before. The seen sets were
+    /// looked up before; `is_now`: at this time.
+    #[inline(always)]
     pub fn consult(
         &self,
         region: &Region,
         request: &Request,
         entry: &Entry,
-        at_us: u64,
-        answers: &mut Answers,
-    ) -> Answer {
+        (at_us, is_now): (u64, bool),
+        sightings: &Sightings,
+        reservations: &mut SlotReservations,
+        answer: &mut Answer,
+    ) {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
-                let now = counter.ticks_at(at_us);
-                let (verdict, slot) = counter.consult(region, &at, now, amount, &mut answers.reservations);
-                Answer { verdict, slot, now, new: 0, part: None }
+                answer.now = counter.ticks_at(at_us);
+                (answer.verdict, answer.slot) = counter.consult(region, &at, answer.now, amount, reservations);
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.consult(region, request, &request.lookups[lookup as usize], at_us, answers)
+                if !(is_now && sightings.new[lookup as usize] == 0) {
+                    let lookup = &request.lookups[lookup as usize];
+                    *answer = fan_out.consult(region, request, lookup, at_us, sightings, reservations);
+                }
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
                 let hashes = request.hashes(first, count);
-                let (verdict, slot) = distinct.consult(region, &at, at_us, hashes, &mut answers.reservations);
-                Answer { verdict, slot, now: Ticks::default(), new: 0, part: None }
+                (answer.verdict, answer.slot) = distinct.consult(region, &at, at_us, hashes, reservations);
             }
-            _ => Answer::FITS,
+            _ => {}
         }
     }
 
@@ -215,17 +218,6 @@ impl Store {
             }
             _ => self.rate_counter().map_or(0, |counter| counter.used(region, page, now_us)),
         }
-    }
-}
-
-impl Answer {
-    /// The answer of a store that has nothing against it.
-    pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
-
-    /// Whether its key is near its limit, or above it.
-    #[inline]
-    pub fn is_near_limit(&self) -> bool {
-        self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
     }
 }
 

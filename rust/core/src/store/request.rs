@@ -131,18 +131,38 @@ pub struct Answer {
 /// Room for the answers to one request.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// One for each entry.
+    /// One for each entry; an entry that was not consulted fits.
     pub entries: Vec<Answer>,
-    /// What the seen sets know of each element.
-    pub elements: Vec<Option<Sighting>>,
-    /// When each element is forgotten, the earliest of a look-up first; zero for an element that is not known.
-    pub forgotten_us: Vec<u64>,
-    /// What the seen sets know of each part.
-    pub parts: Vec<Option<Sighting>>,
+    /// What the look-ups have found.
+    pub sightings: Sightings,
     /// The row of each key of [`Wanted::keys`].
     pub rows: Vec<Option<Row>>,
     /// Slots that the new keys at hand have reserved.
     pub reservations: SlotReservations,
+}
+
+/// What the look-ups of one request have found in the seen sets.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// For each look-up, how many of its elements are not known now.
+    pub new: Vec<u32>,
+    /// For each element, what the seen set knows of it.
+    pub elements: Vec<Option<Sighting>>,
+    /// When each element is forgotten, the earliest of a look-up first; zero for an element that is not known.
+    pub forgotten_us: Vec<u64>,
+    /// For each part, what the seen set knows of it.
+    pub parts: Vec<Option<Sighting>>,
+}
+
+impl Answer {
+    /// The answer of a store that has nothing against it.
+    pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
+
+    /// Whether its key is near its limit, or above it.
+    #[inline]
+    pub fn is_near_limit(&self) -> bool {
+        self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
+    }
 }
 
 impl Run {
@@ -195,19 +215,23 @@ impl Answers {
     #[inline]
     pub fn clear(&mut self) {
         self.entries.clear();
-        self.elements.clear();
-        self.forgotten_us.clear();
-        self.parts.clear();
+        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
+        new.clear();
+        elements.clear();
+        forgotten_us.clear();
+        parts.clear();
         self.rows.clear();
     }
 
     /// Takes all the room that `request` needs.
     #[inline]
     pub fn take_room_for(&mut self, request: &Request) {
-        self.entries.reserve(request.entries.len());
-        self.elements.reserve(request.elements.len());
-        self.forgotten_us.reserve(request.elements.len());
-        self.parts.reserve(request.parts.len());
+        self.entries.resize(request.entries.len(), Answer::FITS);
+        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
+        new.reserve(request.lookups.len());
+        elements.reserve(request.elements.len());
+        forgotten_us.reserve(request.elements.len());
+        parts.reserve(request.parts.len());
         self.rows.reserve(request.in_flight.keys.len());
         self.reservations = SlotReservations::with_room(request.reservations);
     }
