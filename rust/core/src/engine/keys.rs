@@ -83,22 +83,28 @@ impl Keys {
         &self.values
     }
 
-    /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
+    /// How many keys a composite may have: at most one of its identities has several values.
     #[inline(always)]
     pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
-        if SEVERAL {
-            per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
-        } else {
-            per.iter().all(|place| self.get(place) != ABSENT).into()
+        if !SEVERAL {
+            return 1;
         }
+        per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
     }
 
-    /// The key of a composite: with the `nth` value of the identity that has several.
+    /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is absent.
     #[inline(always)]
-    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
         let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
         let (first, others) = per.parts();
-        others.iter().fold(get(first), |joined, other| secret.join(joined, get(other)))
+        let mut joined = get(first);
+        let mut is_absent = joined == ABSENT;
+        for other in others {
+            let other = get(other);
+            is_absent |= other == ABSENT;
+            joined = secret.join(joined, other);
+        }
+        (!is_absent).then_some(joined)
     }
 
     /// The key of the first value of an identity, or [`ABSENT`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::in_flight::InFlightTables;
 use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
 use super::plan::{
-    Applicable, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet, TrustSource,
+    Applicable, Ask, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet, TrustSource,
 };
 use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
@@ -119,9 +119,11 @@ pub(super) fn build(
     let stats = Stats::new(observed, layout, elements(&identities, &limits));
     let (stated, capped_by) = (policy.limits.len(), capped_by(&limits, capacity.limits.len()));
     let applicable = Applicable::new(&limits[..stated]);
+    let asks = limits.iter().map(Ask::of).collect();
     Ok(Plan {
         identities,
         limits,
+        asks,
         stated,
         applicable,
         seen_sets,

@@ -110,15 +110,9 @@ impl FanOut {
         self.place as usize
     }
 
-    /// Hands every line that a consultation may read to `prefetch`: those of the bucket of the key and of each part.
-    #[inline]
-    pub fn each_line(&self, request: &Request, lookup: &Lookup, mut prefetch: impl FnMut(Candidates)) {
-        if self.settle_us.is_some() {
-            for part in lookup.parts.of(&request.parts) {
-                prefetch(self.buckets.lines(part.bucket));
-            }
-        }
-        prefetch(self.buckets.lines(lookup.bucket));
+    /// Whether the buckets of parts of a name are asked.
+    pub fn has_ladder(&self) -> bool {
+        self.settle_us.is_some()
     }
 
     /// Where the bucket is that was asked: of a part of the name, or of the key itself.

@@ -178,6 +178,14 @@ impl Store {
         }
     }
 
+    /// The table of its slots; an in-flight limit has none.
+    pub fn slots_table(&self) -> Option<&Table> {
+        match self {
+            Self::Distinct(distinct) => Some(distinct.table()),
+            _ => self.rate_counter().map(RateCounter::table),
+        }
+    }
+
     /// The seen set that it asks, by its place in the plan.
     pub fn seen_set(&self) -> Option<usize> {
         match self {
