@@ -145,7 +145,7 @@ impl Engine {
                 planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
             }
             let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
-            let (used, adds) = planned.store.usage(region, stores, entry, answer, at_us, burst);
+            let (used, adds) = planned.store.usage(region, stores, entry, (sightings, answer), at_us, burst);
             let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
             rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
         }

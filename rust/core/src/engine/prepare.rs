@@ -314,24 +314,27 @@ impl<'e> Preparer<'e, '_> {
     fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
         let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
-        let first = request.elements.len();
+        let first = request.others.len();
+        let mut element = None;
         // An element that is equal to the value of `per` is never new.
-        self.each_element(planned.distinct, |element, hash| {
-            if !planned.equals.iter().any(|&per| self.is_value(per, nth, element)) {
-                request.elements.push(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
+        self.each_element(planned.distinct, |value, hash| {
+            if !planned.equals.iter().any(|&per| self.is_value(per, nth, value)) {
+                let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
+                match element {
+                    None => element = Some(at),
+                    Some(_) => request.others.push(at),
+                }
             }
         });
-        let elements = Run { first: first as u32, count: (request.elements.len() - first) as u32 };
-        if elements.count == 0 {
-            return;
-        }
+        let Some(element) = element else { return };
+        let others = Run { first: first as u32, count: (request.others.len() - first) as u32 };
         let first = request.parts.len();
         if planned.has_ladder {
             self.add_parts(request, ask, trust, seen_set, key);
         }
         let parts = Run { first: first as u32, count: (request.parts.len() - first) as u32 };
         let bucket = self.secret.with_trust(key, trust);
-        request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, elements, parts });
+        request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
     }
 
     /// Adds the parts of the element's name between the value of `per` and the whole host.
