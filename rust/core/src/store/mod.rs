@@ -17,7 +17,6 @@ pub mod blocks;
 pub mod distinct;
 pub mod fan_out;
 pub mod gcra;
-pub mod gcra_rate;
 pub mod in_flight;
 pub mod key_counts;
 pub mod overflow;

@@ -3,7 +3,7 @@
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
 use super::gcra::Gcra;
-use super::gcra_rate::GcraRate;
+use super::gcra::GcraRate;
 use super::sliding_window::SlidingWindow;
 use super::{SlotReservations, Verdict};
 use crate::key::Key;
