@@ -124,7 +124,7 @@ impl SeenSet {
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, now_us: u64) {
         let now = self.clock.ticks(now_us);
-        let Some(Sighting { first, spot, .. }) = seen else { return self.charge_new(region, at, now) };
+        let Some(Sighting { first, last, spot }) = seen else { return self.charge_new(region, at, now) };
         let line = region.line_mut(spot.line);
         let slot = usize::from(spot.slot);
         if (line.slots[slot] >> 32) as u32 != at.fingerprint {
@@ -133,11 +133,10 @@ impl SeenSet {
         }
         if line.stamp != now {
             self.restamp(line, now);
+        } else if last == now {
+            return;
         }
-        let noted = pack(at.fingerprint, first, now, now);
-        if line.slots[slot] != noted {
-            line.slots[slot] = noted;
-        }
+        line.slots[slot] = pack(at.fingerprint, first, now, now);
     }
 
     #[inline(never)]
