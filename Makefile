@@ -21,11 +21,14 @@ BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/thro
 	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
 	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 
+# Property tests of the core take their seed from here, those in Python from tests/conftest.py; THROTTLE_SEED sets both.
+export PROPTEST_RNG_SEED ?= $(or $(THROTTLE_SEED),$(shell sed -n 's/^PROPTEST_RNG_SEED = "\(.*\)"/\1/p' .cargo/config.toml))
+
 export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak bench against instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -33,17 +36,27 @@ help: ## this list
 demo: $(VENV)/.ready-demo ## replay the outage on real SMTP servers; ARGS=--json prints the table as JSON only
 	@$(PY) -m throttle demo $(ARGS)
 
-test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests; ARGS go to pytest
+test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, under fixed seeds; ARGS go to pytest
 	@$(need_rust)
+	@echo "seed: PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED)"
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE); else cargo test $(CORE) --all-targets; fi
 	@cargo test $(CORE) --doc
 	@$(PY) -m pytest $(ARGS)
+
+soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
+	@$(need_rust)
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
+	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
 
 bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
 	@$(need_rust)
 	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
+
+against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
+	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
+	@$(PY) benches/against --commit $(COMMIT) $(if $(WHEEL),--wheel $(WHEEL)) $(ARGS)
 
 instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded line; ARGS=--record adds a line
 	@$(need_rust)
@@ -57,22 +70,25 @@ fuzz: target/tools/bin/cargo-fuzz ## look for inputs that break a promise: FOR=6
 			-max_total_time=$(FOR) -timeout=10 -verbosity=0 -print_final_stats=1 -dict=rust/fuzz/dictionaries/$$target.dict $(ARGS) || exit 1; \
 	done
 
-corpus: target/tools/bin/cargo-fuzz ## keep of the inputs that fuzzing found those that reach something new; named ones stay
+corpus: target/tools/bin/cargo-fuzz ## keep the 100 found inputs of each target that reach most of the code; named ones stay
 	@$(need_rust)
 	@for target in $(FUZZ); do \
 		kept=rust/fuzz/corpus/$$target merged=rust/fuzz/target/merged/$$target; \
-		rm -rf $$merged && mkdir -p $$merged && cp $$kept/*-* $$merged && \
-		$(CARGO_FUZZ) run $(FUZZED) $$target $$merged $$kept rust/fuzz/target/found/$$target -- -merge=1 -use_counters=0 -max_len=1024 -verbosity=0 && \
+		rm -rf $$merged && mkdir -p $$merged rust/fuzz/target/found/$$target && cp $$kept/*-* $$merged && \
+		$(CARGO_FUZZ) run $(FUZZED) $$target $$merged $$kept rust/fuzz/target/found/$$target -- \
+			-set_cover_merge=1 -use_counters=0 -max_len=1024 -verbosity=0 && \
+		ls -tr $$merged | grep -v -- - | tail -n +$$(( $(SEEDS) + 1 )) | (cd $$merged && xargs -r rm) && \
 		rm -rf $$kept && mv $$merged $$kept || exit 1; \
 	done
 
-lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, mypy, stubs against the compiled module
+lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, long lines, mypy, stubs against the compiled module
 	@$(need_rust)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(CORE) --no-deps --document-private-items
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(PY) tests/long_lines.py
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
@@ -93,6 +109,10 @@ clean: ## remove what was built here
 	rm -rf $(VENV) target python/throttle/_core.*so
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
+
+# libFuzzer writes the inputs in the order in which they add most to what is reached, so the oldest files are kept.
+# rust/core/tests/corpus.rs has the same number.
+SEEDS := 100
 
 # no sanitizer: those need an unstable toolchain, and this is safe Rust
 FUZZED := --fuzz-dir rust/fuzz --sanitizer none

@@ -1,7 +1,9 @@
 """A whole check from Python beside one hit of the peer that most people would take.
 
-A million senders take turns through ``inbound`` in 16 MiB, more than it remembers: nearly every host and organisation is new each time and
-displaces another. That is the dearest check there is, short of a refused one. Then the same under a policy with every kind of limit at once.
+A million senders take turns through ``inbound`` in 16 MiB, more than it remembers: nearly every host and organisation
+is new each time and
+displaces another. That is the dearest check there is, short of a refused one. Then the same under a policy with every
+kind of limit at once.
 """
 
 import time
@@ -23,10 +25,14 @@ ROUNDS = 4 if SHORT else 20
 
 KEYS = 100_000
 
-#: Seconds of hits before the peer is timed. Its cost grows with what its window holds, and a window of a minute that has just been opened holds nothing.
+#: Seconds of hits before the peer is timed. Its cost grows with what its window holds, and a window of a minute that
+#: has just been opened holds nothing.
 #: The short way stops long before it is full, which flatters the peer.
 WARM_SECONDS = 8 if SHORT else 60
 
+
+#: What every bound on speed is measured under: `inbound` as it was when the bounds were set.
+INBOUND = Path(__file__).with_name("inbound-1.toml")
 
 #: One limit of every kind there is.
 EVERY_KIND = Path(__file__).with_name("every_kind.toml")
@@ -38,7 +44,7 @@ TAIL = 20
 class Checks:
     """Checks in turn, and how many of them were admitted."""
 
-    def __init__(self, policy: Path | None = None, size: int | None = None) -> None:
+    def __init__(self, policy: Path = INBOUND, size: int | None = None) -> None:
         """With a ``size`` who sends has signed in, too."""
         self._guard = Throttle(policy, memory="16 MiB")
         self._size = size
@@ -129,7 +135,8 @@ def test_check_beside_an_admitted_hit_of_limits(checks: Checks, benchmark: Bench
     assert hits.admitted == hits.made
     ratio = ours.median / theirs.median
     findings.tell(
-        f"check(Envelope(...)): {traffic.SENDERS:,} senders in turn, inbound, 16 MiB; processor time, medians of {ROUNDS} rounds",
+        f"check(Envelope(...)): {traffic.SENDERS:,} senders in turn, inbound, 16 MiB; processor time, medians of "
+        f"{ROUNDS} rounds",
         [
             f"admitted: {checks.admitted_share:.2%} of {checks.made:,}, at least 95 %",
             *(f"{way.median:8,.0f} ns  {way.name}" for way in (ours, theirs)),
@@ -173,7 +180,8 @@ def test_check_under_every_kind_of_limit(checks: Checks, benchmark: Benchmark, f
 
     assert all_kinds.admitted_share >= 0.95
     findings.tell(
-        f"check(Envelope(...)): {traffic.SENDERS:,} senders in turn, 16 MiB; processor time, medians of {ROUNDS} rounds",
+        f"check(Envelope(...)): {traffic.SENDERS:,} senders in turn, 16 MiB; processor time, medians of {ROUNDS} "
+        f"rounds",
         [
             f"admitted: {all_kinds.admitted_share:.2%} of {all_kinds.made:,}, at least 95 %",
             *(f"{way.median:8,.0f} ns  {way.median / inbound.median:5.2f} ×  {way.name}" for way in (inbound, every)),
@@ -187,7 +195,7 @@ def test_check_under_every_kind_of_limit(checks: Checks, benchmark: Benchmark, f
 
 def test_where_the_time_of_a_check_goes(benchmark: Benchmark, findings: Findings) -> None:
     """By elimination: each way does a little more than the one before."""
-    guard = Throttle(memory="16 MiB")
+    guard = Throttle(INBOUND, memory="16 MiB")
     idle = Throttle(
         # No client here has a name.
         Policy([Limit(name="client-pace", per="client.org", rate="1/minute")]),

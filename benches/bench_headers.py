@@ -1,6 +1,8 @@
-"""Reading the header of a message: of ten megabytes beside one kilobyte with the same header, and of headers made to be slow.
+"""Reading the header of a message: of ten megabytes beside one kilobyte with the same header,
+and of headers made to be slow.
 
-Where a header ends nothing more is read, so the first ratio is that of two equal things; the second table is what somebody can buy at most.
+Where a header ends nothing more is read, so the first ratio is that of two equal things; the second table is what
+somebody can buy at most.
 """
 
 from benches.conftest import Benchmark, Findings
@@ -13,11 +15,13 @@ ROUNDS = 5 if SHORT else 40
 
 #: As ordinary mail has it: some trace fields, then what is read.
 HEADER = (
-    b"Received: from mx.ex.com (mx.ex.com [192.0.2.1])\r\n\tby mx.box.test with ESMTPS id 4fXyZ1;\r\n\tFri, 27 Nov 2026 12:00:00 +0000 (UTC)\r\n"
+    b"Received: from mx.ex.com (mx.ex.com [192.0.2.1])\r\n\tby mx.box.test with ESMTPS id 4fXyZ1;\r\n\tFri, 27 Nov "
+    b"2026 12:00:00 +0000 (UTC)\r\n"
     * 3
     + b"DKIM-Signature: v=1; a=rsa-sha256; d=ex.com; s=s1;\r\n\tb="
     + b"A" * 340
-    + b"\r\nFrom: =?utf-8?q?J=C3=B6?= <joe@ex.com>\r\nReply-To: answers@ex.com\r\nList-Id: Us <us.ex.com>\r\nSubject: hello\r\n\r\n"
+    + b"\r\nFrom: =?utf-8?q?J=C3=B6?= <joe@ex.com>\r\nReply-To: answers@ex.com\r\nList-Id: Us <us.ex.com>\r\nSubject: "
+    b"hello\r\n\r\n"
 )
 
 #: As large as is looked at, each.

@@ -116,13 +116,18 @@ def test_distinct_counts_beside_datasketches(benchmark: Benchmark, findings: Fin
     by_name = {way.name: way.median for way in ways}
     ours, theirs = "HyperLogLog", "datasketches HLL_6"
     findings.tell(
-        f"distinct keys: bytes, time of one addition, root mean square error over {RUNS} runs at {', '.join(f'{step:,}' for step in STEPS)}",
+        f"distinct keys: bytes, time of one addition, root mean square error over {RUNS} runs at "
+        f"{', '.join(f'{step:,}' for step in STEPS)}",
         [
             *(
-                f"{sizes[name]:8,}  {by_name[name]:6,.0f} ns  {'  '.join(f'{error:7.3%}' for error in of.values())}  {name}"
+                f"{sizes[name]:8,}  {by_name[name]:6,.0f} ns  {'  '.join(f'{error:7.3%}' for error in of.values())}  "
+                f"{name}"
                 for name, of in spread.items()
             ),
-            f"theory: {0.833 / 2 ** (PRECISION / 2):.3%}, merged {1.04 / 2 ** (PRECISION / 2):.3%}; a figure of {RUNS} runs is itself uncertain by {(2 * RUNS) ** -0.5:.0%}",
+            (
+                f"theory: {0.833 / 2 ** (PRECISION / 2):.3%}, merged {1.04 / 2 ** (PRECISION / 2):.3%}; a figure of "
+                f"{RUNS} runs is itself uncertain by {(2 * RUNS) ** -0.5:.0%}"
+            ),
             f"time of HLL_6 / ours: {by_name[theirs] / by_name[ours]:.3g}",
         ],
         **{f"{name}, error": of[STEPS[-1]] for name, of in spread.items()},
@@ -166,7 +171,8 @@ def test_counts_beside_datasketches(benchmark: Benchmark, findings: Findings) ->
 
     ratio = found["CountMin"][0] / found["datasketches"][0]
     findings.tell(
-        f"counts: {DEPTH} × {WIDTH:,} cells, {8 * DEPTH * WIDTH:,} bytes in both, {MESSAGES:,} messages of {len(truth):,} senders (Zipf 1.1); "
+        f"counts: {DEPTH} × {WIDTH:,} cells, {8 * DEPTH * WIDTH:,} bytes in both, {MESSAGES:,} messages of "
+        f"{len(truth):,} senders (Zipf 1.1); "
         "time of one addition, error in messages: mean, 99.9 %, largest",
         [
             *(

@@ -2,12 +2,14 @@
 
     .venv/bin/python benches/fresh_senders.py [--count N] [--json]
 
-Each sender has an organisation of its own; they come from 4,096 networks, a thousand a second of stated time, so that nearly all are admitted.
+Each sender has an organisation of its own; they come from 4,096 networks, a thousand a second of stated time,
+so that nearly all are admitted.
 Every tenth batch of 10,000 is timed check by check, for p99.9; the others as a whole, for the medians.
 Envelope construction is timed with the check, the making of its text is not.
 
 It judges nothing: the numbers are for who reads them, or for a test.
-Invariant: what is measured with is allocated before the first 100,000 checks are over, so that growth after them is the guard's.
+Invariant: what is measured with is allocated before the first 100,000 checks are over, so that growth after them is the
+guard's.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import platform
 import sys
 from array import array
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 
@@ -34,6 +37,7 @@ SAMPLED = 10  # one batch of so many is timed check by check
 START = 1_795_000_000.0  # November 2026
 BUCKET_NS = 20  # width of the histogram's classes
 LONGEST_NS = 2_000_000
+POLICY = Path(__file__).with_name("inbound-1.toml")
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,12 @@ def quantile_us(histogram: array[int], part: float) -> float:
 
 
 def measure(count: int, memory: str) -> Measured:
-    """Runs ``count`` fresh senders through the default policy."""
+    """Runs ``count`` fresh senders through the policy of the speed bounds."""
     resident = psutil.Process().memory_info
     histogram = array("Q", bytes(8 * (LONGEST_NS // BUCKET_NS + 1)))
     batches_ns = array("d", bytes(8 * (count // BATCH)))
     timed = 0
-    guard = Throttle(memory=memory)
+    guard = Throttle(POLICY, memory=memory)
     before = guard.memory_bytes
     admitted = longest = 0
     after_warm_up = most = 0

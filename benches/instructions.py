@@ -1,10 +1,12 @@
-"""Instructions of the hot path, counted by callgrind, beside the last recorded line: more than five per cent more is a failure.
+"""Instructions of the hot path, counted by callgrind, beside the last recorded line: more than five per cent more is a
+failure.
 
     make instructions                   count and compare
     make instructions ARGS=--record     count, and append a line to benches/instructions.jsonl
 
 Wall time on a shared machine says nothing about five per cent; instructions are the same from run to run.
-They depend on the compiler and on the architecture, so a line is compared with lines of the same two only; where there is none, it is recorded.
+They depend on the compiler and on the architecture, so a line is compared with lines of the same two only;
+where there is none, it is recorded.
 
 It needs nothing but valgrind and cargo. Invariant: a path that has vanished or is new is told, never passed over.
 """
@@ -158,7 +160,8 @@ def main() -> int:
         for path, instructions in line.counts.items():
             print(f"{instructions:10,.1f}   {path}")
         print(
-            f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; commit it"
+            f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; "
+            f"commit it"
         )
     if arguments.record or not alike:
         record(line)

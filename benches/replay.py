@@ -2,9 +2,12 @@
 
     .venv/bin/python benches/replay.py [--lines 1000000] [--seed SEED] [--keep DIR] [postfix|jsonl ...]
 
-It writes the logs by `tests/outage_log.py`, of that seed (a minute), runs the command on each with no other processor than one, and prints what was found.
-It ends with 1 when it took longer than the bound, when the flood was not refused after 250 of its messages, when anybody else was refused, or when the report
-does not name the organisation, the limit and, where the log has one, the Reply-To. Machine and load are printed, since seconds mean nothing without them.
+It writes the logs by `tests/outage_log.py`, of that seed (a minute), runs the command on each with no other processor
+than one, and prints what was found.
+It ends with 1 when it took longer than the bound, when the flood was not refused after 250 of its messages,
+when anybody else was refused, or when the report
+does not name the organisation, the limit and, where the log has one, the Reply-To. Machine and load are printed,
+since seconds mean nothing without them.
 """
 
 from __future__ import annotations
@@ -95,7 +98,8 @@ def run(form: str, count: int, seed: str, folder: Path) -> bool:
     reply_to = told["reply_to"][0]["value"] if told["reply_to"] else None
     print(
         f"{form}: {told['log']['lines']:,} lines, {told['transactions']:,} transactions\n"
-        f"  {cpu_s:.1f} s of one core (bound {MOST_SECONDS} s), {wall_s:.1f} s of the clock; load {os.getloadavg()[0]:.1f}\n"
+        f"  {cpu_s:.1f} s of one core (bound {MOST_SECONDS} s), {wall_s:.1f} s of the clock; load "
+        f"{os.getloadavg()[0]:.1f}\n"
         f"  refused {told['refused']:,}; by {limit}, {key}, Reply-To {reply_to}\n"
         f"  of the flood {flood.before:,} were admitted before the first was refused (bound {MOST_BEFORE}), "
         f"{flood.admitted:,} of {flood.admitted + flood.refused:,} in all\n"

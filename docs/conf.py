@@ -1,6 +1,7 @@
 """How the site is built: Sphinx over Markdown, the API read from the stubs without importing anything.
 
-It fetches nothing: no inventories of other projects, no fonts, no scripts from elsewhere. Warnings are errors: see `make docs`.
+It fetches nothing: no inventories of other projects, no fonts, no scripts from elsewhere. Warnings are errors:
+see `make docs`.
 """
 
 from __future__ import annotations

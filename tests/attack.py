@@ -1,7 +1,9 @@
 """An attack beside ordinary mail under the policy `inbound`, and what each side got.
 
-Ordinary mail runs from a cold start for 75 minutes, so that some of it has settled; then the attack begins, eight minutes and 40,000 messages unless
-its test says otherwise, while ordinary mail goes on. Without an attack none of that mail is refused (tests/inbound), so what is refused is lost to it.
+Ordinary mail runs from a cold start for 75 minutes, so that some of it has settled; then the attack begins,
+eight minutes and 40,000 messages unless
+its test says otherwise, while ordinary mail goes on. Without an attack none of that mail is refused (tests/inbound),
+so what is refused is lost to it.
 
 It knows no shape of attack: they stand in tests/adversarial, one a file.
 Invariant: what an attack is expected to gain comes from exact buckets, never from the guard.
@@ -96,7 +98,8 @@ def flood(
     reply_to: Callable[[int], str] | None = None,
     rng: random.Random | None = None,
 ) -> list[Shot]:
-    """Evenly spaced messages; the nth is from ``mail_from(n)`` by ``client(n)``. With ``rng`` each comes at some moment of its interval: whoever is not
+    """Evenly spaced messages; the nth is from ``mail_from(n)`` by ``client(n)``. With ``rng`` each comes at some moment
+    of its interval: whoever is not
     the attacker has to, or it would be there, to the microsecond, whenever a bucket has room again.
     """
     return [
@@ -134,7 +137,10 @@ def run(
     memory: str = "16 MiB",
     since_us: int = ATTACK_US,
 ) -> Figures:
-    """Plays both to a new guard; both are in order of time. Innocents count from ``since_us`` until the attack's last message."""
+    """Plays both to a new guard; both are in order of time.
+
+    Innocents count from ``since_us`` until the attack's last message.
+    """
     until_us = attack[-1].at_us
     check, figures = Throttle(memory=memory, seed=rng.randbytes(16)).check, Figures()
     known: set[Hashable] = set()

@@ -42,7 +42,8 @@ class Crowd:
         self.greedy = greedy
 
     def minutes(self, count: int) -> Iterator[Hit]:
-        """Messages in order of time; an innocent's is charged in the oracle here, a greedy one's is the caller's to judge.
+        """Messages in order of time; an innocent's is charged in the oracle here, a greedy one's is the caller's to
+        judge.
 
         Who is at the limit waits, and another sends instead: so the heaviest innocents send all that they may.
         """

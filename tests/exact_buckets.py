@@ -2,7 +2,8 @@
 
 It knows no table and no hash.
 A charge is worth `period_us` parts and a microsecond drains `amount` of them, so nothing is ever rounded.
-Invariant: a key that keeps its limit here must never be refused; a key that is admitted by a clock of ticks may be ahead by less than one tick.
+Invariant: a key that keeps its limit here must never be refused; a key that is admitted by a clock of ticks may be
+ahead by less than one tick.
 """
 
 from __future__ import annotations

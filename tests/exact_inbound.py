@@ -1,13 +1,17 @@
 """The policy `inbound` in its plainest words: sets, dictionaries, exact arrival times, unbounded memory.
 
-Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to the closest part of its
-name that was here `settle` ago, at worst to the organisation. It knows only what the floods need: one mailbox, names that need no normalisation,
+Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to
+the closest part of its
+name that was here `settle` ago, at worst to the organisation. It knows only what the floods need: one mailbox,
+names that need no normalisation,
 organisations of two labels.
 
-Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is who was here for `settle` whichever moment of
+Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is who was here for
+`settle` whichever moment of
 its unit the first one was. Nothing is forgotten here: a run lasts hours, the shortest `remember` a day.
 
-Invariant: :meth:`ExactInbound.judge` writes nothing; :meth:`ExactInbound.admit` follows what was decided, so that one difference stays one.
+Invariant: :meth:`ExactInbound.judge` writes nothing; :meth:`ExactInbound.admit` follows what was decided,
+so that one difference stays one.
 """
 
 from __future__ import annotations
@@ -125,7 +129,9 @@ def organisation(host: str) -> str:
 
 
 def parts_of(host: str) -> list[str]:
-    """Proper parts of the name below the organisation, the closest to the host first; a label that cannot be one ends the name."""
+    """Proper parts of the name below the organisation, the closest to the host first; a label that cannot be one ends
+    the name.
+    """
     labels = host.split(".")
     below = len(labels) - 2
     parts = [".".join(labels[-2 - more :]) for more in range(min(below - 1, DEEPEST), 0, -1)]

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class ExactOpen:
-    """One cap over all keys. With ``of_free`` a key holds at most that part of what is still free before the message, and always one."""
+    """One cap over all keys.
+
+    With ``of_free`` a key holds at most that part of what is still free before the message, and always one.
+    """
 
     cap: int
     of_free: Fraction | None = None

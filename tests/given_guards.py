@@ -23,7 +23,8 @@ REPLY_OCTETS = 510  # RFC 5321 §4.5.3.1.5, less CRLF
 
 # Every identity that a policy can name: those with parameters at both ends of their range.
 _IDENTITIES = (
-    "client.ip client.net client.net/0/0 client.net/24/48 client.net/32/128 client.host client.org helo.host helo.org auth.user "
+    "client.ip client.net client.net/0/0 client.net/24/48 client.net/32/128 client.host client.org helo.host helo.org "
+    "auth.user "
     "sender.address sender.host sender.org sender.org+1 sender.org+5 sender.registered rcpt.address rcpt.host "
     "from.address from.host from.org reply_to.address reply_to.org list.id dkim.org global"
 )

@@ -103,7 +103,7 @@ def around(moments: Sequence[Fraction | int]) -> st.SearchStrategy[int]:
 
 
 def pauses(quota: Quota) -> st.SearchStrategy[int]:
-    """Idle times: around what one charge and a whole bucket take to drain, and around every wrap of the table's ticks."""
+    """Idle times: around the time in which a charge or a full bucket drains, and each wrap of the table's ticks."""
     charge = Fraction(quota.period_us, quota.amount)
     wraps = [quota.tick_us * (half * (WRAP // 2)) for half in range(1, 7)]
     return (

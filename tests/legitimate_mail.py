@@ -1,8 +1,10 @@
-"""Ordinary mail under the policy `inbound`, from a cold start: one table of kinds, messages and deferrals, for each volume.
+"""Ordinary mail under the policy `inbound`, from a cold start: one table of kinds, messages and deferrals,
+for each volume.
 
     .venv/bin/python tests/legitimate_mail.py [--ipv6] [--seed SEED] [--hours 2] [--rate NAME=RATE] [VOLUME ...]
 
-A volume is messages an hour; above 100,000 the policy is scaled: a million runs with `scale = 5`. Without a volume: 10,000, 100,000 and a million.
+A volume is messages an hour; above 100,000 the policy is scaled: a million runs with `scale = 5`. Without a volume:
+10,000, 100,000 and a million.
 With --ipv6 the server has an AAAA record: then Google and Microsoft send all that they have from one /48 each.
 With --rate a limit has another rate, and a burst of one period's amount: to learn what a number of the policy is worth.
 It judges nothing: the bounds stand in tests/inbound/test_legitimate_mail.py.
@@ -83,7 +85,8 @@ def main() -> None:
         seen = trial(per_hour, asked.seed, hours=asked.hours, ipv6=asked.ipv6, rates=rates)
         by = "IPv6 and IPv4" if asked.ipv6 else "IPv4"
         print(
-            f"\n{per_hour} messages an hour by {by}, scale {scale_for(per_hour)}, {len(KINDS)} kinds, seed {asked.seed}, "
+            f"\n{per_hour} messages an hour by {by}, scale {scale_for(per_hour)}, {len(KINDS)} kinds, seed "
+            f"{asked.seed}, "
             f"{perf_counter() - began:.1f} s; still waiting at the end {len(seen.waiting)}, "
             f"longest delay of those admitted {seen.longest_delay_us / 60e6:.0f} min"
         )

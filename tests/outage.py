@@ -1,9 +1,13 @@
-"""The outage as a play of messages: an organisation with many tenants, others, and a flood below the organisation in one of several shapes.
+"""The outage as a play of messages: an organisation with many tenants, others, and a flood below the organisation in
+one of several shapes.
 
 It knows no guard and no limit; who plays it stands in tests/adversarial.
-Tenants: 300 with one host each, 40 that write a fresh host a message below a name of their own, and one more of those that will flood.
-In the first 70 minutes the 40 write five messages a minute together, since an organisation that nobody knows may bring 200 hosts in ten minutes;
-then, each of them being settled, five a minute each. While a flood runs all keep sending, the others more often than before, so that a refusal is seen.
+Tenants: 300 with one host each, 40 that write a fresh host a message below a name of their own,
+and one more of those that will flood.
+In the first 70 minutes the 40 write five messages a minute together, since an organisation that nobody knows may bring
+200 hosts in ten minutes;
+then, each of them being settled, five a minute each. While a flood runs all keep sending,
+the others more often than before, so that a refusal is seen.
 
 Invariant: every act is in order of time, and the acts follow one another.
 """
@@ -81,7 +85,7 @@ class Outage:
         return in_order(acts)
 
     def cold_start(self) -> list[Message]:
-        """Three hours in which the tenants with fresh hosts send five messages a minute each from the first minute on."""
+        """Three hours in which each tenant with fresh hosts sends five messages a minute from the first minute on."""
         end = START_US + QUIET_US
         fresh = self.fresh_host_tenants(
             START_US, end, FRESH_HOST_PACE_US, range(FRESH_HOST_TENANTS), "tenants with fresh hosts"
@@ -89,9 +93,11 @@ class Outage:
         return in_order([self.one_host_tenants(START_US, end, 10 * MINUTE_US), fresh])
 
     def flush(self) -> list[Message]:
-        """Two minutes of organisations that nobody has seen, each with a host so deep that it fills six places of a memory.
+        """Two minutes of organisations that nobody has seen, each with a host so deep that it fills six places of a
+        memory.
 
-        Who was there before sends as rarely as in the quiet hours, so that a memory of the latest would lose nearly all of them.
+        Who was there before sends as rarely as in the quiet hours, so that a memory of the latest would lose nearly all
+        of them.
         """
         start, end = START_US + QUIET_US, START_US + QUIET_US + FLUSH_US
         return in_order([*self.innocents(start, end, 10 * MINUTE_US, 10 * MINUTE_US), self.invented(start)])

@@ -1,6 +1,7 @@
 """Logs of mail with the outage in them, as Postfix writes them or as transactions. Pure functions of a seed.
 
-Ordinary mail is that of `mail/`, 22 kinds of sender. The flood begins in the last hour and lasts twenty minutes: each message from a fresh host, at least six labels
+Ordinary mail is that of `mail/`, 22 kinds of sender. The flood begins in the last hour and lasts twenty minutes:
+each message from a fresh host, at least six labels
 below one tenant of one organisation, from 64 networks, under one constant Reply-To.
 
 It knows no guard. Invariant: messages are in order of time; a Postfix log's lines are not, by up to `DISORDER_S`.
@@ -85,7 +86,10 @@ def comma_separated(messages: Iterable[Said]) -> Iterator[str]:
 
 
 def postfix(messages: Iterable[Said], seed: str, *, iso: bool = False, short_ids: bool = False) -> Iterator[str]:
-    """The lines of several smtpd processes, interleaved, each line up to `DISORDER_S` from its place. Their date is UTC."""
+    """The lines of several smtpd processes, interleaved, each line up to `DISORDER_S` from its place.
+
+    Their date is UTC.
+    """
     rng = random.Random(f"{seed} postfix")
     stamp = _iso if iso else _short
     pending: list[tuple[float, int, str]] = []
@@ -150,7 +154,10 @@ def _lines(message: Said, rng: random.Random, *, short_ids: bool) -> Iterator[tu
     yield 0.4, f"postfix/cleanup[{2000 + rng.randrange(20)}]: {key}: message-id=<{message.number}@{fields['helo']}>"
     yield (
         0.6,
-        f"postfix/qmgr[77]: {key}: from=<{sender}>, size={fields['size']}, nrcpt={len(fields['rcpt_to'])} (queue active)",
+        (
+            f"postfix/qmgr[77]: {key}: from=<{sender}>, size={fields['size']}, nrcpt={len(fields['rcpt_to'])} (queue "
+            f"active)"
+        ),
     )
     yield 0.7, f"{smtpd}: disconnect from {client} ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5"
     for rcpt in fields["rcpt_to"]:

@@ -1,4 +1,5 @@
-"""A page of documentation as the blocks that stand on it, for the tests that run them. It knows Markdown's fences, not what a block means.
+"""A page of documentation as the blocks that stand on it, for the tests that run them. It knows Markdown's fences,
+not what a block means.
 
     <!-- file: policy.toml -->      the block is also a file in the directory in which the page's commands run
     <!-- not run: why -->           the block is not run, for a reason

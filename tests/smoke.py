@@ -41,7 +41,8 @@ def main() -> None:
         f"throttle {throttle.__version__} on Python {sys.version.split()[0]}, {guard.memory_bytes:,} bytes of counters"
     )
     print(
-        f"{FRESH_HOSTS} fresh hosts of one organisation: {len(admitted)} admitted, {FRESH_HOSTS - len(admitted)} refused"
+        f"{FRESH_HOSTS} fresh hosts of one organisation: {len(admitted)} admitted, {FRESH_HOSTS - len(admitted)} "
+        f"refused"
     )
     print(f"number {ALLOWANCE + 1}: {first.limit}, {first.identity} {first.key}: {first.reply}")
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 _PIECES = (
-    '@ . .. + - _ < > <> " \\ [ ] : , ; ( ) % = == \x00 \r\n \r\n. \t [IPv6: ::1 ::ffff:192.0.2.1 192.0.2.1 fe80::1%eth0 '
-    "prvs=0123456789= msprvs1=0123= btv1==0== SRS0=HHH=TT= SRS1=HHH=fwd.com==HHH=TT= b+al=ex.org xn-- xn--a xn--mnchen-3ya "
+    '@ . .. + - _ < > <> " \\ [ ] : , ; ( ) % = == \x00 \r\n \r\n. \t [IPv6: ::1 ::ffff:192.0.2.1 192.0.2.1 '
+    "fe80::1%eth0 "
+    "prvs=0123456789= msprvs1=0123= btv1==0== SRS0=HHH=TT= SRS1=HHH=fwd.com==HHH=TT= b+al=ex.org xn-- xn--a "
+    "xn--mnchen-3ya "
     "com co.uk github.io ck www.ck invalid localhost salesforce.com postmaster unknown NULL MALFORMED LITERAL "
     "ü İ ß ſ K ｅx。com аpple.com e\u0301 \u0301 \u200d \u202e \ufeff \U0001f4e7 \udc80 \udcff \ud800 \udfff"
 )
@@ -40,7 +42,8 @@ TEXT: SearchStrategy[str | bytes] = (
 FIELD = st.none() | TEXT
 
 _FIELDS = (
-    "From: \x00Reply-To: \x00List-Id: \x00from:\x00Subject: x\r\n\x00\r\n\x00\n\x00\n \x00\r\x00=?utf-8?q?\x00=?utf-8?b?\x00=?utf-7?q?\x00?=\x00=C3\x00"
+    "From: \x00Reply-To: \x00List-Id: \x00from:\x00Subject: x\r\n\x00\r\n\x00\n\x00\n "
+    "\x00\r\x00=?utf-8?q?\x00=?utf-8?b?\x00=?utf-7?q?\x00?=\x00=C3\x00"
     'team:\x00;\x00,\x00<\x00>\x00(\x00)\x00"\x00\\\x00joe@ex.com\x00<joe@ex.com>\x00<list.ex.com>\x00\r\n\r\n'
 )
 

@@ -1,4 +1,6 @@
-"""Every block of the README and of the pages under docs/ is run, in order, as a reader would, and what it states is compared."""
+"""Every block of the README and of the pages under docs/ is run, in order, as a reader would,
+and what it states is compared.
+"""
 
 from __future__ import annotations
 

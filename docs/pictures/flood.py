@@ -1,4 +1,5 @@
-"""What a flood of unique keys does to several designs at equal memory, from what the experiment wrote into `flood.json`: `make flood` does both.
+"""What a flood of unique keys does to several designs at equal memory, from what the experiment wrote into
+`flood.json`: `make flood` does both.
 
 It computes nothing but percentages.
 """
@@ -20,7 +21,7 @@ LEAST_PERCENT = 1e-5  # zero has no place on a logarithmic scale: it is drawn he
 
 
 def draw() -> Figure:
-    """Two panels over the number of unique keys: conforming messages refused, and what the sender above its limit gets."""
+    """Two panels over the unique keys: conforming messages refused, and what a sender above its limit gets."""
     rows = json.loads(Path(__file__).with_name("flood.json").read_text())
     refused: dict[str, list[tuple[int, float]]] = defaultdict(list)
     admitted: dict[str, list[tuple[int, float]]] = defaultdict(list)

@@ -9,7 +9,8 @@ from paper import BLUE, GREEN, INK, MUTED, ORANGE, blank, box, sheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: As the heads of `store/gcra.rs`, `known.rs` and `window.rs` draw them: words of a slot, then its parts with their bits.
+#: As the heads of `store/gcra.rs`, `known.rs` and `window.rs` draw them: words of a slot,
+#: then its parts with their bits.
 SLOTS = [
     ("GCRA: one word", GREEN, [("fingerprint", 32), ("arrival time, ticks", 32)]),
     ("known element: one word", BLUE, [("fingerprint", 32), ("first seen", 16), ("last seen", 16)]),

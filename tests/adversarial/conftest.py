@@ -13,34 +13,38 @@ if TYPE_CHECKING:
 
     from attack import Figures, Shot
 
-ROWS: list[str] = []
+#: Under this name a test's report carries its line of the table.
+ROW = "attack under inbound"
 
 
 @pytest.fixture(scope="session")
-def innocents(request: pytest.FixtureRequest) -> list[Shot]:
+def innocents(seed: str) -> list[Shot]:
     """85 minutes of ordinary mail, the same for all attacks of a run."""
-    return settling(str(request.config.option.hypothesis_seed))
+    return settling(seed)
 
 
 @pytest.fixture
-def write_down() -> Callable[[str, Figures], None]:
-    """Puts a line into the table."""
+def write_down(record_property: Callable[[str, object], None]) -> Callable[[str, Figures], None]:
+    """Puts a line into the table. The line travels with the test's report, since several processes may run tests."""
 
     def write(shape: str, figures: Figures) -> None:
         lost = ", ".join(f"{kind} {count} by {limit}" for (kind, limit), count in figures.lost.items())
         refused = sum(figures.lost.values())
         first = "never" if figures.before_refusal is None else str(figures.before_refusal)
         row = f"{shape:<64}{figures.sent:>8}{figures.admitted:>9}{figures.share:>8.1%}{first:>8}"
-        ROWS.append(f"{row}{sum(figures.innocent.values()):>11}{refused:>7}  {lost}")
-        print(f"\n{ROWS[-1]}\n  refused by {dict(figures.limits)}, known and lost {sum(figures.lost_known.values())}")
+        row = f"{row}{sum(figures.innocent.values()):>11}{refused:>7}  {lost}"
+        record_property(ROW, row)
+        print(f"\n{row}\n  refused by {dict(figures.limits)}, known and lost {sum(figures.lost_known.values())}")
 
     return write
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if ROWS:
+    reports = [report for of in terminalreporter.stats.values() for report in of if hasattr(report, "user_properties")]
+    rows = [row for report in reports if report.when == "call" for name, row in report.user_properties if name == ROW]
+    if rows:
         terminalreporter.section("attacks under inbound")
         head = f"{'shape':<64}{'sent':>8}{'admitted':>9}{'':>8}{'refused':>8}{'innocents':>11}{'lost':>7}"
         terminalreporter.write_line(f"{head}  of whom\n{'':<81}{'after':>16}")
-        for row in ROWS:
+        for row in rows:
             terminalreporter.write_line(row)

@@ -1,6 +1,7 @@
 """Bounces for mail that nobody here wrote: the null sender.
 
-Gain: everything from ten networks or more, 27 % from one (`pair-pace`). Innocents lose nothing, their own bounces included, since a network burns the
+Gain: everything from ten networks or more, 27 % from one (`pair-pace`). Innocents lose nothing,
+their own bounces included, since a network burns the
 null sender for itself alone.
 """
 

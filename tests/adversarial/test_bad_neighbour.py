@@ -1,6 +1,7 @@
 """Organisations invented inside networks that innocents share: the relays of a hoster with many customers.
 
-Gain: 359 of each network. Innocents lose: customers of that hoster whose organisation these networks have not brought before; known customers lose nothing, everybody
+Gain: 359 of each network. Innocents lose: customers of that hoster whose organisation these networks have not brought
+before; known customers lose nothing, everybody
 else neither. That is about one message in twenty of what all ten hosters send.
 """
 

@@ -1,4 +1,6 @@
-"""Blocks as a weapon: a forger who wants somebody else blocked, and a flood that wants to be rid of the blocks or to fill what operators list."""
+"""Blocks as a weapon: a forger who wants somebody else blocked, and a flood that wants to be rid of the blocks or to
+fill what operators list.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """An organisation for each message, registered for little or merely claimed; nothing else is shared.
 
-Gain: 359 of each network (`net-org-fan-out`: 200 at once, 20 a minute): 0.9 % from one, 9 % from ten, all from two hundred. That remains, and only the shares of
+Gain: 359 of each network (`net-org-fan-out`: 200 at once, 20 a minute): 0.9 % from one, 9 % from ten,
+all from two hundred. That remains, and only the shares of
 capacity bound it. Proven or not makes no difference. Innocents lose nothing.
 """
 

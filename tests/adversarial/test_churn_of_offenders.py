@@ -1,6 +1,7 @@
 """Thousands of keys driven across half of their limit do not push out the name of who is really heavy.
 
-The attacker knows how names are evicted: the lightest goes. So some of its keys keep sending to sit on slots, and thousands of others take turns
+The attacker knows how names are evicted: the lightest goes. So some of its keys keep sending to sit on slots,
+and thousands of others take turns
 in what is left, each with as few messages as it takes to cross half of the limit.
 """
 
@@ -67,8 +68,10 @@ def test_the_heavy_one_is_named_once_and_for_all(churn: Churn, rng: random.Rando
             assert found[0] == HEAVY_A_SECOND * (60 + (int(REAL) + second) % 15 + 1)
             assert top[0].value == HEAVY
     print(
-        f"\n{churn}: {attacker * 60 // SECONDS} messages a minute of the attacker, {hot * 60 // SECONDS} of them named, from {fresh * 60 // SECONDS} "
-        f"fresh keys; {HEAVY} with {HEAVY_A_SECOND * 60} a minute keeps its name; to push it out takes more than {SLOTS * HEAVY_A_SECOND * 60}"
+        f"\n{churn}: {attacker * 60 // SECONDS} messages a minute of the attacker, {hot * 60 // SECONDS} of them "
+        f"named, from {fresh * 60 // SECONDS} "
+        f"fresh keys; {HEAVY} with {HEAVY_A_SECOND * 60} a minute keeps its name; to push it out takes more than "
+        f"{SLOTS * HEAVY_A_SECOND * 60}"
     )
 
 

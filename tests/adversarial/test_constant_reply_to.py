@@ -1,7 +1,10 @@
-"""An organisation for each message, from two hundred networks, and one mailbox for the answers: what is invented costs nothing, a mailbox that is read does.
+"""An organisation for each message, from two hundred networks, and one mailbox for the answers:
+what is invented costs nothing, a mailbox that is read does.
 
-Gain: 179 of 40,000 (`reply-to-fan-out`: 100 at once, 10 a minute), 0.45 %, whether the mailbox is spelled one way or in many, stands alone or is one of several,
-and whether the organisations are proven. Innocents lose nothing, those who take their answers at that very mailbox and were known included.
+Gain: 179 of 40,000 (`reply-to-fan-out`: 100 at once, 10 a minute), 0.45 %, whether the mailbox is spelled one way or in
+many, stands alone or is one of several,
+and whether the organisations are proven. Innocents lose nothing, those who take their answers at that very mailbox and
+were known included.
 """
 
 from __future__ import annotations
@@ -63,7 +66,9 @@ def test_invented_organisations_with_one_mailbox_for_answers_are_held(
 def test_whose_mailbox_is_forged_loses_nothing_but_what_nobody_knows(
     innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
-    """Sixty firms whose answers go to one mailbox, known from before, write on while the mailbox is in every message of a flood."""
+    """Sixty firms whose answers go to one mailbox, known from before, write on while the mailbox is in every message of
+    a flood.
+    """
     owner = flood(
         lambda n: f"bill@customer{n % 60}.com",
         lambda n: f"198.51.100.{1 + n % 60}",

@@ -1,6 +1,8 @@
-"""All at once at the edges of ten minutes: 200 fresh hosts in the last second before each, 200 in the first second after.
+"""All at once at the edges of ten minutes: 200 fresh hosts in the last second before each,
+200 in the first second after.
 
-Gain: 200, and then what drains, 20 a minute: at most 400 in any ten minutes, 200 at any moment; edges mean nothing to a bucket. Innocents lose nothing.
+Gain: 200, and then what drains, 20 a minute: at most 400 in any ten minutes, 200 at any moment;
+edges mean nothing to a bucket. Innocents lose nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ from throttle import Envelope
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-
-    import pytest
 
     from attack import Figures
 
@@ -34,9 +34,7 @@ def most_in(times: list[int], span_us: int) -> int:
     return most
 
 
-def test_edges_mean_nothing(
-    request: pytest.FixtureRequest, rng: random.Random, write_down: Callable[[str, Figures], None]
-) -> None:
+def test_edges_mean_nothing(seed: str, rng: random.Random, write_down: Callable[[str, Figures], None]) -> None:
     client = networks(200)
     attack = []
     for edge in range(EDGES):
@@ -45,7 +43,7 @@ def test_edges_mean_nothing(
             at = begin + n * 2 * SECOND_US // 400
             envelope = Envelope(client_ip=client(n), mail_from=f"a@e{edge}x{n}.mass.com", rcpt_to=f"u{n}@box.com")
             attack.append(Shot(at, "attacker", envelope))
-    quiet_mail = settling(str(request.config.option.hypothesis_seed), 10_000, 75 + 10 * EDGES)
+    quiet_mail = settling(seed, 10_000, 75 + 10 * EDGES)
     seen = run(quiet_mail, attack, rng)
     write_down("bursts at the edges of ten minutes", seen)
     assert seen.lost == {}

@@ -1,6 +1,8 @@
-"""A flood of fresh names below one organisation, in every shape, hurts nobody who was there before, and gets almost nothing in.
+"""A flood of fresh names below one organisation, in every shape, hurts nobody who was there before,
+and gets almost nothing in.
 
-Each decision of the policy `inbound` is laid beside that of an exact model with unbounded memory (tests/exact_inbound.py).
+Each decision of the policy `inbound` is laid beside that of an exact model with unbounded memory
+(tests/exact_inbound.py).
 """
 
 from __future__ import annotations
@@ -87,9 +89,11 @@ def test_a_flood_of_fresh_names_is_held_and_nobody_known_is_refused(
     play.run(outage.flood(shape, start_us))
     admitted = FLOOD - play.refused["flood"]
     print(
-        f"\n{shape}, {memory}, {'flushed' if flushed else 'not flushed'}: flood admitted {admitted} of {play.sent['flood']}, "
+        f"\n{shape}, {memory}, {'flushed' if flushed else 'not flushed'}: flood admitted {admitted} of "
+        f"{play.sent['flood']}, "
         f"first refusal after {play.flood_before_refusal}, innocents refused "
-        f"{ {group: f'{play.refused[group]} of {play.sent[group]}' for group in INNOCENTS} }, within a tick {play.close}, "
+        f"{ {group: f'{play.refused[group]} of {play.sent[group]}' for group in INNOCENTS} }, within a tick "
+        f"{play.close}, "
         f"differences {len(play.differences)}"
     )
     assert quiet_refused == {}

@@ -1,6 +1,7 @@
 """A large provider's name forged from many networks, while the provider's own mail flows.
 
-Gain: what any claimed name gains: everything from ten networks or more, 27 % from one; with a fresh host below the name for each message 0.9 %.
+Gain: what any claimed name gains: everything from ten networks or more, 27 % from one; with a fresh host below the name
+for each message 0.9 %.
 The provider loses nothing, since its proven mail shares no counter with the forger's; other innocents neither.
 """
 

@@ -1,6 +1,7 @@
 """The name of one tenant forged: fresh hosts below it, at a provider whose tenants write a fresh host for each message.
 
-Gain: 0.9 %, the tenant's own 200 at once and 20 a minute. Who loses: that tenant, as long as its mail is merely claimed, all of its fresh hosts while the flood
+Gain: 0.9 %, the tenant's own 200 at once and 20 a minute. Who loses: that tenant, as long as its mail is merely
+claimed, all of its fresh hosts while the flood
 lasts; its known hosts lose nothing, the other tenants nothing, and the tenant nothing when its mail is proven.
 """
 
@@ -26,7 +27,9 @@ OTHERS = 20
 
 
 def tenants(spf: str | None, rng: random.Random) -> list[Shot]:
-    """Five fresh hosts a minute of the victim and five messages of a known one, ten fresh hosts a minute of twenty other tenants."""
+    """Five fresh hosts a minute of the victim and five messages of a known one, ten fresh hosts a minute of twenty
+    other tenants.
+    """
     span_us = END_US + 2 * MINUTE_US - START_US
     minutes = span_us // MINUTE_US
 

@@ -1,6 +1,7 @@
 """P1: ten million senders that nobody has seen before take no memory beyond what was allocated at the start.
 
-In a process of its own, so that nothing else moves its resident set. The program also times it (P2); time is no matter of a test.
+In a process of its own, so that nothing else moves its resident set. The program also times it (P2);
+time is no matter of a test.
 """
 
 from __future__ import annotations

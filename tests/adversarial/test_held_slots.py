@@ -1,9 +1,13 @@
-"""Held slots: networks that open all they can and let go of nothing for five minutes, beside a hundred that write 100,000 messages an hour.
+"""Held slots: networks that open all they can and let go of nothing for five minutes, beside a hundred that write
+100,000 messages an hour.
 
-What the attacker gains: of a cap that is shared by tenths, n networks that take all they can one after another leave (10/11)ⁿ free, a seventh after
+What the attacker gains: of a cap that is shared by tenths, n networks that take all they can one after another leave
+(10/11)ⁿ free, a seventh after
 twenty; in turns, one slot each, they leave 10/(10 + n). They keep it for as long as they like.
-What innocents lose: nothing while twenty networks do so, whatever they hold, nor against any number of addresses in one IPv6 /48. Two hundred
-networks do nothing in turns, but one after another they leave nothing, from some forty on too little: the figures are printed.
+What innocents lose: nothing while twenty networks do so, whatever they hold, nor against any number of addresses in one
+IPv6 /48. Two hundred
+networks do nothing in turns, but one after another they leave nothing, from some forty on too little:
+the figures are printed.
 The same attacks on static caps (100 a network, 2000 and 1 GiB in all) are played beside it.
 """
 
@@ -161,7 +165,8 @@ def one_48(rng: random.Random) -> list[Callable[[], Envelope]]:
 
 def told(name: str, policy: str, played: Played) -> str:
     return (
-        f"{name}, {policy}: {played.refused} of {played.innocent} innocent messages refused ({100 * played.share:.2f} %), "
+        f"{name}, {policy}: {played.refused} of {played.innocent} innocent messages refused ({100 * played.share:.2f} "
+        f"%), "
         f"{len(played.refused_networks)} of {INNOCENT_NETWORKS} networks; {played.most} open at most"
     )
 

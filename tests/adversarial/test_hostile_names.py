@@ -1,7 +1,10 @@
-"""Names made to break a parser or to slip through a folding: 127 labels, combining marks, bytes that are no text, labels of 64 octets; from two hundred networks.
+"""Names made to break a parser or to slip through a folding: 127 labels, combining marks, bytes that are no text,
+labels of 64 octets; from two hundred networks.
 
-Gain: below one organisation 0.9 %, as for any fresh host: what cannot be read counts by its bytes. Where even the organisation cannot be read, all share one bucket:
-0.9 %. A local part of 900 bytes is a local part: everything, as with one claimed name. Innocents lose nothing, and nothing raises.
+Gain: below one organisation 0.9 %, as for any fresh host: what cannot be read counts by its bytes.
+Where even the organisation cannot be read, all share one bucket:
+0.9 %. A local part of 900 bytes is a local part: everything, as with one claimed name. Innocents lose nothing,
+and nothing raises.
 """
 
 from __future__ import annotations

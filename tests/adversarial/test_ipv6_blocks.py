@@ -1,6 +1,7 @@
 """Addresses without end inside one IPv6 block, each used once.
 
-Gain: inside a /64, a /56 or a /48 what one network gains: 0.9 % with an organisation for each message, 27 % with one name. Who holds a /44 has sixteen networks,
+Gain: inside a /64, a /56 or a /48 what one network gains: 0.9 % with an organisation for each message,
+27 % with one name. Who holds a /44 has sixteen networks,
 a provider with a /32 as many as there are messages; that remains. Innocents lose nothing.
 """
 
@@ -25,7 +26,9 @@ WIDER = {44: 16, 32: 65_536}
 
 
 def inside(bits: int) -> Callable[[int], str]:
-    """The nth address: another host each time, and another network of 64 bits and site of 48 bits as far as the block has any."""
+    """The nth address: another host each time, and another network of 64 bits and site of 48 bits as far as the block
+    has any.
+    """
 
     def address(n: int) -> str:
         spread = n * 40_503  # odd, so that it visits all

@@ -1,7 +1,9 @@
-"""Churn against the memory of known hosts: half an hour of organisations that nobody has seen, each with a host so deep that it fills six places, from two hundred
+"""Churn against the memory of known hosts: half an hour of organisations that nobody has seen,
+each with a host so deep that it fills six places, from two hundred
 networks, into a guard with little memory; then a flood below the organisation whose tenants should have been forgotten.
 
-Gain: none beyond the flood's 0.9 %. Innocents lose nothing who came back after an hour: they are never put out for newcomers. Tenants seen once only may have been
+Gain: none beyond the flood's 0.9 %. Innocents lose nothing who came back after an hour: they are never put out for
+newcomers. Tenants seen once only may have been
 forgotten, and wait like new ones: here all of them do, at 4 MiB as at 16.
 """
 

@@ -1,6 +1,7 @@
 """Fresh local parts, sub-addresses and return paths for each recipient (VERP), all at one host.
 
-Gain: everything from ten networks or more, since nothing but one claimed name and capacity is shared; 27 % from one network (`pair-pace`), and 27 % from
+Gain: everything from ten networks or more, since nothing but one claimed name and capacity is shared;
+27 % from one network (`pair-pace`), and 27 % from
 however many when the name is proven (`host-pace`): 6,000 at once and 600 a minute. Innocents lose nothing.
 """
 

@@ -1,6 +1,8 @@
-"""Senders without an organisation: address literals, names under a TLD that does not exist, single labels; from two hundred networks.
+"""Senders without an organisation: address literals, names under a TLD that does not exist, single labels;
+from two hundred networks.
 
-Gain: 0.9 % of each, since all of a sort share one bucket; 2.7 % for all three at once. Innocents lose: printers and internal machines that were never seen;
+Gain: 0.9 % of each, since all of a sort share one bucket; 2.7 % for all three at once. Innocents lose:
+printers and internal machines that were never seen;
 known ones lose nothing, others neither.
 """
 

@@ -1,6 +1,7 @@
 """Everything for one mailbox.
 
-Gain: 600 at once and 60 a minute from each network (`rcpt-pace`): everything from two hundred, 27 % from ten, 2.7 % from one. Innocents lose nothing, those who write to that
+Gain: 600 at once and 60 a minute from each network (`rcpt-pace`): everything from two hundred, 27 % from ten,
+2.7 % from one. Innocents lose nothing, those who write to that
 mailbox included: a network burns it for itself alone.
 """
 

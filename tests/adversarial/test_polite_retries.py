@@ -1,6 +1,7 @@
 """A flood of fresh hosts below one organisation in which everyone who is refused comes again exactly when told.
 
-Gain: the same 200 at once and 20 a minute as without patience: refusals cost nothing and give nothing. Innocents lose nothing.
+Gain: the same 200 at once and 20 a minute as without patience: refusals cost nothing and give nothing.
+Innocents lose nothing.
 """
 
 from __future__ import annotations

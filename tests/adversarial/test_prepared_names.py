@@ -1,7 +1,9 @@
 """Names shown an hour or a day before, one host each, then fresh hosts below all of them at once.
 
-Gain: 13.5 %, 3,000 at once and 300 a minute below one organisation (`org-fresh`), however many names were prepared; without preparation 0.9 %.
-Innocents lose nothing when the organisation is the attacker's own. When the names are tenants of a provider, and as well proven as it, its other
+Gain: 13.5 %, 3,000 at once and 300 a minute below one organisation (`org-fresh`), however many names were prepared;
+without preparation 0.9 %.
+Innocents lose nothing when the organisation is the attacker's own. When the names are tenants of a provider,
+and as well proven as it, its other
 tenants lose their fresh hosts while the flood lasts; hosts that are known lose nothing.
 """
 

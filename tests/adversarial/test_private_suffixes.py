@@ -1,7 +1,9 @@
 """Names that a platform gives away: tenants below a public suffix, from two hundred networks.
 
-Gain: 0.9 %, 200 at once and 20 a minute below each suffix, whether the list has it (`workers.dev`) or its keeper only; less where innocents claim new names, too.
-Innocents lose: names below that suffix which nobody has seen, of the same class; known ones lose nothing, other names neither.
+Gain: 0.9 %, 200 at once and 20 a minute below each suffix, whether the list has it (`workers.dev`) or its keeper only;
+less where innocents claim new names, too.
+Innocents lose: names below that suffix which nobody has seen, of the same class; known ones lose nothing,
+other names neither.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Sixteen threads at one guard, at one moment, for one key.
 
-Gain: exactly what one thread gains: 200 fresh hosts below one organisation, 3,000 messages from one network (`net-pace`). A thread of innocents
+Gain: exactly what one thread gains: 200 fresh hosts below one organisation, 3,000 messages from one network
+(`net-pace`). A thread of innocents
 who are known loses nothing meanwhile.
 """
 

@@ -1,7 +1,9 @@
 """Fresh hosts so slowly that no limit is met, for hours.
 
-Gain: everything, which is 20 a minute (28,800 a day) below one organisation; that is what the limit allows, and no more. Innocents lose nothing while it drips, not even
-fresh hosts of the same organisation as long as those fit in its burst. Once the burst is spent as well, fresh hosts of that organisation and class find what is left.
+Gain: everything, which is 20 a minute (28,800 a day) below one organisation; that is what the limit allows,
+and no more. Innocents lose nothing while it drips, not even
+fresh hosts of the same organisation as long as those fit in its burst. Once the burst is spent as well,
+fresh hosts of that organisation and class find what is left.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ HOURS = 3
 
 
 @pytest.fixture(scope="module")
-def quiet_mail(request: pytest.FixtureRequest) -> list[Shot]:
-    return settling(str(request.config.option.hypothesis_seed), 10_000, 75 + 60 * HOURS)
+def quiet_mail(seed: str) -> list[Shot]:
+    return settling(seed, 10_000, 75 + 60 * HOURS)
 
 
 def test_twenty_a_minute_pass_and_hurt_nobody(

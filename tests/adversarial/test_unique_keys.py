@@ -1,6 +1,7 @@
 """Five million unique keys a minute neither take a quota from who keeps it (P3) nor give one to who does not (P4).
 
-Each decision is laid beside an exact oracle: a dictionary of arrival times. A unique key is sent once, so its own limit never matters.
+Each decision is laid beside an exact oracle: a dictionary of arrival times. A unique key is sent once,
+so its own limit never matters.
 """
 
 from __future__ import annotations
@@ -77,8 +78,10 @@ def report(title: str, seen: Seen, limiter: RateLimiter) -> None:
     """For who reads the test's output."""
     least, most = a_minute_after_the_first(seen)
     print(
-        f"\n{title}: {seen.innocents} innocent messages, {seen.false_refusals} refused; greedy {least}-{most} a minute, "
-        f"{seen.excess_admissions} in excess, {seen.needless_refusals} needlessly refused; flood admitted {seen.flood_admitted}; "
+        f"\n{title}: {seen.innocents} innocent messages, {seen.false_refusals} refused; greedy {least}-{most} a "
+        f"minute, "
+        f"{seen.excess_admissions} in excess, {seen.needless_refusals} needlessly refused; flood admitted "
+        f"{seen.flood_admitted}; "
         f"untracked {limiter.untracked}, load {limiter.load:.2f}"
     )
 
@@ -130,7 +133,8 @@ def test_a_policy_of_one_limit_refuses_no_innocent_and_holds_the_greedy(rng: ran
     seen = play(crowd_of(rng), MINUTES, clock, lambda key: check(Envelope(mail_from=f"m@{key}")).allowed)
     least, most = a_minute_after_the_first(seen)
     print(
-        f"\npolicy: {seen.false_refusals} of {seen.innocents} innocent messages refused, greedy {least}-{most} a minute; {guard.tables()}"
+        f"\npolicy: {seen.false_refusals} of {seen.innocents} innocent messages refused, greedy {least}-{most} a "
+        f"minute; {guard.tables()}"
     )
     assert (seen.false_refusals, seen.needless_refusals, seen.excess_admissions) == (0, 0, 0)
     assert least >= PER_MINUTE

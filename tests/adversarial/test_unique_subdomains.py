@@ -1,6 +1,7 @@
 """A fresh host for each message below one organisation, at whatever depth: the incident.
 
-Gain: 0.9 %, 200 at once and 20 a minute, from however many networks, proven or not. Innocents lose nothing. (tests/adversarial/test_fan_out.py lays each decision
+Gain: 0.9 %, 200 at once and 20 a minute, from however many networks, proven or not. Innocents lose nothing.
+(tests/adversarial/test_fan_out.py lays each decision
 beside an exact model, with tenants of the same organisation.)
 """
 

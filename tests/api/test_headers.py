@@ -1,4 +1,7 @@
-"""Header identities from Python: what a message says, which limits see it, and when. The table of headers stands in rust/core/tests/headers.rs."""
+"""Header identities from Python: what a message says, which limits see it, and when.
+
+The table of headers stands in rust/core/tests/headers.rs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from strategies import HEADERS, envelopes
 from throttle import Envelope, Limit
 
 MESSAGE = (
-    b"From: Joe <joe@ex.com>, ann@b.com\r\nReply-To: =?utf-8?q?J=C3=B6?= <Answers+1@EX.com>\r\nList-Id: Us <us.ex.com>\r\n"
+    b"From: Joe <joe@ex.com>, ann@b.com\r\nReply-To: =?utf-8?q?J=C3=B6?= <Answers+1@EX.com>\r\nList-Id: Us "
+    b"<us.ex.com>\r\n"
     b"\r\nReply-To: not@this.com\r\n"
 )
 SAID: dict[str, Any] = {

@@ -1,4 +1,6 @@
-"""`Throttle.admit`: a check that holds what in-flight limits count, until its permit is released: once, on any path, and never by time."""
+"""`Throttle.admit`: a check that holds what in-flight limits count, until its permit is released: once, on any path,
+and never by time.
+"""
 
 from __future__ import annotations
 

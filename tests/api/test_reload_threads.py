@@ -1,4 +1,6 @@
-"""Threads that change the policy, ask what is blocked, how full tables are and who is busy: nobody waits for ever, and what did not change counts exactly."""
+"""Threads that change the policy, ask what is blocked, how full tables are and who is busy: nobody waits for ever,
+and what did not change counts exactly.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,8 @@ SCRIPT = textwrap.dedent("""
         except BaseException as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=run, args=(body, n)) for body, n in ((reload, 0), (reload, 1), (look, 0), (ask, 0), (ask, 1))]
+    bodies = ((reload, 0), (reload, 1), (look, 0), (ask, 0), (ask, 1))
+    threads = [threading.Thread(target=run, args=(body, n)) for body, n in bodies]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
     assert not failed, failed

@@ -79,7 +79,8 @@ def limit_of(count: str, identity: str, most: int) -> Limit:
 
 def test_the_tables_are_there() -> None:
     assert len(counted()) == 7 * sum(map(len, OF.values()))
-    assert [re.match(r"`(\w+)\(", row[0])[1] for row in rows("The dialogue")[1:]] == [*STEPS, "reset", "close"]  # type: ignore[index]
+    # type: ignore[index]
+    assert [re.match(r"`(\w+)\(", row[0])[1] for row in rows("The dialogue")[1:]] == [*STEPS, "reset", "close"]
 
 
 @pytest.mark.parametrize(("count", "identity", "step"), counted())
@@ -93,7 +94,8 @@ def test_a_limit_runs_at_its_step_and_at_no_other(count: str, identity: str, ste
     assert pace.policy.limits[0].stage == step
     with pace.session(client_ip="192.0.2.1", client_name="mx.b.com") as first:
         assert all(do(first) for name, do in STEPS.items() if name != "data" or "in flight" not in count)
-        # As much as one transaction takes is gone, and not more: another connection meets the limit, and at its step alone.
+        # As much as one transaction takes is gone, and not more: another connection meets the limit,
+        # and at its step alone.
         told = [
             (name, do(second))
             for second in [pace.session(client_ip="192.0.2.1", client_name="mx.b.com")]

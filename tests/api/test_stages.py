@@ -27,7 +27,8 @@ def charged(envelope: Envelope, stage: Any = None) -> list[str]:
     assert pace.check(envelope, stage=stage)
     unsized = FULL.replace(size=None)  # else the limit of octets would be consulted at mail, too
     asked = {"connect": unsized, "mail": unsized, "rcpt": unsized, "data": FULL}
-    return [name for name, envelope in asked.items() if pace.peek(envelope, stage=name).limit == name]  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    return [name for name, envelope in asked.items() if pace.peek(envelope, stage=name).limit == name]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ def test_an_ordinary_user_is_not_refused() -> None:
 
 
 def test_a_mailing_secretary_is_not_refused() -> None:
-    """A club of 800: a newsletter on Monday and a reminder on Friday, eighty members a message; ordinary mail beside it."""
+    """A club of 800: a newsletter on Monday and a reminder on Friday, eighty members a message;
+    ordinary mail beside it.
+    """
     pace = guard()
     for day in (0, 4):
         for part in range(10):

@@ -1,4 +1,4 @@
-"""`Throttle`: where a policy, a clock, a seed and a suffix list come from, and what is wrong with those that are none."""
+"""`Throttle`: where a policy, a clock, a seed and a suffix list come from, and what is wrong with other values."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ def test_an_unknown_stage_is_told_with_those_there_are_and_charges_nothing(stage
 
 def test_it_takes_envelopes_only_and_the_rest_by_keyword() -> None:
     pace = guard(PACE)
-    for call in (lambda: pace.check("a@b.com"), lambda: pace.identities(None), lambda: pace.check(SENDER, "mail")):  # type: ignore[arg-type, call-arg]
+    # type: ignore[arg-type, call-arg]
+    for call in (lambda: pace.check("a@b.com"), lambda: pace.identities(None), lambda: pace.check(SENDER, "mail")):
         with pytest.raises(TypeError):
             call()
 

@@ -52,7 +52,8 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     assert lines[1].startswith("The server would answer: 451 4.7.28 salesforce.com sends under too many new names")
     before = f"{lines[2]} {lines[3]}"  # it is longer than a line here
     assert before == (
-        "Before it came 250 like it at one moment, each from another host beside its sender's: 200 let through, 50 refused by org-fan-out. "
+        "Before it came 250 like it at one moment, each from another host beside its sender's: 200 let through, 50 "
+        "refused by org-fan-out. "
         "They are finished, so nothing of them is open; refused ones are not counted."
     )
     heading, refusing, allows, *_ = part(shown, "Limits of the built-in policy inbound")
@@ -60,7 +61,8 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     cells = ("org-fan-out", "salesforce.com (claimed)", "200 of 200 (+1)", "refuses; room again in 3 s")
     assert tuple(re.split(" {2,}", refusing.strip())) == cells, "what refuses comes first"
     assert allows.strip() == (
-        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain known for 1 hour counts under that, with the same numbers"
+        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain known for 1 hour counts "
+        "under that, with the same numbers"
     )
     assert "  auth-pace  the client has not logged in" in part(shown, "Do not apply")
     words = part(shown, "Words")
@@ -99,7 +101,8 @@ def test_what_is_not_checked_says_which_option_is_missing() -> None:
     shown = text(*message)
     unchecked = ["all-bytes", "reply-to-fan-out", "rcpt-pace"]
     assert shown.splitlines()[0] == (
-        f"A message from {INCIDENT} is let through as far as it was checked. Not checked, see below: {', '.join(unchecked)}."
+        f"A message from {INCIDENT} is let through as far as it was checked. Not checked, see below: "
+        f"{', '.join(unchecked)}."
     )
     assert part(shown, "Not checked, because an option is missing") == [
         "  all-bytes         add --size",

@@ -1,4 +1,4 @@
-"""`throttle replay`: the outage in a log is refused, and the report names the organisation, the limit and the Reply-To."""
+"""`throttle replay` refuses the outage in a log; its report names the organisation, the limit and the Reply-To."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ def test_what_was_learned_spares_the_next_replay_the_cold_start(logs: dict[str, 
 def test_a_limit_in_shadow_mode_is_told_apart(logs: dict[str, Path], tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text(
-        '[[limit]]\nname = "hosts"\nper = "sender.registered"\ndistinct = "sender.host"\nrate = "200/10 minutes"\nmode = "shadow"\n'
+        '[[limit]]\nname = "hosts"\nper = "sender.registered"\ndistinct = "sender.host"\nrate = "200/10 minutes"\n'
+        'mode = "shadow"\n'
     )
     report = told(str(logs["t.jsonl"]), "--policy", str(policy), "--memory", "1 MiB")
     assert (report["refused"], report["refused_by"]) == (0, [])

@@ -1,6 +1,7 @@
 """The Rust that the workspace promises is enough for everything it builds on.
 
-Clippy holds our own code to it (`incompatible_msrv`); this holds the locked dependencies to it, with whatever toolchain is here.
+Clippy holds our own code to it (`incompatible_msrv`); this holds the locked dependencies to it,
+with whatever toolchain is here.
 """
 
 import json

@@ -1,4 +1,6 @@
-"""The JSON Schema of policy files: current, as large as what the reader takes, and blind only to what fields say together."""
+"""The JSON Schema of policy files: current, as large as what the reader takes, and blind only to what fields say
+together.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,15 @@ WRONG = [
 SCHEMA = json.loads(Policy.schema())
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 
-#: What a schema cannot say: how fields go together, and how large a number within a text may be. As the messages' `allowed` says it.
+#: What a schema cannot say: how fields go together, and how large a number within a text may be.
+#: As the messages' `allowed` says it.
 UNSEEN = re.compile(
-    r"\bbeside\b|mere claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under itself|first in line|every name once|each identity once|"
-    r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
-    r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a size, as \"1 GiB\"$"
+    r"\bbeside\b|mere claim|\bonly\b|\bsince\b|as the limit's own|`remember`, here|after `scale`|one rule|under "
+    r"itself|first in line|every name once|each identity once|"
+    r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one "
+    r"identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
+    r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a "
+    r"size, as \"1 GiB\"$"
 )
 
 #: Seen by neither: JSON has no such number.

@@ -86,7 +86,8 @@ def test_the_null_sender_is_admitted() -> None:
 
 
 def test_a_fault_of_the_guard_delays_the_message() -> None:
-    assert talk(Guarded(Broken(), Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    assert talk(Guarded(Broken(), Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]
 
 
 def test_a_fault_of_the_handler_behind_delays_the_message() -> None:

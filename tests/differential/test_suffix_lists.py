@@ -1,6 +1,7 @@
 """Organisations as tldextract and publicsuffixlist see them: over every rule of the list, around each.
 
-All three read the same text. Where they differ the class of the difference is stated here, and why; nothing differs otherwise.
+All three read the same text. Where they differ the class of the difference is stated here, and why;
+nothing differs otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from throttle.suffixes import bundled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PARENT = "the parent of a wildcard"  # publicsuffixlist takes `ex.com` for a suffix because of `*.ex.com`; the list's algorithm has no such rule
+# publicsuffixlist takes `ex.com` for a suffix because of `*.ex.com`; the list's algorithm has no such rule
+PARENT = "the parent of a wildcard"
 HIDDEN = (
     "under a wildcard, with rules below"  # tldextract does not try `*.ex.at` for `in.ex.at` once `*.in.ex.at` exists
 )

@@ -1,4 +1,5 @@
-"""Ordinary mail from a cold start is hardly ever deferred by the policy `inbound`, and each of its limits does have something to do with that mail.
+"""Ordinary mail from a cold start is hardly ever deferred by the policy `inbound`, and each of its limits does have
+something to do with that mail.
 
 `.venv/bin/python tests/legitimate_mail.py` prints the same runs as tables.
 """
@@ -67,7 +68,8 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
     }
 
 
-#: Rates at which ordinary mail at 100,000 messages an hour does meet a limit: that `inbound` defers none of it is not for want of such mail.
+#: Rates at which ordinary mail at 100,000 messages an hour does meet a limit: that `inbound` defers none of it is not
+#: for want of such mail.
 MET_AT = {
     "net-pace": "30/minute",
     "pair-pace": "20/minute",

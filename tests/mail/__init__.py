@@ -1,9 +1,11 @@
 """Ordinary mail as one server sees it: some thirty kinds of sender, each in the shape that public headers show.
 
-`kinds` says how a kind is written down; `providers`, `bulk`, `companies`, `relays` and `machines` hold them; `mix` puts them together;
+`kinds` says how a kind is written down; `providers`, `bulk`, `companies`, `relays` and `machines` hold them;
+`mix` puts them together;
 `trial` plays the mix to a guard, with the queues of the senders behind it.
 
-What is a fact (which hosts, which networks, how a return path is made) is stated as a fact; a share of the whole is an assumption, to the order of
+What is a fact (which hosts, which networks, how a return path is made) is stated as a fact;
+a share of the whole is an assumption, to the order of
 magnitude, and stands in one number beside the kind. No number here was chosen by what a policy makes of it.
 
 It knows no limit. Invariant: one seed, one traffic.

@@ -1,4 +1,7 @@
-"""Firms, schools and their servers: the long tail. A sender has one host and one network, or a few; two thirds have an SPF record that passes."""
+"""Firms, schools and their servers: the long tail.
+
+A sender has one host and one network, or a few; two thirds have an SPF record that passes.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ def small_companies(mail: Mail) -> Iterator[Message]:
 
 @kind(80)
 def customers_of_hosters(mail: Mail) -> Iterator[Message]:
-    """Small firms that send by their web hoster's relays: ten hosters, three networks each, 20,000 customers each, of whom each is an organisation."""
+    """Small firms that send by their web hoster's relays: ten hosters, three networks each, 20,000 customers each,
+    of whom each is an organisation.
+    """
     pools = [hosts_of([f"81.{number}.{net}" for net in range(3)], 1, 30) for number in range(10)]
     hoster, which = ranks(10, 0.6), ranks(20_000, 0.8)
     for at in mail.steadily():
@@ -51,7 +56,9 @@ def large_companies(mail: Mail) -> Iterator[Message]:
 
 @kind(20)
 def universities(mail: Mail) -> Iterator[Message]:
-    """Many departments under one name, each with its server somewhere in the campus's networks: 400 universities with up to 250 departments."""
+    """Many departments under one name, each with its server somewhere in the campus's networks:
+    400 universities with up to 250 departments.
+    """
     which, department = ranks(400, 0.7), ranks(250, 0.7)
     for at in mail.steadily():
         number, unit = which(mail.rng), department(mail.rng)
@@ -74,7 +81,10 @@ def batv(mail: Mail) -> Iterator[Message]:
 
 @kind(10)
 def servers_with_ipv6(mail: Mail) -> Iterator[Message]:
-    """A small server with a /64 of its own; a hoster's /32 holds thousands of them, two or three in one /48. To a server without IPv6 by IPv4."""
+    """A small server with a /64 of its own; a hoster's /32 holds thousands of them, two or three in one /48.
+
+    To a server without IPv6 by IPv4.
+    """
     which = ranks(20_000, 0.8)
     for at in mail.steadily():
         number = 3_100_000 + which(mail.rng)
@@ -105,7 +115,9 @@ def odd_helo_names(mail: Mail) -> Iterator[Message]:
 
 @kind(25)
 def bounces(mail: Mail) -> Iterator[Message]:
-    """Reports to those who wrote from here, and vacation notes: the null sender, from anybody's server, the large providers' among them."""
+    """Reports to those who wrote from here, and vacation notes: the null sender, from anybody's server,
+    the large providers' among them.
+    """
     which = ranks(100_000, 0.7)
     for at in mail.steadily():
         number = which(mail.rng)
@@ -115,7 +127,9 @@ def bounces(mail: Mail) -> Iterator[Message]:
 
 @kind(10)
 def unsigned_appointments_and_tickets(mail: Mail) -> Iterator[Message]:
-    """Doctors, railways, theatres: one organisation, one constant host, a local part for each message, SPF for half of them."""
+    """Doctors, railways, theatres: one organisation, one constant host, a local part for each message,
+    SPF for half of them.
+    """
     which = ranks(3_000, 0.8)
     for at in mail.steadily():
         number = 3_300_000 + which(mail.rng)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from math import log
+from math import inf, log
 from typing import TYPE_CHECKING, NamedTuple
 
 from mail.message import Message
@@ -50,7 +50,9 @@ class Mail:
     def __init__(
         self, kind: str, seed: str, an_hour: float, server_an_hour: int, span_us: tuple[int, int], ipv6: bool
     ) -> None:
-        """``an_hour`` of the kind, of ``server_an_hour`` in all; ``ipv6`` says whether the server's MX has an AAAA record."""
+        """``an_hour`` of the kind, of ``server_an_hour`` in all; ``ipv6`` says whether the server's MX has an AAAA
+        record.
+        """
         self.kind = kind
         self.rng = random.Random(f"{seed} {kind}")
         self.an_hour = an_hour
@@ -68,9 +70,14 @@ class Mail:
             yield int(at)
             at += wait(rate)
 
-    def at_once(self, least: int, most: int, minutes: tuple[float, float]) -> Iterator[tuple[int, int]]:
-        """Moments and the number of the mailing each belongs to. A mailing has ``least`` to ``most`` messages, small ones being the rule (Pareto,
-        exponent 1), and is over within ``minutes``, drawn from that range. Half of them begin at a full or a half hour, as schedulers do.
+    def at_once(
+        self, least: int, most: int, minutes: tuple[float, float], *, fastest_per_minute: float = inf
+    ) -> Iterator[tuple[int, int]]:
+        """Yields the time of each message and the number of the mailing that it belongs to.
+
+        A mailing has ``least`` to ``most`` messages; small ones are the rule (Pareto, exponent 1).
+        It takes ``minutes``, drawn from that range, or longer where ``fastest_per_minute`` says that its sender cannot
+        send that fast. Half of all mailings begin at a full or a half hour, as schedulers do.
         """
         rng, most = self.rng, max(most, least + 1)
         mean = least * log(most / least) / (1 - least / most)
@@ -84,7 +91,7 @@ class Mail:
                 if rng.random() < 0.5:
                     begin = max(self.start_us, begin - begin % (30 * MINUTE_US)) + rng.randrange(2 * MINUTE_US)
                 size = int(least / (1 - rng.random() * (1 - least / most)))
-                lasts = rng.uniform(*minutes) * MINUTE_US
+                lasts = max(rng.uniform(*minutes), size / fastest_per_minute) * MINUTE_US
                 for _ in range(size):
                     heapq.heappush(due, (begin + int(rng.random() * lasts), number))
                 number += 1

@@ -28,7 +28,9 @@ NAMES_FOR_LINES = ("duckdns.org", "dyndns.org", "no-ip.org", "ddns.net", "synolo
 
 @kind(15)
 def monitoring(mail: Mail) -> Iterator[Message]:
-    """A system that watches others writes from one constant host to one mailbox; when a line breaks, 400 alerts in a few minutes."""
+    """A system that watches others writes from one constant host to one mailbox; when a line breaks,
+    400 alerts in a few minutes.
+    """
     for at, number in mail.at_once(1, 400, (1, 6)):
         host = f"monitor.{firm(5_000_000 + number % 2_000)}"
         sender = f"nagios@{host}"
@@ -38,7 +40,9 @@ def monitoring(mail: Mail) -> Iterator[Message]:
 
 @kind(10)
 def web_forms(mail: Mail) -> Iterator[Message]:
-    """`www-data@` the name that a hoster gave the machine: eight hosters with 5,000 machines each, proven by the reverse name for half of them."""
+    """`www-data@` the name that a hoster gave the machine: eight hosters with 5,000 machines each,
+    proven by the reverse name for half of them.
+    """
     for at in mail.steadily():
         hoster, machine = mail.rng.randrange(8), mail.rng.randrange(5_000)
         zone = f"cloud{hoster}.net"
@@ -52,7 +56,9 @@ def web_forms(mail: Mail) -> Iterator[Message]:
 
 @kind(3)
 def internal_names(mail: Mail) -> Iterator[Message]:
-    """`root@web01`, `backup@nas.local`, `app@srv7.corp`: machines that were never told their name outside; 10,000 of them."""
+    """`root@web01`, `backup@nas.local`, `app@srv7.corp`: machines that were never told their name outside;
+    10,000 of them.
+    """
     which = ranks(10_000, 0.7)
     for at in mail.steadily():
         number = which(mail.rng)
@@ -103,7 +109,9 @@ def tenants_of_platforms(mail: Mail) -> Iterator[Message]:
 
 @kind(3)
 def tenants_without_a_domain(mail: Mail) -> Iterator[Message]:
-    """Firms at Microsoft that have not set up a name, and its systems' notes: `…@tenant.onmicrosoft.com`; 20,000 tenants."""
+    """Firms at Microsoft that have not set up a name, and its systems' notes: `…@tenant.onmicrosoft.com`;
+    20,000 tenants.
+    """
     which = ranks(20_000, 0.7)
     pool = hosts_of([f"40.107.{net}" for net in range(10, 40)], 30, 110)
     for at in mail.steadily():
@@ -113,7 +121,9 @@ def tenants_without_a_domain(mail: Mail) -> Iterator[Message]:
 
 @kind(2)
 def cron(mail: Mail) -> Iterator[Message]:
-    """Jobs on the full hour: hundreds of machines of one keeper, each with a host of its own below his name, write to one mailbox."""
+    """Jobs on the full hour: hundreds of machines of one keeper, each with a host of its own below his name,
+    write to one mailbox.
+    """
     for at, number in mail.at_once(10, 150, (1, 2)):
         machine = mail.rng.randrange(150)
         keeper = 5_300_000 + number % 300

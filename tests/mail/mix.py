@@ -21,7 +21,10 @@ MODULES = (providers, bulk, companies, relays, machines)
 
 
 def ordinary_mail(seed: str, per_hour: int, hours: float, *, ipv6: bool = False) -> Iterator[Message]:
-    """So many hours from :data:`START_US` on. With ``ipv6`` the server has an AAAA record, and who can comes by IPv6."""
+    """So many hours from :data:`START_US` on.
+
+    With ``ipv6`` the server has an AAAA record, and who can comes by IPv6.
+    """
     whole = sum(kind.share for kind in KINDS)
     span_us = (START_US, START_US + int(hours * HOUR_US))
     return heapq.merge(

@@ -45,7 +45,9 @@ def token(rng: random.Random, length: int = 16) -> str:
 
 
 def hosts_of(networks: Iterable[str], first: int, last: int) -> tuple[str, ...]:
-    """The addresses ``first`` … ``last`` of each network, given as its first three bytes or as an IPv6 prefix that ends in a colon."""
+    """The addresses ``first`` … ``last`` of each network, given as its first three bytes or as an IPv6 prefix that ends
+    in a colon.
+    """
     return tuple(
         f"{network}{number:x}" if network.endswith(":") else f"{network}.{number}"
         for network in networks
@@ -54,6 +56,8 @@ def hosts_of(networks: Iterable[str], first: int, last: int) -> tuple[str, ...]:
 
 
 def rented(number: int) -> tuple[str]:
-    """The one address of the server with that number: all stand in 10,000 networks of data centres, so that a network holds several."""
+    """The one address of the server with that number: all stand in 10,000 networks of data centres,
+    so that a network holds several.
+    """
     network = number * 7919 % 10_000
     return (f"{60 + network // 2500}.{network % 2500 // 50}.{network % 50}.{1 + number // 10_000 % 254}",)

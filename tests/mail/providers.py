@@ -1,8 +1,11 @@
 """Mailbox providers: few names, many networks, SPF passes.
 
-Google sends to a server with an AAAA record from `2a00:1450:4864::/48` in Europe and `2607:f8b0:4864::/48` in America, Microsoft from `2a01:111:f403::/48`:
-all that each of them has for the server comes from one network of 48 bits. Over IPv4 Google uses some fifteen /24 of `209.85.128.0/17`, Microsoft
-many more of `40.92.0.0/15` and `40.107.0.0/16`. Mailbox providers make up about half of what businesses and persons receive.
+Google sends to a server with an AAAA record from `2a00:1450:4864::/48` in Europe and `2607:f8b0:4864::/48` in America,
+Microsoft from `2a01:111:f403::/48`:
+all that each of them has for the server comes from one network of 48 bits. Over IPv4 Google uses some fifteen /24 of
+`209.85.128.0/17`, Microsoft
+many more of `40.92.0.0/15` and `40.107.0.0/16`. Mailbox providers make up about half of what businesses and persons
+receive.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ MICROSOFT_6 = hosts_of([f"2a01:111:f403:26{net:02x}::" for net in range(0x20)], 
 
 #: Mailbox providers beside the two largest, and how many networks each of them sends from.
 OTHERS = (
-    ("yahoo.com", 24), ("icloud.com", 12), ("gmx.net", 3), ("web.de", 3), ("aol.com", 6), ("t-online.de", 2), ("orange.fr", 4),
-    ("libero.it", 3), ("mail.ru", 6), ("qq.com", 12), ("proton.me", 3), ("seznam.cz", 2),
+    ("yahoo.com", 24), ("icloud.com", 12), ("gmx.net", 3), ("web.de", 3), ("aol.com", 6), ("t-online.de", 2),
+    ("orange.fr", 4), ("libero.it", 3), ("mail.ru", 6), ("qq.com", 12), ("proton.me", 3), ("seznam.cz", 2),
 )  # fmt: skip
 
 
@@ -71,7 +74,10 @@ def other_mailbox_providers(mail: Mail) -> Iterator[Message]:
 
 @kind(140)
 def microsoft_365_customers(mail: Mail) -> Iterator[Message]:
-    """Firms with their mail at Microsoft: each an organisation of its own, all from the same networks. 100,000 of them write here at all."""
+    """Firms with their mail at Microsoft: each an organisation of its own, all from the same networks.
+
+    100,000 of them write here at all.
+    """
     which = ranks(100_000, 0.9)
     for at in mail.steadily():
         sender = f"{person(mail.rng)}@{firm(which(mail.rng))}"
@@ -100,7 +106,9 @@ def customers_of_access_providers(mail: Mail) -> Iterator[Message]:
 
 @kind(1)
 def servers_on_customers_lines(mail: Mail) -> Iterator[Message]:
-    """Boxes at home that send as root of the line's own reverse name: proven by it, and each a host of its own below the provider. 40 × 2,000."""
+    """Boxes at home that send as root of the line's own reverse name: proven by it, and each a host of its own below
+    the provider. 40 × 2,000.
+    """
     for at in mail.steadily():
         number, line = mail.rng.randrange(40), mail.rng.randrange(2_000)
         zone = f"dyn.access{number}.net"
@@ -110,7 +118,9 @@ def servers_on_customers_lines(mail: Mail) -> Iterator[Message]:
 
 @kind(5)
 def calendars(mail: Mail) -> Iterator[Message]:
-    """Invitations and reminders: a fresh local part each, the provider's constant host, more of them just before the full hour."""
+    """Invitations and reminders: a fresh local part each, the provider's constant host, more of them just before the
+    full hour.
+    """
     for at, number in mail.at_once(1, 60, (1, 3)):
         sender = f"3{token(mail.rng, 40)}@calendar-server.bounces.google.com"
         organiser = f"u{number}@{firm(200_000 + number % 60_000)}"

@@ -1,4 +1,6 @@
-"""Those who pass on what others wrote: lists, forwarders, filters, the server's own second MX; and those who come again."""
+"""Those who pass on what others wrote: lists, forwarders, filters, the server's own second MX;
+and those who come again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 @kind(30)
 def mailing_lists(mail: Mail) -> Iterator[Message]:
-    """A post goes to all subscribers at once, each with a return path of its own (VERP): `list-bounces+user=box.com@lists.org`."""
+    """A post goes to all subscribers at once, each with a return path of its own (VERP):
+    `list-bounces+user=box.com@lists.org`.
+    """
     for at, number in mail.at_once(1, max(10, mail.mailboxes // 500), (0.5, 5)):
         server = number * 13 % 600
         host = f"lists.{firm(4_000_000 + server)}"
@@ -40,7 +44,10 @@ def forwarders_that_rewrite(mail: Mail) -> Iterator[Message]:
 
 @kind(10)
 def forwarders_that_do_not(mail: Mail) -> Iterator[Message]:
-    """Alumni addresses, old accounts: everybody's mail from one network, SPF fails. 300 of them, the originals from anywhere."""
+    """Alumni addresses, old accounts: everybody's mail from one network, SPF fails.
+
+    300 of them, the originals from anywhere.
+    """
     which, original = ranks(300, 0.8), ranks(300_000, 0.8)
     for at in mail.steadily():
         forwarder = 4_200_000 + which(mail.rng)
@@ -50,7 +57,9 @@ def forwarders_that_do_not(mail: Mail) -> Iterator[Message]:
 
 @kind(40)
 def filters_in_the_cloud(mail: Mail) -> Iterator[Message]:
-    """Firms whose mail leaves by a filter (three large ones, twenty networks each): each firm an organisation; 15,000 of them."""
+    """Firms whose mail leaves by a filter (three large ones, twenty networks each): each firm an organisation;
+    15,000 of them.
+    """
     pools = [hosts_of([f"148.163.{number * 32 + net}" for net in range(20)], 1, 120) for number in range(3)]
     which = ranks(15_000, 0.8)
     for at in mail.steadily():
@@ -61,7 +70,10 @@ def filters_in_the_cloud(mail: Mail) -> Iterator[Message]:
 
 @kind(2)
 def second_mx(mail: Mail) -> Iterator[Message]:
-    """The server's own relay elsewhere passes on what came to it: all kinds of organisation from one network. SPF is not asked of it."""
+    """The server's own relay elsewhere passes on what came to it: all kinds of organisation from one network.
+
+    SPF is not asked of it.
+    """
     original = ranks(300_000, 0.8)
     pool = ("203.0.113.25",)
     for at in mail.steadily():
@@ -71,7 +83,8 @@ def second_mx(mail: Mail) -> Iterator[Message]:
 
 @kind(10)
 def retries_from_the_same_pool(mail: Mail) -> Iterator[Message]:
-    """Deferred before for other reasons, a grey list or a full mailbox: each message comes three times within half an hour, each time from another
+    """Deferred before for other reasons, a grey list or a full mailbox: each message comes three times within half an
+    hour, each time from another
     address and network of its sender's pool of 64.
     """
     pools = [hosts_of([f"83.{number}.{net}" for net in range(16)], 1, 4) for number in range(50)]

@@ -6,20 +6,21 @@ from pathlib import Path
 
 from hypothesis import example, given, settings
 
-from given_guards import IDENTITIES, guard, is_sound, limit
+from given_guards import IDENTITIES, SEED, guard, is_sound, limit
 from strategies import TEXT, envelopes
 from throttle import Envelope, Policy, RateLimiter, Throttle
 
 # One charge each, so that the second message of a sender is refused by every limit that has a key for it.
 GUARDS = {name: guard(limit("only", name, "1/30 days")) for name in IDENTITIES}
 
-INBOUND = Throttle(memory="4 MiB")
+INBOUND = Throttle(memory="4 MiB", seed=SEED)
 
 # Scaled down until it refuses: then replies and the names of offenders are made of what senders write.
 EVERY_KIND = Throttle(
     Policy.parse("scale = 0.001\n" + (Path(__file__).parents[2] / "benches" / "every_kind.toml").read_text()),
     memory="8 MiB",
     max_open=50,
+    seed=SEED,
 )
 
 # Names are looked up a million times a minute: absent is what is blank, unknown or an address; all else has a key.

@@ -1,6 +1,7 @@
 """Random words of an operator, random senders and pauses, against a model that compares every entry with every sender.
 
-The model is a list that is searched from end to end: networks by `ipaddress`, domains by the end of the text. Lists, marks and hashes are not in it.
+The model is a list that is searched from end to end: networks by `ipaddress`, domains by the end of the text. Lists,
+marks and hashes are not in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""P7: a composite is its parts and their order, not the text of them put together; a tag is no text; kinds and classes are apart."""
+"""P7: a composite is its parts and their order, not the text of them put together; a tag is no text;
+kinds and classes are apart.
+"""
 
 from __future__ import annotations
 

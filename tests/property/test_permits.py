@@ -1,4 +1,6 @@
-"""Random lives of permits against a list of what is open: the count is never negative, never above the cap, and zero at the end."""
+"""Random lives of permits against a list of what is open: the count is never negative, never above the cap,
+and zero at the end.
+"""
 
 from __future__ import annotations
 

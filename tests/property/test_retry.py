@@ -1,4 +1,5 @@
-"""P10 for one table: who is told to wait passes at that very microsecond and not one before; and against an exact bucket.
+"""P10 for one table: who is told to wait passes at that very microsecond and not one before;
+and against an exact bucket.
 
 Times are real Unix seconds or begin at zero, and idle times lie around every multiple of the table's ticks.
 """

@@ -1,6 +1,7 @@
 """P10 for whole policies: several limits, fan-outs that forget and settle, tables without room.
 
-What fits now need not fit when told, since an element may be forgotten by then: the time told is when everything fits at once.
+What fits now need not fit when told, since an element may be forgotten by then: the time told is when everything fits
+at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A guard in shadow mode beside one that enforces: it refuses nothing, blocks nothing, gives back nothing that was not charged, and tells what the other would refuse by."""
+"""A guard in shadow mode beside one that enforces: it refuses nothing, blocks nothing, gives back nothing that was not
+charged, and tells what the other would refuse by.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """P4 and P10 for sliding windows, through Python: against a list of events, on any schedule and with any clock.
 
-Rust runs the same oracle over more schedules (`rust/core/tests/window.rs`); here it is the crossing that is tested: seconds, costs, steps of the clock.
+Rust runs the same oracle over more schedules (`rust/core/tests/window.rs`); here it is the crossing that is tested:
+seconds, costs, steps of the clock.
 """
 
 from __future__ import annotations

@@ -156,7 +156,8 @@ def test_what_a_guard_refuses_is_not_appended_and_its_decision_told() -> None:
     rows, envelope = Rows(Throttle(Policy(limits))), Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
     said = [rows.ask(1.0, 1.0, envelope) for _ in range(6)]
     assert [None if decision is None else (decision.allowed, decision.limit, decision.shadow) for decision in said] == [
-        None, None, (True, None, ("soft",)), (True, None, ("soft",)), (False, "hard", ("soft",)), (False, "hard", ("soft",)),
+        None, None, (True, None, ("soft",)), (True, None, ("soft",)),
+        (False, "hard", ("soft",)), (False, "hard", ("soft",)),
     ]  # fmt: skip
     assert rows.keys([0], "any").list() == ["192.0.2.1"] * 2
 

@@ -63,7 +63,8 @@ def test_in_any_order_of_the_lines_it_is_the_same_transaction(rng: random.Random
 
 def test_refusals_of_one_process_and_sender_in_one_second_are_recipients_of_one_message() -> None:
     refusal = (
-        "17:20:{second} mx postfix/smtpd[{process}]: NOQUEUE: reject: RCPT from unknown[2001:db8::7]: 550 5.1.1 <{to}>: "
+        "17:20:{second} mx postfix/smtpd[{process}]: NOQUEUE: reject: RCPT from unknown[2001:db8::7]: 550 5.1.1 "
+        "<{to}>: "
         "Recipient address rejected: no; from=<> to=<{to}> proto=ESMTP helo=<[2001:db8::7]>"
     )
     first, other, later = read(
@@ -197,7 +198,8 @@ def test_every_message_of_a_log_in_disorder_comes_out_as_it_was_sent(
         return ip, "" if sender == "<>" else sender, tuple(sorted(set(rcpt)))
 
     wanted = [told(one.fields["client_ip"], one.fields["mail_from"], tuple(one.fields["rcpt_to"])) for one in sent]
-    found = [told(str(one.envelope.client_ip), str(one.envelope.mail_from), one.envelope.rcpt_to) for one in got]  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    found = [told(str(one.envelope.client_ip), str(one.envelope.mail_from), one.envelope.rcpt_to) for one in got]
     # A log cannot tell two refused messages of one process, client, sender and second from one.
     assert len(wanted) * 0.999 <= len(found) <= len(wanted)
     missing = set(wanted) - set(found)

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use side_by_side::{is_listing, median_ns, print, rounds};
-use throttle_core::engine::{Aim, Engine, Request};
+use throttle_core::engine::{Engine, Found, Purpose, Request};
 use traffic::{Senders, at, stages, warm};
 
 const MIB: u64 = 1 << 20;
@@ -34,14 +34,14 @@ fn parts(engine: &Engine, senders: &Senders, turn: &mut usize) -> [f64; 4] {
         for identities in &identities {
             requests.push(Request::default());
             if let Some(request) = requests.last_mut() {
-                engine.ask(request, identities, None, stages());
+                engine.prepare(request, identities, None, stages(), Purpose::Check);
             }
         }
         times[1].push(start.elapsed());
 
         let start = Instant::now();
-        for (request, turn) in requests.iter_mut().zip(first..) {
-            black_box(engine.settle(request, at(turn), Aim::Charge));
+        for (request, turn) in requests.iter().zip(first..) {
+            black_box(engine.transact(request, &mut Found::default(), at(turn), Purpose::Check));
         }
         times[2].push(start.elapsed());
 

@@ -1,7 +1,9 @@
 //! One look-up and charge of a fan-out that refuses all, against one of a GCRA table of the same size, in turn.
 //!
-//! The next key depends on what was read, so look-ups cannot overlap. The tables are half full: of keys with one element, which expire as fast as new ones come,
-//! and, in a store where time stands still, of keys with thirty, each of which is asked about an element that it has seen.
+//! The next key depends on what was read, so look-ups cannot overlap. The tables are half full:
+//! of keys with one element, which expire as fast as new ones come,
+//! and, in a store where time stands still, of keys with thirty, each of which is asked about an element that it has
+//! seen.
 
 mod side_by_side;
 

@@ -1,10 +1,14 @@
-//! One look-up and charge on a table, against the floor: loading the same two prefetched lines. Then eight of them, as one check makes under its lock.
+//! One look-up and charge on a table, against the floor: loading the same two prefetched lines. Then eight of them,
+//! as one check makes under its lock.
 //!
 //! In all, the next key depends on what was read, so that look-ups cannot overlap and latency is what is measured.
-//! A check of eight limits is what stands under the lock, and the lock: it consults all eight, then charges all eight. Its floor sends for the same
-//! sixteen lines of the same eight tables and reads a word of each. What is done before the lock (reading names, hashing) is in `check.rs`.
+//! A check of eight limits is what stands under the lock, and the lock: it consults all eight, then charges all eight.
+//! Its floor sends for the same
+//! sixteen lines of the same eight tables and reads a word of each. What is done before the lock (reading names,
+//! hashing) is in `check.rs`.
 //!
-//! The table is as full as in use: time passes at such a pace that keys expire as fast as new ones come, at half of its slots.
+//! The table is as full as in use: time passes at such a pace that keys expire as fast as new ones come,
+//! at half of its slots.
 
 mod side_by_side;
 

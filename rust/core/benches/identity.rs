@@ -1,6 +1,7 @@
 //! Cost of reading one envelope, step by step.
 //!
-//! `cargo bench -p throttle-core --bench identity`; with `SUFFIX_LIST=<public_suffix_list.dat>` on that list, else on a made-up one
+//! `cargo bench -p throttle-core --bench identity`; with `SUFFIX_LIST=<public_suffix_list.dat>` on that list,
+//! else on a made-up one
 //! of the same size.
 
 #![allow(missing_docs, reason = "criterion's macro writes a function without any")]
@@ -74,7 +75,8 @@ fn reading(criterion: &mut Criterion) {
         ("mixed", |n| format!("Bounce-{n}@A{n}.b2.c3.d4.e5.f6.sandbox.salesforce.com")),
         ("unicode", |n| format!("bounce-{n}@bücher{n}.example.com")),
         ("junk", |n| format!("bounce-{n}@xn--{n}\u{FF}.b.example.com")),
-        // As much work as a host can make: labels of different letters, as long as are looked at, up to the longest host.
+        // As much work as a host can make: labels of different letters, as long as are looked at,
+        // up to the longest host.
         ("worst", |n| format!("u@{n}.{}com", distinct_letters().repeat(15))),
     ];
     let mut ips = Turn::new(|n| Ipv4Addr::from_bits(0xC633_0000 + n as u32).to_string());
@@ -100,7 +102,7 @@ fn reading(criterion: &mut Criterion) {
                     sum ^= secret.part(Identity::SenderHost, part).0;
                 }
             }
-            sum ^ identities.class(Identity::SenderHost) as u64
+            sum ^ identities.trust(Identity::SenderHost) as u64
         };
         for (steps, what) in ["read", "read+values", "read+keys", "read+keys+ladder"].iter().enumerate() {
             group.bench_function(format!("{name}/{what}"), |bencher| bencher.iter(|| next(steps as u8)));

@@ -1,8 +1,10 @@
 //! The work that `benches/instructions.py` has counted: pieces of the hot path, each so often, with everything warm.
 //!
-//! It counts nothing itself: callgrind collects while `counted` runs, which does one path only, the one that is named as an argument.
+//! It counts nothing itself: callgrind collects while `counted` runs, which does one path only,
+//! the one that is named as an argument.
 //! Without an argument it lists the paths, having walked each to see that it does what its name says.
-//! Invariant: seeds, names and times are fixed, and all paths are walked in the same order whichever is counted, so that a run is like the last.
+//! Invariant: seeds, names and times are fixed, and all paths are walked in the same order whichever is counted,
+//! so that a run is like the last.
 
 mod side_by_side;
 mod traffic;

@@ -1,6 +1,7 @@
 //! How long an `inbound` check holds the lock, and what two threads get out of it.
 //!
-//! The lock is held for all of `settle` and nothing else. It is timed check by check, right behind `ask`, when the lines are still on their way;
+//! The lock is held for all of `settle` and nothing else. It is timed check by check, right behind `ask`,
+//! when the lines are still on their way;
 //! what reading the clock twice takes is taken off.
 
 mod side_by_side;
@@ -11,7 +12,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use side_by_side::{is_listing, is_measuring, is_short, median_ns, print, print_at_least, rounds};
-use throttle_core::engine::{Aim, Engine, Limiter, Request};
+use throttle_core::engine::{Engine, Found, Limiter, Purpose, Request};
 use throttle_core::key::Secret;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Now;
@@ -34,10 +35,11 @@ fn holding(engine: &Engine, senders: &Senders, mib: u64) {
         let envelope = senders.envelope(turn);
         let identities = engine.read(&envelope, stages());
         let mut request = Request::default();
-        engine.ask(&mut request, &identities, None, stages());
-        for (aim, times) in [Aim::Charge, Aim::Charge, Aim::Look].into_iter().zip(&mut times) {
+        engine.prepare(&mut request, &identities, None, stages(), Purpose::Check);
+        for (purpose, times) in [Purpose::Check, Purpose::Check, Purpose::Peek].into_iter().zip(&mut times) {
+            let mut found = Found::default();
             let start = Instant::now();
-            black_box(engine.settle(&mut request, at(turn), aim));
+            black_box(engine.transact(&request, &mut found, at(turn), purpose));
             times.push(start.elapsed());
         }
         let start = Instant::now();
@@ -45,9 +47,9 @@ fn holding(engine: &Engine, senders: &Senders, mib: u64) {
     }
     let [first, again, peek, clock] = times.map(median);
     let rows = [
-        ("settle, lines on their way", first - clock),
-        ("settle, lines in the cache", again - clock),
-        ("settle, lines in the cache, nothing charged", peek - clock),
+        ("transaction, lines on their way", first - clock),
+        ("transaction, lines in the cache", again - clock),
+        ("transaction, lines in the cache, nothing charged", peek - clock),
     ];
     print(&format!("the lock is held, inbound, {mib} MiB, {checks} checks"), &rows);
 }
@@ -79,7 +81,8 @@ type Work<'a> = &'a (dyn Fn(usize) + Sync);
 /// Loads of a check: eight pairs of lines.
 const PAIRS: usize = 8;
 
-/// The bare loads of a check, from memory of their own: each pair of lines from a place that depends on the pair before.
+/// The bare loads of a check, from memory of their own: each pair of lines from a place that depends on the pair
+/// before.
 struct Loads(Vec<u64>);
 
 impl Loads {

@@ -1,9 +1,14 @@
-//! One limit over any key, beside `pingora-limits` and `governor`: the whole of one hit, hashing, clock and lock included.
+//! One limit over any key, beside `pingora-limits` and `governor`: the whole of one hit, hashing,
+//! clock and lock included.
 //!
-//! Everybody reads a monotonic clock at every hit, as in use, ours the same one as the peer: the system's, or `quanta`'s beside `governor`. Keys are numbers of 64 bits, drawn at random of a million, so every hit goes to other lines.
-//! A server makes one hit a message and has other work between two, so a fence stands between them: what is judged is how long one takes.
+//! Everybody reads a monotonic clock at every hit, as in use, ours the same one as the peer: the system's,
+//! or `quanta`'s beside `governor`. Keys are numbers of 64 bits, drawn at random of a million,
+//! so every hit goes to other lines.
+//! A server makes one hit a message and has other work between two, so a fence stands between them:
+//! what is judged is how long one takes.
 //! Back to back the processor begins the next before the last has its lines; that is told, too.
-//! `pingora-limits` counts and does not refuse; it forgets all at the end of an interval. `governor` keeps every key until it is told to forget.
+//! `pingora-limits` counts and does not refuse; it forgets all at the end of an interval.
+//! `governor` keeps every key until it is told to forget.
 
 mod side_by_side;
 
@@ -26,7 +31,8 @@ const MIB: u64 = 1 << 20;
 /// Hits of a batch.
 const BATCH: usize = 1_000;
 
-/// What a key may do: more than any gets here. One hit then occupies a slot of a bucket for ten milliseconds, in which no machine makes as many
+/// What a key may do: more than any gets here. One hit then occupies a slot of a bucket for ten milliseconds,
+/// in which no machine makes as many
 /// hits as 1 MiB has slots: the peer that keeps keys has to keep a million of them all the same.
 const A_MINUTE: u32 = 6_000;
 
@@ -37,7 +43,8 @@ fn key_count() -> u64 {
     if is_measuring() { 1_000_000 } else { 1_000 }
 }
 
-/// Keys at random. Everybody has a sequence of its own: with the same, whoever comes second over one table finds its lines in the cache.
+/// Keys at random. Everybody has a sequence of its own: with the same, whoever comes second over one table finds its
+/// lines in the cache.
 struct Keys {
     state: Cell<u64>,
     count: u64,

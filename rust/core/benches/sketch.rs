@@ -1,6 +1,8 @@
-//! The sketches: what an addition, an estimate and a merge take, and the error of distinct counts from a million to a hundred million.
+//! The sketches: what an addition, an estimate and a merge take, and the error of distinct counts from a million to a
+//! hundred million.
 //!
-//! The error is the root of the mean square over the runs, beside theory's. Keys are counted up and mixed, which is part of neither time.
+//! The error is the root of the mean square over the runs, beside theory's. Keys are counted up and mixed,
+//! which is part of neither time.
 
 mod side_by_side;
 
@@ -62,7 +64,8 @@ fn errors() {
     }
     let root = f64::from(1u32 << PRECISION).sqrt();
     println!(
-        "\ndistinct keys, 2^{PRECISION} registers, {runs} runs: root mean square error of the registers, of the martingale"
+        "\n\
+        distinct keys, 2^{PRECISION} registers, {runs} runs: root mean square error of the registers, of the martingale"
     );
     for (step, squares) in steps.iter().zip(squares) {
         let [registers, martingale] = squares.map(|sum| 100.0 * (sum / runs as f64).sqrt());

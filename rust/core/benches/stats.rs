@@ -1,6 +1,7 @@
 //! What observation costs: noting a check, the turn of a pane, a name, and an answer.
 //!
-//! Five identities, as `inbound` has them. The turn is what observation does at once, and so the longest that it makes anybody wait; it comes once in 15 s.
+//! Five identities, as `inbound` has them. The turn is what observation does at once, and so the longest that it makes
+//! anybody wait; it comes once in 15 s.
 
 mod side_by_side;
 

@@ -1,8 +1,10 @@
-//! What `store/distinct.rs` promises, shown: an hour under a flood, two days at twice the rate, and how the memory is best split.
+//! What `store/distinct.rs` promises, shown: an hour under a flood, two days at twice the rate,
+//! and how the memory is best split.
 //!
 //! ```text
 //! cargo run --release -p throttle-core --locked --example distinct            the whole: half a minute
-//! cargo run --release -p throttle-core --locked --example distinct -- splits  the split between slots and registers too
+//! cargo run --release -p throttle-core --locked --example distinct -- splits  the split between slots and registers
+//! too
 //! cargo run --release -p throttle-core --locked --example distinct -- short   a sixteenth of it
 //! ```
 //!

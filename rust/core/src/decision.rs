@@ -41,7 +41,7 @@ impl Refusal {
     pub fn reply(&self) -> String {
         let Answer { rejects_at, template } = &self.answer;
         let own = template.as_ref();
-        let own = own.and_then(|template| template.filled(&self.key, &self.limit, &self.identity, self.wait_us));
+        let own = own.and_then(|template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us));
         own.unwrap_or_else(|| self.kind.text(&self.key, self.wait_us, *rejects_at))
     }
 }

@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bitset;
 pub mod decision;
 pub mod engine;
 pub mod envelope;

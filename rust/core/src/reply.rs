@@ -3,16 +3,22 @@
 //! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall be.
 //! Knows no counts. Invariant: whatever a sender wrote, an answer is one legal line.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::identity::{Identity, Source};
-use crate::policy::{Count, Limit, Rule, Stage, Template};
+use crate::stage::Stage;
 
 /// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
 const KEY_OCTETS: usize = 300;
 
-/// Behind a name that was cut.
+/// Ends a key that was cut.
 const CUT: &str = "...";
+
+/// Length of a reply line without its CRLF (RFC 5321 §4.5.3.1.5).
+pub(crate) const LINE_OCTETS: usize = 510;
+
+/// Digits of the longest wait in seconds.
+pub(crate) const SECONDS_DIGITS: usize = 20;
 
 /// What the operator says of the answer; by default nothing: the message may come again, and the words are ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,26 +88,6 @@ impl Reply {
     /// The reply of that number; the plainest when there is none.
     pub fn of_number(number: u8) -> Self {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::TooFast)
-    }
-
-    /// The reply for a limit that runs at `stage`.
-    pub fn of(limit: &Limit, stage: Stage) -> Self {
-        let mailbox = limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
-        // What bounds the server as a whole is capacity too, but recipients, of which the client can send fewer at once.
-        let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
-        let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;
-        match stage {
-            Stage::Connect | Stage::Helo if limit.is_in_flight() => Self::Crowded,
-            Stage::Connect | Stage::Helo => Self::Closing,
-            _ if matches!(limit.rule, Rule::Distinct { .. }) => Self::Spread,
-            _ if limit.is_fan_out() => Self::Flood,
-            _ if is_capacity && limit.count == Count::Bytes => Self::Buffer,
-            _ if is_capacity => Self::Capacity,
-            Stage::Rcpt if mailbox => Self::Mailbox,
-            Stage::Rcpt => Self::Recipients,
-            _ if limit.count == Count::Bytes => Self::Octets,
-            _ => Self::TooFast,
-        }
     }
 
     /// The reply for a blocked key that is told at `stage`; `mailbox`: what is blocked is who receives.
@@ -178,6 +164,68 @@ pub(crate) fn printable(key: &str, most: usize) -> String {
         text.truncate(most);
     }
     text
+}
+
+/// The operator's own reply line, with places for the facts of a refusal. `policy` parses and validates it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pub(crate) text: String,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A piece of a template: literal text or a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Text(String),
+    Key,
+    Limit,
+    Identity,
+    Seconds,
+}
+
+impl Template {
+    /// The text as the policy writes it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The reply code, the first three digits.
+    pub(crate) fn code(&self) -> &str {
+        &self.text[..3]
+    }
+
+    /// Whether the code is allowed at the stage. After a temporary reply at connect or HELO (`early`) the server closes
+    /// the connection, which is `421`; at later stages it stays open, and `421` would close it.
+    pub fn suits(&self, early: bool) -> bool {
+        self.code().starts_with('5') || early == (self.code() == "421")
+    }
+
+    /// Fills the places and returns the line; `None` if the template has a place for a wait and there is no wait.
+    pub(crate) fn fill(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
+        let mut keys = 0;
+        let mut fixed = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => fixed += text.len(),
+                Piece::Key => keys += 1,
+                Piece::Limit => fixed += limit.len(),
+                Piece::Identity => fixed += identity.len(),
+                Piece::Seconds => fixed += wait_us.map(|_| SECONDS_DIGITS)?,
+            }
+        }
+        let room = LINE_OCTETS.saturating_sub(fixed).checked_div(keys).unwrap_or(0);
+        let mut line = String::with_capacity(LINE_OCTETS);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => line.push_str(text),
+                Piece::Key => line.push_str(&printable(key, room)),
+                Piece::Limit => line.push_str(limit),
+                Piece::Identity => line.push_str(identity),
+                Piece::Seconds => drop(write!(line, "{}", wait_us?.div_ceil(1_000_000))),
+            }
+        }
+        Some(line)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The points of the SMTP dialogue at which something becomes known.
 
+use crate::bitset::{Member, Set};
 use crate::envelope::Envelope;
 
 /// A stage.
@@ -33,41 +34,24 @@ impl Stage {
     }
 }
 
+impl Member for Stage {
+    const COUNT: u32 = Self::ALL.len() as u32;
+
+    #[inline]
+    fn place(self) -> u32 {
+        self as u32
+    }
+
+    #[inline]
+    fn at(place: u32) -> Self {
+        Self::ALL[place as usize]
+    }
+}
+
 /// A set of stages: those that one check runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stages(u8);
+pub type Stages = Set<Stage>;
 
-impl Stages {
-    /// This set and `stage`.
-    #[must_use]
-    pub const fn with(self, stage: Stage) -> Self {
-        Self(self.0 | 1 << stage as u8)
-    }
-
-    /// This set less `stage`.
-    #[must_use]
-    pub const fn without(self, stage: Stage) -> Self {
-        Self(self.0 & !(1 << stage as u8))
-    }
-
-    /// Both sets.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether `stage` is in it.
-    #[inline]
-    pub const fn has(self, stage: Stage) -> bool {
-        self.0 & 1 << stage as u8 != 0
-    }
-
-    /// Whether a stage is in both.
-    #[inline]
-    pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
+impl Set<Stage> {
     /// The stages of which something is known of `envelope`, what a check runs that names none: connect and HELO, where a limit whose identity
     /// is absent asks nothing, and from MAIL on what is there.
     pub fn known_of(envelope: &Envelope<'_>) -> Self {

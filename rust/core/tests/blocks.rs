@@ -1,4 +1,5 @@
-//! What limits have blocked, and what operators have listed: both tables against a map, and a limit that blocks against three lines of arithmetic.
+//! What limits have blocked, and what operators have listed: both tables against a map, and a limit that blocks against
+//! three lines of arithmetic.
 
 mod guard;
 
@@ -37,14 +38,17 @@ proptest! {
                 let by = number as u32;
                 let until_us = now_us + length_us;
                 let had_room = blocks.set(&mut region, &at, Block { key, until_us, by }, now_us);
-                let in_its_lines = |other: &&Key| blocks.lines(**other).lines.iter().any(|line| at.lines.contains(line));
+                let in_its_lines =
+                    |other: &&Key| blocks.lines(**other).lines.iter().any(|line| at.lines.contains(line));
                 if let Some(held) = live.get(&key) {
                     prop_assert!(had_room, "a refusal finds its own block");
                     prop_assert_eq!(blocks.until_us(&region, &at, key, now_us), Some(*held), "and does not extend it");
                 } else if had_room && length_us > 0 {
                     live.insert(key, until_us);
                 } else {
-                    prop_assert!(had_room || live.keys().filter(in_its_lines).count() >= 6, "no room in lines that have some");
+                    prop_assert!(
+                        had_room || live.keys().filter(in_its_lines).count() >= 6, "no room in lines that have some",
+                    );
                 }
             }
             for (key, until_us) in &live {
@@ -71,15 +75,24 @@ proptest! {
             let key = key(number);
             if takes {
                 let taken = list.take(&mut region, key).map(|entry| entry.until_us);
-                prop_assert_eq!(taken.filter(|until_us| *until_us > now_us), model.remove(&key).map(|(until_us, _)| until_us).filter(|until_us| *until_us > now_us));
+                prop_assert_eq!(
+                    taken.filter(|until_us| *until_us > now_us),
+                    model.remove(&key).map(|(until_us, _)| until_us).filter(|until_us| *until_us > now_us),
+                );
             } else {
                 let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
-                let mark = if number % 2 == 0 { EntryKind::V4(number as u8 % 33) } else { EntryKind::Labels(number as u8 % 4, number as u8) };
+                let mark = if number % 2 == 0 {
+                    EntryKind::V4(number as u8 % 33)
+                } else {
+                    EntryKind::Labels(number as u8 % 4, number as u8)
+                };
                 let entry = Entry { key, until_us, word: AccessAction::Block, mark, identity: number as u32 };
                 let text = format!("host-{number}-until-{until_us}.example");
                 let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
                 let has_room = list.put(&mut region, entry, &packed(&text).expect("short"), now_us);
-                prop_assert_eq!(has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most());
+                prop_assert_eq!(
+                    has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most(),
+                );
                 if has_room {
                     prop_assert_eq!(list.get(&region, key, now_us), Some(entry));
                     model.insert(key, (until_us, text));
@@ -112,13 +125,17 @@ proptest! {
             let (ip, net) = (format!("192.0.{net}.1"), usize::from(net));
             let envelope = message(&ip, "a@ex.com");
             let now = i64::try_from(now_us).expect("a time of this age");
-            let decision = if peeks { engine.peek(&envelope, None, Now::Stated(now)) } else { check(&engine, &envelope, now_us) };
+            let decision =
+                if peeks { engine.peek(&envelope, None, Now::Stated(now)) } else { check(&engine, &envelope, now_us) };
             let expected = if now_us < until_us[net] {
                 Some(until_us[net])
             } else {
                 (now_us < free_us[net]).then_some(now_us + 10_000_000)
             };
-            prop_assert_eq!(decision.refusal.as_ref().map(|refusal| refusal.wait_us), expected.map(|until_us| Some(until_us - now_us)));
+            prop_assert_eq!(
+                decision.refusal.as_ref().map(|refusal| refusal.wait_us),
+                expected.map(|until_us| Some(until_us - now_us)),
+            );
             match expected {
                 _ if peeks => {}
                 Some(until) => until_us[net] = until,

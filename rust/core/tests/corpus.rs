@@ -1,4 +1,5 @@
-//! What fuzzing has kept, run through the same checks in every test run: `rust/fuzz/src` says what must hold, `make fuzz` looks for more.
+//! What fuzzing has kept, run through the same checks in every test run: `rust/fuzz/src` says what must hold,
+//! `make fuzz` looks for more.
 //!
 //! A crash becomes a test by being put into the corpus of its target.
 
@@ -18,10 +19,12 @@ mod reading;
 mod suffix_rules;
 
 use std::panic;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Fewer than that are no corpus: the directory was lost, or looked for in the wrong place.
+/// Fewer inputs are no corpus: the directory was lost, or looked for in the wrong place.
 const LEAST: usize = 50;
+/// `make corpus` keeps no more of the inputs that fuzzing found. Inputs with a name, which have a `-`, come on top.
+const MOST_FOUND: usize = 100;
 
 #[track_caller]
 fn check_all(target: &str, check: impl Fn(&[u8]) + panic::RefUnwindSafe) {
@@ -29,6 +32,9 @@ fn check_all(target: &str, check: impl Fn(&[u8]) + panic::RefUnwindSafe) {
     let files: Vec<_> =
         corpus.read_dir().expect("a corpus").map(|entry| entry.expect("a readable directory").path()).collect();
     assert!(files.len() >= LEAST, "{} inputs in {}", files.len(), corpus.display());
+    let has_name = |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().contains('-'));
+    let found = files.iter().filter(|file| !has_name(file)).count();
+    assert!(found <= MOST_FOUND, "{found} found inputs in {}: run `make corpus`", corpus.display());
     for file in files {
         let input = std::fs::read(&file).expect("a readable file");
         if panic::catch_unwind(|| check(&input)).is_err() {

@@ -46,7 +46,9 @@ fn streams() -> impl Strategy<Value = Vec<(Key, u64)>> {
 
 proptest! {
     #[test]
-    fn never_below_the_truth_and_never_above_plain_addition(width in 1usize..40, depth in 1usize..6, stream in streams()) {
+    fn never_below_the_truth_and_never_above_plain_addition(
+        width in 1usize..40, depth in 1usize..6, stream in streams(),
+    ) {
         let shape = shape(width, depth);
         let Counted { cells, plain, exact } = counted(shape, stream);
         for (&key, &truth) in &exact {
@@ -74,7 +76,9 @@ proptest! {
     }
 
     #[test]
-    fn raised_it_is_never_below_the_highest_and_never_above_it_alone(width in 1usize..40, depth in 1usize..6, stream in streams()) {
+    fn raised_it_is_never_below_the_highest_and_never_above_it_alone(
+        width in 1usize..40, depth in 1usize..6, stream in streams(),
+    ) {
         let shape = shape(width, depth);
         let mut cells = vec![0; shape.words()];
         let mut highest: HashMap<Key, u64> = HashMap::new();
@@ -93,7 +97,9 @@ proptest! {
     #[test]
     fn one_key_in_each_row_and_every_row_in_its_place(width in 1usize..1000, depth in 1usize..9, key in any::<u64>()) {
         let positions: Vec<_> = shape(width, depth).positions(Key(key)).collect();
-        prop_assert_eq!(positions.iter().map(|position| position / width).collect::<Vec<_>>(), (0..depth).collect::<Vec<_>>());
+        prop_assert_eq!(
+            positions.iter().map(|position| position / width).collect::<Vec<_>>(), (0..depth).collect::<Vec<_>>(),
+        );
     }
 }
 
@@ -130,7 +136,8 @@ fn the_error_is_within_its_bound_and_conservative_update_takes_a_quarter_off() {
             let (beyond, error) = errors(shape, &cells, &exact);
             let (beyond_plain, error_plain) = errors(shape, &plain, &exact);
             println!(
-                "depth {depth}: beyond the bound {beyond:.5} (plain {beyond_plain:.5}), mean error {error:.1} (plain {error_plain:.1})"
+                "depth {depth}: beyond the bound {beyond:.5} (plain {beyond_plain:.5}), mean error {error:.1} (plain \
+                {error_plain:.1})"
             );
             assert!(
                 beyond_plain <= allowed + noise,

@@ -5,7 +5,7 @@ mod guard;
 use guard::{MIB, with_max_open};
 use proptest::prelude::*;
 use throttle_core::decision::Decision;
-use throttle_core::engine::{Dialogue, Engine, Step};
+use throttle_core::engine::{Engine, Session, Step};
 use throttle_core::envelope::Envelope;
 use throttle_core::region::Now;
 
@@ -91,7 +91,7 @@ fn held(engine: &Engine) -> Vec<u64> {
 #[test]
 fn each_limit_is_charged_once_and_slots_are_held_while_they_last() {
     let engine = engine();
-    let mut dialogue = Dialogue::default();
+    let mut dialogue = Session::default();
     assert_eq!(told(&dialogue.connect(&engine, &CLIENT, NOW)), None);
     assert_eq!(held(&engine), [1, 0, 0, 1]);
     for _ in 0..3 {
@@ -107,14 +107,14 @@ fn each_limit_is_charged_once_and_slots_are_held_while_they_last() {
     assert_eq!(told(&dialogue.data(&engine, &CLIENT, NOW)), None);
     assert_eq!(held(&engine), [1, 0, 0, 1]);
     // The second of two of everything, but for mailboxes, of which there is one a day each.
-    let mut other = Dialogue::default();
+    let mut other = Session::default();
     assert_eq!(told(&other.mail(&engine, &CLIENT, NOW)), None, "connects by itself");
     assert_eq!(told(&other.rcpt(&engine, &CLIENT, &[b"x@q.net", b"p@q.net"], NOW)), Some("mailbox"), "all or none");
     assert_eq!(told(&other.rcpt(&engine, &CLIENT, &[b"x@q.net"], NOW)), None);
     other.close(&engine);
     dialogue.close(&engine);
     assert_eq!(held(&engine), [0, 0, 0, 0]);
-    let mut third = Dialogue::default();
+    let mut third = Session::default();
     assert_eq!(told(&third.connect(&engine, &CLIENT, NOW)), Some("connections"));
     assert_eq!(held(&engine), [0, 0, 0, 0]);
 }
@@ -122,7 +122,7 @@ fn each_limit_is_charged_once_and_slots_are_held_while_they_last() {
 #[test]
 fn the_actual_size_takes_the_place_of_the_declared_one() {
     let engine = engine();
-    let (mut one, mut other) = (Dialogue::default(), Dialogue::default());
+    let (mut one, mut other) = (Session::default(), Session::default());
     let small = Envelope { size: Some(300), ..CLIENT };
     assert_eq!(told(&one.mail(&engine, &CLIENT, NOW)), None);
     assert_eq!(told(&other.mail(&engine, &small, NOW)), None);
@@ -139,7 +139,7 @@ fn the_actual_size_takes_the_place_of_the_declared_one() {
 #[test]
 fn a_refused_mail_stands_for_what_is_pipelined_behind_it() {
     let engine = engine();
-    let mut dialogue = Dialogue::default();
+    let mut dialogue = Session::default();
     let large = Envelope { size: Some(1001), ..CLIENT };
     let refused = dialogue.mail(&engine, &large, NOW);
     assert_eq!(told(&refused), Some("open-bytes"));
@@ -159,7 +159,7 @@ proptest! {
         steps in prop::collection::vec((0usize..3, 0u8..7, 0u64..1200), 1..80),
     ) {
         let engine = engine();
-        let mut dialogues: [Dialogue; 3] = Default::default();
+        let mut dialogues: [Session; 3] = Default::default();
         let (mut day, mut sizes) = (1_000_000_000, [None; 3]);
         for (which, what, size) in steps {
             day += 86_400_000_000;
@@ -200,7 +200,7 @@ fn shadows_of_what_was_owed_and_of_the_step_are_told_in_file_order() {
     ];
     let engine = with_max_open(&policy.concat(), MIB, 8);
     let told = || {
-        let mut dialogue = Dialogue::default();
+        let mut dialogue = Session::default();
         dialogue.connect(&engine, &CLIENT, NOW);
         let named = Envelope { client_name: Some(b"mx.example.com"), ..CLIENT };
         dialogue.name_came();

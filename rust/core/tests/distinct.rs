@@ -1,4 +1,5 @@
-//! Fan-outs that refuse all against sets and buckets of exact fractions, and what keeps a key with many elements at its rate.
+//! Fan-outs that refuse all against sets and buckets of exact fractions, and what keeps a key with many elements at its
+//! rate.
 
 mod distinct_flood;
 mod draw;
@@ -101,7 +102,8 @@ proptest! {
     }
 }
 
-/// Burst B and next to no rate: how many fresh elements a key gets through at once. The mean is that of B less what the last charge asks for.
+/// Burst B and next to no rate: how many fresh elements a key gets through at once. The mean is that of B less what the
+/// last charge asks for.
 #[test]
 fn keys_with_many_elements_get_their_burst_within_the_error_of_the_estimator() {
     const KEYS: u64 = 400;
@@ -148,7 +150,8 @@ fn what_was_seen_costs_nothing_and_is_refused_with_everything_else() {
     }
 }
 
-/// What a fresh element may be charged has to fit, whether it is charged or not: about 1 + n / 45 for the n that were there.
+/// What a fresh element may be charged has to fit, whether it is charged or not: about 1 + n / 45 for the n that were
+/// there.
 #[test]
 fn a_message_asks_for_room_for_a_changed_register() {
     let mut store = Store::new(64, 200, HOUR, 200, WhenFull::Admit);
@@ -199,7 +202,8 @@ fn no_flood_takes_the_place_of_a_key_that_still_counts() {
     assert_eq!(after, before);
 }
 
-/// The fifth element of a key for which there is no block: with "admit" it passes uncounted, with "refuse" not before the time told.
+/// The fifth element of a key for which there is no block: with "admit" it passes uncounted,
+/// with "refuse" not before the time told.
 #[test]
 fn without_a_block_a_fifth_element_is_uncounted_or_refused_as_the_limit_says() {
     for when_full in [WhenFull::Admit, WhenFull::Refuse] {
@@ -240,8 +244,7 @@ proptest! {
                 of += 1;
                 (of, hashed(of, &(0..count).collect::<Vec<_>>()))
             }).collect();
-            let mut promised = SlotReservations::default();
-            promised.expect(3 * asked.len());
+            let mut promised = SlotReservations::with_room(3 * asked.len());
             let consult = |(of, elements): &(u64, Vec<Key>)| {
                 let at = store.distinct.lines(key(*of));
                 store.distinct.consult(&store.region, &at, HOUR, elements, &mut promised)
@@ -250,7 +253,9 @@ proptest! {
             if answers.iter().all(|(verdict, _)| *verdict == Verdict::Fits) {
                 for ((of, elements), (_, spot)) in asked.iter().zip(answers) {
                     let at = store.distinct.lines(key(*of));
-                    prop_assert!(store.distinct.charge(&mut store.region, &at, spot, HOUR, elements), "no room for {of}");
+                    prop_assert!(
+                        store.distinct.charge(&mut store.region, &at, spot, HOUR, elements), "no room for {of}",
+                    );
                 }
             }
         }
@@ -293,7 +298,8 @@ fn at_twice_the_rate_two_days_long_a_key_is_held_to_it() {
     }
 }
 
-/// A key at its rate for ever: were one charge most of what the bucket holds, it would be let through in gusts, and further off its rate.
+/// A key at its rate for ever: were one charge most of what the bucket holds, it would be let through in gusts,
+/// and further off its rate.
 #[test]
 fn no_element_is_ever_charged_more_than_a_quarter_of_the_burst() {
     let mut store = Store::new(64, 100, HOUR, 50, WhenFull::Admit);

@@ -71,7 +71,8 @@ fn send(engine: &Engine, host: u32, now: Now) -> bool {
     engine.check(&message("192.0.2.1", &sender), None, now).allowed()
 }
 
-/// A day: one or two messages a second from two hundred hosts, bursts of fresh ones in which most are refused, hours of silence.
+/// A day: one or two messages a second from two hundred hosts, bursts of fresh ones in which most are refused,
+/// hours of silence.
 #[test]
 fn a_day_of_bursts_and_silence_is_told_within_the_error_of_the_registers() {
     let engine = engine(POLICY, 4 * MIB);

@@ -4,7 +4,7 @@ mod guard;
 
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
-use throttle_core::engine::{Engine, Explained, Found};
+use throttle_core::engine::{Engine, Explained, LimitState};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
@@ -84,7 +84,9 @@ fn explained(engine: &Engine, envelope: &Envelope<'_>, limit: &str) -> Vec<Expla
 fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
     fn of(explained: &Explained) -> (&str, u64, u64, u64, Option<u64>) {
         match &explained.found {
-            Found::Key { key, used, at_once, adds, wait_us, .. } => (key.as_str(), *used, *at_once, *adds, *wait_us),
+            LimitState::Key { key, used, at_once, adds, wait_us, .. } => {
+                (key.as_str(), *used, *at_once, *adds, *wait_us)
+            }
             other => panic!("{}: {other:?}", explained.limit),
         }
     }
@@ -94,7 +96,7 @@ fn numbers(explained: &[Explained]) -> Vec<(&str, u64, u64, u64, Option<u64>)> {
 /// Why it does not apply.
 fn reason(explained: &[Explained]) -> &str {
     match explained {
-        [Explained { found: Found::DoesNotApply(reason), .. }] => reason,
+        [Explained { found: LimitState::DoesNotApply(reason), .. }] => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -102,7 +104,7 @@ fn reason(explained: &[Explained]) -> &str {
 /// What it needs that is not known.
 fn missing(explained: &[Explained]) -> &[&'static str] {
     match explained {
-        [Explained { found: Found::NotChecked { missing, .. }, .. }] => missing,
+        [Explained { found: LimitState::NotChecked { missing, .. }, .. }] => missing,
         other => panic!("{other:?}"),
     }
 }
@@ -134,7 +136,10 @@ fn every_kind_of_limit_tells_its_key_and_its_level() {
     let [greeting] = &explained(&engine, &Envelope { helo: Some(b"mx.a.com"), ..envelope }, "greeting")[..] else {
         panic!("one key")
     };
-    assert!(matches!(greeting.found, Found::Key { class: Some(Trust::Claimed), is_shadow: true, .. }), "{greeting:?}");
+    assert!(
+        matches!(greeting.found, LimitState::Key { trust: Some(Trust::Claimed), is_shadow: true, .. }),
+        "{greeting:?}"
+    );
     assert!(held.is_some_and(|token| engine.release(token)));
 }
 
@@ -250,7 +255,8 @@ fn what_is_not_known_yet_is_told_apart_from_what_does_not_apply() {
 /// However little is known of the rest, it never looks at such senders.
 #[test]
 fn what_looks_at_other_senders_is_not_waiting_for_anything() {
-    let policy = "[[limit]]\nname = \"own\"\nper = \"sender.org\"\ncount = \"bytes\"\nrate = \"1 GB/hour\"\nverified = \"proven\"";
+    let policy = "[[limit]]\nname = \"own\"\nper = \"sender.org\"\ncount = \"bytes\"\nrate = \"1 GB/hour\"\n\
+        verified = \"proven\"";
     let engine = engine(policy, MIB);
     let of = |envelope: &Envelope<'_>| explained(&engine, envelope, "own");
     let claimed = message("198.51.100.7", "joe@example.com");
@@ -284,7 +290,7 @@ fn what_nobody_can_prove_or_claim_has_no_class() {
         .collect();
     assert_eq!(classless, ["client.ip", "client.net", "rcpt.address", "rcpt.host", "global", "client.net/24/48"]);
     let [buffer] = &explained(&engine, &envelope, "buffer")[..] else { panic!("one key") };
-    assert!(matches!(buffer.found, Found::Key { class: None, .. }), "{buffer:?}");
+    assert!(matches!(buffer.found, LimitState::Key { trust: None, .. }), "{buffer:?}");
 }
 
 #[test]
@@ -335,10 +341,13 @@ proptest! {
                 size: Some(1000),
                 ..message(nets[usize::from(net)], &sender)
             };
-            let (place, value) = [("client.net", "203.0.113.0/24"), ("sender.org", "org1.com"), ("rcpt.host", "box2.net")][usize::from(word % 3)];
+            let places = [("client.net", "203.0.113.0/24"), ("sender.org", "org1.com"), ("rcpt.host", "box2.net")];
+            let (place, value) = places[usize::from(word % 3)];
             match word / 3 {
                 0 => engine.say(place, value, AccessAction::Block, Some(60_000_000), now).expect("an entry"),
-                1 if place != "rcpt.host" => engine.say(place, value, AccessAction::Allow, Some(60_000_000), now).expect("an entry"),
+                1 if place != "rcpt.host" => {
+                    engine.say(place, value, AccessAction::Allow, Some(60_000_000), now).expect("an entry");
+                }
                 2 => {
                     engine.unblock(place, value, now).expect("a value");
                 }
@@ -352,19 +361,29 @@ proptest! {
             prop_assert_eq!(&decision, &told.decision);
             let lets_pass = told.covering.iter().any(|word| word.word != AccessAction::Block);
             let blocks = told.covering.iter().filter(|word| word.word == AccessAction::Block && !lets_pass);
-            let blocks: Vec<(&str, Option<u64>)> = blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
+            let blocks: Vec<(&str, Option<u64>)> =
+                blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
             let is_open = |row: &Explained| row.limit == "open";
             let rows = told.limits.iter().filter(|row| is_open(row) || !lets_pass).filter_map(|row| match row.found {
-                Found::Key { wait_us, is_shadow: false, .. } if wait_us != Some(0) => Some((row.limit.as_str(), wait_us)),
+                LimitState::Key { wait_us, is_shadow: false, .. } if wait_us != Some(0) => {
+                    Some((row.limit.as_str(), wait_us))
+                }
                 _ => None,
             });
             let refusing: Vec<(&str, Option<u64>)> = rows.chain(blocks).collect();
             match &decision.refusal {
                 None => prop_assert!(refusing.is_empty(), "{:?}", refusing),
                 Some(refusal) => {
-                    prop_assert!(refusing.iter().any(|(limit, _)| *limit == &*refusal.limit), "{} of {:?}", refusal.limit, refusing);
+                    prop_assert!(
+                        refusing.iter().any(|(limit, _)| *limit == &*refusal.limit),
+                        "{} of {:?}",
+                        refusal.limit,
+                        refusing,
+                    );
                     let longest = refusing.iter().map(|(_, wait_us)| wait_us.unwrap_or(u64::MAX)).max();
-                    prop_assert!(refusal.wait_us.unwrap_or(u64::MAX) >= longest.unwrap_or(0), "{refusal:?} of {refusing:?}");
+                    prop_assert!(
+                        refusal.wait_us.unwrap_or(u64::MAX) >= longest.unwrap_or(0), "{refusal:?} of {refusing:?}",
+                    );
                 }
             }
         }

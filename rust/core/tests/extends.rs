@@ -10,7 +10,8 @@ use table::CASES;
 use throttle_core::error::PolicyError;
 use throttle_core::policy::{Base, FieldValue, Mode, NoBase, Policy, Source};
 
-/// What is written in `policy.toml`, then file, line, limit, field, found, allowed and suggestion; a zero or an empty text is none.
+/// What is written in `policy.toml`, then file, line, limit, field, found, allowed and suggestion;
+/// a zero or an empty text is none.
 type Wrong = (&'static str, &'static str, usize, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 const BASE: &str = r#"scale = 2
@@ -110,12 +111,14 @@ fn a_burst_that_the_base_does_not_state_follows_the_rate() {
 #[test]
 fn quotas_and_shares_are_gone_into() {
     let policy = right(
-        "extends = \"base\"\nscale = 1\n[[limit]]\nname = \"pair\"\n[limit.quota]\n\"EX.com\" = { rate = \"9/minute\" }\n\
+        "extends = \"base\"\nscale = 1\n[[limit]]\nname = \"pair\"\n[limit.quota]\n\
+         \"EX.com\" = { rate = \"9/minute\" }\n\
          \"new.com\" = { rate = \"8/minute\" }\n[[limit]]\nname = \"open\"\nshare = { of_free = \"1/5\" }\n",
     );
     assert_eq!(
         field(&policy, "pair", "quota"),
-        "{ \"EX.com\" = { rate = \"9/minute\", burst = 70 }, \"Ey.com\" = { rate = \"60/minute\" }, \"new.com\" = { rate = \"8/minute\" } }"
+        "{ \"EX.com\" = { rate = \"9/minute\", burst = 70 }, \"Ey.com\" = { rate = \"60/minute\" }, \
+         \"new.com\" = { rate = \"8/minute\" } }"
     );
     assert_eq!(field(&policy, "open", "share"), "{ per = \"client.net/24/48\", of_free = \"1/5\" }");
 }
@@ -123,7 +126,8 @@ fn quotas_and_shares_are_gone_into() {
 #[test]
 fn new_limits_come_last_and_some_are_left_out() {
     let policy = right(
-        "extends = \"base\"\nwithout = [\"open\", \"pair\"]\n[[limit]]\nname = \"more\"\nper = \"client.ip\"\nrate = \"5/minute\"\n\
+        "extends = \"base\"\nwithout = [\"open\", \"pair\"]\n[[limit]]\n\
+         name = \"more\"\nper = \"client.ip\"\nrate = \"5/minute\"\n\
          [[limit]]\nname = \"pair\"\nper = \"client.ip\"\nrate = \"7/minute\"\nalgorithm = \"sliding-window\"\n",
     );
     assert_eq!(names(&policy), ["hosts", "more", "pair"]);

@@ -1,4 +1,5 @@
-//! What a forecast promises is what happens: tables fill at the rate that it tells, memories in the hours that it tells.
+//! What a forecast promises is what happens: tables fill at the rate that it tells, memories in the hours that it
+//! tells.
 
 mod guard;
 
@@ -77,7 +78,8 @@ fn the_buckets_of_a_fan_out_fill_at_the_rate_told() {
     is_right("per = \"sender.org\"\ndistinct = \"client.ip\"\nrate = \"6/minute\"\nmemory = \"64 KiB\"");
 }
 
-/// Sends new hosts of one organisation as fast as the limit lets them, and tells the part of the memory that is in use when the time told has passed.
+/// Sends new hosts of one organisation as fast as the limit lets them, and tells the part of the memory that is in use
+/// when the time told has passed.
 fn memory_in_use(limit: &str, host: impl Fn(u64) -> String) -> f64 {
     let engine = engine(
         &format!("[[limit]]\nname = \"x\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\n{limit}\n"),
@@ -110,14 +112,16 @@ fn a_memory_with_the_ladder_is_full_when_told() {
 #[test]
 fn a_memory_that_forgets_as_fast_as_names_come_is_never_full() {
     let engine = engine(
-        "[[limit]]\nname = \"x\"\nper = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"6/hour\"\nremember = \"1 day\"",
+        "[[limit]]\nname = \"x\"\nper = \"sender.org\"\ndistinct = \"sender.host\"\nrate = \"6/hour\"\n\
+        remember = \"1 day\"",
         MIB,
     );
     assert_eq!(row(&engine, "x").memory_full_us, None);
     assert_eq!(row(&engine, "x").memory_bytes, table(&engine, "memory of x").bytes);
 }
 
-/// The messages of one key that pass in a time, when it sends all that it may: at the start, and then a thousand times a minute.
+/// The messages of one key that pass in a time, when it sends all that it may: at the start,
+/// and then a thousand times a minute.
 fn passed(limit: &str, minutes: u64) -> u64 {
     let engine = engine(&format!("[[limit]]\nname = \"x\"\nper = \"sender.host\"\n{limit}\n"), MIB);
     // The time is half-open, and begins where a pane does.
@@ -156,7 +160,8 @@ fn one_key_gets_what_is_told_and_no_more() {
 #[test]
 fn what_is_open_cannot_fill_and_a_quota_has_a_row_of_its_own() {
     let engine = engine(
-        "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 9\n[[limit]]\nname = \"x\"\nper = \"sender.org\"\nrate = \"6/minute\"\n\
+        "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 9\n\
+         [[limit]]\nname = \"x\"\nper = \"sender.org\"\nrate = \"6/minute\"\n\
          quota.\"ex.com\" = { rate = \"60/minute\" }",
         2 * MIB,
     );

@@ -49,7 +49,8 @@ fn pauses() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    /// P3: whoever fits the exact bucket is admitted. P4: what is admitted never exceeds burst + rate · t by more than a tick.
+    /// P3: whoever fits the exact bucket is admitted. P4: what is admitted never exceeds burst + rate · t by more than
+    /// a tick.
     /// P10: refused until the time told, admitted at it.
     #[test]
     fn a_key_gets_its_quota_and_not_a_tick_more(
@@ -75,7 +76,9 @@ proptest! {
                 }
                 Verdict::From(until) => {
                     prop_assert!(until > now);
-                    prop_assert!(matches!(consult(&gcra, &region, key(who), until - 1, cost), Verdict::From(u) if u == until));
+                    prop_assert!(
+                        matches!(consult(&gcra, &region, key(who), until - 1, cost), Verdict::From(u) if u == until),
+                    );
                     prop_assert_eq!(consult(&gcra, &region, key(who), until, cost), Verdict::Fits);
                 }
                 Verdict::Never => prop_assert!(cost > burst),
@@ -121,8 +124,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     let untracked = (0..2_000).filter(|&number| !charge(&gcra, &mut region, key(number), 0, 1)).count();
     assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
-    let mut promised = SlotReservations::default();
-    promised.expect(15);
+    let mut promised = SlotReservations::with_room(15);
     let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.ticks_at(0), 1, &mut promised).0);
     assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");

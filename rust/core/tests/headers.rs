@@ -180,10 +180,10 @@ fn what_a_header_says_is_claimed_and_a_verified_signature_is_proven() {
     let envelope = Envelope { headers: Some(&headers), mail_from: Some(b"u@ex.com"), ..Envelope::default() };
     let identities = read(&envelope);
     for name in ["from.address", "from.host", "from.org", "reply_to.address", "reply_to.org", "list.id"] {
-        assert_eq!(identities.class(named(name)), Trust::Claimed, "{name}");
+        assert_eq!(identities.trust(named(name)), Trust::Claimed, "{name}");
     }
-    assert_eq!(identities.class(named("dkim.org")), Trust::Proven);
-    assert_eq!(identities.class(named("sender.org")), Trust::Claimed, "a signature proves no return path");
+    assert_eq!(identities.trust(named("dkim.org")), Trust::Proven);
+    assert_eq!(identities.trust(named("sender.org")), Trust::Claimed, "a signature proves no return path");
 }
 
 #[test]
@@ -248,7 +248,8 @@ fn no_header_takes_more_time_than_its_octets_and_a_little_for_its_addresses() {
 }
 
 fn piece() -> impl Strategy<Value = Vec<u8>> {
-    let pieces = "From: |Reply-To: |List-Id: |\r\n|\n|\n |\r|\t|<|>|@|,|;|:|(|)|\"|\\|=?utf-8?q?|=?utf-8?b?|=?utf-7?q?|?=|=C3|+AGE-|joe|ex.com|\0";
+    let pieces = "From: |Reply-To: |List-Id: |\r\n|\n|\n |\r|\t|<|>|@|,|;|:|(|)|\"|\\|\
+        =?utf-8?q?|=?utf-8?b?|=?utf-7?q?|?=|=C3|+AGE-|joe|ex.com|\0";
     let pieces: Vec<&'static str> = pieces.split('|').collect();
     prop_oneof![
         4 => prop::sample::select(pieces).prop_map(|piece| piece.as_bytes().to_vec()),
@@ -271,7 +272,9 @@ proptest! {
     }
 
     #[test]
-    fn what_stands_behind_the_header_does_not_matter(pieces in prop::collection::vec(piece(), 0..30), body in prop::collection::vec(piece(), 0..20)) {
+    fn what_stands_behind_the_header_does_not_matter(
+        pieces in prop::collection::vec(piece(), 0..30), body in prop::collection::vec(piece(), 0..20),
+    ) {
         let header = [pieces.concat(), b"\n\n".to_vec()].concat();
         prop_assert_eq!(Header::read(&header), Header::read(&[header.clone(), body.concat()].concat()));
     }

@@ -131,7 +131,8 @@ fn errors(shape: HyperLogLog, seeds: u64) -> Vec<Errors> {
     errors
 }
 
-/// Each within 5 σ; their mean, too, which is √runs times narrower; and where the theory's σ is reached, their spread is σ.
+/// Each within 5 σ; their mean, too, which is √runs times narrower; and where the theory's σ is reached,
+/// their spread is σ.
 fn assert_theory(what: &str, errors: &[f64], sigma: f64, reached: bool) {
     let runs = errors.len() as f64;
     let mean = errors.iter().sum::<f64>() / runs;
@@ -173,7 +174,8 @@ fn a_handful_is_counted_almost_exactly() {
     }
 }
 
-/// Registers as so many keys would leave them: each register saw a Poisson number of keys, of which one stays below a run of k with 1 − 2^−k.
+/// Registers as so many keys would leave them: each register saw a Poisson number of keys,
+/// of which one stays below a run of k with 1 − 2^−k.
 fn after(shape: HyperLogLog, count: f64, seed: u64) -> Vec<u64> {
     let mut words = memory(shape);
     let mean = count / shape.registers() as f64;

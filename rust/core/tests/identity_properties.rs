@@ -59,7 +59,9 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         4 => prop::sample::select(pieces.map(|piece| piece.as_bytes().to_vec()).to_vec()),
         1 => prop::collection::vec(any::<u8>(), 1..4),
         1 => any::<char>().prop_map(|character| character.to_string().into_bytes()),
-        1 => (prop::sample::select(vec![b'a', b'.', b'+', b'-']), 50usize..400).prop_map(|(byte, times)| vec![byte; times]),
+        1 => (
+            prop::sample::select(vec![b'a', b'.', b'+', b'-']), 50usize..400,
+        ).prop_map(|(byte, times)| vec![byte; times]),
     ];
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
@@ -124,7 +126,9 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_bytes_have_some_key(ip in hostile(), name in hostile(), helo in hostile(), from in hostile(), rcpt in hostile(), user in hostile()) {
+    fn any_bytes_have_some_key(
+        ip in hostile(), name in hostile(), helo in hostile(), from in hostile(), rcpt in hostile(), user in hostile(),
+    ) {
         let rcpt_to = [&*rcpt, &*from];
         let envelope = Envelope {
             client_ip: Some(&ip),
@@ -144,14 +148,24 @@ proptest! {
             prop_assert_eq!(values.is_empty(), elements.is_empty());
             for value in values.iter().chain(&elements) {
                 secret().key(identity, value);
-                secret().with_trust(secret().key(identity, value), identities.class(identity));
+                secret().with_trust(secret().key(identity, value), identities.trust(identity));
             }
             prop_assert!(!value_has_raw(&values), "raw bytes are for elements only");
             for host in ["client.host", "helo.host", "sender.host"].map(named) {
                 check_ladder(&identities.ladder(host, identity), &identities.elements(host))?;
             }
         }
-        for identity in ["client.ip", "client.net", "sender.org", "rcpt.address", "rcpt.host", "from.org", "reply_to.org", "dkim.org", "global"] {
+        for identity in [
+            "client.ip",
+            "client.net",
+            "sender.org",
+            "rcpt.address",
+            "rcpt.host",
+            "from.org",
+            "reply_to.org",
+            "dkim.org",
+            "global",
+        ] {
             prop_assert!(!identities.values(named(identity)).is_empty(), "{} has some value", identity);
         }
     }
@@ -163,18 +177,24 @@ proptest! {
             let identities = sender(&path);
             let values = identities.values(named(name));
             if let [Value::Name(Part::Text(text))] = &*values {
-                prop_assert!(text.is_ascii() && text.len() <= 253 && !text.bytes().any(|b| b.is_ascii_uppercase()), "{}", text);
-                prop_assert!(text.contains(':') || text.split('.').all(|label| (1..=63).contains(&label.len())), "{}", text);
+                prop_assert!(
+                    text.is_ascii() && text.len() <= 253 && !text.bytes().any(|b| b.is_ascii_uppercase()), "{}", text,
+                );
+                prop_assert!(
+                    text.contains(':') || text.split('.').all(|label| (1..=63).contains(&label.len())), "{}", text,
+                );
             }
         }
     }
 
-    /// A host as shown is its own normal form, whatever it came from: what an operator copies from a refusal means the same.
+    /// A host as shown is its own normal form, whatever it came from: what an operator copies from a refusal means the
+    /// same.
     #[test]
     fn a_host_as_shown_is_the_same_host(host in hostile()) {
         let read_host = |helo: &[u8]| {
             let identities = read(&Envelope { helo: Some(helo), ..Envelope::default() });
-            identities.values(Identity::HeloHost).first().map(|value| (secret().key(Identity::HeloHost, value), value.to_string()))
+            let hosts = identities.values(Identity::HeloHost);
+            hosts.first().map(|value| (secret().key(Identity::HeloHost, value), value.to_string()))
         };
         if let Some((key, shown)) = read_host(&host) {
             if shown != "MALFORMED" && shown != "OVERLONG" {
@@ -184,19 +204,28 @@ proptest! {
     }
 
     #[test]
-    fn an_address_as_shown_is_the_same_address((local, host) in mailbox(), tag in "[a-z+=]{0,5}", batv in any::<bool>()) {
+    fn an_address_as_shown_is_the_same_address(
+        (local, host) in mailbox(), tag in "[a-z+=]{0,5}", batv in any::<bool>(),
+    ) {
         let path = format!("{}{local}+{tag}@{host}", if batv { "prvs=1234abcdef=" } else { "" });
         let shown = of_sender(&path, "sender.address");
         prop_assert_eq!(of_sender(&shown, "sender.address"), shown);
     }
 
     #[test]
-    fn spellings_of_an_address_are_one_key((local, host) in mailbox(), capitals in prop::collection::vec(any::<bool>(), 64), stop in prop::sample::select(vec!["", ".", "。"])) {
+    fn spellings_of_an_address_are_one_key(
+        (local, host) in mailbox(),
+        capitals in prop::collection::vec(any::<bool>(), 64),
+        stop in prop::sample::select(vec!["", ".", "。"]),
+    ) {
         let plain = format!("{local}@{host}");
         let mut coin = capitals.iter().copied().cycle();
-        let cased: String = plain.chars().map(|c| if coin.next() == Some(true) { c.to_ascii_uppercase() } else { c }).collect();
+        let mut any_case = |c: char| if coin.next() == Some(true) { c.to_ascii_uppercase() } else { c };
+        let cased: String = plain.chars().map(&mut any_case).collect();
         let (cased_local, cased_host) = cased.split_once('@').expect("an @");
-        let wide: String = host.chars().map(|c| if c.is_ascii_lowercase() && coin.next() == Some(true) { char::from_u32(c as u32 + 0xFEE0).unwrap_or(c) } else { c }).collect();
+        let widened = |c: char| char::from_u32(c as u32 + 0xFEE0).unwrap_or(c);
+        let mut any_width = |c: char| if c.is_ascii_lowercase() && coin.next() == Some(true) { widened(c) } else { c };
+        let wide: String = host.chars().map(&mut any_width).collect();
         let spellings = [
             format!("{cased}{stop}"),
             format!("<{cased}{stop}>"),
@@ -209,7 +238,8 @@ proptest! {
         ];
         let key = |path: &str| {
             let identities = sender(path.as_bytes());
-            identities.values(Identity::SenderAddress).iter().map(|value| secret().key(Identity::SenderAddress, value)).collect::<Vec<_>>()
+            let values = identities.values(Identity::SenderAddress);
+            values.iter().map(|value| secret().key(Identity::SenderAddress, value)).collect::<Vec<_>>()
         };
         for spelling in &spellings {
             prop_assert_eq!(key(spelling), key(&plain), "{} and {}", spelling, plain);
@@ -231,7 +261,9 @@ proptest! {
             if same[2] { a.2 } else { other.2 },
         );
         let secret = secret();
-        let key = |(identity, class, value): &(Identity, Trust, Value<'_>)| secret.with_trust(secret.key(*identity, value), *class);
+        let key = |(identity, class, value): &(Identity, Trust, Value<'_>)| {
+            secret.with_trust(secret.key(*identity, value), *class)
+        };
         prop_assert_eq!(a == b, key(&a) == key(&b));
         prop_assert_eq!((a.0, &a.2) == (b.0, &b.2), secret.key(a.0, &a.2) == secret.key(b.0, &b.2));
         prop_assert_ne!(key(&a), secret.key(b.0, &b.2));

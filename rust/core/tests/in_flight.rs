@@ -81,7 +81,8 @@ fn told(decision: &Decision) -> Option<(&str, Option<u64>)> {
     decision.refusal.as_ref().map(|refusal| (&*refusal.limit, refusal.wait_us))
 }
 
-/// Keys that hold something and permits there are, by the guard's own tables, and what is held in all of messages and bytes.
+/// Keys that hold something and permits there are, by the guard's own tables, and what is held in all of messages and
+/// bytes.
 fn counted(engine: &Engine) -> [u64; 6] {
     let tables = engine.tables(&|| ());
     let used = |name: &str| tables.iter().find(|table| table.name == name).map_or(0, |table| table.used);
@@ -155,7 +156,11 @@ proptest! {
                     let (ip, sender) = (format!("192.0.{net}.1"), format!("a@h{host}.ex.com"));
                     let envelope = Envelope { size: bytes, ..message(&ip, &sender) };
                     let peeked = engine.peek(&envelope, None, now);
-                    let (decision, token) = if holds { engine.admit(&envelope, None, now) } else { (engine.check(&envelope, None, now), None) };
+                    let (decision, token) = if holds {
+                        engine.admit(&envelope, None, now)
+                    } else {
+                        (engine.check(&envelope, None, now), None)
+                    };
                     prop_assert_eq!(told(&decision), judge(&open, net, host, bytes.unwrap_or(0), holds));
                     prop_assert_eq!(told(&peeked), judge(&open, net, host, bytes.unwrap_or(0), false));
                     prop_assert_eq!(token.is_some(), holds && decision.allowed());
@@ -216,7 +221,8 @@ fn a_connection_and_its_message_hold_what_their_stages_count() {
 /// Having no name is no way around a share.
 #[test]
 fn who_lacks_the_identity_that_shares_counts_with_all_who_lack_it() {
-    let policy = "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 10\nshare = { per = \"client.host\", of_free = \"1/5\" }";
+    let policy = "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 10\n\
+        share = { per = \"client.host\", of_free = \"1/5\" }";
     let engine = with_max_open(policy, MIB, 100);
     let from = |ip: &'static str, name: Option<&'static [u8]>| {
         engine.admit(&Envelope { client_name: name, ..message(ip, "a@ex.com") }, None, Now::Stated(0))
@@ -228,7 +234,8 @@ fn who_lacks_the_identity_that_shares_counts_with_all_who_lack_it() {
 
 #[test]
 fn a_class_has_a_part_of_its_own_but_the_cap_is_one() {
-    let policy = "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 3\nshare = { per = \"sender.org\", of_free = \"1/9\" }";
+    let policy = "[[limit]]\nname = \"open\"\nper = \"global\"\nin_flight = 3\n\
+        share = { per = \"sender.org\", of_free = \"1/9\" }";
     let engine = with_max_open(policy, MIB, 100);
     let from = |name: Option<&'static [u8]>, sender: &'static str| {
         engine.admit(&Envelope { client_name: name, ..message("192.0.2.1", sender) }, None, Now::Stated(0)).0.allowed()

@@ -45,7 +45,9 @@ proptest! {
     #[test]
     fn it_counts_what_a_dictionary_counts(
         most in 1u64..40, columns in 1usize..6, crowd in 0u64..4,
-        steps in prop::collection::vec((any::<prop::sample::Index>(), 0u64..60, any::<prop::sample::Index>(), 1u64..1 << 50), 1..200),
+        steps in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0u64..60, any::<prop::sample::Index>(), 1u64..1 << 50), 1..200,
+        ),
     ) {
         let (mut region, tally) = tally(most, columns);
         let mut exact: HashMap<(Key, usize), u64> = HashMap::new();
@@ -89,7 +91,8 @@ fn it_cannot_fill_and_its_probes_stay_short() {
         assert_eq!(held(&tally, &region, key(number), (number % 3) as usize), 1 + number);
     }
     assert_eq!(tally.used(&region), MOST);
-    // A row is four words: how far it is from one that stands there to the next free one is how long a probe from there is.
+    // A row is four words: how far it is from one that stands there to the next free one is how long a probe from there
+    // is.
     let rows: Vec<bool> = region.words(tally.table())[4..].chunks(4).take(15_000).map(|row| row[0] != 0).collect();
     let around = rows.iter().chain(&rows);
     let (mut run, mut longest, mut probes) = (0u64, 0u64, 0u64);

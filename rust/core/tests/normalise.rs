@@ -50,7 +50,7 @@ fn the_null_sender_has_an_organisation_and_nothing_else() {
     for path in ["", "<>", " < > "] {
         assert_sender(path, ["", "", "NULL", ""]);
         assert_eq!(of_sender(path, "sender.org+2"), "");
-        assert_eq!(sender(path.as_bytes()).class(named("sender.org")), Trust::Claimed);
+        assert_eq!(sender(path.as_bytes()).trust(named("sender.org")), Trust::Claimed);
     }
 }
 
@@ -375,7 +375,7 @@ fn recipients_count_once_and_keep_their_order() {
 fn class(mail_from: &str, spf: Option<Spf>, client_name: Option<&str>) -> Trust {
     let client_name = client_name.map(str::as_bytes);
     read(&Envelope { mail_from: Some(mail_from.as_bytes()), spf, client_name, ..Envelope::default() })
-        .class(named("sender.org"))
+        .trust(named("sender.org"))
 }
 
 #[test]
@@ -413,9 +413,9 @@ fn tags_and_bare_suffixes_prove_nothing() {
 fn what_has_no_class_counts_as_proven_and_helo_never_does() {
     let identities = read(&Envelope { helo: Some(b"mx.ex.com"), mail_from: Some(b"u@ex.com"), ..Envelope::default() });
     for name in ["client.ip", "client.net", "client.org", "rcpt.address", "global", "auth.user"] {
-        assert_eq!(identities.class(named(name)), Trust::Proven);
+        assert_eq!(identities.trust(named(name)), Trust::Proven);
     }
-    assert_eq!(identities.class(named("helo.org")), Trust::Claimed);
+    assert_eq!(identities.trust(named("helo.org")), Trust::Claimed);
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn only_what_is_wanted_is_read() {
         ..Envelope::default()
     };
     let only = Identities::read(&envelope, &common::SUFFIXES, Sources::default().with(Source::Sender));
-    assert_eq!(only.class(named("sender.org")), Trust::Proven, "the client's name is read for the class");
+    assert_eq!(only.trust(named("sender.org")), Trust::Proven, "the client's name is read for the class");
     let names: Vec<_> = only.named().into_iter().map(|(identity, _)| identity.to_string()).collect();
     assert_eq!(names, ["sender.address", "sender.host", "sender.org", "sender.registered"]);
     let all = read(&envelope).named();

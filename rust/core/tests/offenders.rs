@@ -35,7 +35,8 @@ fn limit(name: &str, fields: &str) -> String {
     format!("[[limit]]\nname = \"{name}\"\n{fields}\n")
 }
 
-/// A name from the message on at which its bucket was found in use and is above half after it, or refuses; and all it sends from then on.
+/// A name from the message on at which its bucket was found in use and is above half after it, or refuses;
+/// and all it sends from then on.
 #[derive(Default)]
 struct Named(HashMap<u8, (u64, Vec<(u64, bool)>)>);
 

@@ -1,4 +1,5 @@
-//! Tiny tables with a sketch beside them, and far more keys than slots, against the exact oracles: nobody ever gets more than the limit (P4).
+//! Tiny tables with a sketch beside them, and far more keys than slots, against the exact oracles:
+//! nobody ever gets more than the limit (P4).
 
 mod oracle;
 
@@ -66,7 +67,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Checks every admission with `excess`, which charges its oracle and says by how much the limit is now exceeded, if it is.
+/// Checks every admission with `excess`, which charges its oracle and says by how much the limit is now exceeded,
+/// if it is.
 fn never_more(
     pace: &RateCounter,
     region: &mut Region,

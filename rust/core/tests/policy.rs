@@ -1,12 +1,12 @@
 //! Right policies, and what they come to.
 
 use throttle_core::policy::{
-    Algorithm, Count, FieldValue, Limit, Part, Policy, Rate, Rule, Share, Stage, Verified, WhenFull,
+    Algorithm, Count, FieldValue, Fraction, Limit, Policy, Rate, Rule, Share, Stage, Verified, WhenFull,
 };
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
 
-const TENTH: Part = Part { numerator: 1, denominator: 10 };
+const TENTH: Fraction = Fraction { numerator: 1, denominator: 10 };
 
 const SECOND_US: u64 = 1_000_000;
 const DAY_US: u64 = 86_400 * SECOND_US;

@@ -238,7 +238,8 @@ fn a_policy_from_python_is_told_without_a_line() {
     );
     assert_eq!(
         told(vec![limit("x")], &fields(&[("suffixes", FieldValue::List(vec![text("*.a.com")]))])),
-        "<policy>: suffixes: found \"*.a.com\"; allowed: a plain suffix, as \"onmicrosoft.com\"; did you mean \"a.com\"?",
+        "<policy>: suffixes: found \"*.a.com\"; allowed: a plain suffix, as \"onmicrosoft.com\"; \
+         did you mean \"a.com\"?",
     );
     assert_eq!(
         told(vec![limit("x")], &fields(&[("scal", FieldValue::Integer(1))])),

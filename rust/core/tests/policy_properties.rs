@@ -217,8 +217,13 @@ proptest! {
     }
 
     #[test]
-    fn no_value_makes_a_field_panic(field in "[a-z_]{3,9}", value in any::<String>(), number in any::<i64>(), float in any::<f64>()) {
-        let names = ["in_flight", "share", "per", "rate", "burst", "count", "distinct", "remember", "settle", "memory", "name", field.as_str()];
+    fn no_value_makes_a_field_panic(
+        field in "[a-z_]{3,9}", value in any::<String>(), number in any::<i64>(), float in any::<f64>(),
+    ) {
+        let names = [
+            "in_flight", "share", "per", "rate", "burst", "count", "distinct", "remember", "settle", "memory", "name",
+            field.as_str(),
+        ];
         for name in names {
             let table = |name: &str| FieldValue::Table(vec![Field::loose(name, &FieldValue::Text(value.clone()))]);
             let plain = [FieldValue::Text(value.clone()), FieldValue::Integer(number), FieldValue::Float(float)];

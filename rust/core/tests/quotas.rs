@@ -125,7 +125,8 @@ fn recipients_with_and_without_a_quota_in_one_message_are_each_held_to_their_own
 #[test]
 fn a_scale_multiplies_quotas_too_and_each_has_a_table() {
     let engine = engine(
-        "scale = 2\n[[limit]]\nname = \"org\"\nper = \"sender.org\"\nrate = \"3/hour\"\nquota.\"ex.com\" = { rate = \"4/hour\", burst = 5 }",
+        "scale = 2\n[[limit]]\nname = \"org\"\nper = \"sender.org\"\nrate = \"3/hour\"\n\
+        quota.\"ex.com\" = { rate = \"4/hour\", burst = 5 }",
         MIB,
     );
     assert_eq!([of_one(&engine, "192.0.2.1", "a@ex.com"), of_one(&engine, "192.0.2.1", "a@some.com")], [10, 6]);

@@ -1,4 +1,5 @@
-//! Charges that are given back: never more than the limit for anybody (P4), exactly what is left of them, and nothing twice.
+//! Charges that are given back: never more than the limit for anybody (P4), exactly what is left of them,
+//! and nothing twice.
 
 mod guard;
 mod oracle;
@@ -6,7 +7,7 @@ mod oracle;
 use guard::{MIB, engine, list, message};
 use oracle::{Bucket, Buckets, Windows};
 use proptest::prelude::*;
-use throttle_core::engine::{Aim, Charge, Engine, Live};
+use throttle_core::engine::{Engine, Live, Purpose, Receipt};
 use throttle_core::envelope::Envelope;
 use throttle_core::policy::Policy;
 use throttle_core::region::Now;
@@ -27,14 +28,14 @@ fn policy(algorithm: &str, when_full: &str) -> String {
     )
 }
 
-fn charge(engine: &Engine, ip: u8, cost: u64, now_us: u64) -> Option<Charge> {
+fn charge(engine: &Engine, ip: u8, cost: u64, now_us: u64) -> Option<Receipt> {
     let ip = format!("192.0.2.{ip}");
     let envelope = Envelope { size: Some(cost), ..message(&ip, "a@b.com") };
-    let (decision, charge, _) = engine.decide(&envelope, None, stated(now_us), Aim::Charge);
+    let (decision, charge, _) = engine.decide(&envelope, None, stated(now_us), Purpose::Check);
     decision.allowed().then_some(charge)
 }
 
-fn refund(engine: &Engine, ip: u8, cost: u64, charge: &Charge, now_us: u64) -> bool {
+fn refund(engine: &Engine, ip: u8, cost: u64, charge: &Receipt, now_us: u64) -> bool {
     let ip = format!("192.0.2.{ip}");
     let envelope = Envelope { size: Some(cost), ..message(&ip, "a@b.com") };
     engine.refund(&envelope, charge, &[], stated(now_us))
@@ -58,7 +59,8 @@ fn keeps_bucket(standing: &[Event], one: Event) -> bool {
     for event in standing.iter().filter(|event| event.ip == one.ip) {
         buckets.charge(event.ip, event.at_us, event.cost);
     }
-    // The parts of a bucket are microseconds here: a tick is one or two of them, and a bucket that was empty may be ahead by one.
+    // The parts of a bucket are microseconds here: a tick is one or two of them, and a bucket that was empty may be
+    // ahead by one.
     let tick = u128::from(PERIOD_US / 5000) * bucket.amount / 1000;
     let level = buckets.level(&one.ip, one.at_us) + u128::from(one.cost) * bucket.period_us;
     level <= bucket.burst * bucket.period_us + tick
@@ -78,8 +80,10 @@ proptest! {
         gcra in any::<bool>(), sketch in any::<bool>(),
         steps in prop::collection::vec((0u64..3_000_000, 0u8..3, 1u64..2500, 0usize..40, any::<bool>()), 1..150),
     ) {
-        let engine = engine(&policy(if gcra { "gcra" } else { "sliding-window" }, if sketch { "sketch" } else { "refuse" }), MIB);
-        let (mut standing, mut charges): (Vec<Event>, Vec<Charge>) = (Vec::new(), Vec::new());
+        let engine = engine(
+            &policy(if gcra { "gcra" } else { "sliding-window" }, if sketch { "sketch" } else { "refuse" }), MIB,
+        );
+        let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;
         for (pause, ip, cost, which, gives_back) in steps {
             now += pause;
@@ -105,9 +109,10 @@ proptest! {
         gcra in any::<bool>(),
         steps in prop::collection::vec((0u64..4_000_000, 0u8..=255, 0usize..400, any::<bool>()), 200..600),
     ) {
-        let text = policy(if gcra { "gcra" } else { "sliding-window" }, "refuse").replace("when_full", "memory = \"4 KiB\"\nwhen_full");
+        let text = policy(if gcra { "gcra" } else { "sliding-window" }, "refuse")
+            .replace("when_full", "memory = \"4 KiB\"\nwhen_full");
         let engine = engine(&text, MIB);
-        let (mut standing, mut charges): (Vec<Event>, Vec<Charge>) = (Vec::new(), Vec::new());
+        let (mut standing, mut charges): (Vec<Event>, Vec<Receipt>) = (Vec::new(), Vec::new());
         let mut now = 1_000_000_000;
         for (pause, ip, which, gives_back) in steps {
             now += pause / 20;
@@ -194,10 +199,10 @@ fn what_charged_nothing_gives_nothing_back() {
     let envelope = Envelope { size: Some(1000), ..message("192.0.2.1", "a@b.com") };
     assert!(charge(&engine, 1, 4000, 1_000_000_000).is_some());
     let now = stated(1_000_000_000);
-    let (_, looked, _) = engine.decide(&envelope, None, now, Aim::Look);
+    let (_, looked, _) = engine.decide(&envelope, None, now, Purpose::Peek);
     assert!(!engine.refund(&envelope, &looked, &[], now));
     let large = Envelope { size: Some(2000), ..envelope };
-    let (refused, charge, _) = engine.decide(&large, None, now, Aim::Charge);
+    let (refused, charge, _) = engine.decide(&large, None, now, Purpose::Check);
     assert!(!refused.allowed());
     assert!(!engine.refund(&large, &charge, &[], now));
 }
@@ -222,7 +227,7 @@ fn after_a_change_of_policy_only_a_key_that_paid_gets_anything_back() {
     for (what, first, next, gives) in cases {
         let live = Live::new(engine(&first, 16 * MIB));
         let sender = message("192.0.2.1", "a@tenant.b.com");
-        let (decision, charge, _) = live.engine().decide(&sender, None, stated(1_000_000), Aim::Charge);
+        let (decision, charge, _) = live.engine().decide(&sender, None, stated(1_000_000), Purpose::Check);
         assert!(decision.allowed());
         let policy = Policy::parse("next.toml", &next).expect("a right policy");
         live.reload(&policy, list(&policy.extra_suffixes), &|| ()).expect("it fits");

@@ -277,7 +277,8 @@ fn numbered(number: usize, rate: usize) -> String {
     let per = ["client.net", "sender.org", "sender.host", "sender.address", "client.ip", "helo.host"][number % 6];
     match number % 4 {
         3 => format!(
-            "\n[[limit]]\nname = 'l{number}'\nper = 'client.net'\ndistinct = 'sender.host'\nrate = '{}/hour'\nremember = '{} hours'\n",
+            "\n[[limit]]\nname = 'l{number}'\nper = 'client.net'\ndistinct = 'sender.host'\nrate = '{}/hour'\n\
+            remember = '{} hours'\n",
             rate + 2,
             number + 1
         ),
@@ -288,7 +289,8 @@ fn numbered(number: usize, rate: usize) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However policies follow each other: a limit that two of them in a row have in common counts on, and every other begins empty.
+    /// However policies follow each other: a limit that two of them in a row have in common counts on,
+    /// and every other begins empty.
     #[test]
     fn a_limit_admits_what_it_has_left_whatever_came_and_went(
         policies in prop::collection::vec(prop::collection::btree_map(0usize..9, 0usize..3, 1..7), 2..6),
@@ -306,12 +308,14 @@ proptest! {
                     continue;
                 }
             }
-            // A fan-out is charged for a host that its memory does not know; once it was admitted under all of them, it is known to all.
+            // A fan-out is charged for a host that its memory does not know; once it was admitted under all of them,
+            // it is known to all.
             left = limits.iter().map(|(&number, &rate)| {
                 let had = left.get(&number).filter(|(was, _)| *was == rate).map(|(_, left)| *left);
                 (number, (rate, had.unwrap_or(rate + 2)))
             }).collect();
-            let paced: Vec<usize> = left.iter().filter(|(number, _)| *number % 4 != 3).map(|(_, (_, left))| *left).collect();
+            let paced: Vec<usize> =
+                left.iter().filter(|(number, _)| *number % 4 != 3).map(|(_, (_, left))| *left).collect();
             let room = paced.iter().copied().min();
             let expected = room.unwrap_or(2).min(2);
             let admitted = passed(&live, &envelope, 2);

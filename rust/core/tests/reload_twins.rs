@@ -1,7 +1,10 @@
-//! Policies that follow each other at random, against a twin for each limit: an engine of its own that lives as long as the limit does not change.
+//! Policies that follow each other at random, against a twin for each limit: an engine of its own that lives as long as
+//! the limit does not change.
 //!
-//! A message passes when every twin would let it pass, and then each of them is charged; so the oracle holds for any kind of limit, and knows nothing of
-//! changing a policy. A sketch refuses some of its keys early, which of them depends on where it lies: of these limits it is counted what a key got.
+//! A message passes when every twin would let it pass, and then each of them is charged; so the oracle holds for any
+//! kind of limit, and knows nothing of
+//! changing a policy. A sketch refuses some of its keys early, which of them depends on where it lies:
+//! of these limits it is counted what a key got.
 
 mod guard;
 
@@ -36,7 +39,8 @@ fn limit(kind: usize, v: usize) -> String {
             v + 1
         ),
         6 => format!(
-            "per = 'sender.registered'\ndistinct = 'sender.host'\nrate = '{}/hour'\nsettle = '10 minutes'\nremember = '{} hours'",
+            "per = 'sender.registered'\ndistinct = 'sender.host'\nrate = '{}/hour'\nsettle = '10 minutes'\n\
+            remember = '{} hours'",
             v + 4,
             v + 5
         ),
@@ -44,7 +48,8 @@ fn limit(kind: usize, v: usize) -> String {
         8 => format!("per = 'sender.org'\nrate = '{}/hour'\nverified = 'proven'", v + 2),
         9 => format!("per = ['client.net', 'sender.org']\nrate = '{}/hour'\n", v + 2),
         10 => format!(
-            "per = 'sender.address'\nrate = '{}/day'\nalgorithm = 'sliding-window'\nwhen_full = 'sketch'\nmemory = '8 KiB'",
+            "per = 'sender.address'\nrate = '{}/day'\nalgorithm = 'sliding-window'\nwhen_full = 'sketch'\n\
+            memory = '8 KiB'",
             v + 2
         ),
         _ => format!(
@@ -190,11 +195,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn whatever_did_not_change_decides_as_if_nothing_had(first in made(), steps in prop::collection::vec(step(), 20..200)) {
+    fn whatever_did_not_change_decides_as_if_nothing_had(
+        first in made(), steps in prop::collection::vec(step(), 20..200),
+    ) {
         let live = Live::new(engine(&first.text(), 32 * MIB));
         let mut twins = Twins::new(&first);
         let mut now_us = START_US;
-        live.engine().say("client.net", "203.0.113.0/24", AccessAction::Block, None, Now::Stated(now_us)).expect("an entry");
+        live.engine()
+            .say("client.net", "203.0.113.0/24", AccessAction::Block, None, Now::Stated(now_us))
+            .expect("an entry");
         for (number, step) in steps.iter().enumerate() {
             let now = Now::Stated(now_us);
             let mut ask = |org: Option<u8>, envelope: &Envelope<'_>| {
@@ -202,7 +211,9 @@ proptest! {
                 let told = decision.refusal.map(|refusal| refusal.limit.to_string());
                 let refusing = twins.refusing(org, envelope, now);
                 let is_right = twins.is_right(told.as_deref(), org, envelope, now);
-                prop_assert!(is_right, "step {}: told {:?}, the twins {:?} of {:?}", number, told, refusing, twins.made);
+                prop_assert!(
+                    is_right, "step {}: told {:?}, the twins {:?} of {:?}", number, told, refusing, twins.made,
+                );
                 Ok(())
             };
             match step {
@@ -214,7 +225,9 @@ proptest! {
                 }
                 Step::Flood(which) => {
                     for n in 0..FLOOD {
-                        let (ip, sender) = (format!("10.{which}.{}.{}", n / 250, n % 250), format!("u{n}@h{n}.f{which}x{n}.com"));
+                        let (ip, sender) = (
+                            format!("10.{which}.{}.{}", n / 250, n % 250), format!("u{n}@h{n}.f{which}x{n}.com"),
+                        );
                         ask(None, &Envelope { size: Some(1000), ..message(&ip, &sender) })?;
                     }
                 }
@@ -223,7 +236,9 @@ proptest! {
                     let policy = Policy::parse("next.toml", &made.text()).expect("a right policy");
                     match live.reload(&policy, list(&[]), &|| ()) {
                         Ok(()) => twins.follow(made),
-                        Err(NotReloaded::Wrong(error)) => prop_assert_eq!(error.field.as_deref(), Some("memory"), "{}", error),
+                        Err(NotReloaded::Wrong(error)) => {
+                            prop_assert_eq!(error.field.as_deref(), Some("memory"), "{}", error);
+                        }
                         Err(NotReloaded::Overtaken) => prop_assert!(false, "nobody else changes it"),
                     }
                 }

@@ -1,4 +1,5 @@
-//! P10 over whole policies: a retry at the time told passes, one a microsecond before does not, when nothing else is charged meanwhile.
+//! P10 over whole policies: a retry at the time told passes, one a microsecond before does not,
+//! when nothing else is charged meanwhile.
 //!
 //! Memories are short here, so that elements settle and are forgotten while a message waits.
 
@@ -88,7 +89,9 @@ proptest! {
             let early = peek(now + wait - 1).refusal;
             prop_assert!(early.is_some(), "passes before the time told: {refusal:?} at {now}");
             prop_assert_eq!(early.and_then(|early| early.wait_us), Some(1));
-            prop_assert!(peek(now + wait).allowed(), "refused at the time told: {refusal:?} {:?} at {now}", peek(now + wait));
+            prop_assert!(
+                peek(now + wait).allowed(), "refused at the time told: {refusal:?} {:?} at {now}", peek(now + wait),
+            );
         }
     }
 }

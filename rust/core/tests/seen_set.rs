@@ -52,7 +52,9 @@ fn schedules() -> impl Strategy<Value = (u64, u64, Vec<(u64, u64, bool)>)> {
 
 proptest! {
     #[test]
-    fn known_for_at_least_as_long_as_stated_and_at_most_a_unit_longer((remember_us, start, steps) in schedules(), settle_part in 1u64..=8) {
+    fn known_for_at_least_as_long_as_stated_and_at_most_a_unit_longer(
+        (remember_us, start, steps) in schedules(), settle_part in 1u64..=8,
+    ) {
         let (mut region, known) = memory(16, remember_us, remember_us / 2);
         let unit = remember_us.div_ceil(32_000);
         let settle_us = remember_us * settle_part / 8;
@@ -64,7 +66,9 @@ proptest! {
             let remembered = exact.get(&element).copied();
             match remembered {
                 Some((_, last)) if now <= last + remember_us => prop_assert!(seen.is_some(), "forgotten too early"),
-                Some((_, last)) if now > last + remember_us + 2 * unit => prop_assert!(seen.is_none(), "remembered too long"),
+                Some((_, last)) if now > last + remember_us + 2 * unit => {
+                    prop_assert!(seen.is_none(), "remembered too long");
+                }
                 Some(_) => {}
                 None => prop_assert!(seen.is_none(), "known, and never admitted"),
             }
@@ -75,7 +79,9 @@ proptest! {
                 // Once long ago, always long ago: only the sooner of the two can be told exactly.
                 let told = settled.max(now) - now;
                 let true_wait = (first + settle_us).saturating_sub(now);
-                prop_assert!(told >= true_wait && told <= true_wait + 2 * unit, "told {told}, true {true_wait}, unit {unit}");
+                prop_assert!(
+                    told >= true_wait && told <= true_wait + 2 * unit, "told {told}, true {true_wait}, unit {unit}",
+                );
             }
             if admit {
                 charge(&known, &mut region, key(element), now);

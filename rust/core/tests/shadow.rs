@@ -31,7 +31,8 @@ fn buckets<K: Eq + std::hash::Hash>(burst: u128) -> Buckets<K> {
 }
 
 proptest! {
-    /// The rule in four lines: who is enforced decides; of the others those are charged that agree, and only when it passes.
+    /// The rule in four lines: who is enforced decides; of the others those are charged that agree,
+    /// and only when it passes.
     #[test]
     fn shadow_limits_count_what_passes_and_they_admit_and_never_decide(
         steps in prop::collection::vec((0u64..2_000_000, 0u8..2, 0u8..3), 1..200),
@@ -46,7 +47,8 @@ proptest! {
             let passes = nets.fits(&net, now, 1);
             let (org_agrees, pair_agrees) = (orgs.fits(&org, now, 1), pairs.fits(&(net, org), now, 1));
             prop_assert_eq!(decision.allowed(), passes);
-            let would: Vec<&str> = [(org_agrees, "org"), (pair_agrees, "pair")].iter().filter(|(agrees, _)| !agrees).map(|(_, name)| *name).collect();
+            let answers = [(org_agrees, "org"), (pair_agrees, "pair")];
+            let would: Vec<&str> = answers.iter().filter(|(agrees, _)| !agrees).map(|(_, name)| *name).collect();
             prop_assert_eq!(decision.shadow.iter().map(|name| &**name).collect::<Vec<_>>(), would);
             if passes {
                 nets.charge(net, now, 1);
@@ -80,7 +82,8 @@ fn what_a_shadow_fan_out_would_refuse_does_not_become_known() {
 fn what_an_enforced_limit_admits_is_known_to_both() {
     let limit = |name, rate, mode| {
         format!(
-            "[[limit]]\nname = \"{name}\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"{rate}/hour\"\nmode = \"{mode}\"\n"
+            "[[limit]]\nname = \"{name}\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\n\
+            rate = \"{rate}/hour\"\nmode = \"{mode}\"\n"
         )
     };
     let engine = engine(&[limit("wide", 3, "enforce"), limit("narrow", 1, "shadow")].concat(), MIB);
@@ -96,7 +99,8 @@ fn what_an_enforced_limit_admits_is_known_to_both() {
 #[test]
 fn a_shadow_limit_is_charged_for_all_recipients_or_for_none() {
     let engine = engine(
-        "[[limit]]\nname = \"box\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/hour\"\nmode = \"shadow\"",
+        "[[limit]]\nname = \"box\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/hour\"\n\
+        mode = \"shadow\"",
         MIB,
     );
     let shadows = |recipients: &[&[u8]]| {

@@ -203,7 +203,8 @@ proptest! {
     }
 }
 
-/// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down: d = `parts`/`of` of a window.
+/// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down:
+/// d = `parts`/`of` of a window.
 fn refused(
     window: &SlidingWindow,
     region: &mut Region,
@@ -333,8 +334,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     assert_eq!(2_000 - untracked as u64, window.used(&region, 0, 0));
     for (amount, slots) in [(100, 6), (1 << 30, 4)] {
         let (region, window) = windows(1, rate(amount, 60), WhenFull::Refuse);
-        let mut promised = SlotReservations::default();
-        promised.expect(slots);
+        let mut promised = SlotReservations::with_room(slots);
         let mut ask = || window.consult(&region, &window.lines(key(1)), window.ticks_at(0), 1, &mut promised).0;
         assert!((0..slots).all(|_| ask() == Verdict::Fits));
         assert_eq!(ask(), Verdict::Never, "two lines of {} slots", slots / 2);

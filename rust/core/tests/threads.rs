@@ -75,7 +75,8 @@ per = "client.net"
 in_flight = 4
 "#;
 
-/// Admits and releases with one key or with a key each; what was open at once by the threads' own count, and what is left by the guard's.
+/// Admits and releases with one key or with a key each; what was open at once by the threads' own count,
+/// and what is left by the guard's.
 fn hold(threads: u64, each: u64, max_open: u32, keys: u64) -> (u64, u64) {
     let engine: Engine = with_max_open(CAPS, MIB, max_open);
     let (open, most) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -89,7 +90,8 @@ fn hold(threads: u64, each: u64, max_open: u32, keys: u64) -> (u64, u64) {
                 for number in 0..each {
                     let ip = format!("192.0.{}.1", (thread + number) % keys);
                     if let Some(token) = engine.admit(&message(&ip, "a@ex.com"), None, Now::Stated(1)).1 {
-                        // Counted after it was admitted and until before it is released: never more than the guard's own.
+                        // Counted after it was admitted and until before it is released: never more than the guard's
+                        // own.
                         most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         held.push(token);
                     }

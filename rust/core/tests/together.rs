@@ -13,9 +13,11 @@ fn to(recipients: &[String]) -> Vec<&[u8]> {
 /// P4: none of them may be admitted without a slot; and nobody is told "never" for what fits.
 #[test]
 fn new_recipients_that_share_lines_each_get_a_slot_or_are_refused_together() {
-    let policy = "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/day\"\nwhen_full = \"refuse\"";
+    let policy = "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/day\"\n\
+        when_full = \"refuse\"";
     for count in [2, 50, 200, 250, 446, 600] {
-        // Sixteen pages of 448 slots, the least a limit gets, one of the header and one that observes. Two choices of seven fill more than half of them.
+        // Sixteen pages of 448 slots, the least a limit gets, one of the header and one that observes.
+        // Two choices of seven fill more than half of them.
         let engine = engine(policy, 18 * 4096);
         let recipients: Vec<String> = (0..count * 16).map(|number| format!("m{number}@box.com")).collect();
         let recipients = to(&recipients);
@@ -54,7 +56,8 @@ fn junk_among_the_recipients_hides_no_fresh_one() {
 fn of_limits_over_one_memory_the_second_has_its_ladder_too() {
     let limit = |name, settle| {
         format!(
-            "[[limit]]\nname = \"{name}\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"{settle}\nremember = \"1 day\"\n"
+            "[[limit]]\nname = \"{name}\"\nper = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"{settle}\n\
+            remember = \"1 day\"\n"
         )
     };
     let policy = [limit("fresh", "100/hour\""), limit("ladder", "2/hour\"\nsettle = \"1 hour\"")].concat();
@@ -80,12 +83,14 @@ fn a_host_that_is_the_value_of_per_is_never_new_for_recipients_too() {
     assert!(!check(&engine, &from("a@y.com"), 3).allowed(), "y.com is new under x.com");
 }
 
-/// P10 where slots are scarce: a key whose lines have promised slots only gets one as soon as a key before it can move to its other line.
+/// P10 where slots are scarce: a key whose lines have promised slots only gets one as soon as a key before it can move
+/// to its other line.
 #[test]
 fn new_recipients_that_meet_a_full_table_are_told_when_there_is_room_for_all_and_not_a_microsecond_later() {
     for algorithm in ["gcra", "sliding-window"] {
         let policy = format!(
-            "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/minute\"\nmemory = \"4 KiB\"\nalgorithm = \"{algorithm}\"\nwhen_full = \"refuse\""
+            "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/minute\"\n\
+            memory = \"4 KiB\"\nalgorithm = \"{algorithm}\"\nwhen_full = \"refuse\""
         );
         let mut refused = 0;
         for round in 0..60u64 {

@@ -49,7 +49,7 @@ fn check_both_ends(identities: &Identities<'_>) {
 fn check_classes(path: &[u8], identities: &Identities<'_>) {
     let class = |spf, client_name| {
         let envelope = Envelope { mail_from: Some(path), spf, client_name, ..Envelope::default() };
-        read(&envelope).class(Identity::SenderOrg(0))
+        read(&envelope).trust(Identity::SenderOrg(0))
     };
     let named = matches!(identities.value(Identity::SenderOrg(0)), Some(Value::Name(Part::Text(_))));
     assert_eq!(class(Some(Spf::Pass), None) == Trust::Proven, named);
@@ -82,7 +82,8 @@ fn check_spellings(path: &[u8], address: Option<&Value<'_>>) {
     }
 }
 
-/// The mailbox as it is kept, quoted so that any character can stand in it, is the same mailbox; so it is with what is folded away.
+/// The mailbox as it is kept, quoted so that any character can stand in it, is the same mailbox;
+/// so it is with what is folded away.
 fn check_normal_form(local: &str, host: &str, address: &Value<'_>) {
     // What the Sender Rewriting Scheme puts first is taken away once only: the rest may look like it again.
     // And a host that ends with a bracket (`joe@x>.`) cannot be said without its dot.

@@ -1,4 +1,5 @@
-//! Headers of messages: nothing behind the blank line counts, a bounded number of values, each with a key, and what is told reads as itself.
+//! Headers of messages: nothing behind the blank line counts, a bounded number of values, each with a key,
+//! and what is told reads as itself.
 
 use throttle_core::envelope::{Envelope, Headers};
 use throttle_core::identity::header_parser::{Header, MOST_FIELD_OCTETS};

@@ -1,4 +1,5 @@
-//! Policy files: what is refused says where in one line; what is read prints as itself, and holds what it says when it is run.
+//! Policy files: what is refused says where in one line; what is read prints as itself, and holds what it says when it
+//! is run.
 
 use std::sync::Arc;
 

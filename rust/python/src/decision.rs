@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use throttle_core::decision::{Decision as Core, Refusal};
-use throttle_core::engine::Charge;
+use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template};
 use throttle_core::reply::{Answer, Reply};
 
@@ -41,7 +41,7 @@ enum Outcome {
 #[derive(Debug)]
 enum MadeOn {
     /// Of the envelope this was charged, if anything.
-    Envelope(Py<Throttle>, Py<Envelope>, Charge),
+    Envelope(Py<Throttle>, Py<Envelope>, Receipt),
     Key(Text),
     /// Detached: the identities are worked out already.
     Known(Py<PyDict>),
@@ -52,7 +52,7 @@ type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Opt
 
 impl Decision {
     #[inline]
-    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Charge) -> Self {
+    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt) -> Self {
         let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
         Self::new(outcome, decision.shadow, MadeOn::Envelope(guard, envelope, charge))
     }

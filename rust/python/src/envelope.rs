@@ -1,15 +1,34 @@
 //! `Envelope`: what is known of one SMTP transaction so far.
 
-use std::borrow::Cow;
-
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+#[cfg(not(feature = "abi3"))]
+use pyo3::types::PyList;
 use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use smallvec::SmallVec;
-use throttle_core::envelope::{Envelope as Core, Headers as CoreHeaders, Spf};
+use throttle_core::envelope::{Envelope as Core, Spf};
 
 use crate::headers::{Headers, read, texts};
 use crate::text::Text;
+#[cfg(not(feature = "abi3"))]
+use crate::vectorcall::Arguments;
+
+/// The keywords of `Envelope(…)`, in the order of its fields.
+#[cfg(not(feature = "abi3"))]
+pub(crate) const FIELDS: [&str; 12] = [
+    "client_ip",
+    "client_name",
+    "helo",
+    "mail_from",
+    "rcpt_to",
+    "auth_user",
+    "spf",
+    "size",
+    "header_from",
+    "reply_to",
+    "list_id",
+    "dkim",
+];
 
 /// See `_core.pyi`. The free list: as for `Decision`.
 #[pyclass(module = "throttle", frozen, freelist = 64)]
@@ -28,45 +47,91 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    /// The envelope of these arguments, or `None` when only the general way can judge them: it raises the errors and
+    /// reads what runs Python code, such as iterators, and what a header says.
+    #[cfg(not(feature = "abi3"))]
+    #[inline]
+    pub(crate) fn plain(arguments: &Arguments<'_, '_>) -> Option<Self> {
+        let given = arguments.map(|value| value.filter(|value| !value.is_none()));
+        let [client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, size, header @ ..] = given;
+        if header.iter().any(Option::is_some) {
+            return None;
+        }
+        // Nothing is owned before every value has been judged, so a call that is handed on leaves nothing behind.
+        let texts = [client_ip, client_name, helo, mail_from, auth_user];
+        if !texts.iter().flatten().all(|value| Text::is(value)) {
+            return None;
+        }
+        let size = size.map_or(Some(None), |size| size.cast::<PyInt>().ok()?.extract().ok().map(Some))?;
+        let (spf, verdict) = spf.map_or(Ok(None), |spf| said(&spf).map(Some)).ok()?.unzip();
+        let rcpt_to = rcpt_to.map_or(Some(SmallVec::new()), |rcpt_to| plain_texts(&rcpt_to))?;
+        let [client_ip, client_name, helo, mail_from, auth_user] =
+            texts.map(|value| value.and_then(|value| Text::of(&value)));
+        Some(Self { client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, verdict, size, headers: None })
+    }
+
     /// Hands the core the borrowed text.
     #[inline]
     pub(crate) fn with<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
-        let Some(headers) = &self.headers else { return self.beside(py, None, use_it) };
-        let raw = headers.bytes(py);
-        let slices = raw.slices();
-        self.beside(py, Some(&raw.borrowed(&slices)), use_it)
-    }
-
-    /// The same, beside what the header says.
-    #[inline]
-    fn beside<R>(&self, py: Python<'_>, headers: Option<&CoreHeaders<'_>>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
-        let (client_ip, client_name) = (bytes(py, &self.client_ip), bytes(py, &self.client_name));
-        let (helo, mail_from, auth_user) =
-            (bytes(py, &self.helo), bytes(py, &self.mail_from), bytes(py, &self.auth_user));
-        // Nearly always one, which needs no list.
-        let (of_one, one, of_many, many);
+        // Nearly every envelope has one recipient, which needs no list.
+        let (one, many);
         let rcpt_to = match &self.rcpt_to[..] {
             [text] => {
-                of_one = text.bytes(py);
-                one = [&*of_one];
-                &one[..]
+                one = text.borrowed(py);
+                one.is_some().then_some(one.as_slice())
             }
             texts => {
-                of_many = texts.iter().map(|text| text.bytes(py)).collect::<SmallVec<[_; 4]>>();
-                many = of_many.iter().map(|text| &**text).collect::<SmallVec<[_; 4]>>();
-                &many[..]
+                many = texts.iter().map(|text| text.borrowed(py)).collect::<Option<Vec<_>>>();
+                many.as_deref()
             }
         };
+        match (rcpt_to, self.borrowed(py)) {
+            (Some(rcpt_to), Some(fields)) => use_it(&Core { rcpt_to, ..fields }),
+            _ => self.with_copies(py, use_it),
+        }
+    }
+
+    /// The fields that hold one text each, or `None` when something has to be copied or collected first.
+    #[inline]
+    fn borrowed<'a>(&'a self, py: Python<'a>) -> Option<Core<'a>> {
+        let bytes = |text: &'a Option<Text>| text.as_ref().map_or(Some(None), |text| text.borrowed(py).map(Some));
+        if self.headers.is_some() {
+            return None;
+        }
+        Some(Core {
+            client_ip: bytes(&self.client_ip)?,
+            client_name: bytes(&self.client_name)?,
+            helo: bytes(&self.helo)?,
+            mail_from: bytes(&self.mail_from)?,
+            rcpt_to: &[],
+            auth_user: bytes(&self.auth_user)?,
+            spf: self.verdict,
+            size: self.size,
+            headers: None,
+        })
+    }
+
+    /// Hands the core an envelope that has a header, or a `str` with lone surrogates.
+    #[cold]
+    fn with_copies<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
+        let bytes = |text| Option::as_ref(text).map(|text: &Text| text.bytes(py));
+        let [client_ip, client_name, helo, mail_from, auth_user] =
+            [&self.client_ip, &self.client_name, &self.helo, &self.mail_from, &self.auth_user].map(bytes);
+        let rcpt_to: Vec<_> = self.rcpt_to.iter().map(|text| text.bytes(py)).collect();
+        let rcpt_to: Vec<&[u8]> = rcpt_to.iter().map(|text| &**text).collect();
+        let raw = self.headers.as_ref().map(|headers| headers.bytes(py));
+        let slices = raw.as_ref().map(|raw| raw.slices());
+        let headers = raw.as_ref().zip(slices.as_ref()).map(|(raw, slices)| raw.borrowed(slices));
         use_it(&Core {
             client_ip: client_ip.as_deref(),
             client_name: client_name.as_deref(),
             helo: helo.as_deref(),
             mail_from: mail_from.as_deref(),
-            rcpt_to,
+            rcpt_to: &rcpt_to,
             auth_user: auth_user.as_deref(),
             spf: self.verdict,
             size: self.size,
-            headers,
+            headers: headers.as_ref(),
         })
     }
 
@@ -146,9 +211,20 @@ impl Envelope {
     }
 }
 
+/// One text, or a tuple or a list of texts; the general way judges everything else.
+#[cfg(not(feature = "abi3"))]
 #[inline]
-fn bytes<'a>(py: Python<'a>, text: &'a Option<Text>) -> Option<Cow<'a, [u8]>> {
-    text.as_ref().map(|text| text.bytes(py))
+fn plain_texts(value: &Bound<'_, PyAny>) -> Option<SmallVec<[Text; 1]>> {
+    if let Some(text) = Text::of(value) {
+        return Some(SmallVec::from_buf([text]));
+    }
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        let is_plain = list.iter().all(|item| Text::is(&item));
+        return if is_plain { list.iter().map(|item| Text::of(&item)).collect() } else { None };
+    }
+    let tuple = value.cast_exact::<PyTuple>().ok()?;
+    let is_plain = tuple.iter().all(|item| Text::is(&item));
+    if is_plain { tuple.iter().map(|item| Text::of(&item)).collect() } else { None }
 }
 
 fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
-use throttle_core::engine::{Blocked, Explained, Explanation, Found};
+use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
 use throttle_core::identity::Trust;
 use throttle_core::policy::Stage;
 use throttle_core::store::access_entry::AccessAction;
@@ -20,7 +20,7 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
     }
     let (limits, unchecked) = (PyList::empty(py), PyList::empty(py));
     for limit in found.limits {
-        if matches!(limit.found, Found::NotChecked { .. }) {
+        if matches!(limit.found, LimitState::NotChecked { .. }) {
             unchecked.append(&limit.limit)?;
         }
         limits.append(explained(py, limit)?)?;
@@ -62,9 +62,9 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
     row.set_item("allows", limit.allows)?;
     row.set_item("quota_of", limit.quota_of)?;
     match limit.found {
-        Found::NotChecked { missing, reason } => unasked(&row, "not checked", &reason, missing)?,
-        Found::DoesNotApply(reason) => unasked(&row, "does not apply", &reason, Vec::new())?,
-        Found::Key { key, class, used, at_once, adds, wait_us, is_shadow } => {
+        LimitState::NotChecked { missing, reason } => unasked(&row, "not checked", &reason, missing)?,
+        LimitState::DoesNotApply(reason) => unasked(&row, "does not apply", &reason, Vec::new())?,
+        LimitState::Key { key, trust: class, used, at_once, adds, wait_us, is_shadow } => {
             let verdict = match (wait_us, is_shadow) {
                 (Some(0), _) => "fits",
                 (_, true) => "would refuse",

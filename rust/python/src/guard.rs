@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::engine::{Aim, Engine, Live, TableUse};
+use throttle_core::engine::{Engine, Live, Purpose, TableUse};
 use throttle_core::policy::Mode;
 use throttle_core::store::access_entry::AccessAction;
 
@@ -84,7 +84,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
-        Self::decide(slf, envelope, stage, now, Aim::Charge)
+        Self::decide(slf, envelope, stage, now, Purpose::Check)
     }
 
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
@@ -94,7 +94,7 @@ impl Throttle {
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
-        Self::decide(slf, envelope, stage, now, Aim::Look)
+        Self::decide(slf, envelope, stage, now, Purpose::Peek)
     }
 
     #[pyo3(signature = (identity, window="minute", *, now=None))]
@@ -123,7 +123,8 @@ impl Throttle {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let (core, charge, token) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, Aim::Hold));
+        let (core, charge, token) =
+            envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit));
         // Whatever goes wrong from here on, who holds the token lets go of it.
         let guard = slf.clone().unbind();
         let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
@@ -308,7 +309,7 @@ impl Throttle {
         envelope: &Bound<'_, Envelope>,
         stage: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
-        aim: Aim,
+        aim: Purpose,
     ) -> PyResult<Py<Decision>> {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;

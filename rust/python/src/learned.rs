@@ -60,7 +60,7 @@ pub(crate) fn load(py: Python<'_>, engine: &Engine, path: &Bound<'_, PyAny>, now
 fn memories_of(engine: &Engine, per: &[String], distinct: &str) -> Vec<usize> {
     let per: Result<Vec<Identity>, _> = per.iter().map(|name| name.parse()).collect();
     match (per, distinct.parse()) {
-        (Ok(per), Ok(distinct)) => engine.memories(&per, distinct),
+        (Ok(per), Ok(distinct)) => engine.seen_sets(&per, distinct),
         _ => Vec::new(),
     }
 }

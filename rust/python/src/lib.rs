@@ -32,6 +32,8 @@ mod stage;
 mod suffixes;
 mod text;
 mod values;
+#[cfg(not(feature = "abi3"))]
+mod vectorcall;
 mod watch;
 
 use pyo3::pymodule;
@@ -79,6 +81,8 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::process::watch_forks(module.py())?;
+        #[cfg(not(feature = "abi3"))]
+        super::vectorcall::install(module.py());
         let errors = module.py().import("throttle.errors")?;
         module.add("ThrottleError", errors.getattr("ThrottleError")?)?;
         module.add("PolicyError", errors.getattr("PolicyError")?)?;

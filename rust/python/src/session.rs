@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
-use throttle_core::engine::{Dialogue, Engine, Step};
+use throttle_core::engine::{Engine, Session as CoreSession, Step};
 use throttle_core::envelope::Envelope as Core;
 use throttle_core::region::Now;
 
@@ -32,7 +32,7 @@ pub(crate) struct Session {
 /// How far the dialogue is, and what is known by then.
 #[derive(Debug, Default)]
 struct Talk {
-    dialogue: Dialogue,
+    dialogue: CoreSession,
     known: Envelope,
 }
 
@@ -44,7 +44,7 @@ impl Session {
     ) -> PyResult<Self> {
         let (ip, name) = (Text::optional("client_ip", client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
-        Ok(Self { guard, talk: Mutex::new(Talk { dialogue: Dialogue::default(), known }) })
+        Ok(Self { guard, talk: Mutex::new(Talk { dialogue: CoreSession::default(), known }) })
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk> {
@@ -77,9 +77,9 @@ impl Session {
         py: Python<'_>,
         envelope: Envelope,
         now: Now,
-        take: impl FnOnce(&mut Dialogue, &Engine, &Core<'_>, Now) -> Step,
+        take: impl FnOnce(&mut CoreSession, &Engine, &Core<'_>, Now) -> Step,
     ) -> PyResult<Decision> {
-        let Step { decision, charge, .. } =
+        let Step { decision, receipt: charge, .. } =
             envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now));
         let known = decision.allowed().then(|| envelope.copy(py));
         let decision = Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, envelope)?, charge);
@@ -105,7 +105,7 @@ impl Session {
     #[pyo3(signature = (*, now=None))]
     fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Decision> {
         let now = self.now(py, now)?;
-        self.step(py, self.known(py, true), now, Dialogue::connect)
+        self.step(py, self.known(py, true), now, CoreSession::connect)
     }
 
     #[pyo3(signature = (name, *, now=None))]
@@ -114,7 +114,7 @@ impl Session {
         self.forget(py);
         let mut known = self.known(py, false);
         known.helo = Some(name);
-        self.step(py, known, now, Dialogue::helo)
+        self.step(py, known, now, CoreSession::helo)
     }
 
     #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, now=None))]
@@ -136,7 +136,7 @@ impl Session {
         }
         let now = self.now(py, now)?;
         self.forget(py);
-        self.step(py, known, now, Dialogue::mail)
+        self.step(py, known, now, CoreSession::mail)
     }
 
     #[pyo3(signature = (recipients, *, now=None))]
@@ -145,7 +145,7 @@ impl Session {
         let now = self.now(py, now)?;
         let is_behind = self.talk().dialogue.is_behind();
         let mut known = self.known(py, is_behind);
-        let Step { decision, charge, fresh } = known.with(py, |core| {
+        let Step { decision, receipt: charge, fresh } = known.with(py, |core| {
             let words: SmallVec<[_; 2]> = asked.iter().map(|text| text.bytes(py)).collect();
             let borrowed: SmallVec<[&[u8]; 4]> = words.iter().map(|text| &**text).collect();
             self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now)
@@ -173,7 +173,7 @@ impl Session {
         }
         known.set_headers(py, headers, dkim)?;
         let now = self.now(py, now)?;
-        let decision = self.step(py, known, now, Dialogue::data);
+        let decision = self.step(py, known, now, CoreSession::data);
         self.forget(py);
         decision
     }

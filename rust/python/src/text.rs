@@ -6,12 +6,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-/// A field of an envelope, as it was given.
+/// A field of an envelope, as it was given: a `str` or `bytes`.
 #[derive(Debug)]
-pub(crate) enum Text {
-    Str(Py<PyString>),
-    Bytes(Py<PyBytes>),
-}
+pub(crate) struct Text(Py<PyAny>);
 
 impl Text {
     /// `None` stays `None`; anything but text is the caller's mistake.
@@ -27,36 +24,40 @@ impl Text {
     /// `None` when it is none.
     #[inline]
     pub(crate) fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
-        if let Ok(text) = value.cast::<PyString>() {
-            return Some(Self::Str(text.clone().unbind()));
+        Self::is(value).then(|| Self(value.clone().unbind()))
+    }
+
+    /// Whether it is text.
+    #[inline]
+    pub(crate) fn is(value: &Bound<'_, PyAny>) -> bool {
+        value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>()
+    }
+
+    /// The raw bytes, or `None` for a `str` that holds lone surrogates.
+    #[inline]
+    pub(crate) fn borrowed<'a>(&'a self, py: Python<'a>) -> Option<&'a [u8]> {
+        let value = self.0.bind(py);
+        match value.cast::<PyString>() {
+            Ok(text) => text.to_str().ok().map(str::as_bytes),
+            Err(_) => value.cast::<PyBytes>().ok().map(|bytes| bytes.as_bytes()),
         }
-        value.cast::<PyBytes>().ok().map(|bytes| Self::Bytes(bytes.clone().unbind()))
     }
 
     /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
-        match self {
-            Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes(py)),
-            Self::Str(text) => match text.to_str(py) {
-                Ok(text) => Cow::Borrowed(text.as_bytes()),
-                Err(_) => Cow::Owned(with_surrogates(text.bind(py))),
-            },
+        match self.borrowed(py) {
+            Some(bytes) => Cow::Borrowed(bytes),
+            None => Cow::Owned(with_surrogates(self.0.bind(py))),
         }
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Str(text) => Self::Str(text.clone_ref(py)),
-            Self::Bytes(bytes) => Self::Bytes(bytes.clone_ref(py)),
-        }
+        Self(self.0.clone_ref(py))
     }
 
     pub(crate) fn object(&self, py: Python<'_>) -> Py<PyAny> {
-        match self {
-            Self::Str(text) => text.clone_ref(py).into_any(),
-            Self::Bytes(bytes) => bytes.clone_ref(py).into_any(),
-        }
+        self.0.clone_ref(py)
     }
 }
 
@@ -70,7 +71,7 @@ fn not_text(field: &str, value: &Bound<'_, PyAny>) -> PyErr {
 
 /// Lone surrogates U+DC80–U+DCFF are the raw bytes they came from (PEP 383); any other stays the three octets that UTF-8 would have for it.
 #[cold]
-fn with_surrogates(text: &Bound<'_, PyString>) -> Vec<u8> {
+fn with_surrogates(text: &Bound<'_, PyAny>) -> Vec<u8> {
     let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));
     let Ok(encoded) = encoded.and_then(|bytes| bytes.extract::<Vec<u8>>()) else { return Vec::new() };
     let mut raw = Vec::with_capacity(encoded.len());

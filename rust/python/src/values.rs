@@ -24,7 +24,7 @@ pub(crate) fn of<'py>(py: Python<'py>, guard: &Throttle, envelope: &Envelope) ->
         for identity in engine.observed() {
             values.push(value(py, &identities, identity)?);
         }
-        let proven = identities.class(Identity::SenderHost) == Trust::Proven;
+        let proven = identities.trust(Identity::SenderHost) == Trust::Proven;
         values.push(proven.into_pyobject(py)?.to_owned().into_any().unbind());
         PyTuple::new(py, values)
     })

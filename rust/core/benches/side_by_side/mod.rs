@@ -1,10 +1,12 @@
 #![allow(dead_code, reason = "each benchmark uses a part")]
 //! Several ways to do the same, timed in turn: a batch of one, a batch of the next, and round again.
 //!
-//! What else runs on the machine then hits all of them alike, and the median of many short batches leaves out those that were interrupted.
+//! What else runs on the machine then hits all of them alike, and the median of many short batches leaves out those
+//! that were interrupted.
 //! It knows nothing of what it times. Invariant: a ratio is made of two medians of the same rounds.
 //!
-//! `BENCH=short` makes a tenth of the rounds; without `--bench` (as `cargo test` calls it) one batch shows that it runs.
+//! `BENCH=short` makes a tenth of the rounds; without `--bench` (as `cargo test` calls it) one batch shows that it
+//! runs.
 
 use std::time::{Duration, Instant};
 

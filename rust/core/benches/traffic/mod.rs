@@ -1,7 +1,8 @@
 #![allow(dead_code, reason = "each benchmark uses a part")]
 //! Senders in turn, nearly all admitted by `inbound`, and an engine that has met each of them once.
 //!
-//! The same as `benches/traffic.py`. It measures nothing. Invariant: a sender comes back only after all the others have sent.
+//! The same as `benches/traffic.py`. It measures nothing. Invariant: a sender comes back only after all the others have
+//! sent.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use throttle_core::key::Secret;
 use throttle_core::policy::{Policy, Stage, Stages};
 use throttle_core::region::Now;
 
-const INBOUND: &str = include_str!("../../../../python/throttle/policies/inbound.toml");
+/// A fixed copy of the built-in policy, so that the figures of two versions compare.
+const INBOUND: &str = include_str!("../../../../benches/inbound-1.toml");
 
 /// A few rules of both sections, for when `SUFFIX_LIST` names no file.
 const RULES: &str = include_str!("../../tests/data/suffixes.dat");
@@ -78,7 +80,7 @@ pub(crate) fn at(turn: usize) -> Now {
 pub(crate) fn warm(memory_bytes: u64, senders: &Senders) -> Engine {
     let list = std::env::var("SUFFIX_LIST")
         .map_or_else(|_| RULES.to_owned(), |path| std::fs::read_to_string(path).expect("SUFFIX_LIST names a file"));
-    let policy = Policy::parse("inbound.toml", INBOUND).expect("a right policy");
+    let policy = Policy::parse("inbound-1.toml", INBOUND).expect("a right policy");
     let suffixes = SuffixList::parse(&list, &policy.extra_suffixes).expect("a sound list");
     let engine = Engine::new(&policy, memory_bytes, Arc::new(suffixes), Secret::new(*b"sixteen octets!!"))
         .expect("enough memory");

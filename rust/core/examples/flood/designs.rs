@@ -21,7 +21,8 @@ use crate::traffic::{MINUTE_US, mix};
 const BYTES: usize = 1 << 20;
 const RATE: Rate = Rate { amount: LIMIT, period_us: MINUTE_US, sized: false };
 
-/// Nanoseconds that are left for one message of a design that reads the real clock: many times what it takes, lest a busy machine fall behind.
+/// Nanoseconds that are left for one message of a design that reads the real clock: many times what it takes,
+/// lest a busy machine fall behind.
 const PACE_NS: u64 = 1_000;
 
 /// A design and its memory.

@@ -1,13 +1,19 @@
-//! What a flood of unique keys does to several designs at equal memory, and which split of a limit's share between table and sketch loses least.
+//! What a flood of unique keys does to several designs at equal memory, and which split of a limit's share between
+//! table and sketch loses least.
 //!
 //! ```text
-//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side, three simulated minutes each; `3 10 GCRA`: these only
-//!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes; `splits window 3 10`: one, at 3 and 10 million
-//!  … --json FILE           the table, and the same as JSON for the picture          BENCH=short …   an eighth of everything
+//!  cargo run --release --locked -p throttle-core --example flood              the designs side by side,
+//!  three simulated minutes each; `3 10 GCRA`: these only
+//!  cargo run --release --locked -p throttle-core --example flood -- splits    our sketch: splits × depths × panes;
+//!  `splits window 3 10`: one, at 3 and 10 million
+//!  … --json FILE           the table, and the same as JSON for the picture          BENCH=short …   an eighth of
+//!  everything
 //! ```
 //!
-//! 1 MiB, 100 a minute, a million legitimate messages a minute (Zipf 1.1 over a million keys), F unique keys a minute, each used once, and one sender
-//! of 150 a minute, evenly spaced. Every run sees the same messages. A sender of at most 50 a minute is told apart by its expected rate.
+//! 1 MiB, 100 a minute, a million legitimate messages a minute (Zipf 1.1 over a million keys), F unique keys a minute,
+//! each used once, and one sender
+//! of 150 a minute, evenly spaced. Every run sees the same messages. A sender of at most 50 a minute is told apart by
+//! its expected rate.
 
 mod designs;
 mod report;
@@ -21,7 +27,8 @@ use traffic::Traffic;
 /// Millions of unique keys a minute.
 const FLOODS: [u64; 5] = [1, 3, 10, 30, 60];
 
-/// A short run is an eighth of everything: messages, senders, unique keys and memory. What a cell has to bear is the same.
+/// A short run is an eighth of everything: messages, senders, unique keys and memory. What a cell has to bear is the
+/// same.
 fn scale() -> u64 {
     if std::env::var("BENCH").is_ok_and(|length| length == "short") { 8 } else { 1 }
 }
@@ -68,7 +75,8 @@ fn splits(traffic: &Traffic, floods: &[u64], only: &[String]) {
                 let row = run::run(traffic, design, millions * 1_000_000 / scale());
                 let Split { sketch_16ths, depth, panes, grain, outweigh } = split;
                 println!(
-                    "{algorithm:9}  {sketch_16ths:9}  {depth:5}  {panes:5}  {grain:5}  {outweigh:8}  {millions:7}  {:9.5}  {:10}",
+                    "{algorithm:9}  {sketch_16ths:9}  {depth:5}  {panes:5}  {grain:5}  {outweigh:8}  {millions:7}  \
+                    {:9.5}  {:10}",
                     row.refused_percent(),
                     row.admitted_a_minute()
                 );

@@ -6,7 +6,8 @@ pub(crate) type Rows = Vec<(u64, String, Row)>;
 
 pub(crate) fn table(rows: &[(u64, String, Row)]) {
     println!(
-        "F M/min  design                    conforming refused %   150/min: minutes  the last  worst window   above the limit"
+        "F M/min  design                    conforming refused %   150/min: minutes  the last  worst window  \
+         \x20above the limit"
     );
     for (millions, name, row) in rows {
         let minutes = row.greedy.map(|count| count.to_string()).join(" ");
@@ -23,7 +24,8 @@ pub(crate) fn table(rows: &[(u64, String, Row)]) {
 pub(crate) fn json(rows: &[(u64, String, Row)], scale: u64) -> String {
     let line = |(millions, name, row): &(u64, String, Row)| {
         format!(
-            "{{\"scale\": {scale}, \"unique_millions_a_minute\": {millions}, \"design\": \"{name}\", \"conforming\": {}, \"refused\": {}, \"admitted_of_150\": {:?}, \
+            "{{\"scale\": {scale}, \"unique_millions_a_minute\": {millions}, \"design\": \"{name}\", \
+             \"conforming\": {}, \"refused\": {}, \"admitted_of_150\": {:?}, \
              \"worst_window\": {}, \"above_the_limit\": {}}}",
             row.conforming, row.refused, row.greedy, row.worst_window, row.excess
         )

@@ -1,24 +1,25 @@
-//! What one check counts as, for each key of a limit.
+//! How much one check counts as, for each key of a limit.
 //!
-//! Knows no keys: amounts come in the order of the values. Invariant: over all recipients, the amounts of their hosts add up to how many there are.
+//! Knows no keys: amounts come in the order of the values. Invariant: the amounts of all hosts add up to the number of recipients.
 
 use std::collections::HashMap;
 
 use crate::identity::{Identities, Identity, Part, Value};
-use crate::plan::Planned;
+use crate::plan::PlannedLimit;
 use crate::policy::Count;
 
 /// An amount for each value of the identity that has several.
 pub(super) enum Amounts {
-    /// The same for all.
+    /// One amount for all.
     Same(u64),
-    /// One each.
+    /// One for each.
     Each(Vec<u64>),
 }
 
 impl Amounts {
-    /// `None` when it is not known yet.
-    pub(super) fn of(planned: &Planned, identities: &Identities<'_>, size: Option<u64>) -> Option<Self> {
+    /// `None` when the amount is not known yet.
+    #[inline]
+    pub(super) fn of(planned: &PlannedLimit, identities: &Identities<'_>, size: Option<u64>) -> Option<Self> {
         match planned.limit.count {
             Count::Connections | Count::Messages => Some(Self::Same(1)),
             Count::Recipients => Some(recipients(&planned.limit.per, identities)),
@@ -26,6 +27,7 @@ impl Amounts {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, nth: usize) -> u64 {
         match self {
             Self::Same(amount) => *amount,
@@ -34,7 +36,7 @@ impl Amounts {
     }
 }
 
-/// Recipients, duplicates once: one for each address, as many as it has for each host, all of them for anything else.
+/// Recipients, duplicates once: one for each address, as many as there are at each host, all of them for anything else.
 fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
     if per.contains(&Identity::RcptAddress) {
         return Amounts::Same(1);

@@ -1,25 +1,27 @@
-//! What a check would look at, in words: every identity, and of every limit the key, how full it is and what it says.
+//! What a check would look at, in words: every identity, and for every limit the key, how full it is and what it says.
 //!
-//! It asks as a check asks and charges nothing. A level is found by asking how much more would fit: so it means the same of every kind of limit, and
-//! no store has to tell it. Slow, some microseconds a limit: for people.
+//! It goes the way of a check, charges nothing, and reads everything under one lock. A level is found by asking how much more would fit, so it means the same
+//! for every kind of limit. Slow, some microseconds a limit: for people.
 
 use super::Engine;
-use super::aim::Aim;
-use super::check::key_text;
-use super::marked::earliest;
+use super::access::{earliest, identity_of, lets_pass};
+use super::finish::key_text;
 use super::operators::Blocked;
-use super::request::{Ask, Entry, Request};
+use super::outcome::Purpose;
+use super::request::{Found, Request, Room};
+use super::transaction::Check;
 use super::unasked::{looked_at, unasked};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
-use crate::plan::{Planned, Store};
+use crate::plan::PlannedLimit;
 use crate::policy::limit::stage_of;
 use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
 use crate::store::Verdict;
-use crate::store::rate_counter::RateCounter;
+use crate::store::access_entry::{AccessAction, Entry};
+use crate::store::request::Answers;
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Explanation {
     pub identities: Vec<(Identity, Vec<String>, Option<Trust>)>,
     /// The limits in file order, one entry for each key.
     pub limits: Vec<Explained>,
+    /// How many keys were left out of `limits`, because there were too many.
+    pub left_out: usize,
     /// What operators have said of it and limits have blocked of it: it goes before what the limits say.
     pub covering: Vec<Blocked>,
     /// What the check would come to.
@@ -52,12 +56,12 @@ pub struct Explained {
     /// The value that has these numbers by a quota of its own.
     pub quota_of: Option<String>,
     /// What it found.
-    pub found: Found,
+    pub found: LimitState,
 }
 
 /// What a limit has to do with an envelope.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum LimitState {
     /// It is not asked yet, and why. Then it may refuse.
     NotChecked {
         /// What it needs and is not known, as fields of an envelope; nothing when it runs at another stage.
@@ -72,8 +76,8 @@ pub enum Found {
         /// As text.
         key: String,
         /// How far it is proven; nothing of a key that has no class.
-        class: Option<Trust>,
-        /// How much of [`Found::Key::at_once`] is used up.
+        trust: Option<Trust>,
+        /// How much of [`LimitState::Key::at_once`] is used up.
         used: u64,
         /// As much as fits at once.
         at_once: u64,
@@ -86,96 +90,125 @@ pub enum Found {
     },
 }
 
+/// Most keys that an explanation measures: the lock is held no longer for a message to more mailboxes.
+const MOST_ROWS: usize = 1_000;
+
 impl Engine {
-    /// What [`Engine::check`] would look at, and say.
+    /// What a check of `envelope` would look at, and say: read under one lock, so that no part contradicts another.
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
         // Every message has a From: where one is known, the header was read.
         let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
-        let is_header_read = stages.map_or(has_author, |stages| stages.has(Stage::Data));
+        let is_header_read = stages.map_or(has_author, |stages| stages.contains(Stage::Data));
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let all = Identities::read(envelope, &self.suffixes, Sources::ALL);
-        let identities = self.identities(envelope).into_iter();
-        let identities = identities.map(|(identity, values)| (identity, values, class(&all, identity))).collect();
-        let decision = self.decide(envelope, Some(stages), now, Aim::Look).0;
-        let refused_at = decision.refusal.as_ref().map(|refusal| self.told_at(refusal, stages));
-        let covering = self.covering(envelope, stages, now);
 
-        let read = self.read(envelope, stages);
-        let mut request = Request::default();
-        self.ask(&mut request, &read, envelope.size, stages);
-        let asked = self.measure(&mut request, now);
+        // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
+        let mut check = Check::default();
+        check.prepare(self, envelope, stages, Purpose::Admit, None, Sources::ALL);
+        let Room { request, found } = check.room.get_mut();
+        let mut rows = Rows::with_room_for(request);
+        let inspect =
+            |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
+        let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
+        let decision = self.finish(&check, &outcome, stages, now).0;
+
+        let (identities, request) = (&check.identities, &check.room.get().request);
+        let refused_at = decision.refusal.as_ref().map(|refusal| self.told_at(refusal, stages));
+        let covering = self.covering(identities, request, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
-            let own = asked.iter().filter(|measured| usize::from(self.plan.limits[measured.limit].of) == place);
+            let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
             let before = limits.len();
-            limits.extend(own.map(|measured| self.explained(&read, planned, measured)));
+            limits.extend(own.map(|row| self.explained(identities, planned, row, outcome.at_us)));
             if limits.len() == before {
-                let found = unasked(&all, planned, envelope, stages, is_header_read);
+                let found = unasked(identities, planned, envelope, stages, is_header_read);
                 limits.push(Explained { found, ..described(planned) });
             }
         }
-        Explanation { identities, limits, covering, decision, refused_at }
+        let left_out = request.stores.entries.len().saturating_sub(MOST_ROWS);
+        let identities = self.named_identities(identities);
+        let trust = |identity| trust(&check.identities, identity);
+        let identities = identities.into_iter().map(|(identity, values)| (identity, values, trust(identity))).collect();
+        Explanation { identities, limits, left_out, covering, decision, refused_at }
     }
 
-    /// Asks every limit how much more it would let through.
-    fn measure(&self, request: &mut Request, now: Now) -> Vec<Measured> {
-        let mut measured = Vec::with_capacity(request.entries.len() + self.plan.capacity.limits.len());
-        let (region, epoch) = self.shared.at(now, false);
-        let at_us = epoch.last_us;
-        for visit in &mut request.visits {
-            visit.arrival.consult(&self.plan.memories[visit.memory].known, &region, at_us);
+    /// Measures how full every key is, and reads the access list: under the lock, into room that was taken before it.
+    fn measure(&self, request: &Request, found: &mut Found, region: &Region, at_us: u64, rows: &mut Rows) {
+        let stores = &request.stores;
+        if let Some(query) = &request.access {
+            self.read_access(query, region, at_us, &mut rows.entries, &mut rows.blocks);
         }
-        self.consult(request, &region, at_us, at_us);
-        for entry in &request.entries {
-            measured.push(self.measured(request, entry, &region, at_us));
+        let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
+        reservations.clear();
+        for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            if !found.is_consulted {
+                planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
+            }
+            let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
+            let (used, adds) = planned.store.usage(region, stores, entry, answer, at_us, burst);
+            let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
+            rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
         }
-        let capacity = &self.plan.capacity;
-        capacity.find(&region, &mut request.wanted);
-        for nth in request.wanted.limits() {
-            let Some(limit) = self.plan.capped[nth] else { continue };
-            let verdict = capacity.consult(&region, &request.wanted, nth, at_us);
-            let (used, at_once) = (capacity.used(&region, &request.wanted, nth), capacity.limits[nth].cap);
-            let adds = if capacity.limits[nth].bytes { request.wanted.held.bytes } else { 1 };
-            measured.push(Measured { limit: limit.into(), nth: 0, rung: None, used, at_once, adds, verdict, at_us });
+        let (capacity, wanted) = (&self.plan.in_flight, &stores.in_flight);
+        for place in wanted.limits() {
+            let Some(limit) = self.plan.capped_by[place] else { continue };
+            let verdict = capacity.consult(region, wanted, held, place, at_us);
+            let used = capacity.used(region, wanted, held, place);
+            let at_once = capacity.limits[place].cap;
+            let adds = if capacity.limits[place].bytes { wanted.held.bytes } else { 1 };
+            rows.measured.push(Measured { limit: limit.into(), nth: 0, part: None, used, at_once, adds, verdict });
         }
-        measured
     }
 
-    fn measured(&self, request: &Request, entry: &Entry, region: &Region, at_us: u64) -> Measured {
-        let planned = &self.plan.limits[usize::from(entry.limit)];
-        let answer = entry.answer;
-        let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
-        let (used, adds) = match (&planned.store, entry.ask) {
-            (Store::Rate(buckets), Ask::Rate { at, amount }) => {
-                (burst - fitting(burst, |amount| fits(buckets, region, &at, at_us, amount)), amount)
-            }
-            (Store::FanOut { fan_out, .. }, Ask::FanOut { visit }) => {
-                let buckets = fan_out.buckets();
-                let at = buckets.lines(request.visits[visit as usize].arrival.bucket_of(answer.rung));
-                (burst - fitting(burst, |amount| fits(buckets, region, &at, at_us, amount)), answer.new.into())
-            }
-            (Store::Distinct { buckets, .. }, Ask::Distinct { at, count, .. }) => {
-                (buckets.level(region, &at, at_us), count.into())
-            }
-            _ => (0, 0),
-        };
-        let (limit, nth, rung, verdict) = (entry.limit.into(), entry.nth, answer.rung, answer.verdict);
-        Measured { limit, nth, rung, used, at_once: burst, adds, verdict, at_us }
+    /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is proven; then the blocks of limits, in file
+    /// order.
+    fn covering(&self, identities: &Identities<'_>, request: &Request, rows: &Rows, now_us: u64) -> Vec<Blocked> {
+        let Some(query) = &request.access else { return Vec::new() };
+        let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
+        let texts = self.scope_texts(identities, query);
+        let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
+            let applies = |entry: &Entry| entry.word == AccessAction::Block || lets_pass(*entry, query.sender_trust);
+            let entry = entry.filter(applies)?;
+            Some(Blocked {
+                identity: identity_of(entry.identity).to_string(),
+                value: Some(value),
+                left_us: left(entry.until_us),
+                by: None,
+                word: entry.word,
+            })
+        });
+        let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
+            let planned = &self.plan.limits[usize::from(block.limit)];
+            Some(Blocked {
+                identity: planned.per_name.to_string(),
+                value: Some(key_text(identities, planned, block.nth, None)),
+                left_us: left((*until_us)?),
+                by: Some(planned.name.to_string()),
+                word: AccessAction::Block,
+            })
+        });
+        entries.chain(blocks).collect()
     }
 
-    fn explained(&self, identities: &Identities<'_>, stated: &Planned, measured: &Measured) -> Explained {
-        let &Measured { limit, nth, rung, used, at_once, adds, verdict, at_us } = measured;
+    fn explained(
+        &self,
+        identities: &Identities<'_>,
+        stated: &PlannedLimit,
+        measured: &Measured,
+        at_us: u64,
+    ) -> Explained {
+        let &Measured { limit, nth, part, used, at_once, adds, verdict } = measured;
         let planned = &self.plan.limits[limit];
-        let has_class = looked_at(&planned.limit).any(|identity| class(identities, identity).is_some());
-        let class = has_class.then(|| planned.class(identities));
+        let has_trust = looked_at(&planned.limit).any(|identity| trust(identities, identity).is_some());
+        let trust = has_trust.then(|| planned.trust_source.trust(identities.trust(Identity::SenderHost)));
         let wait_us = match verdict {
             Verdict::Fits => Some(0),
             Verdict::From(us) => Some(us.saturating_sub(at_us)),
             Verdict::Never => None,
         };
         let is_shadow = planned.limit.mode == Mode::Shadow || self.mode() == Mode::Shadow;
-        let key = key_text(identities, planned, nth, rung);
-        let found = Found::Key { key, class, used, at_once, adds, wait_us, is_shadow };
+        let key = key_text(identities, planned, nth, part);
+        let found = LimitState::Key { key, trust, used, at_once, adds, wait_us, is_shadow };
         let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
         Explained { allows: numbers(&planned.limit), quota_of, found, ..described(stated) }
     }
@@ -187,23 +220,23 @@ impl Engine {
         let Some(planned) = planned else {
             return earliest(stages, refusal.identity.parse().map_or(Stage::Connect, stage_of));
         };
-        match planned.blocking {
-            Some(blocking) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
-                earliest(stages, blocking.from)
+        match planned.block_rule {
+            Some(block_rule) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
+                earliest(stages, block_rule.from)
             }
-            _ if stages.has(planned.stage) => planned.stage,
+            _ if stages.contains(planned.stage) => planned.stage,
             _ => Stage::Mail,
         }
     }
 }
 
 /// How far an identity is proven: nothing of what nobody can prove or claim.
-fn class(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
+fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
         Source::ClientIp if is_unknown() => None,
-        _ => Some(identities.class(identity)),
+        _ => Some(identities.trust(identity)),
     }
 }
 
@@ -212,30 +245,39 @@ struct Measured {
     /// Place in the plan.
     limit: usize,
     nth: u32,
-    rung: Option<u8>,
+    part: Option<u8>,
     used: u64,
     at_once: u64,
     adds: u64,
     verdict: Verdict,
-    at_us: u64,
 }
 
-fn fits(buckets: &RateCounter, region: &Region, at: &crate::region::Candidates, at_us: u64, amount: u64) -> bool {
-    let promised = &mut crate::store::SlotReservations::default();
-    buckets.consult(region, at, buckets.ticks_at(at_us), amount, promised).0 == Verdict::Fits
+/// What is read under the lock for an explanation.
+struct Rows {
+    measured: Vec<Measured>,
+    /// The entry of each scope.
+    entries: Vec<Option<Entry>>,
+    /// The end of each block.
+    blocks: Vec<Option<u64>>,
+    /// How many entries of the request are measured.
+    room: usize,
 }
 
-/// The largest amount up to `most` that fits, when less fits wherever more does.
-fn fitting(most: u64, fits: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut high) = (0, most);
-    while low < high {
-        let middle = high - (high - low) / 2;
-        if fits(middle) { low = middle } else { high = middle - 1 }
+impl Rows {
+    fn with_room_for(request: &Request) -> Self {
+        let room = request.stores.entries.len().min(MOST_ROWS);
+        let in_flight = request.stores.in_flight.limits().count();
+        let (scopes, blocks) = request.access.as_ref().map_or((0, 0), |query| (query.scopes.len(), query.blocks.len()));
+        Self {
+            measured: Vec::with_capacity(room + in_flight),
+            entries: Vec::with_capacity(scopes),
+            blocks: Vec::with_capacity(blocks),
+            room,
+        }
     }
-    low
 }
 
-fn described(planned: &Planned) -> Explained {
+fn described(planned: &PlannedLimit) -> Explained {
     let limit = &planned.limit;
     let count = match limit.count {
         Count::Connections => "connections",
@@ -256,7 +298,7 @@ fn described(planned: &Planned) -> Explained {
         counts,
         allows: numbers(limit),
         quota_of: None,
-        found: Found::DoesNotApply(String::new()),
+        found: LimitState::DoesNotApply(String::new()),
     }
 }
 
@@ -276,7 +318,7 @@ fn numbers(limit: &Limit) -> String {
             &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
     }
     if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
-        let crate::policy::Part { numerator, denominator } = share.of_free;
+        let crate::policy::Fraction { numerator, denominator } = share.of_free;
         let (per, one) = (names(&share.per), if limit.count == Count::Connections { "connection" } else { "message" });
         numbers += &format!("; one {per} at most {numerator}/{denominator} of what is free, but always one {one}");
     }

@@ -4,10 +4,11 @@
 //! use, by the slots of a line: 0.7 of seven, 0.55 of four, 0.45 of three, 0.33 of two ([`part_in_use`], checked by `tests/forecast.rs`).
 
 use super::Engine;
-use crate::plan::{Planned, Store};
+use crate::plan::PlannedLimit;
 use crate::policy::{Count, Rate, Rule};
-use crate::region::{LINES, PAGE_BYTES, Table};
-use crate::store::fan_out::RUNGS;
+use crate::region::{LINES, Table};
+use crate::store::Store;
+use crate::store::fan_out::MAX_PARTS;
 use crate::store::rate_counter::RateCounter;
 
 const MINUTE_US: u64 = 60_000_000;
@@ -57,11 +58,11 @@ impl Engine {
         .collect()
     }
 
-    fn forecast_of(&self, planned: &Planned, quota: Option<String>) -> Forecast {
+    fn forecast_of(&self, planned: &PlannedLimit, quota: Option<String>) -> Forecast {
         let limit = &planned.limit;
         let counted = limit.distinct().map_or_else(|| limit.count.name().to_owned(), |distinct| distinct.to_string());
         let (rate, burst) = limit.rule.rate_and_burst().unzip();
-        let is_window = matches!(planned.store.buckets(), Some(RateCounter::SlidingWindow(_)));
+        let is_window = matches!(planned.store.rate_counter(), Some(RateCounter::SlidingWindow(_)));
         let most_in = |time_us: u64| match (rate, burst) {
             (Some(rate), _) if is_window => rate.amount.saturating_mul(time_us.div_ceil(rate.period_us)),
             (Some(rate), Some(burst)) => burst.saturating_add(drained(rate, time_us)),
@@ -74,10 +75,10 @@ impl Engine {
         let keys_per_minute = match &planned.store {
             Store::InFlight(_) => None,
             _ if is_one => None,
-            Store::Distinct { buckets, .. } => Some(carried(buckets.table(), buckets.slots(), buckets.occupied_us())),
-            Store::Rate(_) | Store::FanOut { .. } => planned
+            Store::Distinct(distinct) => Some(carried(distinct.table(), distinct.slots(), distinct.occupied_us())),
+            Store::Rate(_) | Store::FanOut(_) => planned
                 .store
-                .buckets()
+                .rate_counter()
                 .map(|buckets| carried(buckets.table(), buckets.slots(), buckets.occupied_us(one))),
         };
         Forecast {
@@ -87,8 +88,8 @@ impl Engine {
             counted,
             rate,
             at_once: burst.filter(|_| !is_window).or_else(|| limit.is_in_flight().then(|| self.cap(planned))),
-            bytes: own_bytes(&planned.store),
-            memory_bytes: planned.store.memory().map_or(0, |memory| self.plan.memories[memory].known.table().bytes()),
+            bytes: planned.store.tables().map(|part| part.bytes).sum(),
+            memory_bytes: planned.store.seen_set().map_or(0, |place| self.plan.seen_sets[place].set.table().bytes()),
             keys_per_minute,
             memory_full_us: rate.and_then(|rate| self.memory_full_us(planned, rate)),
             most_in_minute: most_in(MINUTE_US),
@@ -96,22 +97,22 @@ impl Engine {
         }
     }
 
-    fn cap(&self, planned: &Planned) -> u64 {
+    fn cap(&self, planned: &PlannedLimit) -> u64 {
         match planned.store {
-            Store::InFlight(limit) => self.plan.capacity.limits[limit].cap,
+            Store::InFlight(limit) => self.plan.in_flight.limits[limit].cap,
             _ => 0,
         }
     }
 
-    fn memory_full_us(&self, planned: &Planned, rate: Rate) -> Option<u64> {
-        let memory = &self.plan.memories[planned.store.memory()?];
+    fn memory_full_us(&self, planned: &PlannedLimit, rate: Rate) -> Option<u64> {
+        let seen_set = &self.plan.seen_sets[planned.store.seen_set()?];
         // With the ladder a new host brings the parts of its name, all but the first of them new each time.
-        let slots_a_name = if memory.ladder { RUNGS as u64 } else { 1 };
-        let table = memory.known.table();
+        let slots_a_name = if seen_set.has_ladder { MAX_PARTS as u64 } else { 1 };
+        let table = seen_set.set.table();
         let names = part_in_use(table, table.slots()) / slots_a_name;
         let full_us = u128::from(names) * u128::from(rate.period_us) / u128::from(rate.amount);
         let full_us = u64::try_from(full_us).unwrap_or(u64::MAX);
-        (full_us < memory.known.remember_us()).then_some(full_us)
+        (full_us < seen_set.set.remember_us()).then_some(full_us)
     }
 }
 
@@ -138,15 +139,4 @@ fn part_in_use(table: &Table, slots: u64) -> u64 {
             _ => 70,
         }
         / 100
-}
-
-fn own_bytes(store: &Store) -> u64 {
-    match store {
-        Store::Distinct { buckets, .. } => buckets.table().bytes() + buckets.blocks().bytes(),
-        Store::InFlight(_) => 0,
-        Store::Rate(_) | Store::FanOut { .. } => store.buckets().map_or(0, |buckets| {
-            let sketch = buckets.sketch().map_or(0, |(pages, _)| u64::from(pages) * PAGE_BYTES);
-            buckets.table().bytes() + sketch
-        }),
-    }
 }

@@ -1,32 +1,28 @@
-//! The keys of an envelope's identities, of no class yet: each identity hashed once a check, and only those that it needs.
-
-use smallvec::SmallVec;
+//! The keys of an envelope's identities, without trust: each identity is hashed once a check, and only those that its stages need.
 
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::plan::Plan;
+use crate::plan::{Places, Plan};
 use crate::policy::Stages;
 use crate::stats::IdentityKey;
 
-/// Keys by the index of their identity in [`Plan::identities`].
+/// Keys by the place of their identity in [`Plan::identities`].
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// In order of the index.
-    pub(super) seen: SmallVec<[IdentityKey; 8]>,
-    spans: SmallVec<[Span; 16]>,
+    /// Every value that the check brings: in the order of the places, then of the values.
+    values: Vec<IdentityKey>,
+    /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
+    first: Vec<Key>,
+    /// The run of `values` at each place, when any identity may have several values; else empty.
+    spans: Vec<Span>,
 }
 
-/// The same, to be asked: slices, so that no look asks anew where they lie.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hashed<'k> {
-    pub(super) seen: &'k [IdentityKey],
-    spans: &'k [Span],
-}
+/// The key of an identity that is absent. No value has it: a value whose hash is zero gets the key one.
+const ABSENT: Key = Key(0);
 
-/// A part of [`Keys::seen`]; empty when the identity is absent or not needed.
 #[derive(Clone, Copy, Debug)]
 struct Span {
-    start: u32,
+    first: u32,
     count: u32,
 }
 
@@ -44,65 +40,84 @@ impl<'s> UseValue<'s, Key> for Hash<'_> {
 }
 
 impl Keys {
-    /// Hashes what the limits of `stages` need, into what is empty: filled in where it lies, not to be moved.
-    #[inline]
-    pub(super) fn add(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        self.spans = SmallVec::from_elem(Span { start: 0, count: 0 }, plan.identities.len());
-        for ((place, needed), span) in plan.identities.iter().enumerate().zip(&mut self.spans) {
-            if !needed.at.meets(stages) {
-                continue;
-            }
-            let start = self.seen.len() as u32;
-            if identities.has_several(needed.identity) {
-                let seen = |value| IdentityKey { place, key: secret.key(needed.identity, value) };
-                self.seen.extend(identities.values(needed.identity).iter().map(seen));
-                *span = Span { start, count: self.seen.len() as u32 - start };
-            } else if let Some(key) = identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
-                self.seen.push(IdentityKey { place, key });
-                *span = Span { start, count: 1 };
-            }
-        }
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.first.clear();
+        self.spans.clear();
     }
 
-    /// For asking.
-    pub(super) fn hashed(&self) -> Hashed<'_> {
-        Hashed { seen: &self.seen, spans: &self.spans }
-    }
-}
-
-impl Hashed<'_> {
-    /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
-    #[inline]
-    pub(super) fn count(self, per: &[usize]) -> usize {
-        let count = |&identity: &usize| self.spans[identity].count as usize;
-        match per {
-            [identity] => count(identity),
-            _ => per.iter().map(count).product(),
-        }
-    }
-
-    /// A key of a composite: of the `nth` value, where one of its identities has several.
+    /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
     #[inline(always)]
-    pub(super) fn joined(self, secret: &Secret, per: &[usize], nth: usize) -> Key {
-        let get = |&identity: &usize| self.get(identity, nth);
-        match per {
-            [identity] => get(identity),
-            [first, others @ ..] => others.iter().fold(get(first), |joined, other| secret.join(joined, get(other))),
-            [] => Key(0),
+    pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        let values = &mut self.values;
+        let key_of = |(place, needed): (usize, &crate::plan::PlannedIdentity)| {
+            if !needed.at.intersects(stages) {
+                return ABSENT;
+            }
+            let hash = Hash { secret, head: needed.head };
+            let Some(key) = identities.map_value(needed.identity, hash) else { return ABSENT };
+            let key = Key(key.0.max(1));
+            values.push(IdentityKey { place, key });
+            key
+        };
+        self.first.extend(plan.identities.iter().enumerate().map(key_of));
+    }
+
+    /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.
+    #[inline(never)]
+    pub(super) fn fill_several(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        for (place, needed) in plan.identities.iter().enumerate() {
+            let first = self.values.len();
+            if needed.at.intersects(stages) {
+                let keyed = |value| IdentityKey { place, key: Key(secret.key(needed.identity, value).0.max(1)) };
+                self.values.extend(identities.values(needed.identity).iter().map(keyed));
+            }
+            self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));
+            self.spans.push(Span { first: first as u32, count: (self.values.len() - first) as u32 });
         }
     }
 
-    /// The key of an identity that has one value at most.
+    /// Every value that the check brings, in the order of the places.
     #[inline]
-    pub(super) fn first(self, identity: usize) -> Option<Key> {
-        let Span { start, count } = self.spans[identity];
-        (count > 0).then(|| self.seen[start as usize].key)
+    pub(super) fn values(&self) -> &[IdentityKey] {
+        &self.values
     }
 
-    /// The key of the `nth` value of an identity that is present; of its only value, whatever `nth` says.
+    /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
+    #[inline(always)]
+    pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
+        if SEVERAL {
+            per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
+        } else {
+            per.iter().all(|place| self.get(place) != ABSENT).into()
+        }
+    }
+
+    /// The key of a composite: with the `nth` value of the identity that has several.
+    #[inline(always)]
+    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+        let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
+        let (first, others) = per.parts();
+        others.iter().fold(get(first), |joined, other| secret.join(joined, get(other)))
+    }
+
+    /// The key of the first value of an identity, or [`ABSENT`].
+    #[inline(always)]
+    pub(super) fn get(&self, place: &u16) -> Key {
+        self.first.get(usize::from(*place)).copied().unwrap_or(ABSENT)
+    }
+
+    /// The key of the first value of an identity; `None` when it is absent or not needed.
     #[inline]
-    pub(super) fn get(self, identity: usize, nth: usize) -> Key {
-        let Span { start, count } = self.spans[identity];
-        self.seen[start as usize + nth.min(count.saturating_sub(1) as usize)].key
+    pub(super) fn first(&self, place: u16) -> Option<Key> {
+        Some(self.get(&place)).filter(|key| *key != ABSENT)
+    }
+
+    /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
+    #[inline]
+    pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
+        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(&place) };
+        let Some(last) = count.checked_sub(1) else { return ABSENT };
+        self.values[(first + (nth as u32).min(last)) as usize].key
     }
 }

@@ -24,13 +24,13 @@ pub struct Lesson<'a> {
 }
 
 impl Engine {
-    /// The memories of what `distinct` brings under `per`: none when no limit needs it, several when limits remember it apart.
-    pub fn memories(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
+    /// The seen_sets of what `distinct` brings under `per`: none when no limit needs it, several when limits remember it apart.
+    pub fn seen_sets(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
         let is_over = |memory: usize| {
-            let needed = self.plan.memories[memory].distinct;
+            let needed = self.plan.seen_sets[memory].distinct;
             self.plan.identities[needed].identity == distinct && self.per_of(memory) == per
         };
-        (0..self.plan.memories.len()).filter(|&memory| is_over(memory)).collect()
+        (0..self.plan.seen_sets.len()).filter(|&memory| is_over(memory)).collect()
     }
 
     /// Makes the element known in a memory, and with the ladder the parts of its name.
@@ -38,7 +38,7 @@ impl Engine {
     /// # Errors
     /// [`NotAValue`] when no check could bring it.
     pub fn learn(&self, memory: usize, lesson: &Lesson<'_>, now: Now) -> Result<Learned, NotAValue> {
-        let (per, memory) = (self.per_of(memory), &self.plan.memories[memory]);
+        let (per, memory) = (self.per_of(memory), &self.plan.seen_sets[memory]);
         let distinct = self.plan.identities[memory.distinct].identity;
         if per.len() != lesson.per.len() {
             return Err(NotAValue::Never);
@@ -54,7 +54,7 @@ impl Engine {
         let under = under.ok_or(NotAValue::Never)?;
         let element = key_of(distinct, lesson.element)?;
         let mut keys = vec![self.secret.join(under, element)];
-        if let (true, Some(&per)) = (memory.ladder, per.first()) {
+        if let (true, Some(&per)) = (memory.has_ladder, per.first()) {
             let add = |part: &str| keys.push(self.secret.join(under, self.secret.part(distinct, part)));
             parts_of_host(distinct, per, lesson.element, &self.suffixes, add);
         }
@@ -63,8 +63,8 @@ impl Engine {
         let mut outcome = Learned::Kept;
         // The element is the first of them, and what became of it is told unless a part of its name did worse.
         for key in keys {
-            let at = memory.known.lines(key);
-            let learned = memory.known.learn(&mut region, &at, first_us, last_us, epoch.last_us);
+            let at = memory.set.lines(key);
+            let learned = memory.set.learn(&mut region, &at, first_us, last_us, epoch.last_us);
             outcome = if outcome == Learned::Kept { learned } else { outcome };
         }
         Ok(outcome)
@@ -72,7 +72,7 @@ impl Engine {
 
     /// What a memory remembers elements under.
     fn per_of(&self, memory: usize) -> &[Identity] {
-        let over_it = self.plan.limits.iter().find(|planned| planned.store.memory() == Some(memory));
+        let over_it = self.plan.limits.iter().find(|planned| planned.store.seen_set() == Some(memory));
         over_it.map_or(&[], |planned| &planned.limit.per)
     }
 }

@@ -1,58 +1,56 @@
 //! One envelope, all its limits, one answer.
 //!
-//! [`Engine`] knows the order of things; it knows no algorithm and no mail syntax.
-//!
 //! ```text
-//!  envelope ── identities ── keys ── asker ──> request ──[ lock: check ]──> settled ── decision, charge
-//!                                   marked ────┘           open, marked, observation
+//!  prepare  no lock    envelope → identities → keys → request; every line is prefetched
+//!  transact the lock   consult everything; charge everything if all agree, else nothing
+//!  finish   no lock    outcome → decision, and names for the senders near a limit
 //! ```
 //!
-//! * `check`: the way of one envelope; [`Aim`] is what it is for, `terms` what of its stages it asks   * `keys`, `asker`, `amount`, `request`: what it asks
-//! * `open`: permits   * `charge`: a charge back   * `dialogue`: the checks of one SMTP connection   * `limiter`: one table without a policy
-//! * `marked`: what operators and limits have blocked, as a check sees it; `operators`: the same as operators say and read it
-//! * `live`: another policy while checks go on   * `learn`: known elements from elsewhere
-//! * For people: `explain` an envelope (`unasked`: why not), `tables` in use, `forecast` of a policy, `watch`: the busiest and how many
+//! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first. The engine knows the order of things;
+//! it knows no algorithm and no mail syntax.
+//!
+//! * `keys`, `amount`, `request`: what `prepare` fills in   * `outcome`, `receipt`: what `transact` and `finish` return
+//! * `access`: operators' entries and limits' blocks, in all three steps   * `filter`, `session`: one SMTP connection   * `permits`: release
+//! * `operators`: block, allow   * `learn`: known elements from elsewhere   * `reloadable`: another policy while checks go on   * `limiter`: one table
+//! * For people: `explain` (`unasked`: why a limit was not asked), `tables`, `forecast`, `offenders`
 
-mod aim;
+mod access;
 mod amount;
-mod asker;
-mod charge;
-mod check;
-mod covering;
-mod dialogue;
 mod explain;
+mod filter;
+mod finish;
 mod forecast;
 mod keys;
 mod learn;
 mod limiter;
-mod live;
-mod marked;
-mod open;
+mod offenders;
 mod operators;
+mod outcome;
+mod permits;
+mod prepare;
+mod refund;
+mod reloadable;
 mod request;
-mod set;
-mod settled;
+mod session;
 mod tables;
-mod terms;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod unasked;
-mod watch;
 
 use std::sync::Arc;
 
-pub use aim::Aim;
-pub use charge::Charge;
-pub use dialogue::{Dialogue, Step};
-pub use explain::{Explained, Explanation, Found};
+pub use crate::plan::LimitSet;
+pub use explain::{Explained, Explanation, LimitState};
 pub use forecast::Forecast;
 pub use learn::Lesson;
 pub use limiter::{Hit, Limiter};
-pub use live::{Live, NotReloaded};
 pub use operators::{BlockError, Blocked};
-pub use request::Request;
-pub use set::LimitSet;
-pub use settled::{Refused, Settled};
+pub use outcome::{Outcome, Purpose};
+pub use refund::Receipt;
+pub use reloadable::{Live, NotReloaded};
+pub use request::{Found, Request};
+pub use session::{Session, Step};
 pub use tables::TableUse;
 
 use crate::envelope::Envelope;
@@ -129,7 +127,10 @@ impl Engine {
 
     /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy names.
     pub fn identities(&self, envelope: &Envelope<'_>) -> Vec<(Identity, Vec<String>)> {
-        let identities = Identities::read(envelope, &self.suffixes, Sources::ALL);
+        self.named_identities(&Identities::read(envelope, &self.suffixes, Sources::ALL))
+    }
+
+    fn named_identities(&self, identities: &Identities<'_>) -> Vec<(Identity, Vec<String>)> {
         let mut named = identities.named();
         for identity in self.observed() {
             let texts: Vec<String> = identities.values(identity).iter().map(ToString::to_string).collect();

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::Engine;
-use super::marked::{can_be_claimed, code_of, identity_of, scope_key};
+use super::access::{can_be_claimed, code_of, identity_of, scope_key};
 use crate::error::PolicyError;
 use crate::identity::parse_value::parse_value;
 use crate::identity::scope::{NoScope, Scope, scope};
@@ -64,7 +64,7 @@ impl Engine {
         us: Option<u64>,
         now: Now,
     ) -> Result<(), BlockError> {
-        let marked = self.plan.marked.ok_or(BlockError::Full(0))?;
+        let access = self.plan.access.ok_or(BlockError::Full(0))?;
         if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
             let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
             return Err(wrong(
@@ -95,8 +95,8 @@ impl Engine {
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
         let entry = Entry { key, until_us, word, mark, identity: code_of(identity) };
-        if !marked.listed.put(&mut region, entry, &text, epoch.last_us) {
-            return Err(BlockError::Full(marked.listed.most()));
+        if !access.list.put(&mut region, entry, &text, epoch.last_us) {
+            return Err(BlockError::Full(access.list.most()));
         }
         self.shared.set_has_access_entries(true);
         Ok(())
@@ -107,7 +107,7 @@ impl Engine {
     /// # Errors
     /// A text that is no value.
     pub fn unblock(&self, identity: &str, value: &str, now: Now) -> Result<bool, PolicyError> {
-        let Some(marked) = self.plan.marked else { return Ok(false) };
+        let Some(access) = self.plan.access else { return Ok(false) };
         let identities: Vec<Identity> = identity.split(" + ").map(parsed).collect::<Result<_, _>>()?;
         let by_limits = self.keys_of_limits(&identities, value);
         let listed = match identities[..] {
@@ -124,29 +124,29 @@ impl Engine {
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;
-        let taken = listed.and_then(|key| marked.listed.take(&mut region, key));
+        let taken = listed.and_then(|key| access.list.take(&mut region, key));
         let mut any = taken.is_some_and(|entry| entry.holds(now_us));
         for key in by_limits {
-            any |= marked.blocks.lift(&mut region, key, now_us);
+            any |= access.blocks.lift(&mut region, key, now_us);
         }
         Ok(any)
     }
 
     /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of limits. `pause` runs every so many pages.
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
-        let Some(marked) = self.plan.marked else { return Vec::new() };
-        let mut listed: Vec<(Entry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(marked.listed.most());
+        let Some(access) = self.plan.access else { return Vec::new() };
+        let mut list: Vec<(Entry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
         let now_us = {
             let (region, epoch) = self.shared.at(now, false);
-            marked.listed.each(&region, |entry, text| {
+            access.list.each(&region, |entry, text| {
                 let mut copied = [0; TEXT_BYTES / 8];
                 copied.copy_from_slice(text);
-                listed.push((entry, copied));
+                list.push((entry, copied));
             });
             epoch.last_us
         };
         let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
-        let held = listed.iter().filter(|(entry, _)| entry.holds(now_us));
+        let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
         let mut all: Vec<Blocked> = held
             .map(|(entry, text)| Blocked {
                 identity: identity_of(entry.identity).to_string(),
@@ -158,7 +158,7 @@ impl Engine {
             .collect();
         all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));
         let names = self.names_of_blocks(now);
-        let blocks = self.live_blocks(marked, now_us, pause).into_iter();
+        let blocks = self.live_blocks(access, now_us, pause).into_iter();
         let mut by_limits: Vec<Blocked> =
             blocks.filter_map(|block| self.told(&block, left(block.until_us), &names)).collect();
         by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
@@ -166,17 +166,17 @@ impl Engine {
         all
     }
 
-    fn live_blocks(&self, marked: AccessTables, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
+    fn live_blocks(&self, access: AccessTables, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
         // Room for a page, taken before the lock.
         let (mut all, mut page_of): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
-        for page in 0..marked.blocks.table().pages() {
+        for page in 0..access.blocks.table().pages() {
             if page % 64 == 63 {
                 pause();
             }
             page_of.clear();
             {
                 let region: &Region = &self.shared.lock();
-                page_of.extend(marked.blocks.live(region, page, now_us));
+                page_of.extend(access.blocks.live(region, page, now_us));
             }
             all.extend_from_slice(&page_of);
         }
@@ -186,7 +186,7 @@ impl Engine {
     /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is refused by it.
     fn told(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
-        let planned = stated.find(|planned| planned.blocking.is_some_and(|own| own.by() == block.by))?;
+        let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
         Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: AccessAction::Block })
     }
@@ -195,12 +195,12 @@ impl Engine {
     fn names_of_blocks(&self, now: Now) -> HashMap<Key, String> {
         let mut names = HashMap::new();
         for planned in &self.plan.limits[..self.plan.stated] {
-            let (Some(blocking), [identity]) = (planned.blocking, &planned.limit.per[..]) else { continue };
+            let (Some(block_rule), [identity]) = (planned.block_rule, &planned.limit.per[..]) else { continue };
             for offender in self.top(*identity, now).unwrap_or_default() {
                 let key =
                     parse_value(*identity, &offender.value, &self.suffixes, |value| self.secret.key(*identity, value));
                 if let Ok(key) = key {
-                    names.insert(self.block_key(blocking.key, std::iter::once(key)), offender.value);
+                    names.insert(self.block_key(block_rule.key, std::iter::once(key)), offender.value);
                 }
             }
         }
@@ -217,9 +217,9 @@ impl Engine {
             parse_value(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(*identity, value)).ok()
         });
         let Some(parts) = parts.collect::<Option<Vec<Key>>>() else { return Vec::new() };
-        let blocking = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);
-        let keys = blocking.filter_map(|planned| planned.blocking);
-        keys.map(|blocking| self.block_key(blocking.key, parts.iter().copied())).collect()
+        let block_rule = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);
+        let keys = block_rule.filter_map(|planned| planned.block_rule);
+        keys.map(|block_rule| self.block_key(block_rule.key, parts.iter().copied())).collect()
     }
 
     fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, EntryKind, String), PolicyError> {

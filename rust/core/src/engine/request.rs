@@ -1,111 +1,131 @@
-//! What one check asks of the region, and room for the answers.
+//! What one check asks: filled in before the lock, and only read under it.
 //!
-//! The room is taken before the lock, so that nothing under it allocates. Knows no text: only where lines are, and the hashes of elements that are not looked up.
+//! Knows no text: the keys of the envelope's identities, what the stores are asked, and what the access list is asked.
+//! A thread keeps the room of its last check for the next one, so that the common check allocates nothing.
 
-use smallvec::SmallVec;
+use std::cell::Cell;
 
-use super::marked::AskedMarks;
-use crate::key::Key;
-use crate::region::Candidates;
+use super::access::{AccessAnswer, AccessQuery};
+use super::keys::Keys;
 use crate::stats::IdentityKey;
-use crate::store::fan_out::{Arrival, Consulted};
-use crate::store::in_flight::Wanted;
-use crate::store::{SlotReservations, Verdict};
-use crate::time::Ticks;
+use crate::store::request::{Answers, Request as Stores};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
 pub struct Request {
-    pub(super) entries: SmallVec<[Entry; 10]>,
-    pub(super) visits: SmallVec<[Visit; 3]>,
-    /// Elements of fan-outs that refuse all, each joined with its key.
-    pub(super) elements: SmallVec<[Key; 2]>,
-    /// Slots that keys of the limit at hand were promised.
-    pub(super) promised: SlotReservations,
-    /// What in-flight limits are asked.
-    pub(super) wanted: Wanted,
-    /// Every value that the check brings, for observation: in order of its identity's place, then of the values.
-    pub(super) seen: SmallVec<[IdentityKey; 8]>,
-    /// The same with what an earlier step has shown already, when something was left out.
-    pub(super) known: Vec<IdentityKey>,
-    /// Whether an entry is hot.
-    pub(super) is_hot: bool,
-    /// Whether an entry blocks.
-    pub(super) blocks: bool,
-    /// What is asked of entries and blocks, while there are any.
-    pub(super) marks: Option<Box<AskedMarks>>,
+    pub(super) keys: Keys,
+    /// What the stores are asked.
+    pub(super) stores: Stores,
+    /// What statistics count, where a step of a session counts less than all of `keys`.
+    pub(super) counted: Option<Vec<IdentityKey>>,
+    /// What operators' entries and limits' blocks are asked, while there are any.
+    pub(super) access: Option<Box<AccessQuery>>,
 }
 
 impl Request {
-    /// Every value that the check brings.
-    pub(super) fn values<'r>(seen: &'r [IdentityKey], known: &'r [IdentityKey]) -> &'r [IdentityKey] {
-        if known.is_empty() { seen } else { known }
-    }
-}
-
-/// Of `seen`, the `nth` value of an identity, or its only one; `None` when it is absent.
-pub(super) fn value_of(seen: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
-    let first = seen.partition_point(|seen| seen.place < place);
-    let at = |index: usize| seen.get(index).copied().filter(|seen| seen.place == place);
-    at(first + nth as usize).or_else(|| at(first))
-}
-
-/// One limit asked about one key.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Its index in [`crate::plan::Plan::limits`].
-    pub limit: u16,
-    /// Charged when admitted; else only consulted.
-    pub charged: bool,
-    /// Which value of the identity that has several.
-    pub nth: u32,
-    /// What is asked.
-    pub ask: Ask,
-    /// What was answered.
-    pub answer: Consulted,
-    /// Whether its key is near its limit, or was refused: a value of it is to get a name.
-    pub hot: bool,
-    /// Whether its key is to be blocked when the check is refused.
-    pub blocks: bool,
-}
-
-/// What is asked of a store.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
-    Rate {
-        at: Candidates,
-        amount: u64,
-    },
-    FanOut {
-        visit: u32,
-    },
-    /// `count` of [`Request::elements`].
-    Distinct {
-        at: Candidates,
-        first: u32,
-        count: u32,
-    },
-}
-
-/// One arrival at one memory; limits that share the memory share it.
-#[derive(Debug)]
-pub(super) struct Visit {
-    /// The memory's index in [`crate::plan::Plan::memories`].
-    pub memory: usize,
-    /// Which value of `per`.
-    pub nth: usize,
-    pub arrival: Arrival,
-}
-
-impl Ask {
-    /// Its part of [`Request::elements`].
+    /// Every value that statistics count.
     #[inline]
-    pub(super) fn of(elements: &[Key], first: u32, count: u32) -> &[Key] {
-        let first = first as usize;
-        elements.get(first..first + count as usize).unwrap_or_default()
+    pub(super) fn counted(&self) -> &[IdentityKey] {
+        match &self.counted {
+            None => self.keys.values(),
+            Some(counted) => counted,
+        }
     }
 }
 
-/// Before it is asked.
-pub(super) const UNASKED: Consulted =
-    Consulted { verdict: Verdict::Fits, spot: None, at: Ticks(0), new: 0, rung: None };
+/// Room for all that is found out under the lock, taken before it.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What the stores answer.
+    pub(super) stores: Answers,
+    /// What the access list answers.
+    pub(super) access: AccessAnswer,
+    /// The in-flight limits that a permit will be held under, as bits.
+    pub(super) held: u64,
+    /// Whether the limits were consulted: not when an operator's entry lets the check through.
+    pub(super) is_consulted: bool,
+    /// Whether any entry is near its limit, or above it.
+    pub(super) is_any_near_limit: bool,
+    /// Entries of limits that block their key when the check is refused: places in the request.
+    pub(super) blocking: Vec<u32>,
+    /// Entries near their limit, or above it, of which a value has no name yet: places in the request.
+    pub(super) unnamed: Vec<u32>,
+}
+
+/// The room of one check: its request and what is found out.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) request: Request,
+    pub(super) found: Found,
+}
+
+/// Entries that a kept room has space for, at most: a check with more recipients frees its room (P1).
+const MOST_KEPT: usize = 256;
+
+thread_local! {
+    static KEPT: Cell<Option<Box<Room>>> = const { Cell::new(None) };
+}
+
+/// A room that goes back to its thread when it is dropped.
+#[derive(Debug)]
+pub(super) struct KeptRoom(Option<Box<Room>>);
+
+impl Default for KeptRoom {
+    #[inline]
+    fn default() -> Self {
+        Self(Some(KEPT.take().unwrap_or_default()))
+    }
+}
+
+impl KeptRoom {
+    #[inline]
+    pub(super) fn get(&self) -> &Room {
+        self.0.as_ref().expect("a room until it is dropped")
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> &mut Room {
+        self.0.as_mut().expect("a room until it is dropped")
+    }
+}
+
+impl Drop for KeptRoom {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(mut room) = self.0.take() {
+            if room.request.stores.entries.capacity() <= MOST_KEPT && room.request.keys.values().len() <= MOST_KEPT {
+                room.clear();
+                KEPT.set(Some(room));
+            }
+        }
+    }
+}
+
+impl Room {
+    #[inline]
+    fn clear(&mut self) {
+        let Self { request, found } = self;
+        request.keys.clear();
+        request.stores.clear();
+        request.counted = None;
+        request.access = None;
+        found.stores.clear();
+        found.access = AccessAnswer::default();
+        (found.held, found.is_any_near_limit) = (0, false);
+        found.blocking.clear();
+        found.unnamed.clear();
+    }
+}
+
+impl Found {
+    /// Takes all the room that `request` needs.
+    #[inline]
+    pub(super) fn take_room_for(&mut self, request: &Request) {
+        self.stores.take_room_for(&request.stores);
+        self.blocking.reserve(request.stores.entries.len());
+        self.unnamed.reserve(request.stores.entries.len());
+        if let Some(access) = &request.access {
+            self.access.take_room_for(access);
+        }
+    }
+}

@@ -3,10 +3,10 @@
 //! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are not of one moment.
 
 use super::Engine;
-use crate::plan::Store;
-use crate::region::{LINES, PAGE_BYTES, Region, Table};
+use crate::region::{Region, Table};
 use crate::store::in_flight::{InFlight, Place};
 use crate::store::permits::Permits;
+use crate::store::{Store, TableKind, TablePart};
 
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,48 +24,61 @@ pub struct TableUse {
 }
 
 impl Engine {
-    /// The use of every table: those of each limit and of each quota, then the sketches, the memories, what is open, and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
+    /// The use of every table: those of each limit and of each quota, then the sketches, the seen_sets, what is open, and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
-        let buckets = self.plan.limits.iter().enumerate().flat_map(|(index, planned)| {
-            let buckets = match &planned.store {
-                Store::Rate(buckets) => buckets,
-                Store::FanOut { fan_out, .. } => fan_out.buckets(),
-                Store::Distinct { .. } => return self.distinct_tables(index, pause),
-                Store::InFlight(limit) => return vec![self.open_under(index, *limit, pause)],
-            };
-            let table = buckets.table();
-            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| buckets.used(region, page, now));
-            let untracked = self.shared.lock().untracked(index);
-            let name = self.table_name(index);
-            vec![TableUse { name, bytes: table.bytes(), slots: buckets.slots(), used, untracked }]
+        let is_sketch = |part: &TablePart| part.kind == TableKind::Sketch;
+        let all: Vec<(usize, TablePart)> = self
+            .plan
+            .limits
+            .iter()
+            .enumerate()
+            .flat_map(|(place, planned)| planned.store.tables().map(move |part| (place, part)))
+            .collect();
+        let limits = self.plan.limits.iter().enumerate().flat_map(|(place, planned)| match planned.store {
+            Store::InFlight(limit) => vec![self.in_flight_under(place, limit, pause)],
+            _ => planned
+                .store
+                .tables()
+                .filter(|part| !is_sketch(part))
+                .map(|part| self.table_use(place, part, pause))
+                .collect(),
         });
-        let sketches = self.plan.limits.iter().enumerate().filter_map(|(index, planned)| {
-            let buckets = planned.store.buckets()?;
-            let (pages, slots) = buckets.sketch()?;
-            let cells = |region: &Region, page, now| buckets.sketch_used(region, page, now);
-            let used = self.shared.sum_pages(pages, pause, cells);
-            let (name, bytes) = (format!("sketch of {}", self.table_name(index)), u64::from(pages) * PAGE_BYTES);
-            Some(TableUse { name, bytes, slots, used, untracked: 0 })
-        });
-        let memories = self.plan.memories.iter().enumerate().map(|(index, memory)| {
-            let (known, table) = (memory.known, memory.known.table());
-            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| known.used(region, page, now));
-            let owners =
-                self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.store.memory() == Some(index));
-            let names: Vec<&str> = owners.map(|planned| &*planned.name).collect();
+        let sketches =
+            all.into_iter().filter(|(_, part)| is_sketch(part)).map(|(place, part)| self.table_use(place, part, pause));
+        let seen_sets = self.plan.seen_sets.iter().enumerate().map(|(place, planned)| {
+            let (set, table) = (planned.set, planned.set.table());
+            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| set.used(region, page, now));
+            let stated = self.plan.limits[..self.plan.stated].iter();
+            let names: Vec<&str> =
+                stated.filter(|limit| limit.store.seen_set() == Some(place)).map(|limit| &*limit.name).collect();
             let name = format!("memory of {}", names.join(", "));
             TableUse { name, bytes: table.bytes(), slots: table.slots(), used, untracked: 0 }
         });
-        buckets.chain(sketches).chain(memories).chain(self.held()).chain(self.blocks(pause)).collect()
+        limits.chain(sketches).chain(seen_sets).chain(self.held()).chain(self.blocks(pause)).collect()
+    }
+
+    /// The use of one table of a limit's store. Charges that found no room are told once, with the slots.
+    fn table_use(&self, place: usize, part: TablePart, pause: &dyn Fn()) -> TableUse {
+        let store = &self.plan.limits[place].store;
+        let used = |region: &Region, page, now| store.used(part.kind, region, page, now);
+        let used = self.shared.sum_pages(part.pages, pause, used);
+        let name = self.table_name(place);
+        let (name, untracked) = match part.kind {
+            TableKind::Slots => (name, self.shared.lock().untracked(place)),
+            TableKind::Registers => (format!("registers of {name}"), 0),
+            TableKind::Sketch => (format!("sketch of {name}"), 0),
+        };
+        TableUse { name, bytes: part.bytes, slots: part.slots, used, untracked }
     }
 
     /// The keys that limits have blocked, where one may.
     fn blocks(&self, pause: &dyn Fn()) -> Option<TableUse> {
-        let marked = self.plan.marked.filter(|_| self.plan.limits.iter().any(|planned| planned.blocking.is_some()))?;
-        let (blocks, table) = (marked.blocks, marked.blocks.table());
+        let access =
+            self.plan.access.filter(|_| self.plan.limits.iter().any(|planned| planned.block_rule.is_some()))?;
+        let (blocks, table) = (access.blocks, access.blocks.table());
         let live = |region: &Region, page, now| blocks.live(region, page, now).count() as u64;
         let used = self.shared.sum_pages(table.pages(), pause, live);
-        let untracked = marked.listed.untracked(&self.shared.lock());
+        let untracked = access.list.untracked(&self.shared.lock());
         Some(TableUse { name: "blocks".into(), bytes: table.bytes(), slots: blocks.slots(), used, untracked })
     }
 
@@ -78,36 +91,18 @@ impl Engine {
         }
     }
 
-    /// The two tables of a fan-out that refuses all.
-    fn distinct_tables(&self, index: usize, pause: &dyn Fn()) -> Vec<TableUse> {
-        let planned = &self.plan.limits[index];
-        let Store::Distinct { buckets, .. } = &planned.store else { return Vec::new() };
-        let (table, blocks) = (buckets.table(), buckets.blocks());
-        let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| buckets.used(region, page, now));
-        let blocks_used = |region: &Region, page, now| buckets.blocks_used(region, page, now);
-        let blocks_used = self.shared.sum_pages(blocks.pages(), pause, blocks_used);
-        let untracked = self.shared.lock().untracked(index);
-        let name = self.table_name(index);
-        let registers = format!("registers of {name}");
-        let block_count = u64::from(blocks.pages()) * LINES as u64;
-        vec![
-            TableUse { name, bytes: table.bytes(), slots: buckets.slots(), used, untracked },
-            TableUse { name: registers, bytes: blocks.bytes(), slots: block_count, used: blocks_used, untracked: 0 },
-        ]
-    }
-
     /// What is open under an in-flight limit: `slots` is its cap, `used` what is held, of a limit per key what the key holds that holds most.
     /// Its counts are in the tables below, so it has no bytes of its own.
-    fn open_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
-        let (name, capacity) = (self.table_name(index), &self.plan.capacity);
+    fn in_flight_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
+        let (name, capacity) = (self.table_name(index), &self.plan.in_flight);
         let InFlight { cap, count, .. } = capacity.limits[limit];
         let used = match count {
             None => capacity.permits.count(&self.shared.lock(), limit),
-            Some(Place { tally, column }) => {
-                let tally = &capacity.tallies[tally];
+            Some(Place { counts, column }) => {
+                let counts = &capacity.counts[counts];
                 let mut most = 0;
-                self.shared.each_page(tally.table().pages(), pause, |region, page, _| {
-                    most = most.max(tally.most(region, page, column));
+                self.shared.each_page(counts.table().pages(), pause, |region, page, _| {
+                    most = most.max(counts.most(region, page, column));
                 });
                 most
             }
@@ -117,7 +112,7 @@ impl Engine {
 
     /// The tables of what is open: keys that hold something, and permits, out of `max_open`.
     fn held(&self) -> Vec<TableUse> {
-        let capacity = &self.plan.capacity;
+        let capacity = &self.plan.in_flight;
         let row = |name: String, table: &Table, used| TableUse {
             name,
             bytes: table.bytes(),
@@ -126,14 +121,14 @@ impl Engine {
             untracked: 0,
         };
         // Locked for each number alone: names are allocated.
-        let tallies = capacity.tallies.iter().zip(&self.plan.tallied).map(|(tally, tallied)| {
-            let used = tally.used(&self.shared.lock());
-            row(format!("in flight per {}", tallied.per_name), tally.table(), used)
+        let counts = capacity.counts.iter().zip(&self.plan.count_keys).map(|(counts, count_keys)| {
+            let used = counts.used(&self.shared.lock());
+            row(format!("in flight per {}", count_keys.per_name), counts.table(), used)
         });
         let permits = capacity.permits.table().map(|table| {
             let open = Permits::open(&self.shared.lock());
             row("permits".into(), table, open)
         });
-        tallies.chain(permits).collect()
+        counts.chain(permits).collect()
     }
 }

@@ -82,17 +82,17 @@ fn engine() -> Engine {
 fn lines(engine: &Engine) -> Vec<[Line; LINES]> {
     let mut tables = engine.shared.lock().tables();
     tables.drain(..marked_pages(engine));
-    tables.truncate(tables.len() - engine.plan.observer.table().pages() as usize);
+    tables.truncate(tables.len() - engine.plan.stats.table().pages() as usize);
     tables
 }
 
 fn marked_pages(engine: &Engine) -> usize {
-    let marked = engine.plan.marked.expect("memory for blocks");
-    (marked.listed.table().pages() + marked.blocks.table().pages()) as usize
+    let access = engine.plan.access.expect("memory for blocks");
+    (access.list.table().pages() + access.blocks.table().pages()) as usize
 }
 
 /// What operators and limits have blocked.
-fn marked(engine: &Engine) -> Vec<[Line; LINES]> {
+fn access(engine: &Engine) -> Vec<[Line; LINES]> {
     let mut tables = engine.shared.lock().tables();
     tables.truncate(marked_pages(engine));
     tables
@@ -122,9 +122,9 @@ proptest! {
                 let lines = lines(&engine);
                 (lines, *engine.shared.lock().permits())
             };
-            let (before, blocked) = (written(), marked(&engine));
+            let (before, blocked) = (written(), access(&engine));
             let peeked = engine.peek(&envelope, None, Now::Stated(now));
-            prop_assert!(written() == before && marked(&engine) == blocked, "a peek wrote");
+            prop_assert!(written() == before && access(&engine) == blocked, "a peek wrote");
             let decision = if what == 0 {
                 engine.check(&envelope, None, Now::Stated(now))
             } else {
@@ -137,7 +137,7 @@ proptest! {
             prop_assert!(peeked == decision || is_full(&decision), "{:?} {:?}", peeked, decision);
             let changed = written() != before;
             prop_assert_eq!(changed, decision.allowed(), "{:?}", decision);
-            prop_assert!(!decision.allowed() || marked(&engine) == blocked, "what passes blocks nobody");
+            prop_assert!(!decision.allowed() || access(&engine) == blocked, "what passes blocks nobody");
         }
     }
 }

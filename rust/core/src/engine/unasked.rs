@@ -2,20 +2,20 @@
 //!
 //! Knows no counts. Invariant: what does not apply will not, whatever the rest of the dialogue brings; what is not checked still may refuse.
 
-use super::explain::Found;
+use super::explain::LimitState;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Trust, Value, Values};
-use crate::plan::Planned;
+use crate::plan::PlannedLimit;
 use crate::policy::{Count, Limit, Stage, Stages, Verified};
 
 /// Why a limit is not asked.
 pub(super) fn unasked(
     identities: &Identities<'_>,
-    planned: &Planned,
+    planned: &PlannedLimit,
     envelope: &Envelope<'_>,
     stages: Stages,
     is_header_read: bool,
-) -> Found {
+) -> LimitState {
     let limit = &planned.limit;
     let mut missing = Vec::new();
     let mut need = |field| {
@@ -25,8 +25,10 @@ pub(super) fn unasked(
     };
     if planned.stage >= Stage::Mail && envelope.mail_from.is_none() {
         need("mail_from");
-    } else if let Some(why) = of_the_others(limit.verified, planned.class(identities)) {
-        return Found::DoesNotApply(why.into());
+    } else if let Some(why) =
+        of_the_others(limit.verified, planned.trust_source.trust(identities.trust(Identity::SenderHost)))
+    {
+        return LimitState::DoesNotApply(why.into());
     }
     if limit.count == Count::Recipients && envelope.rcpt_to.is_empty() {
         need("rcpt_to");
@@ -34,19 +36,19 @@ pub(super) fn unasked(
     for identity in looked_at(limit).filter(|identity| identities.values(*identity).is_empty()) {
         match unknown(identity.source(), envelope.mail_from.is_some(), is_header_read) {
             Absent::NotKnown(field) => need(field),
-            Absent::NotThere(why) => return Found::DoesNotApply(why.into()),
+            Absent::NotThere(why) => return LimitState::DoesNotApply(why.into()),
         }
     }
     if limit.count == Count::Bytes && envelope.size.is_none() {
         need("size");
     }
     if !missing.is_empty() {
-        return Found::NotChecked { reason: format!("not known: {}", missing.join(", ")), missing };
+        return LimitState::NotChecked { reason: format!("not known: {}", missing.join(", ")), missing };
     }
-    if !planned.asked_at.meets(stages) {
-        return Found::NotChecked { missing, reason: format!("runs at {}", planned.stage.name()) };
+    if !planned.asked_at.intersects(stages) {
+        return LimitState::NotChecked { missing, reason: format!("runs at {}", planned.stage.name()) };
     }
-    Found::DoesNotApply(if limit.count == Count::Bytes {
+    LimitState::DoesNotApply(if limit.count == Count::Bytes {
         "a size of 0 takes nothing".into()
     } else {
         nothing_new(identities, limit).unwrap_or_else(|| "it counts nothing of this message".into())

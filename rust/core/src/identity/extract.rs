@@ -84,7 +84,7 @@ impl<'a> Identities<'a> {
     /// The same, into what is empty: it is too big to be moved about. Inlined, it is known there that nothing has to be dropped.
     #[inline(always)]
     pub(crate) fn fill(&mut self, envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) {
-        let has = |source| wanted.has(source);
+        let has = |source| wanted.contains(source);
         let domain = |host| Domain::new(host, suffixes);
         self.global = has(Source::Nothing);
         if has(Source::ClientIp) {
@@ -120,13 +120,19 @@ impl<'a> Identities<'a> {
     }
 
     /// How far an identity of this envelope is proven. What has no class counts as proven.
-    pub fn class(&self, identity: Identity) -> Trust {
+    pub fn trust(&self, identity: Identity) -> Trust {
         match (identity.source(), &self.sender) {
             (source, _) if source.is_mere_claim() => Trust::Claimed,
             (Source::Sender, Some(Sender::Mailbox { class, .. })) => *class,
             (Source::Sender, _) => Trust::Claimed,
             _ => Trust::Proven,
         }
+    }
+
+    /// Whether any identity may have more than one value in this envelope.
+    #[inline]
+    pub fn may_have_several(&self) -> bool {
+        self.rcpt.len() > 1 || self.said.is_some()
     }
 
     /// Whether it may have more than one value in this envelope: else [`Identities::value`] is all of them.

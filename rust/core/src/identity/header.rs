@@ -49,15 +49,16 @@ struct List<'a> {
 
 impl<'a> HeaderIdentities<'a> {
     pub(super) fn read(headers: &Headers<'a>, suffixes: &SuffixList, wanted: Sources) -> Box<Self> {
-        let looked_at =
-            |values: &'a [&'a [u8]], source| &values[..values.len().min(MOST_VALUES * usize::from(wanted.has(source)))];
+        let looked_at = |values: &'a [&'a [u8]], source| {
+            &values[..values.len().min(MOST_VALUES * usize::from(wanted.contains(source)))]
+        };
         let authors =
             |values, source| looked_at(values, source).iter().map(|path| Author::read(path, suffixes)).collect();
         let domain = |name: &&'a [u8]| Domain::new(Host::read(name), suffixes);
         Box::new(Self {
             from: authors(headers.from, Source::From),
             reply_to: authors(headers.reply_to, Source::ReplyTo),
-            list: headers.list_id.filter(|_| wanted.has(Source::ListId)).and_then(List::read),
+            list: headers.list_id.filter(|_| wanted.contains(Source::ListId)).and_then(List::read),
             dkim: looked_at(headers.dkim, Source::Dkim).iter().map(domain).collect(),
         })
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::bitset::{Member, Set};
+
 /// Prefix lengths of a client network, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefixes {
@@ -94,8 +96,7 @@ pub enum Source {
 }
 
 /// A set of sources: what a policy needs read, so that nothing else is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sources(u16);
+pub type Sources = Set<Source>;
 
 /// A name that no identity has.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -300,32 +301,41 @@ impl Source {
     }
 }
 
-impl Sources {
-    /// Everything an envelope can hold.
-    pub const ALL: Sources = Sources(u16::MAX);
+impl Source {
+    /// Every source, in the order of the variants.
+    pub const ALL: [Self; 11] = [
+        Self::Nothing,
+        Self::ClientIp,
+        Self::ClientName,
+        Self::Helo,
+        Self::AuthUser,
+        Self::Sender,
+        Self::Rcpt,
+        Self::From,
+        Self::ReplyTo,
+        Self::ListId,
+        Self::Dkim,
+    ];
+}
 
-    /// This set and one more.
-    #[must_use]
-    pub fn with(self, source: Source) -> Self {
-        Self(self.0 | 1 << source as u8)
+impl Member for Source {
+    const COUNT: u32 = Self::ALL.len() as u32;
+
+    #[inline]
+    fn place(self) -> u32 {
+        self as u32
     }
 
-    /// Whether anything of a message's header is in it.
+    #[inline]
+    fn at(place: u32) -> Self {
+        Self::ALL[place as usize]
+    }
+}
+
+impl Set<Source> {
+    /// Whether it contains a source that is read from the message's header.
     #[inline]
     pub fn has_any_of_the_header(self) -> bool {
-        const HEADER: u16 =
-            1 << Source::From as u8 | 1 << Source::ReplyTo as u8 | 1 << Source::ListId as u8 | 1 << Source::Dkim as u8;
-        self.0 & HEADER != 0
-    }
-
-    /// Both sets.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether it is in the set.
-    pub fn has(self, source: Source) -> bool {
-        self.0 & (1 << source as u8) != 0
+        [Source::From, Source::ReplyTo, Source::ListId, Source::Dkim].into_iter().any(|source| self.contains(source))
     }
 }

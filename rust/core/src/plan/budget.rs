@@ -1,6 +1,6 @@
 //! How the memory asked for is shared out.
 //!
-//! A stated share is taken as it is. Of the rest, half goes to the memories of known elements, half to the rate tables in proportion to W/L:
+//! A stated share is taken as it is. Of the rest, half goes to the seen_sets of known elements, half to the rate tables in proportion to W/L:
 //! how long one message occupies a slot. No table is below [`FLOOR_PAGES`].
 
 use crate::region::PAGE_BYTES;
@@ -43,13 +43,13 @@ pub(super) fn share_out(memory_bytes: u64, claims: &[Claim]) -> Result<Vec<u32>,
         return Err(least.saturating_mul(PAGE_BYTES));
     }
     let rest = pages - fixed;
-    let memories = match (floor(Half::Memories), floor(Half::Rates)) {
+    let seen_sets = match (floor(Half::Memories), floor(Half::Rates)) {
         (0, _) => 0,
         (_, 0) => rest,
         (low, high) => (rest / 2).clamp(low, rest - high),
     };
     let unit = |half, budget: u64| Filling::of(open(half).map(|claim| claim.weight).collect(), budget);
-    let (filled_memories, filled_rates) = (unit(Half::Memories, memories), unit(Half::Rates, rest - memories));
+    let (filled_memories, filled_rates) = (unit(Half::Memories, seen_sets), unit(Half::Rates, rest - seen_sets));
     let pages = |claim: &Claim| match (stated(claim), claim.half) {
         (Some(pages), _) => pages,
         (None, Half::Memories) => filled_memories.pages(claim.weight),

@@ -4,18 +4,21 @@
 
 use std::sync::Arc;
 
-use super::holdings::Holdings;
-use super::memory::{LEAST_MARKED, Shares, Wanted, allocate, sharing};
-use super::plan::{Blocking, Memory, Needed, Plan, Planned, Store, Tallied, TrustSource};
-use super::quotas::{MAX_QUOTAS, Named, quotas};
+use super::in_flight::InFlightTables;
+use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
+use super::plan::{
+    Applicable, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet, TrustSource,
+};
+use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
-use crate::identity::{Identity, SuffixList};
+use crate::identity::{Identity, Source, SuffixList};
 use crate::key::{Head, Secret};
 use crate::policy::limit::{joined_name, stage_of};
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
 use crate::stats::Stats;
+use crate::store::Store;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
 use crate::store::in_flight::Capacity;
@@ -46,57 +49,64 @@ pub fn compile(
     secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
     let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
-    if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_MARKED) {
+    if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) {
         return Err(no_room_for_blocks(policy, limit, memory_bytes));
     }
     let quotas = quotas(policy, suffixes, secret)?;
-    let holdings = Holdings::of(policy, max_open);
-    let wanted = Wanted::of(&policy.limits);
-    let (region, held, shares) = allocate(policy, &wanted, &quotas, &holdings, memory_bytes)?;
-    let places = holdings.places();
+    let in_flight = InFlightTables::of(policy, max_open);
+    let wanted = SeenSetClaim::of(&policy.limits);
+    let (region, held, shares) = allocate(policy, &wanted, &quotas, &in_flight, memory_bytes)?;
+    let places = in_flight.places();
     let limits = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
-    let open = Open { tallied: holdings.tallied(), capacity: holdings.capacity(&held), places, held: limits };
-    Ok((draw(policy, &quotas, &wanted, shares, open, Vec::new(), secret)?, region))
+    let open = InFlightPlan {
+        count_keys: in_flight.count_keys(),
+        capacity: in_flight.capacity(&held),
+        places,
+        in_flight_limits: limits,
+    };
+    Ok((build(policy, &quotas, &wanted, shares, open, Vec::new(), secret)?, region))
 }
 
 /// What is open, before its identities have places.
-pub(super) struct Open {
+pub(super) struct InFlightPlan {
     /// What each tally counts by.
-    pub(super) tallied: Vec<Vec<Identity>>,
+    pub(super) count_keys: Vec<Vec<Identity>>,
     pub(super) capacity: Capacity,
     /// Of each in-flight limit of the policy its place in the capacity.
     pub(super) places: Vec<usize>,
     /// The limits of the capacity, as they were when it was made.
-    pub(super) held: Vec<Limit>,
+    pub(super) in_flight_limits: Vec<Limit>,
 }
 
 /// The plan, in tables that are there. `identities` have a place already, whether or not a limit needs them still.
-pub(super) fn draw(
+pub(super) fn build(
     policy: &Policy,
-    quotas: &[Named],
-    wanted: &[Wanted],
-    shares: Shares,
-    open: Open,
-    mut identities: Vec<Needed>,
+    quotas: &[PlannedQuota],
+    wanted: &[SeenSetClaim],
+    shares: TableShares,
+    open: InFlightPlan,
+    mut identities: Vec<PlannedIdentity>,
     secret: &Secret,
 ) -> Result<Plan, PolicyError> {
-    let Shares { layout, marked, memories: memory_tables, paces, observed } = shares;
-    let Open { tallied, capacity, places, held } = open;
-    let mut memories = Vec::new();
-    for (wanted, table) in wanted.iter().zip(memory_tables) {
-        memories.push(memory(policy, wanted, table, &mut identities)?);
+    let TableShares { layout, access, seen_sets: seen_set_tables, rate_tables, observed } = shares;
+    let InFlightPlan { count_keys, capacity, places, in_flight_limits } = open;
+    let mut seen_sets = Vec::new();
+    for (wanted, table) in wanted.iter().zip(seen_set_tables) {
+        seen_sets.push(seen_set(policy, wanted, table, &mut identities)?);
     }
-    let (mut limits, mut paces, mut places): (Vec<Planned>, _, _) = (Vec::new(), paces.into_iter(), places.into_iter());
+    let (mut limits, mut rate_tables, mut places): (Vec<PlannedLimit>, _, _) =
+        (Vec::new(), rate_tables.into_iter(), places.into_iter());
     let stated = policy.limits.iter().enumerate();
     for (of, limit) in stated.chain(quotas.iter().map(|quota| (quota.of, &quota.limit))) {
         let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
-        let paced = limit.rule.rate_and_burst().and_then(|pace| Some((pace, paces.next()?)));
-        let table = paced.map(|(_, table)| table);
-        let store = match paced {
-            Some((pace, table)) => store(policy, limit, pace, table, wanted, &memories, &mut identities)?,
+        let rated = limit.rule.rate_and_burst().and_then(|rate| Some((rate, rate_tables.next()?)));
+        let table = rated.map(|(_, table)| table);
+        let store = match rated {
+            Some((rate, table)) => store(policy, limit, rate, table, wanted, &seen_sets)?,
             None => Store::InFlight(places.next().unwrap_or_default()),
         };
-        limits.push(Planned { table, ..planned(limit, of as u16, per, store, secret) });
+        let distinct = limit.distinct().map(|identity| place(&mut identities, identity));
+        limits.push(PlannedLimit { table, distinct, ..planned(limit, of as u16, per, store, secret) });
     }
     for (place, quota) in (policy.limits.len()..).zip(quotas) {
         limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
@@ -104,43 +114,53 @@ pub(super) fn draw(
     for planned in &mut limits {
         planned.quotas.sort_unstable_by_key(|(key, _)| *key);
     }
-    let tallied = tallied.iter().map(|per| tally(&mut identities, per)).collect();
+    let count_keys = count_keys.iter().map(|per| counts(&mut identities, per)).collect();
     ask_at(&mut identities, &limits);
-    let sources = Stage::ALL.map(|stage| {
-        let run = limits.iter().filter(|planned| planned.asked_at.has(stage));
-        run.fold(Default::default(), |all, planned| planned.sources(all))
-    });
-    let observer = Stats::new(observed, layout, elements(&identities, &limits));
-    let (stated, capped) = (policy.limits.len(), capped(&limits, capacity.limits.len()));
-    Ok(Plan { identities, limits, stated, memories, observer, capacity, held, capped, marked, tallied, sources })
+    let stats = Stats::new(observed, layout, elements(&identities, &limits));
+    let (stated, capped_by) = (policy.limits.len(), capped_by(&limits, capacity.limits.len()));
+    let applicable = Applicable::new(&limits[..stated]);
+    Ok(Plan {
+        identities,
+        limits,
+        stated,
+        applicable,
+        seen_sets,
+        stats,
+        in_flight: capacity,
+        in_flight_limits,
+        capped_by,
+        access,
+        count_keys,
+    })
 }
 
-/// What a tally counts by.
-fn tally(identities: &mut Vec<Needed>, per: &[Identity]) -> Tallied {
-    Tallied {
+/// What counts of what is in flight count by.
+fn counts(identities: &mut Vec<PlannedIdentity>, per: &[Identity]) -> PlannedCounts {
+    PlannedCounts {
         per: per.iter().map(|&identity| place(identities, identity)).collect(),
-        standing: TrustSource::of(per.iter().copied()),
+        trust_source: TrustSource::of(per.iter().copied()),
         per_name: joined_name(per),
     }
 }
 
 /// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, secret: &Secret) -> Planned {
+fn planned(limit: &Limit, of: u16, per: Places, store: Store, secret: &Secret) -> PlannedLimit {
     let stage = limit.stage();
     let own = Stages::default().with(stage);
     let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
-    Planned {
+    PlannedLimit {
         limit: limit.clone(),
         stage,
         asked_at: if is_declared { own.with(Stage::Mail) } else { own },
         name: limit.name.as_str().into(),
         per_name: limit.per_name().into(),
-        reply: Reply::of(limit, stage),
+        reply: reply_of(limit, stage),
         template: limit.reply.clone().map(Arc::new),
-        blocking: blocking(limit, secret),
+        block_rule: block_rule(limit, secret),
         per,
-        standing: TrustSource::of(limit.identities()),
+        trust_source: TrustSource::of(limit.identities()),
         store,
+        distinct: None,
         table: None,
         since: 0,
         of,
@@ -148,55 +168,81 @@ fn planned(limit: &Limit, of: u16, per: Box<[usize]>, store: Store, secret: &Sec
     }
 }
 
+/// The kind of reply for a refusal by `limit`, which runs at `stage`.
+fn reply_of(limit: &Limit, stage: Stage) -> Reply {
+    let mailbox = limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
+    // A limit of the whole server is capacity, except a limit of recipients: the client can send fewer at once.
+    let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
+    let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;
+    match stage {
+        Stage::Connect | Stage::Helo if limit.is_in_flight() => Reply::Crowded,
+        Stage::Connect | Stage::Helo => Reply::Closing,
+        _ if matches!(limit.rule, Rule::Distinct { .. }) => Reply::Spread,
+        _ if limit.is_fan_out() => Reply::Flood,
+        _ if is_capacity && limit.count == Count::Bytes => Reply::Buffer,
+        _ if is_capacity => Reply::Capacity,
+        Stage::Rcpt if mailbox => Reply::Mailbox,
+        Stage::Rcpt => Reply::Recipients,
+        _ if limit.count == Count::Bytes => Reply::Octets,
+        _ => Reply::TooFast,
+    }
+}
+
 /// What a limit blocks by: in shadow mode it blocks nothing.
-fn blocking(limit: &Limit, secret: &Secret) -> Option<Blocking> {
+fn block_rule(limit: &Limit, secret: &Secret) -> Option<BlockRule> {
     let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
     let named = format!("{} per {}", limit.name, limit.per_name());
     let from = limit.per.iter().map(|identity| stage_of(*identity)).max().unwrap_or(Stage::Connect);
-    Some(Blocking { us, key: secret.text(named.as_bytes()), from })
+    Some(BlockRule { us, key: secret.text(named.as_bytes()), from })
 }
 
 /// For each of so many limits of the capacity its place among all, if it is there still.
-fn capped(limits: &[Planned], count: usize) -> Vec<Option<u16>> {
-    let mut capped = vec![None; count];
+fn capped_by(limits: &[PlannedLimit], count: usize) -> Vec<Option<u16>> {
+    let mut capped_by = vec![None; count];
     for planned in limits {
         if let Store::InFlight(place) = planned.store {
-            capped[place] = Some(planned.of);
+            capped_by[place] = Some(planned.of);
         }
     }
-    capped
+    capped_by
 }
 
 /// When each identity is hashed.
-fn ask_at(identities: &mut Vec<Needed>, limits: &[Planned]) {
+fn ask_at(identities: &mut Vec<PlannedIdentity>, limits: &[PlannedLimit]) {
     for planned in limits {
         // Of what is open there is one count of all, without a key.
         let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
         for identity in planned.limit.identities().filter(is_hashed) {
-            let at = place(identities, identity);
-            identities[at].at = identities[at].at.and(planned.asked_at);
+            let at = usize::from(place(identities, identity));
+            identities[at].at = identities[at].at.union(planned.asked_at);
         }
     }
 }
 
 /// For each identity the place of what the first fan-out per it alone counts.
-fn elements(identities: &[Needed], limits: &[Planned]) -> Box<[Option<usize>]> {
+fn elements(identities: &[PlannedIdentity], limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
     let of = |place| {
-        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place]);
+        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place as u16]);
         let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
         identities.iter().position(|needed| needed.identity == distinct)
     };
     (0..identities.len()).map(of).collect()
 }
 
-fn memory(policy: &Policy, wanted: &Wanted, table: Table, identities: &mut Vec<Needed>) -> Result<Memory, PolicyError> {
-    let Wanted { sharing, settle_us } = wanted;
-    let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(sharing.remember_us / 2));
-    let known = SeenSet::new(table, sharing.remember_us, comeback_us);
-    let known = known.ok_or_else(|| too_fine(policy, None, "remember"))?;
-    let distinct = place(identities, sharing.distinct);
-    let equals = sharing.per.iter().copied().filter(|per| per.is_name() && sharing.distinct.is_name()).collect();
-    Ok(Memory { known, distinct, equals, ladder: settle_us.is_some() })
+fn seen_set(
+    policy: &Policy,
+    wanted: &SeenSetClaim,
+    table: Table,
+    identities: &mut Vec<PlannedIdentity>,
+) -> Result<PlannedSeenSet, PolicyError> {
+    let SeenSetClaim { seen_set_key, settle_us } = wanted;
+    let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(seen_set_key.remember_us / 2));
+    let set = SeenSet::new(table, seen_set_key.remember_us, comeback_us);
+    let set = set.ok_or_else(|| too_fine(policy, None, "remember"))?;
+    let distinct = place(identities, seen_set_key.distinct).into();
+    let equals =
+        seen_set_key.per.iter().copied().filter(|per| per.is_name() && seen_set_key.distinct.is_name()).collect();
+    Ok(PlannedSeenSet { set, distinct, equals, has_ladder: settle_us.is_some() })
 }
 
 fn store(
@@ -204,32 +250,33 @@ fn store(
     limit: &Limit,
     (rate, burst): (Rate, u64),
     table: Table,
-    wanted: &[Wanted],
-    memories: &[Memory],
-    identities: &mut Vec<Needed>,
+    wanted: &[SeenSetClaim],
+    seen_sets: &[PlannedSeenSet],
 ) -> Result<Store, PolicyError> {
-    if let Rule::Distinct { distinct, .. } = limit.rule {
+    if let Rule::Distinct { .. } = limit.rule {
         let buckets = Distinct::new(table, rate, burst, limit.when_full);
-        let buckets = buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?;
-        return Ok(Store::Distinct { buckets, distinct: place(identities, distinct) });
+        return Ok(Store::Distinct(buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?));
     }
     let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
     let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
-    let Some((sharing, settle_us)) = sharing(limit) else { return Ok(Store::Rate(buckets)) };
-    let memory = wanted.iter().position(|memory| memory.sharing == sharing).unwrap_or_default();
-    Ok(Store::FanOut { fan_out: FanOut::new(memories[memory].known, buckets, settle_us), memory })
+    let Some((seen_set_key, settle_us)) = seen_set_key(limit) else { return Ok(Store::Rate(buckets)) };
+    let place = wanted.iter().position(|claim| claim.seen_set_key == seen_set_key).unwrap_or_default();
+    Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
 }
 
-pub(super) fn place(identities: &mut Vec<Needed>, identity: Identity) -> usize {
-    identities.iter().position(|known| known.identity == identity).unwrap_or_else(|| {
-        identities.push(Needed { identity, head: Head::of(identity), at: Stages::default() });
+pub(super) fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
+    let known = identities.iter().position(|known| known.identity == identity);
+    let place = known.unwrap_or_else(|| {
+        identities.push(PlannedIdentity { identity, head: Head::of(identity), at: Stages::default() });
         identities.len() - 1
-    })
+    });
+    // A policy has at most 64 limits of a few identities each.
+    place as u16
 }
 
 fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {
     let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
-    wrong(policy, Some(limit), "action", found, format!("blocks in at least {LEAST_MARKED} bytes"))
+    wrong(policy, Some(limit), "action", found, format!("blocks in at least {LEAST_WITH_ACCESS} bytes"))
 }
 
 fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {

@@ -1,13 +1,13 @@
-//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the memories, every limit, every quota, and
+//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the seen_sets, every limit, every quota, and
 //! what only observes.
 //!
 //! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever the policy, so they outlive it.
 
 use super::budget::{Claim, Half, share_out};
 use super::compile::place;
-use super::holdings::Holdings;
+use super::in_flight::InFlightTables;
 use super::plan::AccessTables;
-use super::quotas::Named;
+use super::quotas::PlannedQuota;
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::policy::{Limit, Policy, Rule};
@@ -27,18 +27,18 @@ const LISTED_PART: u64 = 56;
 const BLOCKS_PART: u64 = 64;
 
 /// So that each has a page.
-pub(super) const LEAST_MARKED: u64 = BLOCKS_PART * PAGE_BYTES;
+pub(super) const LEAST_WITH_ACCESS: u64 = BLOCKS_PART * PAGE_BYTES;
 
 /// A memory before it has a table.
-pub(super) struct Wanted {
-    pub(super) sharing: Sharing,
+pub(super) struct SeenSetClaim {
+    pub(super) seen_set_key: SeenSetKey,
     /// The longest of those that share it: then a limit over it has the ladder.
     pub(super) settle_us: Option<u64>,
 }
 
 /// Limits that agree in these share a memory.
 #[derive(PartialEq)]
-pub(super) struct Sharing {
+pub(super) struct SeenSetKey {
     pub(super) per: Vec<Identity>,
     pub(super) distinct: Identity,
     pub(super) remember_us: u64,
@@ -46,26 +46,26 @@ pub(super) struct Sharing {
 }
 
 /// Who has which table, in order.
-pub(super) struct Shares {
+pub(super) struct TableShares {
     pub(super) layout: Layout,
     /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they outlive a policy.
-    pub(super) marked: Option<AccessTables>,
-    pub(super) memories: Vec<Table>,
+    pub(super) access: Option<AccessTables>,
+    pub(super) seen_sets: Vec<Table>,
     /// Of limits that have a rate, then of quotas.
-    pub(super) paces: Vec<Table>,
+    pub(super) rate_tables: Vec<Table>,
     /// Of what may never refuse.
     pub(super) observed: Table,
 }
 
-impl Wanted {
-    /// The memories that the fan-outs want, each once.
+impl SeenSetClaim {
+    /// The seen_sets that the fan-outs want, each once.
     pub(super) fn of<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
         let mut wanted: Vec<Self> = Vec::new();
         for limit in limits {
-            let Some((sharing, settle_us)) = sharing(limit) else { continue };
-            match wanted.iter_mut().find(|memory| memory.sharing == sharing) {
+            let Some((seen_set_key, settle_us)) = seen_set_key(limit) else { continue };
+            match wanted.iter_mut().find(|memory| memory.seen_set_key == seen_set_key) {
                 Some(memory) => memory.settle_us = memory.settle_us.max(settle_us),
-                None => wanted.push(Self { sharing, settle_us }),
+                None => wanted.push(Self { seen_set_key, settle_us }),
             }
         }
         wanted
@@ -73,22 +73,22 @@ impl Wanted {
 }
 
 /// Which memory a limit asks, and its `settle`.
-pub(super) fn sharing(limit: &Limit) -> Option<(Sharing, Option<u64>)> {
+pub(super) fn seen_set_key(limit: &Limit) -> Option<(SeenSetKey, Option<u64>)> {
     let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { return None };
-    Some((Sharing { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
+    Some((SeenSetKey { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
 /// The region, its tables of what is open, and those of all else, with the largest layout of observation that they leave room for.
 pub(super) fn allocate(
     policy: &Policy,
-    wanted: &[Wanted],
-    quotas: &[Named],
-    holdings: &Holdings<'_>,
+    wanted: &[SeenSetClaim],
+    quotas: &[PlannedQuota],
+    in_flight: &InFlightTables<'_>,
     memory_bytes: u64,
-) -> Result<(Region, Vec<Table>, Shares), PolicyError> {
-    let marked = marked(memory_bytes);
+) -> Result<(Region, Vec<Table>, TableShares), PolicyError> {
+    let access = access(memory_bytes);
     let exactly = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
-    let first = marked.iter().flatten().map(|&bytes| exactly(bytes)).chain(holdings.claims().iter().copied());
+    let first = access.iter().flatten().map(|&bytes| exactly(bytes)).chain(in_flight.claims().iter().copied());
     let claims: Vec<Claim> = first.chain(claims(policy, wanted, quotas)).collect();
     let mut error = PolicyError::default();
     let with_spare = |layout: Layout| [(layout, memory_bytes / SPARE), (layout, 0)];
@@ -100,7 +100,7 @@ pub(super) fn allocate(
             Ok(pages) => pages,
             Err(least) => {
                 let least = with_marked(least, memory_bytes);
-                error = too_little(policy, memory_bytes, least, claims.len(), holdings);
+                error = too_little(policy, memory_bytes, least, claims.len(), in_flight);
                 continue;
             }
         };
@@ -108,39 +108,40 @@ pub(super) fn allocate(
         // In the order of the claims; the spare stays nobody's.
         let Some(observed) = tables.pop() else { continue };
         tables.truncate(claims.len());
-        let marks = tables.drain(..marked.map_or(0, |marked| marked.len())).collect::<Vec<_>>();
-        let marked = match marks[..] {
-            [listed, blocks] => Some(AccessTables { listed: AccessList::new(listed), blocks: Blocks::new(blocks) }),
+        let marks = tables.drain(..access.map_or(0, |access| access.len())).collect::<Vec<_>>();
+        let access = match marks[..] {
+            [listed, blocks] => Some(AccessTables { list: AccessList::new(listed), blocks: Blocks::new(blocks) }),
             _ => None,
         };
-        let paces = tables.split_off(holdings.claims().len() + wanted.len());
-        let memories = tables.split_off(holdings.claims().len());
-        return Ok((region, tables, Shares { layout, marked, memories, paces, observed }));
+        let rate_tables = tables.split_off(in_flight.claims().len() + wanted.len());
+        let seen_sets = tables.split_off(in_flight.claims().len());
+        return Ok((region, tables, TableShares { layout, access, seen_sets, rate_tables, observed }));
     }
     Err(error)
 }
 
-/// The claims of the memories, then of the limits that have a rate, then of the quotas.
+/// The claims of the seen_sets, then of the limits that have a rate, then of the quotas.
 pub(super) fn claims<'c>(
     policy: &'c Policy,
-    wanted: &'c [Wanted],
-    quotas: &'c [Named],
+    wanted: &'c [SeenSetClaim],
+    quotas: &'c [PlannedQuota],
 ) -> impl Iterator<Item = Claim> + 'c {
-    let memories = wanted.iter().map(|memory| Claim { stated: memory.sharing.memory, weight: 1, half: Half::Memories });
-    let paced = policy.limits.iter().filter_map(pace);
-    memories.chain(paced).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)))
+    let seen_sets =
+        wanted.iter().map(|memory| Claim { stated: memory.seen_set_key.memory, weight: 1, half: Half::Memories });
+    let rated = policy.limits.iter().filter_map(pace);
+    seen_sets.chain(rated).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)))
 }
 
 /// Bytes of operators' entries and of limits' blocks. A guard that is smaller than that has neither.
-fn marked(memory_bytes: u64) -> Option<[u64; 2]> {
+fn access(memory_bytes: u64) -> Option<[u64; 2]> {
     let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
-    (memory_bytes >= LEAST_MARKED).then(|| [listed.min(AccessList::bytes(access_list::MOST)), blocks])
+    (memory_bytes >= LEAST_WITH_ACCESS).then(|| [listed.min(AccessList::bytes(access_list::MOST)), blocks])
 }
 
 /// What would do in all, where `least` would but for the tables of blocks, which grow with it.
 fn with_marked(least: u64, memory_bytes: u64) -> u64 {
     let bytes = |memory_bytes| -> u64 {
-        let pages = marked(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
+        let pages = access(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
         pages.sum::<u64>() * PAGE_BYTES
     };
     let others = least.saturating_sub(bytes(memory_bytes));
@@ -181,12 +182,12 @@ fn observed(policy: &Policy) -> usize {
     identities.len()
 }
 
-fn too_little(policy: &Policy, bytes: u64, least: u64, tables: usize, holdings: &Holdings<'_>) -> PolicyError {
+fn too_little(policy: &Policy, bytes: u64, least: u64, tables: usize, in_flight: &InFlightTables<'_>) -> PolicyError {
     PolicyError {
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", holdings.told()),
+        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", in_flight.told()),
         ..PolicyError::default()
     }
 }

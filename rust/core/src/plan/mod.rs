@@ -6,13 +6,13 @@
 //! ```
 //!
 //! * [`plan`]: the plan itself   * `compile`: limits to stores   * `quotas`: the values that quotas name
-//! * `memory`: which table gets how much, with `budget` and `holdings`   * `reload`: another policy over a region in use
+//! * `memory`: which table gets how much, with `budget` and `in_flight`   * `reload`: another policy over a region in use
 //!
 //! Knows no envelope and no TOML.
 
 mod budget;
 mod compile;
-mod holdings;
+mod in_flight;
 mod memory;
 mod plan;
 mod quotas;

@@ -13,7 +13,7 @@ use crate::policy::{Limit, Policy};
 pub(super) const MAX_QUOTAS: usize = 256;
 
 /// A quota, as a limit with other numbers.
-pub(super) struct Named {
+pub(super) struct PlannedQuota {
     /// Place of its limit in the policy.
     pub(super) of: usize,
     /// With the numbers of the quota.
@@ -23,8 +23,12 @@ pub(super) struct Named {
 }
 
 /// The quotas of all limits, their values read as a sender's would be.
-pub(super) fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Vec<Named>, PolicyError> {
-    let mut all: Vec<Named> = Vec::new();
+pub(super) fn quotas(
+    policy: &Policy,
+    suffixes: &SuffixList,
+    secret: &Secret,
+) -> Result<Vec<PlannedQuota>, PolicyError> {
+    let mut all: Vec<PlannedQuota> = Vec::new();
     for (of, limit) in policy.limits.iter().enumerate() {
         for quota in &limit.quotas {
             let wrong = |found: String, allowed: String| PolicyError {
@@ -60,7 +64,7 @@ pub(super) fn quotas(policy: &Policy, suffixes: &SuffixList, secret: &Secret) ->
                 let found = format!("a quota after the first {MAX_QUOTAS}");
                 return Err(wrong(found, format!("at most {MAX_QUOTAS} quotas in a policy")));
             }
-            all.push(Named { of, limit: limit.with_quota(quota), keys });
+            all.push(PlannedQuota { of, limit: limit.with_quota(quota), keys });
         }
     }
     Ok(all)

@@ -11,10 +11,10 @@
 //! Knows no lock. Invariant: a plan's tables never overlap, and a limit that stays has the very table that it had.
 
 use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
-use super::compile::{Open, draw, place};
-use super::memory::{SPARE, Shares, Wanted, claims};
-use super::plan::{AccessTables, NO_TABLE, Needed, Plan, Planned};
-use super::quotas::{Named, quotas};
+use super::compile::{InFlightPlan, build, place};
+use super::memory::{SPARE, SeenSetClaim, TableShares, claims};
+use super::plan::{AccessTables, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
+use super::quotas::{PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};
@@ -47,15 +47,15 @@ pub fn recompile(
     secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
     let stays = what_stays(old, policy);
-    let ground = Ground { pages, memories: memories(old), suffixes, secret };
-    let mut between = ground.lay(old, &stays)?;
-    let then = ground.lay(&between.plan, policy)?;
+    let builder = PlanBuilder { pages, seen_sets: seen_sets(old), suffixes, secret };
+    let mut between = builder.build(old, &stays)?;
+    let then = builder.build(&between.plan, policy)?;
     if then.fresh.is_empty() {
-        return Ok(vec![ground.lay(old, policy)?]);
+        return Ok(vec![builder.build(old, policy)?]);
     }
     leave_out_quotas_to_come(&mut between.plan, &then.plan);
-    if then.fresh.contains(between.plan.observer.table()) {
-        between.plan.observer.pause();
+    if then.fresh.contains(between.plan.stats.table()) {
+        between.plan.stats.pause();
     }
     Ok(vec![between, then])
 }
@@ -90,7 +90,7 @@ fn limit_before(old: &Plan, limit: &Limit) -> Option<usize> {
 /// The same of a limit with the numbers of one quota.
 fn quota_before(old: &Plan, limit: &Limit) -> Option<usize> {
     let of = |limit: &Limit| limit.quotas.first().map(|quota| quota.of.clone());
-    let is_same = |planned: &Planned| of(&planned.limit) == of(limit) && counts_the_same(&planned.limit, limit);
+    let is_same = |planned: &PlannedLimit| of(&planned.limit) == of(limit) && counts_the_same(&planned.limit, limit);
     old.limits[old.stated..].iter().position(is_same).map(|place| old.stated + place)
 }
 
@@ -99,64 +99,64 @@ fn counts_the_same(was: &Limit, is: &Limit) -> bool {
     (&was.name, &was.per, &was.rule, counted(was)) == (&is.name, &is.per, &is.rule, counted(is))
 }
 
-/// The memories of a plan, each with its table.
-fn memories(plan: &Plan) -> Vec<(Wanted, Table)> {
-    let wanted = Wanted::of(plan.limits[..plan.stated].iter().map(|planned| &planned.limit));
-    wanted.into_iter().zip(&plan.memories).map(|(wanted, memory)| (wanted, *memory.known.table())).collect()
+/// The seen_sets of a plan, each with its table.
+fn seen_sets(plan: &Plan) -> Vec<(SeenSetClaim, Table)> {
+    let wanted = SeenSetClaim::of(plan.limits[..plan.stated].iter().map(|planned| &planned.limit));
+    wanted.into_iter().zip(&plan.seen_sets).map(|(wanted, memory)| (wanted, *memory.set.table())).collect()
 }
 
 /// What plans are laid on.
-struct Ground<'g> {
+struct PlanBuilder<'g> {
     pages: u32,
     /// What is remembered stays, even while no limit asks it.
-    memories: Vec<(Wanted, Table)>,
+    seen_sets: Vec<(SeenSetClaim, Table)>,
     suffixes: &'g SuffixList,
     secret: &'g Secret,
 }
 
-impl Ground<'_> {
-    fn lay(&self, old: &Plan, policy: &Policy) -> Result<Step, PolicyError> {
+impl PlanBuilder<'_> {
+    fn build(&self, old: &Plan, policy: &Policy) -> Result<Step, PolicyError> {
         let quotas = quotas(policy, self.suffixes, self.secret)?;
-        let wanted = Wanted::of(&policy.limits);
+        let wanted = SeenSetClaim::of(&policy.limits);
         let open = open(old, policy)?;
         let (identities, layout) = observation(old, policy)?;
         let stated = policy.limits.iter().map(|limit| (limit, limit_before(old, limit)));
         let named = quotas.iter().map(|quota| (&quota.limit, quota_before(old, &quota.limit)));
         let from: Vec<_> = stated.chain(named).collect();
-        let paced = from.iter().filter(|(limit, _)| limit.rule.rate_and_burst().is_some());
-        let paced = paced.map(|(_, from)| from.and_then(|from| old.limits[from].table));
-        let had: Vec<_> = wanted.iter().map(|wanted| self.memory(wanted)).chain(paced).collect();
+        let rated = from.iter().filter(|(limit, _)| limit.rule.rate_and_burst().is_some());
+        let rated = rated.map(|(_, from)| from.and_then(|from| old.limits[from].table));
+        let had: Vec<_> = wanted.iter().map(|wanted| self.memory(wanted)).chain(rated).collect();
         let free = Region::free(self.pages, &taken(old, &had));
         let (mut tables, mut fresh) =
             fill(policy, &wanted, &quotas, &had, free, u64::from(self.pages) * PAGE_BYTES / SPARE)?;
-        let observed = *old.observer.table();
-        if layout != *old.observer.layout() {
+        let observed = *old.stats.table();
+        if layout != *old.stats.layout() {
             fresh.push(observed);
         }
         let from = from.iter().map(|(_, from)| *from).collect();
-        let paces = tables.split_off(wanted.len());
-        let shares = Shares { layout, marked: old.marked, memories: tables, paces, observed };
-        Ok(Step { plan: draw(policy, &quotas, &wanted, shares, open, identities, self.secret)?, fresh, from })
+        let rate_tables = tables.split_off(wanted.len());
+        let shares = TableShares { layout, access: old.access, seen_sets: tables, rate_tables, observed };
+        Ok(Step { plan: build(policy, &quotas, &wanted, shares, open, identities, self.secret)?, fresh, from })
     }
 
-    fn memory(&self, wanted: &Wanted) -> Option<Table> {
-        self.memories.iter().find(|(was, _)| was.sharing == wanted.sharing).map(|(_, table)| *table)
+    fn memory(&self, wanted: &SeenSetClaim) -> Option<Table> {
+        self.seen_sets.iter().find(|(was, _)| was.seen_set_key == wanted.seen_set_key).map(|(_, table)| *table)
     }
 }
 
 /// The tables that stay: of what is open, of what is observed, and those that a limit had and has.
 fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
-    let Capacity { tallies, permits, .. } = &old.capacity;
-    let held = tallies.iter().map(|tally| *tally.table()).chain(permits.table().copied());
-    let marked = old.marked.iter().flat_map(|AccessTables { listed, blocks }| [*listed.table(), *blocks.table()]);
-    held.chain(marked).chain([*old.observer.table()]).chain(had.iter().flatten().copied()).collect()
+    let Capacity { counts, permits, .. } = &old.in_flight;
+    let held = counts.iter().map(|tally| *tally.table()).chain(permits.table().copied());
+    let access = old.access.iter().flat_map(|AccessTables { list, blocks }| [*list.table(), *blocks.table()]);
+    held.chain(access).chain([*old.stats.table()]).chain(had.iter().flatten().copied()).collect()
 }
 
 /// A table for each claim: that which it had, else one of the free runs. And those that are new.
 fn fill(
     policy: &Policy,
-    wanted: &[Wanted],
-    quotas: &[Named],
+    wanted: &[SeenSetClaim],
+    quotas: &[PlannedQuota],
     had: &[Option<Table>],
     mut free: Vec<Table>,
     spare: u64,
@@ -211,10 +211,10 @@ fn fill(
 }
 
 /// The identities with the places that they have, and the layout of observation for them; both anew when there are more than it has room for.
-fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<Needed>, Layout), PolicyError> {
-    let layout = *old.observer.layout();
-    let unasked = |needed: &Needed| Needed { at: Stages::default(), ..*needed };
-    let mut identities: Vec<Needed> = old.identities.iter().map(unasked).collect();
+fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
+    let layout = *old.stats.layout();
+    let unasked = |needed: &PlannedIdentity| PlannedIdentity { at: Stages::default(), ..*needed };
+    let mut identities: Vec<PlannedIdentity> = old.identities.iter().map(unasked).collect();
     let all = || policy.limits.iter().flat_map(Limit::identities);
     for identity in all() {
         place(&mut identities, identity);
@@ -226,7 +226,7 @@ fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<Needed>, Layout), Pol
     for identity in all() {
         place(&mut anew, identity);
     }
-    let table = old.observer.table().bytes();
+    let table = old.stats.table().bytes();
     match Layout::choices(u64::MAX, anew.len()).find(|layout| layout.bytes() <= table) {
         Some(layout) => Ok((anew, layout)),
         None => Err(PolicyError {
@@ -240,12 +240,12 @@ fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<Needed>, Layout), Pol
 }
 
 /// What is open, with the numbers of `policy`, in the tables that there are.
-fn open(old: &Plan, policy: &Policy) -> Result<Open, PolicyError> {
-    let mut capacity = old.capacity.clone();
+fn open(old: &Plan, policy: &Policy) -> Result<InFlightPlan, PolicyError> {
+    let mut capacity = old.in_flight.clone();
     let mut places = Vec::new();
     for limit in &policy.limits {
         let Rule::InFlight { cap, share } = &limit.rule else { continue };
-        let found = old.held.iter().position(|held| holds_the_same(held, limit));
+        let found = old.in_flight_limits.iter().position(|held| holds_the_same(held, limit));
         let at = found.ok_or_else(|| PolicyError {
             file: limit.file.as_ref().unwrap_or(&policy.file).clone(),
             line: limit.line,
@@ -262,11 +262,16 @@ fn open(old: &Plan, policy: &Policy) -> Result<Open, PolicyError> {
         held.share = held.share.zip(share.as_ref()).map(|((place, _), Share { of_free, .. })| (place, *of_free));
         places.push(at);
     }
-    let tallied = old.tallied.iter().map(|tallied| {
-        let identity = |&place: &usize| old.identities[place].identity;
-        tallied.per.iter().map(identity).collect()
+    let count_keys = old.count_keys.iter().map(|count_keys| {
+        let identity = |&place: &u16| old.identities[usize::from(place)].identity;
+        count_keys.per.iter().map(identity).collect()
     });
-    Ok(Open { tallied: tallied.collect(), capacity, places, held: old.held.clone() })
+    Ok(InFlightPlan {
+        count_keys: count_keys.collect(),
+        capacity,
+        places,
+        in_flight_limits: old.in_flight_limits.clone(),
+    })
 }
 
 /// Whether the counts of one are those of the other.

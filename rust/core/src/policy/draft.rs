@@ -3,17 +3,17 @@
 //! Which fields there are is in `fields`, what each may hold in `value`, how they go together in `validate`.
 //! Invariant: nothing is lost, each value stands beside the field that it was read from, so that an error can name its place.
 
+use super::Action;
 use super::field::{Field, FieldValue, Place, Wrong};
 use super::fields::{LIMIT, SHARE, known};
-use super::limit::Part;
 use super::quantity::memory;
 use super::quota::{Numbers, quotas};
-use super::rate::Rate;
 use super::value::{Burst, burst, choice, distinct, duration, in_flight, name, of_free, per, rate};
-use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull};
-use super::{Action, Template};
+use super::words::{Count, Mode, Refuse, Verified};
 use crate::error::PolicyError;
 use crate::identity::Identity;
+use crate::reply::Template;
+use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
 
 /// A value and the field that it was read from.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Given<'a, T> {
 #[derive(Debug, Default)]
 pub(super) struct DraftShare {
     pub(super) per: Option<Vec<Identity>>,
-    pub(super) of_free: Option<Part>,
+    pub(super) of_free: Option<Fraction>,
 }
 
 /// A limit whose fields make sense one by one.

@@ -2,16 +2,16 @@
 //!
 //! Knows no counts. Invariant: whatever passes here has a memory or registers that can answer it.
 
-use super::Rate;
 use super::draft::Given;
 use super::field::{Field, Wrong};
 use super::limit::Rule;
 use super::quantity::write_period;
 use super::validate::Check;
-use super::words::{Algorithm, Refuse, WhenFull};
+use super::words::Refuse;
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::region::PAGE_BYTES;
+use crate::store::params::{Algorithm, Rate, WhenFull};
 
 /// A day after its last admission an element is new again, unless `remember` says otherwise.
 const REMEMBER_US: u64 = 86_400_000_000;

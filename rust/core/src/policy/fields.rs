@@ -6,7 +6,8 @@
 
 use super::field::Wrong;
 use super::nearest::nearest;
-use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull, words};
+use super::words::{Count, Mode, Refuse, Verified, words};
+use crate::store::params::{Algorithm, WhenFull};
 
 /// A field.
 #[derive(Clone, Copy, Debug)]

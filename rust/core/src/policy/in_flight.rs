@@ -7,10 +7,11 @@ use super::field::{Field, Wrong};
 use super::limit::{Limit, Rule, Share, stage_of};
 use super::validate::Check;
 use super::value::Burst;
-use super::words::{Algorithm, Count, WhenFull};
+use super::words::Count;
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::stage::Stage;
+use crate::store::params::{Algorithm, WhenFull};
 
 impl Check<'_> {
     /// The limit of an `in_flight`.

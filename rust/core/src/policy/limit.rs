@@ -1,9 +1,12 @@
 //! One rule of a policy, checked: what is counted, per which identity, how much.
 
-use super::words::{Algorithm, Count, Mode, Verified, WhenFull};
-use super::{Action, Quota, Rate, Stage, Template};
+use super::words::{Count, Mode, Verified};
+use super::{Action, Quota};
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
+use crate::reply::Template;
+use crate::stage::Stage;
+use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
 
 /// A policy: limits in file order, already multiplied by `scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,19 +208,5 @@ pub struct Share {
     /// One identity or several.
     pub per: Vec<Identity>,
     /// The part.
-    pub of_free: Part,
-}
-
-/// A part of a whole: `1/10`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// From one.
-    pub numerator: u64,
-    /// Not below the numerator, and at most [`Part::FINEST`].
-    pub denominator: u64,
-}
-
-impl Part {
-    /// So that a part of the largest amount is worked out in 64 bits.
-    pub const FINEST: u64 = 1000;
+    pub of_free: Fraction,
 }

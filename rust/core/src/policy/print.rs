@@ -10,11 +10,11 @@ use super::field::{Field, FieldValue};
 use super::limit::{Limit, Policy, Rule, Share};
 use super::quantity::{write_period, write_size};
 use super::quota::Quota;
-use super::rate::Rate;
 use super::scale::Scale;
 use super::validate::must_hold;
-use super::words::{Algorithm, Count, Mode, Refuse, Verified, WhenFull, name_of};
+use super::words::{Count, Mode, Refuse, Verified, name_of};
 use crate::identity::Identity;
+use crate::store::params::{Algorithm, Rate, WhenFull};
 
 impl Limit {
     /// What [`Limit::from_fields`] would make this limit of.

@@ -6,9 +6,9 @@ use super::draft::{Given, Reader};
 use super::field::{Field, FieldValue, Place, Wrong};
 use super::fields::{QUOTA, known};
 use super::print::burst_field;
-use super::rate::Rate;
 use super::value::{Burst, burst, rate};
 use crate::error::PolicyError;
+use crate::store::params::Rate;
 
 /// Other numbers for the keys of which a part has a named value.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,17 +8,7 @@ use super::quantity::{
     MOST, POSITIVE, rate_period_pattern, rate_period_us, size, size_pattern, size_unit, split, write_period, write_size,
 };
 use crate::error::PolicyError;
-
-/// An amount per period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// How many, in the unit that the limit counts.
-    pub amount: u64,
-    /// In how many microseconds.
-    pub period_us: u64,
-    /// A size unit was written (`GiB`): the rate implies `count = "bytes"`.
-    pub sized: bool,
-}
+use crate::store::params::Rate;
 
 impl Rate {
     pub(super) fn read(text: &str) -> Result<Self, Wrong> {

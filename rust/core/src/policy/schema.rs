@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::assemble::MAX_LIMITS;
 use super::fields::{Kind, Known, LIMIT, POLICY};
-use super::limit::{Part, Policy};
+use super::limit::Policy;
 use super::quantity::{LEAST_MEMORY, MOST, duration_pattern, size_pattern};
-use super::rate::Rate;
-use super::template::Template;
 use super::unstated;
 use super::value::{LONGEST_NAME, MOST_IDENTITIES};
 use crate::identity::Identity;
+use crate::reply::Template;
+use crate::store::params::{Fraction, Rate};
 
 impl Policy {
     /// The schema of a policy file, JSON Schema draft 7, as text.
@@ -139,7 +139,7 @@ fn whole(least: u64) -> Value {
 
 fn part_pattern() -> String {
     // Up to 1000 in digits; that the first is not above the second is beyond a pattern.
-    const _: () = assert!(Part::FINEST == 1000);
+    const _: () = assert!(Fraction::MAX_DENOMINATOR == 1000);
     let number = r"\s*0*(?:1000|[1-9][0-9]{0,2})\s*";
     format!("{number}/{number}")
 }

@@ -7,13 +7,15 @@ use super::draft::{Draft, Given};
 use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
 use super::limit::{Limit, Rule, stage_of};
 use super::quota::{Numbers, Quota, inside};
-use super::template::{Template, replied};
+use super::reply_template::replied;
 use super::value::{Burst, is_name};
-use super::words::{Algorithm, Count, Verified, WhenFull};
-use super::{Rate, Stage};
+use super::words::{Count, Verified};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
+use crate::reply::Template;
+use crate::stage::Stage;
+use crate::store::params::{Algorithm, Rate, WhenFull};
 
 /// The least share of a limit that has a table and a sketch.
 const LEAST_SKETCH: u64 = 2 * PAGE_BYTES;

@@ -3,13 +3,12 @@
 //! Knows no other field of the limit.
 
 use super::field::{FieldValue, Wrong};
-use super::limit::Part;
 use super::nearest::{listed, nearest};
 use super::quantity::{MOST, duration_us, size};
-use super::rate::Rate;
 use super::unstated;
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
+use crate::store::params::{Fraction, Rate};
 
 pub(super) const LONGEST_NAME: usize = 64;
 
@@ -129,12 +128,18 @@ pub(super) fn in_flight(value: &FieldValue) -> Result<Burst, Wrong> {
     burst(value).map_err(|_| wrong())
 }
 
-pub(super) fn of_free(value: &FieldValue) -> Result<Part, Wrong> {
-    let wrong = || Wrong::allowed(format!("a part up to the whole, as \"1/10\", no finer than \"1/{}\"", Part::FINEST));
+pub(super) fn of_free(value: &FieldValue) -> Result<Fraction, Wrong> {
+    let wrong = || {
+        Wrong::allowed(format!(
+            "a part up to the whole, as \"1/10\", no finer than \"1/{}\"",
+            Fraction::MAX_DENOMINATOR
+        ))
+    };
     let (numerator, denominator) = text(value, wrong)?.split_once('/').ok_or_else(wrong)?;
-    let number = |digits: &str| digits.trim().parse().ok().filter(|number| (1..=Part::FINEST).contains(number));
+    let number =
+        |digits: &str| digits.trim().parse().ok().filter(|number| (1..=Fraction::MAX_DENOMINATOR).contains(number));
     let (numerator, denominator) = number(numerator).zip(number(denominator)).ok_or_else(wrong)?;
-    if numerator <= denominator { Ok(Part { numerator, denominator }) } else { Err(wrong()) }
+    if numerator <= denominator { Ok(Fraction { numerator, denominator }) } else { Err(wrong()) }
 }
 
 pub(super) fn duration(value: &FieldValue) -> Result<u64, Wrong> {

@@ -2,7 +2,8 @@
 //!
 //! Each has its spelling in `NAMED`, which reading and printing share. Knows no numbers.
 
-use super::Stage;
+use crate::stage::Stage;
+use crate::store::params::{Algorithm, WhenFull};
 
 /// What one check counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +58,6 @@ impl Verified {
         [("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
 }
 
-/// How a rate is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// A bucket that drains: `burst` at once, then the rate.
-    Gcra,
-    /// Never more than the amount in any window as long as the period; no `burst`.
-    SlidingWindow,
-}
-
 impl Algorithm {
     pub(super) const NAMED: [(&str, Self); 2] = [("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
 
@@ -73,17 +65,6 @@ impl Algorithm {
     pub(super) fn default_of(must_hold: bool) -> Self {
         if must_hold { Self::SlidingWindow } else { Self::Gcra }
     }
-}
-
-/// What happens to a key for which the table has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It passes, uncounted: an innocent is never hurt.
-    Admit,
-    /// It is counted in a sketch, never too low: nobody ever gets more, and in a flood some get less.
-    Sketch,
-    /// It is refused: nobody ever gets more.
-    Refuse,
 }
 
 impl WhenFull {

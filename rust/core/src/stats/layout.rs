@@ -60,6 +60,14 @@ pub struct IdentityKey {
     pub key: Key,
 }
 
+/// The `nth` value of the identity at that place, or its only one; `None` when it is absent. `values` are in the order
+/// of the places.
+pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
+    let first = values.partition_point(|value| value.place < place);
+    let at = |index: usize| values.get(index).copied().filter(|value| value.place == place);
+    at(first + nth as usize).or_else(|| at(first))
+}
+
 /// Sizes, and where each part of the table begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {

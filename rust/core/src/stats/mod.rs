@@ -12,7 +12,7 @@ mod layout;
 mod offenders;
 mod panes;
 
-pub use layout::{IdentityKey, Layout};
+pub use layout::{IdentityKey, Layout, value_of};
 pub use offenders::{NAME_BYTES, Name, Newcomer, Offender, Snapshot};
 pub use panes::Window;
 

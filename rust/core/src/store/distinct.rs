@@ -55,11 +55,12 @@
 //! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
 
 use super::gcra::GcraRate;
+use super::params::{Rate, WhenFull};
 use super::registers::{Registers, clear, cost};
+use super::reservations::{SlotReservations, free_slot};
 use super::small_set::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
-use super::{SlotReservations, Verdict, free_slot};
+use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 
 /// Of eight pages of the limit's share, how many hold slots; the others hold registers. See above.

@@ -34,9 +34,10 @@
 
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
-use super::{SlotReservations, Verdict, free_slot};
+use super::params::{Rate, WhenFull};
+use super::reservations::{SlotReservations, free_slot};
+use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 

@@ -25,13 +25,11 @@
 //! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out: a slow server would forget
 //! what it really holds, and one that never forgets needs no clock. Estimates: a Count-Min of what is held is shared by everybody whom it confuses.
 
-use smallvec::SmallVec;
-
-use super::Verdict;
 use super::key_counts::{KeyCounts, Row};
+use super::params::Fraction;
 use super::permits::{Held, Permits, Token};
+use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::Part;
 use crate::region::Region;
 
 /// When to ask again is not known: whoever holds it may let go at any time. One second.
@@ -47,14 +45,14 @@ pub struct InFlight {
     /// Where it counts; `None`: there is one key in all.
     pub count: Option<Place>,
     /// Where the sharer's own stands, and its part.
-    pub share: Option<(Place, Part)>,
+    pub share: Option<(Place, Fraction)>,
 }
 
-/// A column of a tally.
+/// A column of the counts of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The tally, by its place in [`Capacity::tallies`].
-    pub tally: usize,
+    /// The counts, by their place in [`Capacity::counts`].
+    pub counts: usize,
     /// The column.
     pub column: usize,
 }
@@ -64,19 +62,17 @@ pub struct Place {
 pub struct Wanted {
     /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
     pub held: Held,
-    /// A key for each tally that they need.
-    pub keys: SmallVec<[Wanting; 2]>,
+    /// A key for each of the counts that they need.
+    pub keys: Vec<WantedKey>,
 }
 
-/// A key, and its row once it was looked for.
+/// A key under which something is in flight.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanting {
-    /// The tally.
-    pub tally: usize,
+pub struct WantedKey {
+    /// The counts, by their place in [`Capacity::counts`].
+    pub counts: usize,
     /// The key.
     pub key: Key,
-    /// Its row.
-    pub row: Option<Row>,
 }
 
 /// All in-flight limits of a guard, their counts and its permits.
@@ -87,23 +83,12 @@ pub struct Capacity {
     /// The limits, in file order.
     pub limits: Vec<InFlight>,
     /// Counts by key.
-    pub tallies: Vec<KeyCounts>,
+    pub counts: Vec<KeyCounts>,
 }
 
 impl Wanted {
-    /// The row of the key in a tally.
-    #[inline]
-    fn row(&self, tally: usize) -> Option<Row> {
-        self.keys.iter().find(|wanting| wanting.tally == tally)?.row
-    }
-
-    fn key(&self, tally: usize) -> Option<Key> {
-        self.keys.iter().find(|wanting| wanting.tally == tally).map(|wanting| wanting.key)
-    }
-
-    /// Holds nothing under this limit.
-    pub fn leave_out(&mut self, limit: usize) {
-        self.held.limits &= !(1 << limit);
+    fn key(&self, counts: usize) -> Option<Key> {
+        self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
     }
 
     /// The places of the limits that are asked.
@@ -114,37 +99,42 @@ impl Wanted {
 }
 
 impl Capacity {
-    /// Finds the row of each key: the only thing that takes a look-up.
+    /// Finds the row of each wanted key: the only step that takes a look-up.
     #[inline]
-    pub fn find(&self, region: &Region, wanted: &mut Wanted) {
-        if Permits::open(region) == 0 {
-            return;
-        }
-        for wanting in &mut wanted.keys {
-            wanting.row = self.tallies[wanting.tally].find(region, wanting.key);
+    pub fn find(&self, region: &Region, wanted: &Wanted, rows: &mut Vec<Option<Row>>) {
+        let is_nothing_open = Permits::open(region) == 0;
+        for WantedKey { counts, key } in &wanted.keys {
+            rows.push(if is_nothing_open { None } else { self.counts[*counts].find(region, *key) });
         }
     }
 
     /// Whether one limit has room for what is wanted, whose rows were found.
     #[inline]
-    pub fn consult(&self, region: &Region, wanted: &Wanted, limit: usize, now_us: u64) -> Verdict {
+    pub fn consult(
+        &self,
+        region: &Region,
+        wanted: &Wanted,
+        rows: &[Option<Row>],
+        limit: usize,
+        now_us: u64,
+    ) -> Verdict {
         let &InFlight { cap, bytes, ref count, ref share } = &self.limits[limit];
         let amount = if bytes { wanted.held.bytes } else { 1 };
         if amount > cap {
             return Verdict::Never;
         }
-        // Nothing is held, so all of it is free, and who holds nothing may have one.
+        // Nothing is held, so all of it is free, and a sharer that holds nothing may have one.
         if Permits::open(region) == 0 {
             return Verdict::Fits;
         }
         let held = match count {
-            Some(place) => self.held(region, wanted, *place),
+            Some(place) => self.held(region, wanted, rows, *place),
             None => self.permits.count(region, limit),
         };
         let free = cap.saturating_sub(held);
         let fits = amount <= free
             && share.as_ref().is_none_or(|(place, part)| {
-                let own = self.held(region, wanted, *place);
+                let own = self.held(region, wanted, rows, *place);
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
@@ -152,33 +142,34 @@ impl Capacity {
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.
-    pub fn used(&self, region: &Region, wanted: &Wanted, limit: usize) -> u64 {
+    pub fn used(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize) -> u64 {
         match self.limits[limit].count {
-            Some(place) => self.held(region, wanted, place),
+            Some(place) => self.held(region, wanted, rows, place),
             None => self.permits.count(region, limit),
         }
     }
 
-    /// Holds all that is wanted, when there is room for a permit and every limit was consulted and fits.
-    pub fn hold(&self, region: &mut Region, wanted: &Wanted) -> Token {
-        for limit in wanted.limits() {
-            let amount = self.amount(&wanted.held, limit);
+    /// Holds what is wanted under `limits`, when there is room for a permit and each of them was consulted and fits.
+    pub fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
+        let held = Held { limits, ..wanted.held };
+        for limit in bits(held.limits) {
+            let amount = self.amount(&held, limit);
             let InFlight { count, share, .. } = self.limits[limit];
             if count.is_none() {
                 if let Some(count) = self.permits.count_mut(region, limit) {
                     *count += amount;
                 }
             }
-            for Place { tally, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
-                if let Some(key) = wanted.key(tally) {
-                    self.tallies[tally].add(region, key, column, amount);
+            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+                if let Some(key) = wanted.key(counts) {
+                    self.counts[counts].add(region, key, column, amount);
                 }
             }
         }
-        self.permits.take(region, &wanted.held, wanted.keys.iter().map(|wanting| (wanting.tally, wanting.key)))
+        self.permits.take(region, &held, wanted.keys.iter().map(|wanted| (wanted.counts, wanted.key)))
     }
 
-    /// Releases what the permit of `token` holds. Whether it held anything: it did not when it is of before a fork.
+    /// Releases what the permit of `token` holds; whether it held anything: a token from before a fork holds nothing.
     pub fn release(&self, region: &mut Region, token: &Token) -> bool {
         let Some(held) = self.permits.held(region, token) else { return false };
         for limit in bits(held.limits) {
@@ -190,27 +181,28 @@ impl Capacity {
                     *count = count.saturating_sub(amount);
                 }
             }
-            for Place { tally, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
-                let key = self.permits.key(region, token, tally);
-                self.tallies[tally].take(region, key, column, amount);
+            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+                let key = self.permits.key(region, token, counts);
+                self.counts[counts].take(region, key, column, amount);
             }
         }
         self.permits.give_back(region, token);
         true
     }
 
-    /// Begins anew in the process of this `generation`, unless it has: nothing is held.
+    /// Starts with nothing held in the process of this `generation`, unless it has done so before.
     pub fn begin(&self, region: &mut Region, generation: u64) {
         if self.permits.begin(region, generation) {
-            for tally in &self.tallies {
-                tally.clear(region);
+            for counts in &self.counts {
+                counts.clear(region);
             }
         }
     }
 
     #[inline]
-    fn held(&self, region: &Region, wanted: &Wanted, Place { tally, column }: Place) -> u64 {
-        self.tallies[tally].held(region, wanted.row(tally), column)
+    fn held(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], Place { counts, column }: Place) -> u64 {
+        let row = wanted.keys.iter().zip(rows).find(|(wanted, _)| wanted.counts == counts);
+        self.counts[counts].held(region, row.and_then(|(_, row)| *row), column)
     }
 
     fn amount(&self, held: &Held, limit: usize) -> u64 {

@@ -1,15 +1,15 @@
-//! What may refuse. Every store is a description of a table; the memory is the region's.
+//! The stores: what may refuse. Each is a description of a table that can be copied; the memory is the region's.
 //!
-//! Three verbs: `lines` says where a key may be, so that its lines can be prefetched before the lock; `consult` reads there; `charge` writes.
-//! A store knows no mail, no text and no other store's memory. Time comes in as engine time, in microseconds.
-
-use std::collections::HashMap;
-
-use smallvec::SmallVec;
-
-use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
-
-const _: () = assert!(SLOTS <= u8::BITS as usize);
+//! ```text
+//!  lines     where a key may be, so that its lines can be prefetched before the lock
+//!  consult   reads and answers; writes nothing
+//!  charge    writes, under the same lock
+//!  refund    gives a charge back, less what has drained since
+//!  used      how full a page of its table is
+//! ```
+//!
+//! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there.
+//! A store knows no mail, no text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
 
 pub mod access_entry;
 pub mod access_list;
@@ -21,109 +21,213 @@ pub mod in_flight;
 pub mod key_counts;
 pub mod overflow;
 mod pane_ring;
+pub mod params;
 pub mod permits;
 pub mod rate_counter;
 mod registers;
+pub mod request;
+pub mod reservations;
 pub mod seen_set;
 pub mod sliding_window;
 mod small_set;
+pub mod verdict;
 
-/// Free slots that keys of the same check were promised, so that none is promised twice.
+use self::distinct::Distinct;
+use self::fan_out::FanOut;
+use self::rate_counter::RateCounter;
+use self::request::{Answer, Entry, Question, Request, Sightings};
+use crate::region::{Candidates, Region, Table};
+
+pub use reservations::SlotReservations;
+pub use verdict::Verdict;
+
+/// Where a limit counts.
 ///
-/// Only a table that refuses when full needs it, and only a check that brings it several new keys.
-#[derive(Debug, Default)]
-pub struct SlotReservations(Option<Box<Scarce>>);
-
-#[derive(Debug, Default)]
-struct Scarce {
-    lines: HashMap<LineId, u32>,
-    expected: usize,
-    /// Where the new keys of this look may be; one more than are of use says that there are too many.
-    asked: SmallVec<[[LineId; 2]; FEW + 1]>,
+/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen bytes that every match would compare.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub enum Store {
+    /// A bucket or a sliding window for each key.
+    Rate(RateCounter),
+    /// A fan-out that refuses what is new.
+    FanOut(FanOut),
+    /// A fan-out that refuses the whole key.
+    Distinct(Distinct),
+    /// What is in flight: the limit's place among the in-flight limits, which count together.
+    InFlight(usize),
 }
 
-/// New keys of one check for which a wait is told exactly: it takes a look at the lines of all of them for each slot that falls free.
-/// Of more, one that finds only promised slots is told when its own lines have another, which may be later than need be.
-const FEW: usize = 16;
-
-impl SlotReservations {
-    /// Room for `count` promises, so that making them allocates nothing. One key alone needs none: there is nobody to promise its slot to.
-    pub fn expect(&mut self, count: usize) {
-        if count > 1 {
-            let scarce = self.0.get_or_insert_default();
-            scarce.expected += count;
-            scarce.lines.reserve(scarce.expected);
-        }
-    }
-
-    /// Nothing promised: for the next look. A line is of one table, so tables do not meet here.
-    #[inline]
-    pub fn clear(&mut self) {
-        if let Some(scarce) = &mut self.0 {
-            scarce.lines.clear();
-            scarce.asked.clear();
-        }
-    }
-
-    /// Promises a free slot of the emptier of two lines, when one has any that is not promised.
-    fn slot_of(&mut self, free: [(LineId, u32); 2]) -> bool {
-        if let Some(scarce) = self.0.as_mut().filter(|scarce| scarce.asked.len() <= FEW) {
-            scarce.asked.push(free.map(|(line, _)| line));
-        }
-        let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
-        let (line, left) = if second.1 > first.1 { second } else { first };
-        if left > 0 {
-            self.promise(line);
-        }
-        left > 0
-    }
-
-    /// The lines on which it depends whether a new key finds room: its own, and those of new keys before it in `table`, which may move from one line to the other.
-    fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
-        let others = self.0.as_ref().map(|scarce| &scarce.asked[..]).filter(|asked| asked.len() <= FEW);
-        let others = others.unwrap_or_default().iter().flatten().copied();
-        own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
-    }
-
-    fn of(&self, line: LineId) -> u32 {
-        self.0.as_ref().and_then(|scarce| scarce.lines.get(&line)).copied().unwrap_or(0)
-    }
-
-    fn promise(&mut self, line: LineId) {
-        if let Some(scarce) = &mut self.0 {
-            *scarce.lines.entry(line).or_default() += 1;
-        }
-    }
+/// One table of a store, for the operator.
+#[derive(Clone, Copy, Debug)]
+pub struct TablePart {
+    /// What it holds.
+    pub kind: TableKind,
+    /// Its pages.
+    pub pages: u32,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Slots in all; cells of a sketch.
+    pub slots: u64,
 }
 
-/// A free slot of the emptier of a key's two lines; `free_slots` says which slots of a line are free, as bits.
-#[inline]
-fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<FoundSlot> {
-    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
-    // Of a line's slots there is a bit each, fewer than eight: an octet's are counted by a shorter way.
-    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
-    (free != 0).then(|| FoundSlot { line, slot: free.trailing_zeros() as u8, hot: false })
-}
-
-/// What a store says to one charge.
+/// What a table of a store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is room now.
-    Fits,
-    /// There will be room at this engine time, in microseconds, and not before, if nothing else is charged.
-    From(u64),
-    /// There can never be: it costs more than the burst, or than a window holds.
-    Never,
+pub enum TableKind {
+    /// The slots of the keys.
+    Slots,
+    /// The registers of keys with many elements.
+    Registers,
+    /// The sketch beside the slots.
+    Sketch,
 }
 
-impl Verdict {
-    /// The first engine time at which it fits, when asked at `now_us`; `u64::MAX` when never.
-    #[must_use]
-    pub fn earliest_us(self, now_us: u64) -> u64 {
-        match self {
-            Self::Fits => now_us,
-            Self::From(us) => us,
-            Self::Never => u64::MAX,
+impl Store {
+    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says [`Answer::FITS`] before. The seen sets were
+    /// looked up before; `is_now`: at this time.
+    #[inline(always)]
+    pub fn consult(
+        &self,
+        region: &Region,
+        request: &Request,
+        entry: &Entry,
+        (at_us, is_now): (u64, bool),
+        sightings: &Sightings,
+        reservations: &mut SlotReservations,
+        answer: &mut Answer,
+    ) {
+        match (self, entry.question) {
+            (Self::Rate(counter), Question::Rate { at, amount }) => {
+                answer.now = counter.ticks_at(at_us);
+                (answer.verdict, answer.slot) = counter.consult(region, &at, answer.now, amount, reservations);
+            }
+            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
+                if !(is_now && sightings.new[lookup as usize] == 0) {
+                    let lookup = &request.lookups[lookup as usize];
+                    *answer = fan_out.consult(region, request, lookup, at_us, sightings, reservations);
+                }
+            }
+            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
+                let hashes = request.hashes(first, count);
+                (answer.verdict, answer.slot) = distinct.consult(region, &at, at_us, hashes, reservations);
+            }
+            _ => {}
         }
     }
+
+    /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays untracked.
+    #[inline]
+    pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
+        match (self, entry.question) {
+            (Self::Rate(counter), Question::Rate { at, amount }) => {
+                counter.charge(region, &at, answer.slot, answer.now, amount)
+            }
+            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
+                fan_out.charge(region, request, &request.lookups[lookup as usize], answer)
+            }
+            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
+                distinct.charge(region, &at, answer.slot, at_us, request.hashes(first, count))
+            }
+            _ => true,
+        }
+    }
+
+    /// Gives back what `entry` was charged at `then_us`, less what has drained since; whether there was anything to give back.
+    /// What a fan-out has seen stays seen, and its charge stays with it.
+    pub fn refund(&self, region: &mut Region, entry: &Entry, then_us: u64, now_us: u64) -> bool {
+        match (self, entry.question) {
+            (Self::Rate(counter), Question::Rate { at, amount }) => {
+                let [then, now] = [then_us, now_us].map(|us| counter.ticks_at(us));
+                counter.refund(region, &at, then, now, amount)
+            }
+            _ => false,
+        }
+    }
+
+    /// How much of `burst` the key of `entry` has used up, and how much this check adds.
+    pub fn usage(
+        &self,
+        region: &Region,
+        request: &Request,
+        entry: &Entry,
+        answer: &Answer,
+        at_us: u64,
+        burst: u64,
+    ) -> (u64, u64) {
+        match (self, entry.question) {
+            (Self::Rate(counter), Question::Rate { at, amount }) => {
+                (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
+            }
+            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
+                let at = fan_out.bucket_lines(request, &request.lookups[lookup as usize], answer.part);
+                (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
+            }
+            (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
+                (distinct.level(region, &at, at_us), count.into())
+            }
+            _ => (0, 0),
+        }
+    }
+
+    /// The counters that a message, or a new element, is charged to; `None` where there are none such.
+    pub fn rate_counter(&self) -> Option<&RateCounter> {
+        match self {
+            Self::Rate(counter) => Some(counter),
+            Self::FanOut(fan_out) => Some(fan_out.buckets()),
+            Self::Distinct(_) | Self::InFlight(_) => None,
+        }
+    }
+
+    /// The seen set that it asks, by its place in the plan.
+    pub fn seen_set(&self) -> Option<usize> {
+        match self {
+            Self::FanOut(fan_out) => Some(fan_out.seen_set()),
+            Self::Rate(_) | Self::Distinct(_) | Self::InFlight(_) => None,
+        }
+    }
+
+    /// Its tables: the slots first.
+    pub fn tables(&self) -> impl Iterator<Item = TablePart> {
+        let part = |kind, table: &Table, slots| TablePart { kind, pages: table.pages(), bytes: table.bytes(), slots };
+        let slots = match self {
+            Self::Distinct(distinct) => Some(part(TableKind::Slots, distinct.table(), distinct.slots())),
+            _ => self.rate_counter().map(|counter| part(TableKind::Slots, counter.table(), counter.slots())),
+        };
+        let beside = match self {
+            Self::Distinct(distinct) => {
+                let blocks = distinct.blocks();
+                Some(part(TableKind::Registers, blocks, blocks.lines() as u64))
+            }
+            _ => self.rate_counter().and_then(RateCounter::sketch).map(|(pages, slots)| TablePart {
+                kind: TableKind::Sketch,
+                pages,
+                bytes: u64::from(pages) * crate::region::PAGE_BYTES,
+                slots,
+            }),
+        };
+        slots.into_iter().chain(beside)
+    }
+
+    /// Slots in use on one page of the table of that kind.
+    pub fn used(&self, kind: TableKind, region: &Region, page: u32, now_us: u64) -> u64 {
+        match (self, kind) {
+            (Self::Distinct(distinct), TableKind::Registers) => distinct.blocks_used(region, page, now_us),
+            (Self::Distinct(distinct), _) => distinct.used(region, page, now_us),
+            (_, TableKind::Sketch) => {
+                self.rate_counter().map_or(0, |counter| counter.sketch_used(region, page, now_us))
+            }
+            _ => self.rate_counter().map_or(0, |counter| counter.used(region, page, now_us)),
+        }
+    }
+}
+
+/// The largest amount up to `most` that fits, when less fits wherever more does.
+fn largest_fitting(counter: &RateCounter, region: &Region, at: &Candidates, at_us: u64, most: u64) -> u64 {
+    let now = counter.ticks_at(at_us);
+    let fits = |amount| counter.consult(region, at, now, amount, &mut SlotReservations::default()).0 == Verdict::Fits;
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle - 1 }
+    }
+    low
 }

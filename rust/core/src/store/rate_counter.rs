@@ -2,12 +2,12 @@
 //!
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
-use super::gcra::Gcra;
-use super::gcra::GcraRate;
+use super::gcra::{Gcra, GcraRate};
+use super::params::{Algorithm, Rate, WhenFull};
+use super::reservations::SlotReservations;
 use super::sliding_window::SlidingWindow;
-use super::{SlotReservations, Verdict};
+use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, Region, Table};
 use crate::time::Ticks;
 

@@ -59,14 +59,6 @@ pub enum Learned {
     Forgotten,
 }
 
-impl Sighting {
-    /// Of two elements that are not admitted again, the one that is forgotten first has the lower one.
-    #[inline]
-    pub(super) fn last(self) -> u64 {
-        self.last
-    }
-}
-
 impl SeenSet {
     /// A memory in `table`: `remember_us` after its last admission an element is forgotten,
     /// and one that came back at least `comeback_us` after its first is not evicted while there is another.

@@ -37,9 +37,10 @@
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
 use super::pane_ring::{LARGEST, Ring, Shape};
-use super::{SlotReservations, Verdict, free_slot};
+use super::params::{Rate, WhenFull};
+use super::reservations::{SlotReservations, free_slot};
+use super::verdict::Verdict;
 use crate::key::Key;
-use crate::policy::{Rate, WhenFull};
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 use crate::time::{TickClock, Ticks};
 

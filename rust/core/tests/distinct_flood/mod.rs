@@ -1,7 +1,9 @@
 #![allow(dead_code, reason = "the test and the experiment use a part each")]
-//! An hour of junk, ordinary keys and attackers at a fan-out that refuses all; and two days of keys at twice their rate.
+//! An hour of junk, ordinary keys and attackers at a fan-out that refuses all; and two days of keys at twice their
+//! rate.
 //!
-//! Everything is sent twice, and comes in the order of time from one fixed sequence of numbers, so a run can be repeated.
+//! Everything is sent twice, and comes in the order of time from one fixed sequence of numbers,
+//! so a run can be repeated.
 //! Beside the store runs the oracle: a set and a bucket a key.
 
 use std::collections::{HashMap, HashSet};
@@ -225,7 +227,8 @@ pub(crate) const HABITS: [Habit; 4] = [
     Habit { name: "40 elements a message", at_once: 40, again: false },
 ];
 
-/// Different elements that each of `keys` got through in `hours`, over burst + rate · hours; sorted. Evenly spaced, at twice the rate.
+/// Different elements that each of `keys` got through in `hours`, over burst + rate · hours; sorted. Evenly spaced,
+/// at twice the rate.
 pub(crate) fn at_twice_the_rate(keys: u64, hours: u64, habit: Habit) -> Vec<f64> {
     let mut guarded = Guarded::new(256, WhenFull::Admit, None);
     let pause_us = HOUR_US * habit.at_once / (2 * RATE);

@@ -6,7 +6,8 @@ use std::hash::Hash;
 
 use throttle_core::key::Key;
 
-/// A bucket that drains at L per W and holds B, in exact fractions: a count of 1 is `period_us` parts, a microsecond drains `amount` of them.
+/// A bucket that drains at L per W and holds B, in exact fractions: a count of 1 is `period_us` parts,
+/// a microsecond drains `amount` of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     pub(crate) amount: u128,
@@ -85,7 +86,8 @@ impl<K: Eq + Hash> Windows<K> {
         Self { period_us, events: HashMap::new() }
     }
 
-    /// How much of `key` counts at `now_us`. The largest of any time is that of an event, since between them nothing is added.
+    /// How much of `key` counts at `now_us`. The largest of any time is that of an event,
+    /// since between them nothing is added.
     pub(crate) fn counted(&self, key: &K, now_us: u64) -> u64 {
         let events = self.events.get(key).into_iter().flatten();
         events.filter(|(at, _)| *at <= now_us && now_us - *at < self.period_us).map(|(_, cost)| cost).sum()

@@ -3,23 +3,28 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, when_full, memory, algorithm, action, mode, quota, reply";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, \
+    when_full, memory, algorithm, action, mode, quota, reply";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
 const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
 
-const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, helo.org, \
-    auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, rcpt.host, \
+const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, \
+    helo.org, auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, \
+    rcpt.host, \
     from.address, from.host, from.org, reply_to.address, reply_to.org, list.id, dkim.org, global";
 
 /// Text that is not TOML.
 pub(super) const SYNTAX: &[Broken] = &[
     ("[[limit]\nname = \"x\"", 1, 9, "broken TOML (unclosed array table)", "here `]`"),
-    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nburst = ", 5, 9, "broken TOML (string values must be quoted)", "here text in quotes, or a number"),
-    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nrate = \"8/minute\"", 5, 1, "broken TOML (duplicate key)", "each key once in a table"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nburst = ", 5, 9,
+        "broken TOML (string values must be quoted)", "here text in quotes, or a number"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nrate = \"8/minute\"", 5, 1,
+        "broken TOML (duplicate key)", "each key once in a table"),
     ("scale = \"1\n", 1, 11, "broken TOML (invalid basic string)", "here `\"`"),
-    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nper = [\"a\"\n", 5, 11, "broken TOML (unclosed array)", "here `]`"),
+    ("[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"9/minute\"\nper = [\"a\"\n", 5, 11,
+        "broken TOML (unclosed array)", "here `]`"),
 ];
 
 /// A whole file.
@@ -49,13 +54,17 @@ rate = "9/minute""#, 1, "limit 1", "name", "nothing", "a name of lower-case lett
     (r#"[[limit]]
 name = "Pair Pace"
 per="client.net"
-rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, digits and `-`, at most 64 of them", "pair-pace"),
+rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, digits and `-`, at most 64 of them",
+        "pair-pace"),
     (r#"[[limit]]
-name = "blocked""#, 2, "blocked", "name", r#""blocked""#, "a name but for max-open, blocked, out-of-order: what refuses beside a policy is called so", ""),
+name = "blocked""#, 2, "blocked", "name", r#""blocked""#,
+        "a name but for max-open, blocked, out-of-order: what refuses beside a policy is called so", ""),
     (r#"[[limit]]
 name = """#, 2, "limit 1", "name", r#""""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"[[limit]]
-name = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, 2, "limit 1", "name", r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"#, "lower-case letters, digits and `-`, at most 64 of them", ""),
+name = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, 2, "limit 1", "name",
+        r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…"#,
+        "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"[[limit]]
 name = "päce""#, 2, "limit 1", "name", r#""päce""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"zzz = 1
@@ -78,13 +87,15 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     (r#"scale = "2""#, 1, "", "scale", r#""2""#, "a number from 0.000001 to 1,000,000", ""),
     (r#"mode = "shadwo""#, 1, "", "mode", r#""shadwo""#, r#""enforce" or "shadow""#, "shadow"),
     ("mode = true", 1, "", "mode", "true", r#""enforce" or "shadow""#, ""),
-    (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read", ""),
+    (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read",
+        ""),
     (r#"without = ["net-pace"]"#, 1, "", "without", r#"["net-pace"]"#, "`without` only beside `extends`", ""),
     ("skale = 2", 1, "", "skale", "an unknown field", POLICY, "scale"),
     (r#"[suffixes]
 extras = ["a.com"]"#, 2, "", "suffixes.extras", "an unknown field", "extra", "extra"),
     (r#"[suffixes]
-extra = "a.com""#, 2, "", "suffixes.extra", r#""a.com""#, r#"a list of plain suffixes, as ["onmicrosoft.com", "amazonses.com"]"#, ""),
+extra = "a.com""#, 2, "", "suffixes.extra", r#""a.com""#,
+        r#"a list of plain suffixes, as ["onmicrosoft.com", "amazonses.com"]"#, ""),
     (r#"[suffixes]
 extra = ["a.com",
  "*.b.com"]"#, 3, "", "suffixes.extra", r#""*.b.com""#, r#"a plain suffix, as "onmicrosoft.com""#, "b.com"),
@@ -111,64 +122,88 @@ rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "e
     (r#"per = "sender.rog""#, 3, "x", "per", r#""sender.rog""#, IDENTITIES, "sender.org"),
     (r#"per = ["client.net",
  "sendr.org"]"#, 4, "x", "per", r#""sendr.org""#, IDENTITIES, "sender.org"),
-    (r#"per = "client.net/24""#, 3, "x", "per", r#""client.net/24""#, r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
-    (r#"per = "client.net/33/48""#, 3, "x", "per", r#""client.net/33/48""#, r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
-    (r#"per = "sender.org+6""#, 3, "x", "per", r#""sender.org+6""#, r#""sender.org", or with 1 to 5 labels more, as "sender.org+2""#, ""),
-    (r#"per = ["client.net", "client.net/24/64"]"#, 3, "x", "per", r#""client.net/24/64" a second time"#, "each identity once", ""),
+    (r#"per = "client.net/24""#, 3, "x", "per", r#""client.net/24""#,
+        r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
+    (r#"per = "client.net/33/48""#, 3, "x", "per", r#""client.net/33/48""#,
+        r#""client.net", or with both lengths of prefix, 0–32 and 0–128, as "client.net/24/48""#, ""),
+    (r#"per = "sender.org+6""#, 3, "x", "per", r#""sender.org+6""#,
+        r#""sender.org", or with 1 to 5 labels more, as "sender.org+2""#, ""),
+    (r#"per = ["client.net", "client.net/24/64"]"#, 3, "x", "per", r#""client.net/24/64" a second time"#,
+        "each identity once", ""),
     (r#"per = ["rcpt.host",
-"rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second of them"#, "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
-    (r#"per = ["client.ip","client.net","client.host","client.org","helo.host"]"#, 3, "x", "per", "5 of them", "at most 4 identities", ""),
+"rcpt.address"]"#, 4, "x", "per", r#""rcpt.address" as a second of them"#,
+        "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
+    (r#"per = ["client.ip","client.net","client.host","client.org","helo.host"]"#, 3, "x", "per", "5 of them",
+        "at most 4 identities", ""),
     (r#"per = "reply-to.address""#, 3, "x", "per", r#""reply-to.address""#, IDENTITIES, "reply_to.address"),
-    (r#"per = ["from.org", "dkim.org"]"#, 3, "x", "per", r#""dkim.org" as a second of them"#, "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
+    (r#"per = ["from.org", "dkim.org"]"#, 3, "x", "per", r#""dkim.org" as a second of them"#,
+        "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)", ""),
     (r#"per = "reply_to.address"
 distinct = "from.org"
-rate = "9/minute""#, 4, "x", "distinct", r#""from.org""#, "what each message has one of, beside a `per` of which it has several", ""),
+rate = "9/minute""#, 4, "x", "distinct", r#""from.org""#,
+        "what each message has one of, beside a `per` of which it has several", ""),
     ("per = 5", 3, "x", "per", "5", IDENTITIES, ""),
     (r#"per = [["client.net"]]"#, 3, "x", "per", r#"["client.net"]"#, IDENTITIES, ""),
     ("per = {a=1}", 3, "x", "per", "a table", IDENTITIES, ""),
-    (r#"per = "client.net""#, 1, "x", "rate", "nothing", "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
+    (r#"per = "client.net""#, 1, "x", "rate", "nothing", "one rule: `rate`, `distinct` with `rate`, or `in_flight`",
+        ""),
     (r#"per = "client.net"
 rate = "0/minute""#, 4, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
     (r#"per = "client.net"
 rate = "-5/minute""#, 4, "x", "rate", r#""-5/minute""#, "an amount from 1 to 2^50", ""),
     (r#"per = "client.net"
-rate = "600 a minute""#, 4, "x", "rate", r#""600 a minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+rate = "600 a minute""#, 4, "x", "rate", r#""600 a minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
     (r#"per = "client.net"
-rate = "600 per minute""#, 4, "x", "rate", r#""600 per minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+rate = "600 per minute""#, 4, "x", "rate", r#""600 per minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
     (r#"per = "client.net"
-rate = "600""#, 4, "x", "rate", r#""600""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+rate = "600""#, 4, "x", "rate", r#""600""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
-rate = "600/min""#, 4, "x", "rate", r#""600/min""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/minute"),
+rate = "600/min""#, 4, "x", "rate", r#""600/min""#,
+        r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/minute"),
     (r#"per = "client.net"
-rate = "600/fortnight""#, 4, "x", "rate", r#""600/fortnight""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
+rate = "600/fortnight""#, 4, "x", "rate", r#""600/fortnight""#,
+        r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
     (r#"per = "client.net"
-rate = "600/week""#, 4, "x", "rate", r#""600/week""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/7 days"),
+rate = "600/week""#, 4, "x", "rate", r#""600/week""#,
+        r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "600/7 days"),
     (r#"per = "client.net"
 rate = "600/0 minutes""#, 4, "x", "rate", r#""600/0 minutes""#, "a period from 1 second to 366 days", ""),
     (r#"per = "client.net"
 rate = "600/367 days""#, 4, "x", "rate", r#""600/367 days""#, "a period from 1 second to 366 days", ""),
     (r#"per = "client.net"
-rate = "1,000/minute""#, 4, "x", "rate", r#""1,000/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "1000/minute"),
+rate = "1,000/minute""#, 4, "x", "rate", r#""1,000/minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "1000/minute"),
     (r#"per = "client.net"
-rate = "0.5/second""#, 4, "x", "rate", r#""0.5/second""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+rate = "0.5/second""#, 4, "x", "rate", r#""0.5/second""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
-rate = "1 GB /h""#, 4, "x", "rate", r#""1 GB /h""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "1 GB/hour"),
+rate = "1 GB /h""#, 4, "x", "rate", r#""1 GB /h""#,
+        r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, "1 GB/hour"),
     (r#"per = "client.net"
-rate = "1 gib/hour""#, 4, "x", "rate", r#""1 gib/hour""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 GiB/hour"),
+rate = "1 gib/hour""#, 4, "x", "rate", r#""1 gib/hour""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 GiB/hour"),
     (r#"per = "client.net"
-rate = "1 KB/hour""#, 4, "x", "rate", r#""1 KB/hour""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 kB/hour"),
+rate = "1 KB/hour""#, 4, "x", "rate", r#""1 KB/hour""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "1 kB/hour"),
     (r#"per = "client.net"
-rate = "600 messages/minute""#, 4, "x", "rate", r#""600 messages/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
+rate = "600 messages/minute""#, 4, "x", "rate", r#""600 messages/minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, "600/minute"),
     (r#"per = "client.net"
 rate = "2048 TiB/day""#, 4, "x", "rate", r#""2048 TiB/day""#, "a size from 1 B to 1024 TiB", ""),
     (r#"per = "client.net"
 rate = "1125899906842625/day""#, 4, "x", "rate", r#""1125899906842625/day""#, "an amount from 1 to 2^50", ""),
     (r#"per = "client.net"
-rate = "99999999999999999999999/day""#, 4, "x", "rate", r#""99999999999999999999999/day""#, "an amount from 1 to 2^50", ""),
+rate = "99999999999999999999999/day""#, 4, "x", "rate", r#""99999999999999999999999/day""#, "an amount from 1 to 2^50",
+        ""),
     (r#"per = "client.net"
-rate = "/minute""#, 4, "x", "rate", r#""/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+rate = "/minute""#, 4, "x", "rate", r#""/minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
-rate = "600/""#, 4, "x", "rate", r#""600/""#, r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
+rate = "600/""#, 4, "x", "rate", r#""600/""#,
+        r#"after the slash a period in second(s), minute(s), hour(s) or day(s), as "10 minutes""#, ""),
     (r#"per = "client.net"
 rate = 600"#, 4, "x", "rate", "600", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
@@ -178,67 +213,85 @@ rate = true"#, 4, "x", "rate", "true", r#"text, as "600/minute", "20/10 minutes"
     (r#"per = "client.net"
 rate = 1979-05-27"#, 4, "x", "rate", "1979-05-27", r#"text, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
-rate = "600/99999999999999999999 days""#, 4, "x", "rate", r#""600/99999999999999999999 days""#, "a period from 1 second to 366 days", ""),
+rate = "600/99999999999999999999 days""#, 4, "x", "rate", r#""600/99999999999999999999 days""#,
+        "a period from 1 second to 366 days", ""),
     (r#"per = "client.net"
-rate = """#, 4, "x", "rate", r#""""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+rate = """#, 4, "x", "rate", r#""""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "client.net"
-rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#, r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
+rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#,
+        r#"a whole number, a slash and a period, as "600/minute", "20/10 minutes" or "1 GiB/hour""#, ""),
     (r#"per = "sender.org"
 rate = "9/minute"
-count = "connections""#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
+count = "connections""#, 5, "x", "count", r#""connections""#,
+        r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     (r#"per="client.net"
 rate="1 GiB/hour"
 count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
     (r#"per = "sender.registered"
 distinct = "sender.host"
-rate = "1 GiB/hour""#, 5, "x", "rate", r#""1 GiB/hour""#, "beside `distinct` a rate of new elements, without a unit of size", ""),
+rate = "1 GiB/hour""#, 5, "x", "rate", r#""1 GiB/hour""#,
+        "beside `distinct` a rate of new elements, without a unit of size", ""),
     (r#"per="sender.org"
-distinct="sender.host""#, 1, "x", "rate", "nothing", r#"beside `distinct` a rate of new elements, as "200/10 minutes""#, ""),
+distinct="sender.host""#, 1, "x", "rate", "nothing", r#"beside `distinct` a rate of new elements, as "200/10 minutes""#,
+        ""),
     (r#"per = "sender.registered"
 distinct = "sender.hosts"
 rate = "9/minute""#, 4, "x", "distinct", r#""sender.hosts""#, IDENTITIES, "sender.host"),
     (r#"per = "sender.registered"
 distinct = "global"
-rate = "9/minute""#, 4, "x", "distinct", r#""global""#, "an identity of which there can be many; there is one `global`", ""),
+rate = "9/minute""#, 4, "x", "distinct", r#""global""#, "an identity of which there can be many; there is one `global`",
+        ""),
     (r#"per = "sender.registered"
 distinct = "sender.registered"
-rate = "9/minute""#, 4, "x", "distinct", r#""sender.registered""#, "another identity than those of `per`: under itself, a thing is never new", ""),
+rate = "9/minute""#, 4, "x", "distinct", r#""sender.registered""#,
+        "another identity than those of `per`: under itself, a thing is never new", ""),
     (r#"per = "sender.registered"
 distinct = ["sender.host"]
 rate = "9/minute""#, 4, "x", "distinct", r#"["sender.host"]"#, IDENTITIES, ""),
     (r#"per = "sender.registered"
 distinct = "sender.org"
 rate = "9/minute"
-settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only beside a `distinct` that is a whole host, as sender.host, not sender.org", ""),
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
+        "`settle` only beside a `distinct` that is a whole host, as sender.host, not sender.org", ""),
     (r#"per = "client.net"
 distinct = "sender.host"
 rate = "9/minute"
-settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
+        "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
     (r#"per = ["client.net","sender.registered"]
 distinct = "sender.host"
 rate = "9/minute"
-settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#, "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
+settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
+        "`settle` only with a `per` that is one identity, and a part of sender.host: its organisation", ""),
     (r#"per = ["dkim.org", "list.id"]
 rate = "9/minute"
-verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since what a header says is never proven"#, ""),
+verified = "proven""#, 5, "x", "verified", r#""proven""#,
+        r#""any" or "claimed", since what a header says is never proven"#, ""),
     (r#"per = "dkim.org"
 rate = "9/minute"
-verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
+        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
-verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
+verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#,
+        ""),
     (r#"per = "auth.user"
 rate = "9/minute"
-memory = "4 KiB""#, 5, "x", "memory", r#""4 KiB""#, r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#, ""),
+memory = "4 KiB""#, 5, "x", "memory", r#""4 KiB""#,
+        r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#, ""),
     (r#"per = ["auth.user", "global"]
 rate = "9/minute"
 burst = 9
-when_full = "refuse""#, 5, "x", "burst", "9", r#"no `burst` beside algorithm "sliding-window", the default per auth.user or global: a window lets its amount through at once"#, ""),
+when_full = "refuse""#, 5, "x", "burst", "9",
+        "no `burst` beside algorithm \"sliding-window\", the default per auth.user or global: \
+        a window lets its amount through at once", ""),
     (r#"per = "sender.org"
 distinct = "sender.host"
 rate = "9/minute"
 burst = 20
-algorithm = "sliding-window""#, 6, "x", "burst", "20", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+algorithm = "sliding-window""#, 6, "x", "burst", "20",
+        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"burst = 0
 rate = "0/minute""#, 3, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
 ];
@@ -248,46 +301,67 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     ("burst = 0", 5, "x", "burst", "0", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
     ("burst = -1", 5, "x", "burst", "-1", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
     ("burst = 1.5", 5, "x", "burst", "1.5", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
-    (r#"burst = "10""#, 5, "x", "burst", r#""10""#, r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    (r#"burst = "10""#, 5, "x", "burst", r#""10""#,
+        r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
     (r#"burst = "10 MiB""#, 5, "x", "burst", r#""10 MiB""#, "a whole number, since the limit does not count bytes", ""),
-    ("burst = 99999999999999999999", 5, "x", "burst", "99999999999999999999", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
-    ("burst = 1125899906842625", 5, "x", "burst", "1125899906842625", r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
-    (r#"count = "message""#, 5, "x", "count", r#""message""#, r#""connections", "messages", "recipients" or "bytes""#, "messages"),
-    (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#, ""),
+    ("burst = 99999999999999999999", 5, "x", "burst", "99999999999999999999",
+        r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    ("burst = 1125899906842625", 5, "x", "burst", "1125899906842625",
+        r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
+    (r#"count = "message""#, 5, "x", "count", r#""message""#, r#""connections", "messages", "recipients" or "bytes""#,
+        "messages"),
+    (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#,
+        ""),
     ("count = 1", 5, "x", "count", "1", r#""connections", "messages", "recipients" or "bytes""#, ""),
     (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
     (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
-    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
+        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
-    (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
-    (r#"memory = "2""#, 5, "x", "memory", r#""2""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
-    (r#"memory = "2 mib""#, 5, "x", "memory", r#""2 mib""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "2 MiB"),
+    (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2""#, 5, "x", "memory", r#""2""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2 mib""#, 5, "x", "memory", r#""2 mib""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "2 MiB"),
     ("memory = 0", 5, "x", "memory", "0", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     ("memory = 1024", 5, "x", "memory", "1024", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     ("memory = 2.5", 5, "x", "memory", "2.5", r#"a size from "4 KiB" on, as "2 MiB", or a number of bytes"#, ""),
     (r#"memory = "2048 TiB""#, 5, "x", "memory", r#""2048 TiB""#, "a size from 1 B to 1024 TiB", ""),
-    (r#"memory = "-1 MiB""#, 5, "x", "memory", r#""-1 MiB""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
-    (r#"memory = "2 megs""#, 5, "x", "memory", r#""2 megs""#, r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "-1 MiB""#, 5, "x", "memory", r#""-1 MiB""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
+    (r#"memory = "2 megs""#, 5, "x", "memory", r#""2 megs""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
     (r#"algorithm = "leaky""#, 5, "x", "algorithm", r#""leaky""#, r#""gcra" or "sliding-window""#, ""),
-    (r#"algorithm = "sliding window""#, 5, "x", "algorithm", r#""sliding window""#, r#""gcra" or "sliding-window""#, "sliding-window"),
+    (r#"algorithm = "sliding window""#, 5, "x", "algorithm", r#""sliding window""#, r#""gcra" or "sliding-window""#,
+        "sliding-window"),
     (r#"burst = 10
-algorithm = "sliding-window""#, 5, "x", "burst", "10", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+algorithm = "sliding-window""#, 5, "x", "burst", "10",
+        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
     (r#"action = "defr""#, 5, "x", "action", r#""defr""#, ACTIONS, "defer"),
     (r#"action = 3"#, 5, "x", "action", "3", ACTIONS, ""),
     (r#"action = "reject 1 hour""#, 5, "x", "action", r#""reject 1 hour""#, ACTIONS, "reject"),
     (r#"action = "block""#, 5, "x", "action", r#""block""#, ACTIONS, "block 10 minutes"),
-    (r#"action = "block 10 min""#, 5, "x", "action", r#""block 10 min""#, r#"after "block" a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "block 10 minutes"),
-    (r#"action = "block 900 days""#, 5, "x", "action", r#""block 900 days""#, r#"after "block" a time from 1 second to 366 days"#, ""),
-    ("in_flight = 2000", 4, "x", "rate", r#""9/minute""#, "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
-    (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a table", "`share` only beside `in_flight`", ""),
+    (r#"action = "block 10 min""#, 5, "x", "action", r#""block 10 min""#,
+        r#"after "block" a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#,
+        "block 10 minutes"),
+    (r#"action = "block 900 days""#, 5, "x", "action", r#""block 900 days""#,
+        r#"after "block" a time from 1 second to 366 days"#, ""),
+    ("in_flight = 2000", 4, "x", "rate", r#""9/minute""#, "one rule: `rate`, `distinct` with `rate`, or `in_flight`",
+        ""),
+    (r#"share = { per = "client.net", of_free = "1/10" }"#, 5, "x", "share", "a table",
+        "`share` only beside `in_flight`", ""),
     (r#"mode = "off""#, 5, "x", "mode", r#""off""#, r#""enforce" or "shadow""#, ""),
-    (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
-    ("[limit.quota]", 5, "x", "quota", "a table", r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    (r#"quota = "6000/minute""#, 5, "x", "quota", r#""6000/minute""#,
+        r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
+    ("[limit.quota]", 5, "x", "quota", "a table",
+        r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#, ""),
     (r#"[limit.quota]
-"192.0.2.0/24" = "6000/minute""#, 6, "x", "quota", r#""6000/minute""#, r#"a table with `rate`, as { rate = "6000/minute" }"#, ""),
+"192.0.2.0/24" = "6000/minute""#, 6, "x", "quota", r#""6000/minute""#,
+        r#"a table with `rate`, as { rate = "6000/minute" }"#, ""),
     (r#"[limit.quota."192.0.2.0/24"]
 burst = 1"#, 5, "x", r#"quota."192.0.2.0/24".rate"#, "nothing", r#"a rate, as "6000/minute""#, ""),
     (r#"[limit.quota."192.0.2.0/24"]
@@ -296,31 +370,56 @@ brust = 1"#, 7, "x", r#"quota."192.0.2.0/24".brust"#, "an unknown field", "rate,
     (r#"[limit.quota."192.0.2.0/24"]
 rate = "0/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""0/minute""#, "an amount from 1 to 2^50", ""),
     (r#"[limit.quota."192.0.2.0/24"]
-rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minute""#, "a rate without a unit of size, as the limit's own", ""),
+rate = "1 MiB/minute""#, 6, "x", r#"quota."192.0.2.0/24".rate"#, r#""1 MiB/minute""#,
+        "a rate without a unit of size, as the limit's own", ""),
     (r#"algorithm = "sliding-window"
 [limit.quota."192.0.2.0/24"]
 rate = "1/minute"
-burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
-    (r#"reply = 450"#, 5, "x", "reply", "450", r#"one line of text, as "450 4.7.1 {key} sends too fast; retry in {seconds} s""#, ""),
-    (r#"reply = "450 no""#, 5, "x", "reply", r#""450 no""#, r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
-    (r#"reply = "250 2.0.0 ok""#, 5, "x", "reply", r#""250 2.0.0 ok""#, r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
-    (r#"reply = "470 4.7.1 no""#, 5, "x", "reply", r#""470 4.7.1 no""#, r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
-    (r#"reply = "450 4.7.01 no""#, 5, "x", "reply", r#""450 4.7.01 no""#, r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
-    (r#"reply = "450 5.7.1 no""#, 5, "x", "reply", r#""450 5.7.1 no""#, "an enhanced code of the code's class, 4, behind 450", ""),
-    (r#"reply = "450 4.7.1 ""#, 5, "x", "reply", r#""450 4.7.1 ""#, r#"text behind the codes, as "450 4.7.1 {key} sends too fast""#, ""),
-    (r#"reply = "450 4.7.1 zu schnell für uns""#, 5, "x", "reply", r#""450 4.7.1 zu schnell für uns""#, "printable ASCII on one line (RFC 5321 §4.2)", ""),
-    (r#"reply = "450 4.7.1 no\r\n250 ok""#, 5, "x", "reply", r#""450 4.7.1 no\U0000000D\n250 ok""#, "printable ASCII on one line (RFC 5321 §4.2)", ""),
-    (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}", "{key}, {limit}, {identity}, {seconds}", "{key}"),
-    (r#"reply = "450 4.7.1 {key is too fast""#, 5, "x", "reply", r#""450 4.7.1 {key is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
-    (r#"reply = "450 4.7.1 key} is too fast""#, 5, "x", "reply", r#""450 4.7.1 key} is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
-    (r#"reply = "450 4.7.1 {{key}} is too fast""#, 5, "x", "reply", r#""450 4.7.1 {{key}} is too fast""#, "braces in pairs, around the name of a place, as {key}", ""),
-    (r#"reply = "550 5.7.1 no""#, 5, "x", "reply", r#""550 5.7.1 no""#, r#"a code from 400 to 459 beside action = "defer", after which the message comes again; or action = "reject""#, ""),
-    ("reply = \"450 4.7.1 no\"\naction = \"reject\"", 5, "x", "reply", r#""450 4.7.1 no""#, r#"a code from 500 to 559 beside action = "reject""#, ""),
-    ("reply = \"550 5.7.1 no\"\naction = \"block 1 hour\"", 5, "x", "reply", r#""550 5.7.1 no""#, r#"a code from 400 to 459 beside action = "block 1 hour", after which the message comes again; or action = "reject""#, ""),
-    (r#"reply = "421 4.7.0 no""#, 5, "x", "reply", r#""421 4.7.0 no""#, "another code than 421 for a limit at mail, where the connection stays open", ""),
-    ("reply = \"450 4.7.1 no\"\ncount = \"connections\"", 5, "x", "reply", r#""450 4.7.1 no""#, "421 for a limit at connect, where the server closes the connection", ""),
-    ("reply = \"550 5.7.1 no\"\ncount = \"connections\"\naction = \"reject\"", 5, "x", "reply", r#""550 5.7.1 no""#, "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)", ""),
-    ("reply = \"450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}\"", 5, "x", "reply", r#""450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}""#, "a line of at most 510 octets with its places filled, 64 of them for each key; this one takes 522", ""),
+burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
+        r#"no `burst` beside algorithm "sliding-window": a window lets its amount through at once"#, ""),
+    (r#"reply = 450"#, 5, "x", "reply", "450",
+        r#"one line of text, as "450 4.7.1 {key} sends too fast; retry in {seconds} s""#, ""),
+    (r#"reply = "450 no""#, 5, "x", "reply", r#""450 no""#,
+        r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
+    (r#"reply = "250 2.0.0 ok""#, 5, "x", "reply", r#""250 2.0.0 ok""#,
+        r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
+    (r#"reply = "470 4.7.1 no""#, 5, "x", "reply", r#""470 4.7.1 no""#,
+        r#"first a code that refuses, 400 to 459 or 500 to 559, as "450 4.7.1 …""#, ""),
+    (r#"reply = "450 4.7.01 no""#, 5, "x", "reply", r#""450 4.7.01 no""#,
+        r#"behind the code an enhanced one (RFC 3463), as "450 4.7.1 …""#, ""),
+    (r#"reply = "450 5.7.1 no""#, 5, "x", "reply", r#""450 5.7.1 no""#,
+        "an enhanced code of the code's class, 4, behind 450", ""),
+    (r#"reply = "450 4.7.1 ""#, 5, "x", "reply", r#""450 4.7.1 ""#,
+        r#"text behind the codes, as "450 4.7.1 {key} sends too fast""#, ""),
+    (r#"reply = "450 4.7.1 zu schnell für uns""#, 5, "x", "reply", r#""450 4.7.1 zu schnell für uns""#,
+        "printable ASCII on one line (RFC 5321 §4.2)", ""),
+    (r#"reply = "450 4.7.1 no\r\n250 ok""#, 5, "x", "reply", r#""450 4.7.1 no\U0000000D\n250 ok""#,
+        "printable ASCII on one line (RFC 5321 §4.2)", ""),
+    (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}", "{key}, {limit}, {identity}, {seconds}",
+        "{key}"),
+    (r#"reply = "450 4.7.1 {key is too fast""#, 5, "x", "reply", r#""450 4.7.1 {key is too fast""#,
+        "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "450 4.7.1 key} is too fast""#, 5, "x", "reply", r#""450 4.7.1 key} is too fast""#,
+        "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "450 4.7.1 {{key}} is too fast""#, 5, "x", "reply", r#""450 4.7.1 {{key}} is too fast""#,
+        "braces in pairs, around the name of a place, as {key}", ""),
+    (r#"reply = "550 5.7.1 no""#, 5, "x", "reply", r#""550 5.7.1 no""#,
+        r#"a code from 400 to 459 beside action = "defer", after which the message comes again; or action = "reject""#,
+        ""),
+    ("reply = \"450 4.7.1 no\"\naction = \"reject\"", 5, "x", "reply", r#""450 4.7.1 no""#,
+        r#"a code from 500 to 559 beside action = "reject""#, ""),
+    ("reply = \"550 5.7.1 no\"\naction = \"block 1 hour\"", 5, "x", "reply", r#""550 5.7.1 no""#,
+        "a code from 400 to 459 beside action = \"block 1 hour\", after which the message comes again; \
+        or action = \"reject\"", ""),
+    (r#"reply = "421 4.7.0 no""#, 5, "x", "reply", r#""421 4.7.0 no""#,
+        "another code than 421 for a limit at mail, where the connection stays open", ""),
+    ("reply = \"450 4.7.1 no\"\ncount = \"connections\"", 5, "x", "reply", r#""450 4.7.1 no""#,
+        "421 for a limit at connect, where the server closes the connection", ""),
+    ("reply = \"550 5.7.1 no\"\ncount = \"connections\"\naction = \"reject\"", 5, "x", "reply", r#""550 5.7.1 no""#,
+        "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)", ""),
+    ("reply = \"450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}\"", 5, "x", "reply",
+        r#""450 4.7.1 {key}{key}{key}{key}{key}{key}{key}{key}""#,
+        "a line of at most 510 octets with its places filled, 64 of them for each key; this one takes 522", ""),
     ("brust = 5", 5, "x", "brust", "an unknown field", FIELDS, "burst"),
     (r#"when-full = "admit""#, 5, "x", "when-full", "an unknown field", FIELDS, "when_full"),
     ("zzz = 5", 5, "x", "zzz", "an unknown field", FIELDS, ""),
@@ -328,31 +427,42 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3", r#"no `burst` beside 
 
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
-    (r#"count="recipients""#, 6, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
+    (r#"count="recipients""#, 6, "x", "count", r#""recipients""#,
+        r#""messages" beside `distinct`, where new elements are counted"#, ""),
     (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
     (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
     ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
     (r#"refuse = "all"
-remember = "7 days""#, 7, "x", "remember", r#""7 days""#, r#"no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+remember = "7 days""#, 7, "x", "remember", r#""7 days""#,
+        r#"no `remember`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
     (r#"settle = "1 hour"
-refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#,
+        r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
     (r#"settle = "1 hour"
 remember = "7 days"
-refuse = "all""#, 6, "x", "settle", r#""1 hour""#, r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+refuse = "all""#, 6, "x", "settle", r#""1 hour""#,
+        r#"no `settle`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
     (r#"refuse = "all"
-algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#, r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
+algorithm = "sliding-window""#, 7, "x", "algorithm", r#""sliding-window""#,
+        r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#, ""),
     (r#"refuse = "all"
 memory = "4 KiB""#, 7, "x", "memory", r#""4 KiB""#, r#""8 KiB" or more, for two tables, beside refuse = "all""#, ""),
     (r#"refuse = "all"
-when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#, r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, beside refuse = "all""#, ""),
+when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#,
+        r#""admit" or "refuse", since a sketch cannot tell a fresh element from a seen one, beside refuse = "all""#,
+        ""),
     (r#"refuse = "all"
-count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside `distinct`, where new elements are counted"#, ""),
-    (r#"remember = "7""#, 6, "x", "remember", r#""7""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
+count = "recipients""#, 7, "x", "count", r#""recipients""#,
+        r#""messages" beside `distinct`, where new elements are counted"#, ""),
+    (r#"remember = "7""#, 6, "x", "remember", r#""7""#,
+        r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
-    (r#"remember="1 week""#, 6, "x", "remember", r#""1 week""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "7 days"),
+    (r#"remember="1 week""#, 6, "x", "remember", r#""1 week""#,
+        r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, "7 days"),
     (r#"remember="0 days""#, 6, "x", "remember", r#""0 days""#, "a time from 1 second to 366 days", ""),
     (r#"remember = "400 days""#, 6, "x", "remember", r#""400 days""#, "a time from 1 second to 366 days", ""),
-    (r#"remember = "days""#, 6, "x", "remember", r#""days""#, r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
+    (r#"remember = "days""#, 6, "x", "remember", r#""days""#,
+        r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     (r#"settle = "2 days""#, 6, "x", "settle", r#""2 days""#, r#"at most as long as `remember`, here "1 day""#, ""),
 ];
 
@@ -360,24 +470,34 @@ count = "recipients""#, 7, "x", "count", r#""recipients""#, r#""messages" beside
 pub(super) const IN_FLIGHT_CASES: &[Wrong] = &[
     (r#"rate = "9/minute""#, 5, "x", "rate", r#""9/minute""#, ONE_RULE, ""),
     (r#"distinct = "sender.host""#, 5, "x", "distinct", r#""sender.host""#, ONE_RULE, ""),
-    ("burst = 9", 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
-    (r#"algorithm = "gcra""#, 5, "x", "algorithm", r#""gcra""#, "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window", ""),
-    (r#"when_full = "admit""#, 5, "x", "when_full", r#""admit""#, "no `when_full` beside `in_flight`: its tables are made so that they cannot fill", ""),
-    (r#"memory = "1 MiB""#, 5, "x", "memory", r#""1 MiB""#, "no `memory` beside `in_flight`: its tables are as large as `max_open` needs", ""),
+    ("burst = 9", 5, "x", "burst", "9",
+        "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+    (r#"algorithm = "gcra""#, 5, "x", "algorithm", r#""gcra""#,
+        "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window", ""),
+    (r#"when_full = "admit""#, 5, "x", "when_full", r#""admit""#,
+        "no `when_full` beside `in_flight`: its tables are made so that they cannot fill", ""),
+    (r#"memory = "1 MiB""#, 5, "x", "memory", r#""1 MiB""#,
+        "no `memory` beside `in_flight`: its tables are as large as `max_open` needs", ""),
     (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"burst = 9
-rate = "9/minute""#, 5, "x", "burst", "9", "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
-    (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#, r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
-    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#, r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+rate = "9/minute""#, 5, "x", "burst", "9",
+        "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
+    (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#,
+        r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
+        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"count = "connections"
-share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
+share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#,
+        r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("share = 3", 5, "x", "share", "3", SHARE, ""),
     (r#"share = "1/10""#, 5, "x", "share", r#""1/10""#, SHARE, ""),
     ("share = {}", 5, "x", "share.per", "nothing", r#"whose part is bounded, as "client.net/24/48""#, ""),
-    (r#"share = { per = "client.ip" }"#, 5, "x", "share.of_free", "nothing", r#"a part of what is still free, as "1/10""#, ""),
-    (r#"share = { per = "client.iq", of_free = "1/2" }"#, 5, "x", "share.per", r#""client.iq""#, IDENTITIES, "client.ip"),
+    (r#"share = { per = "client.ip" }"#, 5, "x", "share.of_free", "nothing",
+        r#"a part of what is still free, as "1/10""#, ""),
+    (r#"share = { per = "client.iq", of_free = "1/2" }"#, 5, "x", "share.per", r#""client.iq""#, IDENTITIES,
+        "client.ip"),
     (r#"share = { per = "client.net", of_free = "1/2" }"#, 5, "x", "share.per", r#""client.net""#, ANOTHER, ""),
     (r#"share = { per = "global", of_free = "1/2" }"#, 5, "x", "share.per", r#""global""#, ANOTHER, ""),
     (r#"share = { per = "rcpt.host", of_free = "1/2" }"#, 5, "x", "share.per", r#""rcpt.host""#, SINGLE, ""),
@@ -386,7 +506,8 @@ share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connecti
     (r#"share = { per = "client.ip", of_free = "1/1001" }"#, 5, "x", "share.of_free", r#""1/1001""#, PART, ""),
     (r#"share = { per = "client.ip", of_free = "10 %" }"#, 5, "x", "share.of_free", r#""10 %""#, PART, ""),
     (r#"share = { per = "client.ip", of_free = 0.1 }"#, 5, "x", "share.of_free", "0.1", PART, ""),
-    (r#"share = { per = "client.ip", of_fre = "1/2" }"#, 5, "x", "share.of_fre", "an unknown field", "per, of_free", "of_free"),
+    (r#"share = { per = "client.ip", of_fre = "1/2" }"#, 5, "x", "share.of_fre", "an unknown field", "per, of_free",
+        "of_free"),
     (r#"[limit.share]
 per = "client.ip"
 of_free = "2/1""#, 7, "x", "share.of_free", r#""2/1""#, PART, ""),
@@ -401,9 +522,12 @@ pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"client.net\"\nin_flight = 1.5", 4, "x", "in_flight", "1.5", CAP, ""),
     ("per = \"client.net\"\nin_flight = \"100\"", 4, "x", "in_flight", r#""100""#, CAP, ""),
     ("per = \"client.net\"\nin_flight = \"1 GiB/hour\"", 4, "x", "in_flight", r#""1 GiB/hour""#, CAP, ""),
-    ("per = \"client.net\"\nin_flight = \"1 GiB\"\ncount = \"messages\"", 5, "x", "count", r#""messages""#, r#""bytes", since `in_flight` is a size"#, ""),
-    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#, r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
-    ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#, ""),
+    ("per = \"client.net\"\nin_flight = \"1 GiB\"\ncount = \"messages\"", 5, "x", "count", r#""messages""#,
+        r#""bytes", since `in_flight` is a size"#, ""),
+    ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#,
+        r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
+    ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#,
+        r#""any" or "claimed", since a HELO name is never proven"#, ""),
 ];
 
 const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use throttle_core::engine::Aim;
+use throttle_core::engine::Purpose;
 use throttle_core::identity::{Identities, Identity, Trust, Value};
 use throttle_core::policy::Stages;
 
@@ -49,7 +49,7 @@ impl Rows {
         let said = envelope.get().with(py, |core| {
             let mut is_appended = false;
             let (decision, charge, _) =
-                guard.get().engine().decide_and(core, None, now, Aim::Charge, |decision, identities| {
+                guard.get().engine().decide_and(core, None, now, Purpose::Check, |decision, identities| {
                     is_appended = decision.refusal.is_none() && decision.shadow.is_empty();
                     if is_appended {
                         self.append(at, identities);
@@ -101,7 +101,7 @@ impl Rows {
             begins.push(texts.len());
         }
         times.push(at);
-        proven.push(identities.class(Identity::SenderHost) == Trust::Proven);
+        proven.push(identities.trust(Identity::SenderHost) == Trust::Proven);
     }
 
     /// Of one row.

@@ -15,10 +15,10 @@ use crate::store::key_counts::KeyCounts;
 use crate::store::permits::Permits;
 
 /// The tables that permits need, before they are there.
-pub(super) struct Holdings<'p> {
+pub(super) struct InFlightTables<'p> {
     max_open: u64,
     limits: Vec<InFlight>,
-    tallies: Vec<Counted<'p>>,
+    counts: Vec<Counted<'p>>,
     claims: Vec<Claim>,
 }
 
@@ -28,19 +28,19 @@ struct Counted<'p> {
     columns: usize,
 }
 
-impl<'p> Holdings<'p> {
+impl<'p> InFlightTables<'p> {
     pub(super) fn of(policy: &'p Policy, max_open: u32) -> Self {
         let max_open = u64::from(max_open);
-        let mut all = Self { max_open, limits: Vec::new(), tallies: Vec::new(), claims: Vec::new() };
+        let mut all = Self { max_open, limits: Vec::new(), counts: Vec::new(), claims: Vec::new() };
         for limit in &policy.limits {
             if let Rule::InFlight { cap, share } = &limit.rule {
                 all.add(limit, *cap, share.as_ref());
             }
         }
-        let records = (!all.limits.is_empty()).then(|| Permits::bytes(max_open, all.tallies.len()));
-        let tallies = all.tallies.iter().map(|tally| KeyCounts::bytes(max_open, tally.columns));
+        let records = (!all.limits.is_empty()).then(|| Permits::bytes(max_open, all.counts.len()));
+        let counts = all.counts.iter().map(|tally| KeyCounts::bytes(max_open, tally.columns));
         let exact = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
-        all.claims = tallies.chain(records).map(exact).collect();
+        all.claims = counts.chain(records).map(exact).collect();
         all
     }
 
@@ -55,12 +55,12 @@ impl<'p> Holdings<'p> {
 
     /// A column in the tally of these identities.
     fn place(&mut self, per: SmallVec<[&'p Identity; 4]>) -> Place {
-        let tally = self.tallies.iter().position(|tally| tally.per == per).unwrap_or_else(|| {
-            self.tallies.push(Counted { per, columns: 0 });
-            self.tallies.len() - 1
+        let tally = self.counts.iter().position(|tally| tally.per == per).unwrap_or_else(|| {
+            self.counts.push(Counted { per, columns: 0 });
+            self.counts.len() - 1
         });
-        self.tallies[tally].columns += 1;
-        Place { tally, column: self.tallies[tally].columns - 1 }
+        self.counts[tally].columns += 1;
+        Place { counts: tally, column: self.counts[tally].columns - 1 }
     }
 
     /// Exactly what is needed: a table for each tally, then one for the records, where there is a limit to hold anything under.
@@ -78,8 +78,8 @@ impl<'p> Holdings<'p> {
     }
 
     /// What each tally counts by.
-    pub(super) fn tallied(&self) -> Vec<Vec<Identity>> {
-        self.tallies.iter().map(|tally| tally.per.iter().map(|identity| **identity).collect()).collect()
+    pub(super) fn count_keys(&self) -> Vec<Vec<Identity>> {
+        self.counts.iter().map(|tally| tally.per.iter().map(|identity| **identity).collect()).collect()
     }
 
     /// Of each in-flight limit its place in the capacity: that of the file.
@@ -89,9 +89,9 @@ impl<'p> Holdings<'p> {
 
     /// In the tables that were claimed.
     pub(super) fn capacity(self, tables: &[Table]) -> Capacity {
-        let tallies = self.tallies.iter().zip(tables);
-        let tallies = tallies.map(|(tally, table)| KeyCounts::new(*table, self.max_open, tally.columns)).collect();
-        let permits = Permits::new(self.max_open, tables.get(self.tallies.len()).copied(), self.tallies.len());
-        Capacity { permits, limits: self.limits, tallies }
+        let counts = self.counts.iter().zip(tables);
+        let counts = counts.map(|(tally, table)| KeyCounts::new(*table, self.max_open, tally.columns)).collect();
+        let permits = Permits::new(self.max_open, tables.get(self.counts.len()).copied(), self.counts.len());
+        Capacity { permits, limits: self.limits, counts }
     }
 }

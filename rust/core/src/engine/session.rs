@@ -13,7 +13,7 @@
 //! Knows no text but while a step lasts: whoever drives it keeps the words, and says all of them each time. It remembers keys: of at most [`NAMES`]
 //! HELO names, and of the recipients that it accepted, as the server does, until the transaction ends.
 //!
-//! **Invariant.** What it holds was admitted in a step of its own; [`Dialogue::close`] lets go of all, and after it nothing is held or charged.
+//! **Invariant.** What it holds was admitted in a step of its own; [`Session::close`] lets go of all, and after it nothing is held or charged.
 //! A client can bring about any order of steps, so any order has an answer.
 
 use std::collections::HashSet;
@@ -21,15 +21,15 @@ use std::collections::HashSet;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::aim::Aim;
-use super::charge::Charge;
-use super::request::Request;
-use super::set::LimitSet;
-use super::terms::Terms;
+use super::filter::StageFilter;
+use super::outcome::Purpose;
+use super::refund::Receipt;
+use super::transaction::Check;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources};
 use crate::key::Key;
+use crate::plan::LimitSet;
 use crate::policy::unstated::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
@@ -44,7 +44,7 @@ const HOLDING: usize = Stage::Mail as usize + 1;
 
 /// An SMTP connection.
 #[derive(Debug)]
-pub struct Dialogue {
+pub struct Session {
     /// Of the policy whose limits are meant.
     generation: Option<u64>,
     is_open: bool,
@@ -73,14 +73,14 @@ pub struct Step {
     /// The answer.
     pub decision: Decision,
     /// What it charged, of the envelope with `fresh` as its recipients where it is a RCPT.
-    pub charge: Charge,
+    pub receipt: Receipt,
     /// Of the recipients that were asked about those that the transaction has not got, each once, by their place.
     pub fresh: SmallVec<[usize; 1]>,
 }
 
 impl Step {
     fn told(decision: Decision) -> Self {
-        Self { decision, charge: Charge::default(), fresh: SmallVec::new() }
+        Self { decision, receipt: Receipt::default(), fresh: SmallVec::new() }
     }
 
     /// The same, which tells also who would have refused what was owed before it.
@@ -99,7 +99,7 @@ impl Step {
     }
 }
 
-impl Default for Dialogue {
+impl Default for Session {
     fn default() -> Self {
         let owed = Stages::default().with(Stage::Connect);
         Self {
@@ -120,16 +120,16 @@ impl Default for Dialogue {
     }
 }
 
-impl Dialogue {
+impl Session {
     /// The connection is there: `known` tells the client. Again: nothing, unless the client's name has come since.
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.is_open {
             return Step::told(out_of_order());
         }
-        let is_first = !self.done.has(Stage::Connect);
+        let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
-            Ok(Step { charge, decision, .. }) if is_first => Step { charge, ..Step::told(decision) },
+            Ok(Step { receipt, decision, .. }) if is_first => Step { receipt, ..Step::told(decision) },
             Ok(Step { decision, .. }) => Step::told(decision),
             Err(refused) => Step::told(refused),
         }
@@ -143,7 +143,7 @@ impl Dialogue {
             return Step::told(out_of_order());
         }
         let name = engine.key_of(known, Identity::HeloHost);
-        if self.done.has(Stage::Helo) && self.name == name {
+        if self.done.contains(Stage::Helo) && self.name == name {
             return self.connect(engine, known, now);
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
@@ -154,7 +154,7 @@ impl Dialogue {
         };
         // Charged once a name; what a name holds is held anew.
         let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
-        let step = self.run(engine, known, Stage::Helo, now, Terms { without, ..Terms::default() });
+        let step = self.run(engine, known, Stage::Helo, now, StageFilter { without, ..StageFilter::default() });
         if step.decision.allowed() {
             self.name = name;
             if let Some(name) = name.filter(|_| !is_known && self.names.len() < NAMES) {
@@ -172,7 +172,7 @@ impl Dialogue {
             return Step::told(out_of_order());
         }
         let step = match self.catch_up(engine, known, now) {
-            Ok(owed) => self.run(engine, known, Stage::Mail, now, Terms::default()).after(owed, engine),
+            Ok(owed) => self.run(engine, known, Stage::Mail, now, StageFilter::default()).after(owed, engine),
             Err(refused) => Step::told(refused),
         };
         self.in_transaction = step.decision.allowed();
@@ -184,7 +184,7 @@ impl Dialogue {
         step
     }
 
-    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when [`Dialogue::is_behind`].
+    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when [`Session::is_behind`].
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
@@ -212,7 +212,8 @@ impl Dialogue {
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
         let hosts = if engine.counts_hosts_once() { engine.keys_of(&envelope, Identity::RcptHost) } else { Vec::new() };
         let was_asked = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
-        let step = self.run(engine, &envelope, Stage::Rcpt, now, Terms { hosts: was_asked, ..Terms::default() });
+        let step =
+            self.run(engine, &envelope, Stage::Rcpt, now, StageFilter { hosts: was_asked, ..StageFilter::default() });
         let step = step.after(owed, engine);
         if !step.decision.allowed() {
             return step;
@@ -233,7 +234,8 @@ impl Dialogue {
                 // What was held of the declared size is let go of and the actual one is looked at in its place.
                 let is_declared = known.size == self.declared;
                 let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
-                self.run(engine, known, Stage::Data, now, Terms { in_flight, ..Terms::default() }).after(owed, engine)
+                self.run(engine, known, Stage::Data, now, StageFilter { in_flight, ..StageFilter::default() })
+                    .after(owed, engine)
             }
             Err(refused) => Step::told(refused),
         };
@@ -266,12 +268,12 @@ impl Dialogue {
 
     /// The client's name has become known: limits that could not be asked without it are asked with the next step.
     pub fn name_came(&mut self) {
-        self.owed = self.owed.and(self.done);
+        self.owed = self.owed.union(self.done);
     }
 
     /// Whether something is to be asked again of what was known before.
     pub fn is_behind(&self) -> bool {
-        self.owed != Stages::default()
+        !self.owed.is_empty()
     }
 
     /// For people.
@@ -287,7 +289,7 @@ impl Dialogue {
     fn follow(&mut self, engine: &Engine) {
         let generation = engine.generation();
         if self.generation.replace(generation).is_some_and(|before| before != generation) {
-            for stage in Stage::ALL.into_iter().filter(|&stage| self.done.has(stage)) {
+            for stage in self.done.iter() {
                 self.asked[stage as usize] = LimitSet::ALL;
             }
         }
@@ -302,55 +304,53 @@ impl Dialogue {
     fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Decision> {
         let mut all = Step::nothing();
         let owed = self.owed;
-        for stage in Stage::ALL.into_iter().filter(|&stage| owed.has(stage)) {
-            let late = self.done.has(stage);
+        for stage in owed.iter() {
+            let late = self.done.contains(stage);
             let without = if late { self.asked[stage as usize] } else { LimitSet::default() };
-            let step = self.run(engine, known, stage, now, Terms { without, late, ..Terms::default() });
+            let step =
+                self.run(engine, known, stage, now, StageFilter { without, is_late: late, ..StageFilter::default() });
             if !step.decision.allowed() {
                 return Err(step.decision);
             }
             self.owed = self.owed.without(stage);
             if stage == Stage::Connect {
-                all.charge = step.charge.clone();
+                all.receipt = step.receipt.clone();
             }
-            all = Step { charge: std::mem::take(&mut all.charge), ..step.after(all, engine) };
+            all = Step { receipt: std::mem::take(&mut all.receipt), ..step.after(all, engine) };
         }
         Ok(all)
     }
 
-    /// Checks a stage; what it holds is held in place of what the stage held before, unless it is late, and comes beside it.
-    fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, terms: Terms) -> Step {
+    /// Checks a stage. What it holds replaces what the stage held before; a late check holds something in addition.
+    fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         let stages = Stages::default().with(stage);
-        let marks = engine.marks(stages);
-        let sources = engine.sources(stages.and(terms.in_flight), marks);
-        let identities = Identities::read(envelope, &engine.suffixes, sources);
-        let mut request = Request::default();
-        engine.ask_on(&mut request, &identities, envelope.size, stages, Some(&terms));
-        if let Some((marks, _)) = marks {
-            engine.ask_marked(&mut request, &identities, marks, stages);
-        }
-        let over = match stage {
-            _ if terms.late => SmallVec::new(),
+        let released = match stage {
+            _ if filter.is_late => SmallVec::new(),
             Stage::Data => std::mem::take(&mut self.held[Stage::Mail as usize]),
             Stage::Rcpt => SmallVec::new(),
             _ => std::mem::take(&mut self.held[stage as usize]),
         };
-        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !terms.late;
-        let holds = is_slot || stage <= Stage::Mail && request.wanted.limits().next().is_some();
-        let aim = if holds { Aim::Hold } else { Aim::Charge };
-        let (settled, token) = engine.settle_after(&over, &mut request, now, aim);
-        let (decision, mut charge) = engine.answer(&identities, &request, &settled, stages, now, aim);
+        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
+        let may_hold = stage <= Stage::Mail;
+        let mut check = Check::default();
+        // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
+        check.prepare(engine, envelope, stages, Purpose::Admit, Some(&filter), Sources::default());
+        let holds = is_slot || may_hold && check.room.get().request.stores.in_flight.held.limits != 0;
+        let purpose = if holds { Purpose::Admit } else { Purpose::Check };
+        let mut outcome = check.transact(engine, now, purpose, &released);
+        let token = outcome.token.take();
+        let (decision, mut receipt) = engine.finish(&check, &outcome, stages, now);
         if let Some(token) = token {
             self.held[stage as usize].push(token);
         }
         if decision.allowed() {
             self.done = self.done.with(stage);
-            let is_first = !terms.late && stage != Stage::Rcpt;
+            let is_first = !filter.is_late && stage != Stage::Rcpt;
             let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.and(terms.without).and(engine.asked_by(&request));
-            charge.terms = (terms != Terms::default()).then(|| Box::new(terms));
+            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&check.room.get().request));
+            receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
-        Step { decision, charge, fresh: SmallVec::new() }
+        Step { decision, receipt, fresh: SmallVec::new() }
     }
 
     fn let_go(&mut self, engine: &Engine, stage: Stage) {

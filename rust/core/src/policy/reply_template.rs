@@ -9,49 +9,22 @@
 //! `{key}` and `{identity}` are those of the decision, `{limit}` is the limit's name, `{seconds}` the wait, rounded up.
 //! Knows no limit but for what its names take. Invariant: whatever the key holds, it fills to one legal SMTP line (RFC 5321 §4.2).
 
-use std::fmt::Write;
-
+use super::Action;
 use super::draft::Given;
 use super::field::Place;
 use super::field::{FieldValue, Wrong};
 use super::limit::Limit;
-use super::{Action, Stage};
 use crate::error::PolicyError;
-
-/// Octets of a reply line without its CRLF (RFC 5321 §4.5.3.1.5).
-const LINE: usize = 510;
+use crate::reply::{LINE_OCTETS, Piece, SECONDS_DIGITS, Template};
+use crate::stage::Stage;
 
 /// What is left for a key, at least: a longer one is cut.
 const LEAST_KEY: usize = 64;
 
-/// Digits of the longest wait.
-const SECONDS: usize = 20;
-
 const PLACES: [(&str, Piece); 4] =
     [("key", Piece::Key), ("limit", Piece::Limit), ("identity", Piece::Identity), ("seconds", Piece::Seconds)];
 
-/// A reply with places.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    text: String,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Key,
-    Limit,
-    Identity,
-    Seconds,
-}
-
 impl Template {
-    /// As a policy says it.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     pub(super) fn read(value: &FieldValue) -> Result<Self, Wrong> {
         let FieldValue::Text(text) = value else { return Err(shape()) };
         Self::parse(text)
@@ -106,45 +79,9 @@ impl Template {
         format!(r"(?:4[0-5][0-9] 4|5[0-5][0-9] 5)\.{number}\.{number} +{seen}{any}*")
     }
 
-    /// For who has written it down.
+    /// Parses a template that was stored as text; `None` if it is not one.
     pub fn restored(text: &str) -> Option<Self> {
         Self::parse(text).ok()
-    }
-
-    fn code(&self) -> &str {
-        &self.text[..3]
-    }
-
-    /// Whether it can be told there: at connect and HELO the server closes after a temporary answer, so that is `421` (§7), and `421` alone closes.
-    pub fn suits(&self, early: bool) -> bool {
-        self.code().starts_with('5') || early == (self.code() == "421")
-    }
-
-    /// The line; nothing when it has a place for a wait and there is none to tell.
-    pub(crate) fn filled(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
-        let mut keys = 0;
-        let mut fixed = 0;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => fixed += text.len(),
-                Piece::Key => keys += 1,
-                Piece::Limit => fixed += limit.len(),
-                Piece::Identity => fixed += identity.len(),
-                Piece::Seconds => fixed += wait_us.map(|_| SECONDS)?,
-            }
-        }
-        let room = LINE.saturating_sub(fixed).checked_div(keys).unwrap_or(0);
-        let mut line = String::with_capacity(LINE);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => line.push_str(text),
-                Piece::Key => line.push_str(&crate::reply::printable(key, room)),
-                Piece::Limit => line.push_str(limit),
-                Piece::Identity => line.push_str(identity),
-                Piece::Seconds => drop(write!(line, "{}", wait_us?.div_ceil(1_000_000))),
-            }
-        }
-        Some(line)
     }
 
     /// The longest line but for its keys, which get what is left of it.
@@ -154,7 +91,7 @@ impl Template {
             Piece::Key => LEAST_KEY,
             Piece::Limit => limit.name.len(),
             Piece::Identity => limit.per_name().len(),
-            Piece::Seconds => SECONDS,
+            Piece::Seconds => SECONDS_DIGITS,
         };
         self.pieces.iter().map(octets).sum()
     }
@@ -187,9 +124,9 @@ pub(super) fn replied(place: &Place, given: Option<&Given<'_, Template>>, limit:
         });
     }
     let octets = template.octets(limit);
-    if octets > LINE {
+    if octets > LINE_OCTETS {
         return wrong(format!(
-            "a line of at most {LINE} octets with its places filled, {LEAST_KEY} of them for each key; this one takes {octets}"
+            "a line of at most {LINE_OCTETS} octets with its places filled, {LEAST_KEY} of them for each key; this one takes {octets}"
         ));
     }
     Ok(())

@@ -1,0 +1,181 @@
+//! A set of at most 64 things, one bit each.
+//!
+//! Knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A thing that can be in a [`Set`].
+pub trait Member: Copy {
+    /// How many such things exist: at most 64.
+    const COUNT: u32;
+
+    /// Its place among them, from 0; below [`Member::COUNT`].
+    fn place(self) -> u32;
+
+    /// The thing at a place.
+    fn at(place: u32) -> Self;
+}
+
+/// A set of `T`.
+pub struct Set<T> {
+    bits: u64,
+    members: PhantomData<fn() -> T>,
+}
+
+impl<T> Set<T> {
+    /// The set without members.
+    pub const EMPTY: Self = Self::of_bits(0);
+
+    const fn of_bits(bits: u64) -> Self {
+        Self { bits, members: PhantomData }
+    }
+
+    /// The members as bits, by their places.
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.bits
+    }
+
+    /// Whether it has no members.
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.bits == 0
+    }
+
+    /// The members of either set.
+    #[inline]
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self::of_bits(self.bits | other.bits)
+    }
+
+    /// The members of both sets.
+    #[inline]
+    #[must_use]
+    pub const fn intersect(self, other: Self) -> Self {
+        Self::of_bits(self.bits & other.bits)
+    }
+
+    /// The members that `other` lacks.
+    #[inline]
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self::of_bits(self.bits & !other.bits)
+    }
+
+    /// Whether the sets have a member in common.
+    #[inline]
+    pub const fn intersects(self, other: Self) -> bool {
+        self.bits & other.bits != 0
+    }
+
+    /// How many members it has.
+    #[inline]
+    pub const fn len(self) -> usize {
+        self.bits.count_ones() as usize
+    }
+}
+
+impl<T: Member> Set<T> {
+    /// The set of everything that can be a member.
+    pub const ALL: Self = Self::of_bits(u64::MAX >> (u64::BITS - T::COUNT));
+
+    /// This set and one more member.
+    #[inline]
+    #[must_use]
+    pub fn with(self, member: T) -> Self {
+        Self::of_bits(self.bits | 1 << member.place())
+    }
+
+    /// This set except for one member.
+    #[inline]
+    #[must_use]
+    pub fn without(self, member: T) -> Self {
+        Self::of_bits(self.bits & !(1 << member.place()))
+    }
+
+    /// Adds a member.
+    #[inline]
+    pub fn insert(&mut self, member: T) {
+        *self = self.with(member);
+    }
+
+    /// Whether `member` is in the set.
+    #[inline]
+    pub fn contains(self, member: T) -> bool {
+        self.bits >> member.place() & 1 != 0
+    }
+
+    /// The members in the order of their places.
+    #[inline]
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = T> + Clone {
+        Members(self)
+    }
+}
+
+impl<T> Clone for Set<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Set<T> {}
+
+impl<T> Default for Set<T> {
+    #[inline]
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<T> PartialEq for Set<T> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.bits == other.bits
+    }
+}
+
+impl<T> Eq for Set<T> {}
+
+impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl<T: Member> FromIterator<T> for Set<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
+        members.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+/// The members that an iteration has not yet reached.
+struct Members<T>(Set<T>);
+
+impl<T> Clone for Members<T> {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl<T: Member> Iterator for Members<T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        let bits = self.0.bits;
+        self.0.bits = bits & bits.checked_sub(1)?;
+        Some(T::at(bits.trailing_zeros()))
+    }
+}
+
+impl<T: Member> DoubleEndedIterator for Members<T> {
+    #[inline]
+    fn next_back(&mut self) -> Option<T> {
+        let place = self.0.bits.checked_ilog2()?;
+        self.0.bits &= !(1 << place);
+        Some(T::at(place))
+    }
+}

@@ -1,0 +1,187 @@
+//! Step three of a check, after the lock: from the outcome to a decision in words, and names for the senders near a limit.
+//!
+//! Here text is made again, from the envelope at hand: no table of a limit stores any.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Engine;
+use super::access::{answer_to_blocked, blocked_by};
+use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
+use super::refund::Receipt;
+use super::request::{Found, Request, Room};
+use super::transaction::Check;
+use crate::decision::{Decision, Refusal};
+use crate::envelope::Envelope;
+use crate::identity::{Identities, Identity, Sources, Value};
+use crate::plan::PlannedLimit;
+use crate::policy::unstated::{BLOCKED, MAX_OPEN};
+use crate::policy::{Action, Stage, Stages};
+use crate::region::Now;
+use crate::reply::{Answer, Reply};
+use crate::stats::{Name, Newcomer, value_of};
+use crate::store::permits::Token;
+
+/// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next check brings more.
+const MOST_NAMES: usize = 16;
+
+impl Engine {
+    /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage that the envelope knows.
+    pub fn check(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
+        self.decide(envelope, stages, now, Purpose::Check).0
+    }
+
+    /// Consults every limit, charges nothing and moves no time.
+    pub fn peek(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
+        self.decide(envelope, stages, now, Purpose::Peek).0
+    }
+
+    /// Checks, and holds what the in-flight limits of `stages` count until the token is released. A refused envelope holds nothing and gets no token.
+    pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
+        let (decision, _, token) = self.decide(envelope, stages, now, Purpose::Admit);
+        (decision, token)
+    }
+
+    /// A check with its `purpose`; the decision, the receipt that `refund` takes, and a token when something is held.
+    pub fn decide(
+        &self,
+        envelope: &Envelope<'_>,
+        stages: Option<Stages>,
+        now: Now,
+        purpose: Purpose,
+    ) -> (Decision, Receipt, Option<Token>) {
+        self.decide_and(envelope, stages, now, purpose, |_, _| ())
+    }
+
+    /// A check that hands the identities it has read to `see`, for a caller that counts them too: reading them again would take a fifth of a check.
+    #[inline(always)]
+    pub fn decide_and(
+        &self,
+        envelope: &Envelope<'_>,
+        stages: Option<Stages>,
+        now: Now,
+        purpose: Purpose,
+        see: impl FnOnce(&Decision, &Identities<'_>),
+    ) -> (Decision, Receipt, Option<Token>) {
+        let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
+        let mut check = Check::default();
+        check.prepare(self, envelope, stages, purpose, None, Sources::default());
+        let mut outcome = check.transact(self, now, purpose, &[]);
+        let token = outcome.token.take();
+        let (decision, receipt) = self.finish(&check, &outcome, stages, now);
+        see(&decision, &check.identities);
+        (decision, receipt, token)
+    }
+
+    /// Makes a decision of an outcome, and gives names to the values near a limit.
+    #[inline(always)]
+    pub(super) fn finish(&self, check: &Check<'_>, outcome: &Outcome, stages: Stages, now: Now) -> (Decision, Receipt) {
+        let (identities, Room { request, found }) = (&check.identities, check.room.get());
+        if !found.unnamed.is_empty() {
+            self.name_near_limit(identities, request, found, outcome.refused.is_none(), now);
+        }
+        let receipt = if outcome.is_charged {
+            let is_stated = matches!(now, Now::Stated(_));
+            Receipt { at_us: outcome.at_us, stages, generation: self.generation(), is_stated, filter: None }
+        } else {
+            Receipt::default()
+        };
+        let refusal = outcome.refused.map(|refused| self.refusal(check, outcome.reads_us, refused, stages));
+        let shadow = if outcome.has_shadow() { self.shadow_names(outcome) } else { Box::default() };
+        (Decision { refusal, shadow }, receipt)
+    }
+
+    /// The names of the limits that would have refused.
+    #[cold]
+    fn shadow_names(&self, outcome: &Outcome) -> Box<[Arc<str>]> {
+        let shadow = outcome.shadow.iter().map(|limit| self.plan.limits[usize::from(limit)].name.clone());
+        let built_in = [(outcome.is_max_open_shadow, MAX_OPEN), (outcome.is_entry_shadow, BLOCKED)];
+        let built_in = built_in.into_iter().filter(|(would_refuse, _)| *would_refuse).map(|(_, name)| name.into());
+        built_in.chain(shadow).collect()
+    }
+
+    /// Says which limit refused, for which key, and until when.
+    #[inline(never)]
+    fn refusal(&self, check: &Check<'_>, reads_us: i64, refused: Refused, stages: Stages) -> Box<Refusal> {
+        let (identities, Room { request, found }) = (&check.identities, check.room.get());
+        let wait_us =
+            (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
+        let (limit, nth) = match refused.by {
+            RefusedBy::Entry(entry) => (request.stores.entries[entry].limit, request.stores.entries[entry].nth),
+            RefusedBy::InFlight(limit) => (limit, 0),
+            RefusedBy::MaxOpen => return Box::new(max_open(wait_us, stages)),
+            RefusedBy::Block(place) => blocked_by(request, place),
+            RefusedBy::AccessEntry => {
+                return Box::new(self.refusal_by_entry(identities, request, found, wait_us, stages));
+            }
+        };
+        let planned = &self.plan.limits[usize::from(limit)];
+        let is_blocked = matches!(refused.by, RefusedBy::Block(_));
+        let (kind, answer) = if is_blocked { answer_to_blocked(planned, stages) } else { answer(planned, stages) };
+        let key = key_text(identities, planned, nth, refused.part);
+        let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
+        Box::new(Refusal { limit, identity, key, wait_us, kind, answer })
+    }
+
+    /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes the lock a second time, briefly.
+    #[cold]
+    fn name_near_limit(
+        &self,
+        identities: &Identities<'_>,
+        request: &Request,
+        found: &Found,
+        is_admitted: bool,
+        now: Now,
+    ) {
+        let (Now::Clock(since_us) | Now::Stated(since_us)) = now;
+        let counted = request.counted();
+        let mut newcomers: SmallVec<[Newcomer; 4]> = SmallVec::new();
+        for &place in &found.unnamed {
+            let entry = &request.stores.entries[place as usize];
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            for (&place, &identity) in planned.per.iter().zip(&planned.limit.per) {
+                let Some(seen) = value_of(counted, place.into(), entry.nth) else { continue };
+                if newcomers.len() == MOST_NAMES || newcomers.iter().any(|newcomer| newcomer.seen == seen) {
+                    continue;
+                }
+                let values = identities.values(identity);
+                if let Some(value) = values.get(entry.nth as usize).or(values.first()) {
+                    newcomers.push(Newcomer { seen, name: Name::of(&value.to_string()), since_us });
+                }
+            }
+        }
+        self.plan.stats.enter(&mut self.shared.lock(), &newcomers, counted, is_admitted);
+    }
+}
+
+/// The key as people read it: the part of the name whose bucket was asked, else the values of the limit's identities.
+pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth: u32, part: Option<u8>) -> String {
+    let part = part.zip(planned.limit.distinct()).and_then(|(part, distinct)| {
+        identities.ladder(distinct, planned.limit.per[0]).get(usize::from(part)).map(|part| (*part).to_owned())
+    });
+    part.unwrap_or_else(|| {
+        let text = |&identity: &Identity| {
+            let values = identities.values(identity);
+            values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+        };
+        match &planned.limit.per[..] {
+            [identity] => text(identity),
+            per => per.iter().map(text).collect::<Vec<_>>().join(" + "),
+        }
+    })
+}
+
+/// The reply of a limit that refuses: for bytes at MAIL already, where a SIZE is declared.
+fn answer(planned: &PlannedLimit, stages: Stages) -> (Reply, Answer) {
+    let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
+    let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
+    (planned.reply, Answer { rejects_at, template: planned.template.clone() })
+}
+
+/// The refusal of one permit too many.
+fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
+    let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.contains(stage));
+    let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
+    Refusal::unstated(MAX_OPEN, wait_us, kind)
+}

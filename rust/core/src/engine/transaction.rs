@@ -1,0 +1,361 @@
+//! Step two of a check: everything that happens under the lock.
+//!
+//! ```text
+//!  now ← engine time;  release what a session gives up
+//!  look up the seen sets;  consult every entry, the access list and the in-flight limits: reads only
+//!  all fit?  charge every entry, then make every element known; hold     else no limit is charged, and the limits that block note their keys
+//!  statistics count the check, admitted or refused
+//! ```
+//!
+//! Consulting writes nothing but answers, into room that was taken before the lock. So all or nothing (P5) needs no undo. Nothing here allocates, panics or
+//! calls anything but stores.
+
+use super::Engine;
+use super::filter::StageFilter;
+use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
+use super::request::{Found, KeptRoom, Request, Room};
+use crate::envelope::Envelope;
+use crate::identity::{Identities, Sources};
+use crate::plan::LimitSet;
+use crate::plan::PlannedLimit;
+use crate::policy::{Mode, Stages, WhenFull};
+use crate::region::{Epoch, Now, Region};
+use crate::stats::value_of;
+use crate::store::Verdict;
+use crate::store::fan_out::{look_up, make_known};
+use crate::store::in_flight::{HINT_US, Wanted};
+use crate::store::permits::Token;
+use crate::store::request::{Answer, Answers, Entry, Question};
+
+/// One check on its way through the three steps.
+#[derive(Debug, Default)]
+pub(super) struct Check<'e> {
+    pub(super) identities: Identities<'e>,
+    pub(super) room: KeptRoom,
+}
+
+impl<'e> Check<'e> {
+    /// Step one, with the access list: `more` says what must be read of the envelope beyond what the limits need.
+    #[inline(always)]
+    pub(super) fn prepare(
+        &mut self,
+        engine: &Engine,
+        envelope: &Envelope<'e>,
+        stages: Stages,
+        purpose: Purpose,
+        filter: Option<&StageFilter>,
+        more: Sources,
+    ) {
+        let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
+        let mut sources = engine.plan.sources(needed).union(more);
+        let access = engine.access_kinds(stages);
+        if let Some((_, access)) = access {
+            sources = sources.union(access);
+        }
+        self.identities.fill(envelope, &engine.suffixes, sources);
+        let Room { request, found } = self.room.get_mut();
+        engine.prepare_filtered(request, &self.identities, envelope.size, stages, purpose, filter);
+        if let Some((kinds, _)) = access {
+            engine.prepare_access(request, &self.identities, kinds, stages);
+        }
+        found.take_room_for(request);
+    }
+
+    /// Step two. `released` are permits that are given up in the same step.
+    #[inline(always)]
+    pub(super) fn transact(&mut self, engine: &Engine, now: Now, purpose: Purpose, released: &[Token]) -> Outcome {
+        let Room { request, found } = self.room.get_mut();
+        engine.transact_releasing(request, found, now, purpose, released, |_, _, _| ())
+    }
+}
+
+impl Engine {
+    /// Takes the lock, consults, and does what `purpose` says when everything fits.
+    pub fn transact(&self, request: &Request, found: &mut Found, now: Now, purpose: Purpose) -> Outcome {
+        found.take_room_for(request);
+        self.transact_releasing(request, found, now, purpose, &[], |_, _, _| ())
+    }
+
+    /// Releases `released` first; `inspect` runs last under the lock, on what was consulted, for `explain`.
+    #[inline(always)]
+    pub(super) fn transact_releasing(
+        &self,
+        request: &Request,
+        found: &mut Found,
+        now: Now,
+        purpose: Purpose,
+        released: &[Token],
+        inspect: impl FnOnce(&Region, u64, &mut Found),
+    ) -> Outcome {
+        let (mut region, epoch) = self.shared.at(now, purpose != Purpose::Peek);
+        for token in released {
+            self.plan.in_flight.release(&mut region, token);
+        }
+        let mut outcome = self.consult(request, &region, epoch, now, purpose, found);
+        if purpose != Purpose::Peek {
+            self.record(request, &mut region, purpose, found, &mut outcome);
+        }
+        inspect(&region, outcome.at_us, found);
+        outcome
+    }
+
+    /// Consults everything: reads only. The outcome says what `record` is to do.
+    #[inline(always)]
+    fn consult(
+        &self,
+        request: &Request,
+        region: &Region,
+        epoch: Epoch,
+        now: Now,
+        purpose: Purpose,
+        found: &mut Found,
+    ) -> Outcome {
+        let at_us = epoch.last_us;
+        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us, ..Outcome::default() };
+        for lookup in &request.stores.lookups {
+            let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
+            look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
+        }
+        let is_let_through = request.access.is_some() && self.consult_access(request, region, at_us, found);
+        found.is_consulted = !is_let_through;
+        if !is_let_through {
+            self.consult_limits(request, region, found, &mut outcome);
+        }
+        if request.stores.in_flight.held.limits != 0 {
+            self.consult_in_flight(request, region, found, &mut outcome);
+        }
+        let has_permit = purpose != Purpose::Admit || self.plan.in_flight.permits.has_room(region);
+        if !has_permit {
+            outcome.is_max_open_shadow = region.is_shadow();
+            if !outcome.is_max_open_shadow {
+                outcome.refused = Some(no_permit(outcome.refused, at_us));
+            }
+        }
+        outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
+        outcome
+    }
+
+    /// Consults every limit that has a table, and what entries and blocks say.
+    #[inline(always)]
+    fn consult_limits(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
+        let mut all_fit = true;
+        let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
+        for (entry, answer) in request.stores.entries.iter().zip(answers) {
+            let store = &self.plan.limits[usize::from(entry.limit)].store;
+            store.consult(region, &request.stores, entry, (outcome.at_us, true), sightings, reservations, answer);
+            all_fit &= answer.verdict == Verdict::Fits;
+            found.is_any_near_limit |= answer.is_near_limit();
+        }
+        if !all_fit {
+            self.find_longest_wait(request, region, found, outcome);
+        }
+        if request.access.is_some() {
+            self.add_access(request, region, found, outcome);
+        }
+        if let Some(refused) = outcome.refused {
+            outcome.refused = Some(self.until_everything_fits(request, region, found, refused));
+        }
+    }
+
+    /// Finds the longest wait of the limits that enforce, of equal waits the first in file order, and notes those in shadow mode that would refuse.
+    #[inline(never)]
+    fn find_longest_wait(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
+        let at_us = outcome.at_us;
+        for (place, entry) in request.stores.entries.iter().enumerate() {
+            let answer = found.stores.entries[place];
+            if answer.verdict == Verdict::Fits {
+                continue;
+            }
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            if planned.limit.mode == Mode::Shadow || region.is_shadow() {
+                outcome.shadow.insert(planned.of);
+                continue;
+            }
+            let mut until_us = answer.verdict.earliest_us(at_us);
+            if let Some(rule) = planned.block_rule {
+                if !self.is_blocked(request, found, planned.of, entry.nth) {
+                    found.blocking.push(place as u32);
+                    if self.can_block(rule, planned, request, entry.nth, region, at_us) {
+                        until_us = until_us.max(at_us.saturating_add(rule.us));
+                    }
+                }
+            }
+            if outcome.refused.is_none_or(|worst| until_us > worst.until_us) {
+                outcome.refused = Some(Refused { by: RefusedBy::Entry(place), until_us, part: answer.part });
+            }
+        }
+    }
+
+    /// Adds what entries and blocks say: of equal waits theirs comes first.
+    #[cold]
+    fn add_access(&self, request: &Request, region: &Region, found: &Found, outcome: &mut Outcome) {
+        if region.is_shadow() {
+            outcome.is_entry_shadow = self.shadow_access(request, found, outcome.at_us, &mut outcome.shadow);
+            return;
+        }
+        let block = self.longest_block(found, outcome.at_us);
+        let is_longest = |block: &Refused| outcome.refused.is_none_or(|worst| block.until_us >= worst.until_us);
+        if let Some(block) = block.filter(is_longest) {
+            outcome.refused = Some(block);
+        }
+    }
+
+    /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
+    ///
+    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
+    #[inline(never)]
+    fn until_everything_fits(
+        &self,
+        request: &Request,
+        region: &Region,
+        found: &mut Found,
+        mut refused: Refused,
+    ) -> Refused {
+        let is_shadow = region.is_shadow();
+        while refused.until_us < u64::MAX {
+            let at_us = refused.until_us;
+            let mut later = if is_shadow { None } else { self.longest_block(found, at_us) };
+            let Answers { sightings, reservations, .. } = &mut found.stores;
+            reservations.clear();
+            for (place, entry) in request.stores.entries.iter().enumerate() {
+                let planned = &self.plan.limits[usize::from(entry.limit)];
+                let mut answer = Answer::FITS;
+                let at = (at_us, false);
+                planned.store.consult(region, &request.stores, entry, at, sightings, reservations, &mut answer);
+                let enforces = planned.limit.mode == Mode::Enforce && !is_shadow;
+                let until_us = answer.verdict.earliest_us(at_us);
+                let is_longer = later.is_none_or(|worst| until_us > worst.until_us);
+                if answer.verdict != Verdict::Fits && enforces && is_longer {
+                    later = Some(Refused { by: RefusedBy::Entry(place), until_us, part: answer.part });
+                }
+            }
+            match later {
+                Some(later) => refused = later,
+                None => break,
+            }
+        }
+        refused
+    }
+
+    /// Consults the in-flight limits. Those in shadow mode that do not fit are not held; of the others the longest wait counts, of equal waits the first in
+    /// file order.
+    fn consult_in_flight(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
+        let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
+        capacity.find(region, wanted, &mut found.stores.rows);
+        found.held = wanted.held.limits;
+        for place in wanted.limits() {
+            let verdict = capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
+            let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
+            if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {
+                outcome.shadow.insert(limit);
+                found.held &= !(1 << place);
+            } else {
+                let until_us = verdict.earliest_us(outcome.at_us);
+                let worst = outcome
+                    .refused
+                    .filter(|worst| (worst.until_us, limit) > (until_us, self.place_in_file(request, worst)));
+                outcome.refused =
+                    Some(worst.unwrap_or(Refused { by: RefusedBy::InFlight(limit), until_us, part: None }));
+            }
+        }
+    }
+
+    /// The place in the file of the limit that refused; of what is no limit, before all of them.
+    fn place_in_file(&self, request: &Request, refused: &Refused) -> u16 {
+        match refused.by {
+            RefusedBy::Entry(entry) => self.plan.limits[usize::from(request.stores.entries[entry].limit)].of,
+            RefusedBy::InFlight(limit) => limit,
+            RefusedBy::MaxOpen | RefusedBy::Block(_) | RefusedBy::AccessEntry => 0,
+        }
+    }
+
+    /// Writes what the check came to: charges and a permit when it is admitted, blocks when it is refused, and statistics.
+    #[inline(always)]
+    fn record(
+        &self,
+        request: &Request,
+        region: &mut Region,
+        purpose: Purpose,
+        found: &mut Found,
+        outcome: &mut Outcome,
+    ) {
+        let at_us = outcome.at_us;
+        if outcome.is_charged {
+            self.charge(request, region, found, at_us, outcome.shadow);
+        }
+        if outcome.refused.is_some() {
+            if !found.blocking.is_empty() {
+                self.block_refused(request, &found.blocking, region, at_us);
+            }
+        } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
+            outcome.token = Some(self.hold(region, &request.stores.in_flight, found.held));
+        }
+        self.plan.stats.note(region, request.counted(), outcome.refused.is_none(), at_us);
+        if found.is_any_near_limit {
+            self.find_unnamed(request, region, found);
+        }
+        if request.access.is_some() {
+            self.forget_access(region, at_us);
+        }
+    }
+
+    /// Charges every limit but those of `shadow`, and makes known what any of the others has admitted.
+    #[inline(always)]
+    fn charge(&self, request: &Request, region: &mut Region, found: &Found, at_us: u64, shadow: LimitSet) {
+        let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.contains(planned.of);
+        for (entry, answer) in request.stores.entries.iter().zip(&found.stores.entries) {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            if entry.is_charged && admits(planned) {
+                let is_tracked = planned.store.charge(region, &request.stores, entry, answer, at_us);
+                if !is_tracked {
+                    region.count_untracked(entry.limit.into());
+                }
+            }
+        }
+        for (place, lookup) in request.stores.lookups.iter().enumerate() {
+            if shadow.is_empty() || self.is_admitted(request, place as u32, admits) {
+                let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
+                make_known(seen_set, region, &request.stores, lookup, &found.stores.sightings, at_us);
+            }
+        }
+    }
+
+    /// Whether any limit that is not in shadow mode has admitted a look-up.
+    #[cold]
+    fn is_admitted(&self, request: &Request, place: u32, admits: impl Fn(&PlannedLimit) -> bool) -> bool {
+        let is_over_it = |entry: &&Entry| matches!(entry.question, Question::FanOut { lookup } if lookup == place);
+        let mut entries = request.stores.entries.iter().filter(is_over_it);
+        entries.any(|entry| admits(&self.plan.limits[usize::from(entry.limit)]))
+    }
+
+    /// Finds the entries near their limit, or above it, of which a value has no name yet.
+    #[cold]
+    fn find_unnamed(&self, request: &Request, region: &Region, found: &mut Found) {
+        for (place, (entry, answer)) in request.stores.entries.iter().zip(&found.stores.entries).enumerate() {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            // A fresh key that finds no room has done nothing itself.
+            let is_without_room = planned.limit.when_full == WhenFull::Refuse && answer.slot.is_none();
+            let is_near = answer.is_near_limit() && (answer.verdict == Verdict::Never || !is_without_room);
+            let is_unnamed = |&place: &u16| {
+                let value = value_of(request.counted(), place.into(), entry.nth);
+                value.is_some_and(|value| !self.plan.stats.is_named(region, &value))
+            };
+            if is_near && planned.per.iter().any(is_unnamed) {
+                found.unnamed.push(place as u32);
+            }
+        }
+    }
+
+    fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
+        let token = self.plan.in_flight.hold(region, wanted, limits);
+        token
+    }
+}
+
+/// One permit too many: its refusal comes before all that wait no longer.
+#[cold]
+fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
+    let until_us = at_us + HINT_US;
+    let worst = worst.filter(|worst| worst.until_us > until_us);
+    worst.unwrap_or(Refused { by: RefusedBy::MaxOpen, until_us, part: None })
+}

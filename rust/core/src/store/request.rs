@@ -1,0 +1,238 @@
+//! What one check asks of the stores, and room for what they answer.
+//!
+//! A request is filled in before the lock and never written again. The answers stand apart, in room that is also taken before the lock, so that
+//! consulting writes nothing but answers and allocates nothing.
+//!
+//! ```text
+//!  entries    one for each limit and key            ── consult ──>  answers
+//!  lookups    one for each seen set and key: a run of `elements` and a run of `parts`  ── look up ──>  sightings
+//!  hashes     elements of fan-outs that refuse the whole key
+//!  in_flight  keys of in-flight limits              ── find ──>     rows
+//! ```
+//!
+//! Knows no text, no identity and no policy: only where lines are.
+
+use super::in_flight::Wanted;
+use super::key_counts::Row;
+use super::permits::Held;
+use super::reservations::SlotReservations;
+use super::seen_set::Sighting;
+use super::verdict::Verdict;
+use crate::key::Key;
+use crate::region::{Candidates, FoundSlot};
+use crate::time::Ticks;
+
+/// All that one check asks of the stores.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// One for each limit and key.
+    pub entries: Vec<Entry>,
+    /// One for each seen set and key; limits that share a seen set share its look-ups.
+    pub lookups: Vec<Lookup>,
+    /// The elements of all look-ups.
+    pub elements: Vec<Candidates>,
+    /// The parts of names of all look-ups.
+    pub parts: Vec<Part>,
+    /// Elements of fan-outs that refuse the whole key, each joined with its key.
+    pub hashes: Vec<Key>,
+    /// How many free slots the new keys may have to reserve.
+    pub reservations: usize,
+    /// What in-flight limits are asked.
+    pub in_flight: Wanted,
+}
+
+/// One limit asked about one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Place of the limit, or of the quota in its stead, in the plan.
+    pub limit: u16,
+    /// Whether an admitted check charges it; otherwise it is only consulted.
+    pub is_charged: bool,
+    /// Which value, of an identity that has several.
+    pub nth: u32,
+    /// What the store is asked.
+    pub question: Question,
+}
+
+/// What a store is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    /// A rate: where the key's counter may be, and how much is charged.
+    Rate {
+        /// Candidate lines.
+        at: Candidates,
+        /// Amount in the unit that the limit counts.
+        amount: u64,
+    },
+    /// A fan-out that refuses what is new.
+    FanOut {
+        /// Place in [`Request::lookups`].
+        lookup: u32,
+    },
+    /// A fan-out that refuses the whole key.
+    Distinct {
+        /// Candidate lines.
+        at: Candidates,
+        /// First of its [`Request::hashes`].
+        first: u32,
+        /// How many of them.
+        count: u32,
+    },
+}
+
+/// One look-up in a seen set: what a check brings under one key.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// Place of the seen set in the plan.
+    pub seen_set: u32,
+    /// Which value of `per`.
+    pub nth: u32,
+    /// The bucket of the key itself.
+    pub bucket: Key,
+    /// Its run of [`Request::elements`].
+    pub elements: Run,
+    /// Its run of [`Request::parts`], the shallowest first.
+    pub parts: Run,
+}
+
+/// A run of an array.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// First place.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// A part of a host's name on the ladder.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Where the seen set may have it.
+    pub at: Candidates,
+    /// Its bucket.
+    pub bucket: Key,
+}
+
+/// What a store says of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// Whether it fits.
+    pub verdict: Verdict,
+    /// Where the key has its slot.
+    pub slot: Option<FoundSlot>,
+    /// When it was asked, in ticks of the store's clock.
+    pub now: Ticks,
+    /// How many elements of a fan-out are not known.
+    pub new: u32,
+    /// The part of the name whose bucket was asked; `None`: the key's own bucket.
+    pub part: Option<u8>,
+}
+
+/// Room for the answers to one request.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// One for each entry; an entry that was not consulted fits.
+    pub entries: Vec<Answer>,
+    /// What the look-ups have found.
+    pub sightings: Sightings,
+    /// The row of each key of [`Wanted::keys`].
+    pub rows: Vec<Option<Row>>,
+    /// Slots that the new keys at hand have reserved.
+    pub reservations: SlotReservations,
+}
+
+/// What the look-ups of one request have found in the seen sets.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// For each look-up, how many of its elements are not known now.
+    pub new: Vec<u32>,
+    /// For each element, what the seen set knows of it.
+    pub elements: Vec<Option<Sighting>>,
+    /// When each element is forgotten, the earliest of a look-up first; zero for an element that is not known.
+    pub forgotten_us: Vec<u64>,
+    /// For each part, what the seen set knows of it.
+    pub parts: Vec<Option<Sighting>>,
+}
+
+impl Answer {
+    /// The answer of a store that has nothing against it.
+    pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
+
+    /// Whether its key is near its limit, or above it.
+    #[inline]
+    pub fn is_near_limit(&self) -> bool {
+        self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
+    }
+}
+
+impl Run {
+    /// Its part of `array`.
+    #[inline]
+    pub fn of<T>(self, array: &[T]) -> &[T] {
+        array.get(self.first as usize..(self.first + self.count) as usize).unwrap_or_default()
+    }
+
+    /// Its part of `array`, to be written.
+    #[inline]
+    pub fn of_mut<T>(self, array: &mut [T]) -> &mut [T] {
+        array.get_mut(self.first as usize..(self.first + self.count) as usize).unwrap_or_default()
+    }
+}
+
+impl Request {
+    /// The hashes of a fan-out that refuses the whole key.
+    #[inline]
+    pub fn hashes(&self, first: u32, count: u32) -> &[Key] {
+        Run { first, count }.of(&self.hashes)
+    }
+
+    /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else asks for its slot.
+    #[inline]
+    pub fn reserve(&mut self, count: usize) {
+        if count > 1 {
+            self.reservations += count;
+        }
+    }
+}
+
+impl Request {
+    /// Empties it for the next check, and keeps its room.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.lookups.clear();
+        self.elements.clear();
+        self.parts.clear();
+        self.hashes.clear();
+        self.reservations = 0;
+        self.in_flight.held = Held::default();
+        self.in_flight.keys.clear();
+    }
+}
+
+impl Answers {
+    /// Empties it for the next check, and keeps its room.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
+        new.clear();
+        elements.clear();
+        forgotten_us.clear();
+        parts.clear();
+        self.rows.clear();
+    }
+
+    /// Takes all the room that `request` needs.
+    #[inline]
+    pub fn take_room_for(&mut self, request: &Request) {
+        self.entries.resize(request.entries.len(), Answer::FITS);
+        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
+        new.reserve(request.lookups.len());
+        elements.reserve(request.elements.len());
+        forgotten_us.reserve(request.elements.len());
+        parts.reserve(request.parts.len());
+        self.rows.reserve(request.in_flight.keys.len());
+        self.reservations = SlotReservations::with_room(request.reservations);
+    }
+}
