@@ -16,7 +16,7 @@ use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Candidates, Region, prefetch};
 use throttle_core::store::distinct::Distinct;
 use throttle_core::store::gcra::Gcra;
-use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::gcra::GcraRate;
 use throttle_core::store::{SlotReservations, Verdict};
 
 const MIB: u32 = 1 << 20;

@@ -14,7 +14,7 @@ use side_by_side::{compare, is_listing, is_measuring, is_short};
 use throttle_core::key::Key;
 use throttle_core::sketch::count_min::CountMin;
 use throttle_core::sketch::hyperloglog::HyperLogLog;
-use throttle_core::sketch::martingale::Martingale;
+use throttle_core::sketch::hyperloglog::Martingale;
 
 const PRECISION: u32 = 14;
 

@@ -8,7 +8,7 @@ use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::Region;
 use throttle_core::store::gcra::Gcra;
-use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::gcra::GcraRate;
 use throttle_core::store::{SlotReservations, Verdict};
 
 fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, Gcra, Buckets<u64>) {

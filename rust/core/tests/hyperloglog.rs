@@ -5,8 +5,8 @@ mod draw;
 use draw::{key, unit};
 use proptest::prelude::*;
 use throttle_core::key::{Key, Secret};
+use throttle_core::sketch::hyperloglog::Martingale;
 use throttle_core::sketch::hyperloglog::{Change, HyperLogLog};
-use throttle_core::sketch::martingale::Martingale;
 
 fn shape(precision: u32) -> HyperLogLog {
     HyperLogLog::new(precision).expect("a precision")

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::{Epoch, Now, Region};
-use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::gcra::GcraRate;
 use throttle_core::store::rate_counter::RateCounter;
 use throttle_core::store::{SlotReservations, Verdict};
 

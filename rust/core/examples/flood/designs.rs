@@ -8,7 +8,7 @@ use throttle_core::policy::{Rate, WhenFull};
 use throttle_core::region::{Region, Table};
 use throttle_core::sketch::count_min::CountMin;
 use throttle_core::store::gcra::Gcra;
-use throttle_core::store::gcra_rate::GcraRate;
+use throttle_core::store::gcra::GcraRate;
 use throttle_core::store::overflow::Split;
 use throttle_core::store::rate_counter::RateCounter;
 use throttle_core::store::sliding_window::SlidingWindow;

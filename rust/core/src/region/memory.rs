@@ -99,6 +99,14 @@ impl Region {
         &mut self.pages[id.page() as usize].0[id.in_page()]
     }
 
+    /// A key's two candidate lines. Both lie in one page, so that its address is looked up once.
+    #[inline]
+    pub fn candidates(&self, at: &Candidates) -> [&Line; 2] {
+        let [first, second] = at.lines;
+        let page = &self.pages[first.page() as usize].0;
+        [&page[first.in_page()], &page[second.in_page()]]
+    }
+
     /// A table as plain words, for what has no lines: a sketch, a list.
     #[inline]
     pub fn words(&self, table: &Table) -> &[u64] {

@@ -1,9 +1,10 @@
-//! The halves of a line's eight words, all compared at once. Bit i of an answer is word i, the stamp being word 0.
+//! The halves of a line's eight words, all compared at once. Bit i of an answer is word i; the stamp is word 0.
 //!
-//! Eight words are four registers of SSE2, which every x86-64 has; elsewhere one word after the other does the same.
-//! Seven slots compared in a row are 35 instructions, or 60 where a time is compared, and the compiler makes no vectors of them; so they are 15, or 25.
+//! Eight words are four registers of SSE2, which every x86-64 has. Elsewhere a plain loop does the same.
+//! Seven slots compared one by one take 35 instructions, or 60 where a time is compared, and the compiler makes no
+//! vectors of them; compared at once they take 15, or 25.
 //!
-//! Knows no store: only that an upper half is a name, and a lower one a time as a distance from somewhere.
+//! It knows no store: only that an upper half is a fingerprint, and a lower half a time as a distance from the stamp.
 
 /// A line as words.
 pub(super) type Words = [u64; 8];
@@ -15,7 +16,7 @@ pub(super) use one_by_one::{keep_later, later, upper_equal};
 
 #[cfg(target_arch = "x86_64")]
 mod at_once {
-    // Of these intrinsics newer compilers know that they are safe here.
+    // Newer compilers know that these intrinsics are safe here.
     #![allow(unused_unsafe)]
 
     use std::arch::x86_64::{
@@ -46,6 +47,7 @@ mod at_once {
         }
     }
 
+    /// Lanes whose lower half, less `since`, is above `gap`.
     #[inline]
     fn four(from: [__m128i; 2], since: u32, gap: u32) -> __m128i {
         // Unsigned numbers, moved so that they compare as signed ones.
@@ -55,14 +57,14 @@ mod at_once {
         unsafe { _mm_cmpgt_epi32(_mm_add_epi32(lower, _mm_set1_epi32(moved as i32)), _mm_set1_epi32(bound)) }
     }
 
-    /// Words whose upper half is `name`.
+    /// Words whose upper half is `wanted`.
     #[inline]
-    pub(in crate::region) fn upper_equal(words: &Words, name: u32) -> u32 {
+    pub(in crate::region) fn upper_equal(words: &Words, wanted: u32) -> u32 {
         let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
         // SAFETY: as above.
         unsafe {
-            let name = _mm_set1_epi32(name as i32);
-            bits(_mm_cmpeq_epi32(half::<UPPER>(a, b), name), _mm_cmpeq_epi32(half::<UPPER>(c, d), name))
+            let wanted = _mm_set1_epi32(wanted as i32);
+            bits(_mm_cmpeq_epi32(half::<UPPER>(a, b), wanted), _mm_cmpeq_epi32(half::<UPPER>(c, d), wanted))
         }
     }
 
@@ -110,8 +112,8 @@ mod one_by_one {
         (word as u32).wrapping_sub(since) > gap
     }
 
-    pub(in crate::region) fn upper_equal(words: &Words, name: u32) -> u32 {
-        bits(words, |word| (word >> 32) as u32 == name)
+    pub(in crate::region) fn upper_equal(words: &Words, wanted: u32) -> u32 {
+        bits(words, |word| (word >> 32) as u32 == wanted)
     }
 
     pub(in crate::region) fn later(words: &Words, since: u32, gap: u32) -> u32 {
@@ -141,8 +143,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_at_once_is_one_by_one(words in words(), name in half(), since in half(), gap in half()) {
-            prop_assert_eq!(upper_equal(&words, name), one_by_one::upper_equal(&words, name));
+        fn all_at_once_is_one_by_one(words in words(), wanted in half(), since in half(), gap in half()) {
+            prop_assert_eq!(upper_equal(&words, wanted), one_by_one::upper_equal(&words, wanted));
             prop_assert_eq!(later(&words, since, gap), one_by_one::later(&words, since, gap));
             let (mut kept, mut expected) = (words, words);
             keep_later(&mut kept, since, gap);

@@ -1,7 +1,8 @@
 //! Count-Min with conservative update: how often a key was added, never too low.
 //!
-//! **Idea.** Each of `depth` rows has a cell for the key; others share it. So every cell is at least the key's count, and the lowest is the best.
-//! An addition makes only true what it must: each of the key's cells is at least the new estimate.
+//! **Idea.** Each of `depth` rows has a cell for the key, and other keys share it. So every cell is at least the key's
+//! count, and the lowest is the best estimate. An addition raises each of the key's cells only as far as the new
+//! estimate.
 //!
 //! ```text
 //!  words    0 ─────────── width ─────── 2 width ── … ── depth · width      one word a cell
@@ -14,21 +15,24 @@
 //!  merge(other)        : cell by cell, the sum
 //! ```
 //!
-//! The rows' positions are consecutive numbers of a multiplicative congruential generator that starts at the key, so one hash does for all rows.
-//! M is a multiplier whose lattice is good in two to eight dimensions: which row-0 cell two keys share says nothing about the next rows.
+//! The positions of a key are consecutive numbers of a multiplicative congruential generator that starts at the key, so
+//! one hash does for all rows. M is a multiplier whose lattice is good in two to eight dimensions: that two keys share a
+//! cell in one row says nothing about the next row.
 //!
 //! **Cost.** One cache line a row; `8 · width · depth` bytes.
 //!
-//! **Bound.** estimate ≥ truth, always, also after merges. With plain addition, estimate ≤ truth + e · N / width for all but e^(−depth) of keys, N being
-//! the sum of all counts. Here no cell is ever above its plain one, so the bound holds, and is far from reached where counts are skewed.
-//! Sums end at 2⁶⁴ − 1 and stay there; then only "never too low, up to there" is left.
+//! **Bound.** estimate ≥ truth, always, also after merges. With plain addition, estimate ≤ truth + e · N / width for all
+//! but e^(−depth) of keys, N being the sum of all counts. Here no cell is ever above its plain one, so the bound holds;
+//! where counts are skewed, errors stay far below it. Sums end at 2⁶⁴ − 1 and stay there; the estimate is then too low
+//! only for counts beyond that.
 //!
 //! **Source.** Cormode and Muthukrishnan 2005 (the sketch, the bound); Estan and Varghese 2002 (conservative update);
 //! Steele and Vigna 2021 (the multiplier).
 //!
-//! **Dropped.** Plain addition: 1.4 to 1.8 times the mean error at the same memory, Zipf 1.1 on 500 cells a row (`tests/count_min.rs`); what it could do more, take counts back, nobody asks
-//! for. Double hashing, `a + i · b`: two keys that meet in two rows then meet in the third far too often. Cells of 32 bits: a size in octets overflows
-//! them. Merging by the highest cell: under-counts.
+//! **Dropped.** Plain addition: 1.4 to 1.8 times the mean error at the same memory, Zipf 1.1 on 500 cells a row
+//! (`tests/count_min.rs`); it could take counts back, which is not needed. Double hashing, `a + i · b`: two keys that
+//! meet in two rows then meet in the third far too often. Cells of 32 bits: a size in bytes overflows them. Merging by
+//! the highest cell: it counts too low.
 
 use crate::key::Key;
 
@@ -52,7 +56,8 @@ impl CountMin {
         (words > 0 && words <= Self::MOST_WORDS).then_some(Self { width, depth })
     }
 
-    /// The smallest whose error is at most `epsilon` · N but for a part `delta` of keys: width ⌈e / ε⌉, depth ⌈ln 1/δ⌉.
+    /// The smallest sketch whose error is at most `epsilon` · N for all but a part `delta` of the keys: width ⌈e / ε⌉,
+    /// depth ⌈ln 1/δ⌉.
     ///
     /// `None` unless both lie between zero and one, and when it would be too large.
     pub fn for_error(epsilon: f64, delta: f64) -> Option<Self> {
@@ -79,7 +84,7 @@ impl CountMin {
         self.width * self.depth
     }
 
-    /// Where a key's cells are, one a row: what any method touches.
+    /// The positions of a key's cells, one in each row: all that any method touches.
     #[inline]
     pub fn positions(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let Self { width, depth } = *self;
@@ -98,7 +103,7 @@ impl CountMin {
         self.positions(key).map(|position| cells[position]).min().unwrap_or(0)
     }
 
-    /// Makes the estimate of `key` at least `to`, and no cell higher than that takes.
+    /// Makes the estimate of `key` at least `to`, and raises no cell more than that needs.
     #[inline]
     pub fn raise(&self, cells: &mut [u64], key: Key, to: u64) {
         self.check(cells);
@@ -114,7 +119,7 @@ impl CountMin {
         self.raise(cells, key, to);
     }
 
-    /// Adds all that `others` counted, in a sketch of the same shape and under the same hash.
+    /// Adds all that `others` counted, a sketch of the same shape and under the same hash.
     pub fn merge(&self, cells: &mut [u64], others: &[u64]) {
         self.check(cells);
         self.check(others);

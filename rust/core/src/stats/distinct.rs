@@ -1,19 +1,24 @@
-//! How many different values an identity had in the last minute and the last hour: a HyperLogLog a pane.
+//! How many different values an identity had in the last minute and the last hour: one HyperLogLog for each pane.
 //!
-//! **Idea.** Every check raises one register a value, in the current pane, whether it is admitted or not. The key is there already: the limits need it. The panes
-//! of the window together are the sketch that had seen all of it.
+//! **Idea.** Every check raises one register for each value, in the current pane, whether it is admitted or not. The
+//! key is there already, because the limits need it. The panes of a window, merged, are the sketch that has seen all
+//! keys of the window.
 //!
 //! ```text
-//!  note(key):  (number, run) ← the key's bits;  register ← max(register, run)      one octet a register: a pane is merged 16 at a time
+//!  note(key):  (number, run) ← the key's bits;  register ← max(register, run)
+//!              one byte a register, so that a pane is merged 16 at a time
 //!  distinct:   the higher register of each, over the panes of the window;  Ertl's estimate of them, after the lock
 //! ```
 //!
-//! **Cost.** One octet a value and check: 6 ns for five values (`cargo bench --bench observe`). **Size.** `panes` says which rows there are: ten octets a register.
-//! **Bound.** Relative standard error 1.04 / √m: 2.3 % at 2¹¹ registers, 13 % at the smallest size, which only a memory of some ten pages gets. What lies in the window: `panes`.
+//! **Cost.** One byte a value and check: 6 ns for five values (`cargo bench --bench stats`). **Size.** Ten bytes a
+//! register: `panes` lists the rows. **Bound.** Relative standard error 1.04 / √m: 2.3 % at 2¹¹ registers, 13 % at the
+//! smallest size, which only a memory of some ten pages gets. `panes` says what lies in a window.
 //!
-//! Keys are of no class: a name counts once, however far it is proven. An absent identity counts nothing, and all that has no normal form is one value, MALFORMED.
+//! Keys carry no trust here: a name counts once, whether it is proven or claimed. An absent identity counts nothing.
+//! All values without a normal form are one value, MALFORMED.
 //!
-//! **Source.** `sketch/hyperloglog.rs`. **Dropped.** The martingale estimator: a window is a merge, and a merge has none.
+//! **Source.** `sketch/hyperloglog.rs`. **Dropped.** The martingale estimator: a window is a merge, and merged sketches
+//! have none.
 
 use super::layout::Layout;
 use super::panes::take_higher;

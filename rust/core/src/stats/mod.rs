@@ -1,74 +1,47 @@
-//! What may never refuse: how many different values an identity had of late, and the names of those that come near a limit.
+//! Statistics that never refuse: how many different values an identity had of late, and the names of those that come
+//! near a limit.
 //!
-//! It has one table of the region, and a description of it that can be copied. It knows no text but the names it is given, and no limit.
-//! Invariant: nothing here is asked when a decision is made.
+//! They have one table of the region, and a description of it that can be copied. They know no text but the names that
+//! they are given, and no limit. Invariant: no decision depends on anything here.
 //!
-//! * `layout`: sizes and places   * `panes`: the last minute and hour   * `distinct`: how many   * `offenders`, `name`: who
+//! * `layout`: the parts of the table   * `panes`: the last minute and hour
+//! * `distinct`: how many values   * `offenders`: names, and what they sent
 
 mod distinct;
 mod layout;
-mod name;
 mod offenders;
 mod panes;
 
-pub use layout::Layout;
-pub use name::{NAME_BYTES, Name};
-pub use offenders::{Offender, Snapshot};
+pub use layout::{IdentityKey, Layout, value_of};
+pub use offenders::{NAME_BYTES, Name, Newcomer, Offender, Snapshot};
 pub use panes::Window;
 
 use crate::key::Key;
 use crate::region::{Region, Table};
 
-/// A value that a check brings: place of its identity in the plan, and its key of no class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdentityKey {
-    /// Place of the identity.
-    pub place: usize,
-    /// The key.
-    pub key: Key,
-}
-
-/// The `nth` value of the identity at that place, or its only one, among values in the order of the places; `None` when it is absent.
-pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
-    let first = values.partition_point(|value| value.place < place);
-    let at = |index: usize| values.get(index).copied().filter(|value| value.place == place);
-    at(first + nth as usize).or_else(|| at(first))
-}
-
-/// A value that gets a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Newcomer {
-    /// Which.
-    pub seen: IdentityKey,
-    /// As text.
-    pub name: Name,
-    /// When, µs of the check's clock.
-    pub since_us: i64,
-}
-
-/// Observation of one policy.
+/// Statistics of one policy.
 #[derive(Debug)]
 pub struct Stats {
     table: Table,
     layout: Layout,
-    /// Whether its table is emptied just now.
+    /// Whether its table is being emptied.
     is_paused: bool,
-    /// For each identity the place of the one whose values are counted under its names.
+    /// For each identity, the place of the identity whose values are counted under its names.
     elements: Box<[Option<usize>]>,
 }
 
 impl Stats {
-    /// In `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
+    /// Statistics in `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
     pub fn new(table: Table, layout: Layout, elements: Box<[Option<usize>]>) -> Self {
         Self { table, layout, is_paused: false, elements }
     }
 
-    /// Sizes and places.
+    /// The layout of the table.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// From now on it notes nothing and knows nobody.
+    /// Stops counting: from now on nothing is noted, and no value has a name.
     pub fn pause(&mut self) {
         self.is_paused = true;
     }
@@ -78,7 +51,7 @@ impl Stats {
         &self.table
     }
 
-    /// Notes a check: every value that it brought, and what it came to.
+    /// Notes a check: every value that it brought, and whether it was admitted.
     #[inline]
     pub fn note(&self, region: &mut Region, seen: &[IdentityKey], admitted: bool, at_us: u64) {
         if self.is_paused {
@@ -87,11 +60,14 @@ impl Stats {
         let words = region.words_mut(&self.table);
         let row = panes::current_row(&self.layout, words, at_us);
         let shape = self.layout.shape;
-        let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers()]);
+        let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers]);
         for IdentityKey { place, key } in seen {
             let (number, run) = shape.split(*key);
             let register = &mut registers[place * shape.registers() + number];
-            *register = run.max(*register);
+            // Most values were seen before in this pane, and then the cache line stays clean.
+            if run > *register {
+                *register = run;
+            }
         }
         if offenders::any(words) {
             self.count(words, row, seen, admitted);
@@ -100,11 +76,16 @@ impl Stats {
 
     #[inline]
     fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
-        for IdentityKey { place, key } in seen {
-            if let Some(slot) = offenders::find(&self.layout, words, *place, *key) {
-                offenders::count(&self.layout, words, row, (*place, slot), self.elements(*place, seen), admitted);
+        for &value in seen {
+            if let Some(slot) = offenders::find(&self.layout, words, value) {
+                self.count_one(words, row, (value.place, slot), seen, admitted);
             }
         }
+    }
+
+    #[inline(never)]
+    fn count_one(&self, words: &mut [u64], row: usize, name: (usize, usize), seen: &[IdentityKey], admitted: bool) {
+        offenders::count(&self.layout, words, row, name, self.elements(name.0, seen), admitted);
     }
 
     fn elements<'s>(&self, place: usize, seen: &'s [IdentityKey]) -> impl Iterator<Item = Key> + use<'s> {
@@ -114,10 +95,11 @@ impl Stats {
 
     /// Whether a value has a name already.
     pub fn is_named(&self, region: &Region, seen: &IdentityKey) -> bool {
-        offenders::find(&self.layout, region.words(&self.table), seen.place, seen.key).is_some()
+        offenders::find(&self.layout, region.words(&self.table), *seen).is_some()
     }
 
-    /// Gives names to values that have none, and counts the check that brought them. A value that got its name meanwhile stays as it is.
+    /// Gives names to values that have none, and counts the check that brought them. A value that got its name meanwhile
+    /// keeps what was counted under it.
     pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
         if self.is_paused {
             return;
@@ -126,15 +108,14 @@ impl Stats {
         let words = region.words_mut(&self.table);
         let row = panes::current_row(&self.layout, words, now_us);
         for newcomer in newcomers {
-            let IdentityKey { place, key } = newcomer.seen;
-            if offenders::find(&self.layout, words, place, key).is_none() {
+            if offenders::find(&self.layout, words, newcomer.seen).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
-                offenders::count(&self.layout, words, row, (place, slot), self.elements(place, seen), admitted);
+                self.count_one(words, row, (newcomer.seen.place, slot), seen, admitted);
             }
         }
     }
 
-    /// Room for [`Stats::gather`], to be taken before the lock.
+    /// Room for [`Stats::gather`], allocated before the lock is taken.
     pub fn registers(&self) -> Registers {
         Registers(vec![0; self.layout.shape.registers() / 8])
     }
@@ -149,12 +130,12 @@ impl Stats {
         }
     }
 
-    /// How many different values what was gathered stands for.
+    /// How many different values the gathered registers stand for.
     pub fn estimate(&self, gathered: &Registers) -> f64 {
         distinct::estimate(&self.layout, &gathered.0)
     }
 
-    /// Room for [`Stats::copy`], to be taken before the lock.
+    /// Room for [`Stats::copy`], allocated before the lock is taken.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.layout)
     }
@@ -164,7 +145,7 @@ impl Stats {
         into.take(&self.layout, region.words(&self.table), place, now_us);
     }
 
-    /// The names that were copied, who sent most first.
+    /// The names that were copied, the one that sent most first.
     pub fn offenders(&self, place: usize, copied: &Snapshot) -> Vec<Offender> {
         copied.offenders(self.elements[place].is_some())
     }

@@ -1,61 +1,115 @@
-//! Names of keys that come near a limit, with what they send: fixed memory, and no churn takes the name of who is really heavy.
+//! Names of keys that come near a limit, with what they send: in fixed memory, and no churn displaces a heavy sender.
 //!
-//! **Idea.** The tables of the limits hold every heavy key, but as a hash. So when a check finds a key above half of one of its limits, or refuses it, the
-//! values of its identities get a slot with their text: K an identity. From then on all that they send is counted, admitted or refused.
-//! A newcomer without a free slot takes that of the name that has sent least in the last minute, and takes its tallies over as credit.
+//! **Idea.** The tables of the limits hold every heavy key, but only as a hash. So when a check finds a key above half
+//! of one of its limits, or refuses it, the values of its identities get a slot with their text: K slots for each
+//! identity. From then on all that they send is counted, admitted or refused. A newcomer that finds no free slot takes
+//! the slot of the name that has sent least in the last minute, and takes over its counts as credit.
 //!
 //! ```text
-//!  tally, one a name and pane of 15 s:   word 0  refused (32) | admitted (32)      word 1  credit
+//!  counts, for each name and pane of 15 s:   word 0  refused (32) | admitted (32)      word 1  credit
 //!
-//!  count(key):   in the index? tally of the current pane += 1;  the elements of the fan-out per this identity → the name's HyperLogLog
-//!  enter(key):   slot ← a free one, else that of the lowest weight
+//!  count(key):   in the index? counts of the current pane += 1
+//!                the elements of the fan-out per this identity → the name's HyperLogLog
+//!  enter(key):   slot ← a free one, else the one of the lowest weight
 //!                every pane: credit += admitted + refused;  admitted, refused ← 0
 //!  weight        Σ over the panes: admitted + refused + credit
 //! ```
 //!
-//! **Bound.** The weights of an identity's names add up to no more than what hot and tracked keys sent in the last 60 to 75 s, N. So the lowest is at most N/K: a
-//! name that sends more than a K-th of that is never evicted, whatever comes and goes around it; one that is not there yet
-//! enters with its next message above half of its limit, and no fresh sender enters with its first, since nothing was counted of it before.
-//! Whoever wants to push out a name of h messages a minute must send more than K·h himself, all of it above half of some limit.
+//! **Bound.** The weights of an identity's names add up to no more than N, what hot and tracked keys sent in the last 60
+//! to 75 s. So the lowest weight is at most N/K. A name that sends more than a K-th of N is never displaced, whatever
+//! else comes and goes. One that has no slot yet gets it with its next message above half of its limit. No fresh sender
+//! enters with its first message, because nothing was counted of it before. To displace a name of h messages a minute,
+//! an attacker must send more than K·h, all of it above half of some limit.
 //!
-//! **Cost.** For a check that brings no tracked key: nothing while there are no names, else one octet a value, of an index that stays in the cache: 12 ns for five
-//! (`cargo bench --bench observe`). A new name: its text, and a second short lock, 0.7 µs a name that takes another's place, at most 16 a check.
-//! **Size.** K · (192 + 80 + 8 + 4) bytes an identity: 18 KiB for 64 names.
+//! **Cost.** A check that brings no tracked key reads nothing while there are no names, else one byte a value, of an
+//! index that stays in the cache: 12 ns for five (`cargo bench --bench stats`). A new name costs its text, and a second
+//! short lock: 0.7 µs for a name that displaces another, at most 16 a check. **Size.** K · (192 + 80 + 8 + 4) bytes an
+//! identity: 18 KiB for 64 names.
 //!
-//! **Counted together.** Proven and claimed mail under one name: a name is what an operator looks up or blocks. Which of the two was refused, the decisions say.
-//! A limit over several identities names each of them, each under its own.
+//! **Counted together.** Proven and claimed mail under one name: a name is what an operator looks up or blocks, and the
+//! decisions tell which of the two was refused. A limit over several identities names each of them, each under its own.
 //!
-//! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data streams" (SpaceSaving: evict
-//! the lowest, inherit its count); here by pane, so that what is inherited expires with its pane, and beside exact counts, not in them.
+//! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data streams"
+//! (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited expires with
+//! its pane, and kept beside the exact counts, not in them.
 //!
-//! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second sit on as many slots, and the rest takes turns in the last one; a name of
-//! 600 messages a minute is absent at 129 of 130 looks (`tests/adversarial/test_churn_of_offenders.py`; none with credit). Credit in one sum: it is handed
-//! on before it expires, so under lasting churn it only grows, and a name that sends evenly is pushed out by it. A ring of the latest names: one burst of churn empties it.
+//! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and the rest
+//! takes turns in the last one; a name of 600 messages a minute is absent at 129 of 130 looks
+//! (`tests/adversarial/test_churn_of_offenders.py`; with credit at none). Credit in one sum: it is handed on before it
+//! expires, so under lasting churn it only grows, and displaces a name that sends evenly. A ring of the latest names:
+//! one burst of churn empties it.
 
-use super::layout::{Layout, NAME, ROWS, SPREAD, TALLY, TEXT};
-use super::name::Name;
+use super::layout::{IdentityKey, Layout, NAME, ROWS, TEXT};
 use super::panes::minute_rows;
-use super::{IdentityKey, Newcomer};
 use crate::key::Key;
-use crate::sketch::hyperloglog::HyperLogLog;
-use crate::sketch::martingale::Martingale;
+use crate::sketch::hyperloglog::{HyperLogLog, Martingale};
 
-/// Place of the head in which the names in use are counted.
+/// The word of the head that counts the names in use.
 const NAMES: usize = 3;
+
+/// Bytes of a name's text; one more byte holds its length.
+pub const NAME_BYTES: usize = 8 * TEXT - 1;
+
+const ELLIPSIS: &str = "…";
+
+/// A name's text in a fixed number of bytes: at most [`NAME_BYTES`].
+///
+/// Of a longer text only the end is kept, behind an ellipsis, because the end of a host name tells whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name([u64; TEXT]);
+
+/// A value that gets a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The value.
+    pub seen: IdentityKey,
+    /// The value as text.
+    pub name: Name,
+    /// When it was found near its limit, µs of the check's clock.
+    pub since_us: i64,
+}
 
 /// One name and what it sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offender {
     /// The value of the identity; of a long one the end.
     pub value: String,
-    /// Checks that were admitted, in the last 60 to 75 seconds.
+    /// Checks that were admitted in the last 60 to 75 seconds.
     pub admitted: u64,
-    /// Checks that were refused, likewise.
+    /// Checks that were refused in the last 60 to 75 seconds.
     pub refused: u64,
-    /// How many different elements of the fan-out limit per this identity it brought since it was first seen; `None`: there is no such limit.
+    /// How many different elements of the fan-out limit per this identity it brought since it got its slot; `None` when
+    /// there is no such limit.
     pub fan_out: Option<f64>,
     /// When it was found above half of a limit, µs of the check's clock.
     pub since_us: i64,
+}
+
+impl Name {
+    /// Keeps a text, cut at a character's boundary where it is too long.
+    pub fn of(text: &str) -> Self {
+        let mut words = [0; TEXT];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        let over = text.len().saturating_sub(NAME_BYTES);
+        let (mark, rest) = if over == 0 {
+            ("", text)
+        } else {
+            let from = (over + ELLIPSIS.len()..text.len()).find(|&at| text.is_char_boundary(at));
+            (ELLIPSIS, &text[from.unwrap_or(text.len())..])
+        };
+        let length = mark.len() + rest.len();
+        bytes[0] = length as u8;
+        bytes[1..=mark.len()].copy_from_slice(mark.as_bytes());
+        bytes[1 + mark.len()..=length].copy_from_slice(rest.as_bytes());
+        Self(words)
+    }
+
+    /// The text of a name's words.
+    fn text(words: &[u64]) -> String {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let length = usize::from(bytes[0]).min(bytes.len() - 1);
+        String::from_utf8_lossy(&bytes[1..=length]).into_owned()
+    }
 }
 
 /// Whether any name is in use.
@@ -64,26 +118,29 @@ pub(super) fn any(words: &[u64]) -> bool {
     words[NAMES] != 0
 }
 
-/// The slot of a key.
+/// The slot of a value's name.
 #[inline]
-pub(super) fn find(layout: &Layout, words: &[u64], place: usize, key: Key) -> Option<usize> {
-    let size = layout.names * SPREAD;
-    let bytes: &[u8] = bytemuck::cast_slice(&words[layout.index()]);
-    let index = &bytes[place * size..(place + 1) * size];
-    // A power of two.
-    let mut at = key.0 as usize & (size - 1);
-    // Never more than a quarter full, so a free place comes; the bound is there for whoever reads this.
-    for _ in 0..size {
+pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option<usize> {
+    let first = layout.index(value.place).start + (value.key.0 as usize & (layout.index_size() - 1));
+    if bytemuck::cast_slice::<u64, u8>(words)[first] == 0 { None } else { search(layout, words, value) }
+}
+
+#[inline(never)]
+fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKey) -> Option<usize> {
+    let index = &bytemuck::cast_slice::<u64, u8>(words)[layout.index(place)];
+    let mut at = key.0 as usize & (index.len() - 1);
+    // At most a quarter is used, so the search meets a free place; the loop is bounded all the same.
+    for _ in 0..index.len() {
         let slot = usize::from(index[at]).checked_sub(1)?;
         if words[layout.keys(place)][slot] == stored(key) {
             return Some(slot);
         }
-        at = (at + 1) & (size - 1);
+        at = (at + 1) & (index.len() - 1);
     }
     None
 }
 
-/// Counts one check for a name: what it came to, and the elements that it brought.
+/// Counts one check under a name: whether it was admitted, and the elements that it brought.
 pub(super) fn count(
     layout: &Layout,
     words: &mut [u64],
@@ -92,8 +149,8 @@ pub(super) fn count(
     elements: impl Iterator<Item = Key>,
     admitted: bool,
 ) {
-    words[layout.tally(row, place * layout.names + slot)] += if admitted { 1 } else { 1 << 32 };
-    let at = layout.slots(place).start + slot * NAME + 1 + TEXT;
+    words[layout.counts(row, place, slot)] += if admitted { 1 } else { 1 << 32 };
+    let at = layout.name(place, slot) + 1 + TEXT;
     let (registers, sums) = words[at..at + NAME - 1 - TEXT].split_at_mut(HyperLogLog::SMALL.words());
     for element in elements {
         if let Some(change) = HyperLogLog::SMALL.add(registers, element) {
@@ -104,49 +161,52 @@ pub(super) fn count(
     }
 }
 
-/// Gives a newcomer a slot, and says which.
+/// Gives a newcomer a slot, and returns it.
 pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &Newcomer) -> usize {
     let Newcomer { seen: IdentityKey { place, key }, name, since_us } = newcomer;
     let slot = slot_for_one_more(layout, words, *place, now_us);
     for row in 0..ROWS {
-        let at = layout.tally(layout.minute(row).start, place * layout.names + slot);
+        let at = layout.counts(layout.minute(row).start, *place, slot);
         words[at + 1] += sent(words[at]);
         words[at] = 0;
     }
     let keys = layout.keys(*place).start;
     words[NAMES] += u64::from(words[keys + slot] == 0);
     words[keys + slot] = stored(*key);
-    let start = layout.slots(*place).start + slot * NAME;
+    let start = layout.name(*place, slot);
     let kept = &mut words[start..start + NAME];
     kept.fill(0);
     kept[0] = *since_us as u64;
-    kept[1..=TEXT].copy_from_slice(name.words());
-    index_anew(layout, words, *place);
+    kept[1..=TEXT].copy_from_slice(&name.0);
+    rebuild_index(layout, words, *place);
     slot
 }
 
-/// A free slot, or that of the lowest weight; of equals the one that has been there longest.
+/// A free slot, else the one of the lowest weight; of equals the oldest.
 fn slot_for_one_more(layout: &Layout, words: &[u64], place: usize, now_us: u64) -> usize {
     let keys = &words[layout.keys(place)];
     let weight = |slot: usize| -> u64 {
-        let tallies = minute_rows(layout, words, now_us).map(|row| layout.tally(row, place * layout.names + slot));
-        tallies.map(|at| sent(words[at]) + words[at + 1]).sum()
+        let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
+        counts.map(|at| sent(words[at]) + words[at + 1]).sum()
     };
-    let since = |slot| words[layout.slots(place).start + slot * NAME] as i64;
+    let since = |slot| words[layout.name(place, slot)] as i64;
     let free = keys.iter().position(|&key| key == 0);
     free.or_else(|| (0..layout.names).min_by_key(|&slot| (weight(slot), since(slot)))).unwrap_or(0)
 }
 
-/// Builds the index of an identity anew: a place that was left in the middle of a run would end it.
-fn index_anew(layout: &Layout, words: &mut [u64], place: usize) {
-    let size = layout.names * SPREAD;
-    let (before, keys) = words.split_at_mut(layout.index().end);
-    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut before[layout.index()]);
-    let index = &mut bytes[place * size..(place + 1) * size];
-    index.fill(0);
-    for (slot, &key) in keys[place * layout.names..][..layout.names].iter().enumerate().filter(|(_, key)| **key != 0) {
-        let places = (0..size).map(|step| (key as usize + step) % size);
-        if let Some(at) = places.into_iter().find(|&at| index[at] == 0) {
+/// Rebuilds the index of an identity. An entry cannot just be removed: a free place within a run of entries would end
+/// the search for those behind it.
+fn rebuild_index(layout: &Layout, words: &mut [u64], place: usize) {
+    let size = layout.index_size();
+    bytemuck::cast_slice_mut::<u64, u8>(words)[layout.index(place)].fill(0);
+    for slot in 0..layout.names {
+        let key = words[layout.keys(place)][slot];
+        if key == 0 {
+            continue;
+        }
+        let index = &mut bytemuck::cast_slice_mut::<u64, u8>(words)[layout.index(place)];
+        let mut places = (0..size).map(|step| (key as usize + step) % size);
+        if let Some(at) = places.find(|&at| index[at] == 0) {
             index[at] = slot as u8 + 1;
         }
     }
@@ -160,7 +220,7 @@ pub struct Snapshot(Vec<u64>);
 const COPY: usize = 3 + NAME;
 
 impl Snapshot {
-    /// With all the room that it will need.
+    /// Allocates all the room that a copy needs.
     pub(super) fn new(layout: &Layout) -> Self {
         Self(vec![0; layout.names * COPY])
     }
@@ -168,16 +228,16 @@ impl Snapshot {
     /// Copies the names of an identity.
     pub(super) fn take(&mut self, layout: &Layout, words: &[u64], place: usize, now_us: u64) {
         for (slot, copy) in self.0.chunks_exact_mut(COPY).enumerate() {
-            let tallies = minute_rows(layout, words, now_us).map(|row| layout.tally(row, place * layout.names + slot));
-            let (admitted, refused) = tallies.fold((0, 0), |(admitted, refused), at| {
+            let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
+            let (admitted, refused) = counts.fold((0, 0), |(admitted, refused), at| {
                 (admitted + (words[at] & u64::from(u32::MAX)), refused + (words[at] >> 32))
             });
             copy[..3].copy_from_slice(&[words[layout.keys(place)][slot], admitted, refused]);
-            copy[3..].copy_from_slice(&words[layout.slots(place).start + slot * NAME..][..NAME]);
+            copy[3..].copy_from_slice(&words[layout.name(place, slot)..][..NAME]);
         }
     }
 
-    /// The names, who sent most first, then who was there first.
+    /// The names, the one that sent most first; of equals the oldest first.
     pub(super) fn offenders(&self, counts_elements: bool) -> Vec<Offender> {
         let used = self.0.chunks_exact(COPY).filter(|copy| copy[0] != 0);
         let mut all: Vec<Offender> = used
@@ -202,10 +262,10 @@ impl Snapshot {
     }
 }
 
-/// Checks of a tally's first word.
+/// Checks, admitted and refused, of the first word of a name's counts.
 #[inline]
-fn sent(tally: u64) -> u64 {
-    (tally & u64::from(u32::MAX)) + (tally >> 32)
+fn sent(counts: u64) -> u64 {
+    (counts & u64::from(u32::MAX)) + (counts >> 32)
 }
 
 /// A key as a slot keeps it: zero is free.
@@ -214,4 +274,22 @@ fn stored(key: Key) -> u64 {
     key.0.max(1)
 }
 
-const _: () = assert!(TALLY == 2);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_short_name_is_kept_and_of_a_long_one_the_end(text in "\\PC{0,80}") {
+            let kept = Name::text(&Name::of(&text).0);
+            prop_assert!(kept.len() <= NAME_BYTES);
+            match kept.strip_prefix(ELLIPSIS).filter(|_| text.len() > NAME_BYTES) {
+                Some(end) => {
+                    prop_assert!(text.ends_with(end) && end.len() + 3 + ELLIPSIS.len() >= NAME_BYTES - 3, "{kept}");
+                }
+                None => prop_assert_eq!(kept, text),
+            }
+        }
+    }
+}

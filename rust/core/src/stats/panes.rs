@@ -1,27 +1,33 @@
-//! The last minute and the last hour, in panes: what a turn of the pane does.
+//! The last minute and the last hour, in panes, and what happens when a pane is over.
 //!
-//! **Idea.** A minute is four panes of 15 s that are over and the one that is being filled; an hour the same of 15 minutes. Only the current pane of 15 s
-//! is written to. When it is over, its registers are merged into the pane of 15 min in which it lies, exactly, and the row that becomes current is cleared.
+//! **Idea.** A minute is four panes of 15 s that are over and the one that is being filled; an hour is the same of
+//! 15 minutes. Only the current pane of 15 s is written to. When it is over, its registers are merged into the pane of
+//! 15 min in which it lies, exactly, and the row that becomes current is cleared.
 //!
 //! ```text
 //!          … ├ 15 s ┼ 15 s ┼ 15 s ┼ 15 s ┼ ── now     the last minute: 60 to 75 s
-//!   ├ 15 min ┼ 15 min ┼ 15 min ┼ 15 min ┼ ──── now    the last hour: 60 to 75 min; what is not merged yet lies in the current row of 15 s
+//!   ├ 15 min ┼ 15 min ┼ 15 min ┼ 15 min ┼ ──── now    the last hour: 60 to 75 min
+//!                                                     what is not merged yet lies in the current row of 15 s
 //!
-//!  turn:  hour row of the pane ← the higher register of each and of the pane that is over;  rows whose time has passed ← 0
+//!  turn:  row of 15 min ← the higher register of each and of the pane that is over
+//!         rows whose time has passed ← 0
 //! ```
 //!
-//! **Span.** An answer counts everything of the last 60 s and nothing older than 75 s, or 60 and 75 min.
+//! **Span.** An answer counts everything of the last 60 s and nothing older than 75 s; or of 60 and 75 min.
 //!
-//! **Cost.** A comparison a check. A turn is one pass over three rows, at most once in 15 s: 0.3 µs for five identities of 2¹¹ registers, 0.4 µs out of the
-//! first caches, p99 3 µs on a shared machine. After a silence of an hour it clears every row: 1 µs. It grows with the identities, and is all that observation does at once.
-//! Measured by `cargo bench --bench observe`.
+//! **Cost.** One comparison a check. A turn is one pass over three rows, at most once in 15 s: 0.3 µs for five
+//! identities of 2¹¹ registers, 0.4 µs out of the first caches, p99 3 µs on a shared machine. After an hour without
+//! mail it clears every row: 1 µs. It grows with the number of identities, and nothing else in the statistics takes as
+//! long at once (`cargo bench --bench stats`).
 //!
-//! **Bound.** A merge of registers is exact: a pane of 15 min is what it had been, had it seen every key itself.
+//! **Bound.** Merging registers is exact: a pane of 15 min holds what it would hold had it seen every key itself.
 //!
-//! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Merging by the higher register: Flajolet, Fusy, Gandouet, Meunier (2007).
+//! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Merging by the higher register:
+//! Flajolet, Fusy, Gandouet, Meunier (2007).
 //!
-//! **Dropped.** Two generations that swap each minute: a span of 60 to 120 s. Registers of six bits, a quarter less memory: they are merged one by one,
-//! octets sixteen at a time. Merging a piece at each check: no pause at all, but what takes less than a microsecond needs no pieces.
+//! **Dropped.** Two generations that swap each minute: a span of 60 to 120 s. Registers of six bits, a quarter less
+//! memory: they are merged one by one, bytes sixteen at a time. Merging a piece at each check: there would be no pause
+//! at all, but a pause of less than a microsecond needs no remedy.
 
 use super::layout::{Layout, ROWS};
 
@@ -44,7 +50,7 @@ const UNTIL: usize = 0;
 const PANE: usize = 1;
 const ROW: usize = 2;
 
-/// Brings the rows to `at_us`, and says at which word the current one begins.
+/// Brings the rows to `at_us`, and returns the word at which the current one begins.
 #[inline]
 pub(super) fn current_row(layout: &Layout, words: &mut [u64], at_us: u64) -> usize {
     if at_us >= words[UNTIL] {
@@ -61,7 +67,7 @@ fn turn(layout: &Layout, words: &mut [u64], at_us: u64) {
     let over = layout.minute(last).start;
     let hour = layout.hour(last_hour);
     let (before, from_hour) = words.split_at_mut(hour.start);
-    take_higher(&mut from_hour[..layout.registers()], &before[over..over + layout.registers()]);
+    take_higher(&mut from_hour[..layout.registers], &before[over..over + layout.registers]);
     for hour in passed(last_hour, now_hour) {
         words[layout.hour(hour)].fill(0);
     }
@@ -71,7 +77,7 @@ fn turn(layout: &Layout, words: &mut [u64], at_us: u64) {
     (words[UNTIL], words[PANE], words[ROW]) = ((now + 1) * PANE_US, now, layout.minute(now).start as u64);
 }
 
-/// The panes after `last` up to `now`; of more than there are rows, the latest.
+/// The panes after `last` up to `now`: the latest ones, as many as there are rows.
 fn passed(last: u64, now: u64) -> std::ops::RangeInclusive<u64> {
     last.saturating_add(1).max((now + 1).saturating_sub(ROWS))..=now
 }
@@ -84,12 +90,13 @@ pub(super) fn take_higher(into: &mut [u64], from: &[u64]) {
     }
 }
 
-/// The rows of 15 s that count at `now_us`: their first words.
+/// The first words of the rows of 15 s that count at `now_us`.
 pub(super) fn minute_rows<'a>(layout: &'a Layout, words: &[u64], now_us: u64) -> impl Iterator<Item = usize> + use<'a> {
     live(words[PANE], now_us / PANE_US).map(|pane| layout.minute(pane).start)
 }
 
-/// The rows of 15 min that count at `now_us`, and the current one of 15 s, which is not merged yet.
+/// The first words of the rows of 15 min that count at `now_us`, and of the current row of 15 s, which is not merged
+/// yet.
 pub(super) fn hour_rows<'a>(layout: &'a Layout, words: &[u64], now_us: u64) -> impl Iterator<Item = usize> + use<'a> {
     let last = words[PANE];
     let hours = live(last / PANES_PER_HOUR_PANE, now_us / PANE_US / PANES_PER_HOUR_PANE);
@@ -97,7 +104,7 @@ pub(super) fn hour_rows<'a>(layout: &'a Layout, words: &[u64], now_us: u64) -> i
     hours.map(|hour| layout.hour(hour).start).chain(unmerged)
 }
 
-/// Of the rows up to `last`, those that are not too old at `now`.
+/// The rows up to `last` that are not too old at `now`.
 fn live(last: u64, now: u64) -> std::ops::RangeInclusive<u64> {
     (now.max(last) + 1).saturating_sub(ROWS)..=last
 }

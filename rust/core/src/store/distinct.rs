@@ -54,7 +54,7 @@
 //! A line for a key's bucket and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names one of 128
 //! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
 
-use super::gcra_rate::GcraRate;
+use super::gcra::GcraRate;
 use super::params::{Rate, WhenFull};
 use super::registers::{Registers, clear, cost};
 use super::reservations::{SlotReservations, free_slot};

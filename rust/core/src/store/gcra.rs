@@ -1,41 +1,105 @@
-//! GCRA in a lossless set-associative table: the default for every name that a sender can invent.
+//! GCRA buckets in a lossless set-associative table: the default for every name that a sender can invent.
 //!
-//! **Idea.** The generic cell rate algorithm keeps one number a key, the theoretical arrival time (TAT): when its bucket will have drained.
-//! A bucket that has drained is the same as one that was never seen, so a slot whose TAT has passed is free: forgetting loses nothing.
-//! A slot that still matters is never evicted, so no flood of other keys can take it; what it can take is only the room of keys not seen yet,
-//! and [`WhenFull`] says what becomes of those.
+//! **Idea.** The generic cell rate algorithm keeps one number for each key, the theoretical arrival time (TAT): the
+//! time at which its bucket will have drained. A drained bucket is the same as one that was never used, so a slot whose
+//! TAT has passed is free, and forgetting it loses nothing. A slot that still matters is never evicted, so no flood of
+//! other keys can take it. A flood can only take the room of keys that are not tracked yet; [`WhenFull`] says what
+//! happens to those.
 //!
 //! ```text
-//!  slot   63 ─────────── 32 31 ──────────── 0        TAT is read as a distance from the line's stamp
+//!  slot   63 ─────────── 32 31 ──────────── 0        the TAT is read as a distance from the line's stamp
 //!         fingerprint ≠ 0   TAT, ticks, wrapping
 //!
-//!  consult(key, price):  level ← max(TAT − now, 0), 0 when the key has no slot
-//!                        fits when level + price ≤ capacity, else from TAT + price − capacity on
-//!  charge(key, price):   zero what has expired; TAT ← max(TAT, now) + price; a new key takes a free slot of the emptier line
+//!  consult(key, price):  level ← max(TAT − now, 0), or 0 when the key has no slot
+//!                        fits when level + price ≤ capacity; else it fits from TAT + price − capacity on
+//!  charge(key, price):   zero what has expired; TAT ← max(TAT, now) + price
+//!                        a new key takes a free slot of the emptier line
 //! ```
 //!
-//! **Scale the clock, not the price.** With L per W and a burst of B, one charge is k whole ticks and a tick is W/(L·k), with k as large as
-//! B·k ≤ 2²³ allows and a tick not below a microsecond, which is all that time is given in. Nothing is rounded but `now`, down to its tick:
-//! a key gets at most B + L·t/W, plus one tick when its bucket was empty. Where B > 2²³ (bytes), a charge counts in units of ⌈B/2²³⌉, rounded up.
+//! **Scale the clock, not the price.** With L per W and a burst of B, one charge is k whole ticks, and a tick is
+//! W/(L·k). k is as large as B·k ≤ 2²³ allows, while a tick is not below a microsecond, the unit of time. Nothing is
+//! rounded but `now`, down to its tick: a key gets at most B + L·t/W, plus one tick when its bucket was empty. Where
+//! B > 2²³ (bytes), a charge counts in units of ⌈B/2²³⌉, rounded up.
 //!
-//! **Cost.** Two cache lines of one page, at any number of keys. **Size.** A message occupies a slot for W/L, so R admitted a second need
-//! about 8·R·(W/L)/0.7 bytes; at 70 % load 0.015 % of the new keys find no room. **Bound.** Two keys share a slot when 32 bits of
-//! fingerprint and a line agree: below 14 · 2⁻³² a look-up.
+//! **Cost.** Two cache lines of one page, at any number of keys. **Size.** A message occupies a slot for W/L, so R
+//! admitted a second need about 8·R·(W/L)/0.7 bytes; at 70 % load 0.015 % of the new keys find no room. **Bound.** Two
+//! keys share a slot when 32 bits of fingerprint and a line agree: below 14 · 2⁻³² a look-up.
 //!
-//! **Source.** ATM Forum, Traffic Management 4.0 (1996), §4.4.3, virtual scheduling. Two choices: Azar, Broder, Karlin, Upfal (1994).
+//! **Source.** ATM Forum, Traffic Management 4.0 (1996), §4.4.3, virtual scheduling. Two choices: Azar, Broder, Karlin,
+//! Upfal (1994).
 //!
-//! **Dropped.** Evicting the lowest level: above capacity a sender at three times its rate keeps all of it. Eight slots without a stamp: needs a sweep
-//! before times wrap. One candidate line: loses 1.2 % of the new keys at 46 % load.
+//! **Dropped.** Evicting the lowest level: above capacity a sender at three times its rate keeps all of it. Eight slots
+//! without a stamp: they need a sweep before times wrap. One candidate line: it loses 1.2 % of the new keys at 46 %
+//! load.
 
-use super::gcra_rate::GcraRate;
 use super::overflow::Split;
 use super::overflow::arrivals::Arrivals;
-use super::params::WhenFull;
+use super::params::{Rate, WhenFull};
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
-use crate::time::Ticks;
+use crate::time::{TickClock, Ticks};
+
+/// Most ticks that a bucket holds.
+const CAPACITY_MAX: u64 = 1 << 23;
+
+/// A rate and its burst in ticks of the limit's own clock, so that every charge is a whole number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcraRate {
+    clock: TickClock,
+    /// What one unit costs.
+    per_unit: u64,
+    /// How much one unit is: 1 unless the burst is over 2²³.
+    unit: u64,
+    /// What a bucket holds.
+    capacity: u64,
+}
+
+impl GcraRate {
+    /// Returns `None` when no clock of this crate can keep the rate: more than eight million a second with a burst too
+    /// small for it.
+    pub fn new(rate: Rate, burst: u64) -> Option<Self> {
+        let unit = burst.div_ceil(CAPACITY_MAX).max(rate.amount.div_ceil(rate.period_us.checked_mul(8)?)).max(1);
+        let units = burst / unit;
+        let useful = rate.period_us.div_ceil(rate.amount.max(1));
+        let per_unit = if unit > 1 { 1 } else { (CAPACITY_MAX / units.max(1)).min(useful).max(1) };
+        let clock = TickClock::new(
+            u128::from(rate.amount) * u128::from(per_unit),
+            u128::from(rate.period_us) * u128::from(unit),
+        )?;
+        (units > 0).then_some(Self { clock, per_unit, unit, capacity: units * per_unit })
+    }
+
+    /// The price of `amount`, in ticks; it saturates far above any capacity.
+    #[inline]
+    pub fn price(&self, amount: u64) -> u64 {
+        let units = if self.unit == 1 { amount } else { amount.div_ceil(self.unit) };
+        units.saturating_mul(self.per_unit)
+    }
+
+    /// How long an empty bucket takes to drain after one charge of `amount`, in microseconds.
+    pub fn occupied_us(&self, amount: u64) -> u64 {
+        self.clock.micros(self.price(amount).min(self.capacity))
+    }
+
+    /// How much one unit is.
+    pub fn unit(&self) -> u64 {
+        self.unit
+    }
+
+    /// What a bucket holds, in ticks: at most 2²³.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// The clock of its ticks.
+    #[inline]
+    pub fn clock(&self) -> &TickClock {
+        &self.clock
+    }
+}
 
 /// Buckets of one limit.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +111,7 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// Buckets in `table`. With a sketch it needs two pages; with one, who finds no slot is refused.
+    /// Buckets in `table`. A sketch needs two pages; where there is only one, a key that finds no slot is refused.
     pub fn new(table: Table, quota: GcraRate, when_full: WhenFull) -> Self {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
@@ -55,10 +119,10 @@ impl Gcra {
         }
     }
 
-    /// Buckets in a part of `table`, and a sketch in the rest: for who tries other parts.
+    /// Buckets in a part of `table`, and a sketch in the rest, divided as `split` says.
     pub fn beside_sketch(table: Table, quota: GcraRate, split: Split) -> Self {
         let when_full = WhenFull::Sketch;
-        // A charge stays 64 grains or more: rounding up takes less than a sixty-fourth of it.
+        // A charge stays 64 grains or more, so rounding up takes less than a sixty-fourth of it.
         let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
         let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
@@ -73,99 +137,170 @@ impl Gcra {
         &self.table
     }
 
-    /// The numbers.
+    /// The rate and burst.
     pub fn quota(&self) -> &GcraRate {
         &self.quota
     }
 
-    /// Where `key` may be: what a look-up touches.
+    /// Slots in all.
+    pub fn slots(&self) -> u64 {
+        self.table.slots()
+    }
+
+    /// How long one charge of `amount` on a new key occupies a slot, in microseconds.
+    pub fn occupied_us(&self, amount: u64) -> u64 {
+        self.quota.occupied_us(amount)
+    }
+
+    /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
         self.table.candidates(key)
     }
 
-    /// What consulting and charging take: worked out once for both.
+    /// `now_us` in ticks of the table, worked out once for consulting and charging.
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.quota.clock().ticks(now_us))
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`Gcra::charge`]. `now` is of [`Gcra::ticks_at`].
+    /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for [`Gcra::charge`].
     ///
-    /// A new key is promised the slot that [`Gcra::charge`] will give it, when the keys before it in `promised` are charged first.
+    /// `reserved` holds the free slots that earlier keys of the same check will take. A new key reserves the slot that
+    /// [`Gcra::charge`] will give it when those keys are charged first.
     #[inline]
     pub fn consult(
         &self,
         region: &Region,
         at: &Candidates,
-        Ticks(now): Ticks,
+        now: Ticks,
         amount: u64,
-        promised: &mut SlotReservations,
+        reserved: &mut SlotReservations,
     ) -> (Verdict, Option<FoundSlot>) {
-        let price = self.quota.price(amount);
-        if price > self.quota.capacity() {
+        let (price, capacity) = (self.quota.price(amount), self.quota.capacity());
+        if price > capacity {
             return (Verdict::Never, None);
         }
-        if let Some((spot, level)) = self.find(region, at, now) {
-            let after = level + price;
-            let over = after.saturating_sub(self.quota.capacity());
-            let spot = FoundSlot { hot: 2 * after > self.quota.capacity(), ..spot };
-            if over == 0 {
-                return (Verdict::Fits, Some(spot));
-            }
-            let from = Verdict::From(self.quota.clock().micros(now + over));
-            // By then the slot is empty, and it is the sketch that will be asked.
-            let later = (over >= level && self.overflow.is_some())
-                .then(|| self.estimate(region, at, now + over, price, promised))
-                .filter(|later| *later != Verdict::Fits);
-            return (later.unwrap_or(from), Some(spot));
+        let Some((found, level)) = self.find(region, at, now.0) else {
+            return match self.when_full {
+                WhenFull::Admit => (Verdict::Fits, None),
+                _ => (self.consult_untracked(region, at, now.0, price, reserved), None),
+            };
+        };
+        let after = level + price;
+        if after <= capacity {
+            return (Verdict::Fits, Some(FoundSlot { hot: 2 * after > capacity, ..found }));
         }
-        match self.when_full {
-            WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, promised), None),
-            WhenFull::Sketch => (self.estimate(region, at, now, price, promised), None),
-        }
+        let verdict = self.wait(region, at, now.0, (level, price), reserved);
+        (verdict, Some(FoundSlot { hot: true, ..found }))
     }
 
-    /// Charges `amount` to the key, whose slot `consult` found or not, under the same lock.
-    /// `false` when it found no room and stays uncounted.
+    /// When a key in a slot has room again: `level` and `price` together are above the capacity.
+    #[cold]
+    fn wait(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now: u64,
+        (level, price): (u64, u64),
+        reserved: &mut SlotReservations,
+    ) -> Verdict {
+        let over = level + price - self.quota.capacity();
+        if over >= level && self.overflow.is_some() {
+            // By then the slot has expired, so the sketch will be asked.
+            match self.consult_untracked(region, at, now + over, price, reserved) {
+                Verdict::Fits => {}
+                later => return later,
+            }
+        }
+        Verdict::From(self.quota.clock().micros(now + over))
+    }
+
+    /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
+    #[inline(never)]
+    fn consult_untracked(
+        &self,
+        region: &Region,
+        at: &Candidates,
+        now: u64,
+        price: u64,
+        reserved: &mut SlotReservations,
+    ) -> Verdict {
+        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
+        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
+        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
+    }
+
+    /// Charges `amount` to the key, with what `consult` returned under the same lock.
+    ///
+    /// A level never goes above the capacity, even when two keys of one check share a slot: see `has_drained`. Returns
+    /// `false` when the key found no room and stays uncounted.
     #[inline]
     pub fn charge(
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<FoundSlot>,
-        Ticks(now): Ticks,
+        found: Option<FoundSlot>,
+        now: Ticks,
         amount: u64,
     ) -> bool {
         let price = self.quota.price(amount);
         if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, spot, now, price);
+            return self.charge_either(overflow, region, at, found, now.0, price);
         }
-        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
-        let (line, slot) = (region.line_mut(line), usize::from(slot));
+        match found {
+            Some(found) => self.put(region, at, found, now.0, price),
+            None => self.charge_new(region, at, now.0, price),
+        }
+    }
+
+    /// Adds `price` to a slot of the key's own.
+    #[inline]
+    fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
+        let line = region.line_mut(found.line);
         if line.stamp != now {
-            self.expire(line, now);
+            expire(line, now);
         }
-        let level = self.level_of(line, line.slots[slot], now);
-        line.slots[slot] = pack(at.fingerprint, now + level + price);
+        let slot = &mut line.slots[usize::from(found.slot)];
+        // The line was stamped just now, so a distance from the stamp is a level.
+        let level = if *slot == 0 { 0 } else { (*slot as u32).wrapping_sub(now as u32) };
+        *slot = pack(at.fingerprint, now + (u64::from(level) + price).min(self.quota.capacity()));
         true
     }
 
-    /// Gives back what `amount` was charged `then`, less what has drained since. Whether the key had anything to take it from.
+    /// Gives a key a free slot; returns `false` when there is none.
+    #[inline]
+    fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64, price: u64) -> bool {
+        let first = region.line_mut(at.lines[0]);
+        if self.slots_in_use(first, now) == 0 {
+            // No line is emptier than this one, and most are like this one in a table that has room.
+            *first = Line { stamp: now, ..Line::default() };
+            first.slots[0] = pack(at.fingerprint, now + price);
+            return true;
+        }
+        self.charge_emptier(region, at, now, price)
+    }
+
+    #[inline(never)]
+    fn charge_emptier(&self, region: &mut Region, at: &Candidates, now: u64, price: u64) -> bool {
+        self.free(region, at, now).is_some_and(|free| self.put(region, at, free, now, price))
+    }
+
+    /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether anything was there
+    /// to take.
     ///
-    /// Only in its slot: cells of a sketch are not one key's. A level is at least what it would be without the charge.
-    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
+    /// Only the key's slot gives back, because a cell of a sketch counts other keys as well. A level never falls below
+    /// what it would be without the charge.
+    pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
+        let now = now.0;
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
-        let Some((FoundSlot { line, slot, .. }, level)) = self.find(region, at, now).filter(|_| left > 0) else {
-            return false;
-        };
-        let line = region.line_mut(line);
+        let Some((found, level)) = self.find(region, at, now).filter(|_| left > 0) else { return false };
+        let line = region.line_mut(found.line);
         if line.stamp != now {
-            self.expire(line, now);
+            expire(line, now);
         }
         let level = level.saturating_sub(left);
-        line.slots[usize::from(slot)] = if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
+        line.slots[usize::from(found.slot)] = if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
         true
     }
 
@@ -176,151 +311,144 @@ impl Gcra {
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.clock().ticks(now_us);
+        let Ticks(now) = self.ticks_at(now_us);
         self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
     }
 
-    /// Whether `price` fits a key without a slot, by what the sketch knows of it.
-    fn estimate(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: u64,
-        price: u64,
-        promised: &mut SlotReservations,
-    ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
-        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
-        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
+    /// Slots in use on one page of the table.
+    pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        let Ticks(now) = self.ticks_at(now_us);
+        let used = |line: &Line| line.slots.iter().filter(|&&slot| level(line, slot, now) > 0).count() as u64;
+        region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
     ///
-    /// What a key before it in the same check did since it was consulted can have taken its slot, or raised its cells: what was found is looked at again,
-    /// and no level is above the capacity, which is more than the key can have sent.
+    /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
+    /// slot is looked up again, and no level goes above the capacity, which is more than the key can have sent.
+    #[inline(never)]
     fn charge_either(
         &self,
         overflow: &Arrivals,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<FoundSlot>,
+        found: Option<FoundSlot>,
         now: u64,
         price: u64,
     ) -> bool {
-        let is_still = |spot: &FoundSlot| {
-            let slot = region.line(spot.line).slots[usize::from(spot.slot)];
-            (slot >> 32) as u32 == at.fingerprint
-        };
-        let own = spot.filter(is_still).or_else(|| self.find(region, at, now).map(|(spot, _)| spot));
-        let (spot, level) = if let Some(spot) = own {
-            let line = region.line(spot.line);
-            (spot, self.level_of(line, line.slots[usize::from(spot.slot)], now) + price)
+        let content = |region: &Region, found: &FoundSlot| region.line(found.line).slots[usize::from(found.slot)];
+        let is_still = |found: &FoundSlot| (content(region, found) >> 32) as u32 == at.fingerprint;
+        let own = found.filter(is_still).or_else(|| self.find(region, at, now).map(|(found, _)| found));
+        let (slot, after) = if let Some(own) = own {
+            (own, level(region.line(own.line), content(region, &own), now) + price)
         } else {
-            let level = overflow.level(region, at, now) + price;
-            let given = self.free(region, at, now).or_else(|| self.taken(overflow, region, at, now, level));
-            let Some(spot) = given else {
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, level.min(self.quota.capacity()));
+            let after = overflow.level(region, at, now) + price;
+            let given = self.free(region, at, now);
+            let given = given.or_else(|| take_lightest(overflow, region, at, now, after));
+            let Some(given) = given else {
+                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, after.min(self.quota.capacity()));
                 return true;
             };
-            (spot, level)
+            (given, after)
         };
-        let line = region.line_mut(spot.line);
+        let line = region.line_mut(slot.line);
         if line.stamp != now {
-            self.expire(line, now);
+            expire(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now + level.min(self.quota.capacity()));
+        line.slots[usize::from(slot.slot)] = pack(at.fingerprint, now + after.min(self.quota.capacity()));
         true
-    }
-
-    /// The lightest slot, when a key of this level outweighs it: what it holds goes to the sketch.
-    fn taken(
-        &self,
-        overflow: &Arrivals,
-        region: &mut Region,
-        at: &Candidates,
-        now: u64,
-        level: u64,
-    ) -> Option<FoundSlot> {
-        let slots = at.lines.into_iter().flat_map(|id| {
-            let line = region.line(id);
-            let level_of = move |slot: usize| (self.level_of(line, line.slots[slot], now), id, slot);
-            (0..line.slots.len()).map(level_of)
-        });
-        let (lightest, line, slot) = slots.min_by_key(|(level, ..)| *level)?;
-        if !overflow.split().passes(lightest, level) {
-            return None;
-        }
-        let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
-        overflow.raise(region, line.page(), fingerprint, now, lightest);
-        Some(FoundSlot { line, slot: slot as u8, hot: false })
-    }
-
-    /// Slots in use on one page of the table.
-    pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.clock().ticks(now_us);
-        let used = |line: &Line| line.slots.iter().filter(|&&slot| self.level_of(line, slot, now) > 0).count() as u64;
-        region.page(&self.table, page).iter().map(used).sum()
-    }
-
-    /// Level of one slot: the TAT as a distance from the stamp, less the time since.
-    ///
-    /// A distance is at most the capacity, so it fits 32 bits, and a line of any age reads right.
-    #[inline]
-    fn level_of(&self, line: &Line, slot: u64, now: u64) -> u64 {
-        let distance = if slot == 0 { 0 } else { u64::from((slot as u32).wrapping_sub(line.stamp as u32)) };
-        distance.saturating_sub(now.saturating_sub(line.stamp))
     }
 
     #[inline]
     fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64)> {
-        for id in at.lines {
-            let line = region.line(id);
-            let mut bits = line.matching(at.fingerprint);
+        let [first, second] = region.candidates(at);
+        let in_line = |line: &Line, id| {
+            let mut bits = if self.has_drained(line, now) { 0 } else { line.matching(at.fingerprint) };
             while bits != 0 {
                 let slot = bits.trailing_zeros() as u8;
-                let level = self.level_of(line, line.slots[usize::from(slot)], now);
+                let level = level(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
                     return Some((FoundSlot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
-        }
-        None
+            None
+        };
+        in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
     }
 
+    /// Whether every slot of the line is free, told by its stamp alone: when the line was written, no slot of it was
+    /// above the capacity. That is so for most lines of a table that has room.
     #[inline]
+    fn has_drained(&self, line: &Line, now: u64) -> bool {
+        now.saturating_sub(line.stamp) >= self.quota.capacity()
+    }
+
+    /// A free slot of the emptier line.
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
-        free_slot(at, |id| self.free_slots(region.line(id), now))
-    }
-
-    /// Which slots are free, as bits: the empty ones, and those whose distance from the stamp has passed.
-    #[inline]
-    fn free_slots(&self, line: &Line, now: u64) -> u32 {
         const ALL: u32 = (1 << SLOTS) - 1;
-        ALL & !line.later(gap(line, now))
+        free_slot(at, |id| ALL & !self.slots_in_use(region.line(id), now))
     }
 
-    /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> Verdict {
-        if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
+    /// Slots that are not free, as bits: those whose distance from the stamp has not passed.
+    #[inline]
+    fn slots_in_use(&self, line: &Line, now: u64) -> u32 {
+        if self.has_drained(line, now) { 0 } else { line.later(gap(line, now)) }
+    }
+
+    /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
+    /// ever.
+    fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
+        let free = |id| SLOTS as u32 - self.slots_in_use(region.line(id), now).count_ones();
+        if reserved.slot_of(at.lines.map(|id| (id, free(id)))) {
             return Verdict::Fits;
         }
-        let levels = promised.lines_of(at, &self.table).flat_map(|id| {
+        let levels = reserved.lines_of(at, &self.table).flat_map(|id| {
             let line = region.line(id);
-            line.slots.iter().map(move |&slot| self.level_of(line, slot, now))
+            line.slots.iter().map(move |&slot| level(line, slot, now))
         });
         let first_free = levels.filter(|&level| level > 0).min();
         first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock().micros(now + level)))
     }
-
-    /// Zeroes what has expired, and stamps the line.
-    #[inline]
-    fn expire(&self, line: &mut Line, now: u64) {
-        line.keep_later(gap(line, now), now);
-    }
 }
 
-/// How long ago the line was written; what lies further back than a slot can say is as good as that.
+/// Takes the lightest slot from its key when a key of this level outweighs it: what it holds goes to the sketch.
+fn take_lightest(
+    overflow: &Arrivals,
+    region: &mut Region,
+    at: &Candidates,
+    now: u64,
+    heavier: u64,
+) -> Option<FoundSlot> {
+    let slots = at.lines.into_iter().flat_map(|id| {
+        let line = region.line(id);
+        (0..SLOTS).map(move |slot| (level(line, line.slots[slot], now), id, slot))
+    });
+    let (lightest, line, slot) = slots.min_by_key(|(level, ..)| *level)?;
+    if !overflow.split().passes(lightest, heavier) {
+        return None;
+    }
+    let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
+    overflow.raise(region, line.page(), fingerprint, now, lightest);
+    Some(FoundSlot { line, slot: slot as u8, hot: false })
+}
+
+/// Level of one slot: the TAT as a distance from the stamp, less the time since.
+///
+/// A distance is at most the capacity, so it fits 32 bits, and a line of any age reads right.
+#[inline]
+fn level(line: &Line, slot: u64, now: u64) -> u64 {
+    let distance = if slot == 0 { 0 } else { u64::from((slot as u32).wrapping_sub(line.stamp as u32)) };
+    distance.saturating_sub(now.saturating_sub(line.stamp))
+}
+
+/// Zeroes what has expired, and stamps the line.
+#[inline]
+fn expire(line: &mut Line, now: u64) {
+    line.keep_later(gap(line, now), now);
+}
+
+/// How long ago the line was written. More than a slot can say is as good as the most that it can say.
 #[inline]
 fn gap(line: &Line, now: u64) -> u32 {
     u32::try_from(now.saturating_sub(line.stamp)).unwrap_or(u32::MAX)

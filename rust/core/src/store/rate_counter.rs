@@ -2,8 +2,7 @@
 //!
 //! The two do the same three things, so whoever holds a pace need not know which it is.
 
-use super::gcra::Gcra;
-use super::gcra_rate::GcraRate;
+use super::gcra::{Gcra, GcraRate};
 use super::params::{Algorithm, Rate, WhenFull};
 use super::reservations::SlotReservations;
 use super::sliding_window::SlidingWindow;

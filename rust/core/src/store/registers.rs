@@ -15,7 +15,7 @@
 use crate::key::Key;
 use crate::region::{LINES, Line, LineId, Region, Table};
 use crate::sketch::hyperloglog::HyperLogLog;
-use crate::sketch::martingale::weight;
+use crate::sketch::hyperloglog::weight;
 
 /// 64 registers in six words: what a line holds beside the other two.
 const PRECISION: u32 = 6;

@@ -59,14 +59,6 @@ pub enum Learned {
     Forgotten,
 }
 
-impl Sighting {
-    /// Of two elements that are not admitted again, the one that is forgotten first has the lower one.
-    #[inline]
-    pub(super) fn last(self) -> u64 {
-        self.last
-    }
-}
-
 impl SeenSet {
     /// A memory in `table`: `remember_us` after its last admission an element is forgotten,
     /// and one that came back at least `comeback_us` after its first is not evicted while there is another.
@@ -103,8 +95,8 @@ impl SeenSet {
     #[inline]
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
-        for id in at.lines {
-            let line = region.line(id);
+        let [first, second] = region.candidates(at);
+        let in_line = |line: &Line, id| {
             let mut bits = line.matching(at.fingerprint);
             while bits != 0 {
                 let slot = bits.trailing_zeros() as u8;
@@ -113,26 +105,40 @@ impl SeenSet {
                 }
                 bits &= bits - 1;
             }
-        }
-        None
+            None
+        };
+        in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
     }
 
-    /// Notes that the element was admitted, which `consult` has seen or not, under the same lock.
+    /// Notes that the element was admitted, with what `consult` returned under the same lock.
+    ///
+    /// It writes nothing when the element was already admitted within this unit of time and its line is up to date.
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, now_us: u64) {
         let now = self.clock.ticks(now_us);
-        // Another element of the same check may have taken the slot: then this one is new.
-        let kept = seen.filter(|seen| {
-            let content = region.line(seen.spot.line).slots[usize::from(seen.spot.slot)];
-            (content >> 32) as u32 == at.fingerprint
-        });
-        let spot = kept.map_or_else(|| self.place(region, at, now), |seen| seen.spot);
-        let first = kept.map_or(now, |seen| seen.first);
+        let Some(Sighting { first, last, spot }) = seen else { return self.charge_new(region, at, now) };
+        let line = region.line_mut(spot.line);
+        let slot = usize::from(spot.slot);
+        if (line.slots[slot] >> 32) as u32 != at.fingerprint {
+            // Another element of the same check has taken the slot, so this one is new again.
+            return self.charge_new(region, at, now);
+        }
+        if line.stamp != now {
+            self.restamp(line, now);
+        } else if last == now {
+            return;
+        }
+        line.slots[slot] = pack(at.fingerprint, first, now, now);
+    }
+
+    #[inline(never)]
+    fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64) {
+        let spot = self.place(region, at, now);
         let line = region.line_mut(spot.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, now, now);
+        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now, now, now);
     }
 
     /// Takes over an element that was admitted elsewhere, first and last at those times; one ahead of `now_us` counts as now.
@@ -182,7 +188,8 @@ impl SeenSet {
     /// When a slot's element was seen first and last; `None` when it is free or forgotten.
     #[inline]
     fn read(&self, line: &Line, slot: u64, now: u64) -> Option<(u64, u64)> {
-        let since = |time: u16| line.stamp.saturating_sub(u64::from((line.stamp as u16).wrapping_sub(time)));
+        // No time of a slot is below zero, so none lies further back than the stamp.
+        let since = |time: u16| line.stamp.wrapping_sub(u64::from((line.stamp as u16).wrapping_sub(time)));
         let (first, last) = (since((slot >> 16) as u16), since(slot as u16));
         (slot != 0 && now <= last + self.remember).then_some((first, last))
     }
@@ -219,20 +226,25 @@ impl SeenSet {
         u64::from(last.saturating_sub(first) >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
     }
 
-    /// Zeroes what is forgotten, and what was first seen long ago is kept as long ago: so both times stay within 16 bits of the new stamp.
-    #[inline]
+    /// Stamps a line: elements that are forgotten are zeroed, and a first time of long ago is kept as long ago. So both
+    /// times stay within 16 bits of the new stamp.
+    #[inline(never)]
     fn restamp(&self, line: &mut Line, now: u64) {
         let gap = now.saturating_sub(line.stamp);
+        if gap > self.remember {
+            *line = Line { stamp: now, ..Line::default() };
+            return;
+        }
         let stamp = line.stamp as u16;
-        let long_ago = now.saturating_sub(LONG_AGO) as u16;
+        let age = |time: u64| u64::from(stamp.wrapping_sub(time as u16));
+        let (oldest_first, oldest_last) = (LONG_AGO.saturating_sub(gap), self.remember - gap);
         for slot in &mut line.slots {
-            let age = |time: u16| gap.saturating_add(u64::from(stamp.wrapping_sub(time)));
-            let kept = if age((*slot >> 16) as u16) > LONG_AGO {
-                *slot & !0xFFFF_0000 | u64::from(long_ago) << 16
-            } else {
-                *slot
-            };
-            *slot = if *slot == 0 || age(*slot as u16) > self.remember { 0 } else { kept };
+            if *slot != 0 && age(*slot) > oldest_last {
+                *slot = 0;
+            }
+            if *slot != 0 && age(*slot >> 16) > oldest_first {
+                *slot = *slot & !0xFFFF_0000 | u64::from(now.saturating_sub(LONG_AGO) as u16) << 16;
+            }
         }
         line.stamp = now;
     }
