@@ -175,7 +175,7 @@ impl Engine {
                 value: Some(value),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.action,
+                action: entry.action,
             })
         });
         let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
@@ -185,7 +185,7 @@ impl Engine {
                 value: Some(key_text(identities, planned, block.nth, None)),
                 left_us: left((*until_us)?),
                 by: Some(planned.name.to_string()),
-                word: AccessAction::Block,
+                action: AccessAction::Block,
             })
         });
         entries.chain(blocks).collect()

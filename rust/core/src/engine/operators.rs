@@ -42,7 +42,7 @@ pub struct Blocked {
     /// The limit; `None`: an operator.
     pub by: Option<String>,
     /// What is said.
-    pub word: AccessAction,
+    pub action: AccessAction,
 }
 
 impl From<PolicyError> for BlockError {
@@ -60,7 +60,7 @@ impl Engine {
         &self,
         identity: &str,
         value: &str,
-        word: AccessAction,
+        action: AccessAction,
         us: Option<u64>,
         now: Now,
     ) -> Result<(), BlockError> {
@@ -153,10 +153,10 @@ impl Engine {
                 value: Some(unpack_text(text)),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.action,
+                action: entry.action,
             })
             .collect();
-        all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));
+        all.sort_by(|a, b| (a.action as u8, &a.identity, &a.value).cmp(&(b.action as u8, &b.identity, &b.value)));
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
         let mut by_limits: Vec<Blocked> =
@@ -188,7 +188,7 @@ impl Engine {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
         let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: AccessAction::Block })
+        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, action: AccessAction::Block })
     }
 
     /// The names that observation has, by the keys that limits block them under.
