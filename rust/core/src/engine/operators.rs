@@ -76,7 +76,7 @@ impl Engine {
         }
         let identity = parsed(identity)?;
         let is_mailbox = identity.source() == Source::Rcpt;
-        if word != AccessAction::Block && is_mailbox {
+        if action != AccessAction::Block && is_mailbox {
             let allowed =
                 "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
                     .into();
@@ -84,7 +84,7 @@ impl Engine {
         }
         let (key, mark, text) = self.read_scope(identity, value)?;
         let unproven = identity.source().is_mere_claim() || matches!(mark, EntryKind::Whole(_)) && is_tag(identity);
-        if word == AccessAction::Allow && can_be_claimed(identity) && unproven {
+        if action == AccessAction::Allow && can_be_claimed(identity) && unproven {
             let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
             return Err(wrong("value", format!("{value:?}"), allowed).into());
         }
@@ -94,7 +94,7 @@ impl Engine {
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = AccessEntry { key, until_us, action: word, kind: mark, identity: code_of(identity) };
+        let entry = AccessEntry { key, until_us, action, kind: mark, identity: code_of(identity) };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
