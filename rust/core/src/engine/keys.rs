@@ -2,7 +2,7 @@
 
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::plan::{Places, Plan};
+use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
 use crate::stats::IdentityKey;
 
@@ -13,6 +13,8 @@ pub(super) struct Keys {
     values: Vec<IdentityKey>,
     /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
     first: Vec<Key>,
+    /// The limits that need an identity which is absent, when no identity has several values; else empty.
+    ruled_out: LimitSet,
     /// The run of `values` at each place, when any identity may have several values; else empty.
     spans: Vec<Span>,
 }
@@ -44,23 +46,27 @@ impl Keys {
         self.values.clear();
         self.first.clear();
         self.spans.clear();
+        self.ruled_out = LimitSet::EMPTY;
     }
 
     /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
     #[inline(always)]
     pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        let values = &mut self.values;
-        let key_of = |(place, needed): (usize, &crate::plan::PlannedIdentity)| {
+        let Self { values, first, ruled_out, .. } = self;
+        let key_of = |(place, needed): (usize, &PlannedIdentity)| {
             if !needed.at.intersects(stages) {
                 return ABSENT;
             }
             let hash = Hash { secret, head: needed.head };
-            let Some(key) = identities.map_value(needed.identity, hash) else { return ABSENT };
+            let Some(key) = identities.map_value(needed.identity, hash) else {
+                *ruled_out = ruled_out.union(needed.needed_by);
+                return ABSENT;
+            };
             let key = Key(key.0.max(1));
             values.push(IdentityKey { place, key });
             key
         };
-        self.first.extend(plan.identities.iter().enumerate().map(key_of));
+        first.extend(plan.identities.iter().enumerate().map(key_of));
     }
 
     /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.
@@ -75,6 +81,12 @@ impl Keys {
             self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));
             self.spans.push(Span { first: first as u32, count: (self.values.len() - first) as u32 });
         }
+    }
+
+    /// Limits that cannot apply, because an identity that they need is absent.
+    #[inline]
+    pub(super) fn ruled_out(&self) -> LimitSet {
+        self.ruled_out
     }
 
     /// Every value that the check brings, in the order of the places.

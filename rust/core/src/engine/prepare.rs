@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::amount::{Amounts, recipients};
+use super::amount::recipients;
 use super::filter::StageFilter;
 use super::keys::Keys;
 use super::outcome::Purpose;
@@ -90,7 +90,7 @@ impl Engine {
             let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight());
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
-        limits = limits.intersect(plan.applicable.for_trust(senders));
+        limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
             limits = limits.minus(plan.applicable.unless_idle());
         }
@@ -157,13 +157,17 @@ impl<'e> Preparer<'e, '_> {
 
     #[inline(always)]
     fn ask_rate<const SEVERAL: bool>(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust) {
-        let amounts = match ask.count {
-            Count::Connections | Count::Messages => Amounts::Same(1),
-            Count::Recipients => recipients(&self.plan.limits[usize::from(place)].limit.per, self.identities),
+        let (amount, amounts) = match ask.count {
+            Count::Connections | Count::Messages => (1, None),
             Count::Bytes => match self.size {
-                Some(size) => Amounts::Same(size),
+                Some(size) => (size, None),
                 None => return,
             },
+            // Of one recipient there is one at most, whatever the key.
+            Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
+            Count::Recipients => {
+                (0, Some(recipients(&self.plan.limits[usize::from(place)].limit.per, self.identities)))
+            }
         };
         let count = self.keys.count::<SEVERAL>(&ask.per);
         if SEVERAL && ask.refuses_when_full {
@@ -176,7 +180,13 @@ impl<'e> Preparer<'e, '_> {
             let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
             let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
-            self.push(request, limit, ask, nth, Question::Rate { at, amount: amounts.get(nth) });
+            self.push(
+                request,
+                limit,
+                ask,
+                nth,
+                Question::Rate { at, amount: amounts.as_ref().map_or(amount, |amounts| amounts.get(nth)) },
+            );
         }
     }
 
@@ -314,18 +324,19 @@ impl<'e> Preparer<'e, '_> {
     fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
         let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
+        let identity = self.plan.identities[planned.distinct].identity;
         let first = request.others.len();
         let mut element = None;
-        // An element that is equal to the value of `per` is never new.
-        self.each_element(planned.distinct, |value, hash| {
-            if !planned.equals.iter().any(|&per| self.is_value(per, nth, value)) {
-                let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
-                match element {
-                    None => element = Some(at),
-                    Some(_) => request.others.push(at),
-                }
+        if !SEVERAL && self.identities.is_element(identity) {
+            // An element that is equal to the value of `per` is never new.
+            if planned.equals.iter().any(|&per| self.identities.are_equal(per, identity)) {
+                return;
             }
-        });
+            let hash = self.keys.get(&(planned.distinct as u16));
+            element = Some(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
+        } else {
+            self.add_elements(request, &mut element, seen_set, key, nth);
+        }
         let Some(element) = element else { return };
         let others = Run { first: first as u32, count: (request.others.len() - first) as u32 };
         let first = request.parts.len();
@@ -335,6 +346,28 @@ impl<'e> Preparer<'e, '_> {
         let parts = Run { first: first as u32, count: (request.parts.len() - first) as u32 };
         let bucket = self.secret.with_trust(key, trust);
         request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
+    }
+
+    /// Adds every value of the element's identity. An element that is equal to the value of `per` is never new.
+    #[inline(never)]
+    fn add_elements(
+        &self,
+        request: &mut Stores,
+        element: &mut Option<Candidates>,
+        seen_set: u32,
+        key: Key,
+        nth: usize,
+    ) {
+        let planned = &self.plan.seen_sets[seen_set as usize];
+        self.each_element(planned.distinct, |value, hash| {
+            if !planned.equals.iter().any(|&per| self.is_value(per, nth, value)) {
+                let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
+                match element {
+                    None => *element = Some(at),
+                    Some(_) => request.others.push(at),
+                }
+            }
+        });
     }
 
     /// Adds the parts of the element's name between the value of `per` and the whole host.

@@ -57,6 +57,8 @@ pub struct PlannedIdentity {
     pub head: Head,
     /// The stages at which it is needed.
     pub at: Stages,
+    /// The limits that are not asked when it is absent: in-flight limits may share it with senders that lack it.
+    pub needed_by: LimitSet,
 }
 
 /// A limit with its store.
