@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use throttle_core::engine::BlockError;
 use throttle_core::key::Key;
 use throttle_core::region::{LINES, Now, Region};
-use throttle_core::store::access_entry::{AccessAction, Entry, EntryKind, EntryKinds};
-use throttle_core::store::access_list::{AccessList, TEXT_BYTES, packed, unpacked};
+use throttle_core::store::access_list::{AccessAction, AccessEntry, EntryKind, EntryKinds};
+use throttle_core::store::access_list::{AccessList, TEXT_BYTES, pack_text, unpack_text};
 use throttle_core::store::blocks::{Block, Blocks};
 
 /// Spread over the lines of a page as a hash is, and few enough to meet again.
@@ -81,15 +81,15 @@ proptest! {
                 );
             } else {
                 let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
-                let mark = if number % 2 == 0 {
+                let kind = if number % 2 == 0 {
                     EntryKind::V4(number as u8 % 33)
                 } else {
                     EntryKind::Labels(number as u8 % 4, number as u8)
                 };
-                let entry = Entry { key, until_us, word: AccessAction::Block, mark, identity: number as u32 };
+                let entry = AccessEntry { key, until_us, action: AccessAction::Block, kind, identity: number as u32 };
                 let text = format!("host-{number}-until-{until_us}.example");
                 let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
-                let has_room = list.put(&mut region, entry, &packed(&text).expect("short"), now_us);
+                let has_room = list.put(&mut region, entry, &pack_text(&text).expect("short"), now_us);
                 prop_assert_eq!(
                     has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most(),
                 );
@@ -100,16 +100,16 @@ proptest! {
             }
             model.retain(|_, (until_us, _)| *until_us > now_us);
             let mut told = BTreeMap::new();
-            let mut marks = EntryKinds::default();
+            let mut kinds = EntryKinds::default();
             list.each(&region, |entry, text| {
                 if entry.holds(now_us) {
-                    told.insert(entry.key, (entry.until_us, unpacked(text)));
-                    marks = list.marks(&region);
-                    assert!(marks.has(entry.mark), "{entry:?} would not be looked for");
+                    told.insert(entry.key, (entry.until_us, unpack_text(text)));
+                    kinds = list.kinds(&region);
+                    assert!(kinds.has(entry.kind), "{entry:?} would not be looked for");
                 }
             });
             prop_assert_eq!(&told, &model);
-            prop_assert_eq!(list.is_over(&region, now_us), model.is_empty());
+            prop_assert_eq!(list.has_ended(&region, now_us), model.is_empty());
         }
     }
 
@@ -181,9 +181,9 @@ fn a_full_table_takes_no_block_and_says_so() {
 fn text_is_kept_whole_or_not_at_all() {
     for length in [0, 1, 7, 8, TEXT_BYTES] {
         let text = "x".repeat(length);
-        assert_eq!(packed(&text).map(|words| unpacked(&words)), Some(text));
+        assert_eq!(pack_text(&text).map(|words| unpack_text(&words)), Some(text));
     }
-    assert_eq!(packed(&"x".repeat(TEXT_BYTES + 1)), None);
+    assert_eq!(pack_text(&"x".repeat(TEXT_BYTES + 1)), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
-use throttle_core::store::access_entry::AccessAction;
+use throttle_core::store::access_list::AccessAction;
 
 const NOW_US: u64 = 1_000_000_000;
 

@@ -16,7 +16,7 @@ use throttle_core::engine::{Engine, Live, NotReloaded};
 use throttle_core::envelope::Envelope;
 use throttle_core::policy::Policy;
 use throttle_core::region::Now;
-use throttle_core::store::access_entry::AccessAction;
+use throttle_core::store::access_list::AccessAction;
 
 const START_US: i64 = 1_795_541_400_000_000;
 

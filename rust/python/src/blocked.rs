@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use throttle_core::engine::{BlockError, Blocked as Core};
 use throttle_core::region::Now;
-use throttle_core::store::access_entry::AccessAction;
+use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
 use crate::error::{ThrottleError, policy_error};

@@ -5,7 +5,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
 use throttle_core::identity::Trust;
 use throttle_core::policy::Stage;
-use throttle_core::store::access_entry::AccessAction;
+use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
 

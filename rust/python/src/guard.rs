@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Engine, Live, Purpose, TableUse};
 use throttle_core::policy::Mode;
-use throttle_core::store::access_entry::AccessAction;
+use throttle_core::store::access_list::AccessAction;
 
 use crate::blocked::{self, Blocked};
 use crate::clock::Clock;

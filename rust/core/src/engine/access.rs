@@ -28,7 +28,7 @@ use crate::policy::unstated::BLOCKED;
 use crate::policy::{Stage, Stages};
 use crate::region::{Candidates, Region, prefetch};
 use crate::reply::{Answer, Reply};
-use crate::store::access_entry::{self, AccessAction, Entry, EntryKind, EntryKinds};
+use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKind, EntryKinds};
 use crate::store::blocks::Block;
 
 /// What one check asks of entries and blocks.
@@ -58,7 +58,7 @@ pub(super) struct BlockQuery {
 #[derive(Debug, Default)]
 pub(super) struct AccessAnswer {
     /// The entry that blocks the longest, and its place among the scopes.
-    entry: Option<(usize, Entry)>,
+    entry: Option<(usize, AccessEntry)>,
     /// For each [`AccessQuery::blocks`], until when the key is blocked.
     blocks: SmallVec<[Option<u64>; 4]>,
 }
@@ -70,7 +70,7 @@ impl AccessAnswer {
 }
 
 // `EntryKinds` has a bit for each.
-const _: () = assert!(FAMILIES.len() <= access_entry::FAMILIES && WHOLE.len() <= u64::BITS as usize);
+const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// The kinds of entries that hold at a stage.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl Engine {
     #[cold]
     fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
         let (access, stage) = (self.plan.access?, latest(stages)?);
-        let kinds = KindsAt::new(access.list.marks(&self.shared.lock()), stage);
+        let kinds = KindsAt::new(access.list.kinds(&self.shared.lock()), stage);
         let sources = self.blocking(stage).fold(kinds.sources(), |all, (_, planned)| {
             planned.limit.identities().fold(all, |all, identity| all.with(identity.source()))
         });
@@ -215,7 +215,7 @@ impl Engine {
         }
         for (place, key) in query.scopes.iter().enumerate() {
             let Some(entry) = access.list.get(region, *key, at_us) else { continue };
-            match entry.word {
+            match entry.action {
                 AccessAction::AllowUnverified | AccessAction::Allow if lets_pass(entry, query.sender_trust) => {
                     return true;
                 }
@@ -238,7 +238,7 @@ impl Engine {
         query: &AccessQuery,
         region: &Region,
         at_us: u64,
-        entries: &mut Vec<Option<Entry>>,
+        entries: &mut Vec<Option<AccessEntry>>,
         blocks: &mut Vec<Option<u64>>,
     ) {
         let Some(access) = self.plan.access else { return };
@@ -327,7 +327,7 @@ impl Engine {
     /// Takes the flag down when no entry and no block holds any more.
     #[cold]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
-        if self.plan.access.is_none_or(|access| access.list.is_over(region, at_us)) {
+        if self.plan.access.is_none_or(|access| access.list.has_ended(region, at_us)) {
             self.shared.set_has_access_entries(false);
         }
     }
@@ -386,10 +386,10 @@ pub(super) fn answer_to_blocked(planned: &PlannedLimit, stages: Stages) -> (Repl
 }
 
 /// Whether an entry lets a sender of this trust pass.
-pub(super) fn lets_pass(entry: Entry, trust: Trust) -> bool {
-    match entry.word {
+pub(super) fn lets_pass(entry: AccessEntry, trust: Trust) -> bool {
+    match entry.action {
         AccessAction::AllowUnverified => true,
-        AccessAction::Allow => !is_of_sender(entry.mark) || trust == Trust::Proven,
+        AccessAction::Allow => !is_of_sender(entry.kind) || trust == Trust::Proven,
         AccessAction::Block => false,
     }
 }

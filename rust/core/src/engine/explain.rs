@@ -20,7 +20,7 @@ use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
 use crate::store::Verdict;
-use crate::store::access_entry::{AccessAction, Entry};
+use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::store::request::Answers;
 
 /// What a check of one envelope would look at.
@@ -167,14 +167,15 @@ impl Engine {
         let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
         let texts = self.scope_texts(identities, query);
         let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
-            let applies = |entry: &Entry| entry.word == AccessAction::Block || lets_pass(*entry, query.sender_trust);
+            let applies =
+                |entry: &AccessEntry| entry.action == AccessAction::Block || lets_pass(*entry, query.sender_trust);
             let entry = entry.filter(applies)?;
             Some(Blocked {
                 identity: identity_of(entry.identity).to_string(),
                 value: Some(value),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.word,
+                word: entry.action,
             })
         });
         let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
@@ -256,7 +257,7 @@ struct Measured {
 struct Rows {
     measured: Vec<Measured>,
     /// The entry of each scope.
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Option<AccessEntry>>,
     /// The end of each block.
     blocks: Vec<Option<u64>>,
     /// How many entries of the request are measured.

@@ -14,8 +14,8 @@ use crate::identity::{Identity, Source, UnknownIdentity, Value};
 use crate::key::Key;
 use crate::plan::AccessTables;
 use crate::region::{Now, Region};
-use crate::store::access_entry::{AccessAction, Entry, EntryKind};
-use crate::store::access_list::{TEXT_BYTES, packed, unpacked};
+use crate::store::access_list::{AccessAction, AccessEntry, EntryKind};
+use crate::store::access_list::{TEXT_BYTES, pack_text, unpack_text};
 use crate::store::blocks::Block;
 
 /// Longest time that is one: 366 days. For longer there is for good.
@@ -88,13 +88,13 @@ impl Engine {
             let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
             return Err(wrong("value", format!("{value:?}"), allowed).into());
         }
-        let Some(text) = packed(&text) else {
+        let Some(text) = pack_text(&text) else {
             let allowed = format!("a value of at most {TEXT_BYTES} octets");
             return Err(wrong("value", format!("one of {} octets", text.len()), allowed).into());
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = Entry { key, until_us, word, mark, identity: code_of(identity) };
+        let entry = AccessEntry { key, until_us, action: word, kind: mark, identity: code_of(identity) };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
@@ -135,7 +135,7 @@ impl Engine {
     /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of limits. `pause` runs every so many pages.
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
         let Some(access) = self.plan.access else { return Vec::new() };
-        let mut list: Vec<(Entry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
+        let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
         let now_us = {
             let (region, epoch) = self.shared.at(now, false);
             access.list.each(&region, |entry, text| {
@@ -150,10 +150,10 @@ impl Engine {
         let mut all: Vec<Blocked> = held
             .map(|(entry, text)| Blocked {
                 identity: identity_of(entry.identity).to_string(),
-                value: Some(unpacked(text)),
+                value: Some(unpack_text(text)),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.word,
+                word: entry.action,
             })
             .collect();
         all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));

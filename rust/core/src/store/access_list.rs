@@ -1,34 +1,173 @@
-//! What operators say of a name or a network: blocked, or let through whatever the limits say. A list of fixed size whose fullness is an error.
+//! The access list: what operators block, or let pass whatever the limits say. Its size is fixed, and a full list is an
+//! error that the operator sees.
 //!
-//! **Idea.** An entry covers all that lies below it: every address of a network, every host below a domain. So nothing is compared entry by entry: the
-//! head keeps which lengths of prefix and which numbers of labels there are entries of, and a check looks up one key for each of those that its own
-//! address and names have. Keys are sorted, so a look-up is a binary search, and a list that is full costs no more than one that is not.
+//! **Idea.** An entry covers all that lies below it: every address of a network, every host below a domain. So entries
+//! are not compared one by one. The head keeps the prefix lengths and label counts that entries have, and a check looks
+//! up one key for each of those that its own address and names have. Keys are sorted, so a look-up is a binary search,
+//! and a full list costs little more than a short one.
 //!
 //! ```text
-//!  head      entries ┊ untracked blocks ┊ latest end of a limit's block ┊ latest end of an entry ┊ marks
-//!  index     most × (key ┊ until µs ┊ row, kind …), sorted by key
-//!  rows      most × 29 words of text; a row stays where it is while its entry moves
+//!  head      entries ┊ untracked blocks ┊ latest end of a limit's block ┊ latest end of an entry ┊ entry kinds
+//!  index     most × (key ┊ until µs ┊ row, action, kind, identity), sorted by key
+//!  rows      most × 29 words of text; a row keeps its place while its entry moves
 //! ```
 //!
-//! It knows no mail and no spelling: keys and text come in. **Bound.** Exact but for 64 bits that agree. **Cost.** log₂ of the entries a look-up;
-//! an operator's change moves up to 24 KiB. An entry that has ended is taken for none, and goes when room is needed.
+//! It knows no mail and no spelling: keys and text come in. An entry that has ended counts as none, and is removed when
+//! room is needed. **Cost.** log₂ of the entries for each look-up; an operator's change moves up to 24 KiB. **Bound.**
+//! Exact, unless the 64 bits of two keys agree.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::access_entry::{Entry, EntryKinds, WORDS};
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table};
 
-/// Entries at most.
+/// Words of an entry.
+const WORDS: usize = 3;
+
+/// Families of names whose trailing parts can be listed: client, HELO, sender, recipient, and room for others.
+pub const FAMILIES: usize = 8;
+
+/// Bitmap of the entry kinds present, so that no check looks up anything else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct EntryKinds {
+    /// Prefix lengths of IPv4, 0 to 32.
+    pub v4: u64,
+    /// Kinds of values that are looked up as a whole.
+    pub whole: u64,
+    /// Prefix lengths of IPv6, 1 to 127. Bit 0 stands for 128, because a prefix of 0 is never listed.
+    pub v6: [u64; 2],
+    /// Label counts of each family, 1 to 127.
+    pub labels: [[u64; 2]; FAMILIES],
+}
+
+/// What an entry covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// An IPv4 network of this prefix length.
+    V4(u8),
+    /// An IPv6 network of this prefix length.
+    V6(u8),
+    /// Names of a family that end in the same so many labels: family, labels.
+    Labels(u8, u8),
+    /// A whole value of this kind.
+    Whole(u8),
+}
+
+/// What happens to mail that an entry covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessAction {
+    /// It is refused.
+    Block,
+    /// It passes, when its identity is proven.
+    Allow,
+    /// It passes, proven or not.
+    AllowUnverified,
+}
+
+/// An operator's entry, without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// The key of what it covers.
+    pub key: Key,
+    /// Engine time at which it ends, µs; `u64::MAX` when it never ends.
+    pub until_us: u64,
+    /// What it does.
+    pub action: AccessAction,
+    /// What it covers.
+    pub kind: EntryKind,
+    /// The identity, in the caller's own code of three bytes.
+    pub identity: u32,
+}
+
+impl EntryKinds {
+    fn add(&mut self, kind: EntryKind) {
+        let set = |bits: &mut [u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] |= 1 << (bit & 63);
+        match kind {
+            EntryKind::V4(length) => self.v4 |= 1 << length.min(63),
+            EntryKind::V6(length) => set(&mut self.v6, length & 127),
+            EntryKind::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
+            EntryKind::Whole(kind) => self.whole |= 1 << (kind & 63),
+        }
+    }
+
+    /// Whether there is an entry of this kind.
+    #[inline]
+    pub fn has(&self, kind: EntryKind) -> bool {
+        let has = |bits: &[u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] >> (bit & 63) & 1 != 0;
+        match kind {
+            EntryKind::V4(length) => self.v4 >> length.min(63) & 1 != 0,
+            EntryKind::V6(length) => has(&self.v6, length & 127),
+            EntryKind::Labels(family, labels) => has(&self.labels[usize::from(family) % FAMILIES], labels & 127),
+            EntryKind::Whole(kind) => self.whole >> (kind & 63) & 1 != 0,
+        }
+    }
+}
+
+impl EntryKind {
+    fn packed(self) -> u64 {
+        let [kind, first, second] = match self {
+            Self::V4(length) => [0, length, 0],
+            Self::V6(length) => [1, length, 0],
+            Self::Labels(family, labels) => [2, family, labels],
+            Self::Whole(whole) => [3, whole, 0],
+        };
+        u64::from(kind) << 16 | u64::from(first) << 8 | u64::from(second)
+    }
+
+    fn unpacked(word: u64) -> Self {
+        let [second, first, kind, ..] = word.to_le_bytes();
+        match kind {
+            0 => Self::V4(first),
+            1 => Self::V6(first),
+            2 => Self::Labels(first, second),
+            _ => Self::Whole(first),
+        }
+    }
+}
+
+impl AccessEntry {
+    /// Its words. The last one holds the row in bits 0–15, then two bits of the action, then kind and identity.
+    fn packed(&self, row: u64) -> [u64; WORDS] {
+        let action = match self.action {
+            AccessAction::Block => 0,
+            AccessAction::Allow => 1,
+            AccessAction::AllowUnverified => 2,
+        };
+        let last = row | action << 16 | self.kind.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
+        [self.key.0, self.until_us, last]
+    }
+
+    /// The entry of these words, and its row.
+    fn unpacked([key, until_us, last]: [u64; WORDS]) -> (Self, u64) {
+        let action = match last >> 16 & 3 {
+            0 => AccessAction::Block,
+            1 => AccessAction::Allow,
+            _ => AccessAction::AllowUnverified,
+        };
+        let (kind, identity) = (EntryKind::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
+        (Self { key: Key(key), until_us, action, kind, identity }, last & 0xFFFF)
+    }
+
+    /// Whether it is in force at `now_us`.
+    pub fn holds(&self, now_us: u64) -> bool {
+        self.until_us > now_us
+    }
+}
+
+/// Most entries.
 pub const MOST: usize = 1024;
 
-/// Octets of text: what is longer is refused, since an entry that nobody can read cannot be taken back.
+/// Bytes of an entry's text. A longer text is refused: an entry that cannot be read cannot be removed either.
 pub const TEXT_BYTES: usize = 8 * TEXT;
 
 /// Words of text.
 const TEXT: usize = 29;
 
 const HEAD: usize = size_of::<Head>() / size_of::<u64>();
+
+/// Set in a free place behind the last entry once its row was used.
+const FREED: u64 = 1 << 63;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -37,10 +176,10 @@ struct Head {
     untracked: u64,
     blocked_until_us: u64,
     listed_until_us: u64,
-    marks: EntryKinds,
+    kinds: EntryKinds,
 }
 
-/// The list.
+/// The access list.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessList {
     table: Table,
@@ -53,7 +192,7 @@ impl AccessList {
         ((HEAD + most * (WORDS + TEXT)) as u64 * 8).next_multiple_of(PAGE_BYTES)
     }
 
-    /// As many entries as fit into `table`.
+    /// A list of as many entries as fit into `table`.
     pub fn new(table: Table) -> Self {
         let words = (table.bytes() / 8) as usize;
         Self { table, most: ((words - HEAD) / (WORDS + TEXT)).min(MOST) }
@@ -69,18 +208,18 @@ impl AccessList {
         self.most
     }
 
-    /// Of what there are entries.
-    pub fn marks(&self, region: &Region) -> EntryKinds {
-        self.head(region).marks
+    /// The entry kinds present.
+    pub fn kinds(&self, region: &Region) -> EntryKinds {
+        self.head(region).kinds
     }
 
-    /// Whether nothing of the list holds at `now_us`, nor any limit's block.
-    pub fn is_over(&self, region: &Region, now_us: u64) -> bool {
+    /// Whether all entries, and all blocks by limits, have ended at `now_us`.
+    pub fn has_ended(&self, region: &Region, now_us: u64) -> bool {
         let head = self.head(region);
         head.listed_until_us.max(head.blocked_until_us) <= now_us
     }
 
-    /// Notes a limit's block: until when, or, without a time, that there was no room for it.
+    /// Notes until when a limit has blocked a key, or with `None` that there was no room for a block.
     pub fn note_block(&self, region: &mut Region, until_us: Option<u64>) {
         let head = self.head_mut(region);
         match until_us {
@@ -89,19 +228,20 @@ impl AccessList {
         }
     }
 
-    /// Limits' blocks for which there was no room, since start.
+    /// Blocks by limits that found no room, since start.
     pub fn untracked(&self, region: &Region) -> u64 {
         self.head(region).untracked
     }
 
-    /// The entry of a key that holds at `now_us`.
-    pub fn get(&self, region: &Region, key: Key, now_us: u64) -> Option<Entry> {
+    /// The entry of a key, when it is in force at `now_us`.
+    pub fn get(&self, region: &Region, key: Key, now_us: u64) -> Option<AccessEntry> {
         let at = self.search(region, key).ok()?;
         Some(self.entry(region, at).0).filter(|entry| entry.holds(now_us))
     }
 
-    /// Puts an entry in, in place of one of the same key. Whether there was room; those that have ended make some.
-    pub fn put(&self, region: &mut Region, entry: Entry, text: &[u64; TEXT], now_us: u64) -> bool {
+    /// Adds an entry, or replaces the one of the same key. Entries that have ended make room for it; it returns `false`
+    /// when there is still none.
+    pub fn put(&self, region: &mut Region, entry: AccessEntry, text: &[u64; TEXT], now_us: u64) -> bool {
         let at = match self.search(region, entry.key) {
             Ok(at) => at,
             Err(_) => {
@@ -117,21 +257,21 @@ impl AccessList {
         index[at * WORDS..(at + 1) * WORDS].copy_from_slice(&entry.packed(row));
         let place = self.text_at(row);
         region.words_mut(&self.table)[place..place + TEXT].copy_from_slice(text);
-        self.mark(region);
+        self.renew_head(region);
         true
     }
 
-    /// Takes the entry of a key out: what it was.
-    pub fn take(&self, region: &mut Region, key: Key) -> Option<Entry> {
+    /// Removes the entry of a key, and returns it.
+    pub fn take(&self, region: &mut Region, key: Key) -> Option<AccessEntry> {
         let at = self.search(region, key).ok()?;
         let (entry, _) = self.entry(region, at);
         self.close(region, at);
-        self.mark(region);
+        self.renew_head(region);
         Some(entry)
     }
 
-    /// Every entry, with its text: for who has room for [`AccessList::most`] of them.
-    pub fn each(&self, region: &Region, mut then: impl FnMut(Entry, &[u64])) {
+    /// Calls `then` with every entry and its text: at most [`AccessList::most`] times.
+    pub fn each(&self, region: &Region, mut then: impl FnMut(AccessEntry, &[u64])) {
         for at in 0..self.count(region) {
             let (entry, row) = self.entry(region, at);
             let place = self.text_at(row);
@@ -139,14 +279,14 @@ impl AccessList {
         }
     }
 
-    /// Makes room for a key: its place in the index, with a row that nobody has.
+    /// Makes room for a key: returns its place in the index, with a row that no other entry has.
     fn open(&self, region: &mut Region, key: Key) -> Option<usize> {
         let count = self.count(region);
         let at = self.search(region, key).unwrap_or_else(|at| at);
         if count == self.most {
             return None;
         }
-        // Behind the last entry stand the rows that are free, once they were used.
+        // The places behind the last entry keep the rows that were used before and are free.
         let spare = self.index(region)[count * WORDS + WORDS - 1];
         let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
         let index = self.index_mut(region);
@@ -156,7 +296,7 @@ impl AccessList {
         Some(at)
     }
 
-    /// Takes a place out of the index; its row stands behind the last one from then on.
+    /// Removes a place from the index, and keeps its row behind the last entry.
     fn close(&self, region: &mut Region, at: usize) {
         let (count, row) = (self.count(region), self.entry(region, at).1);
         let index = self.index_mut(region);
@@ -173,16 +313,16 @@ impl AccessList {
         }
     }
 
-    /// Writes down anew of what there are entries.
-    fn mark(&self, region: &mut Region) {
-        let (mut marks, mut listed_until_us) = (EntryKinds::default(), 0);
+    /// Renews what the head says of all entries.
+    fn renew_head(&self, region: &mut Region) {
+        let (mut kinds, mut listed_until_us) = (EntryKinds::default(), 0);
         for at in 0..self.count(region) {
             let (entry, _) = self.entry(region, at);
-            marks.add(entry.mark);
+            kinds.add(entry.kind);
             listed_until_us = entry.until_us.max(listed_until_us);
         }
         let head = self.head_mut(region);
-        (head.marks, head.listed_until_us) = (marks, listed_until_us);
+        (head.kinds, head.listed_until_us) = (kinds, listed_until_us);
     }
 
     fn search(&self, region: &Region, key: Key) -> Result<usize, usize> {
@@ -199,9 +339,9 @@ impl AccessList {
         Err(low)
     }
 
-    fn entry(&self, region: &Region, at: usize) -> (Entry, u64) {
+    fn entry(&self, region: &Region, at: usize) -> (AccessEntry, u64) {
         let index = self.index(region);
-        Entry::unpacked([index[at * WORDS], index[at * WORDS + 1], index[at * WORDS + 2]])
+        AccessEntry::unpacked([index[at * WORDS], index[at * WORDS + 1], index[at * WORDS + 2]])
     }
 
     fn count(&self, region: &Region) -> usize {
@@ -229,20 +369,17 @@ impl AccessList {
     }
 }
 
-/// Of a place behind the last entry: its row was used before, and is free.
-const FREED: u64 = 1 << 63;
-
-/// Text as a row keeps it; nothing when it is too long. The unused octets are zero, which no text of an identity holds.
-pub fn packed(text: &str) -> Option<[u64; TEXT]> {
+/// Text as a row keeps it; `None` when it is too long. Unused bytes are zero, which no text of an identity contains.
+pub fn pack_text(text: &str) -> Option<[u64; TEXT]> {
     let mut words = [0; TEXT];
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
     Some(words)
 }
 
-/// What [`packed`] gave, as text.
-pub fn unpacked(words: &[u64]) -> String {
+/// The text of a row.
+pub fn unpack_text(words: &[u64]) -> String {
     let bytes: &[u8] = bytemuck::cast_slice(words);
-    let end = bytes.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

@@ -1,16 +1,19 @@
-//! Keys that a limit has blocked, each until a time of its own. Lossless: a live block is never evicted.
+//! Keys that a limit has blocked, each until a time of its own. Lossless: a block in force is never evicted.
 //!
-//! **Idea.** A key has two candidate lines of three places each. A place is free when its time has passed, so nothing is swept, and a table that is full
-//! of live blocks takes no more: then the block is not taken and is counted, and the limit that wanted it goes on refusing by itself.
+//! **Idea.** A key has two candidate lines of three places each. A place is free when its time has passed, so there is
+//! no sweep. A table that is full of blocks in force takes no more: the block is then counted as untracked, and the
+//! limit that wanted it goes on refusing by itself.
 //!
 //! ```text
-//!  line    ┊ by, 2 × 32 bits ┊ key, until ┊ key, until ┊ key, until ┊ by, 32 bits ┊        word 0 and 7: who blocked, a name's hash each
+//!  line    ┊ by, 2 × 32 bits ┊ key, until ┊ key, until ┊ key, until ┊ by, 32 bits ┊
+//!            by: the hash of the name of the limit that blocked, one for each place
 //! ```
 //!
-//! **Cost.** One look at two lines of a page. **Bound.** Two keys are taken for one when 64 bits agree.
+//! **Cost.** Two lines of one page. **Bound.** Exact, unless the 64 bits of two keys agree.
 //!
-//! **Dropped.** Fingerprints and coarse times, seven to a line: a block is told to the microsecond (P10), and one key taken for another would be
-//! refused for days. The block's time written into the limit's own slot: it would have to outlive the bucket, whose slot is free when it is empty.
+//! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is told to the microsecond (P10), and
+//! one key taken for another would be refused for days. The end of the block in the limit's own slot: it would have to
+//! outlive the bucket, whose slot is free when it has drained.
 
 use crate::key::Key;
 use crate::region::{Candidates, Line, LineId, Region, Table};
@@ -24,19 +27,19 @@ pub struct Blocks {
     table: Table,
 }
 
-/// One of them.
+/// One block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Of the limit and the key.
+    /// The hash of the limit and the blocked key.
     pub key: Key,
-    /// Engine time from which it is over, µs.
+    /// Engine time at which it ends, µs.
     pub until_us: u64,
-    /// Who blocked.
+    /// The hash of the name of the limit that blocked.
     pub by: u32,
 }
 
 impl Blocks {
-    /// In `table`, all of zeros at first.
+    /// Blocks in `table`, which is all zeros at first.
     pub fn new(table: Table) -> Self {
         Self { table }
     }
@@ -51,19 +54,20 @@ impl Blocks {
         (self.table.lines() * PLACES) as u64
     }
 
-    /// Where a key may be.
+    /// The lines that `key` may be in.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
         self.table.candidates(key)
     }
 
-    /// Until when `key` is blocked, µs; nothing when it is not at `now_us`.
+    /// Until when `key` is blocked, µs; `None` when it is not blocked at `now_us`.
     pub fn until_us(&self, region: &Region, at: &Candidates, key: Key, now_us: u64) -> Option<u64> {
         let (line, place) = self.find(region, at, key)?;
         Some(block(region.line(line), place).until_us).filter(|&until_us| until_us > now_us)
     }
 
-    /// Blocks a key, unless it is blocked already: a refusal does not extend a block. Whether there was room.
+    /// Blocks a key, unless it is blocked already: a refusal does not extend a block. It returns `false` when there is no
+    /// room.
     pub fn set(&self, region: &mut Region, at: &Candidates, wanted: Block, now_us: u64) -> bool {
         let own = self.find(region, at, wanted.key);
         if own.is_some_and(|(line, place)| block(region.line(line), place).until_us > now_us) {
@@ -79,7 +83,7 @@ impl Blocks {
         self.find(region, at, key).or_else(|| free(region, at, now_us)).is_some()
     }
 
-    /// Lifts the block of a key. Whether it was blocked at `now_us`.
+    /// Lifts the block of a key. It returns whether the key was blocked at `now_us`.
     pub fn lift(&self, region: &mut Region, key: Key, now_us: u64) -> bool {
         let Some((line, place)) = self.find(region, &self.lines(key), key) else { return false };
         let was_live = block(region.line(line), place).until_us > now_us;
@@ -87,7 +91,7 @@ impl Blocks {
         was_live
     }
 
-    /// Blocks of one page that live at `now_us`.
+    /// The blocks of one page that are in force at `now_us`.
     pub fn live<'r>(&self, region: &'r Region, page: u32, now_us: u64) -> impl Iterator<Item = Block> + use<'r> {
         let blocks = |line: &'r Line| (0..PLACES).map(move |place| block(line, place));
         region.page(&self.table, page).iter().flat_map(blocks).filter(move |block| block.until_us > now_us)

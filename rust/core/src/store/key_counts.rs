@@ -1,25 +1,28 @@
 //! How much each key holds: exact counts, for as many keys as permits can name.
 //!
-//! **Idea.** Open addressing with linear probing. A row is a key, whole, and a column for each thing that is counted per such keys, so that limits
-//! which look at the same key share a probe and a cache line. A row stands there while one of its columns is not zero; a released one is taken out
-//! by shifting back what was pushed behind it, so nothing is left over: no tombstone, no sweep, no clock.
+//! **Idea.** Open addressing with linear probing. A row is a whole key and a column for each thing that is counted under
+//! such keys, so limits that look at the same key share a probe and a cache line. A row exists while one of its columns
+//! is not zero. Removing a row shifts back what was pushed behind it, so nothing is left over: no tombstone, no sweep,
+//! no clock.
 //!
 //! ```text
 //!  row    key ≠ 0, 64 bits │ column 0 │ column 1 │ …      2, 4, 8 … words; the first row holds the number of rows in use
 //!
-//!  find(key):       from ⌊key · rows / 2⁶⁴⌋ on until the key or a free row
-//!  take out(hole):  for each row behind it until a free one: when its home is not between the hole and itself, it moves into the hole, and is the hole
+//!  find(key):      from ⌊key · rows / 2⁶⁴⌋ on until the key or a free row
+//!  remove(hole):   for each row behind it until a free one: when its home is not between the hole and itself,
+//!                  it moves into the hole, and its place is the next hole
 //! ```
 //!
-//! **Size.** A permit names one key of a tally, so `most` permits fill at most two thirds of ⌈3/2 · `most`⌉ rows: it cannot fill.
-//! **Cost.** A probe of one row and a bit while few are held; at two thirds, 2 rows for a key that is there and 5 for one that is not, on average.
-//! **Bound.** Exact: two keys are taken for one when 64 bits agree.
+//! **Size.** A permit names one key, so `most` permits fill at most two thirds of ⌈3/2 · `most`⌉ rows: the table cannot
+//! fill up. **Cost.** A probe reads little more than one row while few are used; at two thirds, 2 rows on average for a
+//! key that is there and 5 for one that is not. **Bound.** Exact, unless the 64 bits of two keys agree.
 //!
 //! **Source.** Knuth, The Art of Computer Programming 3, §6.4, algorithms L and R.
 //!
-//! **Dropped.** Lines with fingerprints, as rates have them: a full line would have to refuse somebody who is within every cap, or let pass uncounted.
-//! Cuckoo hashing and Robin Hood: they shorten the longest probe of tables fuller than this one ever is. Twice as many rows: a third more memory for
-//! probes half as long, in a state that only ten thousand networks at once bring about.
+//! **Dropped.** Lines with fingerprints, as rates have them: a full line would have to refuse a key that is within every
+//! cap, or let it pass uncounted. Cuckoo hashing and Robin Hood: they shorten the longest probe of tables that are
+//! fuller than this one ever is. Twice as many rows: a third more memory for probes half as long, in a state that only
+//! ten thousand networks at once bring about.
 
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};
@@ -33,17 +36,17 @@ pub struct KeyCounts {
     shift: u32,
 }
 
-/// Where a key was found: the place of its row's first word. Good until the next row is taken out.
+/// Where a key was found: the place of its row's first word. It is valid until the next row is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row(usize);
 
 impl KeyCounts {
-    /// Bytes of a tally of `columns` for `most` keys.
+    /// Bytes for `most` keys with `columns` counts each.
     pub fn bytes(most: u64, columns: usize) -> u64 {
         ((1 + rows(most)) << (shift(columns) + 3)).next_multiple_of(PAGE_BYTES)
     }
 
-    /// In `table`, which has [`KeyCounts::bytes`].
+    /// Counts in `table`, which has [`KeyCounts::bytes`].
     pub fn new(table: Table, most: u64, columns: usize) -> Self {
         debug_assert!(table.bytes() >= Self::bytes(most, columns));
         Self { table, rows: rows(most), shift: shift(columns) }
@@ -54,25 +57,25 @@ impl KeyCounts {
         &self.table
     }
 
-    /// Asks for the line where `key` most likely is.
+    /// Prefetches the line where `key` most likely is.
     #[inline]
     pub fn send_for(&self, address: usize, key: Key) {
-        prefetch_word(address, &self.table, self.place(self.home(named(key))));
+        prefetch_word(address, &self.table, self.place(self.home(stored(key))));
     }
 
-    /// The row of `key`, which has one while it holds anything.
+    /// The row of `key`; it has one while it holds anything.
     #[inline]
     pub fn find(&self, region: &Region, key: Key) -> Option<Row> {
         let words = region.words(&self.table);
-        // Nobody holds anything: not even the key's line is waited for.
+        // While no key holds anything, the key's line need not be read.
         if words[0] == 0 {
             return None;
         }
-        let place = self.probe(words, named(key));
+        let place = self.probe(words, stored(key));
         (words[place] != 0).then_some(Row(place))
     }
 
-    /// What stands in a column; nothing when there is no row.
+    /// The count in a column; zero when there is no row.
     #[inline]
     pub fn held(&self, region: &Region, row: Option<Row>, column: usize) -> u64 {
         row.map_or(0, |Row(place)| region.words(&self.table)[place + 1 + column])
@@ -81,18 +84,18 @@ impl KeyCounts {
     /// Adds to a column.
     pub fn add(&self, region: &mut Region, key: Key, column: usize, amount: u64) {
         let words = region.words_mut(&self.table);
-        let place = self.probe(words, named(key));
+        let place = self.probe(words, stored(key));
         if words[place] == 0 {
-            words[place] = named(key);
+            words[place] = stored(key);
             words[0] += 1;
         }
         words[place + 1 + column] += amount;
     }
 
-    /// Takes from a column what was added to it; a row in which nothing is left goes.
+    /// Takes from a column what was added to it, and removes a row in which nothing is left.
     pub fn take(&self, region: &mut Region, key: Key, column: usize, amount: u64) {
         let words = region.words_mut(&self.table);
-        let place = self.probe(words, named(key));
+        let place = self.probe(words, stored(key));
         debug_assert!(words[place] != 0 && words[place + 1 + column] >= amount, "more is released than was held");
         if words[place] == 0 {
             return;
@@ -100,7 +103,7 @@ impl KeyCounts {
         let counts = place + 1..place + (1 << self.shift);
         words[place + 1 + column] = words[place + 1 + column].saturating_sub(amount);
         if words[counts].iter().all(|&count| count == 0) {
-            self.take_out(words, place);
+            self.remove(words, place);
             words[0] -= 1;
         }
     }
@@ -110,7 +113,7 @@ impl KeyCounts {
         region.words(&self.table)[0]
     }
 
-    /// The most that one key holds in a column, of the rows that begin on a page of the table.
+    /// The most that one key holds in a column, among the rows that begin on a page of the table.
     pub fn most(&self, region: &Region, page: u32, column: usize) -> u64 {
         let words_of_page = PAGE_BYTES as usize / size_of::<u64>();
         let from = (page as usize * words_of_page).max(self.place(0));
@@ -119,16 +122,16 @@ impl KeyCounts {
         places.map(|place| region.words(&self.table)[place + 1 + column]).max().unwrap_or(0)
     }
 
-    /// Lets go of everything.
+    /// Removes all rows.
     pub fn clear(&self, region: &mut Region) {
         region.words_mut(&self.table).fill(0);
     }
 
-    fn home(&self, named: u64) -> u64 {
-        ((u128::from(named) * u128::from(self.rows)) >> 64) as u64
+    fn home(&self, stored: u64) -> u64 {
+        ((u128::from(stored) * u128::from(self.rows)) >> 64) as u64
     }
 
-    /// The first word of a row; the first row of all is no key's.
+    /// The first word of a row; the first row of the table belongs to no key.
     fn place(&self, row: u64) -> usize {
         ((row + 1) << self.shift) as usize
     }
@@ -138,12 +141,12 @@ impl KeyCounts {
         if next == self.place(self.rows) { self.place(0) } else { next }
     }
 
-    /// The row of the key, or the free one where it would be. A third of the rows are free, so there is one.
+    /// The row of the key, or the free row where it would be. A third of the rows are free, so there is one.
     #[inline]
-    fn probe(&self, words: &[u64], named: u64) -> usize {
-        let mut place = self.place(self.home(named));
+    fn probe(&self, words: &[u64], stored: u64) -> usize {
+        let mut place = self.place(self.home(stored));
         for _ in 0..self.rows {
-            if words[place] == named || words[place] == 0 {
+            if words[place] == stored || words[place] == 0 {
                 break;
             }
             place = self.next(place);
@@ -151,13 +154,13 @@ impl KeyCounts {
         place
     }
 
-    /// Rows from `from` on to `to`, around the end.
+    /// Words from the row at `from` to the row at `to`, around the end.
     fn distance(&self, from: usize, to: usize) -> usize {
         let around = if to < from { self.place(self.rows) - self.place(0) } else { 0 };
         to + around - from
     }
 
-    fn take_out(&self, words: &mut [u64], mut hole: usize) {
+    fn remove(&self, words: &mut [u64], mut hole: usize) {
         let width = 1 << self.shift;
         let mut place = self.next(hole);
         for _ in 0..self.rows {
@@ -175,9 +178,9 @@ impl KeyCounts {
     }
 }
 
-/// A key as a row keeps it: zero is a free one's.
+/// A key as a row keeps it: zero marks a free row.
 #[inline]
-fn named(key: Key) -> u64 {
+fn stored(key: Key) -> u64 {
     key.0.max(1)
 }
 

@@ -11,7 +11,6 @@
 //! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there.
 //! A store knows no mail, no text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
 
-pub mod access_entry;
 pub mod access_list;
 pub mod blocks;
 pub mod distinct;

@@ -1,32 +1,36 @@
-//! What is open: a record for each permit, of what it holds and for whom.
+//! Open permits: a record for each, of what it holds and for which keys.
 //!
-//! **Idea.** At most `max_open` records in a list of free ones. A permit is released by its token, once: a record remembers the serial number of
-//! its permit, numbers are never given twice, and a token of another number releases nothing. So is one from before [`Permits::begin`], as
-//! in a forked child: what its parent holds is not the child's.
+//! **Idea.** There are at most `max_open` records, and a list of the free ones. A permit is released by its token, once:
+//! a record remembers the serial number of its permit, numbers are never given twice, and a token with another number
+//! releases nothing. A token from before [`Permits::begin`] releases nothing either, as in a forked child: what its
+//! parent holds is not the child's.
 //!
 //! ```text
-//!  header's last line    open │ last serial │ void up to │ generation │ first free record │ records ever used
-//!  table                 counts of limits that have one key in all, a word a limit; then the records
-//!  record                serial, 0 when free │ limits that it is held under, a bit each │ bytes │ a key a tally
-//!                        a free one: 0 │ next free record
+//!  region's header   [`OpenPermits`]: how many are open, serial numbers, the list of free records
+//!  table             a count for each limit that has a single key, a word a limit; then the records
+//!  record            serial, 0 when free │ limits that it is held under, a bit each │ bytes │ a key for each key counts
+//!                    a free one: 0 │ next free record
 //! ```
 //!
-//! **Cost.** One cache line to take, one to give back. **Bound.** Exact. A policy without in-flight limits has no records: permits are only counted.
+//! **Cost.** One cache line to take, one to give back. **Bound.** Exact. A policy without in-flight limits has no
+//! records: permits are only counted.
 //!
-//! **Source.** A free list in the records themselves; serial numbers against a token that is shown twice: generational indices.
+//! **Source.** A free list in the records themselves; serial numbers against a token that is shown twice: generational
+//! indices.
 //!
-//! **Dropped.** What is held kept only in the permit itself: then nobody could let go of what a process held that is no more.
+//! **Dropped.** What is held kept only in the permit itself: then nothing could release what a process held that has
+//! ended.
 
 use crate::key::Key;
 use crate::region::{OpenPermits, PAGE_BYTES, Region, Table};
 
-/// Counts of limits before the records: one for every limit that a policy can have.
+/// Words for counts before the records: one for every limit that a policy can have.
 pub const COUNTS: usize = 64;
 
 /// Words of a record before its keys.
 const HEAD: usize = 3;
 
-/// The right to release what one permit holds, once.
+/// The right to release, once, what a permit holds.
 #[must_use = "what it holds stays held until it is released"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
@@ -37,31 +41,31 @@ pub struct Token {
 /// What a permit holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// The limits, a bit each.
+    /// The limits that it is held under, a bit each.
     pub limits: u64,
-    /// What those that count bytes count.
+    /// The bytes that limits on bytes count.
     pub bytes: u64,
 }
 
-/// The permits of a guard.
+/// The permits of one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Permits {
     most: u64,
-    /// Absent when nothing can be held.
+    /// `None` when no limit counts what is in flight.
     table: Option<Table>,
-    tallies: usize,
+    keys: usize,
 }
 
 impl Permits {
-    /// Bytes of the table.
-    pub fn bytes(most: u64, tallies: usize) -> u64 {
-        ((COUNTS as u64 + most * (HEAD + tallies) as u64) * 8).next_multiple_of(PAGE_BYTES)
+    /// Bytes of a table for `most` permits with `keys` keys each.
+    pub fn bytes(most: u64, keys: usize) -> u64 {
+        ((COUNTS as u64 + most * (HEAD + keys) as u64) * 8).next_multiple_of(PAGE_BYTES)
     }
 
-    /// At most `most` at once, with records in `table`, which has [`Permits::bytes`].
-    pub fn new(most: u64, table: Option<Table>, tallies: usize) -> Self {
-        debug_assert!(table.is_none_or(|table| table.bytes() >= Self::bytes(most, tallies)));
-        Self { most, table, tallies }
+    /// At most `most` permits at once, with records in `table`, which has [`Permits::bytes`].
+    pub fn new(most: u64, table: Option<Table>, keys: usize) -> Self {
+        debug_assert!(table.is_none_or(|table| table.bytes() >= Self::bytes(most, keys)));
+        Self { most, table, keys }
     }
 
     /// The table.
@@ -69,34 +73,35 @@ impl Permits {
         self.table.as_ref()
     }
 
-    /// Most at once.
+    /// Most permits at once.
     pub fn most(&self) -> u64 {
         self.most
     }
 
-    /// How many there are.
+    /// How many permits are open.
     pub fn open(region: &Region) -> u64 {
         region.permits().open
     }
 
-    /// Whether there is one more.
+    /// Whether one more permit can be given.
     #[inline]
     pub fn has_room(&self, region: &Region) -> bool {
         Self::open(region) < self.most
     }
 
-    /// What is counted of a limit that has one key in all.
+    /// The count of a limit that has a single key (`global`).
     #[inline]
     pub fn count(&self, region: &Region, limit: usize) -> u64 {
         self.table.as_ref().map_or(0, |table| region.words(table)[limit])
     }
 
-    /// The same, to be written.
+    /// The count of a limit that has a single key, to be written.
     pub fn count_mut<'r>(&self, region: &'r mut Region, limit: usize) -> Option<&'r mut u64> {
         region.words_mut(self.table.as_ref()?).get_mut(limit)
     }
 
-    /// One more; asked only when [`Permits::has_room`]. `keys` are those of `held`, in the order of the tallies.
+    /// Gives a permit; the caller has checked [`Permits::has_room`]. `keys` are the keys that hold something, each with
+    /// its place among the key counts.
     pub fn take(&self, region: &mut Region, held: &Held, keys: impl Iterator<Item = (usize, Key)>) -> Token {
         let mut known = *region.permits();
         known.open += 1;
@@ -121,13 +126,13 @@ impl Permits {
         words[place] = serial;
         words[place + 1] = held.limits;
         words[place + 2] = held.bytes;
-        for (tally, key) in keys {
-            words[place + HEAD + tally] = key.0;
+        for (nth, key) in keys {
+            words[place + HEAD + nth] = key.0;
         }
         Token { serial, record: u32::try_from(record).unwrap_or(u32::MAX) }
     }
 
-    /// What the permit of `token` holds, when it still does.
+    /// What the permit of `token` holds; `None` when it was released, or given before [`Permits::begin`].
     pub fn held(&self, region: &Region, token: &Token) -> Option<Held> {
         if token.serial <= region.permits().void_up_to {
             return None;
@@ -137,13 +142,13 @@ impl Permits {
         (words.first() == Some(&token.serial)).then(|| Held { limits: words[1], bytes: words[2] })
     }
 
-    /// Its key in a tally.
-    pub fn key(&self, region: &Region, token: &Token, tally: usize) -> Key {
-        let place = self.place(token.record.into()) + HEAD + tally;
+    /// The key that it holds something under, in the key counts at that place.
+    pub fn key(&self, region: &Region, token: &Token, nth: usize) -> Key {
+        let place = self.place(token.record.into()) + HEAD + nth;
         Key(self.table.as_ref().map_or(0, |table| region.words(table)[place]))
     }
 
-    /// Gives the record back; asked only when [`Permits::held`] says that it is the token's.
+    /// Frees the record of `token`; the caller has checked [`Permits::held`].
     pub fn give_back(&self, region: &mut Region, token: &Token) {
         let mut known = *region.permits();
         known.open = known.open.saturating_sub(1);
@@ -159,7 +164,8 @@ impl Permits {
         words[place + 1] = next_free;
     }
 
-    /// Begins anew in the process of this `generation`, unless it has: every token given before is void. Whether it did.
+    /// Starts afresh in the process of this `generation`: every token given before is void. It returns `false`, and does
+    /// nothing, when it has started in this process already.
     pub fn begin(&self, region: &mut Region, generation: u64) -> bool {
         let known = *region.permits();
         if known.generation == generation {
@@ -174,6 +180,6 @@ impl Permits {
     }
 
     fn place(&self, record: u64) -> usize {
-        COUNTS + record as usize * (HEAD + self.tallies)
+        COUNTS + record as usize * (HEAD + self.keys)
     }
 }
