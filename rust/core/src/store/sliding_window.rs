@@ -36,7 +36,7 @@
 
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
-use super::pane_ring::{LARGEST, Ring, Shape};
+use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
@@ -206,7 +206,7 @@ impl SlidingWindow {
         let ring = self.shape.ring(line, slot);
         let counted = self.shape.count(ring, age as u32).min(self.price(amount));
         let ring = self.shape.without(ring, age as u32, counted);
-        let fingerprint = if ring == Ring::default() { 0 } else { at.fingerprint };
+        let fingerprint = if ring == PaneRing::default() { 0 } else { at.fingerprint };
         self.shape.put(line, slot, fingerprint, ring);
         counted > 0
     }
@@ -310,16 +310,16 @@ impl SlidingWindow {
     }
 
     /// A ring that holds these counts, each in the last pane that it may have been charged in.
-    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> Ring {
-        let (mut ring, mut at) = (Ring::default(), 0);
+    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> PaneRing {
+        let (mut ring, mut at) = (PaneRing::default(), 0);
         for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
             let pane = overflow.last(now, age).min(now);
-            if ring != Ring::default() {
+            if ring != PaneRing::default() {
                 ring = self.shape.later(ring, pane - at);
             }
             (ring, at) = (self.shape.with(ring, count), pane);
         }
-        if ring == Ring::default() { ring } else { self.shape.later(ring, now - at) }
+        if ring == PaneRing::default() { ring } else { self.shape.later(ring, now - at) }
     }
 
     /// Slots in use on one page of the table.
@@ -392,7 +392,7 @@ impl SlidingWindow {
         } else {
             for slot in 0..self.shape.slots() {
                 let ring = self.shape.later(self.shape.ring(line, slot), gap);
-                let fingerprint = if ring == Ring::default() { 0 } else { self.shape.fingerprint(line, slot) };
+                let fingerprint = if ring == PaneRing::default() { 0 } else { self.shape.fingerprint(line, slot) };
                 self.shape.put(line, slot, fingerprint, ring);
             }
         }
