@@ -33,7 +33,7 @@ impl Split {
     pub(in crate::store) fn of(self, table: Table) -> Option<(Table, Table)> {
         let pages = table.pages();
         let wanted = (u64::from(pages) * u64::from(self.sketch_16ths) / 16) as u32;
-        table.split_off(wanted.clamp(1, pages.saturating_sub(1).max(1)))
+        table.split(pages - wanted.clamp(1, pages.saturating_sub(1).max(1)))
     }
 
     /// Whether a slot of weight `slot` passes to a key of weight `key`.

@@ -1,10 +1,10 @@
-//! A sketch beside a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets more
-//! than its limit.
+//! A sketch beside a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets
+//! more than its limit.
 //!
-//! **Idea.** A Count-Min with conservative update in a part of the limit's own share of the memory. It never counts too
-//! low, so a key that it judges never gets more than its limit, whatever others send (P4). It counts too high when cells
-//! are crowded, so such a key may be refused early: "no collateral" (P3) holds for keys with a slot only. A key with a
-//! slot is judged by its slot alone.
+//! **Idea.** A Count-Min with conservative update in a part of the limit's own share of the memory. It never counts
+//! too low, so a key that it judges never gets more than its limit, whatever others send (P4). It counts too high
+//! when cells are crowded, so such a key may be refused early: "no collateral" (P3) holds for keys with a slot only.
+//! A key with a slot is judged by its slot alone.
 //!
 //! ```text
 //!  consult:  the key has a slot → that;   else → the lowest of its cells, one a row
@@ -16,10 +16,10 @@
 //!              else                     → each of its cells ← max(cell, weight)
 //! ```
 //!
-//! **Slots pass to the heavy.** A slot is worth most to a key that is near its limit, because a crowded cell would refuse
-//! it there. So the lightest slot of the key's lines passes to a key that weighs more, and keys that are seen once share
-//! the sketch, where each has the whole limit as margin. A slot knows its key by page and fingerprint only, so the cells
-//! are found from these.
+//! **Slots pass to the heavy.** A slot is worth most to a key that is near its limit, because a crowded cell would
+//! refuse it there. So the lightest slot of the key's lines passes to a key that weighs more, and keys that are seen
+//! once share the sketch, where each has the whole limit as margin. A slot knows its key by page and fingerprint
+//! only, so the cells are found from these.
 //!
 //! **Never too low.** The estimate of a key is at least what it sent: a slot begins with the estimate, and a slot that
 //! passes on leaves all that it held in the sketch. A slot that has expired held only what no longer counts, and what
@@ -28,9 +28,9 @@
 //! **Time.** The wait of a refused key ends when its estimate has room, if nothing else is charged to its cells. A
 //! window's sketch has wider panes than its table, so a key that moves may wait for up to one of those more.
 //!
-//! **Cells.** Narrow ones behind the stamp of a line, as many as fit: `arrivals` draws those of buckets, `panes` those of
-//! windows, `grid` says where they are. The first line of the sketch says until when anything counts; before a table
-//! first overflows, a look-up reads no cell.
+//! **Cells.** Narrow ones behind the stamp of a line, as many as fit: `arrivals` draws those of buckets, `panes`
+//! those of windows, `grid` says where they are. The first line of the sketch says until when anything counts; before
+//! a table first overflows, a look-up reads no cell.
 //!
 //! **Cost.** Two lines of the table; for a key without a slot one line more for each row, and as many again when a slot
 //! passes on. **Size.** [`Split`].
@@ -42,9 +42,10 @@
 //! **Source.** Cormode and Muthukrishnan 2005; Estan and Varghese 2002 (conservative update); Roy, Khan, Alonso 2016
 //! (exact slots before a sketch).
 //!
-//! **Figures.** Messages refused of senders that send at most half of their limit, in per cent, under a flood of 10 or
-//! 30 million unique keys a minute to a mebibyte (`BENCH=short cargo run --release -p throttle-core --example flood --
-//! splits`, an eighth of everything). At 3 million every variant refuses none; buckets refuse none at 10 million either.
+//! **Figures.** Messages refused of senders that send at most half of their limit, in per cent, under a flood of 10
+//! or 30 million unique keys a minute to a mebibyte (`BENCH=short cargo run --release -p throttle-core --example
+//! flood -- splits`, an eighth of everything). At 3 million every variant refuses none; buckets refuse none at 10
+//! million either.
 //!
 //! ```text
 //!                 sketch, 16ths of the share:       4        8       12       14
