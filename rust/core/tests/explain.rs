@@ -359,8 +359,8 @@ proptest! {
             prop_assert_eq!(engine.tables(&|| ()), before);
             let decision = check(&engine, &envelope, now_us);
             prop_assert_eq!(&decision, &told.decision);
-            let lets_pass = told.covering.iter().any(|word| word.word != AccessAction::Block);
-            let blocks = told.covering.iter().filter(|word| word.word == AccessAction::Block && !lets_pass);
+            let lets_pass = told.covering.iter().any(|word| word.action != AccessAction::Block);
+            let blocks = told.covering.iter().filter(|word| word.action == AccessAction::Block && !lets_pass);
             let blocks: Vec<(&str, Option<u64>)> =
                 blocks.map(|word| (word.by.as_deref().unwrap_or("blocked"), word.left_us)).collect();
             let is_open = |row: &Explained| row.limit == "open";

@@ -57,8 +57,8 @@ impl Blocked {
             value: core.value,
             until: core.left_us.map_or(f64::INFINITY, until),
             by: core.by.unwrap_or_else(|| OPERATOR.into()),
-            action: if core.word == AccessAction::Block { "block" } else { "allow" }.into(),
-            unverified: core.word == AccessAction::AllowUnverified,
+            action: if core.action == AccessAction::Block { "block" } else { "allow" }.into(),
+            unverified: core.action == AccessAction::AllowUnverified,
         }
     }
 }

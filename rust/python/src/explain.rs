@@ -43,11 +43,11 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
 
 fn covered(py: Python<'_>, word: Blocked) -> PyResult<Bound<'_, PyDict>> {
     let row = PyDict::new(py);
-    row.set_item("action", if word.word == AccessAction::Block { "block" } else { "allow" })?;
+    row.set_item("action", if word.action == AccessAction::Block { "block" } else { "allow" })?;
     row.set_item("identity", word.identity)?;
     row.set_item("value", word.value)?;
     row.set_item("by", word.by.as_deref().unwrap_or("operator"))?;
-    row.set_item("unverified", word.word == AccessAction::AllowUnverified)?;
+    row.set_item("unverified", word.action == AccessAction::AllowUnverified)?;
     let left = word.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
     row.set_item("seconds", left)?;
     Ok(row)

@@ -6,7 +6,8 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
-use throttle_core::sketch::hyperloglog::{HyperLogLog as Shape, Martingale};
+use throttle_core::sketch::hyperloglog::HyperLogLog as Shape;
+use throttle_core::sketch::hyperloglog::Martingale;
 
 use crate::frame::{self, Kind};
 use crate::number::whole;

@@ -5,8 +5,6 @@
 use std::collections::HashMap;
 
 use crate::identity::{Identities, Identity, Part, Value};
-use crate::plan::PlannedLimit;
-use crate::policy::Count;
 
 /// An amount for each value of the identity that has several.
 pub(super) enum Amounts {
@@ -17,16 +15,6 @@ pub(super) enum Amounts {
 }
 
 impl Amounts {
-    /// `None` when the amount is not known yet.
-    #[inline]
-    pub(super) fn of(planned: &PlannedLimit, identities: &Identities<'_>, size: Option<u64>) -> Option<Self> {
-        match planned.limit.count {
-            Count::Connections | Count::Messages => Some(Self::Same(1)),
-            Count::Recipients => Some(recipients(&planned.limit.per, identities)),
-            Count::Bytes => size.map(Self::Same),
-        }
-    }
-
     #[inline]
     pub(super) fn get(&self, nth: usize) -> u64 {
         match self {
@@ -37,7 +25,7 @@ impl Amounts {
 }
 
 /// Recipients, duplicates once: one for each address, as many as there are at each host, all of them for anything else.
-fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
+pub(super) fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
     if per.contains(&Identity::RcptAddress) {
         return Amounts::Same(1);
     }

@@ -145,7 +145,7 @@ impl Engine {
                 planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
             }
             let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
-            let (used, adds) = planned.store.usage(region, stores, entry, answer, at_us, burst);
+            let (used, adds) = planned.store.usage(region, stores, entry, (sightings, answer), at_us, burst);
             let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
             rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
         }
@@ -175,7 +175,7 @@ impl Engine {
                 value: Some(value),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.action,
+                action: entry.action,
             })
         });
         let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
@@ -185,7 +185,7 @@ impl Engine {
                 value: Some(key_text(identities, planned, block.nth, None)),
                 left_us: left((*until_us)?),
                 by: Some(planned.name.to_string()),
-                word: AccessAction::Block,
+                action: AccessAction::Block,
             })
         });
         entries.chain(blocks).collect()

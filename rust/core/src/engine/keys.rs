@@ -2,7 +2,7 @@
 
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::plan::{Places, Plan};
+use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
 use crate::stats::IdentityKey;
 
@@ -13,6 +13,8 @@ pub(super) struct Keys {
     values: Vec<IdentityKey>,
     /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
     first: Vec<Key>,
+    /// The limits that need an identity which is absent, when no identity has several values; else empty.
+    ruled_out: LimitSet,
     /// The run of `values` at each place, when any identity may have several values; else empty.
     spans: Vec<Span>,
 }
@@ -44,23 +46,27 @@ impl Keys {
         self.values.clear();
         self.first.clear();
         self.spans.clear();
+        self.ruled_out = LimitSet::EMPTY;
     }
 
     /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
     #[inline(always)]
     pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
-        let values = &mut self.values;
-        let key_of = |(place, needed): (usize, &crate::plan::PlannedIdentity)| {
+        let Self { values, first, ruled_out, .. } = self;
+        let key_of = |(place, needed): (usize, &PlannedIdentity)| {
             if !needed.at.intersects(stages) {
                 return ABSENT;
             }
             let hash = Hash { secret, head: needed.head };
-            let Some(key) = identities.map_value(needed.identity, hash) else { return ABSENT };
+            let Some(key) = identities.map_value(needed.identity, hash) else {
+                *ruled_out = ruled_out.union(needed.needed_by);
+                return ABSENT;
+            };
             let key = Key(key.0.max(1));
             values.push(IdentityKey { place, key });
             key
         };
-        self.first.extend(plan.identities.iter().enumerate().map(key_of));
+        first.extend(plan.identities.iter().enumerate().map(key_of));
     }
 
     /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.
@@ -77,28 +83,40 @@ impl Keys {
         }
     }
 
+    /// Limits that cannot apply, because an identity that they need is absent.
+    #[inline]
+    pub(super) fn ruled_out(&self) -> LimitSet {
+        self.ruled_out
+    }
+
     /// Every value that the check brings, in the order of the places.
     #[inline]
     pub(super) fn values(&self) -> &[IdentityKey] {
         &self.values
     }
 
-    /// How many keys a composite has: at most one of its identities has several values; an absent one makes it none.
+    /// How many keys a composite may have: at most one of its identities has several values.
     #[inline(always)]
     pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
-        if SEVERAL {
-            per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
-        } else {
-            per.iter().all(|place| self.get(place) != ABSENT).into()
+        if !SEVERAL {
+            return 1;
         }
+        per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
     }
 
-    /// The key of a composite: with the `nth` value of the identity that has several.
+    /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is absent.
     #[inline(always)]
-    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Key {
+    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
         let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
         let (first, others) = per.parts();
-        others.iter().fold(get(first), |joined, other| secret.join(joined, get(other)))
+        let mut joined = get(first);
+        let mut is_absent = joined == ABSENT;
+        for other in others {
+            let other = get(other);
+            is_absent |= other == ABSENT;
+            joined = secret.join(joined, other);
+        }
+        (!is_absent).then_some(joined)
     }
 
     /// The key of the first value of an identity, or [`ABSENT`].

@@ -42,7 +42,7 @@ pub struct Blocked {
     /// The limit; `None`: an operator.
     pub by: Option<String>,
     /// What is said.
-    pub word: AccessAction,
+    pub action: AccessAction,
 }
 
 impl From<PolicyError> for BlockError {
@@ -60,7 +60,7 @@ impl Engine {
         &self,
         identity: &str,
         value: &str,
-        word: AccessAction,
+        action: AccessAction,
         us: Option<u64>,
         now: Now,
     ) -> Result<(), BlockError> {
@@ -76,7 +76,7 @@ impl Engine {
         }
         let identity = parsed(identity)?;
         let is_mailbox = identity.source() == Source::Rcpt;
-        if word != AccessAction::Block && is_mailbox {
+        if action != AccessAction::Block && is_mailbox {
             let allowed =
                 "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
                     .into();
@@ -84,7 +84,7 @@ impl Engine {
         }
         let (key, mark, text) = self.read_scope(identity, value)?;
         let unproven = identity.source().is_mere_claim() || matches!(mark, EntryKind::Whole(_)) && is_tag(identity);
-        if word == AccessAction::Allow && can_be_claimed(identity) && unproven {
+        if action == AccessAction::Allow && can_be_claimed(identity) && unproven {
             let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
             return Err(wrong("value", format!("{value:?}"), allowed).into());
         }
@@ -94,7 +94,7 @@ impl Engine {
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = AccessEntry { key, until_us, action: word, kind: mark, identity: code_of(identity) };
+        let entry = AccessEntry { key, until_us, action, kind: mark, identity: code_of(identity) };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
@@ -153,10 +153,10 @@ impl Engine {
                 value: Some(unpack_text(text)),
                 left_us: left(entry.until_us),
                 by: None,
-                word: entry.action,
+                action: entry.action,
             })
             .collect();
-        all.sort_by(|a, b| (a.word as u8, &a.identity, &a.value).cmp(&(b.word as u8, &b.identity, &b.value)));
+        all.sort_by(|a, b| (a.action as u8, &a.identity, &a.value).cmp(&(b.action as u8, &b.identity, &b.value)));
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
         let mut by_limits: Vec<Blocked> =
@@ -188,7 +188,7 @@ impl Engine {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
         let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, word: AccessAction::Block })
+        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, action: AccessAction::Block })
     }
 
     /// The names that observation has, by the keys that limits block them under.

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::amount::Amounts;
+use super::amount::recipients;
 use super::filter::StageFilter;
 use super::keys::Keys;
 use super::outcome::Purpose;
@@ -20,13 +20,11 @@ use super::request::Request;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Trust, Value, Values};
 use crate::key::{Key, Secret};
-use crate::plan::{LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedLimit, TrustSource};
-use crate::policy::{Stages, WhenFull};
-use crate::region::{Candidates, prefetch};
-use crate::store::Store;
-use crate::store::fan_out::{FanOut, MAX_PARTS};
+use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource};
+use crate::policy::{Count, Stages};
+use crate::region::{Candidates, Table, prefetch};
+use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place, WantedKey};
-use crate::store::rate_counter::RateCounter;
 use crate::store::request::{Entry, Lookup, Part, Question, Request as Stores, Run};
 
 /// The key of an identity that is absent, among those that share what is free: all such senders count together.
@@ -92,7 +90,7 @@ impl Engine {
             let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight());
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
-        limits = limits.intersect(plan.applicable.for_trust(senders));
+        limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
             limits = limits.minus(plan.applicable.unless_idle());
         }
@@ -126,15 +124,6 @@ struct Preparer<'e, 't> {
     compared: RefCell<SmallVec<[(Identity, Values<'e>); 1]>>,
 }
 
-/// A limit that is asked.
-#[derive(Clone, Copy)]
-struct Asked<'e> {
-    place: u16,
-    planned: &'e PlannedLimit,
-    trust: Trust,
-    is_charged: bool,
-}
-
 impl<'e> Preparer<'e, '_> {
     #[inline(never)]
     fn fill_several(&self, request: &mut Stores, limits: LimitSet) {
@@ -145,125 +134,150 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
         for place in limits.iter() {
-            let planned = &self.plan.limits[usize::from(place)];
-            let trust = planned.trust_source.trust(self.senders);
-            let asked = Asked { place, planned, trust, is_charged: self.stages.contains(planned.stage) };
-            match &planned.store {
-                Store::Rate(counter) => self.ask_rate::<SEVERAL>(request, asked, counter),
-                Store::FanOut(fan_out) => self.ask_fan_out::<SEVERAL>(request, asked, fan_out),
-                Store::Distinct(_) => self.ask_distinct::<SEVERAL>(request, asked),
-                Store::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, *limit),
+            let ask = &self.plan.asks[usize::from(place)];
+            let trust = ask.trust_source.trust(self.senders);
+            match ask.kind {
+                AskKind::Rate => self.ask_rate::<SEVERAL>(request, place, ask, trust),
+                AskKind::FanOut { seen_set, has_ladder } => {
+                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, seen_set.into(), has_ladder);
+                }
+                AskKind::Distinct => self.ask_distinct::<SEVERAL>(request, place, ask, trust),
+                AskKind::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, limit.into()),
             }
         }
     }
 
     /// Whether this message was counted for that recipient's host by an earlier step.
     #[inline]
-    fn was_asked(&self, asked: Asked<'_>, nth: usize) -> bool {
-        self.filter.is_some_and(|filter| {
-            filter.hosts.binary_search(&(nth as u32)).is_ok() && asked.planned.counts_hosts_once()
-        })
+    fn was_asked(&self, place: u16, nth: usize) -> bool {
+        let Some(filter) = self.filter else { return false };
+        let counts_once = || self.plan.limits[usize::from(place)].counts_hosts_once();
+        filter.hosts.binary_search(&(nth as u32)).is_ok() && counts_once()
     }
 
     #[inline(always)]
-    fn ask_rate<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'e>, own: &'e RateCounter) {
-        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
-        if count == 0 {
-            return;
+    fn ask_rate<const SEVERAL: bool>(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust) {
+        let (amount, amounts) = match ask.count {
+            Count::Connections | Count::Messages => (1, None),
+            Count::Bytes => match self.size {
+                Some(size) => (size, None),
+                None => return,
+            },
+            // Of one recipient there is one at most, whatever the key.
+            Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
+            Count::Recipients => {
+                (0, Some(recipients(&self.plan.limits[usize::from(place)].limit.per, self.identities)))
+            }
+        };
+        let count = self.keys.count::<SEVERAL>(&ask.per);
+        if SEVERAL && ask.refuses_when_full {
+            request.reserve(count);
         }
-        let Some(amounts) = Amounts::of(asked.planned, self.identities, self.size) else { return };
-        asked.reserve(request, count);
         for nth in 0..count {
-            if SEVERAL && self.was_asked(asked, nth) {
+            if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
-            let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
-            let (limit, counter) = match self.quota(asked, nth) {
-                None => (asked.place, own),
-                Some(quota) => match self.store(quota) {
-                    Some(Store::Rate(counter)) => (quota, counter),
-                    _ => continue,
-                },
-            };
-            let at = self.prefetched(counter.lines(self.secret.with_trust(key, asked.trust)));
-            asked.push(request, limit, nth, Question::Rate { at, amount: amounts.get(nth) });
+            let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
+            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
+            let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
+            self.push(
+                request,
+                limit,
+                ask,
+                nth,
+                Question::Rate { at, amount: amounts.as_ref().map_or(amount, |amounts| amounts.get(nth)) },
+            );
         }
     }
 
     #[inline(always)]
-    fn ask_fan_out<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'e>, own: &'e FanOut) {
-        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
-        asked.reserve(request, count);
-        let seen_set = own.seen_set() as u32;
+    fn ask_fan_out<const SEVERAL: bool>(
+        &self,
+        request: &mut Stores,
+        place: u16,
+        ask: &Ask,
+        trust: Trust,
+        seen_set: u32,
+        has_ladder: bool,
+    ) {
+        let count = self.keys.count::<SEVERAL>(&ask.per);
+        if SEVERAL && ask.refuses_when_full {
+            request.reserve(count);
+        }
         // Limits over one seen set come in the same order of values: each goes on from where the last one was found.
         let known = request.lookups.iter().position(|lookup| lookup.seen_set == seen_set);
         let mut next = known.unwrap_or(request.lookups.len());
         for nth in 0..count {
             if known.is_none() {
                 next = request.lookups.len();
-                self.look_up::<SEVERAL>(request, asked, seen_set, nth);
+                self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth);
             }
             let is_this = |lookup: &&Lookup| (lookup.seen_set, lookup.nth) == (seen_set, nth as u32);
-            let Some(lookup) = request.lookups.get(next).filter(is_this).copied() else { continue };
+            let Some(lookup) = request.lookups.get(next).filter(is_this) else { continue };
             next += 1;
-            if SEVERAL && self.was_asked(asked, nth) {
+            if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
-            let (limit, fan_out) = match self.quota(asked, nth) {
-                None => (asked.place, own),
-                Some(quota) => match self.store(quota) {
-                    Some(Store::FanOut(fan_out)) => (quota, fan_out),
-                    _ => continue,
-                },
-            };
-            fan_out.each_line(request, &lookup, |at| prefetch(self.address, &at));
-            asked.push(request, limit, nth, Question::FanOut { lookup: next as u32 - 1 });
+            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
+            self.prefetched(table.candidates(lookup.bucket));
+            if has_ladder {
+                for part in lookup.parts.of(&request.parts) {
+                    self.prefetched(table.candidates(part.bucket));
+                }
+            }
+            self.push(request, limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
         }
     }
 
-    /// The limit's quota for a value that the `nth` key has: of several the first in the file.
-    #[inline]
-    fn quota(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
-        if asked.planned.quotas.is_empty() { None } else { self.quota_of(asked, nth) }
+    #[inline(always)]
+    fn ask_distinct<const SEVERAL: bool>(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust) {
+        self.ask_distinct_of(request, place, ask, trust, self.keys.count::<SEVERAL>(&ask.per));
     }
 
-    fn quota_of(&self, asked: Asked<'_>, nth: usize) -> Option<u16> {
-        let quotas = &asked.planned.quotas[..];
-        let keys = asked.planned.per.iter().map(|&place| self.keys.nth(place, nth));
-        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
-        found.map(|place| quotas[place].1).min()
-    }
-
-    /// The store of a limit or quota; `None` for a quota that has no table yet.
-    fn store(&self, limit: u16) -> Option<&Store> {
-        debug_assert!(limit == NO_TABLE || usize::from(limit) < self.plan.limits.len());
-        self.plan.limits.get(usize::from(limit)).map(|planned| &planned.store)
-    }
-
-    fn ask_distinct<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'_>) {
-        let Some(distinct) = asked.planned.distinct else { return };
-        let count = self.keys.count::<SEVERAL>(&asked.planned.per);
-        // A key may reserve a slot, and a block of registers in either of two pages.
-        asked.reserve(request, 3 * count);
-        let per = &asked.planned.limit.per;
-        for nth in (0..count).filter(|&nth| !(SEVERAL && self.was_asked(asked, nth))) {
-            let limit = self.quota(asked, nth).unwrap_or(asked.place);
-            let Some(Store::Distinct(store)) = self.store(limit) else { continue };
-            let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
-            let at = self.prefetched(store.lines(self.secret.with_trust(key, asked.trust)));
+    #[inline(never)]
+    fn ask_distinct_of(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust, count: usize) {
+        let planned = &self.plan.limits[usize::from(place)];
+        let Some(distinct) = planned.distinct else { return };
+        if ask.refuses_when_full {
+            // A key may reserve a slot, and a block of registers in either of two pages.
+            request.reserve(3 * count);
+        }
+        for nth in (0..count).filter(|&nth| !self.was_asked(place, nth)) {
+            let Some(key) = self.keys.joined::<true>(self.secret, &ask.per, nth) else { continue };
+            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
+            let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
             let first = request.hashes.len();
             let mut is_present = false;
             self.each_element(distinct.into(), |element, hash| {
                 is_present = true;
-                if !per.iter().any(|&per| self.is_value(per, nth, element)) {
+                if !planned.limit.per.iter().any(|&per| self.is_value(per, nth, element)) {
                     request.hashes.push(self.secret.join(key, hash));
                 }
             });
             if is_present {
                 let count = (request.hashes.len() - first) as u32;
-                asked.push(request, limit, nth, Question::Distinct { at, first: first as u32, count });
+                self.push(request, limit, ask, nth, Question::Distinct { at, first: first as u32, count });
             }
         }
+    }
+
+    /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the file, or the limit itself. `None` when
+    /// the quota has no table yet.
+    #[inline(always)]
+    fn limit_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
+        let quota = if ask.has_quotas { self.quota_of(place, ask, nth) } else { None };
+        match quota {
+            None => Some((place, ask.table)),
+            Some(NO_TABLE) => None,
+            Some(quota) => Some((quota, self.plan.asks[usize::from(quota)].table)),
+        }
+    }
+
+    fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<u16> {
+        let quotas = &self.plan.limits[usize::from(place)].quotas[..];
+        let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
+        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
+        found.map(|place| quotas[place].1).min()
     }
 
     fn ask_in_flight<const SEVERAL: bool>(&self, request: &mut Stores, limit: usize) {
@@ -274,7 +288,8 @@ impl<'e> Preparer<'e, '_> {
             request.in_flight.held.bytes = size;
         }
         if let Some(Place { counts, .. }) = count {
-            if self.keys.count::<SEVERAL>(&self.plan.count_keys[*counts].per) == 0 {
+            let per = &self.plan.count_keys[*counts].per;
+            if per.iter().any(|&place| self.keys.first(place).is_none()) {
                 return;
             }
             self.want(request, *counts);
@@ -306,32 +321,66 @@ impl<'e> Preparer<'e, '_> {
 
     /// Adds a look-up in a seen set, unless nothing of it can be new.
     #[inline(always)]
-    fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, asked: Asked<'_>, seen_set: u32, nth: usize) {
+    fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
-        let key = self.keys.joined::<SEVERAL>(self.secret, &asked.planned.per, nth);
-        let first = request.elements.len();
-        // An element that is equal to the value of `per` is never new.
-        self.each_element(planned.distinct, |element, hash| {
-            if !planned.equals.iter().any(|&per| self.is_value(per, nth, element)) {
-                request.elements.push(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
+        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
+        let identity = self.plan.identities[planned.distinct].identity;
+        let first = request.others.len();
+        let mut element = None;
+        if !SEVERAL && self.identities.is_element(identity) {
+            // An element that is equal to the value of `per` is never new.
+            if planned.equals.iter().any(|&per| self.identities.are_equal(per, identity)) {
+                return;
             }
-        });
-        let elements = Run { first: first as u32, count: (request.elements.len() - first) as u32 };
-        if elements.count == 0 {
-            return;
+            let hash = self.keys.get(&(planned.distinct as u16));
+            element = Some(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
+        } else {
+            self.add_elements(request, &mut element, seen_set, key, nth);
         }
+        let Some(element) = element else { return };
+        let others = Run { first: first as u32, count: (request.others.len() - first) as u32 };
         let first = request.parts.len();
         if planned.has_ladder {
-            let host = self.plan.identities[planned.distinct].identity;
-            for part in self.identities.ladder(host, asked.planned.limit.per[0]) {
-                let part = self.secret.join(key, self.secret.part(host, part));
-                let at = self.prefetched(planned.set.lines(part));
-                request.parts.push(Part { at, bucket: self.secret.with_trust(part, asked.trust) });
-            }
+            self.add_parts(request, ask, trust, seen_set, key);
         }
         let parts = Run { first: first as u32, count: (request.parts.len() - first) as u32 };
-        let bucket = self.secret.with_trust(key, asked.trust);
-        request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, elements, parts });
+        let bucket = self.secret.with_trust(key, trust);
+        request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
+    }
+
+    /// Adds every value of the element's identity. An element that is equal to the value of `per` is never new.
+    #[inline(never)]
+    fn add_elements(
+        &self,
+        request: &mut Stores,
+        element: &mut Option<Candidates>,
+        seen_set: u32,
+        key: Key,
+        nth: usize,
+    ) {
+        let planned = &self.plan.seen_sets[seen_set as usize];
+        self.each_element(planned.distinct, |value, hash| {
+            if !planned.equals.iter().any(|&per| self.is_value(per, nth, value)) {
+                let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
+                match element {
+                    None => *element = Some(at),
+                    Some(_) => request.others.push(at),
+                }
+            }
+        });
+    }
+
+    /// Adds the parts of the element's name between the value of `per` and the whole host.
+    #[inline]
+    fn add_parts(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, key: Key) {
+        let planned = &self.plan.seen_sets[seen_set as usize];
+        let [host, per] =
+            [planned.distinct, usize::from(*ask.per.parts().0)].map(|place| self.plan.identities[place].identity);
+        for part in self.identities.ladder(host, per) {
+            let part = self.secret.join(key, self.secret.part(host, part));
+            let at = self.prefetched(planned.set.lines(part));
+            request.parts.push(Part { at, bucket: self.secret.with_trust(part, trust) });
+        }
     }
 
     /// Every value of the identity at that place as an element, with its hash, each once.
@@ -368,20 +417,11 @@ impl<'e> Preparer<'e, '_> {
         prefetch(self.address, &at);
         at
     }
-}
-
-impl Asked<'_> {
-    /// Takes room for the slots that `count` keys may reserve, where a key without room is refused.
-    #[inline]
-    fn reserve(self, request: &mut Stores, count: usize) {
-        if self.planned.limit.when_full == WhenFull::Refuse {
-            request.reserve(count);
-        }
-    }
 
     /// Adds an entry, under the limit itself or a quota of it.
-    #[inline]
-    fn push(self, request: &mut Stores, limit: u16, nth: usize, question: Question) {
-        request.entries.push(Entry { limit, is_charged: self.is_charged, nth: nth as u32, question });
+    #[inline(always)]
+    fn push(&self, request: &mut Stores, limit: u16, ask: &Ask, nth: usize, question: Question) {
+        let is_charged = self.stages.contains(ask.stage);
+        request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }

@@ -303,19 +303,20 @@ impl Engine {
     #[inline(always)]
     fn charge(&self, request: &Request, region: &mut Region, found: &Found, at_us: u64, shadow: LimitSet) {
         let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.contains(planned.of);
-        for (entry, answer) in request.stores.entries.iter().zip(&found.stores.entries) {
+        let Answers { entries: answers, sightings, .. } = &found.stores;
+        for (entry, answer) in request.stores.entries.iter().zip(answers) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if entry.is_charged && admits(planned) {
-                let is_tracked = planned.store.charge(region, &request.stores, entry, answer, at_us);
+                let is_tracked = planned.store.charge(region, &request.stores, entry, sightings, answer, at_us);
                 if !is_tracked {
                     region.count_untracked(entry.limit.into());
                 }
             }
         }
-        for (place, lookup) in request.stores.lookups.iter().enumerate() {
+        for (place, (lookup, element)) in request.stores.lookups.iter().zip(&sightings.lookups).enumerate() {
             if shadow.is_empty() || self.is_admitted(request, place as u32, admits) {
                 let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
-                make_known(seen_set, region, &request.stores, lookup, &found.stores.sightings, at_us);
+                make_known(seen_set, region, &request.stores, (lookup, element), sightings, at_us);
             }
         }
     }

@@ -212,7 +212,7 @@ impl<'a> Identities<'a> {
         if identity.has_many() {
             match identity.source() {
                 Source::Rcpt if self.rcpt.len() < 2 => {}
-                Source::Rcpt => return self.recipients(identity, form),
+                Source::Rcpt => return self.all_recipients(identity, form),
                 _ => return self.said(identity, form),
             }
         }
@@ -276,7 +276,7 @@ impl<'a> Identities<'a> {
         }
     }
 
-    fn recipients(&self, identity: Identity, form: As) -> Values<'_> {
+    fn all_recipients(&self, identity: Identity, form: As) -> Values<'_> {
         let values = self.rcpt.iter().map(|rcpt| rcpt.value(identity, form));
         if self.rcpt.len() > FEW {
             let mut seen = HashSet::with_capacity(self.rcpt.len());
@@ -389,5 +389,40 @@ pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: A
     match part_of(domain, identity) {
         Part::Tag(Tag::Malformed | Tag::Overlong) if form == As::Element => domain.host().element(),
         part => part,
+    }
+}
+
+/// Shortcuts for prepare, which compares and hashes most values once.
+impl Identities<'_> {
+    /// Whether the only value of an identity is its element too: no part of it is MALFORMED or OVERLONG. `false` for an identity that may have several.
+    #[inline]
+    pub(crate) fn is_element(&self, identity: Identity) -> bool {
+        let is_sound = |host: &Host<'_>| !matches!(host.form(), Form::Unsound { .. });
+        match identity.source() {
+            Source::Sender => match &self.sender {
+                Some(Sender::Mailbox { local, domain, .. }) => {
+                    is_sound(domain.host()) && matches!(local.part(), Part::Text(_))
+                }
+                _ => false,
+            },
+            Source::Helo | Source::ClientName => self.domain(identity).is_some_and(|domain| is_sound(domain.host())),
+            Source::ClientIp => true,
+            _ => false,
+        }
+    }
+
+    /// How many recipients there are, duplicates included.
+    #[inline]
+    pub(crate) fn recipients(&self) -> usize {
+        self.rcpt.len()
+    }
+
+    /// Whether two identities with one value at most have the same one.
+    #[inline]
+    pub(crate) fn are_equal(&self, one: Identity, other: Identity) -> bool {
+        match (self.domain(one), self.domain(other)) {
+            (Some(a), Some(b)) => part_of(a, one) == part_of(b, other),
+            _ => self.value(one).is_some() && self.value(one) == self.value(other),
+        }
     }
 }

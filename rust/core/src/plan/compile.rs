@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::in_flight::InFlightTables;
 use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
 use super::plan::{
-    Applicable, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet, TrustSource,
+    Applicable, Ask, BlockRule, LimitSet, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet,
+    TrustSource,
 };
 use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
@@ -119,9 +120,11 @@ pub(super) fn build(
     let stats = Stats::new(observed, layout, elements(&identities, &limits));
     let (stated, capped_by) = (policy.limits.len(), capped_by(&limits, capacity.limits.len()));
     let applicable = Applicable::new(&limits[..stated]);
+    let asks = limits.iter().map(Ask::of).collect();
     Ok(Plan {
         identities,
         limits,
+        asks,
         stated,
         applicable,
         seen_sets,
@@ -214,6 +217,9 @@ fn ask_at(identities: &mut Vec<PlannedIdentity>, limits: &[PlannedLimit]) {
         let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
         for identity in planned.limit.identities().filter(is_hashed) {
             let at = usize::from(place(identities, identity));
+            if !planned.limit.is_in_flight() {
+                identities[at].needed_by.insert(planned.of);
+            }
             identities[at].at = identities[at].at.union(planned.asked_at);
         }
     }
@@ -267,7 +273,12 @@ fn store(
 pub(super) fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let known = identities.iter().position(|known| known.identity == identity);
     let place = known.unwrap_or_else(|| {
-        identities.push(PlannedIdentity { identity, head: Head::of(identity), at: Stages::default() });
+        identities.push(PlannedIdentity {
+            identity,
+            head: Head::of(identity),
+            at: Stages::default(),
+            needed_by: LimitSet::EMPTY,
+        });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.

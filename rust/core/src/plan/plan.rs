@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::{Head, Key};
-use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified};
+use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified, WhenFull};
 use crate::region::Table;
 use crate::reply::Reply;
 use crate::stats::Stats;
@@ -26,6 +26,8 @@ pub struct Plan {
     pub identities: Vec<PlannedIdentity>,
     /// In file order; after them, each with a table of its own, their quotas.
     pub limits: Vec<PlannedLimit>,
+    /// What `prepare` needs of each of `limits`.
+    pub asks: Vec<Ask>,
     /// How many of `limits` the policy states.
     pub stated: usize,
     /// Which of the stated limits apply when.
@@ -55,6 +57,8 @@ pub struct PlannedIdentity {
     pub head: Head,
     /// The stages at which it is needed.
     pub at: Stages,
+    /// The limits that are not asked when it is absent: in-flight limits may share it with senders that lack it.
+    pub needed_by: LimitSet,
 }
 
 /// A limit with its store.
@@ -92,6 +96,71 @@ pub struct PlannedLimit {
     pub of: u16,
     /// Its quotas by key: the key of the named value, without trust, and the place in [`Plan::limits`], or [`NO_TABLE`].
     pub quotas: Vec<(Key, u16)>,
+}
+
+/// What `prepare` needs of a limit, in one cache line: a check reads it for every limit that applies.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Ask {
+    /// Its identities.
+    pub per: Places,
+    /// The table of its counters.
+    pub table: Table,
+    /// What its store is asked.
+    pub kind: AskKind,
+    /// Where its trust comes from.
+    pub trust_source: TrustSource,
+    /// The stage at which it is charged.
+    pub stage: Stage,
+    /// What one check counts as.
+    pub count: Count,
+    /// Whether any value has a quota.
+    pub has_quotas: bool,
+    /// Whether a key without room in the table is refused.
+    pub refuses_when_full: bool,
+}
+
+/// What a store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskKind {
+    /// A rate.
+    Rate,
+    /// A fan-out that refuses what is new: the place of its seen set, and whether the buckets of parts are asked.
+    FanOut {
+        /// Place in [`Plan::seen_sets`].
+        seen_set: u8,
+        /// Whether it has the ladder.
+        has_ladder: bool,
+    },
+    /// A fan-out that refuses the whole key.
+    Distinct,
+    /// What is in flight: the place among the in-flight limits.
+    InFlight(u8),
+}
+
+impl Ask {
+    /// What `prepare` needs of `planned`.
+    pub(super) fn of(planned: &PlannedLimit) -> Self {
+        let table = planned.store.slots_table().copied().unwrap_or(Table::HEADER);
+        let kind = match planned.store {
+            Store::Rate(_) => AskKind::Rate,
+            Store::FanOut(fan_out) => {
+                AskKind::FanOut { seen_set: fan_out.seen_set() as u8, has_ladder: fan_out.has_ladder() }
+            }
+            Store::Distinct(_) => AskKind::Distinct,
+            Store::InFlight(place) => AskKind::InFlight(place as u8),
+        };
+        Self {
+            per: planned.per,
+            table,
+            kind,
+            trust_source: planned.trust_source,
+            stage: planned.stage,
+            count: planned.limit.count,
+            has_quotas: !planned.quotas.is_empty(),
+            refuses_when_full: planned.limit.when_full == WhenFull::Refuse,
+        }
+    }
 }
 
 /// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and not elsewhere, since a check reads

@@ -13,7 +13,7 @@
 use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{InFlightPlan, build, place};
 use super::memory::{SPARE, SeenSetClaim, TableShares, claims};
-use super::plan::{AccessTables, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
+use super::plan::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
 use super::quotas::{PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
@@ -213,7 +213,8 @@ fn fill(
 /// The identities with the places that they have, and the layout of observation for them; both anew when there are more than it has room for.
 fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
     let layout = *old.stats.layout();
-    let unasked = |needed: &PlannedIdentity| PlannedIdentity { at: Stages::default(), ..*needed };
+    let unasked =
+        |needed: &PlannedIdentity| PlannedIdentity { at: Stages::default(), needed_by: LimitSet::EMPTY, ..*needed };
     let mut identities: Vec<PlannedIdentity> = old.identities.iter().map(unasked).collect();
     let all = || policy.limits.iter().flat_map(Limit::identities);
     for identity in all() {

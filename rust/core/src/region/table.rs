@@ -23,6 +23,9 @@ pub struct Candidates {
 }
 
 impl Table {
+    /// The page of the header, which is no table: it stands where a limit has none.
+    pub const HEADER: Self = Self { first_page: 0, pages: 1 };
+
     /// A table of `pages` pages from `first_page` on; it has at least one.
     pub(super) fn new(first_page: u32, pages: u32) -> Self {
         debug_assert!(pages > 0);

@@ -27,18 +27,17 @@
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a flood does.
 
 use super::rate_counter::RateCounter;
-use super::request::{Answer, Lookup, Request, Sightings};
+use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings};
 use super::reservations::SlotReservations;
 use super::seen_set::{SeenSet, Sighting};
 use super::verdict::Verdict;
-use crate::key::Key;
 use crate::region::{Candidates, Region};
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const MAX_PARTS: usize = 6;
 
 /// Asks a seen set about every element and part of one look-up, the next of the request.
-#[inline]
+#[inline(always)]
 pub fn look_up(
     seen_set: &SeenSet,
     region: &Region,
@@ -47,26 +46,61 @@ pub fn look_up(
     now_us: u64,
     found: &mut Sightings,
 ) {
-    let first = found.forgotten_us.len();
-    let mut new = 0;
-    for at in lookup.elements.of(&request.elements) {
-        let sighting = seen_set.consult(region, at, now_us);
-        found.elements.push(sighting);
-        found.forgotten_us.push(sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting)));
-        new += u32::from(sighting.is_none());
-    }
-    found.new.push(new);
-    if lookup.elements.count > 1 {
-        found.forgotten_us[first..].sort_unstable();
-    }
-    for part in lookup.parts.of(&request.parts) {
-        found.parts.push(seen_set.consult(region, &part.at, now_us));
+    let sighting = seen_set.consult(region, &lookup.element, now_us);
+    let forgotten_us = sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting));
+    let element = FoundElement { new: sighting.is_none().into(), sighting, forgotten_us };
+    found.is_any_new |= sighting.is_none();
+    found.lookups.push(element);
+    if lookup.others.count + lookup.parts.count > 0 {
+        look_up_more(seen_set, region, request, lookup, now_us, found);
     }
 }
 
+/// Asks about the other elements and the parts.
+fn look_up_more(
+    seen_set: &SeenSet,
+    region: &Region,
+    request: &Request,
+    lookup: &Lookup,
+    now_us: u64,
+    found: &mut Sightings,
+) {
+    let Sightings { lookups, is_any_new, others, forgotten_us, parts } = found;
+    for part in lookup.parts.of(&request.parts) {
+        parts.push(seen_set.consult(region, &part.at, now_us));
+    }
+    let Some(element) = lookups.last_mut().filter(|_| lookup.others.count > 0) else { return };
+    let first = forgotten_us.len();
+    forgotten_us.push(element.forgotten_us);
+    for at in lookup.others.of(&request.others) {
+        let sighting = seen_set.consult(region, at, now_us);
+        others.push(sighting);
+        forgotten_us.push(sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting)));
+        element.new += u32::from(sighting.is_none());
+    }
+    forgotten_us[first..].sort_unstable();
+    element.forgotten_us = first as u64;
+    *is_any_new |= element.new > 0;
+}
+
 /// Makes every element and part of one look-up known: the check was admitted.
-#[inline]
+#[inline(always)]
 pub fn make_known(
+    seen_set: &SeenSet,
+    region: &mut Region,
+    request: &Request,
+    (lookup, element): (&Lookup, &FoundElement),
+    found: &Sightings,
+    now_us: u64,
+) {
+    if lookup.others.count + lookup.parts.count > 0 {
+        make_more_known(seen_set, region, request, lookup, found, now_us);
+    }
+    seen_set.charge(region, &lookup.element, element.sighting, now_us);
+}
+
+/// Makes the other elements and the parts known.
+fn make_more_known(
     seen_set: &SeenSet,
     region: &mut Region,
     request: &Request,
@@ -77,7 +111,7 @@ pub fn make_known(
     for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {
         seen_set.charge(region, &part.at, *sighting, now_us);
     }
-    for (at, sighting) in lookup.elements.of(&request.elements).iter().zip(lookup.elements.of(&found.elements)) {
+    for (at, sighting) in lookup.others.of(&request.others).iter().zip(lookup.others.of(&found.others)) {
         seen_set.charge(region, at, *sighting, now_us);
     }
 }
@@ -110,62 +144,36 @@ impl FanOut {
         self.place as usize
     }
 
-    /// Hands every line that a consultation may read to `prefetch`: those of the bucket of the key and of each part.
-    #[inline]
-    pub fn each_line(&self, request: &Request, lookup: &Lookup, mut prefetch: impl FnMut(Candidates)) {
-        if self.settle_us.is_some() {
-            for part in lookup.parts.of(&request.parts) {
-                prefetch(self.buckets.lines(part.bucket));
-            }
-        }
-        prefetch(self.buckets.lines(lookup.bucket));
+    /// Whether the buckets of parts of a name are asked.
+    pub fn has_ladder(&self) -> bool {
+        self.settle_us.is_some()
     }
 
     /// Where the bucket is that was asked: of a part of the name, or of the key itself.
     #[inline]
-    pub fn bucket_lines(&self, request: &Request, lookup: &Lookup, part: Option<u8>) -> Candidates {
-        self.buckets.lines(bucket(request, lookup, part))
+    pub fn bucket_lines(&self, asked: &LookedUp<'_>, part: Option<u8>) -> Candidates {
+        let part = part.and_then(|place| asked.parts.get(usize::from(place)));
+        self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))
     }
 
     /// Whether what is new fits, and on which bucket.
-    #[inline]
     pub fn consult(
         &self,
         region: &Region,
-        request: &Request,
-        lookup: &Lookup,
+        asked: &LookedUp<'_>,
         now_us: u64,
-        found: &Sightings,
         reservations: &mut SlotReservations,
     ) -> Answer {
-        let first = self.consult_at(region, request, lookup, now_us, found, reservations);
-        if first.verdict == Verdict::Fits {
-            first
-        } else {
-            self.until_it_fits(region, request, lookup, now_us, found, reservations, first)
-        }
-    }
-
-    /// Walks from change to change, until the bucket that is asked then has room before the next one.
-    #[cold]
-    fn until_it_fits(
-        &self,
-        region: &Region,
-        request: &Request,
-        lookup: &Lookup,
-        now_us: u64,
-        found: &Sightings,
-        reservations: &mut SlotReservations,
-        first: Answer,
-    ) -> Answer {
+        let first = self.consult_at(region, asked, now_us, reservations);
         let (mut at_us, mut verdict) = (now_us, first.verdict);
+        // From change to change, until the bucket that is asked then has room before the next one.
         while let Verdict::From(ready_us) = verdict {
-            let change_us = self.next_change_us(lookup, found, at_us);
+            let change_us = self.next_change_us(asked, at_us);
             if ready_us < change_us {
                 break;
             }
             at_us = change_us;
-            verdict = match self.consult_at(region, request, lookup, at_us, found, reservations).verdict {
+            verdict = match self.consult_at(region, asked, at_us, reservations).verdict {
                 Verdict::Fits => return Answer { verdict: Verdict::From(at_us), ..first },
                 later => later,
             };
@@ -174,31 +182,20 @@ impl FanOut {
     }
 
     /// Charges what is new; `false` when the bucket found no room.
-    #[inline]
-    pub fn charge(&self, region: &mut Region, request: &Request, lookup: &Lookup, answer: &Answer) -> bool {
-        if answer.new == 0 {
-            return true;
-        }
-        let at = self.bucket_lines(request, lookup, answer.part);
+    pub fn charge(&self, region: &mut Region, asked: &LookedUp<'_>, answer: &Answer) -> bool {
+        let at = self.bucket_lines(asked, answer.part);
         self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
     }
 
     /// Answers as if it were `at_us` and nothing changed from then on.
-    #[inline]
     fn consult_at(
         &self,
         region: &Region,
-        request: &Request,
-        lookup: &Lookup,
+        asked: &LookedUp<'_>,
         at_us: u64,
-        found: &Sightings,
         reservations: &mut SlotReservations,
     ) -> Answer {
-        let forgotten_us = lookup.elements.of(&found.forgotten_us);
-        let new = match forgotten_us {
-            [forgotten_us] => u32::from(*forgotten_us <= at_us),
-            all => all.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32,
-        };
+        let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
         if new == 0 {
             return Answer::FITS;
         }
@@ -207,32 +204,24 @@ impl FanOut {
                 at_us < self.seen_set.forgotten_from_us(*sighting)
                     && self.seen_set.settled_from_us(*sighting, settle_us) <= at_us
             };
-            let parts = lookup.parts.of(&found.parts);
-            parts.iter().rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
+            let mut parts = asked.known_parts.iter();
+            parts.rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
         });
-        let at = self.bucket_lines(request, lookup, part);
+        let at = self.bucket_lines(asked, part);
         let now = self.buckets.ticks_at(at_us);
         let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reservations);
         Answer { verdict, slot, now, new, part }
     }
 
     /// When a part settles or anything known is forgotten next, after `at_us`; `u64::MAX` when never.
-    fn next_change_us(&self, lookup: &Lookup, found: &Sightings, at_us: u64) -> u64 {
-        let elements = lookup.elements.of(&found.forgotten_us);
-        let next_element = elements.get(elements.partition_point(|&us| us <= at_us)).copied();
-        let parts = lookup.parts.of(&found.parts).iter().flatten();
+    fn next_change_us(&self, asked: &LookedUp<'_>, at_us: u64) -> u64 {
+        let next = asked.forgotten_us.partition_point(|&us| us <= at_us);
+        let next_element = asked.forgotten_us.get(next).copied();
         let changes_of_part = |sighting: &Sighting| {
             let settled_us = self.settle_us.map(|settle_us| self.seen_set.settled_from_us(*sighting, settle_us));
             [Some(self.seen_set.forgotten_from_us(*sighting)), settled_us]
         };
-        let changes = parts.flat_map(changes_of_part).flatten().chain(next_element);
+        let changes = asked.known_parts.iter().flatten().flat_map(changes_of_part).flatten().chain(next_element);
         changes.filter(|&us| us > at_us).min().unwrap_or(u64::MAX)
     }
-}
-
-/// The bucket of a part of the name, or of the key itself.
-#[inline]
-fn bucket(request: &Request, lookup: &Lookup, part: Option<u8>) -> Key {
-    let part = part.and_then(|place| lookup.parts.of(&request.parts).get(usize::from(place)));
-    part.map_or(lookup.bucket, |part| part.bucket)
 }

@@ -94,37 +94,44 @@ impl Store {
         reservations: &mut SlotReservations,
         answer: &mut Answer,
     ) {
-        match (self, entry.question) {
+        match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 answer.now = counter.ticks_at(at_us);
-                (answer.verdict, answer.slot) = counter.consult(region, &at, answer.now, amount, reservations);
+                (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                if !(is_now && sightings.new[lookup as usize] == 0) {
-                    let lookup = &request.lookups[lookup as usize];
-                    *answer = fan_out.consult(region, request, lookup, at_us, sightings, reservations);
+                if !is_now || sightings.lookups[*lookup as usize].new > 0 {
+                    *answer = fan_out.consult(region, &request.looked_up(*lookup, sightings), at_us, reservations);
                 }
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                let hashes = request.hashes(first, count);
-                (answer.verdict, answer.slot) = distinct.consult(region, &at, at_us, hashes, reservations);
+                let hashes = request.hashes(*first, *count);
+                (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, hashes, reservations);
             }
             _ => {}
         }
     }
 
     /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays untracked.
-    #[inline]
-    pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
-        match (self, entry.question) {
+    #[inline(always)]
+    pub fn charge(
+        &self,
+        region: &mut Region,
+        request: &Request,
+        entry: &Entry,
+        sightings: &Sightings,
+        answer: &Answer,
+        at_us: u64,
+    ) -> bool {
+        match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
-                counter.charge(region, &at, answer.slot, answer.now, amount)
+                counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.charge(region, request, &request.lookups[lookup as usize], answer)
+            (Self::FanOut(fan_out), Question::FanOut { lookup }) if answer.new > 0 => {
+                fan_out.charge(region, &request.looked_up(*lookup, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                distinct.charge(region, &at, answer.slot, at_us, request.hashes(first, count))
+                distinct.charge(region, at, answer.slot, at_us, request.hashes(*first, *count))
             }
             _ => true,
         }
@@ -148,7 +155,7 @@ impl Store {
         region: &Region,
         request: &Request,
         entry: &Entry,
-        answer: &Answer,
+        (sightings, answer): (&Sightings, &Answer),
         at_us: u64,
         burst: u64,
     ) -> (u64, u64) {
@@ -157,7 +164,7 @@ impl Store {
                 (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                let at = fan_out.bucket_lines(request, &request.lookups[lookup as usize], answer.part);
+                let at = fan_out.bucket_lines(&request.looked_up(lookup, sightings), answer.part);
                 (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
             }
             (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
@@ -173,6 +180,14 @@ impl Store {
             Self::Rate(counter) => Some(counter),
             Self::FanOut(fan_out) => Some(fan_out.buckets()),
             Self::Distinct(_) | Self::InFlight(_) => None,
+        }
+    }
+
+    /// The table of its slots; an in-flight limit has none.
+    pub fn slots_table(&self) -> Option<&Table> {
+        match self {
+            Self::Distinct(distinct) => Some(distinct.table()),
+            _ => self.rate_counter().map(RateCounter::table),
         }
     }
 

@@ -29,8 +29,8 @@ pub struct Request {
     pub entries: Vec<Entry>,
     /// One for each seen set and key; limits that share a seen set share its look-ups.
     pub lookups: Vec<Lookup>,
-    /// The elements of all look-ups.
-    pub elements: Vec<Candidates>,
+    /// The elements of all look-ups, but for the first element of each.
+    pub others: Vec<Candidates>,
     /// The parts of names of all look-ups.
     pub parts: Vec<Part>,
     /// Elements of fan-outs that refuse the whole key, each joined with its key.
@@ -89,8 +89,10 @@ pub struct Lookup {
     pub nth: u32,
     /// The bucket of the key itself.
     pub bucket: Key,
-    /// Its run of [`Request::elements`].
-    pub elements: Run,
+    /// The first element: nearly always the only one.
+    pub element: Candidates,
+    /// The other elements, a run of [`Request::others`].
+    pub others: Run,
     /// Its run of [`Request::parts`], the shallowest first.
     pub parts: Run,
 }
@@ -144,14 +146,40 @@ pub struct Answers {
 /// What the look-ups of one request have found in the seen sets.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    /// For each look-up, how many of its elements are not known now.
-    pub new: Vec<u32>,
-    /// For each element, what the seen set knows of it.
-    pub elements: Vec<Option<Sighting>>,
-    /// When each element is forgotten, the earliest of a look-up first; zero for an element that is not known.
+    /// For each look-up, what it found of its first element.
+    pub lookups: Vec<FoundElement>,
+    /// Whether any element is not known now.
+    pub is_any_new: bool,
+    /// For each of the other elements, what the seen set knows of it.
+    pub others: Vec<Option<Sighting>>,
+    /// When each element of look-ups with several is forgotten, the earliest of a look-up first; zero for an element that is not known.
     pub forgotten_us: Vec<u64>,
     /// For each part, what the seen set knows of it.
     pub parts: Vec<Option<Sighting>>,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundElement {
+    /// How many of its elements are not known now.
+    pub new: u32,
+    /// What the seen set knows of the first element.
+    pub sighting: Option<Sighting>,
+    /// When the first element is forgotten, zero when it is not known; of several elements, the place of their times in [`Sightings::forgotten_us`].
+    pub forgotten_us: u64,
+}
+
+/// A look-up with what it found.
+#[derive(Clone, Copy, Debug)]
+pub struct LookedUp<'r> {
+    /// The bucket of the key itself.
+    pub bucket: Key,
+    /// The parts of the name, the shallowest first.
+    pub parts: &'r [Part],
+    /// What the seen set knows of each part.
+    pub known_parts: &'r [Option<Sighting>],
+    /// When each element is forgotten, the earliest first; zero for an element that is not known.
+    pub forgotten_us: &'r [u64],
 }
 
 impl Answer {
@@ -171,12 +199,6 @@ impl Run {
     pub fn of<T>(self, array: &[T]) -> &[T] {
         array.get(self.first as usize..(self.first + self.count) as usize).unwrap_or_default()
     }
-
-    /// Its part of `array`, to be written.
-    #[inline]
-    pub fn of_mut<T>(self, array: &mut [T]) -> &mut [T] {
-        array.get_mut(self.first as usize..(self.first + self.count) as usize).unwrap_or_default()
-    }
 }
 
 impl Request {
@@ -184,6 +206,19 @@ impl Request {
     #[inline]
     pub fn hashes(&self, first: u32, count: u32) -> &[Key] {
         Run { first, count }.of(&self.hashes)
+    }
+
+    /// The look-up at that place with what it found.
+    #[inline]
+    pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
+        let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
+        let forgotten_us = if lookup.others.count == 0 {
+            std::slice::from_ref(&element.forgotten_us)
+        } else {
+            Run { first: element.forgotten_us as u32, count: lookup.others.count + 1 }.of(&found.forgotten_us)
+        };
+        let known_parts = lookup.parts.of(&found.parts);
+        LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
     /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else asks for its slot.
@@ -201,7 +236,7 @@ impl Request {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.lookups.clear();
-        self.elements.clear();
+        self.others.clear();
         self.parts.clear();
         self.hashes.clear();
         self.reservations = 0;
@@ -215,9 +250,10 @@ impl Answers {
     #[inline]
     pub fn clear(&mut self) {
         self.entries.clear();
-        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
-        new.clear();
-        elements.clear();
+        let Sightings { lookups, is_any_new, others, forgotten_us, parts } = &mut self.sightings;
+        lookups.clear();
+        *is_any_new = false;
+        others.clear();
         forgotten_us.clear();
         parts.clear();
         self.rows.clear();
@@ -227,10 +263,12 @@ impl Answers {
     #[inline]
     pub fn take_room_for(&mut self, request: &Request) {
         self.entries.resize(request.entries.len(), Answer::FITS);
-        let Sightings { new, elements, forgotten_us, parts } = &mut self.sightings;
-        new.reserve(request.lookups.len());
-        elements.reserve(request.elements.len());
-        forgotten_us.reserve(request.elements.len());
+        let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
+        lookups.reserve(request.lookups.len());
+        others.reserve(request.others.len());
+        if !request.others.is_empty() {
+            forgotten_us.reserve(request.others.len() + request.lookups.len());
+        }
         parts.reserve(request.parts.len());
         self.rows.reserve(request.in_flight.keys.len());
         self.reservations = SlotReservations::with_room(request.reservations);
