@@ -303,7 +303,8 @@ impl SharedRegion {
         self.region.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock, and reads engine time at `now`. Engine time moves there when `moves`, as for all that may charge.
+    /// Takes the lock, and reads engine time at `now`. Engine time moves there when `moves`, as for all that may
+    /// charge.
     pub fn at(&self, now: Now, moves: bool) -> (MutexGuard<'_, Region>, Epoch) {
         let mut region = self.lock();
         let epoch = region.epoch().at(now);

@@ -13,7 +13,7 @@ pub struct Table {
     pages: u32,
 }
 
-/// Where a key may be.
+/// The two lines that a key may be in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidates {
     /// Two lines of one page; never the same.
@@ -26,13 +26,13 @@ impl Table {
     /// The page of the header, which is no table: it stands where a limit has none.
     pub const HEADER: Self = Self { first_page: 0, pages: 1 };
 
-    /// `pages` pages from `first_page` on; at least one.
+    /// A table of `pages` pages from `first_page` on; it has at least one.
     pub(super) fn new(first_page: u32, pages: u32) -> Self {
         debug_assert!(pages > 0);
         Self { first_page, pages }
     }
 
-    /// The key's candidates. Touches no memory.
+    /// The key's candidates. It touches no memory.
     #[inline]
     pub fn candidates(&self, key: Key) -> Candidates {
         let high = key.0 >> 32;
@@ -43,12 +43,12 @@ impl Table {
         Candidates { lines: [line(first), line(first + step)], fingerprint: (key.0 as u32).max(1) }
     }
 
-    /// Whether a line is one of its own.
+    /// Whether a line belongs to this table.
     pub fn has(&self, line: LineId) -> bool {
         (self.first_page..self.first_page + self.pages).contains(&line.page())
     }
 
-    /// Bytes that it occupies.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.pages) * PAGE_BYTES
     }
@@ -58,19 +58,20 @@ impl Table {
         u64::from(self.pages) * (LINES * SLOTS) as u64
     }
 
-    /// Pages, by their number in the table.
+    /// Pages in all.
     pub fn pages(&self) -> u32 {
         self.pages
     }
 
-    /// Its first `pages` pages as a table, and the rest as another; both have one page at least. `None` when there is only one.
+    /// Divides it into its first `pages` pages and the rest, or as near to that as leaves one page for each. `None` when
+    /// it has a single page.
     pub fn split(self, pages: u32) -> Option<(Self, Self)> {
         let first = pages.min(self.pages.checked_sub(1)?).max(1);
         let rest = self.pages.checked_sub(first).filter(|&rest| rest > 0)?;
         Some((Self::new(self.first_page, first), Self::new(self.first_page + first, rest)))
     }
 
-    /// A line by its place: `index` below [`LINES`], `page` below [`Table::pages`].
+    /// A line by its place: `page` is below [`Table::pages`], `index` below [`LINES`].
     #[inline]
     pub fn line_at(&self, page: u32, index: usize) -> LineId {
         LineId((self.first_page + page) * LINES as u32 + index as u32)
@@ -82,13 +83,7 @@ impl Table {
         self.first_page as usize..(self.first_page + self.pages) as usize
     }
 
-    /// Its last `pages` pages as a table of their own, and what is left; `None` unless both get one at least.
-    pub fn split_off(&self, pages: u32) -> Option<(Self, Self)> {
-        let left = self.pages.checked_sub(pages).filter(|&left| left > 0 && pages > 0)?;
-        Some((Self::new(self.first_page, left), Self::new(self.first_page + left, pages)))
-    }
-
-    /// The line with this number in the table, which has as many as [`Table::lines`] says.
+    /// A line by its number, which is below [`Table::lines`].
     #[inline]
     pub fn line(&self, number: usize) -> LineId {
         LineId(self.first_page * LINES as u32 + number as u32)

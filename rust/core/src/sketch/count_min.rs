@@ -15,16 +15,16 @@
 //!  merge(other)        : cell by cell, the sum
 //! ```
 //!
-//! The positions of a key are consecutive numbers of a multiplicative congruential generator that starts at the key, so
-//! one hash does for all rows. M is a multiplier whose lattice is good in two to eight dimensions: that two keys share a
-//! cell in one row says nothing about the next row.
+//! The positions of a key are consecutive numbers of a multiplicative congruential generator that starts at the key,
+//! so one hash does for all rows. M is a multiplier whose lattice is good in two to eight dimensions: that two keys
+//! share a cell in one row says nothing about the next row.
 //!
 //! **Cost.** One cache line a row; `8 · width · depth` bytes.
 //!
-//! **Bound.** estimate ≥ truth, always, also after merges. With plain addition, estimate ≤ truth + e · N / width for all
-//! but e^(−depth) of keys, N being the sum of all counts. Here no cell is ever above its plain one, so the bound holds;
-//! where counts are skewed, errors stay far below it. Sums end at 2⁶⁴ − 1 and stay there; the estimate is then too low
-//! only for counts beyond that.
+//! **Bound.** estimate ≥ truth, always, also after merges. With plain addition, estimate ≤ truth + e · N / width for
+//! all but e^(−depth) of keys, N being the sum of all counts. Here no cell is ever above its plain one, so the bound
+//! holds; where counts are skewed, errors stay far below it. Sums end at 2⁶⁴ − 1 and stay there; the estimate is then
+//! too low only for counts beyond that.
 //!
 //! **Source.** Cormode and Muthukrishnan 2005 (the sketch, the bound); Estan and Varghese 2002 (conservative update);
 //! Steele and Vigna 2021 (the multiplier).

@@ -98,8 +98,8 @@ impl Stats {
         offenders::find(&self.layout, region.words(&self.table), *seen).is_some()
     }
 
-    /// Gives names to values that have none, and counts the check that brought them. A value that got its name meanwhile
-    /// keeps what was counted under it.
+    /// Gives names to values that have none, and counts the check that brought them. A value that got its name
+    /// meanwhile keeps what was counted under it.
     pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
         if self.is_paused {
             return;

@@ -15,11 +15,11 @@
 //!  weight        Σ over the panes: admitted + refused + credit
 //! ```
 //!
-//! **Bound.** The weights of an identity's names add up to no more than N, what hot and tracked keys sent in the last 60
-//! to 75 s. So the lowest weight is at most N/K. A name that sends more than a K-th of N is never displaced, whatever
-//! else comes and goes. One that has no slot yet gets it with its next message above half of its limit. No fresh sender
-//! enters with its first message, because nothing was counted of it before. To displace a name of h messages a minute,
-//! an attacker must send more than K·h, all of it above half of some limit.
+//! **Bound.** The weights of an identity's names add up to no more than N, what hot and tracked keys sent in the last
+//! 60 to 75 s. So the lowest weight is at most N/K. A name that sends more than a K-th of N is never displaced,
+//! whatever else comes and goes. One that has no slot yet gets it with its next message above half of its limit. No
+//! fresh sender enters with its first message, because nothing was counted of it before. To displace a name of h
+//! messages a minute, an attacker must send more than K·h, all of it above half of some limit.
 //!
 //! **Cost.** A check that brings no tracked key reads nothing while there are no names, else one byte a value, of an
 //! index that stays in the cache: 12 ns for five (`cargo bench --bench stats`). A new name costs its text, and a second
@@ -29,9 +29,9 @@
 //! **Counted together.** Proven and claimed mail under one name: a name is what an operator looks up or blocks, and the
 //! decisions tell which of the two was refused. A limit over several identities names each of them, each under its own.
 //!
-//! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data streams"
-//! (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited expires with
-//! its pane, and kept beside the exact counts, not in them.
+//! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data
+//! streams" (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited
+//! expires with its pane, and kept beside the exact counts, not in them.
 //!
 //! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and the rest
 //! takes turns in the last one; a name of 600 messages a minute is absent at 129 of 130 looks

@@ -11,9 +11,9 @@
 //!
 //! **Cost.** Two lines of one page. **Bound.** Exact, unless the 64 bits of two keys agree.
 //!
-//! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is told to the microsecond (P10), and
-//! one key taken for another would be refused for days. The end of the block in the limit's own slot: it would have to
-//! outlive the bucket, whose slot is free when it has drained.
+//! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is told to the microsecond (P10),
+//! and one key taken for another would be refused for days. The end of the block in the limit's own slot: it would
+//! have to outlive the bucket, whose slot is free when it has drained.
 
 use crate::key::Key;
 use crate::region::{Candidates, Line, LineId, Region, Table};
@@ -66,8 +66,8 @@ impl Blocks {
         Some(block(region.line(line), place).until_us).filter(|&until_us| until_us > now_us)
     }
 
-    /// Blocks a key, unless it is blocked already: a refusal does not extend a block. It returns `false` when there is no
-    /// room.
+    /// Blocks a key, unless it is blocked already: a refusal does not extend a block. It returns `false` when there
+    /// is no room.
     pub fn set(&self, region: &mut Region, at: &Candidates, wanted: Block, now_us: u64) -> bool {
         let own = self.find(region, at, wanted.key);
         if own.is_some_and(|(line, place)| block(region.line(line), place).until_us > now_us) {

@@ -1,41 +1,49 @@
-//! Fan-out with `refuse = "all"`: how many different elements a key may have, where the whole key is refused while it has too many.
+//! Fan-out with `refuse = "all"`: how many different elements a key may have, where the whole key is refused while it
+//! has too many.
 //!
-//! **Idea.** A bucket that only a fresh element fills. For keys with few elements it is exact: a slot holds the hashes of the first four. The fifth moves
-//! them to 64 registers of a HyperLogLog, where most of the fresh elements change nothing; so one that does is charged for those that did not: `price / q`,
-//! q being the chance that a fresh element changes a register. On average that is `price` for each (the martingale estimator).
+//! **Idea.** A bucket that only fresh elements fill. For keys with few elements it is exact: a slot holds the hashes of
+//! the first four. The fifth element moves them to 64 registers of a HyperLogLog, where most fresh elements change
+//! nothing. So an element that changes a register is also charged for those that did not: `price / q`, q being the
+//! chance that a fresh element changes a register. On average that is `price` for each (the martingale estimator).
 //!
-//! **What is asked never depends on what was seen.** A message with n elements asks for room for n of them, and for `price / q` at least, whether it brings
-//! anything fresh or not; only what is charged depends on that. So nobody gets past by the luck of an element that changes nothing, what is admitted is a
-//! fair sample of what is sent, and the average holds. A message with several fresh elements may be charged more than it asked for: then the bucket is in debt.
+//! **What is asked never depends on what was seen.** A message with n elements asks for room for n of them, and for
+//! `price / q` at least, whether it brings anything fresh or not; only what is charged depends on that. So no sender
+//! gets past by the luck of an element that changes nothing, what is admitted is a fair sample of what is sent, and the
+//! average holds. A message with several fresh elements may be charged more than it asked for: then the bucket is in
+//! debt.
 //!
 //! ```text
 //!  consult(key, n):  asked ← max(n, 1) · price, with registers at least price / q
-//!                    fits when level + asked ≤ capacity, else from the time on at which that much has drained
+//!                    fits when level + asked ≤ capacity; else it fits when the excess has drained
 //!  charge(key, elements), each of them once:
 //!      held already            nothing
 //!      room for its hash       hold it; level += price
-//!      the fifth               take a free block, put the four into its registers; none is free: it passes and is not counted
-//!      changes a register      level += price / q;  q anew;  1/q > burst / 4: forget every other element
+//!      the fifth               take a free block, put the four into its registers
+//!                              when none is free, the element passes and is not counted
+//!      changes a register      level += price / q;  renew q;  1/q > burst / 4: forget every other element
 //! ```
 //!
-//! **When it forgets.** A bucket that has drained is the same as one that was never used, so slot and block are free from then on, and nothing is swept.
-//! A live one is never evicted; [`WhenFull`] says what becomes of keys without room. A key that is at its rate for ever would see q fall without end, until one
-//! charge is more than the bucket holds: so it begins anew when one charge fills a quarter of it.
+//! **When it forgets.** A drained bucket is the same as one that was never used, so its slot and block are free from
+//! then on, without a sweep. A bucket that has not drained is never evicted; [`WhenFull`] says what happens to keys
+//! without room. For a key that stays at its rate, q would fall without end, until one charge is more than the bucket
+//! holds. So the key forgets its elements when one charge fills a quarter of the bucket.
 //!
-//! **Cost.** Two lines of one page for every key, a third when registers may change. An element that changes nothing writes nothing but its block's time.
-//! **Size.** 14 bytes for a key with up to four elements, four to a line, for as long as its bucket has not drained, that is W/L an element; 78 bytes for one
-//! with more.
+//! **Cost.** Two lines of one page for every key, and a third when registers may change. An element that changes
+//! nothing writes nothing but its block's time. **Size.** 14 bytes for a key with up to four elements, four to a
+//! line, until its bucket has drained, that is W/L an element; 78 bytes for a key with more.
 //!
-//! **Bound.** With up to four elements exact, but for hashes that agree: two elements of a key in 2¹⁴, two keys in 2⁻³² · 8 look-ups. Above, the charges for n
-//! fresh elements have the mean n and a relative standard error of at most √(ln 2 / 64) = 10 %; in the long run a key gets its rate. The level is an
-//! integer, and so is `price / q`, to the nearest tick.
+//! **Bound.** With up to four elements exact, unless hashes agree: two elements of a key with a chance of 2⁻¹⁴, two
+//! keys with one of 2⁻³² · 8 a look-up. Above, the charges for n fresh elements have the mean n and a relative
+//! standard error of at most √(ln 2 / 64) = 10 %; in the long run a key gets its rate. The level is an integer, and
+//! so is `price / q`, to the nearest tick.
 //!
-//! **Source.** Cohen 2015, "All-distances sketches, revisited"; Ting 2014, "Streamed approximate counting of distinct elements" (the estimator).
-//! GCRA as in `gcra`. Asking for room that does not depend on the hash is ours.
+//! **Source.** Cohen 2015, "All-distances sketches, revisited"; Ting 2014, "Streamed approximate counting of distinct
+//! elements" (the estimator). GCRA as in `gcra`. Asking for room that does not depend on the hash is ours.
 //!
-//! **Tried.** (`examples/distinct.rs` shows it all: 1 MiB, 100 an hour, 50 at once, 200,000 ordinary keys, 200 attackers, 20 million junk keys in an hour.)
-//! The split of the memory, in pages of slots of eight: elements at an attacker's detection over the oracle's, 95th of 100; messages that pass uncounted with
-//! the junk and without.
+//! **Tried.** How to divide the memory (`examples/distinct.rs`: 1 MiB, 100 an hour, 50 at once, 200,000 ordinary
+//! keys, 200 attackers, 20 million junk keys in an hour). Columns are the pages of eight that hold slots. *Late* is
+//! the number of elements at which an attacker is detected over the oracle's number, the 95th of 100. *Uncounted* are
+//! messages that pass uncounted with the junk, *no junk* those without it.
 //!
 //! ```text
 //!  slots          1       2       3       4      *5*      6       7
@@ -44,15 +52,18 @@
 //!  no junk      50 %    34 %    20 %    10 %     6 %     6 %     7 %       no ordinary key was refused in any of them
 //! ```
 //!
-//! From five on there is little to gain here, and accounts with many elements, which no junk pushes out, have use for the blocks.
+//! From five on there is little to gain here, and accounts with many elements, which no junk evicts, need the blocks.
 //!
-//! A key at twice its rate for 48 hours, least and most of 1,000 keys over its rate: 0.80 to 1.17 when it begins anew at half of the burst, 0.81 to 1.17 at all
-//! of it, 0.89 to 1.11 at a quarter: more cycles, of which each errs by itself. What is lost is the memory of what lies 550 elements back.
+//! When to forget: a key at twice its rate for 48 hours, least and most of 1,000 keys over its rate. 0.80 to 1.17
+//! when it forgets at half of the burst, 0.81 to 1.17 at all of it, 0.89 to 1.11 at a quarter: that makes more
+//! cycles, each with an error of its own. What is lost is the memory of elements that lie 550 elements back.
 //!
-//! **Dropped.** Asking several elements of a message for what they will be charged: a message that happens to change nothing passes free, and whoever tries often
-//! has such ones: without end. Asking n elements for n · price / q: no debt, but a message with what everybody has seen finds no room in half a bucket.
-//! A line for a key's bucket and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names one of 128
-//! loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that are estimated within 10 % from the fifth element on.
+//! **Dropped.** Asking for what the elements of a message will be charged: a message that happens to change nothing
+//! passes free, and a sender that tries often finds such messages without end. Asking n · price / q for n elements: no
+//! debt, but a message with elements that everybody has seen finds no room in half a bucket. A line for a key's bucket
+//! and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names
+//! one of 128 blocks loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that
+//! are estimated within 10 % from the fifth element on.
 
 use super::gcra::GcraRate;
 use super::params::{Rate, WhenFull};
@@ -63,30 +74,31 @@ use super::verdict::Verdict;
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 
-/// Of eight pages of the limit's share, how many hold slots; the others hold registers. See above.
+/// How many of eight pages of the limit's share hold slots; the others hold registers. See "Tried" above.
 const SLOT_PAGES_OF_EIGHT: u64 = 5;
 
-/// Buckets of one limit, and what came under each key.
+/// Buckets of one limit, and the elements of each key.
 #[derive(Clone, Copy, Debug)]
 pub struct Distinct {
     table: Table,
     registers: Registers,
     quota: GcraRate,
-    /// A charge above this makes a key begin anew.
+    /// When one charge costs more than this, the key forgets its elements.
     dearest: u64,
     when_full: WhenFull,
 }
 
 impl Distinct {
-    /// Both kinds of memory in `table`, of two pages at least.
+    /// Slots and registers in `table`, which needs two pages.
     ///
-    /// `None` when it has only one, when no clock of this crate can keep the rate, or when a charge is no whole tick: a burst over 2²³.
+    /// `None` when it has only one, when no clock of this crate can keep the rate, or when a charge is not a whole
+    /// tick: a burst over 2²³.
     pub fn new(table: Table, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
         let slot_pages = u64::from(table.pages()) * SLOT_PAGES_OF_EIGHT / 8;
         Self::with_slot_pages(table, rate, burst, when_full, slot_pages as u32)
     }
 
-    /// As [`Distinct::new`], with so many pages for slots, or as near to it as leaves one page for either.
+    /// Like [`Distinct::new`], with so many pages for slots, or as near to that as leaves one page for each.
     pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
         let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit() == 1)?;
         let (table, blocks) = table.split(slot_pages)?;
@@ -105,7 +117,7 @@ impl Distinct {
         self.registers.table()
     }
 
-    /// Keys that it has room for, of which [`Distinct::blocks`] says how many may have more than four elements.
+    /// Slots in all. Keys with more than four elements also need one of [`Distinct::blocks`].
     pub fn slots(&self) -> u64 {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
     }
@@ -115,15 +127,16 @@ impl Distinct {
         self.quota.occupied_us(1)
     }
 
-    /// Where `key` may be: what a look-up touches.
+    /// The lines that `key` may be in: all that a look-up touches, but for registers.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
         self.table.candidates(key)
     }
 
-    /// Whether a message with these elements, each of them once, fits now, or from when on; and where the key has its slot, for [`Distinct::charge`].
+    /// Tells whether a message with these elements, each of them once, fits now, or from when on, and in which slot the
+    /// key was found, for [`Distinct::charge`].
     ///
-    /// `promised` as in [`Gcra::consult`](super::gcra::Gcra::consult), with blocks beside the slots.
+    /// `reserved` holds slots as in [`Gcra::consult`](super::gcra::Gcra::consult), and blocks as well.
     #[inline]
     pub fn consult(
         &self,
@@ -131,7 +144,7 @@ impl Distinct {
         at: &Candidates,
         now_us: u64,
         elements: &[Key],
-        promised: &mut SlotReservations,
+        reserved: &mut SlotReservations,
     ) -> (Verdict, Option<FoundSlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
         if asked > self.quota.capacity() {
@@ -146,20 +159,21 @@ impl Distinct {
             hot = 2 * (level + asked) > self.quota.capacity();
         }
         if self.when_full == WhenFull::Refuse {
-            ready = ready.max(self.room_from(region, at, now, found, elements, promised));
+            ready = ready.max(self.room_from(region, at, now, found, elements, reserved));
         }
         let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
-        (verdict, found.map(|(spot, ..)| FoundSlot { hot, ..spot }))
+        (verdict, found.map(|(found_slot, ..)| FoundSlot { hot, ..found_slot }))
     }
 
-    /// Charges what is fresh of `elements`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
-    /// `false` when something found no room and stays uncounted.
+    /// Charges the fresh ones of `elements` to the key, with what `consult` returned under the same lock.
+    ///
+    /// Returns `false` when an element found no room and stays uncounted.
     #[inline]
     pub fn charge(
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<FoundSlot>,
+        found_slot: Option<FoundSlot>,
         now_us: u64,
         elements: &[Key],
     ) -> bool {
@@ -167,7 +181,9 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock().ticks(now_us);
-        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(FoundSlot { line, slot, .. }) = found_slot.or_else(|| self.free(region, at, now)) else {
+            return false;
+        };
         let slot = usize::from(slot);
         let here = region.line_mut(line);
         if here.stamp != now {
@@ -179,7 +195,7 @@ impl Distinct {
         tracked
     }
 
-    /// What is in the key's bucket, in elements, rounded up.
+    /// The level of the key's bucket, in elements, rounded up.
     pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
         let found = self.find(region, at, self.quota.clock().ticks(now_us));
         found.map_or(0, |(_, level, _)| level.div_ceil(self.quota.price(1)))
@@ -192,12 +208,12 @@ impl Distinct {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// Blocks in use on one page of theirs.
+    /// Blocks in use on one page of their table.
     pub fn blocks_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         self.registers.used(region, page, self.quota.clock().ticks(now_us))
     }
 
-    /// Puts every element into the bucket; `false` when there is no block for those after the fourth.
+    /// Adds every element to the bucket; returns `false` when there is no block for those after the fourth.
     fn fill(&self, region: &mut Region, bucket: &mut Bucket, fingerprint: u32, now: u64, elements: &[Key]) -> bool {
         let mut rest = elements;
         if let Held::Few(few) = &mut bucket.held {
@@ -267,7 +283,7 @@ impl Distinct {
         free_slot(at, |id| free_slots(region.line(id), now))
     }
 
-    /// When there is a slot for the key and a block for its elements, beside those that were promised to others.
+    /// When there is a slot for the key and a block for its elements that are not reserved.
     fn room_from(
         &self,
         region: &Region,
@@ -275,35 +291,35 @@ impl Distinct {
         now: u64,
         found: Option<(FoundSlot, u64, Held)>,
         elements: &[Key],
-        promised: &mut SlotReservations,
+        reserved: &mut SlotReservations,
     ) -> u64 {
         let (drained, mut few) = match found {
             Some((_, _, Held::Many(_))) => return now,
             Some((_, level, Held::Few(few))) => (now + level, few),
             None => (u64::MAX, Few::default()),
         };
-        let slot = if found.is_some() { now } else { self.slot_from(region, at, now, promised) };
+        let slot = if found.is_some() { now } else { self.slot_from(region, at, now, reserved) };
         let overflows = elements.iter().any(|&element| few.add(element) == Added::Full);
-        let block = if overflows { self.block_from(region, at.fingerprint, now, promised) } else { now };
-        // Once it has drained, what is held is forgotten, and four fit without a block.
+        let block = if overflows { self.block_from(region, at.fingerprint, now, reserved) } else { now };
+        // Once the bucket has drained, its elements are forgotten, and four fit without a block.
         let block = if elements.len() <= FEW { block.min(drained) } else { block };
         slot.max(block)
     }
 
-    fn slot_from(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> u64 {
-        if promised.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
+    fn slot_from(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> u64 {
+        if reserved.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
             return now;
         }
-        let lines = promised.lines_of(at, &self.table);
+        let lines = reserved.lines_of(at, &self.table);
         let levels = lines.flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));
         levels.filter(|&level| level > 0).min().map_or(now, |level| now + level)
     }
 
-    fn block_from(&self, region: &Region, fingerprint: u32, now: u64, promised: &mut SlotReservations) -> u64 {
+    fn block_from(&self, region: &Region, fingerprint: u32, now: u64, reserved: &mut SlotReservations) -> u64 {
         let (free, first) = self.registers.vacancies(region, fingerprint, now);
         for (home, free) in self.registers.homes(fingerprint).into_iter().zip(free) {
-            if free > promised.of(home) {
-                promised.promise(home);
+            if free > reserved.of(home) {
+                reserved.promise(home);
                 return now;
             }
         }
@@ -311,7 +327,7 @@ impl Distinct {
     }
 }
 
-/// One key's, while it is charged.
+/// The bucket of one key, while it is charged.
 struct Bucket {
     level: u64,
     held: Held,

@@ -1,12 +1,13 @@
 //! How much each key holds: exact counts, for as many keys as permits can name.
 //!
-//! **Idea.** Open addressing with linear probing. A row is a whole key and a column for each thing that is counted under
-//! such keys, so limits that look at the same key share a probe and a cache line. A row exists while one of its columns
-//! is not zero. Removing a row shifts back what was pushed behind it, so nothing is left over: no tombstone, no sweep,
-//! no clock.
+//! **Idea.** Open addressing with linear probing. A row is a whole key and a column for each thing that is counted
+//! under such keys, so limits that look at the same key share a probe and a cache line. A row exists while one of its
+//! columns is not zero. Removing a row shifts back what was pushed behind it, so nothing is left over: no tombstone,
+//! no sweep, no clock.
 //!
 //! ```text
-//!  row    key ≠ 0, 64 bits │ column 0 │ column 1 │ …      2, 4, 8 … words; the first row holds the number of rows in use
+//!  row    key ≠ 0, 64 bits │ column 0 │ column 1 │ …      2, 4, 8 … words
+//!         the first row of the table holds the number of rows in use
 //!
 //!  find(key):      from ⌊key · rows / 2⁶⁴⌋ on until the key or a free row
 //!  remove(hole):   for each row behind it until a free one: when its home is not between the hole and itself,
@@ -19,10 +20,10 @@
 //!
 //! **Source.** Knuth, The Art of Computer Programming 3, §6.4, algorithms L and R.
 //!
-//! **Dropped.** Lines with fingerprints, as rates have them: a full line would have to refuse a key that is within every
-//! cap, or let it pass uncounted. Cuckoo hashing and Robin Hood: they shorten the longest probe of tables that are
-//! fuller than this one ever is. Twice as many rows: a third more memory for probes half as long, in a state that only
-//! ten thousand networks at once bring about.
+//! **Dropped.** Lines with fingerprints, as rates have them: a full line would have to refuse a key that is within
+//! every cap, or let it pass uncounted. Cuckoo hashing and Robin Hood: they shorten the longest probe of tables that
+//! are fuller than this one ever is. Twice as many rows: a third more memory for probes half as long, in a state that
+//! only ten thousand networks at once bring about.
 
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};

@@ -1,23 +1,25 @@
-//! Counts by pane, packed into the slots of a line.
+//! Pane rings: counts by pane, packed into the slots of a line.
 //!
-//! Knows no clock and no limit: a pane is a number, and the line's stamp is the newest pane of all of its slots.
+//! They know no clock and no limit: a pane is a number, and the line's stamp is the newest pane of all its slots.
 //!
 //! ```text
 //!  the line's seven words as 14 halves of 32 bits:
 //!    three slots of 4 halves, two halves unused:   F r r r   F r r r   F r r r   - -
 //!    two slots of 7 halves:                        F r r r r r r   F r r r r r r
 //!
-//!  F  fingerprint ≠ 0      r…  the ring, 96 or 192 bits:  … │ stamp − 2 │ stamp − 1 │ stamp   one count a pane, the newest lowest
+//!  F  fingerprint ≠ 0
+//!  r… the ring, 96 or 192 bits:  … │ stamp − 2 │ stamp − 1 │ stamp     one count a pane, the newest in the low bits
 //! ```
 //!
-//! All rings of a line begin at its stamp, so no slot keeps a time. Moving the stamp shifts them; what is shifted out has expired.
+//! All rings of a line begin at its stamp, so no slot keeps a time. Moving the stamp shifts them, and what is shifted
+//! out has expired.
 
 use crate::region::{Line, SLOTS};
 
-/// Most panes that a ring is cut into: with more, a window gains little and a sum takes longer.
+/// Most panes of a ring: with more, a window gains little and a sum takes longer.
 const MOST_PANES: u32 = 16;
 
-/// Fewest: a window of four panes, and the one that is being filled.
+/// Fewest panes of a ring: a window of four panes, and the one that is being filled.
 const LEAST_PANES: u32 = 5;
 
 /// Halves of a slot behind its fingerprint.
@@ -38,15 +40,15 @@ pub(super) struct Shape {
     panes: u32,
 }
 
-/// A ring out of its slot: at most 192 bits.
+/// A ring, unpacked from its slot: at most 192 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ring {
+pub(super) struct PaneRing {
     low: u128,
     high: u64,
 }
 
 impl Shape {
-    /// For counts up to `most`, which is at most [`LARGEST`]: as small as five panes allow.
+    /// The shape for counts up to `most`, which is at most [`LARGEST`]: as small as five panes allow.
     pub(super) fn new(most: u64) -> Self {
         let bits = (u64::BITS - most.min(LARGEST).leading_zeros()).max(1);
         let panes = |halves: usize| (32 * halves as u32 / bits).min(MOST_PANES);
@@ -71,7 +73,7 @@ impl Shape {
         self.bits * panes as u32
     }
 
-    /// A slot's fingerprint; zero when nothing was ever there.
+    /// A slot's fingerprint; zero when the slot was never used.
     #[inline]
     pub(super) fn fingerprint(&self, line: &Line, slot: usize) -> u32 {
         half(line, slot * (1 + self.halves))
@@ -79,19 +81,19 @@ impl Shape {
 
     /// A slot's ring.
     #[inline]
-    pub(super) fn ring(&self, line: &Line, slot: usize) -> Ring {
+    pub(super) fn ring(&self, line: &Line, slot: usize) -> PaneRing {
         let first = slot * (1 + self.halves) + 1;
         let three = |first| (0..NARROW).fold(0, |all, n| all | u128::from(half(line, first + n)) << (32 * n));
         if self.halves == NARROW {
-            return Ring { low: three(first), high: 0 };
+            return PaneRing { low: three(first), high: 0 };
         }
         let upper = three(first + NARROW);
-        Ring { low: three(first) | upper << 96, high: (upper >> 32) as u64 }
+        PaneRing { low: three(first) | upper << 96, high: (upper >> 32) as u64 }
     }
 
-    /// Puts a slot.
+    /// Writes a slot.
     #[inline]
-    pub(super) fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: Ring) {
+    pub(super) fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: PaneRing) {
         let first = slot * (1 + self.halves);
         set_half(line, first, fingerprint);
         for n in 0..self.halves.min(4) {
@@ -102,20 +104,20 @@ impl Shape {
         }
     }
 
-    /// How many of the newest panes hold no more than `room` together.
+    /// How many of the newest panes together hold no more than `room`.
     #[inline]
-    pub(super) fn within(&self, mut ring: Ring, room: u64) -> u32 {
+    pub(super) fn within(&self, mut ring: PaneRing, room: u64) -> u32 {
         let mask = (1 << self.bits) - 1;
         let mut sum = 0;
         for pane in 0..self.panes {
-            if ring == Ring::default() {
+            if ring == PaneRing::default() {
                 break;
             }
             sum += ring.low as u64 & mask;
             if sum > room {
                 return pane;
             }
-            ring = Ring {
+            ring = PaneRing {
                 low: ring.low >> self.bits | u128::from(ring.high) << (u128::BITS - self.bits),
                 high: ring.high >> self.bits,
             };
@@ -123,9 +125,9 @@ impl Shape {
         self.panes
     }
 
-    /// What a ring holds in one pane, the newest being 0.
+    /// The count of one pane; the newest is pane 0.
     #[inline]
-    pub(super) fn count(&self, ring: Ring, pane: u32) -> u64 {
+    pub(super) fn count(&self, ring: PaneRing, pane: u32) -> u64 {
         let by = self.bits * pane;
         let low = ring.low.checked_shr(by).unwrap_or(0);
         let carried = match by {
@@ -136,9 +138,9 @@ impl Shape {
         ((low | carried) & lowest(self.bits)) as u64
     }
 
-    /// The ring `by` panes later, fewer than it has.
+    /// The ring as it is `by` panes later, fewer than it has.
     #[inline]
-    pub(super) fn later(&self, ring: Ring, by: u64) -> Ring {
+    pub(super) fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
         let by = self.bits * by as u32;
         let all = self.bits * self.panes;
         let low = ring.low.checked_shl(by).unwrap_or(0);
@@ -148,24 +150,23 @@ impl Shape {
             _ => (ring.low << (by - 128)) as u64,
         };
         let high = ring.high.checked_shl(by).unwrap_or(0) | carried;
-        Ring { low: low & lowest(all), high: high & lowest(all.saturating_sub(128)) as u64 }
+        PaneRing { low: low & lowest(all), high: high & lowest(all.saturating_sub(128)) as u64 }
     }
 
-    /// The ring with `amount` more in its newest pane; what fits the limit fits the pane, whatever else cannot run over into the next.
+    /// The ring with `amount` more in its newest pane. What fits the limit fits the pane; more than that stops at the
+    /// pane's largest count and does not run over into the next.
     #[inline]
-    pub(super) fn with(&self, ring: Ring, amount: u64) -> Ring {
+    pub(super) fn with(&self, ring: PaneRing, amount: u64) -> PaneRing {
         let newest = ring.low & lowest(self.bits);
         let room = lowest(self.bits) - newest;
-        Ring { low: ring.low + u128::from(amount).min(room), ..ring }
+        PaneRing { low: ring.low + u128::from(amount).min(room), ..ring }
     }
-}
 
-impl Shape {
-    /// The ring with `amount` less in one pane, the newest being 0; at most what it holds there.
-    pub(super) fn without(&self, ring: Ring, pane: u32, amount: u64) -> Ring {
+    /// The ring with `amount` less in one pane, at most what it holds there; the newest is pane 0.
+    pub(super) fn without(&self, ring: PaneRing, pane: u32, amount: u64) -> PaneRing {
         let by = self.bits * pane;
         let amount = u128::from(amount.min(self.count(ring, pane)));
-        // What is taken lies within the pane, so nothing is borrowed from its neighbours; it may lie across both words.
+        // The amount lies within the pane, so nothing is borrowed from its neighbours; the pane may span both words.
         let low = amount.checked_shl(by).unwrap_or(0);
         let high = match by {
             0 => 0,
@@ -173,11 +174,11 @@ impl Shape {
             _ => amount << (by - 128),
         };
         let (low, borrowed) = ring.low.overflowing_sub(low);
-        Ring { low, high: ring.high.wrapping_sub(high as u64).wrapping_sub(borrowed.into()) }
+        PaneRing { low, high: ring.high.wrapping_sub(high as u64).wrapping_sub(borrowed.into()) }
     }
 }
 
-impl Ring {
+impl PaneRing {
     /// Whether anything is counted in its lowest `bits`.
     #[inline]
     pub(super) fn counts_below(self, bits: u32) -> bool {
@@ -208,7 +209,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn counts(shape: &Shape, ring: Ring) -> Vec<u64> {
+    fn counts(shape: &Shape, ring: PaneRing) -> Vec<u64> {
         let bit = |n: u32| if n < 128 { ring.low >> n & 1 } else { u128::from(ring.high) >> (n - 128) & 1 };
         let pane = |p| (0..shape.bits).map(|b| (bit(p * shape.bits + b) as u64) << b).sum();
         (0..shape.panes).map(pane).collect()
@@ -227,7 +228,8 @@ mod tests {
     proptest! {
         #[test]
         fn slots_hold_what_was_put_and_shift_like_a_list(
-            bits in 1u32..=38, fills in prop::collection::vec((0usize..3, prop_oneof![0u64..4, 0u64..1 << 38], 0u64..18), 1..60),
+            bits in 1u32..=38,
+            fills in prop::collection::vec((0usize..3, prop_oneof![0u64..4, 0u64..1 << 38], 0u64..18), 1..60),
         ) {
             let most = (1 << bits) - 1;
             let shape = Shape::new(most);

@@ -1,14 +1,14 @@
 //! Open permits: a record for each, of what it holds and for which keys.
 //!
-//! **Idea.** There are at most `max_open` records, and a list of the free ones. A permit is released by its token, once:
-//! a record remembers the serial number of its permit, numbers are never given twice, and a token with another number
-//! releases nothing. A token from before [`Permits::begin`] releases nothing either, as in a forked child: what its
-//! parent holds is not the child's.
+//! **Idea.** There are at most `max_open` records, and a list of the free ones. A permit is released by its token,
+//! once: a record remembers the serial number of its permit, numbers are never given twice, and a token with another
+//! number releases nothing. A token from before [`Permits::begin`] releases nothing either, as in a forked child:
+//! what its parent holds is not the child's.
 //!
 //! ```text
 //!  region's header   [`OpenPermits`]: how many are open, serial numbers, the list of free records
 //!  table             a count for each limit that has a single key, a word a limit; then the records
-//!  record            serial, 0 when free │ limits that it is held under, a bit each │ bytes │ a key for each key counts
+//!  record            serial, 0 when free │ limits that it is held under, as bits │ bytes │ a key for each key counts
 //!                    a free one: 0 │ next free record
 //! ```
 //!
@@ -164,8 +164,8 @@ impl Permits {
         words[place + 1] = next_free;
     }
 
-    /// Starts afresh in the process of this `generation`: every token given before is void. It returns `false`, and does
-    /// nothing, when it has started in this process already.
+    /// Starts afresh in the process of this `generation`: every token given before is void. It returns `false`, and
+    /// does nothing, when it has started in this process already.
     pub fn begin(&self, region: &mut Region, generation: u64) -> bool {
         let known = *region.permits();
         if known.generation == generation {

@@ -1,26 +1,27 @@
 //! Blocks of 64 registers for keys with many elements: one line each.
 //!
 //! ```text
-//!  word 0     until     ticks: the block is its key's as long as the key's bucket has not drained; 0 when it was never used
-//!  word 1     left      2⁶⁴ · q, q being the chance that a fresh element changes a register, mod 2⁶⁴: an empty block holds 0
+//!  word 0     until     ticks: the block is its key's until the key's bucket has drained; 0 when it was never used
+//!  word 1     left      2⁶⁴ · q, q being the chance that a fresh element changes a register, mod 2⁶⁴
+//!                       an empty block holds 0
 //!  word 2–7   registers of a HyperLogLog, precision 6
 //! ```
 //!
-//! A key may have any line of the two pages that its fingerprint names; its slot says which, in seven bits. So a block is found without a search,
-//! and given away only when the time of its key has passed, which is when the slot expires too: they hold the same time.
-//! Giving one away looks at no more than 128 lines. Of the keys that bring a table to 70 % none was without a block in a simulation of half a million; at 80 % 0.03 % are, at 90 % 0.7 %.
+//! A key may have any line of the two pages that its fingerprint names, and seven bits of its slot say which. So a
+//! block is found without a search. It is given to another key only when its time has passed, and its key's slot
+//! expires at the same time. Finding a free block looks at 128 lines at most. In a simulation of half a million keys
+//! none was without a block while 70 % were used; at 80 % it is 0.03 %, at 90 % 0.7 %.
 //!
-//! Knows no buckets. Invariant: `left` is that of the registers.
+//! It knows no buckets. Invariant: `left` agrees with the registers.
 
 use crate::key::Key;
 use crate::region::{LINES, Line, LineId, Region, Table};
-use crate::sketch::hyperloglog::HyperLogLog;
-use crate::sketch::hyperloglog::weight;
+use crate::sketch::hyperloglog::{HyperLogLog, weight};
 
-/// 64 registers in six words: what a line holds beside the other two.
+/// 64 registers in six words: all that a line holds besides its first two words.
 const PRECISION: u32 = 6;
 
-/// The second page of a fingerprint is that of its product with this odd number: 2³² divided by the golden ratio.
+/// The second page of a fingerprint is the page of its product with this odd number: 2³² divided by the golden ratio.
 const OTHER: u32 = 0x9E37_79B9;
 
 /// Blocks in a table.
@@ -53,14 +54,15 @@ impl Registers {
         self.pages(fingerprint).map(|page| self.table.line_at(page, 0))
     }
 
-    /// A block that is free, in the second page only when the first is full.
+    /// A free block, in the second page only when the first is full.
     pub(super) fn free(&self, region: &Region, fingerprint: u32, now: u64) -> Option<u8> {
         let start = fingerprint as usize % LINES;
         let blocks = (0..2 * LINES).map(|turn| (turn / LINES * LINES + (start + turn) % LINES) as u8);
         blocks.into_iter().find(|&block| region.line(self.line(fingerprint, block)).stamp <= now)
     }
 
-    /// How many blocks of each page are free, and the first time at which one of the others is, `u64::MAX` when there are none.
+    /// How many blocks of each page are free, and the first time at which one of the others is free; `u64::MAX` when
+    /// there are no others.
     pub(super) fn vacancies(&self, region: &Region, fingerprint: u32, now: u64) -> ([u32; 2], u64) {
         let mut free = [0; 2];
         let mut first = u64::MAX;
@@ -80,7 +82,7 @@ impl Registers {
         region.page(&self.table, page).iter().filter(|line| line.stamp > now).count() as u64
     }
 
-    /// Adds an element; whether it changed a register.
+    /// Adds an element; returns whether it changed a register.
     #[inline]
     pub(super) fn add(&self, block: &mut Line, element: Key) -> bool {
         let [left, registers @ ..] = &mut block.slots;
@@ -98,12 +100,13 @@ impl Registers {
     }
 }
 
-/// Forgets every element.
+/// Removes all elements.
 pub(super) fn clear(block: &mut Line) {
     block.slots = Line::default().slots;
 }
 
-/// `price` / q, to the nearest integer: what an element has to be charged that changes a register, so that every fresh one is charged `price` on average.
+/// `price` / q, to the nearest integer. An element that changes a register is charged so much, and then every fresh
+/// element is charged `price` on average.
 #[inline]
 pub(super) fn cost(block: &Line, price: u64) -> u64 {
     let left = if block.slots[0] == 0 { 1 << 64 } else { u128::from(block.slots[0]) };

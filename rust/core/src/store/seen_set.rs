@@ -1,36 +1,41 @@
-//! SeenSet elements: who was admitted before, and since when.
+//! Seen sets: which elements were admitted before, and since when.
 //!
-//! **Idea.** Only what was *admitted* enters, so a flood cannot fill the memory faster than its own limit lets it.
-//! When a key's two lines are full, the victim is first an element that never came back (seen last within `comeback` of being seen first), the
-//! longest unseen of those; only then the longest unseen of the others. So names invented for a flood push out one another, and leave who has been here.
+//! **Idea.** Only what was *admitted* enters, so a flood cannot fill the set faster than its own limit allows. When
+//! both lines of a new element are full, the victim is the longest unseen of those elements that never came back
+//! (last seen within `comeback` of first seen); only when there is none, the longest unseen of the others. So names
+//! invented for a flood evict one another, and leave the elements that have been here.
 //!
 //! ```text
-//!  slot   63 ─────────── 32 31 ──── 16 15 ───── 0      both times are coarse and read as distances from the line's stamp
-//!         fingerprint ≠ 0   first seen   last seen
+//!  slot   63 ─────────── 32 31 ──── 16 15 ───── 0      both times are coarse
+//!         fingerprint ≠ 0   first seen   last seen       and read as distances from the line's stamp
 //!
-//!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉;  a first seen older than 2¹⁵ units is kept as 2¹⁵
+//!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉
+//!  a first time older than 2¹⁵ units is kept as 2¹⁵ units
 //! ```
 //!
-//! An element stays known for at least `remember` after its last admission, at most one unit (0.003 %) longer; what is settled for a stated time was
-//! here for at least that time.
+//! An element stays known for at least `remember` after its last admission, and at most one unit (0.003 %) longer. An
+//! element that is settled for a stated time was here for at least that time.
 //!
-//! **Cost.** Two cache lines of one page. **Bound.** A new element passes for a known one with probability below 14 · 2⁻³².
+//! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
+//! 14 · 2⁻³².
 //!
-//! **Source.** Two ages in one place, kept apart by whether one came back: segmented least-recently-used caches, Karedla, Love, Wherry (1994).
+//! **Source.** Two ages in one place, told apart by whether an element came back: segmented least-recently-used caches,
+//! Karedla, Love, Wherry (1994).
 //!
-//! **Dropped.** Least recently seen: two minutes of invented organisations from 200 networks flush every tenant (86.7 % of them refused; with this rule none).
+//! **Dropped.** Evicting the least recently seen: two minutes of invented organisations from 200 networks evict every
+//! tenant (86.7 % of them are refused; with this rule none).
 
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, Line, Region, Table};
 use crate::time::TickClock;
 
-/// Units that `remember` is cut into.
+/// How many units `remember` is cut into.
 const UNITS: u64 = 32_000;
 
-/// Most units that a first seen lies back.
+/// A first time is kept as at most so many units back.
 const LONG_AGO: u64 = 1 << 15;
 
-/// A memory of elements.
+/// A set of elements that were seen.
 #[derive(Clone, Copy, Debug)]
 pub struct SeenSet {
     table: Table,
@@ -40,28 +45,29 @@ pub struct SeenSet {
     comeback: u64,
 }
 
-/// A known element, in units of the memory.
+/// A known element: when it was seen, in units of the set, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
     first: u64,
     last: u64,
-    spot: FoundSlot,
+    found: FoundSlot,
 }
 
-/// What became of an element that was known elsewhere.
+/// What happened to an element that was known elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
     /// It is known here.
     Kept,
-    /// There was no room for all: of it and those in its place, the one that would be evicted first is not known.
+    /// There was no room for one more: of this element and those in its lines, the one that would be evicted first is
+    /// not known.
     OneTooMany,
     /// It was seen too long ago.
     Forgotten,
 }
 
 impl SeenSet {
-    /// A memory in `table`: `remember_us` after its last admission an element is forgotten,
-    /// and one that came back at least `comeback_us` after its first is not evicted while there is another.
+    /// A set in `table`. An element is forgotten `remember_us` after its last admission. An element that came back at
+    /// least `comeback_us` after its first admission is not evicted while there is one that did not.
     ///
     /// `None` when `remember_us` is zero or beyond what a clock can count.
     pub fn new(table: Table, remember_us: u64, comeback_us: u64) -> Option<Self> {
@@ -85,13 +91,13 @@ impl SeenSet {
         self.remember.saturating_mul(self.unit_us)
     }
 
-    /// Where `element` may be: what a look-up touches.
+    /// The lines that `element` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, element: Key) -> Candidates {
         self.table.candidates(element)
     }
 
-    /// Whether the element is known, and since when.
+    /// Tells whether the element is known, and since when.
     #[inline]
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
@@ -101,7 +107,7 @@ impl SeenSet {
             while bits != 0 {
                 let slot = bits.trailing_zeros() as u8;
                 if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
-                    return Some(Sighting { first, last, spot: FoundSlot { line: id, slot, hot: false } });
+                    return Some(Sighting { first, last, found: FoundSlot { line: id, slot, hot: false } });
                 }
                 bits &= bits - 1;
             }
@@ -116,9 +122,9 @@ impl SeenSet {
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, now_us: u64) {
         let now = self.clock.ticks(now_us);
-        let Some(Sighting { first, last, spot }) = seen else { return self.charge_new(region, at, now) };
-        let line = region.line_mut(spot.line);
-        let slot = usize::from(spot.slot);
+        let Some(Sighting { first, last, found }) = seen else { return self.charge_new(region, at, now) };
+        let line = region.line_mut(found.line);
+        let slot = usize::from(found.slot);
         if (line.slots[slot] >> 32) as u32 != at.fingerprint {
             // Another element of the same check has taken the slot, so this one is new again.
             return self.charge_new(region, at, now);
@@ -133,17 +139,19 @@ impl SeenSet {
 
     #[inline(never)]
     fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64) {
-        let spot = self.place(region, at, now);
-        let line = region.line_mut(spot.line);
+        let found = self.place(region, at, now);
+        let line = region.line_mut(found.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, now, now, now);
+        line.slots[usize::from(found.slot)] = pack(at.fingerprint, now, now, now);
     }
 
-    /// Takes over an element that was admitted elsewhere, first and last at those times; one ahead of `now_us` counts as now.
+    /// Adds an element that was admitted elsewhere, first and last at those times. A time ahead of `now_us` counts as
+    /// now.
     ///
-    /// Unlike one that is admitted here, it pushes nobody out who would be evicted later than itself: many come at once, in any order.
+    /// Unlike an element that is admitted here, it evicts none that would be evicted later than itself, because many
+    /// come at once and in any order.
     pub fn learn(&self, region: &mut Region, at: &Candidates, first_us: u64, last_us: u64, now_us: u64) -> Learned {
         let now = self.clock.ticks(now_us);
         let (mut first, mut last) = (self.clock.ticks(first_us).min(now), self.clock.ticks(last_us).min(now));
@@ -154,26 +162,26 @@ impl SeenSet {
         if let Some(seen) = seen {
             (first, last) = (first.min(seen.first), last.max(seen.last));
         }
-        let spot = seen.map_or_else(|| self.place(region, at, now), |seen| seen.spot);
-        let in_its_place = if seen.is_some() { 0 } else { self.worst(region.line(spot.line), now).rank };
+        let found = seen.map_or_else(|| self.place(region, at, now), |seen| seen.found);
+        let in_its_place = if seen.is_some() { 0 } else { self.worst(region.line(found.line), now).rank };
         if in_its_place > self.rank(first, last) {
             return Learned::OneTooMany;
         }
-        let line = region.line_mut(spot.line);
+        let line = region.line_mut(found.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(spot.slot)] = pack(at.fingerprint, first, last, now);
+        line.slots[usize::from(found.slot)] = pack(at.fingerprint, first, last, now);
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
-    /// The engine time from which the element has been known for `settle_us`.
+    /// The engine time from which on the element has been known for `settle_us`.
     pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
-        // The first sighting lies anywhere in its unit: one unit more makes it at least `settle_us`.
+        // The first time lies anywhere in its unit, so one unit more makes it at least `settle_us`.
         (sighting.first + settle_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
     }
 
-    /// The engine time at which the element is forgotten, when it is not admitted again.
+    /// The engine time at which the element is forgotten unless it is admitted again.
     pub fn forgotten_from_us(&self, sighting: Sighting) -> u64 {
         (sighting.last + self.remember + 1).saturating_mul(self.unit_us)
     }
@@ -185,7 +193,7 @@ impl SeenSet {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// When a slot's element was seen first and last; `None` when it is free or forgotten.
+    /// When a slot's element was seen first and last; `None` when the slot is free or its element forgotten.
     #[inline]
     fn read(&self, line: &Line, slot: u64, now: u64) -> Option<(u64, u64)> {
         // No time of a slot is below zero, so none lies further back than the stamp.
@@ -194,10 +202,10 @@ impl SeenSet {
         (slot != 0 && now <= last + self.remember).then_some((first, last))
     }
 
-    /// Where a new element goes: a free slot of the emptier line, else the victim's.
+    /// The slot for a new element: a free one of the emptier line, else the victim's.
     fn place(&self, region: &Region, at: &Candidates, now: u64) -> FoundSlot {
         let [first, second] = at.lines.map(|id| self.worst(region.line(id), now));
-        // Of two lines with room the one with more of it; else the lower rank of all.
+        // The line with more free slots; when there are none, the lower rank of both lines.
         let (line, worst) = match (first.free, second.free) {
             (0, 0) if second.rank < first.rank => (at.lines[1], second),
             (a, b) if b > a => (at.lines[1], second),
@@ -220,7 +228,8 @@ impl SeenSet {
         worst
     }
 
-    /// Whoever came back ranks above whoever did not, and then the later seen above the earlier. Never zero.
+    /// The rank against eviction, never zero: an element that came back ranks above one that did not, and then the
+    /// later seen above the earlier.
     #[inline]
     fn rank(&self, first: u64, last: u64) -> u64 {
         u64::from(last.saturating_sub(first) >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)

@@ -1,42 +1,50 @@
-//! Sliding-window counters in the lossless set-associative table: for names that nobody can invent, where a quota must hold.
+//! Sliding-window counters in the lossless set-associative table: for names that nobody can invent, where a quota must
+//! hold.
 //!
-//! **Idea.** The window W is cut into N panes of w = ⌈W/N⌉; a key has a ring of N + 1 counts, the last of the pane that is being filled.
-//! The oldest pane counts whole until all of it has left the window. A slot whose panes have all expired is the same as one that was never used,
-//! so it is free; one that still matters is never evicted, and [`WhenFull`] says what becomes of keys without room.
+//! **Idea.** The window W is cut into N panes of w = ⌈W/N⌉. A key has a ring of N + 1 counts, the last one for the pane
+//! that is being filled. The oldest pane counts whole until all of it has left the window. A slot whose panes have all
+//! expired is the same as one that was never used, so it is free. A slot that still matters is never evicted, and
+//! [`WhenFull`] says what happens to keys without room.
 //!
 //! ```text
-//!  pane    q−N        …        q−1       q = stamp          slot: fingerprint | N + 1 counts of log₂(L + 1) bits (`ring` draws it)
-//!       ├───────┼───────┼───────┼───────┼──── ─ ─┤
+//!  pane    q−N        …        q−1       q = stamp          slot: fingerprint | N + 1 counts of log₂(L + 1) bits
+//!       ├───────┼───────┼───────┼───────┼──── ─ ─┤                (`pane_ring` draws it)
 //!           └──────────── W ────────────────┘ now           what lies in the window lies in the ring
 //!
-//!  consult(key, a):  kept ← the newest panes of the ring that hold at most L − a together
-//!                    fits when all panes not expired are among them, else from the start of pane stamp + N + 1 − kept on
-//!  charge(key, a):   stamp ← q, which shifts the rings of the line; newest pane += a; a new key takes a free slot of the emptier line
+//!  consult(key, a):  kept ← the newest panes of the ring that together hold at most L − a
+//!                    fits when all panes that have not expired are among them
+//!                    else it fits from the start of pane stamp + N + 1 − kept on
+//!  charge(key, a):   stamp ← q, which shifts the rings of the line; newest pane += a
+//!                    a new key takes a free slot of the emptier line
 //! ```
 //!
-//! **Never more than L.** An event at a is in pane p = ⌊a/w⌋, so a + 1 ≤ (p + 1)·w, and counts in [a, a + W). It leaves the ring in pane p + N + 1, that
-//! is at (p + N + 1)·w ≥ a + 1 + N·w > a + W: not before the window has passed it. The ring never holds more than L, so no window does.
+//! **Never more than L.** An event at a is in pane p = ⌊a/w⌋, so a + 1 ≤ (p + 1)·w, and counts in [a, a + W). It leaves
+//! the ring in pane p + N + 1, that is at (p + N + 1)·w ≥ a + 1 + N·w > a + W: not before the window has passed it. The
+//! ring never holds more than L, so no window does.
 //!
-//! **An even sender at 0.8 L passes.** What the ring counts was sent in one half-open interval of (N + 1)·w, between whole microseconds. Of events
-//! that are d apart, their times rounded down or not, it holds at most ⌈(N + 1)·w/d⌉, which with d ≥ W/(0.8 L) is at most L when
-//! 0.8·(N + 1)·w ≤ W. N = 4 gives just that where W is a multiple of 4 µs, as every W in seconds is; N ≥ 5 does wherever W ≥ 120 µs.
-//! In general N/(N + 1) of L passes: 0.94 up to L = 63, 0.92 at 100, 0.83 at 65,535. With costs above 1: where they divide L.
+//! **An even sender at 0.8 L passes.** What the ring counts was sent in one half-open interval of (N + 1)·w, between
+//! whole microseconds. Of events that are d apart, their times rounded down or not, it holds at most ⌈(N + 1)·w/d⌉,
+//! which with d ≥ W/(0.8 L) is at most L when 0.8·(N + 1)·w ≤ W. N = 4 gives just that where W is a multiple of 4 µs,
+//! as every W in seconds is; N ≥ 5 does wherever W ≥ 120 µs. In general N/(N + 1) of L passes: 0.94 up to L = 63,
+//! 0.92 at 100, 0.83 at 65,535. With costs above 1 this holds where they divide L.
 //!
-//! **Cost.** Two cache lines of one page, at any number of keys; a sum of N + 1 ≤ 16 counts. **Size.** 16 bytes a key, three to a line, for L < 2¹⁹;
-//! 28 bytes, two to a line, for L < 2³⁸ (256 GiB); above, counts are in units of a power of two that brings L below it, rounded up. Of the keys that
-//! fill a table to half, 0.1 % find no room, where a line has two slots 0.9 %; so K keys a window need about 43·K bytes, or 64·K. One message
-//! occupies a slot for up to W + w, a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can be invented.
-//! **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a look-up.
+//! **Cost.** Two cache lines of one page, at any number of keys; a sum of N + 1 ≤ 16 counts. **Size.** 16 bytes a
+//! key, three to a line, for L < 2¹⁹; 28 bytes, two to a line, for L < 2³⁸ (256 GiB). Above that, counts are in units
+//! of a power of two that brings L below it, rounded up. Of the keys that fill a table to half, 0.1 % find no room,
+//! and 0.9 % where a line has two slots; so K keys a window need about 43·K bytes, or 64·K. One message occupies a
+//! slot for up to W + w, and a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can
+//! be invented. **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a
+//! look-up.
 //!
-//! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Whole oldest pane: the upper side of the error of
-//! exponential histograms, Datar, Gionis, Indyk, Motwani (2002).
+//! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Whole oldest pane: the upper side
+//! of the error of exponential histograms, Datar, Gionis, Indyk, Motwani (2002).
 //!
-//! **Dropped.** Two buckets and interpolation: lets up to 2 L through in a window. A pane number in each slot: the line's stamp says it, and its
-//! bits are a finer ring. A log of times: exact, but 4 L bytes a key.
+//! **Dropped.** Two buckets and interpolation: it lets up to 2 L through in a window. A pane number in each slot: the
+//! line's stamp tells it, and its bits make a finer ring. A log of times: exact, but 4 L bytes a key.
 
 use super::overflow::Split;
 use super::overflow::panes::{Counts, Panes};
-use super::pane_ring::{LARGEST, Ring, Shape};
+use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
 use super::reservations::{SlotReservations, free_slot};
 use super::verdict::Verdict;
@@ -54,15 +62,15 @@ pub struct SlidingWindow {
     clock: TickClock,
     /// The limit, in units.
     most: u64,
-    /// How much one unit is: 1 but for limits over 2³⁸.
+    /// How much one unit is: 1 unless the limit is over 2³⁸.
     unit: u64,
     overflow: Option<Panes>,
 }
 
 impl SlidingWindow {
-    /// Counters in `table`; `None` when the rate is zero, or its period beyond what a clock can count.
+    /// Counters in `table`. `None` when the rate is zero, or its period is beyond what a clock can count.
     ///
-    /// With a sketch it needs two pages; with one, who finds no slot is refused.
+    /// A sketch needs two pages; where there is only one, a key that finds no slot is refused.
     pub fn new(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, rate, Split::WINDOW),
@@ -70,7 +78,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Counters in a part of `table`, and a sketch in the rest: for who tries other parts.
+    /// Counters in a part of `table`, and a sketch in the rest, divided as `split` says.
     pub fn beside_sketch(table: Table, rate: Rate, split: Split) -> Option<Self> {
         let whole = Self::plain(table, rate, WhenFull::Sketch)?;
         let parted = split.of(table).and_then(|(table, sketch)| {
@@ -94,12 +102,12 @@ impl SlidingWindow {
         &self.table
     }
 
-    /// Keys that it has room for.
+    /// Slots in all.
     pub fn slots(&self) -> u64 {
         u64::from(self.table.pages()) * (LINES * self.shape.slots()) as u64
     }
 
-    /// How long one charge occupies a slot, in microseconds: all panes, the first of them half on average.
+    /// How long one charge occupies a slot, in microseconds: all panes, and of the first one half on average.
     pub fn occupied_us(&self) -> u64 {
         self.clock.micros(1).saturating_mul(2 * u64::from(self.panes()) + 1) / 2
     }
@@ -114,21 +122,23 @@ impl SlidingWindow {
         self.shape.panes() - 1
     }
 
-    /// Where `key` may be: what a look-up touches.
+    /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
         self.table.candidates(key)
     }
 
-    /// What consulting and charging take: worked out once for both.
+    /// `now_us` in panes of the table, worked out once for consulting and charging.
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.clock.ticks(now_us))
     }
 
-    /// Whether `amount` fits now, or from when on; and where the key has its slot, for [`SlidingWindow::charge`]. `now` is of [`SlidingWindow::ticks_at`].
+    /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for
+    /// [`SlidingWindow::charge`].
     ///
-    /// A new key is promised the slot that [`SlidingWindow::charge`] will give it, when the keys before it in `promised` are charged first.
+    /// `reserved` holds the free slots that earlier keys of the same check will take. A new key reserves the slot that
+    /// [`SlidingWindow::charge`] will give it when those keys are charged first.
     #[inline]
     pub fn consult(
         &self,
@@ -136,50 +146,51 @@ impl SlidingWindow {
         at: &Candidates,
         Ticks(now): Ticks,
         amount: u64,
-        promised: &mut SlotReservations,
+        reserved: &mut SlotReservations,
     ) -> (Verdict, Option<FoundSlot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
-        if let Some(spot) = self.find(region, at, now) {
-            let line = region.line(spot.line);
-            let (ring, live) = (self.shape.ring(line, spot.slot.into()), self.live_panes(line, now));
-            // What fits with half of the limit to spare fits: one look for nearly all.
+        if let Some(found) = self.find(region, at, now) {
+            let line = region.line(found.line);
+            let (ring, live) = (self.shape.ring(line, found.slot.into()), self.live_panes(line, now));
+            // Nearly every charge leaves half of the limit free, and then one look is enough.
             if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
-                return (Verdict::Fits, Some(spot));
+                return (Verdict::Fits, Some(found));
             }
-            let spot = FoundSlot { hot: true, ..spot };
+            let found = FoundSlot { hot: true, ..found };
             let kept = u64::from(self.shape.within(ring, room));
             if kept >= live {
-                return (Verdict::Fits, Some(spot));
+                return (Verdict::Fits, Some(found));
             }
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
-            // When the slot is empty by then, it is the sketch that will be asked.
+            // When the slot has expired by then, the sketch will be asked.
             let later = (self.overflow.is_some() && self.find(region, at, from).is_none())
-                .then(|| self.estimate(region, at, from, room, promised))
+                .then(|| self.consult_untracked(region, at, from, room, reserved))
                 .filter(|later| *later != Verdict::Fits);
-            return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(spot));
+            return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(found));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, promised), None),
-            WhenFull::Sketch => (self.estimate(region, at, now, room, promised), None),
+            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
+            WhenFull::Sketch => (self.consult_untracked(region, at, now, room, reserved), None),
         }
     }
 
-    /// Charges `amount`, which `consult` found to fit, to the key, whose slot it found or not, under the same lock.
-    /// `false` when it found no room and stays uncounted.
+    /// Charges `amount` to the key, with what `consult` returned under the same lock.
+    ///
+    /// Returns `false` when the key found no room and stays uncounted.
     #[inline]
     pub fn charge(
         &self,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<FoundSlot>,
+        found: Option<FoundSlot>,
         Ticks(now): Ticks,
         amount: u64,
     ) -> bool {
         if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, spot, now, self.price(amount));
+            return self.charge_either(overflow, region, at, found, now, self.price(amount));
         }
-        let Some(FoundSlot { line, slot, .. }) = spot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(FoundSlot { line, slot, .. }) = found.or_else(|| self.free(region, at, now)) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
         if line.stamp != now {
             self.restamp(line, now);
@@ -189,10 +200,12 @@ impl SlidingWindow {
         true
     }
 
-    /// Takes out of the pane of `then` what `amount` was charged then, while that pane counts. Whether anything was there to take.
+    /// Takes back what `amount` was charged at `then`, while its pane counts. Returns whether anything was there to
+    /// take.
     ///
-    /// Only in the key's slot: cells of a sketch are not one key's. What came from a sketch stands in a pane as late as it may have been charged in,
-    /// with all of it: so a pane that holds anything of that time holds the charge.
+    /// Only the key's slot gives back, because a cell of a sketch counts other keys as well. What came from a sketch
+    /// stands as a whole in the last pane that it may have been charged in, so a pane that holds anything of that time
+    /// holds the charge.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
         let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         let (line, slot) = (region.line_mut(line), usize::from(slot));
@@ -206,7 +219,7 @@ impl SlidingWindow {
         let ring = self.shape.ring(line, slot);
         let counted = self.shape.count(ring, age as u32).min(self.price(amount));
         let ring = self.shape.without(ring, age as u32, counted);
-        let fingerprint = if ring == Ring::default() { 0 } else { at.fingerprint };
+        let fingerprint = if ring == PaneRing::default() { 0 } else { at.fingerprint };
         self.shape.put(line, slot, fingerprint, ring);
         counted > 0
     }
@@ -222,50 +235,50 @@ impl SlidingWindow {
         self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
     }
 
-    /// Whether a key without a slot has so much `room` left, by what the sketch knows of it.
-    fn estimate(
+    /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
+    fn consult_untracked(
         &self,
         region: &Region,
         at: &Candidates,
         now: u64,
         room: u64,
-        promised: &mut SlotReservations,
+        reserved: &mut SlotReservations,
     ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, promised) };
+        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
         let from = overflow.fits_from(&overflow.counts(region, at, now), now, room);
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
     /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
     ///
-    /// What a key before it in the same check did since it was consulted can have taken its slot, or raised its cells: what was found is looked at again,
-    /// and no count is above the limit, which is more than the key can have sent.
+    /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
+    /// slot is looked up again, and no count goes above the limit, which is more than the key can have sent.
     fn charge_either(
         &self,
         overflow: &Panes,
         region: &mut Region,
         at: &Candidates,
-        spot: Option<FoundSlot>,
+        found: Option<FoundSlot>,
         now: u64,
         price: u64,
     ) -> bool {
         let is_still =
-            |spot: &FoundSlot| self.shape.fingerprint(region.line(spot.line), spot.slot.into()) == at.fingerprint;
-        let own = spot.filter(is_still).or_else(|| self.find(region, at, now));
-        let (spot, known) = if let Some(spot) = own {
-            (spot, None)
+            |found: &FoundSlot| self.shape.fingerprint(region.line(found.line), found.slot.into()) == at.fingerprint;
+        let own = found.filter(is_still).or_else(|| self.find(region, at, now));
+        let (found, known) = if let Some(found) = own {
+            (found, None)
         } else {
             let mut counts = overflow.counts(region, at, now);
             let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
-            let given = self.free(region, at, now).or_else(|| self.taken(overflow, region, at, now, weight));
-            let Some(spot) = given else {
+            let given = self.free(region, at, now).or_else(|| self.take_lightest(overflow, region, at, now, weight));
+            let Some(found) = given else {
                 counts[0] = counts[0].saturating_add(price).min(self.most);
                 overflow.raise(region, at.lines[0].page(), at.fingerprint, now, &counts);
                 return true;
             };
-            (spot, Some(counts))
+            (found, Some(counts))
         };
-        let (line, slot) = (region.line_mut(spot.line), usize::from(spot.slot));
+        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
         if line.stamp != now {
             self.restamp(line, now);
         }
@@ -277,8 +290,8 @@ impl SlidingWindow {
         true
     }
 
-    /// The lightest slot, when a key of this weight outweighs it: what it holds goes to the sketch.
-    fn taken(
+    /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
+    fn take_lightest(
         &self,
         overflow: &Panes,
         region: &mut Region,
@@ -297,11 +310,11 @@ impl SlidingWindow {
         Some(FoundSlot { line, slot: slot as u8, hot: false })
     }
 
-    /// What of a slot has not expired, in panes of the sketch.
+    /// What a slot holds that has not expired, in panes of the sketch.
     fn counts_of(&self, overflow: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
         let mut counts = Counts::default();
         let ring = self.shape.ring(line, slot);
-        // Before the first pane of all there is none.
+        // There is no pane before the first one of engine time.
         for back in 0..self.live_panes(line, now).min(line.stamp + 1) {
             let age = overflow.age(now, line.stamp - back);
             counts[age] = (counts[age] + self.shape.count(ring, back as u32)).min(self.most);
@@ -310,16 +323,16 @@ impl SlidingWindow {
     }
 
     /// A ring that holds these counts, each in the last pane that it may have been charged in.
-    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> Ring {
-        let (mut ring, mut at) = (Ring::default(), 0);
+    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> PaneRing {
+        let (mut ring, mut at) = (PaneRing::default(), 0);
         for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
             let pane = overflow.last(now, age).min(now);
-            if ring != Ring::default() {
+            if ring != PaneRing::default() {
                 ring = self.shape.later(ring, pane - at);
             }
             (ring, at) = (self.shape.with(ring, count), pane);
         }
-        if ring == Ring::default() { ring } else { self.shape.later(ring, now - at) }
+        if ring == PaneRing::default() { ring } else { self.shape.later(ring, now - at) }
     }
 
     /// Slots in use on one page of the table.
@@ -329,13 +342,13 @@ impl SlidingWindow {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// What `amount` counts for, in units.
+    /// What `amount` counts as, in units.
     #[inline]
     fn price(&self, amount: u64) -> u64 {
         if self.unit == 1 { amount } else { amount.div_ceil(self.unit) }
     }
 
-    /// How many of a line's panes, the newest first, have not expired.
+    /// How many of a line's panes, counted from the newest, have not expired.
     #[inline]
     fn live_panes(&self, line: &Line, now: u64) -> u64 {
         u64::from(self.shape.panes()).saturating_sub(now.saturating_sub(line.stamp))
@@ -369,12 +382,13 @@ impl SlidingWindow {
         (0..self.shape.slots()).map(free).sum()
     }
 
-    /// Whether a new key finds room beside those that were promised theirs; else when the next slot is free on which that depends, if ever.
-    fn room(&self, region: &Region, at: &Candidates, now: u64, promised: &mut SlotReservations) -> Verdict {
-        if promised.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
+    /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
+    /// ever.
+    fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
+        if reserved.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
             return Verdict::Fits;
         }
-        let free_from = promised.lines_of(at, &self.table).flat_map(|id| {
+        let free_from = reserved.lines_of(at, &self.table).flat_map(|id| {
             let line = region.line(id);
             let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
             (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
@@ -392,7 +406,7 @@ impl SlidingWindow {
         } else {
             for slot in 0..self.shape.slots() {
                 let ring = self.shape.later(self.shape.ring(line, slot), gap);
-                let fingerprint = if ring == Ring::default() { 0 } else { self.shape.fingerprint(line, slot) };
+                let fingerprint = if ring == PaneRing::default() { 0 } else { self.shape.fingerprint(line, slot) };
                 self.shape.put(line, slot, fingerprint, ring);
             }
         }

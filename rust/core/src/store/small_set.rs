@@ -1,4 +1,5 @@
-//! A line of four slots, each of them a bucket and what came under its key: the first few elements, or where their registers lie.
+//! A line of four slots. Each is a bucket and the elements of its key: a small set of the first few, or the place of
+//! their registers.
 //!
 //! ```text
 //!  word 0     stamp                              ticks; the times of the slots are read as distances from it
@@ -11,11 +12,12 @@
 //!             cost, 24 bits ┊ 10 free ┊ block, 7 bits ┊ 0   with registers: hash 0 is none
 //! ```
 //!
-//! A hash is the first fourteen bits of the element's: six choose a register, eight are the beginning of its run. So a key that gets registers takes its
-//! elements along; that a run began with eight zeros and went on is lost, once in 256. Two elements of a key are taken for one with a chance of 2⁻¹⁴: then
-//! four of 16,384 come free. Fourteen bits are what makes a slot 14 bytes and a line of four of them full to the bit.
+//! A hash is the first fourteen bits of the element's: six choose a register, eight are the beginning of its run. So
+//! a key that gets registers takes its elements along. Only that a run went on after eight zeros is lost, once in
+//! 256. Two elements of a key are taken for one with a chance of 2⁻¹⁴: then four of 16,384 are free. With fourteen
+//! bits a slot has 14 bytes, and a line of four slots is full to the bit.
 //!
-//! Knows neither prices nor registers. Invariant: a slot whose time has passed reads as empty, whatever is in it.
+//! It knows neither prices nor registers. Invariant: a slot whose time has passed reads as empty, whatever it contains.
 
 use crate::key::Key;
 use crate::region::Line;
@@ -37,41 +39,41 @@ const HASH: u64 = (1 << HASH_BITS) - 1;
 const BLOCK_BITS: u32 = 7;
 const COST_SHIFT: u32 = 32;
 
-/// What came under a key.
+/// The elements of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// The elements themselves.
     Few(Few),
-    /// Too many for that.
+    /// Too many for a slot: registers hold them.
     Many(Many),
 }
 
-/// Up to [`FEW`] hashes, the first in the low bits.
+/// A small set: up to [`FEW`] hashes, the first in the low bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Few(u64);
 
-/// Registers.
+/// Where the registers of a key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Many {
-    /// Which of the blocks that the fingerprint may have.
+    /// Which block, of those that the fingerprint may have.
     pub block: u8,
-    /// What an element costs that changes them, in ticks.
+    /// What an element that changes a register costs, in ticks.
     pub cost: u32,
 }
 
-/// What became of an element that was to be held.
+/// What happened to an element that was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
-    /// It was there.
+    /// It was in the set already.
     Seen,
-    /// It is there now.
+    /// It is in the set now.
     New,
-    /// There is no room for it.
+    /// The set has no room for it.
     Full,
 }
 
 impl Few {
-    /// Holds `element` too.
+    /// Adds `element`.
     #[inline]
     pub(super) fn add(&mut self, element: Key) -> Added {
         let hash = (element.0 >> (64 - HASH_BITS)).max(1);
@@ -89,7 +91,7 @@ impl Few {
         Added::Full
     }
 
-    /// The elements, as far as they are held. What follows them is ones, which end a run.
+    /// The elements, as far as their hashes tell. The bits that are not held are ones, which end a run.
     pub(super) fn elements(self) -> impl Iterator<Item = Key> {
         let held = (0..FEW).map(move |place| self.0 >> (place as u32 * HASH_BITS) & HASH);
         held.take_while(|&hash| hash != 0).map(|hash| Key(hash << (64 - HASH_BITS) | u64::MAX >> HASH_BITS))
@@ -125,7 +127,7 @@ pub(super) fn fingerprint(line: &Line, slot: usize) -> u32 {
     (line.slots[SLOTS + slot / 2] >> (slot % 2 * 32)) as u32
 }
 
-/// TickClock until the slot's bucket has drained; zero when it has.
+/// Ticks until the slot's bucket has drained; zero when it has.
 #[inline]
 pub(super) fn level(line: &Line, slot: usize, now: u64) -> u64 {
     distance(line, slot).saturating_sub(now.saturating_sub(line.stamp))
@@ -140,7 +142,7 @@ pub(super) fn put(line: &mut Line, slot: usize, fingerprint: u32, level: u64, he
     set(&mut line.slots[SLOTS + 2], slot * UNTIL_LOW_BITS as usize, UNTIL_LOW_BITS, until);
 }
 
-/// Empties what has expired, and stamps the line.
+/// Zeroes what has expired, and stamps the line.
 #[inline]
 pub(super) fn restamp(line: &mut Line, now: u64) {
     let gap = now.saturating_sub(line.stamp);
@@ -153,7 +155,7 @@ pub(super) fn restamp(line: &mut Line, now: u64) {
     line.stamp = now;
 }
 
-/// TickClock from the stamp to the time of a slot.
+/// Ticks from the stamp to the time of a slot.
 #[inline]
 fn distance(line: &Line, slot: usize) -> u64 {
     if fingerprint(line, slot) == 0 {

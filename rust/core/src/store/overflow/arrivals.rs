@@ -1,18 +1,21 @@
-//! Arrival times of buckets without a slot: the lowest of a key's cells is when its bucket will have drained, or later.
+//! Arrival times of buckets without a slot. The lowest of a key's cells is the time at which its bucket will have
+//! drained, or a later one.
 //!
 //! ```text
-//!  line   stamp │ cells of 24 bits less the grain: the arrival time as a distance from the stamp, in grains, rounded up; zero is none
+//!  line   stamp │ cells of 24 bits less the grain
+//!                 a cell: the arrival time as a distance from the stamp, in grains, rounded up; zero is none
 //! ```
 //!
-//! The stamp stands still while distances fit, so that a line is shifted once in half a burst's draining and not at each write.
+//! The stamp stands still while distances fit, so a line is shifted once while half a burst drains, and not at each
+//! write.
 
-use super::{Cell, Grid, Split, field, page_of, set_field};
+use super::grid::{Cell, Grid, Split, field, page_of, set_field};
 use crate::region::{Candidates, Line, Region, Table};
 
-/// Most that a bucket holds, in ticks: a level is at most so much.
+/// Bits of the highest level of a bucket, in ticks.
 const LEVEL_BITS: u32 = 23;
 
-/// A line is stamped anew when its stamp lies so far back.
+/// A line is shifted to a new stamp when its stamp lies so far back.
 const STALE: u64 = 1 << (LEVEL_BITS - 1);
 
 /// The sketch of one limit.
@@ -30,14 +33,14 @@ impl Arrivals {
         Some(Self { grid: Grid::new(table, bits, split.depth)?, grain: split.grain, bits, split })
     }
 
-    /// How it is used.
+    /// How the memory is divided.
     pub(in crate::store) fn split(&self) -> Split {
         self.split
     }
 
     /// Pages, and cells in all.
     pub(in crate::store) fn size(&self) -> (u32, u64) {
-        (self.grid.table.pages(), self.grid.cells_in_all())
+        self.grid.size()
     }
 
     /// Cells of a page that count at `now`.
@@ -45,7 +48,7 @@ impl Arrivals {
         self.grid.page(region, page).filter(|(line, bit)| self.level_in(line, *bit, now) > 0).count() as u64
     }
 
-    /// The level of a key, or more, in ticks.
+    /// The level of a key in ticks, never too low.
     #[inline]
     pub(in crate::store) fn level(&self, region: &Region, at: &Candidates, now: u64) -> u64 {
         if self.grid.is_empty(region, now) {
@@ -76,7 +79,7 @@ impl Arrivals {
         distance.saturating_sub(now.saturating_sub(line.stamp))
     }
 
-    /// Stamps a line, and shifts its distances: all of them are whole grains.
+    /// Moves a line to a new stamp, and shifts its distances by whole grains.
     fn restamp(&self, line: &mut Line, now: u64) {
         let by = (now - line.stamp) >> self.grain;
         for cell in 0..self.grid.per_line as u32 {
