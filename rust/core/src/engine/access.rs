@@ -14,8 +14,8 @@
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::outcome::{Refused, RefusedBy};
 use super::request::{Found, Request};
+use super::transaction::{Refused, RefusedBy};
 use crate::decision::Refusal;
 use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
