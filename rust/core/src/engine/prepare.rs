@@ -273,6 +273,7 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
+    #[inline(never)]
     fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<u16> {
         let quotas = &self.plan.limits[usize::from(place)].quotas[..];
         let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
@@ -280,6 +281,7 @@ impl<'e> Preparer<'e, '_> {
         found.map(|place| quotas[place].1).min()
     }
 
+    #[inline(never)]
     fn ask_in_flight<const SEVERAL: bool>(&self, request: &mut Stores, limit: usize) {
         let InFlight { bytes, count, share, .. } = &self.plan.in_flight.limits[limit];
         if *bytes {
@@ -371,7 +373,7 @@ impl<'e> Preparer<'e, '_> {
     }
 
     /// Adds the parts of the element's name between the value of `per` and the whole host.
-    #[inline]
+    #[inline(never)]
     fn add_parts(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, key: Key) {
         let planned = &self.plan.seen_sets[seen_set as usize];
         let [host, per] =

@@ -146,6 +146,14 @@ impl Engine {
             all_fit &= answer.verdict == Verdict::Fits;
             found.is_any_near_limit |= answer.is_near_limit();
         }
+        if !all_fit || request.access.is_some() {
+            self.weigh(request, region, found, outcome, all_fit);
+        }
+    }
+
+    /// Finds out what refuses, and until when.
+    #[inline(never)]
+    fn weigh(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool) {
         if !all_fit {
             self.find_longest_wait(request, region, found, outcome);
         }
@@ -158,7 +166,6 @@ impl Engine {
     }
 
     /// Finds the longest wait of the limits that enforce, of equal waits the first in file order, and notes those in shadow mode that would refuse.
-    #[inline(never)]
     fn find_longest_wait(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for (place, entry) in request.stores.entries.iter().enumerate() {
@@ -203,7 +210,6 @@ impl Engine {
     /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
     ///
     /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
-    #[inline(never)]
     fn until_everything_fits(
         &self,
         request: &Request,
@@ -239,6 +245,7 @@ impl Engine {
 
     /// Consults the in-flight limits. Those in shadow mode that do not fit are not held; of the others the longest wait counts, of equal waits the first in
     /// file order.
+    #[inline(never)]
     fn consult_in_flight(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
         capacity.find(region, wanted, &mut found.stores.rows);

@@ -57,6 +57,7 @@ pub fn look_up(
 }
 
 /// Asks about the other elements and the parts.
+#[inline(never)]
 fn look_up_more(
     seen_set: &SeenSet,
     region: &Region,
@@ -100,6 +101,7 @@ pub fn make_known(
 }
 
 /// Makes the other elements and the parts known.
+#[inline(never)]
 fn make_more_known(
     seen_set: &SeenSet,
     region: &mut Region,

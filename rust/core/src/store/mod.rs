@@ -99,16 +99,37 @@ impl Store {
                 answer.now = counter.ticks_at(at_us);
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
+            // Nothing is new, so nothing is counted.
+            (Self::FanOut(_), _) if is_now && !sightings.is_any_new => {}
+            (Self::FanOut(_) | Self::Distinct(_), _) => {
+                *answer = self.consult_elements(region, request, entry, (at_us, is_now), sightings, reservations);
+            }
+            _ => {}
+        }
+    }
+
+    /// Consults a fan-out. Not inlined: a check that brings nothing new has no use for it.
+    #[inline(never)]
+    fn consult_elements(
+        &self,
+        region: &Region,
+        request: &Request,
+        entry: &Entry,
+        (at_us, is_now): (u64, bool),
+        sightings: &Sightings,
+        reservations: &mut SlotReservations,
+    ) -> Answer {
+        match (self, &entry.question) {
+            (Self::FanOut(_), Question::FanOut { lookup }) if is_now && !sightings.has_new(*lookup) => Answer::FITS,
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                if !is_now || sightings.lookups[*lookup as usize].new > 0 {
-                    *answer = fan_out.consult(region, &request.looked_up(*lookup, sightings), at_us, reservations);
-                }
+                fan_out.consult(region, &request.looked_up(*lookup, sightings), at_us, reservations)
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
                 let hashes = request.hashes(*first, *count);
-                (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, hashes, reservations);
+                let (verdict, slot) = distinct.consult(region, at, at_us, hashes, reservations);
+                Answer { verdict, slot, ..Answer::FITS }
             }
-            _ => {}
+            _ => Answer::FITS,
         }
     }
 
@@ -127,7 +148,27 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) if answer.new > 0 => {
+            (Self::FanOut(_), _) if answer.new == 0 => true,
+            (Self::FanOut(_) | Self::Distinct(_), _) => {
+                self.charge_elements(region, request, entry, sightings, answer, at_us)
+            }
+            _ => true,
+        }
+    }
+
+    /// Charges a fan-out.
+    #[inline(never)]
+    fn charge_elements(
+        &self,
+        region: &mut Region,
+        request: &Request,
+        entry: &Entry,
+        sightings: &Sightings,
+        answer: &Answer,
+        at_us: u64,
+    ) -> bool {
+        match (self, &entry.question) {
+            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
                 fan_out.charge(region, &request.looked_up(*lookup, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {

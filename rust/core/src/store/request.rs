@@ -245,6 +245,14 @@ impl Request {
     }
 }
 
+impl Sightings {
+    /// Whether any element of a look-up is not known now.
+    #[inline]
+    pub fn has_new(&self, lookup: u32) -> bool {
+        self.lookups[lookup as usize].new > 0
+    }
+}
+
 impl Answers {
     /// Empties it for the next check, and keeps its room.
     #[inline]
