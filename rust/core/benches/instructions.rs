@@ -12,12 +12,13 @@ mod traffic;
 use std::hint::black_box;
 
 use side_by_side::is_listing;
-use throttle_core::engine::Limiter;
+use throttle_core::engine::{Engine, Limiter};
 use throttle_core::envelope::Envelope;
 use throttle_core::key::Secret;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Now;
-use traffic::{PACE_US, START_US, Senders, at, stages, warm};
+use throttle_core::store::access_list::AccessAction;
+use traffic::{PACE_US, START_US, Senders, at, stages, warm, warm_with};
 
 const MIB: u64 = 1 << 20;
 
@@ -82,6 +83,51 @@ fn checks() {
     });
 }
 
+/// A limit that blocks what nobody here sends.
+const BLOCKING: &str = r#"
+[[limit]]
+name   = "ip-pace"
+per    = "client.ip"
+rate   = "600/minute"
+burst  = 600
+action = "block 1 hour"
+"#;
+
+/// A look without entries, beside entries and blocks of others: an attacker brings about the last one.
+fn peeks() {
+    let known = Senders::numbered(0..2_000);
+    let now = at(known.count());
+    let mut engine = warm(16 * MIB, &known);
+    let mut peek = |name: &str, engine: &Engine| {
+        path(name, |call| engine.peek(&known.envelope(call), None, now).allowed());
+    };
+    peek("peek, no entry", &engine);
+    let block = |engine: &Engine, identity: &str, value: &str| {
+        engine.say(identity, value, AccessAction::Block, None, now).expect("room for an entry");
+    };
+    block(&engine, "client.net", "203.0.113.0/24");
+    peek("peek, one network blocked", &engine);
+    engine = warm(16 * MIB, &known);
+    block(&engine, "sender.org", "flood.com");
+    peek("peek, one organisation blocked", &engine);
+    for number in 0..500 {
+        block(&engine, "client.net", &format!("198.{}.{}.0/24", 18 + number / 256, number % 256));
+    }
+    for number in 0..300 {
+        block(&engine, "sender.org", &format!("flood{number}.com"));
+    }
+    for number in 0..200 {
+        block(&engine, "sender.address", &format!("bounce{number}@flood.org"));
+    }
+    peek("peek, 1,000 entries", &engine);
+    engine = warm_with(BLOCKING, 16 * MIB, &known);
+    peek("peek, a limit that may block", &engine);
+    let flood = Envelope { client_ip: Some(b"203.0.113.9"), ..known.envelope(0) };
+    let refused = (0..=600).filter(|_| !engine.check(&flood, None, now).allowed()).count();
+    assert_eq!(refused, 1, "the last message of the flood");
+    peek("peek, one address blocked by a limit", &engine);
+}
+
 fn hits(name: &str, algorithm: Algorithm) {
     let rate = Rate { amount: 1_000, period_us: 60_000_000, sized: false };
     let limiter = Limiter::new(algorithm, rate, 1_000, WhenFull::Admit, MIB, Secret::new(*b"sixteen octets!!"))
@@ -100,6 +146,7 @@ fn main() {
         return;
     }
     checks();
+    peeks();
     hits("RateLimiter hit", Algorithm::Gcra);
     hits("RateLimiter hit, sliding window", Algorithm::SlidingWindow);
 }

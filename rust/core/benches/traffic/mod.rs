@@ -78,9 +78,14 @@ pub(crate) fn at(turn: usize) -> Now {
 /// # Panics
 /// When not nearly all were admitted: then something else would be measured.
 pub(crate) fn warm(memory_bytes: u64, senders: &Senders) -> Engine {
+    warm_with("", memory_bytes, senders)
+}
+
+/// The same, under `inbound` with more limits.
+pub(crate) fn warm_with(more: &str, memory_bytes: u64, senders: &Senders) -> Engine {
     let list = std::env::var("SUFFIX_LIST")
         .map_or_else(|_| RULES.to_owned(), |path| std::fs::read_to_string(path).expect("SUFFIX_LIST names a file"));
-    let policy = Policy::parse("inbound-1.toml", INBOUND).expect("a right policy");
+    let policy = Policy::parse("inbound-1.toml", &format!("{INBOUND}\n{more}")).expect("a right policy");
     let suffixes = SuffixList::parse(&list, &policy.extra_suffixes).expect("a sound list");
     let engine = Engine::new(&policy, memory_bytes, Arc::new(suffixes), Secret::new(*b"sixteen octets!!"))
         .expect("enough memory");

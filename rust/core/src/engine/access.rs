@@ -14,8 +14,8 @@
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::outcome::{Refused, RefusedBy};
 use super::request::{Found, Request};
+use super::transaction::{Refused, RefusedBy};
 use crate::decision::Refusal;
 use crate::identity::kind::DEFAULT_PREFIXES;
 use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
@@ -26,7 +26,7 @@ use crate::plan::{AccessTables, BlockRule, PlannedLimit, looks_at};
 use crate::policy::limit::stage_of;
 use crate::policy::unstated::BLOCKED;
 use crate::policy::{Stage, Stages};
-use crate::region::{Candidates, Region, prefetch};
+use crate::region::{Candidates, KIND_WORDS, Region, prefetch};
 use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKind, EntryKinds};
 use crate::store::blocks::Block;
@@ -70,6 +70,7 @@ impl AccessAnswer {
 }
 
 // `EntryKinds` has a bit for each.
+const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// The kinds of entries that hold at a stage.
@@ -142,8 +143,9 @@ impl Engine {
 
     #[cold]
     fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
-        let (access, stage) = (self.plan.access?, latest(stages)?);
-        let kinds = KindsAt::new(access.list.kinds(&self.shared.lock()), stage);
+        let stage = latest(stages)?;
+        self.plan.access?;
+        let kinds = KindsAt::new(bytemuck::cast(self.shared.entry_kinds()), stage);
         let sources = self.blocking(stage).fold(kinds.sources(), |all, (_, planned)| {
             planned.limit.identities().fold(all, |all, identity| all.with(identity.source()))
         });

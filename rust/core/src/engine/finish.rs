@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by};
-use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
 use super::refund::Receipt;
 use super::request::{Found, Request, Room};
 use super::transaction::Check;
+use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Value};

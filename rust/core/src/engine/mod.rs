@@ -15,43 +15,34 @@
 //! * For people: `explain` (`unasked`: why a limit was not asked), `tables`, `forecast`, `offenders`
 
 mod access;
-mod amount;
 mod explain;
-mod filter;
 mod finish;
-mod forecast;
-mod keys;
+mod inspect;
 mod learn;
 mod limiter;
-mod offenders;
 mod operators;
-mod outcome;
-mod permits;
 mod prepare;
 mod refund;
-mod reloadable;
+mod reload;
 mod request;
 mod session;
-mod tables;
 #[cfg(test)]
 mod tests;
 mod transaction;
-mod unasked;
 
 use std::sync::Arc;
 
 pub use crate::plan::LimitSet;
 pub use explain::{Explained, Explanation, LimitState};
-pub use forecast::Forecast;
+pub use inspect::{Forecast, TableUse};
 pub use learn::Lesson;
 pub use limiter::{Hit, Limiter};
 pub use operators::{BlockError, Blocked};
-pub use outcome::{Outcome, Purpose};
 pub use refund::Receipt;
-pub use reloadable::{Live, NotReloaded};
+pub use reload::{Live, NotReloaded};
 pub use request::{Found, Request};
 pub use session::{Session, Step};
-pub use tables::TableUse;
+pub use transaction::{Outcome, Purpose};
 
 use crate::envelope::Envelope;
 use crate::error::PolicyError;

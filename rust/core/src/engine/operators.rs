@@ -98,7 +98,7 @@ impl Engine {
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
-        self.shared.set_has_access_entries(true);
+        self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
         Ok(())
     }
 
@@ -125,6 +125,9 @@ impl Engine {
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;
         let taken = listed.and_then(|key| access.list.take(&mut region, key));
+        if taken.is_some() {
+            self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
+        }
         let mut any = taken.is_some_and(|entry| entry.holds(now_us));
         for key in by_limits {
             any |= access.blocks.lift(&mut region, key, now_us);

@@ -8,24 +8,24 @@
 //! the envelope and with nothing else.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::amount::recipients;
-use super::filter::StageFilter;
-use super::keys::Keys;
-use super::outcome::Purpose;
-use super::request::Request;
+use super::request::{Keys, Request};
+use super::session::StageFilter;
+use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Trust, Value, Values};
+use crate::identity::{Identities, Identity, Part, Trust, Value, Values};
 use crate::key::{Key, Secret};
 use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource};
 use crate::policy::{Count, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place, WantedKey};
-use crate::store::request::{Entry, Lookup, Part, Question, Request as Stores, Run};
+use crate::store::request::Request as Stores;
+use crate::store::request::{Entry, Lookup, NamePart, Question, Run};
 
 /// The key of an identity that is absent, among those that share what is free: all such senders count together.
 const NAMELESS: Key = Key(u64::MAX);
@@ -381,7 +381,7 @@ impl<'e> Preparer<'e, '_> {
         for part in self.identities.ladder(host, per) {
             let part = self.secret.join(key, self.secret.part(host, part));
             let at = self.prefetched(planned.set.lines(part));
-            request.parts.push(Part { at, bucket: self.secret.with_trust(part, trust) });
+            request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
         }
     }
 
@@ -426,4 +426,46 @@ impl<'e> Preparer<'e, '_> {
         let is_charged = self.stages.contains(ask.stage);
         request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
+}
+
+/// An amount for each value of the identity that has several.
+pub(super) enum Amounts {
+    /// One amount for all.
+    Same(u64),
+    /// One for each.
+    Each(Vec<u64>),
+}
+
+impl Amounts {
+    #[inline]
+    pub(super) fn get(&self, nth: usize) -> u64 {
+        match self {
+            Self::Same(amount) => *amount,
+            Self::Each(amounts) => amounts.get(nth).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// Recipients, duplicates once: one for each address, as many as there are at each host, all of them for anything else.
+pub(super) fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
+    if per.contains(&Identity::RcptAddress) {
+        return Amounts::Same(1);
+    }
+    let all = identities.values(Identity::RcptAddress);
+    if !per.contains(&Identity::RcptHost) {
+        return Amounts::Same(all.len() as u64);
+    }
+    let mut at_host: HashMap<&Part<'_>, u64> = HashMap::with_capacity(all.len());
+    let mut elsewhere = 0;
+    for recipient in &all {
+        match recipient {
+            Value::Address(_, host) => *at_host.entry(host).or_default() += 1,
+            _ => elsewhere += 1,
+        }
+    }
+    let amount = |host: &Value<'_>| match host {
+        Value::Name(host) => at_host.get(host).copied().unwrap_or(elsewhere),
+        _ => elsewhere,
+    };
+    Amounts::Each(identities.values(Identity::RcptHost).iter().map(amount).collect())
 }

@@ -15,9 +15,9 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::filter::StageFilter;
-use super::outcome::Purpose;
 use super::request::Request;
+use super::session::StageFilter;
+use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::plan::LimitSet;
 use crate::policy::Stages;

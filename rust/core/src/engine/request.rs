@@ -6,9 +6,13 @@
 use std::cell::Cell;
 
 use super::access::{AccessAnswer, AccessQuery};
-use super::keys::Keys;
+use crate::identity::{Identities, UseValue, Value};
+use crate::key::{Head, Key, Secret};
+use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
+use crate::policy::Stages;
 use crate::stats::IdentityKey;
-use crate::store::request::{Answers, Request as Stores};
+use crate::store::request::Answers;
+use crate::store::request::Request as Stores;
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -127,5 +131,139 @@ impl Found {
         if let Some(access) = &request.access {
             self.access.take_room_for(access);
         }
+    }
+}
+
+/// Keys by the place of their identity in [`Plan::identities`].
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// Every value that the check brings: in the order of the places, then of the values.
+    values: Vec<IdentityKey>,
+    /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
+    first: Vec<Key>,
+    /// The limits that need an identity which is absent, when no identity has several values; else empty.
+    ruled_out: LimitSet,
+    /// The run of `values` at each place, when any identity may have several values; else empty.
+    spans: Vec<Span>,
+}
+
+/// The key of an identity that is absent. No value has it: a value whose hash is zero gets the key one.
+const ABSENT: Key = Key(0);
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: u32,
+    count: u32,
+}
+
+/// Hashes the value of an identity.
+struct Hash<'k> {
+    secret: &'k Secret,
+    head: Head,
+}
+
+impl<'s> UseValue<'s, Key> for Hash<'_> {
+    #[inline(always)]
+    fn make(self, value: Value<'s>) -> Key {
+        self.secret.key_behind(self.head, &value)
+    }
+}
+
+impl Keys {
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.first.clear();
+        self.spans.clear();
+        self.ruled_out = LimitSet::EMPTY;
+    }
+
+    /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
+    #[inline(always)]
+    pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        let Self { values, first, ruled_out, .. } = self;
+        let key_of = |(place, needed): (usize, &PlannedIdentity)| {
+            if !needed.at.intersects(stages) {
+                return ABSENT;
+            }
+            let hash = Hash { secret, head: needed.head };
+            let Some(key) = identities.map_value(needed.identity, hash) else {
+                *ruled_out = ruled_out.union(needed.needed_by);
+                return ABSENT;
+            };
+            let key = Key(key.0.max(1));
+            values.push(IdentityKey { place, key });
+            key
+        };
+        first.extend(plan.identities.iter().enumerate().map(key_of));
+    }
+
+    /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.
+    #[inline(never)]
+    pub(super) fn fill_several(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
+        for (place, needed) in plan.identities.iter().enumerate() {
+            let first = self.values.len();
+            if needed.at.intersects(stages) {
+                let keyed = |value| IdentityKey { place, key: Key(secret.key(needed.identity, value).0.max(1)) };
+                self.values.extend(identities.values(needed.identity).iter().map(keyed));
+            }
+            self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));
+            self.spans.push(Span { first: first as u32, count: (self.values.len() - first) as u32 });
+        }
+    }
+
+    /// Limits that cannot apply, because an identity that they need is absent.
+    #[inline]
+    pub(super) fn ruled_out(&self) -> LimitSet {
+        self.ruled_out
+    }
+
+    /// Every value that the check brings, in the order of the places.
+    #[inline]
+    pub(super) fn values(&self) -> &[IdentityKey] {
+        &self.values
+    }
+
+    /// How many keys a composite may have: at most one of its identities has several values.
+    #[inline(always)]
+    pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
+        if !SEVERAL {
+            return 1;
+        }
+        per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
+    }
+
+    /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is absent.
+    #[inline(always)]
+    pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
+        let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
+        let (first, others) = per.parts();
+        let mut joined = get(first);
+        let mut is_absent = joined == ABSENT;
+        for other in others {
+            let other = get(other);
+            is_absent |= other == ABSENT;
+            joined = secret.join(joined, other);
+        }
+        (!is_absent).then_some(joined)
+    }
+
+    /// The key of the first value of an identity, or [`ABSENT`].
+    #[inline(always)]
+    pub(super) fn get(&self, place: &u16) -> Key {
+        self.first.get(usize::from(*place)).copied().unwrap_or(ABSENT)
+    }
+
+    /// The key of the first value of an identity; `None` when it is absent or not needed.
+    #[inline]
+    pub(super) fn first(&self, place: u16) -> Option<Key> {
+        Some(self.get(&place)).filter(|key| *key != ABSENT)
+    }
+
+    /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
+    #[inline]
+    pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
+        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(&place) };
+        let Some(last) = count.checked_sub(1) else { return ABSENT };
+        self.values[(first + (nth as u32).min(last)) as usize].key
     }
 }

@@ -21,15 +21,14 @@ use std::collections::HashSet;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::filter::StageFilter;
-use super::outcome::Purpose;
 use super::refund::Receipt;
-use super::transaction::Check;
+use super::request::Request;
+use super::transaction::{Check, Purpose};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Sources};
+use crate::identity::{Identities, Identity, Source, Sources};
 use crate::key::Key;
-use crate::plan::LimitSet;
+use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::unstated::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
@@ -382,4 +381,56 @@ impl Engine {
 fn out_of_order() -> Decision {
     let refusal = Refusal::unstated(OUT_OF_ORDER, None, Reply::OutOfOrder);
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
+}
+
+/// What a step of a session leaves out, or asks in addition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct StageFilter {
+    /// Limits that were asked before.
+    pub(super) without: LimitSet,
+    /// Recipients' hosts, by their place among those of the envelope, for which the message was counted before.
+    pub(super) hosts: SmallVec<[u32; 4]>,
+    /// Stages whose in-flight limits are consulted too.
+    pub(super) in_flight: Stages,
+    /// Whether only the client's name is new: statistics count nothing else again.
+    pub(super) is_late: bool,
+}
+
+impl Engine {
+    /// Whether any limit counts messages by the hosts that they go to.
+    pub(super) fn counts_hosts_once(&self) -> bool {
+        self.plan.limits.iter().any(PlannedLimit::counts_hosts_once)
+    }
+
+    /// The limits of a stage that hold nothing.
+    pub(super) fn rates_at(&self, stage: Stage) -> LimitSet {
+        let mut rates = LimitSet::default();
+        for planned in self.plan.limits.iter().filter(|planned| planned.stage == stage) {
+            if !planned.limit.is_in_flight() {
+                rates.insert(planned.of);
+            }
+        }
+        rates
+    }
+
+    /// The limits that a request asks.
+    pub(super) fn asked_by(&self, request: &Request) -> LimitSet {
+        let mut asked = LimitSet::default();
+        for entry in &request.stores.entries {
+            asked.insert(self.plan.limits[usize::from(entry.limit)].of);
+        }
+        for place in request.stores.in_flight.limits() {
+            self.plan.capped_by[place].into_iter().for_each(|limit| asked.insert(limit));
+        }
+        asked
+    }
+
+    /// Leaves out of statistics what an earlier step has counted already.
+    pub(super) fn count_once(&self, request: &mut Request, stages: Stages, filter: &StageFilter) {
+        let is_new = |needed: &PlannedIdentity| {
+            needed.at.intersects(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
+        };
+        let values = request.keys.values().iter().copied();
+        request.counted = Some(values.filter(|value| is_new(&self.plan.identities[value.place])).collect());
+    }
 }

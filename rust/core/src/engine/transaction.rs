@@ -11,13 +11,11 @@
 //! calls anything but stores.
 
 use super::Engine;
-use super::filter::StageFilter;
-use super::outcome::{Outcome, Purpose, Refused, RefusedBy};
 use super::request::{Found, KeptRoom, Request, Room};
+use super::session::StageFilter;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Sources};
-use crate::plan::LimitSet;
-use crate::plan::PlannedLimit;
+use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, Stages, WhenFull};
 use crate::region::{Epoch, Now, Region};
 use crate::stats::value_of;
@@ -366,4 +364,94 @@ fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
     let until_us = at_us + HINT_US;
     let worst = worst.filter(|worst| worst.until_us > until_us);
     worst.unwrap_or(Refused { by: RefusedBy::MaxOpen, until_us, part: None })
+}
+
+/// What a check does when everything fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Consults only; engine time stands still.
+    Peek,
+    /// Charges every limit.
+    Check,
+    /// Charges every limit, and holds what is in flight by a permit.
+    Admit,
+}
+
+/// What came out under the lock.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The caller's time in engine time, µs: waits are counted from there.
+    pub reads_us: i64,
+    /// Engine time, µs.
+    pub at_us: u64,
+    /// Why the check is refused; `None` when it is admitted.
+    pub refused: Option<Refused>,
+    /// Whether the limits were charged: not by a peek, not by a refused check, nor by one that an operator's entry lets through.
+    pub is_charged: bool,
+    /// Limits in shadow mode that would have refused.
+    pub shadow: LimitSet,
+    /// Whether no permit was left, under a policy in shadow mode.
+    pub is_max_open_shadow: bool,
+    /// Whether an operator's entry would have refused, under a policy in shadow mode.
+    pub is_entry_shadow: bool,
+    /// The permit that holds what is in flight.
+    pub token: Option<Token>,
+}
+
+/// The refusal with the longest wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What refused.
+    pub(super) by: RefusedBy,
+    /// Engine time from which everything fits, µs; `u64::MAX` when never.
+    pub(super) until_us: u64,
+    /// The part of the name whose bucket refused.
+    pub(super) part: Option<u8>,
+}
+
+/// What refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusedBy {
+    /// A limit, by the place of its entry in the request.
+    Entry(usize),
+    /// An in-flight limit, by its place in [`crate::plan::Plan::limits`].
+    InFlight(u16),
+    /// The number of permits.
+    MaxOpen,
+    /// A block by a limit, by its place in the query.
+    Block(usize),
+    /// A block by an operator.
+    AccessEntry,
+}
+
+impl Outcome {
+    /// Whether any limit in shadow mode, or under a policy in shadow mode, would have refused.
+    #[inline]
+    pub(super) fn has_shadow(&self) -> bool {
+        !self.shadow.is_empty() || self.is_max_open_shadow || self.is_entry_shadow
+    }
+}
+
+impl Engine {
+    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room for their connections too.
+    pub const MAX_OPEN: u32 = 10_000;
+
+    /// Most permits that can be stated.
+    pub const MAX_OPEN_MOST: u32 = 1 << 24;
+
+    /// Releases what a permit holds; `false` when [`Engine::begin`] came between and it holds nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
+    pub fn release(&self, token: Token) -> bool {
+        let mut region = self.shared.lock();
+        let has_held = self.plan.in_flight.release(&mut region, &token);
+        has_held
+    }
+
+    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given earlier is void.
+    ///
+    /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
+    pub fn begin(&self, generation: u64) {
+        let mut region = self.shared.lock();
+        self.plan.in_flight.begin(&mut region, generation);
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::header::{COUNTERS, Epoch, Header, NotARegion, Now, OpenPermits};
@@ -14,6 +14,9 @@ use super::table::{Candidates, Table};
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
+
+/// Words that say which kinds of entries are present.
+pub const KIND_WORDS: usize = 20;
 
 /// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
 const PAGES_AT_ONCE: u32 = 256;
@@ -29,6 +32,8 @@ pub struct Region {
 struct Hints {
     has_access_entries: AtomicBool,
     has_open_permits: AtomicBool,
+    /// Which kinds of entries are present, in the words of their owner.
+    entry_kinds: [AtomicU64; KIND_WORDS],
 }
 
 impl fmt::Debug for Region {
@@ -68,7 +73,7 @@ impl Region {
         header.check()?;
         let has_open_permits = AtomicBool::new(header.permits.open > 0);
         // Whether there are entries, the owner of their table knows, and says so.
-        let hints = Hints { has_access_entries: AtomicBool::default(), has_open_permits };
+        let hints = Hints { has_open_permits, ..Hints::default() };
         Ok(Self { pages, hints: Arc::new(hints) })
     }
 
@@ -277,6 +282,21 @@ impl SharedRegion {
     /// what another has just found out.
     pub fn set_has_access_entries(&self, whether: bool) {
         self.hints.has_access_entries.store(whether, Ordering::Release);
+    }
+
+    /// Which kinds of entries may be present. An entry has one kind, so one bit decides whether a check looks for it: a read that meets an update
+    /// half way orders the check before or after each entry, as any stale read does.
+    #[inline]
+    pub fn entry_kinds(&self) -> [u64; KIND_WORDS] {
+        std::array::from_fn(|word| self.hints.entry_kinds[word].load(Ordering::Relaxed))
+    }
+
+    /// Sets what [`SharedRegion::entry_kinds`] returns, and that there are entries. The caller holds the lock.
+    pub fn set_entry_kinds(&self, kinds: &[u64; KIND_WORDS]) {
+        for (word, kind) in self.hints.entry_kinds.iter().zip(kinds) {
+            word.store(*kind, Ordering::Relaxed);
+        }
+        self.set_has_access_entries(true);
     }
 
     /// Whether a permit may be open: when not, in-flight limits count nothing.

@@ -14,5 +14,5 @@ mod table;
 
 pub use header::{COUNTERS, Epoch, NotARegion, Now, OpenPermits};
 pub use line::{FoundSlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS};
-pub use memory::{Region, SharedRegion, prefetch, prefetch_word};
+pub use memory::{KIND_WORDS, Region, SharedRegion, prefetch, prefetch_word};
 pub use table::{Candidates, Table};

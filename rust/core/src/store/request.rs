@@ -32,7 +32,7 @@ pub struct Request {
     /// The elements of all look-ups, but for the first element of each.
     pub others: Vec<Candidates>,
     /// The parts of names of all look-ups.
-    pub parts: Vec<Part>,
+    pub parts: Vec<NamePart>,
     /// Elements of fan-outs that refuse the whole key, each joined with its key.
     pub hashes: Vec<Key>,
     /// How many free slots the new keys may have to reserve.
@@ -108,7 +108,7 @@ pub struct Run {
 
 /// A part of a host's name on the ladder.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub struct NamePart {
     /// Where the seen set may have it.
     pub at: Candidates,
     /// Its bucket.
@@ -175,7 +175,7 @@ pub struct LookedUp<'r> {
     /// The bucket of the key itself.
     pub bucket: Key,
     /// The parts of the name, the shallowest first.
-    pub parts: &'r [Part],
+    pub parts: &'r [NamePart],
     /// What the seen set knows of each part.
     pub known_parts: &'r [Option<Sighting>],
     /// When each element is forgotten, the earliest first; zero for an element that is not known.

@@ -14,7 +14,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::Engine;
-use super::tables::TableUse;
+use super::inspect::TableUse;
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::plan::recompile;
