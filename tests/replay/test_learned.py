@@ -138,8 +138,10 @@ def test_how_many_found_no_room_is_told_as_a_warning(tmp_path: Path, caplog: pyt
     assert f" {12_000 - slots['used']} found no room" in caplog.text
 
 
-HEAD = '{"format": "throttle-known", "version": 1, "until_us": 5, "memories": [{"per": ["sender.org"], "distinct": '
-'"sender.host"}], "elements": 1}\n'
+HEAD = (
+    '{"format": "throttle-known", "version": 1, "until_us": 5, '
+    '"memories": [{"per": ["sender.org"], "distinct": "sender.host"}], "elements": 1}\n'
+)
 
 
 @pytest.mark.parametrize(
