@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
+use super::plain::PlainHost;
 use super::suffix::{Split, SuffixList, up};
 use super::value::{Part, Tag};
 
@@ -25,6 +26,12 @@ impl<'a> Domain<'a> {
             Form::Literal | Form::Missing => Split::default(),
         };
         Self { host, split }
+    }
+
+    /// The domain of a host in its normal form.
+    #[inline]
+    pub(super) fn plain(host: PlainHost<'a>, suffixes: &SuffixList) -> Self {
+        Self { split: suffixes.split_at_dots(host.name, host.dots), host: Host::plain(host) }
     }
 
     pub(crate) fn host(&self) -> &Host<'a> {
