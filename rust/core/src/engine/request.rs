@@ -83,11 +83,6 @@ impl Default for KeptRoom {
 
 impl KeptRoom {
     #[inline]
-    pub(super) fn get(&self) -> &Room {
-        self.0.as_ref().expect("a room until it is dropped")
-    }
-
-    #[inline]
     pub(super) fn get_mut(&mut self) -> &mut Room {
         self.0.as_mut().expect("a room until it is dropped")
     }

@@ -70,6 +70,16 @@ impl<'a> Domain<'a> {
         })
     }
 
+    /// Whether the host may have parts between its registered domain and itself: `false` only when it has none.
+    #[inline]
+    pub(crate) fn may_have_parts(&self) -> bool {
+        let Some(org) = self.split.org.filter(|org| Some(*org) == self.split.registered && *org < 64) else {
+            return true;
+        };
+        let below = self.host.dots() & ((1 << org) - 1);
+        self.host.dots() == 0 || below.count_ones() > 1
+    }
+
     /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,
     /// longer than `above` octets; shallowest first.
     pub(crate) fn parts(&self, above: usize) -> SmallVec<[&str; RUNGS]> {

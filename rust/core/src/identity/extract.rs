@@ -103,8 +103,10 @@ impl<'a> Identities<'a> {
             self.user = user.map(|user| fold(Cow::Borrowed(user)));
         }
         if has(Source::Sender) {
-            let client = self.client_name.as_ref();
-            self.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
+            if let Some(path) = envelope.mail_from {
+                let client = self.client_name.as_ref();
+                self.sender = Some(Sender::read(path, envelope.spf, client, suffixes));
+            }
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -434,6 +436,12 @@ impl Identities<'_> {
             Source::ClientIp => true,
             _ => false,
         }
+    }
+
+    /// Whether [`Identities::ladder`] may have parts.
+    #[inline]
+    pub(crate) fn may_have_parts(&self, host: Identity) -> bool {
+        self.domain(host).is_some_and(Domain::may_have_parts)
     }
 
     /// How many recipients there are, duplicates included.
