@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
+use super::kind::{Identity, View};
 use super::plain::PlainHost;
 use super::suffix::{Split, SuffixList, up};
 use super::value::{Part, Tag};
@@ -68,6 +69,19 @@ impl<'a> Domain<'a> {
             Form::Unsound { tag, .. } => tag,
             Form::Sound => Tag::Unqualified,
         })
+    }
+
+    /// Where the value of an identity begins in a plain name, if it is a trailing part of it; the outer `None` when that takes a closer look.
+    #[inline]
+    pub(super) fn plain_start(&self, identity: Identity) -> Option<Option<usize>> {
+        match (identity.view(), identity) {
+            _ if self.host.dots() == 0 => None,
+            (View::Host, _) => Some(Some(0)),
+            (View::Registered, _) => Some(self.split.registered),
+            (View::Org, Identity::SenderOrg(1..)) => None,
+            (View::Org, _) => Some(Some(self.split.org.unwrap_or(0))),
+            _ => None,
+        }
     }
 
     /// Whether the host may have parts between its registered domain and itself: `false` only when it has none.
