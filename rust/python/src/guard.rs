@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Engine, Live, Purpose, TableUse};
-use throttle_core::policy::Mode;
+use throttle_core::policy::{Choice, Mode};
 use throttle_core::store::access_list::AccessAction;
 
 use crate::blocked::{self, Blocked};
@@ -244,7 +244,7 @@ impl Throttle {
 
     #[setter]
     fn set_mode(&self, mode: &str) -> PyResult<()> {
-        let known = Mode::of_name(mode);
+        let known = Mode::from_name(mode);
         let wrong = || PyValueError::new_err(format!("mode: found {mode:?}; allowed: \"enforce\" or \"shadow\""));
         let mode = known.ok_or_else(wrong)?;
         self.engine().set_mode(mode);

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use throttle_core::engine::{Engine, Forecast};
 use throttle_core::error::PolicyError as CoreError;
-use throttle_core::policy::{FieldValue, Policy as Core};
+use throttle_core::policy::{Choice, FieldValue, Policy as Core};
 
 use crate::error::policy_error;
 use crate::limit::Limit;

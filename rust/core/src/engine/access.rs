@@ -22,7 +22,7 @@ use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::LimitSet;
 use crate::plan::{AccessTables, BlockRule, PlannedLimit, looks_at};
-use crate::policy::unstated::BLOCKED;
+use crate::policy::reserved::BLOCKED;
 use crate::policy::{Stage, Stages};
 use crate::region::{Candidates, KIND_WORDS, Region, prefetch};
 use crate::reply::{Answer, Reply};

@@ -15,7 +15,7 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Value};
 use crate::plan::PlannedLimit;
-use crate::policy::unstated::{BLOCKED, MAX_OPEN};
+use crate::policy::reserved::{BLOCKED, MAX_OPEN};
 use crate::policy::{Action, Stage, Stages};
 use crate::region::Now;
 use crate::reply::{Answer, Reply};

@@ -5,7 +5,7 @@
 use super::Engine;
 use crate::identity::Identity;
 use crate::plan::PlannedLimit;
-use crate::policy::{Count, Rate, Rule};
+use crate::policy::{Choice, Count, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Window};
 use crate::store::fan_out::MAX_PARTS;

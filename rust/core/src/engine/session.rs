@@ -29,7 +29,7 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::key::Key;
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
-use crate::policy::unstated::OUT_OF_ORDER;
+use crate::policy::reserved::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
 use crate::reply::Reply;

@@ -14,7 +14,7 @@ use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, SuffixList};
 use crate::key::{Head, Secret};
-use crate::policy::limit::joined_name;
+use crate::policy::joined_name;
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;

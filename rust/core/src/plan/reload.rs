@@ -18,7 +18,7 @@ use super::quotas::{PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};
-use crate::policy::limit::Share;
+use crate::policy::Share;
 use crate::policy::{Limit, Policy, Rule, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::stats::Layout;

@@ -1,35 +1,34 @@
-//! `extends`: a policy that says only what is different from another.
+//! `extends`: a policy that states only its differences from another one, its base.
 //!
-//! Where the other's text comes from is the caller's business ([`Bases`]): this crate does no I/O. The other is a right policy by itself, and is read first;
-//! so whatever is wrong with the two together is told of the file that extends.
+//! The caller finds the text of a base ([`Bases`]), since this crate does no I/O. A base is validated by itself first, so
+//! an error in the two together is an error of the file that extends.
 //!
-//! **One rule.** What is written replaces what the base says of the same field, what is not written stays. Tables are gone into (`share`, `quota` and each of
-//! its values); a list is one value. A changed `rate` thus keeps a `burst` that the base states, as a changed `burst` keeps the rate: one who reads the two files
-//! need not know which fields belong together. A field cannot be taken away; a limit can, by `without`, and be written anew below.
+//! **One rule.** A field that is written replaces the same field of the base, and every other field stays. Tables are
+//! merged field by field: limits, a `share`, a `quota` and each of its values. A list is one value. So a changed `rate`
+//! keeps the `burst` of the base, and a changed `burst` keeps its `rate`: the reader of two files need not know which
+//! fields belong together. A field cannot be removed. A limit can, by `without`, and it can then be written again.
 
-use super::field::{Field, FieldValue, Place, Wrong};
-use super::limit::Policy;
-use super::nearest::{listed, nearest};
-use super::validate::stated_name;
-use super::written::{Written, WrittenLimit};
+use super::document::Document;
+use super::field::{Field, FieldValue, Wrong, listed, nearest};
+use super::model::Policy;
 use crate::error::PolicyError;
 
-/// Files in a row that extend one another.
-const DEEPEST: usize = 8;
+/// The most files in a row that extend one another.
+const MAX_FILES: usize = 8;
 
-/// What says that a base is a file, and not one of the built-in policies.
+/// A base with this ending is a file, and not a built-in policy.
 const FILE_ENDING: &str = ".toml";
 
-/// A policy that another extends.
+/// A policy that another one extends.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
-    /// One that comes with the library.
+    /// A policy that comes with the library.
     BuiltIn(&'a str),
-    /// The path of a file.
+    /// A file.
     File {
-        /// As it was written.
+        /// The path as it was written.
         path: &'a str,
-        /// The file that wrote it, to which the path is relative.
+        /// The file with the `extends`; the path is relative to it.
         from: &'a str,
     },
 }
@@ -37,20 +36,20 @@ pub enum Base<'a> {
 /// The text of a policy.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its file, for messages; different files have different ones.
+    /// The name of the file in messages. Different files have different names.
     pub file: String,
-    /// TOML.
+    /// The TOML.
     pub text: String,
 }
 
 /// Why there is no text.
 #[derive(Clone, Debug)]
 pub enum NoBase {
-    /// No built-in policy is called so; those that there are.
+    /// There is no built-in policy of this name, only these.
     Unknown(Vec<String>),
-    /// The file cannot be read: why.
+    /// The file cannot be read, for this reason.
     Unreadable(String),
-    /// Nothing can be read here.
+    /// No other policy can be read here.
     Nowhere,
 }
 
@@ -58,30 +57,38 @@ pub enum NoBase {
 pub type Bases<'b> = dyn FnMut(Base<'_>) -> Result<Source, NoBase> + 'b;
 
 impl Policy {
-    /// As [`Policy::parse`], of a policy that may extend another.
+    /// Reads a policy that extends no other one. `file` is its name in messages.
     ///
     /// # Errors
-    /// The first thing wrong with the base, then with the file, in the order of the file.
+    /// The first thing that is wrong, in the order of the file.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
+        Self::parse_with(file, text, &mut |_| Err(NoBase::Nowhere))
+    }
+
+    /// Reads a policy that may extend another one.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the base, then with the file, in the order of the file.
     pub fn parse_with(file: &str, text: &str, bases: &mut Bases<'_>) -> Result<Self, PolicyError> {
         let source = Source { file: file.to_owned(), text: text.to_owned() };
         read(source, &mut Vec::new(), bases)?.policy()
     }
 }
 
-/// A file over all its bases; `above` are the files that extend it.
-fn read(source: Source, above: &mut Vec<String>, bases: &mut Bases<'_>) -> Result<Written, PolicyError> {
-    let written = Written::parse(&source.file, &source.text)?;
-    let Some(field) = written.field("extends") else { return Ok(written) };
+/// Reads a file over all its bases. `above` are the files that extend it.
+fn read(source: Source, above: &mut Vec<String>, bases: &mut Bases<'_>) -> Result<Document, PolicyError> {
+    let document = Document::read(&source.file, &source.text)?;
+    let Some(field) = document.fields.iter().find(|field| field.name == "extends") else { return Ok(document) };
     above.push(source.file);
-    let base = base(field, above, bases).map_err(|wrong| written.place.wrong(field, wrong))?;
+    let base = base(field, above, bases).map_err(|wrong| document.place().wrong(field, wrong))?;
     let base = read(base, above, bases)?;
     base.clone().policy()?;
-    Ok(written.over(base))
+    Ok(document.over(base))
 }
 
 fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source, Wrong> {
     let allowed = || Wrong::allowed("the name of a built-in policy, as \"inbound\", or the path of a `.toml` file");
-    let FieldValue::Text(name) = &field.value else { return Err(allowed()) };
+    let name = field.value.text().ok_or_else(allowed)?;
     let base = match (name.ends_with(FILE_ENDING), above.last()) {
         (true, Some(from)) => Base::File { path: name, from },
         _ => Base::BuiltIn(name),
@@ -97,74 +104,50 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
         NoBase::Nowhere => Wrong::allowed("no `extends` here, where no other policy can be read"),
     })?;
     if let Some(first) = above.iter().position(|file| *file == source.file) {
-        let round: Vec<&str> = above[first..].iter().chain([&source.file]).map(String::as_str).collect();
-        let found = format!("{shown}, which comes back to itself ({})", round.join(", "));
+        let circle: Vec<&str> = above[first..].iter().chain([&source.file]).map(String::as_str).collect();
+        let found = format!("{shown}, which comes back to itself ({})", circle.join(", "));
         return Err(Wrong::allowed("a policy that does not extend this one").found(found));
     }
-    if above.len() == DEEPEST {
-        let allowed = format!("at most {DEEPEST} files that extend one another");
-        return Err(Wrong::allowed(allowed).found(format!("{shown}, the {}th file in a row", DEEPEST + 1)));
+    if above.len() == MAX_FILES {
+        let allowed = format!("at most {MAX_FILES} files that extend one another");
+        return Err(Wrong::allowed(allowed).found(format!("{shown}, the {}th file in a row", MAX_FILES + 1)));
     }
     Ok(source)
 }
 
-/// The limits of `base`, in their order and with what `own` says of them, then those of `own` that are new.
-pub(super) fn lay_over(file: &str, mut base: Vec<WrittenLimit>, own: Vec<WrittenLimit>) -> Vec<WrittenLimit> {
-    for field in base.iter_mut().flat_map(|limit| &mut limit.fields) {
-        mark(field, file);
-    }
-    let names: Vec<String> = base.iter().filter_map(|limit| limit.name().map(str::to_owned)).collect();
-    for limit in own {
-        let under = base.iter_mut().find(|under| under.name().is_some() && under.name() == limit.name());
-        match under {
-            Some(under) => {
-                merge(&mut under.fields, limit.fields);
-                under.place = limit.place;
-            }
-            None => {
-                let meant = limit.name().and_then(|name| nearest(name, names.iter().map(String::as_str)));
-                base.push(WrittenLimit { meant: meant.map(str::to_owned), ..limit });
-            }
-        }
-    }
-    base
-}
-
-/// Names of limits of the base that are left out.
-pub(super) fn without(place: &Place, field: &Field, base: &[WrittenLimit]) -> Result<Vec<String>, PolicyError> {
-    let names: Vec<&str> = base.iter().filter_map(|limit| stated_name(&limit.fields)).collect();
+/// Reads the field `without`: the names of limits of the base, which has the limits `names`.
+pub(super) fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
     let FieldValue::List(items) = &field.value else {
-        return Err(place.wrong(field, Wrong::allowed("a list of limits, as [\"auth-pace\"]")));
+        return Err(Wrong::allowed("a list of limits, as [\"auth-pace\"]"));
     };
-    let read = |(index, item): (usize, &FieldValue)| match item {
-        FieldValue::Text(name) if names.contains(&name.as_str()) => Ok(name.clone()),
-        _ => {
-            let wrong = Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).found(item.shown());
-            let meant = if let FieldValue::Text(name) = item { nearest(name, names.iter().copied()) } else { None };
-            Err(place.wrong(field, wrong.suggest(meant).item(index)))
-        }
+    let read = |(index, item): (usize, &FieldValue)| {
+        let known = item.text().filter(|name| names.iter().any(|known| known == name)).map(str::to_owned);
+        let meant = item.text().and_then(|name| nearest(name, names.iter().map(String::as_str)));
+        let allowed = || format!("limits of what it extends: {}", names.join(", "));
+        known.ok_or_else(|| Wrong::allowed(allowed()).found(item.shown()).suggest(meant).item(index))
     };
     items.iter().enumerate().map(read).collect()
 }
 
-/// Says of a field and all in it which file it stands in.
-fn mark(field: &mut Field, file: &str) {
+/// Notes the file of a field and of everything in it.
+pub(super) fn mark(field: &mut Field, file: &str) {
     field.file.get_or_insert_with(|| file.to_owned());
     if let FieldValue::Table(entries) = &mut field.value {
         entries.iter_mut().for_each(|entry| mark(entry, file));
     }
 }
 
-/// Lays `own` over `base`. Values of quotas match whatever their case, as they do for a sender.
-fn merge(base: &mut Vec<Field>, own: Vec<Field>) {
+/// Lays the fields `own` over `base`. Case does not matter in the values of a quota, as it does not in a sender's name.
+pub(super) fn lay_over(base: &mut Vec<Field>, own: Vec<Field>) {
     for field in own {
-        match base.iter_mut().find(|under| under.name.eq_ignore_ascii_case(&field.name)) {
-            Some(under) => match (&mut under.value, field.value) {
-                (FieldValue::Table(entries), FieldValue::Table(own)) if !own.is_empty() => {
-                    merge(entries, own);
-                    (under.name, under.line, under.file) = (field.name, field.line, field.file);
+        match base.iter_mut().find(|below| below.name.eq_ignore_ascii_case(&field.name)) {
+            Some(below) => match (&mut below.value, field.value) {
+                // An empty `share` or `quota` is an error, and must stay one.
+                (FieldValue::Table(entries), FieldValue::Table(own)) if !own.is_empty() || field.name == "suffixes" => {
+                    lay_over(entries, own);
+                    (below.name, below.line, below.file) = (field.name, field.line, field.file);
                 }
-                (_, value) => *under = Field { value, ..field },
+                (_, value) => *below = Field { value, ..field },
             },
             None => base.push(field),
         }

@@ -1,16 +1,16 @@
-//! A field as somebody wrote it, before it means anything: the common shape of TOML and of Python's keyword arguments.
+//! A field as it was written, before it has a meaning: the common form of TOML and of Python's keyword arguments.
 
 use std::fmt;
 
 use crate::error::PolicyError;
 
-/// What stands for a file when there is none.
-pub(super) const NO_FILE: &str = "<policy>";
-
-/// A longer value is cut in a message.
+/// Longer values are cut in messages.
 const SHOWN_CHARS: usize = 60;
 
-/// What was written into a field.
+/// Longer than any name of a field or a limit; comparing longer texts would only cost time.
+const NAME_CHARS: usize = 64;
+
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldValue {
     /// `"600/minute"`
@@ -21,14 +21,30 @@ pub enum FieldValue {
     Float(f64),
     /// `["client.net", "sender.org"]`
     List(Vec<FieldValue>),
-    /// `{ per = "client.net", of_free = "1/10" }`, or a table of its own; in the order in which it was written.
+    /// `{ per = "client.net", of_free = "1/10" }` or `[limit.quota]`, in the order of the file.
     Table(Vec<Field>),
-    /// Anything else, which no field takes: what to call it in a message.
+    /// A value of a type that no field takes, as messages show it.
     Other(String),
 }
 
 impl FieldValue {
-    /// For a message: cut where it is long.
+    /// The text, if the value is text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The entries of a table; empty for every other value.
+    pub(super) fn entries(&self) -> &[Field] {
+        match self {
+            Self::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value as messages show it.
     pub(super) fn shown(&self) -> String {
         if matches!(self, Self::Table(_)) {
             return "a table".into();
@@ -42,38 +58,28 @@ impl FieldValue {
 }
 
 impl fmt::Display for FieldValue {
-    /// As TOML writes it.
+    /// Writes the value as TOML does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined = |items: Vec<String>| items.join(", ");
         match self {
             Self::Text(text) => f.write_str(&quoted(text)),
             Self::Integer(number) => number.fmt(f),
             Self::Float(number) if number.is_nan() => f.write_str("nan"),
             Self::Float(number) => write!(f, "{number:?}"),
-            Self::List(items) => {
-                f.write_str("[")?;
-                for (index, item) in items.iter().enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{item}")?;
-                }
-                f.write_str("]")
-            }
-            Self::Table(fields) => {
-                f.write_str("{")?;
-                for (index, Field { name, value, .. }) in fields.iter().enumerate() {
-                    let comma = if index == 0 { " " } else { ", " };
-                    let bare =
-                        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-                    let name = if bare { name.clone() } else { quoted(name) };
-                    write!(f, "{comma}{name} = {value}")?;
-                }
-                f.write_str(if fields.is_empty() { "}" } else { " }" })
-            }
-            Self::Other(what) => f.write_str(what),
+            Self::List(items) => write!(f, "[{}]", joined(items.iter().map(ToString::to_string).collect())),
+            Self::Table(entries) if entries.is_empty() => f.write_str("{}"),
+            Self::Table(entries) => write!(f, "{{ {} }}", joined(entries.iter().map(assignment).collect())),
+            Self::Other(text) => f.write_str(text),
         }
     }
 }
 
-/// A text as TOML quotes it, in printable characters only. Rust would write `\u{feff}`, which TOML does not read.
+fn assignment(Field { name, value, .. }: &Field) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    format!("{} = {value}", if bare { name.clone() } else { quoted(name) })
+}
+
+/// Quotes a text as TOML does, in printable characters only. Rust would write `\u{feff}`, which TOML cannot read.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
@@ -81,7 +87,7 @@ fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', character]),
             '\n' => quoted += "\\n",
             '\t' => quoted += "\\t",
-            // More than one character: none that can be printed.
+            // Rust escapes exactly the characters that cannot be printed, and the apostrophe.
             _ if character != '\'' && character.escape_debug().len() > 1 => {
                 quoted += &format!("\\U{:08X}", u32::from(character));
             }
@@ -91,36 +97,36 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// A field and where it stands.
+/// A field and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its line, counted from one; absent when it stands in no file.
+    /// The line, counted from one; `None` if the field is in no file.
     pub line: Option<usize>,
-    /// The file of that line, when it is a base of the file at hand.
+    /// The file of that line, if it is a base of the file at hand.
     pub file: Option<String>,
-    /// What stands there.
+    /// The value.
     pub value: FieldValue,
-    /// Lines of the items of a list, which may take several.
+    /// The lines of the items of a list, which may take several lines.
     pub item_lines: Vec<usize>,
 }
 
 impl Field {
-    /// A field that stands in no file.
+    /// A field that is in no file.
     pub fn loose(name: &str, value: &FieldValue) -> Self {
         Self { name: name.to_owned(), line: None, file: None, value: value.clone(), item_lines: Vec::new() }
     }
 }
 
-/// Why a value will not do; who knows the place makes a [`PolicyError`] of it.
+/// What is wrong with a value. [`Place::wrong`] adds the place and makes a [`PolicyError`] of it.
 #[derive(Debug)]
 pub(super) struct Wrong {
-    /// Instead of the value itself.
+    /// What a message says instead of the value itself.
     pub(super) found: Option<String>,
     pub(super) allowed: String,
     pub(super) suggestion: Option<String>,
-    /// Which item of a list.
+    /// The index of the wrong item of a list.
     pub(super) item: Option<usize>,
 }
 
@@ -137,12 +143,22 @@ impl Wrong {
         Self { suggestion: suggestion.map(Into::into), ..self }
     }
 
+    /// Rewrites the suggestion, which is a part of the whole value so far.
+    pub(super) fn suggest_within(self, whole: impl FnOnce(String) -> String) -> Self {
+        Self { suggestion: self.suggestion.map(whole), ..self }
+    }
+
     pub(super) fn item(self, index: usize) -> Self {
         Self { item: Some(index), ..self }
     }
+
+    /// The error for a field, a limit or a choice that does not exist: the allowed names, and the nearest of them.
+    pub(super) fn unknown(name: &str, names: &[&str]) -> Self {
+        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names.iter().copied()))
+    }
 }
 
-/// Where in a policy one is.
+/// The place of a limit or of a whole policy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     pub(super) file: String,
@@ -151,12 +167,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// What is wrong with a field that is there.
+    /// The error for a wrong field.
     ///
-    /// A base is right by itself: a field of it that is wrong here is wrong beside what this place adds, so this is the place that is told.
+    /// A base is valid by itself, so a field of a base can only be wrong together with a field of the file that extends
+    /// it. The error then names the place in that file.
     pub(super) fn wrong(&self, field: &Field, wrong: Wrong) -> PolicyError {
-        let item_line = wrong.item.and_then(|item| field.item_lines.get(item).copied());
-        let line = item_line.or(field.line);
+        let line = wrong.item.and_then(|item| field.item_lines.get(item).copied()).or(field.line);
         let found = wrong.found.unwrap_or_else(|| field.value.shown());
         let (found, line) = match field.file.as_ref().filter(|file| **file != self.file) {
             Some(base) => {
@@ -165,23 +181,47 @@ impl Place {
             }
             None => (found, line),
         };
-        PolicyError { line, suggestion: wrong.suggestion, ..self.error(&field.name, found, wrong.allowed) }
-    }
-
-    /// What is wrong with a field that is missing.
-    pub(super) fn missing(&self, field: &str, allowed: impl Into<String>) -> PolicyError {
-        self.error(field, "nothing".into(), allowed.into())
-    }
-
-    fn error(&self, field: &str, found: String, allowed: String) -> PolicyError {
         PolicyError {
             file: self.file.clone(),
-            line: self.line,
+            line,
             limit: self.limit.clone(),
-            field: Some(field.to_owned()),
+            field: Some(field.name.clone()),
             found,
-            allowed,
+            allowed: wrong.allowed,
+            suggestion: wrong.suggestion,
             ..PolicyError::default()
         }
+    }
+}
+
+/// Reads a value that belongs to no policy, such as an argument of a function.
+pub(super) fn read_alone<T>(
+    name: &str,
+    value: &FieldValue,
+    read: impl FnOnce(&FieldValue) -> Result<T, Wrong>,
+) -> Result<T, PolicyError> {
+    read(value).map_err(|wrong| Place::default().wrong(&Field::loose(name, value), wrong))
+}
+
+/// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
+pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > NAME_CHARS {
+        return None;
+    }
+    let word = word.trim().to_ascii_lowercase();
+    let candidates = names.into_iter().map(|name| {
+        let edits = strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
+        (edits, name)
+    });
+    let near = candidates.filter(|(edits, name)| *edits <= name.len().div_ceil(3).min(3));
+    near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}
+
+/// Lists names for a message: `"a", "b" or "c"`.
+pub(super) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    match quoted.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => quoted.concat(),
     }
 }

@@ -1,54 +1,36 @@
-//! From a TOML file, or from Python's fields, to limits that can be obeyed.
+//! Reads and writes policies: from TOML, or from Python's arguments, to limits that can be compiled.
 //!
-//! Knows no memory layout but for the budget it asks for. Whoever holds a [`Policy`] need not check it again: every way to one goes through
-//! the same checks and says the same sentences.
+//! Every way to a [`Policy`] goes through the same checks and gives the same messages. This module knows no memory
+//! layout; `plan` compiles a policy into stores and their tables.
 //!
 //! ```text
-//!  TOML text ── parse ── written, over what it `extends` ──┐
-//!                                                          ├─> [field] ── draft ──> validate ──> Limit ── assemble (scale) ──> Policy
-//!  Python's fields ────────────────────────────────────────┘    one value at a time   together            all limits together
+//!  TOML text ── toml ──> fields, laid over those of the base by `extends` ──┐
+//!                                                                           ├── validate ──> Limit ── document ──> Policy
+//!  Python's arguments ── fields ────────────────────────────────────────────┘                         (scale)
 //! ```
 //!
-//! * `fields`: every field that there is, for the readers and for `schema`   * `extends`: one file over another
-//! * [`limit`]: what a limit is, in `words`   * [`quota`]: other numbers for a named value   * `stage`: when it runs
-//! * `value`: what one field may hold; with [`rate`], `quantity` and `scale`: numbers with units
-//! * `fan_out`, `in_flight`: the fields of a fan-out and of a cap together   * `action`, [`template`]: what a refusal comes to, and its words   * `nearest`: the name that was meant
-//! * `unstated`: names that no limit has   * `print`: a limit back as TOML
-//! * `compile`, with `named`, `allocate`, `budget` and `held`: limits and quotas to stores and their tables, the [`plan`]
-//! * `recompile`: the same over a region that is in use
+//! * `model`: policies and limits   * `schema`: the table of all fields, and the JSON Schema made of it
+//! * `field`: a field as it was written, and what is wrong with it   * `units`, `value`: what one field may hold
+//! * `validate`: the fields of one limit together   * `document`: one file, and all its limits together
+//! * `extends`: a file over its base   * `reply_template`: the operator's own replies   * `print`: back to TOML
 
-mod action;
-mod assemble;
-mod draft;
+mod document;
 mod extends;
-mod fan_out;
-pub mod field;
-mod fields;
-mod in_flight;
-pub mod limit;
-mod nearest;
-mod parse;
+mod field;
+mod model;
 mod print;
-mod quantity;
-pub mod quota;
-mod rate;
 mod reply_template;
-mod scale;
 mod schema;
-pub(crate) mod unstated;
+mod toml;
+mod units;
 mod validate;
 mod value;
-mod words;
-mod written;
 
 pub use crate::reply::Template;
 pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
-pub use action::Action;
-pub use assemble::MAX_LIMITS;
 pub use extends::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
-pub use limit::{Limit, Policy, Rule, Share};
-pub use quantity::memory_bytes;
-pub use quota::Quota;
-pub use words::{Count, Mode, Refuse, Verified};
+pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rule, Share, Verified};
+pub(crate) use model::{joined_name, reserved};
+pub use units::memory_bytes;

@@ -1,241 +1,395 @@
-//! One limit's fields together: whether they say one thing that can be obeyed, and what they leave unsaid.
+//! Makes a limit of its fields, or says what is wrong with them.
 //!
-//! What only a fan-out or a cap may say is in `fan_out` and `in_flight`.
-//! Knows no other limit. Invariant: a limit that came out of here needs no further check but for the memory that it asks for.
+//! First every value is read by itself, in the order of the file, so that the first wrong value is reported. Then the
+//! limit is built, and then its values are checked together. A value is read a second time when the limit is built:
+//! that is cheaper to maintain than a second form of every field.
+//!
+//! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
 
-use super::draft::{Draft, Given};
-use super::field::{Field, FieldValue, NO_FILE, Place, Wrong};
-use super::limit::{Limit, Rule, stage_of};
-use super::quota::{Numbers, Quota, inside};
-use super::reply_template::replied;
-use super::value::{Burst, is_name};
-use super::words::{Count, Verified};
+use super::field::{Field, FieldValue, Place, Wrong};
+use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified};
+use super::reply_template::{misfit, template};
+use super::schema::{EACH_LIMIT, Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
+use super::units::{Scale, burst, cap, duration, fraction, memory, rate, write_period};
+use super::value::{action, choice, distinct, identities, index_of, is_name, name, suffixes};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
-use crate::reply::Template;
 use crate::stage::Stage;
-use crate::store::params::{Algorithm, Rate, WhenFull};
+use crate::store::params::{Algorithm, WhenFull};
 
-/// The least share of a limit that has a table and a sketch.
-const LEAST_SKETCH: u64 = 2 * PAGE_BYTES;
+/// The file in the errors of a policy that is in no file.
+pub(super) const NO_FILE: &str = "<policy>";
+
+/// The least memory of a limit with two tables, or with a table and a sketch.
+const TWO_PAGES: u64 = 2 * PAGE_BYTES;
+
+/// How long an element stays known after its last admission, unless `remember` says otherwise: one day.
+const REMEMBER_US: u64 = 86_400_000_000;
 
 impl Limit {
-    /// A limit as Python's keyword arguments give it. Nothing is scaled: that is the policy's.
+    /// Makes a limit of Python's keyword arguments. The policy multiplies it by `scale` later.
     ///
     /// # Errors
-    /// The first thing wrong with it, without a line.
+    /// The first thing that is wrong, without a line.
     pub fn from_fields(fields: &[(String, FieldValue)]) -> Result<Self, PolicyError> {
         let fields: Vec<Field> = fields.iter().map(|(name, value)| Field::loose(name, value)).collect();
-        let limit = stated_name(&fields).map(str::to_owned);
-        validated(&Place { file: NO_FILE.into(), line: None, limit }, &fields)
+        let place = Place { file: NO_FILE.into(), line: None, limit: stated_name(&fields).map(str::to_owned) };
+        validate(&place, &Field::loose("limit", &FieldValue::Table(fields)))
     }
 }
 
-/// The limit's name, when it has one that can be told.
+/// The valid name among the fields of a limit.
 pub(super) fn stated_name(fields: &[Field]) -> Option<&str> {
-    fields.iter().find_map(|field| match (field.name.as_str(), &field.value) {
-        ("name", FieldValue::Text(name)) if is_name(name) => Some(name.as_str()),
-        _ => None,
-    })
+    let name = fields.iter().find(|field| field.name == "name")?;
+    name.value.text().filter(|name| is_name(name))
 }
 
-/// The limit that `fields` say.
-pub(super) fn validated(place: &Place, fields: &[Field]) -> Result<Limit, PolicyError> {
-    let draft = Draft::read(place, fields)?;
-    let check = Check { place, draft: &draft };
-    let Some(name) = &draft.name else {
-        return Err(place.missing("name", "a name of lower-case letters, digits and `-`"));
-    };
-    let Some(per) = &draft.per else {
-        return Err(place.missing("per", "one identity or a list of them, as \"client.net\""));
-    };
-    if let Some(in_flight) = &draft.in_flight {
-        let limit = check.in_flight(in_flight, &name.value, &per.value)?;
-        replied(place, draft.reply.as_ref(), &limit)?;
-        return Ok(limit);
-    }
-    if let Some(share) = &draft.share {
-        return Err(place.wrong(share.field, Wrong::allowed("`share` only beside `in_flight`")));
-    }
-    let rate = check.rate()?;
-    let count = check.count(rate.value, &per.value)?;
-    let distinct = draft.distinct.as_ref().map(|distinct| distinct.value);
-    let algorithm = check.algorithm(&per.value, distinct);
-    let burst = check.burst(rate.value, draft.burst.as_ref(), count, algorithm)?;
-    let rule = check.rule(rate.value, burst, &per.value)?;
-    let verified = check.verified(&per.value, distinct)?;
-    let when_full = check.when_full(&per.value, distinct)?;
-    let limit = Limit {
-        name: name.value.clone(),
+/// Makes a limit of the table `field`.
+pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyError> {
+    let fields = Fields { place, table: field, rows: LIMIT, path: String::new() };
+    fields.check_values()?;
+    let (name, per) = (fields.required("name", name)?, fields.required("per", identities)?);
+    fields.check_rule()?;
+    let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
+    let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
+    let mut limit = Limit {
+        name,
         line: place.line,
-        file: None,
-        per: per.value.clone(),
-        rule,
-        count,
-        verified,
-        algorithm,
-        when_full,
-        memory: draft.memory.as_ref().map(|memory| memory.value),
-        mode: draft.mode.as_ref().map(|mode| mode.value).unwrap_or_default(),
-        action: check.action(&per.value, verified)?,
-        reply: check.reply(),
-        quotas: check.quotas(rate.value, count, algorithm, &per.value)?,
+        file: field.file.clone(),
+        per,
+        rule: fields.rule()?,
+        count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
+        verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
+        algorithm: Algorithm::Gcra,
+        when_full: WhenFull::Admit,
+        memory: fields.read("memory", memory)?,
+        mode: fields.read("mode", choice)?.unwrap_or_default(),
+        action: fields.read("action", action)?.unwrap_or_default(),
+        reply: fields.read("reply", template)?,
+        quotas: Vec::new(),
     };
-    replied(place, draft.reply.as_ref(), &limit)?;
+    limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(limit.default_algorithm());
+    limit.when_full = fields.read("when_full", choice)?.unwrap_or(limit.default_when_full());
+    match limit.is_in_flight() {
+        true => fields.check_cap(&limit, sized)?,
+        false => fields.check_rate(&limit, sized)?,
+    }
+    fields.check_verified(&limit)?;
+    limit.quotas = fields.quotas(&limit, sized)?;
+    let misfit = limit.reply.as_ref().and_then(|template| misfit(template, &limit));
+    fields.allow("reply", misfit.is_none(), &misfit.unwrap_or_default())?;
     Ok(limit)
 }
 
-/// Whether it is a rate, and `auth.user` and `global` are all that it is about: its number must hold to the letter, so it has other defaults.
-pub(super) fn must_hold(per: &[Identity], distinct: Option<Identity>) -> bool {
-    distinct.is_none() && per.iter().all(|identity| matches!(identity, Identity::AuthUser | Identity::Global))
+/// Checks a value by itself.
+pub(super) fn check_value(kind: Kind, value: &FieldValue) -> Result<(), Wrong> {
+    match (kind, value) {
+        (Kind::Name, _) => name(value).map(drop),
+        (Kind::Scale, _) => Scale::read(value).map(drop),
+        (Kind::Choice(names), _) => index_of(value, &names()).map(drop),
+        (Kind::Action, _) => action(value).map(drop),
+        (Kind::Reply, _) => template(value).map(drop),
+        (Kind::Distinct, _) => distinct(value).map(drop),
+        (Kind::Identities, _) => identities(value).map(drop),
+        (Kind::Rate, _) => rate(value).map(drop),
+        (Kind::Burst, _) => burst(value).map(drop),
+        (Kind::Cap, _) => cap(value).map(drop),
+        (Kind::Duration, _) => duration(value).map(drop),
+        (Kind::Memory, _) => memory(value).map(drop),
+        (Kind::Fraction, _) => fraction(value).map(drop),
+        (Kind::Suffixes, _) => suffixes(value).map(drop),
+        (Kind::Table(..), FieldValue::Table(_)) => Ok(()),
+        (Kind::Tables(..), FieldValue::Table(entries)) if !entries.is_empty() => Ok(()),
+        (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => Err(Wrong::allowed(allowed)),
+        (Kind::Limits, _) => Err(Wrong::allowed(EACH_LIMIT)),
+        // `extends` reads these two, since only the base tells which names there are.
+        (Kind::Base | Kind::Names, _) => Ok(()),
+    }
 }
 
-pub(super) struct Check<'a> {
+/// The fields of one table: of a policy, a limit, its `share` or one value of its `quota`.
+pub(super) struct Fields<'a> {
     pub(super) place: &'a Place,
-    pub(super) draft: &'a Draft<'a>,
+    pub(super) table: &'a Field,
+    pub(super) rows: &'static [Row],
+    /// What messages put before the name of a field, such as `share.`.
+    pub(super) path: String,
 }
 
-impl<'a> Check<'a> {
-    fn rate(&self) -> Result<&'a Given<'a, Rate>, PolicyError> {
-        self.draft.rate.as_ref().ok_or_else(|| match &self.draft.distinct {
-            Some(_) => self.place.missing("rate", "beside `distinct` a rate of new elements, as \"200/10 minutes\""),
-            None => self.place.missing("rate", "one rule: `rate`, `distinct` with `rate`, or `in_flight`"),
-        })
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<&'a Field> {
+        debug_assert!(find(self.rows, name).is_ok(), "{name} has no row");
+        self.table.value.entries().iter().find(|field| field.name == name)
     }
 
-    fn count(&self, rate: Rate, per: &[Identity]) -> Result<Count, PolicyError> {
-        let implied = if rate.sized { Count::Bytes } else { Count::Messages };
-        let count = self.draft.count.as_ref().map_or(implied, |count| count.value);
-        if let (true, Some(given)) = (self.draft.distinct.is_some(), &self.draft.rate) {
-            if rate.sized {
-                let allowed = "beside `distinct` a rate of new elements, without a unit of size";
-                return Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
-            }
-        }
-        let Some(given) = &self.draft.count else { return Ok(count) };
-        let refused = |allowed: &str| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
-        if self.draft.distinct.is_some() && count != Count::Messages {
-            return refused("\"messages\" beside `distinct`, where new elements are counted");
-        }
-        if rate.sized && count != Count::Bytes {
-            return refused("\"bytes\", since the rate has a unit of size");
-        }
-        self.known_before_mail(given, per)?;
-        Ok(count)
-    }
-
-    /// Connections are counted before any message is known.
-    pub(super) fn known_before_mail<'i>(
+    fn read<T>(
         &self,
-        count: &Given<'_, Count>,
-        per: impl IntoIterator<Item = &'i Identity>,
-    ) -> Result<(), PolicyError> {
-        let is_early = |identity: &Identity| stage_of(*identity) <= Stage::Helo;
-        if count.value == Count::Connections && !per.into_iter().all(is_early) {
-            let allowed = "\"connections\" only per identities known before a message: client.*, helo.*, global";
-            return Err(self.place.wrong(count.field, Wrong::allowed(allowed)));
+        name: &str,
+        read: impl FnOnce(&FieldValue) -> Result<T, Wrong>,
+    ) -> Result<Option<T>, PolicyError> {
+        let value = self.get(name).map(|field| read(&field.value)).transpose();
+        value.map_err(|wrong| self.error(name, wrong))
+    }
+
+    fn required<T>(&self, name: &str, read: impl FnOnce(&FieldValue) -> Result<T, Wrong>) -> Result<T, PolicyError> {
+        let missing = || self.missing(name, find(self.rows, name).map_or("", |row| row.missing));
+        self.read(name, read)?.ok_or_else(missing)
+    }
+
+    fn missing(&self, name: &str, allowed: &str) -> PolicyError {
+        self.error(name, Wrong::allowed(allowed).found("nothing"))
+    }
+
+    /// The error about the field `name`, which may be missing.
+    fn error(&self, name: &str, wrong: Wrong) -> PolicyError {
+        let fields = self.table.value.entries();
+        let field = fields.iter().find(|field| field.name == name).unwrap_or(self.table);
+        let line = field.line.or(self.table.line);
+        self.place.wrong(&Field { name: format!("{}{name}", self.path), line, ..field.clone() }, wrong)
+    }
+
+    /// Returns an error about the field `name`, which is present, unless `is_allowed`.
+    fn allow(&self, name: &str, is_allowed: bool, allowed: &str) -> Result<(), PolicyError> {
+        if is_allowed { Ok(()) } else { Err(self.error(name, Wrong::allowed(allowed))) }
+    }
+
+    /// The fields of the table `table`, which is an entry of this one or of an entry.
+    fn within(&self, table: &'a Field, rows: &'static [Row], path: String) -> Self {
+        Self { place: self.place, table, rows, path }
+    }
+
+    fn share(&self) -> Option<Self> {
+        self.get("share").map(|table| self.within(table, SHARE, "share.".into()))
+    }
+
+    fn quota(&self, of: &'a Field) -> Self {
+        self.within(of, QUOTA, format!("quota.{:?}.", of.name))
+    }
+
+    /// Checks every value by itself, in the order of the file.
+    pub(super) fn check_values(&self) -> Result<(), PolicyError> {
+        for field @ Field { name, value, .. } in self.table.value.entries() {
+            let row = find(self.rows, name).map_err(|wrong| self.error(name, wrong))?;
+            check_value(row.kind, value).map_err(|wrong| self.error(name, wrong))?;
+            match row.kind {
+                Kind::Table(rows, _) => self.within(field, rows, format!("{name}.")).check_values()?,
+                Kind::Tables(..) => {
+                    for of in value.entries() {
+                        if !matches!(of.value, FieldValue::Table(_)) {
+                            let wrong = Wrong::allowed("a table with `rate`, as { rate = \"6000/minute\" }");
+                            return Err(self.place.wrong(&Field { name: name.clone(), ..of.clone() }, wrong));
+                        }
+                        self.quota(of).check_values()?;
+                    }
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
 
-    fn algorithm(&self, per: &[Identity], distinct: Option<Identity>) -> Algorithm {
-        let default = Algorithm::default_of(must_hold(per, distinct));
-        self.draft.algorithm.as_ref().map_or(default, |given| given.value)
-    }
-
-    fn burst(
-        &self,
-        rate: Rate,
-        burst: Option<&Given<'_, Burst>>,
-        count: Count,
-        algorithm: Algorithm,
-    ) -> Result<u64, PolicyError> {
-        let Some(burst) = burst else { return Ok(rate.amount) };
-        if algorithm == Algorithm::SlidingWindow {
-            let stated = if self.draft.algorithm.is_some() { "" } else { ", the default per auth.user or global" };
-            let allowed = format!(
-                "no `burst` beside algorithm \"sliding-window\"{stated}: a window lets its amount through at once"
-            );
-            return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
-        }
-        if burst.value.sized && count != Count::Bytes {
-            let allowed = "a whole number, since the limit does not count bytes";
-            return Err(self.place.wrong(burst.field, Wrong::allowed(allowed)));
-        }
-        Ok(burst.value.amount)
-    }
-
-    /// The quotas; each brings a burst of its own.
-    fn quotas(
-        &self,
-        base: Rate,
-        count: Count,
-        algorithm: Algorithm,
-        per: &[Identity],
-    ) -> Result<Vec<Quota>, PolicyError> {
-        let Some(given) = &self.draft.quotas else { return Ok(Vec::new()) };
-        if per.iter().all(|identity| *identity == Identity::Global) {
-            let allowed = "no `quota` per global, which has one value";
-            return Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
-        }
-        let quota = |numbers: &Numbers<'_>| {
-            let Numbers { of, rate, burst } = numbers;
-            if rate.value.sized != base.sized {
-                let unit = if base.sized { "a rate with a unit of size" } else { "a rate without a unit of size" };
-                let allowed = format!("{unit}, as the limit's own");
-                return Err(inside(of, self.place.wrong(rate.field, Wrong::allowed(allowed))));
+    /// Checks that the fields state one rule, and that each belongs to it.
+    fn check_rule(&self) -> Result<(), PolicyError> {
+        let has = |name| self.get(name).is_some();
+        for Field { name, .. } in self.table.value.entries() {
+            match find(self.rows, name).map_or(OfRule::Any, |row| row.rule) {
+                OfRule::With(other) => self.allow(name, has(other), &format!("`{name}` only beside `{other}`"))?,
+                OfRule::WithoutInFlight(allowed) => self.allow(name, !has("in_flight"), allowed)?,
+                OfRule::Any => {}
             }
-            let burst = self.burst(rate.value, burst.as_ref(), count, algorithm).map_err(|error| inside(of, error))?;
-            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate: rate.value, burst })
+        }
+        let elements = "beside `distinct` a rate of new elements, as \"200/10 minutes\"";
+        let allowed = if has("distinct") { elements } else { ONE_RULE };
+        if has("rate") || has("in_flight") { Ok(()) } else { Err(self.missing("rate", allowed)) }
+    }
+
+    fn rule(&self) -> Result<Rule, PolicyError> {
+        if let Some(cap) = self.read("in_flight", cap)? {
+            let share = |share: Self| {
+                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", fraction)?);
+                Ok(Share { per, of_free })
+            };
+            return Ok(Rule::InFlight { cap: cap.number, share: self.share().map(share).transpose()? });
+        }
+        let rate = self.required("rate", rate)?;
+        let burst = self.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
+        let Some(distinct) = self.read("distinct", distinct)? else { return Ok(Rule::Rate { rate, burst }) };
+        if self.read("refuse", choice)? == Some(Refuse::All) {
+            return Ok(Rule::Distinct { distinct, rate, burst });
+        }
+        let remember_us = self.read("remember", duration)?.unwrap_or(REMEMBER_US);
+        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us: self.read("settle", duration)? })
+    }
+
+    /// Checks the fields of a cap together.
+    fn check_cap(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
+        self.check_permit("per", &limit.per)?;
+        if let Some(share) = self.share() {
+            share.check_permit("per", limit.shared_per())?;
+            let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
+            if let Some(same) = limit.shared_per().iter().find(unshared) {
+                let allowed =
+                    "another identity than those of `per`, of which there can be many: they share what is free";
+                return Err(share.error("per", Wrong::allowed(allowed).found(format!("{:?}", same.to_string()))));
+            }
+        }
+        // The cap ends by itself when what is open is closed, and the client that finds a common cap full did not fill it.
+        let allowed = "\"defer\" or \"reject\" beside `in_flight`: to hold much is no offence, and what is open is soon \
+                       let go of";
+        self.allow("action", limit.action.block_us().is_none(), allowed)?;
+        let is_common = !limit.shared_per().is_empty() || !limit.per.iter().any(is_sender);
+        let allowed = "\"defer\" beside an `in_flight` that many share: who finds it full has not filled it";
+        self.allow("action", !(is_common && limit.action == Action::Reject), allowed)?;
+        let allowed = "\"connections\", \"messages\" or \"bytes\" beside `in_flight`";
+        self.allow("count", limit.count != Count::Recipients, allowed)?;
+        self.allow("count", !sized || limit.count == Count::Bytes, "\"bytes\", since `in_flight` is a size")?;
+        self.check_connections(limit)
+    }
+
+    /// A permit has a fixed size and is taken at MAIL, so its identities must be known by then and have one value each.
+    fn check_permit(&self, name: &str, per: &[Identity]) -> Result<(), PolicyError> {
+        let wrong = |identity: &&Identity| identity.has_many() || identity.stage() > Stage::Mail;
+        let Some(identity) = per.iter().find(wrong) else { return Ok(()) };
+        let allowed = if identity.has_many() {
+            "beside `in_flight` only what a message has one of: a permit is of fixed size"
+        } else {
+            "beside `in_flight` only what is known at MAIL, where a permit is taken"
         };
-        given.value.iter().map(quota).collect()
+        Err(self.error(name, Wrong::allowed(allowed).found(format!("{:?}", identity.to_string()))))
     }
 
-    pub(super) fn reply(&self) -> Option<Template> {
-        self.draft.reply.as_ref().map(|given| given.value.clone())
+    /// Connections are counted before a message is known.
+    fn check_connections(&self, limit: &Limit) -> Result<(), PolicyError> {
+        let early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
+        let allowed = "\"connections\" only per identities known before a message: client.*, helo.*, global";
+        self.allow("count", early || limit.count != Count::Connections, allowed)
     }
 
-    fn rule(&self, rate: Rate, burst: u64, per: &[Identity]) -> Result<Rule, PolicyError> {
-        if let Some(distinct) = &self.draft.distinct {
-            return self.fan_out(distinct, rate, burst, per);
+    /// Checks the fields of a rate or a fan-out together.
+    fn check_rate(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
+        let distinct = limit.distinct();
+        let allowed = "beside `distinct` a rate of new elements, without a unit of size";
+        self.allow("rate", distinct.is_none() || !sized, allowed)?;
+        let allowed = "\"messages\" beside `distinct`, where new elements are counted";
+        self.allow("count", distinct.is_none() || limit.count == Count::Messages, allowed)?;
+        let allowed = "\"bytes\", since the rate has a unit of size";
+        self.allow("count", !sized || limit.count == Count::Bytes, allowed)?;
+        self.check_connections(limit)?;
+        self.check_burst(limit, self)?;
+        if let Some(distinct) = distinct {
+            self.check_fan_out(limit, distinct)?;
         }
-        self.only_beside_distinct()?;
-        Ok(Rule::Rate { rate, burst })
+        // The stated memory of a fan-out is that of its elements; its rate counters get a part of the rest.
+        let memory = limit.memory.filter(|_| limit.when_full == WhenFull::Sketch && distinct.is_none());
+        let allowed = "at least \"8 KiB\" with when_full \"sketch\": a page for the table, one for the sketch";
+        self.allow("memory", memory.is_none_or(|memory| memory >= TWO_PAGES), allowed)?;
+        self.check_block(limit)
     }
 
-    /// A limit that no envelope can ever meet would be a limit that silently does not hold.
-    pub(super) fn verified(
-        &self,
-        per: &[Identity],
-        distinct: impl IntoIterator<Item = Identity>,
-    ) -> Result<Verified, PolicyError> {
-        let Some(given) = &self.draft.verified else { return Ok(Verified::Any) };
-        let mut sources = per.iter().copied().chain(distinct).map(Identity::source);
-        let refused = |allowed| Err(self.place.wrong(given.field, Wrong::allowed(allowed)));
-        match given.value {
-            Verified::Claimed if !sources.any(|source| source.is_mere_claim() || source == Source::Sender) => {
-                refused("\"any\" or \"proven\", since nothing here can be merely claimed")
-            }
-            Verified::Proven => match sources.find(|source| source.is_mere_claim()) {
-                Some(Source::Helo) => refused("\"any\" or \"claimed\", since a HELO name is never proven"),
-                Some(_) => refused("\"any\" or \"claimed\", since what a header says is never proven"),
-                None => Ok(Verified::Proven),
-            },
-            verified => Ok(verified),
-        }
+    /// Checks the burst of the limit or of a quota, which is in `fields`.
+    fn check_burst(&self, limit: &Limit, fields: &Self) -> Result<(), PolicyError> {
+        let Some(burst) = fields.read("burst", burst)? else { return Ok(()) };
+        let default = if self.get("algorithm").is_some() { "" } else { ", the default per auth.user or global" };
+        let allowed = format!(
+            "no `burst` beside algorithm \"sliding-window\"{default}: a window lets its amount through at once"
+        );
+        fields.allow("burst", limit.algorithm != Algorithm::SlidingWindow, &allowed)?;
+        let allowed = "a whole number, since the limit does not count bytes";
+        fields.allow("burst", !burst.sized || limit.count == Count::Bytes, allowed)
     }
 
-    fn when_full(&self, per: &[Identity], distinct: Option<Identity>) -> Result<WhenFull, PolicyError> {
-        let default = WhenFull::default_of(must_hold(per, distinct));
-        let when_full = self.draft.when_full.as_ref().map_or(default, |given| given.value);
-        match &self.draft.memory {
-            // A fan-out's stated memory is that of its elements; its buckets have their share of the rest.
-            Some(memory) if when_full == WhenFull::Sketch && distinct.is_none() && memory.value < LEAST_SKETCH => {
-                let allowed = "at least \"8 KiB\" with when_full \"sketch\": a page for the table, one for the sketch";
-                Err(self.place.wrong(memory.field, Wrong::allowed(allowed)))
-            }
-            _ => Ok(when_full),
+    fn check_fan_out(&self, limit: &Limit, distinct: Identity) -> Result<(), PolicyError> {
+        let allowed = "another identity than those of `per`: under itself, a thing is never new";
+        self.allow("distinct", !limit.per.contains(&distinct), allowed)?;
+        let many = distinct.has_many() && limit.per.iter().any(|identity| identity.has_many());
+        let allowed = "what each message has one of, beside a `per` of which it has several";
+        self.allow("distinct", !many, allowed)?;
+        if let Rule::FanOut { remember_us, settle_us: Some(settle_us), .. } = limit.rule {
+            let allowed = "`settle` only beside a `distinct` that is a whole host, as sender.host, not";
+            self.allow("settle", distinct.is_host(), &format!("{allowed} {distinct}"))?;
+            let is_part = matches!(limit.per[..], [one] if one.is_part_of_host(distinct));
+            let allowed = "`settle` only with a `per` that is one identity, and a part of";
+            self.allow("settle", is_part, &format!("{allowed} {distinct}: its organisation"))?;
+            let remember = write_period(remember_us, false);
+            let allowed = format!("at most as long as `remember`, here {remember:?}");
+            self.allow("settle", settle_us <= remember_us, &allowed)?;
         }
+        let Rule::Distinct { .. } = limit.rule else { return Ok(()) };
+        let without = |name: &str, is_allowed: bool, allowed: &str| {
+            self.allow(name, is_allowed, &format!("{allowed} beside refuse = \"all\""))
+        };
+        for Field { name, .. } in self.table.value.entries() {
+            let allowed = format!("no `{name}`, since nothing is remembered when the bucket has drained,");
+            without(name, !matches!(name.as_str(), "remember" | "settle"), &allowed)?;
+        }
+        let is_gcra = limit.algorithm == Algorithm::Gcra;
+        without("algorithm", is_gcra, "\"gcra\", a bucket that only a fresh element fills,")?;
+        let has_room = limit.memory.is_none_or(|memory| memory >= TWO_PAGES);
+        without("memory", has_room, "\"8 KiB\" or more, for two tables,")?;
+        let allowed = "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,";
+        without("when_full", limit.when_full != WhenFull::Sketch, allowed)
     }
+
+    /// A block must not let a sender shut out somebody else.
+    fn check_block(&self, limit: &Limit) -> Result<(), PolicyError> {
+        if limit.action.block_us().is_none() {
+            return Ok(());
+        }
+        let allowed = "\"defer\" or \"reject\" beside `settle`: what fans out is a part of a name, and a block of the whole \
+                       key would refuse its neighbours";
+        self.allow("action", self.get("settle").is_none(), allowed)?;
+        let is_claimed = |identity: &&Identity| {
+            let source = identity.source();
+            source.is_mere_claim() || source == Source::Sender && limit.verified != Verified::Proven
+        };
+        if let Some(claimed) = limit.per.iter().find(is_claimed) {
+            let proven = if claimed.source().is_mere_claim() { "" } else { ", or verified = \"proven\"" };
+            let allowed = format!(
+                "\"defer\" or \"reject\" per {claimed}, which is a mere claim: whoever writes the name could have its owner \
+                 blocked; \"block\" needs a key of client.*, auth.user or dkim.org{proven}"
+            );
+            self.allow("action", false, &allowed)?;
+        }
+        let allowed = format!(
+            "\"defer\" or \"reject\" per {}, which is no sender: a block would shut it to everybody; \"block\" needs a part \
+             that is client.*, auth.user, dkim.org or a proven sender",
+            limit.per_name()
+        );
+        self.allow("action", limit.per.iter().any(is_sender), &allowed)
+    }
+
+    /// Checks that an envelope can meet the limit at all; otherwise the limit would silently admit everything.
+    fn check_verified(&self, limit: &Limit) -> Result<(), PolicyError> {
+        let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
+        let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
+        let allowed = "\"any\" or \"proven\", since nothing here can be merely claimed";
+        self.allow("verified", limit.verified != Verified::Claimed || can_be_claimed, allowed)?;
+        let allowed = match claim {
+            Some(Source::Helo) => "\"any\" or \"claimed\", since a HELO name is never proven",
+            _ => "\"any\" or \"claimed\", since what a header says is never proven",
+        };
+        self.allow("verified", limit.verified != Verified::Proven || claim.is_none(), allowed)
+    }
+
+    fn quotas(&self, limit: &Limit, sized: bool) -> Result<Vec<Quota>, PolicyError> {
+        let Some(field) = self.get("quota") else { return Ok(Vec::new()) };
+        let has_values = limit.per.iter().any(|identity| *identity != Identity::Global);
+        self.allow("quota", has_values, "no `quota` per global, which has one value")?;
+        let quota = |of: &'a Field| {
+            let fields = self.quota(of);
+            let rate = fields.required("rate", rate)?;
+            let unit = if sized { "a rate with a unit of size" } else { "a rate without a unit of size" };
+            fields.allow("rate", rate.sized == sized, &format!("{unit}, as the limit's own"))?;
+            self.check_burst(limit, &fields)?;
+            let burst = fields.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
+            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate, burst })
+        };
+        field.value.entries().iter().map(quota).collect()
+    }
+}
+
+/// Whether the identity tells who sends, in a way that cannot be forged or that `verified` can prove.
+fn is_sender(identity: &Identity) -> bool {
+    !matches!(identity.source(), Source::Nothing | Source::Rcpt) && !identity.source().is_mere_claim()
 }

@@ -1,104 +1,83 @@
-//! The value of one field: what may stand there, and the words for what may not.
+//! Values without units: names, identities, choices, actions and public suffixes.
 //!
-//! Knows no other field of the limit.
+//! A function here reads one value and knows no other field of the limit.
 
-use super::field::{FieldValue, Wrong};
-use super::nearest::{listed, nearest};
-use super::quantity::{MOST, duration_us, size};
-use super::unstated;
+use super::field::{FieldValue, Wrong, listed, nearest};
+use super::model::{Action, Choice, reserved};
+use super::units::{duration_us, write_period};
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
-use crate::store::params::{Fraction, Rate};
 
-pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const NAME_CHARS: usize = 64;
 
-pub(super) const MOST_IDENTITIES: usize = 4;
+pub(super) const MAX_IDENTITIES: usize = 4;
 
-/// How many at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Burst {
-    pub(super) amount: u64,
-    /// Written with a size unit.
-    pub(super) sized: bool,
-}
+/// The longest DNS name (RFC 1035 §2.3.4).
+const SUFFIX_OCTETS: usize = 253;
 
-fn text(value: &FieldValue, allowed: impl FnOnce() -> Wrong) -> Result<&str, Wrong> {
-    match value {
-        FieldValue::Text(text) => Ok(text),
-        _ => Err(allowed()),
-    }
-}
-
-pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
-    let wrong = || Wrong::allowed(format!("lower-case letters, digits and `-`, at most {LONGEST_NAME} of them"));
-    let name = text(value, wrong)?;
-    if unstated::ALL.contains(&name) {
-        return Err(Wrong::allowed(format!(
-            "a name but for {}: what refuses beside a policy is called so",
-            unstated::ALL.join(", ")
-        )));
-    }
-    if is_name(name) {
-        return Ok(name.to_owned());
-    }
-    let meant = name.trim().to_ascii_lowercase().replace([' ', '_', '.'], "-");
-    Err(wrong().suggest(Some(meant).filter(|name| is_name(name))))
-}
-
-/// Whether a limit may be called so.
 pub(super) fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    letters && (1..=LONGEST_NAME).contains(&name.len())
+    letters && (1..=NAME_CHARS).contains(&name.len())
 }
 
-pub(super) fn per(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
-    let one = std::slice::from_ref(value);
+/// Reads the name of a limit.
+pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
+    let wrong = || Wrong::allowed(format!("lower-case letters, digits and `-`, at most {NAME_CHARS} of them"));
+    let name = value.text().ok_or_else(wrong)?;
+    if reserved::ALL.contains(&name) {
+        let names = reserved::ALL.join(", ");
+        return Err(Wrong::allowed(format!("a name but for {names}: what refuses beside a policy is called so")));
+    }
+    let meant = name.trim().to_ascii_lowercase().replace([' ', '_', '.'], "-");
+    if is_name(name) { Ok(name.to_owned()) } else { Err(wrong().suggest(Some(meant).filter(|name| is_name(name)))) }
+}
+
+/// Reads one identity or a list of them.
+pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
     let (names, is_list) = match value {
         FieldValue::List(names) => (names.as_slice(), true),
-        _ => (one, false),
+        _ => (std::slice::from_ref(value), false),
     };
-    let at = |wrong: Wrong, index: usize| if is_list { wrong.item(index) } else { wrong };
-    let mut per = Vec::new();
+    let mut per: Vec<Identity> = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let found = |wrong: Wrong, what: &str| at(wrong.found(format!("{}{what}", name.shown())), index);
-        let identity = identity(name).map_err(|wrong| match wrong.found {
-            Some(_) => at(wrong, index),
-            None => found(wrong, ""),
-        })?;
-        if per.contains(&identity) {
-            return Err(found(Wrong::allowed("each identity once"), " a second time"));
-        }
-        if identity.has_many() && per.iter().any(|other: &Identity| other.has_many()) {
-            let allowed = "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)";
-            return Err(found(Wrong::allowed(allowed), " as a second of them"));
-        }
-        if per.len() == MOST_IDENTITIES {
-            let allowed = format!("at most {MOST_IDENTITIES} identities");
-            return Err(at(Wrong::allowed(allowed).found(format!("{} of them", names.len())), index));
-        }
-        per.push(identity);
+        let added = identity(name).map_err(|wrong| wrong.found(name.shown())).and_then(|identity| {
+            let refused =
+                |allowed: &str, what: &str| Err(Wrong::allowed(allowed).found(format!("{}{what}", name.shown())));
+            if per.contains(&identity) {
+                refused("each identity once", " a second time")
+            } else if identity.has_many() && per.iter().any(|other| other.has_many()) {
+                let many = "rcpt.*, from.*, reply_to.*, dkim.org";
+                let allowed = format!("at most one identity of which a message has several ({many})");
+                refused(&allowed, " as a second of them")
+            } else if per.len() == MAX_IDENTITIES {
+                let allowed = format!("at most {MAX_IDENTITIES} identities");
+                Err(Wrong::allowed(allowed).found(format!("{} of them", names.len())))
+            } else {
+                Ok(identity)
+            }
+        });
+        per.push(added.map_err(|wrong| if is_list { wrong.item(index) } else { wrong })?);
     }
-    if per.is_empty() {
-        return Err(Wrong::allowed("one identity or a list of them, as [\"client.net\", \"sender.org\"]"));
-    }
-    Ok(per)
+    let empty = || Wrong::allowed("one identity or a list of them, as [\"client.net\", \"sender.org\"]");
+    if per.is_empty() { Err(empty()) } else { Ok(per) }
 }
 
 fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
-    let names = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
-    let name = text(value, names)?;
+    let wrong = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
+    let name = value.text().ok_or_else(wrong)?;
     name.parse().map_err(|unknown: UnknownIdentity| {
-        // The nearest name has parameters: say which, rather than repeat the pattern.
+        // The nearest name would be the same name with its parameters left open.
         if name.starts_with("client.net/") {
             Wrong::allowed("\"client.net\", or with both lengths of prefix, 0–32 and 0–128, as \"client.net/24/48\"")
         } else if name.starts_with("sender.org+") {
             Wrong::allowed("\"sender.org\", or with 1 to 5 labels more, as \"sender.org+2\"")
         } else {
-            names().suggest(unknown.nearest)
+            wrong().suggest(unknown.nearest)
         }
     })
 }
 
+/// Reads the identity whose elements a fan-out counts.
 pub(super) fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     match identity(value)? {
         Identity::Global => Err(Wrong::allowed("an identity of which there can be many; there is one `global`")),
@@ -106,54 +85,71 @@ pub(super) fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     }
 }
 
-pub(super) fn rate(value: &FieldValue) -> Result<Rate, Wrong> {
-    let wrong = || Wrong::allowed("text, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"");
-    Rate::read(text(value, wrong)?)
+/// Reads one of a few names and returns its index.
+pub(super) fn index_of(value: &FieldValue, names: &[&'static str]) -> Result<usize, Wrong> {
+    let text = value.text();
+    let meant = text.and_then(|text| nearest(text, names.iter().copied()));
+    let index = names.iter().position(|name| Some(*name) == text);
+    index.ok_or_else(|| Wrong::allowed(listed(names)).suggest(meant))
 }
 
-pub(super) fn burst(value: &FieldValue) -> Result<Burst, Wrong> {
-    let wrong = || Wrong::allowed("a whole number from 1 to 2^50; of bytes also a size, as \"64 MiB\"");
-    match value {
-        FieldValue::Integer(number) => {
-            let amount = u64::try_from(*number).ok().filter(|amount| (1..=MOST).contains(amount));
-            Ok(Burst { amount: amount.ok_or_else(wrong)?, sized: false })
+/// The names of a choice.
+pub(super) fn names<T: Choice>() -> Vec<&'static str> {
+    T::NAMES.iter().map(|(name, _)| *name).collect()
+}
+
+pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
+    index_of(value, &names::<T>()).map(|index| T::NAMES[index].1)
+}
+
+const BLOCK: &str = "block";
+
+pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {
+    let wrong = || Wrong::allowed("\"defer\", \"reject\" or \"block\" with a time, as \"block 10 minutes\"");
+    let text = value.text().ok_or_else(wrong)?;
+    match text.split_once(' ').unwrap_or((text, "")) {
+        ("defer", "") => Ok(Action::Defer),
+        ("reject", "") => Ok(Action::Reject),
+        (BLOCK, "") => Err(wrong().suggest(Some("block 10 minutes"))),
+        (BLOCK, time) => duration_us(time).map(Action::Block).map_err(|wrong| {
+            let allowed = format!("after \"{BLOCK}\" {}", wrong.allowed);
+            Wrong { allowed, ..wrong.suggest_within(|time| format!("{BLOCK} {time}")) }
+        }),
+        (word, _) => Err(wrong().suggest(nearest(word, ["defer", "reject", BLOCK]))),
+    }
+}
+
+impl Action {
+    /// The action as a policy writes it.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Defer => "defer".into(),
+            Self::Reject => "reject".into(),
+            Self::Block(us) => format!("{BLOCK} {}", write_period(us, false)),
         }
-        FieldValue::Text(text) => Ok(Burst { amount: size(text).map_err(|_| wrong())?, sized: true }),
-        _ => Err(wrong()),
     }
 }
 
-pub(super) fn in_flight(value: &FieldValue) -> Result<Burst, Wrong> {
-    let wrong = || Wrong::allowed("a whole number from 1 to 2^50, or a size, as \"1 GiB\"");
-    burst(value).map_err(|_| wrong())
-}
-
-pub(super) fn of_free(value: &FieldValue) -> Result<Fraction, Wrong> {
-    let wrong = || {
-        Wrong::allowed(format!(
-            "a part up to the whole, as \"1/10\", no finer than \"1/{}\"",
-            Fraction::MAX_DENOMINATOR
-        ))
+/// Reads the operator's own public suffixes and returns them as A-labels.
+pub(super) fn suffixes(value: &FieldValue) -> Result<Vec<String>, Wrong> {
+    let FieldValue::List(items) = value else {
+        return Err(Wrong::allowed("a list of plain suffixes, as [\"onmicrosoft.com\", \"amazonses.com\"]"));
     };
-    let (numerator, denominator) = text(value, wrong)?.split_once('/').ok_or_else(wrong)?;
-    let number =
-        |digits: &str| digits.trim().parse().ok().filter(|number| (1..=Fraction::MAX_DENOMINATOR).contains(number));
-    let (numerator, denominator) = number(numerator).zip(number(denominator)).ok_or_else(wrong)?;
-    if numerator <= denominator { Ok(Fraction { numerator, denominator }) } else { Err(wrong()) }
+    let read = |(index, item): (usize, &FieldValue)| {
+        let meant = item.text().and_then(|text| suffix(text.trim().trim_start_matches(['*', '!', '@', '.'])));
+        let wrong = Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").found(item.shown()).item(index);
+        item.text().and_then(suffix).ok_or_else(|| wrong.suggest(meant))
+    };
+    items.iter().enumerate().map(read).collect()
 }
 
-pub(super) fn duration(value: &FieldValue) -> Result<u64, Wrong> {
-    let wrong = || Wrong::allowed("text, as \"7 days\" or \"90 minutes\"");
-    duration_us(text(value, wrong)?)
-}
-
-/// One of a few words.
-pub(super) fn choice<T: Copy>(value: &FieldValue, named: &[(&'static str, T)]) -> Result<T, Wrong> {
-    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-    let wrong = || Wrong::allowed(listed(&names));
-    let word = text(value, wrong)?;
-    if let Some((_, choice)) = named.iter().find(|(name, _)| *name == word) {
-        return Ok(*choice);
-    }
-    Err(wrong().suggest(nearest(word, names)))
+/// Converts a suffix to A-labels in lower case; `None` if it is not a DNS name.
+fn suffix(text: &str) -> Option<String> {
+    let name = idna::domain_to_ascii(text).ok()?;
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let is_label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        plain && (1..=63).contains(&label.len())
+    };
+    (name.len() <= SUFFIX_OCTETS && name.split('.').all(is_label)).then(|| name.to_owned())
 }

@@ -1,0 +1,258 @@
+//! A policy file as fields, and the policy that it makes.
+//!
+//! A file has two levels of tables: its own fields, and the table `limit`, in which each limit is an entry with the
+//! limit's name. So `extends` can lay a whole file over another with one rule (see `extends`).
+
+use super::extends::without;
+use super::field::{Field, FieldValue, Place, Wrong, nearest};
+use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
+use super::schema::{EACH_LIMIT, POLICY};
+use super::units::Scale;
+use super::validate::{Fields, NO_FILE, stated_name, validate};
+use super::value::{choice, suffixes};
+use super::{extends, toml};
+use crate::error::PolicyError;
+
+/// A policy file, perhaps over the files that it extends.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) file: String,
+    /// The fields outside the limits.
+    pub(super) fields: Vec<Field>,
+    /// The limits. The name of the field is the name of the limit, or `limit 3` if it has no valid name.
+    pub(super) limits: Vec<Field>,
+    /// The names of the limits of the base.
+    base_names: Vec<String>,
+    first: FirstError,
+}
+
+/// The error that comes first in the file.
+#[derive(Clone, Debug, Default)]
+struct FirstError(Option<PolicyError>);
+
+impl FirstError {
+    fn keep<T>(&mut self, result: Result<T, PolicyError>) -> Option<T> {
+        match result {
+            Ok(value) => return Some(value),
+            Err(error) if self.0.as_ref().is_none_or(|first| error.line < first.line) => self.0 = Some(error),
+            Err(_) => {}
+        }
+        None
+    }
+}
+
+impl Document {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The text is not TOML. Other errors are kept for [`Document::policy`], which reports the first one.
+    pub(super) fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
+        let (fields, limits): (Vec<Field>, _) =
+            toml::read(file, text)?.into_iter().partition(|field| field.name != "limit");
+        let first = FirstError::default();
+        let mut document = Self { file: file.to_owned(), fields, limits: Vec::new(), base_names: Vec::new(), first };
+        for field in limits {
+            let limits = document.read_limits(field);
+            document.first.keep(limits);
+        }
+        Ok(document)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { file: self.file.clone(), ..Place::default() }
+    }
+
+    /// Adds the limits, up to the first entry that cannot be a limit.
+    fn read_limits(&mut self, field: Field) -> Result<(), PolicyError> {
+        let each = || Wrong::allowed(EACH_LIMIT);
+        let items = match field.value {
+            FieldValue::List(items) if !items.is_empty() => items,
+            _ => return Err(self.place().wrong(&field, each())),
+        };
+        for (index, (value, line)) in items.into_iter().zip(field.item_lines).enumerate() {
+            let unnamed = Field { line: Some(line), ..Field::loose("limit", &value) };
+            let FieldValue::Table(fields) = value else { return Err(self.place().wrong(&unnamed, each())) };
+            let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
+            // This is checked before a base is below the file: there, the same name is no second limit.
+            let same = self.limits.iter().find(|first| first.name == name);
+            if let (Some(first), Some(second)) = (same, fields.iter().find(|field| field.name == "name")) {
+                let place = Place { limit: Some(name), ..self.place() };
+                return Err(place.wrong(second, second_time(&second.value.shown(), first.line)));
+            }
+            self.limits.push(Field { name, ..unnamed });
+        }
+        Ok(())
+    }
+
+    /// Lays this file over `base`.
+    pub(super) fn over(mut self, mut base: Self) -> Self {
+        let names: Vec<String> = base.limits.iter().map(|limit| limit.name.clone()).collect();
+        if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
+            let left_out = without(field, &names).map_err(|wrong| self.place().wrong(field, wrong));
+            let left_out = self.first.keep(left_out).unwrap_or_default();
+            base.limits.retain(|limit| !left_out.contains(&limit.name));
+        }
+        let is_inherited = |field: &Field| !matches!(field.name.as_str(), "extends" | "without");
+        for fields in [&mut base.fields, &mut base.limits] {
+            fields.retain(is_inherited);
+            fields.iter_mut().for_each(|field| extends::mark(field, &base.file));
+        }
+        self.fields.retain(is_inherited);
+        let base_names = base.limits.iter().map(|limit| limit.name.clone()).collect();
+        extends::lay_over(&mut base.fields, self.fields);
+        extends::lay_over(&mut base.limits, self.limits);
+        Self { file: self.file, fields: base.fields, limits: base.limits, base_names, first: self.first }
+    }
+
+    /// Makes the policy.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order of the file.
+    pub(super) fn policy(self) -> Result<Policy, PolicyError> {
+        let place = self.place();
+        let Self { file, fields, limits, base_names, mut first } = self;
+        let mut policy = Policy::empty(file);
+        for field in &fields {
+            first.keep(policy.set(&place, field));
+        }
+        let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
+        for field in &limits {
+            let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
+            let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
+            let name = field.value.entries().iter().find(|field| field.name == "name");
+            let added = limit.and_then(|limit| policy.push(limit, name.and_then(|name| name.line), scale_line));
+            // A later limit may be wrong only because of this one.
+            if first.keep(added).is_none() {
+                break;
+            }
+        }
+        match first.0 {
+            Some(error) => Err(error),
+            None => policy.complete(),
+        }
+    }
+}
+
+/// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
+fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
+    let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
+    let near = nearest(name, base_names.iter().map(String::as_str)).filter(|near| lacks_rule && *near != name);
+    PolicyError { suggestion: near.map(str::to_owned).or(error.suggestion), ..error }
+}
+
+impl Policy {
+    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale` and `suffixes`.
+    ///
+    /// The limits are multiplied here: a limit that was taken from a policy is multiplied once more.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, without a line.
+    pub fn from_fields(limits: Vec<Limit>, fields: &[(String, FieldValue)]) -> Result<Self, PolicyError> {
+        let place = Place { file: NO_FILE.into(), ..Place::default() };
+        let mut policy = Self::empty(NO_FILE.into());
+        for (name, value) in fields {
+            let set = match name.as_str() {
+                "scale" | "mode" | "suffixes" => policy.set_value(name, value),
+                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes"])),
+            };
+            set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
+        }
+        for limit in limits {
+            policy.push(limit, None, None)?;
+        }
+        policy.complete()
+    }
+
+    fn empty(file: String) -> Self {
+        let scale_millionths = Scale::ONE.0;
+        Self { file, scale_millionths, mode: Mode::default(), extra_suffixes: Vec::new(), limits: Vec::new() }
+    }
+
+    /// Sets a field that is outside the limits.
+    fn set(&mut self, place: &Place, field: &Field) -> Result<(), PolicyError> {
+        let table = Field::loose("", &FieldValue::Table(vec![field.clone()]));
+        Fields { place, table: &table, rows: POLICY, path: String::new() }.check_values()?;
+        let wrong = |wrong| place.wrong(field, wrong);
+        match field.name.as_str() {
+            "without" => Err(wrong(Wrong::allowed("`without` only beside `extends`"))),
+            "suffixes" => match field.value.entries() {
+                [extra] => self.set_value("suffixes", &extra.value).map_err(wrong),
+                _ => Ok(()),
+            },
+            name => self.set_value(name, &field.value).map_err(wrong),
+        }
+    }
+
+    fn set_value(&mut self, name: &str, value: &FieldValue) -> Result<(), Wrong> {
+        match name {
+            "scale" => self.scale_millionths = Scale::read(value)?.0,
+            "mode" => self.mode = choice(value)?,
+            "suffixes" => self.extra_suffixes = suffixes(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Multiplies a limit and adds it. The two lines are those of its name and of `scale`.
+    fn push(
+        &mut self,
+        mut limit: Limit,
+        name_line: Option<usize>,
+        scale_line: Option<usize>,
+    ) -> Result<(), PolicyError> {
+        let error = |line: Option<usize>, field: Option<&str>, found: String, allowed: String| PolicyError {
+            file: self.file.clone(),
+            // A base is valid by itself, so it is the scale of this file that is too large for a limit of the base.
+            line: line.or(if limit.file.is_some() { scale_line } else { limit.line }),
+            limit: Some(limit.name.clone()),
+            field: field.map(str::to_owned),
+            found,
+            allowed,
+            ..PolicyError::default()
+        };
+        if self.limits.len() == MAX_LIMITS {
+            let found = format!("a limit after the first {MAX_LIMITS}");
+            return Err(error(None, None, found, format!("at most {MAX_LIMITS} limits")));
+        }
+        if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
+            let Wrong { found, allowed, .. } = second_time(&format!("{:?}", limit.name), first.line);
+            return Err(error(name_line, Some("name"), found.unwrap_or_default(), allowed));
+        }
+        let scale = Scale(self.scale_millionths);
+        let multiplied = |field, amount| {
+            let found = || format!("{amount} × scale {scale}");
+            let multiplied = scale.multiply(amount);
+            multiplied.ok_or_else(|| error(None, Some(field), found(), "at most 2^50 after `scale`".into()))
+        };
+        let mut rule = limit.rule.clone();
+        if let Some((rate, burst)) = rule.rate_and_burst_mut() {
+            (rate.amount, *burst) = (multiplied("rate", rate.amount)?, multiplied("burst", *burst)?);
+        }
+        if let Rule::InFlight { cap, .. } = &mut rule {
+            *cap = multiplied("in_flight", *cap)?;
+        }
+        let mut quotas = limit.quotas.clone();
+        for quota in &mut quotas {
+            quota.rate.amount = multiplied("quota", quota.rate.amount)?;
+            quota.burst = multiplied("quota", quota.burst)?;
+        }
+        (limit.rule, limit.quotas) = (rule, quotas);
+        self.limits.push(limit);
+        Ok(())
+    }
+
+    /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything.
+    fn complete(self) -> Result<Self, PolicyError> {
+        if !self.limits.is_empty() {
+            return Ok(self);
+        }
+        let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`");
+        Err(PolicyError { file: self.file, found: "no limit".into(), allowed, ..PolicyError::default() })
+    }
+}
+
+/// The error for a name that another limit has.
+fn second_time(name: &str, first_line: Option<usize>) -> Wrong {
+    let first = first_line.map(|line| format!(", first in line {line}")).unwrap_or_default();
+    Wrong::allowed("every name once").found(format!("{name} a second time{first}"))
+}

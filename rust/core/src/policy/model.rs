@@ -1,0 +1,375 @@
+//! A policy and its limits, as the rest of the crate uses them.
+//!
+//! Every way to a [`Policy`] or a [`Limit`] goes through `validate`, so code that has one need not check it again.
+//! This module knows no file format, only the names of its choices.
+
+use crate::identity::Identity;
+use crate::region::PAGE_BYTES;
+use crate::reply::Template;
+use crate::stage::Stage;
+use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
+
+/// The most limits of a policy: each costs every check two cache lines.
+pub const MAX_LIMITS: usize = 64;
+
+/// Reserved names of the built-in refusals. No limit may have one of them, so a name in a log means one thing.
+pub(crate) mod reserved {
+    /// The refusal for more open permits than the throttle has.
+    pub(crate) const MAX_OPEN: &str = "max-open";
+
+    /// The refusal by an operator's block.
+    pub(crate) const BLOCKED: &str = "blocked";
+
+    /// The refusal of an SMTP command that came too early or too late.
+    pub(crate) const OUT_OF_ORDER: &str = "out-of-order";
+
+    pub(in crate::policy) const ALL: [&str; 3] = [MAX_OPEN, BLOCKED, OUT_OF_ORDER];
+}
+
+/// A policy: its limits in file order, already multiplied by `scale`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// The name of the file in messages.
+    pub file: String,
+    /// The factor `scale`, in millionths. The limits below are multiplied already.
+    pub scale_millionths: u64,
+    /// The mode of the whole policy; `shadow` overrides the modes of the limits.
+    pub mode: Mode,
+    /// The operator's own public suffixes (`[suffixes] extra`), in A-labels.
+    pub extra_suffixes: Vec<String>,
+    /// The limits in file order.
+    pub limits: Vec<Limit>,
+}
+
+/// One limit of a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// The name, unique in the policy.
+    pub name: String,
+    /// The line in the file, if there is a file.
+    pub line: Option<usize>,
+    /// The file of that line, if it is a base of the policy's file.
+    pub file: Option<String>,
+    /// The identities that make the key, at most one of them with several values in a message.
+    pub per: Vec<Identity>,
+    /// The rule: what is counted, and how much of it is admitted.
+    pub rule: Rule,
+    /// What one check counts as.
+    pub count: Count,
+    /// The trust that an identity needs to be counted.
+    pub verified: Verified,
+    /// The algorithm of the rate counter.
+    pub algorithm: Algorithm,
+    /// What happens to a key for which the table has no room.
+    pub when_full: WhenFull,
+    /// The memory in bytes, if the policy states it.
+    pub memory: Option<u64>,
+    /// Whether the limit refuses.
+    pub mode: Mode,
+    /// What follows from a refusal.
+    pub action: Action,
+    /// The operator's own reply.
+    pub reply: Option<Template>,
+    /// Other numbers for stated values, in file order.
+    pub quotas: Vec<Quota>,
+}
+
+impl Limit {
+    /// The stage at which the limit runs: the latest at which one of its identities or its amount becomes known.
+    ///
+    /// A cap is charged at MAIL at the latest, where a permit is taken, so it counts the declared SIZE (RFC 1870 §6.1).
+    pub fn stage(&self) -> Stage {
+        let counted = if self.is_in_flight() { self.count.stage().min(Stage::Mail) } else { self.count.stage() };
+        self.identities().map(Identity::stage).fold(counted, Stage::max)
+    }
+
+    /// All identities that the limit reads.
+    pub(crate) fn identities(&self) -> impl Iterator<Item = Identity> {
+        self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
+    }
+
+    /// A copy of the limit with the numbers of a quota. It gets a table of its own; one key needs only the smallest.
+    pub(crate) fn with_quota(&self, quota: &Quota) -> Self {
+        let mut limit = Self { quotas: vec![quota.clone()], ..self.clone() };
+        match self.rule {
+            Rule::FanOut { .. } => {}
+            // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
+            Rule::Rate { .. } if self.per.len() == 1 => {
+                (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
+            }
+            // One page is for the keys, one for their registers.
+            Rule::Distinct { .. } if self.per.len() == 1 => limit.memory = Some(2 * PAGE_BYTES),
+            Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => limit.memory = None,
+        }
+        if let Some((rate, burst)) = limit.rule.rate_and_burst_mut() {
+            (*rate, *burst) = (quota.rate, quota.burst);
+        }
+        limit
+    }
+
+    /// The key's identities joined for people: `client.net/24/48 + sender.org`.
+    pub fn per_name(&self) -> String {
+        joined_name(&self.per)
+    }
+
+    /// Whether the limit counts distinct elements.
+    pub fn is_fan_out(&self) -> bool {
+        self.distinct().is_some()
+    }
+
+    /// The identity whose elements a fan-out counts.
+    pub fn distinct(&self) -> Option<Identity> {
+        match self.rule {
+            Rule::FanOut { distinct, .. } | Rule::Distinct { distinct, .. } => Some(distinct),
+            Rule::Rate { .. } | Rule::InFlight { .. } => None,
+        }
+    }
+
+    /// Whether the limit caps what is open at once.
+    pub fn is_in_flight(&self) -> bool {
+        matches!(self.rule, Rule::InFlight { .. })
+    }
+
+    /// The identities whose share of the free amount is bounded; empty without a `share`.
+    pub fn shared_per(&self) -> &[Identity] {
+        match &self.rule {
+            Rule::InFlight { share: Some(share), .. } => &share.per,
+            _ => &[],
+        }
+    }
+
+    /// Whether the limit is a quota that has to hold exactly: a rate per nothing but `auth.user` and `global`. Such a
+    /// limit has stricter defaults, since no sender can invent its keys.
+    pub(super) fn is_strict(&self) -> bool {
+        let exact = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
+        matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(exact)
+    }
+
+    /// The default algorithm: a strict limit must hold in every window; any other key must not occupy a slot for long.
+    pub(super) fn default_algorithm(&self) -> Algorithm {
+        if self.is_strict() { Algorithm::SlidingWindow } else { Algorithm::Gcra }
+    }
+
+    /// The default of `when_full`: a strict limit must hold; with other limits, invented names must not hurt others.
+    pub(super) fn default_when_full(&self) -> WhenFull {
+        if self.is_strict() { WhenFull::Sketch } else { WhenFull::Admit }
+    }
+}
+
+/// Joins the names of a composite key for people.
+pub(crate) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> String {
+    let names: Vec<String> = per.into_iter().map(ToString::to_string).collect();
+    names.join(" + ")
+}
+
+/// The rule of a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// A rate limit: at most `rate`, with `burst` at once.
+    Rate {
+        /// The sustained rate.
+        rate: Rate,
+        /// The amount at once; by default the amount of the rate.
+        burst: u64,
+    },
+    /// A fan-out that refuses new elements and lets known ones pass free (`refuse = "new"`).
+    FanOut {
+        /// The identity whose elements are counted.
+        distinct: Identity,
+        /// The sustained rate of new elements.
+        rate: Rate,
+        /// New elements at once.
+        burst: u64,
+        /// How long an admitted element stays known, in microseconds.
+        remember_us: u64,
+        /// How long a part of a name must be known before it gets its own allowance, in microseconds.
+        settle_us: Option<u64>,
+    },
+    /// A fan-out that refuses the whole key when it has too many different elements (`refuse = "all"`).
+    Distinct {
+        /// The identity whose elements are counted.
+        distinct: Identity,
+        /// The sustained rate of different elements.
+        rate: Rate,
+        /// Different elements at once.
+        burst: u64,
+    },
+    /// A cap on what is open at once.
+    InFlight {
+        /// The cap, in connections, messages or bytes.
+        cap: u64,
+        /// The share of it that one key may hold.
+        share: Option<Share>,
+    },
+}
+
+impl Rule {
+    /// The rate and the burst of a rule that has them.
+    pub fn rate_and_burst(&self) -> Option<(Rate, u64)> {
+        self.clone().rate_and_burst_mut().map(|(rate, burst)| (*rate, *burst))
+    }
+
+    pub(super) fn rate_and_burst_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+        match self {
+            Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
+                Some((rate, burst))
+            }
+            Self::InFlight { .. } => None,
+        }
+    }
+}
+
+/// A share of the free amount: a key of `per` holds at most this fraction of it, and always one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// The identities that make the key.
+    pub per: Vec<Identity>,
+    /// The fraction of the free amount.
+    pub of_free: Fraction,
+}
+
+/// Other numbers for the keys in which one identity has a stated value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quota {
+    /// The value, as it was written.
+    pub of: String,
+    /// The line in the file, if there is a file.
+    pub line: Option<usize>,
+    /// The file of that line, if it is a base of the policy's file.
+    pub file: Option<String>,
+    /// The sustained rate.
+    pub rate: Rate,
+    /// The amount at once; by default the amount of this rate, not the limit's burst.
+    pub burst: u64,
+}
+
+impl Quota {
+    /// The value and its numbers, without their place in a file.
+    pub(crate) fn numbers(&self) -> (&str, Rate, u64) {
+        (&self.of, self.rate, self.burst)
+    }
+}
+
+/// What follows from a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Action {
+    /// A temporary reply: the sender's server keeps the message and tries again.
+    #[default]
+    Defer,
+    /// A permanent reply: the message bounces.
+    Reject,
+    /// A temporary reply, and the key is blocked for this time in microseconds.
+    Block(u64),
+}
+
+impl Action {
+    /// How long the action blocks the key, in microseconds.
+    pub fn block_us(self) -> Option<u64> {
+        match self {
+            Self::Block(us) => Some(us),
+            Self::Defer | Self::Reject => None,
+        }
+    }
+}
+
+/// A choice that a policy writes as one of a few names.
+pub trait Choice: Copy + PartialEq + 'static {
+    /// The names with their values. Reading, printing and the schema use this list.
+    const NAMES: &'static [(&'static str, Self)];
+
+    /// The name of a value.
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map(|(name, _)| *name).unwrap_or_default()
+    }
+
+    /// The value of a name.
+    fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+}
+
+/// What one check counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// One at connect.
+    Connections,
+    /// One at MAIL.
+    Messages,
+    /// One for each recipient.
+    Recipients,
+    /// The size of the message in bytes.
+    Bytes,
+}
+
+impl Count {
+    /// The stage at which the amount is known.
+    fn stage(self) -> Stage {
+        match self {
+            Self::Connections => Stage::Connect,
+            Self::Messages => Stage::Mail,
+            Self::Recipients => Stage::Rcpt,
+            Self::Bytes => Stage::Data,
+        }
+    }
+}
+
+impl Choice for Count {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("connections", Self::Connections),
+        ("messages", Self::Messages),
+        ("recipients", Self::Recipients),
+        ("bytes", Self::Bytes),
+    ];
+}
+
+/// The trust that an identity needs to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Proven and claimed identities, with separate counters.
+    Any,
+    /// Proven identities only.
+    Proven,
+    /// Claimed identities only.
+    Claimed,
+}
+
+impl Choice for Verified {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
+}
+
+/// Whether a limit or a policy refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It refuses.
+    #[default]
+    Enforce,
+    /// It decides and counts, but admits what it would refuse.
+    Shadow,
+}
+
+impl Choice for Mode {
+    const NAMES: &'static [(&'static str, Self)] = &[("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+}
+
+/// What a fan-out refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refuse {
+    /// New elements only; known elements pass.
+    New,
+    /// The whole key.
+    All,
+}
+
+impl Choice for Refuse {
+    const NAMES: &'static [(&'static str, Self)] = &[("new", Self::New), ("all", Self::All)];
+}
+
+impl Choice for Algorithm {
+    const NAMES: &'static [(&'static str, Self)] = &[("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
+}
+
+impl Choice for WhenFull {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
+}
