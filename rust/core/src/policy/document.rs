@@ -7,7 +7,7 @@ use super::extends::without;
 use super::field::{Field, FieldValue, Place, Wrong, nearest};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
 use super::schema::{EACH_LIMIT, POLICY};
-use super::units::Scale;
+use super::units::{MILLION, multiply, scale, write_scale};
 use super::validate::{Fields, NO_FILE, stated_name, validate};
 use super::value::{choice, suffixes};
 use super::{extends, toml};
@@ -119,8 +119,7 @@ impl Document {
         for field in &limits {
             let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
             let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
-            let name = field.value.entries().iter().find(|field| field.name == "name");
-            let added = limit.and_then(|limit| policy.push(limit, name.and_then(|name| name.line), scale_line));
+            let added = limit.and_then(|limit| policy.push(limit, scale_line));
             // A later limit may be wrong only because of this one.
             if first.keep(added).is_none() {
                 break;
@@ -158,14 +157,14 @@ impl Policy {
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
         for limit in limits {
-            policy.push(limit, None, None)?;
+            policy.push(limit, None)?;
         }
         policy.complete()
     }
 
     fn empty(file: String) -> Self {
-        let scale_millionths = Scale::ONE.0;
-        Self { file, scale_millionths, mode: Mode::default(), extra_suffixes: Vec::new(), limits: Vec::new() }
+        let (mode, extra_suffixes) = (Mode::default(), Vec::new());
+        Self { file, scale_millionths: MILLION, mode, extra_suffixes, limits: Vec::new() }
     }
 
     /// Sets a field that is outside the limits.
@@ -185,7 +184,7 @@ impl Policy {
 
     fn set_value(&mut self, name: &str, value: &FieldValue) -> Result<(), Wrong> {
         match name {
-            "scale" => self.scale_millionths = Scale::read(value)?.0,
+            "scale" => self.scale_millionths = scale(value)?,
             "mode" => self.mode = choice(value)?,
             "suffixes" => self.extra_suffixes = suffixes(value)?,
             _ => {}
@@ -193,50 +192,27 @@ impl Policy {
         Ok(())
     }
 
-    /// Multiplies a limit and adds it. The two lines are those of its name and of `scale`.
-    fn push(
-        &mut self,
-        mut limit: Limit,
-        name_line: Option<usize>,
-        scale_line: Option<usize>,
-    ) -> Result<(), PolicyError> {
-        let error = |line: Option<usize>, field: Option<&str>, found: String, allowed: String| PolicyError {
-            file: self.file.clone(),
-            // A base is valid by itself, so it is the scale of this file that is too large for a limit of the base.
-            line: line.or(if limit.file.is_some() { scale_line } else { limit.line }),
-            limit: Some(limit.name.clone()),
-            field: field.map(str::to_owned),
-            found,
-            allowed,
-            ..PolicyError::default()
+    /// Multiplies a limit and adds it.
+    fn push(&mut self, mut limit: Limit, scale_line: Option<usize>) -> Result<(), PolicyError> {
+        // A base is valid by itself, so it is the scale of this file that is too large for a limit of the base.
+        let line = if limit.file.is_some() { scale_line } else { limit.line };
+        let (file, name) = (self.file.clone(), Some(limit.name.clone()));
+        let error = |field: Option<&str>, found, allowed| {
+            let field = field.map(str::to_owned);
+            Err(PolicyError { file, line, limit: name, field, found, allowed, ..PolicyError::default() })
         };
         if self.limits.len() == MAX_LIMITS {
             let found = format!("a limit after the first {MAX_LIMITS}");
-            return Err(error(None, None, found, format!("at most {MAX_LIMITS} limits")));
+            return error(None, found, format!("at most {MAX_LIMITS} limits"));
         }
         if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
             let Wrong { found, allowed, .. } = second_time(&format!("{:?}", limit.name), first.line);
-            return Err(error(name_line, Some("name"), found.unwrap_or_default(), allowed));
+            return error(Some("name"), found.unwrap_or_default(), allowed);
         }
-        let scale = Scale(self.scale_millionths);
-        let multiplied = |field, amount| {
-            let found = || format!("{amount} × scale {scale}");
-            let multiplied = scale.multiply(amount);
-            multiplied.ok_or_else(|| error(None, Some(field), found(), "at most 2^50 after `scale`".into()))
-        };
-        let mut rule = limit.rule.clone();
-        if let Some((rate, burst)) = rule.rate_and_burst_mut() {
-            (rate.amount, *burst) = (multiplied("rate", rate.amount)?, multiplied("burst", *burst)?);
+        if let Err((field, amount)) = limit.multiply(self.scale_millionths) {
+            let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
+            return error(Some(field), found, "at most 2^50 after `scale`".into());
         }
-        if let Rule::InFlight { cap, .. } = &mut rule {
-            *cap = multiplied("in_flight", *cap)?;
-        }
-        let mut quotas = limit.quotas.clone();
-        for quota in &mut quotas {
-            quota.rate.amount = multiplied("quota", quota.rate.amount)?;
-            quota.burst = multiplied("quota", quota.burst)?;
-        }
-        (limit.rule, limit.quotas) = (rule, quotas);
         self.limits.push(limit);
         Ok(())
     }
@@ -248,6 +224,28 @@ impl Policy {
         }
         let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`");
         Err(PolicyError { file: self.file, found: "no limit".into(), allowed, ..PolicyError::default() })
+    }
+}
+
+impl Limit {
+    /// Multiplies all amounts. The error is the field and the amount that would become too large.
+    fn multiply(&mut self, scale_millionths: u64) -> Result<(), (&'static str, u64)> {
+        let multiply = |field, amount: &mut u64| {
+            *amount = multiply(*amount, scale_millionths).ok_or((field, *amount))?;
+            Ok(())
+        };
+        if let Rule::InFlight { cap, .. } = &mut self.rule {
+            multiply("in_flight", cap)?;
+        }
+        if let Some((rate, burst)) = self.rule.rate_and_burst_mut() {
+            multiply("rate", &mut rate.amount)?;
+            multiply("burst", burst)?;
+        }
+        for quota in &mut self.quotas {
+            multiply("quota", &mut quota.rate.amount)?;
+            multiply("quota", &mut quota.burst)?;
+        }
+        Ok(())
     }
 }
 

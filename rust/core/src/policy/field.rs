@@ -194,12 +194,11 @@ impl Place {
     }
 }
 
+/// A function that reads one value by itself.
+pub(super) type Read<T> = fn(&FieldValue) -> Result<T, Wrong>;
+
 /// Reads a value that belongs to no policy, such as an argument of a function.
-pub(super) fn read_alone<T>(
-    name: &str,
-    value: &FieldValue,
-    read: impl FnOnce(&FieldValue) -> Result<T, Wrong>,
-) -> Result<T, PolicyError> {
+pub(super) fn read_alone<T>(name: &str, value: &FieldValue, read: Read<T>) -> Result<T, PolicyError> {
     read(value).map_err(|wrong| Place::default().wrong(&Field::loose(name, value), wrong))
 }
 

@@ -138,21 +138,14 @@ impl Limit {
         }
     }
 
-    /// Whether the limit is a quota that has to hold exactly: a rate per nothing but `auth.user` and `global`. Such a
-    /// limit has stricter defaults, since no sender can invent its keys.
-    pub(super) fn is_strict(&self) -> bool {
-        let exact = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
-        matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(exact)
-    }
-
-    /// The default algorithm: a strict limit must hold in every window; any other key must not occupy a slot for long.
-    pub(super) fn default_algorithm(&self) -> Algorithm {
-        if self.is_strict() { Algorithm::SlidingWindow } else { Algorithm::Gcra }
-    }
-
-    /// The default of `when_full`: a strict limit must hold; with other limits, invented names must not hurt others.
-    pub(super) fn default_when_full(&self) -> WhenFull {
-        if self.is_strict() { WhenFull::Sketch } else { WhenFull::Admit }
+    /// The default algorithm and the default of `when_full`.
+    ///
+    /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
+    /// no sender can invent its keys. For other limits, an invented name must not occupy a slot for long or hurt others.
+    pub(super) fn defaults(&self) -> (Algorithm, WhenFull) {
+        let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
+        let is_strict = matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(cannot_be_invented);
+        if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
     }
 }
 

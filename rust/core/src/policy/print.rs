@@ -8,7 +8,7 @@ use std::fmt;
 use super::field::{Field, FieldValue};
 use super::model::{Action, Choice, Count, Limit, Mode, Policy, Quota, Refuse, Rule, Share, Verified};
 use super::schema::LIMIT;
-use super::units::{Scale, write_amount, write_period, write_size};
+use super::units::{MILLION, write_amount, write_period, write_scale, write_size};
 use crate::identity::Identity;
 use crate::store::params::Rate;
 
@@ -37,9 +37,9 @@ impl Limit {
                 FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
             }),
             ("verified", _) => unless_default(self.verified, Verified::Any),
-            ("when_full", _) => unless_default(self.when_full, self.default_when_full()),
+            ("when_full", _) => unless_default(self.when_full, self.defaults().1),
             ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
-            ("algorithm", _) => unless_default(self.algorithm, self.default_algorithm()),
+            ("algorithm", _) => unless_default(self.algorithm, self.defaults().0),
             ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
             ("mode", _) => unless_default(self.mode, Mode::Enforce),
             ("quota", _) if self.quotas.is_empty() => None,
@@ -88,8 +88,8 @@ impl Policy {
     /// Writes a policy file that reads as the same limits. It has no `scale`: the numbers are multiplied already.
     pub fn to_toml(&self) -> String {
         let mut toml = String::new();
-        let scale = Scale(self.scale_millionths);
-        if scale != Scale::ONE {
+        if self.scale_millionths != MILLION {
+            let scale = write_scale(self.scale_millionths);
             toml += &format!("# Every rate, burst and cap is multiplied by {scale} already.\n\n");
         }
         if let Some(mode) = unless_default(self.mode, Mode::Enforce) {

@@ -20,7 +20,8 @@ const MAX_SECONDS: u64 = 366 * 86_400;
 
 const SECOND_US: u64 = 1_000_000;
 
-const MILLION: u64 = 1_000_000;
+/// The factor of `scale` is kept in millionths.
+pub(super) const MILLION: u64 = 1_000_000;
 
 /// The largest unit comes first: [`write_size`] takes the first that divides.
 #[rustfmt::skip]
@@ -263,37 +264,28 @@ impl fmt::Display for Fraction {
     }
 }
 
-/// A factor in millionths, so that its products are exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Scale(pub(super) u64);
-
-impl Scale {
-    pub(super) const ONE: Self = Self(MILLION);
-
-    pub(super) fn read(value: &FieldValue) -> Result<Self, Wrong> {
-        let millionths = match value {
-            FieldValue::Integer(whole) => u64::try_from(*whole).ok().and_then(|whole| whole.checked_mul(MILLION)),
-            FieldValue::Float(number) => Some(number * MILLION as f64)
-                .filter(|millionths| (0.5..=(MILLION * MILLION) as f64).contains(millionths))
-                .map(|millionths| millionths.round() as u64),
-            _ => None,
-        };
-        let millionths = millionths.filter(|millionths| (1..=MILLION * MILLION).contains(millionths));
-        millionths.map(Self).ok_or_else(|| Wrong::allowed("a number from 0.000001 to 1,000,000"))
-    }
-
-    /// Multiplies an amount, rounds down and returns at least one; `None` above [`MAX_AMOUNT`].
-    pub(super) fn multiply(self, amount: u64) -> Option<u64> {
-        let scaled = u128::from(amount) * u128::from(self.0) / u128::from(MILLION);
-        u64::try_from(scaled.max(1)).ok().and_then(in_range)
-    }
+/// Reads a factor in millionths, so that its products are exact.
+pub(super) fn scale(value: &FieldValue) -> Result<u64, Wrong> {
+    let millionths = match value {
+        FieldValue::Integer(whole) => u64::try_from(*whole).ok().and_then(|whole| whole.checked_mul(MILLION)),
+        // A negative number, or one that is not a number, becomes zero.
+        FieldValue::Float(number) if *number <= MILLION as f64 => Some((number * MILLION as f64).round() as u64),
+        _ => None,
+    };
+    let millionths = millionths.filter(|millionths| (1..=MILLION * MILLION).contains(millionths));
+    millionths.ok_or_else(|| Wrong::allowed("a number from 0.000001 to 1,000,000"))
 }
 
-impl fmt::Display for Scale {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = format!("{}.{:06}", self.0 / MILLION, self.0 % MILLION);
-        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
-    }
+/// Multiplies an amount, rounds down and returns at least one; `None` above [`MAX_AMOUNT`].
+pub(super) fn multiply(amount: u64, scale_millionths: u64) -> Option<u64> {
+    let scaled = u128::from(amount) * u128::from(scale_millionths) / u128::from(MILLION);
+    u64::try_from(scaled.max(1)).ok().and_then(in_range)
+}
+
+/// Prints a factor: `2.5`.
+pub(super) fn write_scale(millionths: u64) -> String {
+    let text = format!("{}.{:06}", millionths / MILLION, millionths % MILLION);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A number above zero with blanks around it, as a regular expression (ECMA 262).

@@ -6,12 +6,12 @@
 //!
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
 
-use super::field::{Field, FieldValue, Place, Wrong};
+use super::field::{Field, FieldValue, Place, Read, Wrong};
 use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified};
 use super::reply_template::{misfit, template};
-use super::schema::{EACH_LIMIT, Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
-use super::units::{Scale, burst, cap, duration, fraction, memory, rate, write_period};
-use super::value::{action, choice, distinct, identities, index_of, is_name, name, suffixes};
+use super::schema::{Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
+use super::units::{burst, cap, duration, fraction, memory, rate, write_period};
+use super::value::{action, choice, distinct, identities, is_name, name};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
@@ -69,8 +69,9 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
         reply: fields.read("reply", template)?,
         quotas: Vec::new(),
     };
-    limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(limit.default_algorithm());
-    limit.when_full = fields.read("when_full", choice)?.unwrap_or(limit.default_when_full());
+    let (algorithm, when_full) = limit.defaults();
+    limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(algorithm);
+    limit.when_full = fields.read("when_full", choice)?.unwrap_or(when_full);
     match limit.is_in_flight() {
         true => fields.check_cap(&limit, sized)?,
         false => fields.check_rate(&limit, sized)?,
@@ -80,32 +81,6 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     let misfit = limit.reply.as_ref().and_then(|template| misfit(template, &limit));
     fields.allow("reply", misfit.is_none(), &misfit.unwrap_or_default())?;
     Ok(limit)
-}
-
-/// Checks a value by itself.
-pub(super) fn check_value(kind: Kind, value: &FieldValue) -> Result<(), Wrong> {
-    match (kind, value) {
-        (Kind::Name, _) => name(value).map(drop),
-        (Kind::Scale, _) => Scale::read(value).map(drop),
-        (Kind::Choice(names), _) => index_of(value, &names()).map(drop),
-        (Kind::Action, _) => action(value).map(drop),
-        (Kind::Reply, _) => template(value).map(drop),
-        (Kind::Distinct, _) => distinct(value).map(drop),
-        (Kind::Identities, _) => identities(value).map(drop),
-        (Kind::Rate, _) => rate(value).map(drop),
-        (Kind::Burst, _) => burst(value).map(drop),
-        (Kind::Cap, _) => cap(value).map(drop),
-        (Kind::Duration, _) => duration(value).map(drop),
-        (Kind::Memory, _) => memory(value).map(drop),
-        (Kind::Fraction, _) => fraction(value).map(drop),
-        (Kind::Suffixes, _) => suffixes(value).map(drop),
-        (Kind::Table(..), FieldValue::Table(_)) => Ok(()),
-        (Kind::Tables(..), FieldValue::Table(entries)) if !entries.is_empty() => Ok(()),
-        (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => Err(Wrong::allowed(allowed)),
-        (Kind::Limits, _) => Err(Wrong::allowed(EACH_LIMIT)),
-        // `extends` reads these two, since only the base tells which names there are.
-        (Kind::Base | Kind::Names, _) => Ok(()),
-    }
 }
 
 /// The fields of one table: of a policy, a limit, its `share` or one value of its `quota`.
@@ -123,16 +98,12 @@ impl<'a> Fields<'a> {
         self.table.value.entries().iter().find(|field| field.name == name)
     }
 
-    fn read<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&FieldValue) -> Result<T, Wrong>,
-    ) -> Result<Option<T>, PolicyError> {
+    fn read<T>(&self, name: &str, read: Read<T>) -> Result<Option<T>, PolicyError> {
         let value = self.get(name).map(|field| read(&field.value)).transpose();
         value.map_err(|wrong| self.error(name, wrong))
     }
 
-    fn required<T>(&self, name: &str, read: impl FnOnce(&FieldValue) -> Result<T, Wrong>) -> Result<T, PolicyError> {
+    fn required<T>(&self, name: &str, read: Read<T>) -> Result<T, PolicyError> {
         let missing = || self.missing(name, find(self.rows, name).map_or("", |row| row.missing));
         self.read(name, read)?.ok_or_else(missing)
     }
@@ -171,22 +142,26 @@ impl<'a> Fields<'a> {
     pub(super) fn check_values(&self) -> Result<(), PolicyError> {
         for field @ Field { name, value, .. } in self.table.value.entries() {
             let row = find(self.rows, name).map_err(|wrong| self.error(name, wrong))?;
-            check_value(row.kind, value).map_err(|wrong| self.error(name, wrong))?;
-            match row.kind {
-                Kind::Table(rows, _) => self.within(field, rows, format!("{name}.")).check_values()?,
-                Kind::Tables(..) => {
-                    for of in value.entries() {
-                        if !matches!(of.value, FieldValue::Table(_)) {
-                            let wrong = Wrong::allowed("a table with `rate`, as { rate = \"6000/minute\" }");
-                            return Err(self.place.wrong(&Field { name: name.clone(), ..of.clone() }, wrong));
-                        }
-                        self.quota(of).check_values()?;
-                    }
+            match (row.kind, value) {
+                (Kind::Value(check, _), _) => check(value).map_err(|wrong| self.error(name, wrong))?,
+                (Kind::Table(rows, _), FieldValue::Table(_)) => {
+                    self.within(field, rows, format!("{name}.")).check_values()?
                 }
-                _ => {}
+                (Kind::Tables(..), FieldValue::Table(values)) if !values.is_empty() => {
+                    values.iter().try_for_each(|of| self.check_quota(name, of))?
+                }
+                (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => self.allow(name, false, allowed)?,
             }
         }
         Ok(())
+    }
+
+    fn check_quota(&self, name: &str, of: &'a Field) -> Result<(), PolicyError> {
+        if let FieldValue::Table(_) = of.value {
+            return self.quota(of).check_values();
+        }
+        let wrong = Wrong::allowed("a table with `rate`, as { rate = \"6000/minute\" }");
+        Err(self.place.wrong(&Field { name: name.to_owned(), ..of.clone() }, wrong))
     }
 
     /// Checks that the fields state one rule, and that each belongs to it.
@@ -195,7 +170,7 @@ impl<'a> Fields<'a> {
         for Field { name, .. } in self.table.value.entries() {
             match find(self.rows, name).map_or(OfRule::Any, |row| row.rule) {
                 OfRule::With(other) => self.allow(name, has(other), &format!("`{name}` only beside `{other}`"))?,
-                OfRule::WithoutInFlight(allowed) => self.allow(name, !has("in_flight"), allowed)?,
+                OfRule::NotInFlight(allowed) => self.allow(name, !has("in_flight"), allowed)?,
                 OfRule::Any => {}
             }
         }

@@ -85,21 +85,14 @@ pub(super) fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     }
 }
 
-/// Reads one of a few names and returns its index.
-pub(super) fn index_of(value: &FieldValue, names: &[&'static str]) -> Result<usize, Wrong> {
-    let text = value.text();
-    let meant = text.and_then(|text| nearest(text, names.iter().copied()));
-    let index = names.iter().position(|name| Some(*name) == text);
-    index.ok_or_else(|| Wrong::allowed(listed(names)).suggest(meant))
-}
-
 /// The names of a choice.
 pub(super) fn names<T: Choice>() -> Vec<&'static str> {
     T::NAMES.iter().map(|(name, _)| *name).collect()
 }
 
 pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
-    index_of(value, &names::<T>()).map(|index| T::NAMES[index].1)
+    let text = value.text().unwrap_or_default();
+    T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names::<T>())).suggest(nearest(text, names::<T>())))
 }
 
 const BLOCK: &str = "block";
