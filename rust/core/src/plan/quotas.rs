@@ -7,7 +7,8 @@ use crate::error::PolicyError;
 use crate::identity::parse_value::{NotAValue, parse_value};
 use crate::identity::{Identity, SuffixList};
 use crate::key::{Key, Secret};
-use crate::policy::{Limit, Policy};
+use crate::policy::{Limit, Policy, Quota, Rule, WhenFull};
+use crate::region::PAGE_BYTES;
 
 /// Most quotas of a policy: a check looks each of its keys up among those of its limit.
 pub(super) const MAX_QUOTAS: usize = 256;
@@ -20,6 +21,25 @@ pub(super) struct PlannedQuota {
     pub(super) limit: Limit,
     /// Keys of the value, one for each part of `per` that can have it.
     pub(super) keys: Vec<Key>,
+}
+
+/// A copy of `limit` with the numbers of a quota. It gets a table of its own; a single key needs only the smallest.
+pub(super) fn with_quota(limit: &Limit, quota: &Quota) -> Limit {
+    let mut copy = Limit { quotas: vec![quota.clone()], ..limit.clone() };
+    match limit.rule {
+        Rule::FanOut { .. } => {}
+        // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
+        Rule::Rate { .. } if limit.per.len() == 1 => {
+            (copy.memory, copy.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
+        }
+        // One page is for the keys, one for their registers.
+        Rule::Distinct { .. } if limit.per.len() == 1 => copy.memory = Some(2 * PAGE_BYTES),
+        Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => copy.memory = None,
+    }
+    if let Some((rate, burst)) = copy.rule.rate_and_burst_mut() {
+        (*rate, *burst) = (quota.rate, quota.burst);
+    }
+    copy
 }
 
 /// The quotas of all limits, their values read as a sender's would be.
@@ -64,7 +84,7 @@ pub(super) fn quotas(
                 let found = format!("a quota after the first {MAX_QUOTAS}");
                 return Err(wrong(found, format!("at most {MAX_QUOTAS} quotas in a policy")));
             }
-            all.push(PlannedQuota { of, limit: limit.with_quota(quota), keys });
+            all.push(PlannedQuota { of, limit: with_quota(limit, quota), keys });
         }
     }
     Ok(all)

@@ -14,7 +14,7 @@ use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{InFlightPlan, build, place};
 use super::memory::{SPARE, SeenSetClaim, TableShares, claims};
 use super::plan::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
-use super::quotas::{PlannedQuota, quotas};
+use super::quotas::{PlannedQuota, quotas, with_quota};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};
@@ -78,7 +78,7 @@ fn what_stays(old: &Plan, policy: &Policy) -> Policy {
     let mut limits: Vec<Limit> = policy.limits.iter().filter(stays).cloned().collect();
     for limit in &mut limits {
         let whole = limit.clone();
-        limit.quotas.retain(|quota| quota_before(old, &whole.with_quota(quota)).is_some());
+        limit.quotas.retain(|quota| quota_before(old, &with_quota(&whole, quota)).is_some());
     }
     Policy { limits, ..policy.clone() }
 }

@@ -23,22 +23,8 @@ pub(super) struct Document {
     pub(super) limits: Vec<Field>,
     /// The names of the limits of the base.
     base_names: Vec<String>,
-    first: FirstError,
-}
-
-/// The error that comes first in the file.
-#[derive(Clone, Debug, Default)]
-struct FirstError(Option<PolicyError>);
-
-impl FirstError {
-    fn keep<T>(&mut self, result: Result<T, PolicyError>) -> Option<T> {
-        match result {
-            Ok(value) => return Some(value),
-            Err(error) if self.0.as_ref().is_none_or(|first| error.line < first.line) => self.0 = Some(error),
-            Err(_) => {}
-        }
-        None
-    }
+    /// What is wrong so far. The first in the order of the file is reported.
+    errors: Vec<PolicyError>,
 }
 
 impl Document {
@@ -49,11 +35,11 @@ impl Document {
     pub(super) fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
         let (fields, limits): (Vec<Field>, _) =
             toml::read(file, text)?.into_iter().partition(|field| field.name != "limit");
-        let first = FirstError::default();
-        let mut document = Self { file: file.to_owned(), fields, limits: Vec::new(), base_names: Vec::new(), first };
+        let (base_names, errors) = (Vec::new(), Vec::new());
+        let mut document = Self { file: file.to_owned(), fields, limits: Vec::new(), base_names, errors };
         for field in limits {
             let limits = document.read_limits(field);
-            document.first.keep(limits);
+            document.errors.extend(limits.err());
         }
         Ok(document)
     }
@@ -88,9 +74,10 @@ impl Document {
     pub(super) fn over(mut self, mut base: Self) -> Self {
         let names: Vec<String> = base.limits.iter().map(|limit| limit.name.clone()).collect();
         if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
-            let left_out = without(field, &names).map_err(|wrong| self.place().wrong(field, wrong));
-            let left_out = self.first.keep(left_out).unwrap_or_default();
-            base.limits.retain(|limit| !left_out.contains(&limit.name));
+            match without(field, &names) {
+                Ok(left_out) => base.limits.retain(|limit| !left_out.contains(&limit.name)),
+                Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
+            }
         }
         let is_inherited = |field: &Field| !matches!(field.name.as_str(), "extends" | "without");
         for fields in [&mut base.fields, &mut base.limits] {
@@ -101,7 +88,7 @@ impl Document {
         let base_names = base.limits.iter().map(|limit| limit.name.clone()).collect();
         extends::lay_over(&mut base.fields, self.fields);
         extends::lay_over(&mut base.limits, self.limits);
-        Self { file: self.file, fields: base.fields, limits: base.limits, base_names, first: self.first }
+        Self { file: self.file, fields: base.fields, limits: base.limits, base_names, errors: self.errors }
     }
 
     /// Makes the policy.
@@ -110,25 +97,22 @@ impl Document {
     /// The first thing that is wrong, in the order of the file.
     pub(super) fn policy(self) -> Result<Policy, PolicyError> {
         let place = self.place();
-        let Self { file, fields, limits, base_names, mut first } = self;
+        let Self { file, fields, limits, base_names, mut errors } = self;
         let mut policy = Policy::empty(file);
         for field in &fields {
-            first.keep(policy.set(&place, field));
+            errors.extend(policy.set(&place, field).err());
         }
         let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
         for field in &limits {
             let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
             let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
-            let added = limit.and_then(|limit| policy.push(limit, scale_line));
-            // A later limit may be wrong only because of this one.
-            if first.keep(added).is_none() {
+            if let Err(error) = limit.and_then(|limit| policy.push(limit, scale_line)) {
+                errors.push(error);
+                // A later limit may be wrong only because of this one.
                 break;
             }
         }
-        match first.0 {
-            Some(error) => Err(error),
-            None => policy.complete(),
-        }
+        errors.into_iter().min_by_key(|error| error.line).map_or_else(|| policy.complete(), Err)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `extends`: a policy that states only its differences from another one, its base.
 //!
-//! The caller finds the text of a base ([`Bases`]), since this crate does no I/O. A base is validated by itself first, so
-//! an error in the two together is an error of the file that extends.
+//! The caller finds the text of a base ([`Bases`]), since this crate does no I/O. A base is validated by itself first,
+//! so an error in the two together is an error of the file that extends.
 //!
 //! **One rule.** A field that is written replaces the same field of the base, and every other field stays. Tables are
 //! merged field by field: limits, a `share`, a `quota` and each of its values. A list is one value. So a changed `rate`

@@ -4,9 +4,9 @@
 //! layout; `plan` compiles a policy into stores and their tables.
 //!
 //! ```text
-//!  TOML text ── toml ──> fields, laid over those of the base by `extends` ──┐
-//!                                                                           ├── validate ──> Limit ── document ──> Policy
-//!  Python's arguments ── fields ────────────────────────────────────────────┘                         (scale)
+//!  TOML text ── toml ──> fields ── extends ──> fields over those of the base ──┐
+//!                                                                              ├── validate ──> limits, a policy
+//!  Python's arguments ───────────────────────> fields ─────────────────────────┘
 //! ```
 //!
 //! * `model`: policies and limits   * `schema`: the table of all fields, and the JSON Schema made of it

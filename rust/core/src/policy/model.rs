@@ -4,7 +4,6 @@
 //! This module knows no file format, only the names of its choices.
 
 use crate::identity::Identity;
-use crate::region::PAGE_BYTES;
 use crate::reply::Template;
 use crate::stage::Stage;
 use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
@@ -88,25 +87,6 @@ impl Limit {
         self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
     }
 
-    /// A copy of the limit with the numbers of a quota. It gets a table of its own; one key needs only the smallest.
-    pub(crate) fn with_quota(&self, quota: &Quota) -> Self {
-        let mut limit = Self { quotas: vec![quota.clone()], ..self.clone() };
-        match self.rule {
-            Rule::FanOut { .. } => {}
-            // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
-            Rule::Rate { .. } if self.per.len() == 1 => {
-                (limit.memory, limit.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
-            }
-            // One page is for the keys, one for their registers.
-            Rule::Distinct { .. } if self.per.len() == 1 => limit.memory = Some(2 * PAGE_BYTES),
-            Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => limit.memory = None,
-        }
-        if let Some((rate, burst)) = limit.rule.rate_and_burst_mut() {
-            (*rate, *burst) = (quota.rate, quota.burst);
-        }
-        limit
-    }
-
     /// The key's identities joined for people: `client.net/24/48 + sender.org`.
     pub fn per_name(&self) -> String {
         joined_name(&self.per)
@@ -141,7 +121,8 @@ impl Limit {
     /// The default algorithm and the default of `when_full`.
     ///
     /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
-    /// no sender can invent its keys. For other limits, an invented name must not occupy a slot for long or hurt others.
+    /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
+    /// other senders.
     pub(super) fn defaults(&self) -> (Algorithm, WhenFull) {
         let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
         let is_strict = matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(cannot_be_invented);
@@ -202,7 +183,8 @@ impl Rule {
         self.clone().rate_and_burst_mut().map(|(rate, burst)| (*rate, *burst))
     }
 
-    pub(super) fn rate_and_burst_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
+    /// The rate and the burst, to be changed.
+    pub(crate) fn rate_and_burst_mut(&mut self) -> Option<(&mut Rate, &mut u64)> {
         match self {
             Self::Rate { rate, burst } | Self::FanOut { rate, burst, .. } | Self::Distinct { rate, burst, .. } => {
                 Some((rate, burst))
@@ -265,10 +247,13 @@ impl Action {
     }
 }
 
+/// The names of the values of a type.
+pub type Names<T> = &'static [(&'static str, T)];
+
 /// A choice that a policy writes as one of a few names.
 pub trait Choice: Copy + PartialEq + 'static {
     /// The names with their values. Reading, printing and the schema use this list.
-    const NAMES: &'static [(&'static str, Self)];
+    const NAMES: Names<Self>;
 
     /// The name of a value.
     fn name(self) -> &'static str {
@@ -307,7 +292,7 @@ impl Count {
 }
 
 impl Choice for Count {
-    const NAMES: &'static [(&'static str, Self)] = &[
+    const NAMES: Names<Self> = &[
         ("connections", Self::Connections),
         ("messages", Self::Messages),
         ("recipients", Self::Recipients),
@@ -327,8 +312,7 @@ pub enum Verified {
 }
 
 impl Choice for Verified {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
+    const NAMES: Names<Self> = &[("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
 }
 
 /// Whether a limit or a policy refuses.
@@ -342,7 +326,7 @@ pub enum Mode {
 }
 
 impl Choice for Mode {
-    const NAMES: &'static [(&'static str, Self)] = &[("enforce", Self::Enforce), ("shadow", Self::Shadow)];
+    const NAMES: Names<Self> = &[("enforce", Self::Enforce), ("shadow", Self::Shadow)];
 }
 
 /// What a fan-out refuses.
@@ -355,14 +339,13 @@ pub(super) enum Refuse {
 }
 
 impl Choice for Refuse {
-    const NAMES: &'static [(&'static str, Self)] = &[("new", Self::New), ("all", Self::All)];
+    const NAMES: Names<Self> = &[("new", Self::New), ("all", Self::All)];
 }
 
 impl Choice for Algorithm {
-    const NAMES: &'static [(&'static str, Self)] = &[("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
+    const NAMES: Names<Self> = &[("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
 }
 
 impl Choice for WhenFull {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
+    const NAMES: Names<Self> = &[("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
 }

@@ -102,28 +102,22 @@ pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
         Piece::Seconds => SECONDS_DIGITS,
     };
     let length: usize = template.pieces.iter().map(octets).sum();
-    if code.starts_with('5') && !rejects {
-        let action = limit.action.text();
-        Some(format!(
+    let (at, action) = (stage.name(), limit.action.text());
+    Some(match code.starts_with('5') {
+        true if !rejects => format!(
             "a code from 400 to 459 beside action = {action:?}, after which the message comes again; \
              or action = \"reject\""
-        ))
-    } else if rejects && !code.starts_with('5') {
-        Some("a code from 500 to 559 beside action = \"reject\"".into())
-    } else if rejects && stage == Stage::Connect && code != "554" {
-        Some("554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into())
-    } else if !template.suits(stage <= Stage::Helo) {
-        let at = stage.name();
-        Some(match stage {
-            Stage::Connect | Stage::Helo => format!("421 for a limit at {at}, where the server closes the connection"),
-            _ => format!("another code than 421 for a limit at {at}, where the connection stays open"),
-        })
-    } else if length > LINE_OCTETS {
-        Some(format!(
+        ),
+        false if rejects => "a code from 500 to 559 beside action = \"reject\"".into(),
+        true if stage == Stage::Connect && code != "554" => {
+            "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into()
+        }
+        _ if template.suits(stage <= Stage::Helo) && length <= LINE_OCTETS => return None,
+        _ if template.suits(stage <= Stage::Helo) => format!(
             "a line of at most {LINE_OCTETS} octets with its places filled, {KEY_OCTETS} of them for each key; \
              this one takes {length}"
-        ))
-    } else {
-        None
-    }
+        ),
+        _ if stage <= Stage::Helo => format!("421 for a limit at {at}, where the server closes the connection"),
+        _ => format!("another code than 421 for a limit at {at}, where the connection stays open"),
+    })
 }

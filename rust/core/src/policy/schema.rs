@@ -161,15 +161,15 @@ pub(super) const LIMIT: &[Row] = &[
     row("verified", choice::<Verified>(), r#""proven""#, "The trust that an identity needs to be counted. \
         Default: \"any\", with separate counters for proven and claimed."),
     row("when_full", choice::<WhenFull>(), r#""refuse""#,
-        "What happens to a key for which the table has no room. Default: \"admit\"; per auth.user or global \"sketch\".")
+        r#"What happens to a key for which the table has no room. Default: "admit"; per auth.user or global "sketch"."#)
         .not_in_flight("no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
-    row("memory", MEMORY, r#""2 MiB", 65536"#, "Its part of the memory. Default: by how long one message occupies a slot.")
+    row("memory", MEMORY, r#""2 MiB", 65536"#, "Its part of the memory. Default: by the time that one message needs a slot.")
         .not_in_flight("no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
     row("algorithm", choice::<Algorithm>(), r#""sliding-window""#,
         r#"The algorithm of the rate counter. Default: "gcra"; per auth.user or global "sliding-window"."#)
         .not_in_flight("no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
     row("action", ACTION, r#""reject", "block 10 minutes""#,
-        "What follows a refusal: \"defer\", \"reject\", or \"block\" and a time, if the key is proven. Default: \"defer\"."),
+        r#"What follows a refusal: "defer", "reject", or "block" and a time, if the key is proven. Default: "defer"."#),
     row("mode", choice::<Mode>(), r#""shadow""#, r#""shadow": decide and count, and let pass. Default: "enforce"."#),
     row("quota", Kind::Tables(QUOTA, r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#),
         r#"{ "salesforce.com" = { rate = "6000/minute" } }"#,

@@ -128,17 +128,10 @@ pub(super) fn cap(value: &FieldValue) -> Result<Amount, Wrong> {
 }
 
 /// Reads a time in microseconds: `7 days`.
-pub(super) fn duration_us(text: &str) -> Result<u64, Wrong> {
-    let shape = format!("a whole number and a unit ({PERIOD_UNITS}), as \"7 days\"");
-    if split(text).0.is_empty() {
-        return Err(Wrong::allowed(shape));
-    }
-    period_us(text, &shape, "a time")
-}
-
 pub(super) fn duration(value: &FieldValue) -> Result<u64, Wrong> {
-    let wrong = || Wrong::allowed("text, as \"7 days\" or \"90 minutes\"");
-    duration_us(value.text().ok_or_else(wrong)?)
+    let text = value.text().ok_or_else(|| Wrong::allowed("text, as \"7 days\" or \"90 minutes\""))?;
+    let shape = format!("a whole number and a unit ({PERIOD_UNITS}), as \"7 days\"");
+    if split(text).0.is_empty() { Err(Wrong::allowed(shape)) } else { period_us(text, &shape, "a time") }
 }
 
 /// Reads a period in microseconds; the number may be left out. `shape` and `what` are parts of the error.

@@ -125,6 +125,17 @@ impl<'a> Fields<'a> {
         if is_allowed { Ok(()) } else { Err(self.error(name, Wrong::allowed(allowed))) }
     }
 
+    /// Returns the error of the first row that is not allowed. A row is a field, whether it is allowed, and what is.
+    fn allow_all(&self, rows: &[(&str, bool, &str)]) -> Result<(), PolicyError> {
+        rows.iter().try_for_each(|(name, is_allowed, allowed)| self.allow(name, *is_allowed, allowed))
+    }
+
+    /// Returns an error about the identity `wrong` in the field `name`, if there is one.
+    fn allow_identity(&self, name: &str, wrong: Option<&Identity>, allowed: &str) -> Result<(), PolicyError> {
+        let Some(wrong) = wrong else { return Ok(()) };
+        Err(self.error(name, Wrong::allowed(allowed).found(format!("{:?}", wrong.to_string()))))
+    }
+
     /// The fields of the table `table`, which is an entry of this one or of an entry.
     fn within(&self, table: &'a Field, rows: &'static [Row], path: String) -> Self {
         Self { place: self.place, table, rows, path }
@@ -198,153 +209,153 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks the fields of a cap together.
+    #[rustfmt::skip]
     fn check_cap(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
         self.check_permit("per", &limit.per)?;
         if let Some(share) = self.share() {
             share.check_permit("per", limit.shared_per())?;
             let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
-            if let Some(same) = limit.shared_per().iter().find(unshared) {
-                let allowed =
-                    "another identity than those of `per`, of which there can be many: they share what is free";
-                return Err(share.error("per", Wrong::allowed(allowed).found(format!("{:?}", same.to_string()))));
-            }
+            let same = limit.shared_per().iter().find(unshared);
+            share.allow_identity("per", same,
+                "another identity than those of `per`, of which there can be many: they share what is free")?;
         }
-        // The cap ends by itself when what is open is closed, and the client that finds a common cap full did not fill it.
-        let allowed = "\"defer\" or \"reject\" beside `in_flight`: to hold much is no offence, and what is open is soon \
-                       let go of";
-        self.allow("action", limit.action.block_us().is_none(), allowed)?;
         let is_common = !limit.shared_per().is_empty() || !limit.per.iter().any(is_sender);
-        let allowed = "\"defer\" beside an `in_flight` that many share: who finds it full has not filled it";
-        self.allow("action", !(is_common && limit.action == Action::Reject), allowed)?;
-        let allowed = "\"connections\", \"messages\" or \"bytes\" beside `in_flight`";
-        self.allow("count", limit.count != Count::Recipients, allowed)?;
-        self.allow("count", !sized || limit.count == Count::Bytes, "\"bytes\", since `in_flight` is a size")?;
+        self.allow_all(&[
+            ("action", limit.action.block_us().is_none(),
+                r#""defer" or "reject" beside `in_flight`: to hold much is no offence, and it soon ends by itself"#),
+            ("action", !(is_common && limit.action == Action::Reject),
+                r#""defer" beside an `in_flight` that many share: the client that finds it full has not filled it"#),
+            ("count", limit.count != Count::Recipients, r#""connections", "messages" or "bytes" beside `in_flight`"#),
+            ("count", !sized || limit.count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
+        ])?;
         self.check_connections(limit)
     }
 
     /// A permit has a fixed size and is taken at MAIL, so its identities must be known by then and have one value each.
     fn check_permit(&self, name: &str, per: &[Identity]) -> Result<(), PolicyError> {
-        let wrong = |identity: &&Identity| identity.has_many() || identity.stage() > Stage::Mail;
-        let Some(identity) = per.iter().find(wrong) else { return Ok(()) };
-        let allowed = if identity.has_many() {
-            "beside `in_flight` only what a message has one of: a permit is of fixed size"
-        } else {
-            "beside `in_flight` only what is known at MAIL, where a permit is taken"
-        };
-        Err(self.error(name, Wrong::allowed(allowed).found(format!("{:?}", identity.to_string()))))
+        let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
+        let many = per.iter().find(|identity| identity.has_many());
+        self.allow_identity(name, late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
+        self.allow_identity(name, many, "beside `in_flight` only what a message has one of: a permit is of fixed size")
     }
 
     /// Connections are counted before a message is known.
     fn check_connections(&self, limit: &Limit) -> Result<(), PolicyError> {
         let early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
-        let allowed = "\"connections\" only per identities known before a message: client.*, helo.*, global";
+        let allowed = r#""connections" only per identities known before a message: client.*, helo.*, global"#;
         self.allow("count", early || limit.count != Count::Connections, allowed)
     }
 
     /// Checks the fields of a rate or a fan-out together.
+    #[rustfmt::skip]
     fn check_rate(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
         let distinct = limit.distinct();
-        let allowed = "beside `distinct` a rate of new elements, without a unit of size";
-        self.allow("rate", distinct.is_none() || !sized, allowed)?;
-        let allowed = "\"messages\" beside `distinct`, where new elements are counted";
-        self.allow("count", distinct.is_none() || limit.count == Count::Messages, allowed)?;
-        let allowed = "\"bytes\", since the rate has a unit of size";
-        self.allow("count", !sized || limit.count == Count::Bytes, allowed)?;
+        self.allow_all(&[
+            ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
+            ("count", distinct.is_none() || limit.count == Count::Messages,
+                r#""messages" beside `distinct`, where new elements are counted"#),
+            ("count", !sized || limit.count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
+        ])?;
         self.check_connections(limit)?;
         self.check_burst(limit, self)?;
         if let Some(distinct) = distinct {
             self.check_fan_out(limit, distinct)?;
         }
         // The stated memory of a fan-out is that of its elements; its rate counters get a part of the rest.
-        let memory = limit.memory.filter(|_| limit.when_full == WhenFull::Sketch && distinct.is_none());
-        let allowed = "at least \"8 KiB\" with when_full \"sketch\": a page for the table, one for the sketch";
-        self.allow("memory", memory.is_none_or(|memory| memory >= TWO_PAGES), allowed)?;
+        let has_sketch = limit.when_full == WhenFull::Sketch && distinct.is_none();
+        self.allow("memory", !has_sketch || limit.memory.is_none_or(|memory| memory >= TWO_PAGES),
+            r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#)?;
         self.check_block(limit)
     }
 
     /// Checks the burst of the limit or of a quota, which is in `fields`.
+    #[rustfmt::skip]
     fn check_burst(&self, limit: &Limit, fields: &Self) -> Result<(), PolicyError> {
         let Some(burst) = fields.read("burst", burst)? else { return Ok(()) };
         let default = if self.get("algorithm").is_some() { "" } else { ", the default per auth.user or global" };
-        let allowed = format!(
-            "no `burst` beside algorithm \"sliding-window\"{default}: a window lets its amount through at once"
-        );
-        fields.allow("burst", limit.algorithm != Algorithm::SlidingWindow, &allowed)?;
-        let allowed = "a whole number, since the limit does not count bytes";
-        fields.allow("burst", !burst.sized || limit.count == Count::Bytes, allowed)
+        fields.allow_all(&[
+            ("burst", limit.algorithm != Algorithm::SlidingWindow, &format!(
+                "no `burst` beside algorithm \"sliding-window\"{default}: a window lets its amount through at once")),
+            ("burst", !burst.sized || limit.count == Count::Bytes,
+                "a whole number, since the limit does not count bytes"),
+        ])
     }
 
+    #[rustfmt::skip]
     fn check_fan_out(&self, limit: &Limit, distinct: Identity) -> Result<(), PolicyError> {
-        let allowed = "another identity than those of `per`: under itself, a thing is never new";
-        self.allow("distinct", !limit.per.contains(&distinct), allowed)?;
-        let many = distinct.has_many() && limit.per.iter().any(|identity| identity.has_many());
-        let allowed = "what each message has one of, beside a `per` of which it has several";
-        self.allow("distinct", !many, allowed)?;
+        let has_many = distinct.has_many() && limit.per.iter().any(|identity| identity.has_many());
+        self.allow_all(&[
+            ("distinct", !limit.per.contains(&distinct),
+                "another identity than those of `per`: under itself, a thing is never new"),
+            ("distinct", !has_many, "what each message has one of, beside a `per` of which it has several"),
+        ])?;
         if let Rule::FanOut { remember_us, settle_us: Some(settle_us), .. } = limit.rule {
-            let allowed = "`settle` only beside a `distinct` that is a whole host, as sender.host, not";
-            self.allow("settle", distinct.is_host(), &format!("{allowed} {distinct}"))?;
             let is_part = matches!(limit.per[..], [one] if one.is_part_of_host(distinct));
-            let allowed = "`settle` only with a `per` that is one identity, and a part of";
-            self.allow("settle", is_part, &format!("{allowed} {distinct}: its organisation"))?;
             let remember = write_period(remember_us, false);
-            let allowed = format!("at most as long as `remember`, here {remember:?}");
-            self.allow("settle", settle_us <= remember_us, &allowed)?;
+            self.allow_all(&[
+                ("settle", distinct.is_host(), &format!(
+                    "`settle` only beside a `distinct` that is a whole host, as sender.host, not {distinct}")),
+                ("settle", is_part, &format!(
+                    "`settle` only with a `per` that is one identity, and a part of {distinct}: its organisation")),
+                ("settle", settle_us <= remember_us, &format!("at most as long as `remember`, here {remember:?}")),
+            ])?;
         }
         let Rule::Distinct { .. } = limit.rule else { return Ok(()) };
-        let without = |name: &str, is_allowed: bool, allowed: &str| {
-            self.allow(name, is_allowed, &format!("{allowed} beside refuse = \"all\""))
-        };
         for Field { name, .. } in self.table.value.entries() {
-            let allowed = format!("no `{name}`, since nothing is remembered when the bucket has drained,");
-            without(name, !matches!(name.as_str(), "remember" | "settle"), &allowed)?;
+            self.allow(name, !matches!(name.as_str(), "remember" | "settle"), &format!(
+                "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }
-        let is_gcra = limit.algorithm == Algorithm::Gcra;
-        without("algorithm", is_gcra, "\"gcra\", a bucket that only a fresh element fills,")?;
-        let has_room = limit.memory.is_none_or(|memory| memory >= TWO_PAGES);
-        without("memory", has_room, "\"8 KiB\" or more, for two tables,")?;
-        let allowed = "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one,";
-        without("when_full", limit.when_full != WhenFull::Sketch, allowed)
+        self.allow_all(&[
+            ("algorithm", limit.algorithm == Algorithm::Gcra,
+                r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#),
+            ("memory", limit.memory.is_none_or(|memory| memory >= TWO_PAGES),
+                r#""8 KiB" or more, for two tables, beside refuse = "all""#),
+            ("when_full", limit.when_full != WhenFull::Sketch,
+                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one, \
+                 beside refuse = \"all\""),
+        ])
     }
 
     /// A block must not let a sender shut out somebody else.
+    #[rustfmt::skip]
     fn check_block(&self, limit: &Limit) -> Result<(), PolicyError> {
         if limit.action.block_us().is_none() {
             return Ok(());
         }
-        let allowed = "\"defer\" or \"reject\" beside `settle`: what fans out is a part of a name, and a block of the whole \
-                       key would refuse its neighbours";
-        self.allow("action", self.get("settle").is_none(), allowed)?;
         let is_claimed = |identity: &&Identity| {
             let source = identity.source();
             source.is_mere_claim() || source == Source::Sender && limit.verified != Verified::Proven
         };
-        if let Some(claimed) = limit.per.iter().find(is_claimed) {
-            let proven = if claimed.source().is_mere_claim() { "" } else { ", or verified = \"proven\"" };
-            let allowed = format!(
-                "\"defer\" or \"reject\" per {claimed}, which is a mere claim: whoever writes the name could have its owner \
-                 blocked; \"block\" needs a key of client.*, auth.user or dkim.org{proven}"
-            );
-            self.allow("action", false, &allowed)?;
-        }
-        let allowed = format!(
-            "\"defer\" or \"reject\" per {}, which is no sender: a block would shut it to everybody; \"block\" needs a part \
-             that is client.*, auth.user, dkim.org or a proven sender",
-            limit.per_name()
-        );
-        self.allow("action", limit.per.iter().any(is_sender), &allowed)
+        let claimed = limit.per.iter().find(is_claimed);
+        let (name, proven) = match claimed {
+            Some(claimed) if claimed.source().is_mere_claim() => (claimed.to_string(), ""),
+            claimed => (claimed.map(ToString::to_string).unwrap_or_default(), r#", or verified = "proven""#),
+        };
+        self.allow_all(&[
+            ("action", self.get("settle").is_none(),
+                "\"defer\" or \"reject\" beside `settle`: what fans out is a part of a name, \
+                 and a block of the whole key would refuse its neighbours"),
+            ("action", claimed.is_none(), &format!(
+                "\"defer\" or \"reject\" per {name}, which is a mere claim: whoever writes the name could have its \
+                 owner blocked; \"block\" needs a key of client.*, auth.user or dkim.org{proven}")),
+            ("action", limit.per.iter().any(is_sender), &format!(
+                "\"defer\" or \"reject\" per {}, which is no sender: a block would shut it to everybody; \"block\" \
+                 needs a part that is client.*, auth.user, dkim.org or a proven sender", limit.per_name())),
+        ])
     }
 
     /// Checks that an envelope can meet the limit at all; otherwise the limit would silently admit everything.
+    #[rustfmt::skip]
     fn check_verified(&self, limit: &Limit) -> Result<(), PolicyError> {
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
         let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
-        let allowed = "\"any\" or \"proven\", since nothing here can be merely claimed";
-        self.allow("verified", limit.verified != Verified::Claimed || can_be_claimed, allowed)?;
-        let allowed = match claim {
-            Some(Source::Helo) => "\"any\" or \"claimed\", since a HELO name is never proven",
-            _ => "\"any\" or \"claimed\", since what a header says is never proven",
-        };
-        self.allow("verified", limit.verified != Verified::Proven || claim.is_none(), allowed)
+        let what = if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" };
+        self.allow_all(&[
+            ("verified", limit.verified != Verified::Claimed || can_be_claimed,
+                r#""any" or "proven", since nothing here can be merely claimed"#),
+            ("verified", limit.verified != Verified::Proven || claim.is_none(),
+                &format!("\"any\" or \"claimed\", since {what} is never proven")),
+        ])
     }
 
     fn quotas(&self, limit: &Limit, sized: bool) -> Result<Vec<Quota>, PolicyError> {
@@ -354,8 +365,9 @@ impl<'a> Fields<'a> {
         let quota = |of: &'a Field| {
             let fields = self.quota(of);
             let rate = fields.required("rate", rate)?;
-            let unit = if sized { "a rate with a unit of size" } else { "a rate without a unit of size" };
-            fields.allow("rate", rate.sized == sized, &format!("{unit}, as the limit's own"))?;
+            let unit = if sized { "with" } else { "without" };
+            let allowed = format!("a rate {unit} a unit of size, as the limit's own");
+            fields.allow("rate", rate.sized == sized, &allowed)?;
             self.check_burst(limit, &fields)?;
             let burst = fields.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
             Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate, burst })

@@ -4,7 +4,7 @@
 
 use super::field::{FieldValue, Wrong, listed, nearest};
 use super::model::{Action, Choice, reserved};
-use super::units::{duration_us, write_period};
+use super::units::{duration, write_period};
 use crate::identity::Identity;
 use crate::identity::kind::UnknownIdentity;
 
@@ -40,23 +40,21 @@ pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
     };
     let mut per: Vec<Identity> = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let added = identity(name).map_err(|wrong| wrong.found(name.shown())).and_then(|identity| {
-            let refused =
-                |allowed: &str, what: &str| Err(Wrong::allowed(allowed).found(format!("{}{what}", name.shown())));
-            if per.contains(&identity) {
-                refused("each identity once", " a second time")
-            } else if identity.has_many() && per.iter().any(|other| other.has_many()) {
-                let many = "rcpt.*, from.*, reply_to.*, dkim.org";
-                let allowed = format!("at most one identity of which a message has several ({many})");
-                refused(&allowed, " as a second of them")
-            } else if per.len() == MAX_IDENTITIES {
-                let allowed = format!("at most {MAX_IDENTITIES} identities");
-                Err(Wrong::allowed(allowed).found(format!("{} of them", names.len())))
-            } else {
-                Ok(identity)
-            }
-        });
-        per.push(added.map_err(|wrong| if is_list { wrong.item(index) } else { wrong })?);
+        let at = |wrong: Wrong| if is_list { wrong.item(index) } else { wrong };
+        let identity = identity(name).map_err(|wrong| at(wrong.found(name.shown())))?;
+        let refused = |allowed: String, found: String| Err(at(Wrong::allowed(allowed).found(found)));
+        if per.contains(&identity) {
+            return refused("each identity once".into(), format!("{} a second time", name.shown()));
+        }
+        if identity.has_many() && per.iter().any(|other| other.has_many()) {
+            let many = "rcpt.*, from.*, reply_to.*, dkim.org";
+            let allowed = format!("at most one identity of which a message has several ({many})");
+            return refused(allowed, format!("{} as a second of them", name.shown()));
+        }
+        if per.len() == MAX_IDENTITIES {
+            return refused(format!("at most {MAX_IDENTITIES} identities"), format!("{} of them", names.len()));
+        }
+        per.push(identity);
     }
     let empty = || Wrong::allowed("one identity or a list of them, as [\"client.net\", \"sender.org\"]");
     if per.is_empty() { Err(empty()) } else { Ok(per) }
@@ -104,7 +102,7 @@ pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {
         ("defer", "") => Ok(Action::Defer),
         ("reject", "") => Ok(Action::Reject),
         (BLOCK, "") => Err(wrong().suggest(Some("block 10 minutes"))),
-        (BLOCK, time) => duration_us(time).map(Action::Block).map_err(|wrong| {
+        (BLOCK, time) => duration(&FieldValue::Text(time.to_owned())).map(Action::Block).map_err(|wrong| {
             let allowed = format!("after \"{BLOCK}\" {}", wrong.allowed);
             Wrong { allowed, ..wrong.suggest_within(|time| format!("{BLOCK} {time}")) }
         }),
