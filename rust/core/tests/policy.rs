@@ -264,3 +264,38 @@ fn a_limit_knows_its_line() {
     let headers = INBOUND.lines().zip(1..).filter(|(line, _)| line.starts_with("[[limit]]"));
     assert_eq!(lines, headers.map(|(_, number)| Some(number)).collect::<Vec<_>>());
 }
+
+/// A field that has a row in the table of fields, but that no code reads, would be accepted in silence.
+#[test]
+fn every_field_of_the_schema_changes_the_limit() {
+    let schema: serde_json::Value = serde_json::from_str(&Policy::json_schema()).expect("JSON");
+    let fields = schema["properties"]["limit"]["items"]["properties"].as_object().expect("the fields of a limit");
+    assert!(fields.len() >= 19, "{} fields", fields.len());
+    for (name, field) in fields {
+        let beside = match name.as_str() {
+            "in_flight" => "per = \"client.ip\"",
+            "share" => "per = \"global\"\nin_flight = 9",
+            "distinct" | "refuse" | "remember" | "settle" => {
+                "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
+            }
+            _ => "name = \"x\"\nper = \"client.ip\"\nrate = \"9/minute\"",
+        };
+        let is_other = |line: &&str| !line.starts_with(name.as_str());
+        let others: Vec<&str> = beside.lines().filter(is_other).collect();
+        let named = if beside.contains("name") { "" } else { "name = \"x\"\n" };
+        // A JSON text, number or list is TOML as well; a table is not.
+        let example = &field["examples"][0];
+        let example = example.as_object().map_or_else(|| example.to_string(), inline_table);
+        let text = format!("[[limit]]\n{named}{}\n{name} = {example}\n", others.join("\n"));
+        let limit = parse(&text).limits.remove(0);
+        assert!(limit.to_fields().iter().any(|(field, _)| field == name), "{name} has no effect in:\n{text}");
+    }
+}
+
+/// The TOML of a JSON object.
+fn inline_table(object: &serde_json::Map<String, serde_json::Value>) -> String {
+    let entry = |(name, value): (&String, &serde_json::Value)| {
+        format!("{name:?} = {}", value.as_object().map_or_else(|| value.to_string(), inline_table))
+    };
+    format!("{{ {} }}", object.iter().map(entry).collect::<Vec<_>>().join(", "))
+}

@@ -99,8 +99,13 @@ impl Document {
         let place = self.place();
         let Self { file, fields, limits, base_names, mut errors } = self;
         let mut policy = Policy::empty(file);
-        for field in &fields {
-            errors.extend(policy.set(&place, field).err());
+        let table = Field::loose("", &FieldValue::Table(fields.clone()));
+        let check = Fields { place: &place, table: &table, rows: POLICY, path: String::new() };
+        for field @ Field { name, value, .. } in &fields {
+            let set = check
+                .check_value(field)
+                .and_then(|()| policy.set(name, value).map_err(|wrong| place.wrong(field, wrong)));
+            errors.extend(set.err());
         }
         let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
         for field in &limits {
@@ -135,7 +140,7 @@ impl Policy {
         let mut policy = Self::empty(NO_FILE.into());
         for (name, value) in fields {
             let set = match name.as_str() {
-                "scale" | "mode" | "suffixes" => policy.set_value(name, value),
+                "scale" | "mode" | "suffixes" => policy.set(name, value),
                 _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes"])),
             };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
@@ -152,25 +157,16 @@ impl Policy {
     }
 
     /// Sets a field that is outside the limits.
-    fn set(&mut self, place: &Place, field: &Field) -> Result<(), PolicyError> {
-        let table = Field::loose("", &FieldValue::Table(vec![field.clone()]));
-        Fields { place, table: &table, rows: POLICY, path: String::new() }.check_values()?;
-        let wrong = |wrong| place.wrong(field, wrong);
-        match field.name.as_str() {
-            "without" => Err(wrong(Wrong::allowed("`without` only beside `extends`"))),
-            "suffixes" => match field.value.entries() {
-                [extra] => self.set_value("suffixes", &extra.value).map_err(wrong),
-                _ => Ok(()),
-            },
-            name => self.set_value(name, &field.value).map_err(wrong),
-        }
-    }
-
-    fn set_value(&mut self, name: &str, value: &FieldValue) -> Result<(), Wrong> {
-        match name {
-            "scale" => self.scale_millionths = scale(value)?,
-            "mode" => self.mode = choice(value)?,
-            "suffixes" => self.extra_suffixes = suffixes(value)?,
+    fn set(&mut self, name: &str, value: &FieldValue) -> Result<(), Wrong> {
+        match (name, value) {
+            ("scale", _) => self.scale_millionths = scale(value)?,
+            ("mode", _) => self.mode = choice(value)?,
+            // A file has a table with the one field `extra`, which may be missing; Python has its list.
+            ("suffixes", FieldValue::Table(table)) => {
+                table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
+            }
+            ("suffixes", _) => self.extra_suffixes = suffixes(value)?,
+            ("without", _) => return Err(Wrong::allowed("`without` only beside `extends`")),
             _ => {}
         }
         Ok(())

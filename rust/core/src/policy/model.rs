@@ -248,7 +248,7 @@ impl Action {
 }
 
 /// The names of the values of a type.
-pub type Names<T> = &'static [(&'static str, T)];
+pub(super) type Names<T> = &'static [(&'static str, T)];
 
 /// A choice that a policy writes as one of a few names.
 pub trait Choice: Copy + PartialEq + 'static {

@@ -150,21 +150,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks every value by itself, in the order of the file.
-    pub(super) fn check_values(&self) -> Result<(), PolicyError> {
-        for field @ Field { name, value, .. } in self.table.value.entries() {
-            let row = find(self.rows, name).map_err(|wrong| self.error(name, wrong))?;
-            match (row.kind, value) {
-                (Kind::Value(check, _), _) => check(value).map_err(|wrong| self.error(name, wrong))?,
-                (Kind::Table(rows, _), FieldValue::Table(_)) => {
-                    self.within(field, rows, format!("{name}.")).check_values()?
-                }
-                (Kind::Tables(..), FieldValue::Table(values)) if !values.is_empty() => {
-                    values.iter().try_for_each(|of| self.check_quota(name, of))?
-                }
-                (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => self.allow(name, false, allowed)?,
+    fn check_values(&self) -> Result<(), PolicyError> {
+        self.table.value.entries().iter().try_for_each(|field| self.check_value(field))
+    }
+
+    /// Checks the value of one field by itself.
+    pub(super) fn check_value(&self, field: &'a Field) -> Result<(), PolicyError> {
+        let Field { name, value, .. } = field;
+        let row = find(self.rows, name).map_err(|wrong| self.error(name, wrong))?;
+        match (row.kind, value) {
+            (Kind::Value(check, _), _) => check(value).map_err(|wrong| self.error(name, wrong)),
+            (Kind::Table(rows, _), FieldValue::Table(_)) => self.within(field, rows, format!("{name}.")).check_values(),
+            (Kind::Tables(..), FieldValue::Table(values)) if !values.is_empty() => {
+                values.iter().try_for_each(|of| self.check_quota(name, of))
             }
+            (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => self.allow(name, false, allowed),
         }
-        Ok(())
     }
 
     fn check_quota(&self, name: &str, of: &'a Field) -> Result<(), PolicyError> {
