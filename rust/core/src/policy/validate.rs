@@ -170,7 +170,8 @@ impl<'a> Fields<'a> {
 
     fn check_quota(&self, name: &str, of: &'a Field) -> Result<(), PolicyError> {
         if let FieldValue::Table(_) = of.value {
-            return self.quota(of).check_values();
+            let fields = self.quota(of);
+            return fields.check_values().and_then(|()| fields.required("rate", rate).map(drop));
         }
         let wrong = Wrong::allowed("a table with `rate`, as { rate = \"6000/minute\" }");
         Err(self.place.wrong(&Field { name: name.to_owned(), ..of.clone() }, wrong))
