@@ -135,6 +135,17 @@ fn new_limits_come_last_and_some_are_left_out() {
     assert_eq!((field(&policy, "pair", "burst"), field(&policy, "pair", "quota")), (String::new(), String::new()));
 }
 
+/// The names of the fields outside the limits are free for limits.
+#[test]
+fn a_limit_called_like_a_field_of_the_policy_is_inherited_too() {
+    let named = |name: &str| format!("[[limit]]\nname = \"{name}\"\nper = \"client.ip\"\nrate = \"5/minute\"\n");
+    let base: String = ["without", "extends", "suffixes", "limit"].map(named).concat();
+    let policy = Policy::parse_with("policy.toml", "extends = \"base\"", &mut |_| {
+        Ok(Source { file: "base.toml".into(), text: base.clone() })
+    });
+    assert_eq!(policy.as_ref().map(names), Ok(vec!["without", "extends", "suffixes", "limit"]));
+}
+
 #[test]
 fn what_stands_outside_the_limits_is_replaced_where_it_is_written() {
     let policy = right("extends = \"base\"\nscale = 0.5\nmode = \"shadow\"\nsuffixes.extra = [\"b.com\"]\n");

@@ -3,14 +3,13 @@
 //! A file has two levels of tables: its own fields, and the table `limit`, in which each limit is an entry with the
 //! limit's name. So `extends` can lay a whole file over another with one rule (see `extends`).
 
-use super::extends::without;
 use super::field::{Field, FieldValue, Place, Wrong, nearest};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
 use super::schema::{EACH_LIMIT, POLICY};
+use super::toml;
 use super::units::{MILLION, multiply, scale, write_scale};
 use super::validate::{Fields, NO_FILE, stated_name, validate};
 use super::value::{choice, suffixes};
-use super::{extends, toml};
 use crate::error::PolicyError;
 
 /// A policy file, perhaps over the files that it extends.
@@ -22,9 +21,9 @@ pub(super) struct Document {
     /// The limits. The name of the field is the name of the limit, or `limit 3` if it has no valid name.
     pub(super) limits: Vec<Field>,
     /// The names of the limits of the base.
-    base_names: Vec<String>,
+    pub(super) base_names: Vec<String>,
     /// What is wrong so far. The first in the order of the file is reported.
-    errors: Vec<PolicyError>,
+    pub(super) errors: Vec<PolicyError>,
 }
 
 impl Document {
@@ -33,10 +32,10 @@ impl Document {
     /// # Errors
     /// The text is not TOML. Other errors are kept for [`Document::policy`], which reports the first one.
     pub(super) fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
-        let (fields, limits): (Vec<Field>, _) =
-            toml::read(file, text)?.into_iter().partition(|field| field.name != "limit");
-        let (base_names, errors) = (Vec::new(), Vec::new());
-        let mut document = Self { file: file.to_owned(), fields, limits: Vec::new(), base_names, errors };
+        let fields = toml::read(file, text)?.into_iter();
+        let (fields, limits): (Vec<Field>, _) = fields.partition(|field| field.name != "limit");
+        let file = file.to_owned();
+        let mut document = Self { file, fields, limits: vec![], base_names: vec![], errors: vec![] };
         for field in limits {
             let limits = document.read_limits(field);
             document.errors.extend(limits.err());
@@ -68,27 +67,6 @@ impl Document {
             self.limits.push(Field { name, ..unnamed });
         }
         Ok(())
-    }
-
-    /// Lays this file over `base`.
-    pub(super) fn over(mut self, mut base: Self) -> Self {
-        let names: Vec<String> = base.limits.iter().map(|limit| limit.name.clone()).collect();
-        if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
-            match without(field, &names) {
-                Ok(left_out) => base.limits.retain(|limit| !left_out.contains(&limit.name)),
-                Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
-            }
-        }
-        let is_inherited = |field: &Field| !matches!(field.name.as_str(), "extends" | "without");
-        for fields in [&mut base.fields, &mut base.limits] {
-            fields.retain(is_inherited);
-            fields.iter_mut().for_each(|field| extends::mark(field, &base.file));
-        }
-        self.fields.retain(is_inherited);
-        let base_names = base.limits.iter().map(|limit| limit.name.clone()).collect();
-        extends::lay_over(&mut base.fields, self.fields);
-        extends::lay_over(&mut base.limits, self.limits);
-        Self { file: self.file, fields: base.fields, limits: base.limits, base_names, errors: self.errors }
     }
 
     /// Makes the policy.
@@ -152,8 +130,7 @@ impl Policy {
     }
 
     fn empty(file: String) -> Self {
-        let (mode, extra_suffixes) = (Mode::default(), Vec::new());
-        Self { file, scale_millionths: MILLION, mode, extra_suffixes, limits: Vec::new() }
+        Self { file, scale_millionths: MILLION, mode: Mode::default(), extra_suffixes: vec![], limits: vec![] }
     }
 
     /// Sets a field that is outside the limits.

@@ -16,9 +16,6 @@ use crate::error::PolicyError;
 /// The most files in a row that extend one another.
 const MAX_FILES: usize = 8;
 
-/// A base with this ending is a file, and not a built-in policy.
-const FILE_ENDING: &str = ".toml";
-
 /// A policy that another one extends.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
@@ -89,7 +86,8 @@ fn read(source: Source, above: &mut Vec<String>, bases: &mut Bases<'_>) -> Resul
 fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source, Wrong> {
     let allowed = || Wrong::allowed("the name of a built-in policy, as \"inbound\", or the path of a `.toml` file");
     let name = field.value.text().ok_or_else(allowed)?;
-    let base = match (name.ends_with(FILE_ENDING), above.last()) {
+    // A base that ends like a file is a file, and not a built-in policy.
+    let base = match (name.ends_with(".toml"), above.last()) {
         (true, Some(from)) => Base::File { path: name, from },
         _ => Base::BuiltIn(name),
     };
@@ -115,8 +113,29 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
     Ok(source)
 }
 
+impl Document {
+    /// Lays this file over `base`.
+    fn over(mut self, mut base: Self) -> Self {
+        let names: Vec<String> = base.limits.iter().map(|limit| limit.name.clone()).collect();
+        if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
+            match without(field, &names) {
+                Ok(left_out) => base.limits.retain(|limit| !left_out.contains(&limit.name)),
+                Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
+            }
+        }
+        let is_inherited = |field: &Field| !matches!(field.name.as_str(), "extends" | "without");
+        base.fields.retain(is_inherited);
+        self.fields.retain(is_inherited);
+        base.fields.iter_mut().chain(&mut base.limits).for_each(|field| mark(field, &base.file));
+        let base_names = base.limits.iter().map(|limit| limit.name.clone()).collect();
+        lay_over(&mut base.fields, self.fields);
+        lay_over(&mut base.limits, self.limits);
+        Self { file: self.file, fields: base.fields, limits: base.limits, base_names, errors: self.errors }
+    }
+}
+
 /// Reads the field `without`: the names of limits of the base, which has the limits `names`.
-pub(super) fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
+fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
     let FieldValue::List(items) = &field.value else {
         return Err(Wrong::allowed("a list of limits, as [\"auth-pace\"]"));
     };
@@ -130,7 +149,7 @@ pub(super) fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wr
 }
 
 /// Notes the file of a field and of everything in it.
-pub(super) fn mark(field: &mut Field, file: &str) {
+fn mark(field: &mut Field, file: &str) {
     field.file.get_or_insert_with(|| file.to_owned());
     if let FieldValue::Table(entries) = &mut field.value {
         entries.iter_mut().for_each(|entry| mark(entry, file));
@@ -138,7 +157,7 @@ pub(super) fn mark(field: &mut Field, file: &str) {
 }
 
 /// Lays the fields `own` over `base`. Case does not matter in the values of a quota, as it does not in a sender's name.
-pub(super) fn lay_over(base: &mut Vec<Field>, own: Vec<Field>) {
+fn lay_over(base: &mut Vec<Field>, own: Vec<Field>) {
     for field in own {
         match base.iter_mut().find(|below| below.name.eq_ignore_ascii_case(&field.name)) {
             Some(below) => match (&mut below.value, field.value) {

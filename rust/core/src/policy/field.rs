@@ -7,9 +7,6 @@ use crate::error::PolicyError;
 /// Longer values are cut in messages.
 const SHOWN_CHARS: usize = 60;
 
-/// Longer than any name of a field or a limit; comparing longer texts would only cost time.
-const NAME_CHARS: usize = 64;
-
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FieldValue {
@@ -204,7 +201,8 @@ pub(super) fn read_alone<T>(name: &str, value: &FieldValue, read: Read<T>) -> Re
 
 /// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > NAME_CHARS {
+    // No name is longer than 64 characters, and comparing long texts costs time.
+    if word.len() > 64 {
         return None;
     }
     let word = word.trim().to_ascii_lowercase();

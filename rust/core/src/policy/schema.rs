@@ -163,7 +163,8 @@ pub(super) const LIMIT: &[Row] = &[
     row("when_full", choice::<WhenFull>(), r#""refuse""#,
         r#"What happens to a key for which the table has no room. Default: "admit"; per auth.user or global "sketch"."#)
         .not_in_flight("no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
-    row("memory", MEMORY, r#""2 MiB", 65536"#, "Its part of the memory. Default: by the time that one message needs a slot.")
+    row("memory", MEMORY, r#""2 MiB", 65536"#,
+        "Its part of the memory. Default: by how long one message occupies a slot.")
         .not_in_flight("no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
     row("algorithm", choice::<Algorithm>(), r#""sliding-window""#,
         r#"The algorithm of the rate counter. Default: "gcra"; per auth.user or global "sliding-window"."#)

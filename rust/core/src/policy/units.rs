@@ -38,7 +38,6 @@ const PERIODS: [(&str, u64, &[&str]); 4] = [
     ("second", 1, &["s", "sec", "secs"]),
 ];
 
-const SIZE_UNITS: &str = "B, kB, MB, GB, TB, KiB, MiB, GiB or TiB";
 const PERIOD_UNITS: &str = "second(s), minute(s), hour(s) or day(s)";
 
 /// Splits a text into its leading digits and the rest, both without blanks around them.
@@ -59,7 +58,8 @@ fn size_unit(unit: &str) -> Option<u64> {
 /// Reads a size in bytes: `512 MiB`.
 fn size(text: &str) -> Result<u64, Wrong> {
     let (digits, unit) = split(text);
-    let wrong = || Wrong::allowed(format!("a whole number and a unit ({SIZE_UNITS}), as \"64 MiB\""));
+    let units = "B, kB, MB, GB, TB, KiB, MiB, GiB or TiB";
+    let wrong = || Wrong::allowed(format!("a whole number and a unit ({units}), as \"64 MiB\""));
     if digits.is_empty() || unit.is_empty() {
         return Err(wrong());
     }

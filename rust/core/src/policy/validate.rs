@@ -7,7 +7,7 @@
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
 
 use super::field::{Field, FieldValue, Place, Read, Wrong};
-use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified};
+use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
 use super::schema::{Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
 use super::units::{burst, cap, duration, fraction, memory, rate, write_period};
@@ -72,11 +72,7 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     let (algorithm, when_full) = limit.defaults();
     limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(algorithm);
     limit.when_full = fields.read("when_full", choice)?.unwrap_or(when_full);
-    match limit.is_in_flight() {
-        true => fields.check_cap(&limit, sized)?,
-        false => fields.check_rate(&limit, sized)?,
-    }
-    fields.check_verified(&limit)?;
+    fields.check_together(&limit, sized)?;
     limit.quotas = fields.quotas(&limit, sized)?;
     let misfit = limit.reply.as_ref().and_then(|template| misfit(template, &limit));
     fields.allow("reply", misfit.is_none(), &misfit.unwrap_or_default())?;
@@ -130,10 +126,10 @@ impl<'a> Fields<'a> {
         rows.iter().try_for_each(|(name, is_allowed, allowed)| self.allow(name, *is_allowed, allowed))
     }
 
-    /// Returns an error about the identity `wrong` in the field `name`, if there is one.
-    fn allow_identity(&self, name: &str, wrong: Option<&Identity>, allowed: &str) -> Result<(), PolicyError> {
+    /// Returns an error about the identity `wrong` of the field `per`, if there is one.
+    fn allow_identity(&self, wrong: Option<&Identity>, allowed: &str) -> Result<(), PolicyError> {
         let Some(wrong) = wrong else { return Ok(()) };
-        Err(self.error(name, Wrong::allowed(allowed).found(format!("{:?}", wrong.to_string()))))
+        Err(self.error("per", Wrong::allowed(allowed).found(format!("{:?}", wrong.to_string()))))
     }
 
     /// The fields of the table `table`, which is an entry of this one or of an entry.
@@ -210,64 +206,102 @@ impl<'a> Fields<'a> {
         Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us: self.read("settle", duration)? })
     }
 
-    /// Checks the fields of a cap together.
+    /// Checks the values together. `sized` says whether the rate or the cap has a unit of size.
     #[rustfmt::skip]
-    fn check_cap(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
-        self.check_permit("per", &limit.per)?;
-        if let Some(share) = self.share() {
-            share.check_permit("per", limit.shared_per())?;
-            let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
-            let same = limit.shared_per().iter().find(unshared);
-            share.allow_identity("per", same,
-                "another identity than those of `per`, of which there can be many: they share what is free")?;
+    fn check_together(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
+        let (per, count, verified, distinct) = (&limit.per[..], limit.count, limit.verified, limit.distinct());
+        let (is_cap, refuses_all) = (limit.is_in_flight(), matches!(limit.rule, Rule::Distinct { .. }));
+        if is_cap {
+            self.check_permits(limit)?;
         }
-        let is_common = !limit.shared_per().is_empty() || !limit.per.iter().any(is_sender);
-        self.allow_all(&[
-            ("action", limit.action.block_us().is_none(),
-                r#""defer" or "reject" beside `in_flight`: to hold much is no offence, and it soon ends by itself"#),
-            ("action", !(is_common && limit.action == Action::Reject),
-                r#""defer" beside an `in_flight` that many share: the client that finds it full has not filled it"#),
-            ("count", limit.count != Count::Recipients, r#""connections", "messages" or "bytes" beside `in_flight`"#),
-            ("count", !sized || limit.count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
-        ])?;
-        self.check_connections(limit)
-    }
-
-    /// A permit has a fixed size and is taken at MAIL, so its identities must be known by then and have one value each.
-    fn check_permit(&self, name: &str, per: &[Identity]) -> Result<(), PolicyError> {
-        let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
-        let many = per.iter().find(|identity| identity.has_many());
-        self.allow_identity(name, late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
-        self.allow_identity(name, many, "beside `in_flight` only what a message has one of: a permit is of fixed size")
-    }
-
-    /// Connections are counted before a message is known.
-    fn check_connections(&self, limit: &Limit) -> Result<(), PolicyError> {
-        let early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
-        let allowed = r#""connections" only per identities known before a message: client.*, helo.*, global"#;
-        self.allow("count", early || limit.count != Count::Connections, allowed)
-    }
-
-    /// Checks the fields of a rate or a fan-out together.
-    #[rustfmt::skip]
-    fn check_rate(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
-        let distinct = limit.distinct();
-        self.allow_all(&[
-            ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
-            ("count", distinct.is_none() || limit.count == Count::Messages,
-                r#""messages" beside `distinct`, where new elements are counted"#),
-            ("count", !sized || limit.count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
-        ])?;
-        self.check_connections(limit)?;
+        for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
+            self.allow(name, !matches!(name.as_str(), "remember" | "settle"), &format!(
+                "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
+        }
         self.check_burst(limit, self)?;
-        if let Some(distinct) = distinct {
-            self.check_fan_out(limit, distinct)?;
+        let (remember_us, settle_us) = match limit.rule {
+            Rule::FanOut { remember_us, settle_us, .. } => (remember_us, settle_us),
+            _ => (0, None),
+        };
+        let remember = write_period(remember_us, false);
+        let element = distinct.map(|distinct| distinct.to_string()).unwrap_or_default();
+        let is_second = distinct.is_some_and(Identity::has_many) && per.iter().any(|identity| identity.has_many());
+        let is_part = matches!((per, distinct), ([one], Some(distinct)) if one.is_part_of_host(distinct));
+        let has_room = limit.memory.is_none_or(|memory| memory >= TWO_PAGES);
+        let has_sketch = limit.when_full == WhenFull::Sketch;
+        let (blocks, rejects) = (limit.action.block_us().is_some(), limit.action == Action::Reject);
+        let is_common = is_cap && !(limit.shared_per().is_empty() && per.iter().any(is_sender));
+        let is_early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
+        let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
+        let mut sources = per.iter().map(|identity| identity.source());
+        let claimed = sources.position(|source| source.is_mere_claim() || is_unproven(source)).map(|at| per[at]);
+        let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
+        let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
+        let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
+        self.allow_all(&[
+            ("count", !is_cap || count != Count::Recipients,
+                r#""connections", "messages" or "bytes" beside `in_flight`"#),
+            ("count", !is_cap || !sized || count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
+            ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
+            ("count", distinct.is_none() || count == Count::Messages,
+                r#""messages" beside `distinct`, where new elements are counted"#),
+            ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
+            ("count", is_early || count != Count::Connections,
+                r#""connections" only per identities known before a message: client.*, helo.*, global"#),
+            ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
+                "another identity than those of `per`: under itself, a thing is never new"),
+            ("distinct", !is_second, "what each message has one of, beside a `per` of which it has several"),
+            ("settle", settle_us.is_none() || distinct.is_some_and(Identity::is_host), &format!(
+                "`settle` only beside a `distinct` that is a whole host, as sender.host, not {element}")),
+            ("settle", settle_us.is_none() || is_part, &format!(
+                "`settle` only with a `per` that is one identity, and a part of {element}: its organisation")),
+            ("settle", settle_us <= Some(remember_us), &format!("at most as long as `remember`, here {remember:?}")),
+            ("algorithm", !refuses_all || limit.algorithm == Algorithm::Gcra,
+                r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#),
+            ("memory", !refuses_all || has_room, r#""8 KiB" or more, for two tables, beside refuse = "all""#),
+            ("when_full", !refuses_all || !has_sketch, "\"admit\" or \"refuse\", since a sketch cannot tell a fresh \
+                element from a seen one, beside refuse = \"all\""),
+            // The stated memory of a fan-out is that of its elements; its rate counters get a part of the rest.
+            ("memory", distinct.is_some() || !has_sketch || has_room,
+                r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#),
+            ("action", !is_cap || !blocks,
+                r#""defer" or "reject" beside `in_flight`: to hold much is no offence, and it soon ends by itself"#),
+            ("action", !is_common || !rejects,
+                r#""defer" beside an `in_flight` that many share: the client that finds it full has not filled it"#),
+            // A block must not let a sender shut out somebody else.
+            ("action", !blocks || settle_us.is_none(), "\"defer\" or \"reject\" beside `settle`: what fans out is a \
+                part of a name, and a block of the whole key would refuse its neighbours"),
+            ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
+                whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
+                dkim.org{}", joined_name(&claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
+            ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
+                sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
+                dkim.org or a proven sender", joined_name(per))),
+            // A limit that no envelope can meet would silently admit everything.
+            ("verified", can_be_claimed || verified != Verified::Claimed,
+                r#""any" or "proven", since nothing here can be merely claimed"#),
+            ("verified", claim.is_none() || verified != Verified::Proven, &format!(
+                "\"any\" or \"claimed\", since {} is never proven",
+                if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
+        ])
+    }
+
+    /// Checks the keys of a cap. A permit has a fixed size and is taken at MAIL, so its identities must be known by
+    /// then and have one value each.
+    fn check_permits(&self, limit: &Limit) -> Result<(), PolicyError> {
+        let share = self.share();
+        let keys = [Some((self, &limit.per[..])), share.as_ref().map(|share| (share, limit.shared_per()))];
+        for (fields, per) in keys.into_iter().flatten() {
+            let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
+            fields.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
+            let many = per.iter().find(|identity| identity.has_many());
+            fields
+                .allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
         }
-        // The stated memory of a fan-out is that of its elements; its rate counters get a part of the rest.
-        let has_sketch = limit.when_full == WhenFull::Sketch && distinct.is_none();
-        self.allow("memory", !has_sketch || limit.memory.is_none_or(|memory| memory >= TWO_PAGES),
-            r#"at least "8 KiB" with when_full "sketch": a page for the table, one for the sketch"#)?;
-        self.check_block(limit)
+        let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
+        let same = limit.shared_per().iter().find(unshared);
+        let allowed = "another identity than those of `per`, of which there can be many: they share what is free";
+        share.map_or(Ok(()), |share| share.allow_identity(same, allowed))
     }
 
     /// Checks the burst of the limit or of a quota, which is in `fields`.
@@ -280,83 +314,6 @@ impl<'a> Fields<'a> {
                 "no `burst` beside algorithm \"sliding-window\"{default}: a window lets its amount through at once")),
             ("burst", !burst.sized || limit.count == Count::Bytes,
                 "a whole number, since the limit does not count bytes"),
-        ])
-    }
-
-    #[rustfmt::skip]
-    fn check_fan_out(&self, limit: &Limit, distinct: Identity) -> Result<(), PolicyError> {
-        let has_many = distinct.has_many() && limit.per.iter().any(|identity| identity.has_many());
-        self.allow_all(&[
-            ("distinct", !limit.per.contains(&distinct),
-                "another identity than those of `per`: under itself, a thing is never new"),
-            ("distinct", !has_many, "what each message has one of, beside a `per` of which it has several"),
-        ])?;
-        if let Rule::FanOut { remember_us, settle_us: Some(settle_us), .. } = limit.rule {
-            let is_part = matches!(limit.per[..], [one] if one.is_part_of_host(distinct));
-            let remember = write_period(remember_us, false);
-            self.allow_all(&[
-                ("settle", distinct.is_host(), &format!(
-                    "`settle` only beside a `distinct` that is a whole host, as sender.host, not {distinct}")),
-                ("settle", is_part, &format!(
-                    "`settle` only with a `per` that is one identity, and a part of {distinct}: its organisation")),
-                ("settle", settle_us <= remember_us, &format!("at most as long as `remember`, here {remember:?}")),
-            ])?;
-        }
-        let Rule::Distinct { .. } = limit.rule else { return Ok(()) };
-        for Field { name, .. } in self.table.value.entries() {
-            self.allow(name, !matches!(name.as_str(), "remember" | "settle"), &format!(
-                "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
-        }
-        self.allow_all(&[
-            ("algorithm", limit.algorithm == Algorithm::Gcra,
-                r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#),
-            ("memory", limit.memory.is_none_or(|memory| memory >= TWO_PAGES),
-                r#""8 KiB" or more, for two tables, beside refuse = "all""#),
-            ("when_full", limit.when_full != WhenFull::Sketch,
-                "\"admit\" or \"refuse\", since a sketch cannot tell a fresh element from a seen one, \
-                 beside refuse = \"all\""),
-        ])
-    }
-
-    /// A block must not let a sender shut out somebody else.
-    #[rustfmt::skip]
-    fn check_block(&self, limit: &Limit) -> Result<(), PolicyError> {
-        if limit.action.block_us().is_none() {
-            return Ok(());
-        }
-        let is_claimed = |identity: &&Identity| {
-            let source = identity.source();
-            source.is_mere_claim() || source == Source::Sender && limit.verified != Verified::Proven
-        };
-        let claimed = limit.per.iter().find(is_claimed);
-        let (name, proven) = match claimed {
-            Some(claimed) if claimed.source().is_mere_claim() => (claimed.to_string(), ""),
-            claimed => (claimed.map(ToString::to_string).unwrap_or_default(), r#", or verified = "proven""#),
-        };
-        self.allow_all(&[
-            ("action", self.get("settle").is_none(),
-                "\"defer\" or \"reject\" beside `settle`: what fans out is a part of a name, \
-                 and a block of the whole key would refuse its neighbours"),
-            ("action", claimed.is_none(), &format!(
-                "\"defer\" or \"reject\" per {name}, which is a mere claim: whoever writes the name could have its \
-                 owner blocked; \"block\" needs a key of client.*, auth.user or dkim.org{proven}")),
-            ("action", limit.per.iter().any(is_sender), &format!(
-                "\"defer\" or \"reject\" per {}, which is no sender: a block would shut it to everybody; \"block\" \
-                 needs a part that is client.*, auth.user, dkim.org or a proven sender", limit.per_name())),
-        ])
-    }
-
-    /// Checks that an envelope can meet the limit at all; otherwise the limit would silently admit everything.
-    #[rustfmt::skip]
-    fn check_verified(&self, limit: &Limit) -> Result<(), PolicyError> {
-        let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
-        let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
-        let what = if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" };
-        self.allow_all(&[
-            ("verified", limit.verified != Verified::Claimed || can_be_claimed,
-                r#""any" or "proven", since nothing here can be merely claimed"#),
-            ("verified", limit.verified != Verified::Proven || claim.is_none(),
-                &format!("\"any\" or \"claimed\", since {what} is never proven")),
         ])
     }
 
