@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::region::Now;
+
+use crate::error::{not_of_type, wrong_type, wrong_value};
 
 /// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
 const MAX_US: u64 = 100_000_000_000_000_000;
@@ -19,12 +20,17 @@ fn micros(field: &str, seconds: f64) -> PyResult<i64> {
 
 fn no_time(field: &str, found: f64) -> PyErr {
     let most = MAX_US as f64 / 1e6;
-    PyValueError::new_err(format!("{field}: found {found:e}; allowed: finite Unix seconds, at most {most:e}"))
+    wrong_value(field, &format!("{found:e}"), &format!("finite Unix seconds, at most {most:e}"))
 }
 
 /// Microseconds as seconds.
 pub(crate) fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
+}
+
+/// A wait of so many microseconds as seconds; infinite when it never ends.
+pub(crate) fn wait(us: Option<u64>) -> f64 {
+    us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
 }
 
 /// A clock that stands still until it is told otherwise, in Unix seconds.
@@ -74,6 +80,15 @@ impl ManualClock {
     }
 }
 
+/// The seconds that a caller's clock returned.
+#[cold]
+fn told(seconds: &Bound<'_, PyAny>) -> PyResult<f64> {
+    seconds.extract().or_else(|_| {
+        let found = format!("one that returned {}", seconds.get_type().name()?);
+        Err(wrong_type("clock", &found, "a callable that returns Unix seconds"))
+    })
+}
+
 /// What a guard reads.
 #[derive(Debug)]
 pub(crate) enum Clock {
@@ -97,10 +112,7 @@ impl Clock {
         if clock.is_callable() {
             return Ok(Self::Callable(clock.clone().unbind()));
         }
-        let found = clock.get_type().name()?;
-        Err(PyTypeError::new_err(format!(
-            "clock: found {found}; allowed: a callable that returns Unix seconds, or None"
-        )))
+        Err(not_of_type("clock", clock, "a callable that returns Unix seconds, or None"))
     }
 
     /// For the collector of cycles: a clock that belongs to who holds the guard.
@@ -121,7 +133,7 @@ impl Clock {
                 anchor_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
             }
             Self::Manual(clock) => clock.get().us.load(Ordering::Relaxed),
-            Self::Callable(clock) => micros("clock", clock.bind(py).call0()?.extract()?)?,
+            Self::Callable(clock) => micros("clock", told(&clock.bind(py).call0()?)?)?,
         };
         Ok(Now::Clock(us))
     }

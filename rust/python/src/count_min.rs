@@ -2,12 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::count_min::CountMin as Shape;
 
+use crate::error::{not_of_type, wrong_value};
 use crate::frame::{self, Kind};
 use crate::number::whole;
 use crate::seed::{self, Seed};
@@ -43,10 +44,7 @@ impl CountMin {
     ) -> PyResult<Self> {
         let size = |cells| usize::try_from(cells).unwrap_or(usize::MAX);
         let shape = Shape::new(size(whole("width", width, 1)?), size(whole("depth", depth, 1)?)).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "width, depth: found {width} × {depth} cells; allowed: at most {}",
-                Shape::MOST_WORDS
-            ))
+            wrong_value("width, depth", &format!("{width} × {depth} cells"), &format!("at most {}", Shape::MOST_WORDS))
         })?;
         Self::empty(py, shape, seed)
     }
@@ -55,10 +53,8 @@ impl CountMin {
     #[pyo3(signature = (epsilon, delta, *, seed=None))]
     fn for_error(cls: &Bound<'_, PyType>, epsilon: f64, delta: f64, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let shape = Shape::for_error(epsilon, delta).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "epsilon, delta: found {epsilon}, {delta}; allowed: between 0 and 1, and at most {} cells",
-                Shape::MOST_WORDS
-            ))
+            let allowed = format!("between 0 and 1, and at most {} cells", Shape::MOST_WORDS);
+            wrong_value("epsilon, delta", &format!("{epsilon}, {delta}"), &allowed)
         })?;
         Self::empty(cls.py(), shape, seed)
     }
@@ -98,13 +94,13 @@ impl CountMin {
 
     fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(other) = other.cast::<Self>() else {
-            return Err(PyTypeError::new_err(format!("other: found {}; allowed: CountMin", other.get_type().name()?)));
+            return Err(not_of_type("other", other, "CountMin"));
         };
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
             let [found, allowed] =
                 [other, self].map(|each| format!("width={}, depth={}", each.shape.width(), each.shape.depth()));
-            return Err(PyValueError::new_err(format!("other: found {found}; allowed: {allowed}")));
+            return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {

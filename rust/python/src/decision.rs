@@ -1,6 +1,5 @@
-//! `Decision`: the outcome of a check. Words are made when they are asked for.
+//! `Decision`: the outcome of a check. Text is made on access.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,92 +10,78 @@ use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template};
 use throttle_core::reply::{Answer, Reply};
 
-use crate::clock::seconds;
+use crate::clock::wait;
 use crate::envelope::Envelope;
 use crate::error::ThrottleError;
 use crate::guard::Throttle;
-use crate::text::Text;
 
-/// See `_core.pyi`. One is made a check and dropped soon: the free list takes some 5 % off a check, envelope included.
+// The free list is for hot callers: one decision is made a check, and dropped soon. It saves 5 % of a check.
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct Decision {
-    outcome: Outcome,
+    /// `None` when allowed.
+    refusal: Option<Box<Refusal>>,
+    /// The SMTP stage at which the refusal is told.
+    told_at: Option<Stage>,
     /// Limits in shadow mode that would have refused.
     shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
-    /// Whether its charge was given back.
+    /// Whether its charge was refunded.
     is_refunded: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Allowed,
-    Refused(Box<Refusal>),
-    /// By a limiter, whose key is at hand: the wait in microseconds, `None` for ever.
-    RefusedKey(Option<u64>),
 }
 
 /// What the decision was made on.
 #[derive(Debug)]
 enum MadeOn {
-    /// Of the envelope this was charged, if anything.
+    /// The envelope, and what was charged for it.
     Envelope(Py<Throttle>, Py<Envelope>, Receipt),
-    Key(Text),
-    /// Detached: the identities are worked out already.
+    /// A pickled decision has only its identities.
     Known(Py<PyDict>),
 }
 
-/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words.
-type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>));
+/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words;
+/// the stage at which it is told.
+type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), Option<String>);
 
 impl Decision {
     #[inline]
-    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt) -> Self {
-        let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
-        Self::new(outcome, decision.shadow, MadeOn::Envelope(guard, envelope, charge))
+    pub(crate) fn of_envelope(
+        decision: Core,
+        told_at: Option<Stage>,
+        guard: Py<Throttle>,
+        envelope: Py<Envelope>,
+        charge: Receipt,
+    ) -> Self {
+        let Core { refusal, shadow } = decision;
+        let made_on = MadeOn::Envelope(guard, envelope, charge);
+        Self { refusal, told_at, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
-    fn new(outcome: Outcome, shadow: Box<[Arc<str>]>, made_on: MadeOn) -> Self {
-        Self { outcome, shadow, made_on, is_refunded: AtomicBool::new(false) }
+    /// The reply as code, enhanced code and text. An operator's own reply need not have an enhanced code.
+    fn reply_parts(&self) -> Option<(u16, Option<String>, String)> {
+        let reply = self.refusal.as_ref()?.reply();
+        let (code, rest) = reply.split_at_checked(3)?;
+        let rest = rest.strip_prefix([' ', '-']).unwrap_or(rest);
+        let (enhanced, text) = match rest.split_once(' ') {
+            Some((enhanced, text)) if is_enhanced(enhanced) => (Some(enhanced), text),
+            None if is_enhanced(rest) => (Some(rest), ""),
+            _ => (None, rest),
+        };
+        Some((code.parse().ok()?, enhanced.map(str::to_owned), text.to_owned()))
     }
+}
 
-    pub(crate) fn allowed_key(key: Text) -> Self {
-        Self::new(Outcome::Allowed, Box::default(), MadeOn::Key(key))
-    }
-
-    pub(crate) fn refused_key(key: Text, wait_us: Option<u64>) -> Self {
-        Self::new(Outcome::RefusedKey(wait_us), Box::default(), MadeOn::Key(key))
-    }
-
-    fn refusal(&self, py: Python<'_>) -> Option<Cow<'_, Refusal>> {
-        match (&self.outcome, &self.made_on) {
-            (Outcome::Allowed, _) => None,
-            (Outcome::Refused(refusal), _) => Some(Cow::Borrowed(refusal)),
-            (Outcome::RefusedKey(wait_us), made_on) => {
-                let key = match made_on {
-                    MadeOn::Key(key) => String::from_utf8_lossy(&key.bytes(py)).into_owned(),
-                    _ => String::new(),
-                };
-                let (limit, identity) = ("rate".into(), "key".into());
-                Some(Cow::Owned(Refusal {
-                    limit,
-                    identity,
-                    key,
-                    wait_us: *wait_us,
-                    kind: Reply::TooFast,
-                    answer: Answer::default(),
-                }))
-            }
-        }
-    }
+/// Whether `word` is an enhanced status code: class, subject and detail (RFC 3463 §2).
+fn is_enhanced(word: &str) -> bool {
+    let parts: Vec<&str> = word.split('.').collect();
+    parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[pymethods]
 impl Decision {
     #[getter]
     pub(crate) fn allowed(&self) -> bool {
-        matches!(self.outcome, Outcome::Allowed)
+        self.refusal.is_none()
     }
 
     fn __bool__(&self) -> bool {
@@ -104,33 +89,48 @@ impl Decision {
     }
 
     #[getter]
-    fn limit(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.limit.to_string())
+    fn limit(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.limit)
     }
 
     #[getter]
-    fn identity(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.identity.to_string())
+    fn identity(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.identity)
     }
 
     #[getter]
-    fn key(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.key.clone())
+    fn key(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.key)
     }
 
     #[getter]
     fn retry_after(&self) -> f64 {
-        let wait_us = match &self.outcome {
-            Outcome::Allowed => return 0.0,
-            Outcome::Refused(refusal) => refusal.wait_us,
-            Outcome::RefusedKey(wait_us) => *wait_us,
-        };
-        wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
+        self.refusal.as_ref().map_or(0.0, |refusal| wait(refusal.wait_us))
     }
 
     #[getter]
-    fn reply(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.reply())
+    fn reply(&self) -> Option<String> {
+        self.refusal.as_ref().map(|refusal| refusal.reply())
+    }
+
+    #[getter]
+    fn code(&self) -> Option<u16> {
+        self.reply_parts().map(|(code, ..)| code)
+    }
+
+    #[getter]
+    fn enhanced_code(&self) -> Option<String> {
+        self.reply_parts().and_then(|(_, enhanced, _)| enhanced)
+    }
+
+    #[getter]
+    fn text(&self) -> Option<String> {
+        self.reply_parts().map(|(.., text)| text)
+    }
+
+    #[getter]
+    fn stage(&self) -> Option<&'static str> {
+        self.told_at.map(Stage::name)
     }
 
     #[getter]
@@ -142,11 +142,6 @@ impl Decision {
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
             MadeOn::Envelope(guard, envelope, _) => guard.get().identities(py, envelope.bind(py)),
-            MadeOn::Key(key) => {
-                let identities = PyDict::new(py);
-                identities.set_item("key", key.object(py))?;
-                Ok(identities)
-            }
             MadeOn::Known(identities) => identities.bind(py).copy(),
         }
     }
@@ -156,7 +151,6 @@ impl Decision {
     fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
         let (guard, envelope, charge) = match &self.made_on {
             MadeOn::Envelope(guard, envelope, charge) => (guard.get(), envelope.get(), charge),
-            MadeOn::Key(_) => return Err(ThrottleError::new_err("a decision of a RateLimiter gives nothing back")),
             MadeOn::Known(_) => {
                 return Err(ThrottleError::new_err(
                     "a decision that was pickled gives nothing back: its guard is elsewhere",
@@ -173,13 +167,18 @@ impl Decision {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok(self.refusal(py) == other.refusal(py)
-            && self.shadow == other.shadow
+        Ok((&self.refusal, self.told_at, &self.shadow) == (&other.refusal, other.told_at, &other.shadow)
             && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        match self.refusal(py) {
+    /// Without the identities, which are slow to compute: equal decisions have equal refusals.
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        let refusal = (self.limit(), self.identity(), self.key(), self.retry_after(), self.stage());
+        (refusal, self.shadow(py)?).into_pyobject(py)?.hash()
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.refusal {
             None => "Decision(allowed)".into(),
             Some(refusal) => format!(
                 "Decision(refused by {:?} for {} {:?}, retry_after={:?})",
@@ -191,13 +190,14 @@ impl Decision {
         }
     }
 
-    /// Pickles detached: with its identities worked out, without its guard.
+    /// Pickles with the identities and without the guard.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let refusal = this.refusal(py).map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, kind, answer: Answer { rejects_at, template } } = &*refusal;
+        let refusal = this.refusal.as_ref().map(|refusal| {
+            let Refusal { limit, identity, key, wait_us, kind, answer: Answer { rejects_at, template } } = &**refusal;
             let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
-            ((limit.to_string(), identity.to_string(), key.clone()), *wait_us, kind.number(), answer)
+            let names = (limit.to_string(), identity.to_string(), key.clone());
+            (names, *wait_us, kind.number(), answer, this.stage())
         });
         let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
@@ -205,14 +205,15 @@ impl Decision {
 
     #[staticmethod]
     fn _detached(refusal: Option<Detached>, shadow: Vec<String>, identities: Py<PyDict>) -> Self {
-        let outcome = refusal.map_or(Outcome::Allowed, |((limit, identity, key), wait_us, kind, (stage, template))| {
+        let stage_of = |name: Option<String>| Stage::ALL.into_iter().find(|stage| Some(stage.name()) == name.as_deref());
+        let refused = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), told_at)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
-            let rejects_at = Stage::ALL.into_iter().find(|known| Some(known.name()) == stage.as_deref());
             let template = template.and_then(|text| Template::restored(&text)).map(Arc::new);
-            let answer = Answer { rejects_at, template };
-            Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind, answer }))
+            let answer = Answer { rejects_at: stage_of(rejects_at), template };
+            (Box::new(Refusal { limit, identity, key, wait_us, kind, answer }), stage_of(told_at))
         });
+        let (refusal, told_at) = refused.map_or((None, None), |(refusal, told_at)| (Some(refusal), told_at));
         let shadow = shadow.into_iter().map(Into::into).collect();
-        Self::new(outcome, shadow, MadeOn::Known(identities))
+        Self { refusal, told_at, shadow, made_on: MadeOn::Known(identities), is_refunded: AtomicBool::new(false) }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::hyperloglog::HyperLogLog as Shape;
 use throttle_core::sketch::hyperloglog::Martingale;
 
+use crate::error::{not_of_type, wrong_value};
 use crate::frame::{self, Kind};
 use crate::number::whole;
 use crate::seed::{self, Seed};
@@ -41,7 +41,7 @@ impl HyperLogLog {
     fn new(py: Python<'_>, precision: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let number = precision.map_or(Ok(PRECISION), |precision| whole("precision", precision, 0))?;
         let shape = shape(number).ok_or_else(|| {
-            PyValueError::new_err(format!("precision: found {number}; allowed: an integer from 4 to 18"))
+            wrong_value("precision", &number.to_string(), "an integer from 4 to 18")
         })?;
         let seen = Seen { words: vec![0; shape.words()], martingale: Martingale::default() };
         Ok(Self::of(shape, seed::octets(py, seed)?, seen))
@@ -79,15 +79,12 @@ impl HyperLogLog {
 
     fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(other) = other.cast::<Self>() else {
-            return Err(PyTypeError::new_err(format!(
-                "other: found {}; allowed: HyperLogLog",
-                other.get_type().name()?
-            )));
+            return Err(not_of_type("other", other, "HyperLogLog"));
         };
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
             let [found, allowed] = [other, self].map(|each| format!("precision={}", each.shape.precision()));
-            return Err(PyValueError::new_err(format!("other: found {found}; allowed: {allowed}")));
+            return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {

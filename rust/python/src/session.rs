@@ -42,7 +42,7 @@ impl Session {
         client_ip: Option<&Bound<'_, PyAny>>,
         client_name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (ip, name) = (Text::optional("client_ip", client_ip)?, Text::optional("client_name", client_name)?);
+        let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
         Ok(Self { guard, talk: Mutex::new(Talk { dialogue: CoreSession::default(), known }) })
     }
@@ -162,7 +162,7 @@ impl Session {
     fn data(
         &self,
         py: Python<'_>,
-        headers: Option<&[u8]>,
+        headers: Option<&Bound<'_, PyAny>>,
         dkim: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,

@@ -212,8 +212,9 @@ impl Engine {
         Explained { allows: numbers(&planned.limit), quota_of, found, ..described(stated) }
     }
 
-    /// The stage at which a refusal is told: of a limit its own, of bytes also MAIL, where a SIZE is declared; of a block the first that knows the key.
-    fn told_at(&self, refusal: &Refusal, stages: Stages) -> Stage {
+    /// Returns the stage at which a refusal is told. A limit tells it at its own stage, a limit on bytes also at MAIL,
+    /// where a SIZE is declared, and a block at the first stage that knows the key.
+    pub fn told_at(&self, refusal: &Refusal, stages: Stages) -> Stage {
         use Reply::{Blocked, BlockedClosing, BlockedMailbox};
         let planned = self.plan.limits[..self.plan.stated].iter().find(|planned| planned.name == refusal.limit);
         let Some(planned) = planned else {

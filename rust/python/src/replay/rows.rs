@@ -5,7 +5,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::engine::Purpose;
 use throttle_core::identity::{Identities, Identity, Trust, Value};
@@ -14,6 +13,7 @@ use throttle_core::policy::Stages;
 use super::texts::{Piece, Texts};
 use crate::decision::Decision;
 use crate::envelope::Envelope;
+use crate::error::wrong_value;
 use crate::guard::Throttle;
 
 /// Between the values of a key.
@@ -139,7 +139,7 @@ impl Rows {
     pub(super) fn check(&self, places: &[usize]) -> PyResult<()> {
         let allowed = self.observed.len();
         match places.iter().find(|place| **place >= allowed) {
-            Some(place) => Err(PyValueError::new_err(format!("place: found {place}; allowed: less than {allowed}"))),
+            Some(place) => Err(wrong_value("place", &place.to_string(), &format!("less than {allowed}"))),
             None => Ok(()),
         }
     }
