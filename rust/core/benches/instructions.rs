@@ -98,7 +98,7 @@ fn peeks() {
     let known = Senders::numbered(0..2_000);
     let now = at(known.count());
     let mut engine = warm(16 * MIB, &known);
-    let mut peek = |name: &str, engine: &Engine| {
+    let peek = |name: &str, engine: &Engine| {
         path(name, |call| engine.peek(&known.envelope(call), None, now).allowed());
     };
     peek("peek, no entry", &engine);

@@ -18,7 +18,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::identity::{Identity, Part, Prefixes, Trust, Value};
+use crate::identity::{Identity, Part, Trust, Value};
 use crate::sip::Sip;
 
 /// What is left of an identity: uniform, and secret from those who choose the value.
@@ -130,31 +130,9 @@ impl Head {
     }
 }
 
+/// The domain in the first byte, then the three bytes of the identity's code.
 fn head(domain: Domain, identity: Identity) -> u64 {
-    let (kind, first, second) = match identity {
-        Identity::ClientIp => (1, 0, 0),
-        Identity::ClientNet(Prefixes { v4, v6 }) => (2, v4, v6),
-        Identity::ClientHost => (3, 0, 0),
-        Identity::ClientOrg => (4, 0, 0),
-        Identity::HeloHost => (5, 0, 0),
-        Identity::HeloOrg => (6, 0, 0),
-        Identity::AuthUser => (7, 0, 0),
-        Identity::SenderAddress => (8, 0, 0),
-        Identity::SenderHost => (9, 0, 0),
-        Identity::SenderOrg(more) => (10, more, 0),
-        Identity::SenderRegistered => (11, 0, 0),
-        Identity::RcptAddress => (12, 0, 0),
-        Identity::RcptHost => (13, 0, 0),
-        Identity::Global => (14, 0, 0),
-        Identity::FromAddress => (15, 0, 0),
-        Identity::FromHost => (16, 0, 0),
-        Identity::FromOrg => (17, 0, 0),
-        Identity::ReplyToAddress => (18, 0, 0),
-        Identity::ReplyToOrg => (19, 0, 0),
-        Identity::ListId => (20, 0, 0),
-        Identity::DkimOrg => (21, 0, 0),
-    };
-    u64::from_le_bytes([domain as u8, kind, first, second, 0, 0, 0, 0])
+    domain as u64 | u64::from(identity.code()) << 8
 }
 
 /// What the value adds to the head: its shape and its parts'.

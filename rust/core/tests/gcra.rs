@@ -130,6 +130,43 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");
 }
 
+/// Two charges of one check were consulted before either was charged. Whether a line has drained is told by its stamp
+/// alone, so no level may be above the capacity.
+#[test]
+fn two_charges_that_were_consulted_together_fill_a_bucket_and_no_more() {
+    let rate = Rate { amount: 10, period_us: 10_000_000, sized: false };
+    let (mut region, gcra, _) = buckets(16, rate, 10, WhenFull::Admit);
+    charge(&gcra, &mut region, key(1), 0, 1);
+    let (at, now) = (gcra.lines(key(1)), gcra.ticks_at(500_000));
+    let (verdict, found) = gcra.consult(&region, &at, now, 6, &mut SlotReservations::default());
+    assert_eq!(verdict, Verdict::Fits);
+    for _ in 0..2 {
+        assert!(gcra.charge(&mut region, &at, found, now, 6));
+    }
+    let full = consult(&gcra, &region, key(1), 500_000, 10);
+    assert_eq!(full, Verdict::From(10_500_000), "the whole burst, and no debt");
+    assert_eq!(consult(&gcra, &region, key(1), 10_500_000, 10), Verdict::Fits);
+}
+
+/// A free slot lies in the emptier line, and a key with a slot is found in either line.
+#[test]
+fn keys_of_one_page_fill_both_of_their_lines_and_are_found_there() {
+    /// A whole number of the limit's ticks.
+    const PAUSE_US: u64 = 60_000_000 / 64;
+    let rate = Rate { amount: 1, period_us: 60_000_000, sized: false };
+    let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Admit);
+    let same_lines: Vec<Key> = (0..14).map(|number| Key(7 << 32 | (number + 1))).collect();
+    for (nth, &key) in same_lines.iter().enumerate() {
+        let lines = gcra.lines(key).lines.map(|line| region.line(line).slots.iter().filter(|&&slot| slot != 0).count());
+        assert_eq!(lines, [nth.div_ceil(2), nth / 2], "the emptier line is taken, the first one of equals");
+        assert!(charge(&gcra, &mut region, key, nth as u64 * PAUSE_US, 1));
+    }
+    for (nth, &key) in same_lines.iter().enumerate() {
+        assert_eq!(consult(&gcra, &region, key, 14 * PAUSE_US, 1), Verdict::From(60_000_000 + nth as u64 * PAUSE_US));
+    }
+    assert!(!charge(&gcra, &mut region, Key(7 << 32 | 99), 14 * PAUSE_US, 1), "both lines are full");
+}
+
 #[test]
 fn large_bursts_are_kept_in_units_rounded_up() {
     let gib = 1u64 << 30;

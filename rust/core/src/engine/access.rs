@@ -17,13 +17,11 @@ use super::Engine;
 use super::request::{Found, Request};
 use super::transaction::{Refused, RefusedBy};
 use crate::decision::Refusal;
-use crate::identity::kind::DEFAULT_PREFIXES;
-use crate::identity::scope::{self, FAMILIES, Scope, WHOLE, Wanted};
-use crate::identity::{Identities, Identity, Prefixes, Source, Sources, Trust, Value};
+use crate::identity::scope::{self, FAMILIES, Kinds, Scope, WHOLE};
+use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::LimitSet;
 use crate::plan::{AccessTables, BlockRule, PlannedLimit, looks_at};
-use crate::policy::limit::stage_of;
 use crate::policy::unstated::BLOCKED;
 use crate::policy::{Stage, Stages};
 use crate::region::{Candidates, KIND_WORDS, Region, prefetch};
@@ -75,47 +73,37 @@ const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= 
 
 /// The kinds of entries that hold at a stage.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KindsAt {
-    kinds: EntryKinds,
-}
-
-impl Wanted for KindsAt {
-    fn network(&self, v4: bool, length: u8) -> bool {
-        self.kinds.has(if v4 { EntryKind::V4(length) } else { EntryKind::V6(length) })
-    }
-
-    fn labels(&self, family: usize, labels: usize) -> bool {
-        u8::try_from(labels).is_ok_and(|labels| self.kinds.has(EntryKind::Labels(family as u8, labels)))
-    }
-
-    fn whole(&self, kind: usize) -> bool {
-        self.kinds.has(EntryKind::Whole(kind as u8))
-    }
-}
+pub(super) struct KindsAt(Kinds);
 
 impl KindsAt {
     /// Leaves out the kinds whose identity is not known at `stage`.
-    fn new(mut kinds: EntryKinds, stage: Stage) -> Self {
+    fn new(kinds: EntryKinds, stage: Stage) -> Self {
+        let EntryKinds { v4, mut whole, v6, labels } = kinds;
+        let mut known = [[0; 2]; FAMILIES.len()];
         for (family, identity) in FAMILIES.into_iter().enumerate() {
-            if stage_of(identity) > stage {
-                kinds.labels[family] = [0; 2];
+            if labels[family] != [0; 2] && identity.stage() <= stage {
+                known[family] = labels[family];
             }
         }
-        for (kind, identity) in WHOLE.into_iter().enumerate() {
-            if stage_of(identity) > stage {
-                kinds.whole &= !(1 << kind);
+        let mut left = whole;
+        while left != 0 {
+            let kind = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if WHOLE[kind].stage() > stage {
+                whole &= !(1 << kind);
             }
         }
-        Self { kinds }
+        Self(Kinds { v4, v6, labels: known, whole })
     }
 
     /// What must be read of an envelope to look these kinds up.
     fn sources(&self) -> Sources {
-        let families = FAMILIES.into_iter().enumerate().filter(|(family, _)| self.kinds.labels[*family] != [0; 2]);
-        let whole = WHOLE.into_iter().enumerate().filter(|(kind, _)| self.kinds.whole >> kind & 1 != 0);
-        let all = families.chain(whole).fold(Sources::default(), |all, (_, identity)| all.with(identity.source()));
-        let has_networks = self.kinds.v4 != 0 || self.kinds.v6 != [0; 2];
-        if has_networks { all.with(Identity::ClientIp.source()) } else { all }
+        let Kinds { v4, v6, labels, whole } = &self.0;
+        let families = FAMILIES.into_iter().zip(labels).filter(|(_, labels)| **labels != [0; 2]);
+        let whole = WHOLE.into_iter().enumerate().filter(|(kind, _)| whole >> kind & 1 != 0).map(|(_, whole)| whole);
+        let identities = families.map(|(family, _)| family).chain(whole);
+        let all = identities.fold(Sources::default(), |all, identity| all.with(identity.source()));
+        if *v4 != 0 || *v6 != [0; 2] { all.with(Identity::ClientIp.source()) } else { all }
     }
 }
 
@@ -169,7 +157,7 @@ impl Engine {
     ) {
         let (Some(access), Some(stage)) = (self.plan.access, latest(stages)) else { return };
         let mut scopes = SmallVec::new();
-        scope::each(identities, &kinds, |scope| scopes.push(scope_key(&self.secret, &scope)));
+        scope::each(identities, &kinds.0, |scope| scopes.push(scope_key(&self.secret, &scope)));
         let sender_trust = identities.trust(Identity::SenderHost);
         let mut blocks = SmallVec::new();
         for (limit, planned) in self.blocking(stage) {
@@ -345,16 +333,16 @@ impl Engine {
     ) -> Refusal {
         let (mut key, mut identity) = (String::new(), Identity::Global);
         if let Some((query, (place, entry))) = request.access.as_ref().zip(found.access.entry) {
-            identity = identity_of(entry.identity);
+            identity = entry_identity(&entry);
             let mut at = 0;
-            scope::each(identities, &query.kinds, |scope| {
+            scope::each(identities, &query.kinds.0, |scope| {
                 if at == place {
                     key = scope.to_string();
                 }
                 at += 1;
             });
         }
-        let stage = earliest(stages, stage_of(identity));
+        let stage = earliest(stages, identity.stage());
         let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
         Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, kind, answer }
@@ -363,7 +351,7 @@ impl Engine {
     /// The texts of the scopes of an envelope, in the order of [`AccessQuery::scopes`].
     pub(super) fn scope_texts(&self, identities: &Identities<'_>, query: &AccessQuery) -> Vec<String> {
         let mut texts = Vec::with_capacity(query.scopes.len());
-        scope::each(identities, &query.kinds, |scope| texts.push(scope.to_string()));
+        scope::each(identities, &query.kinds.0, |scope| texts.push(scope.to_string()));
         texts
     }
 }
@@ -411,24 +399,7 @@ pub(super) fn can_be_claimed(identity: Identity) -> bool {
     identity.source() == Source::Sender || identity.source().is_mere_claim()
 }
 
-/// An identity in three bytes: its place among the plain ones, and its parameters.
-pub(super) fn code_of(identity: Identity) -> u32 {
-    let (plain, first, second) = match identity {
-        Identity::ClientNet(prefixes) => (Identity::ClientNet(DEFAULT_PREFIXES), prefixes.v4, prefixes.v6),
-        Identity::SenderOrg(labels) => (Identity::SenderOrg(0), labels, 0),
-        other => (other, 0, 0),
-    };
-    let place = Identity::PLAIN.iter().position(|other| *other == plain).unwrap_or_default();
-    u32::from_le_bytes([second, first, place as u8, 0])
-}
-
-/// The identity of a [`code_of`].
-pub(super) fn identity_of(code: u32) -> Identity {
-    let [second, first, place, _] = code.to_le_bytes();
-    match Identity::PLAIN.get(usize::from(place)) {
-        Some(Identity::ClientNet(_)) => Identity::ClientNet(Prefixes { v4: first, v6: second }),
-        Some(Identity::SenderOrg(_)) => Identity::SenderOrg(first),
-        Some(plain) => *plain,
-        None => Identity::Global,
-    }
+/// The identity that an operator named in an entry.
+pub(super) fn entry_identity(entry: &AccessEntry) -> Identity {
+    Identity::from_code(entry.identity).unwrap_or(Identity::Global)
 }

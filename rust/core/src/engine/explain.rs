@@ -4,7 +4,7 @@
 //! for every kind of limit. Slow, some microseconds a limit: for people.
 
 use super::Engine;
-use super::access::{earliest, identity_of, lets_pass};
+use super::access::{earliest, entry_identity, lets_pass};
 use super::finish::key_text;
 use super::operators::Blocked;
 use super::request::{Found, Request, Room};
@@ -13,7 +13,6 @@ use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
 use crate::plan::PlannedLimit;
-use crate::policy::limit::stage_of;
 use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages, Verified};
 use crate::region::{Now, Region};
 use crate::reply::Reply;
@@ -169,7 +168,7 @@ impl Engine {
                 |entry: &AccessEntry| entry.action == AccessAction::Block || lets_pass(*entry, query.sender_trust);
             let entry = entry.filter(applies)?;
             Some(Blocked {
-                identity: identity_of(entry.identity).to_string(),
+                identity: entry_identity(&entry).to_string(),
                 value: Some(value),
                 left_us: left(entry.until_us),
                 by: None,
@@ -218,7 +217,7 @@ impl Engine {
         use Reply::{Blocked, BlockedClosing, BlockedMailbox};
         let planned = self.plan.limits[..self.plan.stated].iter().find(|planned| planned.name == refusal.limit);
         let Some(planned) = planned else {
-            return earliest(stages, refusal.identity.parse().map_or(Stage::Connect, stage_of));
+            return earliest(stages, refusal.identity.parse().map_or(Stage::Connect, Identity::stage));
         };
         match planned.block_rule {
             Some(block_rule) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::Engine;
-use super::access::{can_be_claimed, code_of, identity_of, scope_key};
+use super::access::{can_be_claimed, entry_identity, scope_key};
 use crate::error::PolicyError;
 use crate::identity::parse_value::{NotAValue, parse_value};
 use crate::identity::scope::{NoScope, Scope, scope};
@@ -94,7 +94,7 @@ impl Engine {
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = AccessEntry { key, until_us, action, kind: mark, identity: code_of(identity) };
+        let entry = AccessEntry { key, until_us, action, kind: mark, identity: identity.code() };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
@@ -152,7 +152,7 @@ impl Engine {
         let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
         let mut all: Vec<Blocked> = held
             .map(|(entry, text)| Blocked {
-                identity: identity_of(entry.identity).to_string(),
+                identity: entry_identity(&entry).to_string(),
                 value: Some(unpack_text(text)),
                 left_us: left(entry.until_us),
                 by: None,

@@ -21,7 +21,7 @@ pub(crate) struct Domain<'a> {
 impl<'a> Domain<'a> {
     pub(crate) fn new(host: Host<'a>, suffixes: &SuffixList) -> Self {
         let split = match host.form() {
-            Form::Sound | Form::Unsound { .. } => suffixes.split(host.name()),
+            Form::Sound | Form::Unsound { .. } => suffixes.split_at_dots(host.name(), host.dots()),
             Form::Literal | Form::Missing => Split::default(),
         };
         Self { host, split }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::network;
-use super::plain;
+use super::plain::{self, PlainHost};
 use super::value::{Part, Tag};
 
 /// Octets of a name (RFC 1035 §2.3.4: 255 with the length octets of the first label and the root).
@@ -32,6 +32,8 @@ pub(crate) struct Host<'a> {
     /// The whole name, the literal's address, or the sound tail of an unsound name.
     name: Cow<'a, str>,
     form: Form,
+    /// The dots of a plain name as bits by their place; zero of any other.
+    dots: u64,
 }
 
 /// What a host is.
@@ -50,17 +52,19 @@ pub(crate) enum Form {
 impl<'a> Host<'a> {
     /// The host of an address without `@`.
     pub(crate) fn missing() -> Self {
-        Self { raw: b"", name: Cow::Borrowed(""), form: Form::Missing }
+        Self { raw: b"", name: Cow::Borrowed(""), form: Form::Missing, dots: 0 }
     }
 
     /// A name that is its own normal form.
-    pub(super) fn plain(name: &'a str) -> Self {
-        Self { raw: name.as_bytes(), name: Cow::Borrowed(name), form: Form::Sound }
+    #[inline]
+    pub(super) fn plain(host: PlainHost<'a>) -> Self {
+        let PlainHost { name, dots } = host;
+        Self { raw: name.as_bytes(), name: Cow::Borrowed(name), form: Form::Sound, dots }
     }
 
     pub(crate) fn read(raw: &'a [u8]) -> Self {
-        if let Some(name) = plain::host(raw) {
-            return Self::plain(name);
+        if let Some(host) = plain::host(raw) {
+            return Self::plain(host);
         }
         let trimmed = without_root(raw);
         if let Some((name, capitals)) = sound(trimmed) {
@@ -69,10 +73,13 @@ impl<'a> Host<'a> {
         }
         if let [b'[', .., b']'] = trimmed {
             return match network::address(trimmed) {
-                Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal },
-                None => {
-                    Self { raw, name: Cow::Borrowed(""), form: Form::Unsound { tag: Tag::Malformed, whole: false } }
-                }
+                Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal, dots: 0 },
+                None => Self {
+                    raw,
+                    name: Cow::Borrowed(""),
+                    form: Form::Unsound { tag: Tag::Malformed, whole: false },
+                    dots: 0,
+                },
             };
         }
         let (text, cut) = tail(trimmed);
@@ -83,17 +90,24 @@ impl<'a> Host<'a> {
             (whole, true) if whole || cut => Form::Unsound { tag: Tag::Overlong, whole },
             _ => Form::Unsound { tag: Tag::Malformed, whole: false },
         };
-        Self { raw, name: Cow::Owned(name.text), form }
+        Self { raw, name: Cow::Owned(name.text), form, dots: 0 }
     }
 
     /// An address without its brackets is no name: no top-level domain is a number.
     fn named_or_literal(raw: &'a [u8], name: Cow<'a, str>) -> Self {
         match may_be_address(name.as_bytes()).then(|| network::address(name.as_bytes())).flatten() {
-            Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal },
-            None => Self { raw, name, form: Form::Sound },
+            Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal, dots: 0 },
+            None => Self { raw, name, form: Form::Sound, dots: 0 },
         }
     }
 
+    /// The dots of a plain name as bits by their place; zero of any other.
+    #[inline]
+    pub(super) fn dots(&self) -> u64 {
+        self.dots
+    }
+
+    #[inline]
     pub(crate) fn form(&self) -> Form {
         self.form
     }

@@ -1,13 +1,22 @@
-//! The names of identities: `client.net/24/48`, `sender.org+2`.
+//! The table of identities: the name, code, source and view of each, and what follows from them.
 //!
-//! Knows no values. Every name that is read prints as itself, but for the default prefixes, which print as `client.net`.
+//! To add an identity:
+//!
+//! 1. add its row to the table below, with the next free code;
+//! 2. where its source is new, add the source to [`Source`], and read it in `extract.rs` (or `header.rs`);
+//! 3. where its view is new, add the view to [`View`], and extract it in `domain.rs`, `address.rs` or `extract.rs`;
+//! 4. where operators may list values of it, add it to the list in `scope.rs`.
+//!
+//! Knows no values. Invariant: a name prints as it was read, except that the default prefixes print as `client.net`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::value::Trust;
 use crate::bitset::{Member, Set};
+use crate::stage::Stage;
 
 /// Prefix lengths of a client network, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,51 +30,111 @@ pub struct Prefixes {
 /// `client.net` without lengths: /24 and /64.
 pub const DEFAULT_PREFIXES: Prefixes = Prefixes { v4: 24, v6: 64 };
 
-/// The kind of an identity, as a policy names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Identity {
-    /// `client.ip`
-    ClientIp,
-    /// `client.net`, `client.net/<v4>/<v6>`
-    ClientNet(Prefixes),
-    /// `client.host`
-    ClientHost,
-    /// `client.org`
-    ClientOrg,
-    /// `helo.host`
-    HeloHost,
-    /// `helo.org`
-    HeloOrg,
-    /// `auth.user`
-    AuthUser,
-    /// `sender.address`
-    SenderAddress,
-    /// `sender.host`
-    SenderHost,
-    /// `sender.org`, `sender.org+N`: the organisational domain with N more labels, N = 0–5.
-    SenderOrg(u8),
-    /// `sender.registered`
-    SenderRegistered,
-    /// `rcpt.address`
-    RcptAddress,
-    /// `rcpt.host`
-    RcptHost,
-    /// `from.address`
-    FromAddress,
-    /// `from.host`
-    FromHost,
-    /// `from.org`
-    FromOrg,
-    /// `reply_to.address`
-    ReplyToAddress,
-    /// `reply_to.org`
-    ReplyToOrg,
-    /// `list.id`
-    ListId,
-    /// `dkim.org`
-    DkimOrg,
-    /// `global`
-    Global,
+/// The most labels of `sender.org+N`. With more of them the identity would be the host itself.
+const MOST_LABELS: u8 = 5;
+
+/// A name that is further away than this many edits is not a misspelling of an identity's name.
+const MOST_EDITS: usize = 3;
+
+/// What the table says of an identity.
+struct Row {
+    name: &'static str,
+    /// The number that stands for the identity in keys. It never changes.
+    code: u8,
+    source: Source,
+    view: View,
+}
+
+/// What of its source an identity shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Nothing: one value for every envelope.
+    Nothing,
+    /// An IP address or a network.
+    Network,
+    /// A whole host name.
+    Host,
+    /// An organisational domain.
+    Org,
+    /// A registered domain.
+    Registered,
+    /// A mail address.
+    Address,
+    /// A user, or a mailing list.
+    Account,
+}
+
+/// Makes the enum and its rows from one table. `like` gives a name for the error messages that list all names.
+macro_rules! identities {
+    ($($(#[$doc:meta])* $identity:ident $(($parameter:ty, plain $plain:expr, like $pattern:literal))?:
+        $name:literal, $code:literal, $source:ident, $view:ident;)*) => {
+        /// The kind of an identity, as a policy names it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Identity {
+            $($(#[$doc])* $identity $(($parameter))?,)*
+        }
+
+        impl Identity {
+            /// Every name that a policy may use, as an error message writes it.
+            pub const NAMES: &[&str] = &[$($name, $($pattern,)?)*];
+
+            /// Every identity, without parameters.
+            pub const PLAIN: &[Identity] = &[$(Self::$identity $(($plain))?,)*];
+
+            const fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$identity { .. } => {
+                        &Row { name: $name, code: $code, source: Source::$source, view: View::$view }
+                    })*
+                }
+            }
+        }
+    };
+}
+
+identities! {
+    /// The client's address.
+    ClientIp: "client.ip", 1, ClientIp, Network;
+    /// The network around the client's address: `client.net`, `client.net/<v4>/<v6>`.
+    ClientNet(Prefixes, plain DEFAULT_PREFIXES, like "client.net/<v4>/<v6>"): "client.net", 2, ClientIp, Network;
+    /// The client's forward-confirmed name.
+    ClientHost: "client.host", 3, ClientName, Host;
+    /// The organisation of the client's name.
+    ClientOrg: "client.org", 4, ClientName, Org;
+    /// The argument of HELO or EHLO.
+    HeloHost: "helo.host", 5, Helo, Host;
+    /// The organisation of the HELO name.
+    HeloOrg: "helo.org", 6, Helo, Org;
+    /// The SASL user.
+    AuthUser: "auth.user", 7, AuthUser, Account;
+    /// The return path.
+    SenderAddress: "sender.address", 8, Sender, Address;
+    /// The host of the return path.
+    SenderHost: "sender.host", 9, Sender, Host;
+    /// The organisation of the return path with up to five more labels: `sender.org`, `sender.org+N`.
+    SenderOrg(u8, plain 0, like "sender.org+N"): "sender.org", 10, Sender, Org;
+    /// The domain that the sender registered, by the ICANN section of the suffix list alone.
+    SenderRegistered: "sender.registered", 11, Sender, Registered;
+    /// A recipient.
+    RcptAddress: "rcpt.address", 12, Rcpt, Address;
+    /// The host of a recipient.
+    RcptHost: "rcpt.host", 13, Rcpt, Host;
+    /// An address of the From field.
+    FromAddress: "from.address", 15, From, Address;
+    /// The host of an address of the From field.
+    FromHost: "from.host", 16, From, Host;
+    /// The organisation of an address of the From field.
+    FromOrg: "from.org", 17, From, Org;
+    /// An address of the Reply-To field.
+    ReplyToAddress: "reply_to.address", 18, ReplyTo, Address;
+    /// The organisation of an address of the Reply-To field.
+    ReplyToOrg: "reply_to.org", 19, ReplyTo, Org;
+    /// The mailing list.
+    ListId: "list.id", 20, ListId, Account;
+    /// The organisation of a verified signature.
+    DkimOrg: "dkim.org", 21, Dkim, Org;
+    /// The one value that every envelope has.
+    Global: "global", 14, Nothing, Nothing;
 }
 
 /// What of an envelope an identity is read from.
@@ -81,7 +150,7 @@ pub enum Source {
     Helo,
     /// `auth_user`
     AuthUser,
-    /// `mail_from`, with `spf` and `client_name` for its class.
+    /// `mail_from`, with `spf` and `client_name` for its trust.
     Sender,
     /// `rcpt_to`
     Rcpt,
@@ -95,8 +164,17 @@ pub enum Source {
     Dkim,
 }
 
-/// A set of sources: what a policy needs read, so that nothing else is.
+/// A set of sources: those that a policy needs, so that nothing else is read.
 pub type Sources = Set<Source>;
+
+/// How the trust of a source is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustRule {
+    /// The trust is the same in every envelope.
+    Always(Trust),
+    /// SPF or the client's name proves it, or nothing does.
+    ByEnvelope,
+}
 
 /// A name that no identity has.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -106,142 +184,121 @@ pub struct UnknownIdentity {
     pub nearest: Option<&'static str>,
 }
 
-/// More labels than this and a name of `sender.org+N` would be a host's.
-const MOST_LABELS: u8 = 5;
+impl Source {
+    /// Every source, in the order of the variants.
+    pub const ALL: [Self; 11] = [
+        Self::Nothing,
+        Self::ClientIp,
+        Self::ClientName,
+        Self::Helo,
+        Self::AuthUser,
+        Self::Sender,
+        Self::Rcpt,
+        Self::From,
+        Self::ReplyTo,
+        Self::ListId,
+        Self::Dkim,
+    ];
 
-/// A name further away than this many edits is not a misspelling of ours.
-const MOST_EDITS: usize = 3;
+    /// The stage at which it becomes known.
+    pub const fn stage(self) -> Stage {
+        match self {
+            Self::Nothing | Self::ClientIp | Self::ClientName => Stage::Connect,
+            Self::Helo => Stage::Helo,
+            Self::AuthUser | Self::Sender => Stage::Mail,
+            Self::Rcpt => Stage::Rcpt,
+            Self::From | Self::ReplyTo | Self::ListId | Self::Dkim => Stage::Data,
+        }
+    }
+
+    /// How its trust is told.
+    pub const fn trust(self) -> TrustRule {
+        match self {
+            Self::Sender => TrustRule::ByEnvelope,
+            Self::Helo | Self::From | Self::ReplyTo | Self::ListId => TrustRule::Always(Trust::Claimed),
+            Self::Nothing | Self::ClientIp | Self::ClientName | Self::AuthUser | Self::Rcpt | Self::Dkim => {
+                TrustRule::Always(Trust::Proven)
+            }
+        }
+    }
+
+    /// Whether anybody can write it and nothing can prove it.
+    pub fn is_mere_claim(self) -> bool {
+        self.trust() == TrustRule::Always(Trust::Claimed)
+    }
+}
 
 impl Identity {
-    /// Every name that a policy may use, as one writes it in a message.
-    pub const NAMES: &[&str] = &[
-        "client.ip",
-        "client.net",
-        "client.net/<v4>/<v6>",
-        "client.host",
-        "client.org",
-        "helo.host",
-        "helo.org",
-        "auth.user",
-        "sender.address",
-        "sender.host",
-        "sender.org",
-        "sender.org+N",
-        "sender.registered",
-        "rcpt.address",
-        "rcpt.host",
-        "from.address",
-        "from.host",
-        "from.org",
-        "reply_to.address",
-        "reply_to.org",
-        "list.id",
-        "dkim.org",
-        "global",
-    ];
+    /// The source that it is read from.
+    #[inline]
+    pub const fn source(self) -> Source {
+        self.row().source
+    }
 
-    /// Every identity without parameters.
-    pub const PLAIN: &[Identity] = &[
-        Self::ClientIp,
-        Self::ClientNet(DEFAULT_PREFIXES),
-        Self::ClientHost,
-        Self::ClientOrg,
-        Self::HeloHost,
-        Self::HeloOrg,
-        Self::AuthUser,
-        Self::SenderAddress,
-        Self::SenderHost,
-        Self::SenderOrg(0),
-        Self::SenderRegistered,
-        Self::RcptAddress,
-        Self::RcptHost,
-        Self::FromAddress,
-        Self::FromHost,
-        Self::FromOrg,
-        Self::ReplyToAddress,
-        Self::ReplyToOrg,
-        Self::ListId,
-        Self::DkimOrg,
-        Self::Global,
-    ];
+    /// What of its source it shows.
+    #[inline]
+    pub const fn view(self) -> View {
+        self.row().view
+    }
 
-    /// What it is read from.
-    pub fn source(self) -> Source {
-        match self {
-            Self::ClientIp | Self::ClientNet(_) => Source::ClientIp,
-            Self::ClientHost | Self::ClientOrg => Source::ClientName,
-            Self::HeloHost | Self::HeloOrg => Source::Helo,
-            Self::AuthUser => Source::AuthUser,
-            Self::SenderAddress | Self::SenderHost | Self::SenderOrg(_) | Self::SenderRegistered => Source::Sender,
-            Self::RcptAddress | Self::RcptHost => Source::Rcpt,
-            Self::FromAddress | Self::FromHost | Self::FromOrg => Source::From,
-            Self::ReplyToAddress | Self::ReplyToOrg => Source::ReplyTo,
-            Self::ListId => Source::ListId,
-            Self::DkimOrg => Source::Dkim,
-            Self::Global => Source::Nothing,
-        }
+    /// The stage at which it becomes known.
+    #[inline]
+    pub const fn stage(self) -> Stage {
+        self.source().stage()
+    }
+
+    /// Its code in the lowest byte and its parameters in the next two. Codes never change, and none is 0.
+    pub const fn code(self) -> u32 {
+        let [first, second] = match self {
+            Self::ClientNet(Prefixes { v4, v6 }) => [v4, v6],
+            Self::SenderOrg(more) => [more, 0],
+            _ => [0; 2],
+        };
+        u32::from_le_bytes([self.row().code, first, second, 0])
+    }
+
+    /// The identity with this code.
+    pub fn from_code(code: u32) -> Option<Self> {
+        let [kind, first, second, _] = code.to_le_bytes();
+        let identity = match Self::PLAIN.iter().find(|identity| identity.row().code == kind)? {
+            Self::ClientNet(_) => Self::ClientNet(Prefixes { v4: first, v6: second }),
+            Self::SenderOrg(_) => Self::SenderOrg(first),
+            plain => *plain,
+        };
+        (identity.code() == code).then_some(identity)
     }
 
     /// Whether one envelope may hold several values of it.
-    pub fn has_many(self) -> bool {
+    #[inline]
+    pub const fn has_many(self) -> bool {
         matches!(self.source(), Source::Rcpt | Source::From | Source::ReplyTo | Source::Dkim)
     }
 
-    /// Whether its values are names: two of such identities may have the same one.
-    pub fn is_name(self) -> bool {
-        !matches!(self, Self::ClientIp | Self::ClientNet(_) | Self::Global) && !self.is_address()
+    /// Whether its values are names: two of such identities may have the same value.
+    pub const fn is_name(self) -> bool {
+        matches!(self.view(), View::Host | View::Org | View::Registered | View::Account)
     }
 
     /// Whether its values are addresses: a local part and a host.
-    pub fn is_address(self) -> bool {
-        matches!(self, Self::SenderAddress | Self::RcptAddress | Self::FromAddress | Self::ReplyToAddress)
+    pub const fn is_address(self) -> bool {
+        matches!(self.view(), View::Address)
     }
 
     /// Whether it is a whole host.
-    pub fn is_host(self) -> bool {
-        matches!(self, Self::ClientHost | Self::HeloHost | Self::SenderHost | Self::RcptHost | Self::FromHost)
+    pub const fn is_host(self) -> bool {
+        matches!(self.view(), View::Host)
     }
 
-    /// Whether its value is a trailing part of `host`'s, so that a ladder stands between the two.
+    /// Whether its value is a trailing part of the value of `host`, so that a ladder stands between the two.
     pub fn is_part_of_host(self, host: Identity) -> bool {
-        matches!(
-            (self, host),
-            (Self::SenderOrg(_) | Self::SenderRegistered, Self::SenderHost)
-                | (Self::ClientOrg, Self::ClientHost)
-                | (Self::HeloOrg, Self::HeloHost)
-        )
-    }
-
-    fn plain_name(self) -> &'static str {
-        match self {
-            Self::ClientIp => "client.ip",
-            Self::ClientNet(_) => "client.net",
-            Self::ClientHost => "client.host",
-            Self::ClientOrg => "client.org",
-            Self::HeloHost => "helo.host",
-            Self::HeloOrg => "helo.org",
-            Self::AuthUser => "auth.user",
-            Self::SenderAddress => "sender.address",
-            Self::SenderHost => "sender.host",
-            Self::SenderOrg(_) => "sender.org",
-            Self::SenderRegistered => "sender.registered",
-            Self::RcptAddress => "rcpt.address",
-            Self::RcptHost => "rcpt.host",
-            Self::FromAddress => "from.address",
-            Self::FromHost => "from.host",
-            Self::FromOrg => "from.org",
-            Self::ReplyToAddress => "reply_to.address",
-            Self::ReplyToOrg => "reply_to.org",
-            Self::ListId => "list.id",
-            Self::DkimOrg => "dkim.org",
-            Self::Global => "global",
-        }
+        let is_part = matches!(self.view(), View::Org | View::Registered);
+        is_part && host.is_host() && self.source() == host.source() && !self.has_many()
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.plain_name())?;
+        f.write_str(self.row().name)?;
         match self {
             Self::ClientNet(prefixes) if *prefixes != DEFAULT_PREFIXES => {
                 write!(f, "/{}/{}", prefixes.v4, prefixes.v6)
@@ -261,7 +318,7 @@ impl FromStr for Identity {
         } else if let Some(labels) = name.strip_prefix("sender.org+") {
             number(labels, MOST_LABELS).filter(|labels| *labels > 0).map(Self::SenderOrg)
         } else {
-            Self::PLAIN.iter().copied().find(|identity| identity.plain_name() == name)
+            Self::PLAIN.iter().copied().find(|identity| identity.row().name == name)
         };
         known.ok_or_else(|| UnknownIdentity { nearest: nearest(name) })
     }
@@ -272,7 +329,7 @@ fn prefixes(lengths: &str) -> Option<Prefixes> {
     Some(Prefixes { v4: number(v4, 32)?, v6: number(v6, 128)? })
 }
 
-/// One spelling a number, so that equal identities have equal names: no sign, no leading zero.
+/// Reads a number that has no sign and no leading zero, so that equal identities have equal names.
 fn number(digits: &str, most: u8) -> Option<u8> {
     let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && (digits.len() == 1 || !digits.starts_with('0'));
     digits.parse().ok().filter(|number| canonical && *number <= most)
@@ -287,35 +344,11 @@ fn nearest(name: &str) -> Option<&'static str> {
     };
     Identity::PLAIN
         .iter()
-        .map(|identity| identity.plain_name())
+        .map(|identity| identity.row().name)
         .map(|known| (strsim::damerau_levenshtein(&wanted, known), known))
         .filter(|(edits, _)| *edits <= MOST_EDITS)
         .min()
         .map(|(_, known)| known)
-}
-
-impl Source {
-    /// Whether anybody can write it, and nothing there is that could prove it.
-    pub fn is_mere_claim(self) -> bool {
-        matches!(self, Self::Helo | Self::From | Self::ReplyTo | Self::ListId)
-    }
-}
-
-impl Source {
-    /// Every source, in the order of the variants.
-    pub const ALL: [Self; 11] = [
-        Self::Nothing,
-        Self::ClientIp,
-        Self::ClientName,
-        Self::Helo,
-        Self::AuthUser,
-        Self::Sender,
-        Self::Rcpt,
-        Self::From,
-        Self::ReplyTo,
-        Self::ListId,
-        Self::Dkim,
-    ];
 }
 
 impl Member for Source {

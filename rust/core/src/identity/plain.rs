@@ -1,89 +1,170 @@
-//! Text that is its own normal form already, told in one pass: nearly all there is.
+//! Text that is its own normal form already, recognised in one pass: nearly all there is.
 //!
-//! Knows what neither local parts nor hosts are; it only never says yes to what either would change. Invariant: plain text is
-//! lower-case ASCII without quotes, tags, brackets, blanks, colons, empty labels and `--`, so without `xn--` too.
+//! Knows what neither local parts nor hosts are; it only never accepts what either would change. Invariant: plain text is lower-case ASCII without quotes,
+//! tags, brackets, blanks, colons, empty labels and `--`, so without `xn--` too.
+//!
+//! **Idea.** Sixteen bytes at a time, each byte is compared with every class at once, and a class of the whole text becomes a word with one bit a byte. What
+//! is asked of the text afterwards (two dots side by side, where the last `@` is, where labels begin) are operations on words.
+//!
+//! **Cost.** 30 instructions for 16 bytes, where a table look-up a byte took 110. Text of more than 64 bytes is not recognised and goes the general way.
 
-/// What an octet is; the bits of a text's octets are put together.
-type Class = u8;
+/// The most bytes of text that is recognised: a bit each in a word.
+const LONGEST_TEXT: usize = 64;
 
-const NAME: Class = 0;
-/// Two of them side by side are not plain.
-const DOT: Class = 1;
-const HYPHEN: Class = 2;
-const AT: Class = 4;
-const OTHER: Class = 8;
-
-const CLASSES: [Class; 256] = {
-    let mut classes = [OTHER; 256];
-    let mut octet = 0;
-    while octet < 128 {
-        classes[octet] = match octet as u8 {
-            b'a'..=b'z' | b'0'..=b'9' | b'_' => NAME,
-            b'.' => DOT,
-            b'-' => HYPHEN,
-            b'@' => AT,
-            _ => OTHER,
-        };
-        octet += 1;
-    }
-    classes
-};
-
-/// Octets of one label (RFC 1035 §2.3.4): in a plain host no longer than that, no label is too long.
+/// Bytes of one label (RFC 1035 §2.3.4): in a plain host no longer than that, no label is too long.
 const LONGEST: usize = 63;
 
+/// A host in its normal form, and its dots as bits by their place in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlainHost<'a> {
+    pub(super) name: &'a str,
+    pub(super) dots: u64,
+}
+
+/// The classes of a text's bytes, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Classes {
+    /// Letters, digits, `_`, and the three below.
+    plain: u64,
+    dots: u64,
+    hyphens: u64,
+    ats: u64,
+}
+
 /// A path that is a mailbox in its normal form: local part, host.
-pub(super) fn mailbox(path: &[u8]) -> Option<(&str, &str)> {
+#[inline]
+pub(super) fn mailbox(path: &[u8]) -> Option<(&str, PlainHost<'_>)> {
+    let (text, classes) = text(path)?;
     // An `@` before all is a source route's.
-    let at = path.iter().rposition(|octet| *octet == b'@').filter(|_| path[0] != b'@')?;
-    let text = text(path)?;
-    Some((&text[..at], &text[at + 1..])).filter(|(_, host)| is_host(host.as_bytes()))
+    if classes.ats & 1 != 0 {
+        return None;
+    }
+    let at = classes.ats.checked_ilog2()? as usize;
+    let host = host_of(&text[at + 1..], classes.dots.checked_shr(at as u32 + 1).unwrap_or(0))?;
+    Some((&text[..at], host))
 }
 
 /// A host in its normal form.
-pub(super) fn host(name: &[u8]) -> Option<&str> {
-    text(name).filter(|name| !name.contains('@') && is_host(name.as_bytes()))
+#[inline]
+pub(super) fn host(name: &[u8]) -> Option<PlainHost<'_>> {
+    let (name, classes) = text(name)?;
+    if classes.ats == 0 { host_of(name, classes.dots) } else { None }
 }
 
-fn text(octets: &[u8]) -> Option<&str> {
-    let mut seen = Seen::default();
-    let mut eights = octets.chunks_exact(8);
-    // Eight at a time without a branch: most texts are three or four of them.
-    for eight in &mut eights {
-        eight.iter().for_each(|octet| seen.take(*octet));
-    }
-    eights.remainder().iter().for_each(|octet| seen.take(*octet));
-    let Seen { all, twice, .. } = seen;
-    if all & OTHER != 0 || twice & (DOT | HYPHEN) != 0 {
+/// Plain text without `@`, when it is a name and not an address, and short enough to have no label that is too long.
+#[inline]
+fn host_of(name: &str, dots: u64) -> Option<PlainHost<'_>> {
+    let last = *name.as_bytes().last()?;
+    let is_host = name.len() <= LONGEST && dots & 1 == 0 && last != b'.' && !last.is_ascii_digit();
+    is_host.then_some(PlainHost { name, dots })
+}
+
+#[inline]
+fn text(octets: &[u8]) -> Option<(&str, Classes)> {
+    if !(1..=LONGEST_TEXT).contains(&octets.len()) {
         return None;
     }
-    // SAFETY: what is not `OTHER` is ASCII. Looking at every octet once more took 2 % of a check (`make instructions`).
-    Some(unsafe { std::str::from_utf8_unchecked(octets) })
+    let classes = classes(octets);
+    let is_plain = classes.plain == u64::MAX >> (LONGEST_TEXT - octets.len());
+    // Two of them side by side are not plain.
+    let twice = classes.dots & classes.dots << 1 | classes.hyphens & classes.hyphens << 1;
+    if !is_plain || twice != 0 {
+        return None;
+    }
+    // SAFETY: plain text is ASCII. Looking at every byte once more took 2 % of a check (`make instructions`).
+    Some((unsafe { std::str::from_utf8_unchecked(octets) }, classes))
 }
 
-/// The classes of a text so far.
-#[derive(Default)]
-struct Seen {
-    all: Class,
-    /// Of octets whose neighbour is of the same.
-    twice: Class,
-    last: Class,
+/// The classes of 1 to 64 bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn classes(octets: &[u8]) -> Classes {
+    let (blocks, rest) = octets.as_chunks::<16>();
+    let mut all = Classes::default();
+    for (place, block) in blocks.iter().enumerate() {
+        all.add(sixteen(block), 16 * place as u32);
+    }
+    if rest.is_empty() {
+        return all;
+    }
+    if let Some(block) = octets.last_chunk::<16>() {
+        // The last sixteen bytes, less those that were looked at already.
+        let known = 16 - rest.len();
+        let last = sixteen(block);
+        let shift = |bits: u64| bits >> known;
+        let last = Classes {
+            plain: shift(last.plain),
+            dots: shift(last.dots),
+            hyphens: shift(last.hyphens),
+            ats: shift(last.ats),
+        };
+        all.add(last, (octets.len() - rest.len()) as u32);
+        return all;
+    }
+    one_by_one(rest)
 }
 
-impl Seen {
-    #[inline(always)]
-    fn take(&mut self, octet: u8) {
-        let class = CLASSES[usize::from(octet)];
-        self.all |= class;
-        self.twice |= class & self.last;
-        self.last = class;
+#[cfg(not(target_arch = "x86_64"))]
+fn classes(octets: &[u8]) -> Classes {
+    one_by_one(octets)
+}
+
+/// The classes of bytes, one after the other.
+fn one_by_one(octets: &[u8]) -> Classes {
+    let mut all = Classes::default();
+    for (place, octet) in octets.iter().enumerate() {
+        let bit = |is: bool| u64::from(is) << place;
+        all.dots |= bit(*octet == b'.');
+        all.hyphens |= bit(*octet == b'-');
+        all.ats |= bit(*octet == b'@');
+        all.plain |= bit(matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'@'));
+    }
+    all
+}
+
+impl Classes {
+    #[inline]
+    fn add(&mut self, block: Self, place: u32) {
+        self.plain |= block.plain << place;
+        self.dots |= block.dots << place;
+        self.hyphens |= block.hyphens << place;
+        self.ats |= block.ats << place;
     }
 }
 
-/// Of plain text without `@`: whether it is a name, not an address, and short enough to have no label that is too long.
-fn is_host(name: &[u8]) -> bool {
-    match name {
-        [b'.', ..] | [.., b'.' | b'0'..=b'9'] | [] => false,
-        _ => name.len() <= LONGEST,
+/// The classes of sixteen bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[allow(unused_unsafe, reason = "newer compilers know that these intrinsics are safe here")]
+fn sixteen(block: &[u8; 16]) -> Classes {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8,
+    };
+    let block: __m128i = bytemuck::cast(*block);
+    // SAFETY: SSE2 is part of x86-64; no memory is touched.
+    unsafe {
+        let is = |octet: u8| _mm_cmpeq_epi8(block, _mm_set1_epi8(octet as i8));
+        let within = |first: u8, last: u8| {
+            let above = _mm_sub_epi8(block, _mm_set1_epi8(first as i8));
+            _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8((last - first) as i8)), above)
+        };
+        let bits = |lanes| u64::from(_mm_movemask_epi8(lanes) as u16);
+        let (dots, hyphens, ats) = (is(b'.'), is(b'-'), is(b'@'));
+        let letters = _mm_or_si128(_mm_or_si128(within(b'a', b'z'), within(b'0', b'9')), is(b'_'));
+        let plain = _mm_or_si128(_mm_or_si128(letters, dots), _mm_or_si128(hyphens, ats));
+        Classes { plain: bits(plain), dots: bits(dots), hyphens: bits(hyphens), ats: bits(ats) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sixteen_at_a_time_is_one_by_one(octets in prop::collection::vec(prop_oneof![any::<u8>(), 0x20u8..0x80], 1..=64)) {
+            prop_assert_eq!(classes(&octets), one_by_one(&octets));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! Invariant: whatever text names a scope, every envelope of which a value lies in it has that scope among its own.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::extract::Identities;
 use super::kind::{Identity, Prefixes, Source};
@@ -174,49 +174,70 @@ pub fn within(address: IpAddr, length: u8) -> IpAddr {
     }
 }
 
-/// Every scope of an envelope of which `has` says that there may be entries.
-pub trait Wanted {
-    /// Whether there are entries of networks of that length.
-    fn network(&self, v4: bool, length: u8) -> bool;
-    /// Whether there are entries of a family's names of so many labels.
-    fn labels(&self, family: usize, labels: usize) -> bool;
-    /// Whether there are entries of that kind.
-    fn whole(&self, kind: usize) -> bool;
+/// The kinds of entries that there are, as bitmaps: an envelope's scopes of other kinds are not looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinds {
+    /// Prefix lengths of IPv4.
+    pub v4: u64,
+    /// Prefix lengths of IPv6; bit 0 stands for 128, because a prefix of 0 is never listed.
+    pub v6: [u64; 2],
+    /// Label counts of the names of each of [`FAMILIES`].
+    pub labels: [[u64; 2]; FAMILIES.len()],
+    /// Places in [`WHOLE`].
+    pub whole: u64,
 }
 
-/// Hands every scope in which the envelope lies, of those that are wanted, to `then`: in the same order each time.
-pub fn each<'i>(identities: &'i Identities<'_>, wanted: &impl Wanted, mut then: impl FnMut(Scope<'i>)) {
-    if let Some(address) = identities.address() {
-        let (v4, longest) = match address {
-            IpAddr::V4(_) => (true, Ipv4Addr::BITS as u8),
-            IpAddr::V6(_) => (false, Ipv6Addr::BITS as u8),
-        };
-        for length in (0..=longest).filter(|&length| wanted.network(v4, length)) {
-            then(Scope::Network(within(address, length), length));
+/// Hands every scope in which the envelope lies, of the kinds that there are, to `then`: in the same order each time.
+pub fn each<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: impl FnMut(Scope<'i>)) {
+    match identities.address() {
+        Some(address @ IpAddr::V4(_)) => {
+            bits([kinds.v4, 0]).for_each(|length| then(Scope::Network(within(address, length), length)));
         }
+        Some(address @ IpAddr::V6(_)) => {
+            let [low, high] = kinds.v6;
+            bits([low & !1, high]).for_each(|length| then(Scope::Network(within(address, length), length)));
+            if low & 1 != 0 {
+                then(Scope::Network(address, 128));
+            }
+        }
+        None => {}
     }
     for (family, host) in FAMILIES.into_iter().enumerate() {
-        if !(1..=127).any(|labels| wanted.labels(family, labels)) {
+        if kinds.labels[family] == [0; 2] {
             continue;
         }
         for name in identities.hosts(host) {
             let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
             let mut labels = Scope::labels(name);
             for start in std::iter::once(0).chain(starts) {
-                if !name.is_empty() && wanted.labels(family, labels) {
+                let [low, high] = kinds.labels[family];
+                let is_listed =
+                    labels < 128 && (if labels < 64 { low >> labels } else { high >> (labels - 64) }) & 1 != 0;
+                if !name.is_empty() && is_listed {
                     then(Scope::Below(family, &name[start..]));
                 }
                 labels -= 1;
             }
         }
     }
-    for (kind, identity) in WHOLE.into_iter().enumerate().filter(|(kind, _)| wanted.whole(*kind)) {
+    for kind in bits([kinds.whole, 0]).map(usize::from) {
+        let identity = WHOLE[kind];
         for value in identities.values(identity) {
-            // Of these the names are looked up by their parts.
+            // The names of these are looked up by their parts.
             let by_parts = family(identity).is_some() || identity == Identity::ClientIp;
             if !by_parts || matches!(value, Value::Name(Part::Tag(_))) {
                 then(Scope::Whole(kind, value));
             }
         }
     }
+}
+
+/// The places of the bits that are set.
+fn bits(mut words: [u64; 2]) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let word = words.iter().position(|word| *word != 0)?;
+        let bit = words[word].trailing_zeros();
+        words[word] &= words[word] - 1;
+        Some(word as u8 * 64 + bit as u8)
+    })
 }

@@ -22,6 +22,8 @@ pub struct SuffixList {
     icann: List,
     /// Top-level domains of the ICANN section, those among them that have wildcard rules only.
     listed: HashSet<String>,
+    /// What spares most names a look-up.
+    shortcut: Shortcut,
 }
 
 /// Offsets into a name.
@@ -76,7 +78,17 @@ impl SuffixList {
         }
         let icann: Vec<Rule> = rules.iter().filter(|rule| rule.section == Type::Icann).cloned().collect();
         let listed = icann.iter().filter_map(|rule| rule.labels.rsplit('.').next()).map(str::to_owned).collect();
-        Ok(Self { every: compiled(&rules)?, icann: compiled(&icann)?, listed })
+        let shortcut = Shortcut::new(&rules);
+        Ok(Self { every: compiled(&rules)?, icann: compiled(&icann)?, listed, shortcut })
+    }
+
+    /// Where in `name` its organisational and its registrable domain begin; `dots` are its dots as bits by their place, or zero.
+    #[inline]
+    pub(super) fn split_at_dots(&self, name: &str, dots: u64) -> Split {
+        match self.shortcut.last_two_labels(name, dots) {
+            Some(start) => Split { org: Some(start), registered: Some(start), listed: true },
+            None => self.split(name),
+        }
     }
 
     /// Where in `name` its organisational and its registrable domain begin.
@@ -89,6 +101,95 @@ impl SuffixList {
         let icann = self.icann.find(labels(name));
         let listed = icann.typ.is_some() || self.listed.contains(name.rsplit('.').next().unwrap_or(name));
         Split { org, registered: above(name, icann.len).filter(|_| listed), listed }
+    }
+}
+
+/// An exact answer for names under a top-level domain that is a rule of its own, when no deeper rule can match.
+///
+/// ```text
+///  name            mx.example.com
+///  plain           example.com's top-level domain is an ICANN rule, and no rule is `*.com`
+///  deeper          no rule of two labels or more ends in `example.com`: a filter of bits, in which others may hit by chance
+///  both            the suffix is `com`, so the organisation is `example.com`
+/// ```
+///
+/// A hit in `deeper` by chance costs a look-up in the list, never a wrong answer.
+#[derive(Debug, PartialEq)]
+struct Shortcut {
+    /// Top-level domains of at most eight bytes, as words: an open table, zero is free.
+    plain: Box<[u64]>,
+    /// A bit for the last two labels of every rule that has as many.
+    deeper: Box<[u64]>,
+}
+
+/// Places of the table of top-level domains, as a power of two: some 1,450 of them fill a third.
+const PLAIN_BITS: u32 = 12;
+
+/// Bits of the filter, as a power of two: the ends of some 9,000 rules set one in twenty.
+const DEEPER_BITS: u32 = 17;
+
+/// Spreads words over places. The list is public, so nothing here is secret: a chosen name gains a look-up in the list.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Shortcut {
+    fn new(rules: &[Rule]) -> Self {
+        let (mut plain, mut deeper) = (vec![0; 1 << PLAIN_BITS], vec![0; 1 << (DEEPER_BITS - 6)]);
+        let is_icann = |rule: &Rule| rule.section == Type::Icann;
+        let single = || rules.iter().filter(|rule| !rule.labels.contains('.'));
+        let wildcards = rules.iter().filter_map(|rule| rule.labels.strip_prefix("*."));
+        let others: HashSet<&str> =
+            wildcards.chain(single().filter(|rule| !is_icann(rule)).map(|rule| &*rule.labels)).collect();
+        for rule in single().filter(|rule| is_icann(rule) && rule.labels.len() <= 8 && !others.contains(&*rule.labels))
+        {
+            let mut octets = [0; 8];
+            octets[..rule.labels.len()].copy_from_slice(rule.labels.as_bytes());
+            let word = u64::from_le_bytes(octets);
+            let places = (0..plain.len()).map(|step| (Self::place(word) + step) % plain.len());
+            if let Some(free) = places.into_iter().find(|&place| plain[place] == 0 || plain[place] == word) {
+                plain[free] = word;
+            }
+        }
+        for rule in rules {
+            let mut dots = rule.labels.rmatch_indices('.').map(|(at, _)| at);
+            if dots.next().is_some() {
+                let start = dots.next().map_or(0, |at| at + 1);
+                let bit = Self::bit(&rule.labels, start).unwrap_or(0);
+                deeper[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        Self { plain: plain.into(), deeper: deeper.into() }
+    }
+
+    fn place(word: u64) -> usize {
+        (word.wrapping_mul(SPREAD) >> (64 - PLAIN_BITS)) as usize
+    }
+
+    /// The bit of the labels from `start` on: all that is shorter than eight bytes has the first one.
+    #[inline]
+    fn bit(name: &str, start: usize) -> Option<usize> {
+        let labels = name.as_bytes().get(start..)?;
+        let (Some(first), Some(last)) = (labels.first_chunk::<8>(), labels.last_chunk::<8>()) else { return Some(0) };
+        let [first, last] = [first, last].map(|octets| u64::from_le_bytes(*octets));
+        let mixed = (first.wrapping_mul(SPREAD) ^ last).wrapping_mul(SPREAD);
+        Some((mixed >> (64 - DEEPER_BITS)) as usize)
+    }
+
+    /// Where the last two labels of `name` begin, when they are its organisation.
+    #[inline]
+    fn last_two_labels(&self, name: &str, dots: u64) -> Option<usize> {
+        let last_dot = dots.checked_ilog2()?;
+        let start = (dots ^ 1 << last_dot).checked_ilog2().map_or(0, |dot| dot as usize + 1);
+        let length = name.len().checked_sub(last_dot as usize + 1).filter(|length| (1..=8).contains(length))?;
+        let word = u64::from_le_bytes(*name.as_bytes().last_chunk::<8>()?) >> (8 * (8 - length));
+        let mut place = Self::place(word);
+        while self.plain[place] != word {
+            if self.plain[place] == 0 {
+                return None;
+            }
+            place = (place + 1) % self.plain.len();
+        }
+        let bit = Self::bit(name, start)?;
+        (self.deeper[bit / 64] >> (bit % 64) & 1 == 0).then_some(start)
     }
 }
 

@@ -14,7 +14,7 @@ use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, SuffixList};
 use crate::key::{Head, Secret};
-use crate::policy::limit::{joined_name, stage_of};
+use crate::policy::limit::joined_name;
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::region::{COUNTERS, Region, Table};
 use crate::reply::Reply;
@@ -195,7 +195,7 @@ fn reply_of(limit: &Limit, stage: Stage) -> Reply {
 fn block_rule(limit: &Limit, secret: &Secret) -> Option<BlockRule> {
     let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
     let named = format!("{} per {}", limit.name, limit.per_name());
-    let from = limit.per.iter().map(|identity| stage_of(*identity)).max().unwrap_or(Stage::Connect);
+    let from = limit.per.iter().map(|identity| identity.stage()).max().unwrap_or(Stage::Connect);
     Some(BlockRule { us, key: secret.text(named.as_bytes()), from })
 }
 

@@ -60,14 +60,15 @@ pub fn recompile(
     Ok(vec![between, then])
 }
 
-/// Whoever gets other numbers is not held to those of everybody else meanwhile.
+/// Exempts keys whose quota is pending until it is in place.
 fn leave_out_quotas_to_come(between: &mut Plan, then: &Plan) {
-    for planned in &mut between.limits[..between.stated] {
+    for (planned, ask) in between.limits[..between.stated].iter_mut().zip(&mut between.asks) {
         let next = then.limits[..then.stated].iter().find(|next| next.name == planned.name);
         let to_come = next.into_iter().flat_map(|next| &next.quotas).map(|(key, _)| *key);
         let own: Vec<Key> = planned.quotas.iter().map(|(key, _)| *key).collect();
         planned.quotas.extend(to_come.filter(|key| !own.contains(key)).map(|key| (key, NO_TABLE)));
         planned.quotas.sort_unstable_by_key(|(key, _)| *key);
+        ask.has_quotas = !planned.quotas.is_empty();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::words::{Count, Mode, Verified};
 use super::{Action, Quota};
-use crate::identity::{Identity, Source};
+use crate::identity::Identity;
 use crate::region::PAGE_BYTES;
 use crate::reply::Template;
 use crate::stage::Stage;
@@ -130,13 +130,7 @@ pub(crate) fn joined_name<'i>(per: impl IntoIterator<Item = &'i Identity>) -> St
 
 /// When an identity becomes known.
 pub(crate) fn stage_of(identity: Identity) -> Stage {
-    match identity.source() {
-        Source::Nothing | Source::ClientIp | Source::ClientName => Stage::Connect,
-        Source::Helo => Stage::Helo,
-        Source::AuthUser | Source::Sender => Stage::Mail,
-        Source::Rcpt => Stage::Rcpt,
-        Source::From | Source::ReplyTo | Source::ListId | Source::Dkim => Stage::Data,
-    }
+    identity.stage()
 }
 
 /// What a limit does.

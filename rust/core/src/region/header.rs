@@ -1,7 +1,7 @@
 //! The first page of the region: what the memory is, engine time, permits, and one counter for each limit.
 //!
-//! Every word has its name and its place here. Whoever takes over pages that were written before reads
-//! [`Header::check`] first: pages with another magic or another layout are refused, never interpreted.
+//! Every word has its name and its place here. Before pages that were written earlier are taken over, [`Header::check`]
+//! reads them: pages with another magic or another layout are refused, never interpreted.
 //!
 //! Engine time never falls. It starts at zero, so a clock that starts below zero is a step back like any other.
 

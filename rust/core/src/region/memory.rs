@@ -1,39 +1,33 @@
-//! The pages of a region, given or allocated, and the lock over them.
-//!
-//! [`Region`] is the memory itself; [`SharedRegion`] is what threads hold of it: the one lock, what never changes, and
-//! two hints that a check reads before it takes the lock.
+//! The pages of a region, given or allocated, and prefetching from them.
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::header::{COUNTERS, Epoch, Header, NotARegion, Now, OpenPermits};
+use super::header::{COUNTERS, Epoch, Header, NotARegion, OpenPermits};
 use super::line::{LINES, Line, LineId, PAGE_BYTES, Page};
 use super::table::{Candidates, Table};
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
 
-/// Words that say which kinds of entries are present.
+/// Words of the bitmap of access entry kinds.
 pub const KIND_WORDS: usize = 20;
-
-/// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
-const PAGES_AT_ONCE: u32 = 256;
 
 /// The memory itself.
 pub struct Region {
     pages: Box<[Page]>,
-    hints: Arc<Hints>,
+    pub(super) hints: Arc<Hints>,
 }
 
 /// What a check may know before it takes the lock.
 #[derive(Debug, Default)]
-struct Hints {
-    has_access_entries: AtomicBool,
-    has_open_permits: AtomicBool,
-    /// Which kinds of entries are present, in the words of their owner.
-    entry_kinds: [AtomicU64; KIND_WORDS],
+pub(super) struct Hints {
+    pub has_access_entries: AtomicBool,
+    pub has_open_permits: AtomicBool,
+    /// The kinds of access entries present, as their owner writes them.
+    pub entry_kinds: [AtomicU64; KIND_WORDS],
 }
 
 impl fmt::Debug for Region {
@@ -230,152 +224,6 @@ impl Region {
     }
 }
 
-/// A region that several threads use.
-///
-/// # Synchronisation
-/// One mutex guards all pages. Under it only lines are read and written: nothing allocates, calls out or panics there.
-///
-/// Two hints may be read without it: whether access entries or blocks may exist, and whether a permit may be open.
-/// They are written under the lock, and a check reads them once, before it. A check that reads an old value orders
-/// itself before the update, as if its thread had come a moment earlier; nothing that it skipped was in force then.
-/// `Release` and `Acquire` make a thread that was told of an update see its hint as well.
-#[derive(Clone, Debug)]
-pub struct SharedRegion {
-    region: Arc<Mutex<Region>>,
-    hints: Arc<Hints>,
-    address: usize,
-    bytes: u64,
-    /// The generation of the policy whose tables are meant.
-    generation: u64,
-}
-
-impl SharedRegion {
-    /// Puts a region behind its lock.
-    pub fn new(region: Region) -> Self {
-        let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
-        let (hints, region) = (Arc::clone(&region.hints), Arc::new(Mutex::new(region)));
-        Self { region, hints, address, bytes, generation }
-    }
-
-    /// The same memory under the next policy; `from` is for [`Region::move_untracked`].
-    #[must_use]
-    pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
-        let generation = self.generation + 1;
-        let mut region = self.lock();
-        region.set_generation(generation);
-        region.move_untracked(from);
-        Self { generation, ..self.clone() }
-    }
-
-    /// How many times the policy was changed before this one.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Whether operators' entries or limits' blocks may exist: when not, no check looks for them.
-    #[inline]
-    pub fn has_access_entries(&self) -> bool {
-        self.hints.has_access_entries.load(Ordering::Acquire)
-    }
-
-    /// Sets what [`SharedRegion::has_access_entries`] returns. The caller holds the lock, so that no thread overwrites
-    /// what another has just found out.
-    pub fn set_has_access_entries(&self, whether: bool) {
-        self.hints.has_access_entries.store(whether, Ordering::Release);
-    }
-
-    /// Which kinds of entries may be present. An entry has one kind, so one bit decides whether a check looks for it: a read that meets an update
-    /// half way orders the check before or after each entry, as any stale read does.
-    #[inline]
-    pub fn entry_kinds(&self) -> [u64; KIND_WORDS] {
-        std::array::from_fn(|word| self.hints.entry_kinds[word].load(Ordering::Relaxed))
-    }
-
-    /// Sets what [`SharedRegion::entry_kinds`] returns, and that there are entries. The caller holds the lock.
-    pub fn set_entry_kinds(&self, kinds: &[u64; KIND_WORDS]) {
-        for (word, kind) in self.hints.entry_kinds.iter().zip(kinds) {
-            word.store(*kind, Ordering::Relaxed);
-        }
-        self.set_has_access_entries(true);
-    }
-
-    /// Whether a permit may be open: when not, in-flight limits count nothing.
-    #[inline]
-    pub fn may_have_in_flight(&self) -> bool {
-        self.hints.has_open_permits.load(Ordering::Acquire)
-    }
-
-    /// The address of the first page, for prefetching before the lock.
-    #[inline]
-    pub fn address(&self) -> usize {
-        self.address
-    }
-
-    /// Bytes allocated: exact, and constant.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Takes the lock.
-    #[inline]
-    pub fn lock(&self) -> MutexGuard<'_, Region> {
-        // Nothing under the lock panics; should it ever, the lines are plain words and stay usable.
-        self.region.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes the lock, and reads engine time at `now`. Engine time moves there when `moves`, as for all that may
-    /// charge.
-    pub fn at(&self, now: Now, moves: bool) -> (MutexGuard<'_, Region>, Epoch) {
-        let mut region = self.lock();
-        let epoch = region.epoch().at(now);
-        if moves {
-            region.set_epoch(epoch);
-        }
-        (region, epoch)
-    }
-
-    /// Sums `used(region, page, now_us)` over the pages of a table, with the pauses of [`SharedRegion::each_page`].
-    pub fn sum_pages(&self, pages: u32, pause: &dyn Fn(), used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
-        let mut sum = 0;
-        self.each_page(pages, pause, |region, page, now| sum += used(region, page, now));
-        sum
-    }
-
-    /// Looks at every page of a table, at engine time.
-    ///
-    /// The lock is released between pages, and `pause` runs after every 256 of them. The walk ends early when the
-    /// policy is changed meanwhile, because the pages may then be another limit's.
-    pub fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&Region, u32, u64)) {
-        for page in 0..pages {
-            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
-                pause();
-            }
-            let region = self.lock();
-            if region.generation() != self.generation {
-                return;
-            }
-            look(&region, page, region.epoch().last_us);
-        }
-    }
-
-    /// Empties a table that nothing uses, a page at a time.
-    ///
-    /// Returns `false` when the policy was changed meanwhile: then the table may be in use.
-    pub fn clear(&self, table: &Table, pause: &dyn Fn()) -> bool {
-        (0..table.pages()).all(|page| {
-            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
-                pause();
-            }
-            let mut region = self.lock();
-            let is_ours = region.generation() == self.generation;
-            if is_ours {
-                region.clear(table, page);
-            }
-            is_ours
-        })
-    }
-}
-
 /// Asks the system to back memory that is not yet written with pages of two mebibytes.
 ///
 /// A look-up goes anywhere in a table. The processor keeps the addresses of some thousand pages: with pages of 4 KiB
@@ -419,42 +267,4 @@ fn prefetch_address(address: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_taken_over_as_they_are_and_others_are_refused() {
-        let (mut region, tables) = Region::new(&[2]).expect("three pages");
-        region.line_mut(tables[0].line_at(1, 3)).stamp = 7;
-        region.set_permits(OpenPermits { open: 1, ..OpenPermits::default() });
-        region.count_untracked(COUNTERS - 1);
-        let pages = region.into_pages();
-        let again = Region::over(pages.clone()).expect("a region of this version");
-        assert_eq!(again.line(tables[0].line_at(1, 3)).stamp, 7);
-        assert_eq!((again.permits().open, again.untracked(COUNTERS - 1)), (1, 1));
-        assert!(SharedRegion::new(again).may_have_in_flight());
-
-        let with_word = |word: usize, value: u64| {
-            let mut pages = pages.clone();
-            bytemuck::cast_slice_mut::<Page, u64>(&mut pages)[word] = value;
-            Region::over(pages).err()
-        };
-        assert_eq!(with_word(0, 1), Some(NotARegion::OtherMagic(1)));
-        assert_eq!(with_word(1, 2), Some(NotARegion::OtherVersion(2)));
-        assert_eq!(with_word(2, 2), None);
-        assert_eq!(Region::over(Box::new([])).err(), Some(NotARegion::Empty));
-    }
-
-    #[test]
-    fn the_hint_follows_what_is_open() {
-        let shared = SharedRegion::new(Region::new(&[1]).expect("two pages").0);
-        assert!(!shared.may_have_in_flight());
-        shared.lock().set_permits(OpenPermits { open: 2, ..OpenPermits::default() });
-        assert!(shared.may_have_in_flight());
-        shared.lock().set_permits(OpenPermits::default());
-        assert!(!shared.may_have_in_flight());
-    }
 }

@@ -63,8 +63,8 @@ impl Table {
         self.pages
     }
 
-    /// Divides it into its first `pages` pages and the rest, or as near to that as leaves one page for each. `None` when
-    /// it has a single page.
+    /// Divides it into its first `pages` pages and the rest, or as near to that as leaves one page for each. `None`
+    /// when it has a single page.
     pub fn split(self, pages: u32) -> Option<(Self, Self)> {
         let first = pages.min(self.pages.checked_sub(1)?).max(1);
         let rest = self.pages.checked_sub(first).filter(|&rest| rest > 0)?;

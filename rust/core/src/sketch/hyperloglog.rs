@@ -1,5 +1,5 @@
 //! HyperLogLog: how many different keys were added, in three quarters of a byte a register; and the martingale
-//! estimator beside it.
+//! estimator that may accompany it.
 //!
 //! **Idea.** Among n uniform keys the longest run of leading zeros is about log₂ n. Each of m = 2ᵖ registers sees an
 //! m-th of the keys and keeps its longest run; a mean over all of them estimates n. A key that is added twice changes
@@ -23,9 +23,9 @@
 //! σ stands for the registers that would hold 0, −1, −2, … if a run could be that short, τ for those beyond q. With
 //! both the estimate is good from one key to 10¹⁹, without tables and without switching between estimators.
 //!
-//! **Martingale.** While one writer sees every key, a second estimate beside the registers errs a fifth less. A new key
-//! changes a register with a chance that the registers tell. When one changes at chance c, about 1/c new keys have come
-//! since the last change, so 1/c is added.
+//! **Martingale.** While one writer sees every key, a second estimate next to the registers errs a fifth less. A new
+//! key changes a register with a chance that the registers tell. When one changes at chance c, about 1/c new keys
+//! have come since the last change, so 1/c is added.
 //!
 //! ```text
 //!  chance     (1/m) Σ 2^−register = left / 2⁶⁴     a register of q + 1 counts nothing: it never changes
@@ -233,7 +233,7 @@ impl Place {
 /// Bits behind the point of the sum.
 const FRACTION: u32 = 16;
 
-/// The martingale estimate, kept beside the registers.
+/// The martingale estimate, kept next to the registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Martingale {
     /// 2⁶⁴ times the chance that a new key changes a register, mod 2⁶⁴.

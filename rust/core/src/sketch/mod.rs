@@ -4,7 +4,7 @@
 //! as zeros. Every method takes exactly as many of them as `words` says, and panics on another number.
 //!
 //! It knows no lines, no time, no text and no mail. What comes in is a [`Key`](crate::key::Key): sixty-four bits,
-//! uniform, and secret from those who choose what is counted. Somebody who knows the hash can drive both sketches to
+//! uniform, and secret from those who choose what is counted. A sender that knows the hash can drive both sketches to
 //! any value.
 //!
 //! Invariant: nothing here allocates, and a memory of zeros is an empty sketch.

@@ -275,7 +275,7 @@ impl Gcra {
         if self.slots_in_use(first, now) == 0 {
             // No line is emptier than this one, and most are like this one in a table that has room.
             *first = Line { stamp: now, ..Line::default() };
-            first.slots[0] = pack(at.fingerprint, now + price);
+            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity()));
             return true;
         }
         self.charge_emptier(region, at, now, price)

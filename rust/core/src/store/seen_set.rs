@@ -26,7 +26,7 @@
 //! tenant (86.7 % of them are refused; with this rule none).
 
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Line, Region, Table};
+use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
 use crate::time::TickClock;
 
 /// How many units `remember` is cut into.
@@ -204,23 +204,40 @@ impl SeenSet {
 
     /// The slot for a new element: a free one of the emptier line, else the victim's.
     fn place(&self, region: &Region, at: &Candidates, now: u64) -> FoundSlot {
-        let [first, second] = at.lines.map(|id| self.worst(region.line(id), now));
-        // The line with more free slots; when there are none, the lower rank of both lines.
-        let (line, worst) = match (first.free, second.free) {
-            (0, 0) if second.rank < first.rank => (at.lines[1], second),
-            (a, b) if b > a => (at.lines[1], second),
-            _ => (at.lines[0], first),
-        };
+        let lines = region.candidates(at);
+        let first = self.slots_in_use(lines[0], now);
+        // No line is emptier than one without a known element, and then the second one need not be read.
+        let second = if first == 0 { 0 } else { self.slots_in_use(lines[1], now) };
+        let is_second = second.count_ones() < first.count_ones();
+        let (line, used) = if is_second { (at.lines[1], second) } else { (at.lines[0], first) };
+        if used.trailing_ones() < SLOTS as u32 {
+            return FoundSlot { line, slot: used.trailing_ones() as u8, hot: false };
+        }
+        self.victim(lines, at, now)
+    }
+
+    /// The slot of the lowest rank, when both lines are full.
+    #[cold]
+    fn victim(&self, lines: [&Line; 2], at: &Candidates, now: u64) -> FoundSlot {
+        let [first, second] = lines.map(|line| self.worst(line, now));
+        let (line, worst) = if second.rank < first.rank { (at.lines[1], second) } else { (at.lines[0], first) };
         FoundSlot { line, slot: worst.slot, hot: false }
+    }
+
+    /// The slots that hold known elements, as bits.
+    #[inline]
+    fn slots_in_use(&self, line: &Line, now: u64) -> u32 {
+        let Some(oldest) = self.remember.checked_sub(now.saturating_sub(line.stamp)) else { return 0 };
+        let is_known = |slot: u64| slot != 0 && u64::from((line.stamp as u16).wrapping_sub(slot as u16)) <= oldest;
+        line.slots.iter().rev().fold(0, |bits, &slot| bits << 1 | u32::from(is_known(slot)))
     }
 
     /// The slot of a line that a new element would take.
     #[inline]
     fn worst(&self, line: &Line, now: u64) -> Worst {
-        let mut worst = Worst { free: 0, slot: 0, rank: u64::MAX };
+        let mut worst = Worst { slot: 0, rank: u64::MAX };
         for (slot, &content) in line.slots.iter().enumerate() {
             let rank = self.read(line, content, now).map_or(0, |(first, last)| self.rank(first, last));
-            worst.free += u32::from(rank == 0);
             if rank < worst.rank {
                 (worst.slot, worst.rank) = (slot as u8, rank);
             }
@@ -259,13 +276,10 @@ impl SeenSet {
     }
 }
 
-/// What a line offers to a new element.
+/// The slot of the lowest rank in a line.
 struct Worst {
-    /// Slots that are free.
-    free: u32,
-    /// The slot of the lowest rank.
     slot: u8,
-    /// Zero when it is free.
+    /// Zero when the slot is free.
     rank: u64,
 }
 

@@ -1,0 +1,159 @@
+//! What threads share: a region behind its one lock, what never changes of it, and the hints that a check
+//! reads before it takes the lock.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::header::{Epoch, Now};
+use super::memory::{Hints, KIND_WORDS, Region};
+use super::table::Table;
+
+/// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
+const PAGES_AT_ONCE: u32 = 256;
+
+/// A region that several threads use.
+///
+/// # Synchronisation
+/// One mutex guards all pages. Under it only lines are read and written: nothing allocates, calls out or panics there.
+///
+/// Hints may be read without it: whether access entries or blocks may exist, of which kinds, and whether a permit may
+/// be open. They are written under the lock, and a check reads them once, before it. A check that reads an old value
+/// orders itself before the update, as if its thread had come a moment earlier; nothing that it skipped was in force
+/// then. `Release` and `Acquire` make a thread that was told of an update see its hint as well.
+#[derive(Clone, Debug)]
+pub struct SharedRegion {
+    region: Arc<Mutex<Region>>,
+    hints: Arc<Hints>,
+    address: usize,
+    bytes: u64,
+    /// The generation of the policy whose tables are meant.
+    generation: u64,
+}
+
+impl SharedRegion {
+    /// Puts a region behind its lock.
+    pub fn new(region: Region) -> Self {
+        let (address, bytes, generation) = (region.address(), region.bytes(), region.generation());
+        let (hints, region) = (Arc::clone(&region.hints), Arc::new(Mutex::new(region)));
+        Self { region, hints, address, bytes, generation }
+    }
+
+    /// The same memory under the next policy; `from` is for [`Region::move_untracked`].
+    #[must_use]
+    pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
+        let generation = self.generation + 1;
+        let mut region = self.lock();
+        region.set_generation(generation);
+        region.move_untracked(from);
+        Self { generation, ..self.clone() }
+    }
+
+    /// How many times the policy was changed before this one.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether operators' entries or limits' blocks may exist: when not, no check looks for them.
+    #[inline]
+    pub fn has_access_entries(&self) -> bool {
+        self.hints.has_access_entries.load(Ordering::Acquire)
+    }
+
+    /// Sets what [`SharedRegion::has_access_entries`] returns. The caller holds the lock, so that no thread overwrites
+    /// what another has just found out.
+    pub fn set_has_access_entries(&self, whether: bool) {
+        self.hints.has_access_entries.store(whether, Ordering::Release);
+    }
+
+    /// Which kinds of access entries may be present. An entry has one kind, so one bit decides whether a check looks
+    /// for it: a read that meets an update half way orders the check before or after each entry, as any stale read
+    /// does.
+    #[inline]
+    pub fn entry_kinds(&self) -> [u64; KIND_WORDS] {
+        std::array::from_fn(|word| self.hints.entry_kinds[word].load(Ordering::Relaxed))
+    }
+
+    /// Sets what [`SharedRegion::entry_kinds`] returns, and that there are entries. The caller holds the lock.
+    pub fn set_entry_kinds(&self, kinds: &[u64; KIND_WORDS]) {
+        for (word, kind) in self.hints.entry_kinds.iter().zip(kinds) {
+            word.store(*kind, Ordering::Relaxed);
+        }
+        self.set_has_access_entries(true);
+    }
+
+    /// Whether a permit may be open: when not, in-flight limits count nothing.
+    #[inline]
+    pub fn may_have_in_flight(&self) -> bool {
+        self.hints.has_open_permits.load(Ordering::Acquire)
+    }
+
+    /// The address of the first page, for prefetching before the lock.
+    #[inline]
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Bytes allocated: exact, and constant.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes the lock.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, Region> {
+        // Nothing under the lock panics; should it ever, the lines are plain words and stay usable.
+        self.region.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the lock, and reads engine time at `now`. Engine time moves there when `moves`, as for all that may
+    /// charge.
+    pub fn at(&self, now: Now, moves: bool) -> (MutexGuard<'_, Region>, Epoch) {
+        let mut region = self.lock();
+        let epoch = region.epoch().at(now);
+        if moves {
+            region.set_epoch(epoch);
+        }
+        (region, epoch)
+    }
+
+    /// Sums `used(region, page, now_us)` over the pages of a table, with the pauses of [`SharedRegion::each_page`].
+    pub fn sum_pages(&self, pages: u32, pause: &dyn Fn(), used: impl Fn(&Region, u32, u64) -> u64) -> u64 {
+        let mut sum = 0;
+        self.each_page(pages, pause, |region, page, now| sum += used(region, page, now));
+        sum
+    }
+
+    /// Looks at every page of a table, at engine time.
+    ///
+    /// The lock is released between pages, and `pause` runs after every 256 of them. The walk ends early when the
+    /// policy is changed meanwhile, because the pages may then be another limit's.
+    pub fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&Region, u32, u64)) {
+        for page in 0..pages {
+            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
+                pause();
+            }
+            let region = self.lock();
+            if region.generation() != self.generation {
+                return;
+            }
+            look(&region, page, region.epoch().last_us);
+        }
+    }
+
+    /// Empties a table that nothing uses, a page at a time.
+    ///
+    /// Returns `false` when the policy was changed meanwhile: then the table may be in use.
+    pub fn clear(&self, table: &Table, pause: &dyn Fn()) -> bool {
+        (0..table.pages()).all(|page| {
+            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
+                pause();
+            }
+            let mut region = self.lock();
+            let is_ours = region.generation() == self.generation;
+            if is_ours {
+                region.clear(table, page);
+            }
+            is_ours
+        })
+    }
+}
