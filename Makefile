@@ -17,7 +17,7 @@ MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 CORE  := --locked --workspace --exclude throttle-python
 
 # directories too: a file that is gone changes its directory
-BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/throttle/policies \
+BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(STUB) $(shell find rust python/throttle/policies \
 	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
 	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 

@@ -11,6 +11,7 @@ import pytest
 
 from given_guards import REAL, guard, is_sound, limit
 from throttle import Blocked, Envelope, Limit, ManualClock, PolicyError, Throttle, ThrottleError
+from throttle.types import CoveringEntry
 
 SENDER = Envelope(
     client_ip="203.0.113.9",
@@ -350,8 +351,8 @@ def test_the_blocks_of_limits_are_listed_with_the_names_that_are_known_and_can_b
         Blocked("client.net/24/48", "203.0.113.0/24", REAL + 600, "net", "block", False),
         Blocked("client.net + auth.user", None, REAL + 300, "pair", "block", False),
     ]
-    [blocks] = [table for table in pace.tables() if table["table"] == "blocks"]
-    assert (blocks["used"], blocks["untracked"]) == (2, 0)
+    [blocks] = [table for table in pace.tables() if table.table == "blocks"]
+    assert (blocks.used, blocks.untracked) == (2, 0)
     assert not pace.unblock("client.net/24/48", "198.51.100.0/24")
     assert pace.unblock("client.net/24/48", "203.0.113.0/24")
     assert not pace.unblock("client.net + auth.user", "203.0.113.0/24 + jim")
@@ -415,27 +416,26 @@ def test_a_child_has_what_its_parent_had() -> None:
 
 def test_what_covers_a_message_is_explained_with_it() -> None:
     pace = guard(limit("once", ["client.ip", "auth.user"], "1/minute", action="block 1 hour"))
-    assert pace.explain(SENDER)["covering"] == []
+    assert pace.explain(SENDER).covering == ()
     pace.check(SENDER)
     assert not pace.check(SENDER)
     pace.block("from.org", "salesforce.com", seconds=60)
     pace.allow("sender.org", "salesforce.com")
     pace.block("client.net", "198.51.100.0/24")
-    block = {"action": "block", "by": "operator", "unverified": False}
-    limits = {"identity": "client.ip + auth.user", "value": "203.0.113.9 + joe", "by": "once", "seconds": 3600.0}
-    author = {**block, "identity": "from.org", "value": "salesforce.com", "seconds": 60.0}
+    allowance = CoveringEntry("allow", "sender.org", "salesforce.com", "operator", unverified=False, seconds=math.inf)
+    author = CoveringEntry("block", "from.org", "salesforce.com", "operator", unverified=False, seconds=60.0)
+    by_limit = CoveringEntry(
+        "block", "client.ip + auth.user", "203.0.113.9 + joe", "once", unverified=False, seconds=3600.0
+    )
     told = pace.explain(SENDER)
-    assert told["covering"] == [
-        {"action": "allow", "by": "operator", "unverified": False}
-        | {"identity": "sender.org", "value": "salesforce.com", "seconds": math.inf},
-        author,
-        block | limits,
-    ]
-    assert told["allowed"]
+    assert told.covering == (allowance, author, by_limit)
+    assert str(allowance) == "sender.org salesforce.com is allowed by operator for good."
+    assert str(author) in str(told).splitlines()
+    assert told.allowed
     assert pace.check(SENDER)
     forged = pace.explain(FORGED)
-    assert forged["covering"] == [author, block | limits], "an allowance of what is proven is none here"
-    assert (forged["allowed"], forged["limit"]) == (False, "once")
+    assert forged.covering == (author, by_limit), "an allowance of what is proven is none here"
+    assert (forged.allowed, forged.limit) == (False, "once")
     assert pace.check(FORGED).limit == "once"
     early = pace.explain(FORGED, stage="connect")
-    assert (early["covering"], early["allowed"]) == ([], True)
+    assert (early.covering, early.allowed) == ((), True)

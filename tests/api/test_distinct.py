@@ -82,6 +82,6 @@ def test_its_two_tables_are_told() -> None:
     for number in range(5):
         assert pace.check(message(*(f"{name}@x.net" for name in "abc"), user=f"user-{number}"))
     (slots, blocks) = pace.tables()
-    assert (slots["table"], blocks["table"]) == ("all", "registers of all")
-    assert (slots["used"], blocks["used"]) == (5, 0)
-    assert slots["bytes"] + blocks["bytes"] <= 1 << 20
+    assert (slots.table, blocks.table) == ("all", "registers of all")
+    assert (slots.used, blocks.used) == (5, 0)
+    assert slots.bytes + blocks.bytes <= 1 << 20

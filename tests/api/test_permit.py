@@ -31,7 +31,7 @@ def cap(most: int | str = 1, per: str | list[str] = "global", **fields: Any) -> 
 
 def used(pace: Throttle) -> dict[str, int]:
     """What is held: everything that is not zero, of limits and of tables."""
-    return {table["table"]: table["used"] for table in pace.tables() if table["used"]}
+    return {table.table: table.used for table in pace.tables() if table.used}
 
 
 ONE = {"cap": 1, "permits": 1}

@@ -27,7 +27,7 @@ MESSAGES = Limit(name="messages", per="global", in_flight=9)
 
 
 def held(pace: Throttle) -> dict[str, int]:
-    rows = {table["table"]: table["used"] for table in pace.tables()}
+    rows = {table.table: table.used for table in pace.tables()}
     return {name: used for name, used in rows.items() if used and name in ("open", "messages", "permits")}
 
 
@@ -267,7 +267,7 @@ def test_nothing_that_a_client_sends_in_any_order_raises(steps: Any, ip: Any, na
         for step, *said in steps:
             decision = getattr(session, step)(*said)
             assert decision is None or is_sound(decision)
-    assert {table["used"] for table in SHARED.tables() if table["table"] in ("permits", "all-open", "all-bytes")} == {0}
+    assert {table.used for table in SHARED.tables() if table.table in ("permits", "all-open", "all-bytes")} == {0}
 
 
 SHARED = Throttle(clock=ManualClock(REAL), memory="4 MiB")

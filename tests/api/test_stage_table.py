@@ -137,7 +137,7 @@ def test_a_limit_is_charged_once_and_exactly(count: str, identity: str, step: st
 
 
 def used(pace: Throttle) -> dict[str, int]:
-    return {table["table"]: table["used"] for table in pace.tables() if "in flight per" not in table["table"]}
+    return {table.table: table.used for table in pace.tables() if "in flight per" not in table.table}
 
 
 HOLDING = [

@@ -44,10 +44,10 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     pace = Throttle(memory=memory)
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
-    rest = pace.memory_bytes - sum(table["bytes"] for table in tables)
+    rest = pace.memory_bytes - sum(table.bytes for table in tables)
     # the header's page; what observes; what operators say, and blocks; what is spare
     assert 4096 < rest <= 4096 + most // 16 + most // 56 + most // 64 + most // 32
-    assert [table["table"] for table in tables][-10:] == [
+    assert [table.table for table in tables][-10:] == [
         "auth-pace",
         *(f"net-org-fan-out, quota of {net}::/48" for net in ("2a00:1450:4864", "2607:f8b0:4864", "2a01:111:f403")),
         "sketch of auth-pace",
@@ -75,9 +75,9 @@ def test_tables_tell_what_is_in_use_and_what_found_no_room() -> None:
     for number in range(1000):
         assert pace.check(SENDER.replace(client_ip=f"10.0.{number // 250}.{number % 250}"))
     [table] = pace.tables()
-    assert (table["table"], table["bytes"], table["slots"]) == ("pace", 4096, 448)
-    assert table["used"] + table["untracked"] == 1000
-    assert 430 < table["used"] <= 448
+    assert (table.table, table.bytes, table.slots) == ("pace", 4096, 448)
+    assert table.used + table.untracked == 1000
+    assert 430 < table.used <= 448
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
@@ -91,10 +91,10 @@ def test_a_fan_out_beside_a_full_table_counts_in_the_sketch_and_lets_no_key_brin
             brought[name] += bool(gate.check(Envelope(client_ip=name, mail_from=f"m@{name}{org}.com")))
     table, sketch, _ = gate.tables()
     assert max(brought.values()) == 2
-    assert (sketch["table"], sketch["untracked"], table["untracked"]) == ("sketch of fans", 0, 0)
-    assert sum(brought.values()) > table["slots"]
-    assert 0 < sketch["used"] <= sketch["slots"]
-    assert table["used"] > table["slots"] * 9 // 10
+    assert (sketch.table, sketch.untracked, table.untracked) == ("sketch of fans", 0, 0)
+    assert sum(brought.values()) > table.slots
+    assert 0 < sketch.used <= sketch.slots
+    assert table.used > table.slots * 9 // 10
 
 
 @pytest.mark.parametrize(

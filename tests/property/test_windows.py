@@ -106,6 +106,6 @@ def test_a_quota_of_a_policy_holds_in_every_window_and_names_the_user() -> None:
         assert exact.counted("joe", second * SECOND_US) <= 500
     assert refusals > 0
     table, sketch = gate.tables()
-    assert (table["table"], table["used"], table["slots"]) == ("auth-pace", 1, table["bytes"] // 64 * 3)
-    assert (sketch["table"], sketch["used"], sketch["untracked"]) == ("sketch of auth-pace", 0, 0)
+    assert (table.table, table.used, table.slots) == ("auth-pace", 1, table.bytes // 64 * 3)
+    assert (sketch.table, sketch.used, sketch.untracked) == ("sketch of auth-pace", 0, 0)
     assert len(exact.events["joe"]) > 4 * 500 * 0.8

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Envelope, ManualClock, Policy, Throttle, ThrottleError, policies
-from throttle.cli import fail, missing
+from throttle import Envelope, ManualClock, Throttle, ThrottleError, policies
+from throttle.cli import fail, load, missing
 
 if TYPE_CHECKING:
     from throttle.types import Explanation
@@ -102,14 +103,11 @@ def command(
             envelope = envelope.with_headers(message.read_bytes())
         if reply_to:
             envelope = envelope.replace(reply_to=reply_to)
-        is_builtin = policy in policies.names()
-        rules = Policy.builtin(policy) if is_builtin else Policy.from_file(policy)
-        guard = Throttle(rules, clock=ManualClock(NOW), learned=learned)
+        guard = Throttle(load(policy), clock=ManualClock(NOW), learned=learned)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
-            fail(
-                f"--policy: there is no file {policy} and no built-in policy of that name: {', '.join(policies.names())}"
-            )
+            names = ", ".join(policies.names())
+            fail(f"--policy: there is no file {policy} and no built-in policy of that name: {names}")
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
@@ -131,7 +129,7 @@ def command(
         from throttle.cli.explained import show
     except ModuleNotFoundError as error:
         missing(error, "the table", "cli")
-    source = f"the built-in policy {policy}" if is_builtin else rules.file
+    source = f"the built-in policy {policy}" if policy in policies.names() else guard.policy.file
     apart = beside(envelope, 0, is_organisation=is_organisation) != envelope
     show(envelope, source, explanation, count, refused_by, apart=apart)
 
@@ -148,10 +146,13 @@ def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelop
 
 
 def finite(explanation: Explanation) -> dict[str, Any]:
-    """As JSON has it: a wait without end is null."""
-    limits = [{**row, "retry_after": _seconds(row["retry_after"])} for row in explanation["limits"]]
-    covering = [{**word, "seconds": _seconds(word["seconds"])} for word in explanation["covering"]]
-    return {**explanation, "limits": limits, "covering": covering}
+    """Returns the explanation as JSON has it: an infinite wait is null."""
+    told = asdict(explanation)
+    for row in told["limits"]:
+        row["retry_after"] = _seconds(row["retry_after"])
+    for entry in told["covering"]:
+        entry["seconds"] = _seconds(entry["seconds"])
+    return told
 
 
 def _seconds(wait: float) -> float | None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Policy, Throttle, ThrottleError
-from throttle.cli import fail, missing
+from throttle import Throttle, ThrottleError
+from throttle.cli import fail, load, missing
+from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +30,7 @@ Files = Annotated[
         metavar="FILE...", help="Logs, gzipped or not, in any order; - is standard input.", show_default=False
     ),
 ]
-PolicyFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The policy to try.", show_default="the built-in `inbound`")
-]
+PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy to try: {POLICY_HELP}.")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
 Form = Annotated[
     str | None,
@@ -66,7 +65,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def command(
     files: Files,
     *,
-    policy: PolicyFile = None,
+    policy: PolicyName = "inbound",
     memory: Memory = "16 MiB",
     form: Form = None,
     year: Year = None,
@@ -98,9 +97,8 @@ def command(
     notes, now = Notes(), time.time()
     try:
         log = Log(files, notes, now=now, form=form, year=year)
-        rules = Policy.builtin() if policy is None else Policy.from_file(policy)
         clock = (lambda: log.begins) if learned else None  # what was learned is as old as it was then
-        replay = Replay(Throttle(rules, memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
+        replay = Replay(Throttle(load(policy), memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
     except OSError as error:
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:

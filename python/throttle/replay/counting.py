@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from throttle._core import Counts
+from throttle._replay import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from throttle._core import Texts
+    from throttle._replay import Texts
 
 MOST_KEYS = 100_000
 _MINUTE, _HOUR = 60, 3600

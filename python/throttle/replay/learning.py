@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from throttle import learned
-from throttle._core import Seen
+from throttle._replay import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from throttle._core import Rows, Texts
+    from throttle._replay import Rows, Texts
     from throttle.replay.limits import Counted, Keys
 
 MOST_ELEMENTS = 500_000

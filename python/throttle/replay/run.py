@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from throttle._core import Rows
+from throttle._replay import Rows, observed, values
 from throttle.replay.counting import MOST_KEYS, Heavy, Panes, Tally
 from throttle.replay.learning import memories
 from throttle.replay.limits import counted, uncounted
@@ -33,7 +33,7 @@ class Replay:
 
     def __init__(self, guard: Throttle) -> None:
         self.guard = guard
-        self.observed: list[str] = guard._observed  # noqa: SLF001  ours
+        self.observed = observed(guard)
         self.limits = counted(guard.policy, self.observed)
         self.not_replayed = uncounted(guard.policy)
         self.remembered = memories(self.limits, self.observed)
@@ -148,7 +148,7 @@ class Replay:
         return [place for place, shadow in self._in_shadow.items() if names <= set(shadow)]
 
     def _values(self, envelope: Envelope) -> Values:
-        return self.guard._values(envelope)  # noqa: SLF001  ours
+        return values(self.guard, envelope)
 
     def _refuse(
         self,

@@ -14,15 +14,21 @@ use crate::guard::Throttle;
 use crate::pause::let_others_run;
 use crate::text::{AddressTypes, Text};
 
-/// See `_core.pyi`.
+#[doc = doc!("Blocked")]
 #[pyclass(module = "throttle", frozen, get_all, eq)]
 #[derive(Debug, PartialEq)]
 pub(crate) struct Blocked {
+    #[doc = doc!("Blocked.identity")]
     identity: String,
+    #[doc = doc!("Blocked.value")]
     value: Option<String>,
+    #[doc = doc!("Blocked.until")]
     until: f64,
+    #[doc = doc!("Blocked.by")]
     by: String,
+    #[doc = doc!("Blocked.action")]
     action: String,
+    #[doc = doc!("Blocked.unverified")]
     unverified: bool,
 }
 
@@ -121,7 +127,7 @@ pub(crate) fn listed(guard: &Throttle, py: Python<'_>, allowances: bool) -> PyRe
     // while it holds the interpreter.
     let engine = Arc::clone(&guard.engine());
     let all = engine.blocked(now, &|| let_others_run(py));
-    let wanted = all.into_iter().filter(|core| (core.word != AccessAction::Block) == allowances);
+    let wanted = all.into_iter().filter(|core| (core.action != AccessAction::Block) == allowances);
     Ok(wanted.map(|core| Blocked::of(core, now_us)).collect())
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn wait(us: Option<u64>) -> f64 {
     us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
 }
 
-/// A clock that stands still until it is told otherwise, in Unix seconds.
+// A clock that stands still until it is told otherwise, in Unix seconds.
+#[doc = doc!("ManualClock")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct ManualClock {
@@ -48,7 +49,7 @@ impl ManualClock {
         Ok(Self { us: AtomicI64::new(micros("now", now)?) })
     }
 
-    /// Unix seconds, to the microsecond.
+    #[doc = doc!("ManualClock.now")]
     #[getter]
     fn now(&self) -> f64 {
         seconds(self.us.load(Ordering::Relaxed))
@@ -61,7 +62,7 @@ impl ManualClock {
         Ok(())
     }
 
-    /// Moves the clock by `seconds`, also back.
+    #[doc = doc!("ManualClock.advance")]
     fn advance(&self, seconds: f64) -> PyResult<()> {
         let by = micros("seconds", seconds)?;
         let moved = |us: i64| us.checked_add(by).filter(|us| us.unsigned_abs() <= MAX_US);

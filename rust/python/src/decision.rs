@@ -16,13 +16,12 @@ use crate::error::ThrottleError;
 use crate::guard::Throttle;
 
 // The free list is for hot callers: one decision is made a check, and dropped soon. It saves 5 % of a check.
+#[doc = doc!("Decision")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct Decision {
     /// `None` when allowed.
     refusal: Option<Box<Refusal>>,
-    /// The SMTP stage at which the refusal is told.
-    told_at: Option<Stage>,
     /// Limits in shadow mode that would have refused.
     shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
@@ -41,20 +40,19 @@ enum MadeOn {
 
 /// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words;
 /// the stage at which it is told.
-type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), Option<String>);
+type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), String);
 
 impl Decision {
     #[inline]
     pub(crate) fn of_envelope(
         decision: Core,
-        told_at: Option<Stage>,
         guard: Py<Throttle>,
         envelope: Py<Envelope>,
         charge: Receipt,
     ) -> Self {
         let Core { refusal, shadow } = decision;
         let made_on = MadeOn::Envelope(guard, envelope, charge);
-        Self { refusal, told_at, shadow, made_on, is_refunded: AtomicBool::new(false) }
+        Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
     /// The reply as code, enhanced code and text. An operator's own reply need not have an enhanced code.
@@ -79,6 +77,7 @@ fn is_enhanced(word: &str) -> bool {
 
 #[pymethods]
 impl Decision {
+    #[doc = doc!("Decision.allowed")]
     #[getter]
     pub(crate) fn allowed(&self) -> bool {
         self.refusal.is_none()
@@ -88,56 +87,67 @@ impl Decision {
         self.allowed()
     }
 
+    #[doc = doc!("Decision.limit")]
     #[getter]
     fn limit(&self) -> Option<&str> {
         self.refusal.as_ref().map(|refusal| &*refusal.limit)
     }
 
+    #[doc = doc!("Decision.identity")]
     #[getter]
     fn identity(&self) -> Option<&str> {
         self.refusal.as_ref().map(|refusal| &*refusal.identity)
     }
 
+    #[doc = doc!("Decision.key")]
     #[getter]
     fn key(&self) -> Option<&str> {
         self.refusal.as_ref().map(|refusal| &*refusal.key)
     }
 
+    #[doc = doc!("Decision.retry_after")]
     #[getter]
     fn retry_after(&self) -> f64 {
         self.refusal.as_ref().map_or(0.0, |refusal| wait(refusal.wait_us))
     }
 
+    #[doc = doc!("Decision.reply")]
     #[getter]
     fn reply(&self) -> Option<String> {
         self.refusal.as_ref().map(|refusal| refusal.reply())
     }
 
+    #[doc = doc!("Decision.code")]
     #[getter]
     fn code(&self) -> Option<u16> {
         self.reply_parts().map(|(code, ..)| code)
     }
 
+    #[doc = doc!("Decision.enhanced_code")]
     #[getter]
     fn enhanced_code(&self) -> Option<String> {
         self.reply_parts().and_then(|(_, enhanced, _)| enhanced)
     }
 
+    #[doc = doc!("Decision.text")]
     #[getter]
     fn text(&self) -> Option<String> {
         self.reply_parts().map(|(.., text)| text)
     }
 
+    #[doc = doc!("Decision.stage")]
     #[getter]
     fn stage(&self) -> Option<&'static str> {
-        self.told_at.map(Stage::name)
+        self.refusal.as_ref().map(|refusal| refusal.stage.name())
     }
 
+    #[doc = doc!("Decision.shadow")]
     #[getter]
     fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.shadow.iter().map(|name| &**name))
     }
 
+    #[doc = doc!("Decision.identities")]
     #[getter]
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
@@ -146,7 +156,7 @@ impl Decision {
         }
     }
 
-    /// Once: whoever comes second gives nothing.
+    #[doc = doc!("Decision.refund")]
     #[pyo3(signature = (*, now=None))]
     fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
         let (guard, envelope, charge) = match &self.made_on {
@@ -167,7 +177,7 @@ impl Decision {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok((&self.refusal, self.told_at, &self.shadow) == (&other.refusal, other.told_at, &other.shadow)
+        Ok((&self.refusal, &self.shadow) == (&other.refusal, &other.shadow)
             && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
@@ -194,10 +204,10 @@ impl Decision {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal.as_ref().map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, kind, answer: Answer { rejects_at, template } } = &**refusal;
+            let Refusal { limit, identity, key, wait_us, stage, kind, answer: Answer { rejects_at, template } } = &**refusal;
             let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
             let names = (limit.to_string(), identity.to_string(), key.clone());
-            (names, *wait_us, kind.number(), answer, this.stage())
+            (names, *wait_us, kind.number(), answer, stage.name())
         });
         let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
@@ -205,15 +215,15 @@ impl Decision {
 
     #[staticmethod]
     fn _detached(refusal: Option<Detached>, shadow: Vec<String>, identities: Py<PyDict>) -> Self {
-        let stage_of = |name: Option<String>| Stage::ALL.into_iter().find(|stage| Some(stage.name()) == name.as_deref());
-        let refused = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), told_at)| {
+        let stage_of = |name: &str| Stage::ALL.into_iter().find(|stage| stage.name() == name);
+        let refusal = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), stage)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
             let template = template.and_then(|text| Template::restored(&text)).map(Arc::new);
-            let answer = Answer { rejects_at: stage_of(rejects_at), template };
-            (Box::new(Refusal { limit, identity, key, wait_us, kind, answer }), stage_of(told_at))
+            let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template };
+            let stage = stage_of(&stage).unwrap_or(Stage::Connect);
+            Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
         });
-        let (refusal, told_at) = refused.map_or((None, None), |(refusal, told_at)| (Some(refusal), told_at));
         let shadow = shadow.into_iter().map(Into::into).collect();
-        Self { refusal, told_at, shadow, made_on: MadeOn::Known(identities), is_refunded: AtomicBool::new(false) }
+        Self { refusal, shadow, made_on: MadeOn::Known(identities), is_refunded: AtomicBool::new(false) }
     }
 }

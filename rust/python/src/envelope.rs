@@ -31,6 +31,7 @@ pub(crate) const FIELDS: [&str; 12] = [
 ];
 
 // The free list is for hot callers, as that of `Decision`.
+#[doc = doc!("Envelope")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
@@ -292,67 +293,79 @@ impl Envelope {
         })
     }
 
+    #[doc = doc!("Envelope.client_ip")]
     #[getter]
     fn client_ip(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.client_ip, py)
     }
 
+    #[doc = doc!("Envelope.client_name")]
     #[getter]
     fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.client_name, py)
     }
 
+    #[doc = doc!("Envelope.helo")]
     #[getter]
     fn helo(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.helo, py)
     }
 
+    #[doc = doc!("Envelope.mail_from")]
     #[getter]
     fn mail_from(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.mail_from, py)
     }
 
+    #[doc = doc!("Envelope.rcpt_to")]
     #[getter]
     fn rcpt_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.rcpt_to.iter().map(|text| text.object(py)))
     }
 
+    #[doc = doc!("Envelope.auth_user")]
     #[getter]
     fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.auth_user, py)
     }
 
+    #[doc = doc!("Envelope.spf")]
     #[getter]
     fn spf(&self, py: Python<'_>) -> Option<Py<PyString>> {
         self.spf.as_ref().map(|spf| spf.clone_ref(py))
     }
 
+    #[doc = doc!("Envelope.size")]
     #[getter]
     fn size(&self) -> Option<u64> {
         self.size
     }
 
+    #[doc = doc!("Envelope.header_from")]
     #[getter]
     fn header_from<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.from)
     }
 
+    #[doc = doc!("Envelope.reply_to")]
     #[getter]
     fn reply_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.reply_to)
     }
 
+    #[doc = doc!("Envelope.list_id")]
     #[getter]
     fn list_id(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.headers.as_ref().and_then(|headers| object(&headers.list_id, py))
     }
 
+    #[doc = doc!("Envelope.dkim")]
     #[getter]
     fn dkim<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.dkim)
     }
 
-    /// An envelope with what the message's header says; `fields` say the rest, and the last word.
+    #[doc = doc!("Envelope.from_message")]
     #[staticmethod]
     #[pyo3(signature = (message, **fields))]
     fn from_message<'py>(
@@ -367,12 +380,12 @@ impl Envelope {
         py.get_type::<Self>().call((), Some(&all))
     }
 
-    /// A copy with what another header says.
+    #[doc = doc!("Envelope.with_headers")]
     fn with_headers<'py>(slf: &Bound<'py, Self>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         Self::replace(slf, Some(&read(slf.py(), headers::message("message", message)?)?))
     }
 
-    /// A copy with other fields.
+    #[doc = doc!("Envelope.replace")]
     #[pyo3(signature = (**changes))]
     fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let fields = slf.get().fields(slf.py())?;

@@ -13,6 +13,7 @@ use crate::limiter::RateLimiter;
 use crate::text::Text;
 
 // The free list is for hot callers: one result is made a hit, and dropped soon.
+#[doc = doc!("HitResult")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct HitResult {
@@ -52,21 +53,25 @@ impl HitResult {
 
 #[pymethods]
 impl HitResult {
+    #[doc = doc!("HitResult.allowed")]
     #[getter]
     fn allowed(&self) -> bool {
         self.hit == Hit::Allowed
     }
 
+    #[doc = doc!("HitResult.key")]
     #[getter]
     fn key(&self, py: Python<'_>) -> Py<PyAny> {
         self.key.object(py)
     }
 
+    #[doc = doc!("HitResult.retry_after")]
     #[getter]
     fn retry_after(&self) -> f64 {
         wait(self.wait_us())
     }
 
+    #[doc = doc!("HitResult.refund")]
     #[pyo3(signature = (*, now=None))]
     fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
         let Some(Charge { limiter, cost, at_us, is_stated }) = &self.charged_by else {

@@ -18,7 +18,7 @@ use crate::text::Text;
 /// What a sketch has when nothing is said: 0.65 % error in 12 KiB.
 const PRECISION: u64 = 14;
 
-/// See `_core.pyi`.
+#[doc = doc!("HyperLogLog")]
 #[pyclass(module = "throttle.sketch", frozen)]
 #[derive(Debug)]
 pub(crate) struct HyperLogLog {
@@ -47,6 +47,7 @@ impl HyperLogLog {
         Ok(Self::of(shape, seed::octets(py, seed)?, seen))
     }
 
+    #[doc = doc!("HyperLogLog.from_bytes")]
     #[classmethod]
     fn from_bytes(_cls: &Bound<'_, PyType>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
         let frame = frame::from_bytes(Kind::HyperLogLog, data)?;
@@ -58,6 +59,7 @@ impl HyperLogLog {
         Ok(Self::of(shape, frame.seed, Seen { words, martingale }))
     }
 
+    #[doc = doc!("HyperLogLog.add")]
     fn add(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         let text = Text::new("key", key)?;
         let key = self.secret.text(&text.bytes(key.py()));
@@ -68,15 +70,18 @@ impl HyperLogLog {
         Ok(())
     }
 
+    #[doc = doc!("HyperLogLog.update")]
     fn update(&self, keys: &Bound<'_, PyAny>) -> PyResult<()> {
         each(keys, |key| self.add(key))
     }
 
+    #[doc = doc!("HyperLogLog.estimate")]
     fn estimate(&self) -> f64 {
         let seen = self.lock();
         seen.martingale.estimate().unwrap_or_else(|| self.shape.estimate(&seen.words))
     }
 
+    #[doc = doc!("HyperLogLog.merge")]
     fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(other) = other.cast::<Self>() else {
             return Err(not_of_type("other", other, "HyperLogLog"));
@@ -97,32 +102,38 @@ impl HyperLogLog {
         Ok(())
     }
 
+    #[doc = doc!("HyperLogLog.copy")]
     fn copy(&self) -> Self {
         Self::of(self.shape, self.seed, self.lock().clone())
     }
 
+    #[doc = doc!("HyperLogLog.to_bytes")]
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let Seen { words, martingale } = self.lock().clone();
         let numbers = [u64::from(self.shape.precision()), martingale.left, martingale.sum];
         PyBytes::new(py, &frame::to_bytes(Kind::HyperLogLog, &self.seed, numbers, &words))
     }
 
+    #[doc = doc!("HyperLogLog.precision")]
     #[getter]
     fn precision(&self) -> u32 {
         self.shape.precision()
     }
 
+    #[doc = doc!("HyperLogLog.relative_error")]
     #[getter]
     fn relative_error(&self) -> f64 {
         let constant = if self.lock().martingale == Martingale::LOST { 1.04 } else { 0.833 };
         constant / (self.shape.registers() as f64).sqrt()
     }
 
+    #[doc = doc!("HyperLogLog.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> usize {
         8 * self.shape.words() + size_of::<Martingale>()
     }
 
+    #[doc = doc!("HyperLogLog.seed")]
     #[getter]
     fn seed<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.seed)

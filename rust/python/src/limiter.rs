@@ -15,7 +15,7 @@ use crate::pause::let_others_run;
 use crate::text::Text;
 use crate::{memory, seed};
 
-/// See `_core.pyi`.
+#[doc = doc!("RateLimiter")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
@@ -77,6 +77,7 @@ impl RateLimiter {
         Ok(Self { limiter, clock, rate: rate.to_owned(), algorithm, burst })
     }
 
+    #[doc = doc!("RateLimiter.hit")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn hit(
         slf: &Bound<'_, Self>,
@@ -87,6 +88,7 @@ impl RateLimiter {
         Self::decide(slf, key, cost, now, true)
     }
 
+    #[doc = doc!("RateLimiter.peek")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn peek(
         slf: &Bound<'_, Self>,
@@ -97,16 +99,19 @@ impl RateLimiter {
         Self::decide(slf, key, cost, now, false)
     }
 
+    #[doc = doc!("RateLimiter.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> u64 {
         self.limiter.memory_bytes()
     }
 
+    #[doc = doc!("RateLimiter.untracked")]
     #[getter]
     fn untracked(&self) -> u64 {
         self.limiter.untracked()
     }
 
+    #[doc = doc!("RateLimiter.load")]
     #[getter]
     fn load(&self, py: Python<'_>) -> f64 {
         let (used, slots) = self.limiter.load(&|| let_others_run(py));

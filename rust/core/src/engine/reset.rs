@@ -8,8 +8,8 @@ use super::operators::{no_value, parsed};
 use crate::error::PolicyError;
 use crate::identity::Trust;
 use crate::identity::parse_value::parse_value;
-use crate::plan::Store;
 use crate::region::Now;
+use crate::store::Store;
 
 impl Engine {
     /// Clears the rate counters of `value` in every limit whose `per` is exactly `identity`, and in its quotas, for
@@ -30,11 +30,11 @@ impl Engine {
                 let region = &mut region;
                 cleared[usize::from(planned.of)] |= match &planned.store {
                     Store::Rate(counter) => counter.clear(region, &counter.lines(key), now_us),
-                    Store::FanOut { fan_out, .. } => {
+                    Store::FanOut(fan_out) => {
                         let counter = fan_out.buckets();
                         counter.clear(region, &counter.lines(key), now_us)
                     }
-                    Store::Distinct { buckets, .. } => buckets.clear(region, &buckets.lines(key), now_us),
+                    Store::Distinct(buckets) => buckets.clear(region, &buckets.lines(key), now_us),
                     Store::InFlight(_) => false,
                 };
             }

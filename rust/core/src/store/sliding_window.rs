@@ -227,7 +227,7 @@ impl SlidingWindow {
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
         let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
-        self.shape.put(region.line_mut(line), usize::from(slot), 0, Ring::default());
+        self.shape.put(region.line_mut(line), usize::from(slot), 0, PaneRing::default());
         true
     }
 

@@ -22,8 +22,8 @@ struct Entry {
     count: u64,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay")]
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     octets: Vec<u8>,

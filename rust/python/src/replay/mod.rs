@@ -6,3 +6,4 @@ pub(crate) mod counts;
 pub(crate) mod rows;
 pub(crate) mod seen;
 pub(crate) mod texts;
+pub(crate) mod values;

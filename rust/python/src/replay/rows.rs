@@ -19,8 +19,8 @@ use crate::guard::Throttle;
 /// Between the values of a key.
 const JOINED: &str = " + ";
 
-/// See `_core.pyi`. The identities are those of the guard's policy when it was made.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`. The identities are those of the guard's policy when it was made.
+#[pyclass(module = "throttle._replay")]
 pub(crate) struct Rows {
     guard: Py<Throttle>,
     observed: Vec<Identity>,

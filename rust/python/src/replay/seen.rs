@@ -25,8 +25,8 @@ struct Entry {
     last: f64,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay")]
 #[derive(Debug)]
 pub(crate) struct Seen {
     text: String,

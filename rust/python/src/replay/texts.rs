@@ -15,8 +15,8 @@ pub(super) struct Piece {
     ends: Vec<usize>,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core", frozen)]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay", frozen)]
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     piece: Piece,
