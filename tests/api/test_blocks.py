@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -171,10 +172,9 @@ def test_what_covers_nothing_or_too_much_is_told(identity: str, value: str, fiel
     for say in (pace.block, pace.allow):
         if say == pace.allow and identity.startswith("rcpt"):
             continue
-        with pytest.raises(PolicyError) as caught:
+        with pytest.raises(ValueError, match=f"^{field}: found .*; allowed: .*{re.escape(allowed)}") as caught:
             say(identity, value)
-        assert (caught.value.field, caught.value.limit) == (field, None)
-        assert allowed in caught.value.allowed
+        assert not isinstance(caught.value, PolicyError), "no policy is wrong"
     assert pace.blocked() == []
     assert pace.check(SENDER)
 
@@ -194,7 +194,7 @@ def test_a_single_label_that_is_no_suffix_is_a_host_like_others() -> None:
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, 366 * 86_400 + 1])
 def test_a_time_that_is_none_is_told(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"seconds: found .*; allowed: more than 0"):
-        plenty().block("client.ip", "203.0.113.9", seconds)
+        plenty().block("client.ip", "203.0.113.9", seconds=seconds)
 
 
 def test_a_block_ends_to_the_microsecond_and_the_last_word_counts() -> None:
@@ -286,7 +286,7 @@ def test_what_can_be_claimed_is_let_through_when_it_is_proven_only() -> None:
 def test_what_nobody_can_prove_needs_to_be_let_through_unverified(identity: str, value: str) -> None:
     pace = guard(limit("once", "client.ip", "1/hour"))
     pace.check(SENDER)
-    with pytest.raises(PolicyError, match="unverified=True: nobody ever proves this"):
+    with pytest.raises(ValueError, match="unverified=True: nobody ever proves this"):
         pace.allow(identity, value)
     assert not pace.check(SENDER)
     pace.allow(identity, value, unverified=True)
@@ -311,7 +311,7 @@ def test_what_stands_in_a_header_is_looked_at_only_when_it_has_come() -> None:
 
 
 def test_a_mailbox_lets_nobody_through() -> None:
-    with pytest.raises(PolicyError, match="one mailbox among the recipients"):
+    with pytest.raises(ValueError, match="one mailbox among the recipients"):
         plenty().allow("rcpt.address", "abuse@q.net", unverified=True)
 
 
@@ -358,7 +358,7 @@ def test_the_blocks_of_limits_are_listed_with_the_names_that_are_known_and_can_b
     assert not pace.unblock("client.net + auth.user", "203.0.113.0/24 + jim")
     assert pace.unblock("client.net + auth.user", "203.0.113.0/24 + JOE")
     assert pace.blocked() == []
-    with pytest.raises(PolicyError, match="those of a limit that blocks"):
+    with pytest.raises(ValueError, match="those of a limit that blocks"):
         pace.unblock("client.ip + auth.user", "203.0.113.9 + joe")
 
 

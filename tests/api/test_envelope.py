@@ -121,11 +121,12 @@ def test_a_size_beyond_64_bits_is_the_nearest_within(given: int, kept: int) -> N
     [
         *(
             (field, 5, f"{field}: found int; allowed: str or bytes")
-            for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user", "list_id")
+            for field in ("client_name", "helo", "mail_from", "auth_user", "list_id")
         ),
+        ("client_ip", 5, "client_ip: found int; allowed: str, bytes, ipaddress.IPv4Address, ipaddress.IPv6Address or None"),
         ("mail_from", bytearray(b"a"), "mail_from: found bytearray; allowed: str or bytes"),
         *((field, 5, f"{field}: found int; allowed: str, bytes, or an iterable of them") for field in SEVERAL),
-        *((field, [None], f"{field}: found NoneType; allowed: str or bytes") for field in SEVERAL),
+        *((field, [None], f"{field}: found None; allowed: str or bytes") for field in SEVERAL),
         ("spf", b"pass", "spf: found bytes; allowed: str or None"),
         ("size", "5", "size: found str; allowed: int or None"),
         ("size", 5.0, "size: found float; allowed: int or None"),

@@ -101,13 +101,14 @@ def test_a_fan_out_beside_a_full_table_counts_in_the_sketch_and_lets_no_key_brin
     ("options", "error", "message"),
     [
         ({"policy": "none/such.toml"}, FileNotFoundError, r"none/such\.toml"),
-        ({"policy": 3}, TypeError, "int"),
-        ({"memory": "1 KiB"}, PolicyError, r'memory: found "1 KiB"; allowed: a size from "4 KiB" on'),
-        ({"memory": "lots"}, PolicyError, r'memory: found "lots"'),
-        ({"memory": -1}, PolicyError, "memory: found -1"),
-        ({"memory": 1.5}, PolicyError, "memory: found 1.5"),
-        ({"seed": b"fifteen bytes.."}, ValueError, "seed: allowed: bytes of length 16, or None"),
-        ({"seed": "16 secret bytes."}, ValueError, "seed: allowed: bytes of length 16, or None"),
+        ({"policy": 3}, TypeError, "policy: found int; allowed: a path, the name of a built-in policy, or a Policy"),
+        ({"policy": "outbound"}, ValueError, r'policy: found "outbound"; allowed: a built-in policy \(inbound, submis'),
+        ({"memory": "1 KiB"}, ValueError, r'memory: found "1 KiB"; allowed: a size from "4 KiB" on'),
+        ({"memory": "lots"}, ValueError, r'memory: found "lots"'),
+        ({"memory": -1}, ValueError, "memory: found -1"),
+        ({"memory": 1.5}, TypeError, "memory: found float; allowed: a number of bytes, or text such as"),
+        ({"seed": b"fifteen bytes.."}, ValueError, "seed: found 15 bytes; allowed: bytes of length 16, or None"),
+        ({"seed": "16 secret bytes."}, TypeError, "seed: found str; allowed: bytes of length 16, or None"),
         ({"clock": 3.0}, TypeError, "clock: found float; allowed: a callable that returns Unix seconds, or None"),
         ({"suffix_list": "none/such.dat"}, ThrottleError, r"suffix list none/such\.dat: No such file"),
     ],
@@ -197,12 +198,20 @@ def test_what_is_no_time_is_refused_from_a_clock_and_as_now(told: Any, error: ty
     assert pace.check(SENDER)
 
 
-@pytest.mark.parametrize("stage", ["data ", "MAIL", "", 3, ["mail", "quit"], [None]])
+@pytest.mark.parametrize("stage", ["data ", "MAIL", "", ["mail", "quit"]])
 def test_an_unknown_stage_is_told_with_those_there_are_and_charges_nothing(stage: Any) -> None:
     pace = guard(PACE)
     for ask in (pace.check, pace.peek):
         with pytest.raises(ValueError, match=r"stage: found .*; allowed: connect, helo, mail, rcpt, data"):
             ask(SENDER, stage=stage)
+    assert pace.check(SENDER)
+
+
+@pytest.mark.parametrize("stage", [3, [None], ["mail", b"data"]])
+def test_a_stage_of_another_type_is_told_and_charges_nothing(stage: Any) -> None:
+    pace = guard(PACE)
+    with pytest.raises(TypeError, match="stage: found .*; allowed: a stage, an iterable of stages, or None"):
+        pace.check(SENDER, stage=stage)
     assert pace.check(SENDER)
 
 
