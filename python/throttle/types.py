@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 from throttle.tags import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Text: TypeAlias = str | bytes
 """Text that a sender wrote. A ``str`` and its UTF-8 ``bytes`` make the same identity."""
@@ -199,6 +201,7 @@ class Explanation:
         limit: the limit that refuses; ``None`` when it is allowed.
         stage: the SMTP stage of the refusal.
         reply: the SMTP reply line of the refusal.
+        problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report it.
         identities: every identity of the envelope, by name.
         limits: what each limit says, in the order of the policy; one entry for each key.
         left_out: the number of keys that ``limits`` leaves out, because there are too many.
@@ -210,6 +213,7 @@ class Explanation:
     limit: str | None
     stage: Stage | None
     reply: str | None
+    problems: tuple[str, ...]
     identities: dict[str, ExplainedIdentity]
     limits: tuple[ExplainedLimit, ...]
     left_out: int
@@ -223,7 +227,7 @@ class Explanation:
             lines = [f"Allowed{unchecked}."]
         else:
             lines = [f"Refused at {self.stage} by {self.limit}: {self.reply}"]
-        lines += map(str, self.covering)
+        lines += [*self.problems, *map(str, self.covering)]
         lines += [f"  {name}: {identity}" for name, identity in self.identities.items()]
         lines += [f"  {limit}" for limit in self.limits]
         if self.left_out:

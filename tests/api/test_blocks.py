@@ -109,7 +109,7 @@ def test_a_block_covers_what_lies_below_it_however_it_is_spelt(identity: str, va
         ("from.org", "NULL", {"header_from": ["null@null.com"]}),
     ],
 )
-def test_a_block_touches_nothing_beside_it(identity: str, value: str, other: dict[str, str]) -> None:
+def test_a_block_touches_nothing_beside_it(identity: str, value: str, other: dict[str, Any]) -> None:
     pace = plenty()
     pace.block(identity, value)
     assert pace.check(SENDER.replace(**other))
@@ -265,7 +265,7 @@ def test_what_can_be_claimed_is_let_through_when_it_is_proven_only() -> None:
     ]
     pace.allow("sender.org", "salesforce.com", unverified=True)
     assert pace.check(FORGED)
-    [entry] = pace.blocked()
+    [entry] = pace.allowed()
     assert (entry.action, entry.unverified, entry.by, entry.until) == ("allow", True, "operator", math.inf)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from given_guards import REAL, guard
 from throttle import Envelope, Limit
 
 
-def limit(per: str | list[str] = "auth.user", distinct: str = "rcpt.address", **fields: object) -> Limit:
+def limit(per: str | list[str] = "auth.user", distinct: str = "rcpt.address", **fields: Any) -> Limit:
     return Limit(**{"name": "all", "per": per, "distinct": distinct, "rate": "3/hour", "refuse": "all"} | fields)
 
 

@@ -86,8 +86,8 @@ def test_the_null_sender_is_admitted() -> None:
 
 
 def test_a_fault_of_the_guard_delays_the_message() -> None:
-    # type: ignore[arg-type]
-    assert talk(Guarded(Broken(), Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]
+    broken: Any = Broken()
+    assert talk(Guarded(broken, Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]
 
 
 def test_a_fault_of_the_handler_behind_delays_the_message() -> None:

@@ -158,9 +158,9 @@ class Model:
             assert pace.unblock(identity, value) == (held is not None and held.until > now)
             return
         if said.word == "block":
-            pace.block(identity, value, said.seconds)
+            pace.block(identity, value, seconds=said.seconds)
         else:
-            pace.allow(identity, value, said.seconds, unverified=unverified)
+            pace.allow(identity, value, seconds=said.seconds, unverified=unverified)
         self.entries[entry.scope()] = entry
 
     def holding(self, now: float) -> list[Entry]:

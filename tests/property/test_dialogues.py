@@ -140,7 +140,7 @@ class Dialogues(RuleBasedStateMachine):
 
     @rule(more=st.integers(0, 2))
     def reload(self, more: int) -> None:
-        never = {"rate": "1000000/second", "memory": "4 KiB"}
+        never: dict[str, Any] = {"rate": "1000000/second", "memory": "4 KiB"}
         others = [Limit(name=f"new-{per[:4]}", per=per, **never) for per in ("sender.org", "from.org")[:more]]
         self.guard.reload(Policy([*others, *reversed(LIMITS)]))
         for _, exact in self.talks:

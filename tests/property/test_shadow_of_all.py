@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from given_guards import REAL, SEED
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle
 
-DAY = {"algorithm": "sliding-window", "when_full": "refuse"}
+DAY: dict[str, Any] = {"algorithm": "sliding-window", "when_full": "refuse"}
 
 LIMITS = [
     Limit(name="conns", per="client.ip", rate="9/day", count="connections", **DAY),

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exact_windows import ExactWindows
-from given_guards import REAL, SEED, guard, is_sound
+from given_guards import REAL, SEED, guard, is_sound_hit
 from given_quotas import SECOND_US, UNITS
 from throttle import Envelope, Limit, ManualClock, RateLimiter
 
@@ -49,7 +49,7 @@ def test_no_window_holds_more_than_the_limit_and_a_retry_passes_when_told(
         for _ in range(times):
             clock.now = now_us / 1e6
             decision = pace.hit(key, cost)
-            assert is_sound(decision)
+            assert is_sound_hit(decision)
             if decision:
                 exact.charge(key, now_us, cost)
                 longer.charge(key, now_us, cost)

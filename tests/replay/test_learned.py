@@ -134,8 +134,8 @@ def test_how_many_found_no_room_is_told_as_a_warning(tmp_path: Path, caplog: pyt
     slots = next(table for table in guard.tables() if table.table.startswith("memory of"))
     assert slots.used <= slots.slots < 12_000
     assert caplog.records[0].levelname == "WARNING"
-    assert f"{slots['used']} elements are known" in caplog.text
-    assert f" {12_000 - slots['used']} found no room" in caplog.text
+    assert f"{slots.used} elements are known" in caplog.text
+    assert f" {12_000 - slots.used} found no room" in caplog.text
 
 
 HEAD = (

@@ -19,9 +19,7 @@ OUTAGE_UNSHOWN = 1
 INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the table as one JSON object and nothing else on stdout.")]
-PolicyName = Annotated[
-    str, typer.Option(metavar="POLICY", help=f"The policy of the side `throttle`: {POLICY_HELP}.")
-]
+PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy of the side `throttle`: {POLICY_HELP}.")]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory of the side `throttle`.", show_default="16 MiB")
 ]

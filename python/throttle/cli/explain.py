@@ -112,8 +112,8 @@ def command(
     except (ThrottleError, ValueError) as error:
         fail(error)
     read = guard.identities(envelope)
-    if ip is not None and read["client.ip"] == "UNKNOWN":
-        fail(f"--ip: {ip!r} is not an IP address")
+    if problems := guard.explain(envelope).problems:
+        fail(problems[0].replace("client_ip", "--ip", 1))
     refused_by: Counter[str] = Counter()
     is_organisation = read.get("sender.org") == read.get("sender.host")
     for number in range(count):

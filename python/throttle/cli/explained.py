@@ -86,11 +86,9 @@ def _say(
 ) -> None:
     console.print(Text(_headline(envelope, explanation), style="bold"))
     if explanation.reply:
-        console.print(Text(f"The server would answer: {explanation['reply']}"), soft_wrap=True)
+        console.print(Text(f"The server would answer: {explanation.reply}"), soft_wrap=True)
     for word in explanation.covering:
-        console.print(
-            Text(f"{word['identity']} {word['value']} is blocked by {word['by']} for {word['seconds']:,.0f} s.")
-        )
+        console.print(Text(f"{word.identity} {word.value} is blocked by {word.by} for {word.seconds:,.0f} s."))
     if after:
         console.print(Text(_before(after, refused_by, apart=apart)))
     _part(console, "Identities of this message", _identities(envelope, explanation))
@@ -125,7 +123,7 @@ def _headline(envelope: Envelope, explanation: Explanation) -> str:
     who = f"A message from {_text(sender) or 'the null sender'}" if sender is not None else "The connection"
     if explanation.stage is not None:
         fate = "rejected" if (explanation.reply or "").startswith("5") else "deferred"
-        return f"{who} is {fate} {STAGES[explanation['stage']]} by the limit {explanation['limit']}."
+        return f"{who} is {fate} {STAGES[explanation.stage]} by the limit {explanation.limit}."
     shadow = sorted({row.limit for row in explanation.limits if row.verdict == "would refuse"})
     but = f" In shadow mode, {', '.join(shadow)} would refuse it." if shadow else ""
     if not unchecked:
@@ -168,19 +166,19 @@ def _alike(rows: list[ExplainedLimit]) -> Iterable[tuple[ExplainedLimit, int]]:
 def _cells(row: ExplainedLimit, others: int) -> tuple[str, ...]:
     """A cell for each heading, and behind them what the limit allows."""
     is_global = row.identity == "global"
-    per = "on the whole server" if is_global else f"per {row['identity']}"
+    per = "on the whole server" if is_global else f"per {row.identity}"
     key = "(everyone)" if is_global else str(row.key)
     key += " (claimed)" if row.proven is False else ""
     key += f" and {others:,} alike" if others else ""
     numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row.allows)
-    quota = f" (quota of {row['quota_of']})" if row.quota_of else ""
+    quota = f" (quota of {row.quota_of})" if row.quota_of else ""
     used, at_once, adds = row.amounts
     return (
         row.limit,
         key,
         f"{used} of {at_once} (+{adds})",
         row.outcome,
-        f"{row['counts']} {per}: {numbers}{quota}",
+        f"{row.counts} {per}: {numbers}{quota}",
     )
 
 

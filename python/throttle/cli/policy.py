@@ -48,7 +48,9 @@ def _options() -> None:
     help=f"Say what is wrong with policy files, or show their limits. {EXITS}",
 )
 def check(
-    files: Annotated[list[str], typer.Argument(help=f"Policies: {POLICY_HELP}.", metavar="POLICY...", show_default=False)],
+    files: Annotated[
+        list[str], typer.Argument(help=f"Policies: {POLICY_HELP}.", metavar="POLICY...", show_default=False)
+    ],
     *,
     memory: Memory = "16 MiB",
     max_open: MaxOpen = None,
@@ -73,9 +75,7 @@ def check(
     f"One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but for what is in flight. {EXITS}",
 )
 def show(
-    file: Annotated[
-        str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")
-    ] = "inbound",
+    file: Annotated[str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")] = "inbound",
     *,
     memory: Memory = "16 MiB",
     max_open: MaxOpen = None,

@@ -35,7 +35,7 @@ pub(crate) const FIELDS: [&str; 12] = [
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
-    client_ip: Option<Text>,
+    pub(crate) client_ip: Option<Text>,
     pub(crate) client_name: Option<Text>,
     pub(crate) helo: Option<Text>,
     pub(crate) mail_from: Option<Text>,

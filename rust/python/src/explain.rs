@@ -3,18 +3,24 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
-use throttle_core::identity::Trust;
+use throttle_core::identity::{Identity, Trust};
 use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
+use crate::text::Text;
 
 /// See `_core.pyi`, `Throttle.explain`, and `throttle.types.Explanation`.
-pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation, client_ip: Option<&Text>) -> PyResult<Bound<'py, PyAny>> {
     let types = py.import("throttle.types")?;
     let class = |name: &str| types.getattr(name);
     let (identity_class, limit_class) = (class("ExplainedIdentity")?, class("ExplainedLimit")?);
     let identities = PyDict::new(py);
+    let mut problems = Vec::new();
     for (identity, values, class) in found.identities {
+        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, class) {
+            let found = given.object(py).bind(py).repr()?;
+            problems.push(format!("client_ip: found {found}; allowed: an IPv4 or IPv6 address"));
+        }
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
         row.set_item("proven", proven(class))?;
@@ -36,6 +42,7 @@ pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<
     all.set_item("limit", found.decision.refusal.as_ref().map(|refusal| &*refusal.limit))?;
     all.set_item("stage", found.decision.refusal.as_ref().map(|refusal| refusal.stage.name()))?;
     all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
+    all.set_item("problems", PyTuple::new(py, problems)?)?;
     all.set_item("identities", identities)?;
     all.set_item("limits", PyTuple::new(py, limits)?)?;
     all.set_item("left_out", found.left_out)?;

@@ -226,7 +226,7 @@ impl Throttle {
         let stages = stages(stage)?;
         let now = self.clock.read(py, now)?;
         let found = envelope.get().with(py, |core| self.engine().explain(core, stages, now));
-        explain::explanation(py, found)
+        explain::explanation(py, found, envelope.get().client_ip.as_ref())
     }
 
     #[doc = doc!("Throttle.memory_bytes")]
