@@ -223,7 +223,7 @@ class Decision:
 
     @property
     def enhanced_code(self) -> str | None:
-        """The enhanced status code of the reply, such as ``"4.7.1"`` (RFC 3463); ``None`` when it has none."""
+        """The enhanced status code of the reply, such as ``"4.7.1"`` (RFC 3463); ``None`` when allowed."""
 
     @property
     def text(self) -> str | None:

@@ -49,5 +49,7 @@ def test_what_is_no_address_is_the_callers_mistake(value: Any) -> None:
         with pytest.raises(TypeError, match=f"client_ip: found .*; allowed: {allowed}"):
             Envelope(client_ip=value)
         return
-    with pytest.raises(TypeError, match="value: found None; allowed: str, bytes, or an address or network of ipaddress"):
+    with pytest.raises(
+        TypeError, match="value: found None; allowed: str, bytes, or an address or network of ipaddress"
+    ):
         guard(limit("many", "client.ip", "100/day")).block("client.ip", value)

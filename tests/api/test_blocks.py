@@ -439,3 +439,28 @@ def test_what_covers_a_message_is_explained_with_it() -> None:
     assert pace.check(FORGED).limit == "once"
     early = pace.explain(FORGED, stage="connect")
     assert (early.covering, early.allowed) == ((), True)
+
+
+def test_blocks_and_allowances_are_listed_apart() -> None:
+    pace = guard(limit("once", "client.ip", "1/day", action="block 1 hour"))
+    pace.allow("sender.org", "b.com", seconds=60)
+    pace.block("client.net", "198.51.100.0/24", seconds=120)
+    pace.check(FORGED)
+    pace.check(FORGED)
+    assert [(entry.action, entry.value, entry.until - REAL) for entry in pace.allowed()] == [("allow", "b.com", 60.0)]
+    assert [(entry.action, entry.value, entry.by) for entry in pace.blocked()] == [
+        ("block", "198.51.100.0/24", "operator"),
+        ("block", "203.0.113.9", "once"),
+    ]
+    assert pace.unblock("sender.org", "b.com")
+    assert pace.allowed() == []
+
+
+def test_a_time_is_named_and_of_the_right_type() -> None:
+    pace: Any = plenty()
+    for say in (pace.block, pace.allow):
+        with pytest.raises(TypeError, match="positional"):
+            say("client.ip", "203.0.113.9", 60)
+        with pytest.raises(TypeError):
+            say("client.ip", "203.0.113.9", seconds="60")
+    assert pace.blocked() == pace.allowed() == []

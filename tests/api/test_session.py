@@ -406,3 +406,16 @@ def test_what_refuses_beside_a_policy_is_told_once_of_a_step_that_catches_up() -
         assert other.connect()
         decision = pace.session(client_ip="192.0.2.1").mail("x@a.com")
     assert decision.shadow == ("blocked", "max-open")
+
+
+def test_a_header_that_is_text_is_named_with_what_is_allowed() -> None:
+    with guard(limit("pace", "from.org", "1/day")).session(client_ip="192.0.2.1") as session:
+        assert session.mail("a@b.com")
+        assert session.rcpt("x@y.net")
+        text: Any = "From: a@b.com"
+        with pytest.raises(TypeError, match="headers: found str; allowed: bytes"):
+            session.data(headers=text)
+        assert session.data(headers=b"From: a@b.com"), "the transaction is still open"
+    for call in (Envelope.from_message, Envelope().with_headers):
+        with pytest.raises(TypeError, match="message: found str; allowed: bytes"):
+            call(text)

@@ -7,7 +7,6 @@ import math
 import pickle
 import time
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from throttle import Envelope, Limit, ManualClock, Policy, PolicyError, RateLimi
 from throttle.suffixes import bundled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PACE = limit("pace", "sender.org", "1/minute")

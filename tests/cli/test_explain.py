@@ -136,7 +136,7 @@ def test_a_client_that_is_not_given_is_not_proven() -> None:
     shown = text()
     assert "  client.ip         (not given)" in part(shown, "Identities of this message")
     assert "proven" not in shown
-    assert any(line.startswith("  UNKNOWN           no client address is given") for line in part(shown, "Words"))
+    assert any(line.startswith("  UNKNOWN           a client whose address is absent") for line in part(shown, "Words"))
     assert told()["identities"]["client.ip"] == {"values": ["UNKNOWN"], "proven": None}
 
 

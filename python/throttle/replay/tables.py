@@ -27,6 +27,8 @@ def show(told: dict[str, Any], console: Console) -> None:
     console.print(_rates(told))
     console.print(_limits(told))
     _suggestions(told, console)
+    for tag, meaning in told["tags"].items():
+        console.print(f"{tag} stands for {escape(meaning)}.", highlight=False)
     for bound in told["bounds"]:
         console.print(f"not exact: {escape(bound)}", highlight=False)
 

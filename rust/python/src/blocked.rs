@@ -91,11 +91,9 @@ pub(crate) fn say(
     let said = guard.engine().say(identity, &value, word, us, now);
     said.map_err(|error| match error {
         BlockError::Wrong(error) => argument_error(*error),
-        BlockError::Full(0) => {
-            ThrottleError::new_err(
-                "this guard has too little memory for entries: 256 KiB have room for some, 16 MiB for 1024",
-            )
-        }
+        BlockError::Full(0) => ThrottleError::new_err(
+            "this guard has too little memory for entries: 256 KiB have room for some, 16 MiB for 1024",
+        ),
         BlockError::Full(most) => ThrottleError::new_err(format!(
             "all {most} entries are taken and none has ended: \
              take one back with unblock, or block a network or domain around several"

@@ -44,35 +44,19 @@ type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Opt
 
 impl Decision {
     #[inline]
-    pub(crate) fn of_envelope(
-        decision: Core,
-        guard: Py<Throttle>,
-        envelope: Py<Envelope>,
-        charge: Receipt,
-    ) -> Self {
+    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt) -> Self {
         let Core { refusal, shadow } = decision;
         let made_on = MadeOn::Envelope(guard, envelope, charge);
         Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
-    /// The reply as code, enhanced code and text. An operator's own reply need not have an enhanced code.
-    fn reply_parts(&self) -> Option<(u16, Option<String>, String)> {
+    /// The reply as code, enhanced code and text. Every reply has all three: a policy's own reply needs an enhanced code.
+    fn reply_parts(&self) -> Option<(u16, String, String)> {
         let reply = self.refusal.as_ref()?.reply();
-        let (code, rest) = reply.split_at_checked(3)?;
-        let rest = rest.strip_prefix([' ', '-']).unwrap_or(rest);
-        let (enhanced, text) = match rest.split_once(' ') {
-            Some((enhanced, text)) if is_enhanced(enhanced) => (Some(enhanced), text),
-            None if is_enhanced(rest) => (Some(rest), ""),
-            _ => (None, rest),
-        };
-        Some((code.parse().ok()?, enhanced.map(str::to_owned), text.to_owned()))
+        let mut parts = reply.splitn(3, ' ');
+        let [code, enhanced, text] = [(); 3].map(|()| parts.next().unwrap_or_default());
+        Some((code.parse().ok()?, enhanced.to_owned(), text.to_owned()))
     }
-}
-
-/// Whether `word` is an enhanced status code: class, subject and detail (RFC 3463 §2).
-fn is_enhanced(word: &str) -> bool {
-    let parts: Vec<&str> = word.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[pymethods]
@@ -126,7 +110,7 @@ impl Decision {
     #[doc = doc!("Decision.enhanced_code")]
     #[getter]
     fn enhanced_code(&self) -> Option<String> {
-        self.reply_parts().and_then(|(_, enhanced, _)| enhanced)
+        self.reply_parts().map(|(_, enhanced, _)| enhanced)
     }
 
     #[doc = doc!("Decision.text")]
@@ -204,7 +188,8 @@ impl Decision {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal.as_ref().map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, stage, kind, answer: Answer { rejects_at, template } } = &**refusal;
+            let Refusal { limit, identity, key, wait_us, stage, kind, answer: Answer { rejects_at, template } } =
+                &**refusal;
             let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
             let names = (limit.to_string(), identity.to_string(), key.clone());
             (names, *wait_us, kind.number(), answer, stage.name())

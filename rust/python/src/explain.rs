@@ -10,7 +10,11 @@ use crate::clock::seconds;
 use crate::text::Text;
 
 /// See `_core.pyi`, `Throttle.explain`, and `throttle.types.Explanation`.
-pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation, client_ip: Option<&Text>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn explanation<'py>(
+    py: Python<'py>,
+    found: Explanation,
+    client_ip: Option<&Text>,
+) -> PyResult<Bound<'py, PyAny>> {
     let types = py.import("throttle.types")?;
     let class = |name: &str| types.getattr(name);
     let (identity_class, limit_class) = (class("ExplainedIdentity")?, class("ExplainedLimit")?);

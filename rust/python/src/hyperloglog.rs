@@ -40,9 +40,8 @@ impl HyperLogLog {
     #[pyo3(signature = (precision=None, *, seed=None), text_signature = "(precision=14, *, seed=None)")]
     fn new(py: Python<'_>, precision: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let number = precision.map_or(Ok(PRECISION), |precision| whole("precision", precision, 0))?;
-        let shape = shape(number).ok_or_else(|| {
-            wrong_value("precision", &number.to_string(), "an integer from 4 to 18")
-        })?;
+        let shape =
+            shape(number).ok_or_else(|| wrong_value("precision", &number.to_string(), "an integer from 4 to 18"))?;
         let seen = Seen { words: vec![0; shape.words()], martingale: Martingale::default() };
         Ok(Self::of(shape, seed::octets(py, seed)?, seen))
     }

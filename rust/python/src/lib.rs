@@ -99,6 +99,7 @@ mod _core {
         module.add("PolicyError", errors.getattr("PolicyError")?)?;
         module.py().import("sys")?.getattr("modules")?.set_item("throttle._replay", module.getattr("_replay")?)?;
         module.delattr("_replay")?;
+        module.index()?.call_method1("remove", ("_replay",))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

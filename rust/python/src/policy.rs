@@ -64,9 +64,9 @@ impl Policy {
                 return Err(wrong_value("policy", &format!("{name:?}"), &allowed));
             }
         }
-        let path: PathBuf = given.extract().map_err(|_| {
-            not_of_type("policy", given, "a path, the name of a built-in policy, or a Policy")
-        })?;
+        let path: PathBuf = given
+            .extract()
+            .map_err(|_| not_of_type("policy", given, "a path, the name of a built-in policy, or a Policy"))?;
         Py::new(py, Self::from_file(py, path)?)
     }
 }

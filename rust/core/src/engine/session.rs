@@ -187,7 +187,7 @@ impl Session {
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing());
+            return Step::told(self.standing(Stage::Rcpt));
         }
         let owed = match self.catch_up(engine, known, now) {
             Ok(owed) => owed,
@@ -226,7 +226,7 @@ impl Session {
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing());
+            return Step::told(self.standing(Stage::Data));
         }
         let step = match self.catch_up(engine, known, now) {
             Ok(owed) => {
@@ -295,8 +295,8 @@ impl Session {
     }
 
     /// Why nothing can go on: MAIL was refused, or there was none.
-    fn standing(&self) -> Decision {
-        self.refused.clone().unwrap_or_else(|| out_of_order(Stage::Data))
+    fn standing(&self, stage: Stage) -> Decision {
+        self.refused.clone().unwrap_or_else(|| out_of_order(stage))
     }
 
     /// Asks what is owed, stage by stage; what was charged at connect, and who would have refused anything of it.
