@@ -7,8 +7,8 @@ use super::Engine;
 use super::access::{entry_identity, lets_pass};
 use super::finish::key_text;
 use super::operators::Blocked;
-use super::request::{Found, Request, Room};
-use super::transaction::{Check, Purpose};
+use super::request::{Found, KeptRoom, Request, Room};
+use super::transaction::Purpose;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
@@ -96,16 +96,17 @@ impl Engine {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
 
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
-        let mut check = Check::default();
-        check.prepare(self, envelope, stages, Purpose::Admit, None, Sources::ALL);
-        let Room { request, found } = check.room.get_mut();
+        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let room = kept.get_mut();
+        self.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, None, Sources::ALL);
+        let Room { request, found } = room;
         let mut rows = Rows::with_room_for(request);
         let inspect =
             |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
         let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
-        let decision = self.finish(&check, &outcome, stages, now).0;
+        let decision = self.finish(&identities, room, &outcome, stages, now).0;
 
-        let (identities, request) = (&check.identities, &check.room.get().request);
+        let (identities, request) = (&identities, &room.request);
         let covering = self.covering(identities, request, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
@@ -118,9 +119,9 @@ impl Engine {
             }
         }
         let left_out = request.stores.entries.len().saturating_sub(MOST_ROWS);
-        let identities = self.named_identities(identities);
-        let trust = |identity| trust(&check.identities, identity);
-        let identities = identities.into_iter().map(|(identity, values)| (identity, values, trust(identity))).collect();
+        let named = self.named_identities(identities);
+        let trust = |identity| trust(identities, identity);
+        let identities = named.into_iter().map(|(identity, values)| (identity, values, trust(identity))).collect();
         Explanation { identities, limits, left_out, covering, decision }
     }
 

@@ -9,8 +9,7 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by, earliest};
 use super::refund::Receipt;
-use super::request::{Found, Request, Room};
-use super::transaction::Check;
+use super::request::{Found, KeptRoom, Request, Room};
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
@@ -65,19 +64,27 @@ impl Engine {
         see: impl FnOnce(&Decision, &Identities<'_>),
     ) -> (Decision, Receipt, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let mut check = Check::default();
-        check.prepare(self, envelope, stages, purpose, None, Sources::default());
-        let mut outcome = check.transact(self, now, purpose, &[]);
+        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let room = kept.get_mut();
+        self.prepare_check(&mut identities, room, envelope, stages, purpose, None, Sources::default());
+        let mut outcome = self.transact_releasing(&room.request, &mut room.found, now, purpose, &[], |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, receipt) = self.finish(&check, &outcome, stages, now);
-        see(&decision, &check.identities);
+        let (decision, receipt) = self.finish(&identities, room, &outcome, stages, now);
+        see(&decision, &identities);
         (decision, receipt, token)
     }
 
     /// Makes a decision of an outcome, and gives names to the values near a limit.
     #[inline(always)]
-    pub(super) fn finish(&self, check: &Check<'_>, outcome: &Outcome, stages: Stages, now: Now) -> (Decision, Receipt) {
-        let (identities, Room { request, found }) = (&check.identities, check.room.get());
+    pub(super) fn finish(
+        &self,
+        identities: &Identities<'_>,
+        room: &Room,
+        outcome: &Outcome,
+        stages: Stages,
+        now: Now,
+    ) -> (Decision, Receipt) {
+        let Room { request, found } = room;
         if !found.unnamed.is_empty() {
             self.name_near_limit(identities, request, found, outcome.refused.is_none(), now);
         }
@@ -87,7 +94,7 @@ impl Engine {
         } else {
             Receipt::default()
         };
-        let refusal = outcome.refused.map(|refused| self.refusal(check, outcome.reads_us, refused, stages));
+        let refusal = outcome.refused.map(|refused| self.refusal(identities, room, outcome.reads_us, refused, stages));
         let shadow = if outcome.has_shadow() { self.shadow_names(outcome) } else { Box::default() };
         (Decision { refusal, shadow }, receipt)
     }
@@ -103,8 +110,15 @@ impl Engine {
 
     /// Says which limit refused, for which key, and until when.
     #[inline(never)]
-    fn refusal(&self, check: &Check<'_>, reads_us: i64, refused: Refused, stages: Stages) -> Box<Refusal> {
-        let (identities, Room { request, found }) = (&check.identities, check.room.get());
+    fn refusal(
+        &self,
+        identities: &Identities<'_>,
+        room: &Room,
+        reads_us: i64,
+        refused: Refused,
+        stages: Stages,
+    ) -> Box<Refusal> {
+        let Room { request, found } = room;
         let wait_us =
             (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, nth) = match refused.by {

@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::request::{Keys, Request};
+use super::request::{Keys, Request, Room};
 use super::session::StageFilter;
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Part, Trust, Value, Values};
+use crate::identity::{Identities, Identity, Part, Sources, Trust, Value, Values};
 use crate::key::{Key, Secret};
 use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource};
 use crate::policy::{Count, Stages};
@@ -51,6 +51,33 @@ impl Engine {
         purpose: Purpose,
     ) {
         self.prepare_filtered(request, identities, size, stages, purpose, None);
+    }
+
+    /// Reads the envelope and fills in a request with all that a check asks. `more` says what is read beyond what the limits need.
+    #[inline(always)]
+    pub(super) fn prepare_check<'e>(
+        &self,
+        identities: &mut Identities<'e>,
+        room: &mut Room,
+        envelope: &Envelope<'e>,
+        stages: Stages,
+        purpose: Purpose,
+        filter: Option<&StageFilter>,
+        more: Sources,
+    ) {
+        let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
+        let mut sources = self.plan.sources(needed).union(more);
+        let access = self.access_kinds(stages);
+        if let Some((_, access)) = access {
+            sources = sources.union(access);
+        }
+        identities.fill(envelope, &self.suffixes, sources);
+        let Room { request, found } = room;
+        self.prepare_filtered(request, identities, envelope.size, stages, purpose, filter);
+        if let Some((kinds, _)) = access {
+            self.prepare_access(request, identities, kinds, stages);
+        }
+        found.take_room_for(request);
     }
 
     /// The request of a step of a session, which asks what `filter` leaves of its stages.
@@ -342,7 +369,7 @@ impl<'e> Preparer<'e, '_> {
         let Some(element) = element else { return };
         let others = Run { first: first as u32, count: (request.others.len() - first) as u32 };
         let first = request.parts.len();
-        if planned.has_ladder {
+        if planned.has_ladder && self.identities.may_have_parts(identity) {
             self.add_parts(request, ask, trust, seen_set, key);
         }
         let parts = Run { first: first as u32, count: (request.parts.len() - first) as u32 };

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use super::access::{AccessAnswer, AccessQuery};
 use crate::identity::{Identities, UseValue, Value};
 use crate::key::{Head, Key, Secret};
-use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
+use crate::plan::{LimitSet, Places, Plan};
 use crate::policy::Stages;
 use crate::stats::IdentityKey;
 use crate::store::request::Answers;
@@ -82,11 +82,6 @@ impl Default for KeptRoom {
 }
 
 impl KeptRoom {
-    #[inline]
-    pub(super) fn get(&self) -> &Room {
-        self.0.as_ref().expect("a room until it is dropped")
-    }
-
     #[inline]
     pub(super) fn get_mut(&mut self) -> &mut Room {
         self.0.as_mut().expect("a room until it is dropped")
@@ -181,20 +176,21 @@ impl Keys {
     #[inline(always)]
     pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
         let Self { values, first, ruled_out, .. } = self;
-        let key_of = |(place, needed): (usize, &PlannedIdentity)| {
+        values.reserve(plan.identities.len());
+        first.resize(plan.identities.len(), ABSENT);
+        for (place, (needed, first)) in plan.identities.iter().zip(first).enumerate() {
             if !needed.at.intersects(stages) {
-                return ABSENT;
+                continue;
             }
-            let hash = Hash { secret, head: needed.head };
-            let Some(key) = identities.map_value(needed.identity, hash) else {
-                *ruled_out = ruled_out.union(needed.needed_by);
-                return ABSENT;
-            };
-            let key = Key(key.0.max(1));
-            values.push(IdentityKey { place, key });
-            key
-        };
-        first.extend(plan.identities.iter().enumerate().map(key_of));
+            match identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
+                Some(key) => {
+                    let key = Key(key.0.max(1));
+                    values.push(IdentityKey { place, key });
+                    *first = key;
+                }
+                None => *ruled_out = ruled_out.union(needed.needed_by),
+            }
+        }
     }
 
     /// Hashes what the limits of `stages` need, of any envelope; `self` is empty before.

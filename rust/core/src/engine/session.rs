@@ -22,8 +22,8 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::refund::Receipt;
-use super::request::Request;
-use super::transaction::{Check, Purpose};
+use super::request::{KeptRoom, Request};
+use super::transaction::Purpose;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources};
@@ -331,14 +331,17 @@ impl Session {
         };
         let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
         let may_hold = stage <= Stage::Mail;
-        let mut check = Check::default();
+        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let room = kept.get_mut();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
-        check.prepare(engine, envelope, stages, Purpose::Admit, Some(&filter), Sources::default());
-        let holds = is_slot || may_hold && check.room.get().request.stores.in_flight.held.limits != 0;
+        let (filtered, more) = (Some(&filter), Sources::default());
+        engine.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, filtered, more);
+        let holds = is_slot || may_hold && room.request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
-        let mut outcome = check.transact(engine, now, purpose, &released);
+        let (request, found) = (&room.request, &mut room.found);
+        let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, mut receipt) = engine.finish(&check, &outcome, stages, now);
+        let (decision, mut receipt) = engine.finish(&identities, room, &outcome, stages, now);
         if let Some(token) = token {
             self.held[stage as usize].push(token);
         }
@@ -346,7 +349,7 @@ impl Session {
             self.done = self.done.with(stage);
             let is_first = !filter.is_late && stage != Stage::Rcpt;
             let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&check.room.get().request));
+            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&room.request));
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
         Step { decision, receipt, fresh: SmallVec::new() }

@@ -11,12 +11,9 @@
 //! calls anything but stores.
 
 use super::Engine;
-use super::request::{Found, KeptRoom, Request, Room};
-use super::session::StageFilter;
-use crate::envelope::Envelope;
-use crate::identity::{Identities, Sources};
+use super::request::{Found, Request};
 use crate::plan::{LimitSet, PlannedLimit};
-use crate::policy::{Mode, Stages, WhenFull};
+use crate::policy::{Mode, WhenFull};
 use crate::region::{Epoch, Now, Region};
 use crate::stats::value_of;
 use crate::store::Verdict;
@@ -25,48 +22,6 @@ use crate::store::in_flight::{HINT_US, Wanted};
 use crate::store::permits::Token;
 use crate::store::request::{Answer, Answers, Entry, Question};
 
-/// One check on its way through the three steps.
-#[derive(Debug, Default)]
-pub(super) struct Check<'e> {
-    pub(super) identities: Identities<'e>,
-    pub(super) room: KeptRoom,
-}
-
-impl<'e> Check<'e> {
-    /// Step one, with the access list: `more` says what must be read of the envelope beyond what the limits need.
-    #[inline(always)]
-    pub(super) fn prepare(
-        &mut self,
-        engine: &Engine,
-        envelope: &Envelope<'e>,
-        stages: Stages,
-        purpose: Purpose,
-        filter: Option<&StageFilter>,
-        more: Sources,
-    ) {
-        let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
-        let mut sources = engine.plan.sources(needed).union(more);
-        let access = engine.access_kinds(stages);
-        if let Some((_, access)) = access {
-            sources = sources.union(access);
-        }
-        self.identities.fill(envelope, &engine.suffixes, sources);
-        let Room { request, found } = self.room.get_mut();
-        engine.prepare_filtered(request, &self.identities, envelope.size, stages, purpose, filter);
-        if let Some((kinds, _)) = access {
-            engine.prepare_access(request, &self.identities, kinds, stages);
-        }
-        found.take_room_for(request);
-    }
-
-    /// Step two. `released` are permits that are given up in the same step.
-    #[inline(always)]
-    pub(super) fn transact(&mut self, engine: &Engine, now: Now, purpose: Purpose, released: &[Token]) -> Outcome {
-        let Room { request, found } = self.room.get_mut();
-        engine.transact_releasing(request, found, now, purpose, released, |_, _, _| ())
-    }
-}
-
 impl Engine {
     /// Takes the lock, consults, and does what `purpose` says when everything fits.
     pub fn transact(&self, request: &Request, found: &mut Found, now: Now, purpose: Purpose) -> Outcome {
@@ -74,7 +29,7 @@ impl Engine {
         self.transact_releasing(request, found, now, purpose, &[], |_, _, _| ())
     }
 
-    /// Releases `released` first; `inspect` runs last under the lock, on what was consulted, for `explain`.
+    /// Takes the lock and releases `released` first; `inspect` runs last under the lock, on what was consulted, for `explain`.
     #[inline(always)]
     pub(super) fn transact_releasing(
         &self,

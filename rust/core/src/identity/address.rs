@@ -51,7 +51,8 @@ impl<'a> Address<'a> {
 }
 
 impl<'a> Local<'a> {
-    fn plain(text: &'a str) -> Self {
+    #[inline]
+    pub(super) fn plain(text: &'a str) -> Self {
         Self { raw: text.as_bytes(), text: Some(Cow::Borrowed(text)) }
     }
 

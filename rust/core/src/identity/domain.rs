@@ -6,6 +6,8 @@
 use smallvec::SmallVec;
 
 use super::host::{Form, Host};
+use super::kind::{Identity, View};
+use super::plain::PlainHost;
 use super::suffix::{Split, SuffixList, up};
 use super::value::{Part, Tag};
 
@@ -25,6 +27,12 @@ impl<'a> Domain<'a> {
             Form::Literal | Form::Missing => Split::default(),
         };
         Self { host, split }
+    }
+
+    /// The domain of a host in its normal form.
+    #[inline]
+    pub(super) fn plain(host: PlainHost<'a>, suffixes: &SuffixList) -> Self {
+        Self { split: suffixes.split_at_dots(host.name, host.dots), host: Host::plain(host) }
     }
 
     pub(crate) fn host(&self) -> &Host<'a> {
@@ -61,6 +69,29 @@ impl<'a> Domain<'a> {
             Form::Unsound { tag, .. } => tag,
             Form::Sound => Tag::Unqualified,
         })
+    }
+
+    /// Where the value of an identity begins in a plain name, if it is a trailing part of it; the outer `None` when that takes a closer look.
+    #[inline]
+    pub(super) fn plain_start(&self, identity: Identity) -> Option<Option<usize>> {
+        match (identity.view(), identity) {
+            _ if self.host.dots() == 0 => None,
+            (View::Host, _) => Some(Some(0)),
+            (View::Registered, _) => Some(self.split.registered),
+            (View::Org, Identity::SenderOrg(1..)) => None,
+            (View::Org, _) => Some(Some(self.split.org.unwrap_or(0))),
+            _ => None,
+        }
+    }
+
+    /// Whether the host may have parts between its registered domain and itself: `false` only when it has none.
+    #[inline]
+    pub(crate) fn may_have_parts(&self) -> bool {
+        let Some(org) = self.split.org.filter(|org| Some(*org) == self.split.registered && *org < 64) else {
+            return true;
+        };
+        let below = self.host.dots() & ((1 << org) - 1);
+        self.host.dots() == 0 || below.count_ones() > 1
     }
 
     /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,

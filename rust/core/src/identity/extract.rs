@@ -14,6 +14,7 @@ use super::header::HeaderIdentities;
 use super::host::{Form, Host};
 use super::kind::{Identity, Source, Sources};
 use super::network;
+use super::plain;
 use super::suffix::SuffixList;
 use super::user::fold;
 use super::value::{Part, Tag, Trust, Value};
@@ -102,8 +103,10 @@ impl<'a> Identities<'a> {
             self.user = user.map(|user| fold(Cow::Borrowed(user)));
         }
         if has(Source::Sender) {
-            let client = self.client_name.as_ref();
-            self.sender = envelope.mail_from.map(|path| Sender::read(path, envelope.spf, client, suffixes));
+            if let Some(path) = envelope.mail_from {
+                let client = self.client_name.as_ref();
+                self.sender = Some(Sender::read(path, envelope.spf, client, suffixes));
+            }
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -229,37 +232,39 @@ impl<'a> Identities<'a> {
         self.map_one(identity, form, |value| value)
     }
 
-    /// What `use_it` makes of the same.
+    /// What `use_it` makes of the only value, or of several the first.
     #[inline(always)]
     fn map_one<'s, R>(&'s self, identity: Identity, form: As, use_it: impl UseValue<'s, R>) -> Option<R> {
-        match identity {
-            Identity::Global => self.global.then(|| use_it.make(Value::Global)),
-            Identity::ClientIp | Identity::ClientNet(_) => {
-                self.client.map(|address| use_it.make(client(identity, address)))
+        match (identity.source(), &self.sender) {
+            (Source::ClientIp, _) => self.client.map(|address| use_it.make(client(identity, address))),
+            (Source::Sender, Some(Sender::Mailbox { domain, .. })) if identity != Identity::SenderAddress => {
+                Some(use_it.make(Value::Name(named_part(domain, identity, form))))
             }
-            Identity::AuthUser => self.user.as_ref().map(|user| use_it.make(Value::Name(part(user)))),
-            Identity::RcptAddress | Identity::RcptHost => {
-                self.rcpt.first().map(|rcpt| use_it.make(rcpt.value(identity, form)))
+            _ => self.other_one(identity, form).map(|value| use_it.make(value)),
+        }
+    }
+
+    /// The only value of what few limits need. Not inlined: the common identities would pay for its registers.
+    #[inline(never)]
+    fn other_one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
+        match identity.source() {
+            Source::Nothing => self.global.then_some(Value::Global),
+            Source::ClientIp => self.client.map(|address| client(identity, address)),
+            Source::AuthUser => self.user.as_ref().map(|user| Value::Name(part(user))),
+            Source::Rcpt => self.rcpt.first().map(|rcpt| rcpt.value(identity, form)),
+            Source::From | Source::ReplyTo | Source::ListId | Source::Dkim => {
+                self.said.as_ref().and_then(|said| said.all(identity, form).first().copied())
             }
-            Identity::FromAddress
-            | Identity::FromHost
-            | Identity::FromOrg
-            | Identity::ReplyToAddress
-            | Identity::ReplyToOrg
-            | Identity::ListId
-            | Identity::DkimOrg => self
-                .said
-                .as_ref()
-                .and_then(|said| said.all(identity, form).first().copied())
-                .map(|value| use_it.make(value)),
-            Identity::SenderAddress => match &self.sender {
-                Some(Sender::Mailbox { local, domain, .. }) => Some(use_it.make(mailbox(local, domain.host(), form))),
+            Source::Sender => match (&self.sender, identity) {
+                (Some(Sender::Mailbox { local, domain, .. }), Identity::SenderAddress) => {
+                    Some(mailbox(local, domain.host(), form))
+                }
+                (Some(Sender::Null), Identity::SenderOrg(0)) => Some(Value::Name(Part::Tag(Tag::Null))),
                 _ => None,
             },
-            Identity::SenderOrg(0) if matches!(self.sender, Some(Sender::Null)) => {
-                Some(use_it.make(Value::Name(Part::Tag(Tag::Null))))
+            Source::ClientName | Source::Helo => {
+                self.domain(identity).map(|domain| Value::Name(named_part(domain, identity, form)))
             }
-            _ => self.domain(identity).map(|domain| use_it.make(Value::Name(named_part(domain, identity, form)))),
         }
     }
 
@@ -298,7 +303,20 @@ pub(super) fn unique<'b>(values: impl Iterator<Item = Value<'b>>) -> Values<'b> 
 }
 
 impl<'a> Sender<'a> {
+    #[inline(always)]
     fn read(path: &'a [u8], spf: Option<Spf>, client: Option<&Domain<'_>>, suffixes: &SuffixList) -> Self {
+        match plain::mailbox(path) {
+            Some((local, host)) => {
+                let domain = Domain::plain(host, suffixes);
+                let class = class(&domain, spf, client);
+                Self::Mailbox { local: Local::plain(local), domain, class }
+            }
+            None => Self::read_any(path, spf, client, suffixes),
+        }
+    }
+
+    #[inline(never)]
+    fn read_any(path: &'a [u8], spf: Option<Spf>, client: Option<&Domain<'_>>, suffixes: &SuffixList) -> Self {
         match Address::read(path) {
             Address::Null => Self::Null,
             Address::Mailbox(local, host) => {
@@ -311,7 +329,16 @@ impl<'a> Sender<'a> {
 }
 
 impl<'a> Rcpt<'a> {
+    #[inline(always)]
     fn read(path: &'a [u8]) -> Self {
+        match plain::mailbox(path) {
+            Some((local, host)) => Self::Mailbox { local: Local::plain(local), host: Host::plain(host) },
+            None => Self::read_any(path),
+        }
+    }
+
+    #[inline(never)]
+    fn read_any(path: &'a [u8]) -> Self {
         match Address::read(path) {
             Address::Null => Self::Null,
             Address::Mailbox(local, host) => Self::Mailbox { local, host },
@@ -330,14 +357,14 @@ impl<'a> Rcpt<'a> {
 /// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`.
 /// A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client whose name is a bare suffix, so equal names
 /// without an organisation align nothing.
+#[inline]
 fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Trust {
-    let named = matches!(sender.org(0), Part::Text(_));
-    let aligned = || sender.owner().is_some_and(|owner| client.and_then(Domain::owner) == Some(owner));
-    match spf {
-        Some(Spf::Pass) if named => Trust::Proven,
-        Some(Spf::Silent) | None if aligned() => Trust::Proven,
-        _ => Trust::Claimed,
-    }
+    let is_proven = match (spf, client) {
+        (Some(Spf::Pass), _) => matches!(sender.org(0), Part::Text(_)),
+        (Some(Spf::Silent) | None, Some(client)) => sender.owner().is_some_and(|owner| client.owner() == Some(owner)),
+        _ => false,
+    };
+    if is_proven { Trust::Proven } else { Trust::Claimed }
 }
 
 /// The forward-confirmed name of a client. Servers write `unknown`, nothing, or the address in brackets when there is none.
@@ -411,6 +438,12 @@ impl Identities<'_> {
         }
     }
 
+    /// Whether [`Identities::ladder`] may have parts.
+    #[inline]
+    pub(crate) fn may_have_parts(&self, host: Identity) -> bool {
+        self.domain(host).is_some_and(Domain::may_have_parts)
+    }
+
     /// How many recipients there are, duplicates included.
     #[inline]
     pub(crate) fn recipients(&self) -> usize {
@@ -420,6 +453,16 @@ impl Identities<'_> {
     /// Whether two identities with one value at most have the same one.
     #[inline]
     pub(crate) fn are_equal(&self, one: Identity, other: Identity) -> bool {
+        if let (Source::Sender, Source::Sender, Some(domain)) = (one.source(), other.source(), self.domain(one)) {
+            if let (Some(one), Some(other)) = (domain.plain_start(one), domain.plain_start(other)) {
+                return one.is_some() && one == other;
+            }
+        }
+        self.have_same_text(one, other)
+    }
+
+    #[inline(never)]
+    fn have_same_text(&self, one: Identity, other: Identity) -> bool {
         match (self.domain(one), self.domain(other)) {
             (Some(a), Some(b)) => part_of(a, one) == part_of(b, other),
             _ => self.value(one).is_some() && self.value(one) == self.value(other),
