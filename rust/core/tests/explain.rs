@@ -4,7 +4,7 @@ mod guard;
 
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
-use throttle_core::engine::{Engine, Explained, LimitState};
+use throttle_core::engine::{Engine, Explained, Explanation, LimitState};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
