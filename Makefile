@@ -91,7 +91,7 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 	$(PY) tests/long_lines.py
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
-	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
+	$(PY) -m mypy.stubtest throttle._core throttle._replay --mypy-config-file pyproject.toml
 
 docs: $(VENV)/.ready-docs ## the documentation site, in out/site; warnings and dead links within it are errors (its code blocks are run by make test)
 	@rm -rf out/site

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable  # noqa: TC003  `get_type_hints` needs it at run time
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
 from throttle.tags import explained
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = [
+    "Address",
+    "Algorithm",
+    "BlockValue",
+    "CoveringEntry",
+    "EnvelopeFields",
+    "ExplainedIdentity",
+    "ExplainedLimit",
+    "Explanation",
+    "LimitPlan",
+    "Mode",
+    "Quota",
+    "Share",
+    "Size",
+    "Stage",
+    "Table",
+    "Text",
+    "Verdict",
+    "WhenFull",
+    "Window",
+]
 
 Text: TypeAlias = str | bytes
 """Text that a sender wrote. A ``str`` and its UTF-8 ``bytes`` make the same identity."""
