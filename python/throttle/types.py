@@ -221,7 +221,8 @@ class Explanation:
         limit: the limit that refuses; ``None`` when it is allowed.
         stage: the SMTP stage of the refusal.
         reply: the SMTP reply line of the refusal.
-        problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report it.
+        problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report
+        it.
         identities: every identity of the envelope, by name.
         limits: what each limit says, in the order of the policy; one entry for each key.
         left_out: the number of keys that ``limits`` leaves out, because there are too many.

@@ -55,5 +55,5 @@ def test_what_is_no_address_is_the_callers_mistake(value: Any) -> None:
 def test_what_nobody_can_block_is_the_callers_mistake(value: Any) -> None:
     pace = guard(limit("many", "client.ip", "100/day"))
     for say in (pace.block, pace.allow, pace.unblock, pace.reset):
-        with pytest.raises(TypeError, match="value: found .*; allowed: str, bytes, or an address or network of ipadd"):
+        with pytest.raises(TypeError, match=r"value: found .*; allowed: str, bytes, or an address or network of ipadd"):
             say("client.ip", value)

@@ -1,7 +1,8 @@
 """`throttle explain`: one message as the limiter sees it, limit by limit.
 
 It knows how to ask for an explanation, not how a limit decides; how it reads stands in `explained`.
-Invariant: nothing that a sender says is an error; only an option can be wrong, and a wrong one ends with one line and exit code 2.
+Invariant: nothing that a sender says is an error; only an option can be wrong, and a wrong one ends with one line and
+exit code 2.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ MOST_SIZE = 1 << 50
 SPF = ("pass", "fail", "softfail", "neutral", "none", "temperror", "permerror")
 
 HELP = (
-    "Show one message as the server's limiter sees it: its identities, and for every limit the key that counts it, how full that is and what it says. "
+    "Show one message as the server's limiter sees it: its identities, and for every limit the key that counts it, "
+    "how full that is and what it says. "
     "All counters are at zero, but for --after and --learned. "
     "Exit code: 0 whatever the limits say, 2 when an option is wrong or a file cannot be read."
 )
@@ -72,7 +74,8 @@ def command(
         str,
         typer.Option(
             metavar="N",
-            help="First send N similar messages, same client, each with its own sender host name under the same domain, "
+            help="First send N similar messages, same client, each with its own sender host name under the same "
+            "domain, "
             f"all at the same instant; at most {MOST_AFTER:,}.",
         ),
     ] = "0",
@@ -135,7 +138,9 @@ def command(
 
 
 def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelope:
-    """The same from another host beside the sender's own: its first label is another one. What is beside an organisation's own name lies below it."""
+    """The same from another host beside the sender's own: its first label is another one. What is beside an
+    organisation's own name lies below it.
+    """
     path = envelope.mail_from
     if not isinstance(path, str) or "@" not in path or path.endswith("]"):
         return envelope

@@ -1,6 +1,7 @@
 """An explanation as text, for people who have not seen one before.
 
-It knows how an explanation reads, not how it comes about. Limits stand in a table when that breaks no word of theirs, else in a block each: names and keys
+It knows how an explanation reads, not how it comes about. Limits stand in a table when that breaks no word of theirs,
+else in a block each: names and keys
 are to be found again in a policy and in a log.
 Invariant: no line ends in blanks, and a word has a line in the legend only where it stands.
 """
@@ -52,8 +53,10 @@ OPTIONS = {
 }
 
 TRUST = {
-    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
-    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely claimed: what can be proven has another one for when it is, which no forger uses up",
+    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed "
+    "reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
+    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely "
+    "claimed: what can be proven has another one for when it is, which no forger uses up",
 }
 
 #: Of a limit; what it allows stands below.
@@ -67,7 +70,9 @@ WIDEST = 1000
 def show(
     envelope: Envelope, source: str, explanation: Explanation, after: int, refused_by: Counter[str], *, apart: bool
 ) -> None:
-    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``; ``apart``: those before it had other hosts."""
+    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``;
+    ``apart``: those before it had other hosts.
+    """
     console = Console(highlight=False)
     with console.capture() as capture:
         _say(console, envelope, source, explanation, after, refused_by, apart=apart)
@@ -140,7 +145,10 @@ def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
     refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
     uncounted = "; refused ones are not counted" if refused else ""
     hosts = ", each from another host beside its sender's" if apart else ""
-    return f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
+    return (
+        f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, "
+        f"so nothing of them is open{uncounted}."
+    )
 
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
@@ -227,12 +235,18 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         used, at_once, adds = asked[0].amounts
         yield (
             "used",
-            f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, and this message would take {adds} more; of a rate they come free as its time passes",
+            (
+                f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, and this message would take {adds} more; "
+                "of a rate they come free as its time passes"
+            ),
         )
     if any(row.counts.startswith("new ") for row in asked):
         yield (
             "new",
-            "not seen in mail that was let through for as long as the limit remembers; what was seen takes nothing (+0)",
+            (
+                "not seen in mail that was let through for as long as the limit remembers; what was seen takes nothing "
+                "(+0)"
+            ),
         )
     if any(others for _, others in _alike(asked)):
         yield (
@@ -243,7 +257,10 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         if match := re.fullmatch(r"client\.net/(\d+)/(\d+)", identity):
             yield (
                 identity,
-                f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net has 24 and 64",
+                (
+                    f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net "
+                    "has 24 and 64"
+                ),
             )
     if "sender.registered" in identities:
         yield "sender.registered", "the domain that somebody registered, such as github.io"

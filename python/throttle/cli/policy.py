@@ -70,9 +70,12 @@ def check(
 @app.command(
     cls=Command,
     epilog="Example: throttle policy show policy.toml --memory '64 MiB'",
-    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new ones, with one message or one new name each, "
-    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate has filled the memory of known ones. "
-    f"One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but for what is in flight. {EXITS}",
+    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new "
+    "ones, with one message or one new name each, "
+    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate "
+    "has filled the memory of known ones. "
+    "One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but "
+    f"for what is in flight. {EXITS}",
 )
 def show(
     file: Annotated[str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")] = "inbound",
@@ -106,7 +109,8 @@ def show(
 @app.command(
     cls=Command,
     epilog="Example: throttle policy schema > policy.schema.json",
-    help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line `#:schema ./policy.schema.json`.",
+    help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line "
+    "`#:schema ./policy.schema.json`.",
 )
 def schema() -> None:
     """Prints it."""

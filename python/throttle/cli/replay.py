@@ -1,7 +1,8 @@
 """`throttle replay`: its options, and what may be wrong with them.
 
 It counts nothing: the replay is a package of its own, loaded only here.
-Invariants: policy, state and files are tried before the first line is read; a progress bar only where somebody looks at it.
+Invariants: policy, state and files are tried before the first line is read; a progress bar only where somebody looks
+at it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def command(
 ) -> None:
     """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
 
-    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope, and time.
+    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
+    and time.
     """
     try:
         from throttle.replay.learning import write

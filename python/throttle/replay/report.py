@@ -153,7 +153,8 @@ def _bounds(replay: Replay) -> list[str]:
         uncounted = tally.minute.uncounted + tally.hour.uncounted
         if uncounted:
             told.append(
-                f"percentiles of {name}: {uncounted} messages of keys after the first {MOST_KEYS} of a period are left out"
+                f"percentiles of {name}: {uncounted} messages of keys after the first {MOST_KEYS} of a period are "
+                "left out"
             )
     refused = (*replay.refused.values(), *replay.shadow.values())
     told += [

@@ -1,8 +1,10 @@
 """Asks a guard about each transaction, at the transaction's time, and counts what it says.
 
-What was admitted waits and is counted many at a time: of one step, which lies in one minute and in one period of every limit.
+What was admitted waits and is counted many at a time: of one step, which lies in one minute and in one period of
+every limit.
 It knows no format of a log and prints nothing.
-Invariants: every transaction is asked about once; one that lies back in time counts at the latest time seen, as in the guard. Memory is bounded: see `counting`.
+Invariants: every transaction is asked about once; one that lies back in time counts at the latest time seen, as in
+the guard. Memory is bounded: see `counting`.
 """
 
 from __future__ import annotations

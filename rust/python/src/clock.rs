@@ -9,7 +9,8 @@ use throttle_core::region::Now;
 
 use crate::error::{not_of_type, wrong_type, wrong_value};
 
-/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
+/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts
+/// milliseconds.
 const MAX_US: u64 = 100_000_000_000_000_000;
 
 /// Seconds, rounded to microseconds once: integers from here on.

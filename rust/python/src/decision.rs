@@ -50,7 +50,8 @@ impl Decision {
         Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
-    /// The reply as code, enhanced code and text. Every reply has all three: a policy's own reply needs an enhanced code.
+    /// The reply as code, enhanced code and text. Every reply has all three: a policy's own reply needs an enhanced
+    /// code.
     fn reply_parts(&self) -> Option<(u16, String, String)> {
         let reply = self.refusal.as_ref()?.reply();
         let mut parts = reply.splitn(3, ' ');

@@ -262,7 +262,14 @@ fn verdict(spf: &str) -> Spf {
 #[pymethods]
 impl Envelope {
     #[new]
-    #[pyo3(signature = (*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=None), text_signature = "(*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=())")]
+    #[pyo3(
+        signature = (
+            *, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None,
+            size=None, header_from=None, reply_to=None, list_id=None, dkim=None
+        ),
+        text_signature = "(*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, \
+                          auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=())"
+    )]
     #[allow(clippy::too_many_arguments)]
     fn new(
         client_ip: Option<&Bound<'_, PyAny>>,

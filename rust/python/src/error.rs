@@ -1,4 +1,5 @@
-//! Errors of callers. One rule holds for all of them: `TypeError` for a wrong type, `ValueError` with what was found and
+//! Errors of callers. One rule holds for all of them: `TypeError` for a wrong type, `ValueError` with what was found
+//! and
 //! what is allowed for a wrong value, `PolicyError` for a policy.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};

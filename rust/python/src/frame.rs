@@ -6,7 +6,8 @@
 //!           version
 //! ```
 //!
-//! Everything is little-endian. The check is the keyed hash, under the seed, of all that stands before it: it finds what broke, not who forged it.
+//! Everything is little-endian. The check is the keyed hash, under the seed, of all that stands before it: it finds
+//! what broke, not who forged it.
 //! The seed is in it, or nothing could be added any more; so these bytes are as secret as the seed.
 //!
 //! Knows no sketch. Invariant: what is taken apart was put together by the same version, whole.

@@ -1,6 +1,8 @@
-//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its answers Python's.
+//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its
+//! answers Python's.
 //!
-//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs ([`Throttle::engine`]).
+//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs
+//! ([`Throttle::engine`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
@@ -44,7 +46,9 @@ pub(crate) struct Throttle {
 #[pymethods]
 impl Throttle {
     #[new]
-    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None))]
+    #[pyo3(signature = (
+        policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -300,7 +304,8 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python runs: who changes the policy waits
+    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python
+    /// runs: who changes the policy waits
     /// for it, and may hold the interpreter.
     #[inline]
     pub(crate) fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {

@@ -1,4 +1,5 @@
-//! `Permit`: what one transaction holds, until it is released. Once, on whatever path: by `with`, by hand, or when nobody knows it any more.
+//! `Permit`: what one transaction holds, until it is released. Once, on whatever path: by `with`, by hand, or when
+//! nobody knows it any more.
 
 use std::sync::Mutex;
 
@@ -10,7 +11,8 @@ use throttle_core::store::permits::Token;
 use crate::decision::Decision;
 use crate::guard::Throttle;
 
-// The token is taken out under a lock of its own, for an instant in which nothing is called: a fork, which holds the interpreter, never copies it held.
+// The token is taken out under a lock of its own, for an instant in which nothing is called: a fork, which holds the
+// interpreter, never copies it held.
 #[doc = doc!("Permit")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]

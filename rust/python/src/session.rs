@@ -1,6 +1,8 @@
-//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the words, from step to step.
+//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the
+//! words, from step to step.
 //!
-//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any more.
+//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any
+//! more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 

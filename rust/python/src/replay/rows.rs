@@ -40,7 +40,8 @@ impl Rows {
         Self { guard, observed, times, proven, texts, begins }
     }
 
-    /// Asks the guard about an envelope, and appends it when it is admitted and no limit in shadow mode would refuse it; what else it says is returned.
+    /// Asks the guard about an envelope, and appends it when it is admitted and no limit in shadow mode would refuse
+    /// it; what else it says is returned.
     ///
     /// It counts at time `at`, and is asked about at `now`.
     fn ask(&mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>) -> PyResult<Option<Decision>> {
@@ -66,7 +67,8 @@ impl Rows {
         envelope.get().with(py, |core| self.append(at, &engine.read(core, Stages::known_of(core))));
     }
 
-    /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at `places`, joined, each with each.
+    /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at
+    /// `places`, joined, each with each.
     fn keys(&self, places: Vec<usize>, verified: &str) -> PyResult<Texts> {
         self.check(&places)?;
         let any = verified == "any";

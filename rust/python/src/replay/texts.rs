@@ -1,6 +1,7 @@
 //! `Texts`: many short texts in one piece of memory, so that none of them is an object of Python, and the hash of each.
 //!
-//! Knows not what they are. Invariant: hashes are those of [`hash`], which is another one in each process: a log's text is anybody's.
+//! Knows not what they are. Invariant: hashes are those of [`hash`], which is another one in each process: a log's
+//! text is anybody's.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
