@@ -236,7 +236,8 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         yield (
             "used",
             (
-                f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, and this message would take {adds} more; "
+                f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, "
+                f"and this message would take {adds} more; "
                 "of a rate they come free as its time passes"
             ),
         )

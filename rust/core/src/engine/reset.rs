@@ -1,7 +1,7 @@
 //! Clears the rate counters of one value, for an operator who has settled the matter with that sender.
 //!
-//! Only what a limit counts under exactly this value is cleared. What is shared with other keys or proves something about
-//! them stays: known elements, sketches, slots of open transactions, and blocks, which `unblock` lifts.
+//! It clears only what a limit counts under exactly this value. Known elements, sketches, slots of open transactions
+//! and blocks stay: they are shared with other keys, prove something about the value, or have an end of their own.
 
 use super::Engine;
 use super::operators::{no_value, parsed};
