@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import pydoc
 import sys
@@ -49,6 +50,17 @@ def text_of(node: ast.stmt | None) -> str | None:
 def test_a_public_name_has_the_docstring_of_the_stub(name: str, compiled: object, text: str | None) -> None:
     assert text, f"{STUB.name} says nothing of {name}"
     assert inspect.getdoc(compiled) == text
+
+
+EXAMPLES = [(name, text) for name, _, text in documented() if text and ">>>" in text]
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_an_example_prints_what_stands_below_it(name: str, text: str) -> None:
+    names = {public: getattr(throttle, public) for public in throttle.__all__}
+    example = doctest.DocTestParser().get_doctest(text, names, name, str(STUB), 0)
+    printed: list[str] = []
+    assert doctest.DocTestRunner(verbose=False).run(example, out=printed.append).failed == 0, "".join(printed)
 
 
 def test_every_public_name_of_the_module_is_in_the_stub() -> None:
