@@ -17,7 +17,7 @@ MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 CORE  := --locked --workspace --exclude throttle-python
 
 # directories too: a file that is gone changes its directory
-BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(shell find rust python/throttle/policies \
+BUILT_FROM := pyproject.toml Cargo.toml Cargo.lock $(STUB) $(shell find rust python/throttle/policies \
 	\( -name target -o -name tests -o -name benches -o -name fuzz \) -prune -o \
 	\( -type d -o -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 
@@ -91,7 +91,7 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 	$(PY) tests/long_lines.py
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
-	$(PY) -m mypy.stubtest throttle._core --mypy-config-file pyproject.toml
+	$(PY) -m mypy.stubtest throttle._core throttle._replay --mypy-config-file pyproject.toml
 
 docs: $(VENV)/.ready-docs ## the documentation site, in out/site; warnings and dead links within it are errors (its code blocks are run by make test)
 	@rm -rf out/site

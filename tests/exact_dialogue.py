@@ -15,7 +15,7 @@ from throttle import Limit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DAY = {"algorithm": "sliding-window", "when_full": "refuse"}
+DAY: dict[str, Any] = {"algorithm": "sliding-window", "when_full": "refuse"}
 
 MAX_OPEN = 9
 

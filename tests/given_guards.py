@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from throttle import Limit, ManualClock, Policy, Throttle
 
 if TYPE_CHECKING:
-    from throttle import Decision
+    from throttle import Decision, HitResult
 
 SEED = b"16 secret bytes."
 
@@ -48,9 +48,25 @@ def is_legal(reply: str | None) -> bool:
     return reply is not None and len(reply) <= REPLY_OCTETS and REPLY.fullmatch(reply) is not None
 
 
+def is_sound_hit(result: HitResult) -> bool:
+    """Whether the attributes of a limiter's result agree with each other."""
+    return bool(result) == result.allowed == (result.retry_after == 0.0) and result.retry_after >= 0.0
+
+
 def is_sound(decision: Decision) -> bool:
-    """Whether its attributes agree with each other."""
-    told = (decision.limit, decision.identity, decision.key, decision.reply)
+    """Whether the attributes of a decision agree with each other."""
+    told = (
+        decision.limit,
+        decision.identity,
+        decision.key,
+        decision.reply,
+        decision.code,
+        decision.text,
+        decision.stage,
+    )
     if decision:
-        return decision.allowed and told == (None, None, None, None) and decision.retry_after == 0.0
-    return not decision.allowed and None not in told and decision.retry_after > 0.0 and is_legal(decision.reply)
+        return decision.allowed and set(told) == {None} and decision.retry_after == 0.0
+    parts = [str(part) for part in (decision.code, decision.enhanced_code, decision.text) if part is not None]
+    if not (" ".join(parts) == decision.reply and is_legal(decision.reply)):
+        return False
+    return not decision.allowed and None not in told and decision.retry_after > 0.0

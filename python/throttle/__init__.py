@@ -1,6 +1,7 @@
 """Rate limits for inbound mail, in memory fixed before start.
 
-This file is the list of public names, and nothing else: every one of them lives in the compiled module `throttle._core`.
+This file is the list of public names, and nothing else: every one of them lives in the compiled module
+`throttle._core`.
 It knows no algorithm and no mail.
 Invariant: the import either gives all names of one build, or fails and says what to install.
 
@@ -24,6 +25,7 @@ try:
         Blocked,
         Decision,
         Envelope,
+        HitResult,
         Limit,
         ManualClock,
         Offender,
@@ -38,7 +40,8 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        f"throttle: {getattr(_core, '__file__', None) or 'throttle._core'} is of another build or another project ({error}): "
+        f"throttle: {getattr(_core, '__file__', None) or 'throttle._core'} is of another build or another project "
+        f"({error}): "
         "pip uninstall throttle; pip install --force-reinstall mailthrottle",
         name="throttle._core",
         path=getattr(_core, "__file__", None),
@@ -48,6 +51,7 @@ __all__ = [
     "Blocked",
     "Decision",
     "Envelope",
+    "HitResult",
     "Limit",
     "ManualClock",
     "Offender",

@@ -1,19 +1,39 @@
-"""Types of the extension module. Hand-written; checked against the module by ``mypy.stubtest``."""
+"""Types and documentation of the extension module.
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+This file is the only source of the docstrings: the build compiles them into the module, where ``help`` finds them.
+``mypy.stubtest`` checks the signatures against the module.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
 from os import PathLike
-from typing import Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, Unpack, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
-from throttle.types import Explanation, LimitPlan, Mode, Size, Stage, Table, Text, Window
+from throttle.types import (
+    Address,
+    Algorithm,
+    BlockValue,
+    EnvelopeFields,
+    Explanation,
+    LimitPlan,
+    Mode,
+    Quota,
+    Share,
+    Size,
+    Stage,
+    Table,
+    Text,
+    WhenFull,
+    Window,
+)
 
 __all__ = [
     "Blocked",
     "CountMin",
-    "Counts",
     "Decision",
     "Envelope",
+    "HitResult",
     "HyperLogLog",
     "Limit",
     "ManualClock",
@@ -22,10 +42,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "RateLimiter",
-    "Rows",
-    "Seen",
     "Session",
-    "Texts",
     "Throttle",
     "ThrottleError",
     "__version__",
@@ -35,34 +52,40 @@ __version__: str
 
 @final
 class Envelope:
-    """What is known of one SMTP transaction so far (RFC 5321 §3.3). Frozen, keyword-only.
+    """What is known of one SMTP transaction so far (RFC 5321 §3.3). Frozen; all arguments are keywords.
 
-    Text is ``str`` or ``bytes``, as the server received it; nothing is checked, and nothing in it raises.
+    Text is ``str`` or ``bytes``, as the server received it. Nothing that a sender wrote raises.
 
     Args:
-        client_ip: address of the connecting client.
-        client_name: its forward-confirmed reverse name, as Postfix's ``client_name``; ``unknown`` counts as absent.
-        helo: argument of HELO or EHLO.
-        mail_from: reverse-path; ``None`` before MAIL, ``""`` or ``"<>"`` for the null sender (RFC 5321 §4.5.5).
-        rcpt_to: forward-paths; one, or any iterable of them.
-        auth_user: authenticated user (RFC 4954).
-        spf: the server's SPF verdict (RFC 7208 §2.6): ``"pass"`` proves the sender, ``"fail"`` and words that are none make it a mere claim, the others say nothing.
-        size: octets of the message: declared by SIZE (RFC 1870), or counted at the end of data; below zero counts as zero.
-        header_from: addresses of the From header (RFC 5322 §3.6.2), without their names; one, or any iterable of them.
-        reply_to: addresses of the Reply-To header, likewise.
-        list_id: the List-Id header (RFC 2919), or what stands in its brackets.
-        dkim: ``d=`` of the signatures that the server has verified (RFC 6376); one, or any iterable of them.
+        client_ip: the address of the connecting client, as text or as an ``ipaddress`` object. Text that is no address
+            gives the value ``UNKNOWN``.
+        client_name: its forward-confirmed reverse name, as Postfix's ``client_name``. ``unknown`` counts as absent.
+        helo: the argument of HELO or EHLO.
+        mail_from: the reverse-path. ``None`` before MAIL; ``""`` or ``"<>"`` is the null sender (RFC 5321 §4.5.5).
+        rcpt_to: the forward-paths: one, or any iterable of them.
+        auth_user: the authenticated user (RFC 4954).
+        spf: the server's SPF result (RFC 7208 §2.6). ``"pass"`` proves the sender. ``"fail"`` and unknown words make
+            the sender a mere claim. The other results prove nothing and leave other proofs as they are.
+        size: the octets of the message, declared by SIZE (RFC 1870) or counted after the data. A negative size is 0.
+        header_from: the addresses of the From header (RFC 5322 §3.6.2), without display names: one, or an iterable.
+        reply_to: the addresses of the Reply-To header: one, or an iterable.
+        list_id: the List-Id header (RFC 2919), or the text in its brackets.
+        dkim: the ``d=`` domains of signatures that the server has verified (RFC 6376): one, or an iterable.
 
-    Of the header's fields and of ``dkim`` the first eight values are looked at.
+    Of ``header_from``, ``reply_to`` and ``dkim`` the first eight values are used.
 
     Raises:
-        TypeError: a field of another type.
+        TypeError: an argument has a wrong type.
+
+    Example:
+        >>> Envelope(client_ip="192.0.2.1", mail_from="alice@example.com").client_ip
+        '192.0.2.1'
     """
 
     def __new__(
         cls,
         *,
-        client_ip: Text | None = None,
+        client_ip: Address | None = None,
         client_name: Text | None = None,
         helo: Text | None = None,
         mail_from: Text | None = None,
@@ -76,47 +99,81 @@ class Envelope:
         dkim: Text | Iterable[Text] | None = (),
     ) -> Self: ...
     @property
-    def client_ip(self) -> Text | None: ...
+    def client_ip(self) -> Text | None:
+        """The client's address, as text."""
+
     @property
-    def client_name(self) -> Text | None: ...
+    def client_name(self) -> Text | None:
+        """The client's forward-confirmed reverse name."""
+
     @property
-    def helo(self) -> Text | None: ...
+    def helo(self) -> Text | None:
+        """The argument of HELO or EHLO."""
+
     @property
-    def mail_from(self) -> Text | None: ...
+    def mail_from(self) -> Text | None:
+        """The reverse-path; ``None`` before MAIL."""
+
     @property
-    def rcpt_to(self) -> tuple[Text, ...]: ...
+    def rcpt_to(self) -> tuple[Text, ...]:
+        """The forward-paths."""
+
     @property
-    def auth_user(self) -> Text | None: ...
+    def auth_user(self) -> Text | None:
+        """The authenticated user."""
+
     @property
-    def spf(self) -> str | None: ...
+    def spf(self) -> str | None:
+        """The SPF result, as it was given."""
+
     @property
-    def size(self) -> int | None: ...
+    def size(self) -> int | None:
+        """The octets of the message."""
+
     @property
-    def header_from(self) -> tuple[Text, ...]: ...
+    def header_from(self) -> tuple[Text, ...]:
+        """The addresses of the From header."""
+
     @property
-    def reply_to(self) -> tuple[Text, ...]: ...
+    def reply_to(self) -> tuple[Text, ...]:
+        """The addresses of the Reply-To header."""
+
     @property
-    def list_id(self) -> Text | None: ...
+    def list_id(self) -> Text | None:
+        """The List-Id header."""
+
     @property
-    def dkim(self) -> tuple[Text, ...]: ...
+    def dkim(self) -> tuple[Text, ...]:
+        """The domains of verified DKIM signatures."""
+
     @staticmethod
-    def from_message(message: bytes, **fields: Any) -> Envelope:
-        """An envelope with what the header of a message says: ``header_from``, ``reply_to`` and ``list_id``; ``fields`` are the others, or say otherwise.
+    def from_message(message: bytes, **fields: Unpack[EnvelopeFields]) -> Envelope:
+        """Makes an envelope from the header of a message.
 
-        Only the header is read, to its blank line and within its first 256 KiB; of the From fields and of the Reply-To fields 4 KiB each.
-        A field that does not end there counts as absent. No header raises, however broken.
+        The header gives ``header_from``, ``reply_to`` and ``list_id``. ``fields`` give the other fields, and replace
+        what the header gives.
 
-        ``size`` and ``dkim`` are not read from it: no header can vouch for itself. See :func:`throttle.auth.with_results`.
+        Only the header is read: up to its blank line and at most 256 KiB, and at most 4 KiB of all From fields and
+        4 KiB of all Reply-To fields. A field that does not end within these bounds counts as absent. No header raises.
+
+        ``size`` and ``dkim`` are not read from it, because a header cannot vouch for itself. See
+        :func:`throttle.auth.with_results`.
 
         Raises:
-            TypeError: ``message`` is not ``bytes``, or a field of another type.
+            TypeError: ``message`` is not ``bytes``, or a field has a wrong type.
         """
 
     def with_headers(self, message: bytes) -> Envelope:
-        """A copy with what the header of ``message`` says, read as :meth:`from_message` does; it may be nothing but a header."""
+        """Returns a copy with the fields that the header of ``message`` gives, as in :meth:`from_message`.
 
-    def replace(self, **changes: Any) -> Envelope:
-        """A copy with other fields."""
+        ``message`` may be a header without a body.
+
+        Raises:
+            TypeError: ``message`` is not ``bytes``.
+        """
+
+    def replace(self, **changes: Unpack[EnvelopeFields]) -> Envelope:
+        """Returns a copy with other values of some fields."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -124,71 +181,143 @@ class Envelope:
 
 @final
 class Decision:
-    """The outcome of a check. True when allowed. Refusal is a value, never an exception."""
+    """The result of a check. It is true when the transaction is allowed. A refusal is a value, never an exception.
+
+    Decisions can be compared and hashed.
+    """
 
     @property
-    def allowed(self) -> bool: ...
+    def allowed(self) -> bool:
+        """Whether the transaction may go on."""
+
     @property
     def limit(self) -> str | None:
-        """Name of the limit that refused; of several the one with the longest wait. ``None`` when allowed."""
+        """The name of the limit that refused; of several, the one with the longest wait. ``None`` when allowed."""
 
     @property
     def identity(self) -> str | None:
-        """What that limit counts per, such as ``"client.net/24/48 + sender.org"``."""
+        """What that limit counts per, such as ``"client.net/24/48 + sender.org"``. ``None`` when allowed."""
 
     @property
     def key(self) -> str | None:
-        """The value of that identity; of a fan-out with a ladder the part of the name at which it fans out."""
+        """The value of that identity, or a tag such as ``"UNLISTED"``; ``None`` when allowed.
+
+        For a fan-out with ``settle`` it is the part of the name at which the names fan out.
+        """
 
     @property
     def retry_after(self) -> float:
-        """Seconds: 0.0 when allowed, ``math.inf`` when it can never pass.
+        """Seconds until a retry passes; 0.0 when allowed, ``math.inf`` when it can never pass.
 
-        A retry after it passes when nothing else is charged to that key meanwhile; one a microsecond earlier does not.
+        A retry after this time passes if nothing else is charged to the key meanwhile. One a microsecond earlier does
+        not pass.
         """
 
     @property
     def reply(self) -> str | None:
-        """One legal SMTP reply line without CRLF (RFC 5321 §4.2, RFC 3463)."""
+        """The SMTP reply as one legal line without CRLF (RFC 5321 §4.2, RFC 3463); ``None`` when allowed."""
+
+    @property
+    def code(self) -> int | None:
+        """The code of the reply, such as ``451``; ``None`` when allowed."""
+
+    @property
+    def enhanced_code(self) -> str | None:
+        """The enhanced status code of the reply, such as ``"4.7.1"`` (RFC 3463); ``None`` when allowed."""
+
+    @property
+    def text(self) -> str | None:
+        """The reply without its codes; ``None`` when allowed."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """The SMTP stage of the refusal; ``None`` when allowed.
+
+        It is the stage of the limit that refused, and ``"mail"`` for a limit on bytes that refuses a declared SIZE. A
+        block refuses at the first stage that knows the blocked value.
+        """
 
     @property
     def shadow(self) -> tuple[str, ...]:
-        """Names of limits in shadow mode that would have refused, in file order."""
+        """The names of limits in shadow mode that would have refused, in file order."""
 
     @property
     def identities(self) -> dict[str, str | tuple[str, ...]]:
-        """What the decision was made on; computed when asked."""
+        """The identities that the decision was made on; computed at each access."""
 
     def refund(self, *, now: float | None = None) -> bool:
-        """Gives the charge back, once: the server itself refused what was admitted. Whether anything was left to give.
+        """Returns the charge, once. Use it when the server itself refuses what was admitted.
 
-        Of a GCRA limit the price less what has drained since, of a sliding window what still counts: nobody ever gets more than the limit by it.
-        What stays: elements that a fan-out saw, with their charge; charges in a sketch, whose cells several keys share; what a permit or a session
-        holds, which has a life of its own. A refusal and a peek have charged nothing.
+        A GCRA limit returns the price less what has drained since; a sliding window returns what still counts. So no
+        key ever gets more than its limit. Three charges stay: elements that a fan-out has seen, charges in a sketch,
+        whose cells several keys share, and what a permit or a session holds until it is released. A refusal and a peek
+        have charged nothing.
 
         Args:
-            now: Unix seconds, instead of the clock. A decision made at a stated time is refunded at the latest time seen when none is given.
+            now: Unix seconds, instead of the clock. Without it, a decision that was made at a stated time is refunded
+                at the latest time seen.
+
+        Returns:
+            Whether anything was left to return.
 
         Raises:
-            ThrottleError: a decision without its guard: one that was pickled, or that of a :class:`RateLimiter`.
+            ThrottleError: the decision was pickled and has no guard.
             ValueError: a time as in :meth:`Throttle.check`.
         """
 
     def __bool__(self) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class HitResult:
+    """The result of :meth:`RateLimiter.hit`. It is true when the key is allowed."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the cost fits."""
+
+    @property
+    def key(self) -> Text:
+        """The key, as it was given."""
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a retry passes; 0.0 when allowed, ``math.inf`` when it can never pass."""
+
+    def refund(self, *, now: float | None = None) -> bool:
+        """Returns the cost to the key, once, less what has drained since. A charge in a sketch stays.
+
+        Args:
+            now: Unix seconds, instead of the clock. Without it, a hit at a stated time is refunded at the latest time
+                seen.
+
+        Returns:
+            Whether anything was left to return.
+
+        Raises:
+            ThrottleError: the result was pickled and has no limiter.
+            ValueError: a time that is not finite or beyond 1e11 seconds.
+        """
+
+    def __bool__(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Permit:
-    """What one transaction holds of the in-flight limits. True when it was admitted; a refused one holds nothing.
+    """What one transaction holds of the in-flight limits. It is true when the transaction was admitted.
 
-    Released once: at the end of ``with`` or ``async with``, whatever ends it, by :meth:`release`, or when nobody knows it any more.
-    Never by time. In a forked child a permit of the parent holds nothing. What rates were charged stays charged.
+    It is released once: at the end of ``with`` or ``async with``, by :meth:`release`, or when it is garbage-collected.
+    Time never releases it. In a forked child a permit of the parent holds nothing. What rates were charged stays.
     """
 
     @property
-    def decision(self) -> Decision: ...
+    def decision(self) -> Decision:
+        """The decision of :meth:`Throttle.admit`."""
+
     def release(self) -> None:
-        """Lets go of what it holds; again: nothing."""
+        """Releases what it holds. Later calls do nothing."""
 
     def __bool__(self) -> bool: ...
     def __enter__(self) -> Self: ...
@@ -198,36 +327,38 @@ class Permit:
 
 @final
 class Session:
-    """One SMTP connection, made by :meth:`Throttle.session`. Each step is a decision: answer what ``reply`` says when it is false.
+    """One SMTP connection, made by :meth:`Throttle.session`. Each step returns a decision with the reply to send.
 
-    Every limit runs once: what counts connections once a connection, all else once a transaction, each at the earliest step that knows enough.
-    The table of steps, stages and replies is ``docs/stages.md``.
+    Every limit runs once: limits on connections once a connection, the others once a transaction, each at the earliest
+    step that knows enough. ``docs/stages.md`` has the table of steps, stages and replies.
 
-    It holds a slot of the connection from :meth:`connect` to :meth:`close`, and one of the message from :meth:`mail` to :meth:`data` or :meth:`reset`.
-    Everything is let go of at the end of ``with`` or ``async with``, by :meth:`close`, or when nobody knows the session any more. Never by time.
-    In a forked child a session of the parent holds nothing.
+    A session holds a connection slot from :meth:`connect` to :meth:`close`, and a message slot from :meth:`mail` to
+    :meth:`data` or :meth:`reset`. Everything is released at the end of ``with`` or ``async with``, by :meth:`close`, or
+    when the session is garbage-collected. Time never releases it. In a forked child a session of the parent holds
+    nothing.
 
-    A client can send commands in any order, and any order has an answer. Out of order, a step charges nothing and holds nothing, and is refused:
-    with MAIL's own refusal when that was refused (pipelining, RFC 2920), else by limit ``out-of-order`` with ``451 4.5.1`` and ``math.inf``.
-    A server answers such commands itself, with 503 (RFC 5321 §4.1.4), and need not ask; who asks all the same bounces nothing.
+    A client can send commands in any order. A step out of order charges and holds nothing, and is refused: with MAIL's
+    own refusal when MAIL was refused (pipelining, RFC 2920), else by limit ``out-of-order`` with ``451 4.5.1`` and
+    ``math.inf``. Servers usually answer such commands themselves, with 503 (RFC 5321 §4.1.4).
 
-    Steps raise ``TypeError`` for what is no text or number, and ``ValueError`` for a ``now`` as in :meth:`Throttle.check`; nothing a client sends raises.
+    Steps raise ``TypeError`` for an argument of a wrong type, and ``ValueError`` for a time as in
+    :meth:`Throttle.check`. Nothing that a client sends raises.
     """
 
     client_name: Text | None
-    """The forward-confirmed reverse name; may be set late, when it is found: limits that need it run with the next step."""
+    """The forward-confirmed reverse name. It may be set late: limits that need it run with the next step."""
 
     auth_user: Text | None
-    """The authenticated user (RFC 4954): set when AUTH succeeds, or said at :meth:`mail`. It stays for the connection."""
+    """The authenticated user (RFC 4954), set after AUTH or given to :meth:`mail`. It stays for the connection."""
 
     def connect(self, *, now: float | None = None) -> Decision:
-        """The client is there: connection limits run, and a connection slot is held. Refused: answer and close.
+        """Runs the limits of the connection, and holds a connection slot. If it refuses, answer and close.
 
-        Whoever does not call it connects with the first step. Again: nothing is charged.
+        Without this call the first step does it. A second call charges nothing.
         """
 
     def helo(self, name: Text, *, now: float | None = None) -> Decision:
-        """HELO or EHLO: limits that count connections per ``helo.*``, once for each name of this connection. Ends a transaction, as RSET does."""
+        """Runs the limits per ``helo.*`` that count connections, once for each name. It ends an open transaction."""
 
     def mail(
         self,
@@ -238,21 +369,23 @@ class Session:
         auth_user: Text | None = None,
         now: float | None = None,
     ) -> Decision:
-        """MAIL: limits on messages and on the sender; holds a message slot and the declared size. Ends a transaction that is open.
+        """Runs the limits on messages and senders, and holds a message slot and the declared size.
+
+        It ends a transaction that is open.
 
         Args:
-            address: reverse-path; ``""`` or ``"<>"`` for the null sender.
-            size: octets declared by SIZE (RFC 1870).
+            address: the reverse-path; ``""`` or ``"<>"`` is the null sender.
+            size: the octets that SIZE declares (RFC 1870).
             spf: as in :class:`Envelope`.
-            auth_user: as :attr:`auth_user`; ``None`` leaves that as it is.
+            auth_user: as :attr:`auth_user`; ``None`` leaves that unchanged.
             now: Unix seconds, instead of the clock.
         """
 
     def rcpt(self, recipients: Text | Iterable[Text], *, now: float | None = None) -> Decision:
-        """RCPT, of one recipient or of several: all of them are admitted or none.
+        """Runs the limits on recipients, for one recipient or several: all of them are admitted, or none.
 
-        Only the charges of recipients that the transaction has not got; a message counts once for each of their hosts.
-        ``identities`` are those of the recipients that were new.
+        Recipients that the transaction already has are not charged. A message counts once for each of their hosts.
+        The decision's ``identities`` are those of the new recipients.
         """
 
     def data(
@@ -263,22 +396,23 @@ class Session:
         size: int | None = None,
         now: float | None = None,
     ) -> Decision:
-        """The end of the data: limits on headers and on bytes. The transaction is over and its slots are free, whatever the answer.
+        """Runs the limits on headers and bytes. It ends the transaction and frees its slots, whatever the decision.
 
-        The actual size is looked at in place of the declared one, which was held: more than could be held now is refused.
+        The actual size replaces the declared one, which was held. A message with more bytes than there is room for is
+        refused.
 
         Args:
-            headers: the header block, as :meth:`Envelope.with_headers` reads it.
+            headers: the header as ``bytes``, read as in :meth:`Envelope.with_headers`.
             dkim: the domains whose signatures were verified.
-            size: octets received; the declared ones when absent.
+            size: the octets received; without it, the declared ones.
             now: Unix seconds, instead of the clock.
         """
 
     def reset(self) -> None:
-        """RSET: the transaction's slots are free; what was charged stays, but for what is refunded."""
+        """Ends the transaction, as RSET does, and frees its slots. What was charged stays unless it is refunded."""
 
     def close(self) -> None:
-        """QUIT, or the connection is lost: everything is free. Again: nothing."""
+        """Ends the connection and releases everything. Later calls do nothing."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *raised: object) -> None: ...
@@ -287,63 +421,124 @@ class Session:
 
 @final
 class ManualClock:
-    """A clock that stands still until it is told otherwise.
+    """A clock that moves only when it is told to.
 
     Args:
         now: Unix seconds.
 
     Raises:
-        ValueError: a time that is not finite, or beyond 1e11 seconds; also when it is moved there.
+        ValueError: a time that is not finite or beyond 1e11 seconds, here and wherever the clock is moved.
     """
 
     now: float
+    """Unix seconds, to the microsecond. May be set, also back."""
+
     def __new__(cls, now: float = 0.0) -> Self: ...
     def advance(self, seconds: float) -> None:
-        """Moves the clock, also back."""
+        """Moves the clock by ``seconds``, also back."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> float:
-        """The time, as any clock gives it: without arguments."""
+        """Returns the time. It takes no arguments."""
 
 @final
 class Limit:
-    """One rule of a policy; the fields are those of the policy file, its tables dictionaries.
+    """One rule of a policy. The arguments are the fields of the policy file, its tables as dictionaries.
 
-    ``distinct`` counts different elements: with ``refuse="new"`` only what is new waits, with ``refuse="all"`` the whole key, while it has more than
-    ``burst`` at once or ``rate`` in the long run. That is exact up to four elements and estimated above, with a standard error of about 10 %.
-    A message with several elements needs room for all of them, seen or not; only the fresh ones are charged.
+    ``distinct`` counts different elements. With ``refuse="new"`` only new elements wait; with ``refuse="all"`` the
+    whole key waits while it has more than ``burst`` at once or ``rate`` in the long run. That is exact up to four
+    elements, and above an estimate with a standard error of about 10 %. A message with several elements needs room for
+    all of them; only the new ones are charged.
+
+    Args:
+        name: names the limit in refusals; unique in the policy.
+        per: the identity that it counts per, or several that make one key together.
+        rate: an amount in a time, such as ``"600/minute"``. With ``distinct``: the new elements.
+        burst: how much fits at once, for ``"gcra"`` only. Default: the amount of the rate.
+        count: what one check counts as. Default: ``"messages"``, or ``"bytes"`` when the rate has a unit of size.
+        distinct: the identity whose different values are counted, instead of messages.
+        refuse: with ``distinct``: ``"new"`` elements only, or ``"all"`` of the key. Default: ``"new"``.
+        remember: how long an admitted element stays known. Default: ``"1 day"``.
+        settle: how long a part of a name must be known to get an allowance of its own.
+        in_flight: how much may be open at once: connections, messages or bytes.
+        share: the part of the free slots that one key may hold.
+        verified: which senders it counts. Default: ``"any"``, with separate counters for proven and claimed senders.
+        when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
+            ``auth.user`` and ``global``.
+        memory: the size of its table. Default: a share by how long one message occupies a slot.
+        algorithm: how the rate is counted. Default: ``"gcra"``, or ``"sliding-window"`` per ``auth.user`` and
+            ``global``.
+        action: ``"defer"``, ``"reject"``, or ``"block"`` and a time. Default: ``"defer"``.
+        mode: ``"shadow"`` decides and counts, and lets everything pass. Default: ``"enforce"``.
+        quota: other numbers for named values of ``per``, by value.
+        reply: the reply line of a refusal, with the places ``{key}``, ``{identity}``, ``{limit}`` and ``{seconds}``.
 
     Raises:
-        PolicyError: a field that is wrong: what was found, what is allowed.
+        PolicyError: a field is wrong. The message says what was found and what is allowed.
+
+    Example:
+        >>> Limit(name="pace", per="sender.org", rate="600/minute").stage
+        'mail'
     """
 
-    def __new__(cls, **fields: Any) -> Self: ...
+    def __new__(
+        cls,
+        *,
+        name: str,
+        per: str | Iterable[str],
+        rate: str | None = None,
+        burst: Size | None = None,
+        count: Literal["messages", "connections", "recipients", "bytes"] | None = None,
+        distinct: str | None = None,
+        refuse: Literal["new", "all"] | None = None,
+        remember: str | None = None,
+        settle: str | None = None,
+        in_flight: Size | None = None,
+        share: Share | None = None,
+        verified: Literal["any", "proven", "claimed"] | None = None,
+        when_full: WhenFull | None = None,
+        memory: Size | None = None,
+        algorithm: Algorithm | None = None,
+        action: str | None = None,
+        mode: Mode | None = None,
+        quota: dict[str, Quota] | None = None,
+        reply: str | None = None,
+    ) -> Self: ...
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the limit."""
+
     @property
-    def per(self) -> str: ...
+    def per(self) -> str:
+        """The identity that it counts per; several are joined by ``" + "``."""
+
     @property
-    def stage(self) -> Stage: ...
+    def stage(self) -> Stage:
+        """The SMTP stage at which it runs."""
+
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields that make it again."""
+        """The arguments that make an equal limit."""
 
-    def to_toml(self) -> str: ...
+    def to_toml(self) -> str:
+        """Returns the limit as it stands in a policy file."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
 
 @final
 class Policy:
-    """Limits, in order.
+    """An ordered list of limits.
 
     Args:
-        limits: the rules.
-        scale: multiplies every rate, burst and cap; 1 when absent.
-        mode: ``"shadow"``: every limit decides and counts, and lets pass; ``"enforce"`` when absent.
-        suffixes: public suffixes of the operator's own.
+        limits: the limits.
+        scale: multiplies every rate, burst and cap. Default: 1.
+        mode: ``"shadow"``: every limit decides and counts, and lets everything pass. Default: ``"enforce"``.
+        suffixes: public suffixes besides those of the Public Suffix List.
 
     Raises:
-        PolicyError: file, line, limit, field, what was found, what is allowed.
+        PolicyError: the policy is wrong. The error has file, line, limit, field, what was found and what is allowed.
+        TypeError: ``limits`` holds something other than :class:`Limit`.
     """
 
     def __new__(
@@ -356,73 +551,105 @@ class Policy:
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
-        """From TOML. What it ``extends`` is a built-in policy, or a path beside ``file``."""
+        """Parses TOML. ``extends`` names a built-in policy, or a path relative to the directory of ``file``.
+
+        Raises:
+            PolicyError: the policy is wrong.
+        """
 
     @staticmethod
     def from_file(path: str | PathLike[str]) -> Policy:
-        """From a TOML file, which may extend another."""
+        """Reads a TOML file, which may extend another.
+
+        Raises:
+            PolicyError: the policy is wrong.
+            OSError: the file cannot be read.
+        """
 
     @staticmethod
     def builtin(name: str = "inbound") -> Policy:
-        """One that comes with the library.
+        """Returns a policy that comes with the library: ``"inbound"`` or ``"submission"``.
 
         Raises:
-            ThrottleError: there is none of that name.
+            ValueError: there is no such policy.
         """
 
     @staticmethod
     def schema() -> str:
-        """The JSON Schema (draft 7) of a policy file, for editors."""
+        """Returns the JSON Schema (draft 7) of policy files, for editors."""
 
     def plan(self, *, memory: Size | None = None, max_open: int | None = None) -> list[LimitPlan]:
-        """What each limit gets of the memory, and what that is worth before it is full: a row for each limit in order, then one for each quota.
+        """Returns what each limit gets of the memory, and how much it can count with it.
 
-        The tables are made as :class:`Throttle` makes them, and let go of.
+        There is a row for each limit in order, then one for each quota. The tables are made as :class:`Throttle` makes
+        them, and freed.
 
         Args:
-            memory: as of :class:`Throttle`.
-            max_open: likewise.
+            memory: as in :class:`Throttle`.
+            max_open: as in :class:`Throttle`.
 
         Raises:
-            PolicyError: the policy does not fit, or an argument is wrong.
+            PolicyError: the policy does not fit.
+            ValueError: an argument is wrong.
         """
 
     @property
-    def limits(self) -> list[Limit]: ...
+    def limits(self) -> list[Limit]:
+        """The limits, in order."""
+
     @property
-    def scale(self) -> float: ...
+    def scale(self) -> float:
+        """The factor of every rate, burst and cap."""
+
     @property
-    def mode(self) -> Mode: ...
+    def mode(self) -> Mode:
+        """``"enforce"`` or ``"shadow"``."""
+
     @property
-    def suffixes(self) -> tuple[str, ...]: ...
+    def suffixes(self) -> tuple[str, ...]:
+        """Public suffixes besides those of the Public Suffix List."""
+
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """The file that it was read from, or ``"<policy>"``."""
+
     def to_toml(self) -> str:
-        """As one file, without ``extends`` and with the scale in its numbers."""
+        """Returns the policy as one file, without ``extends`` and with the scale applied to its numbers."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Throttle:
-    """A policy over its memory, which is allocated and touched here and never grows.
+    """A policy and its memory. All memory is allocated here, and never grows.
 
     Args:
-        policy: path of a TOML file, a :class:`Policy`, or ``None`` for the built-in ``inbound``.
-        memory: bytes, or text such as ``"64 MiB"``, for all counters. Default 16 MiB.
-        max_open: most permits at once, 1 to 2²⁴. Default 10,000: five times the messages that ``inbound`` lets be open, so that connections have room too.
-        clock: any callable that returns Unix seconds; by default monotonic, anchored to wall time now.
-        seed: 16 secret bytes for the hashes; drawn when absent.
-        suffix_list: path of a fresher Public Suffix List; by default the one that ``tldextract`` brings.
-        learned: path of a state that ``throttle replay --learn`` wrote: its elements are known from the start, each as old as it is by now. It depends neither on
-            the seed nor on the memory. What was seen longer ago than a limit remembers is left out, and so is what finds no room: first those that never came back,
-            the longest unseen of them; the logger ``throttle`` tells how many. A clock that stands before the state's end counts as standing there.
+        policy: the name of a built-in policy (``"inbound"``, ``"submission"``), the path of a TOML file, or a
+            :class:`Policy`. A ``str`` that names a built-in policy is never a path; write ``"./inbound"`` for a file of
+            that name. Default: ``"inbound"``.
+        memory: the bytes of all counters, or text such as ``"64 MiB"``. Default: 16 MiB.
+        max_open: the most permits at once, from 1 to 2²⁴. Default: 10,000, five times the messages that ``inbound``
+            lets be open, so that connections have room too.
+        clock: a callable that returns Unix seconds. Default: a monotonic clock, set to the wall time once.
+        seed: 16 secret bytes for the hashes. Default: random bytes.
+        suffix_list: the path of a newer Public Suffix List. Default: the list of ``tldextract``.
+        learned: the path of a state that ``throttle replay --learn`` wrote. Its elements are known from the start, each
+            with its age. The state depends neither on the seed nor on the memory. Elements that are older than a limit
+            remembers are left out. So are elements that find no room: first those that never came back, the longest
+            unseen before the others; the logger ``throttle`` reports how many. A clock that is behind the end of the
+            state counts as standing there.
 
     Raises:
-        PolicyError: a wrong policy, ``memory`` or ``max_open``, or a policy that needs more memory: in-flight limits need some 80 bytes a permit.
-        OSError: a policy file that cannot be read.
-        ThrottleError: a suffix list that cannot be read, or is none; a state that cannot be read, with its line.
-        ValueError: a seed of another length.
-        TypeError: a clock that cannot be called.
+        PolicyError: the policy is wrong, or needs more memory. In-flight limits need about 80 bytes a permit.
+        ValueError: ``memory``, ``max_open`` or ``seed`` is wrong, or ``policy`` is no file and no built-in policy.
+        TypeError: an argument has a wrong type.
+        OSError: a policy file cannot be read.
+        ThrottleError: a suffix list or a state cannot be read, or is none. The message says the line.
+
+    Example:
+        >>> guard = Throttle("inbound")
+        >>> bool(guard.check(Envelope(client_ip="192.0.2.1", mail_from="alice@example.com")))
+        True
     """
 
     def __new__(
@@ -439,208 +666,259 @@ class Throttle:
     def check(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
     ) -> Decision:
-        """Consults every limit, then charges every one of them or none.
+        """Asks every limit, then charges all of them if all agree, and none otherwise.
 
         Args:
             envelope: what is known so far.
-            stage: which limits run: those of this stage or these. ``None``: connect and HELO, and from MAIL on what the envelope holds.
-            now: Unix seconds, instead of the clock; one that lies back counts as the latest time seen.
+            stage: the stage or stages whose limits run. Default: connect, HELO, and from MAIL on the stages that the
+                envelope has data for.
+            now: Unix seconds, instead of the clock. A time before the latest one counts as the latest one.
 
         Raises:
-            ValueError: an unknown stage, or a time that is not finite or beyond 1e11 seconds. Nothing in the envelope raises; a clock of your own may.
+            ValueError: an unknown stage, or a time that is not finite or beyond 1e11 seconds. Nothing in the envelope
+                raises; a clock of your own may.
         """
 
     def peek(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
     ) -> Decision:
-        """What :meth:`check` would say; charges nothing."""
+        """Returns what :meth:`check` would return, and charges nothing."""
 
     def admit(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
     ) -> Permit:
-        """As :meth:`check`, and holds what the in-flight limits count, in one step, until the permit is released.
+        """Checks, and in the same step holds what the in-flight limits count, until the permit is released.
 
-        :meth:`check` only consults them. Without a stage it holds a connection too; of bytes the size that the envelope tells, none when it tells none.
-        One more than ``max_open`` is refused by limit ``max-open``. How long a cap stays full nobody knows: ``retry_after`` is one second,
-        but for a message larger than its cap, which can never pass.
+        :meth:`check` asks the in-flight limits and holds nothing. Without ``stage`` a permit holds a connection too. Of
+        bytes it holds the size that the envelope gives, and none without a size. One permit more than ``max_open`` is
+        refused by limit ``max-open``. Nobody knows how long an in-flight limit stays full, so ``retry_after`` is one
+        second, and infinite for a message that is larger than the limit.
 
-        Args and errors: as :meth:`check`.
+        The arguments and errors are those of :meth:`check`.
         """
 
-    def session(self, *, client_ip: Text | None = None, client_name: Text | None = None) -> Session:
-        """One SMTP connection, step by step: what a server uses that sees all of the dialogue.
+    def session(self, *, client_ip: Address | None = None, client_name: Text | None = None) -> Session:
+        """Returns a session: one SMTP connection, step by step, for a server that sees the whole dialogue.
 
         Args:
-            client_ip: address of the connecting client.
-            client_name: its forward-confirmed reverse name, as in :class:`Envelope`; :attr:`Session.client_name` takes it later.
+            client_ip: the address of the connecting client.
+            client_name: its forward-confirmed reverse name, as in :class:`Envelope`. It can be set later as
+                :attr:`Session.client_name`.
         """
 
-    @property
-    def _observed(self) -> list[str]:
-        """Names of the identities that the policy's limits need; for ``throttle.replay``."""
-
-    def _values(self, envelope: Envelope) -> tuple[str | tuple[str, ...] | bool | None, ...]:
-        """A value for each of ``_observed``, ``None`` when it is absent, a tuple where there may be several; last, whether the sender is proven."""
-
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
-        """Every identity of the envelope, normalised; those with several values as tuples."""
+        """Returns every identity of the envelope in normal form; identities with several values are tuples.
+
+        Values without a name of their own are tags in capital letters, which ``throttle.tags`` explains.
+        """
 
     def explain(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
     ) -> Explanation:
-        """Every identity of the envelope, and of every limit the key, how full it is and what it says, or why it was not asked; charges nothing.
+        """Explains a check, and charges nothing: every identity, and for every limit its key, level and verdict.
 
-        For people and their tools: dictionaries, which are JSON but for a ``retry_after`` of ``math.inf``. It takes some microseconds a limit.
+        ``print`` shows the result as text; ``dataclasses.asdict`` makes dictionaries of it. It takes some microseconds
+        a limit.
 
-        Args and errors: as :meth:`check`.
+        The arguments and errors are those of :meth:`check`.
         """
 
     def tables(self) -> list[Table]:
-        """How full each table of the limits is, and how many charges found no room. A quota has a row of its own, ``…, quota of`` its value.
-        Beside its row a limit with ``when_full="sketch"`` has ``sketch of`` it, one with ``refuse="all"`` ``registers of`` it, and limits that share what
-        they remember have one ``memory of`` them.
+        """Returns how full each table is, and how many charges found no room in it.
 
-        An in-flight limit has a row without bytes: ``slots`` is its cap, ``used`` what is held, of a limit per key by the key that holds most.
-        Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are ``max_open``.
+        A quota has a row of its own: ``…, quota of`` its value. A limit with ``when_full="sketch"`` also has a row
+        ``sketch of`` it, one with ``refuse="all"`` a row ``registers of`` it, and limits that share known elements have
+        one row ``memory of`` them.
 
-        Where a limit blocks, ``blocks`` are the keys that are blocked; ``untracked`` is how many blocks found no room: the limit goes on refusing by itself.
+        An in-flight limit has a row without bytes: ``slots`` is its cap and ``used`` what is held; of a limit per key,
+        by the key that holds most. Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are
+        ``max_open``. The row ``blocks`` has the keys that limits have blocked; its ``untracked`` counts blocks that
+        found no room, whose limits go on refusing by themselves.
 
-        ``memory_bytes`` holds a page of 4096 bytes besides, from 256 KiB on a fifty-sixth at most for operators' entries and a sixty-fourth for blocks, and what :meth:`distinct` and :meth:`top` need: at most a sixteenth, where a sixteenth
-        is enough for the smallest. A thirty-second is spare where the tables leave it, for limits that :meth:`reload` brings.
+        ``memory_bytes`` also contains a page of 4096 bytes; from 256 KiB on at most a fifty-sixth for operators'
+        entries and a sixty-fourth for blocks; and what :meth:`distinct` and :meth:`top` need, which is at most a
+        sixteenth where a sixteenth is enough for the smallest. A thirty-second stays free, if the tables leave it, for
+        limits that :meth:`reload` brings.
         """
 
     def distinct(self, identity: str, window: Window = "minute", *, now: float | None = None) -> float:
-        """How many different values ``identity`` had of late, about: in checks admitted or refused, not in peeks.
+        """Estimates how many different values ``identity`` had lately, in checks that were admitted or refused.
 
-        It counts all of the last 60 seconds and nothing older than 75, or 60 and 75 minutes. Relative standard error 2.3 % (2¹¹ registers);
-        where that would take more than a sixteenth of the memory, 3.3 % and in the end 13 %. A few values are counted exactly but for chance.
-        A name counts once, however far it is proven; what has no normal form is one value.
+        It counts everything of the last 60 seconds and nothing older than 75 seconds; for ``"hour"``, 60 and 75
+        minutes. The relative standard error is 2.3 % (2¹¹ registers), or 3.3 % to 13 % where 2.3 % would take more than
+        a sixteenth of the memory. A few values are counted almost exactly. Proven and claimed values count once. All
+        values without a normal form count as one.
 
         Args:
-            identity: such as ``"sender.host"``: one that a limit of the policy counts per, or counts distinct values of.
+            identity: an identity that a limit of the policy counts per or counts values of, such as ``"sender.host"``.
             window: ``"minute"`` or ``"hour"``.
             now: Unix seconds, instead of the clock.
 
         Raises:
-            ValueError: an identity that no limit needs, another window, a time as in :meth:`check`.
+            ValueError: an identity that no limit needs, another window, or a time as in :meth:`check`.
 
         Source: Flajolet et al. 2007; Ertl 2017.
         """
 
     def top(self, identity: str, n: int = 10, *, now: float | None = None) -> list[Offender]:
-        """The values of ``identity`` that came near a limit, who sent most in the last minute first: at most ``n``.
+        """Returns at most ``n`` values of ``identity`` that came near a limit, the busiest of the last minute first.
 
-        A value gets a name when a check finds it above half of a limit, alone or as a part of a composite, or when a limit on it refuses; never with its first
-        message that is admitted. It keeps the name until one that sends more needs the slot: 64 an identity, fewer where the memory is small.
-        A value that sends more than a 64th of what all that are near their limits send is never without one, whatever comes and goes beside it.
+        A value gets a name when a check finds it above half of a limit, alone or as a part of a composite key, or when
+        a limit on it refuses; never with its first admitted message. It keeps the name until a busier value needs the
+        slot. There are 64 slots an identity, fewer where the memory is small. A value that sends more than a 64th of
+        the traffic of all values near their limits always has a name.
 
         Args:
             identity: as in :meth:`distinct`.
-            n: how many names.
+            n: the number of values.
             now: Unix seconds, instead of the clock.
 
         Raises:
-            ValueError: an identity that no limit needs, an ``n`` below zero, a time as in :meth:`check`.
+            ValueError: an identity that no limit needs, an ``n`` below zero, or a time as in :meth:`check`.
 
         Source: Metwally, Agrawal, El Abbadi 2005.
         """
 
-    def block(self, identity: str, value: Text, seconds: float | None = None) -> None:
-        """Refuses a name, a network, and all that lies below, from now on; claimed or proven alike.
+    def block(self, identity: str, value: BlockValue, *, seconds: float | None = None) -> None:
+        """Refuses a name or a network and everything below it, from now on, whether it is claimed or proven.
 
-        A block of a domain covers every host below it, one of a network every address in it, of ``auth.user``, ``list.id`` and of addresses the value alone.
-        The refusal is by limit ``blocked``: a temporary answer that says how long, or a permanent one when it is for good. It is told from the
-        stage on at which the identity is known. The last word about a value counts: it takes the place of an earlier block or allowance.
+        A block of a domain covers every host below it, and a block of a network every address in it. A block of
+        ``auth.user``, ``list.id`` or an address covers that value alone. The refusal is by limit ``blocked``: temporary
+        with the time that is left, or permanent when the block is for good. It comes at the first stage that knows the
+        identity. A new block or allowance of a value replaces the earlier one.
 
         Args:
-            identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``, ``from.*``, ``reply_to.*``, ``list.id``, ``dkim.org``. Networks may have any length of prefix under any ``client.net``.
-            value: as a sender might write it, or a tag such as ``"NULL"``: ``"Salesforce.com"``, ``"203.0.113.0/24"``.
-            seconds: how long, at most 366 days; ``None`` or infinite: for good.
+            identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``, ``from.*``,
+                ``reply_to.*``, ``list.id``, ``dkim.org``. Networks may have any prefix length under any
+                ``client.net``.
+            value: a value as a sender might write it, a tag such as ``"NULL"``, or an ``ipaddress`` object:
+                ``"Salesforce.com"``, ``"203.0.113.0/24"``.
+            seconds: how long, at most 366 days. ``None`` or infinite: for good.
 
         Raises:
-            PolicyError: no such identity, a text that is no value of it or has more than 232 octets, a public suffix such as ``co.uk``, a network
-                larger than /8 or, of IPv6, /16; more than 366 days.
-            ValueError: ``seconds`` that are none, or not above zero.
-            ThrottleError: no room: 1024 entries from 16 MiB of memory on, fewer in less, none below 256 KiB. Nothing is evicted.
+            ValueError: an unknown identity; a text that is no value of it or has more than 232 octets; a public suffix
+                such as ``co.uk``; a network larger than /8, or than /16 for IPv6; ``seconds`` that are not above zero
+                or more than 366 days.
+            TypeError: a value of another type.
+            ThrottleError: there is no room. A guard has 1024 entries from 16 MiB of memory on, fewer with less, and
+                none below 256 KiB. No entry is evicted.
+
+        Example:
+            >>> guard = Throttle()
+            >>> guard.block("client.net", "203.0.113.0/24", seconds=3600)
+            >>> guard.blocked()[0].value
+            '203.0.113.0/24'
         """
 
-    def allow(self, identity: str, value: Text, seconds: float | None = None, unverified: bool = False) -> None:
-        """Lets a name or a network through, and all that lies below: no rate, no fan-out and no block refuses it, be it an operator's.
+    def allow(
+        self, identity: str, value: BlockValue, *, seconds: float | None = None, unverified: bool = False
+    ) -> None:
+        """Admits a name or a network and everything below it: no rate, no fan-out and no block refuses it.
 
-        What is open stays bounded: no in-flight limit and no ``max_open`` is lifted. What is let through is charged to nothing, so nobody else pays for it,
-        and enters no memory of known names.
+        In-flight limits and ``max_open`` still hold. What an allowance admits is charged to nothing, so nobody else
+        pays for it, and makes no element known.
 
         Args:
-            identity: as in :meth:`block`, but for ``rcpt.*``: one mailbox among the recipients would carry the others past every limit.
+            identity: as in :meth:`block`, without ``rcpt.*``: one mailbox among the recipients would carry the others
+                past every limit.
             value: as in :meth:`block`.
             seconds: as in :meth:`block`.
-            unverified: whether mail that merely says so is let through too. Without it ``sender.*`` is let through when it is proven.
+            unverified: whether a mere claim is enough. Without it, ``sender.*`` is admitted only when it is proven.
 
         Raises:
-            PolicyError: as :meth:`block`; or what nobody can prove, such as ``helo.*`` or ``from.*``, without ``unverified``.
+            ValueError: as in :meth:`block`; or an identity that nobody can prove, such as ``helo.*`` or ``from.*``,
+                without ``unverified``.
+            ThrottleError: as in :meth:`block`.
         """
 
-    def unblock(self, identity: str, value: Text) -> bool:
-        """Takes back what :meth:`block` or :meth:`allow` said of a value, and lifts the blocks of limits whose key it is.
+    def unblock(self, identity: str, value: BlockValue) -> bool:
+        """Removes the block or allowance of a value, and the blocks by limits whose key it is.
 
         Args:
-            identity: as in :meth:`block`; of a limit's block also its several identities, as a decision tells them: ``"client.net + auth.user"``.
-            value: likewise: ``"203.0.113.0/24 + joe"``.
+            identity: as in :meth:`block`; for a block by a limit also several identities, as a decision gives them:
+                ``"client.net + auth.user"``.
+            value: as in :meth:`block`, or several values: ``"203.0.113.0/24 + joe"``.
 
         Returns:
-            Whether anything of it held. A network is lifted by its own prefix, not by one of its addresses.
+            Whether anything was removed. A network is removed by its own prefix, not by one of its addresses.
 
         Raises:
-            PolicyError: as :meth:`block`.
+            ValueError: as in :meth:`block`.
         """
 
     def blocked(self) -> list[Blocked]:
-        """What operators have said and limits have blocked, as far as it holds now: blocks, allowances, then the blocks of limits."""
+        """Returns the blocks that hold now: first those of operators, then those of limits."""
+
+    def allowed(self) -> list[Blocked]:
+        """Returns the allowances that hold now."""
+
+    def reset(self, identity: str, value: BlockValue) -> int:
+        """Clears the counters of a value in every limit whose ``per`` is exactly ``identity``, proven and claimed.
+
+        Use it when a sender has mended its ways and shall not wait. Known elements, sketches, open permits and blocks
+        stay; :meth:`unblock` removes a block.
+
+        Args:
+            identity: as in :meth:`block`, or ``"global"``.
+            value: as in :meth:`block`.
+
+        Returns:
+            The number of limits whose counter was cleared.
+
+        Raises:
+            ValueError: an unknown identity, or a text that is no value of it.
+        """
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all counters, exactly; constant. The suffix list is not among them."""
+        """The bytes of all counters; exact and constant. The suffix list is not included."""
 
     @property
     def policy(self) -> Policy:
-        """That of the last :meth:`reload`."""
+        """The policy of the last :meth:`reload`."""
 
     mode: Mode
-    """In ``"shadow"`` every limit decides and counts, and what it would refuse passes: ``decision.shadow`` names it.
+    """``"enforce"`` or ``"shadow"``. In shadow mode every limit decides and counts, and nothing is refused:
+    ``decision.shadow`` names the limits that would have refused.
 
-    It can be switched at any time, and holds for the policies that follow.
+    It can be set at any time, and stays over a :meth:`reload`.
     """
 
-    def reload(self, policy: str | PathLike[str] | Policy | None) -> None:
-        """Changes the policy while checks go on; none waits longer for it than one check takes.
+    def reload(self, policy: str | PathLike[str] | Policy) -> None:
+        """Replaces the policy while checks go on. No check waits longer for it than one check takes.
 
-        Limits that did not change keep their counts and their share of the memory, and so do those of which only ``mode``, ``verified``, ``action`` or ``reply``
-        changed; whatever limits remember stays known while a limit has the same ``per``, ``distinct``, ``remember`` and ``memory``. A limit whose
-        numbers changed begins anew, as does a quota whose own numbers did, each without the other. New limits share out what others have left, and count from when their memory is empty, some milliseconds later.
-        What is open stays open. Permits have their tables from the start: an in-flight limit can get other numbers, be taken out and put back.
+        Unchanged limits keep their counts and their memory. So do limits of which only ``mode``, ``verified``,
+        ``action`` or ``reply`` changed. Known elements stay known while a limit has the same ``per``, ``distinct``,
+        ``remember`` and ``memory``. A limit whose numbers changed starts empty, and so does a quota whose own numbers
+        changed, each without the other. New limits share the memory that others have left, and count as soon as it is
+        cleared, some milliseconds later. Permits stay open. Their tables exist from the start, so an in-flight limit
+        can get other numbers, be removed and be put back.
 
         Args:
-            policy: as for :class:`Throttle`; ``None`` is the built-in ``inbound``.
+            policy: the name of a built-in policy, a path, or a :class:`Policy`, as in :class:`Throttle`.
 
         Raises:
-            PolicyError: a wrong policy, or one that needs memory or in-flight counts that only a restart can give. The policy before holds on.
-            ThrottleError: another reload came in between, and holds.
-            OSError: a policy file that cannot be read.
+            TypeError: ``policy`` is ``None`` or has another wrong type.
+            PolicyError: the policy is wrong, or needs memory or in-flight counts that only a restart can give. The
+                earlier policy stays.
+            ThrottleError: another reload came in between and holds.
+            OSError: a policy file cannot be read.
         """
 
 @final
 class Blocked:
-    """What is blocked, or let through.
+    """A block or an allowance, of an operator or of a limit.
 
-    A limit's block keeps no text. Its value is told when :meth:`Throttle.top` has a name for it, and ``None`` else, as for every key of several identities.
+    A block by a limit stores no text. Its value is known when :meth:`Throttle.top` has a name for it; otherwise, and
+    for every key of several identities, it is ``None``.
 
-    Attributes:
-        identity: ``"client.net"``; of a limit's block all its identities.
-        value: in its normal form.
+    Args:
+        identity: the identity, such as ``"client.net"``; for a block by a limit all its identities.
+        value: the value in normal form.
         until: Unix seconds; infinite when it is for good.
         by: ``"operator"``, or the name of the limit.
         action: ``"block"`` or ``"allow"``.
-        unverified: whether mere claims are let through too.
+        unverified: whether an allowance also holds for a merely claimed sender.
     """
 
     def __new__(
@@ -653,47 +931,70 @@ class Blocked:
         unverified: bool,
     ) -> Self: ...
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """The identity, such as ``"client.net"``; for a block by a limit all its identities."""
+
     @property
-    def value(self) -> str | None: ...
+    def value(self) -> str | None:
+        """The value in normal form; ``None`` when it is not known."""
+
     @property
-    def until(self) -> float: ...
+    def until(self) -> float:
+        """Unix seconds; infinite when it is for good."""
+
     @property
-    def by(self) -> str: ...
+    def by(self) -> str:
+        """``"operator"``, or the name of the limit."""
+
     @property
-    def action(self) -> Literal["block", "allow"]: ...
+    def action(self) -> Literal["block", "allow"]:
+        """``"block"`` or ``"allow"``."""
+
     @property
-    def unverified(self) -> bool: ...
+    def unverified(self) -> bool:
+        """Whether an allowance also holds for a merely claimed sender."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool]: ...
 
 @final
 class Offender:
-    """A value that came near a limit, or was refused by one, and what it sent: admitted and refused, in the last 60 to 75 seconds.
+    """A value that came near a limit or was refused, with its checks of the last 60 to 75 seconds.
 
-    A check counts once for each of its values; one who asks stage by stage counts once a stage. Proven and claimed mail count together.
+    A check counts once for each of its values; a server that checks stage by stage counts once a stage. Proven and
+    claimed mail count together.
 
     Args:
-        value: the value of the identity, normalised; of one longer than 119 octets the end, behind ``…``.
-        admitted: checks that were admitted.
-        refused: checks that were refused, by whichever limit.
-        fan_out: how many different elements of the first fan-out limit per this identity it brought since ``first_seen``, about (standard
-            error 10 %); ``None`` when no fan-out is per this identity alone.
+        value: the value in normal form; of a value longer than 119 octets the end, after ``…``.
+        admitted: the checks that were admitted.
+        refused: the checks that were refused, by any limit.
+        fan_out: an estimate (standard error 10 %) of the different elements of the first fan-out limit per this
+            identity since ``first_seen``; ``None`` when no fan-out is per this identity alone.
         first_seen: Unix seconds at which it got its name.
     """
 
     def __new__(cls, value: str, admitted: int, refused: int, fan_out: float | None, first_seen: float) -> Self: ...
     @property
-    def value(self) -> str: ...
+    def value(self) -> str:
+        """The value in normal form; of a value longer than 119 octets the end, after ``…``."""
+
     @property
-    def admitted(self) -> int: ...
+    def admitted(self) -> int:
+        """The checks that were admitted."""
+
     @property
-    def refused(self) -> int: ...
+    def refused(self) -> int:
+        """The checks that were refused, by any limit."""
+
     @property
-    def fan_out(self) -> float | None: ...
+    def fan_out(self) -> float | None:
+        """An estimate of the different elements that it brought, or ``None``."""
+
     @property
-    def first_seen(self) -> float: ...
+    def first_seen(self) -> float:
+        """Unix seconds at which it got its name."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __getnewargs__(self) -> tuple[str, int, int, float | None, float]: ...
 
@@ -701,21 +1002,27 @@ class Offender:
 class RateLimiter:
     """A rate limit for any key, in one table of fixed size.
 
-    Its refusals say limit ``rate`` and identity ``key``.
-
     Args:
-        rate: such as ``"100/minute"`` or ``"20/10 minutes"``.
-        memory: bytes, or text such as ``"1 MiB"``. Default 1 MiB.
-        algorithm: ``"gcra"``: ``burst`` at once, then the rate; or ``"sliding-window"``: never more than the amount in any window as long as the period.
-        burst: how much at once, of ``"gcra"`` only; by default the amount of the rate.
-        when_full: what happens to a new key when its place in the table is full. ``"admit"``: it passes uncounted. ``"refuse"``: it waits for a slot.
-            ``"sketch"``: a part of the memory is a Count-Min sketch, which counts keys without a slot and never too low: no key ever gets more
-            than the limit, but in a flood of keys one without a slot may be refused early. Needs 12 KiB.
-        clock: any callable that returns Unix seconds.
-        seed: 16 secret bytes for the hash.
+        rate: an amount in a time, such as ``"100/minute"`` or ``"20/10 minutes"``.
+        memory: bytes, or text such as ``"1 MiB"``. Default: 1 MiB.
+        algorithm: ``"gcra"`` admits ``burst`` at once, then the rate. ``"sliding-window"`` never admits more than the
+            amount in any window as long as the period.
+        burst: how much fits at once, for ``"gcra"`` only. Default: the amount of the rate.
+        when_full: what happens to a new key when its place in the table is full. ``"admit"``: it passes uncounted.
+            ``"refuse"``: it waits for a slot. ``"sketch"``: a part of the memory is a Count-Min sketch that counts keys
+            without a slot and never counts too low. So no key ever gets more than the limit, but in a flood of keys one
+            without a slot may be refused early. It needs 12 KiB.
+        clock: a callable that returns Unix seconds.
+        seed: 16 secret bytes for the hash. Default: random bytes.
 
     Raises:
-        ValueError: an argument that is wrong: what was found, what is allowed.
+        ValueError: an argument is wrong. The message says what was found and what is allowed.
+        TypeError: an argument has a wrong type.
+
+    Example:
+        >>> limiter = RateLimiter("1/minute")
+        >>> bool(limiter.hit("alice")), bool(limiter.hit("alice"))
+        (True, False)
     """
 
     def __new__(
@@ -723,44 +1030,56 @@ class RateLimiter:
         rate: str,
         *,
         memory: Size | None = None,
-        algorithm: Literal["gcra", "sliding-window"] = "gcra",
+        algorithm: Algorithm = "gcra",
         burst: int | None = None,
-        when_full: Literal["admit", "sketch", "refuse"] = "admit",
+        when_full: WhenFull = "admit",
         clock: Callable[[], float] | None = None,
         seed: bytes | None = None,
     ) -> Self: ...
-    def hit(self, key: Text, cost: int = 1, *, now: float | None = None) -> Decision:
-        """Charges ``cost`` when it fits. A ``str`` and its UTF-8 ``bytes`` are the same key."""
+    def hit(self, key: Text, cost: int = 1, *, now: float | None = None) -> HitResult:
+        """Charges ``cost`` to ``key`` if it fits. A ``str`` and its UTF-8 ``bytes`` are the same key.
 
-    def peek(self, key: Text, cost: int = 1, *, now: float | None = None) -> Decision:
-        """What :meth:`hit` would say; charges nothing."""
+        Args:
+            key: the key.
+            cost: how much, at least 0.
+            now: Unix seconds, instead of the clock.
+
+        Raises:
+            ValueError: a cost below zero, or a time that is not finite or beyond 1e11 seconds.
+            TypeError: an argument has a wrong type.
+        """
+
+    def peek(self, key: Text, cost: int = 1, *, now: float | None = None) -> HitResult:
+        """Returns what :meth:`hit` would return, and charges nothing."""
 
     @property
-    def memory_bytes(self) -> int: ...
+    def memory_bytes(self) -> int:
+        """The bytes of the table; exact and constant."""
+
     @property
     def untracked(self) -> int:
-        """Charges that found no room, since start. Those in the sketch are counted, so they are not among them."""
+        """Charges that found no room, since start. Charges in the sketch are counted, so they are not included."""
 
     @property
     def load(self) -> float:
-        """The part of all slots that is in use, 0 to 1; the sketch's cells are none."""
+        """The part of all slots that is in use, from 0 to 1, without the cells of a sketch."""
 
 @final
 class CountMin:
-    """How often each key was added, in ``width`` × ``depth`` cells of 8 bytes. Never too low.
+    """Estimates how often each key was added, in ``width`` × ``depth`` cells of 8 bytes. Estimates are never too low.
 
-    Conservative update: of a key's cells, one a row, only those grow that would under-count.
-    Too high by more than ``error_bound`` for at most a part e^(−depth) of the keys, for far fewer where counts are skewed.
-    Safe to use from several threads.
+    Conservative update: of a key's cells, one a row, only those grow that would count too low. An estimate is too high
+    by more than ``error_bound`` for at most a part e^(−depth) of the keys, and for far fewer where counts are skewed.
+    It may be used from several threads.
 
     Args:
-        width: cells in a row.
-        depth: rows.
-        seed: 16 secret bytes for the hash; drawn when absent. Only sketches with the same one can be merged.
+        width: the cells in a row.
+        depth: the number of rows.
+        seed: 16 secret bytes for the hash. Default: random bytes. Only sketches with equal seeds can be merged.
 
     Raises:
-        ValueError: an argument that is wrong: what was found, what is allowed.
-        MemoryError: more cells than the machine has memory for.
+        ValueError: an argument is wrong. The message says what was found and what is allowed.
+        MemoryError: the machine has too little memory for the cells.
 
     Source: Cormode and Muthukrishnan 2005; Estan and Varghese 2002.
     """
@@ -768,48 +1087,53 @@ class CountMin:
     def __new__(cls, width: int, depth: int, *, seed: bytes | None = None) -> Self: ...
     @classmethod
     def for_error(cls, epsilon: float, delta: float, *, seed: bytes | None = None) -> Self:
-        """The smallest one whose estimates are too high by at most ``epsilon`` · ``total``, but for a part ``delta`` of the keys.
+        """Makes the smallest sketch whose estimates are at most ``epsilon`` · ``total`` too high.
 
-        Width ⌈e / epsilon⌉, depth ⌈ln(1 / delta)⌉. Both arguments lie between 0 and 1.
+        A part ``delta`` of the keys may exceed that. The width is ⌈e / epsilon⌉, the depth ⌈ln(1 / delta)⌉. Both
+        arguments lie between 0 and 1.
         """
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What :meth:`to_bytes` was called on.
+        """Restores a sketch from the bytes of :meth:`to_bytes`.
 
         Raises:
             ValueError: bytes of another version, of another kind of sketch, cut short or changed.
         """
 
     def add(self, key: Text, count: int = 1) -> None:
-        """Adds ``count``, at least 0. A ``str`` and its UTF-8 ``bytes`` are the same key.
+        """Adds ``count``, at least 0, to ``key``. A ``str`` and its UTF-8 ``bytes`` are the same key.
 
         Sums stop at 2⁶⁴ − 1.
         """
 
     def update(self, keys: Iterable[Text]) -> None:
-        """Adds 1 to each of ``keys``, in order; up to the first that is no text, which raises TypeError."""
+        """Adds 1 to each of ``keys``, in order. It stops with a ``TypeError`` at the first key that is no text."""
 
     def estimate(self, key: Text) -> int:
-        """How often ``key`` was added; too high perhaps, never too low."""
+        """Returns how often ``key`` was added. The result may be too high, and is never too low."""
 
     def merge(self, other: CountMin) -> None:
-        """Adds what ``other`` counted, which stays as it is. Its estimates are still never too low.
+        """Adds the counts of ``other``, which does not change. Estimates are still never too low.
 
         Raises:
             ValueError: another width, depth or seed.
         """
 
     def copy(self) -> CountMin:
-        """An independent sketch of the same counts and seed."""
+        """Returns an independent sketch with the same counts and seed."""
 
     def to_bytes(self) -> bytes:
-        """All of it, the seed included: as secret as the seed. 64 bytes more than ``memory_bytes``."""
+        """Returns the sketch as bytes: 64 more than ``memory_bytes``. They contain the seed, so keep them secret."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """The cells in a row."""
+
     @property
-    def depth(self) -> int: ...
+    def depth(self) -> int:
+        """The number of rows."""
+
     @property
     def total(self) -> int:
         """The sum of all counts added."""
@@ -820,10 +1144,12 @@ class CountMin:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the cells; constant."""
+        """The bytes of the cells; constant."""
 
     @property
-    def seed(self) -> bytes: ...
+    def seed(self) -> bytes:
+        """The seed of the hash."""
+
     def __copy__(self) -> CountMin: ...
     def __deepcopy__(self, memo: Any, /) -> CountMin: ...
     def __reduce__(self) -> tuple[Callable[[bytes], CountMin], tuple[bytes]]: ...
@@ -832,18 +1158,18 @@ class CountMin:
 
 @final
 class HyperLogLog:
-    """How many different keys were added, in 2^``precision`` registers of 6 bits.
+    """Estimates how many different keys were added, in 2^``precision`` registers of 6 bits.
 
-    Relative standard error 0.833 / √registers (0.65 % at 14) while all keys are added to this one sketch, by the martingale estimator;
-    1.04 / √registers (0.81 %) after a merge, by Ertl's estimator on the registers. Less below a few thousand keys; no upper end that can be reached.
-    Safe to use from several threads.
+    The relative standard error is 0.833 / √registers (0.65 % at 14) while all keys are added to one sketch (martingale
+    estimator), and 1.04 / √registers (0.81 %) after a merge (Ertl's estimator on the registers). It is smaller below a
+    few thousand keys. No real number of keys is too large. It may be used from several threads.
 
     Args:
-        precision: log₂ of the number of registers, 4 to 18; 14 takes 12 KiB, and each step doubles it.
-        seed: 16 secret bytes for the hash; drawn when absent. Only sketches with the same one can be merged.
+        precision: log₂ of the number of registers, from 4 to 18. 14 takes 12 KiB, and each step doubles it.
+        seed: 16 secret bytes for the hash. Default: random bytes. Only sketches with equal seeds can be merged.
 
     Raises:
-        ValueError: an argument that is wrong: what was found, what is allowed.
+        ValueError: an argument is wrong. The message says what was found and what is allowed.
 
     Source: Flajolet et al. 2007; Ertl 2017; Cohen 2015 and Ting 2014 (martingale).
     """
@@ -851,132 +1177,54 @@ class HyperLogLog:
     def __new__(cls, precision: int = 14, *, seed: bytes | None = None) -> Self: ...
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What :meth:`to_bytes` was called on.
+        """Restores a sketch from the bytes of :meth:`to_bytes`.
 
         Raises:
             ValueError: bytes of another version, of another kind of sketch, cut short or changed.
         """
 
     def add(self, key: Text) -> None:
-        """Adds ``key``; again is the same as once. A ``str`` and its UTF-8 ``bytes`` are the same key."""
+        """Adds ``key``. Adding it again changes nothing. A ``str`` and its UTF-8 ``bytes`` are the same key."""
 
     def update(self, keys: Iterable[Text]) -> None:
-        """Adds each of ``keys``, in order; up to the first that is no text, which raises TypeError."""
+        """Adds each of ``keys``, in order. It stops with a ``TypeError`` at the first key that is no text."""
 
     def estimate(self) -> float:
-        """How many different keys were added, about."""
+        """Returns an estimate of how many different keys were added."""
 
     def merge(self, other: HyperLogLog) -> None:
-        """Takes in all keys of ``other``, which stays as it is: the registers are those of one sketch that had seen both.
+        """Adds all keys of ``other``, which does not change.
+
+        The registers become those of one sketch to which both sets of keys were added.
 
         Raises:
             ValueError: another precision or seed.
         """
 
     def copy(self) -> HyperLogLog:
-        """An independent sketch of the same keys and seed."""
+        """Returns an independent sketch with the same keys and seed."""
 
     def to_bytes(self) -> bytes:
-        """All of it, the seed included: as secret as the seed."""
+        """Returns the sketch as bytes. They contain the seed, so keep them secret."""
 
     @property
-    def precision(self) -> int: ...
+    def precision(self) -> int:
+        """log₂ of the number of registers."""
+
     @property
     def relative_error(self) -> float:
-        """The standard error of :meth:`estimate`, as a part of it, where there are many more keys than registers."""
+        """The relative standard error of :meth:`estimate`, where there are many more keys than registers."""
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the registers and of the martingale; constant."""
+        """The bytes of the registers and of the martingale estimator; constant."""
 
     @property
-    def seed(self) -> bytes: ...
+    def seed(self) -> bytes:
+        """The seed of the hash."""
+
     def __copy__(self) -> HyperLogLog: ...
     def __deepcopy__(self, memo: Any, /) -> HyperLogLog: ...
     def __reduce__(self) -> tuple[Callable[[bytes], HyperLogLog], tuple[bytes]]: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
-
-@final
-class Texts:
-    """Many short texts in one piece of memory; for ``throttle.replay``, as the three below."""
-
-    def __new__(cls, texts: Sequence[str]) -> Self: ...
-    def list(self) -> list[str]:
-        """As Python has them."""
-
-    def __len__(self) -> int: ...
-
-@final
-class Rows:
-    """What a guard's limits see of many envelopes, that waits to be counted. Places are those in :attr:`Throttle._observed`."""
-
-    def __new__(cls, guard: Throttle) -> Self: ...
-    def ask(self, now: float, at: float, envelope: Envelope) -> Decision | None:
-        """Ask the guard at ``now``. What it admits, and no limit in shadow mode would refuse, is appended, at time ``at``; else its decision."""
-
-    def add(self, at: float, envelope: Envelope) -> None:
-        """Append an envelope's: what :meth:`Throttle._values` tells, but for empty text."""
-
-    def keys(self, places: Sequence[int], verified: str) -> Texts:
-        """The keys of those whose sender is ``"proven"``, ``"claimed"``, or ``"any"``, one row after another: values joined, each with each."""
-
-    def clear(self) -> None:
-        """Let go of all."""
-
-    def __len__(self) -> int: ...
-
-@final
-class Counts:
-    """How often each text came, exactly, in the order in which they came first; a text may hold lone surrogates."""
-
-    def __new__(cls) -> Self: ...
-    def add(self, key: str, amount: int = 1) -> None:
-        """Count one."""
-
-    def update(self, keys: Texts) -> None:
-        """Count each."""
-
-    def update_known(self, keys: Texts) -> int:
-        """Count those that came before; how many did not."""
-
-    def merge(self, other: Counts) -> None:
-        """Count what another has counted."""
-
-    def most(self) -> tuple[str, int] | None:
-        """The first of those with the highest count, and that."""
-
-    def top(self, n: int) -> list[tuple[str, int]]:
-        """The ``n`` highest, the highest first, and of equals the first by name."""
-
-    def prune(self, most: int) -> int:
-        """Take the count at place ``most``, from the highest, off all, and leave out what is nothing then; that count."""
-
-    def amounts(self, without: set[str]) -> dict[int, int]:
-        """How many texts have each count, without those of a set."""
-
-    def clear(self) -> None:
-        """Begin anew, with the memory that is there."""
-
-    def __getitem__(self, key: str, /) -> int: ...
-    def __contains__(self, key: str, /) -> bool: ...
-    def __len__(self) -> int: ...
-
-@final
-class Seen:
-    """Which elements came under which keys, first and last."""
-
-    def __new__(cls, most: int, comeback_s: float) -> Self: ...
-    def update(self, rows: Rows, per: Sequence[int], place: int, remember_s: float, without: Sequence[int]) -> Texts:
-        """Note the elements at ``place`` under the keys at ``per`` of all rows but ``without``, which are in order.
-
-        For each that had not been seen for ``remember_s``, its key.
-        """
-
-    def prune(self) -> int:
-        """Beyond ``most`` keep half as many: those that came back after ``comeback_s``, and of the others the latest. How many are left out."""
-
-    def items(self) -> list[tuple[str, str, float, float]]:
-        """Key, element, first and last of each."""
-
-    def __len__(self) -> int: ...

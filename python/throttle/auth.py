@@ -1,7 +1,8 @@
 """What the border server found out about a message, out of its `Authentication-Results` headers (RFC 8601).
 
 It verifies nothing itself: it believes every such header that bears the name of a server you trust.
-**That server must remove headers with its own name from what it receives** (RFC 8601 §5), or a sender writes them himself and is proven.
+**That server must remove headers with its own name from what it receives** (RFC 8601 §5), or a sender writes them
+himself and is proven.
 
 Needs the extra ``mailthrottle[auth]``. Knows no limits. Invariant: what a message holds raises nothing.
 """
@@ -23,16 +24,19 @@ if TYPE_CHECKING:
 
 #: Octets of a message's header that are looked at.
 MOST_OCTETS = 256 * 1024
-#: Characters of one field, and fields of the name: what a server adds stands at the top. The parser takes quadratic time in a field.
+#: Characters of one field, and fields of the name: what a server adds stands at the top. The parser takes quadratic
+#: time in a field.
 MOST_FIELD_CHARACTERS = 4096
 MOST_FIELDS = 8
 
 
 def with_results(envelope: Envelope, message: bytes, *, authserv_id: str) -> Envelope:
-    """A copy with the SPF verdict for MAIL FROM and the domains of verified DKIM signatures that ``authserv_id`` wrote down.
+    """A copy with the SPF verdict for MAIL FROM and the domains of verified DKIM signatures that ``authserv_id``
+    wrote down.
 
     Headers of any other name count as if they were not there; it must be exactly that name, but for its case.
-    Of several verdicts on SPF the topmost counts, as the latest. A method that no header tells of stays as it was in ``envelope``.
+    Of several verdicts on SPF the topmost counts, as the latest. A method that no header tells of stays as it was in
+    ``envelope``.
 
     Args:
         message: the message, or its header.

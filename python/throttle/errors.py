@@ -9,7 +9,8 @@ class PolicyError(ThrottleError, ValueError):
     """A policy that cannot be obeyed.
 
     Attributes:
-        file: the policy's file, or ``<policy>`` when it came as text or from Python; empty when an argument such as ``memory`` is wrong.
+        file: the policy's file, or ``<policy>`` when it came as text or from Python; empty when an argument such as
+        ``memory`` is wrong.
         line: counted from one; ``None`` when the policy came from Python.
         column: counted from one, of text that is not TOML.
         limit: name of the limit; ``None`` outside limits.

@@ -1,14 +1,18 @@
 """The file of known elements that `throttle replay --learn` writes and `Throttle(learned=…)` starts from.
 
 It knows the file, not what an element is for: the core reads the values, as it reads those of a policy's quotas.
-Invariant: what was written reads the same, and a file that is broken, cut short or of another kind is told with its line, never taken in part.
+Invariant: what was written reads the same, and a file that is broken, cut short or of another kind is told with its
+line, never taken in part.
 
-The file is text, one JSON value a line, gzipped when its name ends in `.gz`. It depends neither on a guard's seed nor on its memory:
+The file is text, one JSON value a line, gzipped when its name ends in `.gz`. It depends neither on a guard's seed nor
+on its memory:
 
-    {"format": "throttle-known", "version": 1, "until_us": …, "memories": [{"per": ["sender.registered"], "distinct": "sender.host"}], "elements": 1}
+    {"format": "throttle-known", "version": 1, "until_us": …, "memories": [{"per": ["sender.registered"], "distinct":
+    "sender.host"}], "elements": 1}
     [0, ["example.com"], "mx1.example.com", 1637889600000000, 1637889605000000]
 
-A line is the number of its memory, a value for each identity of `per`, the element, and when it was admitted first and last, in microseconds since
+A line is the number of its memory, a value for each identity of `per`, the element, and when it was admitted first
+and last, in microseconds since
 the Unix epoch.
 """
 
@@ -100,7 +104,8 @@ def tell(
     level = logging.WARNING if one_too_many or no_value else logging.INFO
     _LOG.log(
         level,
-        "learned state %s: %d elements are known; %d were seen too long ago, %d found no room, %d are of no use to this policy, %d are no values",
+        "learned state %s: %d elements are known; %d were seen too long ago, %d found no room, %d are of no use to "
+        "this policy, %d are no values",
         path,
         kept,
         forgotten,

@@ -19,7 +19,8 @@ SECTIONS = ("===BEGIN ICANN DOMAINS===", "===BEGIN PRIVATE DOMAINS===")
 def read(path: str | os.PathLike[str] | None = None) -> str:
     """The text of the public suffix list at `path`, or without one of the snapshot that tldextract brings.
 
-    Raises `ThrottleError` when there is no such file, when it is not UTF-8, or when it lacks one of the list's two sections.
+    Raises `ThrottleError` when there is no such file, when it is not UTF-8, or when it lacks one of the list's two
+    sections.
     """
     source = bundled() if path is None else Path(path)
     try:
@@ -44,7 +45,8 @@ def bundled() -> Path:
     spec = importlib.util.find_spec("tldextract")  # of a top-level package: looks for it, does not run it
     if spec is None:
         raise ThrottleError(
-            "the suffix list comes with tldextract, which is not installed: pip install tldextract, or give the path of a list"
+            "the suffix list comes with tldextract, which is not installed: pip install tldextract, or give the path "
+            "of a list"
         )
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     for folder in folders:

@@ -64,11 +64,15 @@ def throttle_guard(request: pytest.FixtureRequest, throttle_clock: ManualClock) 
 
 
 def message(mail_from: str | bytes = "joe@example.com", **fields: Any) -> Envelope:
-    """One message to one mailbox from one client; ``fields`` are those of :class:`throttle.Envelope`, and replace what is set here."""
+    """One message to one mailbox from one client; ``fields`` are those of :class:`throttle.Envelope`, and replace
+    what is set here.
+    """
     return Envelope(**{"client_ip": "198.51.100.7", "rcpt_to": "in@example.net", **fields, "mail_from": mail_from})
 
 
 def fresh_hosts(below: str, count: int, **fields: Any) -> Iterator[Envelope]:
-    """``count`` messages, each from a host below ``below`` that none before came from: the flood that per-host limits do not see."""
+    """``count`` messages, each from a host below ``below`` that none before came from: the flood that per-host limits
+    do not see.
+    """
     for number in range(count):
         yield message(f"joe@host{number}.{below}", **fields)

@@ -1,37 +1,140 @@
-"""Names for the types that the interface speaks in."""
+"""The types of arguments, and the frozen results of ``explain`` and ``tables``."""
 
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable  # noqa: TC003  `get_type_hints` needs it at run time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, TypedDict
 
+from throttle.tags import explained
+
+__all__ = [
+    "Address",
+    "Algorithm",
+    "BlockValue",
+    "CoveringEntry",
+    "EnvelopeFields",
+    "ExplainedIdentity",
+    "ExplainedLimit",
+    "Explanation",
+    "LimitPlan",
+    "Mode",
+    "Quota",
+    "Share",
+    "Size",
+    "Stage",
+    "Table",
+    "Text",
+    "Verdict",
+    "WhenFull",
+    "Window",
+]
+
 Text: TypeAlias = str | bytes
-"""What a sender wrote; a ``str`` and its UTF-8 ``bytes`` make the same identity."""
+"""Text that a sender wrote. A ``str`` and its UTF-8 ``bytes`` make the same identity."""
+
+Address: TypeAlias = str | bytes | IPv4Address | IPv6Address
+"""The address of a client. The scope of a link-local address is ignored."""
+
+BlockValue: TypeAlias = str | bytes | IPv4Address | IPv6Address | IPv4Network | IPv6Network
+"""A value that an operator blocks or allows."""
 
 Stage: TypeAlias = Literal["connect", "helo", "mail", "rcpt", "data"]
-"""A point of the SMTP dialogue at which something becomes known."""
+"""A stage of the SMTP dialogue."""
 
 Size: TypeAlias = int | str
-"""Bytes, or text such as ``"64 MiB"``."""
+"""A number of bytes, or text such as ``"64 MiB"``."""
 
 Window: TypeAlias = Literal["minute", "hour"]
-"""How far back a count goes."""
-
+"""The period that a count covers."""
 
 Mode: TypeAlias = Literal["enforce", "shadow"]
-"""Whether a limit or a policy refuses, or only says that it would."""
+"""``"enforce"`` refuses; ``"shadow"`` only reports what would be refused."""
+
+Algorithm: TypeAlias = Literal["gcra", "sliding-window"]
+"""How a rate is counted."""
+
+WhenFull: TypeAlias = Literal["admit", "sketch", "refuse"]
+"""What happens to a new key when its place in the table is full."""
+
+Verdict: TypeAlias = Literal["fits", "refuses", "would refuse", "not checked", "does not apply"]
+"""What a limit says of an envelope. ``"would refuse"`` is that of a limit in shadow mode."""
 
 
-class ExplainedIdentity(TypedDict):
-    """What an identity is of an envelope. ``proven`` is ``None`` of what nobody can prove or claim: recipients, ``global``, a client without an address."""
+class EnvelopeFields(TypedDict, total=False):
+    """The keyword arguments of :class:`throttle.Envelope`."""
+
+    client_ip: Address | None
+    client_name: Text | None
+    helo: Text | None
+    mail_from: Text | None
+    rcpt_to: Text | Iterable[Text] | None
+    auth_user: Text | None
+    spf: str | None
+    size: int | None
+    header_from: Text | Iterable[Text] | None
+    reply_to: Text | Iterable[Text] | None
+    list_id: Text | None
+    dkim: Text | Iterable[Text] | None
+
+
+class Share(TypedDict):
+    """The field ``share`` of an in-flight limit: the part of the free slots that one key may hold."""
+
+    per: str | list[str]
+    of_free: str
+
+
+class Quota(TypedDict, total=False):
+    """The numbers of one named value in the field ``quota``."""
+
+    rate: str
+    burst: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedIdentity:
+    """The values of one identity of an envelope.
+
+    Attributes:
+        values: the values in normal form, or a tag such as ``"UNKNOWN"``.
+        proven: whether the server knows it. ``None`` for what nobody can prove or claim: recipients, ``global``, and a
+            client without an address.
+    """
 
     values: tuple[str, ...]
     proven: bool | None
 
+    def __str__(self) -> str:
+        trust = {None: "", True: " (proven)", False: " (claimed)"}[self.proven]
+        return ", ".join(self.values) + trust
 
-class ExplainedLimit(TypedDict):
-    """What one limit says of an envelope; one entry for each key.
 
-    ``used`` of what fits ``at_once`` is taken, both in what the limit ``counts``, and the envelope ``adds`` so much more: of a fan-out, the elements that are not known.
-    A limit that was not asked says why in ``reason``, and ``key`` to ``adds`` are ``None``. ``not checked`` it still may refuse: ``missing`` are the fields
-    of the envelope that it needs, none when it runs at another stage. What ``does not apply`` will not.
+@dataclass(frozen=True, slots=True)
+class ExplainedLimit:
+    """What one limit says of one key of an envelope.
+
+    A limit that was not asked gives its ``reason``, and ``key``, ``proven``, ``used``, ``at_once`` and ``adds`` are
+    ``None``. A limit that is ``"not checked"`` may still refuse later; one that ``"does not apply"`` will not.
+
+    Attributes:
+        limit: the name of the limit.
+        stage: the SMTP stage at which it runs.
+        identity: what it counts per.
+        counts: what it counts: ``"messages"``, ``"bytes"``, ``"new sender.host"``.
+        allows: its numbers, as a policy writes them: ``"600/minute, burst 6000"``.
+        quota_of: the value whose quota ``allows`` shows; ``None`` when these are the limit's own numbers.
+        verdict: what it says.
+        reason: why it was not asked.
+        missing: the fields of the envelope that it needs; empty when it runs at another stage.
+        key: the value that it counts.
+        proven: whether that value is proven.
+        used: how much of ``at_once`` is taken, in the unit of ``counts``.
+        at_once: how much fits at once.
+        adds: how much the envelope would add; for a fan-out, the number of new elements.
+        retry_after: seconds until it fits; 0.0 when it does, ``math.inf`` when it never will.
     """
 
     limit: str
@@ -39,12 +142,10 @@ class ExplainedLimit(TypedDict):
     identity: str
     counts: str
     allows: str
-    """Its numbers, as a policy writes them: ``"600/minute, burst 6000"``."""
     quota_of: str | None
-    """The named value of the key whose quota ``allows`` tells; ``None`` when they are the limit's own numbers."""
-    verdict: Literal["fits", "refuses", "would refuse", "not checked", "does not apply"]
+    verdict: Verdict
     reason: str | None
-    missing: list[str]
+    missing: tuple[str, ...]
     key: str | None
     proven: bool | None
     used: int | None
@@ -52,37 +153,126 @@ class ExplainedLimit(TypedDict):
     adds: int | None
     retry_after: float
 
+    @property
+    def amounts(self) -> tuple[str, str, str]:
+        """``used``, ``at_once`` and ``adds`` as text, with units where the limit counts bytes."""
+        is_bytes = self.counts.startswith("bytes")
+        used, at_once, adds = (
+            size(number or 0) if is_bytes else f"{number or 0:,}" for number in (self.used, self.at_once, self.adds)
+        )
+        return used, at_once, adds
 
-class CoveringWord(TypedDict):
-    """What an operator said that covers an envelope, or a limit's block of a key that it has; for so many ``seconds``, infinite when for good."""
+    @property
+    def outcome(self) -> str:
+        """The verdict as text, and when there is room again: ``"refuses; room again in 12 s"``."""
+        if self.key is None or self.verdict == "fits":
+            return self.verdict
+        if math.isinf(self.retry_after):
+            return f"{self.verdict} (permanent)"
+        return f"{self.verdict}; room again in {math.ceil(self.retry_after):,} s"
+
+    def __str__(self) -> str:
+        if self.key is None:
+            return f"{self.limit}: {self.verdict}: {self.reason}"
+        claimed = " (claimed)" if self.proven is False else ""
+        quota = f", quota of {self.quota_of}" if self.quota_of else ""
+        used, at_once, adds = self.amounts
+        return (
+            f"{self.limit}: {self.outcome}: {self.identity} {self.key}{claimed}: "
+            f"{used} of {at_once} {self.counts} used, +{adds} ({self.allows}{quota})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CoveringEntry:
+    """A block or an allowance that covers an envelope.
+
+    Attributes:
+        action: ``"block"`` or ``"allow"``.
+        identity: the identity of the entry.
+        value: its value; ``None`` when a limit blocked a key whose name is not known.
+        by: ``"operator"``, or the name of the limit.
+        unverified: whether an allowance also holds for a merely claimed sender.
+        seconds: how long it still holds; ``math.inf`` for good.
+    """
 
     action: Literal["block", "allow"]
     identity: str
-    value: str
+    value: str | None
     by: str
     unverified: bool
     seconds: float
 
+    def __str__(self) -> str:
+        done = "blocked" if self.action == "block" else "allowed"
+        how_long = f"for {self.seconds:,.0f} s" if math.isfinite(self.seconds) else "for good"
+        claims = ", also when merely claimed" if self.unverified else ""
+        return f"{self.identity} {self.value} is {done} by {self.by} {how_long}{claims}."
 
-class Explanation(TypedDict):
-    """What a check of an envelope would look at, and what it would come to.
 
-    ``limit``, ``stage`` and ``reply`` are of the refusal, ``None`` when it is ``allowed``: by the limits that were asked. ``unchecked`` are those that were not yet.
-    What is ``covering`` it goes before what the limits say: an allowance lets it pass all but what is open, a block refuses it.
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a check of an envelope would look at, and its result.
+
+    A covering entry goes before the limits: a block refuses, an allowance lets everything pass but in-flight limits.
+
+    Attributes:
+        allowed: whether the limits that were asked admit it.
+        limit: the limit that refuses; ``None`` when it is allowed.
+        stage: the SMTP stage of the refusal.
+        reply: the SMTP reply line of the refusal.
+        problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report
+        it.
+        identities: every identity of the envelope, by name.
+        limits: what each limit says, in the order of the policy; one entry for each key.
+        left_out: the number of keys that ``limits`` leaves out, because there are too many.
+        unchecked: the names of limits that were not asked yet.
+        covering: the blocks and allowances that cover the envelope.
     """
 
     allowed: bool
     limit: str | None
     stage: Stage | None
     reply: str | None
+    problems: tuple[str, ...]
     identities: dict[str, ExplainedIdentity]
-    limits: list[ExplainedLimit]
-    unchecked: list[str]
-    covering: list[CoveringWord]
+    limits: tuple[ExplainedLimit, ...]
+    left_out: int
+    unchecked: tuple[str, ...]
+    covering: tuple[CoveringEntry, ...]
+
+    def __str__(self) -> str:
+        """Returns one line for each finding; tags such as ``UNLISTED`` are explained at the end."""
+        if self.allowed:
+            unchecked = f"; not checked yet: {', '.join(self.unchecked)}" if self.unchecked else ""
+            lines = [f"Allowed{unchecked}."]
+        else:
+            lines = [f"Refused at {self.stage} by {self.limit}: {self.reply}"]
+        lines += [*self.problems, *map(str, self.covering)]
+        lines += [f"  {name}: {identity}" for name, identity in self.identities.items()]
+        lines += [f"  {limit}" for limit in self.limits]
+        if self.left_out:
+            lines.append(f"  {self.left_out:,} more keys are left out.")
+        lines += [f"  {tag} stands for {meaning}." for tag, meaning in explained(self.keys())]
+        return "\n".join(lines)
+
+    def keys(self) -> list[str]:
+        """Returns every value and key that the text of the explanation contains."""
+        values = [value for identity in self.identities.values() for value in identity.values]
+        return values + [limit.key for limit in self.limits if limit.key is not None]
 
 
-class Table(TypedDict):
-    """How full one table is."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How full one table is.
+
+    Attributes:
+        table: the limit, or what the table holds: ``"sketch of …"``, ``"memory of …"``, ``"permits"``.
+        bytes: its bytes; 0 for an in-flight limit, which has none of its own.
+        slots: its slots; the cap of an in-flight limit.
+        used: the slots in use.
+        untracked: charges that found no room, since start.
+    """
 
     table: str
     bytes: int
@@ -90,30 +280,47 @@ class Table(TypedDict):
     used: int
     untracked: int
 
+    def __str__(self) -> str:
+        part = f" ({self.used / self.slots:.0%})" if self.slots else ""
+        memory = f", {size(self.bytes)}" if self.bytes else ""
+        untracked = f", {self.untracked:,} charges found no room" if self.untracked else ""
+        return f"{self.table}: {self.used:,} of {self.slots:,} slots used{part}{memory}{untracked}"
+
 
 class LimitPlan(TypedDict):
-    """What one limit, or a quota of it, gets of the memory, and what that is worth.
+    """What one limit, or a quota of it, gets of the memory, and how much it can count with it.
 
-    A table is full when one new key in a hundred finds no room.
+    A table counts as full when one new key in a hundred finds no room.
     """
 
     limit: str
     quota: str | None
-    """The named value, of a quota."""
+    """The value that the quota names; ``None`` for the limit itself."""
     per: str
     counted: str
-    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity of which it counts different values."""
+    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity whose values it counts."""
     rate: str | None
     at_once: int | None
-    """The burst, or the cap of what is open; a sliding window has neither."""
+    """The burst, or the cap of an in-flight limit; ``None`` for a sliding window."""
     bytes: int
-    """Its own table, with the sketch or the registers beside it. What is open has none of its own."""
+    """Its own table, with its sketch or registers. An in-flight limit has none of its own."""
     memory_bytes: int
-    """The memory of known elements that it asks; limits may share one."""
+    """The memory of known elements that it uses; limits may share one."""
     keys_per_minute: int | None
-    """New keys, each with one message (of 64 KiB where bytes count) or one element, until its table is full; ``None`` when it cannot fill."""
+    """New keys, each with one message (of 64 KiB where bytes count) or one element, until its table is full;
+    ``None`` when it cannot fill."""
     memory_full_hours: float | None
-    """Until one key that brings new elements at the full rate has filled the memory; ``None`` without one, or when elements are forgotten as fast."""
+    """Hours until one key that brings new elements at the full rate has filled the memory; ``None`` without a memory,
+    or when elements are forgotten as fast."""
     most_in_minute: int
-    """What one key gets at most in any minute."""
+    """The most that one key gets in any minute."""
     most_in_hour: int
+    """The most that one key gets in any hour."""
+
+
+def size(octets: int) -> str:
+    """Returns a number of bytes as text: ``"1.2 MiB"``."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if octets >= factor:
+            return f"{octets / factor:,.1f} {unit}".replace(".0 ", " ")
+    return f"{octets} B"

@@ -61,9 +61,9 @@ def test_a_flood_neither_evicts_a_block_nor_fills_what_operators_list() -> None:
         twice(number)
     after = [entry for entry in pace.blocked() if entry.by == "once"]
     assert [entry.until for entry in after].count(REAL + 3600) == len(first), "evicted"
-    [blocks] = [table for table in pace.tables() if table["table"] == "blocks"]
-    assert blocks["used"] == len(after) <= blocks["slots"]
-    assert blocks["untracked"] >= FLOOD - blocks["slots"]
+    [blocks] = [table for table in pace.tables() if table.table == "blocks"]
+    assert blocks.used == len(after) <= blocks.slots
+    assert blocks.untracked >= FLOOD - blocks.slots
     assert [entry for entry in pace.blocked() if entry.by == "operator"] == listed
     assert pace.check(Envelope(client_ip="192.0.2.1", mail_from="a@ex.com")).limit == "blocked"
     # Whose block found no room is refused by the limit itself: every one of them that the limit's own table tracks.

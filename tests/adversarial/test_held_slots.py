@@ -82,7 +82,7 @@ class Server:
         """Lets go of all, and nothing is left."""
         self.open.clear()
         caps = {limit.name for limit in self.guard.policy.limits if "in_flight" in limit.fields}
-        assert {table["used"] for table in self.guard.tables() if table["table"] in caps | {"permits"}} == {0}
+        assert {table.used for table in self.guard.tables() if table.table in caps | {"permits"}} == {0}
 
 
 @dataclass

@@ -311,9 +311,9 @@ def test_who_finds_no_room_for_a_block_is_told_the_wait_of_the_limit_itself() ->
         assert pace.check(sender)
         waits[str(sender.client_ip)] = pace.peek(sender).retry_after
         assert pace.check(sender).retry_after == waits[str(sender.client_ip)]
-    [blocks] = [row for row in pace.tables() if row["table"] == "blocks"]
+    [blocks] = [row for row in pace.tables() if row.table == "blocks"]
     assert set(waits.values()) == {60.0, 3600.0}
-    assert list(waits.values()).count(60.0) == blocks["untracked"] == 600 - blocks["used"]
+    assert list(waits.values()).count(60.0) == blocks.untracked == 600 - blocks.used
     clock.advance(59.999999)
     unblocked = [SENDER.replace(client_ip=ip) for ip, wait in waits.items() if wait == 60.0]
     assert not any(pace.peek(sender) for sender in unblocked)

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from given_guards import REAL, guard, limit
-from throttle import Decision, Envelope, ManualClock, RateLimiter
+from throttle import Decision, Envelope, ManualClock
 
 SENDER = Envelope(
     client_ip="192.0.2.1", mail_from="Joe+tag@Mail.B.com", rcpt_to=["p@q.net", "P@q.net", "r@q.net"], auth_user="Joe"
@@ -16,7 +16,7 @@ SENDER = Envelope(
 
 PAIR = limit("pair-pace", ["client.net/24/48", "sender.org"], "1/minute")
 
-TOLD = ("limit", "identity", "key", "reply")
+TOLD = ("limit", "identity", "key", "reply", "code", "enhanced_code", "text", "stage")
 
 
 def refused() -> Decision:
@@ -29,7 +29,7 @@ def test_what_is_allowed_is_true_and_says_nothing() -> None:
     decision = guard(PAIR).check(SENDER)
     assert decision.allowed is True
     assert bool(decision) is True
-    assert [getattr(decision, name) for name in TOLD] == [None, None, None, None]
+    assert [getattr(decision, name) for name in TOLD] == [None] * len(TOLD)
     assert decision.retry_after == 0.0
     assert repr(decision) == "Decision(allowed)"
 
@@ -106,8 +106,65 @@ def test_it_pickles_detached(allowed: bool) -> None:
 
 
 def test_a_wait_for_ever_survives_the_pickle() -> None:
-    decision = RateLimiter("1/minute").hit("a", 2)
+    decision = guard(limit("crowd", "client.ip", "1/minute", count="recipients")).check(SENDER)
     assert pickle.loads(pickle.dumps(decision)).retry_after == math.inf
+
+
+def test_equal_decisions_have_equal_hashes() -> None:
+    once, again, detached = refused(), refused(), pickle.loads(pickle.dumps(refused()))
+    assert hash(once) == hash(again) == hash(detached)
+    assert len({once, again, detached, guard(PAIR).check(SENDER), guard(PAIR).check(SENDER)}) == 2
+
+
+def test_the_reply_comes_in_parts_as_a_milter_takes_them() -> None:
+    decision = refused()
+    assert (decision.code, decision.enhanced_code) == (451, "4.7.1")
+    assert decision.text == "192.0.2.0/24 + b.com is sending too fast; retry in 60 s"
+    assert f"{decision.code} {decision.enhanced_code} {decision.text}" == decision.reply
+
+
+def test_an_operators_own_reply_comes_in_parts_too() -> None:
+    pace = guard(limit("own", "sender.org", "1/day", reply="450 4.7.1 {key} is too fast"))
+    pace.check(SENDER)
+    decision = pace.check(SENDER)
+    assert (decision.code, decision.enhanced_code, decision.text) == (450, "4.7.1", "b.com is too fast")
+
+
+@pytest.mark.parametrize(
+    ("per", "fields", "stage"),
+    [
+        ("client.ip", {"count": "connections"}, "connect"),
+        ("helo.host", {"count": "connections"}, "helo"),
+        ("sender.org", {}, "mail"),
+        ("rcpt.address", {"count": "recipients"}, "rcpt"),
+        ("from.org", {}, "data"),
+    ],
+)
+def test_a_refusal_has_the_stage_of_its_limit(per: str, fields: dict[str, str], stage: str) -> None:
+    pace = guard(limit("once", per, "1/day", **fields))
+    envelope = SENDER.replace(helo="mx.b.com", header_from="a@b.com")
+    assert pace.check(envelope).stage is None
+    assert (pace.check(envelope).stage, pace.explain(envelope).stage) == (stage, stage)
+
+
+def test_a_declared_size_is_refused_at_mail_and_a_block_where_its_value_is_known() -> None:
+    pace = guard(limit("size", "sender.org", "1 kB/day"))
+    big = SENDER.replace(size=5_000)
+    assert (pace.check(big, stage="mail").stage, pace.check(big).stage) == ("mail", "data")
+    pace.block("sender.org", "b.com")
+    assert pace.check(SENDER).stage == "mail"
+    pace.block("client.ip", "192.0.2.1")
+    assert pace.check(SENDER).stage == "connect"
+
+
+def test_the_steps_of_a_session_have_the_stage_of_their_refusal() -> None:
+    with guard(limit("once", "rcpt.address", "1/day", count="recipients")).session(client_ip="192.0.2.1") as session:
+        assert session.rcpt("x@y.net").stage == "rcpt", "out of order"
+        assert session.data().stage == "data", "out of order"
+        assert session.mail("a@b.com")
+        assert session.rcpt("x@y.net")
+        assert session.mail("a@b.com")
+        assert session.rcpt("x@y.net").stage == "rcpt"
 
 
 def test_it_is_frozen_and_nobody_makes_one() -> None:

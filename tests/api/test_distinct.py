@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from given_guards import REAL, guard
 from throttle import Envelope, Limit
 
 
-def limit(per: str | list[str] = "auth.user", distinct: str = "rcpt.address", **fields: object) -> Limit:
+def limit(per: str | list[str] = "auth.user", distinct: str = "rcpt.address", **fields: Any) -> Limit:
     return Limit(**{"name": "all", "per": per, "distinct": distinct, "rate": "3/hour", "refuse": "all"} | fields)
 
 
@@ -82,6 +84,6 @@ def test_its_two_tables_are_told() -> None:
     for number in range(5):
         assert pace.check(message(*(f"{name}@x.net" for name in "abc"), user=f"user-{number}"))
     (slots, blocks) = pace.tables()
-    assert (slots["table"], blocks["table"]) == ("all", "registers of all")
-    assert (slots["used"], blocks["used"]) == (5, 0)
-    assert slots["bytes"] + blocks["bytes"] <= 1 << 20
+    assert (slots.table, blocks.table) == ("all", "registers of all")
+    assert (slots.used, blocks.used) == (5, 0)
+    assert slots.bytes + blocks.bytes <= 1 << 20

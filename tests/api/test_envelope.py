@@ -67,7 +67,7 @@ def test_a_copy_differs_in_what_was_replaced_only(field: str) -> None:
 
 def test_a_copy_takes_known_fields_only() -> None:
     with pytest.raises(TypeError, match="'ip'"):
-        Envelope().replace(ip="192.0.2.1")
+        Envelope().replace(ip="192.0.2.1")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("field", FULL)
@@ -121,11 +121,16 @@ def test_a_size_beyond_64_bits_is_the_nearest_within(given: int, kept: int) -> N
     [
         *(
             (field, 5, f"{field}: found int; allowed: str or bytes")
-            for field in ("client_ip", "client_name", "helo", "mail_from", "auth_user", "list_id")
+            for field in ("client_name", "helo", "mail_from", "auth_user", "list_id")
+        ),
+        (
+            "client_ip",
+            5,
+            "client_ip: found int; allowed: str, bytes, ipaddress.IPv4Address, ipaddress.IPv6Address or None",
         ),
         ("mail_from", bytearray(b"a"), "mail_from: found bytearray; allowed: str or bytes"),
         *((field, 5, f"{field}: found int; allowed: str, bytes, or an iterable of them") for field in SEVERAL),
-        *((field, [None], f"{field}: found NoneType; allowed: str or bytes") for field in SEVERAL),
+        *((field, [None], f"{field}: found None; allowed: str or bytes") for field in SEVERAL),
         ("spf", b"pass", "spf: found bytes; allowed: str or None"),
         ("size", "5", "size: found str; allowed: int or None"),
         ("size", 5.0, "size: found float; allowed: int or None"),

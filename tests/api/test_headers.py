@@ -32,7 +32,7 @@ def test_a_messages_header_fills_the_fields_and_what_is_said_beside_it_is_the_la
         **SAID | {"reply_to": (), "mail_from": "a@b.com", "size": 7}
     )
     with pytest.raises(TypeError, match="'ip'"):
-        Envelope.from_message(MESSAGE, ip="192.0.2.1")
+        Envelope.from_message(MESSAGE, ip="192.0.2.1")  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Envelope.from_message("From: a@b.com")  # type: ignore[arg-type]
 
@@ -91,7 +91,8 @@ def test_a_limit_per_what_a_header_says_runs_at_data_and_skips_who_says_nothing(
     once = guard(limit("once", per, "1/day"))
     assert Limit(name="x", per=per, rate="1/day").stage == "data"
     silent = Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
-    said = silent.replace(**{field: "u@ex.com" if field in ("header_from", "reply_to") else "ex.com"})
+    given: dict[str, Any] = {field: "u@ex.com" if field in ("header_from", "reply_to") else "ex.com"}
+    said = silent.replace(**given)
     assert all(once.check(silent, stage="data") for _ in range(3))
     assert all(once.check(said, stage=stage) for stage in ("connect", "helo", "mail", "rcpt") for _ in range(3))
     assert once.check(said)

@@ -135,7 +135,7 @@ def test_observation_takes_a_sixteenth_at_most_and_works_in_the_least_memory() -
         assert pace.memory_bytes == memory
         # A small guard has neither room to spare nor for what operators say.
         others = memory // 32 + memory // 56 + memory // 64 if memory >= 256 << 10 else 0
-        assert 4096 <= memory - table["bytes"] - 4096 <= max(memory // 16, 4096) + others
+        assert 4096 <= memory - table.bytes - 4096 <= max(memory // 16, 4096) + others
         for number in range(20):
             send(pace, f"a@b{number}.com", 2)
         assert abs(pace.distinct("sender.org") - 20) < 15

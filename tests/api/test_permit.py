@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from given_guards import REAL, SEED, guard, is_legal, is_sound, limit
-from throttle import Envelope, Limit, ManualClock, Permit, Policy, PolicyError, Throttle
+from throttle import Envelope, Limit, ManualClock, Permit, Policy, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ def cap(most: int | str = 1, per: str | list[str] = "global", **fields: Any) -> 
 
 def used(pace: Throttle) -> dict[str, int]:
     """What is held: everything that is not zero, of limits and of tables."""
-    return {table["table"]: table["used"] for table in pace.tables() if table["used"]}
+    return {table.table: table.used for table in pace.tables() if table.used}
 
 
 ONE = {"cap": 1, "permits": 1}
@@ -281,9 +281,15 @@ def test_the_number_of_permits_is_bounded_and_told_before_a_cap_that_waits_as_lo
     assert pace.admit(SENDER)
 
 
-@pytest.mark.parametrize("max_open", [0, -1, 2**24 + 1, 2**80, 1.5, "10", True])
-def test_a_number_of_permits_that_is_none_is_told(max_open: Any) -> None:
-    with pytest.raises(PolicyError, match=r"max_open: found .*; allowed: a whole number from 1 to 16777216"):
+@pytest.mark.parametrize(
+    ("max_open", "error"),
+    [
+        *((number, ValueError) for number in (0, -1, 2**24 + 1, 2**80)),
+        *((number, TypeError) for number in (1.5, "10", True)),
+    ],
+)
+def test_a_number_of_permits_that_is_none_is_told(max_open: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"max_open: found .*; allowed: a whole number from 1 to 16777216"):
         Throttle(max_open=max_open)
 
 

@@ -165,8 +165,8 @@ def test_a_file_that_is_not_there_or_not_utf_8_is_told(tmp_path: Path) -> None:
         (([PACE],), {"scale": 1e6 + 1}, PolicyError, "scale: found 1000001"),
         (([PACE],), {"suffixes": ["*.b.com"]}, PolicyError, 'did you mean "b.com"'),
         (([PACE],), {"suffixes": "b.com"}, PolicyError, "a list of plain suffixes"),
-        ((["pace"],), {}, TypeError, "Limit"),
-        ((3,), {}, TypeError, "not iterable"),
+        ((["pace"],), {}, TypeError, "limits: found str; allowed: an iterable of Limit"),
+        ((3,), {}, TypeError, "limits: found int; allowed: an iterable of Limit"),
     ],
 )
 def test_a_wrong_argument_is_named(
@@ -177,5 +177,5 @@ def test_a_wrong_argument_is_named(
 
 
 def test_an_unknown_built_in_one_is_told_with_those_there_are() -> None:
-    with pytest.raises(ThrottleError, match="found 'outbound'; allowed: inbound, submission"):
+    with pytest.raises(ValueError, match="found 'outbound'; allowed: inbound, submission"):
         Policy.builtin("outbound")

@@ -167,7 +167,7 @@ def test_permits_beyond_the_last_pass_in_shadow_mode_and_hold_nothing() -> None:
     assert second
     assert second.decision.shadow == ("max-open",)
     second.release()
-    assert {row["table"]: row["used"] for row in guard.tables()}["permits"] == 1
+    assert {row.table: row.used for row in guard.tables()}["permits"] == 1
 
 
 def test_a_mode_that_is_none_says_so() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from given_guards import REAL, guard, is_sound, limit
 from strategies import TEXT
-from throttle import Decision, Envelope, Limit, ManualClock, Policy, RateLimiter, Session, Throttle, ThrottleError
+from throttle import Decision, Envelope, Limit, ManualClock, Policy, Session, Throttle, ThrottleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ MESSAGES = Limit(name="messages", per="global", in_flight=9)
 
 
 def held(pace: Throttle) -> dict[str, int]:
-    rows = {table["table"]: table["used"] for table in pace.tables()}
+    rows = {table.table: table.used for table in pace.tables()}
     return {name: used for name, used in rows.items() if used and name in ("open", "messages", "permits")}
 
 
@@ -267,7 +267,7 @@ def test_nothing_that_a_client_sends_in_any_order_raises(steps: Any, ip: Any, na
         for step, *said in steps:
             decision = getattr(session, step)(*said)
             assert decision is None or is_sound(decision)
-    assert {table["used"] for table in SHARED.tables() if table["table"] in ("permits", "all-open", "all-bytes")} == {0}
+    assert {table.used for table in SHARED.tables() if table.table in ("permits", "all-open", "all-bytes")} == {0}
 
 
 SHARED = Throttle(clock=ManualClock(REAL), memory="4 MiB")
@@ -388,8 +388,6 @@ def test_a_decision_without_its_guard_refunds_nothing_and_says_so() -> None:
     decision = pickle.loads(pickle.dumps(guard(limit("pace", "client.ip", "1/day")).check(SENDER)))
     with pytest.raises(ThrottleError, match="pickled"):
         decision.refund()
-    with pytest.raises(ThrottleError, match="RateLimiter"):
-        RateLimiter("1/day").hit("key").refund()
 
 
 def test_what_a_permit_holds_is_not_refunded() -> None:
@@ -408,3 +406,16 @@ def test_what_refuses_beside_a_policy_is_told_once_of_a_step_that_catches_up() -
         assert other.connect()
         decision = pace.session(client_ip="192.0.2.1").mail("x@a.com")
     assert decision.shadow == ("blocked", "max-open")
+
+
+def test_a_header_that_is_text_is_named_with_what_is_allowed() -> None:
+    with guard(limit("pace", "from.org", "1/day")).session(client_ip="192.0.2.1") as session:
+        assert session.mail("a@b.com")
+        assert session.rcpt("x@y.net")
+        text: Any = "From: a@b.com"
+        with pytest.raises(TypeError, match="headers: found str; allowed: bytes"):
+            session.data(headers=text)
+        assert session.data(headers=b"From: a@b.com"), "the transaction is still open"
+    for call in (Envelope.from_message, Envelope().with_headers):
+        with pytest.raises(TypeError, match="message: found str; allowed: bytes"):
+            call(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from given_guards import guard, limit
-from throttle import Envelope, RateLimiter
+from throttle import Envelope
 
 SENDER = Envelope(client_ip="192.0.2.1", mail_from="a@b.com")
 
@@ -25,7 +25,3 @@ def test_a_decision_keeps_its_shadow_in_a_pickle() -> None:
     again = pickle.loads(pickle.dumps(decision))
     assert again.shadow == ("quiet",)
     assert again == decision != guard(limit("quiet", "sender.org", "1/hour")).check(SENDER)
-
-
-def test_a_limiter_has_none() -> None:
-    assert RateLimiter("1/hour").hit("key").shadow == ()

@@ -328,7 +328,7 @@ def test_what_differs_does_not_merge_and_changes_nothing() -> None:
         (distinct, HyperLogLog(7, seed=SEED), ValueError, "other: found precision=7; allowed: precision=6"),
         (distinct, HyperLogLog(6), ValueError, "other: found another seed; allowed: the same one"),
         (distinct, made, TypeError, "other: found CountMin; allowed: HyperLogLog"),
-        (distinct, None, TypeError, "other: found NoneType; allowed: HyperLogLog"),
+        (distinct, None, TypeError, "other: found None; allowed: HyperLogLog"),
     ]
     for into, other, error, message in wrong:
         with pytest.raises(error, match=f"^{message}"):
@@ -344,7 +344,7 @@ def test_what_differs_does_not_merge_and_changes_nothing() -> None:
         (lambda: ANY_COUNTS(1.5, 1), TypeError, "width: found float; allowed: int"),
         (lambda: ANY_COUNTS(2**40, 2**30), ValueError, r"width, depth: found \d+ × \d+ cells; allowed: at most"),
         (lambda: ANY_COUNTS(2**99, 1), ValueError, r"width, depth: found \d+ × 1 cells; allowed: at most"),
-        (lambda: ANY_COUNTS(5, 1, seed=b"short"), ValueError, "seed: allowed: bytes of length 16"),
+        (lambda: ANY_COUNTS(5, 1, seed=b"short"), ValueError, "seed: found 5 bytes; allowed: bytes of length 16"),
         (lambda: ANY_COUNTS.for_error(0, 0.1), ValueError, "epsilon, delta: found 0, 0.1; allowed: between 0 and 1"),
         (
             lambda: ANY_COUNTS.for_error(0.1, math.nan),
@@ -354,12 +354,12 @@ def test_what_differs_does_not_merge_and_changes_nothing() -> None:
         (lambda: ANY_DISTINCT(3), ValueError, "precision: found 3; allowed: an integer from 4 to 18"),
         (lambda: ANY_DISTINCT(19), ValueError, "precision: found 19; allowed: an integer from 4 to 18"),
         (lambda: ANY_DISTINCT("14"), TypeError, "precision: found str; allowed: int"),
-        (lambda: ANY_DISTINCT(seed="sixteen letters!"), ValueError, "seed: allowed: bytes of length 16"),
+        (lambda: ANY_DISTINCT(seed="sixteen letters!"), TypeError, "seed: found str; allowed: bytes of length 16"),
         (lambda: ANY_DISTINCT().add(5), TypeError, "key: found int; allowed: str or bytes"),
         (lambda: ANY_DISTINCT().update("abc"), TypeError, "keys: found str; allowed: an iterable of str or bytes"),
         (lambda: ANY_COUNTS(5, 1).update(b"abc"), TypeError, "keys: found bytes; allowed: an iterable of str or bytes"),
         (lambda: ANY_COUNTS(5, 1).update([5]), TypeError, "key: found int; allowed: str or bytes"),
-        (lambda: ANY_COUNTS(5, 1).estimate(None), TypeError, "key: found NoneType; allowed: str or bytes"),
+        (lambda: ANY_COUNTS(5, 1).estimate(None), TypeError, "key: found None; allowed: str or bytes"),
         (lambda: ANY_COUNTS(5, 1).add("a", -1), ValueError, "count: found -1; allowed: an integer of at least 0"),
         (lambda: ANY_COUNTS(5, 1).add("a", 1.0), TypeError, "count: found float; allowed: int"),
     ],

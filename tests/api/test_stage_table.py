@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PAGE = (Path(__file__).parents[2] / "docs" / "stages.md").read_text(encoding="utf-8")
 
-WINDOW = {"algorithm": "sliding-window", "when_full": "refuse"}
+WINDOW: dict[str, Any] = {"algorithm": "sliding-window", "when_full": "refuse"}
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -72,15 +72,16 @@ def counted() -> list[tuple[str, str, str]]:
 def limit_of(count: str, identity: str, most: int) -> Limit:
     of = count.partition(" in flight")[0]
     size = " B" if of == "bytes" else ""
+    counts: dict[str, Any] = {"count": of}
     if count.endswith("in flight"):
-        return Limit(name="it", per=identity, in_flight=f"{most}{size}" if size else most, count=of)
-    return Limit(name="it", per=identity, rate=f"{most}{size}/day", count=of, **WINDOW)
+        return Limit(name="it", per=identity, in_flight=f"{most}{size}" if size else most, **counts)
+    return Limit(name="it", per=identity, rate=f"{most}{size}/day", **counts, **WINDOW)
 
 
 def test_the_tables_are_there() -> None:
     assert len(counted()) == 7 * sum(map(len, OF.values()))
-    # type: ignore[index]
-    assert [re.match(r"`(\w+)\(", row[0])[1] for row in rows("The dialogue")[1:]] == [*STEPS, "reset", "close"]
+    steps = [re.findall(r"^`(\w+)\(", row[0]) for row in rows("The dialogue")[1:]]
+    assert steps == [[step] for step in (*STEPS, "reset", "close")]
 
 
 @pytest.mark.parametrize(("count", "identity", "step"), counted())
@@ -137,7 +138,7 @@ def test_a_limit_is_charged_once_and_exactly(count: str, identity: str, step: st
 
 
 def used(pace: Throttle) -> dict[str, int]:
-    return {table["table"]: table["used"] for table in pace.tables() if "in flight per" not in table["table"]}
+    return {table.table: table.used for table in pace.tables() if "in flight per" not in table.table}
 
 
 HOLDING = [
@@ -186,8 +187,9 @@ def refusing(step: str, by: str) -> list[Limit]:
     no: dict[str, Any] = {"rate": "1/day", **WINDOW}
     if by == "open":
         per = "helo.host" if step == "helo" else "client.ip"
-        count = {"connect": "connections", "helo": "connections"}.get(step, "messages")
-        return [Limit(name="no", per=per, in_flight=1, count=count)]
+        return [
+            Limit(name="no", per=per, in_flight=1, count="connections" if step in ("connect", "helo") else "messages")
+        ]
     return {
         "connect": [Limit(name="no", per="client.ip", count="connections", **no)],
         "helo": [Limit(name="no", per="helo.host", count="connections", **no)],

@@ -136,7 +136,7 @@ def test_a_client_that_is_not_given_is_not_proven() -> None:
     shown = text()
     assert "  client.ip         (not given)" in part(shown, "Identities of this message")
     assert "proven" not in shown
-    assert any(line.startswith("  UNKNOWN           no client address is given") for line in part(shown, "Words"))
+    assert any(line.startswith("  UNKNOWN           a client whose address is absent") for line in part(shown, "Words"))
     assert told()["identities"]["client.ip"] == {"values": ["UNKNOWN"], "proven": None}
 
 
@@ -280,8 +280,8 @@ def test_what_nobody_can_prove_is_not_proven() -> None:
         (("--message", "nowhere.eml"), "nowhere.eml: No such file or directory"),
         (("--learned", "nowhere.gz"), "learned state nowhere.gz: No such file or directory"),
         (("--learned", __file__), f"learned state {__file__}: line 1 is not JSON"),
-        (("--ip", "198.51.100.700"), "--ip: '198.51.100.700' is not an IP address"),
-        (("--ip", "198.51.100.0/24"), "--ip: '198.51.100.0/24' is not an IP address"),
+        (("--ip", "198.51.100.700"), "--ip: found '198.51.100.700'; allowed: an IPv4 or IPv6 address"),
+        (("--ip", "198.51.100.0/24"), "--ip: found '198.51.100.0/24'; allowed: an IPv4 or IPv6 address"),
         (
             ("--spf", "pas"),
             "--spf: 'pas' is no verdict; one of pass, fail, softfail, neutral, none, temperror, permerror",

@@ -142,7 +142,7 @@ def test_the_help_says_what_the_exit_code_means(command: str) -> None:
 
 def test_a_plan_shares_the_memory_of_the_guard() -> None:
     rows = Policy.builtin().plan(memory="32 MiB")
-    tables = {table["table"]: table["bytes"] for table in Throttle(memory="32 MiB").tables()}
+    tables = {table.table: table.bytes for table in Throttle(memory="32 MiB").tables()}
     for row in rows:
         name = row["limit"] if row["quota"] is None else f"{row['limit']}, quota of {row['quota']}"
         own = tables[name] + tables.get(f"sketch of {name}", 0) + tables.get(f"registers of {name}", 0)
@@ -150,3 +150,10 @@ def test_a_plan_shares_the_memory_of_the_guard() -> None:
         shared = {table: table.removeprefix("memory of ").split(", ") for table in tables if "memory of" in table}
         memories = [tables[table] for table, owners in shared.items() if row["limit"] in owners]
         assert row["memory_bytes"] == sum(memories)
+
+
+def test_built_in_policies_are_checked_by_name() -> None:
+    done = policy("check", "inbound", "submission")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("inbound", "submission"):
+        assert f"{name}: {len(Policy.builtin(name).limits)} limits, " in done.stdout

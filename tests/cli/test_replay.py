@@ -16,6 +16,7 @@ from throttle import Throttle
 from throttle.replay.notes import Notes
 from throttle.replay.reading import Log
 from throttle.replay.run import Replay
+from throttle.tags import TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,3 +216,21 @@ def test_what_a_sender_wrote_and_no_terminal_takes_is_shown_as_an_escape(tmp_pat
     done = replay(str(log), "--policy", str(policy))
     assert done.returncode == 0, done.stderr
     assert "\\ud800@x.com" in done.stdout
+
+
+def test_a_built_in_policy_is_replayed_by_name(tmp_path: Path) -> None:
+    log = tmp_path / "t.jsonl"
+    log.write_text(
+        '{"time": 1750000000, "client_ip": "192.0.2.1", "mail_from": "x@mail.invalid", "rcpt_to": ["a@b.com"]}\n'
+    )
+    assert told(str(log), "--policy", "submission")["policy"]["file"] == "submission.toml"
+    assert told(str(log))["policy"]["file"] == "inbound.toml"
+
+
+def test_a_tag_is_explained_where_it_stands(tmp_path: Path) -> None:
+    log = tmp_path / "t.jsonl"
+    log.write_text(
+        '{"time": 1750000000, "client_ip": "192.0.2.1", "mail_from": "x@mail.invalid", "rcpt_to": ["a@b.com"]}\n'
+    )
+    assert told(str(log))["tags"] == {"UNLISTED": TAGS["UNLISTED"]}
+    assert f"UNLISTED stands for {TAGS['UNLISTED']}." in replay(str(log)).stdout

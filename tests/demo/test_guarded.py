@@ -86,8 +86,8 @@ def test_the_null_sender_is_admitted() -> None:
 
 
 def test_a_fault_of_the_guard_delays_the_message() -> None:
-    # type: ignore[arg-type]
-    assert talk(Guarded(Broken(), Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]
+    broken: Any = Broken()
+    assert talk(Guarded(broken, Inbox()), lambda connection: send(connection, "a@sender.net")) == [451]
 
 
 def test_a_fault_of_the_handler_behind_delays_the_message() -> None:
@@ -136,7 +136,7 @@ def test_behind_a_proxy_the_client_is_the_one_that_the_proxy_names(address: str)
 
 def used(guard: Throttle) -> dict[str, int]:
     """What is held."""
-    rows = {table["table"]: table["used"] for table in guard.tables()}
+    rows = {table.table: table.used for table in guard.tables()}
     return {name: rows[name] for name in ("net-connections", "all-open", "all-bytes", "permits")}
 
 
@@ -234,7 +234,7 @@ def test_one_connection_too_many_is_told_so_and_closed_before_it_is_greeted() ->
             writer_of.close()
         writer.close()
         for _ in range(500):
-            if not any(table["used"] for table in guard.tables()):
+            if not any(table.used for table in guard.tables()):
                 return
             await asyncio.sleep(0.01)
         raise AssertionError(guard.tables())

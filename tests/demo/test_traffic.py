@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
 
 import pytest
 
+from throttle import Policy
 from throttle.demo.careful import Careful
 from throttle.demo.cast import FLOODED, PROVIDER
 from throttle.demo.naive import Naive
 from throttle.demo.peers import host_of
+from throttle.demo.plan import Plan, with_policy
 from throttle.demo.traffic import REPLY_TO, Message, Mix, conversations, last_minute, quiet_hours
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SEED = 7
 
@@ -152,3 +158,13 @@ def test_the_last_minute_before_the_flood_brings_one_message_from_each_organisat
     senders = [host_of(message.mail_from) for talk in last_minute(SEED) for message in talk]
     assert len(set(senders)) == len(senders) == 560
     assert set(senders) <= quiet
+
+
+def test_a_plan_takes_a_built_in_policy_by_name_and_a_file_by_its_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text('[[limit]]\nname = "mine"\nper = "client.ip"\nrate = "1/day"\n')
+    assert Plan(policy=with_policy("submission")).guard().policy == Policy.builtin("submission")
+    assert with_policy("mine.toml") == str(tmp_path / "mine.toml")
+    assert [limit.name for limit in Plan(policy=with_policy("mine.toml")).guard().policy.limits] == ["mine"]

@@ -79,11 +79,11 @@ def test_a_refused_check_changes_nothing(steps: list[Step]) -> None:
             continue
         before = Told.by(pace, clock.now)
         told = pace.peek(envelope)
-        used = [table["used"] for table in pace.tables()]
+        used = [table.used for table in pace.tables()]
         assert pace.check(envelope) == told
         assert Told.by(pace, clock.now) == before
         if pause == 0.0:  # a check moves engine time, and what drained since the last is no longer in use
-            assert [table["used"] for table in pace.tables()] == used
+            assert [table.used for table in pace.tables()] == used
 
 
 @given(steps=st.lists(st.tuples(ENVELOPES, st.sampled_from([0.0, 0.5, 61.0])), max_size=40))

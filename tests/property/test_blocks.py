@@ -158,9 +158,9 @@ class Model:
             assert pace.unblock(identity, value) == (held is not None and held.until > now)
             return
         if said.word == "block":
-            pace.block(identity, value, said.seconds)
+            pace.block(identity, value, seconds=said.seconds)
         else:
-            pace.allow(identity, value, said.seconds, unverified=unverified)
+            pace.allow(identity, value, seconds=said.seconds, unverified=unverified)
         self.entries[entry.scope()] = entry
 
     def holding(self, now: float) -> list[Entry]:
@@ -194,7 +194,9 @@ def test_an_operators_word_covers_what_a_search_of_all_words_says(steps: list[Wo
             # The limit's own wait, a day from the start, is longer than any block that ends.
             told = None if passes else "blocked" if for_good else "never"
             assert decision.limit == told
-            listed = {(entry.identity, entry.value, entry.action, entry.until) for entry in pace.blocked()}
+            listed = {
+                (entry.identity, entry.value, entry.action, entry.until) for entry in (pace.blocked() + pace.allowed())
+            }
             assert listed == {
                 (entry.identity, short(entry.value), "block" if entry.blocks else "allow", entry.until)
                 for entry in model.holding(clock.now)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from given_guards import REAL, SEED, guard, is_sound, limit
+from given_guards import REAL, SEED, guard, is_sound, is_sound_hit, limit
 from given_quotas import MOST_US, QUOTAS, SECOND_US, YEAR_US, Quota, pauses
 from throttle import Envelope, Limit, ManualClock, RateLimiter
 
@@ -59,7 +59,7 @@ def test_nobody_is_locked_out_and_nobody_gets_more_whatever_the_clock_does(
         at(clock, now_us)
         for _ in range(hits):
             decision = limiter.hit("a", part)
-            assert is_sound(decision)
+            assert is_sound_hit(decision)
             assert decision.retry_after * SECOND_US <= quota.drained_us + SECOND_US
             admitted += part * bool(decision)
         at(clock, now_us + math.ceil(quota.drained_us) + SECOND_US)
@@ -128,7 +128,7 @@ def test_no_number_that_a_clock_returns_breaks_a_guard(steps: list[float]) -> No
     limiter = RateLimiter("1/minute", clock=lambda: now)
     for now in steps:
         if math.isfinite(now) and abs(now) <= 1e11:
-            assert is_sound(limiter.hit("a"))
+            assert is_sound_hit(limiter.hit("a"))
             continue
         try:
             limiter.hit("a")

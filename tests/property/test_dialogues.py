@@ -140,7 +140,7 @@ class Dialogues(RuleBasedStateMachine):
 
     @rule(more=st.integers(0, 2))
     def reload(self, more: int) -> None:
-        never = {"rate": "1000000/second", "memory": "4 KiB"}
+        never: dict[str, Any] = {"rate": "1000000/second", "memory": "4 KiB"}
         others = [Limit(name=f"new-{per[:4]}", per=per, **never) for per in ("sender.org", "from.org")[:more]]
         self.guard.reload(Policy([*others, *reversed(LIMITS)]))
         for _, exact in self.talks:
@@ -165,7 +165,7 @@ class Dialogues(RuleBasedStateMachine):
 
     @invariant()
     def what_is_open_is_what_is_held(self) -> None:
-        used = {table["table"]: table["used"] for table in self.guard.tables()}
+        used = {table.table: table.used for table in self.guard.tables()}
         assert used["permits"] == len(self.exact.permits)
         for limit in (limit.name for limit in LIMITS if "in_flight" in limit.fields):
             assert used[limit] == max(self.exact.held(limit).values(), default=0), limit
@@ -174,9 +174,9 @@ class Dialogues(RuleBasedStateMachine):
         if not hasattr(self, "talks"):
             return
         self.talks.clear()
-        open_ = {table["table"]: table["used"] for table in self.guard.tables() if "open" in table["table"]}
+        open_ = {table.table: table.used for table in self.guard.tables() if "open" in table.table}
         assert set(open_.values()) == {0}
-        assert {table["used"] for table in self.guard.tables() if table["table"] == "permits"} == {0}
+        assert {table.used for table in self.guard.tables() if table.table == "permits"} == {0}
 
 
 TestDialogues = Dialogues.TestCase

@@ -151,7 +151,7 @@ WAYS = ["release", "collect", "cycle", "with", "exception", "generator", "task",
 
 
 def used(pace: Throttle) -> dict[str, int]:
-    return {table["table"]: table["used"] for table in pace.tables()}
+    return {table.table: table.used for table in pace.tables()}
 
 
 def test_whatever_happens_what_is_open_is_what_was_admitted_and_not_released(rng: random.Random) -> None:

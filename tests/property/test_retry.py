@@ -11,9 +11,9 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from given_guards import REAL, SEED, is_sound
+from given_guards import REAL, SEED, is_sound_hit
 from given_quotas import MOST_US, QUOTAS, SECOND_US, Bucket, Quota, pauses
-from throttle import Decision, ManualClock, RateLimiter
+from throttle import HitResult, ManualClock, RateLimiter
 
 STARTS_US = st.sampled_from([0, int(REAL) * SECOND_US])
 
@@ -30,7 +30,7 @@ class Watch:
         self.us += us
         self.clock.now = self.us / 1e6
 
-    def peek(self, key: str, cost: int, after_us: int) -> Decision:
+    def peek(self, key: str, cost: int, after_us: int) -> HitResult:
         self.clock.now = (self.us + after_us) / 1e6
         decision = self.limiter.peek(key, cost)
         self.clock.now = self.us / 1e6
@@ -65,7 +65,7 @@ def test_a_retry_passes_when_told_and_not_a_microsecond_before(
             break
         watch.go(pause_us)
         decision = watch.limiter.hit(key, cost)
-        assert is_sound(decision)
+        assert is_sound_hit(decision)
         over = exact[key].over(cost, watch.us)
         if decision:
             assert over <= quota.tick_us * quota.amount  # more than one tick beyond the burst
@@ -94,7 +94,7 @@ def test_a_time_that_lies_back_counts_as_the_latest_seen_and_waits_from_where_it
         latest_us = max(latest_us, stated_us)
         behind = raw.hit(key, cost, now=stated_us / 1e6)
         latest = clamped.hit(key, cost, now=latest_us / 1e6)
-        assert (behind.allowed, behind.limit, behind.key) == (latest.allowed, latest.limit, latest.key)
+        assert (behind.allowed, behind.key) == (latest.allowed, latest.key)
         if not latest and latest.retry_after < math.inf:
             lag_us = round((behind.retry_after - latest.retry_after) * 1e6)
             assert abs(lag_us - (latest_us - stated_us)) <= 1  # floats of seconds

@@ -7,6 +7,7 @@ at once.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,13 +17,16 @@ from given_quotas import MOST_US, SECOND_US, around
 from strategies import RATES
 from throttle import Envelope, Limit, ManualClock
 
+if TYPE_CHECKING:
+    from throttle.types import WhenFull
+
 BURSTS = st.none() | st.sampled_from([1, 2, 3]) | st.integers(1, 50)
 
 PER = st.sampled_from(
     [["client.net"], ["sender.org"], ["sender.host"], ["client.ip", "sender.org"], ["global"], ["sender.org+1"]]
 )
 
-FULL = st.sampled_from(["admit", "sketch", "refuse"])
+FULL: st.SearchStrategy[WhenFull] = st.sampled_from(["admit", "sketch", "refuse"])
 
 
 @st.composite
@@ -42,7 +46,7 @@ def fan_outs(draw: st.DrawFn, name: str) -> Limit:
     """Rates that refuse soon, memories that forget soon."""
     remember_seconds = draw(st.sampled_from([1, 5, 60, 3600]))
     kind = draw(st.sampled_from(["ladder", "flat", "orgs", "rcpts"]))
-    fields = {
+    fields: dict[str, Any] = {
         "ladder": {
             "per": "sender.registered",
             "distinct": "sender.host",
@@ -72,7 +76,8 @@ def whole_fan_outs(draw: st.DrawFn, name: str) -> Limit:
     )
     rate = draw(st.sampled_from(["1/second", "1/3 seconds", "2/minute", "3/hour", "7/7 seconds"]))
     burst = draw(st.sampled_from([1, 2, 3, 5, 8, 20]))
-    full = draw(st.sampled_from(["admit", "refuse"]))
+    fulls: list[WhenFull] = ["admit", "refuse"]
+    full = draw(st.sampled_from(fulls))
     return Limit(name=name, per=per, distinct=distinct, rate=rate, burst=burst, refuse="all", when_full=full)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from given_guards import REAL, SEED
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle
 
-DAY = {"algorithm": "sliding-window", "when_full": "refuse"}
+DAY: dict[str, Any] = {"algorithm": "sliding-window", "when_full": "refuse"}
 
 LIMITS = [
     Limit(name="conns", per="client.ip", rate="9/day", count="connections", **DAY),
@@ -78,11 +78,11 @@ def test_nothing_is_refused_and_all_that_would_be_is_told(steps: list[Any], how:
             assert decision == peeked
         assert decision.allowed
         assert (decision.limit, decision.reply, decision.retry_after) == (None, None, 0.0)
-        refusing = {row["limit"] for row in explained["limits"] if row["verdict"] == "refuses"}
-        lets_pass = any(row["action"] == "allow" for row in explained["covering"])
+        refusing = {row.limit for row in explained.limits if row.verdict == "refuses"}
+        lets_pass = any(row.action == "allow" for row in explained.covering)
         if lets_pass:
             refusing &= {"open"}
-        elif any(row["action"] == "block" for row in explained["covering"]):
+        elif any(row.action == "block" for row in explained.covering):
             refusing.add("blocked")
         assert set(decision.shadow) - {"max-open"} == refusing
         assert would.allowed == (not refusing)
@@ -102,7 +102,7 @@ def test_nothing_is_refused_and_all_that_would_be_is_told(steps: list[Any], how:
             assert gave == bool({"conns", "blocks", "messages", "authors"} - uncharged)
     for permit in permits:
         permit.release()
-    assert {row["used"] for row in shadow.tables() if row["table"] in ("permits", "open")} == {0}
+    assert {row.used for row in shadow.tables() if row.table in ("permits", "open")} == {0}
 
 
 def counted(guard: Throttle) -> dict[str, int]:
@@ -110,8 +110,8 @@ def counted(guard: Throttle) -> dict[str, int]:
     total: dict[str, int] = {}
     for number in range(3):
         for host in ("b.com", "c.com"):
-            for row in guard.explain(envelope((number, host)))["limits"]:
-                total[row["limit"]] = total.get(row["limit"], 0) + (row["used"] or 0)
+            for row in guard.explain(envelope((number, host))).limits:
+                total[row.limit] = total.get(row.limit, 0) + (row.used or 0)
     return total
 
 
@@ -133,10 +133,10 @@ def test_a_session_in_shadow_mode_goes_on_whatever_would_refuse(how: str) -> Non
     assert told[0] == ("blocked",)
     assert {"blocked", "conns", "blocks", "messages", "hosts", "max-open"} <= set(told[-1])
     assert "authors" in told[8]
-    assert {row["used"] for row in guard.tables() if row["table"] == "permits"} == {3}
+    assert {row.used for row in guard.tables() if row.table == "permits"} == {3}
     for session in sessions:
         session.close()
-    assert {row["used"] for row in guard.tables() if row["table"] == "permits"} == {0}
+    assert {row.used for row in guard.tables() if row.table == "permits"} == {0}
     first = guard.session(client_ip="192.0.2.1").mail("a@c.com")
     assert {"blocked", "conns"} <= set(first.shadow), "and who does not call connect() is told with the first step"
     connect = guard.session(client_ip="192.0.2.1").connect()

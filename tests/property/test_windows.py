@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exact_windows import ExactWindows
-from given_guards import REAL, SEED, guard, is_sound
+from given_guards import REAL, SEED, guard, is_sound_hit
 from given_quotas import SECOND_US, UNITS
 from throttle import Envelope, Limit, ManualClock, RateLimiter
 
@@ -49,7 +49,7 @@ def test_no_window_holds_more_than_the_limit_and_a_retry_passes_when_told(
         for _ in range(times):
             clock.now = now_us / 1e6
             decision = pace.hit(key, cost)
-            assert is_sound(decision)
+            assert is_sound_hit(decision)
             if decision:
                 exact.charge(key, now_us, cost)
                 longer.charge(key, now_us, cost)
@@ -106,6 +106,6 @@ def test_a_quota_of_a_policy_holds_in_every_window_and_names_the_user() -> None:
         assert exact.counted("joe", second * SECOND_US) <= 500
     assert refusals > 0
     table, sketch = gate.tables()
-    assert (table["table"], table["used"], table["slots"]) == ("auth-pace", 1, table["bytes"] // 64 * 3)
-    assert (sketch["table"], sketch["used"], sketch["untracked"]) == ("sketch of auth-pace", 0, 0)
+    assert (table.table, table.used, table.slots) == ("auth-pace", 1, table.bytes // 64 * 3)
+    assert (sketch.table, sketch.used, sketch.untracked) == ("sketch of auth-pace", 0, 0)
     assert len(exact.events["joe"]) > 4 * 500 * 0.8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from throttle._core import Counts, Texts
+from throttle._replay import Counts, Texts
 from throttle.replay import counting
 from throttle.replay.counting import Heavy, Panes
 

@@ -131,11 +131,11 @@ def test_how_many_found_no_room_is_told_as_a_warning(tmp_path: Path, caplog: pyt
     (tmp_path / "known").write_text("\n".join(lines) + "\n")
     small = Limit(name="hosts", per="sender.org", distinct="sender.host", rate="10/minute")
     guard = Throttle(Policy([small]), memory="144 KiB", learned=tmp_path / "known", clock=ManualClock(1.0))
-    slots = next(table for table in guard.tables() if table["table"].startswith("memory of"))
-    assert slots["used"] <= slots["slots"] < 12_000
+    slots = next(table for table in guard.tables() if table.table.startswith("memory of"))
+    assert slots.used <= slots.slots < 12_000
     assert caplog.records[0].levelname == "WARNING"
-    assert f"{slots['used']} elements are known" in caplog.text
-    assert f" {12_000 - slots['used']} found no room" in caplog.text
+    assert f"{slots.used} elements are known" in caplog.text
+    assert f" {12_000 - slots.used} found no room" in caplog.text
 
 
 HEAD = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle, learned
-from throttle._core import Rows
+from throttle._replay import Rows, observed, values
 from throttle.replay import run
 from throttle.replay.learning import Remembered
 from throttle.replay.limits import Keys
@@ -29,7 +29,7 @@ def guard() -> Throttle:
 
 
 def places_of(guard: Throttle, places: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(guard._observed.index(NAMES[place]) for place in places)
+    return tuple(observed(guard).index(NAMES[place]) for place in places)
 
 
 def envelopes(rng: random.Random, count: int) -> list[Envelope]:
@@ -68,7 +68,7 @@ def test_keys_of_many_are_those_of_each(numbers: tuple[int, ...], rng: random.Ra
                 assert rows.ask(1.0, 1.0, envelope) is None
             else:
                 rows.add(1.0, envelope)
-        of_each = [asked._values(envelope) for envelope in sent]
+        of_each = [values(asked, envelope) for envelope in sent]
         assert {row[-1] for row in of_each} == {True, False}
         assert [list(keys.of(row)) for row in of_each] == [keys_of(places, row) for row in of_each]
         for verified, wanted in (("any", (True, False)), ("proven", (True,)), ("claimed", (False,))):
@@ -93,7 +93,7 @@ def test_what_is_new_is_told_once_for_each(numbers: tuple[int, ...], number: int
         for n, envelope in enumerate(envelopes(rng, 30)):
             at += rng.randrange(40)
             rows.add(at, envelope)
-            row = asked._values(envelope)
+            row = values(asked, envelope)
             for key in keys_of(places, row) if n not in without else []:
                 for element in several(row[place]):
                     if element == key:
@@ -111,7 +111,7 @@ def test_what_is_new_is_told_once_for_each(numbers: tuple[int, ...], number: int
 
 def test_where_a_key_ends_is_a_part_of_what_is_known() -> None:
     asked, sent = guard(), [("a", "bc.com"), ("ab", "c.com")]
-    rows, per = Rows(asked), asked._observed.index("auth.user")
+    rows, per = Rows(asked), observed(asked).index("auth.user")
     for user, organisation in sent:
         rows.add(1.0, Envelope(auth_user=user, mail_from=f"x@{organisation}"))
     (place,) = places_of(asked, (1,))

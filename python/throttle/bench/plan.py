@@ -1,6 +1,7 @@
 """What `throttle bench` times: groups of calls that may be compared, ours first.
 
-It knows no clock but those inside the limiters. Invariant: every group is timed in one interleaved run, and says what share of its calls was admitted.
+It knows no clock but those inside the limiters. Invariant: every group is timed in one interleaved run, and says what
+share of its calls was admitted.
 """
 
 from __future__ import annotations

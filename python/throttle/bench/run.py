@@ -64,7 +64,8 @@ def run(seconds: float, *, as_json: bool) -> None:
     console.print(f"\n{FOOT}", highlight=False, soft_wrap=True)
     if missing:
         sys.stderr.write(
-            f"throttle: not installed, so not compared: {', '.join(missing)}; pip install 'mailthrottle[bench]' brings them\n"
+            f"throttle: not installed, so not compared: {', '.join(missing)}; pip install 'mailthrottle[bench]' "
+            "brings them\n"
         )
 
 

@@ -1,7 +1,8 @@
 """Several ways to do the same, timed in turn: a batch of one, a batch of the next, and round again.
 
 What else runs on the machine then hits all of them alike.
-Time is processor time of the whole process: what other processes take does not count, and a peer's sweep in a thread of its own does.
+Time is processor time of the whole process: what other processes take does not count, and a peer's sweep in a thread
+of its own does.
 It knows nothing of what it times. Invariant: a ratio is made of two medians of the same rounds.
 """
 

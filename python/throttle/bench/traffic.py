@@ -1,4 +1,5 @@
-"""Senders for benchmarks: a million of them, in turn, under listed top-level domains, nearly all admitted by ``inbound``.
+"""Senders for benchmarks: a million of them, in turn, under listed top-level domains, nearly all admitted by
+``inbound``.
 
 It knows no clock. Invariant: whoever sends comes back only after all the others have sent.
 """
@@ -24,7 +25,9 @@ RECIPIENT = "in@box.com"
 
 
 def senders(count: int = SENDERS) -> list[Sender]:
-    """Client address, HELO name and reverse-path of ``count`` senders: 28,000 networks (/24), each with organisations of its own."""
+    """Client address, HELO name and reverse-path of ``count`` senders: 28,000 networks (/24), each with organisations
+    of its own.
+    """
     made = []
     for number in range(count):
         network = number % 4_000

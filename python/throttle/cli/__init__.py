@@ -7,7 +7,10 @@ Invariant: bad input ends with one clear message on stderr and exit code 2, neve
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from throttle import Policy
 
 BAD_INPUT = 2
 
@@ -25,6 +28,13 @@ def fail(message: object, code: int = BAD_INPUT) -> NoReturn:
     """Say what is wrong and end."""
     sys.stderr.write(f"throttle: {message}\n")
     sys.exit(code)
+
+
+def load(policy: str) -> Policy:
+    """Returns the built-in policy of that name, or reads the file at that path."""
+    from throttle import Policy, policies
+
+    return Policy.builtin(policy) if policy in policies.names() else Policy.from_file(policy)
 
 
 def missing(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:

@@ -19,7 +19,8 @@ app = typer.Typer(
     name="throttle",
     cls=Group,
     help="Rate limits for inbound mail, in memory fixed before start. "
-    "Exit codes: 0 done; 2 wrong input, with one message on stderr; 130 interrupted; 1 of the demo: the outage could not be shown.",
+    "Exit codes: 0 done; 2 wrong input, with one message on stderr; 130 interrupted; 1 of the demo: the outage could "
+    "not be shown.",
     epilog="Example: throttle demo",
     no_args_is_help=True,
     add_completion=False,

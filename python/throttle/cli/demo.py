@@ -13,15 +13,13 @@ import typer
 
 from throttle import ThrottleError
 from throttle.cli import fail, missing
+from throttle.cli.flags import POLICY_HELP
 
 OUTAGE_UNSHOWN = 1
 INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the table as one JSON object and nothing else on stdout.")]
-PolicyFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Policy of the side `throttle`.", show_default="the built-in `inbound`"),
-]
+PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy of the side `throttle`: {POLICY_HELP}.")]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory of the side `throttle`.", show_default="16 MiB")
 ]
@@ -33,7 +31,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the picture goes."
 def command(
     *,
     as_json: AsJson = False,
-    policy: PolicyFile = None,
+    policy: PolicyName = "inbound",
     memory: Memory = None,
     messages: Messages = 20_000,
     seed: Seed = 1,

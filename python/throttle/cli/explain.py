@@ -1,7 +1,8 @@
 """`throttle explain`: one message as the limiter sees it, limit by limit.
 
 It knows how to ask for an explanation, not how a limit decides; how it reads stands in `explained`.
-Invariant: nothing that a sender says is an error; only an option can be wrong, and a wrong one ends with one line and exit code 2.
+Invariant: nothing that a sender says is an error; only an option can be wrong, and a wrong one ends with one line and
+exit code 2.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Envelope, ManualClock, Policy, Throttle, ThrottleError, policies
-from throttle.cli import fail, missing
+from throttle import Envelope, ManualClock, Throttle, ThrottleError, policies
+from throttle.cli import fail, load, missing
 
 if TYPE_CHECKING:
     from throttle.types import Explanation
@@ -32,7 +34,8 @@ MOST_SIZE = 1 << 50
 SPF = ("pass", "fail", "softfail", "neutral", "none", "temperror", "permerror")
 
 HELP = (
-    "Show one message as the server's limiter sees it: its identities, and for every limit the key that counts it, how full that is and what it says. "
+    "Show one message as the server's limiter sees it: its identities, and for every limit the key that counts it, "
+    "how full that is and what it says. "
     "All counters are at zero, but for --after and --learned. "
     "Exit code: 0 whatever the limits say, 2 when an option is wrong or a file cannot be read."
 )
@@ -71,7 +74,8 @@ def command(
         str,
         typer.Option(
             metavar="N",
-            help="First send N similar messages, same client, each with its own sender host name under the same domain, "
+            help="First send N similar messages, same client, each with its own sender host name under the same "
+            "domain, "
             f"all at the same instant; at most {MOST_AFTER:,}.",
         ),
     ] = "0",
@@ -102,20 +106,17 @@ def command(
             envelope = envelope.with_headers(message.read_bytes())
         if reply_to:
             envelope = envelope.replace(reply_to=reply_to)
-        is_builtin = policy in policies.names()
-        rules = Policy.builtin(policy) if is_builtin else Policy.from_file(policy)
-        guard = Throttle(rules, clock=ManualClock(NOW), learned=learned)
+        guard = Throttle(load(policy), clock=ManualClock(NOW), learned=learned)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
-            fail(
-                f"--policy: there is no file {policy} and no built-in policy of that name: {', '.join(policies.names())}"
-            )
+            names = ", ".join(policies.names())
+            fail(f"--policy: there is no file {policy} and no built-in policy of that name: {names}")
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
     read = guard.identities(envelope)
-    if ip is not None and read["client.ip"] == "UNKNOWN":
-        fail(f"--ip: {ip!r} is not an IP address")
+    if problems := guard.explain(envelope).problems:
+        fail(problems[0].replace("client_ip", "--ip", 1))
     refused_by: Counter[str] = Counter()
     is_organisation = read.get("sender.org") == read.get("sender.host")
     for number in range(count):
@@ -131,13 +132,15 @@ def command(
         from throttle.cli.explained import show
     except ModuleNotFoundError as error:
         missing(error, "the table", "cli")
-    source = f"the built-in policy {policy}" if is_builtin else rules.file
+    source = f"the built-in policy {policy}" if policy in policies.names() else guard.policy.file
     apart = beside(envelope, 0, is_organisation=is_organisation) != envelope
     show(envelope, source, explanation, count, refused_by, apart=apart)
 
 
 def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelope:
-    """The same from another host beside the sender's own: its first label is another one. What is beside an organisation's own name lies below it."""
+    """The same from another host beside the sender's own: its first label is another one. What is beside an
+    organisation's own name lies below it.
+    """
     path = envelope.mail_from
     if not isinstance(path, str) or "@" not in path or path.endswith("]"):
         return envelope
@@ -148,10 +151,13 @@ def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelop
 
 
 def finite(explanation: Explanation) -> dict[str, Any]:
-    """As JSON has it: a wait without end is null."""
-    limits = [{**row, "retry_after": _seconds(row["retry_after"])} for row in explanation["limits"]]
-    covering = [{**word, "seconds": _seconds(word["seconds"])} for word in explanation["covering"]]
-    return {**explanation, "limits": limits, "covering": covering}
+    """Returns the explanation as JSON has it: an infinite wait is null."""
+    told = asdict(explanation)
+    for row in told["limits"]:
+        row["retry_after"] = _seconds(row["retry_after"])
+    for entry in told["covering"]:
+        entry["seconds"] = _seconds(entry["seconds"])
+    return told
 
 
 def _seconds(wait: float) -> float | None:

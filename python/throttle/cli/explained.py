@@ -1,15 +1,16 @@
 """An explanation as text, for people who have not seen one before.
 
-It knows how an explanation reads, not how it comes about. Limits stand in a table when that breaks no word of theirs, else in a block each: names and keys
+It knows how an explanation reads, not how it comes about. Limits stand in a table when that breaks no word of theirs,
+else in a block each: names and keys
 are to be found again in a policy and in a log.
 Invariant: no line ends in blanks, and a word has a line in the legend only where it stands.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import sys
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from throttle.cli.show import size
+from throttle.tags import explained
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -51,20 +52,11 @@ OPTIONS = {
     "dkim": "--dkim",
 }
 
-#: Values that are no names: each stands for all that have none.
-TAGS = {
-    "NULL": "the empty envelope sender, as bounces have it",
-    "UNQUALIFIED": "an address without a domain, or one that is a single label or a bare public suffix; all such count together",
-    "LITERAL": "an address in brackets in place of a domain, such as [192.0.2.1]; all such count together",
-    "UNLISTED": "a name under a top-level domain that the public suffix list lacks; all such count together",
-    "MALFORMED": "no host name, or bytes that are no text",
-    "OVERLONG": "longer than any host name or local part can be",
-    "UNKNOWN": "no client address is given (--ip); all such clients count together",
-}
-
 TRUST = {
-    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
-    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely claimed: what can be proven has another one for when it is, which no forger uses up",
+    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed "
+    "reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
+    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely "
+    "claimed: what can be proven has another one for when it is, which no forger uses up",
 }
 
 #: Of a limit; what it allows stands below.
@@ -78,7 +70,9 @@ WIDEST = 1000
 def show(
     envelope: Envelope, source: str, explanation: Explanation, after: int, refused_by: Counter[str], *, apart: bool
 ) -> None:
-    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``; ``apart``: those before it had other hosts."""
+    """Prints it: what it comes to, what is known, what every limit of the policy says, which comes from ``source``;
+    ``apart``: those before it had other hosts.
+    """
     console = Console(highlight=False)
     with console.capture() as capture:
         _say(console, envelope, source, explanation, after, refused_by, apart=apart)
@@ -96,28 +90,28 @@ def _say(
     apart: bool,
 ) -> None:
     console.print(Text(_headline(envelope, explanation), style="bold"))
-    if explanation["reply"]:
-        console.print(Text(f"The server would answer: {explanation['reply']}"), soft_wrap=True)
-    for word in explanation["covering"]:
-        console.print(
-            Text(f"{word['identity']} {word['value']} is blocked by {word['by']} for {word['seconds']:,.0f} s.")
-        )
+    if explanation.reply:
+        console.print(Text(f"The server would answer: {explanation.reply}"), soft_wrap=True)
+    for word in explanation.covering:
+        console.print(Text(f"{word.identity} {word.value} is blocked by {word.by} for {word.seconds:,.0f} s."))
     if after:
         console.print(Text(_before(after, refused_by, apart=apart)))
     _part(console, "Identities of this message", _identities(envelope, explanation))
-    asked = [row for row in explanation["limits"] if row["key"] is not None]
-    asked.sort(key=lambda row: row["verdict"] == "fits")
+    asked = [row for row in explanation.limits if row.key is not None]
+    asked.sort(key=lambda row: row.verdict == "fits")
     if asked:
         _part(
             console,
             f"Limits of {source}",
             _limits(console, [_cells(row, others) for row, others in _alike(asked)]),
         )
+    if explanation.left_out:
+        console.print(Text(f"{' ' * GAP}{explanation.left_out:,} more keys are left out."))
     for heading, verdict in (
         ("Not checked, because an option is missing", "not checked"),
         ("Do not apply", "does not apply"),
     ):
-        rows = [(row["limit"], _why(row)) for row in explanation["limits"] if row["verdict"] == verdict]
+        rows = [(row.limit, _why(row)) for row in explanation.limits if row.verdict == verdict]
         if rows:
             _part(console, heading, _grid(rows))
     _part(console, "Words", _grid(_legend(explanation, asked)))
@@ -130,12 +124,12 @@ def _part(console: Console, heading: str, shown: RenderableType) -> None:
 
 
 def _headline(envelope: Envelope, explanation: Explanation) -> str:
-    sender, unchecked = envelope.mail_from, explanation["unchecked"]
+    sender, unchecked = envelope.mail_from, explanation.unchecked
     who = f"A message from {_text(sender) or 'the null sender'}" if sender is not None else "The connection"
-    if explanation["stage"] is not None:
-        fate = "rejected" if (explanation["reply"] or "").startswith("5") else "deferred"
-        return f"{who} is {fate} {STAGES[explanation['stage']]} by the limit {explanation['limit']}."
-    shadow = sorted({row["limit"] for row in explanation["limits"] if row["verdict"] == "would refuse"})
+    if explanation.stage is not None:
+        fate = "rejected" if (explanation.reply or "").startswith("5") else "deferred"
+        return f"{who} is {fate} {STAGES[explanation.stage]} by the limit {explanation.limit}."
+    shadow = sorted({row.limit for row in explanation.limits if row.verdict == "would refuse"})
     but = f" In shadow mode, {', '.join(shadow)} would refuse it." if shadow else ""
     if not unchecked:
         return f"{who} is let through.{but}"
@@ -151,59 +145,49 @@ def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
     refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
     uncounted = "; refused ones are not counted" if refused else ""
     hosts = ", each from another host beside its sender's" if apart else ""
-    return f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, so nothing of them is open{uncounted}."
+    return (
+        f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, "
+        f"so nothing of them is open{uncounted}."
+    )
 
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
-    rows = explanation["identities"].items()
-    return _grid((identity, _value(envelope, identity, row), _trust(row["proven"])) for identity, row in rows)
+    rows = explanation.identities.items()
+    return _grid((identity, _value(envelope, identity, row), _trust(row.proven)) for identity, row in rows)
 
 
 def _value(envelope: Envelope, identity: str, row: ExplainedIdentity) -> str:
     if identity == "global":
         return "(everyone)"
-    if identity.startswith("client.") and envelope.client_ip is None and row["values"] == ("UNKNOWN",):
+    if identity.startswith("client.") and envelope.client_ip is None and row.values == ("UNKNOWN",):
         return "(not given)"
-    return ", ".join(row["values"])
+    return ", ".join(row.values)
 
 
 def _alike(rows: list[ExplainedLimit]) -> Iterable[tuple[ExplainedLimit, int]]:
     """Rows of one limit that differ in nothing but their key as one, with how many others there are."""
-    for _, alike in groupby(rows, lambda row: [(name, value) for name, value in row.items() if name != "key"]):
+    for _, alike in groupby(rows, lambda row: replace(row, key=None)):
         first, *others = alike
         yield first, len(others)
 
 
 def _cells(row: ExplainedLimit, others: int) -> tuple[str, ...]:
     """A cell for each heading, and behind them what the limit allows."""
-    is_global = row["identity"] == "global"
-    per = "on the whole server" if is_global else f"per {row['identity']}"
-    key = "(everyone)" if is_global else str(row["key"])
-    key += " (claimed)" if row["proven"] is False else ""
+    is_global = row.identity == "global"
+    per = "on the whole server" if is_global else f"per {row.identity}"
+    key = "(everyone)" if is_global else str(row.key)
+    key += " (claimed)" if row.proven is False else ""
     key += f" and {others:,} alike" if others else ""
-    numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row["allows"])
-    quota = f" (quota of {row['quota_of']})" if row["quota_of"] else ""
-    used, at_once, adds = _amounts(row)
+    numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row.allows)
+    quota = f" (quota of {row.quota_of})" if row.quota_of else ""
+    used, at_once, adds = row.amounts
     return (
-        row["limit"],
+        row.limit,
         key,
         f"{used} of {at_once} (+{adds})",
-        _verdict(row),
-        f"{row['counts']} {per}: {numbers}{quota}",
+        row.outcome,
+        f"{row.counts} {per}: {numbers}{quota}",
     )
-
-
-def _amounts(row: ExplainedLimit) -> list[str]:
-    numbers = (row["used"] or 0, row["at_once"] or 0, row["adds"] or 0)
-    return [size(number) if row["counts"].startswith("bytes") else f"{number:,}" for number in numbers]
-
-
-def _verdict(row: ExplainedLimit) -> str:
-    if row["verdict"] == "fits":
-        return "fits"
-    wait = row["retry_after"]
-    when = f"; room again in {math.ceil(wait):,} s" if math.isfinite(wait) else " (permanent)"
-    return f"{row['verdict']}{when}"
 
 
 def _limits(console: Console, rows: list[tuple[str, ...]]) -> RenderableType:
@@ -238,25 +222,32 @@ def _line(widths: tuple[int, ...], cells: tuple[str, ...], style: str) -> Table:
 
 
 def _why(row: ExplainedLimit) -> str:
-    options = [OPTIONS[field] for field in row["missing"]]
-    return f"add {' and '.join(options)}" if options else row["reason"] or ""
+    options = [OPTIONS[field] for field in row.missing]
+    return f"add {' and '.join(options)}" if options else row.reason or ""
 
 
 def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[tuple[str, str]]:
-    identities = explanation["identities"]
+    identities = explanation.identities
     for proven, means in TRUST.items():
-        if any(row["proven"] is proven for row in identities.values()):
+        if any(row.proven is proven for row in identities.values()):
             yield _trust(proven), means
     if asked:
-        used, at_once, adds = _amounts(asked[0])
+        used, at_once, adds = asked[0].amounts
         yield (
             "used",
-            f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, and this message would take {adds} more; of a rate they come free as its time passes",
+            (
+                f"{used} of {at_once} (+{adds}): {used} of {at_once} are taken, "
+                f"and this message would take {adds} more; "
+                "of a rate they come free as its time passes"
+            ),
         )
-    if any(row["counts"].startswith("new ") for row in asked):
+    if any(row.counts.startswith("new ") for row in asked):
         yield (
             "new",
-            "not seen in mail that was let through for as long as the limit remembers; what was seen takes nothing (+0)",
+            (
+                "not seen in mail that was let through for as long as the limit remembers; what was seen takes nothing "
+                "(+0)"
+            ),
         )
     if any(others for _, others in _alike(asked)):
         yield (
@@ -267,15 +258,15 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         if match := re.fullmatch(r"client\.net/(\d+)/(\d+)", identity):
             yield (
                 identity,
-                f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net has 24 and 64",
+                (
+                    f"the client's network: {match[1]} bits of an IPv4 address, {match[2]} of an IPv6 one; client.net "
+                    "has 24 and 64"
+                ),
             )
     if "sender.registered" in identities:
         yield "sender.registered", "the domain that somebody registered, such as github.io"
         yield "sender.org", "the same, or a customer's own name below a provider's, such as alice.github.io"
-    words = {word for row in identities.values() for word in re.findall(r"\b[A-Z]+\b", " ".join(row["values"]))}
-    for tag, means in TAGS.items():
-        if tag in words:
-            yield tag, means
+    yield from explained(explanation.keys())
 
 
 def _trust(proven: bool | None) -> str:

@@ -9,6 +9,11 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from throttle import policies
+
+POLICY_HELP = f"a file (TOML), or a built-in policy: {', '.join(policies.names())}"
+"""What names a policy on the command line."""
+
 
 class Command(TyperCommand):
     """One command."""

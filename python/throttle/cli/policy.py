@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError, policies
-from throttle.cli import BAD_INPUT, fail, missing
-from throttle.cli.flags import Command, Group
+from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError
+from throttle.cli import BAD_INPUT, fail, load, missing
+from throttle.cli.flags import POLICY_HELP, Command, Group
 
 if TYPE_CHECKING:
     from throttle.types import LimitPlan
@@ -44,11 +44,13 @@ def _options() -> None:
 
 @app.command(
     cls=Command,
-    epilog="Example: throttle policy check policy.toml submission.toml",
+    epilog="Example: throttle policy check inbound policy.toml",
     help=f"Say what is wrong with policy files, or show their limits. {EXITS}",
 )
 def check(
-    files: Annotated[list[str], typer.Argument(help="Policy files (TOML).", metavar="FILE...", show_default=False)],
+    files: Annotated[
+        list[str], typer.Argument(help=f"Policies: {POLICY_HELP}.", metavar="POLICY...", show_default=False)
+    ],
     *,
     memory: Memory = "16 MiB",
     max_open: MaxOpen = None,
@@ -68,14 +70,15 @@ def check(
 @app.command(
     cls=Command,
     epilog="Example: throttle policy show policy.toml --memory '64 MiB'",
-    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new ones, with one message or one new name each, "
-    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate has filled the memory of known ones. "
-    f"One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but for what is in flight. {EXITS}",
+    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new "
+    "ones, with one message or one new name each, "
+    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate "
+    "has filled the memory of known ones. "
+    "One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but "
+    f"for what is in flight. {EXITS}",
 )
 def show(
-    file: Annotated[
-        str, typer.Argument(help="A policy file (TOML), or the name of a built-in policy.", metavar="FILE")
-    ] = "inbound",
+    file: Annotated[str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")] = "inbound",
     *,
     memory: Memory = "16 MiB",
     max_open: MaxOpen = None,
@@ -106,7 +109,8 @@ def show(
 @app.command(
     cls=Command,
     epilog="Example: throttle policy schema > policy.schema.json",
-    help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line `#:schema ./policy.schema.json`.",
+    help="Print the JSON Schema of policy files. Editors complete and check a file that begins with the line "
+    "`#:schema ./policy.schema.json`.",
 )
 def schema() -> None:
     """Prints it."""
@@ -114,14 +118,14 @@ def schema() -> None:
 
 
 def _planned(file: str, memory: str, max_open: int | None) -> tuple[Policy, list[LimitPlan]]:
-    policy = Policy.builtin(file) if file in policies.names() else Policy.from_file(file)
+    policy = load(file)
     return policy, policy.plan(memory=memory, max_open=max_open)
 
 
 def _checked(file: str, memory: str, max_open: int | None) -> dict[str, Any]:
     """One file, as JSON tells it."""
     try:
-        policy = Policy.from_file(file)
+        policy = load(file)
         guard = Throttle(policy, memory=memory, max_open=max_open)  # right by itself, and still it may not fit
     except PolicyError as error:
         return {"file": file, "error": {"message": str(error), **vars(error)}}

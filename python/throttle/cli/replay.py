@@ -1,7 +1,8 @@
 """`throttle replay`: its options, and what may be wrong with them.
 
 It counts nothing: the replay is a package of its own, loaded only here.
-Invariants: policy, state and files are tried before the first line is read; a progress bar only where somebody looks at it.
+Invariants: policy, state and files are tried before the first line is read; a progress bar only where somebody looks
+at it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Policy, Throttle, ThrottleError
-from throttle.cli import fail, missing
+from throttle import Throttle, ThrottleError
+from throttle.cli import fail, load, missing
+from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +31,7 @@ Files = Annotated[
         metavar="FILE...", help="Logs, gzipped or not, in any order; - is standard input.", show_default=False
     ),
 ]
-PolicyFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The policy to try.", show_default="the built-in `inbound`")
-]
+PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy to try: {POLICY_HELP}.")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
 Form = Annotated[
     str | None,
@@ -66,7 +66,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def command(
     files: Files,
     *,
-    policy: PolicyFile = None,
+    policy: PolicyName = "inbound",
     memory: Memory = "16 MiB",
     form: Form = None,
     year: Year = None,
@@ -78,7 +78,8 @@ def command(
 ) -> None:
     """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
 
-    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope, and time.
+    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
+    and time.
     """
     try:
         from throttle.replay.learning import write
@@ -98,9 +99,8 @@ def command(
     notes, now = Notes(), time.time()
     try:
         log = Log(files, notes, now=now, form=form, year=year)
-        rules = Policy.builtin() if policy is None else Policy.from_file(policy)
         clock = (lambda: log.begins) if learned else None  # what was learned is as old as it was then
-        replay = Replay(Throttle(rules, memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
+        replay = Replay(Throttle(load(policy), memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
     except OSError as error:
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from throttle.types import size
+
 if TYPE_CHECKING:
     from throttle import Policy
     from throttle.types import LimitPlan
@@ -65,11 +67,3 @@ def rounded(number: int) -> str:
 def amount(row: LimitPlan, number: int) -> str:
     """A number, or of bytes a size."""
     return size(number) if row["counted"] == "bytes" else f"{number:,}"
-
-
-def size(octets: int) -> str:
-    """`1.2 MiB`"""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if octets >= factor:
-            return f"{octets / factor:,.1f} {unit}".replace(".0 ", " ")
-    return f"{octets} B"

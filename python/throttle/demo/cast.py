@@ -1,7 +1,8 @@
 """Who takes part in the replay of the outage: organisations, a provider, mailing lists, tenants, the flood's networks.
 
 It knows names and addresses, not messages.
-Invariant: a pure function of the seed; the same in the servers' processes, which are fed the quiet hours, and in the clients'.
+Invariant: a pure function of the seed; the same in the servers' processes, which are fed the quiet hours, and in the
+clients'.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The process of all senders: real SMTP clients (smtplib) that write the outage's mail in its order, as fast as it is taken.
+"""The process of all senders: real SMTP clients (smtplib) that write the outage's mail in its order, as fast as it is
+taken.
 
 It knows the traffic and one server's port, no guard.
 Invariants: every message ends in exactly one of accepted, refused, failed; no socket waits for ever.

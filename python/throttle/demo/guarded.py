@@ -1,7 +1,9 @@
-"""aiosmtpd with `throttle` in front: an SMTP connection is a session of the guard, and what is admitted goes to the handler behind.
+"""aiosmtpd with `throttle` in front: an SMTP connection is a session of the guard, and what is admitted goes to the
+handler behind.
 
 It keeps no state of its own but which session is whose.
-Invariant: the handler behind sees nothing of a refused message, a fault in either delays mail and never bounces it, and a connection that is gone holds nothing.
+Invariant: the handler behind sees nothing of a refused message, a fault in either delays mail and never bounces it,
+and a connection that is gone holds nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class Behind(Protocol):
 
 
 class GuardedSMTP(SMTP):
-    """`GuardedSMTP(handler, …)` in place of `SMTP(handler, …)`: aiosmtpd tells its handler neither when a client comes nor when it is gone."""
+    """`GuardedSMTP(handler, …)` in place of `SMTP(handler, …)`: aiosmtpd tells its handler neither when a client
+    comes nor when it is gone.
+    """
 
     guarded: Guarded | None = None
     """Whom to tell; by default the handler."""
@@ -76,7 +80,8 @@ class GuardedSMTP(SMTP):
 class Guarded:
     """`GuardedSMTP(Guarded(Throttle(), behind=Inbox()))`; `on_decision` is told every decision, for metrics.
 
-    Under a plain `SMTP` a client is asked about at its first command, and a connection is let go of when its protocol object is collected.
+    Under a plain `SMTP` a client is asked about at its first command, and a connection is let go of when its protocol
+    object is collected.
     """
 
     def __init__(
@@ -103,7 +108,9 @@ class Guarded:
         if talk is not None:
             talk.close()
 
-    async def handle_PROXY(self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData) -> bool:  # noqa: N802
+    async def handle_PROXY(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData
+    ) -> bool:
         if not proxy.valid:
             return False
         reply = self._refusal(self._talk(server, str(proxy.src_addr)).connect())

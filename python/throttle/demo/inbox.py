@@ -35,7 +35,9 @@ class Inbox:
 
 
 class Stopwatch:
-    """Handler around a side's handler that times its answer to MAIL, where every side decides, and notes the first refusal."""
+    """Handler around a side's handler that times its answer to MAIL, where every side decides, and notes the first
+    refusal.
+    """
 
     def __init__(self, timed: Any, messages: int) -> None:
         self._timed = timed
@@ -50,7 +52,9 @@ class Stopwatch:
             if hasattr(timed, hook):
                 setattr(self, hook, getattr(timed, hook))
 
-    async def handle_PROXY(self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData) -> bool:  # noqa: N802
+    async def handle_PROXY(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData
+    ) -> bool:
         return bool(await self._timed.handle_PROXY(server, session, envelope, proxy))
 
     async def handle_MAIL(  # noqa: N802

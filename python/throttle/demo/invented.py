@@ -1,4 +1,5 @@
-"""Act two: the attacker invents organisations instead of hosts, and a guard alone, in a fresh process, is asked about each.
+"""Act two: the attacker invents organisations instead of hosts, and a guard alone, in a fresh process, is asked about
+each.
 
 It knows no SMTP. The parent reads the process's memory before and after.
 Invariant: nothing in the loop keeps a name, so what grows is the guard.

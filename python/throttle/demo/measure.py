@@ -1,7 +1,8 @@
 """One side under the flood: start its server, feed it the quiet hours, let the senders loose, watch from outside.
 
 It knows processes and ports, not what a side does.
-Invariant: resident memory is read from outside the server; what was admitted is what the handler behind the guard received.
+Invariant: resident memory is read from outside the server; what was admitted is what the handler behind the guard
+received.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ def _complete(side: SideName, told: dict[str, Any], end: dict[str, Any], groups:
     """A run that lost messages or hit a fault proves nothing, so it is none."""
     if told["failed"] or end["faults"]:
         raise ChildFailedError(
-            f"{side}: {told['failed']} messages got no answer, {end['faults']} faults in the handler; first: {told['failure']}"
+            f"{side}: {told['failed']} messages got no answer, {end['faults']} faults in the handler; first: "
+            f"{told['failure']}"
         )
     for group in groups:
         sent, refused, delivered = told["sent"][group], told["refused"][group], end["delivered"][group]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from throttle.demo.guarded import Behind
 
-# What an operator would choose with a look at his logs: the busiest organisation of the quiet hours sends nine a minute,
+# What an operator would choose with a look at his logs: the busiest organisation of the quiet hours sends nine a
+# minute,
 # and without the flood not one message of the replay would be refused for it.
 # It is also the pace that `inbound` grants one organisation from one network, so nobody is given a better number.
 # A fixed window is the strategy of `limits` that costs least time and memory.
@@ -46,7 +47,9 @@ class Counted:
         self._behind = behind
         self._messages = Counter("inbound_messages", "Messages at MAIL FROM", [label], registry=self.registry)
 
-    async def handle_PROXY(self, server: SMTP, session: Session, envelope: Transaction, proxy: ProxyData) -> bool:  # noqa: N802
+    async def handle_PROXY(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Transaction, proxy: ProxyData
+    ) -> bool:
         return proxy.valid
 
     async def handle_MAIL(  # noqa: N802

@@ -69,9 +69,8 @@ def subtitle(outcomes: list[Outcome]) -> str:
         if o.side != "throttle"
     )
     return (
-        f"The same {messages:,} messages to each aiosmtpd server; every flood message comes from a fresh host of one organisation.\n"
-        + ";\n".join(others)
-        + "."
+        f"The same {messages:,} messages to each aiosmtpd server; every flood message comes from a fresh host of one "
+        "organisation.\n" + ";\n".join(others) + "."
     )
 
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from throttle import Throttle
+from throttle import Throttle, policies
 from throttle.demo.traffic import FULL_FLOOD, Mix
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,7 @@ class Plan:
 
     seed: int = 1
     flood: int = FULL_FLOOD
-    policy: str | None = None
+    policy: str = "inbound"
     memory: str | None = None
 
     @property
@@ -52,6 +49,6 @@ class Plan:
         return cls(**json.loads(argument))
 
 
-def with_policy(path: Path | None) -> str | None:
-    """The policy's path as the children see it, whatever directory they start in."""
-    return None if path is None else str(path.resolve())
+def with_policy(policy: str) -> str:
+    """Returns the name of a built-in policy, or an absolute path: the children may start in another directory."""
+    return policy if policy in policies.names() else str(Path(policy).resolve())

@@ -1,7 +1,8 @@
 """The whole run: three sides one after another, act two, then the report.
 
 It knows the order of things and what is shown meanwhile, not how anything is measured.
-Invariant: every number shown was measured in this run; with `as_json` standard output holds one JSON object and nothing else.
+Invariant: every number shown was measured in this run; with `as_json` standard output holds one JSON object and
+nothing else.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """The mail of the outage, as a pure function of a seed: who writes, from where, in which order.
 
 It knows no server, no guard and no clock.
-Invariants: one seed and one mix give the same messages; every sender lies under a listed TLD; every address is reserved for
-documentation or benchmarks (RFC 2544, RFC 3849), so nobody's name is taken in vain but the flooded organisation's, which the incident gave.
+Invariants: one seed and one mix give the same messages; every sender lies under a listed TLD; every address is
+reserved for
+documentation or benchmarks (RFC 2544, RFC 3849), so nobody's name is taken in vain but the flooded organisation's,
+which the incident gave.
 """
 
 from __future__ import annotations

@@ -2,22 +2,20 @@
 
 from importlib.resources import files
 
-from throttle.errors import ThrottleError
-
 SUFFIX = ".toml"
 
 
 def names() -> list[str]:
-    """Every policy that there is."""
+    """Returns the names of all built-in policies."""
     return sorted(entry.name.removesuffix(SUFFIX) for entry in files(__name__).iterdir() if entry.name.endswith(SUFFIX))
 
 
 def read(name: str) -> str:
-    """The text of a policy.
+    """Returns the text of a policy.
 
     Raises:
-        ThrottleError: there is none of that name.
+        ValueError: there is no such policy.
     """
     if name not in names():
-        raise ThrottleError(f"built-in policy: found {name!r}; allowed: {', '.join(names())}")
+        raise ValueError(f"built-in policy: found {name!r}; allowed: {', '.join(names())}")
     return files(__name__).joinpath(name + SUFFIX).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Counts of many keys in bounded memory: who sends most, and how much keys send in a period.
 
-It knows no mail. A log can hold millions of keys, so both keep `MOST_KEYS` of them exactly, and tell what they could not.
+It knows no mail. A log can hold millions of keys, so both keep `MOST_KEYS` of them exactly, and tell what they could
+not.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from throttle._core import Counts
+from throttle._replay import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from throttle._core import Texts
+    from throttle._replay import Texts
 
 MOST_KEYS = 100_000
 _MINUTE, _HOUR = 60, 3600
@@ -23,7 +24,8 @@ _EXACT = 1 << 12  # amounts of a period from here on are kept to one part in 256
 class Heavy:
     """The keys with the highest counts.
 
-    Exact up to `most` keys; beyond, every count is too low by at most `short`, which is at most the sum of all counts over `most`.
+    Exact up to `most` keys; beyond, every count is too low by at most `short`, which is at most the sum of all counts
+    over `most`.
     Source: Misra and Gries 1982, pruned in batches as in Agarwal et al. 2012, "Mergeable summaries".
     """
 
@@ -52,7 +54,8 @@ class Heavy:
 
 
 class Panes:
-    """How much each key has in each period of the log: one number for each key that had any, from which percentiles are told.
+    """How much each key has in each period of the log: one number for each key that had any, from which percentiles
+    are told.
 
     Of one period about the first `MOST_KEYS` keys are counted; what the others had is in `uncounted`.
     """

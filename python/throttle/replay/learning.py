@@ -1,7 +1,8 @@
 """Which elements a replay has admitted, under which keys, first and last: what a guard would have come to know.
 
 It knows a policy's memories, not the guard's: those do not give back their text.
-Invariant: only what was admitted is here. Beyond `MOST_ELEMENTS` a memory keeps those that came back, and of the others the latest, as a guard does.
+Invariant: only what was admitted is here. Beyond `MOST_ELEMENTS` a memory keeps those that came back, and of the
+others the latest, as a guard does.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from throttle import learned
-from throttle._core import Seen
+from throttle._replay import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from throttle._core import Rows, Texts
+    from throttle._replay import Rows, Texts
     from throttle.replay.limits import Counted, Keys
 
 MOST_ELEMENTS = 500_000

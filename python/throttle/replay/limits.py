@@ -19,7 +19,8 @@ Values: TypeAlias = "Sequence[str | tuple[str, ...] | bool | None]"
 
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _SIZES = {
-    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }  # fmt: skip
 JOINED = " + "
 
@@ -47,7 +48,9 @@ class Keys:
         return keys
 
     def parts(self, key: str) -> list[str]:
-        """A value for each identity; only the last can hold what joins them, since the others are networks or come before any text of a sender."""
+        """A value for each identity; only the last can hold what joins them, since the others are networks or come
+        before any text of a sender.
+        """
         return key.split(JOINED, len(self.places) - 1)
 
 

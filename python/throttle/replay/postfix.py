@@ -3,10 +3,13 @@
     smtpd    4XfG1c: client=mx.example.org[198.51.100.7], sasl_username=joe
     qmgr     4XfG1c: from=<joe@example.org>, size=1234, nrcpt=1 (queue active)
     smtp     4XfG1c: to=<ann@box.test>, orig_to=<info@box.test>, relay=…, status=sent
-    smtpd    NOQUEUE: reject: RCPT from mx.example.org[198.51.100.7]: 550 5.1.1 …; from=<joe@example.org> to=<x@box.test> proto=ESMTP helo=<mx>
+    smtpd    NOQUEUE: reject: RCPT from mx.example.org[198.51.100.7]: 550 5.1.1 …; from=<joe@example.org>
+    to=<x@box.test> proto=ESMTP helo=<mx>
 
-What one message says stands on several lines of several processes, other messages' between them and in disorder by some seconds. So a message is open from
-its first line until all of its recipients were seen, at most for `HOLD_SECONDS` of the log's time, and messages leave in the order in which they came.
+What one message says stands on several lines of several processes, other messages' between them and in disorder by
+some seconds. So a message is open from
+its first line until all of its recipients were seen, at most for `HOLD_SECONDS` of the log's time, and messages leave
+in the order in which they came.
 A log tells of no HELO but a refused one's, of no header and of no SPF verdict.
 
 It knows no policy. Invariant: at most `MOST_OPEN` messages are open, whatever the log says.
@@ -50,7 +53,21 @@ _DELIVERY = ("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard", "re
 class _Open:
     """A message of which more lines may come."""
 
-    __slots__ = ("client_ip", "client_name", "done", "helo", "key", "nrcpt", "of", "rcpt", "rejected", "sender", "size", "until", "user")  # fmt: skip
+    __slots__ = (
+        "client_ip",
+        "client_name",
+        "done",
+        "helo",
+        "key",
+        "nrcpt",
+        "of",
+        "rcpt",
+        "rejected",
+        "sender",
+        "size",
+        "until",
+        "user",
+    )
 
     def __init__(self, key: str, at: float, hold: float) -> None:
         self.key = key

@@ -1,7 +1,8 @@
 """Files of a log: opened, unzipped, put in order of time, their format guessed.
 
 It knows how a line of each format begins, not what it says.
-Invariants: bytes that are no UTF-8 go through as they came; a file that ends in the midst of its archive is told and does not stop the replay.
+Invariants: bytes that are no UTF-8 go through as they came; a file that ends in the midst of its archive is told and
+does not stop the replay.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Source:
     def __init__(self, name: str) -> None:
         """Raises `OSError` when it cannot be opened."""
         self.name = name
-        self._raw: io.BufferedReader = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # type: ignore[assignment]  # noqa: SIM115
+        raw: Any = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115
+        self._raw: io.BufferedReader = raw
         self.bytes = None if name == "-" else Path(name).stat().st_size
         self._passed = 0
         zipped = self._raw.peek(len(_GZIP))[: len(_GZIP)] == _GZIP
@@ -131,13 +133,16 @@ def guessed(source: Source, now: float) -> Format:
             continue
         return "postfix"
     raise ThrottleError(
-        f"{source.name}: found neither a syslog's date, nor a JSON object, nor a line of CSV that names a field time, in its first "
+        f"{source.name}: found neither a syslog's date, nor a JSON object, nor a line of CSV that names a field "
+        "time, in its first "
         f"{len(source.head)} lines; allowed: a format, by --format {', '.join(FORMATS)}"
     )
 
 
 def _begins(source: Source, form: Format, now: float) -> float:
-    """The first time in a file that is believed, so that rotated logs come in order; what has none, and standard input, comes last."""
+    """The first time in a file that is believed, so that rotated logs come in order; what has none, and standard
+    input, comes last.
+    """
     if source.name == "-":
         return float("inf")
     return next((at for at, *_ in steady(_times(source.head, form, now), Notes())), float("inf"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from throttle.replay.counting import MOST_KEYS
 from throttle.replay.suggest import suggestions
 from throttle.replay.times import shown
+from throttle.tags import explained
 
 if TYPE_CHECKING:
     from throttle.replay.counting import Heavy, Panes
@@ -25,7 +26,7 @@ PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
 def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
     """All of it; `replay` is closed."""
     guard, refused = replay.guard, replay.transactions - replay.admitted
-    return {
+    told = {
         "policy": {
             "file": guard.policy.file,
             "limits": len(guard.policy.limits),
@@ -52,6 +53,13 @@ def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
         "suggestions": suggestions(replay),
         "bounds": _bounds(replay),
     }
+    return told | {"tags": dict(explained(_keys(told)))}
+
+
+def _keys(told: dict[str, Any]) -> list[str]:
+    """Returns the keys that the report contains."""
+    listed = [*told["refused_by"], *told["shadow"], *told["busiest"]]
+    return [row["key"] for rows in listed for row in rows["keys"]] + [row["max_key"] for row in told["limits"]]
 
 
 def _log(replay: Replay, notes: Notes) -> dict[str, Any]:
@@ -145,7 +153,8 @@ def _bounds(replay: Replay) -> list[str]:
         uncounted = tally.minute.uncounted + tally.hour.uncounted
         if uncounted:
             told.append(
-                f"percentiles of {name}: {uncounted} messages of keys after the first {MOST_KEYS} of a period are left out"
+                f"percentiles of {name}: {uncounted} messages of keys after the first {MOST_KEYS} of a period are "
+                "left out"
             )
     refused = (*replay.refused.values(), *replay.shadow.values())
     told += [

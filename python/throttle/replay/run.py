@@ -1,8 +1,10 @@
 """Asks a guard about each transaction, at the transaction's time, and counts what it says.
 
-What was admitted waits and is counted many at a time: of one step, which lies in one minute and in one period of every limit.
+What was admitted waits and is counted many at a time: of one step, which lies in one minute and in one period of
+every limit.
 It knows no format of a log and prints nothing.
-Invariants: every transaction is asked about once; one that lies back in time counts at the latest time seen, as in the guard. Memory is bounded: see `counting`.
+Invariants: every transaction is asked about once; one that lies back in time counts at the latest time seen, as in
+the guard. Memory is bounded: see `counting`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from throttle._core import Rows
+from throttle._replay import Rows, observed, values
 from throttle.replay.counting import MOST_KEYS, Heavy, Panes, Tally
 from throttle.replay.learning import memories
 from throttle.replay.limits import counted, uncounted
@@ -33,7 +35,7 @@ class Replay:
 
     def __init__(self, guard: Throttle) -> None:
         self.guard = guard
-        self.observed: list[str] = guard._observed  # noqa: SLF001  ours
+        self.observed = observed(guard)
         self.limits = counted(guard.policy, self.observed)
         self.not_replayed = uncounted(guard.policy)
         self.remembered = memories(self.limits, self.observed)
@@ -148,7 +150,7 @@ class Replay:
         return [place for place, shadow in self._in_shadow.items() if names <= set(shadow)]
 
     def _values(self, envelope: Envelope) -> Values:
-        return self.guard._values(envelope)  # noqa: SLF001  ours
+        return values(self.guard, envelope)
 
     def _refuse(
         self,

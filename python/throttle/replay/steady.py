@@ -1,8 +1,11 @@
-"""Which times of a log may be believed. A guard's time never goes back, so one line of the year 2099 would be the end of every limit's counting.
+"""Which times of a log may be believed. A guard's time never goes back, so one line of the year 2099 would be the end
+of every limit's counting.
 
 It knows no format.
-A time more than a day ahead of all before it is believed when the line after it does not go back by more than a day; so is the last of a file, with none after it.
-So a weekend without mail is no matter, and no line is lost to it. Where two lines in a row err alike, the report tells how many of the others lay back, and by how much.
+A time more than a day ahead of all before it is believed when the line after it does not go back by more than a day;
+so is the last of a file, with none after it.
+So a weekend without mail is no matter, and no line is lost to it. Where two lines in a row err alike, the report
+tells how many of the others lay back, and by how much.
 """
 
 from __future__ import annotations

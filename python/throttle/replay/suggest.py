@@ -1,6 +1,7 @@
 """What a replay would have the operator write: a `scale`, and quotas for keys that were refused.
 
-The rules are told with the numbers, since they are rules of thumb: nobody but the operator knows which of the refused is welcome.
+The rules are told with the numbers, since they are rules of thumb: nobody but the operator knows which of the refused
+is welcome.
 It knows counts, not who is innocent.
 """
 
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 ENOUGH = 1000  # numbers from which the 99.9th percentile of them is more than one of them
 HEADROOM = 2
 SCALE_RULE = (
-    "the smallest scale, never below the policy's own, at which 99.9 % of what a limit's keys had admitted in one of its periods is at most half of its rate; "
-    f"keys that were refused have no say, and are matters of quotas; nor has a limit with fewer than {ENOUGH} such numbers"
+    "the smallest scale, never below the policy's own, at which 99.9 % of what a limit's keys had admitted in one of "
+    "its periods is at most half of its rate; "
+    f"keys that were refused have no say, and are matters of quotas; nor has a limit with fewer than {ENOUGH} such "
+    "numbers"
 )
 QUOTA_RULE = (
-    "the limit's rate and the most that was refused of the key in one of its periods, with a quarter more, to two digits; "
+    "the limit's rate and the most that was refused of the key in one of its periods, with a quarter more, to two "
+    "digits; "
     "only for a sender that you know and want: an attacker's would let the attack in"
 )
 QUOTAS = 5  # a limit

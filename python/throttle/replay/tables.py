@@ -27,6 +27,8 @@ def show(told: dict[str, Any], console: Console) -> None:
     console.print(_rates(told))
     console.print(_limits(told))
     _suggestions(told, console)
+    for tag, meaning in told["tags"].items():
+        console.print(f"{tag} stands for {escape(meaning)}.", highlight=False)
     for bound in told["bounds"]:
         console.print(f"not exact: {escape(bound)}", highlight=False)
 
@@ -42,25 +44,30 @@ def _summary(told: dict[str, Any], console: Console) -> None:
         line(f"  from {log['since']} to {log['until']}, {log['busiest_hour']:,} in the busiest hour")
     if told["rejected_by_the_server"]:
         line(
-            f"  {told['rejected_by_the_server']:,} of them were refused by the server itself, for reasons of its own; they count here as they came"
+            f"  {told['rejected_by_the_server']:,} of them were refused by the server itself, for reasons of its "
+            "own; they count here as they came"
         )
     for kind, count in log["passed_over"].items():
         line(f"  passed over: {count:,} {kind}")
     if log["lay_back"]:
         line(
-            f"  {log['lay_back']:,} lay back in time, by up to {log['lay_back_s']:.1f} s, and count as if they had come with those before them"
+            f"  {log['lay_back']:,} lay back in time, by up to {log['lay_back_s']:.1f} s, and count as if they had "
+            "come with those before them"
         )
     if log["broken"]:
         first = log["first_broken"]
         line(
-            f"  {log['broken']:,} lines could not be read; the first is line {first['line']} of {first['file']}: {first['why']}: {first['text']}"
+            f"  {log['broken']:,} lines could not be read; the first is line {first['line']} of {first['file']}: "
+            f"{first['why']}: {first['text']}"
         )
     line(
-        f"policy {policy['file']}: {policy['limits']} limits, scale {policy['scale']:g}, {policy['memory_bytes']:,} bytes of counters"
+        f"policy {policy['file']}: {policy['limits']} limits, scale {policy['scale']:g}, {policy['memory_bytes']:,} "
+        "bytes of counters"
     )
     if policy["not_replayed"]:
         line(
-            f"  no log tells how long a message was under way, so these refused nothing: {', '.join(policy['not_replayed'])}"
+            "  no log tells how long a message was under way, so these refused nothing: "
+            f"{', '.join(policy['not_replayed'])}"
         )
     if policy["never_asked"]:
         line(f"  nothing in this log had what these count: {', '.join(policy['never_asked'])}")
@@ -73,7 +80,8 @@ def _refused(refused_by: list[dict[str, Any]], title: str) -> Table:
     )
     for refusals in refused_by:
         table.add_row(
-            escape(refusals["limit"]), refusals["identity"], "all keys", f"{refusals['count']:,} ({refusals['share']:.2%})",
+            escape(refusals["limit"]), refusals["identity"], "all keys",
+            f"{refusals['count']:,} ({refusals['share']:.2%})",
             refusals["first"]["time"], "", "", _common(refusals["reply_to"], refusals["count"]),
         )  # fmt: skip
         for key in refusals["keys"]:
@@ -112,7 +120,8 @@ def _busiest(told: dict[str, Any]) -> Table:
 
 def _rates(told: dict[str, Any]) -> Table:
     table = _table(
-        "What one key sends in a minute and in an hour in which it sends at all: half of them at most p50, 99 % p99; in percentiles none that was refused",
+        "What one key sends in a minute and in an hour in which it sends at all: half of them at most p50, 99 % p99; "
+        "in percentiles none that was refused",
         "counted per", *(f">{name} {unit}" for unit in ("/min", "/h") for name in ("p50", "p99", "p99.9", "max")),
     )  # fmt: skip
     for row in told["rates"]:

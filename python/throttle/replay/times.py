@@ -1,8 +1,10 @@
 """When a line was written: the two kinds of date that a syslog has, and those of a file of transactions.
 
 It knows no mail and reads no clock.
-A date of RFC 3164 (`Nov 25 17:20:31`) has no year: the first line's is given, or the latest that does not lie ahead of `now`; from there the year follows the
-months, also where lines are in disorder around New Year. It has no zone either, so it counts as local time; the environment's TZ says which.
+A date of RFC 3164 (`Nov 25 17:20:31`) has no year: the first line's is given, or the latest that does not lie ahead
+of `now`; from there the year follows the
+months, also where lines are in disorder around New Year. It has no zone either, so it counts as local time; the
+environment's TZ says which.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import time
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-_MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}  # noqa: SIM905
+_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
 _Local: TypeAlias = tuple[int, int, int, int, int, int, int, int]  # what mktime takes behind the year
 _SHORT = len("Nov 25 17:20:31")
 _HALF_A_YEAR = 6  # months
@@ -20,7 +23,9 @@ MOST = 1e11  # seconds, as the guard: beyond that somebody counts milliseconds
 
 
 class Stamps:
-    """Reads what lines begin with. One for all files of a log, in their order, since the year goes on from one to the next."""
+    """Reads what lines begin with. One for all files of a log, in their order, since the year goes on from one to the
+    next.
+    """
 
     def __init__(self, now: float, year: int | None = None) -> None:
         self._now = now

@@ -1,6 +1,7 @@
 """Transactions from JSON lines or from CSV: the fields of `Envelope`, and `time`.
 
-Which fields an envelope has is asked of it, so a new one is read without a line here. `reply_to` is kept for the report in any case.
+Which fields an envelope has is asked of it, so a new one is read without a line here. `reply_to` is kept for the
+report in any case.
 Invariant: a line that cannot be read, or says what no envelope can hold, is counted and passed over.
 """
 
@@ -60,7 +61,9 @@ def _of_json(lines: Iterable[str], notes: Notes) -> Iterator[Line[Transaction]]:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """By json, which has the last word: orjson, three times as fast, takes no lone surrogates and makes a float of an integer beyond 64 bits."""
+    """By json, which has the last word: orjson, three times as fast, takes no lone surrogates and makes a float of an
+    integer beyond 64 bits.
+    """
     record, end = _decode(text)
     if type(record) is not dict or end != len(text):
         raise ValueError("no JSON object, or more than one")

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::Stage;
 use crate::reply::{Answer, Reply};
 
 /// The outcome.
@@ -24,6 +25,8 @@ pub struct Refusal {
     pub key: String,
     /// Microseconds after which it would pass, when nothing else is charged to that key; `None`: never.
     pub wait_us: Option<u64>,
+    /// The SMTP stage of the refusal: that of the limit, or of the first check that knows a blocked key.
+    pub stage: Stage,
     /// What kind of answer the server should give.
     pub kind: Reply,
     /// What the operator says of it.
@@ -32,9 +35,9 @@ pub struct Refusal {
 
 impl Refusal {
     /// By what no policy states, of everybody: the number of permits, the order of commands.
-    pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, kind: Reply) -> Self {
+    pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, stage: Stage, kind: Reply) -> Self {
         let (global, key) = ("global".into(), "global".into());
-        Self { limit: limit.into(), identity: global, key, wait_us, kind, answer: Answer::default() }
+        Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, answer: Answer::default() }
     }
 
     /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a flood are only counted.

@@ -4,7 +4,7 @@ mod guard;
 
 use guard::{MIB, check, engine, message};
 use proptest::prelude::*;
-use throttle_core::engine::{Engine, Explained, LimitState};
+use throttle_core::engine::{Engine, Explained, Explanation, LimitState};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Trust;
 use throttle_core::policy::{Stage, Stages};
@@ -301,13 +301,14 @@ fn a_refusal_has_the_stage_at_which_it_is_told() {
         client_name: Some(b"mx.example.com"),
         ..message("192.0.2.1", "joe@a.example.com")
     };
-    let at = |envelope: &Envelope<'_>| engine.explain(envelope, None, Now::Stated(NOW_US as i64)).refused_at;
+    let stage = |told: Explanation| told.decision.refusal.map(|refusal| refusal.stage);
+    let at = |envelope: &Envelope<'_>| stage(engine.explain(envelope, None, Now::Stated(NOW_US as i64)));
     assert_eq!(at(&envelope), None);
     assert_eq!(at(&Envelope { size: Some(2 << 20), ..envelope }), Some(Stage::Data));
     let declared = Envelope { size: Some(2 << 20), ..envelope };
     let mail = Stages::default().with(Stage::Mail);
     let told = engine.explain(&declared, Some(mail), Now::Stated(NOW_US as i64));
-    assert_eq!(told.refused_at, Some(Stage::Mail), "bytes, where a SIZE is declared");
+    assert_eq!(stage(told), Some(Stage::Mail), "bytes, where a SIZE is declared");
     for _ in 0..3 {
         check(&engine, &envelope, NOW_US);
     }

@@ -32,7 +32,8 @@ pub(crate) fn builtin_text(py: Python<'_>, name: &str) -> PyResult<String> {
     py.import("throttle.policies")?.call_method1("read", (name,))?.extract()
 }
 
-fn builtin_names(py: Python<'_>) -> PyResult<Vec<String>> {
+/// The names of the policies that come with the package.
+pub(crate) fn builtin_names(py: Python<'_>) -> PyResult<Vec<String>> {
     py.import("throttle.policies")?.call_method0("names")?.extract()
 }
 

@@ -1,32 +1,38 @@
-//! What operators say of a name, and what is blocked: `guard.block`, `allow`, `unblock`, `blocked`.
+//! What operators block and allow: `guard.block`, `allow`, `unblock`, `blocked`, `allowed` and `reset`.
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyString;
 use throttle_core::engine::{BlockError, Blocked as Core};
 use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
-use crate::error::{ThrottleError, policy_error};
+use crate::error::{ThrottleError, argument_error, wrong_value};
 use crate::guard::Throttle;
 use crate::pause::let_others_run;
+use crate::text::{AddressTypes, Text};
 
-/// See `_core.pyi`.
+#[doc = doc!("Blocked")]
 #[pyclass(module = "throttle", frozen, get_all, eq)]
 #[derive(Debug, PartialEq)]
 pub(crate) struct Blocked {
+    #[doc = doc!("Blocked.identity")]
     identity: String,
+    #[doc = doc!("Blocked.value")]
     value: Option<String>,
+    #[doc = doc!("Blocked.until")]
     until: f64,
+    #[doc = doc!("Blocked.by")]
     by: String,
+    #[doc = doc!("Blocked.action")]
     action: String,
+    #[doc = doc!("Blocked.unverified")]
     unverified: bool,
 }
 
-/// Who has no limit's name.
+/// The `by` of an operator's entry.
 const OPERATOR: &str = "operator";
 
 #[pymethods]
@@ -63,7 +69,7 @@ impl Blocked {
     }
 }
 
-/// See `_core.pyi`.
+/// The methods `Throttle.block` and `Throttle.allow`.
 pub(crate) fn say(
     guard: &Throttle,
     py: Python<'_>,
@@ -74,10 +80,9 @@ pub(crate) fn say(
 ) -> PyResult<()> {
     let us = match given {
         Some(seconds) if seconds.is_nan() || seconds <= 0.0 => {
-            let found = format!("seconds: found {seconds:?}; allowed: more than 0, or None: for good");
-            return Err(PyValueError::new_err(found));
+            return Err(wrong_value("seconds", &format!("{seconds:?}"), "more than 0, or None: for good"));
         }
-        // What would end after anybody cares is told by the core.
+        // The core judges times that are too long.
         Some(seconds) if seconds.is_finite() => Some((seconds * 1e6).round().max(1.0) as u64),
         Some(_) | None => None,
     };
@@ -85,43 +90,50 @@ pub(crate) fn say(
     let value = text(value)?;
     let said = guard.engine().say(identity, &value, word, us, now);
     said.map_err(|error| match error {
-        BlockError::Wrong(error) => policy_error(py, *error),
-        BlockError::Full(0) => {
-            ThrottleError::new_err("this guard has too little memory for entries: 256 KiB have room for some, 16 MiB for 1024")
-        }
+        BlockError::Wrong(error) => argument_error(*error),
+        BlockError::Full(0) => ThrottleError::new_err(
+            "this guard has too little memory for entries: 256 KiB have room for some, 16 MiB for 1024",
+        ),
         BlockError::Full(most) => ThrottleError::new_err(format!(
-            "all {most} entries are taken and none has ended: take one back with unblock, or block a network or domain around several"
+            "all {most} entries are taken and none has ended: \
+             take one back with unblock, or block a network or domain around several"
         )),
     })
 }
 
-/// See `_core.pyi`.
+/// The method `Throttle.unblock`.
 pub(crate) fn unblock(guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let now = guard.clock.read(py, None)?;
     let value = text(value)?;
     let held = guard.engine().unblock(identity, &value, now);
-    held.map_err(|error| policy_error(py, error))
+    held.map_err(argument_error)
 }
 
-/// See `_core.pyi`.
-pub(crate) fn blocked(guard: &Throttle, py: Python<'_>) -> PyResult<Vec<Blocked>> {
+/// The method `Throttle.reset`.
+pub(crate) fn reset(guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let now = guard.clock.read(py, None)?;
+    let value = text(value)?;
+    let cleared = guard.engine().reset(identity, &value, now);
+    cleared.map_err(argument_error)
+}
+
+/// The methods `Throttle.blocked` and, with `allowances`, `Throttle.allowed`.
+pub(crate) fn listed(guard: &Throttle, py: Python<'_>, allowances: bool) -> PyResult<Vec<Blocked>> {
     let now = guard.clock.read(py, None)?;
     let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
-    // Not under the guard of the engine: the pause gives up the interpreter, and who changes the policy waits for that guard with it.
+    // The engine's guard is dropped first. The pause releases the interpreter, and a reload would wait for that guard
+    // while it holds the interpreter.
     let engine = Arc::clone(&guard.engine());
     let all = engine.blocked(now, &|| let_others_run(py));
-    Ok(all.into_iter().map(|core| Blocked::of(core, now_us)).collect())
+    let wanted = all.into_iter().filter(|core| (core.action != AccessAction::Block) == allowances);
+    Ok(wanted.map(|core| Blocked::of(core, now_us)).collect())
 }
 
-/// What an operator writes, or takes from a log: octets that are no UTF-8 name nothing.
+/// A value as an operator writes it or takes it from a log. Bytes that are no UTF-8 name nothing.
 fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok(text.to_string_lossy().into_owned());
     }
-    match value.cast::<PyBytes>() {
-        Ok(bytes) => Ok(String::from_utf8_lossy(bytes.as_bytes()).into_owned()),
-        Err(_) => {
-            Err(PyTypeError::new_err(format!("value: found {}; allowed: str or bytes", value.get_type().name()?)))
-        }
-    }
+    let text = Text::address("value", value, AddressTypes::ANY)?;
+    Ok(String::from_utf8_lossy(&text.bytes(value.py())).into_owned())
 }

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::region::Now;
 
-/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts milliseconds.
+use crate::error::{not_of_type, wrong_type, wrong_value};
+
+/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts
+/// milliseconds.
 const MAX_US: u64 = 100_000_000_000_000_000;
 
 /// Seconds, rounded to microseconds once: integers from here on.
@@ -19,7 +21,7 @@ fn micros(field: &str, seconds: f64) -> PyResult<i64> {
 
 fn no_time(field: &str, found: f64) -> PyErr {
     let most = MAX_US as f64 / 1e6;
-    PyValueError::new_err(format!("{field}: found {found:e}; allowed: finite Unix seconds, at most {most:e}"))
+    wrong_value(field, &format!("{found:e}"), &format!("finite Unix seconds, at most {most:e}"))
 }
 
 /// Microseconds as seconds.
@@ -27,7 +29,13 @@ pub(crate) fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
 }
 
-/// A clock that stands still until it is told otherwise, in Unix seconds.
+/// A wait of so many microseconds as seconds; infinite when it never ends.
+pub(crate) fn wait(us: Option<u64>) -> f64 {
+    us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
+}
+
+// A clock that stands still until it is told otherwise, in Unix seconds.
+#[doc = doc!("ManualClock")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct ManualClock {
@@ -42,7 +50,7 @@ impl ManualClock {
         Ok(Self { us: AtomicI64::new(micros("now", now)?) })
     }
 
-    /// Unix seconds, to the microsecond.
+    #[doc = doc!("ManualClock.now")]
     #[getter]
     fn now(&self) -> f64 {
         seconds(self.us.load(Ordering::Relaxed))
@@ -55,7 +63,7 @@ impl ManualClock {
         Ok(())
     }
 
-    /// Moves the clock by `seconds`, also back.
+    #[doc = doc!("ManualClock.advance")]
     fn advance(&self, seconds: f64) -> PyResult<()> {
         let by = micros("seconds", seconds)?;
         let moved = |us: i64| us.checked_add(by).filter(|us| us.unsigned_abs() <= MAX_US);
@@ -72,6 +80,15 @@ impl ManualClock {
     fn __repr__(&self) -> String {
         format!("ManualClock({:?})", self.now())
     }
+}
+
+/// The seconds that a caller's clock returned.
+#[cold]
+fn told(seconds: &Bound<'_, PyAny>) -> PyResult<f64> {
+    seconds.extract().or_else(|_| {
+        let found = format!("one that returned {}", seconds.get_type().name()?);
+        Err(wrong_type("clock", &found, "a callable that returns Unix seconds"))
+    })
 }
 
 /// What a guard reads.
@@ -97,10 +114,7 @@ impl Clock {
         if clock.is_callable() {
             return Ok(Self::Callable(clock.clone().unbind()));
         }
-        let found = clock.get_type().name()?;
-        Err(PyTypeError::new_err(format!(
-            "clock: found {found}; allowed: a callable that returns Unix seconds, or None"
-        )))
+        Err(not_of_type("clock", clock, "a callable that returns Unix seconds, or None"))
     }
 
     /// For the collector of cycles: a clock that belongs to who holds the guard.
@@ -121,7 +135,7 @@ impl Clock {
                 anchor_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
             }
             Self::Manual(clock) => clock.get().us.load(Ordering::Relaxed),
-            Self::Callable(clock) => micros("clock", clock.bind(py).call0()?.extract()?)?,
+            Self::Callable(clock) => micros("clock", told(&clock.bind(py).call0()?)?)?,
         };
         Ok(Now::Clock(us))
     }

@@ -2,19 +2,20 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::count_min::CountMin as Shape;
 
+use crate::error::{not_of_type, wrong_value};
 use crate::frame::{self, Kind};
 use crate::number::whole;
 use crate::seed::{self, Seed};
 use crate::sketches::{each, same_seed};
 use crate::text::Text;
 
-/// See `_core.pyi`.
+#[doc = doc!("CountMin")]
 #[pyclass(module = "throttle.sketch", frozen)]
 #[derive(Debug)]
 pub(crate) struct CountMin {
@@ -43,26 +44,23 @@ impl CountMin {
     ) -> PyResult<Self> {
         let size = |cells| usize::try_from(cells).unwrap_or(usize::MAX);
         let shape = Shape::new(size(whole("width", width, 1)?), size(whole("depth", depth, 1)?)).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "width, depth: found {width} × {depth} cells; allowed: at most {}",
-                Shape::MOST_WORDS
-            ))
+            wrong_value("width, depth", &format!("{width} × {depth} cells"), &format!("at most {}", Shape::MOST_WORDS))
         })?;
         Self::empty(py, shape, seed)
     }
 
+    #[doc = doc!("CountMin.for_error")]
     #[classmethod]
     #[pyo3(signature = (epsilon, delta, *, seed=None))]
     fn for_error(cls: &Bound<'_, PyType>, epsilon: f64, delta: f64, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let shape = Shape::for_error(epsilon, delta).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "epsilon, delta: found {epsilon}, {delta}; allowed: between 0 and 1, and at most {} cells",
-                Shape::MOST_WORDS
-            ))
+            let allowed = format!("between 0 and 1, and at most {} cells", Shape::MOST_WORDS);
+            wrong_value("epsilon, delta", &format!("{epsilon}, {delta}"), &allowed)
         })?;
         Self::empty(cls.py(), shape, seed)
     }
 
+    #[doc = doc!("CountMin.from_bytes")]
     #[classmethod]
     fn from_bytes(_cls: &Bound<'_, PyType>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
         let frame = frame::from_bytes(Kind::CountMin, data)?;
@@ -75,6 +73,7 @@ impl CountMin {
         Ok(Self::of(shape, frame.seed, Counted { cells: frame.words, total }))
     }
 
+    #[doc = doc!("CountMin.add")]
     #[pyo3(signature = (key, count=None), text_signature = "($self, key, count=1)")]
     fn add(&self, key: &Bound<'_, PyAny>, count: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let count = count.map_or(Ok(1), |count| whole("count", count, 0))?;
@@ -86,25 +85,28 @@ impl CountMin {
         Ok(())
     }
 
+    #[doc = doc!("CountMin.update")]
     fn update(&self, keys: &Bound<'_, PyAny>) -> PyResult<()> {
         each(keys, |key| self.add(key, None))
     }
 
+    #[doc = doc!("CountMin.estimate")]
     fn estimate(&self, key: &Bound<'_, PyAny>) -> PyResult<u64> {
         let text = Text::new("key", key)?;
         let key = self.secret.text(&text.bytes(key.py()));
         Ok(self.shape.estimate(&self.lock().cells, key))
     }
 
+    #[doc = doc!("CountMin.merge")]
     fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(other) = other.cast::<Self>() else {
-            return Err(PyTypeError::new_err(format!("other: found {}; allowed: CountMin", other.get_type().name()?)));
+            return Err(not_of_type("other", other, "CountMin"));
         };
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
             let [found, allowed] =
                 [other, self].map(|each| format!("width={}, depth={}", each.shape.width(), each.shape.depth()));
-            return Err(PyValueError::new_err(format!("other: found {found}; allowed: {allowed}")));
+            return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {
@@ -117,41 +119,49 @@ impl CountMin {
         Ok(())
     }
 
+    #[doc = doc!("CountMin.copy")]
     fn copy(&self) -> Self {
         Self::of(self.shape, self.seed, self.lock().clone())
     }
 
+    #[doc = doc!("CountMin.to_bytes")]
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let counted = self.lock().clone();
         let numbers = [self.shape.width() as u64, self.shape.depth() as u64, counted.total];
         PyBytes::new(py, &frame::to_bytes(Kind::CountMin, &self.seed, numbers, &counted.cells))
     }
 
+    #[doc = doc!("CountMin.width")]
     #[getter]
     fn width(&self) -> usize {
         self.shape.width()
     }
 
+    #[doc = doc!("CountMin.depth")]
     #[getter]
     fn depth(&self) -> usize {
         self.shape.depth()
     }
 
+    #[doc = doc!("CountMin.total")]
     #[getter]
     fn total(&self) -> u64 {
         self.lock().total
     }
 
+    #[doc = doc!("CountMin.error_bound")]
     #[getter]
     fn error_bound(&self) -> f64 {
         std::f64::consts::E * self.total() as f64 / self.shape.width() as f64
     }
 
+    #[doc = doc!("CountMin.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> usize {
         8 * self.shape.words()
     }
 
+    #[doc = doc!("CountMin.seed")]
     #[getter]
     fn seed<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.seed)

@@ -1,6 +1,5 @@
-//! `Decision`: the outcome of a check. Words are made when they are asked for.
+//! `Decision`: the outcome of a check. Text is made on access.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,152 +10,142 @@ use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template};
 use throttle_core::reply::{Answer, Reply};
 
-use crate::clock::seconds;
+use crate::clock::wait;
 use crate::envelope::Envelope;
 use crate::error::ThrottleError;
 use crate::guard::Throttle;
-use crate::text::Text;
 
-/// See `_core.pyi`. One is made a check and dropped soon: the free list takes some 5 % off a check, envelope included.
+// The free list is for hot callers: one decision is made a check, and dropped soon. It saves 5 % of a check.
+#[doc = doc!("Decision")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct Decision {
-    outcome: Outcome,
+    /// `None` when allowed.
+    refusal: Option<Box<Refusal>>,
     /// Limits in shadow mode that would have refused.
     shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
-    /// Whether its charge was given back.
+    /// Whether its charge was refunded.
     is_refunded: AtomicBool,
-}
-
-#[derive(Debug)]
-enum Outcome {
-    Allowed,
-    Refused(Box<Refusal>),
-    /// By a limiter, whose key is at hand: the wait in microseconds, `None` for ever.
-    RefusedKey(Option<u64>),
 }
 
 /// What the decision was made on.
 #[derive(Debug)]
 enum MadeOn {
-    /// Of the envelope this was charged, if anything.
+    /// The envelope, and what was charged for it.
     Envelope(Py<Throttle>, Py<Envelope>, Receipt),
-    Key(Text),
-    /// Detached: the identities are worked out already.
+    /// A pickled decision has only its identities.
     Known(Py<PyDict>),
 }
 
-/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words.
-type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>));
+/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words;
+/// the stage at which it is told.
+type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), String);
 
 impl Decision {
     #[inline]
     pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt) -> Self {
-        let outcome = decision.refusal.map_or(Outcome::Allowed, Outcome::Refused);
-        Self::new(outcome, decision.shadow, MadeOn::Envelope(guard, envelope, charge))
+        let Core { refusal, shadow } = decision;
+        let made_on = MadeOn::Envelope(guard, envelope, charge);
+        Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
-    fn new(outcome: Outcome, shadow: Box<[Arc<str>]>, made_on: MadeOn) -> Self {
-        Self { outcome, shadow, made_on, is_refunded: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn allowed_key(key: Text) -> Self {
-        Self::new(Outcome::Allowed, Box::default(), MadeOn::Key(key))
-    }
-
-    pub(crate) fn refused_key(key: Text, wait_us: Option<u64>) -> Self {
-        Self::new(Outcome::RefusedKey(wait_us), Box::default(), MadeOn::Key(key))
-    }
-
-    fn refusal(&self, py: Python<'_>) -> Option<Cow<'_, Refusal>> {
-        match (&self.outcome, &self.made_on) {
-            (Outcome::Allowed, _) => None,
-            (Outcome::Refused(refusal), _) => Some(Cow::Borrowed(refusal)),
-            (Outcome::RefusedKey(wait_us), made_on) => {
-                let key = match made_on {
-                    MadeOn::Key(key) => String::from_utf8_lossy(&key.bytes(py)).into_owned(),
-                    _ => String::new(),
-                };
-                let (limit, identity) = ("rate".into(), "key".into());
-                Some(Cow::Owned(Refusal {
-                    limit,
-                    identity,
-                    key,
-                    wait_us: *wait_us,
-                    kind: Reply::TooFast,
-                    answer: Answer::default(),
-                }))
-            }
-        }
+    /// The reply as code, enhanced code and text. Every reply has all three: a policy's own reply needs an enhanced
+    /// code.
+    fn reply_parts(&self) -> Option<(u16, String, String)> {
+        let reply = self.refusal.as_ref()?.reply();
+        let mut parts = reply.splitn(3, ' ');
+        let [code, enhanced, text] = [(); 3].map(|()| parts.next().unwrap_or_default());
+        Some((code.parse().ok()?, enhanced.to_owned(), text.to_owned()))
     }
 }
 
 #[pymethods]
 impl Decision {
+    #[doc = doc!("Decision.allowed")]
     #[getter]
     pub(crate) fn allowed(&self) -> bool {
-        matches!(self.outcome, Outcome::Allowed)
+        self.refusal.is_none()
     }
 
     fn __bool__(&self) -> bool {
         self.allowed()
     }
 
+    #[doc = doc!("Decision.limit")]
     #[getter]
-    fn limit(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.limit.to_string())
+    fn limit(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.limit)
     }
 
+    #[doc = doc!("Decision.identity")]
     #[getter]
-    fn identity(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.identity.to_string())
+    fn identity(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.identity)
     }
 
+    #[doc = doc!("Decision.key")]
     #[getter]
-    fn key(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.key.clone())
+    fn key(&self) -> Option<&str> {
+        self.refusal.as_ref().map(|refusal| &*refusal.key)
     }
 
+    #[doc = doc!("Decision.retry_after")]
     #[getter]
     fn retry_after(&self) -> f64 {
-        let wait_us = match &self.outcome {
-            Outcome::Allowed => return 0.0,
-            Outcome::Refused(refusal) => refusal.wait_us,
-            Outcome::RefusedKey(wait_us) => *wait_us,
-        };
-        wait_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
+        self.refusal.as_ref().map_or(0.0, |refusal| wait(refusal.wait_us))
     }
 
+    #[doc = doc!("Decision.reply")]
     #[getter]
-    fn reply(&self, py: Python<'_>) -> Option<String> {
-        self.refusal(py).map(|refusal| refusal.reply())
+    fn reply(&self) -> Option<String> {
+        self.refusal.as_ref().map(|refusal| refusal.reply())
     }
 
+    #[doc = doc!("Decision.code")]
+    #[getter]
+    fn code(&self) -> Option<u16> {
+        self.reply_parts().map(|(code, ..)| code)
+    }
+
+    #[doc = doc!("Decision.enhanced_code")]
+    #[getter]
+    fn enhanced_code(&self) -> Option<String> {
+        self.reply_parts().map(|(_, enhanced, _)| enhanced)
+    }
+
+    #[doc = doc!("Decision.text")]
+    #[getter]
+    fn text(&self) -> Option<String> {
+        self.reply_parts().map(|(.., text)| text)
+    }
+
+    #[doc = doc!("Decision.stage")]
+    #[getter]
+    fn stage(&self) -> Option<&'static str> {
+        self.refusal.as_ref().map(|refusal| refusal.stage.name())
+    }
+
+    #[doc = doc!("Decision.shadow")]
     #[getter]
     fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.shadow.iter().map(|name| &**name))
     }
 
+    #[doc = doc!("Decision.identities")]
     #[getter]
     fn identities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.made_on {
             MadeOn::Envelope(guard, envelope, _) => guard.get().identities(py, envelope.bind(py)),
-            MadeOn::Key(key) => {
-                let identities = PyDict::new(py);
-                identities.set_item("key", key.object(py))?;
-                Ok(identities)
-            }
             MadeOn::Known(identities) => identities.bind(py).copy(),
         }
     }
 
-    /// Once: whoever comes second gives nothing.
+    #[doc = doc!("Decision.refund")]
     #[pyo3(signature = (*, now=None))]
     fn refund(&self, py: Python<'_>, now: Option<f64>) -> PyResult<bool> {
         let (guard, envelope, charge) = match &self.made_on {
             MadeOn::Envelope(guard, envelope, charge) => (guard.get(), envelope.get(), charge),
-            MadeOn::Key(_) => return Err(ThrottleError::new_err("a decision of a RateLimiter gives nothing back")),
             MadeOn::Known(_) => {
                 return Err(ThrottleError::new_err(
                     "a decision that was pickled gives nothing back: its guard is elsewhere",
@@ -173,13 +162,18 @@ impl Decision {
     fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Ok(other) = other.cast::<Self>() else { return Ok(false) };
         let other = other.get();
-        Ok(self.refusal(py) == other.refusal(py)
-            && self.shadow == other.shadow
+        Ok((&self.refusal, &self.shadow) == (&other.refusal, &other.shadow)
             && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
-    fn __repr__(&self, py: Python<'_>) -> String {
-        match self.refusal(py) {
+    /// Without the identities, which are slow to compute: equal decisions have equal refusals.
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        let refusal = (self.limit(), self.identity(), self.key(), self.retry_after(), self.stage());
+        (refusal, self.shadow(py)?).into_pyobject(py)?.hash()
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.refusal {
             None => "Decision(allowed)".into(),
             Some(refusal) => format!(
                 "Decision(refused by {:?} for {} {:?}, retry_after={:?})",
@@ -191,13 +185,15 @@ impl Decision {
         }
     }
 
-    /// Pickles detached: with its identities worked out, without its guard.
+    /// Pickles with the identities and without the guard.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let refusal = this.refusal(py).map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, kind, answer: Answer { rejects_at, template } } = &*refusal;
+        let refusal = this.refusal.as_ref().map(|refusal| {
+            let Refusal { limit, identity, key, wait_us, stage, kind, answer: Answer { rejects_at, template } } =
+                &**refusal;
             let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
-            ((limit.to_string(), identity.to_string(), key.clone()), *wait_us, kind.number(), answer)
+            let names = (limit.to_string(), identity.to_string(), key.clone());
+            (names, *wait_us, kind.number(), answer, stage.name())
         });
         let state = (refusal, this.shadow(py)?, this.identities(py)?).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_detached")?, state))
@@ -205,14 +201,15 @@ impl Decision {
 
     #[staticmethod]
     fn _detached(refusal: Option<Detached>, shadow: Vec<String>, identities: Py<PyDict>) -> Self {
-        let outcome = refusal.map_or(Outcome::Allowed, |((limit, identity, key), wait_us, kind, (stage, template))| {
+        let stage_of = |name: &str| Stage::ALL.into_iter().find(|stage| stage.name() == name);
+        let refusal = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), stage)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
-            let rejects_at = Stage::ALL.into_iter().find(|known| Some(known.name()) == stage.as_deref());
             let template = template.and_then(|text| Template::restored(&text)).map(Arc::new);
-            let answer = Answer { rejects_at, template };
-            Outcome::Refused(Box::new(Refusal { limit, identity, key, wait_us, kind, answer }))
+            let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template };
+            let stage = stage_of(&stage).unwrap_or(Stage::Connect);
+            Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
         });
         let shadow = shadow.into_iter().map(Into::into).collect();
-        Self::new(outcome, shadow, MadeOn::Known(identities))
+        Self { refusal, shadow, made_on: MadeOn::Known(identities), is_refunded: AtomicBool::new(false) }
     }
 }

@@ -1,6 +1,5 @@
 //! `Envelope`: what is known of one SMTP transaction so far.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 #[cfg(not(feature = "abi3"))]
 use pyo3::types::PyList;
@@ -8,7 +7,8 @@ use pyo3::types::{PyDict, PyInt, PyString, PyTuple};
 use smallvec::SmallVec;
 use throttle_core::envelope::{Envelope as Core, Spf};
 
-use crate::headers::{Headers, read, texts};
+use crate::error::not_of_type;
+use crate::headers::{self, Headers, read, texts};
 use crate::text::Text;
 #[cfg(not(feature = "abi3"))]
 use crate::vectorcall::Arguments;
@@ -30,11 +30,12 @@ pub(crate) const FIELDS: [&str; 12] = [
     "dkim",
 ];
 
-/// See `_core.pyi`. The free list: as for `Decision`.
+// The free list is for hot callers, as that of `Decision`.
+#[doc = doc!("Envelope")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug, Default)]
 pub(crate) struct Envelope {
-    client_ip: Option<Text>,
+    pub(crate) client_ip: Option<Text>,
     pub(crate) client_name: Option<Text>,
     pub(crate) helo: Option<Text>,
     pub(crate) mail_from: Option<Text>,
@@ -169,14 +170,14 @@ impl Envelope {
         Ok(())
     }
 
-    /// With what the header of `message` says, and the domains whose signatures were verified.
+    /// With the fields of `header`, and the domains whose signatures were verified.
     pub(crate) fn set_headers(
         &mut self,
         py: Python<'_>,
-        message: Option<&[u8]>,
+        header: Option<&Bound<'_, PyAny>>,
         dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let said = message.map(|message| read(py, message)).transpose()?;
+        let said = header.map(|header| read(py, headers::message("headers", header)?)).transpose()?;
         let field = |name| said.as_ref().map_or(Ok(None), |said| said.get_item(name));
         let (from, reply_to) = (field("header_from")?, field("reply_to")?);
         let list_id = field("list_id")?.filter(|list_id| !list_id.is_none());
@@ -235,8 +236,7 @@ fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
 pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(value) = value else { return Ok(None) };
     let Ok(size) = value.cast::<PyInt>() else {
-        let found = value.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("size: found {found}; allowed: int or None")));
+        return Err(not_of_type("size", value, "int or None"));
     };
     let negative = size.lt(0)?;
     Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
@@ -245,8 +245,7 @@ pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> 
 /// The word as it was given, and what it means.
 fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     let Ok(word) = spf.cast::<PyString>() else {
-        let found = spf.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("spf: found {found}; allowed: str or None")));
+        return Err(not_of_type("spf", spf, "str or None"));
     };
     Ok((word.clone().unbind(), word.to_str().map_or(Spf::Silent, verdict)))
 }
@@ -263,7 +262,14 @@ fn verdict(spf: &str) -> Spf {
 #[pymethods]
 impl Envelope {
     #[new]
-    #[pyo3(signature = (*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=None), text_signature = "(*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=())")]
+    #[pyo3(
+        signature = (
+            *, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, auth_user=None, spf=None,
+            size=None, header_from=None, reply_to=None, list_id=None, dkim=None
+        ),
+        text_signature = "(*, client_ip=None, client_name=None, helo=None, mail_from=None, rcpt_to=None, \
+                          auth_user=None, spf=None, size=None, header_from=None, reply_to=None, list_id=None, dkim=())"
+    )]
     #[allow(clippy::too_many_arguments)]
     fn new(
         client_ip: Option<&Bound<'_, PyAny>>,
@@ -281,7 +287,7 @@ impl Envelope {
     ) -> PyResult<Self> {
         let (spf, verdict) = spf.map(said).transpose()?.unzip();
         Ok(Self {
-            client_ip: Text::optional("client_ip", client_ip)?,
+            client_ip: Text::client_ip(client_ip)?,
             client_name: Text::optional("client_name", client_name)?,
             helo: Text::optional("helo", helo)?,
             mail_from: Text::optional("mail_from", mail_from)?,
@@ -294,87 +300,99 @@ impl Envelope {
         })
     }
 
+    #[doc = doc!("Envelope.client_ip")]
     #[getter]
     fn client_ip(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.client_ip, py)
     }
 
+    #[doc = doc!("Envelope.client_name")]
     #[getter]
     fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.client_name, py)
     }
 
+    #[doc = doc!("Envelope.helo")]
     #[getter]
     fn helo(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.helo, py)
     }
 
+    #[doc = doc!("Envelope.mail_from")]
     #[getter]
     fn mail_from(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.mail_from, py)
     }
 
+    #[doc = doc!("Envelope.rcpt_to")]
     #[getter]
     fn rcpt_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.rcpt_to.iter().map(|text| text.object(py)))
     }
 
+    #[doc = doc!("Envelope.auth_user")]
     #[getter]
     fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         object(&self.auth_user, py)
     }
 
+    #[doc = doc!("Envelope.spf")]
     #[getter]
     fn spf(&self, py: Python<'_>) -> Option<Py<PyString>> {
         self.spf.as_ref().map(|spf| spf.clone_ref(py))
     }
 
+    #[doc = doc!("Envelope.size")]
     #[getter]
     fn size(&self) -> Option<u64> {
         self.size
     }
 
+    #[doc = doc!("Envelope.header_from")]
     #[getter]
     fn header_from<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.from)
     }
 
+    #[doc = doc!("Envelope.reply_to")]
     #[getter]
     fn reply_to<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.reply_to)
     }
 
+    #[doc = doc!("Envelope.list_id")]
     #[getter]
     fn list_id(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.headers.as_ref().and_then(|headers| object(&headers.list_id, py))
     }
 
+    #[doc = doc!("Envelope.dkim")]
     #[getter]
     fn dkim<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         self.of_header(py, |headers| &headers.dkim)
     }
 
-    /// An envelope with what the message's header says; `fields` say the rest, and the last word.
+    #[doc = doc!("Envelope.from_message")]
     #[staticmethod]
     #[pyo3(signature = (message, **fields))]
     fn from_message<'py>(
         py: Python<'py>,
-        message: &[u8],
+        message: &Bound<'py, PyAny>,
         fields: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let all = read(py, message)?;
+        let all = read(py, headers::message("message", message)?)?;
         if let Some(fields) = fields {
             all.update(fields.as_mapping())?;
         }
         py.get_type::<Self>().call((), Some(&all))
     }
 
-    /// A copy with what another header says.
-    fn with_headers<'py>(slf: &Bound<'py, Self>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        Self::replace(slf, Some(&read(slf.py(), message)?))
+    #[doc = doc!("Envelope.with_headers")]
+    fn with_headers<'py>(slf: &Bound<'py, Self>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Self::replace(slf, Some(&read(slf.py(), headers::message("message", message)?)?))
     }
 
-    /// A copy with other fields.
+    #[doc = doc!("Envelope.replace")]
     #[pyo3(signature = (**changes))]
     fn replace<'py>(slf: &Bound<'py, Self>, changes: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let fields = slf.get().fields(slf.py())?;

@@ -1,5 +1,8 @@
-//! The one conversion of an operator's mistake into Python: `throttle.errors.PolicyError`.
+//! Errors of callers. One rule holds for all of them: `TypeError` for a wrong type, `ValueError` with what was found
+//! and
+//! what is allowed for a wrong value, `PolicyError` for a policy.
 
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use throttle_core::engine::NotReloaded;
@@ -7,6 +10,33 @@ use throttle_core::error::PolicyError as CoreError;
 
 pyo3::import_exception!(throttle.errors, PolicyError);
 pyo3::import_exception!(throttle.errors, ThrottleError);
+
+/// The error of an argument that is of another type.
+#[cold]
+pub(crate) fn not_of_type(field: &str, given: &Bound<'_, PyAny>, allowed: &str) -> PyErr {
+    match given.get_type().name() {
+        Ok(_) if given.is_none() => wrong_type(field, "None", allowed),
+        Ok(found) => wrong_type(field, &found.to_string_lossy(), allowed),
+        Err(error) => error,
+    }
+}
+
+#[cold]
+pub(crate) fn wrong_type(field: &str, found: &str, allowed: &str) -> PyErr {
+    PyTypeError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
+}
+
+/// The error of an argument of the right type and with a wrong value.
+#[cold]
+pub(crate) fn wrong_value(field: &str, found: &str, allowed: &str) -> PyErr {
+    PyValueError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
+}
+
+/// The same error, from the core: its words are those of a policy, but no policy is wrong.
+#[cold]
+pub(crate) fn argument_error(error: CoreError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
 
 /// Why a guard goes on with the policy that it has.
 pub(crate) fn not_reloaded(py: Python<'_>, error: NotReloaded) -> PyErr {

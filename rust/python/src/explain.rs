@@ -1,54 +1,68 @@
-//! An explanation as dictionaries, which are JSON but for a wait without end.
+//! An explanation as the frozen dataclasses of `throttle.types`.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
-use throttle_core::identity::Trust;
-use throttle_core::policy::Stage;
+use throttle_core::identity::{Identity, Trust};
 use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
+use crate::text::Text;
 
 /// See `_core.pyi`, `Throttle.explain`, and `throttle.types.Explanation`.
-pub(crate) fn explanation<'py>(py: Python<'py>, found: Explanation) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn explanation<'py>(
+    py: Python<'py>,
+    found: Explanation,
+    client_ip: Option<&Text>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let types = py.import("throttle.types")?;
+    let class = |name: &str| types.getattr(name);
+    let (identity_class, limit_class) = (class("ExplainedIdentity")?, class("ExplainedLimit")?);
     let identities = PyDict::new(py);
+    let mut problems = Vec::new();
     for (identity, values, class) in found.identities {
+        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, class) {
+            let found = given.object(py).bind(py).repr()?;
+            problems.push(format!("client_ip: found {found}; allowed: an IPv4 or IPv6 address"));
+        }
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
         row.set_item("proven", proven(class))?;
-        identities.set_item(identity.to_string(), row)?;
+        identities.set_item(identity.to_string(), identity_class.call((), Some(&row))?)?;
     }
-    let (limits, unchecked) = (PyList::empty(py), PyList::empty(py));
+    let (mut limits, mut unchecked) = (Vec::new(), Vec::new());
     for limit in found.limits {
         if matches!(limit.found, LimitState::NotChecked { .. }) {
-            unchecked.append(&limit.limit)?;
+            unchecked.push(limit.limit.clone());
         }
-        limits.append(explained(py, limit)?)?;
+        limits.push(limit_class.call((), Some(&explained(py, limit)?))?);
     }
-    let covering = PyList::empty(py);
-    for word in found.covering {
-        covering.append(covered(py, word)?)?;
+    let mut covering = Vec::new();
+    for entry in found.covering {
+        covering.push(class("CoveringEntry")?.call((), Some(&covered(py, entry)?))?);
     }
     let all = PyDict::new(py);
     all.set_item("allowed", found.decision.allowed())?;
     all.set_item("limit", found.decision.refusal.as_ref().map(|refusal| &*refusal.limit))?;
-    all.set_item("stage", found.refused_at.map(Stage::name))?;
+    all.set_item("stage", found.decision.refusal.as_ref().map(|refusal| refusal.stage.name()))?;
     all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
+    all.set_item("problems", PyTuple::new(py, problems)?)?;
     all.set_item("identities", identities)?;
-    all.set_item("limits", limits)?;
-    all.set_item("unchecked", unchecked)?;
-    all.set_item("covering", covering)?;
-    Ok(all)
+    all.set_item("limits", PyTuple::new(py, limits)?)?;
+    all.set_item("left_out", found.left_out)?;
+    all.set_item("unchecked", PyTuple::new(py, unchecked)?)?;
+    all.set_item("covering", PyTuple::new(py, covering)?)?;
+    class("Explanation")?.call((), Some(&all))
 }
 
-fn covered(py: Python<'_>, word: Blocked) -> PyResult<Bound<'_, PyDict>> {
+fn covered(py: Python<'_>, entry: Blocked) -> PyResult<Bound<'_, PyDict>> {
     let row = PyDict::new(py);
-    row.set_item("action", if word.action == AccessAction::Block { "block" } else { "allow" })?;
-    row.set_item("identity", word.identity)?;
-    row.set_item("value", word.value)?;
-    row.set_item("by", word.by.as_deref().unwrap_or("operator"))?;
-    row.set_item("unverified", word.action == AccessAction::AllowUnverified)?;
-    let left = word.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
+    row.set_item("action", if entry.action == AccessAction::Block { "block" } else { "allow" })?;
+    row.set_item("identity", entry.identity)?;
+    row.set_item("value", entry.value)?;
+    row.set_item("by", entry.by.as_deref().unwrap_or("operator"))?;
+    row.set_item("unverified", entry.action == AccessAction::AllowUnverified)?;
+    let left = entry.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
     row.set_item("seconds", left)?;
     Ok(row)
 }
@@ -72,7 +86,7 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
             };
             row.set_item("verdict", verdict)?;
             row.set_item("reason", py.None())?;
-            row.set_item("missing", PyList::empty(py))?;
+            row.set_item("missing", PyTuple::empty(py))?;
             row.set_item("key", key)?;
             row.set_item("proven", proven(class))?;
             row.set_item("used", used)?;
@@ -89,7 +103,7 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
 fn unasked(row: &Bound<'_, PyDict>, verdict: &str, reason: &str, missing: Vec<&str>) -> PyResult<()> {
     row.set_item("verdict", verdict)?;
     row.set_item("reason", reason)?;
-    row.set_item("missing", missing)?;
+    row.set_item("missing", PyTuple::new(row.py(), missing)?)?;
     for absent in ["key", "proven", "used", "at_once", "adds"] {
         row.set_item(absent, row.py().None())?;
     }

@@ -6,16 +6,18 @@
 //!           version
 //! ```
 //!
-//! Everything is little-endian. The check is the keyed hash, under the seed, of all that stands before it: it finds what broke, not who forged it.
+//! Everything is little-endian. The check is the keyed hash, under the seed, of all that stands before it: it finds
+//! what broke, not who forged it.
 //! The seed is in it, or nothing could be added any more; so these bytes are as secret as the seed.
 //!
 //! Knows no sketch. Invariant: what is taken apart was put together by the same version, whole.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use throttle_core::key::Secret;
 
+use crate::error::not_of_type;
 use crate::seed::Seed;
 
 const MAGIC: &[u8; 4] = b"thrS";
@@ -54,7 +56,7 @@ pub(crate) fn to_bytes(kind: Kind, seed: &Seed, numbers: [u64; 3], words: &[u64]
 /// Takes apart; an error says what is wrong.
 pub(crate) fn from_bytes(kind: Kind, data: &Bound<'_, PyAny>) -> PyResult<Frame> {
     let Ok(data) = data.cast::<PyBytes>() else {
-        return Err(PyTypeError::new_err(format!("data: found {}; allowed: bytes", data.get_type().name()?)));
+        return Err(not_of_type("data", data, "bytes"));
     };
     let bytes = data.as_bytes();
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {

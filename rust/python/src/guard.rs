@@ -1,11 +1,13 @@
-//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its answers Python's.
+//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its
+//! answers Python's.
 //!
-//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs ([`Throttle::engine`]).
+//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs
+//! ([`Throttle::engine`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -17,16 +19,16 @@ use crate::blocked::{self, Blocked};
 use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
-use crate::error::{not_reloaded, policy_error};
+use crate::error::{not_reloaded, policy_error, wrong_value};
 use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::permit::Permit;
 use crate::policy::Policy;
 use crate::session::Session;
 use crate::stage::stages;
-use crate::{explain, learned, max_open, memory, process, seed, suffixes, values, watch};
+use crate::{explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
 
-/// See `_core.pyi`.
+#[doc = doc!("Throttle")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Throttle {
@@ -44,7 +46,9 @@ pub(crate) struct Throttle {
 #[pymethods]
 impl Throttle {
     #[new]
-    #[pyo3(signature = (policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None))]
+    #[pyo3(signature = (
+        policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -56,7 +60,10 @@ impl Throttle {
         suffix_list: Option<&Bound<'_, PyAny>>,
         learned: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let policy = Policy::from_argument(py, policy)?;
+        let policy = match policy {
+            Some(policy) => Policy::from_argument(py, policy)?,
+            None => Py::new(py, Policy::builtin(py, policy::DEFAULT)?)?,
+        };
         let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
         let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
         let secret = seed::secret(py, seed)?;
@@ -77,6 +84,7 @@ impl Throttle {
         })
     }
 
+    #[doc = doc!("Throttle.check")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn check(
         slf: &Bound<'_, Self>,
@@ -87,6 +95,7 @@ impl Throttle {
         Self::decide(slf, envelope, stage, now, Purpose::Check)
     }
 
+    #[doc = doc!("Throttle.peek")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn peek(
         slf: &Bound<'_, Self>,
@@ -97,11 +106,13 @@ impl Throttle {
         Self::decide(slf, envelope, stage, now, Purpose::Peek)
     }
 
+    #[doc = doc!("Throttle.distinct")]
     #[pyo3(signature = (identity, window="minute", *, now=None))]
     fn distinct(&self, py: Python<'_>, identity: &str, window: &str, now: Option<f64>) -> PyResult<f64> {
         watch::distinct(self, py, identity, window, now)
     }
 
+    #[doc = doc!("Throttle.top")]
     #[pyo3(signature = (identity, n=None, *, now=None), text_signature = "($self, identity, n=10, *, now=None)")]
     fn top(
         &self,
@@ -113,6 +124,7 @@ impl Throttle {
         watch::top(self, py, identity, n, now)
     }
 
+    #[doc = doc!("Throttle.admit")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn admit(
         slf: &Bound<'_, Self>,
@@ -137,6 +149,7 @@ impl Throttle {
         }
     }
 
+    #[doc = doc!("Throttle.session")]
     #[pyo3(signature = (*, client_ip=None, client_name=None))]
     fn session(
         slf: &Bound<'_, Self>,
@@ -146,12 +159,14 @@ impl Throttle {
         Session::new(slf.clone().unbind(), client_ip, client_name)
     }
 
-    #[pyo3(signature = (identity, value, seconds=None))]
+    #[doc = doc!("Throttle.block")]
+    #[pyo3(signature = (identity, value, *, seconds=None))]
     fn block(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>) -> PyResult<()> {
         blocked::say(self, py, identity, value, AccessAction::Block, seconds)
     }
 
-    #[pyo3(signature = (identity, value, seconds=None, unverified=false))]
+    #[doc = doc!("Throttle.allow")]
+    #[pyo3(signature = (identity, value, *, seconds=None, unverified=false))]
     fn allow(
         &self,
         py: Python<'_>,
@@ -164,25 +179,27 @@ impl Throttle {
         blocked::say(self, py, identity, value, word, seconds)
     }
 
+    #[doc = doc!("Throttle.unblock")]
     fn unblock(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         blocked::unblock(self, py, identity, value)
     }
 
+    #[doc = doc!("Throttle.blocked")]
     fn blocked(&self, py: Python<'_>) -> PyResult<Vec<Blocked>> {
-        blocked::blocked(self, py)
+        blocked::listed(self, py, false)
     }
 
-    /// Names of what [`Throttle::values`] tells.
-    #[getter(_observed)]
-    fn observed(&self) -> Vec<String> {
-        values::names(self)
+    #[doc = doc!("Throttle.allowed")]
+    fn allowed(&self, py: Python<'_>) -> PyResult<Vec<Blocked>> {
+        blocked::listed(self, py, true)
     }
 
-    #[pyo3(name = "_values")]
-    fn values<'py>(&self, py: Python<'py>, envelope: &Bound<'py, Envelope>) -> PyResult<Bound<'py, PyTuple>> {
-        values::of(py, self, envelope.get())
+    #[doc = doc!("Throttle.reset")]
+    fn reset(&self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+        blocked::reset(self, py, identity, value)
     }
 
+    #[doc = doc!("Throttle.identities")]
     pub(crate) fn identities<'py>(
         &self,
         py: Python<'py>,
@@ -201,6 +218,7 @@ impl Throttle {
         Ok(all)
     }
 
+    #[doc = doc!("Throttle.explain")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn explain<'py>(
         &self,
@@ -208,25 +226,27 @@ impl Throttle {
         envelope: &Bound<'py, Envelope>,
         stage: Option<&Bound<'py, PyAny>>,
         now: Option<f64>,
-    ) -> PyResult<Bound<'py, PyDict>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let stages = stages(stage)?;
         let now = self.clock.read(py, now)?;
         let found = envelope.get().with(py, |core| self.engine().explain(core, stages, now));
-        explain::explanation(py, found)
+        explain::explanation(py, found, envelope.get().client_ip.as_ref())
     }
 
+    #[doc = doc!("Throttle.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> u64 {
         self.engine().memory_bytes()
     }
 
+    #[doc = doc!("Throttle.policy")]
     #[getter]
     fn policy(&self, py: Python<'_>) -> Py<Policy> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone_ref(py)
     }
 
-    #[pyo3(signature = (policy))]
-    fn reload(&self, py: Python<'_>, policy: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    #[doc = doc!("Throttle.reload")]
+    fn reload(&self, py: Python<'_>, policy: &Bound<'_, PyAny>) -> PyResult<()> {
         let policy = Policy::from_argument(py, policy)?;
         let core = &policy.get().core;
         let suffix_list = self.suffix_list.as_ref().map(|path| path.bind(py));
@@ -237,6 +257,7 @@ impl Throttle {
         Ok(())
     }
 
+    #[doc = doc!("Throttle.mode")]
     #[getter]
     fn mode(&self) -> &'static str {
         self.engine().mode().name()
@@ -244,28 +265,20 @@ impl Throttle {
 
     #[setter]
     fn set_mode(&self, mode: &str) -> PyResult<()> {
-        let known = Mode::from_name(mode);
-        let wrong = || PyValueError::new_err(format!("mode: found {mode:?}; allowed: \"enforce\" or \"shadow\""));
-        let mode = known.ok_or_else(wrong)?;
+        let wrong = || wrong_value("mode", &format!("{mode:?}"), "\"enforce\" or \"shadow\"");
+        let mode = Mode::from_name(mode).ok_or_else(wrong)?;
         self.engine().set_mode(mode);
         Ok(())
     }
 
-    /// How full each table is: a list of dictionaries.
-    fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    #[doc = doc!("Throttle.tables")]
+    fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         // In a child that was forked: what is open in the parent is none of its tables'.
         drop(self.engine());
         let tables = self.live.tables(&|| let_others_run(py));
-        let row = |table: TableUse| {
-            let row = PyDict::new(py);
-            row.set_item("table", table.name)?;
-            row.set_item("bytes", table.bytes)?;
-            row.set_item("slots", table.slots)?;
-            row.set_item("used", table.used)?;
-            row.set_item("untracked", table.untracked)?;
-            Ok(row)
-        };
-        tables.into_iter().map(row).collect()
+        let row = |TableUse { name, bytes, slots, used, untracked }| (name, bytes, slots, used, untracked);
+        let class = py.import("throttle.types")?.getattr("Table")?;
+        tables.into_iter().map(|table| class.call1(row(table))).collect()
     }
 
     fn __reduce__(&self) -> PyResult<()> {
@@ -291,7 +304,8 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python runs: who changes the policy waits
+    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python
+    /// runs: who changes the policy waits
     /// for it, and may hold the interpreter.
     #[inline]
     pub(crate) fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {

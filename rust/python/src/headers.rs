@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 use throttle_core::envelope::Headers as Core;
 use throttle_core::identity::header_parser::Header;
 
+use crate::error::not_of_type;
 use crate::text::Text;
 
 /// Nearly always one of each field.
@@ -88,12 +88,17 @@ pub(crate) fn texts(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<T
         return Ok(SmallVec::from_buf([text]));
     }
     let Ok(items) = value.try_iter() else {
-        let found = value.get_type().name()?;
-        return Err(PyTypeError::new_err(format!(
-            "{field}: found {found}; allowed: str, bytes, or an iterable of them"
-        )));
+        return Err(not_of_type(field, value, "str, bytes, or an iterable of them"));
     };
     items.map(|item| Text::new(field, &item?)).collect()
+}
+
+/// The argument `field` as the bytes of a message or of its header.
+pub(crate) fn message<'a>(field: &str, given: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    match given.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.as_bytes()),
+        Err(_) => Err(not_of_type(field, given, "bytes")),
+    }
 }
 
 /// The fields that the header of `message` gives, as an envelope takes them.

@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 use throttle_core::key::Secret;
 use throttle_core::sketch::hyperloglog::HyperLogLog as Shape;
 use throttle_core::sketch::hyperloglog::Martingale;
 
+use crate::error::{not_of_type, wrong_value};
 use crate::frame::{self, Kind};
 use crate::number::whole;
 use crate::seed::{self, Seed};
@@ -18,7 +18,7 @@ use crate::text::Text;
 /// What a sketch has when nothing is said: 0.65 % error in 12 KiB.
 const PRECISION: u64 = 14;
 
-/// See `_core.pyi`.
+#[doc = doc!("HyperLogLog")]
 #[pyclass(module = "throttle.sketch", frozen)]
 #[derive(Debug)]
 pub(crate) struct HyperLogLog {
@@ -40,13 +40,13 @@ impl HyperLogLog {
     #[pyo3(signature = (precision=None, *, seed=None), text_signature = "(precision=14, *, seed=None)")]
     fn new(py: Python<'_>, precision: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let number = precision.map_or(Ok(PRECISION), |precision| whole("precision", precision, 0))?;
-        let shape = shape(number).ok_or_else(|| {
-            PyValueError::new_err(format!("precision: found {number}; allowed: an integer from 4 to 18"))
-        })?;
+        let shape =
+            shape(number).ok_or_else(|| wrong_value("precision", &number.to_string(), "an integer from 4 to 18"))?;
         let seen = Seen { words: vec![0; shape.words()], martingale: Martingale::default() };
         Ok(Self::of(shape, seed::octets(py, seed)?, seen))
     }
 
+    #[doc = doc!("HyperLogLog.from_bytes")]
     #[classmethod]
     fn from_bytes(_cls: &Bound<'_, PyType>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
         let frame = frame::from_bytes(Kind::HyperLogLog, data)?;
@@ -58,6 +58,7 @@ impl HyperLogLog {
         Ok(Self::of(shape, frame.seed, Seen { words, martingale }))
     }
 
+    #[doc = doc!("HyperLogLog.add")]
     fn add(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         let text = Text::new("key", key)?;
         let key = self.secret.text(&text.bytes(key.py()));
@@ -68,26 +69,26 @@ impl HyperLogLog {
         Ok(())
     }
 
+    #[doc = doc!("HyperLogLog.update")]
     fn update(&self, keys: &Bound<'_, PyAny>) -> PyResult<()> {
         each(keys, |key| self.add(key))
     }
 
+    #[doc = doc!("HyperLogLog.estimate")]
     fn estimate(&self) -> f64 {
         let seen = self.lock();
         seen.martingale.estimate().unwrap_or_else(|| self.shape.estimate(&seen.words))
     }
 
+    #[doc = doc!("HyperLogLog.merge")]
     fn merge(&self, other: &Bound<'_, PyAny>) -> PyResult<()> {
         let Ok(other) = other.cast::<Self>() else {
-            return Err(PyTypeError::new_err(format!(
-                "other: found {}; allowed: HyperLogLog",
-                other.get_type().name()?
-            )));
+            return Err(not_of_type("other", other, "HyperLogLog"));
         };
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
             let [found, allowed] = [other, self].map(|each| format!("precision={}", each.shape.precision()));
-            return Err(PyValueError::new_err(format!("other: found {found}; allowed: {allowed}")));
+            return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {
@@ -100,32 +101,38 @@ impl HyperLogLog {
         Ok(())
     }
 
+    #[doc = doc!("HyperLogLog.copy")]
     fn copy(&self) -> Self {
         Self::of(self.shape, self.seed, self.lock().clone())
     }
 
+    #[doc = doc!("HyperLogLog.to_bytes")]
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let Seen { words, martingale } = self.lock().clone();
         let numbers = [u64::from(self.shape.precision()), martingale.left, martingale.sum];
         PyBytes::new(py, &frame::to_bytes(Kind::HyperLogLog, &self.seed, numbers, &words))
     }
 
+    #[doc = doc!("HyperLogLog.precision")]
     #[getter]
     fn precision(&self) -> u32 {
         self.shape.precision()
     }
 
+    #[doc = doc!("HyperLogLog.relative_error")]
     #[getter]
     fn relative_error(&self) -> f64 {
         let constant = if self.lock().martingale == Martingale::LOST { 1.04 } else { 0.833 };
         constant / (self.shape.registers() as f64).sqrt()
     }
 
+    #[doc = doc!("HyperLogLog.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> usize {
         8 * self.shape.words() + size_of::<Martingale>()
     }
 
+    #[doc = doc!("HyperLogLog.seed")]
     #[getter]
     fn seed<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.seed)

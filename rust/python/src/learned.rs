@@ -19,7 +19,8 @@ struct Outcome {
 
 /// Makes known what the state at `path` says, in a guard that has not checked anything yet.
 ///
-/// Times are kept as they are, so what was seen yesterday is a day old. A clock that stands before the state's own end counts as standing there.
+/// Times are kept as they are, so what was seen yesterday is a day old. A clock that stands before the state's own
+/// end counts as standing there.
 pub(crate) fn load(py: Python<'_>, engine: &Engine, path: &Bound<'_, PyAny>, now: Now) -> PyResult<()> {
     let module = py.import("throttle.learned")?;
     let state = module.call_method1("read", (path,))?;

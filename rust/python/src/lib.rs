@@ -1,5 +1,7 @@
 //! The module `throttle._core`: a list of its classes.
 
+include!(concat!(env!("OUT_DIR"), "/docs.rs"));
+
 mod base;
 mod blocked;
 mod clock;
@@ -12,6 +14,7 @@ mod field;
 mod frame;
 mod guard;
 mod headers;
+mod hit;
 mod hyperloglog;
 mod learned;
 mod limit;
@@ -31,7 +34,6 @@ mod sketches;
 mod stage;
 mod suffixes;
 mod text;
-mod values;
 #[cfg(not(feature = "abi3"))]
 mod vectorcall;
 mod watch;
@@ -55,6 +57,8 @@ mod _core {
     #[pymodule_export]
     use super::guard::Throttle;
     #[pymodule_export]
+    use super::hit::HitResult;
+    #[pymodule_export]
     use super::hyperloglog::HyperLogLog;
     #[pymodule_export]
     use super::limit::Limit;
@@ -67,15 +71,22 @@ mod _core {
     #[pymodule_export]
     use super::policy::Policy;
     #[pymodule_export]
-    use super::replay::counts::Counts;
-    #[pymodule_export]
-    use super::replay::rows::Rows;
-    #[pymodule_export]
-    use super::replay::seen::Seen;
-    #[pymodule_export]
-    use super::replay::texts::Texts;
-    #[pymodule_export]
     use super::session::Session;
+
+    /// What `throttle.replay` counts with: `throttle._replay`, which has no file of its own.
+    #[pymodule]
+    mod _replay {
+        #[pymodule_export]
+        use crate::replay::counts::Counts;
+        #[pymodule_export]
+        use crate::replay::rows::Rows;
+        #[pymodule_export]
+        use crate::replay::seen::Seen;
+        #[pymodule_export]
+        use crate::replay::texts::Texts;
+        #[pymodule_export]
+        use crate::replay::values::{observed, values};
+    }
 
     /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
     #[pymodule_init]
@@ -86,6 +97,9 @@ mod _core {
         let errors = module.py().import("throttle.errors")?;
         module.add("ThrottleError", errors.getattr("ThrottleError")?)?;
         module.add("PolicyError", errors.getattr("PolicyError")?)?;
+        module.py().import("sys")?.getattr("modules")?.set_item("throttle._replay", module.getattr("_replay")?)?;
+        module.delattr("_replay")?;
+        module.index()?.call_method1("remove", ("_replay",))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

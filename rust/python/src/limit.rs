@@ -7,7 +7,7 @@ use throttle_core::policy::Limit as Core;
 use crate::error::policy_error;
 use crate::field;
 
-/// See `_core.pyi`.
+#[doc = doc!("Limit")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Limit {
@@ -17,28 +17,36 @@ pub(crate) struct Limit {
 #[pymethods]
 impl Limit {
     #[new]
-    #[pyo3(signature = (**fields))]
+    #[pyo3(
+        signature = (**fields),
+        text_signature = "(*, name, per, rate=None, burst=None, count=None, distinct=None, refuse=None, \
+                          remember=None, settle=None, in_flight=None, share=None, verified=None, when_full=None, \
+                          memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
+    )]
     fn new(py: Python<'_>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let fields = fields.map_or(Ok(Vec::new()), field::fields)?;
         Core::from_fields(&fields).map(|core| Self { core }).map_err(|error| policy_error(py, error))
     }
 
+    #[doc = doc!("Limit.name")]
     #[getter]
     fn name(&self) -> &str {
         &self.core.name
     }
 
+    #[doc = doc!("Limit.per")]
     #[getter]
     fn per(&self) -> String {
         self.core.per_name()
     }
 
+    #[doc = doc!("Limit.stage")]
     #[getter]
     fn stage(&self) -> &'static str {
         self.core.stage().name()
     }
 
-    /// The fields that make it again.
+    #[doc = doc!("Limit.fields")]
     #[getter]
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
@@ -48,6 +56,7 @@ impl Limit {
         Ok(fields)
     }
 
+    #[doc = doc!("Limit.to_toml")]
     fn to_toml(&self) -> String {
         self.core.to_string()
     }

@@ -1,25 +1,26 @@
 //! `RateLimiter`: one table of the core, for any key.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::engine::{Hit, Limiter};
+use throttle_core::engine::Limiter;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
+use throttle_core::region::Now;
 
 use crate::clock::Clock;
-use crate::decision::Decision;
-use crate::error::policy_error;
+use crate::error::{argument_error, wrong_value};
+use crate::hit::{Charge, HitResult};
 use crate::number::whole;
 use crate::pause::let_others_run;
 use crate::text::Text;
 use crate::{memory, seed};
 
-/// See `_core.pyi`.
+#[doc = doc!("RateLimiter")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
-    limiter: Limiter,
-    clock: Clock,
+    pub(crate) limiter: Limiter,
+    pub(crate) clock: Clock,
     rate: String,
     algorithm: Algorithm,
     burst: u64,
@@ -40,68 +41,77 @@ impl RateLimiter {
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let wrong = |field: &str, found: String, allowed: &str| {
-            PyValueError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
-        };
         let algorithm = match algorithm {
             "gcra" => Algorithm::Gcra,
             "sliding-window" => Algorithm::SlidingWindow,
-            other => return Err(wrong("algorithm", format!("{other:?}"), "\"gcra\" or \"sliding-window\"")),
+            other => return Err(wrong_value("algorithm", &format!("{other:?}"), "\"gcra\" or \"sliding-window\"")),
         };
         let when_full = match when_full {
             "admit" => WhenFull::Admit,
             "sketch" => WhenFull::Sketch,
             "refuse" => WhenFull::Refuse,
-            other => return Err(wrong("when_full", format!("{other:?}"), "\"admit\", \"sketch\" or \"refuse\"")),
+            other => {
+                let allowed = "\"admit\", \"sketch\" or \"refuse\"";
+                return Err(wrong_value("when_full", &format!("{other:?}"), allowed));
+            }
         };
-        let parsed: Rate = rate.parse().map_err(|error| policy_error(py, error))?;
+        let parsed: Rate = rate.parse().map_err(argument_error)?;
         if let (Some(burst), Algorithm::SlidingWindow) = (burst, algorithm) {
             let found = burst.repr()?.to_string();
-            return Err(wrong(
-                "burst",
-                found,
-                "none beside algorithm \"sliding-window\", which lets its amount through at once",
-            ));
+            let allowed = "none beside algorithm \"sliding-window\", which lets its amount through at once";
+            return Err(wrong_value("burst", &found, allowed));
         }
         let burst = burst.map_or(Ok(parsed.amount), |burst| whole("burst", burst, 1))?;
         let bytes = memory.map_or(Ok(memory::LIMITER_BYTES), memory::bytes)?;
         let least = Limiter::least_bytes(when_full);
         if bytes < least {
-            return Err(wrong("memory", format!("{bytes} bytes"), &format!("at least {least} bytes")));
+            return Err(wrong_value("memory", &format!("{bytes} bytes"), &format!("at least {least} bytes")));
         }
         let secret = seed::secret(py, seed)?;
         let clock = Clock::new(clock)?;
         let limiter = py.detach(|| Limiter::new(algorithm, parsed, burst, when_full, bytes, secret));
         let limiter = limiter.ok_or_else(|| {
-            wrong(
-                "rate",
-                format!("{rate:?} with a burst of {burst}"),
-                "at most eight million a second, in as much memory as this machine gives",
-            )
+            let allowed = "at most eight million a second, in as much memory as this machine gives";
+            wrong_value("rate", &format!("{rate:?} with a burst of {burst}"), allowed)
         })?;
         Ok(Self { limiter, clock, rate: rate.to_owned(), algorithm, burst })
     }
 
+    #[doc = doc!("RateLimiter.hit")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
-    fn hit(&self, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>) -> PyResult<Decision> {
-        self.decide(key, cost, now, true)
+    fn hit(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        cost: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<HitResult> {
+        Self::decide(slf, key, cost, now, true)
     }
 
+    #[doc = doc!("RateLimiter.peek")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
-    fn peek(&self, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>) -> PyResult<Decision> {
-        self.decide(key, cost, now, false)
+    fn peek(
+        slf: &Bound<'_, Self>,
+        key: &Bound<'_, PyAny>,
+        cost: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
+    ) -> PyResult<HitResult> {
+        Self::decide(slf, key, cost, now, false)
     }
 
+    #[doc = doc!("RateLimiter.memory_bytes")]
     #[getter]
     fn memory_bytes(&self) -> u64 {
         self.limiter.memory_bytes()
     }
 
+    #[doc = doc!("RateLimiter.untracked")]
     #[getter]
     fn untracked(&self) -> u64 {
         self.limiter.untracked()
     }
 
+    #[doc = doc!("RateLimiter.load")]
     #[getter]
     fn load(&self, py: Python<'_>) -> f64 {
         let (used, slots) = self.limiter.load(&|| let_others_run(py));
@@ -126,24 +136,25 @@ impl RateLimiter {
 }
 
 impl RateLimiter {
+    #[inline]
     fn decide(
-        &self,
+        slf: &Bound<'_, Self>,
         key: &Bound<'_, PyAny>,
         cost: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
         charge: bool,
-    ) -> PyResult<Decision> {
-        let py = key.py();
+    ) -> PyResult<HitResult> {
+        let (py, this) = (slf.py(), slf.get());
         let cost = cost.map_or(Ok(1), |cost| whole("cost", cost, 0))?;
-        let now = self.clock.read(py, now)?;
+        let now = this.clock.read(py, now)?;
         let text = Text::new("key", key)?;
         let bytes = text.bytes(py);
-        let hit = if charge { self.limiter.hit(&bytes, cost, now) } else { self.limiter.peek(&bytes, cost, now) };
+        let (hit, at_us) = match charge {
+            true => this.limiter.hit_at(&bytes, cost, now),
+            false => (this.limiter.peek(&bytes, cost, now), None),
+        };
         drop(bytes);
-        Ok(match hit {
-            Hit::Allowed => Decision::allowed_key(text),
-            Hit::Wait(us) => Decision::refused_key(text, Some(us)),
-            Hit::Never => Decision::refused_key(text, None),
-        })
+        let limiter = slf.clone().unbind();
+        Ok(HitResult::new(text, hit, Charge { limiter, cost, at_us, is_stated: matches!(now, Now::Stated(_)) }))
     }
 }

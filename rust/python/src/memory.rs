@@ -1,17 +1,22 @@
 //! Sizes of memory: bytes, or text such as `64 MiB`.
 
 use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyString};
 use throttle_core::policy::memory_bytes;
 
-use crate::error::policy_error;
+use crate::error::{argument_error, not_of_type};
 use crate::field;
 
-/// A guard's, when it says nothing: 16 MiB.
+/// A guard's memory by default: 16 MiB.
 pub(crate) const GUARD_BYTES: u64 = 16 << 20;
 
-/// A limiter's: 1 MiB.
+/// A limiter's memory by default: 1 MiB.
 pub(crate) const LIMITER_BYTES: u64 = 1 << 20;
 
 pub(crate) fn bytes(given: &Bound<'_, PyAny>) -> PyResult<u64> {
-    memory_bytes(&field::value(given)?).map_err(|error| policy_error(given.py(), error))
+    let is_number = given.is_instance_of::<PyInt>() && !given.is_instance_of::<PyBool>();
+    if !is_number && !given.is_instance_of::<PyString>() {
+        return Err(not_of_type("memory", given, "a number of bytes, or text such as \"64 MiB\""));
+    }
+    memory_bytes(&field::value(given)?).map_err(argument_error)
 }

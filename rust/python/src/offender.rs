@@ -5,14 +5,19 @@ use throttle_core::stats::Offender as Core;
 
 use crate::clock::seconds;
 
-/// See `_core.pyi`.
+#[doc = doc!("Offender")]
 #[pyclass(module = "throttle", frozen, get_all, eq)]
 #[derive(Debug, PartialEq)]
 pub(crate) struct Offender {
+    #[doc = doc!("Offender.value")]
     value: String,
+    #[doc = doc!("Offender.admitted")]
     admitted: u64,
+    #[doc = doc!("Offender.refused")]
     refused: u64,
+    #[doc = doc!("Offender.fan_out")]
     fan_out: Option<f64>,
+    #[doc = doc!("Offender.first_seen")]
     first_seen: f64,
 }
 

@@ -1,4 +1,5 @@
-//! `Permit`: what one transaction holds, until it is released. Once, on whatever path: by `with`, by hand, or when nobody knows it any more.
+//! `Permit`: what one transaction holds, until it is released. Once, on whatever path: by `with`, by hand, or when
+//! nobody knows it any more.
 
 use std::sync::Mutex;
 
@@ -10,9 +11,9 @@ use throttle_core::store::permits::Token;
 use crate::decision::Decision;
 use crate::guard::Throttle;
 
-/// See `_core.pyi`.
-///
-/// The token is taken out under a lock of its own, for an instant in which nothing is called: a fork, which holds the interpreter, never copies it held.
+// The token is taken out under a lock of its own, for an instant in which nothing is called: a fork, which holds the
+// interpreter, never copies it held.
+#[doc = doc!("Permit")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Permit {
@@ -36,6 +37,7 @@ impl Permit {
 
 #[pymethods]
 impl Permit {
+    #[doc = doc!("Permit.decision")]
     #[getter]
     fn decision(&self, py: Python<'_>) -> Py<Decision> {
         self.decision.clone_ref(py)
@@ -45,6 +47,7 @@ impl Permit {
         self.decision.get().allowed()
     }
 
+    #[doc = doc!("Permit.release")]
     fn release(&self) {
         self.let_go();
     }

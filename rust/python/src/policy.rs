@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use throttle_core::engine::{Engine, Forecast};
 use throttle_core::error::PolicyError as CoreError;
 use throttle_core::policy::{Choice, FieldValue, Policy as Core};
 
-use crate::error::policy_error;
+use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
 use crate::{base, field, max_open, memory, seed, suffixes};
 
-/// The one that a guard takes when it is given none.
-const DEFAULT: &str = "inbound";
+/// The policy of a guard that is given none.
+pub(crate) const DEFAULT: &str = "inbound";
 
 /// See `LimitPlan` in `types.py`.
 fn forecast_row(py: Python<'_>, row: Forecast) -> PyResult<Bound<'_, PyDict>> {
@@ -34,7 +33,7 @@ fn forecast_row(py: Python<'_>, row: Forecast) -> PyResult<Bound<'_, PyDict>> {
     Ok(fields)
 }
 
-/// See `_core.pyi`.
+#[doc = doc!("Policy")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Policy {
@@ -47,19 +46,28 @@ impl Policy {
         Core { scale_millionths: 1_000_000, ..self.core.clone() }.to_toml()
     }
 
-    /// `None`: the built-in one; a policy; else the path of a file.
-    pub(crate) fn from_argument(py: Python<'_>, given: Option<&Bound<'_, PyAny>>) -> PyResult<Py<Self>> {
-        let Some(given) = given else { return Py::new(py, Self::builtin(py, DEFAULT)?) };
-        match given.cast::<Self>() {
-            Ok(policy) => Ok(policy.clone().unbind()),
-            Err(_) => {
-                let found = given.get_type().name()?;
-                let path: PathBuf = given.extract().map_err(|_| {
-                    PyTypeError::new_err(format!("policy: found {found}; allowed: a path, a Policy or None"))
-                })?;
-                Py::new(py, Self::from_file(py, path)?)
+    /// A policy, the name of a built-in one, or the path of a file. A `str` that is such a name is never a path, as in
+    /// `extends`.
+    pub(crate) fn from_argument(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+        if let Ok(policy) = given.cast::<Self>() {
+            return Ok(policy.clone().unbind());
+        }
+        if let Ok(name) = given.cast::<PyString>() {
+            let names = base::builtin_names(py)?;
+            let name = name.to_string_lossy();
+            if names.iter().any(|known| *known == name) {
+                return Py::new(py, Self::builtin(py, &name)?);
+            }
+            // An error for a missing file would not say that names are allowed.
+            if !name.contains(['/', '.']) && !PathBuf::from(&*name).exists() {
+                let allowed = format!("a built-in policy ({}), the path of a file, or a Policy", names.join(", "));
+                return Err(wrong_value("policy", &format!("{name:?}"), &allowed));
             }
         }
+        let path: PathBuf = given
+            .extract()
+            .map_err(|_| not_of_type("policy", given, "a path, the name of a built-in policy, or a Policy"))?;
+        Py::new(py, Self::from_file(py, path)?)
     }
 }
 
@@ -75,8 +83,10 @@ impl Policy {
         suffixes: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
-        for limit in limits.try_iter()? {
-            rules.push(limit?.cast::<Limit>()?.get().core.clone());
+        let wrong = |given: &Bound<'_, PyAny>| not_of_type("limits", given, "an iterable of Limit");
+        for limit in limits.try_iter().map_err(|_| wrong(limits))? {
+            let limit = limit?;
+            rules.push(limit.cast::<Limit>().map_err(|_| wrong(&limit))?.get().core.clone());
         }
         let mut fields: Vec<(String, FieldValue)> = Vec::new();
         for (name, given) in [("scale", scale), ("mode", mode)] {
@@ -95,6 +105,7 @@ impl Policy {
         Core::from_fields(rules, &fields).map(|core| Self { core }).map_err(|error| policy_error(py, error))
     }
 
+    #[doc = doc!("Policy.parse")]
     #[staticmethod]
     #[pyo3(signature = (text, file="<policy>"))]
     fn parse(py: Python<'_>, text: &str, file: &str) -> PyResult<Self> {
@@ -102,6 +113,7 @@ impl Policy {
         core.map(|core| Self { core }).map_err(|error| policy_error(py, error))
     }
 
+    #[doc = doc!("Policy.from_file")]
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let file = path.display().to_string();
@@ -115,12 +127,14 @@ impl Policy {
         }
     }
 
+    #[doc = doc!("Policy.builtin")]
     #[staticmethod]
     #[pyo3(signature = (name="inbound"))]
-    fn builtin(py: Python<'_>, name: &str) -> PyResult<Self> {
+    pub(crate) fn builtin(py: Python<'_>, name: &str) -> PyResult<Self> {
         Self::parse(py, &base::builtin_text(py, name)?, &format!("{name}.toml"))
     }
 
+    #[doc = doc!("Policy.plan")]
     #[pyo3(signature = (*, memory=None, max_open=None))]
     fn plan<'py>(
         &self,
@@ -138,11 +152,13 @@ impl Policy {
         engine.forecast().into_iter().map(|row| forecast_row(py, row)).collect()
     }
 
+    #[doc = doc!("Policy.schema")]
     #[staticmethod]
     fn schema() -> String {
         Core::json_schema()
     }
 
+    #[doc = doc!("Policy.limits")]
     #[getter]
     fn limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let limits: PyResult<Vec<_>> =
@@ -150,26 +166,31 @@ impl Policy {
         PyList::new(py, limits?)
     }
 
+    #[doc = doc!("Policy.scale")]
     #[getter]
     fn scale(&self) -> f64 {
         self.core.scale_millionths as f64 / 1e6
     }
 
+    #[doc = doc!("Policy.mode")]
     #[getter]
     fn mode(&self) -> &'static str {
         self.core.mode.name()
     }
 
+    #[doc = doc!("Policy.suffixes")]
     #[getter]
     fn suffixes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.core.extra_suffixes)
     }
 
+    #[doc = doc!("Policy.file")]
     #[getter]
     fn file(&self) -> &str {
         &self.core.file
     }
 
+    #[doc = doc!("Policy.to_toml")]
     fn to_toml(&self) -> String {
         self.core.to_toml()
     }

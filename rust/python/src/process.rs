@@ -20,7 +20,8 @@ fn begin() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Has every forked child count on, once however often the module is loaded. Where there is no fork there is nothing to do.
+/// Has every forked child count on, once however often the module is loaded. Where there is no fork there is nothing
+/// to do.
 pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     let mut done = Ok(());
     REGISTERED.call_once(|| {

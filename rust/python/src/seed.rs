@@ -1,9 +1,10 @@
 //! The secret of the hashes: drawn at start, or given.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use throttle_core::key::Secret;
+
+use crate::error::{not_of_type, wrong_value};
 
 /// Octets of a seed.
 const OCTETS: usize = 16;
@@ -25,6 +26,8 @@ pub(crate) fn octets(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResul
             &drawn
         }
     };
-    let octets = seed.cast::<PyBytes>().ok().and_then(|bytes| Seed::try_from(bytes.as_bytes()).ok());
-    octets.ok_or_else(|| PyValueError::new_err(format!("seed: allowed: bytes of length {OCTETS}, or None")))
+    let allowed = format!("bytes of length {OCTETS}, or None");
+    let Ok(bytes) = seed.cast::<PyBytes>() else { return Err(not_of_type("seed", seed, &allowed)) };
+    let found = || format!("{} bytes", bytes.as_bytes().len());
+    Seed::try_from(bytes.as_bytes()).map_err(|_| wrong_value("seed", &found(), &allowed))
 }

@@ -1,6 +1,8 @@
-//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the words, from step to step.
+//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the
+//! words, from step to step.
 //!
-//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any more.
+//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any
+//! more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 
@@ -19,9 +21,8 @@ use crate::headers::texts;
 use crate::permit::Ready;
 use crate::text::Text;
 
-/// See `_core.pyi`.
-///
-/// The lock is taken for an instant in which nothing of Python's is called, as a permit's.
+// The lock is taken for an instant in which nothing of Python's is called, as a permit's.
+#[doc = doc!("Session")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -42,7 +43,7 @@ impl Session {
         client_ip: Option<&Bound<'_, PyAny>>,
         client_name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (ip, name) = (Text::optional("client_ip", client_ip)?, Text::optional("client_name", client_name)?);
+        let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
         Ok(Self { guard, talk: Mutex::new(Talk { dialogue: CoreSession::default(), known }) })
     }
@@ -102,12 +103,14 @@ impl Session {
 
 #[pymethods]
 impl Session {
+    #[doc = doc!("Session.connect")]
     #[pyo3(signature = (*, now=None))]
     fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Decision> {
         let now = self.now(py, now)?;
         self.step(py, self.known(py, true), now, CoreSession::connect)
     }
 
+    #[doc = doc!("Session.helo")]
     #[pyo3(signature = (name, *, now=None))]
     fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
         let (name, now) = (Text::new("name", name)?, self.now(py, now)?);
@@ -117,6 +120,7 @@ impl Session {
         self.step(py, known, now, CoreSession::helo)
     }
 
+    #[doc = doc!("Session.mail")]
     #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, now=None))]
     fn mail(
         &self,
@@ -139,6 +143,7 @@ impl Session {
         self.step(py, known, now, CoreSession::mail)
     }
 
+    #[doc = doc!("Session.rcpt")]
     #[pyo3(signature = (recipients, *, now=None))]
     fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
         let mut asked = texts("recipients", Some(recipients))?;
@@ -158,11 +163,12 @@ impl Session {
         Ok(Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, known)?, charge))
     }
 
+    #[doc = doc!("Session.data")]
     #[pyo3(signature = (*, headers=None, dkim=None, size=None, now=None))]
     fn data(
         &self,
         py: Python<'_>,
-        headers: Option<&[u8]>,
+        headers: Option<&Bound<'_, PyAny>>,
         dkim: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>,
         now: Option<f64>,
@@ -178,15 +184,18 @@ impl Session {
         decision
     }
 
+    #[doc = doc!("Session.reset")]
     fn reset(&self, py: Python<'_>) {
         self.talk().dialogue.reset(&self.engine());
         self.forget(py);
     }
 
+    #[doc = doc!("Session.close")]
     fn close(&self) {
         self.let_go();
     }
 
+    #[doc = doc!("Session.client_name")]
     #[getter]
     fn client_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.talk().known.client_name.as_ref().map(|name| name.object(py))
@@ -203,6 +212,7 @@ impl Session {
         Ok(())
     }
 
+    #[doc = doc!("Session.auth_user")]
     #[getter]
     fn auth_user(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.talk().known.auth_user.as_ref().map(|user| user.object(py))

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
+
+use crate::error::not_of_type;
 
 /// A field of an envelope, as it was given: a `str` or `bytes`.
 #[derive(Debug)]
@@ -18,7 +19,22 @@ impl Text {
 
     #[inline]
     pub(crate) fn new(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Self::of(value).ok_or_else(|| not_text(field, value))
+        Self::of(value).ok_or_else(|| not_of_type(field, value, "str or bytes"))
+    }
+
+    /// Text, or an address as text.
+    #[inline]
+    pub(crate) fn address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyResult<Self> {
+        match Self::of(value) {
+            Some(text) => Ok(text),
+            None => of_address(field, value, types),
+        }
+    }
+
+    /// The client's address, if one is given.
+    #[inline]
+    pub(crate) fn client_ip(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Self>> {
+        value.map(|value| Self::address("client_ip", value, AddressTypes::CLIENT)).transpose()
     }
 
     /// `None` when it is none.
@@ -61,15 +77,44 @@ impl Text {
     }
 }
 
+/// The text of an `ipaddress` object: an address, or of several [`AddressTypes`] also a network.
 #[cold]
-fn not_text(field: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    match value.get_type().name() {
-        Ok(found) => PyTypeError::new_err(format!("{field}: found {found}; allowed: str or bytes")),
-        Err(error) => error,
+fn of_address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyResult<Text> {
+    let module = value.py().import("ipaddress")?;
+    for name in types.names {
+        if value.get_type().is(module.getattr(*name)?) {
+            let text = value.str()?;
+            // The scope of a link-local address is the server's own, so it is no part of the client's.
+            let text = text.to_string_lossy();
+            let text = text.split('%').next().unwrap_or_default();
+            return Ok(Text(PyString::new(value.py(), text).into_any().unbind()));
+        }
     }
+    Err(not_of_type(field, value, types.allowed))
 }
 
-/// Lone surrogates U+DC80–U+DCFF are the raw bytes they came from (PEP 383); any other stays the three octets that UTF-8 would have for it.
+/// The classes of `ipaddress` that an argument takes besides text.
+#[derive(Clone, Copy)]
+pub(crate) struct AddressTypes {
+    names: &'static [&'static str],
+    allowed: &'static str,
+}
+
+impl AddressTypes {
+    /// Of one client.
+    pub(crate) const CLIENT: Self = Self {
+        names: &["IPv4Address", "IPv6Address"],
+        allowed: "str, bytes, ipaddress.IPv4Address, ipaddress.IPv6Address or None",
+    };
+    /// Of whatever can be blocked.
+    pub(crate) const ANY: Self = Self {
+        names: &["IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"],
+        allowed: "str, bytes, or an address or network of ipaddress",
+    };
+}
+
+/// Lone surrogates U+DC80–U+DCFF become the raw bytes they came from (PEP 383). Any other surrogate becomes the three
+/// bytes that UTF-8 would have for it.
 #[cold]
 fn with_surrogates(text: &Bound<'_, PyAny>) -> Vec<u8> {
     let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));

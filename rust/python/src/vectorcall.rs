@@ -1,6 +1,8 @@
-//! A short way into `Envelope(…)`: the interpreter hands over an array of arguments and builds no tuple and no dictionary.
+//! A short way into `Envelope(…)`: the interpreter hands over an array of arguments and builds no tuple and no
+//! dictionary.
 //!
-//! PyO3 sets only `tp_new`, which needs both. The short way accepts interned keywords and values that run no Python code.
+//! PyO3 sets only `tp_new`, which needs both. The short way accepts interned keywords and values that run no Python
+//! code.
 //! It leaves every other call to `tp_new`, so each error message has one source.
 //! The limited API hides the layout of type objects, so an `abi3` build has only `tp_new`.
 

@@ -1,18 +1,18 @@
 //! What a guard tells of its own accord: how many different values there were, and who came near a limit.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::identity::Identity;
 use throttle_core::stats::Window;
 
+use crate::error::wrong_value;
 use crate::guard::Throttle;
 use crate::number::whole;
 use crate::offender::Offender;
 
-/// Names that `top` gives when it is not told how many.
+/// The number of names that `top` returns by default.
 const TOP: u64 = 10;
 
-/// See `_core.pyi`.
+/// The method `Throttle.distinct`.
 pub(crate) fn distinct(
     guard: &Throttle,
     py: Python<'_>,
@@ -24,7 +24,7 @@ pub(crate) fn distinct(
         "minute" => Window::Minute,
         "hour" => Window::Hour,
         other => {
-            return Err(PyValueError::new_err(format!("window: found {other:?}; allowed: \"minute\" or \"hour\"")));
+            return Err(wrong_value("window", &format!("{other:?}"), "\"minute\" or \"hour\""));
         }
     };
     let now = guard.clock.read(py, now)?;
@@ -32,7 +32,7 @@ pub(crate) fn distinct(
     known.ok_or_else(|| unobserved(guard, identity))
 }
 
-/// See `_core.pyi`.
+/// The method `Throttle.top`.
 pub(crate) fn top(
     guard: &Throttle,
     py: Python<'_>,
@@ -52,5 +52,5 @@ fn unobserved(guard: &Throttle, found: &str) -> PyErr {
         guard.engine().observed().map(|identity: Identity| format!("{:?}", identity.to_string())).collect();
     names.sort_unstable();
     let names = names.join(", ");
-    PyValueError::new_err(format!("identity: found {found:?}; allowed: one that a limit of the policy needs: {names}"))
+    wrong_value("identity", &format!("{found:?}"), &format!("one that a limit of the policy needs: {names}"))
 }

@@ -1,6 +1,8 @@
-"""The peers, each as one call of its own: no function of ours stands between. All in memory, at their fastest documented use.
+"""The peers, each as one call of its own: no function of ours stands between. All in memory, at their fastest
+documented use.
 
-It knows no traffic. Invariant: background work of a peer is part of its own cost, and ``settle`` keeps it out of everybody else's.
+It knows no traffic. Invariant: background work of a peer is part of its own cost, and ``settle`` keeps it out of
+everybody else's.
 """
 
 from __future__ import annotations

@@ -345,7 +345,7 @@ impl Engine {
         let stage = earliest(stages, identity.stage());
         let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
-        Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, kind, answer }
+        Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, stage, kind, answer }
     }
 
     /// The texts of the scopes of an envelope, in the order of [`AccessQuery::scopes`].
@@ -368,8 +368,7 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 }
 
 /// The reply to a key that a limit has blocked. It may be given at an earlier stage than the limit's own, where the operator's reply does not fit.
-pub(super) fn answer_to_blocked(planned: &PlannedLimit, stages: Stages) -> (Reply, Answer) {
-    let stage = earliest(stages, planned.block_rule.map_or(planned.stage, |rule| rule.from));
+pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
     let template = planned.template.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })

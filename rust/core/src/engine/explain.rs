@@ -4,18 +4,17 @@
 //! for every kind of limit. Slow, some microseconds a limit: for people.
 
 use super::Engine;
-use super::access::{earliest, entry_identity, lets_pass};
+use super::access::{entry_identity, lets_pass};
 use super::finish::key_text;
 use super::operators::Blocked;
 use super::request::{Found, KeptRoom, Request, Room};
 use super::transaction::Purpose;
-use crate::decision::{Decision, Refusal};
+use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
 use crate::plan::PlannedLimit;
 use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages, Verified};
 use crate::region::{Now, Region};
-use crate::reply::Reply;
 use crate::store::Verdict;
 use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::store::request::Answers;
@@ -33,8 +32,6 @@ pub struct Explanation {
     pub covering: Vec<Blocked>,
     /// What the check would come to.
     pub decision: Decision,
-    /// The stage at which it would be refused.
-    pub refused_at: Option<Stage>,
 }
 
 /// One limit and one key.
@@ -110,7 +107,6 @@ impl Engine {
         let decision = self.finish(&identities, room, &outcome, stages, now).0;
 
         let (identities, request) = (&identities, &room.request);
-        let refused_at = decision.refusal.as_ref().map(|refusal| self.told_at(refusal, stages));
         let covering = self.covering(identities, request, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
@@ -126,7 +122,7 @@ impl Engine {
         let named = self.named_identities(identities);
         let trust = |identity| trust(identities, identity);
         let identities = named.into_iter().map(|(identity, values)| (identity, values, trust(identity))).collect();
-        Explanation { identities, limits, left_out, covering, decision, refused_at }
+        Explanation { identities, limits, left_out, covering, decision }
     }
 
     /// Measures how full every key is, and reads the access list: under the lock, into room that was taken before it.
@@ -210,22 +206,6 @@ impl Engine {
         let found = LimitState::Key { key, trust, used, at_once, adds, wait_us, is_shadow };
         let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
         Explained { allows: numbers(&planned.limit), quota_of, found, ..described(stated) }
-    }
-
-    /// The stage at which a refusal is told: of a limit its own, of bytes also MAIL, where a SIZE is declared; of a block the first that knows the key.
-    fn told_at(&self, refusal: &Refusal, stages: Stages) -> Stage {
-        use Reply::{Blocked, BlockedClosing, BlockedMailbox};
-        let planned = self.plan.limits[..self.plan.stated].iter().find(|planned| planned.name == refusal.limit);
-        let Some(planned) = planned else {
-            return earliest(stages, refusal.identity.parse().map_or(Stage::Connect, Identity::stage));
-        };
-        match planned.block_rule {
-            Some(block_rule) if matches!(refusal.kind, BlockedClosing | Blocked | BlockedMailbox) => {
-                earliest(stages, block_rule.from)
-            }
-            _ if stages.contains(planned.stage) => planned.stage,
-            _ => Stage::Mail,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::access::{answer_to_blocked, blocked_by};
+use super::access::{answer_to_blocked, blocked_by, earliest};
 use super::refund::Receipt;
 use super::request::{Found, KeptRoom, Request, Room};
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
@@ -132,10 +132,14 @@ impl Engine {
         };
         let planned = &self.plan.limits[usize::from(limit)];
         let is_blocked = matches!(refused.by, RefusedBy::Block(_));
-        let (kind, answer) = if is_blocked { answer_to_blocked(planned, stages) } else { answer(planned, stages) };
+        let stage = stage_of_refusal(planned, is_blocked, stages);
+        let (kind, answer) = match is_blocked {
+            true => answer_to_blocked(planned, stage),
+            false => answer(planned, stage),
+        };
         let key = key_text(identities, planned, nth, refused.part);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
-        Box::new(Refusal { limit, identity, key, wait_us, kind, answer })
+        Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
     }
 
     /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes the lock a second time, briefly.
@@ -186,9 +190,18 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
     })
 }
 
-/// The reply of a limit that refuses: for bytes at MAIL already, where a SIZE is declared.
-fn answer(planned: &PlannedLimit, stages: Stages) -> (Reply, Answer) {
-    let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
+/// The stage of a refusal by a limit: its own, or MAIL for bytes where a SIZE is declared. A block by a limit refuses
+/// at the first stage that knows the key.
+fn stage_of_refusal(planned: &PlannedLimit, is_blocked: bool, stages: Stages) -> Stage {
+    match planned.block_rule {
+        Some(rule) if is_blocked => earliest(stages, rule.from),
+        _ if stages.contains(planned.stage) => planned.stage,
+        _ => Stage::Mail,
+    }
+}
+
+/// The reply of a limit that refuses at `stage`.
+fn answer(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
     let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
     (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }
@@ -197,5 +210,5 @@ fn answer(planned: &PlannedLimit, stages: Stages) -> (Reply, Answer) {
 fn max_open(wait_us: Option<u64>, stages: Stages) -> Refusal {
     let is_late = [Stage::Mail, Stage::Rcpt, Stage::Data].into_iter().any(|stage| stages.contains(stage));
     let kind = if is_late { Reply::Capacity } else { Reply::Crowded };
-    Refusal::unstated(MAX_OPEN, wait_us, kind)
+    Refusal::unstated(MAX_OPEN, wait_us, earliest(stages, Stage::Connect), kind)
 }

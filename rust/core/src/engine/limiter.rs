@@ -58,16 +58,32 @@ impl Limiter {
     /// Charges `cost` to `key` when it fits.
     #[inline]
     pub fn hit(&self, key: &[u8], cost: u64, now: Now) -> Hit {
+        self.hit_at(key, cost, now).0
+    }
+
+    /// As [`Limiter::hit`], and returns the engine time of the charge in microseconds, for [`Limiter::refund`]. It is
+    /// `None` when nothing was counted.
+    #[inline]
+    pub fn hit_at(&self, key: &[u8], cost: u64, now: Now) -> (Hit, Option<u64>) {
         self.decide(key, cost, now, true)
+    }
+
+    /// Returns what `cost` charged to `key` at the engine time `then_us`, less what has drained since. Whether anything
+    /// was left to return. The caller refunds a charge once.
+    pub fn refund(&self, key: &[u8], cost: u64, then_us: u64, now: Now) -> bool {
+        let at = self.pace.lines(self.secret.text(key));
+        let (mut region, epoch) = self.shared.at(now, true);
+        let [then, now] = [then_us, epoch.last_us].map(|us| self.pace.ticks_at(us));
+        self.pace.refund(&mut region, &at, then, now, cost)
     }
 
     /// The same, but charges nothing.
     pub fn peek(&self, key: &[u8], cost: u64, now: Now) -> Hit {
-        self.decide(key, cost, now, false)
+        self.decide(key, cost, now, false).0
     }
 
     #[inline]
-    fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> Hit {
+    fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> (Hit, Option<u64>) {
         let at = self.pace.lines(self.secret.text(key));
         prefetch(self.shared.address(), &at);
         let (mut region, epoch) = self.shared.at(now, charge);
@@ -75,13 +91,17 @@ impl Limiter {
         let (verdict, spot) = self.pace.consult(&region, &at, moment, cost, &mut SlotReservations::default());
         match verdict {
             Verdict::Fits => {
-                if charge && !self.pace.charge(&mut region, &at, spot, moment, cost) {
+                if !charge {
+                    return (Hit::Allowed, None);
+                }
+                let counted = self.pace.charge(&mut region, &at, spot, moment, cost);
+                if !counted {
                     region.count_untracked(0);
                 }
-                Hit::Allowed
+                (Hit::Allowed, counted.then_some(epoch.last_us))
             }
-            Verdict::From(us) => Hit::Wait(us.saturating_add_signed(epoch.reads(now).saturating_neg())),
-            Verdict::Never => Hit::Never,
+            Verdict::From(us) => (Hit::Wait(us.saturating_add_signed(epoch.reads(now).saturating_neg())), None),
+            Verdict::Never => (Hit::Never, None),
         }
     }
 

@@ -11,7 +11,7 @@
 //!
 //! * `keys`, `amount`, `request`: what `prepare` fills in   * `outcome`, `receipt`: what `transact` and `finish` return
 //! * `access`: operators' entries and limits' blocks, in all three steps   * `filter`, `session`: one SMTP connection   * `permits`: release
-//! * `operators`: block, allow   * `learn`: known elements from elsewhere   * `reloadable`: another policy while checks go on   * `limiter`: one table
+//! * `operators`: block, allow   * `reset`: clear the counters of one value   * `learn`: known elements from elsewhere   * `reloadable`: another policy while checks go on   * `limiter`: one table
 //! * For people: `explain` (`unasked`: why a limit was not asked), `tables`, `forecast`, `offenders`
 
 mod access;
@@ -25,6 +25,7 @@ mod prepare;
 mod refund;
 mod reload;
 mod request;
+mod reset;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
 use crate::error::PolicyError;
-use crate::identity::parse_value::parse_value;
+use crate::identity::parse_value::{NotAValue, parse_value};
 use crate::identity::scope::{NoScope, Scope, scope};
 use crate::identity::{Identity, Source, UnknownIdentity, Value};
 use crate::key::Key;
@@ -152,7 +152,7 @@ impl Engine {
         let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
         let mut all: Vec<Blocked> = held
             .map(|(entry, text)| Blocked {
-                identity: entry_identity(&entry).to_string(),
+                identity: entry_identity(entry).to_string(),
                 value: Some(unpack_text(text)),
                 left_us: left(entry.until_us),
                 by: None,
@@ -266,12 +266,21 @@ fn example(identity: Identity) -> &'static str {
     }
 }
 
+/// The error for a text that is no value of `identity`.
+pub(super) fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
+    let allowed = match why {
+        NotAValue::Never => format!("a value of {identity}{}", example(identity)),
+        NotAValue::Is(other) => format!("{other:?}, the {identity} that it has"),
+    };
+    wrong("value", format!("{text:?}"), allowed)
+}
+
 /// Whether what is not covered by its parts can only be a tag.
 fn is_tag(identity: Identity) -> bool {
     matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered)
 }
 
-fn parsed(identity: &str) -> Result<Identity, PolicyError> {
+pub(super) fn parsed(identity: &str) -> Result<Identity, PolicyError> {
     identity.parse().map_err(|unknown: UnknownIdentity| PolicyError {
         suggestion: unknown.nearest.map(str::to_owned),
         ..wrong("identity", format!("{identity:?}"), format!("one of {}", Identity::NAMES.join(", ")))

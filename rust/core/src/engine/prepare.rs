@@ -55,6 +55,7 @@ impl Engine {
 
     /// Reads the envelope and fills in a request with all that a check asks. `more` says what is read beyond what the limits need.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
     pub(super) fn prepare_check<'e>(
         &self,
         identities: &mut Identities<'e>,

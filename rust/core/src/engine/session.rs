@@ -124,7 +124,7 @@ impl Session {
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.is_open {
-            return Step::told(out_of_order());
+            return Step::told(out_of_order(Stage::Connect));
         }
         let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
@@ -139,7 +139,7 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if !self.is_open {
-            return Step::told(out_of_order());
+            return Step::told(out_of_order(Stage::Helo));
         }
         let name = engine.key_of(known, Identity::HeloHost);
         if self.done.contains(Stage::Helo) && self.name == name {
@@ -168,7 +168,7 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if !self.is_open {
-            return Step::told(out_of_order());
+            return Step::told(out_of_order(Stage::Mail));
         }
         let step = match self.catch_up(engine, known, now) {
             Ok(owed) => self.run(engine, known, Stage::Mail, now, StageFilter::default()).after(owed, engine),
@@ -187,7 +187,7 @@ impl Session {
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing());
+            return Step::told(self.standing(Stage::Rcpt));
         }
         let owed = match self.catch_up(engine, known, now) {
             Ok(owed) => owed,
@@ -226,7 +226,7 @@ impl Session {
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing());
+            return Step::told(self.standing(Stage::Data));
         }
         let step = match self.catch_up(engine, known, now) {
             Ok(owed) => {
@@ -295,8 +295,8 @@ impl Session {
     }
 
     /// Why nothing can go on: MAIL was refused, or there was none.
-    fn standing(&self) -> Decision {
-        self.refused.clone().unwrap_or_else(out_of_order)
+    fn standing(&self, stage: Stage) -> Decision {
+        self.refused.clone().unwrap_or_else(|| out_of_order(stage))
     }
 
     /// Asks what is owed, stage by stage; what was charged at connect, and who would have refused anything of it.
@@ -381,8 +381,8 @@ impl Engine {
 }
 
 /// The answer to a step for which there is no transaction, or no connection.
-fn out_of_order() -> Decision {
-    let refusal = Refusal::unstated(OUT_OF_ORDER, None, Reply::OutOfOrder);
+fn out_of_order(stage: Stage) -> Decision {
+    let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
 }
 

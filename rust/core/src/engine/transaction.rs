@@ -308,8 +308,7 @@ impl Engine {
     }
 
     fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
-        let token = self.plan.in_flight.hold(region, wanted, limits);
-        token
+        self.plan.in_flight.hold(region, wanted, limits)
     }
 }
 
@@ -398,8 +397,7 @@ impl Engine {
     #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
     pub fn release(&self, token: Token) -> bool {
         let mut region = self.shared.lock();
-        let has_held = self.plan.in_flight.release(&mut region, &token);
-        has_held
+        self.plan.in_flight.release(&mut region, &token)
     }
 
     /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given earlier is void.

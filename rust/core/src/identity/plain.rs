@@ -79,9 +79,10 @@ fn text(octets: &[u8]) -> Option<(&str, Classes)> {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn classes(octets: &[u8]) -> Classes {
-    let (blocks, rest) = octets.as_chunks::<16>();
+    let blocks = octets.chunks_exact(16);
+    let rest = blocks.remainder();
     let mut all = Classes::default();
-    for (place, block) in blocks.iter().enumerate() {
+    for (place, block) in blocks.filter_map(<[u8]>::first_chunk).enumerate() {
         all.add(sixteen(block), 16 * place as u32);
     }
     if rest.is_empty() {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::in_flight::InFlightTables;
 use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
-use super::plan::{
+use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
+use super::{
     Applicable, Ask, BlockRule, LimitSet, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet,
     TrustSource,
 };
-use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, SuffixList};
 use crate::key::{Head, Secret};

@@ -13,8 +13,8 @@
 use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
 use super::compile::{InFlightPlan, build, place};
 use super::memory::{SPARE, SeenSetClaim, TableShares, claims};
-use super::plan::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
 use super::quotas::{PlannedQuota, quotas, with_quota};
+use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};

@@ -195,6 +195,14 @@ impl Distinct {
         tracked
     }
 
+    /// Empties the key's bucket, and with it what the bucket holds of elements. Returns whether it held anything.
+    pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
+        let now = self.quota.clock().ticks(now_us);
+        let Some((FoundSlot { line, slot, .. }, ..)) = self.find(region, at, now) else { return false };
+        put(region.line_mut(line), usize::from(slot), 0, 0, Held::Few(Few::default()));
+        true
+    }
+
     /// The level of the key's bucket, in elements, rounded up.
     pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
         let found = self.find(region, at, self.quota.clock().ticks(now_us));

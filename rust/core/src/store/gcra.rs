@@ -304,6 +304,13 @@ impl Gcra {
         true
     }
 
+    /// Empties the key's slot. Returns whether it held anything.
+    pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
+        let Some((FoundSlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        region.line_mut(line).slots[usize::from(slot)] = 0;
+        true
+    }
+
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
         self.overflow.as_ref().map(Arrivals::size)

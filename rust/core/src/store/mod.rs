@@ -84,6 +84,7 @@ impl Store {
     /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says [`Answer::FITS`] before. The seen sets were
     /// looked up before; `is_now`: at this time.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
         &self,
         region: &Region,

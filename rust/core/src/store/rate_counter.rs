@@ -130,6 +130,15 @@ impl RateCounter {
         }
     }
 
+    /// Empties the key's counter. Returns whether it counted anything; a sketch keeps what it knows of the key.
+    pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
+        let now = self.ticks_at(now_us);
+        match self {
+            Self::Gcra(buckets) => buckets.clear(region, at, now),
+            Self::SlidingWindow(windows) => windows.clear(region, at, now),
+        }
+    }
+
     /// As [`Gcra::refund`] and [`SlidingWindow::refund`].
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         match self {

@@ -224,6 +224,13 @@ impl SlidingWindow {
         counted > 0
     }
 
+    /// Empties the key's slot. Returns whether it held anything.
+    pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
+        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        self.shape.put(region.line_mut(line), usize::from(slot), 0, PaneRing::default());
+        true
+    }
+
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
         self.overflow.as_ref().map(Panes::size)

@@ -1,7 +1,9 @@
 //! `Counts`: how often each text came.
 //!
-//! Texts lie one behind another, and the table beside them has where each begins: a text costs no allocation of its own, and a look no more than two misses.
-//! Knows no time and no bound. Invariants: exact up to 2⁶⁴ − 1, where a count stays; what came first begins first, so that places are an order.
+//! Texts lie one behind another, and the table beside them has where each begins: a text costs no allocation of its
+//! own, and a look no more than two misses.
+//! Knows no time and no bound. Invariants: exact up to 2⁶⁴ − 1, where a count stays; what came first begins first, so
+//! that places are an order.
 //! A text of a log may hold lone surrogates, and comes back as it was.
 
 use std::borrow::Cow;
@@ -22,8 +24,8 @@ struct Entry {
     count: u64,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay")]
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     octets: Vec<u8>,
@@ -74,7 +76,8 @@ impl Counts {
         all.into_iter().map(|(count, octets)| Ok((text(py, octets)?, count.0))).collect()
     }
 
-    /// Takes the count at place `most`, from the highest, off all of them, and leaves out what is nothing then; that count.
+    /// Takes the count at place `most`, from the highest, off all of them, and leaves out what is nothing then; that
+    /// count.
     fn prune(&mut self, most: usize) -> u64 {
         let mut counts: Vec<_> = self.of.iter().map(|entry| Reverse(entry.count)).collect();
         if most >= counts.len() {

@@ -5,7 +5,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use throttle_core::engine::Purpose;
 use throttle_core::identity::{Identities, Identity, Trust, Value};
@@ -14,13 +13,14 @@ use throttle_core::policy::Stages;
 use super::texts::{Piece, Texts};
 use crate::decision::Decision;
 use crate::envelope::Envelope;
+use crate::error::wrong_value;
 use crate::guard::Throttle;
 
 /// Between the values of a key.
 const JOINED: &str = " + ";
 
-/// See `_core.pyi`. The identities are those of the guard's policy when it was made.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`. The identities are those of the guard's policy when it was made.
+#[pyclass(module = "throttle._replay")]
 pub(crate) struct Rows {
     guard: Py<Throttle>,
     observed: Vec<Identity>,
@@ -40,7 +40,8 @@ impl Rows {
         Self { guard, observed, times, proven, texts, begins }
     }
 
-    /// Asks the guard about an envelope, and appends it when it is admitted and no limit in shadow mode would refuse it; what else it says is returned.
+    /// Asks the guard about an envelope, and appends it when it is admitted and no limit in shadow mode would refuse
+    /// it; what else it says is returned.
     ///
     /// It counts at time `at`, and is asked about at `now`.
     fn ask(&mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>) -> PyResult<Option<Decision>> {
@@ -66,7 +67,8 @@ impl Rows {
         envelope.get().with(py, |core| self.append(at, &engine.read(core, Stages::known_of(core))));
     }
 
-    /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at `places`, joined, each with each.
+    /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at
+    /// `places`, joined, each with each.
     fn keys(&self, places: Vec<usize>, verified: &str) -> PyResult<Texts> {
         self.check(&places)?;
         let any = verified == "any";
@@ -139,7 +141,7 @@ impl Rows {
     pub(super) fn check(&self, places: &[usize]) -> PyResult<()> {
         let allowed = self.observed.len();
         match places.iter().find(|place| **place >= allowed) {
-            Some(place) => Err(PyValueError::new_err(format!("place: found {place}; allowed: less than {allowed}"))),
+            Some(place) => Err(wrong_value("place", &place.to_string(), &format!("less than {allowed}"))),
             None => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 //! `Seen`: which elements came under which keys, first and last.
 //!
 //! It lies as `Counts` does: a pair is the text of its key, and behind it that of the element.
-//! Knows no limit. Invariant: what came first begins first, but for what a pruning kept, which comes in the order of its rank.
+//! Knows no limit. Invariant: what came first begins first, but for what a pruning kept, which comes in the order of
+//! its rank.
 
 use std::cmp::Ordering;
 
@@ -25,8 +26,8 @@ struct Entry {
     last: f64,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core")]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay")]
 #[derive(Debug)]
 pub(crate) struct Seen {
     text: String,
@@ -42,7 +43,8 @@ impl Seen {
         Self { text: String::new(), of: HashTable::new(), most, comeback_s }
     }
 
-    /// Notes the elements at `place` under the keys at `per` of all rows but `without`; for each that was new for `remember_s`, its key.
+    /// Notes the elements at `place` under the keys at `per` of all rows but `without`; for each that was new for
+    /// `remember_s`, its key.
     fn update(
         &mut self,
         rows: &Rows,

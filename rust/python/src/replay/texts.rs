@@ -1,6 +1,7 @@
 //! `Texts`: many short texts in one piece of memory, so that none of them is an object of Python, and the hash of each.
 //!
-//! Knows not what they are. Invariant: hashes are those of [`hash`], which is another one in each process: a log's text is anybody's.
+//! Knows not what they are. Invariant: hashes are those of [`hash`], which is another one in each process: a log's
+//! text is anybody's.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -15,8 +16,8 @@ pub(super) struct Piece {
     ends: Vec<usize>,
 }
 
-/// See `_core.pyi`.
-#[pyclass(module = "throttle._core", frozen)]
+/// See `_replay.pyi`.
+#[pyclass(module = "throttle._replay", frozen)]
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
     piece: Piece,

@@ -1,4 +1,4 @@
-//! The values of one envelope as a policy's limits see them, for who counts beside the guard: `throttle.replay`.
+//! The values of one envelope as the limits of a policy see them.
 
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use throttle_core::policy::Stages;
 use crate::envelope::Envelope;
 use crate::guard::Throttle;
 
-/// Names of the identities that the policy's limits need.
-pub(crate) fn names(guard: &Throttle) -> Vec<String> {
+/// See `_replay.pyi`.
+#[pyfunction]
+pub(crate) fn observed(guard: &Throttle) -> Vec<String> {
     guard.engine().observed().map(|identity| identity.to_string()).collect()
 }
 
-/// Their values, in the same order, and last whether the sender is proven: `None` for an absent one, a tuple for recipients and other lists.
-pub(crate) fn of<'py>(py: Python<'py>, guard: &Throttle, envelope: &Envelope) -> PyResult<Bound<'py, PyTuple>> {
+/// See `_replay.pyi`.
+#[pyfunction]
+pub(crate) fn values<'py>(py: Python<'py>, guard: &Throttle, envelope: &Envelope) -> PyResult<Bound<'py, PyTuple>> {
     envelope.with(py, |core| {
         let engine = Arc::clone(&guard.engine());
         let identities = engine.read(core, Stages::known_of(core));

@@ -1,0 +1,88 @@
+"""`explain` and `tables`: frozen results with a text that people can read."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+
+from given_guards import guard, limit
+from throttle import Envelope, Limit, Policy, Throttle
+from throttle.tags import TAGS
+from throttle.types import ExplainedIdentity, Explanation, Table
+
+SENDER = Envelope(client_ip="192.0.2.1", mail_from="a@b.unlisted", spf="pass")
+
+
+def test_an_explanation_is_frozen_and_equal_and_travels() -> None:
+    pace = guard(limit("pace", "sender.registered", "1/day"))
+    told = pace.explain(SENDER)
+    assert isinstance(told, Explanation)
+    assert pickle.loads(pickle.dumps(told)) == told == pace.explain(SENDER)
+    assert told.identities["sender.registered"] == ExplainedIdentity(("UNLISTED",), proven=True)
+    frozen: Any = told
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frozen.allowed = False
+    assert dataclasses.asdict(told)["limits"][0]["limit"] == "pace"
+
+
+def test_the_text_says_what_it_comes_to_and_explains_tags() -> None:
+    pace = guard(limit("pace", "sender.registered", "1/day"))
+    assert str(pace.explain(SENDER)).splitlines()[0] == "Allowed."
+    pace.check(SENDER)
+    lines = str(pace.explain(SENDER)).splitlines()
+    assert lines[0].startswith("Refused at mail by pace: 451 4.7.1 UNLISTED is sending too fast; retry in 86400 s")
+    pace_line = next(line for line in lines if line.startswith("  pace: "))
+    assert pace_line == (
+        "  pace: refuses; room again in 86,400 s: sender.registered UNLISTED: 1 of 1 messages used, +1 (1/day)"
+    )
+    assert lines[-1] == f"  UNLISTED stands for {TAGS['UNLISTED']}."
+
+
+def test_a_limit_that_was_not_asked_says_why() -> None:
+    told = guard(limit("pace", "rcpt.address", "1/day", count="recipients")).explain(SENDER)
+    [row] = told.limits
+    assert (row.verdict, row.key, row.missing, told.unchecked) == ("not checked", None, ("rcpt_to",), ("pace",))
+    assert str(row) == f"pace: not checked: {row.reason}"
+    assert str(told).startswith("Allowed; not checked yet: pace.")
+
+
+def test_keys_that_are_left_out_are_counted() -> None:
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+    told = pace.explain(SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)]))
+    assert told.left_out > 0
+    assert told.left_out + len(told.limits) == 5000
+    assert f"  {told.left_out:,} more keys are left out." in str(told)
+
+
+@pytest.mark.parametrize("client_ip", ["192.0.2.256", b"somewhere", ""])
+def test_an_address_that_is_none_is_reported(client_ip: str | bytes) -> None:
+    told = guard(limit("pace", "client.ip", "1/day")).explain(SENDER.replace(client_ip=client_ip))
+    assert told.problems == (f"client_ip: found {client_ip!r}; allowed: an IPv4 or IPv6 address",)
+    assert told.problems[0] in str(told).splitlines()
+    assert told.identities["client.ip"].values == ("UNKNOWN",)
+
+
+def test_an_address_that_is_right_or_absent_is_no_problem() -> None:
+    pace = guard(limit("pace", "client.ip", "1/day"))
+    assert pace.explain(SENDER).problems == pace.explain(SENDER.replace(client_ip=None)).problems == ()
+
+
+def test_a_table_says_how_full_it_is() -> None:
+    pace = guard(limit("pace", "client.ip", "1/day"))
+    pace.check(SENDER)
+    [table, *_] = pace.tables()
+    assert isinstance(table, Table)
+    assert (table.table, table.used) == ("pace", 1)
+    assert str(table).startswith(f"pace: 1 of {table.slots:,} slots used (0%), ")
+    assert str(Table("pace", 4096, 448, 448, 52)) == (
+        "pace: 448 of 448 slots used (100%), 4 KiB, 52 charges found no room"
+    )
+
+
+def test_an_in_flight_limit_has_a_table_without_bytes() -> None:
+    pace = Throttle(Policy([Limit(name="open", per="global", in_flight=10)]), memory="4 MiB")
+    table = next(table for table in pace.tables() if table.table == "open")
+    assert str(table) == "open: 0 of 10 slots used (0%)"
