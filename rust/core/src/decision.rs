@@ -40,7 +40,8 @@ impl Refusal {
         Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, answer: Answer::default() }
     }
 
-    /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a flood are only counted.
+    /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a
+    /// flood are only counted.
     pub fn reply(&self) -> String {
         let Answer { rejects_at, template } = &self.answer;
         let own = template.as_ref();

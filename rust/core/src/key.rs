@@ -1,6 +1,8 @@
-//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table of a limit stores any.
+//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table of a limit stores
+//! any.
 //!
-//! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different things differ:
+//! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different things
+//! differ:
 //!
 //! ```text
 //!  0       1     2 3          4   5      6      7
@@ -79,9 +81,9 @@ impl Secret {
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
     ///
-    /// A folded multiplication of 64 × 64 bits. It would not withstand chosen inputs; these are never chosen: both are outputs
-    /// of a keyed hash, uniform and unknown to whoever picks the text. For independent uniform inputs two pairs meet
-    /// with a chance of about 2⁻⁶³. The odd constants, from the secret, keep the sides apart.
+    /// A folded multiplication of 64 × 64 bits. It would not withstand chosen inputs; these are never chosen: both are
+    /// outputs of a keyed hash, uniform and unknown to whoever picks the text. For independent uniform inputs two pairs
+    /// meet with a chance of about 2⁻⁶³. The odd constants, from the secret, keep the sides apart.
     #[inline]
     pub fn join(&self, a: Key, b: Key) -> Key {
         let product = u128::from(a.0 ^ self.left) * u128::from(b.0 ^ self.right);

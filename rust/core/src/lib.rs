@@ -4,14 +4,17 @@
 //!
 //! * [`envelope`]: what is known of one SMTP transaction   * [`identity`]: text in, normalised identities out
 //! * [`key`]: what a value is hashed to; text ends there
-//! * [`policy`]: a TOML file, its limits, the compiled plan   * [`region`], [`store`]: the memory, and what counts in it
+//! * [`policy`]: a TOML file, its limits, the compiled plan   * [`region`], [`store`]: the memory, and what counts in
+//!   it
 //! * [`stats`]: what may never refuse: distinct counts, names of offenders
 //! * [`sketch`]: estimates in fixed memory, over anybody's words
-//! * [`engine`]: one envelope, all its limits, one [`decision`]   * [`reply`]: what the server should answer   * [`time`]: integers for it
+//! * [`engine`]: one envelope, all its limits, one [`decision`]   * [`reply`]: what the server should answer   *
+//!   [`time`]: integers for it
 //!
 //! ```
 //! use std::sync::Arc;
-//! use throttle_core::{engine::Engine, envelope::Envelope, identity::SuffixList, key::Secret, policy::Policy, region::Now};
+//! use throttle_core::{engine::Engine, envelope::Envelope, identity::SuffixList};
+//! use throttle_core::{key::Secret, policy::Policy, region::Now};
 //!
 //! let policy = Policy::parse("policy.toml", r#"
 //!     [[limit]]

@@ -1,7 +1,7 @@
 //! What the server should answer: RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
 //!
-//! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall be.
-//! Knows no counts. Invariant: whatever a sender wrote, an answer is one legal line.
+//! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall
+//! be. Knows no counts. Invariant: whatever a sender wrote, an answer is one legal line.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -52,7 +52,8 @@ pub enum Reply {
     Buffer,
     /// Too many different things under one key, all of which is refused: `451 4.7.28`.
     Spread,
-    /// Nothing to go on with: `451 4.5.1`. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4); one that asks none the less bounces nothing.
+    /// Nothing to go on with: `451 4.5.1`. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4);
+    /// one that asks none the less bounces nothing.
     OutOfOrder,
     /// The key is blocked: `421 4.7.0` at connect and HELO, and the server closes.
     BlockedClosing,
@@ -235,7 +236,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_gives_one_legal_line(key in any::<String>(), wait in any::<Option<u64>>(), kind in 0..Reply::ALL.len(), stage in prop::option::of(0..Stage::ALL.len())) {
+        fn any_name_gives_one_legal_line(
+            key in any::<String>(),
+            wait in any::<Option<u64>>(),
+            kind in 0..Reply::ALL.len(),
+            stage in prop::option::of(0..Stage::ALL.len()),
+        ) {
             let line = Reply::ALL[kind].text(&key, wait, stage.map(|stage| Stage::ALL[stage]));
             prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         }

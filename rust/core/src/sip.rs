@@ -6,12 +6,14 @@
 //!  v2 ^= 255;  three rounds;  v0 ^ v1 ^ v2 ^ v3
 //! ```
 //!
-//! A hash of a check has a head of one word and some twenty octets: what a streaming hasher keeps of octets that wait, and asks at every step, is a third
-//! of such a hash. This keeps none: with the crate `siphasher` in its place a whole check of Python's takes 3 to 5 % longer.
+//! A hash of a check has a head of one word and some twenty octets: what a streaming hasher keeps of octets that wait,
+//! and asks at every step, is a third of such a hash. This keeps none: with the crate `siphasher` in its place a whole
+//! check of Python's takes 3 to 5 % longer.
 //!
 //! Knows no keys of anything but its own. Invariant: the same number as any other SipHash-1-3 of the same octets.
 //!
-//! **Source.** Aumasson, Bernstein, SipHash: a fast short-input PRF (2012), §2; one round a word and three at the end, as in Rust's own maps.
+//! **Source.** Aumasson, Bernstein, SipHash: a fast short-input PRF (2012), §2; one round a word and three at the end,
+//! as in Rust's own maps.
 
 /// The state behind some words.
 #[derive(Clone, Copy)]

@@ -52,8 +52,8 @@ impl Member for Stage {
 pub type Stages = Set<Stage>;
 
 impl Set<Stage> {
-    /// The stages of which something is known of `envelope`, what a check runs that names none: connect and HELO, where a limit whose identity
-    /// is absent asks nothing, and from MAIL on what is there.
+    /// The stages of which something is known of `envelope`, what a check runs that names none: connect and HELO, where
+    /// a limit whose identity is absent asks nothing, and from MAIL on what is there.
     pub fn known_of(envelope: &Envelope<'_>) -> Self {
         let known = Self::default().with(Stage::Connect).with(Stage::Helo);
         if envelope.mail_from.is_none() {

@@ -1,15 +1,17 @@
 //! What a check asks of the access list: operators' entries and limits' blocks. It asks only while there are any.
 //!
 //! ```text
-//!  flag set?  no → nothing of this is done
-//!  prepare    kinds ← the kinds of entries present;  a key for each scope of the envelope of these kinds, a key for each key that a limit may have blocked
+//!  any there? no → nothing of this is done
+//!  prepare    kinds ← the kinds of entries present
+//!             a key for each scope of the envelope of these kinds, a key for each key that a limit may have blocked
 //!  ── lock ──
 //!  allowed?   every limit is skipped but those on what is in flight, and only those are charged
 //!  blocked?   the end of the block is one more wait, and the longest wait is reported
 //! ```
 //!
-//! An entry holds from the stage at which its identity is known, and a limit's block from the stage at which all of its key is known: a network that was
-//! blocked for its messages is refused at connect. An operator's `allow` beats every block.
+//! An entry holds from the stage at which its identity is known, and a limit's block from the stage at which all of its
+//! key is known: a network that was blocked for its messages is refused at connect. An operator's `allow` beats every
+//! block.
 
 use smallvec::SmallVec;
 
@@ -122,8 +124,8 @@ fn latest(stages: Stages) -> Option<Stage> {
 }
 
 impl Engine {
-    /// The kinds of entries that may hold at these stages, and what must be read of an envelope to look up entries and blocks; `None` while there are
-    /// neither.
+    /// The kinds of entries that may hold at these stages, and what must be read of an envelope to look up entries and
+    /// blocks; `None` while there are neither.
     #[inline]
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
         if self.shared.has_access_entries() { self.access_kinds_now(stages) } else { None }
@@ -221,8 +223,8 @@ impl Engine {
         false
     }
 
-    /// What operators' entries and limits' blocks say of each scope and key, for people: entries with their place among the scopes, and the ends of
-    /// blocks. The room is taken before the lock.
+    /// What operators' entries and limits' blocks say of each scope and key, for people: entries with their place among
+    /// the scopes, and the ends of blocks. The room is taken before the lock.
     pub(super) fn read_access(
         &self,
         query: &AccessQuery,
@@ -236,7 +238,8 @@ impl Engine {
         blocks.extend(query.blocks.iter().map(|block| access.blocks.until_us(region, &block.at, block.key, at_us)));
     }
 
-    /// The longest of the blocks that still hold at `at_us`: of equal ones an operator's before a limit's, then the first in file order.
+    /// The longest of the blocks that still hold at `at_us`: of equal ones an operator's before a limit's, then the
+    /// first in file order.
     #[cold]
     pub(super) fn longest_block(&self, found: &Found, at_us: u64) -> Option<Refused> {
         let entry = found.access.entry.filter(|(_, entry)| entry.holds(at_us));
@@ -367,7 +370,8 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
     block.map(|block| (block.limit, block.nth)).unwrap_or_default()
 }
 
-/// The reply to a key that a limit has blocked. It may be given at an earlier stage than the limit's own, where the operator's reply does not fit.
+/// The reply to a key that a limit has blocked. It may be given at an earlier stage than the limit's own, where the
+/// operator's reply does not fit.
 pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
     let template = planned.template.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);

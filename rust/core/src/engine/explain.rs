@@ -1,7 +1,7 @@
 //! What a check would look at, in words: every identity, and for every limit the key, how full it is and what it says.
 //!
-//! It goes the way of a check, charges nothing, and reads everything under one lock. A level is found by asking how much more would fit, so it means the same
-//! for every kind of limit. Slow, some microseconds a limit: for people.
+//! It goes the way of a check, charges nothing, and reads everything under one lock. A level is found by asking how
+//! much more would fit, so it means the same for every kind of limit. Slow, some microseconds a limit: for people.
 
 use super::Engine;
 use super::access::{entry_identity, lets_pass};
@@ -154,8 +154,8 @@ impl Engine {
         }
     }
 
-    /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is proven; then the blocks of limits, in file
-    /// order.
+    /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is
+    /// proven; then the blocks of limits, in file order.
     fn covering(&self, identities: &Identities<'_>, request: &Request, rows: &Rows, now_us: u64) -> Vec<Blocked> {
         let Some(query) = &request.access else { return Vec::new() };
         let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);

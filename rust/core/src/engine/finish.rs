@@ -1,4 +1,5 @@
-//! Step three of a check, after the lock: from the outcome to a decision in words, and names for the senders near a limit.
+//! Step three of a check, after the lock: from the outcome to a decision in words, and names for the senders near a
+//! limit.
 //!
 //! Here text is made again, from the envelope at hand: no table of a limit stores any.
 
@@ -22,11 +23,13 @@ use crate::reply::{Answer, Reply};
 use crate::stats::{Name, Newcomer, value_of};
 use crate::store::permits::Token;
 
-/// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next check brings more.
+/// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next
+/// check brings more.
 const MOST_NAMES: usize = 16;
 
 impl Engine {
-    /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage that the envelope knows.
+    /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage that the
+    /// envelope knows.
     pub fn check(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
         self.decide(envelope, stages, now, Purpose::Check).0
     }
@@ -36,7 +39,8 @@ impl Engine {
         self.decide(envelope, stages, now, Purpose::Peek).0
     }
 
-    /// Checks, and holds what the in-flight limits of `stages` count until the token is released. A refused envelope holds nothing and gets no token.
+    /// Checks, and holds what the in-flight limits of `stages` count until the token is released. A refused envelope
+    /// holds nothing and gets no token.
     pub fn admit(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> (Decision, Option<Token>) {
         let (decision, _, token) = self.decide(envelope, stages, now, Purpose::Admit);
         (decision, token)
@@ -53,7 +57,8 @@ impl Engine {
         self.decide_and(envelope, stages, now, purpose, |_, _| ())
     }
 
-    /// A check that hands the identities it has read to `see`, for a caller that counts them too: reading them again would take a fifth of a check.
+    /// A check that hands the identities it has read to `see`, for a caller that counts them too: reading them again
+    /// would take a fifth of a check.
     #[inline(always)]
     pub fn decide_and(
         &self,
@@ -142,7 +147,8 @@ impl Engine {
         Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
     }
 
-    /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes the lock a second time, briefly.
+    /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes
+    /// the lock a second time, briefly.
     #[cold]
     fn name_near_limit(
         &self,

@@ -1,6 +1,7 @@
 //! How full the tables are: for the operator, not for a decision.
 //!
-//! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are not of one moment.
+//! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are
+//! not of one moment.
 
 use super::Engine;
 use crate::identity::Identity;
@@ -17,7 +18,8 @@ use crate::store::{Store, TableKind, TablePart};
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableUse {
-    /// The limit or its quota, `registers of` or `sketch of` it, `memory of` those that share it, `in flight per` an identity, `permits`, or `blocks`.
+    /// The limit or its quota, `registers of` or `sketch of` it, `memory of` those that share it, `in flight per` an
+    /// identity, `permits`, or `blocks`.
     pub name: String,
     /// Bytes of the table.
     pub bytes: u64,
@@ -30,7 +32,8 @@ pub struct TableUse {
 }
 
 impl Engine {
-    /// The use of every table: those of each limit and of each quota, then the sketches, the seen_sets, what is open, and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
+    /// The use of every table: those of each limit and of each quota, then the sketches, the seen_sets, what is open,
+    /// and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let is_sketch = |part: &TablePart| part.kind == TableKind::Sketch;
         let all: Vec<(usize, TablePart)> = self
@@ -97,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// What is open under an in-flight limit: `slots` is its cap, `used` what is held, of a limit per key what the key holds that holds most.
-    /// Its counts are in the tables below, so it has no bytes of its own.
+    /// What is open under an in-flight limit: `slots` is its cap, `used` what is held, of a limit per key what the key
+    /// holds that holds most. Its counts are in the tables below, so it has no bytes of its own.
     fn in_flight_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
         let (name, capacity) = (self.table_name(index), &self.plan.in_flight);
         let InFlight { cap, count, .. } = capacity.limits[limit];
@@ -164,10 +167,11 @@ pub struct Forecast {
     pub bytes: u64,
     /// Bytes of the memory of known elements that it asks, which others may share.
     pub memory_bytes: u64,
-    /// New keys a minute, each with one message (of 64 KiB where bytes count) or one element, until its table is full; `None` when it cannot fill.
+    /// New keys a minute, each with one message (of 64 KiB where bytes count) or one element, until its table is full;
+    /// `None` when it cannot fill.
     pub keys_per_minute: Option<u64>,
-    /// How long one key that brings new elements at this rate takes to fill the memory, in microseconds; `None` when it has none, or elements are forgotten as
-    /// fast as they come.
+    /// How long one key that brings new elements at this rate takes to fill the memory, in microseconds; `None` when it
+    /// has none, or elements are forgotten as fast as they come.
     pub memory_full_us: Option<u64>,
     /// What one key gets at most in a minute.
     pub most_in_minute: u64,
@@ -197,7 +201,8 @@ impl Engine {
             _ => self.cap(planned),
         };
         let one = if limit.count == Count::Bytes { MESSAGE_BYTES } else { 1 };
-        // A quota of one value and no other part of a key has one key, or one a class; on the ladder one for each part of a name.
+        // A quota of one value and no other part of a key has one key, or one a class; on the ladder one for each part
+        // of a name.
         let is_one =
             quota.is_some() && limit.per.len() == 1 && !matches!(limit.rule, Rule::FanOut { settle_us: Some(_), .. });
         let keys_per_minute = match &planned.store {
@@ -256,7 +261,8 @@ fn carried(table: &Table, slots: u64, occupied_us: u64) -> u64 {
     u64::try_from(keys).unwrap_or(u64::MAX)
 }
 
-/// Slots in use when one new key in a hundred finds no room in its two lines. Measured: with fewer slots to a line, lines differ more.
+/// Slots in use when one new key in a hundred finds no room in its two lines. Measured: with fewer slots to a line,
+/// lines differ more.
 fn part_in_use(table: &Table, slots: u64) -> u64 {
     let lines = u64::from(table.pages()) * LINES as u64;
     slots

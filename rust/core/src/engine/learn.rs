@@ -1,7 +1,8 @@
 //! What another run has learned: known elements that this engine starts from.
 //!
-//! They come as text, so that neither the secret nor the size of the memory need be the same. Each takes the way of a quota's value and of a check's element,
-//! so the keys are the very ones that a check makes. Knows no file. Nothing is allocated in the region (P1): what does not fit stays out.
+//! They come as text, so that neither the secret nor the size of the memory need be the same. Each takes the way of a
+//! quota's value and of a check's element, so the keys are the very ones that a check makes. Knows no file. Nothing is
+//! allocated in the region (P1): what does not fit stays out.
 
 use super::Engine;
 use crate::identity::Identity;
@@ -24,7 +25,8 @@ pub struct Lesson<'a> {
 }
 
 impl Engine {
-    /// The seen_sets of what `distinct` brings under `per`: none when no limit needs it, several when limits remember it apart.
+    /// The seen_sets of what `distinct` brings under `per`: none when no limit needs it, several when limits remember
+    /// it apart.
     pub fn seen_sets(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
         let is_over = |memory: usize| {
             let needed = self.plan.seen_sets[memory].distinct;

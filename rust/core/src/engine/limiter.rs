@@ -1,7 +1,8 @@
 //! One table for any key: what `RateLimiter` offers.
 //!
-//! The lines are sent for before the lock. One thread gains nothing by it, since the two of one look-up are waited for together anyway
-//! (`benches/gcra.rs`: 1 % for it or against it); of several, each has its own on their way while another holds the lock (`benches/lock.rs`).
+//! The lines are sent for before the lock. One thread gains nothing by it, since the two of one look-up are waited for
+//! together anyway (`benches/gcra.rs`: 1 % for it or against it); of several, each has its own on their way while
+//! another holds the lock (`benches/lock.rs`).
 //!
 //! Knows no mail and no policy. Invariant: a refused hit writes nothing but the time.
 
@@ -37,7 +38,8 @@ impl Limiter {
         (1 + pages) * PAGE_BYTES
     }
 
-    /// `None` when the memory is below [`Self::least_bytes`] or more than the machine gives, or no clock can keep the rate.
+    /// `None` when the memory is below [`Self::least_bytes`] or more than the machine gives, or no clock can keep the
+    /// rate.
     pub fn new(
         algorithm: Algorithm,
         rate: Rate,

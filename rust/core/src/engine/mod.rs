@@ -6,12 +6,14 @@
 //!  finish   no lock    outcome → decision, and names for the senders near a limit
 //! ```
 //!
-//! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first. The engine knows the order of things;
-//! it knows no algorithm and no mail syntax.
+//! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first.
+//! The engine knows the order of things; it knows no algorithm and no mail syntax.
 //!
 //! * `keys`, `amount`, `request`: what `prepare` fills in   * `outcome`, `receipt`: what `transact` and `finish` return
-//! * `access`: operators' entries and limits' blocks, in all three steps   * `filter`, `session`: one SMTP connection   * `permits`: release
-//! * `operators`: block, allow   * `reset`: clear the counters of one value   * `learn`: known elements from elsewhere   * `reloadable`: another policy while checks go on   * `limiter`: one table
+//! * `access`: operators' entries and limits' blocks, in all three steps   * `filter`, `session`: one SMTP connection
+//!   * `permits`: release
+//! * `operators`: block, allow   * `reset`: clear the counters of one value   * `learn`: known elements from elsewhere
+//!   * `reloadable`: another policy while checks go on   * `limiter`: one table
 //! * For people: `explain` (`unasked`: why a limit was not asked), `tables`, `forecast`, `offenders`
 
 mod access;
@@ -117,7 +119,8 @@ impl Engine {
         self.shared.bytes()
     }
 
-    /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy names.
+    /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy
+    /// names.
     pub fn identities(&self, envelope: &Envelope<'_>) -> Vec<(Identity, Vec<String>)> {
         self.named_identities(&Identities::read(envelope, &self.suffixes, Sources::ALL))
     }

@@ -1,7 +1,7 @@
 //! What operators say: block, allow, and take it back. Read as a sender's text is, so that spelling does not matter.
 //!
-//! One entry a name: the last word counts. Text is kept for who asks what is listed; a limit's blocks have none, so their values are those that
-//! observation has a name for.
+//! One entry a name: the last word counts. Text is kept for who asks what is listed; a limit's blocks have none, so
+//! their values are those that observation has a name for.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,8 @@ impl From<PolicyError> for BlockError {
 }
 
 impl Engine {
-    /// Takes an operator's word about a value, in place of one that was said before; for so many microseconds, or for good.
+    /// Takes an operator's word about a value, in place of one that was said before; for so many microseconds, or for
+    /// good.
     ///
     /// # Errors
     /// [`BlockError`]; then nothing is changed.
@@ -102,7 +103,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back what an operator said of a value, and lifts the blocks of limits whose key it is. Whether anything of it held.
+    /// Takes back what an operator said of a value, and lifts the blocks of limits whose key it is. Whether anything of
+    /// it held.
     ///
     /// # Errors
     /// A text that is no value.
@@ -135,7 +137,8 @@ impl Engine {
         Ok(any)
     }
 
-    /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of limits. `pause` runs every so many pages.
+    /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of
+    /// limits. `pause` runs every so many pages.
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
         let Some(access) = self.plan.access else { return Vec::new() };
         let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
@@ -186,7 +189,8 @@ impl Engine {
         all
     }
 
-    /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is refused by it.
+    /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is
+    /// refused by it.
     fn told(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
         let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;

@@ -1,11 +1,13 @@
-//! Step one of a check, before the lock: from identities to keys, from keys to lines, all of them on their way into the cache.
+//! Step one of a check, before the lock: from identities to keys, from keys to lines, all of them on their way into the
+//! cache.
 //!
 //! ```text
-//!  envelope → identities → keys → request:  one entry for each limit and key, one look-up for each seen set and key;  every line is prefetched
+//!  envelope → identities → keys → request:  one entry for each limit and key, one look-up for each seen set and key;
+//!                                           every line is prefetched
 //! ```
 //!
-//! A limit that cannot apply costs nothing: two sets of limits, by stage and by trust, are intersected first. The time taken grows with the recipients of
-//! the envelope and with nothing else.
+//! A limit that cannot apply costs nothing: two sets of limits, by stage and by trust, are intersected first. The time
+//! taken grows with the recipients of the envelope and with nothing else.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -53,7 +55,8 @@ impl Engine {
         self.prepare_filtered(request, identities, size, stages, purpose, None);
     }
 
-    /// Reads the envelope and fills in a request with all that a check asks. `more` says what is read beyond what the limits need.
+    /// Reads the envelope and fills in a request with all that a check asks. `more` says what is read beyond what the
+    /// limits need.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
     pub(super) fn prepare_check<'e>(
@@ -122,7 +125,8 @@ impl Engine {
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
             limits = limits.minus(plan.applicable.unless_idle());
         }
-        // The same code twice: without the loops over values for the common envelope, which has one value of each identity.
+        // The same code twice: without the loops over values for the common envelope, which has one value of each
+        // identity.
         if may_have_several {
             preparer.fill_several(&mut request.stores, limits);
         } else {
@@ -289,8 +293,8 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the file, or the limit itself. `None` when
-    /// the quota has no table yet.
+    /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the
+    /// file, or the limit itself. `None` when the quota has no table yet.
     #[inline(always)]
     fn limit_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
         let quota = if ask.has_quotas { self.quota_of(place, ask, nth) } else { None };

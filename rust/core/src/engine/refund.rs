@@ -1,16 +1,18 @@
 //! Receipts, and giving charges back.
 //!
-//! A receipt says when the check was and which stages it ran. The envelope is at hand when somebody wants the charge back, so the keys are worked out
-//! again then, the same way as for the check.
+//! A receipt says when the check was and which stages it ran. The envelope is at hand when somebody wants the charge
+//! back, so the keys are worked out again then, the same way as for the check.
 //!
 //! ```text
-//!  refund:  for each key that was charged: its bucket − max(0, price − ticks since), or its pane − price while that pane counts
+//!  refund, for each key that was charged:  its bucket − max(0, price − ticks since)
+//!                                          or its pane − price, while that pane counts
 //! ```
 //!
-//! **Never too much.** Of two buckets that differ by one charge of p ticks, the fuller one is ahead by p at first and by p − e or more after e ticks: the
-//! gap closes only while the emptier one is empty. So what is left stays at least what it would be without the charge, whatever was charged or given
-//! back between. A pane loses what was counted in it. A sketch is not lowered, for its cells belong to many keys; elements that were seen stay seen, and
-//! their charge stays with them.
+//! **Never too much.** Of two buckets that differ by one charge of p ticks, the fuller one is ahead by p at first and
+//! by p − e or more after e ticks: the gap closes only while the emptier one is empty. So what is left stays at least
+//! what it would be without the charge, whatever was charged or given back between. A pane loses what was counted in
+//! it. A sketch is not lowered, for its cells belong to many keys; elements that were seen stay seen, and their charge
+//! stays with them.
 
 use std::sync::Arc;
 
@@ -39,7 +41,8 @@ pub struct Receipt {
 }
 
 impl Engine {
-    /// Gives back what the check of `receipt` charged to rates for `envelope`, less what has drained since; whether anything was left to give.
+    /// Gives back what the check of `receipt` charged to rates for `envelope`, less what has drained since; whether
+    /// anything was left to give.
     ///
     /// `shadow` names the limits that would have refused and so were not charged. The caller uses a receipt once.
     pub fn refund(&self, envelope: &Envelope<'_>, receipt: &Receipt, shadow: &[Arc<str>], now: Now) -> bool {
@@ -61,7 +64,8 @@ impl Engine {
         has_given
     }
 
-    /// Whether a limit charges as it did when `receipt` was made. After a change of policy a filter names other limits than then.
+    /// Whether a limit charges as it did when `receipt` was made. After a change of policy a filter names other limits
+    /// than then.
     fn charges_as_then(&self, limit: u16, receipt: &Receipt) -> bool {
         let is_of_this_policy = receipt.generation == self.generation();
         is_of_this_policy

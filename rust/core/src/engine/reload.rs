@@ -1,15 +1,17 @@
 //! An engine whose policy can be changed while checks go on.
 //!
-//! A check holds the engine for reading, from its first look at the plan to its last line; a change of policy takes it for writing for as long as it
-//! takes to put another plan in its place. All that is slow about a change is done before: compiling, and emptying the tables of new limits, which
-//! nobody uses meanwhile. So a check waits for one check at most, and none ever sees half of a policy.
+//! A check holds the engine for reading, from its first look at the plan to its last line; a change of policy takes it
+//! for writing for as long as it takes to put another plan in its place. All that is slow about a change is done
+//! before: compiling, and emptying the tables of new limits, which nobody uses meanwhile. So a check waits for one
+//! check at most, and none ever sees half of a policy.
 //!
 //! ```text
 //!  reload:  old ──swap──> between: limits that stay ──empty the pages of the others──swap──> new
 //! ```
 //!
-//! Until its pages are empty, some milliseconds, a new or changed limit counts nothing and refuses nothing.
-//! Whoever walks over whole tables takes the engine out, so that nobody waits for that; [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
+//! Until its pages are empty, some milliseconds, a new or changed limit counts nothing and refuses nothing. Whoever
+//! walks over whole tables takes the engine out, so that nobody waits for that;
+//! [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -42,7 +44,8 @@ impl Live {
         Self { engine: RwLock::new(Arc::new(engine)) }
     }
 
-    /// The engine of the policy at this moment. Not to be held across anything slow: a change of policy waits, and all others wait for that.
+    /// The engine of the policy at this moment. Not to be held across anything slow: a change of policy waits, and all
+    /// others wait for that.
     #[inline]
     pub fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
         // Nothing that holds it for writing panics; should it ever, the engine is one or the other.
@@ -55,8 +58,8 @@ impl Live {
         engine.tables(pause)
     }
 
-    /// Changes the policy; `suffixes` go with it. Limits that did not change keep their counts and their share, and everything that is open stays open.
-    /// `pause` runs every so many pages that are emptied.
+    /// Changes the policy; `suffixes` go with it. Limits that did not change keep their counts and their share, and
+    /// everything that is open stays open. `pause` runs every so many pages that are emptied.
     ///
     /// # Errors
     /// [`NotReloaded`]. After a wrong one nothing has changed.
@@ -84,7 +87,8 @@ impl Live {
                 stated_mode: policy.mode,
                 shared: engine.shared.for_next_generation(&step.from),
             };
-            // A mode that was set by hand stays, unless this policy says another than the one before. No check sees its limits in the mode of that one.
+            // A mode that was set by hand stays, unless this policy says another than the one before. No check sees its
+            // limits in the mode of that one.
             if policy.mode != engine.stated_mode {
                 next.set_mode(policy.mode);
             }

@@ -172,7 +172,8 @@ impl Keys {
         self.ruled_out = LimitSet::EMPTY;
     }
 
-    /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty before.
+    /// Hashes what the limits of `stages` need, of an envelope in which no identity has several values; `self` is empty
+    /// before.
     #[inline(always)]
     pub(super) fn fill(&mut self, plan: &Plan, secret: &Secret, identities: &Identities<'_>, stages: Stages) {
         let Self { values, first, ruled_out, .. } = self;
@@ -228,7 +229,8 @@ impl Keys {
         per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
     }
 
-    /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is absent.
+    /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is
+    /// absent.
     #[inline(always)]
     pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
         let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };

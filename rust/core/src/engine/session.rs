@@ -1,20 +1,24 @@
 //! One SMTP connection: which limits it still owes an answer, what it was charged, what it holds.
 //!
-//! **Idea.** A step is a check of its stage, on what is known by then. Beside it stands only what makes each limit run once:
+//! **Idea.** A step is a check of its stage, on what is known by then. Beside it stands only what makes each limit run
+//! once:
 //!
 //! ```text
-//!  connection    asked before the first step, and again when the client's name comes late: then what could not be asked, and no more
+//!  connection    asked before the first step, and again when the client's name comes late: then only what could not
+//!                be asked before
 //!  HELO          once a name; the connection's slot under a name is that of the name it goes by
-//!  MAIL          begins a transaction, and ends one that was open; a refusal of it stands for the RCPTs and the data behind it (RFC 2920)
+//!  MAIL          begins a transaction, and ends one that was open; its refusal is also that of the RCPTs and the data
+//!                behind it (RFC 2920)
 //!  RCPT          only recipients that the transaction has not got; a message counts once for each of their hosts
-//!  data          the transaction is over, whatever the answer: its slots are let go of in the step that consults the actual size
+//!  data          ends the transaction, whatever the answer: the step that consults the actual size releases its slots
 //! ```
 //!
-//! Knows no text but while a step lasts: whoever drives it keeps the words, and says all of them each time. It remembers keys: of at most [`NAMES`]
-//! HELO names, and of the recipients that it accepted, as the server does, until the transaction ends.
+//! Knows no text but while a step lasts: whoever drives it keeps the words, and says all of them each time. It
+//! remembers keys: of at most [`NAMES`] HELO names, and of the recipients that it accepted, as the server does, until
+//! the transaction ends.
 //!
-//! **Invariant.** What it holds was admitted in a step of its own; [`Session::close`] lets go of all, and after it nothing is held or charged.
-//! A client can bring about any order of steps, so any order has an answer.
+//! **Invariant.** What it holds was admitted in a step of its own; [`Session::close`] lets go of all, and after it
+//! nothing is held or charged. A client can bring about any order of steps, so any order has an answer.
 
 use std::collections::HashSet;
 
@@ -50,7 +54,8 @@ pub struct Session {
     in_transaction: bool,
     /// Stages that ran in this connection and transaction.
     done: Stages,
-    /// Stages to be asked before the next step: connect at first, and those that were done before the client's name was known.
+    /// Stages to be asked before the next step: connect at first, and those that were done before the client's name was
+    /// known.
     owed: Stages,
     /// Limits that were asked, by stage.
     asked: [LimitSet; Stage::ALL.len()],
@@ -163,7 +168,8 @@ impl Session {
         step.after(owed, engine)
     }
 
-    /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the declared SIZE.
+    /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the
+    /// declared SIZE.
     pub fn mail(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         self.reset(engine);
@@ -183,7 +189,8 @@ impl Session {
         step
     }
 
-    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when [`Session::is_behind`].
+    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when
+    /// [`Session::is_behind`].
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
@@ -222,7 +229,8 @@ impl Session {
         Step { fresh, ..step }
     }
 
-    /// The end of the data: `known` tells the headers, the accepted recipients and the actual size. The transaction is over, whatever the answer.
+    /// The end of the data: `known` tells the headers, the accepted recipients and the actual size. The transaction is
+    /// over, whatever the answer.
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
@@ -284,7 +292,8 @@ impl Session {
         }
     }
 
-    /// When the policy was changed since the last step: limits of stages that have passed are for the next transaction, or the next connection.
+    /// When the policy was changed since the last step: limits of stages that have passed are for the next transaction,
+    /// or the next connection.
     fn follow(&mut self, engine: &Engine) {
         let generation = engine.generation();
         if self.generation.replace(generation).is_some_and(|before| before != generation) {

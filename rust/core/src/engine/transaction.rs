@@ -3,12 +3,13 @@
 //! ```text
 //!  now ← engine time;  release what a session gives up
 //!  look up the seen sets;  consult every entry, the access list and the in-flight limits: reads only
-//!  all fit?  charge every entry, then make every element known; hold     else no limit is charged, and the limits that block note their keys
+//!  all fit?  charge every entry, then make every element known; hold what is in flight
+//!  else      charge no limit; the limits that block note their keys
 //!  statistics count the check, admitted or refused
 //! ```
 //!
-//! Consulting writes nothing but answers, into room that was taken before the lock. So all or nothing (P5) needs no undo. Nothing here allocates, panics or
-//! calls anything but stores.
+//! Consulting writes nothing but answers, into room that was taken before the lock. So all or nothing (P5) needs no
+//! undo. Nothing here allocates, panics or calls anything but stores.
 
 use super::Engine;
 use super::request::{Found, Request};
@@ -29,7 +30,8 @@ impl Engine {
         self.transact_releasing(request, found, now, purpose, &[], |_, _, _| ())
     }
 
-    /// Takes the lock and releases `released` first; `inspect` runs last under the lock, on what was consulted, for `explain`.
+    /// Takes the lock and releases `released` first; `inspect` runs last under the lock, on what was consulted, for
+    /// `explain`.
     #[inline(always)]
     pub(super) fn transact_releasing(
         &self,
@@ -118,7 +120,8 @@ impl Engine {
         }
     }
 
-    /// Finds the longest wait of the limits that enforce, of equal waits the first in file order, and notes those in shadow mode that would refuse.
+    /// Finds the longest wait of the limits that enforce, of equal waits the first in file order, and notes those in
+    /// shadow mode that would refuse.
     fn find_longest_wait(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for (place, entry) in request.stores.entries.iter().enumerate() {
@@ -160,9 +163,11 @@ impl Engine {
         }
     }
 
-    /// The time from which everything fits at once: what fits now need not fit then, since a known element may be forgotten by that time (P10).
+    /// The time from which everything fits at once: what fits now need not fit then, since a known element may be
+    /// forgotten by that time (P10).
     ///
-    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are finitely many, nearly always none.
+    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are
+    /// finitely many, nearly always none.
     fn until_everything_fits(
         &self,
         request: &Request,
@@ -196,8 +201,8 @@ impl Engine {
         refused
     }
 
-    /// Consults the in-flight limits. Those in shadow mode that do not fit are not held; of the others the longest wait counts, of equal waits the first in
-    /// file order.
+    /// Consults the in-flight limits. Those in shadow mode that do not fit are not held; of the others the longest wait
+    /// counts, of equal waits the first in file order.
     #[inline(never)]
     fn consult_in_flight(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
@@ -229,7 +234,8 @@ impl Engine {
         }
     }
 
-    /// Writes what the check came to: charges and a permit when it is admitted, blocks when it is refused, and statistics.
+    /// Writes what the check came to: charges and a permit when it is admitted, blocks when it is refused, and
+    /// statistics.
     #[inline(always)]
     fn record(
         &self,
@@ -340,7 +346,8 @@ pub struct Outcome {
     pub at_us: u64,
     /// Why the check is refused; `None` when it is admitted.
     pub refused: Option<Refused>,
-    /// Whether the limits were charged: not by a peek, not by a refused check, nor by one that an operator's entry lets through.
+    /// Whether the limits were charged: not by a peek, not by a refused check, nor by one that an operator's entry lets
+    /// through.
     pub is_charged: bool,
     /// Limits in shadow mode that would have refused.
     pub shadow: LimitSet,
@@ -387,7 +394,8 @@ impl Outcome {
 }
 
 impl Engine {
-    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room for their connections too.
+    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room
+    /// for their connections too.
     pub const MAX_OPEN: u32 = 10_000;
 
     /// Most permits that can be stated.
@@ -400,7 +408,8 @@ impl Engine {
         self.plan.in_flight.release(&mut region, &token)
     }
 
-    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given earlier is void.
+    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
+    /// earlier is void.
     ///
     /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
     pub fn begin(&self, generation: u64) {

@@ -1,6 +1,7 @@
 //! Mail addresses (RFC 5321 §4.1.2): what is around them, and what of a local part names the mailbox.
 //!
-//! Knows no suffix list. Never fails: whatever stands there is the null path, a lone local part, or a local part and a host.
+//! Knows no suffix list. Never fails: whatever stands there is the null path, a lone local part, or a local part and a
+//! host.
 //!
 //! ```text
 //! blanks, < >  →  source route  →  split at the last @

@@ -1,7 +1,7 @@
 //! A host, and where in it its organisation begins.
 //!
-//! Knows neither who says the name nor how far that is proven. Invariant: whatever text it gives is a suffix of the host's name,
-//! cut at a label; where there is none to give, it says which tag stands for it.
+//! Knows neither who says the name nor how far that is proven. Invariant: whatever text it gives is a suffix of the
+//! host's name, cut at a label; where there is none to give, it says which tag stands for it.
 
 use smallvec::SmallVec;
 
@@ -71,7 +71,8 @@ impl<'a> Domain<'a> {
         })
     }
 
-    /// Where the value of an identity begins in a plain name, if it is a trailing part of it; the outer `None` when that takes a closer look.
+    /// Where the value of an identity begins in a plain name, if it is a trailing part of it; the outer `None` when
+    /// that takes a closer look.
     #[inline]
     pub(super) fn plain_start(&self, identity: Identity) -> Option<Option<usize>> {
         match (identity.view(), identity) {

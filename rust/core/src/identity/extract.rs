@@ -1,6 +1,7 @@
 //! The identities of one envelope: what each holds, and how far it is proven.
 //!
-//! Knows no keys and no limits. Invariant: every identity that is wanted and whose field is known has a value, whatever the bytes.
+//! Knows no keys and no limits. Invariant: every identity that is wanted and whose field is known has a value, whatever
+//! the bytes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -20,8 +21,8 @@ use super::user::fold;
 use super::value::{Part, Tag, Trust, Value};
 use crate::envelope::{Envelope, Spf};
 
-/// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask for it; of a closure nobody can
-/// say that it is always inlined, of a method here one can.
+/// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask
+/// for it; of a closure nobody can say that it is always inlined, of a method here one can.
 pub(crate) trait UseValue<'s, R> {
     /// What is made of it.
     fn make(self, value: Value<'s>) -> R;
@@ -82,7 +83,8 @@ impl<'a> Identities<'a> {
         read
     }
 
-    /// The same, into what is empty: it is too big to be moved about. Inlined, it is known there that nothing has to be dropped.
+    /// The same, into what is empty: it is too big to be moved about. Inlined, it is known there that nothing has to be
+    /// dropped.
     #[inline(always)]
     pub(crate) fn fill(&mut self, envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) {
         let has = |source| wanted.contains(source);
@@ -144,7 +146,8 @@ impl<'a> Identities<'a> {
         identity.has_many() && (self.rcpt.len() > 1 || self.said.is_some())
     }
 
-    /// The value of an identity that has one at most ([`Identity::has_many`]): nothing when it is absent or was not wanted.
+    /// The value of an identity that has one at most ([`Identity::has_many`]): nothing when it is absent or was not
+    /// wanted.
     #[inline]
     pub fn value(&self, identity: Identity) -> Option<Value<'_>> {
         self.one(identity, As::Value)
@@ -162,7 +165,8 @@ impl<'a> Identities<'a> {
         self.one(identity, As::Element)
     }
 
-    /// The values of an identity: none when it is absent or was not wanted; several of recipients, of addresses in a header and of signatures, each once, in order.
+    /// The values of an identity: none when it is absent or was not wanted; several of recipients, of addresses in a
+    /// header and of signatures, each once, in order.
     pub fn values(&self, identity: Identity) -> Values<'_> {
         self.all(identity, As::Value)
     }
@@ -172,7 +176,8 @@ impl<'a> Identities<'a> {
         self.all(identity, As::Element)
     }
 
-    /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (the ladder: `store/fan_out.rs`).
+    /// The parts of the name of `host` between the value of `per` and the host itself, shallowest first (the ladder:
+    /// `store/fan_out.rs`).
     pub fn ladder(&self, host: Identity, per: Identity) -> SmallVec<[&str; RUNGS]> {
         let Some(domain) = self.domain(host).filter(|_| per.is_part_of_host(host)) else { return SmallVec::new() };
         let above = match part_of(domain, per) {
@@ -354,9 +359,9 @@ impl<'a> Rcpt<'a> {
     }
 }
 
-/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's; never against `spf="fail"`.
-/// A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a client whose name is a bare suffix, so equal names
-/// without an organisation align nothing.
+/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's;
+/// never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a
+/// client whose name is a bare suffix, so equal names without an organisation align nothing.
 #[inline]
 fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Trust {
     let is_proven = match (spf, client) {
@@ -367,7 +372,8 @@ fn class(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> 
     if is_proven { Trust::Proven } else { Trust::Claimed }
 }
 
-/// The forward-confirmed name of a client. Servers write `unknown`, nothing, or the address in brackets when there is none.
+/// The forward-confirmed name of a client. Servers write `unknown`, nothing, or the address in brackets when there is
+/// none.
 fn confirmed(name: &[u8]) -> Option<Host<'_>> {
     let text = name.trim_ascii();
     if text.is_empty() || text.eq_ignore_ascii_case(b"unknown") {
@@ -421,7 +427,8 @@ pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: A
 
 /// Shortcuts for prepare, which compares and hashes most values once.
 impl Identities<'_> {
-    /// Whether the only value of an identity is its element too: no part of it is MALFORMED or OVERLONG. `false` for an identity that may have several.
+    /// Whether the only value of an identity is its element too: no part of it is MALFORMED or OVERLONG. `false` for an
+    /// identity that may have several.
     #[inline]
     pub(crate) fn is_element(&self, identity: Identity) -> bool {
         let is_sound = |host: &Host<'_>| !matches!(host.form(), Form::Unsound { .. });

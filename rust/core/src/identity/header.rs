@@ -1,7 +1,8 @@
-//! What the header of a message says: From, Reply-To, List-Id, and the domains whose signatures the server has verified.
+//! What the header of a message says: From, Reply-To, List-Id, and the domains whose signatures the server has
+//! verified.
 //!
-//! Knows no header text: `header` finds the fields. Invariant: every value that is looked at has an identity, and no more than
-//! [`MOST_VALUES`] of a field are looked at, however many there are.
+//! Knows no header text: `header` finds the fields. Invariant: every value that is looked at has an identity, and no
+//! more than [`MOST_VALUES`] of a field are looked at, however many there are.
 
 use std::borrow::Cow;
 

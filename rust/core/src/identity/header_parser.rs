@@ -3,8 +3,9 @@
 //! `mail-parser` reads names, folding, phrases, comments, groups and encoded words; here stands how much it is given.
 //! Only the header is read: it ends at the first blank line, whatever comes behind. Never fails.
 //!
-//! Invariant: cost is bounded by [`MOST_OCTETS`], in which fields are only passed over, and by [`MOST_FIELD_OCTETS`] for each
-//! field that is taken apart, where a parser that looks for the end of an encoded word again and again may take quadratic time.
+//! Invariant: cost is bounded by [`MOST_OCTETS`], in which fields are only passed over, and by [`MOST_FIELD_OCTETS`]
+//! for each field that is taken apart, where a parser that looks for the end of an encoded word again and again may
+//! take quadratic time.
 
 use mail_parser::parsers::MessageStream;
 use mail_parser::{Addr, HeaderName, HeaderValue};
@@ -15,7 +16,8 @@ use super::header::{MOST_VALUES, bracketed};
 /// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.
 pub const MOST_OCTETS: usize = 256 * 1024;
 
-/// Octets of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1 allows a line 998.
+/// Octets of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1
+/// allows a line 998.
 pub const MOST_FIELD_OCTETS: usize = 4096;
 
 /// What a bad octet became on the way through the parser, whose text is UTF-8.
@@ -98,8 +100,8 @@ impl Addresses {
     }
 }
 
-/// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for parts of it.
-/// A bad octet is one again, so that it is told from text.
+/// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for
+/// parts of it. A bad octet is one again, so that it is told from text.
 fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
     let address = parsed.address()?;
     let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));

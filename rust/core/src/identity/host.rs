@@ -1,7 +1,7 @@
 //! Host names (RFC 5321 §2.3.5) and address literals (§4.1.3).
 //!
-//! Knows no suffix list. Invariant: a sound name is lower-case A-labels of 1–63 octets, at most 253 octets;
-//! of an unsound one the labels behind the last bad label are kept, because an organisation may still be told from them.
+//! Knows no suffix list. Invariant: a sound name is lower-case A-labels of 1–63 octets, at most 253 octets; of an
+//! unsound one the labels behind the last bad label are kept, because an organisation may still be told from them.
 //!
 //! UTS 46 runs a label at a time: an ASCII label is legal as it is (`a_b`, `-a`), whatever its neighbours are,
 //! and one bad label spoils none behind it.
@@ -19,9 +19,9 @@ use super::value::{Part, Tag};
 const LONGEST_NAME: usize = 253;
 /// Octets of a label (RFC 1035 §2.3.4).
 const LONGEST_LABEL: usize = 63;
-/// Octets of a host as it came that are looked at, and of a label in Unicode.
-/// Punycode is quadratic in a label. A label of 63 octets holds at most 59 characters, 236 octets in UTF-8; what is longer than
-/// that could only shrink by ignorable characters.
+/// Octets of a host as it came that are looked at, and of a label in Unicode. Punycode is quadratic in a label. A label
+/// of 63 octets holds at most 59 characters, 236 octets in UTF-8; what is longer than that could only shrink by
+/// ignorable characters.
 const LONGEST_RAW: usize = 4096;
 const LONGEST_RAW_LABEL: usize = 256;
 

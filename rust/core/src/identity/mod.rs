@@ -2,11 +2,11 @@
 //!
 //! Knows no counts, no limits, no memory. Never fails: every input has some identity.
 //!
-//! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what they can hold
-//! * `network`, `host`, `address`, `user`: the grammars; `plain`: what needs none   * [`suffix`]: the Public Suffix List
-//! * `domain`: where in a host its organisation begins   * [`read`]: one envelope, all its identities
-//! * [`header`]: the header of a message, as text   * `said`: the identities of it
-//! * [`named`]: one value, as an operator writes it   * [`scope`]: what such a value covers
+//! * [`kind`]: the names of identities (`sender.org`)   * [`value`]: what an identity can hold
+//! * `network`, `host`, `address`, `user`: one grammar each   * `plain`: names that need no grammar
+//! * [`suffix`]: the Public Suffix List   * `domain`: where in a host its organisation begins
+//! * [`extract`]: all identities of one envelope   * `header`, [`header_parser`]: those of a message's header
+//! * [`parse_value`]: one value, as an operator writes it   * [`scope`]: what such a value covers
 
 mod address;
 mod domain;

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::kind::Prefixes;
 use super::value::Value;
 
-/// The address that `text` holds, if it holds one.
-/// Takes what servers and address literals (RFC 5321 §4.1.3) write around it: brackets, the tag `IPv6:`, a zone (RFC 4007 §11).
+/// The address that `text` holds, if it holds one. Takes what servers and address literals (RFC 5321 §4.1.3) write
+/// around it: brackets, the tag `IPv6:`, a zone (RFC 4007 §11).
 pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
     if let Some(address) = dotted(text) {
         return Some(address.into());
@@ -30,7 +30,8 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&address))
 }
 
-/// The common case: four numbers and nothing around them. The way behind it takes the same for the same, and three times as long.
+/// The common case: four numbers and nothing around them. The way behind it takes the same for the same, and three
+/// times as long.
 fn dotted(mut text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     for (place, octet) in octets.iter_mut().enumerate() {

@@ -53,7 +53,8 @@ pub fn parse_value<R>(
     })
 }
 
-/// The parts of the name of `host` between the value of `per` and the host that `text` names, as [`Identities::ladder`].
+/// The parts of the name of `host` between the value of `per` and the host that `text` names, as
+/// [`Identities::ladder`].
 pub fn parts_of_host(host: Identity, per: Identity, text: &str, suffixes: &SuffixList, tell: impl FnMut(&str)) {
     read_as(host, text, suffixes, |read| read.ladder(host, per).into_iter().for_each(tell));
 }

@@ -1,12 +1,14 @@
 //! Text that is its own normal form already, recognised in one pass: nearly all there is.
 //!
-//! Knows what neither local parts nor hosts are; it only never accepts what either would change. Invariant: plain text is lower-case ASCII without quotes,
-//! tags, brackets, blanks, colons, empty labels and `--`, so without `xn--` too.
+//! Knows what neither local parts nor hosts are; it only never accepts what either would change. Invariant: plain text
+//! is lower-case ASCII without quotes, tags, brackets, blanks, colons, empty labels and `--`, so without `xn--` too.
 //!
-//! **Idea.** Sixteen bytes at a time, each byte is compared with every class at once, and a class of the whole text becomes a word with one bit a byte. What
-//! is asked of the text afterwards (two dots side by side, where the last `@` is, where labels begin) are operations on words.
+//! **Idea.** Sixteen bytes at a time, each byte is compared with every class at once, and a class of the whole text
+//! becomes a word with one bit a byte. What is asked of the text afterwards (two dots side by side, where the last `@`
+//! is, where labels begin) are operations on words.
 //!
-//! **Cost.** 30 instructions for 16 bytes, where a table look-up a byte took 110. Text of more than 64 bytes is not recognised and goes the general way.
+//! **Cost.** 30 instructions for 16 bytes, where a table look-up a byte took 110. Text of more than 64 bytes is not
+//! recognised and goes the general way.
 
 /// The most bytes of text that is recognised: a bit each in a word.
 const LONGEST_TEXT: usize = 64;
@@ -167,7 +169,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sixteen_at_a_time_is_one_by_one(octets in prop::collection::vec(prop_oneof![any::<u8>(), 0x20u8..0x80], 1..=64)) {
+        fn sixteen_at_a_time_is_one_by_one(
+            octets in prop::collection::vec(prop_oneof![any::<u8>(), 0x20u8..0x80], 1..=64),
+        ) {
             prop_assert_eq!(classes(&octets), one_by_one(&octets));
         }
     }

@@ -1,7 +1,9 @@
-//! What an operator's word about a value covers: every address of a network, every host below a domain, or the value alone.
+//! What an operator's word about a value covers: every address of a network, every host below a domain, or the value
+//! alone.
 //!
-//! A value is read as in `named`, so that spelling does not matter, but for a network, whose prefix may have any length. Knows no keys and no entries.
-//! Invariant: whatever text names a scope, every envelope of which a value lies in it has that scope among its own.
+//! A value is read as in `named`, so that spelling does not matter, but for a network, whose prefix may have any
+//! length. Knows no keys and no entries. Invariant: whatever text names a scope, every envelope of which a value lies
+//! in it has that scope among its own.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +19,8 @@ use super::value::{Part, Value};
 pub const FAMILIES: [Identity; 5] =
     [Identity::ClientHost, Identity::HeloHost, Identity::SenderHost, Identity::RcptHost, Identity::FromHost];
 
-/// Values that are covered alone. Of those of which a host's family covers the names, only tags, which no text equals: NULL, LITERAL, UNKNOWN.
+/// Values that are covered alone. Of those of which a host's family covers the names, only tags, which no text equals:
+/// NULL, LITERAL, UNKNOWN.
 pub const WHOLE: [Identity; 12] = [
     Identity::AuthUser,
     Identity::SenderAddress,

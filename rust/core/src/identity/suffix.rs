@@ -1,7 +1,7 @@
 //! The Public Suffix List, compiled: where in a name its registrable domain begins.
 //!
-//! Knows no hosts that are none: a name here is lower-case A-labels. The rules are brought to A-labels once, at start, by the
-//! same function that hosts go through, so the two cannot disagree.
+//! Knows no hosts that are none: a name here is lower-case A-labels. The rules are brought to A-labels once, at start,
+//! by the same function that hosts go through, so the two cannot disagree.
 //!
 //! Two answers a name: by the whole list (`sender.org`), and by its ICANN section alone
 //! (`sender.registered`). One look-up gives both whenever no PRIVATE rule prevails, which is nearly always.
@@ -82,7 +82,8 @@ impl SuffixList {
         Ok(Self { every: compiled(&rules)?, icann: compiled(&icann)?, listed, shortcut })
     }
 
-    /// Where in `name` its organisational and its registrable domain begin; `dots` are its dots as bits by their place, or zero.
+    /// Where in `name` its organisational and its registrable domain begin; `dots` are its dots as bits by their place,
+    /// or zero.
     #[inline]
     pub(super) fn split_at_dots(&self, name: &str, dots: u64) -> Split {
         match self.shortcut.last_two_labels(name, dots) {
@@ -109,7 +110,7 @@ impl SuffixList {
 /// ```text
 ///  name            mx.example.com
 ///  plain           example.com's top-level domain is an ICANN rule, and no rule is `*.com`
-///  deeper          no rule of two labels or more ends in `example.com`: a filter of bits, in which others may hit by chance
+///  deeper          no rule of two labels or more ends in `example.com`: a filter of bits; others may hit by chance
 ///  both            the suffix is `com`, so the organisation is `example.com`
 /// ```
 ///
@@ -243,7 +244,8 @@ fn rule(text: &str, section: Type) -> Option<Rule> {
     Some(Rule { labels: format!("{}{}", if wildcard { "*." } else { "" }, labels.join(".")), exception, section })
 }
 
-/// `publicsuffix` takes a list as text only. Of equal rules the last gives the section; ICANN's needs no second look-up.
+/// `publicsuffix` takes a list as text only. Of equal rules the last gives the section; ICANN's needs no second
+/// look-up.
 fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
     let mut text = String::new();
     for (section, marker) in [(Type::Private, "PRIVATE"), (Type::Icann, "ICANN")] {
@@ -262,8 +264,8 @@ fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
     })
 }
 
-/// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a deeper
-/// one, names the label. Under `*.ex.at` and `*.in.ex.at` it would not take `in.ex.at` for a suffix.
+/// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a
+/// deeper one, names the label. Under `*.ex.at` and `*.in.ex.at` it would not take `in.ex.at` for a suffix.
 fn hidden(rules: &[Rule], section: Type) -> Vec<&str> {
     let named: HashSet<&str> = rules.iter().map(|rule| &*rule.labels).collect();
     let wildcards: HashSet<&str> =

@@ -1,7 +1,7 @@
 //! How the memory asked for is shared out.
 //!
-//! A stated share is taken as it is. Of the rest, half goes to the seen_sets of known elements, half to the rate tables in proportion to W/L:
-//! how long one message occupies a slot. No table is below [`FLOOR_PAGES`].
+//! A stated share is taken as it is. Of the rest, half goes to the seen_sets of known elements, half to the rate tables
+//! in proportion to W/L: how long one message occupies a slot. No table is below [`FLOOR_PAGES`].
 
 use crate::region::PAGE_BYTES;
 

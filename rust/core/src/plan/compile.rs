@@ -1,6 +1,7 @@
 //! Limits to stores: the plan, over a region that it fits into.
 //!
-//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out: that is `allocate`.
+//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out:
+//! that is `allocate`.
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ use crate::store::permits::COUNTS;
 use crate::store::rate_counter::RateCounter;
 use crate::store::seen_set::SeenSet;
 
-/// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle` says otherwise. One hour.
+/// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
+/// says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
 /// Different elements at once, at most: then a charge is a whole tick.

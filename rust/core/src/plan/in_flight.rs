@@ -1,8 +1,11 @@
-//! What in-flight limits need of the region: a tally for each kind of key that they count by, and a record for each permit.
+//! What in-flight limits need of the region: a tally for each kind of key that they count by, and a record for each
+//! permit.
 //!
-//! Limits that look at the same key share a tally, each with a column of its own: then a check of all of them takes one look-up.
+//! Limits that look at the same key share a tally, each with a column of its own: then a check of all of them takes one
+//! look-up.
 //!
-//! Knows no region: it says how much is needed, and is given tables. Invariant: there is a row for every key that all permits together can hold.
+//! Knows no region: it says how much is needed, and is given tables. Invariant: there is a row for every key that all
+//! permits together can hold.
 
 use smallvec::SmallVec;
 
@@ -63,7 +66,8 @@ impl<'p> InFlightTables<'p> {
         Place { counts: tally, column: self.counts[tally].columns - 1 }
     }
 
-    /// Exactly what is needed: a table for each tally, then one for the records, where there is a limit to hold anything under.
+    /// Exactly what is needed: a table for each tally, then one for the records, where there is a limit to hold
+    /// anything under.
     pub(super) fn claims(&self) -> &[Claim] {
         &self.claims
     }

@@ -1,7 +1,8 @@
-//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the seen_sets, every limit, every quota, and
-//! what only observes.
+//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the
+//! seen_sets, every limit, every quota, and what only observes.
 //!
-//! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever the policy, so they outlive it.
+//! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever
+//! the policy, so they outlive it.
 
 use super::AccessTables;
 use super::budget::{Claim, Half, share_out};
@@ -16,10 +17,12 @@ use crate::stats::Layout;
 use crate::store::access_list::{self, AccessList};
 use crate::store::blocks::Blocks;
 
-/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the share.
+/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the
+/// share.
 const DISTINCT_WEIGHT: u128 = 4;
 
-/// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings finds room there, without a restart.
+/// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings
+/// finds room there, without a restart.
 pub(super) const SPARE: u64 = 32;
 
 /// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
@@ -48,7 +51,8 @@ pub(super) struct SeenSetKey {
 /// Who has which table, in order.
 pub(super) struct TableShares {
     pub(super) layout: Layout,
-    /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they outlive a policy.
+    /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they
+    /// outlive a policy.
     pub(super) access: Option<AccessTables>,
     pub(super) seen_sets: Vec<Table>,
     /// Of limits that have a rate, then of quotas.
@@ -78,7 +82,8 @@ pub(super) fn seen_set_key(limit: &Limit) -> Option<(SeenSetKey, Option<u64>)> {
     Some((SeenSetKey { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
 }
 
-/// The region, its tables of what is open, and those of all else, with the largest layout of observation that they leave room for.
+/// The region, its tables of what is open, and those of all else, with the largest layout of observation that they
+/// leave room for.
 pub(super) fn allocate(
     policy: &Policy,
     wanted: &[SeenSetClaim],
@@ -166,7 +171,8 @@ fn pace(limit: &Limit) -> Option<Claim> {
     Some(Claim { stated, weight, half: Half::Rates })
 }
 
-/// The claim of a quota: as of a limit, but for a fan-out under one value. It has two buckets, one a class; with the ladder as many as its value has parts.
+/// The claim of a quota: as of a limit, but for a fan-out under one value. It has two buckets, one a class; with the
+/// ladder as many as its value has parts.
 fn quota_pace(limit: &Limit) -> Option<Claim> {
     let is_one = matches!(limit.rule, Rule::FanOut { settle_us: None, .. }) && limit.per.len() == 1;
     let claim = pace(limit)?;

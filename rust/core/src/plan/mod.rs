@@ -5,9 +5,11 @@
 //!  Plan + Policy ── reload ──> the next Plan over the same region
 //! ```
 //!
-//! * this file: the plan itself; what cannot apply to an envelope is left out by sets of limits, before any limit is looked at
+//! * this file: the plan itself; what cannot apply to an envelope is left out by sets of limits, before any limit is
+//!   looked at
 //! * `compile`: limits to stores   * `quotas`: the values that quotas name
-//! * `memory`: which table gets how much, with `budget` and `in_flight`   * `reload`: another policy over a region in use
+//! * `memory`: which table gets how much, with `budget` and `in_flight`   * `reload`: another policy over a region in
+//!   use
 //!
 //! Knows no envelope and no TOML.
 
@@ -113,7 +115,8 @@ pub struct PlannedLimit {
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
-    /// Its quotas by key: the key of the named value, without trust, and the place in [`Plan::limits`], or [`NO_TABLE`].
+    /// Its quotas by key: the key of the named value, without trust, and the place in [`Plan::limits`], or
+    /// [`NO_TABLE`].
     pub quotas: Vec<(Key, u16)>,
 }
 
@@ -182,8 +185,8 @@ impl Ask {
     }
 }
 
-/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and not elsewhere, since a check reads
-/// them for each limit.
+/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and
+/// not elsewhere, since a check reads them for each limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     count: u8,
@@ -235,7 +238,8 @@ pub struct Applicable {
     sources: [Sources; STAGE_SETS],
     /// The limits that look at senders of each trust, claimed first.
     for_trust: [LimitSet; 2],
-    /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask them.
+    /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask
+    /// them.
     unless_idle: LimitSet,
     /// The in-flight limits.
     in_flight: LimitSet,
@@ -276,7 +280,8 @@ pub struct AccessTables {
 pub struct BlockRule {
     /// For how long, in microseconds.
     pub us: u64,
-    /// The key of its name and its identities. Joined with the key of the values it names a block, under this policy and the next that has the limit.
+    /// The key of its name and its identities. Joined with the key of the values it names a block, under this policy
+    /// and the next that has the limit.
     pub key: Key,
     /// The first stage at which all of the key is known.
     pub from: Stage,
@@ -385,8 +390,8 @@ impl Plan {
         self.limits[place].limit.quotas.first().filter(|_| place >= self.stated)
     }
 
-    /// The generation since which each limit has charged the same envelopes to the same keys, when `self` follows `old`: an earlier charge is not
-    /// given back to a key that did not pay it. `from` gives the places under `old`.
+    /// The generation since which each limit has charged the same envelopes to the same keys, when `self` follows
+    /// `old`: an earlier charge is not given back to a key that did not pay it. `from` gives the places under `old`.
     pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
         let charges_alike = |place: usize, from: usize| {

@@ -1,12 +1,13 @@
-//! Another policy over a region that is in use: what did not change stays where it is, with its counts; what is new takes what was let go.
+//! Another policy over a region that is in use: what did not change stays where it is, with its counts; what is new
+//! takes what was let go.
 //!
 //! ```text
 //!  old plan ── what stays ──> between: the limits that are in both policies, where they are
 //!  between  ── the rest ────> then:    new limits in the pages that nobody has, to be emptied while `between` runs
 //! ```
 //!
-//! Permits outlive a policy, so their tables stay: an in-flight limit can be taken out, put back and given other numbers, but a new one needs tables
-//! that only a start can make.
+//! Permits outlive a policy, so their tables stay: an in-flight limit can be taken out, put back and given other
+//! numbers, but a new one needs tables that only a start can make.
 //!
 //! Knows no lock. Invariant: a plan's tables never overlap, and a limit that stays has the very table that it had.
 
@@ -211,7 +212,8 @@ fn fill(
     Ok((tables, fresh))
 }
 
-/// The identities with the places that they have, and the layout of observation for them; both anew when there are more than it has room for.
+/// The identities with the places that they have, and the layout of observation for them; both anew when there are more
+/// than it has room for.
 fn observation(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
     let layout = *old.stats.layout();
     let unasked =

@@ -1,30 +1,36 @@
 //! Fan-out with `refuse = "new"`: how many elements that are not known may appear under one key.
 //!
-//! **Idea.** An element that is known is free. An unknown one costs one whole charge on a bucket, of either algorithm; once admitted it is known.
-//! No estimator is involved, so there is nothing that a sender could drive up or hold down.
+//! **Idea.** An element that is known is free. An unknown one costs one whole charge on a bucket, of either algorithm;
+//! once admitted it is known. No estimator is involved, so there is nothing that a sender could drive up or hold down.
 //!
-//! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has been known for `settle`, at worst to the key
-//! itself. A flood of fresh names below one tenant is charged to that tenant, below one organisation to the organisation, whatever the depth; a part
-//! admitted during the flood owns no bucket until it has settled.
+//! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has been known for
+//! `settle`, at worst to the key itself. A flood of fresh names below one tenant is charged to that tenant, below one
+//! organisation to the organisation, whatever the depth; a part admitted during the flood owns no bucket until it has
+//! settled.
 //!
 //! ```text
 //!  look up:  what the seen set knows of every element and part, once for all limits that share it
 //!  consult:  new ← elements that are not known
 //!            target ← closest part known since `settle`, else the key
 //!            fits when new = 0 or the bucket of target has room for new
-//!  charge:   new on the bucket of target;  then, once for all limits that share the seen set, every element and every part becomes known
+//!  charge:   new on the bucket of target
+//!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
-//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] walks from change to change, so the wait that it
-//! gives is exact. The times at which elements are forgotten are sorted, so that a step takes a search and not a look at all of them.
+//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] walks from
+//! change to change, so the wait that it gives is exact. The times at which elements are forgotten are sorted, so that
+//! a step takes a search and not a look at all of them.
 //!
-//! **Cost.** A known element takes one look-up in the seen set; an unknown one takes a bucket more; the ladder takes one look-up for each part of the
-//! name, at most six. The bucket of a limit and those of the parts share one table. **Bound.** Exact, but for what the seen set forgets early when it is
-//! full and for a fingerprint that two elements share.
+//! **Cost.** A known element takes one look-up in the seen set; an unknown one takes a bucket more; the ladder takes
+//! one look-up for each part of the name, at most six. The bucket of a limit and those of the parts share one table.
+//! **Bound.** Exact, but for what the seen set forgets early when it is full and for a fingerprint that two elements
+//! share.
 //!
-//! **Source.** Counting distinct children of a name: Afek et al., arXiv 1612.02636. Charging only what is new, and the ladder, are ours.
+//! **Source.** Counting distinct children of a name: Afek et al., arXiv 1612.02636. Charging only what is new, and the
+//! ladder, are ours.
 //!
-//! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a flood does.
+//! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a
+//! flood does.
 
 use super::rate_counter::RateCounter;
 use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings};

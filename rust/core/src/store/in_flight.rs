@@ -1,9 +1,10 @@
 //! What is open at once: connections, messages, bytes. Exact, in memory fixed by the number of permits.
 //!
-//! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each close a server of two thousand.
-//! So a cap may have a share: one key holds at most a part of what is *still free*, and always one. Who holds much leaves less for
-//! itself, never nothing for others: with a part of 1/a, n keys that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one
-//! after another, and a/(a + n) when they take turns. Twenty of a tenth each leave at least a seventh.
+//! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each
+//! close a server of two thousand. So a cap may have a share: one key holds at most a part of what is *still free*, and
+//! always one. Who holds much leaves less for itself, never nothing for others: with a part of 1/a, n keys that take
+//! all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and a/(a + n) when they take
+//! turns. Twenty of a tenth each leave at least a seventh.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
@@ -13,17 +14,20 @@
 //!  release(token):   the record's amounts back, once
 //! ```
 //!
-//! Only what was held is ever released: a check consults and holds nothing, a refused permit has no record. Nothing is released by time.
-//! A sharer's count is one under each key of the limit. A message without the sharer's identity shares with all such: having no name is no way around.
-//! Nothing is known of a message whose size is not declared, so it is asked for no bytes.
+//! Only what was held is ever released: a check consults and holds nothing, a refused permit has no record. Nothing is
+//! released by time. A sharer's count is one under each key of the limit. A message without the sharer's identity
+//! shares with all such: having no name is no way around. Nothing is known of a message whose size is not declared, so
+//! it is asked for no bytes.
 //!
-//! **Cost.** A word where a limit has one key in all (`global`); else a probe of a [`KeyCounts`], one for all limits that look at the same key.
-//! **Size.** A record a permit, and 3/2 rows a permit in each tally. **Bound.** Exact; parts are compared without division.
+//! **Cost.** A word where a limit has one key in all (`global`); else a probe of a [`KeyCounts`], one for all limits
+//! that look at the same key. **Size.** A record a permit, and 3/2 rows a permit in each tally. **Bound.** Exact; parts
+//! are compared without division.
 //!
 //! **Source.** Choudhury and Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998.
 //!
-//! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out: a slow server would forget
-//! what it really holds, and one that never forgets needs no clock. Estimates: a Count-Min of what is held is shared by everybody whom it confuses.
+//! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out:
+//! a slow server would forget what it really holds, and one that never forgets needs no clock. Estimates: a Count-Min
+//! of what is held is shared by everybody whom it confuses.
 
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;

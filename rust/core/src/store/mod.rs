@@ -8,8 +8,8 @@
 //!  used      how full a page of its table is
 //! ```
 //!
-//! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there.
-//! A store knows no mail, no text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
+//! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there. A store knows no mail, no
+//! text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
 
 pub mod access_list;
 pub mod blocks;
@@ -42,7 +42,8 @@ pub use verdict::Verdict;
 
 /// Where a limit counts.
 ///
-/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen bytes that every match would compare.
+/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen bytes that every match would
+/// compare.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum Store {
@@ -81,8 +82,8 @@ pub enum TableKind {
 }
 
 impl Store {
-    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says [`Answer::FITS`] before. The seen sets were
-    /// looked up before; `is_now`: at this time.
+    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says
+    /// [`Answer::FITS`] before. The seen sets were looked up before; `is_now`: at this time.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
@@ -134,7 +135,8 @@ impl Store {
         }
     }
 
-    /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays untracked.
+    /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays
+    /// untracked.
     #[inline(always)]
     pub fn charge(
         &self,
@@ -179,8 +181,8 @@ impl Store {
         }
     }
 
-    /// Gives back what `entry` was charged at `then_us`, less what has drained since; whether there was anything to give back.
-    /// What a fan-out has seen stays seen, and its charge stays with it.
+    /// Gives back what `entry` was charged at `then_us`, less what has drained since; whether there was anything to
+    /// give back. What a fan-out has seen stays seen, and its charge stays with it.
     pub fn refund(&self, region: &mut Region, entry: &Entry, then_us: u64, now_us: u64) -> bool {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {

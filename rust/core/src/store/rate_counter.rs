@@ -13,7 +13,8 @@ use crate::time::Ticks;
 
 /// The counters of one limit.
 ///
-/// Its tag is an octet: left to the compiler it is as wide as the alignment, sixteen of them, which every match would compare.
+/// Its tag is an octet: left to the compiler it is as wide as the alignment, sixteen of them, which every match would
+/// compare.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum RateCounter {

@@ -1,7 +1,7 @@
 //! What one check asks of the stores, and room for what they answer.
 //!
-//! A request is filled in before the lock and never written again. The answers stand apart, in room that is also taken before the lock, so that
-//! consulting writes nothing but answers and allocates nothing.
+//! A request is filled in before the lock and never written again. The answers stand apart, in room that is also taken
+//! before the lock, so that consulting writes nothing but answers and allocates nothing.
 //!
 //! ```text
 //!  entries    one for each limit and key            ── consult ──>  answers
@@ -152,7 +152,8 @@ pub struct Sightings {
     pub is_any_new: bool,
     /// For each of the other elements, what the seen set knows of it.
     pub others: Vec<Option<Sighting>>,
-    /// When each element of look-ups with several is forgotten, the earliest of a look-up first; zero for an element that is not known.
+    /// When each element of look-ups with several is forgotten, the earliest of a look-up first; zero for an element
+    /// that is not known.
     pub forgotten_us: Vec<u64>,
     /// For each part, what the seen set knows of it.
     pub parts: Vec<Option<Sighting>>,
@@ -165,7 +166,8 @@ pub struct FoundElement {
     pub new: u32,
     /// What the seen set knows of the first element.
     pub sighting: Option<Sighting>,
-    /// When the first element is forgotten, zero when it is not known; of several elements, the place of their times in [`Sightings::forgotten_us`].
+    /// When the first element is forgotten, zero when it is not known; of several elements, the place of their times in
+    /// [`Sightings::forgotten_us`].
     pub forgotten_us: u64,
 }
 
@@ -221,7 +223,8 @@ impl Request {
         LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
-    /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else asks for its slot.
+    /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else
+    /// asks for its slot.
     #[inline]
     pub fn reserve(&mut self, count: usize) {
         if count > 1 {

@@ -1,7 +1,7 @@
 //! Free slots reserved for the new keys of one check, so that two of them do not count on the same slot.
 //!
-//! Only a table that refuses when full (`when_full = "refuse"`) needs reservations, and only a check that brings it several new keys. The room for them is
-//! taken before the lock, so that reserving allocates nothing.
+//! Only a table that refuses when full (`when_full = "refuse"`) needs reservations, and only a check that brings it
+//! several new keys. The room for them is taken before the lock, so that reserving allocates nothing.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,9 @@ use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
 
-/// Up to this many new keys of one check get an exact wait: it takes a look at the lines of all of them for each slot that falls free.
-/// Of more keys, one that finds only reserved slots waits until its own lines have another slot, which may be later than necessary.
+/// Up to this many new keys of one check get an exact wait: it takes a look at the lines of all of them for each slot
+/// that falls free. Of more keys, one that finds only reserved slots waits until its own lines have another slot, which
+/// may be later than necessary.
 const FEW: usize = 16;
 
 /// The reservations of one check; empty, and free of cost, where no table needs them.
@@ -63,8 +64,8 @@ impl SlotReservations {
         left > 0
     }
 
-    /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which may move from one line to the
-    /// other.
+    /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which
+    /// may move from one line to the other.
     pub(super) fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
         let others = self.0.as_ref().map(|reserved| &reserved.asked[..]).filter(|asked| asked.len() <= FEW);
         let others = others.unwrap_or_default().iter().flatten().copied();
