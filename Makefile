@@ -28,7 +28,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak bench against instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak bench against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -58,6 +58,10 @@ against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another c
 	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
 	@$(PY) benches/against --commit $(COMMIT) $(if $(WHEEL),--wheel $(WHEEL)) $(ARGS)
 
+wheel: $(VENV)/.ready-python ## wheels, in dist: one for this Python, built with a profile, and an abi3 one for all others
+	@$(need_rust)
+	@$(PY) benches/wheel.py $(ARGS)
+
 instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded line; ARGS=--record adds a line
 	@$(need_rust)
 	@$(PY) benches/instructions.py $(ARGS)
@@ -81,7 +85,7 @@ corpus: target/tools/bin/cargo-fuzz ## keep the 100 found inputs of each target 
 		rm -rf $$kept && mv $$merged $$kept || exit 1; \
 	done
 
-lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, long lines, mypy, stubs against the compiled module
+lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, ruff, long lines, cycles between files, mypy, stubs against the compiled module
 	@$(need_rust)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -89,6 +93,7 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) tests/long_lines.py
+	$(PY) tests/core_structure.py --cycles
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core throttle._replay --mypy-config-file pyproject.toml

@@ -16,7 +16,7 @@
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::request::{Found, Request};
+use super::request::{AccessQuery, BlockQuery, Found, KindsAt, Request};
 use super::transaction::{Refused, RefusedBy};
 use crate::decision::Refusal;
 use crate::identity::scope::{self, FAMILIES, Kinds, Scope, WHOLE};
@@ -26,56 +26,14 @@ use crate::plan::LimitSet;
 use crate::plan::{AccessTables, BlockRule, PlannedLimit, looks_at};
 use crate::policy::reserved::BLOCKED;
 use crate::policy::{Stage, Stages};
-use crate::region::{Candidates, KIND_WORDS, Region, prefetch};
+use crate::region::{KIND_WORDS, Region, prefetch};
 use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKind, EntryKinds};
 use crate::store::blocks::Block;
 
-/// What one check asks of entries and blocks.
-#[derive(Debug)]
-pub(super) struct AccessQuery {
-    kinds: KindsAt,
-    /// A key for each scope of the envelope that may have an entry.
-    pub(super) scopes: SmallVec<[Key; 8]>,
-    /// The trust of the sender.
-    pub(super) sender_trust: Trust,
-    /// Keys that a limit may have blocked.
-    pub(super) blocks: SmallVec<[BlockQuery; 4]>,
-}
-
-/// A key that a limit may have blocked.
-#[derive(Debug)]
-pub(super) struct BlockQuery {
-    /// The limit's place in the plan.
-    pub(super) limit: u16,
-    /// Which value, of an identity that has several.
-    pub(super) nth: u32,
-    key: Key,
-    at: Candidates,
-}
-
-/// What entries and blocks say.
-#[derive(Debug, Default)]
-pub(super) struct AccessAnswer {
-    /// The entry that blocks the longest, and its place among the scopes.
-    entry: Option<(usize, AccessEntry)>,
-    /// For each [`AccessQuery::blocks`], until when the key is blocked.
-    blocks: SmallVec<[Option<u64>; 4]>,
-}
-
-impl AccessAnswer {
-    pub(super) fn take_room_for(&mut self, query: &AccessQuery) {
-        self.blocks.reserve(query.blocks.len());
-    }
-}
-
 // `EntryKinds` has a bit for each.
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
-
-/// The kinds of entries that hold at a stage.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KindsAt(Kinds);
 
 impl KindsAt {
     /// Leaves out the kinds whose identity is not known at `stage`.

@@ -15,8 +15,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::request::{Keys, Request, Room};
-use super::session::StageFilter;
+use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Sources, Trust, Value, Values};

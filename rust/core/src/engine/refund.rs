@@ -17,8 +17,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::request::Request;
-use super::session::StageFilter;
+use super::request::{Request, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::plan::LimitSet;

@@ -5,12 +5,16 @@
 
 use std::cell::Cell;
 
-use super::access::{AccessAnswer, AccessQuery};
-use crate::identity::{Identities, UseValue, Value};
+use smallvec::SmallVec;
+
+use crate::identity::scope::Kinds;
+use crate::identity::{Identities, Trust, UseValue, Value};
 use crate::key::{Head, Key, Secret};
 use crate::plan::{LimitSet, Places, Plan};
 use crate::policy::Stages;
+use crate::region::Candidates;
 use crate::stats::IdentityKey;
+use crate::store::access_list::AccessEntry;
 use crate::store::request::Answers;
 use crate::store::request::Request as Stores;
 
@@ -36,6 +40,61 @@ impl Request {
         }
     }
 }
+
+/// What a step of a session leaves out, or asks in addition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct StageFilter {
+    /// Limits that were asked before.
+    pub(super) without: LimitSet,
+    /// Recipients' hosts, by their place among those of the envelope, for which the message was counted before.
+    pub(super) hosts: SmallVec<[u32; 4]>,
+    /// Stages whose in-flight limits are consulted too.
+    pub(super) in_flight: Stages,
+    /// Whether only the client's name is new: statistics count nothing else again.
+    pub(super) is_late: bool,
+}
+
+/// What one check asks of entries and blocks.
+#[derive(Debug)]
+pub(super) struct AccessQuery {
+    pub(super) kinds: KindsAt,
+    /// A key for each scope of the envelope that may have an entry.
+    pub(super) scopes: SmallVec<[Key; 8]>,
+    /// The trust of the sender.
+    pub(super) sender_trust: Trust,
+    /// Keys that a limit may have blocked.
+    pub(super) blocks: SmallVec<[BlockQuery; 4]>,
+}
+
+/// A key that a limit may have blocked.
+#[derive(Debug)]
+pub(super) struct BlockQuery {
+    /// The limit's place in the plan.
+    pub(super) limit: u16,
+    /// Which value, of an identity that has several.
+    pub(super) nth: u32,
+    pub(super) key: Key,
+    pub(super) at: Candidates,
+}
+
+/// What entries and blocks say.
+#[derive(Debug, Default)]
+pub(super) struct AccessAnswer {
+    /// The entry that blocks the longest, and its place among the scopes.
+    pub(super) entry: Option<(usize, AccessEntry)>,
+    /// For each [`AccessQuery::blocks`], until when the key is blocked.
+    pub(super) blocks: SmallVec<[Option<u64>; 4]>,
+}
+
+impl AccessAnswer {
+    pub(super) fn take_room_for(&mut self, query: &AccessQuery) {
+        self.blocks.reserve(query.blocks.len());
+    }
+}
+
+/// The kinds of entries that hold at a stage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KindsAt(pub(super) Kinds);
 
 /// Room for all that is found out under the lock, taken before it.
 #[derive(Debug, Default)]

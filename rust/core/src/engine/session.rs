@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::refund::Receipt;
-use super::request::{KeptRoom, Request};
+use super::request::{KeptRoom, Request, StageFilter};
 use super::transaction::Purpose;
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;
@@ -393,19 +393,6 @@ impl Engine {
 fn out_of_order(stage: Stage) -> Decision {
     let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
     Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
-}
-
-/// What a step of a session leaves out, or asks in addition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct StageFilter {
-    /// Limits that were asked before.
-    pub(super) without: LimitSet,
-    /// Recipients' hosts, by their place among those of the envelope, for which the message was counted before.
-    pub(super) hosts: SmallVec<[u32; 4]>,
-    /// Stages whose in-flight limits are consulted too.
-    pub(super) in_flight: Stages,
-    /// Whether only the client's name is new: statistics count nothing else again.
-    pub(super) is_late: bool,
 }
 
 impl Engine {

@@ -10,9 +10,10 @@
 
 use std::borrow::Cow;
 
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
 use super::host::Host;
 use super::plain;
-use super::user::fold;
 use super::value::{Part, Tag};
 
 /// Octets of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
@@ -197,4 +198,24 @@ fn without_extension(local: Cow<'_, str>) -> Cow<'_, str> {
             Cow::Owned(text)
         }
     }
+}
+
+/// NFC and lower case, for local parts and SASL users; nothing when the bytes are not UTF-8. A result folds to itself.
+///
+/// Composed again after lowering: `J̌` has no composed capital, but its small letter `ǰ` is one character.
+pub(crate) fn fold(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    let text = match text {
+        Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
+    };
+    if text.is_ascii() {
+        if !text.bytes().fold(false, |found, b| found | b.is_ascii_uppercase()) {
+            return Some(text);
+        }
+        let mut text = text.into_owned();
+        text.make_ascii_lowercase();
+        return Some(Cow::Owned(text));
+    }
+    let composed = if is_nfc(&text) { text } else { Cow::Owned(text.nfc().collect()) };
+    Some(Cow::Owned(composed.to_lowercase().nfc().collect()))
 }

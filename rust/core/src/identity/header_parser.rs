@@ -10,7 +10,7 @@
 use mail_parser::parsers::MessageStream;
 use mail_parser::{Addr, HeaderName, HeaderValue};
 
-use super::header::{MOST_VALUES, bracketed};
+use super::extract::{MOST_VALUES, bracketed};
 
 /// Octets of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
 /// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.

@@ -3,8 +3,8 @@
 //! To add an identity:
 //!
 //! 1. add its row to the table below, with the next free code;
-//! 2. where its source is new, add the source to [`Source`], and read it in `extract.rs` (or `header.rs`);
-//! 3. where its view is new, add the view to [`View`], and extract it in `domain.rs`, `address.rs` or `extract.rs`;
+//! 2. where its source is new, add the source to [`Source`], and read it in `extract.rs`;
+//! 3. where its view is new, add the view to [`View`], and extract it in `suffix.rs`, `address.rs` or `extract.rs`;
 //! 4. where operators may list values of it, add it to the list in `scope.rs`.
 //!
 //! Knows no values. Invariant: a name prints as it was read, except that the default prefixes print as `client.net`.

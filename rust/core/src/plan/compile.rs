@@ -9,12 +9,12 @@ use super::in_flight::InFlightTables;
 use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
 use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
 use super::{
-    Applicable, Ask, BlockRule, LimitSet, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet,
-    TrustSource,
+    Applicable, Ask, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet,
+    TrustSource, place,
 };
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source, SuffixList};
-use crate::key::{Head, Secret};
+use crate::key::Secret;
 use crate::policy::joined_name;
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
 use crate::region::{COUNTERS, Region, Table};
@@ -270,21 +270,6 @@ fn store(
     let Some((seen_set_key, settle_us)) = seen_set_key(limit) else { return Ok(Store::Rate(buckets)) };
     let place = wanted.iter().position(|claim| claim.seen_set_key == seen_set_key).unwrap_or_default();
     Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
-}
-
-pub(super) fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
-    let known = identities.iter().position(|known| known.identity == identity);
-    let place = known.unwrap_or_else(|| {
-        identities.push(PlannedIdentity {
-            identity,
-            head: Head::of(identity),
-            at: Stages::default(),
-            needed_by: LimitSet::EMPTY,
-        });
-        identities.len() - 1
-    });
-    // A policy has at most 64 limits of a few identities each.
-    place as u16
 }
 
 fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {

@@ -4,11 +4,10 @@
 //! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever
 //! the policy, so they outlive it.
 
-use super::AccessTables;
 use super::budget::{Claim, Half, share_out};
-use super::compile::place;
 use super::in_flight::InFlightTables;
 use super::quotas::PlannedQuota;
+use super::{AccessTables, place};
 use crate::error::PolicyError;
 use crate::identity::Identity;
 use crate::policy::{Limit, Policy, Rule};

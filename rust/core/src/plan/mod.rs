@@ -450,3 +450,19 @@ pub fn looks_at(verified: Verified, trust: Trust) -> bool {
         Verified::Claimed => trust == Trust::Claimed,
     }
 }
+
+/// The place of an identity among those that are hashed; a new one is added.
+fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
+    let known = identities.iter().position(|known| known.identity == identity);
+    let place = known.unwrap_or_else(|| {
+        identities.push(PlannedIdentity {
+            identity,
+            head: Head::of(identity),
+            at: Stages::default(),
+            needed_by: LimitSet::EMPTY,
+        });
+        identities.len() - 1
+    });
+    // A policy has at most 64 limits of a few identities each.
+    place as u16
+}

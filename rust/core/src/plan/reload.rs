@@ -12,10 +12,10 @@
 //! Knows no lock. Invariant: a plan's tables never overlap, and a limit that stays has the very table that it had.
 
 use super::budget::{Claim, FLOOR_PAGES, HEADER_PAGES, share_out};
-use super::compile::{InFlightPlan, build, place};
+use super::compile::{InFlightPlan, build};
 use super::memory::{SPARE, SeenSetClaim, TableShares, claims};
 use super::quotas::{PlannedQuota, quotas, with_quota};
-use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit};
+use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, PlannedLimit, place};
 use crate::error::PolicyError;
 use crate::identity::SuffixList;
 use crate::key::{Key, Secret};
