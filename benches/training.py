@@ -63,8 +63,8 @@ def refused() -> None:
     one = Envelope(**sender(1), rcpt_to="in@box.com")
     for _ in range(20_000):
         throttle.check(one, now=next(times))
-    throttle.block("client.net", "192.0.2.0/24", 1e6)
-    throttle.block("sender.org", "blocked.net", 1e6)
+    throttle.block("client.net", "192.0.2.0/24", seconds=1e6)
+    throttle.block("sender.org", "blocked.net", seconds=1e6)
     for number in range(10_000):
         each: dict[str, Any] = (
             sender(number) if number % 2 else {"client_ip": "192.0.2.1", "mail_from": "a@mx.blocked.net"}
