@@ -33,7 +33,13 @@ def run(*command: str | Path, **variables: str) -> None:
 
 def maturin(out: Path, target: str, flags: str, *options: str, **variables: str) -> None:
     """Builds a wheel into ``out``, in a target directory of its own, since other flags would rebuild everything."""
-    command = [Path(sys.executable).with_name("maturin"), "build", "--release", "--interpreter", sys.executable]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("maturin"),
+        "build",
+        "--release",
+        "--interpreter",
+        sys.executable,
+    ]
     flags = f"{os.environ.get('RUSTFLAGS', '')} {flags}".strip()
     variables |= {"RUSTFLAGS": flags, "CARGO_TARGET_DIR": str(WORK / target)}
     run(*command, "--out", out, *options, **variables)
