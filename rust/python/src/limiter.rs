@@ -4,7 +4,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::Limiter;
-use throttle_core::policy::{Algorithm, Rate, WhenFull};
+use throttle_core::policy::{Algorithm, Choice, Rate};
 use throttle_core::region::Now;
 
 use crate::clock::Clock;
@@ -41,20 +41,8 @@ impl RateLimiter {
         clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let algorithm = match algorithm {
-            "gcra" => Algorithm::Gcra,
-            "sliding-window" => Algorithm::SlidingWindow,
-            other => return Err(wrong_value("algorithm", &format!("{other:?}"), "\"gcra\" or \"sliding-window\"")),
-        };
-        let when_full = match when_full {
-            "admit" => WhenFull::Admit,
-            "sketch" => WhenFull::Sketch,
-            "refuse" => WhenFull::Refuse,
-            other => {
-                let allowed = "\"admit\", \"sketch\" or \"refuse\"";
-                return Err(wrong_value("when_full", &format!("{other:?}"), allowed));
-            }
-        };
+        let algorithm = choice("algorithm", algorithm)?;
+        let when_full = choice("when_full", when_full)?;
         let parsed: Rate = rate.parse().map_err(argument_error)?;
         if let (Some(burst), Algorithm::SlidingWindow) = (burst, algorithm) {
             let found = burst.repr()?.to_string();
@@ -129,7 +117,7 @@ impl RateLimiter {
     fn __repr__(&self) -> String {
         let how = match self.algorithm {
             Algorithm::Gcra => format!("burst={}", self.burst),
-            Algorithm::SlidingWindow => "algorithm=\"sliding-window\"".to_owned(),
+            other => format!("algorithm={:?}", other.name()),
         };
         format!("RateLimiter({:?}, {how}, memory_bytes={})", self.rate, self.memory_bytes())
     }
@@ -157,4 +145,13 @@ impl RateLimiter {
         let limiter = slf.clone().unbind();
         Ok(HitResult::new(text, hit, Charge { limiter, cost, at_us, is_stated: matches!(now, Now::Stated(_)) }))
     }
+}
+
+/// The value of a name; an unknown name is a `ValueError` that lists the known names.
+fn choice<T: Choice>(argument: &str, name: &str) -> PyResult<T> {
+    T::from_name(name).ok_or_else(|| {
+        let names: Vec<String> = T::NAMES.iter().map(|(known, _)| format!("{known:?}")).collect();
+        let allowed = names.split_last().map(|(last, others)| format!("{} or {last}", others.join(", ")));
+        wrong_value(argument, &format!("{name:?}"), &allowed.unwrap_or_default())
+    })
 }
