@@ -69,8 +69,9 @@ impl Engine {
         see: impl FnOnce(&Decision, &Identities<'_>),
     ) -> (Decision, Receipt, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let mut kept = KeptRoom::default();
         let room = kept.get_mut();
+        let mut identities = Identities::default();
         self.prepare_check(&mut identities, room, envelope, stages, purpose, None, Sources::default());
         let mut outcome = self.transact_releasing(&room.request, &mut room.found, now, purpose, &[], |_, _, _| ());
         let token = outcome.token.take();

@@ -179,9 +179,12 @@ impl Engine {
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
             let mut later = if is_shadow { None } else { self.longest_block(found, at_us) };
-            let Answers { sightings, reservations, .. } = &mut found.stores;
+            let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
             reservations.clear();
             for (place, entry) in request.stores.entries.iter().enumerate() {
+                if request.stores.fits_still(entry, &answers[place], sightings, at_us) {
+                    continue;
+                }
                 let planned = &self.plan.limits[usize::from(entry.limit)];
                 let mut answer = Answer::FITS;
                 let at = (at_us, false);

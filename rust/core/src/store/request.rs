@@ -223,6 +223,22 @@ impl Request {
         LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
+    /// Whether an entry that fits now certainly fits at `at_us` too. Counts only fall when nothing is charged, so a rate
+    /// that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its element
+    /// is known.
+    #[inline]
+    pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
+        let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
+        fits && match entry.question {
+            Question::Rate { .. } => true,
+            Question::FanOut { lookup } => {
+                let element = &sightings.lookups[lookup as usize];
+                self.lookups[lookup as usize].others.count == 0 && element.new == 0 && at_us < element.forgotten_us
+            }
+            Question::Distinct { .. } => false,
+        }
+    }
+
     /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else
     /// asks for its slot.
     #[inline]
@@ -276,12 +292,16 @@ impl Answers {
         self.entries.resize(request.entries.len(), Answer::FITS);
         let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
         lookups.reserve(request.lookups.len());
-        others.reserve(request.others.len());
         if !request.others.is_empty() {
+            others.reserve(request.others.len());
             forgotten_us.reserve(request.others.len() + request.lookups.len());
         }
-        parts.reserve(request.parts.len());
-        self.rows.reserve(request.in_flight.keys.len());
+        if !request.parts.is_empty() {
+            parts.reserve(request.parts.len());
+        }
+        if !request.in_flight.keys.is_empty() {
+            self.rows.reserve(request.in_flight.keys.len());
+        }
         self.reservations = SlotReservations::with_room(request.reservations);
     }
 }
