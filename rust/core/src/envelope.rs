@@ -20,7 +20,7 @@ pub struct Envelope<'a> {
     pub auth_user: Option<&'a [u8]>,
     /// The server's SPF verdict for MAIL FROM (RFC 7208); we do no DNS.
     pub spf: Option<Spf>,
-    /// Octets of the message: declared by SIZE (RFC 1870), or counted at the end of data.
+    /// Bytes of the message: declared by SIZE (RFC 1870), or counted at the end of data.
     pub size: Option<u64>,
     /// What its headers say; absent before they are read.
     pub headers: Option<&'a Headers<'a>>,

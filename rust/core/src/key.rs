@@ -6,10 +6,10 @@
 //!
 //! ```text
 //!  0       1     2 3          4   5      6      7
-//!  domain  kind  parameters   0   shape  part   part      eight octets, whatever the value
-//!  [length of the first part, eight octets]                  two parts only
-//!  [octets of the first part, zeros up to a whole word]      likewise
-//!  octets of the only part, or of the second
+//!  domain  kind  parameters   0   shape  part   part      eight bytes, whatever the value
+//!  [length of the first part, eight bytes]                  two parts only
+//!  [bytes of the first part, zeros up to a whole word]      likewise
+//!  bytes of the only part, or of the second
 //! ```
 //!
 //! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
@@ -27,7 +27,7 @@ use crate::sip::Sip;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
-/// What keys are made with: sixteen octets drawn at start, or given, for a cluster.
+/// What keys are made with: sixteen bytes drawn at start, or given, for a cluster.
 #[derive(Clone)]
 pub struct Secret {
     sip: Sip,
@@ -45,12 +45,12 @@ enum Domain {
     Join,
 }
 
-/// The eight octets before the value, as one word of the hash: that of an identity and the value's own are disjoint.
+/// The eight bytes before the value, as one word of the hash: that of an identity and the value's own are disjoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Head(u64);
 
 impl Secret {
-    /// From sixteen secret octets.
+    /// From sixteen secret bytes.
     pub fn new(octets: [u8; 16]) -> Self {
         let sip = Sip::new(octets);
         let constant = |side| sip.hash(&[Domain::Join as u8, side]) | 1;
@@ -82,15 +82,15 @@ impl Secret {
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
     ///
     /// A folded multiplication of 64 × 64 bits. It would not withstand chosen inputs; these are never chosen: both are
-    /// outputs of a keyed hash, uniform and unknown to whoever picks the text. For independent uniform inputs two pairs
-    /// meet with a chance of about 2⁻⁶³. The odd constants, from the secret, keep the sides apart.
+    /// outputs of a keyed hash, uniform and unknown to the sender, who picks the text. For independent uniform inputs
+    /// two pairs meet with a chance of about 2⁻⁶³. The odd constants, from the secret, keep the sides apart.
     #[inline]
     pub fn join(&self, a: Key, b: Key) -> Key {
         let product = u128::from(a.0 ^ self.left) * u128::from(b.0 ^ self.right);
         Key(product as u64 ^ (product >> 64) as u64)
     }
 
-    /// [`Secret::key`] behind the head of its identity, for who asks often.
+    /// [`Secret::key`] after the head of its identity, for hot callers.
     #[inline(always)]
     pub fn key_behind(&self, Head(head): Head, value: &Value<'_>) -> Key {
         let (v4, v6);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::stage::Stage;
 
-/// A reply line holds 512 octets with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
+/// A reply line holds 512 bytes with its CRLF (RFC 5321 §4.5.3.1.5); a key takes at most this many of them.
 const KEY_OCTETS: usize = 300;
 
 /// Ends a key that was cut.
@@ -42,13 +42,13 @@ pub enum Reply {
     Mailbox,
     /// Too many recipients: `452 4.5.3`.
     Recipients,
-    /// Too many octets: `451 4.7.1`, and `552 5.3.4` when they can never fit.
+    /// Too many bytes: `451 4.7.1`, and `552 5.3.4` when they can never fit.
     Octets,
     /// Too many connections at once: `421 4.7.0`, and the server closes.
     Crowded,
     /// Too much at once, or for the whole server: `451 4.3.2`.
     Capacity,
-    /// Too many octets at once, or for the whole server: `451 4.3.2`, and `552 5.3.4` when they can never fit.
+    /// Too many bytes at once, or for the whole server: `451 4.3.2`, and `552 5.3.4` when they can never fit.
     Buffer,
     /// Too many different things under one key, all of which is refused: `451 4.7.28`.
     Spread,

@@ -1,16 +1,16 @@
-//! SipHash-1-3 of words and then octets, all at hand at once.
+//! SipHash-1-3 of words and then bytes, all at hand at once.
 //!
 //! ```text
-//!  each word m of eight octets:  v3 ^= m;  round;  v0 ^= m
-//!  last word: the octets that are left, and above them the length of it all, mod 256
+//!  each word m of eight bytes:  v3 ^= m;  round;  v0 ^= m
+//!  last word: the bytes that are left, and above them the length of it all, mod 256
 //!  v2 ^= 255;  three rounds;  v0 ^ v1 ^ v2 ^ v3
 //! ```
 //!
-//! A hash of a check has a head of one word and some twenty octets: what a streaming hasher keeps of octets that wait,
-//! and asks at every step, is a third of such a hash. This keeps none: with the crate `siphasher` in its place a whole
-//! check of Python's takes 3 to 5 % longer.
+//! A check hashes a head of one word and about twenty bytes of text at a time. A streaming hasher buffers incomplete
+//! words, and asks about the buffer at every step: a third of such a hash. This one has no buffer. With the crate
+//! `siphasher` in its place a whole check from Python takes 3 to 5 % longer.
 //!
-//! Knows no keys of anything but its own. Invariant: the same number as any other SipHash-1-3 of the same octets.
+//! Invariant: it returns what any other SipHash-1-3 returns for the same bytes.
 //!
 //! **Source.** Aumasson, Bernstein, SipHash: a fast short-input PRF (2012), §2; one round a word and three at the end,
 //! as in Rust's own maps.
@@ -19,12 +19,12 @@
 #[derive(Clone, Copy)]
 pub(crate) struct Sip {
     v: [u64; 4],
-    /// Octets so far.
+    /// Bytes so far.
     length: usize,
 }
 
 impl Sip {
-    /// Before anything, under these sixteen octets.
+    /// Before anything, under these sixteen bytes.
     pub(crate) fn new(octets: [u8; 16]) -> Self {
         let [first, second] = [0, 8].map(|at| word(&octets[at..at + 8]));
         let v = [
@@ -44,7 +44,7 @@ impl Sip {
         self
     }
 
-    /// Behind more octets, with zeros up to a whole word.
+    /// Behind more bytes, with zeros up to a whole word.
     #[inline]
     #[must_use]
     pub(crate) fn then_padded(mut self, octets: &[u8]) -> Self {
@@ -55,7 +55,7 @@ impl Sip {
         self
     }
 
-    /// The hash, with these octets at the end.
+    /// The hash, with these bytes at the end.
     #[inline]
     pub(crate) fn hash(mut self, octets: &[u8]) -> u64 {
         let length = self.length + octets.len();
@@ -91,13 +91,13 @@ impl Sip {
     }
 }
 
-/// Eight octets.
+/// Eight bytes.
 #[inline]
 fn word(eight: &[u8]) -> u64 {
     eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
 }
 
-/// The octets behind the last whole word, zeros above them: cut out of the last eight, where there are so many.
+/// The bytes behind the last whole word, zeros above them: cut out of the last eight, where there are so many.
 #[inline]
 fn rest(octets: &[u8]) -> u64 {
     let bits = 8 * (octets.len() % 8) as u32;
@@ -108,7 +108,7 @@ fn rest(octets: &[u8]) -> u64 {
     }
 }
 
-/// Fewer than eight octets, zeros above them.
+/// Fewer than eight bytes, zeros above them.
 #[inline]
 fn few(octets: &[u8]) -> u64 {
     match (octets.first_chunk(), octets.last_chunk()) {

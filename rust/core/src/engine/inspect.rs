@@ -1,7 +1,7 @@
 //! How full the tables are: for the operator, not for a decision.
 //!
-//! Knows no keys and no text. Invariant: it writes nothing, and lets go of the lock between pages; so the counts are
-//! not of one moment.
+//! Knows no keys and no text. Invariant: it writes nothing, and releases the lock between pages. So the counts
+//! of two pages may be of different times.
 
 use super::Engine;
 use crate::identity::Identity;
@@ -66,7 +66,7 @@ impl Engine {
         limits.chain(sketches).chain(seen_sets).chain(self.held()).chain(self.blocks(pause)).collect()
     }
 
-    /// The use of one table of a limit's store. Charges that found no room are told once, with the slots.
+    /// The use of one table of a limit's store. Charges that found no room are reported once, with the slots.
     fn table_use(&self, place: usize, part: TablePart, pause: &dyn Fn()) -> TableUse {
         let store = &self.plan.limits[place].store;
         let used = |region: &Region, page, now| store.used(part.kind, region, page, now);

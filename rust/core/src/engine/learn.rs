@@ -63,7 +63,7 @@ impl Engine {
         let [first_us, last_us] = [lesson.first_us, lesson.last_us].map(|us| us.max(0).unsigned_abs());
         let (mut region, epoch) = self.shared.at(now, true);
         let mut outcome = Learned::Kept;
-        // The element is the first of them, and what became of it is told unless a part of its name did worse.
+        // The element comes first. Its result is returned, unless a part of its name has a worse one.
         for key in keys {
             let at = memory.set.lines(key);
             let learned = memory.set.learn(&mut region, &at, first_us, last_us, epoch.last_us);

@@ -166,7 +166,7 @@ impl Engine {
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
         let mut by_limits: Vec<Blocked> =
-            blocks.filter_map(|block| self.told(&block, left(block.until_us), &names)).collect();
+            blocks.filter_map(|block| self.as_blocked(&block, left(block.until_us), &names)).collect();
         by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
         all.extend(by_limits);
         all
@@ -189,9 +189,9 @@ impl Engine {
         all
     }
 
-    /// A limit's block as an operator reads it; nothing when the policy has no such limit any more: then nobody is
-    /// refused by it.
-    fn told(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
+    /// A limit's block as an operator reads it; `None` when the policy no longer has the limit, since the block then
+    /// refuses nothing.
+    fn as_blocked(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
         let mut stated = self.plan.limits[..self.plan.stated].iter();
         let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));

@@ -1,6 +1,6 @@
-//! One SMTP connection: which limits it still owes an answer, what it was charged, what it holds.
+//! One SMTP connection: which limits it has still to ask, what it was charged, and what it holds.
 //!
-//! **Idea.** A step is a check of its stage, on what is known by then. Beside it stands only what makes each limit run
+//! **Idea.** A step is a check of one stage, on what is known by then. The session only adds what makes each limit run
 //! once:
 //!
 //! ```text
@@ -13,11 +13,10 @@
 //!  data          ends the transaction, whatever the answer: the step that consults the actual size releases its slots
 //! ```
 //!
-//! Knows no text but while a step lasts: whoever drives it keeps the words, and says all of them each time. It
-//! remembers keys: of at most [`NAMES`] HELO names, and of the recipients that it accepted, as the server does, until
-//! the transaction ends.
+//! It stores no text: the caller keeps the envelope and hands over all of it at each step. It stores keys: of at most
+//! [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
 //!
-//! **Invariant.** What it holds was admitted in a step of its own; [`Session::close`] lets go of all, and after it
+//! **Invariant.** What it holds was admitted in a step of its own. [`Session::close`] releases all of it; after that
 //! nothing is held or charged. A client can bring about any order of steps, so any order has an answer.
 
 use std::collections::HashSet;
@@ -83,11 +82,11 @@ pub struct Step {
 }
 
 impl Step {
-    fn told(decision: Decision) -> Self {
+    fn without_receipt(decision: Decision) -> Self {
         Self { decision, receipt: Receipt::default(), fresh: SmallVec::new() }
     }
 
-    /// The same, which tells also who would have refused what was owed before it.
+    /// This step, with the shadow refusals of the step that was owed before it.
     fn after(mut self, owed: Self, engine: &Engine) -> Self {
         if !owed.decision.shadow.is_empty() {
             let mut all = [owed.decision.shadow, self.decision.shadow].concat();
@@ -99,7 +98,7 @@ impl Step {
     }
 
     fn nothing() -> Self {
-        Self::told(Decision { refusal: None, shadow: Box::default() })
+        Self::without_receipt(Decision { refusal: None, shadow: Box::default() })
     }
 }
 
@@ -129,13 +128,13 @@ impl Session {
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.is_open {
-            return Step::told(out_of_order(Stage::Connect));
+            return Step::without_receipt(out_of_order(Stage::Connect));
         }
         let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
-            Ok(Step { receipt, decision, .. }) if is_first => Step { receipt, ..Step::told(decision) },
-            Ok(Step { decision, .. }) => Step::told(decision),
-            Err(refused) => Step::told(refused),
+            Ok(Step { receipt, decision, .. }) if is_first => Step { receipt, ..Step::without_receipt(decision) },
+            Ok(Step { decision, .. }) => Step::without_receipt(decision),
+            Err(refused) => Step::without_receipt(refused),
         }
     }
 
@@ -144,7 +143,7 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if !self.is_open {
-            return Step::told(out_of_order(Stage::Helo));
+            return Step::without_receipt(out_of_order(Stage::Helo));
         }
         let name = engine.key_of(known, Identity::HeloHost);
         if self.done.contains(Stage::Helo) && self.name == name {
@@ -154,7 +153,7 @@ impl Session {
         (self.done, self.owed) = (self.done.without(Stage::Helo), self.owed.without(Stage::Helo));
         let owed = match self.catch_up(engine, known, now) {
             Ok(owed) => owed,
-            Err(refused) => return Step::told(refused),
+            Err(refused) => return Step::without_receipt(refused),
         };
         // Charged once a name; what a name holds is held anew.
         let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
@@ -174,11 +173,11 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if !self.is_open {
-            return Step::told(out_of_order(Stage::Mail));
+            return Step::without_receipt(out_of_order(Stage::Mail));
         }
         let step = match self.catch_up(engine, known, now) {
             Ok(owed) => self.run(engine, known, Stage::Mail, now, StageFilter::default()).after(owed, engine),
-            Err(refused) => Step::told(refused),
+            Err(refused) => Step::without_receipt(refused),
         };
         self.in_transaction = step.decision.allowed();
         if self.in_transaction {
@@ -194,11 +193,11 @@ impl Session {
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing(Stage::Rcpt));
+            return Step::without_receipt(self.standing(Stage::Rcpt));
         }
         let owed = match self.catch_up(engine, known, now) {
             Ok(owed) => owed,
-            Err(refused) => return Step::told(refused),
+            Err(refused) => return Step::without_receipt(refused),
         };
         let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
         let mut fresh: SmallVec<[usize; 1]> = SmallVec::new();
@@ -234,25 +233,25 @@ impl Session {
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::told(self.standing(Stage::Data));
+            return Step::without_receipt(self.standing(Stage::Data));
         }
         let step = match self.catch_up(engine, known, now) {
             Ok(owed) => {
-                // What was held of the declared size is let go of and the actual one is looked at in its place.
+                // The step releases what was held for the declared size, and consults the actual size.
                 let is_declared = known.size == self.declared;
                 let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
                 self.run(engine, known, Stage::Data, now, StageFilter { in_flight, ..StageFilter::default() })
                     .after(owed, engine)
             }
-            Err(refused) => Step::told(refused),
+            Err(refused) => Step::without_receipt(refused),
         };
         self.reset(engine);
         step
     }
 
-    /// RSET: what the transaction holds is let go of, what it was charged stays.
+    /// RSET: releases what the transaction holds. What it was charged stays charged.
     pub fn reset(&mut self, engine: &Engine) {
-        self.let_go(engine, Stage::Mail);
+        self.release_stage(engine, Stage::Mail);
         self.in_transaction = false;
         self.refused = None;
         self.declared = None;
@@ -265,11 +264,11 @@ impl Session {
         }
     }
 
-    /// QUIT, or the connection is gone: everything is let go of. Again: nothing.
+    /// QUIT, or a lost connection: releases everything. Later calls do nothing.
     pub fn close(&mut self, engine: &Engine) {
         self.reset(engine);
-        self.let_go(engine, Stage::Helo);
-        self.let_go(engine, Stage::Connect);
+        self.release_stage(engine, Stage::Helo);
+        self.release_stage(engine, Stage::Connect);
         self.is_open = false;
     }
 
@@ -364,7 +363,7 @@ impl Session {
         Step { decision, receipt, fresh: SmallVec::new() }
     }
 
-    fn let_go(&mut self, engine: &Engine, stage: Stage) {
+    fn release_stage(&mut self, engine: &Engine, stage: Stage) {
         for token in std::mem::take(&mut self.held[stage as usize]) {
             engine.release(token);
         }
@@ -377,7 +376,7 @@ impl Engine {
         self.keys_of(envelope, identity).into_iter().next()
     }
 
-    /// The place of a limit among those of the policy; nothing of what refuses beside it, which is told first.
+    /// The place of a limit in the policy; `None` for a refusal that is not of the policy, which comes first.
     fn place_of(&self, limit: &str) -> Option<usize> {
         self.plan.limits.iter().position(|planned| &*planned.name == limit)
     }

@@ -16,7 +16,7 @@ use super::host::Host;
 use super::plain;
 use super::value::{Part, Tag};
 
-/// Octets of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
+/// Bytes of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
 const LONGEST: usize = 256;
 
 /// What a path (RFC 5321 §4.1.1.2) holds.

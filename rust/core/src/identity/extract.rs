@@ -79,8 +79,8 @@ impl<'a> Identities<'a> {
         read
     }
 
-    /// The same, into what is empty: it is too big to be moved about. Inlined, it is known there that nothing has to be
-    /// dropped.
+    /// Reads into `self`, which is empty. A new value is too big to be moved; inlined, the compiler knows that nothing
+    /// has to be dropped.
     #[inline(always)]
     pub(crate) fn fill(&mut self, envelope: &Envelope<'a>, suffixes: &SuffixList, wanted: Sources) {
         let has = |source| wanted.contains(source);
@@ -120,7 +120,7 @@ impl<'a> Identities<'a> {
         }
     }
 
-    /// How far an identity of this envelope is proven. What has no class counts as proven.
+    /// How far an identity of this envelope is proven. An identity that cannot be forged counts as proven.
     pub fn trust(&self, identity: Identity) -> Trust {
         match (identity.source(), &self.sender) {
             (source, _) if source.is_mere_claim() => Trust::Claimed,
@@ -412,7 +412,7 @@ fn part_of<'b>(domain: &'b Domain<'_>, identity: Identity) -> Part<'b> {
     }
 }
 
-/// The same, as a value or as an element: where no organisation can be told from junk, the junk itself is the element.
+/// The part of a name that an identity shows. Junk without an organisation is its own element.
 #[inline(always)]
 pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: As) -> Part<'b> {
     match part_of(domain, identity) {
@@ -478,7 +478,7 @@ impl Identities<'_> {
 /// Values of one field that are looked at: so many are checked, and all must agree.
 pub const MOST_VALUES: usize = 8;
 
-/// Octets of a list's name (RFC 2919 §3).
+/// Bytes of a list's name (RFC 2919 §3).
 const LONGEST_LIST: usize = 255;
 
 /// The identities of a header, as far as they were wanted. Most envelopes have none, so it lies apart.

@@ -12,15 +12,15 @@ use mail_parser::{Addr, HeaderName, HeaderValue};
 
 use super::extract::{MOST_VALUES, bracketed};
 
-/// Octets of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
+/// Bytes of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
 /// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.
 pub const MOST_OCTETS: usize = 256 * 1024;
 
-/// Octets of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1
+/// Bytes of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1
 /// allows a line 998.
 pub const MOST_FIELD_OCTETS: usize = 4096;
 
-/// What a bad octet became on the way through the parser, whose text is UTF-8.
+/// What a bad byte became on the way through the parser, whose text is UTF-8.
 const REPLACED: char = char::REPLACEMENT_CHARACTER;
 
 /// What a header says. Text as it stood there, but for quotes and blanks: an envelope's fields.
@@ -101,7 +101,7 @@ impl Addresses {
 }
 
 /// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for
-/// parts of it. A bad octet is one again, so that it is told from text.
+/// parts of it. A bad byte is one again, so that it differs from text.
 fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
     let address = parsed.address()?;
     let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));

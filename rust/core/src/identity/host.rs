@@ -1,7 +1,7 @@
 //! Host names (RFC 5321 §2.3.5) and address literals (§4.1.3).
 //!
-//! Knows no suffix list. Invariant: a sound name is lower-case A-labels of 1–63 octets, at most 253 octets; of an
-//! unsound one the labels behind the last bad label are kept, because an organisation may still be told from them.
+//! Knows no suffix list. Invariant: a sound name is lower-case A-labels of 1–63 bytes, at most 253 bytes; of an
+//! unsound one the labels behind the last bad label are kept, because they may still name an organisation.
 //!
 //! UTS 46 runs a label at a time: an ASCII label is legal as it is (`a_b`, `-a`), whatever its neighbours are,
 //! and one bad label spoils none behind it.
@@ -14,13 +14,13 @@ use super::network;
 use super::plain::{self, PlainHost};
 use super::value::{Part, Tag};
 
-/// Octets of a name (RFC 1035 §2.3.4: 255 with the length octets of the first label and the root).
-/// The limit of 127 labels needs no count of its own: 128 labels of one octet are 255 octets with their dots.
+/// Bytes of a name (RFC 1035 §2.3.4: 255 with the length bytes of the first label and the root).
+/// The limit of 127 labels needs no count of its own: 128 labels of one byte are 255 bytes with their dots.
 const LONGEST_NAME: usize = 253;
-/// Octets of a label (RFC 1035 §2.3.4).
+/// Bytes of a label (RFC 1035 §2.3.4).
 const LONGEST_LABEL: usize = 63;
-/// Octets of a host as it came that are looked at, and of a label in Unicode. Punycode is quadratic in a label. A label
-/// of 63 octets holds at most 59 characters, 236 octets in UTF-8; what is longer than that could only shrink by
+/// Bytes of a host as it came that are looked at, and of a label in Unicode. Punycode is quadratic in a label. A label
+/// of 63 bytes holds at most 59 characters, 236 bytes in UTF-8; what is longer than that could only shrink by
 /// ignorable characters.
 const LONGEST_RAW: usize = 4096;
 const LONGEST_RAW_LABEL: usize = 256;
@@ -154,7 +154,7 @@ fn sound(name: &[u8]) -> Option<(&str, bool)> {
     if !labels.all(|label| (1..=LONGEST_LABEL).contains(&label.len()) && !claims_unicode(label)) {
         return None;
     }
-    // Not `any`: a fold without a way out is done many octets at a time.
+    // Not `any`: a fold without a way out is done many bytes at a time.
     let capitals = name.iter().fold(false, |found, b| found | b.is_ascii_uppercase());
     Some((std::str::from_utf8(name).ok()?, capitals))
 }

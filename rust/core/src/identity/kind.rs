@@ -167,7 +167,7 @@ pub enum Source {
 /// A set of sources: those that a policy needs, so that nothing else is read.
 pub type Sources = Set<Source>;
 
-/// How the trust of a source is told.
+/// Where the trust of a source comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustRule {
     /// The trust is the same in every envelope.
@@ -211,7 +211,7 @@ impl Source {
         }
     }
 
-    /// How its trust is told.
+    /// Where its trust comes from.
     pub const fn trust(self) -> TrustRule {
         match self {
             Self::Sender => TrustRule::ByEnvelope,

@@ -43,7 +43,7 @@ fn dotted(mut text: &[u8]) -> Option<Ipv4Addr> {
     text.is_empty().then(|| octets.into())
 }
 
-/// A number of an octet without leading zeros, and what is behind it.
+/// A number of a byte without leading zeros, and what is behind it.
 fn number(text: &[u8]) -> Option<(u8, &[u8])> {
     let value = |digits: [u8; 3]| digits.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0'));
     match *text {

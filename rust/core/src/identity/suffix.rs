@@ -202,7 +202,7 @@ fn labels(name: &str) -> impl Iterator<Item = &[u8]> {
     name.as_bytes().rsplit(|b| *b == b'.')
 }
 
-/// The start of the label before a suffix of so many octets.
+/// The start of the label before a suffix of so many bytes.
 fn above(name: &str, suffix: usize) -> Option<usize> {
     up(name, name.len().checked_sub(suffix)?)
 }
@@ -375,7 +375,7 @@ impl<'a> Domain<'a> {
     }
 
     /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,
-    /// longer than `above` octets; shallowest first.
+    /// longer than `above` bytes; shallowest first.
     pub(crate) fn parts(&self, above: usize) -> SmallVec<[&str; RUNGS]> {
         let name = self.host.name();
         let rungs = std::iter::successors(self.split.org, |start| up(name, *start)).take(RUNGS);

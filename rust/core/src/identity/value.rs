@@ -16,7 +16,7 @@ pub enum Trust {
 
 /// Names that share nothing share a bucket: one value each, which no text equals.
 ///
-/// As wide as a word, so that a [`Part`] is three words: with an octet in it, it is copied in pieces that the processor
+/// As wide as a word, so that a [`Part`] is three words: with a byte in it, it is copied in pieces that the processor
 /// has to wait for.
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

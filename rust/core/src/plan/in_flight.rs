@@ -72,8 +72,8 @@ impl<'p> InFlightTables<'p> {
         &self.claims
     }
 
-    /// For who has too little memory.
-    pub(super) fn told(&self) -> String {
+    /// What the in-flight limits need, for the error about too little memory.
+    pub(super) fn stated_need(&self) -> String {
         let bytes: u64 = self.claims.iter().filter_map(|claim| claim.stated).sum();
         if bytes == 0 {
             return String::new();

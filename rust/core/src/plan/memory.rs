@@ -192,7 +192,7 @@ fn too_little(policy: &Policy, bytes: u64, least: u64, tables: usize, in_flight:
         file: policy.file.clone(),
         field: Some("memory".into()),
         found: format!("a budget of {bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", in_flight.told()),
+        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", in_flight.stated_need()),
         ..PolicyError::default()
     }
 }

@@ -1,5 +1,5 @@
-//! Another policy over a region that is in use: what did not change stays where it is, with its counts; what is new
-//! takes what was let go.
+//! Compiles another policy over a region in use. A limit that did not change keeps its table and its counts; a new
+//! limit takes pages that another limit has released.
 //!
 //! ```text
 //!  old plan ── what stays ──> between: the limits that are in both policies, where they are

@@ -107,7 +107,7 @@ impl HyperLogLog {
         (self.registers() * BITS).div_ceil(64)
     }
 
-    /// The longest run that is told apart: q + 1.
+    /// The longest run that is counted as such: q + 1.
     pub fn longest(&self) -> u8 {
         (64 - self.precision + 1) as u8
     }

@@ -384,8 +384,8 @@ impl Gcra {
         in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
     }
 
-    /// Whether every slot of the line is free, told by its stamp alone: when the line was written, no slot of it was
-    /// above the capacity. That is so for most lines of a table that has room.
+    /// Whether the stamp alone shows that every slot of the line is free: when the line was written, no slot was above
+    /// the capacity. Most lines of a table that has room are so.
     #[inline]
     fn has_drained(&self, line: &Line, now: u64) -> bool {
         now.saturating_sub(line.stamp) >= self.quota.capacity()

@@ -36,7 +36,7 @@ use super::verdict::Verdict;
 use crate::key::Key;
 use crate::region::Region;
 
-/// When to ask again is not known: whoever holds it may let go at any time. One second.
+/// The wait that a refusal reports, one second: a holder may release at any time, so the real wait is unknown.
 pub const HINT_US: u64 = 1_000_000;
 
 /// One limit.

@@ -1,6 +1,6 @@
-//! How fast a key may go: the store of a limit's algorithm.
+//! The counters of a rate limit, of either algorithm.
 //!
-//! The two do the same three things, so whoever holds a pace need not know which it is.
+//! GCRA and the sliding window have the same methods, so a caller need not know which of them it holds.
 
 use super::gcra::{Gcra, GcraRate};
 use super::params::{Algorithm, Rate, WhenFull};
@@ -13,7 +13,7 @@ use crate::time::Ticks;
 
 /// The counters of one limit.
 ///
-/// Its tag is an octet: left to the compiler it is as wide as the alignment, sixteen of them, which every match would
+/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen of them, which every match would
 /// compare.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]

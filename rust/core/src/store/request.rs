@@ -223,9 +223,9 @@ impl Request {
         LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
-    /// Whether an entry that fits now certainly fits at `at_us` too. Counts only fall when nothing is charged, so a rate
-    /// that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its element
-    /// is known.
+    /// Whether an entry that fits now certainly fits at `at_us` too. Counts only fall when nothing is charged, so a
+    /// rate that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its
+    /// element is known.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;

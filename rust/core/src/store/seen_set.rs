@@ -19,8 +19,8 @@
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
 //!
-//! **Source.** Two ages in one place, told apart by whether an element came back: segmented least-recently-used caches,
-//! Karedla, Love, Wherry (1994).
+//! **Source.** Two ages in one place, distinguished by whether an element came back: segmented least-recently-used
+//! caches, Karedla, Love, Wherry (1994).
 //!
 //! **Dropped.** Evicting the least recently seen: two minutes of invented organisations from 200 networks evict every
 //! tenant (86.7 % of them are refused; with this rule none).
