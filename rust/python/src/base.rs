@@ -1,6 +1,6 @@
-//! Where the text of a policy's base comes from: the package's own policies, and files beside the one that extends.
+//! Reads the text of a base policy: a policy of the package, or a file with a path relative to the extending file.
 //!
-//! The core does no I/O, and Python names what cannot be read.
+//! The core does no I/O. Python reads the files, so its errors name a file that cannot be read.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(crate) fn source(py: Python<'_>, base: Base<'_>) -> Result<Source, NoBase> {
     }
 }
 
-/// The octets of a file, read by Python, so that its error names the file.
+/// Reads the bytes of a file. Python reads them, so that its error names the file.
 pub(crate) fn octets(py: Python<'_>, path: PathBuf) -> PyResult<Vec<u8>> {
     py.import("pathlib")?.call_method1("Path", (path,))?.call_method0("read_bytes")?.extract()
 }
@@ -40,7 +40,7 @@ pub(crate) fn builtin_names(py: Python<'_>) -> PyResult<Vec<String>> {
 fn beside(py: Python<'_>, path: &str, from: &str) -> PyResult<Source> {
     let os_path = py.import("os.path")?;
     let folder = os_path.call_method1("dirname", (from,))?;
-    // One spelling a file, so that a circle is seen when it closes.
+    // Each file has one spelling, so that a cycle of files is found.
     let file = os_path.call_method1("normpath", (os_path.call_method1("join", (folder, path))?,))?;
     let octets = octets(py, file.extract()?)?;
     let text = String::from_utf8(octets).map_err(|error| {
@@ -50,7 +50,7 @@ fn beside(py: Python<'_>, path: &str, from: &str) -> PyResult<Source> {
     Ok(Source { file: file.extract()?, text })
 }
 
-/// An `OSError` by its own words, without the name that the message has already.
+/// The text of an `OSError` without the file name, which the message already contains.
 fn unreadable(py: Python<'_>, error: &PyErr) -> NoBase {
     let value = error.value(py);
     let words = value.getattr("strerror").ok().and_then(|words| words.extract::<String>().ok());

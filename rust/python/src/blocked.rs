@@ -1,4 +1,4 @@
-//! What operators block and allow: `guard.block`, `allow`, `unblock`, `blocked`, `allowed` and `reset`.
+//! The access list: `guard.block`, `allow`, `unblock`, `blocked` and `allowed`. Also `guard.reset`.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ pub(crate) fn say(
         Some(seconds) if seconds.is_nan() || seconds <= 0.0 => {
             return Err(wrong_value("seconds", &format!("{seconds:?}"), "more than 0, or None: for good"));
         }
-        // The core judges times that are too long.
+        // The core rejects times that are too long.
         Some(seconds) if seconds.is_finite() => Some((seconds * 1e6).round().max(1.0) as u64),
         Some(_) | None => None,
     };
@@ -121,15 +121,15 @@ pub(crate) fn reset(guard: &Throttle, py: Python<'_>, identity: &str, value: &Bo
 pub(crate) fn listed(guard: &Throttle, py: Python<'_>, allowances: bool) -> PyResult<Vec<Blocked>> {
     let now = guard.clock.read(py, None)?;
     let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
-    // The engine's guard is dropped first. The pause releases the interpreter, and a reload would wait for that guard
-    // while it holds the interpreter.
+    // The read guard of the engine is dropped at the end of this line. The pause below releases the interpreter.
+    // A reload could then take the interpreter and wait for the read guard, and neither thread could continue.
     let engine = Arc::clone(&guard.engine());
     let all = engine.blocked(now, &|| let_others_run(py));
     let wanted = all.into_iter().filter(|core| (core.action != AccessAction::Block) == allowances);
     Ok(wanted.map(|core| Blocked::of(core, now_us)).collect())
 }
 
-/// A value as an operator writes it or takes it from a log. Bytes that are no UTF-8 name nothing.
+/// Returns a value as an operator writes it or copies it from a log. Bytes that are not UTF-8 name no value.
 fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(text) = value.cast::<PyString>() {
         return Ok(text.to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! Where `now` comes from: an argument, a clock of the caller's, or our own.
+//! The source of `now`: an argument, a clock of the caller, or the clock of the guard.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -9,11 +9,11 @@ use throttle_core::region::Now;
 
 use crate::error::{not_of_type, wrong_type, wrong_value};
 
-/// Microseconds beyond this are nobody's Unix time, more than three thousand years: most likely somebody counts
-/// milliseconds.
+/// The largest Unix time that is accepted, in microseconds: more than three thousand years. A caller that passes a
+/// larger value most likely counts milliseconds.
 const MAX_US: u64 = 100_000_000_000_000_000;
 
-/// Seconds, rounded to microseconds once: integers from here on.
+/// Converts seconds to microseconds. This is the only rounding: from here on, times are integers.
 fn micros(field: &str, seconds: f64) -> PyResult<i64> {
     let us = (seconds * 1e6).round();
     if us.abs() <= MAX_US as f64 { Ok(us as i64) } else { Err(no_time(field, seconds)) }
@@ -24,17 +24,17 @@ fn no_time(field: &str, found: f64) -> PyErr {
     wrong_value(field, &format!("{found:e}"), &format!("finite Unix seconds, at most {most:e}"))
 }
 
-/// Microseconds as seconds.
+/// Converts microseconds to seconds.
 pub(crate) fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
 }
 
-/// A wait of so many microseconds as seconds; infinite when it never ends.
+/// Converts a wait in microseconds to seconds. A wait that never ends is infinite.
 pub(crate) fn wait(us: Option<u64>) -> f64 {
     us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)))
 }
 
-// A clock that stands still until it is told otherwise, in Unix seconds.
+// A clock in Unix seconds that changes only when the caller sets or advances it.
 #[doc = doc!("ManualClock")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl ManualClock {
         seconds(self.us.load(Ordering::Relaxed))
     }
 
-    /// Sets the clock, also back.
+    /// Sets the clock, forward or back.
     #[setter]
     fn set_now(&self, now: f64) -> PyResult<()> {
         self.us.store(micros("now", now)?, Ordering::Relaxed);
@@ -91,12 +91,12 @@ fn told(seconds: &Bound<'_, PyAny>) -> PyResult<f64> {
     })
 }
 
-/// What a guard reads.
+/// The clock that a guard reads.
 #[derive(Debug)]
 pub(crate) enum Clock {
-    /// Monotonic, anchored to wall time at start.
+    /// The default: a monotonic clock that starts at the wall time.
     Own { anchor_us: i64, start: Instant },
-    /// Read without a call.
+    /// A `ManualClock`, which is read without a Python call.
     Manual(Py<ManualClock>),
     /// Any callable that returns Unix seconds.
     Callable(Py<PyAny>),
@@ -117,7 +117,7 @@ impl Clock {
         Err(not_of_type("clock", clock, "a callable that returns Unix seconds, or None"))
     }
 
-    /// For the collector of cycles: a clock that belongs to who holds the guard.
+    /// Shows the callable to the garbage collector: it can refer back to the object that holds the guard.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Callable(clock) => visit.call(clock),
@@ -125,7 +125,7 @@ impl Clock {
         }
     }
 
-    /// `stated` when the caller said so, else what the clock reads.
+    /// Returns the time that the caller stated, or else the time of the clock.
     pub(crate) fn read(&self, py: Python<'_>, stated: Option<f64>) -> PyResult<Now> {
         if let Some(seconds) = stated {
             return Ok(Now::Stated(micros("now", seconds)?));

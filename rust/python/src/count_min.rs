@@ -1,4 +1,4 @@
-//! `CountMin`: the core's sketch over memory of its own, under a seed of its own.
+//! `CountMin`: the core's sketch with its own memory and its own seed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -110,7 +110,8 @@ impl CountMin {
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {
-            // Copied before the own lock is taken: two that are merged into each other at once would wait for ever.
+            // The copy is made before this sketch is locked. Otherwise two threads that merge two sketches into each
+            // other would wait for ever.
             let others = other.lock().clone();
             let mut counted = self.lock();
             self.shape.merge(&mut counted.cells, &others.cells);
@@ -199,13 +200,13 @@ impl CountMin {
         Self { shape, seed, secret: Secret::new(seed), counted: Mutex::new(counted) }
     }
 
-    /// Nothing that holds it can panic, so it is never poisoned.
+    /// Locks the counts. No code panics while it holds the lock, so the lock is never poisoned.
     fn lock(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Words that exist: what the machine does not have is an error here, not the end of the process.
+/// Allocates words of zero. When the machine has too little memory, it returns an error and the process goes on.
 fn zeros(words: usize) -> PyResult<Vec<u64>> {
     let mut cells = Vec::new();
     cells.try_reserve_exact(words).map_err(|_| PyMemoryError::new_err(format!("a sketch of {words} words")))?;

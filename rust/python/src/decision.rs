@@ -1,4 +1,4 @@
-//! `Decision`: the outcome of a check. Text is made on access.
+//! `Decision`: the result of a check. It makes its texts when they are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,31 +15,31 @@ use crate::envelope::Envelope;
 use crate::error::ThrottleError;
 use crate::guard::Throttle;
 
-// The free list is for hot callers: one decision is made a check, and dropped soon. It saves 5 % of a check.
+// The free list is for hot callers: each check makes one decision, which is soon dropped. It saves 5 % of a check.
 #[doc = doc!("Decision")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct Decision {
-    /// `None` when allowed.
+    /// The refusal, or `None` when the check was allowed.
     refusal: Option<Box<Refusal>>,
     /// Limits in shadow mode that would have refused.
     shadow: Box<[Arc<str>]>,
     made_on: MadeOn,
-    /// Whether its charge was refunded.
+    /// Whether the charge was refunded.
     is_refunded: AtomicBool,
 }
 
-/// What the decision was made on.
+/// The input of the decision.
 #[derive(Debug)]
 enum MadeOn {
-    /// The envelope, and what was charged for it.
+    /// The guard, the envelope, and the receipt for the charge.
     Envelope(Py<Throttle>, Py<Envelope>, Receipt),
-    /// A pickled decision has only its identities.
+    /// The identities, which are all that a pickled decision keeps.
     Known(Py<PyDict>),
 }
 
-/// A refusal as a pickle has it: limit, identity and key; wait; kind; stage of a rejection and the operator's words;
-/// the stage at which it is told.
+/// A refusal as a pickle stores it: limit, identity and key; wait; kind; the stage of a rejection and the operator's
+/// reply; the stage of the refusal.
 type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), String);
 
 impl Decision {
@@ -50,8 +50,8 @@ impl Decision {
         Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
     }
 
-    /// The reply as code, enhanced code and text. Every reply has all three: a policy's own reply needs an enhanced
-    /// code.
+    /// Returns the reply as code, enhanced code and text. Every reply has all three parts, because a policy may not
+    /// state a reply without an enhanced code.
     fn reply_parts(&self) -> Option<(u16, String, String)> {
         let reply = self.refusal.as_ref()?.reply();
         let mut parts = reply.splitn(3, ' ');
@@ -166,7 +166,7 @@ impl Decision {
             && self.identities(py)?.eq(other.identities(py)?)?)
     }
 
-    /// Without the identities, which are slow to compute: equal decisions have equal refusals.
+    /// Hashes the refusal, and not the identities, which are slow to compute. Equal decisions have equal refusals.
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
         let refusal = (self.limit(), self.identity(), self.key(), self.retry_after(), self.stage());
         (refusal, self.shadow(py)?).into_pyobject(py)?.hash()
@@ -185,7 +185,7 @@ impl Decision {
         }
     }
 
-    /// Pickles with the identities and without the guard.
+    /// Pickles the decision with its identities and without its guard.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal.as_ref().map(|refusal| {

@@ -1,4 +1,4 @@
-//! `Envelope`: what is known of one SMTP transaction so far.
+//! `Envelope`: the facts of one SMTP transaction that are known so far.
 
 use pyo3::prelude::*;
 #[cfg(not(feature = "abi3"))]
@@ -30,7 +30,7 @@ pub(crate) const FIELDS: [&str; 12] = [
     "dkim",
 ];
 
-// The free list is for hot callers, as that of `Decision`.
+// The free list is for hot callers, like the one of `Decision`.
 #[doc = doc!("Envelope")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug, Default)]
@@ -48,8 +48,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of these arguments, or `None` when only the general way can judge them: it raises the errors and
-    /// reads what runs Python code, such as iterators, and what a header says.
+    /// Makes the envelope of these arguments, or returns `None` when the slow path must read them. The slow path raises
+    /// the errors. It also reads header fields, and arguments that run Python code, such as iterators.
     #[cfg(not(feature = "abi3"))]
     #[inline]
     pub(crate) fn plain(arguments: &Arguments<'_, '_>) -> Option<Self> {
@@ -58,7 +58,7 @@ impl Envelope {
         if header.iter().any(Option::is_some) {
             return None;
         }
-        // Nothing is owned before every value has been judged, so a call that is handed on leaves nothing behind.
+        // The types are checked before any reference is taken, so a call that goes to the slow path leaves none behind.
         let texts = [client_ip, client_name, helo, mail_from, auth_user];
         if !texts.iter().flatten().all(|value| Text::is(value)) {
             return None;
@@ -71,10 +71,10 @@ impl Envelope {
         Some(Self { client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, verdict, size, headers: None })
     }
 
-    /// Hands the core the borrowed text.
+    /// Calls `use_it` with an envelope of the core that borrows the text.
     #[inline]
     pub(crate) fn with<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
-        // Nearly every envelope has one recipient, which needs no list.
+        // Nearly every envelope has one recipient, and then no list is allocated.
         let (one, many);
         let rcpt_to = match &self.rcpt_to[..] {
             [text] => {
@@ -92,7 +92,7 @@ impl Envelope {
         }
     }
 
-    /// The fields that hold one text each, or `None` when something has to be copied or collected first.
+    /// Borrows the fields that hold one text each. Returns `None` when a field must be copied or collected first.
     #[inline]
     fn borrowed<'a>(&'a self, py: Python<'a>) -> Option<Core<'a>> {
         let bytes = |text: &'a Option<Text>| text.as_ref().map_or(Some(None), |text| text.borrowed(py).map(Some));
@@ -112,7 +112,7 @@ impl Envelope {
         })
     }
 
-    /// Hands the core an envelope that has a header, or a `str` with lone surrogates.
+    /// Does the work of `with` for an envelope that has a header, or a `str` with lone surrogates.
     #[cold]
     fn with_copies<R>(&self, py: Python<'_>, use_it: impl FnOnce(&Core<'_>) -> R) -> R {
         let bytes = |text| Option::as_ref(text).map(|text: &Text| text.bytes(py));
@@ -136,7 +136,7 @@ impl Envelope {
         })
     }
 
-    /// The same fields, in an envelope of its own.
+    /// Copies the envelope.
     pub(crate) fn copy(&self, py: Python<'_>) -> Self {
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.clone_ref(py));
         Self {
@@ -153,24 +153,24 @@ impl Envelope {
         }
     }
 
-    /// What is known of a connection at first.
+    /// Makes the envelope of a new connection, of which only the client is known.
     pub(crate) fn of_client(client_ip: Option<Text>, client_name: Option<Text>) -> Self {
         Self { client_ip, client_name, ..Self::default() }
     }
 
-    /// What stays known of a connection when a message is over.
+    /// Keeps the fields that stay known when a message ends: those of the connection.
     pub(crate) fn without_message(self) -> Self {
         let Self { client_ip, client_name, helo, auth_user, .. } = self;
         Self { client_ip, client_name, helo, auth_user, ..Self::default() }
     }
 
-    /// With this verdict of SPF.
+    /// Sets the SPF verdict.
     pub(crate) fn set_spf(&mut self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         (self.spf, self.verdict) = spf.map(said).transpose()?.unzip();
         Ok(())
     }
 
-    /// With the fields of `header`, and the domains whose signatures were verified.
+    /// Sets the fields that `header` contains, and the domains whose signatures were verified.
     pub(crate) fn set_headers(
         &mut self,
         py: Python<'_>,
@@ -212,7 +212,7 @@ impl Envelope {
     }
 }
 
-/// One text, or a tuple or a list of texts; the general way judges everything else.
+/// Reads one text, or a tuple or a list of texts. The slow path reads everything else.
 #[cfg(not(feature = "abi3"))]
 #[inline]
 fn plain_texts(value: &Bound<'_, PyAny>) -> Option<SmallVec<[Text; 1]>> {
@@ -232,7 +232,7 @@ fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {
     text.as_ref().map(|text| text.object(py))
 }
 
-/// Any integer: a sender writes SIZE, so none raises.
+/// Reads a size in bytes. A sender writes SIZE, so no integer raises an error.
 pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> {
     let Some(value) = value else { return Ok(None) };
     let Ok(size) = value.cast::<PyInt>() else {
@@ -242,7 +242,7 @@ pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> 
     Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
 }
 
-/// The word as it was given, and what it means.
+/// Returns the SPF verdict as the caller passed it, and its meaning.
 fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     let Ok(word) = spf.cast::<PyString>() else {
         return Err(not_of_type("spf", spf, "str or None"));
@@ -250,7 +250,8 @@ fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     Ok((word.clone().unbind(), word.to_str().map_or(Spf::Silent, verdict)))
 }
 
-/// The words of RFC 7208 §2.6. One that is none of them proves nothing, nor lets anything else prove it.
+/// Parses a verdict of RFC 7208 §2.6. An unknown verdict counts as a failure: the sender is not proven by anything
+/// else either.
 fn verdict(spf: &str) -> Spf {
     match spf.trim().to_ascii_lowercase().as_str() {
         "pass" => Spf::Pass,

@@ -1,6 +1,5 @@
-//! Errors of callers. One rule holds for all of them: `TypeError` for a wrong type, `ValueError` with what was found
-//! and
-//! what is allowed for a wrong value, `PolicyError` for a policy.
+//! Errors of callers. One rule holds for all of them. A wrong type raises `TypeError`. A wrong value raises
+//! `ValueError`, which says what was found and what is allowed. A wrong policy raises `PolicyError`.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -11,7 +10,7 @@ use throttle_core::error::PolicyError as CoreError;
 pyo3::import_exception!(throttle.errors, PolicyError);
 pyo3::import_exception!(throttle.errors, ThrottleError);
 
-/// The error of an argument that is of another type.
+/// Makes the error for an argument of a wrong type.
 #[cold]
 pub(crate) fn not_of_type(field: &str, given: &Bound<'_, PyAny>, allowed: &str) -> PyErr {
     match given.get_type().name() {
@@ -26,19 +25,20 @@ pub(crate) fn wrong_type(field: &str, found: &str, allowed: &str) -> PyErr {
     PyTypeError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
 }
 
-/// The error of an argument of the right type and with a wrong value.
+/// Makes the error for an argument that has the right type and a wrong value.
 #[cold]
 pub(crate) fn wrong_value(field: &str, found: &str, allowed: &str) -> PyErr {
     PyValueError::new_err(format!("{field}: found {found}; allowed: {allowed}"))
 }
 
-/// The same error, from the core: its words are those of a policy, but no policy is wrong.
+/// Makes the error for a wrong argument from an error of the core. The core's type is that of a wrong policy, but here
+/// no policy is wrong.
 #[cold]
 pub(crate) fn argument_error(error: CoreError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// Why a guard goes on with the policy that it has.
+/// Makes the error that says why a guard keeps its old policy.
 pub(crate) fn not_reloaded(py: Python<'_>, error: NotReloaded) -> PyErr {
     match error {
         NotReloaded::Wrong(error) => policy_error(py, error),
@@ -48,7 +48,7 @@ pub(crate) fn not_reloaded(py: Python<'_>, error: NotReloaded) -> PyErr {
     }
 }
 
-/// `PolicyError(message, file=…, line=…, column=…, limit=…, field=…, found=…, allowed=…, suggestion=…)`
+/// Makes `PolicyError(message, file=…, line=…, column=…, limit=…, field=…, found=…, allowed=…, suggestion=…)`
 pub(crate) fn policy_error(py: Python<'_>, error: CoreError) -> PyErr {
     let build = || -> PyResult<PyErr> {
         let message = error.to_string();

@@ -1,4 +1,4 @@
-//! An explanation as the frozen dataclasses of `throttle.types`.
+//! Converts an explanation of the core to the frozen dataclasses of `throttle.types`.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -9,7 +9,7 @@ use throttle_core::store::access_list::AccessAction;
 use crate::clock::seconds;
 use crate::text::Text;
 
-/// See `_core.pyi`, `Throttle.explain`, and `throttle.types.Explanation`.
+/// Converts the explanation. `throttle.types.Explanation` and `Throttle.explain` in `_core.pyi` describe the result.
 pub(crate) fn explanation<'py>(
     py: Python<'py>,
     found: Explanation,
@@ -99,7 +99,7 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
     Ok(row)
 }
 
-/// The rest of the row of a limit that was not asked.
+/// Fills the rest of the row of a limit that was not consulted.
 fn unasked(row: &Bound<'_, PyDict>, verdict: &str, reason: &str, missing: Vec<&str>) -> PyResult<()> {
     row.set_item("verdict", verdict)?;
     row.set_item("reason", reason)?;

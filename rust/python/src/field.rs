@@ -1,13 +1,13 @@
-//! Values of keyword arguments, as the policy's validator takes them.
+//! Converts keyword arguments to the values that the policy's validator reads, and back.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use throttle_core::policy::{Field, FieldValue};
 
-/// Tables in tables that are read: the quotas of a limit, and one of them.
+/// The depth to which nested tables are read. The quotas of a limit are a table, and each quota is a table in it.
 const DEEPEST: u32 = 2;
 
-/// Any Python value; what no field takes becomes words for the message.
+/// Converts any Python value. A value that no field accepts becomes text for the error message.
 pub(crate) fn value(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
     within(given, DEEPEST)
 }
@@ -26,7 +26,7 @@ fn within(given: &Bound<'_, PyAny>, deep: u32) -> PyResult<FieldValue> {
     }
 }
 
-/// Lists in lists are no field's: they are not walked.
+/// Converts a value that is not a list or a table. No field has a list in a list, so a nested list is not read.
 fn scalar(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
     if let Ok(text) = given.cast::<PyString>() {
         return Ok(FieldValue::Text(text.to_string_lossy().into_owned()));
@@ -44,7 +44,7 @@ fn scalar(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
     Ok(FieldValue::Other(format!("a {kind}")))
 }
 
-/// Keyword arguments in order; one that is `None` was not given.
+/// Converts keyword arguments, in order. An argument that is `None` counts as absent.
 pub(crate) fn fields(given: &Bound<'_, PyDict>) -> PyResult<Vec<(String, FieldValue)>> {
     fields_within(given, DEEPEST)
 }
@@ -55,7 +55,7 @@ fn fields_within(given: &Bound<'_, PyDict>, deep: u32) -> PyResult<Vec<(String, 
         if !given.is_none() {
             let name = match name.cast::<PyString>() {
                 Ok(name) => name.to_string_lossy().into_owned(),
-                // No field is called so: the message will say it.
+                // No field has this name, and the error message will say so.
                 Err(_) => name.repr()?.to_string_lossy().into_owned(),
             };
             fields.push((name, within(&given, deep)?));
@@ -64,7 +64,7 @@ fn fields_within(given: &Bound<'_, PyDict>, deep: u32) -> PyResult<Vec<(String, 
     Ok(fields)
 }
 
-/// A field as a Python value.
+/// Converts the value of a field to a Python value.
 pub(crate) fn object<'py>(py: Python<'py>, value: &FieldValue) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
         FieldValue::Text(text) | FieldValue::Other(text) => PyString::new(py, text).into_any(),

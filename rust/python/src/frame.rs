@@ -1,4 +1,4 @@
-//! A sketch as bytes, for a file or another process.
+//! The format of a sketch as bytes, for a file or another process.
 //!
 //! ```text
 //!  0        4       5      6  8                24                     56              56 + 8 n     64 + 8 n
@@ -6,11 +6,12 @@
 //!           version
 //! ```
 //!
-//! Everything is little-endian. The check is the keyed hash, under the seed, of all that stands before it: it finds
-//! what broke, not who forged it.
-//! The seed is in it, or nothing could be added any more; so these bytes are as secret as the seed.
+//! All numbers are little-endian. The check is the hash of all bytes before it, keyed by the seed. It detects damage,
+//! but not forgery, because the bytes contain the seed. They contain it because without the seed nothing could be
+//! added to the restored sketch. So these bytes are as secret as the seed.
 //!
-//! Knows no sketch. Invariant: what is taken apart was put together by the same version, whole.
+//! This file knows no sketch. Invariant: `from_bytes` accepts only complete bytes that `to_bytes` of the same version
+//! wrote.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -25,22 +26,22 @@ const VERSION: u8 = 1;
 const HEAD: usize = 56;
 const CHECK: usize = 8;
 
-/// Whose bytes they are.
+/// The kind of sketch that the bytes hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     CountMin = 1,
     HyperLogLog = 2,
 }
 
-/// What is put into bytes.
+/// The content of the bytes.
 pub(crate) struct Frame {
     pub(crate) seed: Seed,
-    /// What the kind needs beside its words.
+    /// Numbers that this kind of sketch needs in addition to its words.
     pub(crate) numbers: [u64; 3],
     pub(crate) words: Vec<u64>,
 }
 
-/// Puts together.
+/// Writes a sketch as bytes.
 pub(crate) fn to_bytes(kind: Kind, seed: &Seed, numbers: [u64; 3], words: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + 8 * words.len() + CHECK);
     bytes.extend_from_slice(MAGIC);
@@ -53,7 +54,7 @@ pub(crate) fn to_bytes(kind: Kind, seed: &Seed, numbers: [u64; 3], words: &[u64]
     bytes
 }
 
-/// Takes apart; an error says what is wrong.
+/// Reads the bytes of a sketch. The error says what is wrong with them.
 pub(crate) fn from_bytes(kind: Kind, data: &Bound<'_, PyAny>) -> PyResult<Frame> {
     let Ok(data) = data.cast::<PyBytes>() else {
         return Err(not_of_type("data", data, "bytes"));
@@ -73,7 +74,7 @@ pub(crate) fn from_bytes(kind: Kind, data: &Bound<'_, PyAny>) -> PyResult<Frame>
     }
     let words: Vec<u64> = rest.chunks_exact(8).map(number).collect();
     let numbers = [24, 32, 40, 48].map(|at| number(&head[at..at + 8]));
-    // The check is the last of them.
+    // The last word is the check.
     let Some((_, counters)) =
         words.split_last().filter(|(_, counters)| rest.len() % 8 == 0 && counters.len() as u64 == numbers[3])
     else {
@@ -88,7 +89,7 @@ pub(crate) fn from_bytes(kind: Kind, data: &Bound<'_, PyAny>) -> PyResult<Frame>
     Ok(Frame { seed, numbers: [numbers[0], numbers[1], numbers[2]], words: counters.to_vec() })
 }
 
-/// The error of bytes that are no sketch.
+/// Makes the error for bytes that are not a valid sketch.
 pub(crate) fn corrupt(found_and_allowed: &str) -> PyErr {
     PyValueError::new_err(format!("data: found {found_and_allowed}"))
 }

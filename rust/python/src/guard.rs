@@ -1,7 +1,7 @@
-//! `Throttle`: a policy over its memory. Here the arguments of Python's calls become those of the core's, and its
-//! answers Python's.
+//! `Throttle`: a policy over its memory. This file converts the arguments of Python calls to those of the core, and
+//! the answers of the core to Python.
 //!
-//! Knows no limit and no identity. Invariant: nobody holds the engine while anything of Python runs
+//! It knows no limit and no identity. Invariant: no thread holds the engine's read guard while Python code runs
 //! ([`Throttle::engine`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,13 +32,13 @@ use crate::{explain, learned, max_open, memory, policy, process, seed, suffixes,
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    /// Asked through [`Throttle::engine`].
+    /// The engine, and the policy changes. Callers reach the engine through [`Throttle::engine`].
     live: Live,
-    /// The process in which nothing was held when it began; see `process`.
+    /// The process to which the permits in flight belong, as `process::generation` numbers it.
     generation: AtomicU64,
-    /// That of the engine, as it was given.
+    /// The policy of the engine, as the caller passed it.
     policy: Mutex<Py<Policy>>,
-    /// The path that the list came from, for a policy with suffixes of its own.
+    /// The path of the suffix list, which a reload reads again.
     suffix_list: Option<Py<PyAny>>,
     pub(crate) clock: Clock,
 }
@@ -137,7 +137,7 @@ impl Throttle {
         let now = this.clock.read(py, now)?;
         let (core, charge, token) =
             envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit));
-        // Whatever goes wrong from here on, who holds the token lets go of it.
+        // From here on, every error path must release the token.
         let guard = slf.clone().unbind();
         let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
         match Py::new(py, decision) {
@@ -273,7 +273,7 @@ impl Throttle {
 
     #[doc = doc!("Throttle.tables")]
     fn tables<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        // In a child that was forked: what is open in the parent is none of its tables'.
+        // In a forked child, this call clears what the parent holds in flight, so that the tables do not count it.
         drop(self.engine());
         let tables = self.live.tables(&|| let_others_run(py));
         let row = |TableUse { name, bytes, slots, used, untracked }| (name, bytes, slots, used, untracked);
@@ -304,9 +304,9 @@ impl Throttle {
 }
 
 impl Throttle {
-    /// The engine, in which nothing is held that another process holds. To be let go of before anything of Python
-    /// runs: who changes the policy waits
-    /// for it, and may hold the interpreter.
+    /// Returns the engine under a read guard. In a forked child, it first clears what the parent holds in flight. The
+    /// caller must drop the read guard before any Python code runs: a thread that changes the policy waits for the
+    /// read guard, and may hold the interpreter.
     #[inline]
     pub(crate) fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
         let engine = self.live.engine();

@@ -1,4 +1,4 @@
-//! What the header of a message says, as an envelope keeps it. Few envelopes have any, so it lies apart from the rest.
+//! The header fields of an envelope. Few envelopes have header fields, so they have a struct of their own.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use throttle_core::identity::header_parser::Header;
 use crate::error::not_of_type;
 use crate::text::Text;
 
-/// Nearly always one of each field.
+/// The values of one header field. Nearly always there is one.
 type Texts = SmallVec<[Text; 1]>;
 
-/// Fields of an envelope, as they were given.
+/// The header fields as the caller passed them.
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
     pub(crate) from: Texts,
@@ -24,7 +24,7 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// `None` when nothing of it was given.
+    /// Reads the arguments. Returns `None` when none of them has a value.
     pub(crate) fn optional(
         header_from: Option<&Bound<'_, PyAny>>,
         reply_to: Option<&Bound<'_, PyAny>>,
@@ -50,7 +50,7 @@ impl Headers {
         Self { from: all(&self.from), reply_to: all(&self.reply_to), list_id, dkim: all(&self.dkim) }
     }
 
-    /// The raw bytes.
+    /// Returns the raw bytes of all fields.
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Raw<'a> {
         let all = |texts: &'a Texts| texts.iter().map(|text| text.bytes(py)).collect();
         Raw {
@@ -62,7 +62,7 @@ impl Headers {
     }
 }
 
-/// The bytes of [`Headers`], borrowed but of a `str` with lone surrogates.
+/// The bytes of [`Headers`]. They are borrowed, except those of a `str` with lone surrogates, which are a copy.
 pub(crate) struct Raw<'a> {
     from: Vec<Cow<'a, [u8]>>,
     reply_to: Vec<Cow<'a, [u8]>>,
@@ -75,13 +75,13 @@ impl Raw<'_> {
         [&self.from, &self.reply_to, &self.dkim].map(|all| all.iter().map(|text| &**text).collect())
     }
 
-    /// For the core.
+    /// Converts the fields to the type of the core.
     pub(crate) fn borrowed<'b>(&'b self, [from, reply_to, dkim]: &'b [Vec<&'b [u8]>; 3]) -> Core<'b> {
         Core { from, reply_to, list_id: self.list_id.as_deref(), dkim }
     }
 }
 
-/// One text, or any iterable of them.
+/// Reads one text, or any iterable of texts.
 pub(crate) fn texts(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Texts> {
     let Some(value) = value else { return Ok(SmallVec::new()) };
     if let Some(text) = Text::of(value) {
@@ -93,7 +93,7 @@ pub(crate) fn texts(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<T
     items.map(|item| Text::new(field, &item?)).collect()
 }
 
-/// The argument `field` as the bytes of a message or of its header.
+/// Reads the argument `field`, which holds the bytes of a message or of its header.
 pub(crate) fn message<'a>(field: &str, given: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
     match given.cast::<PyBytes>() {
         Ok(bytes) => Ok(bytes.as_bytes()),
@@ -101,7 +101,7 @@ pub(crate) fn message<'a>(field: &str, given: &'a Bound<'_, PyAny>) -> PyResult<
     }
 }
 
-/// The fields that the header of `message` gives, as an envelope takes them.
+/// Reads the header of `message`. Returns its fields as keyword arguments of `Envelope`.
 pub(crate) fn read<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyDict>> {
     let Header { from, reply_to, list_id } = Header::read(message);
     let fields = PyDict::new(py);
@@ -112,7 +112,7 @@ pub(crate) fn read<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, 
     Ok(fields)
 }
 
-/// A `str` where the bytes are UTF-8.
+/// Makes a `str` when the bytes are UTF-8, and `bytes` otherwise.
 fn text<'py>(py: Python<'py>, octets: &[u8]) -> Bound<'py, PyAny> {
     match std::str::from_utf8(octets) {
         Ok(text) => PyString::new(py, text).into_any(),

@@ -1,4 +1,4 @@
-//! `HitResult`: what a `RateLimiter` says of one key.
+//! `HitResult`: the decision of a `RateLimiter` about one key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,14 +12,14 @@ use crate::error::ThrottleError;
 use crate::limiter::RateLimiter;
 use crate::text::Text;
 
-// The free list is for hot callers: one result is made a hit, and dropped soon.
+// The free list is for hot callers: each hit makes one result, which is soon dropped.
 #[doc = doc!("HitResult")]
 #[pyclass(module = "throttle", frozen, freelist = 64)]
 #[derive(Debug)]
 pub(crate) struct HitResult {
     key: Text,
     hit: Hit,
-    /// What `refund` needs; `None` after a pickle.
+    /// The charge that `refund` gives back. A result that was pickled has `None`.
     charged_by: Option<Charge>,
     is_refunded: AtomicBool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct HitResult {
 pub(crate) struct Charge {
     pub(crate) limiter: Py<RateLimiter>,
     pub(crate) cost: u64,
-    /// Engine time in microseconds; `None` when nothing was counted.
+    /// The engine time of the charge in microseconds, or `None` when nothing was charged.
     pub(crate) at_us: Option<u64>,
     /// Whether the caller stated the time.
     pub(crate) is_stated: bool,
@@ -41,7 +41,7 @@ impl HitResult {
         Self { key, hit, charged_by: Some(charge), is_refunded: AtomicBool::new(false) }
     }
 
-    /// The wait in microseconds, `None` for ever; 0 when allowed.
+    /// Returns the wait in microseconds: 0 when the hit is allowed, `None` when a retry never passes.
     fn wait_us(&self) -> Option<u64> {
         match self.hit {
             Hit::Allowed => Some(0),
@@ -82,7 +82,7 @@ impl HitResult {
         let Some(at_us) = at_us.filter(|_| !self.is_refunded.swap(true, Ordering::Relaxed)) else {
             return Ok(false);
         };
-        // A stated time says nothing of the clock, so such a charge is refunded at the latest time seen.
+        // A stated time has no relation to the clock, so such a charge is refunded at the latest time seen.
         let now = if *is_stated && matches!(now, Now::Clock(_)) { Now::Stated(i64::MIN) } else { now };
         Ok(limiter.limiter.refund(&self.key.bytes(py), *cost, at_us, now))
     }
@@ -109,7 +109,7 @@ impl HitResult {
         })
     }
 
-    /// Pickles without its limiter.
+    /// Pickles the result without its limiter.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let state = (this.key.object(py), this.allowed(), this.wait_us()).into_pyobject(py)?;

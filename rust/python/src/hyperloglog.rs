@@ -1,4 +1,4 @@
-//! `HyperLogLog`: the core's registers and martingale over memory of their own, under a seed of their own.
+//! `HyperLogLog`: the core's registers and martingale estimator with their own memory and their own seed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::seed::{self, Seed};
 use crate::sketches::{each, same_seed};
 use crate::text::Text;
 
-/// What a sketch has when nothing is said: 0.65 % error in 12 KiB.
+/// The precision by default: 0.65 % error in 12 KiB.
 const PRECISION: u64 = 14;
 
 #[doc = doc!("HyperLogLog")]
@@ -92,7 +92,8 @@ impl HyperLogLog {
         }
         same_seed(&self.seed, &other.seed)?;
         py.detach(|| {
-            // Copied before the own lock is taken: two that are merged into each other at once would wait for ever.
+            // The copy is made before this sketch is locked. Otherwise two threads that merge two sketches into each
+            // other would wait for ever.
             let others = other.lock().clone();
             let mut seen = self.lock();
             self.shape.merge(&mut seen.words, &others.words);
@@ -165,7 +166,7 @@ impl HyperLogLog {
         Self { shape, seed, secret: Secret::new(seed), seen: Mutex::new(seen) }
     }
 
-    /// Nothing that holds it can panic, so it is never poisoned.
+    /// Locks the registers. No code panics while it holds the lock, so the lock is never poisoned.
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
-//! `Throttle(learned=…)`: known elements of another run. `throttle.learned` reads the file; here they are made known.
+//! `Throttle(learned=…)`: known elements of another run. `throttle.learned` reads the file, and this file adds the
+//! elements to the guard.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -7,7 +8,7 @@ use throttle_core::identity::Identity;
 use throttle_core::region::Now;
 use throttle_core::store::seen_set::Learned;
 
-/// What became of the elements of a state, for the log.
+/// How many elements of a file were kept, and how many were not, for the log message.
 #[derive(Debug, Default)]
 struct Outcome {
     kept: u64,
@@ -17,10 +18,10 @@ struct Outcome {
     no_value: u64,
 }
 
-/// Makes known what the state at `path` says, in a guard that has not checked anything yet.
+/// Adds the known elements of the file at `path` to a guard that has not checked anything yet.
 ///
-/// Times are kept as they are, so what was seen yesterday is a day old. A clock that stands before the state's own
-/// end counts as standing there.
+/// The elements keep their times, so an element that was seen yesterday is a day old. When the clock is earlier than
+/// the end of the file's period, all times are moved back by the difference.
 pub(crate) fn load(py: Python<'_>, engine: &Engine, path: &Bound<'_, PyAny>, now: Now) -> PyResult<()> {
     let module = py.import("throttle.learned")?;
     let state = module.call_method1("read", (path,))?;
@@ -57,7 +58,7 @@ pub(crate) fn load(py: Python<'_>, engine: &Engine, path: &Bound<'_, PyAny>, now
     Ok(())
 }
 
-/// Names that no identity of this version has are of no memory here.
+/// Finds the seen sets for these identities. A name that is no identity of this version has no seen set.
 fn memories_of(engine: &Engine, per: &[String], distinct: &str) -> Vec<usize> {
     let per: Result<Vec<Identity>, _> = per.iter().map(|name| name.parse()).collect();
     match (per, distinct.parse()) {

@@ -73,7 +73,7 @@ mod _core {
     #[pymodule_export]
     use super::session::Session;
 
-    /// What `throttle.replay` counts with: `throttle._replay`, which has no file of its own.
+    /// The counters of `throttle.replay`: the module `throttle._replay`, which has no file of its own.
     #[pymodule]
     mod _replay {
         #[pymodule_export]
@@ -88,7 +88,7 @@ mod _core {
         use crate::replay::values::{observed, values};
     }
 
-    /// The exceptions are Python's own classes, so that one of them can be a `ValueError` too.
+    /// Adds the exceptions, which are classes written in Python, so that one of them can also be a `ValueError`.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::process::watch_forks(module.py())?;

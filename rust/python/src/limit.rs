@@ -1,4 +1,4 @@
-//! `Limit`: one rule of a policy. Thin: the core validates and prints it.
+//! `Limit`: one rule of a policy. This wrapper is thin: the core validates and prints the limit.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

@@ -1,4 +1,4 @@
-//! `RateLimiter`: one table of the core, for any key.
+//! `RateLimiter`: one table of the core, for keys of any kind.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;

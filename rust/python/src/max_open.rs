@@ -1,4 +1,4 @@
-//! The number of permits that there may be at once.
+//! The argument `max_open`: the number of permits that can be held at once.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt};

@@ -1,4 +1,4 @@
-//! Sizes of memory: bytes, or text such as `64 MiB`.
+//! The argument `memory`: a number of bytes, or text such as `64 MiB`.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};

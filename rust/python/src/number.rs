@@ -1,11 +1,12 @@
-//! Whole numbers of the caller's.
+//! Arguments that are whole numbers.
 
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 
 use crate::error::{not_of_type, wrong_value};
 
-/// A whole number. One beyond 64 bits is as good as the largest of them: a cost may be a size that a sender wrote.
+/// Reads a whole number. A number beyond 64 bits becomes the largest one and raises no error, because a cost may be a
+/// size that a sender wrote.
 pub(crate) fn whole(field: &str, given: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     let Ok(number) = given.cast::<PyInt>() else {
         return Err(not_of_type(field, given, "int"));

@@ -1,4 +1,4 @@
-//! `Offender`: one of the names that came near a limit.
+//! `Offender`: a value that came near a limit.
 
 use pyo3::prelude::*;
 use throttle_core::stats::Offender as Core;

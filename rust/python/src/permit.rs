@@ -1,5 +1,5 @@
-//! `Permit`: what one transaction holds, until it is released. Once, on whatever path: by `with`, by hand, or when
-//! nobody knows it any more.
+//! `Permit`: what one transaction holds in flight. It is released exactly once: at the end of `with`, by a call, or
+//! when its last reference is dropped.
 
 use std::sync::Mutex;
 
@@ -11,8 +11,8 @@ use throttle_core::store::permits::Token;
 use crate::decision::Decision;
 use crate::guard::Throttle;
 
-// The token is taken out under a lock of its own, for an instant in which nothing is called: a fork, which holds the
-// interpreter, never copies it held.
+// The token has a lock of its own. It is held only for an instant, and no Python code runs meanwhile. A fork needs the
+// interpreter, so it never copies this lock while it is held.
 #[doc = doc!("Permit")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Permit {
         Ready { value: Some(slf.into_any()) }
     }
 
-    /// Released here and not when it is awaited: a task that is cancelled may never come to that.
+    /// Releases the permit at once and not when the result is awaited: a cancelled task may never await it.
     #[pyo3(signature = (*_raised))]
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
         self.let_go();
@@ -88,7 +88,7 @@ impl Drop for Permit {
     }
 }
 
-/// An awaitable that has its value already.
+/// An awaitable that already has its value.
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
 pub(crate) struct Ready {

@@ -1,4 +1,4 @@
-//! `Policy`: limits, in order. Thin: the core parses, validates and prints it.
+//! `Policy`: limits, in order. This wrapper is thin: the core parses, validates and prints the policy.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
 use crate::{base, field, max_open, memory, seed, suffixes};
 
-/// The policy of a guard that is given none.
+/// The name of the default policy.
 pub(crate) const DEFAULT: &str = "inbound";
 
-/// See `LimitPlan` in `types.py`.
+/// Converts one row of a forecast to a dictionary. `LimitPlan` in `types.py` describes its fields.
 fn forecast_row(py: Python<'_>, row: Forecast) -> PyResult<Bound<'_, PyDict>> {
     let fields = PyDict::new(py);
     fields.set_item("limit", row.limit)?;
@@ -41,13 +41,13 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// What it says, whatever the file and the scale that said it.
+    /// Returns the policy as TOML, without the file name and with the scale in the numbers, for comparisons.
     fn rules(&self) -> String {
         Core { scale_millionths: 1_000_000, ..self.core.clone() }.to_toml()
     }
 
-    /// A policy, the name of a built-in one, or the path of a file. A `str` that is such a name is never a path, as in
-    /// `extends`.
+    /// Reads a policy, the name of a built-in policy, or the path of a file. As in `extends`, a `str` that is the name
+    /// of a built-in policy is never a path.
     pub(crate) fn from_argument(py: Python<'_>, given: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
         if let Ok(policy) = given.cast::<Self>() {
             return Ok(policy.clone().unbind());
@@ -146,7 +146,7 @@ impl Policy {
         let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;
         let suffixes = suffixes::compiled(py, None, &self.core.extra_suffixes)?;
         let secret = seed::secret(py, None)?;
-        // The tables of a guard, made and let go of: what fits here fits there.
+        // This builds the tables of a guard and drops them. So a policy that fits here also fits in a guard.
         let engine = py.detach(|| Engine::with_max_open(&self.core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
         engine.forecast().into_iter().map(|row| forecast_row(py, row)).collect()
@@ -213,7 +213,7 @@ impl Policy {
         Ok((slf.get_type().getattr("_restored")?, (core.to_toml(), core.file.clone(), core.scale_millionths)))
     }
 
-    /// From a pickle, whose text has the scale in its numbers already.
+    /// Restores a pickled policy. The numbers in its text already contain the scale.
     #[staticmethod]
     fn _restored(py: Python<'_>, text: &str, file: &str, scale_millionths: u64) -> PyResult<Self> {
         let parsed = Self::parse(py, text, file)?;

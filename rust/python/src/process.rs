@@ -1,4 +1,4 @@
-//! Which process this is: a forked child begins as another one, in which nothing is held.
+//! The number of this process. A forked child has another number than its parent, and starts with nothing in flight.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// How many forks lie between the first process and this one.
+/// The number of forks between the first process and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 static REGISTERED: Once = Once::new();
@@ -20,8 +20,8 @@ fn begin() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Has every forked child count on, once however often the module is loaded. Where there is no fork there is nothing
-/// to do.
+/// Registers a hook that changes the number in every forked child. It registers the hook only once, even when the
+/// module is loaded several times. A platform without fork needs no hook.
 pub(crate) fn watch_forks(py: Python<'_>) -> PyResult<()> {
     let mut done = Ok(());
     REGISTERED.call_once(|| {

@@ -1,4 +1,4 @@
-//! The secret of the hashes: drawn at start, or given.
+//! The secret of the hashes. It is drawn at start, or the caller passes a seed.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -6,17 +6,17 @@ use throttle_core::key::Secret;
 
 use crate::error::{not_of_type, wrong_value};
 
-/// Octets of a seed.
+/// The number of bytes of a seed.
 const OCTETS: usize = 16;
 
-/// What a secret is made of.
+/// The seed from which a secret is made.
 pub(crate) type Seed = [u8; OCTETS];
 
 pub(crate) fn secret(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Secret> {
     octets(py, seed).map(Secret::new)
 }
 
-/// For those who must tell it again.
+/// Returns the seed itself, for a sketch, which writes its seed into its bytes.
 pub(crate) fn octets(py: Python<'_>, seed: Option<&Bound<'_, PyAny>>) -> PyResult<Seed> {
     let drawn;
     let seed = match seed {

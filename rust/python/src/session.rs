@@ -1,8 +1,8 @@
-//! `Session`: one SMTP connection, each step a decision. The core's dialogue knows the order of things; here are the
-//! words, from step to step.
+//! `Session`: one SMTP connection, in which each step returns a decision. The session of the core knows the order of
+//! the steps. This file keeps the text that is known from one step to the next.
 //!
-//! Invariant: what it holds is let go of once, on whatever path: by `close`, by `with`, or when nobody knows it any
-//! more.
+//! Invariant: what a session holds is released exactly once: by `close`, at the end of `with`, or when its last
+//! reference is dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
 
@@ -21,7 +21,7 @@ use crate::headers::texts;
 use crate::permit::Ready;
 use crate::text::Text;
 
-// The lock is taken for an instant in which nothing of Python's is called, as a permit's.
+// Like the lock of a permit, this lock is held only for an instant, and no Python code runs meanwhile.
 #[doc = doc!("Session")]
 #[pyclass(module = "throttle", frozen)]
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Session {
     talk: Mutex<Talk>,
 }
 
-/// How far the dialogue is, and what is known by then.
+/// The state of the dialogue, and the envelope that is known so far.
 #[derive(Debug, Default)]
 struct Talk {
     dialogue: CoreSession,
@@ -60,7 +60,7 @@ impl Session {
         self.guard.get().clock.read(py, now)
     }
 
-    /// What is known, without the recipients unless they are asked about too.
+    /// Copies the known envelope. It contains the recipients only if `with_recipients` is set.
     fn known(&self, py: Python<'_>, with_recipients: bool) -> Envelope {
         let mut talk = self.talk();
         let recipients = std::mem::take(&mut talk.known.rcpt_to);
@@ -72,7 +72,7 @@ impl Session {
         known
     }
 
-    /// One step on `envelope`, which is what is known from then on when it is admitted.
+    /// Takes one step with `envelope`. When the step is admitted, `envelope` becomes the known envelope.
     fn step(
         &self,
         py: Python<'_>,
@@ -90,7 +90,7 @@ impl Session {
         Ok(decision)
     }
 
-    /// Forgets the transaction, which is over.
+    /// Forgets the transaction, which has ended.
     fn forget(&self, py: Python<'_>) {
         let known = self.known(py, false).without_message();
         let _before = std::mem::replace(&mut self.talk().known, known);
@@ -201,7 +201,7 @@ impl Session {
         self.talk().known.client_name.as_ref().map(|name| name.object(py))
     }
 
-    /// Known late: limits that need it are asked with the next step.
+    /// Sets the name when it becomes known late. The next step consults the limits that need it.
     #[setter]
     fn set_client_name(&self, name: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let name = Text::optional("client_name", name)?;
@@ -238,7 +238,7 @@ impl Session {
         Ready { value: Some(slf.into_any()) }
     }
 
-    /// As a permit's: now, and not when it is awaited.
+    /// Releases at once and not when the result is awaited, like a permit.
     #[pyo3(signature = (*_raised))]
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
         self.let_go();

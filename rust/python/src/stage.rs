@@ -6,7 +6,7 @@ use throttle_core::policy::{Stage, Stages};
 
 use crate::error::{not_of_type, wrong_value};
 
-/// `None`, one stage or several.
+/// Reads `None`, one stage or several stages.
 #[inline]
 pub(crate) fn stages(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Stages>> {
     given.map(stated).transpose()

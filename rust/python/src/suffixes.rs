@@ -1,4 +1,5 @@
-//! The suffix list: read by `throttle.suffixes`, compiled here, the bundled one once a process.
+//! The suffix list. `throttle.suffixes` reads it, and this file compiles it. The bundled list is compiled once in each
+//! process.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::error::ThrottleError;
 
 static BUNDLED: PyOnceLock<Arc<SuffixList>> = PyOnceLock::new();
 
-/// The list at `path`, or the bundled one, with the operator's own suffixes.
+/// Compiles the list at `path`, or the bundled list, together with the operator's own suffixes.
 pub(crate) fn compiled(py: Python<'_>, path: Option<&Bound<'_, PyAny>>, extra: &[String]) -> PyResult<Arc<SuffixList>> {
     let compile = || -> PyResult<Arc<SuffixList>> {
         let text: String = py.import("throttle.suffixes")?.call_method1("read", (path,))?.extract()?;

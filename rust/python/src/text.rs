@@ -1,4 +1,4 @@
-//! Text that a sender controls: `str` or `bytes` in Python, raw bytes in Rust. Never raises.
+//! Text that a sender controls: `str` or `bytes` in Python, raw bytes in Rust. No content of a text raises an error.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::error::not_of_type;
 
-/// A field of an envelope, as it was given: a `str` or `bytes`.
+/// A field of an envelope, as the caller passed it: a `str` or `bytes`.
 #[derive(Debug)]
 pub(crate) struct Text(Py<PyAny>);
 
 impl Text {
-    /// `None` stays `None`; anything but text is the caller's mistake.
+    /// Reads an optional text. Any other type is a mistake of the caller.
     pub(crate) fn optional(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Self>> {
         value.map(|value| Self::new(field, value)).transpose()
     }
@@ -22,7 +22,7 @@ impl Text {
         Self::of(value).ok_or_else(|| not_of_type(field, value, "str or bytes"))
     }
 
-    /// Text, or an address as text.
+    /// Reads a text, or an address object as text.
     #[inline]
     pub(crate) fn address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyResult<Self> {
         match Self::of(value) {
@@ -31,25 +31,25 @@ impl Text {
         }
     }
 
-    /// The client's address, if one is given.
+    /// Reads the client's address, if the caller passes one.
     #[inline]
     pub(crate) fn client_ip(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Self>> {
         value.map(|value| Self::address("client_ip", value, AddressTypes::CLIENT)).transpose()
     }
 
-    /// `None` when it is none.
+    /// Returns the value as a text, or `None` when it is not a text.
     #[inline]
     pub(crate) fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
         Self::is(value).then(|| Self(value.clone().unbind()))
     }
 
-    /// Whether it is text.
+    /// Returns whether the value is a text.
     #[inline]
     pub(crate) fn is(value: &Bound<'_, PyAny>) -> bool {
         value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>()
     }
 
-    /// The raw bytes, or `None` for a `str` that holds lone surrogates.
+    /// Returns the raw bytes, or `None` for a `str` that holds lone surrogates.
     #[inline]
     pub(crate) fn borrowed<'a>(&'a self, py: Python<'a>) -> Option<&'a [u8]> {
         let value = self.0.bind(py);
@@ -59,7 +59,7 @@ impl Text {
         }
     }
 
-    /// The raw bytes: borrowed but for a `str` that holds lone surrogates.
+    /// Returns the raw bytes. They are borrowed, except those of a `str` that holds lone surrogates.
     #[inline]
     pub(crate) fn bytes<'a>(&'a self, py: Python<'a>) -> Cow<'a, [u8]> {
         match self.borrowed(py) {
@@ -77,14 +77,15 @@ impl Text {
     }
 }
 
-/// The text of an `ipaddress` object: an address, or of several [`AddressTypes`] also a network.
+/// Returns the text of an `ipaddress` object. `types` says whether it may be a network or must be an address.
 #[cold]
 fn of_address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyResult<Text> {
     let module = value.py().import("ipaddress")?;
     for name in types.names {
         if value.get_type().is(module.getattr(*name)?) {
             let text = value.str()?;
-            // The scope of a link-local address is the server's own, so it is no part of the client's.
+            // The scope of a link-local address names an interface of the server, so it is not part of the client's
+            // address.
             let text = text.to_string_lossy();
             let text = text.split('%').next().unwrap_or_default();
             return Ok(Text(PyString::new(value.py(), text).into_any().unbind()));
@@ -93,7 +94,7 @@ fn of_address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyR
     Err(not_of_type(field, value, types.allowed))
 }
 
-/// The classes of `ipaddress` that an argument takes besides text.
+/// The classes of `ipaddress` that an argument accepts in addition to text.
 #[derive(Clone, Copy)]
 pub(crate) struct AddressTypes {
     names: &'static [&'static str],
@@ -101,12 +102,12 @@ pub(crate) struct AddressTypes {
 }
 
 impl AddressTypes {
-    /// Of one client.
+    /// The classes for the address of one client.
     pub(crate) const CLIENT: Self = Self {
         names: &["IPv4Address", "IPv6Address"],
         allowed: "str, bytes, ipaddress.IPv4Address, ipaddress.IPv6Address or None",
     };
-    /// Of whatever can be blocked.
+    /// The classes for a value that can be blocked.
     pub(crate) const ANY: Self = Self {
         names: &["IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"],
         allowed: "str, bytes, or an address or network of ipaddress",

@@ -1,9 +1,7 @@
-//! A short way into `Envelope(…)`: the interpreter hands over an array of arguments and builds no tuple and no
-//! dictionary.
+//! A fast path for `Envelope(…)`: the interpreter passes an array of arguments and builds no tuple and no dictionary.
 //!
-//! PyO3 sets only `tp_new`, which needs both. The short way accepts interned keywords and values that run no Python
-//! code.
-//! It leaves every other call to `tp_new`, so each error message has one source.
+//! PyO3 sets only `tp_new`, which needs both. The fast path accepts interned keywords and values that run no Python
+//! code. It leaves every other call to `tp_new`, the slow path, so each error message has one source.
 //! The limited API hides the layout of type objects, so an `abi3` build has only `tp_new`.
 
 use std::ptr;
@@ -21,7 +19,7 @@ pub(crate) type Arguments<'a, 'py> = [Option<Borrowed<'a, 'py, PyAny>>; FIELDS.l
 
 static KEYWORDS: PyOnceLock<[Py<PyString>; FIELDS.len()]> = PyOnceLock::new();
 
-/// Makes `Envelope(…)` take the short way. The module calls it once, before any envelope is made.
+/// Makes `Envelope(…)` take the fast path. The module calls this function once, before any envelope is made.
 pub(crate) fn install(py: Python<'_>) {
     KEYWORDS.get_or_init(py, || FIELDS.map(|name| PyString::intern(py, name).unbind()));
     let class = Envelope::type_object_raw(py);
@@ -41,7 +39,7 @@ unsafe extern "C" fn call(
     nargsf: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: Those are the caller's obligations.
+    // SAFETY: The caller guarantees what `plain` and `general` need.
     let made = unsafe {
         let py = Python::assume_attached();
         match plain(py, args, nargsf, names) {
@@ -56,7 +54,7 @@ unsafe extern "C" fn call(
     })
 }
 
-/// The envelope, when the short way accepts the arguments.
+/// Makes the envelope when the fast path accepts the arguments, and returns `None` otherwise.
 ///
 /// # Safety
 /// As for [`call`].
@@ -75,7 +73,7 @@ unsafe fn plain(
     if names.is_null() {
         return Envelope::plain(&arguments);
     }
-    // Arguments usually come in the order of the fields, so the search starts behind the last one.
+    // Arguments usually come in the order of the fields, so the search starts after the last match.
     let mut next = 0;
     // SAFETY: `names` is a tuple of `str`, and `args` holds a live object for each of them.
     unsafe {
@@ -93,7 +91,7 @@ unsafe fn plain(
     Envelope::plain(&arguments)
 }
 
-/// What the interpreter does for a class without `tp_vectorcall`.
+/// Calls `tp_new`, as the interpreter does for a class without `tp_vectorcall`.
 ///
 /// # Safety
 /// As for [`call`].

@@ -1,4 +1,4 @@
-//! What a guard tells of its own accord: how many different values there were, and who came near a limit.
+//! The statistics of a guard: how many distinct values there were, and which values came near a limit.
 
 use pyo3::prelude::*;
 use throttle_core::identity::Identity;
