@@ -1,19 +1,20 @@
-//! The keyed 64-bit hash of (identity kind, value), joined with its class. Text ends here: no table of a limit stores
-//! any.
+//! The keyed 64-bit hash of a value. Text ends here: no table of a limit stores any.
 //!
-//! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different things
+//! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different values
 //! differ:
 //!
 //! ```text
-//!  0       1     2 3          4   5      6      7
-//!  domain  kind  parameters   0   shape  part   part      eight bytes, whatever the value
-//!  [length of the first part, eight bytes]                  two parts only
-//!  [bytes of the first part, zeros up to a whole word]      likewise
-//!  bytes of the only part, or of the second
+//!  a name                bytes of the text
+//!  any other value       0      1      2    3      4 … 7     one word; no text contains the byte FF
+//!                        FF     shape  part second length    of the first part of a pair
+//!                        [bytes of the first part, zeros up to a whole word]
+//!                        bytes of the only part, or of the second
 //! ```
 //!
-//! `domain` says what the key is for: a value, a part of a name, plain text. So a part never equals the like-named
-//! whole host. `part` says text, raw bytes or which tag: no text equals a tag.
+//! A part is text, raw bytes or a tag, so no text equals a tag. The identity is not in the key: a table has one key for
+//! each value of *its* identities, and whatever mixes identities joins them with what tells them apart
+//! ([`Secret::scoped`], [`Secret::part`]). So one hash serves all identities with the same value, and equal values have
+//! equal keys whatever their identities are.
 //!
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
@@ -23,7 +24,7 @@ use std::net::IpAddr;
 use crate::identity::{Identity, Part, Trust, Value};
 use crate::sip::Sip;
 
-/// What is left of an identity: uniform, and secret from those who choose the value.
+/// The key of a value: uniform, and secret from those who choose the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
@@ -33,50 +34,79 @@ pub struct Secret {
     sip: Sip,
     left: u64,
     right: u64,
-    classes: [Key; 2],
+    trusts: [Key; 2],
+    global: Key,
 }
 
-/// What a key is for.
+/// What a constant is joined for; it stands in the first byte of what is hashed for the constant.
 #[derive(Clone, Copy)]
 enum Domain {
-    Value = 1,
+    Identity = 1,
     Part,
-    Text,
-    Join,
+    Side,
+    Trust,
 }
-
-/// The eight bytes before the value, as one word of the hash: that of an identity and the value's own are disjoint.
-#[derive(Clone, Copy, Debug)]
-pub struct Head(u64);
 
 impl Secret {
     /// From sixteen secret bytes.
-    pub fn new(octets: [u8; 16]) -> Self {
-        let sip = Sip::new(octets);
-        let constant = |side| sip.hash(&[Domain::Join as u8, side]) | 1;
-        let classes = [2, 3].map(|class| Key(sip.hash(&[Domain::Join as u8, class])));
-        Self { sip, left: constant(0), right: constant(1), classes }
+    pub fn new(bytes: [u8; 16]) -> Self {
+        let sip = Sip::new(bytes);
+        let constant = |domain, number| constant(&sip, domain, number);
+        let [left, right] = [0, 1].map(|side| constant(Domain::Side, side).0 | 1);
+        let trusts = [0, 1].map(|trust| constant(Domain::Trust, trust));
+        let global = Key(sip.then(head(Shape::Global, 0, 0)).hash(&[]));
+        Self { sip, left, right, trusts, global }
     }
 
-    /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
-    pub fn key(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.key_behind(Head::of(identity), value)
+    /// The key of a value, whatever its identity and its trust. It is never zero.
+    #[inline(always)]
+    pub fn key(&self, value: &Value<'_>) -> Key {
+        let (v4, v6);
+        let (head, bytes) = match value {
+            Value::Name(Part::Text(text)) => return self.text(text.as_bytes()),
+            Value::Global => return self.global,
+            Value::Network(IpAddr::V4(address), prefix) => {
+                v4 = address.octets();
+                (head(Shape::V4, *prefix, 0), &v4[..])
+            }
+            Value::Network(IpAddr::V6(address), prefix) => {
+                v6 = address.octets();
+                (head(Shape::V6, *prefix, 0), &v6[..])
+            }
+            Value::Name(name) => {
+                let (code, bytes) = encoded(name);
+                (head(Shape::Name, code, 0), bytes)
+            }
+            Value::Address(local, host) => {
+                let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
+                let head = head(Shape::Address, local_code, host_code) | (local.len() as u64) << 32;
+                return Key(self.sip.then(head).then_padded(local).hash(host).max(1));
+            }
+        };
+        Key(self.sip.then(head).hash(bytes).max(1))
     }
 
-    /// The key of a part of a host's name, on the ladder; `host` is the identity of the whole host.
-    pub fn part(&self, host: Identity, part: &str) -> Key {
-        Key(self.sip.then(head(Domain::Part, host)).hash(part.as_bytes()))
-    }
-
-    /// The key that counts for one class: classes never share a counter.
+    /// The key of text: of a name, or for a limiter that knows no mail.
     #[inline]
-    pub fn with_trust(&self, key: Key, class: Trust) -> Key {
-        self.join(key, self.classes[usize::from(class == Trust::Proven)])
+    pub fn text(&self, text: &[u8]) -> Key {
+        Key(self.sip.hash(text).max(1))
     }
 
-    /// The key of plain text, for a limiter that knows no mail.
-    pub fn text(&self, text: &[u8]) -> Key {
-        Key(self.sip.then(Domain::Text as u64).hash(text))
+    /// The key of a value that shares a table with values of other identities.
+    pub fn scoped(&self, identity: Identity, value: &Value<'_>) -> Key {
+        self.join(constant(&self.sip, Domain::Identity, identity.code()), self.key(value))
+    }
+
+    /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the
+    /// whole host.
+    pub fn part(&self, host: Identity, part: &str) -> Key {
+        self.join(constant(&self.sip, Domain::Part, host.code()), self.text(part.as_bytes()))
+    }
+
+    /// The key that counts for one trust: proven and claimed keys never share a counter.
+    #[inline]
+    pub fn with_trust(&self, key: Key, trust: Trust) -> Key {
+        self.join(key, self.trusts[usize::from(trust == Trust::Proven)])
     }
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.
@@ -89,33 +119,6 @@ impl Secret {
         let product = u128::from(a.0 ^ self.left) * u128::from(b.0 ^ self.right);
         Key(product as u64 ^ (product >> 64) as u64)
     }
-
-    /// [`Secret::key`] after the head of its identity, for hot callers.
-    #[inline(always)]
-    pub fn key_behind(&self, Head(head): Head, value: &Value<'_>) -> Key {
-        let (v4, v6);
-        let (shape, octets) = match value {
-            Value::Global => (shape(0, 0, 0), &[][..]),
-            Value::Network(IpAddr::V4(address), prefix) => {
-                v4 = address.octets();
-                (shape(1, *prefix, 0), &v4[..])
-            }
-            Value::Network(IpAddr::V6(address), prefix) => {
-                v6 = address.octets();
-                (shape(2, *prefix, 0), &v6[..])
-            }
-            Value::Name(name) => {
-                let (code, octets) = encoded(name);
-                (shape(3, code, 0), octets)
-            }
-            Value::Address(local, host) => {
-                let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
-                let sip = self.sip.then(head | shape(4, local_code, host_code)).then(local.len() as u64);
-                return Key(sip.then_padded(local).hash(host));
-            }
-        };
-        Key(self.sip.then(head | shape).hash(octets))
-    }
 }
 
 impl fmt::Debug for Secret {
@@ -125,22 +128,25 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Head {
-    /// Of the values of `identity`.
-    pub fn of(identity: Identity) -> Self {
-        Self(head(Domain::Value, identity))
-    }
+/// How a value is encoded.
+#[derive(Clone, Copy)]
+enum Shape {
+    Global,
+    V4,
+    V6,
+    Name,
+    Address,
 }
 
-/// The domain in the first byte, then the three bytes of the identity's code.
-fn head(domain: Domain, identity: Identity) -> u64 {
-    domain as u64 | u64::from(identity.code()) << 8
-}
-
-/// What the value adds to the head: its shape and its parts'.
+/// The word before the bytes of a value that is no text.
 #[inline]
-fn shape(shape: u8, first: u8, second: u8) -> u64 {
-    u64::from(shape) << 40 | u64::from(first) << 48 | u64::from(second) << 56
+fn head(shape: Shape, first: u8, second: u8) -> u64 {
+    u64::from(u32::from_le_bytes([0xFF, shape as u8, first, second]))
+}
+
+/// A constant that only the secret tells.
+fn constant(sip: &Sip, domain: Domain, number: u32) -> Key {
+    Key(sip.then(u64::MAX).hash(&(domain as u64 | u64::from(number) << 8).to_le_bytes()))
 }
 
 #[inline]

@@ -70,9 +70,9 @@ impl KindsAt {
 /// The key of what a scope covers.
 pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
     match scope {
-        Scope::Network(address, length) => secret.key(Identity::ClientIp, &Value::Network(*address, *length)),
+        Scope::Network(address, length) => secret.scoped(Identity::ClientIp, &Value::Network(*address, *length)),
         Scope::Below(family, name) => secret.part(FAMILIES[*family], name),
-        Scope::Whole(kind, value) => secret.key(WHOLE[*kind], value),
+        Scope::Whole(kind, value) => secret.scoped(WHOLE[*kind], value),
     }
 }
 
@@ -137,13 +137,10 @@ impl Engine {
         into: &mut SmallVec<[BlockQuery; 4]>,
     ) {
         let Some(rule) = planned.block_rule else { return };
-        let values: SmallVec<[_; 4]> =
-            planned.limit.per.iter().map(|&identity| (identity, identities.values(identity))).collect();
-        let count: usize = values.iter().map(|(_, values)| values.len()).product();
+        let values: SmallVec<[_; 4]> = planned.limit.per.iter().map(|&identity| identities.values(identity)).collect();
+        let count: usize = values.iter().map(|values| values.len()).product();
         for nth in 0..count {
-            let keys = values
-                .iter()
-                .filter_map(|(identity, values)| Some(self.secret.key(*identity, values.get(nth).or(values.first())?)));
+            let keys = values.iter().filter_map(|values| Some(self.secret.key(values.get(nth).or(values.first())?)));
             let key = self.block_key(rule.key, keys);
             let at = access.blocks.lines(key);
             prefetch(self.shared.address(), &at);

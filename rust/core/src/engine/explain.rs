@@ -17,7 +17,7 @@ use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages, Verifie
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::access_list::{AccessAction, AccessEntry};
-use crate::store::request::Answers;
+use crate::store::request::{Answer, Answers};
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +133,7 @@ impl Engine {
         }
         let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
         reservations.clear();
+        answers.resize(stores.entries.len(), Answer::FITS);
         for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if !found.is_consulted {

@@ -45,9 +45,7 @@ impl Engine {
         if per.len() != lesson.per.len() {
             return Err(NotAValue::Never);
         }
-        let key_of = |identity, text: &str| {
-            parse_value(identity, text, &self.suffixes, |value| self.secret.key(identity, value))
-        };
+        let key_of = |identity, text: &str| parse_value(identity, text, &self.suffixes, |value| self.secret.key(value));
         let mut under: Option<Key> = None;
         for (&identity, text) in per.iter().zip(lesson.per) {
             let key = key_of(identity, text)?;

@@ -204,8 +204,7 @@ impl Engine {
         for planned in &self.plan.limits[..self.plan.stated] {
             let (Some(block_rule), [identity]) = (planned.block_rule, &planned.limit.per[..]) else { continue };
             for offender in self.top(*identity, now).unwrap_or_default() {
-                let key =
-                    parse_value(*identity, &offender.value, &self.suffixes, |value| self.secret.key(*identity, value));
+                let key = parse_value(*identity, &offender.value, &self.suffixes, |value| self.secret.key(value));
                 if let Ok(key) = key {
                     names.insert(self.block_key(block_rule.key, std::iter::once(key)), offender.value);
                 }
@@ -221,7 +220,7 @@ impl Engine {
             return Vec::new();
         }
         let parts = identities.iter().zip(values).map(|(identity, value)| {
-            parse_value(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(*identity, value)).ok()
+            parse_value(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(value)).ok()
         });
         let Some(parts) = parts.collect::<Option<Vec<Key>>>() else { return Vec::new() };
         let block_rule = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);

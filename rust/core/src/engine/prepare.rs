@@ -9,18 +9,15 @@
 //! A limit that cannot apply costs nothing: two sets of limits, by stage and by trust, are intersected first. The time
 //! taken grows with the recipients of the envelope and with nothing else.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-
-use smallvec::SmallVec;
 
 use super::Engine;
 use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Part, Sources, Trust, Value, Values};
+use crate::identity::{Identities, Identity, Part, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource};
+use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource, quota_bit};
 use crate::policy::{Count, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -113,7 +110,6 @@ impl Engine {
             senders,
             filter,
             keys: &request.keys,
-            compared: RefCell::default(),
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
@@ -121,6 +117,9 @@ impl Engine {
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
         limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
+        if size.is_none() {
+            limits = limits.minus(plan.applicable.sized());
+        }
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
             limits = limits.minus(plan.applicable.unless_idle());
         }
@@ -131,7 +130,6 @@ impl Engine {
         } else {
             preparer.fill::<false>(&mut request.stores, limits);
         }
-        drop(preparer);
         if let Some(filter) = filter {
             self.count_once(request, stages, filter);
         }
@@ -151,8 +149,6 @@ struct Preparer<'e, 't> {
     senders: Trust,
     filter: Option<&'e StageFilter>,
     keys: &'e Keys,
-    /// The values of identities that have several and are compared with elements.
-    compared: RefCell<SmallVec<[(Identity, Values<'e>); 1]>>,
 }
 
 impl<'e> Preparer<'e, '_> {
@@ -164,13 +160,19 @@ impl<'e> Preparer<'e, '_> {
     /// Asks every limit of a set; `SEVERAL`: an identity may have several values, or a filter is set.
     #[inline(always)]
     fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
-        for place in limits.iter() {
+        let rates = self.plan.applicable.rates();
+        for place in limits.intersect(rates).iter() {
+            let ask = &self.plan.asks[usize::from(place)];
+            self.ask_rate::<SEVERAL>(request, place, ask, ask.trust_source.trust(self.senders));
+        }
+        request.rates = request.entries.len();
+        for place in limits.minus(rates).iter() {
             let ask = &self.plan.asks[usize::from(place)];
             let trust = ask.trust_source.trust(self.senders);
             match ask.kind {
-                AskKind::Rate => self.ask_rate::<SEVERAL>(request, place, ask, trust),
-                AskKind::FanOut { seen_set, has_ladder } => {
-                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, seen_set.into(), has_ladder);
+                AskKind::Rate => {}
+                AskKind::FanOut { seen_set } => {
+                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, seen_set.into());
                 }
                 AskKind::Distinct => self.ask_distinct::<SEVERAL>(request, place, ask, trust),
                 AskKind::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, limit.into()),
@@ -229,7 +231,6 @@ impl<'e> Preparer<'e, '_> {
         ask: &Ask,
         trust: Trust,
         seen_set: u32,
-        has_ladder: bool,
     ) {
         let count = self.keys.count::<SEVERAL>(&ask.per);
         if SEVERAL && ask.refuses_when_full {
@@ -244,18 +245,14 @@ impl<'e> Preparer<'e, '_> {
                 self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth);
             }
             let is_this = |lookup: &&Lookup| (lookup.seen_set, lookup.nth) == (seen_set, nth as u32);
-            let Some(lookup) = request.lookups.get(next).filter(is_this) else { continue };
+            if request.lookups.get(next).filter(is_this).is_none() {
+                continue;
+            }
             next += 1;
             if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
-            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
-            self.prefetched(table.candidates(lookup.bucket));
-            if has_ladder {
-                for part in lookup.parts.of(&request.parts) {
-                    self.prefetched(table.candidates(part.bucket));
-                }
-            }
+            let Some((limit, _)) = self.limit_of(place, ask, nth) else { continue };
             self.push(request, limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
         }
     }
@@ -269,6 +266,7 @@ impl<'e> Preparer<'e, '_> {
     fn ask_distinct_of(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust, count: usize) {
         let planned = &self.plan.limits[usize::from(place)];
         let Some(distinct) = planned.distinct else { return };
+        request.has_distinct = true;
         if ask.refuses_when_full {
             // A key may reserve a slot, and a block of registers in either of two pages.
             request.reserve(3 * count);
@@ -279,9 +277,9 @@ impl<'e> Preparer<'e, '_> {
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
             let first = request.hashes.len();
             let mut is_present = false;
-            self.each_element(distinct.into(), |element, hash| {
+            self.each_element(distinct.into(), |hash| {
                 is_present = true;
-                if !planned.limit.per.iter().any(|&per| self.is_value(per, nth, element)) {
+                if !planned.per.iter().any(|&per| self.keys.nth(per, nth) == hash) {
                     request.hashes.push(self.secret.join(key, hash));
                 }
             });
@@ -296,20 +294,22 @@ impl<'e> Preparer<'e, '_> {
     /// file, or the limit itself. `None` when the quota has no table yet.
     #[inline(always)]
     fn limit_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
-        let quota = if ask.has_quotas { self.quota_of(place, ask, nth) } else { None };
-        match quota {
+        if ask.quota_bits != 0 && ask.per.iter().any(|&per| ask.quota_bits & quota_bit(self.keys.nth(per, nth)) != 0) {
+            return self.quota_of(place, ask, nth);
+        }
+        Some((place, ask.table))
+    }
+
+    #[inline(never)]
+    fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
+        let quotas = &self.plan.limits[usize::from(place)].quotas[..];
+        let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
+        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
+        match found.map(|found| quotas[found].1).min() {
             None => Some((place, ask.table)),
             Some(NO_TABLE) => None,
             Some(quota) => Some((quota, self.plan.asks[usize::from(quota)].table)),
         }
-    }
-
-    #[inline(never)]
-    fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<u16> {
-        let quotas = &self.plan.limits[usize::from(place)].quotas[..];
-        let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
-        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
-        found.map(|place| quotas[place].1).min()
     }
 
     #[inline(never)]
@@ -362,10 +362,10 @@ impl<'e> Preparer<'e, '_> {
         let mut element = None;
         if !SEVERAL && self.identities.is_element(identity) {
             // An element that is equal to the value of `per` is never new.
-            if planned.equals.iter().any(|&per| self.identities.are_equal(per, identity)) {
+            let hash = self.keys.get(&(planned.distinct as u16));
+            if planned.equals.iter().any(|per| self.keys.get(per) == hash) {
                 return;
             }
-            let hash = self.keys.get(&(planned.distinct as u16));
             element = Some(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
         } else {
             self.add_elements(request, &mut element, seen_set, key, nth);
@@ -392,8 +392,8 @@ impl<'e> Preparer<'e, '_> {
         nth: usize,
     ) {
         let planned = &self.plan.seen_sets[seen_set as usize];
-        self.each_element(planned.distinct, |value, hash| {
-            if !planned.equals.iter().any(|&per| self.is_value(per, nth, value)) {
+        self.each_element(planned.distinct, |hash| {
+            if !planned.equals.iter().any(|&per| self.keys.nth(per, nth) == hash) {
                 let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
                 match element {
                     None => *element = Some(at),
@@ -416,33 +416,13 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    /// Every value of the identity at that place as an element, with its hash, each once.
-    #[inline]
-    fn each_element(&self, place: usize, mut add: impl FnMut(&Value<'_>, Key)) {
-        let identity = self.plan.identities[place].identity;
-        if identity.has_many() {
-            // Not the keys of the values: junk is one value there, and as many elements as it has spellings.
-            for element in &self.identities.elements(identity) {
-                add(element, self.secret.key(identity, element));
-            }
-        } else if let Some(element) = self.identities.element(identity) {
-            let is_raw = element.is_raw();
-            add(&element, if is_raw { self.secret.key(identity, &element) } else { self.keys.get(&(place as u16)) });
+    /// The key of every value of the identity at that place as an element, each once.
+    ///
+    /// These are not the keys of the values: junk is one value, and as many elements as it has spellings.
+    fn each_element(&self, place: usize, mut add: impl FnMut(Key)) {
+        for element in &self.identities.elements(self.plan.identities[place].identity) {
+            add(self.secret.key(element));
         }
-    }
-
-    /// Whether `element` is the `nth` value of `per`.
-    #[inline]
-    fn is_value(&self, per: Identity, nth: usize, element: &Value<'_>) -> bool {
-        if !per.has_many() {
-            return self.identities.value(per).as_ref() == Some(element);
-        }
-        let mut compared = self.compared.borrow_mut();
-        let place = compared.iter().position(|(identity, _)| *identity == per).unwrap_or_else(|| {
-            compared.push((per, self.identities.values(per)));
-            compared.len() - 1
-        });
-        compared[place].1.get(nth) == Some(element)
     }
 
     #[inline]

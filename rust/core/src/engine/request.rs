@@ -8,8 +8,8 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::scope::Kinds;
-use crate::identity::{Identities, Trust, UseValue, Value};
-use crate::key::{Head, Key, Secret};
+use crate::identity::{Identities, Trust};
+use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan};
 use crate::policy::Stages;
 use crate::region::Candidates;
@@ -201,26 +201,13 @@ pub(super) struct Keys {
     spans: Vec<Span>,
 }
 
-/// The key of an identity that is absent. No value has it: a value whose hash is zero gets the key one.
+/// The key of an identity that is absent. No value has it: [`Secret::key`] is never zero.
 const ABSENT: Key = Key(0);
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
     first: u32,
     count: u32,
-}
-
-/// Hashes the value of an identity.
-struct Hash<'k> {
-    secret: &'k Secret,
-    head: Head,
-}
-
-impl<'s> UseValue<'s, Key> for Hash<'_> {
-    #[inline(always)]
-    fn make(self, value: Value<'s>) -> Key {
-        self.secret.key_behind(self.head, &value)
-    }
 }
 
 impl Keys {
@@ -238,15 +225,21 @@ impl Keys {
         let Self { values, first, ruled_out, .. } = self;
         values.reserve(plan.identities.len());
         first.resize(plan.identities.len(), ABSENT);
-        for (place, (needed, first)) in plan.identities.iter().zip(first).enumerate() {
+        for (place, needed) in plan.identities.iter().enumerate() {
             if !needed.at.intersects(stages) {
                 continue;
             }
-            match identities.map_value(needed.identity, Hash { secret, head: needed.head }) {
+            let key = match needed.same_as {
+                // The policy may have no limit by `sender.org` any more; then it is not hashed.
+                Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
+                    Some(first[usize::from(org)])
+                }
+                _ => identities.map_value(needed.identity, |value| secret.key(&value)),
+            };
+            match key {
                 Some(key) => {
-                    let key = Key(key.0.max(1));
                     values.push(IdentityKey { place, key });
-                    *first = key;
+                    first[place] = key;
                 }
                 None => *ruled_out = ruled_out.union(needed.needed_by),
             }
@@ -259,7 +252,7 @@ impl Keys {
         for (place, needed) in plan.identities.iter().enumerate() {
             let first = self.values.len();
             if needed.at.intersects(stages) {
-                let keyed = |value| IdentityKey { place, key: Key(secret.key(needed.identity, value).0.max(1)) };
+                let keyed = |value| IdentityKey { place, key: secret.key(value) };
                 self.values.extend(identities.values(needed.identity).iter().map(keyed));
             }
             self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));

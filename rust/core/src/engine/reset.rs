@@ -19,7 +19,7 @@ impl Engine {
     /// The identity is unknown, or `value` is no value of it.
     pub fn reset(&self, identity: &str, value: &str, now: Now) -> Result<usize, PolicyError> {
         let identity = parsed(identity)?;
-        let key = parse_value(identity, value, &self.suffixes, |value| self.secret.key(identity, value));
+        let key = parse_value(identity, value, &self.suffixes, |value| self.secret.key(value));
         let key = key.map_err(|why| no_value(identity, value, why))?;
         let keys = [Trust::Proven, Trust::Claimed].map(|trust| self.secret.with_trust(key, trust));
         let mut cleared = vec![false; self.plan.stated];

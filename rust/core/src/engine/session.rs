@@ -384,7 +384,7 @@ impl Engine {
     fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Vec<Key> {
         let wanted = Sources::default().with(identity.source());
         let identities = Identities::read(envelope, &self.suffixes, wanted);
-        identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
+        identities.values(identity).iter().map(|value| self.secret.key(value)).collect()
     }
 }
 

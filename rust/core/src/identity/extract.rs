@@ -447,29 +447,16 @@ impl Identities<'_> {
         self.domain(host).is_some_and(Domain::may_have_parts)
     }
 
+    /// Whether `sender.org` and `sender.registered` are the same text.
+    #[inline]
+    pub(crate) fn is_org_registered(&self) -> bool {
+        matches!(&self.sender, Some(Sender::Mailbox { domain, .. }) if domain.is_org_registered())
+    }
+
     /// How many recipients there are, duplicates included.
     #[inline]
     pub(crate) fn recipients(&self) -> usize {
         self.rcpt.len()
-    }
-
-    /// Whether two identities with one value at most have the same one.
-    #[inline]
-    pub(crate) fn are_equal(&self, one: Identity, other: Identity) -> bool {
-        if let (Source::Sender, Source::Sender, Some(domain)) = (one.source(), other.source(), self.domain(one)) {
-            if let (Some(one), Some(other)) = (domain.plain_start(one), domain.plain_start(other)) {
-                return one.is_some() && one == other;
-            }
-        }
-        self.have_same_text(one, other)
-    }
-
-    #[inline(never)]
-    fn have_same_text(&self, one: Identity, other: Identity) -> bool {
-        match (self.domain(one), self.domain(other)) {
-            (Some(a), Some(b)) => part_of(a, one) == part_of(b, other),
-            _ => self.value(one).is_some() && self.value(one) == self.value(other),
-        }
     }
 }
 

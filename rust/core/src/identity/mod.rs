@@ -20,7 +20,6 @@ pub mod scope;
 pub mod suffix;
 pub mod value;
 
-pub(crate) use extract::UseValue;
 pub use extract::{Identities, MOST_VALUES, Values};
 pub use kind::{Identity, Prefixes, Source, Sources, UnknownIdentity};
 pub(crate) use suffix::RUNGS;

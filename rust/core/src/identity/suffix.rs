@@ -13,7 +13,6 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::host::{self, Form, Host};
-use super::kind::{Identity, View};
 use super::plain::PlainHost;
 use super::value::{Part, Tag};
 
@@ -350,18 +349,10 @@ impl<'a> Domain<'a> {
         })
     }
 
-    /// Where the value of an identity begins in a plain name, if it is a trailing part of it; the outer `None` when
-    /// that takes a closer look.
+    /// Whether `*.org` and `*.registered` are the same text: the list has no PRIVATE rule for the name.
     #[inline]
-    pub(super) fn plain_start(&self, identity: Identity) -> Option<Option<usize>> {
-        match (identity.view(), identity) {
-            _ if self.host.dots() == 0 => None,
-            (View::Host, _) => Some(Some(0)),
-            (View::Registered, _) => Some(self.split.registered),
-            (View::Org, Identity::SenderOrg(1..)) => None,
-            (View::Org, _) => Some(Some(self.split.org.unwrap_or(0))),
-            _ => None,
-        }
+    pub(super) fn is_org_registered(&self) -> bool {
+        self.split.org.is_some() && self.split.org == self.split.registered
     }
 
     /// Whether the host may have parts between its registered domain and itself: `false` only when it has none.

@@ -248,8 +248,8 @@ fn seen_set(
     let set = SeenSet::new(table, seen_set_key.remember_us, comeback_us);
     let set = set.ok_or_else(|| too_fine(policy, None, "remember"))?;
     let distinct = place(identities, seen_set_key.distinct).into();
-    let equals =
-        seen_set_key.per.iter().copied().filter(|per| per.is_name() && seen_set_key.distinct.is_name()).collect();
+    let is_equal = |per: &&Identity| per.is_name() && seen_set_key.distinct.is_name();
+    let equals = seen_set_key.per.iter().filter(is_equal).map(|&per| self::place(identities, per)).collect();
     Ok(PlannedSeenSet { set, distinct, equals, has_ladder: settle_us.is_some() })
 }
 

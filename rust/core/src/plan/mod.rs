@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
-use crate::key::{Head, Key};
+use crate::key::Key;
 use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified, WhenFull};
 use crate::region::Table;
 use crate::reply::Reply;
@@ -74,8 +74,8 @@ pub struct Plan {
 pub struct PlannedIdentity {
     /// The identity.
     pub identity: Identity,
-    /// What its values are hashed after.
-    pub head: Head,
+    /// Of `sender.registered`, the place of `sender.org`, which nearly always has the same value.
+    pub same_as: Option<u16>,
     /// The stages at which it is needed.
     pub at: Stages,
     /// The limits that are not asked when it is absent: in-flight limits may share it with senders that lack it.
@@ -136,8 +136,8 @@ pub struct Ask {
     pub stage: Stage,
     /// What one check counts as.
     pub count: Count,
-    /// Whether any value has a quota.
-    pub has_quotas: bool,
+    /// A bit for each key that has a quota, by the lowest bits of the key: nearly all others need no search.
+    pub quota_bits: u64,
     /// Whether a key without room in the table is refused.
     pub refuses_when_full: bool,
 }
@@ -147,12 +147,10 @@ pub struct Ask {
 pub enum AskKind {
     /// A rate.
     Rate,
-    /// A fan-out that refuses what is new: the place of its seen set, and whether the buckets of parts are asked.
+    /// A fan-out that refuses what is new.
     FanOut {
         /// Place in [`Plan::seen_sets`].
         seen_set: u8,
-        /// Whether it has the ladder.
-        has_ladder: bool,
     },
     /// A fan-out that refuses the whole key.
     Distinct,
@@ -166,9 +164,7 @@ impl Ask {
         let table = planned.store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match planned.store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(fan_out) => {
-                AskKind::FanOut { seen_set: fan_out.seen_set() as u8, has_ladder: fan_out.has_ladder() }
-            }
+            Store::FanOut(fan_out) => AskKind::FanOut { seen_set: fan_out.seen_set() as u8 },
             Store::Distinct(_) => AskKind::Distinct,
             Store::InFlight(place) => AskKind::InFlight(place as u8),
         };
@@ -179,10 +175,21 @@ impl Ask {
             trust_source: planned.trust_source,
             stage: planned.stage,
             count: planned.limit.count,
-            has_quotas: !planned.quotas.is_empty(),
+            quota_bits: quota_bits(&planned.quotas),
             refuses_when_full: planned.limit.when_full == WhenFull::Refuse,
         }
     }
+}
+
+/// The bit of a key in [`Ask::quota_bits`].
+#[inline]
+pub fn quota_bit(key: Key) -> u64 {
+    1 << (key.0 % 64)
+}
+
+/// [`Ask::quota_bits`] of a limit's quotas.
+fn quota_bits(quotas: &[(Key, u16)]) -> u64 {
+    quotas.iter().fold(0, |bits, (key, _)| bits | quota_bit(*key))
 }
 
 /// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and
@@ -238,6 +245,10 @@ pub struct Applicable {
     sources: [Sources; STAGE_SETS],
     /// The limits that look at senders of each trust, claimed first.
     for_trust: [LimitSet; 2],
+    /// The limits that are rates.
+    rates: LimitSet,
+    /// The limits that count bytes: an envelope without a size is not asked.
+    sized: LimitSet,
     /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask
     /// them.
     unless_idle: LimitSet,
@@ -323,8 +334,9 @@ pub struct PlannedSeenSet {
     pub set: SeenSet,
     /// Place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
-    /// Identities of `per` whose value an element may be equal to: then it is never new.
-    pub equals: SmallVec<[Identity; 1]>,
+    /// Identities of `per` whose value an element may be equal to, as places in [`Plan::identities`]: an equal element
+    /// is never new.
+    pub equals: SmallVec<[u16; 2]>,
     /// Whether parts of names are remembered too: a limit over it has `settle`.
     pub has_ladder: bool,
 }
@@ -348,6 +360,8 @@ impl Applicable {
             sources: std::array::from_fn(|bits| read_at(stages(bits))),
             for_trust: [Trust::Claimed, Trust::Proven]
                 .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
+            rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
+            sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
             in_flight: set(&|limit| limit.limit.is_in_flight()),
         }
@@ -363,6 +377,18 @@ impl Applicable {
     #[inline]
     pub fn for_trust(&self, senders: Trust) -> LimitSet {
         self.for_trust[usize::from(senders == Trust::Proven)]
+    }
+
+    /// The limits that are rates.
+    #[inline]
+    pub fn rates(&self) -> LimitSet {
+        self.rates
+    }
+
+    /// The limits that count bytes.
+    #[inline]
+    pub fn sized(&self) -> LimitSet {
+        self.sized
     }
 
     /// The in-flight limits that need not be asked while nothing is in flight.
@@ -453,11 +479,12 @@ pub fn looks_at(verified: Verified, trust: Trust) -> bool {
 
 /// The place of an identity among those that are hashed; a new one is added.
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
-    let known = identities.iter().position(|known| known.identity == identity);
-    let place = known.unwrap_or_else(|| {
+    let place_of = |identity| identities.iter().position(|known| known.identity == identity);
+    let org = place_of(Identity::SenderOrg(0)).filter(|_| identity == Identity::SenderRegistered);
+    let place = place_of(identity).unwrap_or_else(|| {
         identities.push(PlannedIdentity {
             identity,
-            head: Head::of(identity),
+            same_as: org.map(|place| place as u16),
             at: Stages::default(),
             needed_by: LimitSet::EMPTY,
         });

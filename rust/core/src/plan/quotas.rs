@@ -60,8 +60,7 @@ pub(super) fn quotas(
                 allowed,
                 ..PolicyError::default()
             };
-            let read =
-                |identity: &Identity| parse_value(*identity, &quota.of, suffixes, |value| secret.key(*identity, value));
+            let read = |identity: &Identity| parse_value(*identity, &quota.of, suffixes, |value| secret.key(value));
             let (mut keys, mut instead) = (Vec::new(), None);
             for identity in &limit.per {
                 match read(identity) {

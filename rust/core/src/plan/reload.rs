@@ -69,7 +69,7 @@ fn leave_out_quotas_to_come(between: &mut Plan, then: &Plan) {
         let own: Vec<Key> = planned.quotas.iter().map(|(key, _)| *key).collect();
         planned.quotas.extend(to_come.filter(|key| !own.contains(key)).map(|key| (key, NO_TABLE)));
         planned.quotas.sort_unstable_by_key(|(key, _)| *key);
-        ask.has_quotas = !planned.quotas.is_empty();
+        ask.quota_bits = super::quota_bits(&planned.quotas);
     }
 }
 

@@ -152,11 +152,6 @@ impl FanOut {
         self.place as usize
     }
 
-    /// Whether the buckets of parts of a name are asked.
-    pub fn has_ladder(&self) -> bool {
-        self.settle_us.is_some()
-    }
-
     /// Where the bucket is that was asked: of a part of the name, or of the key itself.
     #[inline]
     pub fn bucket_lines(&self, asked: &LookedUp<'_>, part: Option<u8>) -> Candidates {

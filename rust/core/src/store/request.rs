@@ -25,8 +25,12 @@ use crate::time::Ticks;
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// One for each limit and key.
+    /// One for each limit and key: first those of rates, then those of fan-outs; both in file order.
     pub entries: Vec<Entry>,
+    /// How many of `entries` ask about a rate.
+    pub rates: usize,
+    /// Whether any entry asks about a fan-out that refuses the whole key.
+    pub has_distinct: bool,
     /// One for each seen set and key; limits that share a seen set share its look-ups.
     pub lookups: Vec<Lookup>,
     /// The elements of all look-ups, but for the first element of each.
@@ -133,7 +137,7 @@ pub struct Answer {
 /// Room for the answers to one request.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// One for each entry; an entry that was not consulted fits.
+    /// One for each entry that was consulted: all of them, or those of rates when nothing in any fan-out is new.
     pub entries: Vec<Answer>,
     /// What the look-ups have found.
     pub sightings: Sightings,
@@ -223,17 +227,18 @@ impl Request {
         LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
-    /// Whether an entry that fits now certainly fits at `at_us` too. Counts only fall when nothing is charged, so a
+    /// Whether an entry that fits now certainly fits at `at_us` too, when nothing is charged. Counts only fall, so a
     /// rate that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its
-    /// element is known.
+    /// element is known, and while a new element can have one bucket only.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
         fits && match entry.question {
             Question::Rate { .. } => true,
             Question::FanOut { lookup } => {
-                let element = &sightings.lookups[lookup as usize];
-                self.lookups[lookup as usize].others.count == 0 && element.new == 0 && at_us < element.forgotten_us
+                let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
+                let stays = if element.new == 0 { at_us < element.forgotten_us } else { lookup.parts.count == 0 };
+                lookup.others.count == 0 && stays
             }
             Question::Distinct { .. } => false,
         }
@@ -254,6 +259,7 @@ impl Request {
     #[inline]
     pub fn clear(&mut self) {
         self.entries.clear();
+        (self.rates, self.has_distinct) = (0, false);
         self.lookups.clear();
         self.others.clear();
         self.parts.clear();
@@ -289,7 +295,8 @@ impl Answers {
     /// Takes all the room that `request` needs.
     #[inline]
     pub fn take_room_for(&mut self, request: &Request) {
-        self.entries.resize(request.entries.len(), Answer::FITS);
+        self.entries.reserve(request.entries.len());
+        self.entries.resize(request.rates, Answer::FITS);
         let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
         lookups.reserve(request.lookups.len());
         if !request.others.is_empty() {
