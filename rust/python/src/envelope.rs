@@ -53,22 +53,25 @@ impl Envelope {
     #[cfg(not(feature = "abi3"))]
     #[inline]
     pub(crate) fn plain(arguments: &Arguments<'_, '_>) -> Option<Self> {
-        let given = arguments.map(|value| value.filter(|value| !value.is_none()));
-        let [client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, size, header @ ..] = given;
+        let [client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, size, header @ ..] = *arguments;
         if header.iter().any(Option::is_some) {
             return None;
         }
-        // The types are checked before any reference is taken, so a call that goes to the slow path leaves none behind.
-        let texts = [client_ip, client_name, helo, mail_from, auth_user];
-        if !texts.iter().flatten().all(|value| Text::is(value)) {
-            return None;
-        }
-        let size = size.map_or(Some(None), |size| size.cast::<PyInt>().ok()?.extract().ok().map(Some))?;
+        let text =
+            |value: Option<Borrowed<'_, '_, PyAny>>| value.map_or(Some(None), |value| Text::of(&value).map(Some));
         let (spf, verdict) = spf.map_or(Ok(None), |spf| said(&spf).map(Some)).ok()?.unzip();
-        let rcpt_to = rcpt_to.map_or(Some(SmallVec::new()), |rcpt_to| plain_texts(&rcpt_to))?;
-        let [client_ip, client_name, helo, mail_from, auth_user] =
-            texts.map(|value| value.and_then(|value| Text::of(&value)));
-        Some(Self { client_ip, client_name, helo, mail_from, rcpt_to, auth_user, spf, verdict, size, headers: None })
+        Some(Self {
+            client_ip: text(client_ip)?,
+            client_name: text(client_name)?,
+            helo: text(helo)?,
+            mail_from: text(mail_from)?,
+            rcpt_to: rcpt_to.map_or(Some(SmallVec::new()), |rcpt_to| plain_texts(&rcpt_to))?,
+            auth_user: text(auth_user)?,
+            spf,
+            verdict,
+            size: size.map_or(Some(None), |size| size.cast::<PyInt>().ok()?.extract().ok().map(Some))?,
+            headers: None,
+        })
     }
 
     /// Calls `use_it` with an envelope of the core that borrows the text.
@@ -219,13 +222,10 @@ fn plain_texts(value: &Bound<'_, PyAny>) -> Option<SmallVec<[Text; 1]>> {
     if let Some(text) = Text::of(value) {
         return Some(SmallVec::from_buf([text]));
     }
-    if let Ok(list) = value.cast_exact::<PyList>() {
-        let is_plain = list.iter().all(|item| Text::is(&item));
-        return if is_plain { list.iter().map(|item| Text::of(&item)).collect() } else { None };
+    if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        return tuple.iter_borrowed().map(|item| Text::of(&item)).collect();
     }
-    let tuple = value.cast_exact::<PyTuple>().ok()?;
-    let is_plain = tuple.iter().all(|item| Text::is(&item));
-    if is_plain { tuple.iter().map(|item| Text::of(&item)).collect() } else { None }
+    value.cast_exact::<PyList>().ok()?.iter().map(|item| Text::of(&item)).collect()
 }
 
 fn object(text: &Option<Text>, py: Python<'_>) -> Option<Py<PyAny>> {

@@ -14,7 +14,7 @@ use pyo3::{PyTypeInfo, ffi};
 
 use crate::envelope::{Envelope, FIELDS};
 
-/// The arguments of one call in the order of [`FIELDS`]; `None` stands for an argument that is absent.
+/// The arguments of one call in the order of [`FIELDS`]; `None` stands for one that is absent or Python's `None`.
 pub(crate) type Arguments<'a, 'py> = [Option<Borrowed<'a, 'py, PyAny>>; FIELDS.len()];
 
 static KEYWORDS: PyOnceLock<[Py<PyString>; FIELDS.len()]> = PyOnceLock::new();
@@ -84,7 +84,8 @@ unsafe fn plain(
                 Some(ahead) => next + ahead,
                 None => keywords.iter().position(is_it)?,
             };
-            arguments[found] = Some(Borrowed::from_ptr(py, *args.offset(place)));
+            let value = Borrowed::from_ptr(py, *args.offset(place));
+            arguments[found] = (!value.is_none()).then_some(value);
             next = found + 1;
         }
     }

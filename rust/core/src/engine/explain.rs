@@ -17,7 +17,7 @@ use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages, Verifie
 use crate::region::{Now, Region};
 use crate::store::Verdict;
 use crate::store::access_list::{AccessAction, AccessEntry};
-use crate::store::request::{Answer, Answers};
+use crate::store::request::Answers;
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,9 +131,9 @@ impl Engine {
         if let Some(query) = &request.access {
             self.read_access(query, region, at_us, &mut rows.entries, &mut rows.blocks);
         }
+        found.stores.fill(stores);
         let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
         reservations.clear();
-        answers.resize(stores.entries.len(), Answer::FITS);
         for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if !found.is_consulted {

@@ -160,23 +160,27 @@ impl<'e> Preparer<'e, '_> {
     /// Asks every limit of a set; `SEVERAL`: an identity may have several values, or a filter is set.
     #[inline(always)]
     fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
+        // The look-ups come first, as they do under the lock: so every line has about as long to arrive.
         let rates = self.plan.applicable.rates();
-        for place in limits.intersect(rates).iter() {
-            let ask = &self.plan.asks[usize::from(place)];
-            self.ask_rate::<SEVERAL>(request, place, ask, ask.trust_source.trust(self.senders));
-        }
-        request.rates = request.entries.len();
+        let mut looked_up = 0u64;
         for place in limits.minus(rates).iter() {
             let ask = &self.plan.asks[usize::from(place)];
             let trust = ask.trust_source.trust(self.senders);
             match ask.kind {
                 AskKind::Rate => {}
                 AskKind::FanOut { seen_set } => {
-                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, seen_set.into());
+                    let is_known = looked_up >> seen_set & 1 != 0;
+                    looked_up |= 1 << seen_set;
+                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, (seen_set.into(), is_known));
                 }
                 AskKind::Distinct => self.ask_distinct::<SEVERAL>(request, place, ask, trust),
                 AskKind::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, limit.into()),
             }
+        }
+        request.fan_outs = request.entries.len();
+        for place in limits.intersect(rates).iter() {
+            let ask = &self.plan.asks[usize::from(place)];
+            self.ask_rate::<SEVERAL>(request, place, ask, ask.trust_source.trust(self.senders));
         }
     }
 
@@ -211,7 +215,7 @@ impl<'e> Preparer<'e, '_> {
                 continue;
             }
             let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
-            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
+            let Some((limit, table)) = self.limit_of::<SEVERAL>(place, ask, nth) else { continue };
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
             self.push(
                 request,
@@ -223,6 +227,7 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
+    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless they are known from another limit.
     #[inline(always)]
     fn ask_fan_out<const SEVERAL: bool>(
         &self,
@@ -230,30 +235,27 @@ impl<'e> Preparer<'e, '_> {
         place: u16,
         ask: &Ask,
         trust: Trust,
-        seen_set: u32,
+        (seen_set, is_known): (u32, bool),
     ) {
         let count = self.keys.count::<SEVERAL>(&ask.per);
         if SEVERAL && ask.refuses_when_full {
             request.reserve(count);
         }
-        // Limits over one seen set come in the same order of values: each goes on from where the last one was found.
-        let known = request.lookups.iter().position(|lookup| lookup.seen_set == seen_set);
-        let mut next = known.unwrap_or(request.lookups.len());
-        for nth in 0..count {
-            if known.is_none() {
-                next = request.lookups.len();
-                self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth);
-            }
-            let is_this = |lookup: &&Lookup| (lookup.seen_set, lookup.nth) == (seen_set, nth as u32);
-            if request.lookups.get(next).filter(is_this).is_none() {
-                continue;
-            }
+        let mut next = request.lookups.len();
+        if is_known {
+            next = request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
+        } else {
+            (0..count).for_each(|nth| self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth));
+        }
+        while let Some(&Lookup { nth, .. }) = request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;
+            let nth = nth as usize;
             if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
-            let Some((limit, _)) = self.limit_of(place, ask, nth) else { continue };
-            self.push(request, limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
+            if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, nth) {
+                self.push(request, limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
+            }
         }
     }
 
@@ -273,7 +275,7 @@ impl<'e> Preparer<'e, '_> {
         }
         for nth in (0..count).filter(|&nth| !self.was_asked(place, nth)) {
             let Some(key) = self.keys.joined::<true>(self.secret, &ask.per, nth) else { continue };
-            let Some((limit, table)) = self.limit_of(place, ask, nth) else { continue };
+            let Some((limit, table)) = self.limit_of::<true>(place, ask, nth) else { continue };
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
             let first = request.hashes.len();
             let mut is_present = false;
@@ -293,8 +295,9 @@ impl<'e> Preparer<'e, '_> {
     /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the
     /// file, or the limit itself. `None` when the quota has no table yet.
     #[inline(always)]
-    fn limit_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
-        if ask.quota_bits != 0 && ask.per.iter().any(|&per| ask.quota_bits & quota_bit(self.keys.nth(per, nth)) != 0) {
+    fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
+        let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
+        if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.quota_bits & quota_bit(key(per)) != 0) {
             return self.quota_of(place, ask, nth);
         }
         Some((place, ask.table))
@@ -360,7 +363,7 @@ impl<'e> Preparer<'e, '_> {
         let identity = self.plan.identities[planned.distinct].identity;
         let first = request.others.len();
         let mut element = None;
-        if !SEVERAL && self.identities.is_element(identity) {
+        if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
             // An element that is equal to the value of `per` is never new.
             let hash = self.keys.get(&(planned.distinct as u16));
             if planned.equals.iter().any(|per| self.keys.get(per) == hash) {

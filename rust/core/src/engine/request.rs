@@ -15,8 +15,7 @@ use crate::policy::Stages;
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
 use crate::store::access_list::AccessEntry;
-use crate::store::request::Answers;
-use crate::store::request::Request as Stores;
+use crate::store::request::{Answer, Answers, Request as Stores};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -103,6 +102,10 @@ pub struct Found {
     pub(super) stores: Answers,
     /// What the access list answers.
     pub(super) access: AccessAnswer,
+    /// For how many entries, and for how many look-ups, there is room.
+    room: usize,
+    /// How many slots the request may reserve.
+    reservations: usize,
     /// The in-flight limits that a permit will be held under, as bits.
     pub(super) held: u64,
     /// Whether the limits were consulted: not when an operator's entry lets the check through.
@@ -179,9 +182,23 @@ impl Found {
     /// Takes all the room that `request` needs.
     #[inline]
     pub(super) fn take_room_for(&mut self, request: &Request) {
-        self.stores.take_room_for(&request.stores);
-        self.blocking.reserve(request.stores.entries.len());
-        self.unnamed.reserve(request.stores.entries.len());
+        let stores = &request.stores;
+        let is_more = !stores.others.is_empty() || !stores.parts.is_empty() || !stores.in_flight.keys.is_empty();
+        let is_reserved = stores.reservations + self.reservations > 0;
+        let needed = stores.entries.len().max(stores.lookups.len());
+        if needed > self.room || is_more || is_reserved || request.access.is_some() {
+            self.take_more_room_for(request, needed);
+        }
+        self.stores.entries.resize(stores.entries.len() - stores.fan_outs, Answer::FITS);
+    }
+
+    #[inline(never)]
+    fn take_more_room_for(&mut self, request: &Request, needed: usize) {
+        self.room = needed.max(self.room);
+        self.reservations = request.stores.reservations;
+        self.stores.take_room_for(&request.stores, needed);
+        self.blocking.reserve(needed);
+        self.unnamed.reserve(needed);
         if let Some(access) = &request.access {
             self.access.take_room_for(access);
         }
@@ -234,7 +251,7 @@ impl Keys {
                 Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
                     Some(first[usize::from(org)])
                 }
-                _ => identities.map_value(needed.identity, |value| secret.key(&value)),
+                _ => identities.map_value((needed.source, needed.identity), |value| secret.key(&value)),
             };
             match key {
                 Some(key) => {

@@ -118,10 +118,12 @@ impl Engine {
         let mut all_fit = true;
         let stores = &request.stores;
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
+        let mut first = stores.fan_outs;
         if sightings.is_any_new || stores.has_distinct {
+            first = 0;
             answers.resize(stores.entries.len(), Answer::FITS);
         }
-        for (entry, answer) in stores.entries.iter().zip(answers) {
+        for (entry, answer) in stores.entries[first..].iter().zip(answers) {
             let store = &self.plan.limits[usize::from(entry.limit)].store;
             store.consult(region, stores, entry, (outcome.at_us, true), sightings, reservations, answer);
             all_fit &= answer.verdict == Verdict::Fits;
@@ -150,7 +152,7 @@ impl Engine {
     /// shadow mode that would refuse.
     fn find_longest_wait(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
-        for (place, (entry, answer)) in request.stores.entries.iter().zip(&found.stores.entries).enumerate() {
+        for (place, entry, answer) in found.stores.consulted(&request.stores) {
             if answer.verdict == Verdict::Fits {
                 continue;
             }
@@ -212,12 +214,13 @@ impl Engine {
             let mut later = if is_shadow { None } else { self.longest_block(found, at_us) };
             let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
             reservations.clear();
+            let first = request.stores.entries.len() - answers.len();
             for (place, entry) in request.stores.entries.iter().enumerate() {
                 let planned = &self.plan.limits[usize::from(entry.limit)];
                 // A store's own time is when its entry fits, unless keys of this check compete for slots.
                 let is_its_own = refused.by == RefusedBy::Entry(place) && planned.block_rule.is_none();
                 let is_ready = is_its_own && request.stores.reservations == 0;
-                let answer = answers.get(place).unwrap_or(&Answer::FITS);
+                let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
                 if is_ready || request.stores.fits_still(entry, answer, sightings, at_us) {
                     continue;
                 }
@@ -307,8 +310,8 @@ impl Engine {
     #[inline(always)]
     fn charge(&self, request: &Request, region: &mut Region, found: &Found, at_us: u64, shadow: LimitSet) {
         let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.contains(planned.of);
-        let Answers { entries: answers, sightings, .. } = &found.stores;
-        for (entry, answer) in request.stores.entries.iter().zip(answers) {
+        let sightings = &found.stores.sightings;
+        for (_, entry, answer) in found.stores.consulted(&request.stores) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if entry.is_charged && admits(planned) {
                 let is_tracked = planned.store.charge(region, &request.stores, entry, sightings, answer, at_us);
@@ -336,7 +339,7 @@ impl Engine {
     /// Finds the entries near their limit, or above it, of which a value has no name yet.
     #[cold]
     fn find_unnamed(&self, request: &Request, region: &Region, found: &mut Found) {
-        for (place, (entry, answer)) in request.stores.entries.iter().zip(&found.stores.entries).enumerate() {
+        for (place, entry, answer) in found.stores.consulted(&request.stores) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             // A fresh key that finds no room has done nothing itself.
             let is_without_room = planned.limit.when_full == WhenFull::Refuse && answer.slot.is_none();

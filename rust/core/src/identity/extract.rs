@@ -17,20 +17,6 @@ use super::value::{Part, Tag, Trust, Value};
 use super::{network, plain};
 use crate::envelope::{Envelope, Headers, Spf};
 
-/// Who makes something of a value. Where a value comes from its kind is known, and what is inlined there need not ask
-/// for it; of a closure nobody can say that it is always inlined, of a method here one can.
-pub(crate) trait UseValue<'s, R> {
-    /// What is made of it.
-    fn make(self, value: Value<'s>) -> R;
-}
-
-impl<'s, R, F: FnOnce(Value<'s>) -> R> UseValue<'s, R> for F {
-    #[inline(always)]
-    fn make(self, value: Value<'s>) -> R {
-        self(value)
-    }
-}
-
 /// Values of one identity: nearly always one.
 pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 
@@ -55,7 +41,7 @@ pub struct Identities<'a> {
 #[derive(Debug)]
 enum Sender<'a> {
     Null,
-    Mailbox { local: Local<'a>, domain: Domain<'a>, class: Trust },
+    Mailbox { local: Local<'a>, domain: Domain<'a>, class: Trust, is_plain: bool },
 }
 
 #[derive(Debug)]
@@ -149,10 +135,14 @@ impl<'a> Identities<'a> {
         self.one(identity, As::Value)
     }
 
-    /// What `use_it` makes of the same.
+    /// What `use_it` makes of the value of an identity with this source.
     #[inline(always)]
-    pub(crate) fn map_value<'s, R>(&'s self, identity: Identity, use_it: impl UseValue<'s, R>) -> Option<R> {
-        self.map_one(identity, As::Value, use_it)
+    pub(crate) fn map_value<'s, R>(
+        &'s self,
+        (source, identity): (Source, Identity),
+        use_it: impl FnOnce(Value<'s>) -> R,
+    ) -> Option<R> {
+        self.map_one((source, identity), As::Value, use_it)
     }
 
     /// The same as an element of a fan-out.
@@ -230,18 +220,23 @@ impl<'a> Identities<'a> {
 
     /// The only value, or of several the first.
     fn one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
-        self.map_one(identity, form, |value| value)
+        self.map_one((identity.source(), identity), form, |value| value)
     }
 
     /// What `use_it` makes of the only value, or of several the first.
     #[inline(always)]
-    fn map_one<'s, R>(&'s self, identity: Identity, form: As, use_it: impl UseValue<'s, R>) -> Option<R> {
-        match (identity.source(), &self.sender) {
-            (Source::ClientIp, _) => self.client.map(|address| use_it.make(client(identity, address))),
+    fn map_one<'s, R>(
+        &'s self,
+        (source, identity): (Source, Identity),
+        form: As,
+        use_it: impl FnOnce(Value<'s>) -> R,
+    ) -> Option<R> {
+        match (source, &self.sender) {
+            (Source::ClientIp, _) => self.client.map(|address| use_it(client(identity, address))),
             (Source::Sender, Some(Sender::Mailbox { domain, .. })) if identity != Identity::SenderAddress => {
-                Some(use_it.make(Value::Name(named_part(domain, identity, form))))
+                Some(use_it(Value::Name(named_part(domain, identity, form))))
             }
-            _ => self.other_one(identity, form).map(|value| use_it.make(value)),
+            _ => self.other_one(identity, form).map(use_it),
         }
     }
 
@@ -310,7 +305,7 @@ impl<'a> Sender<'a> {
             Some((local, host)) => {
                 let domain = Domain::plain(host, suffixes);
                 let class = class(&domain, spf, client);
-                Self::Mailbox { local: Local::plain(local), domain, class }
+                Self::Mailbox { local: Local::plain(local), domain, class, is_plain: true }
             }
             None => Self::read_any(path, spf, client, suffixes),
         }
@@ -323,7 +318,7 @@ impl<'a> Sender<'a> {
             Address::Mailbox(local, host) => {
                 let domain = Domain::new(host, suffixes);
                 let class = class(&domain, spf, client);
-                Self::Mailbox { local, domain, class }
+                Self::Mailbox { local, domain, class, is_plain: false }
             }
         }
     }
@@ -423,22 +418,10 @@ pub(super) fn named_part<'b>(domain: &'b Domain<'_>, identity: Identity, form: A
 
 /// Shortcuts for prepare, which compares and hashes most values once.
 impl Identities<'_> {
-    /// Whether the only value of an identity is its element too: no part of it is MALFORMED or OVERLONG. `false` for an
-    /// identity that may have several.
+    /// Whether the sender is in its normal form, so that each value of it is its element too.
     #[inline]
-    pub(crate) fn is_element(&self, identity: Identity) -> bool {
-        let is_sound = |host: &Host<'_>| !matches!(host.form(), Form::Unsound { .. });
-        match identity.source() {
-            Source::Sender => match &self.sender {
-                Some(Sender::Mailbox { local, domain, .. }) => {
-                    is_sound(domain.host()) && matches!(local.part(), Part::Text(_))
-                }
-                _ => false,
-            },
-            Source::Helo | Source::ClientName => self.domain(identity).is_some_and(|domain| is_sound(domain.host())),
-            Source::ClientIp => true,
-            _ => false,
-        }
+    pub(crate) fn is_sender_plain(&self) -> bool {
+        matches!(&self.sender, Some(Sender::Mailbox { is_plain: true, .. }))
     }
 
     /// Whether [`Identities::ladder`] may have parts.

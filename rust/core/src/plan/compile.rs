@@ -250,7 +250,8 @@ fn seen_set(
     let distinct = place(identities, seen_set_key.distinct).into();
     let is_equal = |per: &&Identity| per.is_name() && seen_set_key.distinct.is_name();
     let equals = seen_set_key.per.iter().filter(is_equal).map(|&per| self::place(identities, per)).collect();
-    Ok(PlannedSeenSet { set, distinct, equals, has_ladder: settle_us.is_some() })
+    let is_of_sender = seen_set_key.distinct.source() == Source::Sender;
+    Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, has_ladder: settle_us.is_some() })
 }
 
 fn store(

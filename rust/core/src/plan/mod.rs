@@ -74,6 +74,8 @@ pub struct Plan {
 pub struct PlannedIdentity {
     /// The identity.
     pub identity: Identity,
+    /// Its source.
+    pub source: Source,
     /// Of `sender.registered`, the place of `sender.org`, which nearly always has the same value.
     pub same_as: Option<u16>,
     /// The stages at which it is needed.
@@ -334,6 +336,8 @@ pub struct PlannedSeenSet {
     pub set: SeenSet,
     /// Place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
+    /// Whether that is an identity of the sender.
+    pub is_of_sender: bool,
     /// Identities of `per` whose value an element may be equal to, as places in [`Plan::identities`]: an equal element
     /// is never new.
     pub equals: SmallVec<[u16; 2]>,
@@ -484,6 +488,7 @@ fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let place = place_of(identity).unwrap_or_else(|| {
         identities.push(PlannedIdentity {
             identity,
+            source: identity.source(),
             same_as: org.map(|place| place as u16),
             at: Stages::default(),
             needed_by: LimitSet::EMPTY,

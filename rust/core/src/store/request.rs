@@ -25,10 +25,10 @@ use crate::time::Ticks;
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// One for each limit and key: first those of rates, then those of fan-outs; both in file order.
+    /// One for each limit and key: first those of fan-outs, then those of rates; both in file order.
     pub entries: Vec<Entry>,
-    /// How many of `entries` ask about a rate.
-    pub rates: usize,
+    /// How many of `entries` ask about a fan-out.
+    pub fan_outs: usize,
     /// Whether any entry asks about a fan-out that refuses the whole key.
     pub has_distinct: bool,
     /// One for each seen set and key; limits that share a seen set share its look-ups.
@@ -137,7 +137,8 @@ pub struct Answer {
 /// Room for the answers to one request.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// One for each entry that was consulted: all of them, or those of rates when nothing in any fan-out is new.
+    /// One for each entry that was consulted: for the last ones, which are those of rates, when nothing in any fan-out
+    /// is new; else for all.
     pub entries: Vec<Answer>,
     /// What the look-ups have found.
     pub sightings: Sightings,
@@ -259,7 +260,7 @@ impl Request {
     #[inline]
     pub fn clear(&mut self) {
         self.entries.clear();
-        (self.rates, self.has_distinct) = (0, false);
+        (self.fan_outs, self.has_distinct) = (0, false);
         self.lookups.clear();
         self.others.clear();
         self.parts.clear();
@@ -279,6 +280,22 @@ impl Sightings {
 }
 
 impl Answers {
+    /// The entries that were consulted, each with its place in the request and its answer.
+    #[inline(always)]
+    pub fn consulted<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (usize, &'a Entry, &'a Answer)> {
+        let first = request.entries.len().saturating_sub(self.entries.len());
+        (first..)
+            .zip(request.entries[first..].iter().zip(&self.entries))
+            .map(|(place, (entry, answer))| (place, entry, answer))
+    }
+
+    /// Adds an answer for each entry that was not consulted, because nothing of it is new: it fits. There is room.
+    pub fn fill(&mut self, request: &Request) {
+        let missing = request.entries.len().saturating_sub(self.entries.len());
+        self.entries.resize(request.entries.len(), Answer::FITS);
+        self.entries.rotate_right(missing);
+    }
+
     /// Empties it for the next check, and keeps its room.
     #[inline]
     pub fn clear(&mut self) {
@@ -292,13 +309,11 @@ impl Answers {
         self.rows.clear();
     }
 
-    /// Takes all the room that `request` needs.
-    #[inline]
-    pub fn take_room_for(&mut self, request: &Request) {
-        self.entries.reserve(request.entries.len());
-        self.entries.resize(request.rates, Answer::FITS);
+    /// Takes all the room that `request` needs, for at least `most` entries and as many look-ups.
+    pub fn take_room_for(&mut self, request: &Request, most: usize) {
+        self.entries.reserve(most);
         let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
-        lookups.reserve(request.lookups.len());
+        lookups.reserve(most);
         if !request.others.is_empty() {
             others.reserve(request.others.len());
             forgotten_us.reserve(request.others.len() + request.lookups.len());
