@@ -245,7 +245,9 @@ impl<'e> Preparer<'e, '_> {
         if is_known {
             next = request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
         } else {
-            (0..count).for_each(|nth| self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth));
+            for nth in 0..count {
+                self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth);
+            }
         }
         while let Some(&Lookup { nth, .. }) = request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;

@@ -110,11 +110,11 @@ pub struct Found {
     pub(super) held: u64,
     /// Whether the limits were consulted: not when an operator's entry lets the check through.
     pub(super) is_consulted: bool,
-    /// Whether any entry is near its limit, or above it.
-    pub(super) is_any_near_limit: bool,
+    /// Entries near their limit, or above it: places in the request.
+    pub(super) near_limit: Vec<u32>,
     /// Entries of limits that block their key when the check is refused: places in the request.
     pub(super) blocking: Vec<u32>,
-    /// Entries near their limit, or above it, of which a value has no name yet: places in the request.
+    /// Those of `near_limit` of which a value has no name yet.
     pub(super) unnamed: Vec<u32>,
 }
 
@@ -172,7 +172,8 @@ impl Room {
         request.access = None;
         found.stores.clear();
         found.access = AccessAnswer::default();
-        (found.held, found.is_any_near_limit) = (0, false);
+        found.held = 0;
+        found.near_limit.clear();
         found.blocking.clear();
         found.unnamed.clear();
     }
@@ -198,6 +199,7 @@ impl Found {
         self.reservations = request.stores.reservations;
         self.stores.take_room_for(&request.stores, needed);
         self.blocking.reserve(needed);
+        self.near_limit.reserve(needed);
         self.unnamed.reserve(needed);
         if let Some(access) = &request.access {
             self.access.take_room_for(access);

@@ -93,20 +93,16 @@ impl Engine {
         outcome
     }
 
-    /// Prefetches the buckets of fan-outs that something new is charged to. Here and not in `prepare`, since most checks
+    /// Prefetches the buckets of the keys under which something is new. Here and not in `prepare`, since most checks
     /// bring nothing new: fetching those lines for them took 5 % of a check.
     #[inline(never)]
     fn prefetch_buckets(&self, request: &Request, found: &Found) {
-        for entry in &request.stores.entries {
+        for entry in &request.stores.entries[..request.stores.fan_outs] {
             let Question::FanOut { lookup } = entry.question else { continue };
-            if let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store {
-                if found.stores.sightings.has_new(lookup) {
-                    let lookup = &request.stores.lookups[lookup as usize];
-                    let parts = lookup.parts.of(&request.stores.parts).iter().map(|part| part.bucket);
-                    for bucket in parts.chain([lookup.bucket]) {
-                        prefetch(self.shared.address(), &fan_out.buckets().lines(bucket));
-                    }
-                }
+            let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
+            if found.stores.sightings.has_new(lookup) {
+                let bucket = request.stores.lookups[lookup as usize].bucket;
+                prefetch(self.shared.address(), &fan_out.buckets().lines(bucket));
             }
         }
     }
@@ -123,11 +119,13 @@ impl Engine {
             first = 0;
             answers.resize(stores.entries.len(), Answer::FITS);
         }
-        for (entry, answer) in stores.entries[first..].iter().zip(answers) {
+        for (place, (entry, answer)) in (first..).zip(stores.entries[first..].iter().zip(answers)) {
             let store = &self.plan.limits[usize::from(entry.limit)].store;
             store.consult(region, stores, entry, (outcome.at_us, true), sightings, reservations, answer);
             all_fit &= answer.verdict == Verdict::Fits;
-            found.is_any_near_limit |= answer.is_near_limit();
+            if answer.is_near_limit() {
+                found.near_limit.push(place as u32);
+            }
         }
         if !all_fit || request.access.is_some() {
             self.weigh(request, region, found, outcome, all_fit);
@@ -216,12 +214,14 @@ impl Engine {
             reservations.clear();
             let first = request.stores.entries.len() - answers.len();
             for (place, entry) in request.stores.entries.iter().enumerate() {
+                let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
+                if request.stores.fits_still(entry, answer, sightings, at_us) {
+                    continue;
+                }
                 let planned = &self.plan.limits[usize::from(entry.limit)];
                 // A store's own time is when its entry fits, unless keys of this check compete for slots.
                 let is_its_own = refused.by == RefusedBy::Entry(place) && planned.block_rule.is_none();
-                let is_ready = is_its_own && request.stores.reservations == 0;
-                let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
-                if is_ready || request.stores.fits_still(entry, answer, sightings, at_us) {
+                if is_its_own && request.stores.reservations == 0 {
                     continue;
                 }
                 let mut answer = Answer::FITS;
@@ -298,7 +298,7 @@ impl Engine {
             outcome.token = Some(self.hold(region, &request.stores.in_flight, found.held));
         }
         self.plan.stats.note(region, request.counted(), outcome.refused.is_none(), at_us);
-        if found.is_any_near_limit {
+        if !found.near_limit.is_empty() {
             self.find_unnamed(request, region, found);
         }
         if request.access.is_some() {
@@ -336,20 +336,23 @@ impl Engine {
         entries.any(|entry| admits(&self.plan.limits[usize::from(entry.limit)]))
     }
 
-    /// Finds the entries near their limit, or above it, of which a value has no name yet.
+    /// Finds which of the entries near their limit, or above it, have a value without a name.
     #[cold]
     fn find_unnamed(&self, request: &Request, region: &Region, found: &mut Found) {
-        for (place, entry, answer) in found.stores.consulted(&request.stores) {
+        let first = request.stores.entries.len() - found.stores.entries.len();
+        for &place in &found.near_limit {
+            let (entry, answer) =
+                (&request.stores.entries[place as usize], &found.stores.entries[place as usize - first]);
             let planned = &self.plan.limits[usize::from(entry.limit)];
             // A fresh key that finds no room has done nothing itself.
             let is_without_room = planned.limit.when_full == WhenFull::Refuse && answer.slot.is_none();
-            let is_near = answer.is_near_limit() && (answer.verdict == Verdict::Never || !is_without_room);
             let is_unnamed = |&place: &u16| {
                 let value = value_of(request.counted(), place.into(), entry.nth);
                 value.is_some_and(|value| !self.plan.stats.is_named(region, &value))
             };
-            if is_near && planned.per.iter().any(is_unnamed) {
-                found.unnamed.push(place as u32);
+            let may_have_name = answer.verdict == Verdict::Never || !is_without_room;
+            if may_have_name && planned.per.iter().any(is_unnamed) {
+                found.unnamed.push(place);
             }
         }
     }
