@@ -13,9 +13,9 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::host::{self, Form, Host};
-use super::kind::{Identity, View};
 use super::plain::PlainHost;
 use super::value::{Part, Tag};
+use super::{Identity, View};
 
 /// The rules of both sections.
 #[derive(Debug, PartialEq)]
