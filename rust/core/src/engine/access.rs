@@ -18,7 +18,6 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::request::{AccessQuery, BlockQuery, Found, KindsAt, Request};
 use super::transaction::{Refused, RefusedBy};
-use crate::decision::Refusal;
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, bits, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
@@ -27,7 +26,7 @@ use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{KIND_WORDS, Region, prefetch};
 use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
-use crate::store::blocks::Block;
+use crate::{decision::Refusal, store::blocks::Block};
 
 // `EntryKinds` fills the words of the hint, and has a bit for each family and for each whole value.
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
@@ -65,11 +64,6 @@ pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
     }
 }
 
-/// The latest of some stages. Whatever is known at one of them is known at the latest.
-fn latest(stages: Stages) -> Option<Stage> {
-    stages.iter().next_back()
-}
-
 impl Engine {
     /// The kinds of entries that may hold at these stages, and the sources that must be read of an envelope to look up
     /// entries and blocks. Returns `None` while there are neither.
@@ -80,8 +74,8 @@ impl Engine {
 
     #[cold]
     fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
-        let stage = latest(stages)?;
-        self.plan.access?;
+        // What is known at one of these stages is known at the latest.
+        let (Some(_), Some(stage)) = (self.plan.access, stages.iter().next_back()) else { return None };
         let kinds = KindsAt::new(bytemuck::cast(self.shared.entry_kinds()), stage);
         let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
         let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
@@ -104,7 +98,7 @@ impl Engine {
         kinds: KindsAt,
         stages: Stages,
     ) {
-        let (Some(access), Some(stage)) = (self.plan.access, latest(stages)) else { return };
+        let (Some(access), Some(stage)) = (self.plan.access, stages.iter().next_back()) else { return };
         let mut scopes = SmallVec::new();
         each_scope(identities, &kinds.0, |scope| scopes.push(scope_key(&self.secret, &scope)));
         let sender_trust = identities.trust(Identity::SenderHost);
@@ -153,21 +147,6 @@ impl Engine {
             }
         }
         false
-    }
-
-    /// Reads the entry of each scope and the end of each block, for `explain`. The caller takes the room before the
-    /// lock.
-    pub(super) fn read_access(
-        &self,
-        query: &AccessQuery,
-        region: &Region,
-        at_us: u64,
-        entries: &mut Vec<Option<AccessEntry>>,
-        blocks: &mut Vec<Option<u64>>,
-    ) {
-        let Some(access) = self.plan.access else { return };
-        entries.extend(query.scopes.iter().map(|key| access.list.get(region, *key, at_us)));
-        blocks.extend(query.blocks.iter().map(|block| access.blocks.until_us(region, &block.at, block.key, at_us)));
     }
 
     /// The longest of the blocks that still hold at `at_us`. Of equal ones an operator's comes before a limit's, then
@@ -276,13 +255,6 @@ impl Engine {
         let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
         Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, stage, kind, answer }
-    }
-
-    /// The texts of the scopes of an envelope, in the order of [`AccessQuery::scopes`].
-    pub(super) fn scope_texts(&self, identities: &Identities<'_>, query: &AccessQuery) -> Vec<String> {
-        let mut texts = Vec::with_capacity(query.scopes.len());
-        each_scope(identities, &query.kinds.0, |scope| texts.push(scope.to_string()));
-        texts
     }
 }
 

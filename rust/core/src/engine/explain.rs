@@ -4,21 +4,15 @@
 //! much more would fit, so it means the same for every kind of limit. It is slow, some microseconds a limit: people
 //! read the answer.
 
-use super::Engine;
-use super::access::lets_pass;
-use super::finish::key_text;
-use super::operators::Blocked;
 use super::request::{Found, KeptRoom, Request, Room};
-use super::transaction::Purpose;
-use crate::decision::Decision;
-use crate::envelope::Envelope;
+use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, transaction::Purpose};
+use crate::identity::parse_value::each_scope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
 use crate::plan::{PlannedLimit, looks_at};
 use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Stage, Stages, Verified, joined_name};
 use crate::region::{Now, Region};
-use crate::store::Verdict;
 use crate::store::access_list::{AccessAction, AccessEntry};
-use crate::store::request::Answers;
+use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,14 +96,17 @@ impl Engine {
         let mut identities = Identities::default();
         self.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, None, Sources::ALL);
         let Room { request, found } = room;
-        let mut rows = Rows::with_room_for(request);
+        let in_flight = request.stores.in_flight.limits().count();
+        let mut rows = Rows {
+            measured: Vec::with_capacity(request.stores.entries.len().min(MOST_ROWS) + in_flight),
+            entries: Vec::with_capacity(request.access.as_ref().map_or(0, |query| query.scopes.len())),
+        };
         let inspect =
             |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
         let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
         let (decision, _) = self.finish(&identities, room, &outcome, stages, now);
 
-        let request = &room.request;
-        let covering = self.covering(&identities, request, &rows, outcome.at_us);
+        let covering = self.covering(&identities, room, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
@@ -119,7 +116,7 @@ impl Engine {
                 limits.push(described(planned, unasked(&identities, planned, envelope, stages, is_header_read)));
             }
         }
-        let left_out = request.stores.entries.len().saturating_sub(MOST_ROWS);
+        let left_out = room.request.stores.entries.len().saturating_sub(MOST_ROWS);
         let named = self.named_identities(&identities).into_iter();
         let identities = named.map(|(identity, values)| (identity, values, trust(&identities, identity))).collect();
         Explanation { identities, limits, left_out, covering, decision }
@@ -128,12 +125,12 @@ impl Engine {
     /// Measures how full every key is, and reads the access list: under the lock, into room that was taken before it.
     fn measure(&self, request: &Request, found: &mut Found, region: &Region, at_us: u64, rows: &mut Rows) {
         let stores = &request.stores;
-        if let Some(query) = &request.access {
-            self.read_access(query, region, at_us, &mut rows.entries, &mut rows.blocks);
+        if let (Some(access), Some(query)) = (self.plan.access, &request.access) {
+            rows.entries.extend(query.scopes.iter().map(|key| access.list.get(region, *key, at_us)));
         }
         let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
         reservations.clear();
-        for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
+        for (entry, answer) in stores.entries.iter().zip(answers).take(MOST_ROWS) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if !found.is_consulted {
                 planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
@@ -156,15 +153,16 @@ impl Engine {
 
     /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is
     /// proven; then the blocks of limits, in file order.
-    fn covering(&self, identities: &Identities<'_>, request: &Request, rows: &Rows, now_us: u64) -> Vec<Blocked> {
-        let Some(query) = &request.access else { return Vec::new() };
-        let texts = self.scope_texts(identities, query);
+    fn covering(&self, identities: &Identities<'_>, room: &Room, rows: &Rows, now_us: u64) -> Vec<Blocked> {
+        let Some(query) = &room.request.access else { return Vec::new() };
+        let mut texts = Vec::with_capacity(query.scopes.len());
+        each_scope(identities, &query.kinds.0, |scope| texts.push(scope.to_string()));
         let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
             let entry = (*entry)?;
             let applies = entry.action == AccessAction::Block || lets_pass(entry, query.sender_trust);
             applies.then(|| Blocked::by_operator(&entry, value, now_us))
         });
-        let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
+        let blocks = query.blocks.iter().zip(&room.found.access.blocks).filter_map(|(block, until_us)| {
             let planned = &self.plan.limits[usize::from(block.limit)];
             let value = key_text(identities, planned, block.nth, None);
             Some(Blocked::by_limit(planned, Some(value), (*until_us)?, now_us))
@@ -224,24 +222,6 @@ struct Rows {
     measured: Vec<Measured>,
     /// The entry of each scope.
     entries: Vec<Option<AccessEntry>>,
-    /// The end of each block.
-    blocks: Vec<Option<u64>>,
-    /// How many entries of the request are measured.
-    room: usize,
-}
-
-impl Rows {
-    fn with_room_for(request: &Request) -> Self {
-        let room = request.stores.entries.len().min(MOST_ROWS);
-        let in_flight = request.stores.in_flight.limits().count();
-        let (scopes, blocks) = request.access.as_ref().map_or((0, 0), |query| (query.scopes.len(), query.blocks.len()));
-        Self {
-            measured: Vec::with_capacity(room + in_flight),
-            entries: Vec::with_capacity(scopes),
-            blocks: Vec::with_capacity(blocks),
-            room,
-        }
-    }
 }
 
 fn described(planned: &PlannedLimit, found: LimitState) -> Explained {

@@ -4,16 +4,15 @@
 //! pages may be of different times.
 
 use super::{Engine, Live};
-use crate::identity::Identity;
-use crate::plan::PlannedLimit;
 use crate::policy::{Choice, Count, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Window};
-use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place};
-use crate::store::permits::Permits;
-use crate::store::rate_counter::RateCounter;
 use crate::store::{Store, TableKind, TablePart};
+use crate::{
+    identity::Identity, plan::PlannedLimit, store::fan_out::MAX_PARTS, store::permits::Permits,
+    store::rate_counter::RateCounter,
+};
 
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +184,7 @@ impl Engine {
         let is_window = matches!(store.rate_counter(), Some(RateCounter::SlidingWindow(_)));
         let most_in = |time_us: u64| match (rate, burst) {
             (Some(rate), _) if is_window => rate.amount.saturating_mul(time_us.div_ceil(rate.period_us)),
-            (Some(rate), Some(burst)) => burst.saturating_add(drained(rate, time_us)),
+            (Some(rate), Some(burst)) => burst.saturating_add(scaled(rate.amount, time_us, rate.period_us)),
             _ => cap.unwrap_or_default(),
         };
         let one = if limit.count == Count::Bytes { MESSAGE_BYTES } else { 1 };
@@ -222,8 +221,7 @@ impl Engine {
         let slots_a_name = if seen_set.has_ladder { MAX_PARTS as u64 } else { 1 };
         let table = seen_set.set.table();
         let names = part_in_use(table, table.slots()) / slots_a_name;
-        let full_us = u128::from(names) * u128::from(rate.period_us) / u128::from(rate.amount);
-        let full_us = u64::try_from(full_us).unwrap_or(u64::MAX);
+        let full_us = scaled(names, rate.period_us, rate.amount);
         (full_us < seen_set.set.remember_us()).then_some(full_us)
     }
 
@@ -265,16 +263,15 @@ impl Engine {
     }
 }
 
-/// What drains at `rate` in a time.
-fn drained(rate: Rate, time_us: u64) -> u64 {
-    let amount = u128::from(rate.amount) * u128::from(time_us) / u128::from(rate.period_us);
-    u64::try_from(amount).unwrap_or(u64::MAX)
+/// New keys a minute that a table has room for, when each occupies a slot for so long.
+fn carried(table: &Table, slots: u64, occupied_us: u64) -> u64 {
+    scaled(part_in_use(table, slots), MINUTE_US, occupied_us.max(1))
 }
 
-/// New keys a minute of which each occupies a slot for so long.
-fn carried(table: &Table, slots: u64, occupied_us: u64) -> u64 {
-    let keys = u128::from(part_in_use(table, slots)) * u128::from(MINUTE_US) / u128::from(occupied_us.max(1));
-    u64::try_from(keys).unwrap_or(u64::MAX)
+/// `amount` × `time_us` / `period_us`, rounded down.
+fn scaled(amount: u64, time_us: u64, period_us: u64) -> u64 {
+    let scaled = u128::from(amount) * u128::from(time_us) / u128::from(period_us);
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// Slots in use when one new key in a hundred finds no room in its two lines. Measured: with fewer slots to a line,

@@ -50,13 +50,11 @@ pub use request::{Found, Request};
 pub use session::{Receipt, Session, Step};
 pub use transaction::{Outcome, Purpose};
 
-use crate::envelope::Envelope;
-use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
-use crate::key::Secret;
 use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
 use crate::region::{PAGE_BYTES, SharedRegion};
+use crate::{envelope::Envelope, error::PolicyError, key::Secret};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -143,14 +141,10 @@ impl Engine {
     }
 
     fn named_identities(&self, identities: &Identities<'_>) -> Vec<(Identity, Vec<String>)> {
-        let mut named = identities.named();
-        for identity in self.observed() {
-            let texts: Vec<String> = identities.values(identity).iter().map(ToString::to_string).collect();
-            if !texts.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
-                named.push((identity, texts));
-            }
-        }
-        named
+        let others = self.observed().filter(|identity| !Identity::PLAIN.contains(identity));
+        let texts = |identity| identities.values(identity).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let others = others.map(|identity| (identity, texts(identity))).filter(|(_, texts)| !texts.is_empty());
+        identities.named().into_iter().chain(others).collect()
     }
 
     /// The plan and the memory, for tests that compare the memory word by word.

@@ -11,16 +11,11 @@ use std::collections::HashMap;
 
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
-use crate::error::PolicyError;
 use crate::identity::parse_value::{NoScope, NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
 use crate::identity::{Identity, Source, Trust, UnknownIdentity};
-use crate::key::Key;
 use crate::plan::{AccessTables, PlannedLimit};
-use crate::region::Now;
-use crate::store::Store;
 use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, TEXT_BYTES, pack_text, unpack_text};
-use crate::store::blocks::Block;
-use crate::store::seen_set::Learned;
+use crate::{error::PolicyError, key::Key, region::Now, store::Store, store::blocks::Block, store::seen_set::Learned};
 
 /// Longest time that an entry may state: 366 days. A longer entry has no end.
 const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;

@@ -39,18 +39,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Engine;
 use super::request::{KeptRoom, Request, StageFilter};
-use super::transaction::Purpose;
+use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal};
-use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources};
-use crate::key::Key;
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
-use crate::region::Now;
-use crate::reply::Reply;
-use crate::store::permits::Token;
+use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::permits::Token};
 
 /// HELO names that are remembered; one more is charged each time that it comes.
 const NAMES: usize = 8;
@@ -168,7 +163,9 @@ impl Session {
         let is_known = name.is_some_and(|name| self.names.contains(&name));
         (self.done, self.again) = (self.done.without(Stage::Helo), self.again.without(Stage::Helo));
         // A name is charged once, but holds its slots each time.
-        let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
+        let applicable = &engine.plan.applicable;
+        let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight());
+        let without = if is_known { rates } else { LimitSet::default() };
         let filter = StageFilter { without, ..StageFilter::default() };
         let step = self.catch_up_and_run(engine, known, Stage::Helo, now, filter);
         if step.decision.allowed() {
@@ -422,12 +419,6 @@ impl Engine {
     fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> SmallVec<[Key; 1]> {
         let identities = Identities::read(envelope, &self.suffixes, Sources::default().with(identity.source()));
         identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
-    }
-
-    /// The limits of a stage that hold nothing.
-    fn rates_at(&self, stage: Stage) -> LimitSet {
-        let rates = self.plan.limits.iter().filter(|planned| planned.stage == stage && !planned.limit.is_in_flight());
-        rates.map(|planned| planned.of).collect()
     }
 
     /// The limits that a request asks.

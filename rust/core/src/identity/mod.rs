@@ -201,19 +201,10 @@ pub struct UnknownIdentity {
 
 impl Source {
     /// Every source, in the order of the variants.
-    pub const ALL: [Self; 11] = [
-        Self::Nothing,
-        Self::ClientIp,
-        Self::ClientName,
-        Self::Helo,
-        Self::AuthUser,
-        Self::Sender,
-        Self::Rcpt,
-        Self::From,
-        Self::ReplyTo,
-        Self::ListId,
-        Self::Dkim,
-    ];
+    pub const ALL: [Self; 11] = {
+        use Source::{AuthUser, ClientIp, ClientName, Dkim, From, Helo, ListId, Nothing, Rcpt, ReplyTo, Sender};
+        [Nothing, ClientIp, ClientName, Helo, AuthUser, Sender, Rcpt, From, ReplyTo, ListId, Dkim]
+    };
 
     /// The stage at which it becomes known.
     pub const fn stage(self) -> Stage {

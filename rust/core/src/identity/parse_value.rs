@@ -10,10 +10,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::extract::Identities;
-use super::suffix::SuffixList;
-use super::value::{Part, Tag, Value};
-use super::{Identity, Prefixes, Source, Sources, network};
+use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
 use crate::envelope::{Envelope, Headers};
 
 /// Host identities whose entries cover all names below them.
@@ -196,12 +193,12 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
     }
     for (family, host) in FAMILIES.into_iter().enumerate().filter(|(family, _)| kinds.labels[*family] != 0) {
         for name in identities.hosts(host).into_iter().filter(|name| !name.is_empty()) {
-            let mut below = name;
-            for labels in (1..=count_labels(name)).rev() {
+            let dots = name.bytes().zip(1..).filter(|(octet, _)| *octet == b'.');
+            let starts = std::iter::once(0).chain(dots.map(|(_, behind)| behind));
+            for (start, labels) in starts.zip((1..=count_labels(name)).rev()) {
                 if labels < 128 && kinds.labels[family] >> labels & 1 != 0 {
-                    then(Scope::Below(family, below));
+                    then(Scope::Below(family, &name[start..]));
                 }
-                below = below.split_once('.').map_or("", |(_, below)| below);
             }
         }
     }
