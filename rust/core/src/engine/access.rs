@@ -39,18 +39,18 @@ impl KindsAt {
         let is_known = |identity: Identity| identity.stage() <= stage;
         let labels =
             std::array::from_fn(|family| if is_known(FAMILIES[family]) { wide(kinds.labels[family]) } else { 0 });
-        let known = bits(kinds.whole.into()).filter(|place| is_known(WHOLE[*place]));
+        let known = bits(kinds.whole).filter(|place| is_known(WHOLE[*place]));
         let whole = known.fold(0, |whole, place| whole | 1 << place);
         // A prefix has at least one bit; bit 0 of the entries' IPv6 lengths stands for 128.
-        Self(Kinds { v4: u128::from(kinds.v4) >> 1, v6: wide(kinds.v6).rotate_right(1), labels, whole })
+        Self(Kinds { v4: kinds.v4 >> 1, v6: wide(kinds.v6).rotate_right(1), labels, whole })
     }
 
     /// The sources that must be read of an envelope to look these kinds up.
     fn sources(&self) -> Sources {
         let Kinds { v4, v6, labels, whole } = &self.0;
         let families = FAMILIES.into_iter().zip(labels).filter(|(_, labels)| **labels != 0).map(|(family, _)| family);
-        let identities = families.chain(bits((*whole).into()).map(|place| WHOLE[place]));
-        let client = (v4 | v6 != 0).then_some(Identity::ClientIp);
+        let identities = families.chain(bits(*whole).map(|place| WHOLE[place]));
+        let client = (*v4 != 0 || *v6 != 0).then_some(Identity::ClientIp);
         identities.chain(client).map(Identity::source).collect()
     }
 }
@@ -153,16 +153,11 @@ impl Engine {
     /// the first in file order.
     #[cold]
     pub(super) fn longest_block(&self, found: &Found, at_us: u64) -> Option<Refused> {
-        let entry = found.access.entry.filter(|(_, entry)| entry.holds(at_us));
-        let mut worst =
-            entry.map(|(_, entry)| Refused { by: RefusedBy::AccessEntry, until_us: entry.until_us, part: None });
-        for (place, until_us) in found.access.blocks.iter().enumerate() {
-            let Some(until_us) = until_us.filter(|&until_us| until_us > at_us) else { continue };
-            if worst.is_none_or(|worst| until_us > worst.until_us) {
-                worst = Some(Refused { by: RefusedBy::Block(place), until_us, part: None });
-            }
-        }
-        worst
+        let refused = |by, until_us| (until_us > at_us).then_some(Refused { by, until_us, part: None });
+        let entry = found.access.entry.and_then(|(_, entry)| refused(RefusedBy::AccessEntry, entry.until_us));
+        let blocks = found.access.blocks.iter().enumerate();
+        let blocks = blocks.filter_map(|(place, until_us)| refused(RefusedBy::Block(place), (*until_us)?));
+        entry.into_iter().chain(blocks).reduce(|worst, next| if next.until_us > worst.until_us { next } else { worst })
     }
 
     /// Under a policy in shadow mode: adds the limits whose blocks would refuse to `shadow`, and returns whether an
@@ -170,11 +165,9 @@ impl Engine {
     #[cold]
     pub(super) fn shadow_access(&self, request: &Request, found: &Found, at_us: u64, shadow: &mut LimitSet) -> bool {
         let Some(query) = &request.access else { return false };
-        for (block, until_us) in query.blocks.iter().zip(&found.access.blocks) {
-            if until_us.is_some_and(|us| us > at_us) {
-                shadow.insert(block.limit);
-            }
-        }
+        let blocks = query.blocks.iter().zip(&found.access.blocks);
+        let in_force = blocks.filter(|(_, until_us)| until_us.is_some_and(|us| us > at_us));
+        *shadow = shadow.union(in_force.map(|(block, _)| block.limit).collect());
         found.access.entry.is_some_and(|(_, entry)| entry.holds(at_us))
     }
 

@@ -141,17 +141,14 @@ impl Engine {
         let identities: Vec<Identity> = identity.split(" + ").map(parsed).collect::<Result<_, _>>()?;
         let by_limits = self.keys_of_limits(&identities, value);
         let listed = match identities[..] {
-            [identity] => match self.read_scope(identity, value) {
-                Ok((key, ..)) => Some(key),
-                Err(_) if !by_limits.is_empty() => None,
-                Err(error) => return Err(error),
-            },
-            _ if by_limits.is_empty() => {
+            [identity] => self.read_scope(identity, value).map(|(key, ..)| Some(key)),
+            _ => {
                 let allowed = "one identity, or those of a limit that blocks, with as many values";
-                return Err(wrong("identity", format!("{identity:?}"), allowed));
+                Err(wrong("identity", format!("{identity:?}"), allowed))
             }
-            _ => None,
         };
+        // A key that a limit blocks need not be one that an entry can have.
+        let listed = if by_limits.is_empty() { listed? } else { listed.unwrap_or_default() };
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;
         let taken = listed.and_then(|key| access.list.take(&mut region, key));

@@ -72,7 +72,7 @@ pub enum NoScope {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kinds {
     /// Prefix lengths of IPv4: bit n stands for the length n + 1.
-    pub v4: u128,
+    pub v4: u64,
     /// Prefix lengths of IPv6, in the same way.
     pub v6: u128,
     /// Numbers of labels in the names of each of [`FAMILIES`].
@@ -188,21 +188,25 @@ pub fn parse_scope<R>(
 /// Hands every scope that the envelope lies in and that has one of these kinds to `then`, always in the same order.
 pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: impl FnMut(Scope<'i>)) {
     if let Some(address) = identities.address() {
-        let lengths = if address.is_ipv4() { kinds.v4 } else { kinds.v6 };
-        bits(lengths).map(|bit| bit as u8 + 1).for_each(|length| then(Scope::Network(within(address, length), length)));
+        let lengths = if address.is_ipv4() { kinds.v4.into() } else { kinds.v6 };
+        for bit in bits(lengths as u64).chain(bits((lengths >> 64) as u64).map(|bit| bit + 64)) {
+            let length = bit as u8 + 1;
+            then(Scope::Network(within(address, length), length));
+        }
     }
     for (family, host) in FAMILIES.into_iter().enumerate().filter(|(family, _)| kinds.labels[*family] != 0) {
         for name in identities.hosts(host).into_iter().filter(|name| !name.is_empty()) {
-            let dots = name.bytes().zip(1..).filter(|(octet, _)| *octet == b'.');
-            let starts = std::iter::once(0).chain(dots.map(|(_, behind)| behind));
-            for (start, labels) in starts.zip((1..=count_labels(name)).rev()) {
+            let mut labels = count_labels(name);
+            let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
+            for start in std::iter::once(0).chain(starts) {
                 if labels < 128 && kinds.labels[family] >> labels & 1 != 0 {
                     then(Scope::Below(family, &name[start..]));
                 }
+                labels -= 1;
             }
         }
     }
-    for place in bits(kinds.whole.into()) {
+    for place in bits(kinds.whole) {
         let identity = WHOLE[place];
         for value in identities.values(identity) {
             // These names and addresses are looked up by their parts above.
@@ -228,7 +232,7 @@ pub fn within(address: IpAddr, length: u8) -> IpAddr {
 }
 
 /// The places of the bits that are set, in ascending order.
-pub fn bits(mut word: u128) -> impl Iterator<Item = usize> {
+pub fn bits(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = word.trailing_zeros();
         word &= word.checked_sub(1)?;
@@ -238,8 +242,7 @@ pub fn bits(mut word: u128) -> impl Iterator<Item = usize> {
 
 /// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
 fn family(identity: Identity) -> Option<usize> {
-    let is_part = |host| identity.is_part_of_host(host) || (identity, host) == (Identity::FromOrg, Identity::FromHost);
-    FAMILIES.iter().position(|&host| identity == host || is_part(host))
+    FAMILIES.iter().position(|host| identity.is_name() && identity.source() == host.source())
 }
 
 /// Reads `203.0.113.0/24`, or a single address.
@@ -271,12 +274,9 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NoScope
 /// The identity that holds the whole host of which `identity` may be a part.
 fn whole_host(identity: Identity) -> Identity {
     match identity.source() {
-        Source::Sender => Identity::SenderHost,
-        Source::ClientName => Identity::ClientHost,
-        Source::Helo => Identity::HeloHost,
-        // Reply-To and signatures have no identity for the whole host, but a name is read alike in every field.
-        Source::From | Source::ReplyTo | Source::Dkim => Identity::FromHost,
-        _ => identity,
+        // These have no identity for the whole host, but a name is read alike in every field.
+        Source::ReplyTo | Source::Dkim => Identity::FromHost,
+        source => FAMILIES.into_iter().find(|host| host.source() == source).unwrap_or(identity),
     }
 }
 
