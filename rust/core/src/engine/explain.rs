@@ -25,7 +25,7 @@ pub struct Explanation {
     pub left_out: usize,
     /// The operators' entries and the blocks by limits that cover it. They take precedence over the limits.
     pub covering: Vec<Blocked>,
-    /// What the check would come to.
+    /// The decision of the check.
     pub decision: Decision,
 }
 
@@ -111,7 +111,7 @@ impl Engine {
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
             let before = limits.len();
-            limits.extend(own.map(|row| self.explained(&identities, planned, row, outcome.at_us)));
+            limits.extend(own.map(|row| self.explained(&identities, row, outcome.at_us)));
             if limits.len() == before {
                 limits.push(described(planned, unasked(&identities, planned, envelope, stages, is_header_read)));
             }
@@ -170,16 +170,11 @@ impl Engine {
         entries.chain(blocks).collect()
     }
 
-    /// One key of the limit `stated`, or of a quota of it.
-    fn explained(
-        &self,
-        identities: &Identities<'_>,
-        stated: &PlannedLimit,
-        measured: &Measured,
-        at_us: u64,
-    ) -> Explained {
+    /// One key of a limit, or of a quota of it.
+    fn explained(&self, identities: &Identities<'_>, measured: &Measured, at_us: u64) -> Explained {
         let &Measured { limit, nth, part, used, at_once, adds, verdict } = measured;
         let planned = &self.plan.limits[limit];
+        let stated = &self.plan.limits[usize::from(planned.of)];
         let has_trust = looked_at(&planned.limit).any(|identity| trust(identities, identity).is_some());
         let trust = has_trust.then(|| planned.trust_source.trust(identities.trust(Identity::SenderHost)));
         let wait_us = match verdict {

@@ -45,7 +45,7 @@ pub struct Forecast {
     pub quota: Option<String>,
     /// `client.net/24/48 + sender.org`
     pub per: String,
-    /// What is counted: `messages`, `bytes`, or the identity of which it counts different values.
+    /// What is counted: `messages`, `bytes`, or the identity whose different values are counted.
     pub counted: String,
     /// The rate, of a limit that has one.
     pub rate: Option<Rate>,
@@ -84,7 +84,7 @@ impl Live {
 
 impl Engine {
     /// The use of every table: those of each limit and of each quota, then the sketches, the seen sets, what is in
-    /// flight, and what is blocked. Checks go on meanwhile; `pause` runs every so many pages.
+    /// flight, and what is blocked. Checks can run at the same time; `pause` runs every so many pages.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
         let (mut all, mut sketches) = (Vec::new(), Vec::new());
         for (place, planned) in self.plan.limits.iter().enumerate() {
@@ -244,8 +244,7 @@ impl Engine {
         Some(stats.estimate(&gathered))
     }
 
-    /// The values of `identity` that came near a limit, the busiest first; `None` when no
-    /// limit needs it.
+    /// The values of `identity` that came near a limit, the busiest first; `None` when no limit needs it.
     pub fn top(&self, identity: Identity, now: Now) -> Option<Vec<Offender>> {
         let (stats, place) = (&self.plan.stats, self.place(identity)?);
         let mut copied = stats.snapshot();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first.
-//! The engine knows the order of things; it knows no algorithm and no mail syntax.
+//! The engine knows the order of the steps; it knows no algorithm and no mail syntax.
 //!
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps

@@ -1,24 +1,24 @@
 //! One SMTP connection: the limits that it has yet to ask, what it was charged, and what it holds. Also the receipt of
 //! a charge, and `refund`.
 //!
-//! **Idea.** A step is a check of one stage, on what is known by then. The session only adds what makes each limit run
-//! once:
+//! **Idea.** A step is a check of one stage, with the part of the envelope that is known by then. The session only
+//! makes sure that each limit is asked once:
 //!
 //! ```text
-//!  connection    asked before the first step, and again when the client's name comes late: then only what could not
-//!                be asked before
-//!  HELO          once a name; the connection's slot under a name is that of the name it goes by
-//!  MAIL          begins a transaction, and ends one that was open; its refusal is also that of the RCPTs and the data
-//!                behind it (RFC 2920)
-//!  RCPT          only recipients that the transaction has not got; a message counts once for each of their hosts
+//!  connection    asked before the first step, and again when the client's name comes late: then only the limits that
+//!                could not be asked before
+//!  HELO          asked once a name; the slot that the connection holds under a name is that of its latest name
+//!  MAIL          begins a transaction, and ends an open one; a refusal of MAIL also refuses the RCPTs and the data
+//!                that a client sends without waiting for the reply (RFC 2920)
+//!  RCPT          asked only about recipients that are new in the transaction; a message counts once for each host
 //!  data          ends the transaction, whatever the answer: the step that consults the actual size releases its slots
 //! ```
 //!
-//! It stores no text: the caller keeps the envelope and hands over all of it at each step. It stores keys: of at most
-//! [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
+//! A session stores no text: the caller keeps the envelope and passes all of it to each step. It stores keys: of at
+//! most [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
 //!
-//! **Invariant.** What it holds was admitted in a step of its own. [`Session::close`] releases all of it; after that
-//! nothing is held or charged. A client can bring about any order of steps, so any order has an answer.
+//! **Invariant.** A session holds only what one of its steps was admitted with. [`Session::close`] releases all of it,
+//! and after that nothing is held or charged. A client can send commands in any order, so each order has an answer.
 //!
 //! **Refund.** A receipt says when the check was and which stages it ran. The caller still has the envelope when it
 //! wants the charge back, so the keys are worked out again, in the same way as for the check.
@@ -47,7 +47,7 @@ use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
 use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::permits::Token};
 
-/// HELO names that are remembered; one more is charged each time that it comes.
+/// HELO names that are remembered. Any further name is charged each time that it is used.
 const NAMES: usize = 8;
 
 /// Stages at which something can be held: connect, HELO and MAIL.
@@ -66,7 +66,7 @@ pub struct Session {
     again: Stages,
     /// Limits that were asked, by stage.
     asked: [LimitSet; Stage::ALL.len()],
-    /// By stage.
+    /// The permits held, by the stage that took them.
     held: [SmallVec<[Token; 1]>; HOLDING],
     /// HELO names; the latest one is `name`.
     names: SmallVec<[Key; 1]>,
@@ -83,13 +83,13 @@ pub struct Session {
 pub struct Step {
     /// The answer.
     pub decision: Decision,
-    /// What it charged, of the envelope with `fresh` as its recipients where it is a RCPT.
+    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `fresh` as its recipients.
     pub receipt: Receipt,
-    /// Of the recipients that were asked about those that the transaction has not got, each once, by their place.
+    /// The places of the recipients of a RCPT that were new in the transaction, each once.
     pub fresh: SmallVec<[usize; 1]>,
 }
 
-/// What `refund` needs beside the envelope. The default is the receipt of a check that charged nothing.
+/// What `refund` needs in addition to the envelope. The default is the receipt of a check that charged nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
     /// Engine time, µs.
@@ -249,7 +249,7 @@ impl Session {
         step
     }
 
-    /// RSET: releases what the transaction holds. What it was charged stays charged.
+    /// RSET: releases what the transaction holds. Its charges stay.
     pub fn reset(&mut self, engine: &Engine) {
         self.release_stage(engine, Stage::Mail);
         self.in_transaction = false;
@@ -321,7 +321,7 @@ impl Session {
             let without = if is_late { self.asked[stage as usize] } else { LimitSet::default() };
             let step = self.run(engine, known, stage, now, StageFilter { without, is_late, ..StageFilter::default() });
             if !step.decision.allowed() {
-                return Err(Step::without_receipt(step.decision));
+                return Err(step);
             }
             self.again = self.again.without(stage);
             let receipt = if stage == Stage::Connect { step.receipt.clone() } else { std::mem::take(&mut all.receipt) };
@@ -345,7 +345,7 @@ impl Session {
         }
     }
 
-    /// Checks a stage. What it holds replaces what the stage held before; a late check holds something in addition.
+    /// Checks a stage. Its permit replaces the one that the stage held before; a late check takes one in addition.
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         let stages = Stages::default().with(stage);
         let released = match stage {
