@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
-use crate::identity::parse_value::{NoScope, NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
+use crate::identity::parse_value::{NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
 use crate::identity::{Identity, Source, Trust, UnknownIdentity};
 use crate::plan::{AccessTables, PlannedLimit};
 use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, TEXT_BYTES, pack_text, unpack_text};
@@ -249,19 +249,7 @@ impl Engine {
             };
             (scope_key(&self.secret, &scope), kind, text)
         });
-        read.map_err(|none| match none {
-            NoScope::Identity => wrong(
-                "identity",
-                format!("{:?}", identity.to_string()),
-                "one of client.*, helo.*, auth.user, sender.*, rcpt.*, from.*, reply_to.*, list.id or dkim.org",
-            ),
-            NoScope::Value(why) => no_value(identity, text, why),
-            NoScope::Broad => wrong(
-                "value",
-                format!("{text:?}"),
-                "a domain that somebody registered, or a network of at least /8 (IPv6: /16): this is too broad",
-            ),
-        })
+        read.map_err(|why| no_value(identity, text, why))
     }
 
     /// Clears the rate counters of `value` in every limit whose `per` is exactly `identity`, and in its quotas, for
@@ -336,7 +324,7 @@ impl Engine {
     }
 }
 
-/// The error for a text that is no value of `identity`.
+/// The error for a text that names no value of `identity`, or no scope.
 fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
     let example = match identity {
         Identity::ClientNet(_) => ", as \"203.0.113.0/24\"",
@@ -351,6 +339,14 @@ fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
     let allowed = match why {
         NotAValue::Never => format!("a value of {identity}{example}"),
         NotAValue::Is(other) => format!("{other:?}, the {identity} that it has"),
+        NotAValue::NoEntry => {
+            let allowed =
+                "one of client.*, helo.*, auth.user, sender.*, rcpt.*, from.*, reply_to.*, list.id or dkim.org";
+            return wrong("identity", format!("{:?}", identity.to_string()), allowed);
+        }
+        NotAValue::Broad => {
+            "a domain that somebody registered, or a network of at least /8 (IPv6: /16): this is too broad".into()
+        }
     };
     wrong("value", format!("{text:?}"), &allowed)
 }

@@ -37,13 +37,18 @@ pub const WHOLE: [Identity; 12] = [
 /// An entry's shortest prefixes for IPv4 and IPv6: a shorter one would cover too many networks at once.
 const SHORTEST: (u8, u8) = (8, 16);
 
-/// Why a text is no value of an identity.
+/// Why a text names no value of an identity, or no scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAValue {
     /// No envelope can give this value.
     Never,
     /// An envelope with this text has another value, such as the organisation of the host.
     Is(String),
+    /// No entry can be of this identity. Only [`parse_scope`] returns it.
+    NoEntry,
+    /// The scope would cover too much: a public suffix, or a network with a very short prefix. Only [`parse_scope`]
+    /// returns it.
+    Broad,
 }
 
 /// What an entry covers.
@@ -57,17 +62,6 @@ pub enum Scope<'a> {
     Whole(usize, Value<'a>),
 }
 
-/// Why a text names no scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoScope {
-    /// No entry can be of this identity.
-    Identity,
-    /// The text is no value of the identity.
-    Value(NotAValue),
-    /// It would cover too much: a public suffix, or a network with a very short prefix.
-    Broad,
-}
-
 /// The kinds of entries that exist, as bitmaps. Scopes of other kinds are not looked up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kinds {
@@ -79,12 +73,6 @@ pub struct Kinds {
     pub labels: [u128; FAMILIES.len()],
     /// Places in [`WHOLE`].
     pub whole: u64,
-}
-
-impl From<NotAValue> for NoScope {
-    fn from(why: NotAValue) -> Self {
-        Self::Value(why)
-    }
 }
 
 impl fmt::Display for Scope<'_> {
@@ -142,13 +130,13 @@ pub fn parts_of_host(host: Identity, per: Identity, text: &str, suffixes: &Suffi
 /// Hands the scope that `text` names to `then`, with the text in its normal form.
 ///
 /// # Errors
-/// [`NoScope`] when no envelope, or too many of them, could lie in the scope.
+/// [`NotAValue`] when no envelope, or too many of them, could lie in the scope.
 pub fn parse_scope<R>(
     identity: Identity,
     text: &str,
     suffixes: &SuffixList,
     then: impl FnOnce(Scope<'_>, String) -> R,
-) -> Result<R, NoScope> {
+) -> Result<R, NotAValue> {
     let is_client = identity.source() == Source::ClientIp;
     if is_client && text != "UNKNOWN" {
         let (address, length) = parse_network(identity, text)?;
@@ -159,7 +147,7 @@ pub fn parse_scope<R>(
     let kind = if is_client { Identity::ClientIp } else { identity };
     let (family, whole) = (family(identity), WHOLE.iter().position(|&whole| whole == kind));
     if family.is_none() && whole.is_none() {
-        return Err(NoScope::Identity);
+        return Err(NotAValue::NoEntry);
     }
     let is_broad = |name: &str| {
         let split = suffixes.split(name);
@@ -168,11 +156,11 @@ pub fn parse_scope<R>(
     };
     let is_domain = family.is_some() || matches!(identity, Identity::ReplyToOrg | Identity::DkimOrg);
     if is_domain && is_broad(text.to_ascii_lowercase().trim_end_matches('.')) {
-        return Err(NoScope::Broad);
+        return Err(NotAValue::Broad);
     }
     parse_value(identity, text, suffixes, |value| match (family, value) {
         // A public suffix may have been spelt otherwise: in Unicode, or with another dot.
-        (Some(_), Value::Name(Part::Text(name))) if is_broad(name) => Err(NoScope::Broad),
+        (Some(_), Value::Name(Part::Text(name))) if is_broad(name) => Err(NotAValue::Broad),
         (Some(family), Value::Name(Part::Text(name))) => {
             let is_name = network::address(name.as_bytes()).is_none() && !name.contains('*');
             let scope = is_name.then_some(Scope::Below(family, name)).ok_or(NotAValue::Never)?;
@@ -246,7 +234,7 @@ fn family(identity: Identity) -> Option<usize> {
 }
 
 /// Reads `203.0.113.0/24`, or a single address.
-fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NoScope> {
+fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAValue> {
     let (bare, stated) = text.split_once('/').map_or((text, None), |(bare, length)| (bare, Some(length)));
     let address = network::address(bare.as_bytes()).ok_or(NotAValue::Never)?;
     let (longest, shortest) = if address.is_ipv4() { (32, SHORTEST.0) } else { (128, SHORTEST.1) };
@@ -257,18 +245,18 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NoScope
             let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));
             length.filter(|&length| length <= longest).ok_or(NotAValue::Never)?
         }
-        Some(_) => return Err(NotAValue::Never.into()),
+        Some(_) => return Err(NotAValue::Never),
         None => longest,
     };
     let masked = within(address, length);
     if masked != address {
-        return Err(NotAValue::Is(Value::Network(masked, length).to_string()).into());
+        return Err(NotAValue::Is(Value::Network(masked, length).to_string()));
     }
     if let (Identity::ClientNet(prefixes), None) = (identity, stated) {
         // A single address does not name the network around it.
-        return Err(NotAValue::Is(network::network(address, prefixes).to_string()).into());
+        return Err(NotAValue::Is(network::network(address, prefixes).to_string()));
     }
-    if length < shortest { Err(NoScope::Broad) } else { Ok((address, length)) }
+    if length < shortest { Err(NotAValue::Broad) } else { Ok((address, length)) }
 }
 
 /// The identity that holds the whole host of which `identity` may be a part.
