@@ -26,7 +26,7 @@ pub struct Envelope<'a> {
     pub headers: Option<&'a Headers<'a>>,
 }
 
-/// What the header of a message says (RFC 5322 §3.6), as far as it matters here. `identity/header.rs` reads one.
+/// What the header of a message says (RFC 5322 §3.6), as far as it matters here. `identity/header_parser.rs` reads one.
 ///
 /// Of each field that has several values the first eight are looked at.
 #[derive(Clone, Copy, Debug, Default)]

@@ -36,26 +36,21 @@ pub struct Secret {
     right: u64,
     trusts: [Key; 2],
     global: Key,
-}
-
-/// What a constant is joined for; it stands in the first byte of what is hashed for the constant.
-#[derive(Clone, Copy)]
-enum Domain {
-    Identity = 1,
-    Part,
-    Side,
-    Trust,
+    /// Joined with the code of an identity in front of a value, and in front of a part of a name.
+    identity: Key,
+    part: Key,
 }
 
 impl Secret {
     /// From sixteen secret bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
         let sip = Sip::new(bytes);
-        let constant = |domain, number| constant(&sip, domain, number);
-        let [left, right] = [0, 1].map(|side| constant(Domain::Side, side).0 | 1);
-        let trusts = [0, 1].map(|trust| constant(Domain::Trust, trust));
         let global = Key(sip.then(head(Shape::Global, 0, 0)).hash(&[]));
-        Self { sip, left, right, trusts, global }
+        // Constants that only the secret tells. No value is encoded so.
+        let [left, right, claimed, proven, identity, part] =
+            [0, 1, 2, 3, 4, 5].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
+        let (trusts, identity, part) = ([Key(claimed), Key(proven)], Key(identity), Key(part));
+        Self { sip, left: left | 1, right: right | 1, trusts, global, identity, part }
     }
 
     /// The key of a value, whatever its identity and its trust. It is never zero.
@@ -94,13 +89,13 @@ impl Secret {
 
     /// The key of a value that shares a table with values of other identities.
     pub fn scoped(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.join(constant(&self.sip, Domain::Identity, identity.code()), self.key(value))
+        self.join(Key(self.identity.0 ^ u64::from(identity.code())), self.key(value))
     }
 
     /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the
     /// whole host.
     pub fn part(&self, host: Identity, part: &str) -> Key {
-        self.join(constant(&self.sip, Domain::Part, host.code()), self.text(part.as_bytes()))
+        self.join(Key(self.part.0 ^ u64::from(host.code())), self.text(part.as_bytes()))
     }
 
     /// The key that counts for one trust: proven and claimed keys never share a counter.
@@ -142,11 +137,6 @@ enum Shape {
 #[inline]
 fn head(shape: Shape, first: u8, second: u8) -> u64 {
     u64::from(u32::from_le_bytes([0xFF, shape as u8, first, second]))
-}
-
-/// A constant that only the secret tells.
-fn constant(sip: &Sip, domain: Domain, number: u32) -> Key {
-    Key(sip.then(u64::MAX).hash(&(domain as u64 | u64::from(number) << 8).to_le_bytes()))
 }
 
 #[inline]

@@ -1,23 +1,18 @@
-//! What a check would look at, in words: every identity, and for every limit the key, how full it is and what it says.
+//! A check in words: the identities of an envelope and, for every limit, the key, how full it is and what it answers.
 //!
-//! It goes the way of a check, charges nothing, and reads everything under one lock. A level is found by asking how
-//! much more would fit, so it means the same for every kind of limit. Slow, some microseconds a limit: for people.
+//! It takes the path of a check, charges nothing, and reads everything under one lock. How full a key is comes from how
+//! much more would fit, so it means the same for every kind of limit. It is slow, some microseconds a limit: people
+//! read the answer.
 
-use super::Engine;
-use super::access::{entry_identity, lets_pass};
-use super::finish::key_text;
-use super::operators::Blocked;
 use super::request::{Found, KeptRoom, Request, Room};
-use super::transaction::Purpose;
-use crate::decision::Decision;
-use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
-use crate::plan::PlannedLimit;
-use crate::policy::{Count, FieldValue, Limit, Mode, Rule, Stage, Stages, Verified};
+use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, transaction::Purpose};
+use crate::identity::parse_value::each_scope;
+use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
+use crate::plan::{PlannedLimit, looks_at};
+use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Stage, Stages, Verified, joined_name};
 use crate::region::{Now, Region};
-use crate::store::Verdict;
 use crate::store::access_list::{AccessAction, AccessEntry};
-use crate::store::request::Answers;
+use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
 
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,9 +23,9 @@ pub struct Explanation {
     pub limits: Vec<Explained>,
     /// How many keys were left out of `limits`, because there were too many.
     pub left_out: usize,
-    /// What operators have said of it and limits have blocked of it: it goes before what the limits say.
+    /// The operators' entries and the blocks by limits that cover it. They take precedence over the limits.
     pub covering: Vec<Blocked>,
-    /// What the check would come to.
+    /// The decision of the check.
     pub decision: Decision,
 }
 
@@ -49,27 +44,27 @@ pub struct Explained {
     pub allows: String,
     /// The value that has these numbers by a quota of its own.
     pub quota_of: Option<String>,
-    /// What it found.
+    /// The state of the key, or why there is none.
     pub found: LimitState,
 }
 
-/// What a limit has to do with an envelope.
+/// How a limit applies to an envelope.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LimitState {
-    /// It is not asked yet, and why. Then it may refuse.
+    /// It is not asked yet, and why. It may refuse later.
     NotChecked {
-        /// What it needs and is not known, as fields of an envelope; nothing when it runs at another stage.
+        /// The fields of an envelope that it needs and that are not known; none when it runs at another stage.
         missing: Vec<&'static str>,
         /// For people.
         reason: String,
     },
-    /// It has nothing to say of this envelope, and why.
+    /// It counts nothing of this envelope, and why.
     DoesNotApply(String),
     /// A key.
     Key {
         /// As text.
         key: String,
-        /// How far it is proven; nothing of a key that has no class.
+        /// How far it is proven; `None` for a key that nobody can prove or claim.
         trust: Option<Trust>,
         /// How much of [`LimitState::Key::at_once`] is used up.
         used: u64,
@@ -79,62 +74,64 @@ pub enum LimitState {
         adds: u64,
         /// Microseconds until it fits; `None`: never.
         wait_us: Option<u64>,
-        /// Whether it only says so.
+        /// Whether the limit is in shadow mode, and lets pass what it would refuse.
         is_shadow: bool,
     },
 }
 
-/// Most keys that an explanation measures: the lock is held no longer for a message to more mailboxes.
+/// Most keys that an explanation measures, so that the lock is not held for long when a message has more recipients.
 const MOST_ROWS: usize = 1_000;
 
 impl Engine {
-    /// What a check of `envelope` would look at, and say: read under one lock, so that no part contradicts another.
+    /// What a check of `envelope` would look at and answer. It is read under one lock, so no part contradicts another.
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
-        // Every message has a From: where one is known, the header was read.
+        // Every message has a From, so the header was read when one is known.
         let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
         let is_header_read = stages.map_or(has_author, |stages| stages.contains(Stage::Data));
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
 
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
-        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let mut kept = KeptRoom::default();
         let room = kept.get_mut();
+        let mut identities = Identities::default();
         self.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, None, Sources::ALL);
         let Room { request, found } = room;
-        let mut rows = Rows::with_room_for(request);
+        let in_flight = request.stores.in_flight.limits().count();
+        let mut rows = Rows {
+            measured: Vec::with_capacity(request.stores.entries.len().min(MOST_ROWS) + in_flight),
+            entries: Vec::with_capacity(request.access.as_ref().map_or(0, |query| query.scopes.len())),
+        };
         let inspect =
             |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
         let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
-        let decision = self.finish(&identities, room, &outcome, stages, now).0;
+        let (decision, _) = self.finish(&identities, room, &outcome, stages, now);
 
-        let (identities, request) = (&identities, &room.request);
-        let covering = self.covering(identities, request, &rows, outcome.at_us);
+        let covering = self.covering(&identities, room, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
             let before = limits.len();
-            limits.extend(own.map(|row| self.explained(identities, planned, row, outcome.at_us)));
+            limits.extend(own.map(|row| self.explained(&identities, row, outcome.at_us)));
             if limits.len() == before {
-                let found = unasked(identities, planned, envelope, stages, is_header_read);
-                limits.push(Explained { found, ..described(planned) });
+                limits.push(described(planned, unasked(&identities, planned, envelope, stages, is_header_read)));
             }
         }
-        let left_out = request.stores.entries.len().saturating_sub(MOST_ROWS);
-        let named = self.named_identities(identities);
-        let trust = |identity| trust(identities, identity);
-        let identities = named.into_iter().map(|(identity, values)| (identity, values, trust(identity))).collect();
+        let left_out = room.request.stores.entries.len().saturating_sub(MOST_ROWS);
+        let named = self.named_identities(&identities).into_iter();
+        let identities = named.map(|(identity, values)| (identity, values, trust(&identities, identity))).collect();
         Explanation { identities, limits, left_out, covering, decision }
     }
 
     /// Measures how full every key is, and reads the access list: under the lock, into room that was taken before it.
     fn measure(&self, request: &Request, found: &mut Found, region: &Region, at_us: u64, rows: &mut Rows) {
         let stores = &request.stores;
-        if let Some(query) = &request.access {
-            self.read_access(query, region, at_us, &mut rows.entries, &mut rows.blocks);
+        if let (Some(access), Some(query)) = (self.plan.access, &request.access) {
+            rows.entries.extend(query.scopes.iter().map(|key| access.list.get(region, *key, at_us)));
         }
         found.stores.fill(stores);
         let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
         reservations.clear();
-        for (entry, answer) in stores.entries.iter().zip(answers).take(rows.room) {
+        for (entry, answer) in stores.entries.iter().zip(answers).take(MOST_ROWS) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if !found.is_consulted {
                 planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
@@ -157,44 +154,28 @@ impl Engine {
 
     /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is
     /// proven; then the blocks of limits, in file order.
-    fn covering(&self, identities: &Identities<'_>, request: &Request, rows: &Rows, now_us: u64) -> Vec<Blocked> {
-        let Some(query) = &request.access else { return Vec::new() };
-        let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
-        let texts = self.scope_texts(identities, query);
+    fn covering(&self, identities: &Identities<'_>, room: &Room, rows: &Rows, now_us: u64) -> Vec<Blocked> {
+        let Some(query) = &room.request.access else { return Vec::new() };
+        let mut texts = Vec::with_capacity(query.scopes.len());
+        each_scope(identities, &query.kinds.0, |scope| texts.push(scope.to_string()));
         let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
-            let applies =
-                |entry: &AccessEntry| entry.action == AccessAction::Block || lets_pass(*entry, query.sender_trust);
-            let entry = entry.filter(applies)?;
-            Some(Blocked {
-                identity: entry_identity(&entry).to_string(),
-                value: Some(value),
-                left_us: left(entry.until_us),
-                by: None,
-                action: entry.action,
-            })
+            let entry = (*entry)?;
+            let applies = entry.action == AccessAction::Block || lets_pass(entry, query.sender_trust);
+            applies.then(|| Blocked::by_operator(&entry, value, now_us))
         });
-        let blocks = query.blocks.iter().zip(&rows.blocks).filter_map(|(block, until_us)| {
+        let blocks = query.blocks.iter().zip(&room.found.access.blocks).filter_map(|(block, until_us)| {
             let planned = &self.plan.limits[usize::from(block.limit)];
-            Some(Blocked {
-                identity: planned.per_name.to_string(),
-                value: Some(key_text(identities, planned, block.nth, None)),
-                left_us: left((*until_us)?),
-                by: Some(planned.name.to_string()),
-                action: AccessAction::Block,
-            })
+            let value = key_text(identities, planned, block.nth, None);
+            Some(Blocked::by_limit(planned, Some(value), (*until_us)?, now_us))
         });
         entries.chain(blocks).collect()
     }
 
-    fn explained(
-        &self,
-        identities: &Identities<'_>,
-        stated: &PlannedLimit,
-        measured: &Measured,
-        at_us: u64,
-    ) -> Explained {
+    /// One key of a limit, or of a quota of it.
+    fn explained(&self, identities: &Identities<'_>, measured: &Measured, at_us: u64) -> Explained {
         let &Measured { limit, nth, part, used, at_once, adds, verdict } = measured;
         let planned = &self.plan.limits[limit];
+        let stated = &self.plan.limits[usize::from(planned.of)];
         let has_trust = looked_at(&planned.limit).any(|identity| trust(identities, identity).is_some());
         let trust = has_trust.then(|| planned.trust_source.trust(identities.trust(Identity::SenderHost)));
         let wait_us = match verdict {
@@ -206,11 +187,11 @@ impl Engine {
         let key = key_text(identities, planned, nth, part);
         let found = LimitState::Key { key, trust, used, at_once, adds, wait_us, is_shadow };
         let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
-        Explained { allows: numbers(&planned.limit), quota_of, found, ..described(stated) }
+        Explained { allows: numbers(&planned.limit), quota_of, ..described(stated, found) }
     }
 }
 
-/// How far an identity is proven: nothing of what nobody can prove or claim.
+/// How far an identity is proven; `None` for one that nobody can prove or claim.
 fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
     match identity.source() {
@@ -220,7 +201,7 @@ fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
     }
 }
 
-/// What was found about one key.
+/// What was measured of one key.
 struct Measured {
     /// Place in the plan.
     limit: usize,
@@ -232,57 +213,26 @@ struct Measured {
     verdict: Verdict,
 }
 
-/// What is read under the lock for an explanation.
+/// What is read under the lock.
 struct Rows {
     measured: Vec<Measured>,
     /// The entry of each scope.
     entries: Vec<Option<AccessEntry>>,
-    /// The end of each block.
-    blocks: Vec<Option<u64>>,
-    /// How many entries of the request are measured.
-    room: usize,
 }
 
-impl Rows {
-    fn with_room_for(request: &Request) -> Self {
-        let room = request.stores.entries.len().min(MOST_ROWS);
-        let in_flight = request.stores.in_flight.limits().count();
-        let (scopes, blocks) = request.access.as_ref().map_or((0, 0), |query| (query.scopes.len(), query.blocks.len()));
-        Self {
-            measured: Vec::with_capacity(room + in_flight),
-            entries: Vec::with_capacity(scopes),
-            blocks: Vec::with_capacity(blocks),
-            room,
-        }
-    }
-}
-
-fn described(planned: &PlannedLimit) -> Explained {
+fn described(planned: &PlannedLimit, found: LimitState) -> Explained {
     let limit = &planned.limit;
-    let count = match limit.count {
-        Count::Connections => "connections",
-        Count::Messages => "messages",
-        Count::Recipients => "recipients",
-        Count::Bytes => "bytes",
-    };
     let counts = match limit.rule {
-        Rule::Rate { .. } => count.to_owned(),
+        Rule::Rate { .. } => limit.count.name().to_owned(),
         Rule::FanOut { distinct, .. } => format!("new {distinct}"),
         Rule::Distinct { distinct, .. } => format!("different {distinct}"),
-        Rule::InFlight { .. } => format!("{count} at once"),
+        Rule::InFlight { .. } => format!("{} at once", limit.count.name()),
     };
-    Explained {
-        limit: limit.name.clone(),
-        stage: planned.stage,
-        identity: planned.per_name.to_string(),
-        counts,
-        allows: numbers(limit),
-        quota_of: None,
-        found: LimitState::DoesNotApply(String::new()),
-    }
+    let (stage, identity) = (planned.stage, planned.per_name.to_string());
+    Explained { limit: limit.name.clone(), stage, identity, counts, allows: numbers(limit), quota_of: None, found }
 }
 
-/// As a policy writes them.
+/// The numbers of a limit, as a policy writes them.
 fn numbers(limit: &Limit) -> String {
     let fields = limit.to_fields();
     let text = |name| match fields.iter().find(|(field, _)| *field == name) {
@@ -298,47 +248,58 @@ fn numbers(limit: &Limit) -> String {
             &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
     }
     if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
-        let crate::policy::Fraction { numerator, denominator } = share.of_free;
-        let (per, one) = (names(&share.per), if limit.count == Count::Connections { "connection" } else { "message" });
+        let Fraction { numerator, denominator } = share.of_free;
+        let per = joined_name(&share.per);
+        let one = if limit.count == Count::Connections { "connection" } else { "message" };
         numbers += &format!("; one {per} at most {numerator}/{denominator} of what is free, but always one {one}");
     }
     numbers
 }
 
-fn names(identities: &[Identity]) -> String {
-    identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + ")
-}
-
 /// Why a limit is not asked.
-pub(super) fn unasked(
+fn unasked(
     identities: &Identities<'_>,
     planned: &PlannedLimit,
     envelope: &Envelope<'_>,
     stages: Stages,
     is_header_read: bool,
 ) -> LimitState {
-    let limit = &planned.limit;
+    let (limit, knows_sender) = (&planned.limit, envelope.mail_from.is_some());
     let mut missing = Vec::new();
     let mut need = |field| {
         if !missing.contains(&field) {
             missing.push(field);
         }
     };
-    if planned.stage >= Stage::Mail && envelope.mail_from.is_none() {
+    if planned.stage >= Stage::Mail && !knows_sender {
         need("mail_from");
-    } else if let Some(why) =
-        of_the_others(limit.verified, planned.trust_source.trust(identities.trust(Identity::SenderHost)))
-    {
-        return LimitState::DoesNotApply(why.into());
+    } else if !looks_at(limit.verified, planned.trust_source.trust(identities.trust(Identity::SenderHost))) {
+        return LimitState::DoesNotApply(match limit.verified {
+            Verified::Claimed => "only claimed senders, and this one is proven".into(),
+            Verified::Any | Verified::Proven => "only proven senders, and this one is claimed".into(),
+        });
     }
     if limit.count == Count::Recipients && envelope.rcpt_to.is_empty() {
         need("rcpt_to");
     }
     for identity in looked_at(limit).filter(|identity| identities.values(*identity).is_empty()) {
-        match unknown(identity.source(), envelope.mail_from.is_some(), is_header_read) {
-            Absent::NotKnown(field) => need(field),
-            Absent::NotThere(why) => return LimitState::DoesNotApply(why.into()),
+        // The field that may still come, or why there is none once its place in the dialogue is over.
+        let (field, why, is_over) = match identity.source() {
+            Source::Nothing | Source::ClientIp => ("client_ip", "", false),
+            Source::ClientName => ("client_name", "the client has no confirmed name", true),
+            Source::Helo => ("helo", "", false),
+            Source::AuthUser => ("mail_from", "the client has not logged in", knows_sender),
+            Source::Sender => ("mail_from", "the sender is the null sender", knows_sender),
+            Source::Rcpt => ("rcpt_to", "", false),
+            Source::From => ("header_from", "the message has no From", is_header_read),
+            Source::ReplyTo => ("reply_to", "the message has no Reply-To", is_header_read),
+            Source::ListId => ("list_id", "the message has no List-Id", is_header_read),
+            Source::Dkim => ("dkim", "the message has no verified signature", is_header_read),
+        };
+        if is_over {
+            return LimitState::DoesNotApply(why.into());
         }
+        need(field);
     }
     if limit.count == Count::Bytes && envelope.size.is_none() {
         need("size");
@@ -356,51 +317,17 @@ pub(super) fn unasked(
     })
 }
 
-/// Why a limit does not look at senders of this class.
-fn of_the_others(verified: Verified, class: Trust) -> Option<&'static str> {
-    match (verified, class) {
-        (Verified::Proven, Trust::Claimed) => Some("only proven senders, and this one is claimed"),
-        (Verified::Claimed, Trust::Proven) => Some("only claimed senders, and this one is proven"),
-        _ => None,
-    }
-}
-
-/// Why an identity is absent.
-enum Absent {
-    /// Its field of the envelope is not known yet.
-    NotKnown(&'static str),
-    /// There is none, and why.
-    NotThere(&'static str),
-}
-
-/// What a message may be without is not there once its place in the dialogue is over.
-fn unknown(source: Source, knows_sender: bool, is_header_read: bool) -> Absent {
-    let of_header = |field, why| if is_header_read { Absent::NotThere(why) } else { Absent::NotKnown(field) };
-    match source {
-        Source::Nothing | Source::ClientIp => Absent::NotKnown("client_ip"),
-        Source::ClientName => Absent::NotThere("the client has no confirmed name"),
-        Source::Helo => Absent::NotKnown("helo"),
-        Source::AuthUser if knows_sender => Absent::NotThere("the client has not logged in"),
-        Source::Sender if knows_sender => Absent::NotThere("the sender is the null sender"),
-        Source::AuthUser | Source::Sender => Absent::NotKnown("mail_from"),
-        Source::Rcpt => Absent::NotKnown("rcpt_to"),
-        Source::From => of_header("header_from", "the message has no From"),
-        Source::ReplyTo => of_header("reply_to", "the message has no Reply-To"),
-        Source::ListId => of_header("list_id", "the message has no List-Id"),
-        Source::Dkim => of_header("dkim", "the message has no verified signature"),
-    }
-}
-
-/// That all that a fan-out would count is the value that it counts under: that is never new.
+/// The reason when the only element of a fan-out is the value that it counts under, which is never new.
 fn nothing_new(identities: &Identities<'_>, limit: &Limit) -> Option<String> {
     let distinct = limit.distinct()?;
-    let value = identities.elements(distinct).first().map(Value::to_string)?;
-    let mut values = limit.per.iter().map(|identity| identities.values(*identity));
-    let is_value = |values: Values<'_>| values.iter().any(|of_per| of_per.to_string() == value);
-    values.any(is_value).then(|| format!("the {distinct} is {value} itself, not a name under it"))
+    let element = identities.elements(distinct).first().map(Value::to_string)?;
+    let mut values = limit.per.iter().flat_map(|per| identities.values(*per));
+    let is_value = values.any(|value| value.to_string() == element);
+    is_value.then(|| format!("the {distinct} is {element} itself, not a name under it"))
 }
 
-/// What it counts, and per what: without those who share what is free, who may be nameless.
-pub(super) fn looked_at(limit: &Limit) -> impl Iterator<Item = Identity> {
+/// What a limit counts per, and what it counts. The identities that share what is free are left out, because they may
+/// be absent.
+fn looked_at(limit: &Limit) -> impl Iterator<Item = Identity> {
     limit.per.iter().copied().chain(limit.distinct())
 }

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by, earliest};
-use super::refund::Receipt;
 use super::request::{Found, KeptRoom, Request, Room};
+use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Decision, Refusal};
 use crate::envelope::Envelope;

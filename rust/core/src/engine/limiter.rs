@@ -1,31 +1,30 @@
 //! One table for any key: what `RateLimiter` offers.
 //!
-//! The lines are sent for before the lock. One thread gains nothing by it, since the two of one look-up are waited for
-//! together anyway (`benches/gcra.rs`: 1 % for it or against it); of several, each has its own on their way while
-//! another holds the lock (`benches/lock.rs`).
+//! The lines of a key are prefetched before the lock. With one thread that gains nothing, since the two lines of one
+//! look-up are loaded together anyway (`benches/gcra.rs`: 1 % faster or slower). With several threads, each loads its
+//! lines while another holds the lock (`benches/lock.rs`).
 //!
 //! Knows no mail and no policy. Invariant: a refused hit writes nothing but the time.
 
-use crate::key::Secret;
 use crate::policy::{Algorithm, Rate, WhenFull};
 use crate::region::{Now, PAGE_BYTES, Region, SharedRegion, prefetch};
-use crate::store::rate_counter::RateCounter;
 use crate::store::{SlotReservations, Verdict};
+use crate::{key::Secret, store::rate_counter::RateCounter};
 
 /// A rate limit over keys of any text.
 #[derive(Debug)]
 pub struct Limiter {
     secret: Secret,
-    pace: RateCounter,
+    counter: RateCounter,
     shared: SharedRegion,
 }
 
-/// What a hit came to.
+/// The result of a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hit {
     /// Admitted, and charged.
     Allowed,
-    /// It would pass after so many microseconds.
+    /// It would be admitted after so many microseconds.
     Wait(u64),
     /// It costs more than the burst, or than a window holds.
     Never,
@@ -38,8 +37,8 @@ impl Limiter {
         (1 + pages) * PAGE_BYTES
     }
 
-    /// `None` when the memory is below [`Self::least_bytes`] or more than the machine gives, or no clock can keep the
-    /// rate.
+    /// Allocates the table. Returns `None` when the memory is below [`Self::least_bytes`] or more than the machine has,
+    /// or when no clock can keep the rate.
     pub fn new(
         algorithm: Algorithm,
         rate: Rate,
@@ -53,8 +52,8 @@ impl Limiter {
             return None;
         }
         let (region, tables) = Region::new(&[pages])?;
-        let pace = RateCounter::new(*tables.first()?, algorithm, rate, burst, when_full)?;
-        Some(Self { secret, pace, shared: SharedRegion::new(region) })
+        let counter = RateCounter::new(*tables.first()?, algorithm, rate, burst, when_full)?;
+        Some(Self { secret, counter, shared: SharedRegion::new(region) })
     }
 
     /// Charges `cost` to `key` when it fits.
@@ -73,30 +72,30 @@ impl Limiter {
     /// Returns what `cost` charged to `key` at the engine time `then_us`, less what has drained since. Whether anything
     /// was left to return. The caller refunds a charge once.
     pub fn refund(&self, key: &[u8], cost: u64, then_us: u64, now: Now) -> bool {
-        let at = self.pace.lines(self.secret.text(key));
+        let at = self.counter.lines(self.secret.text(key));
         let (mut region, epoch) = self.shared.at(now, true);
-        let [then, now] = [then_us, epoch.last_us].map(|us| self.pace.ticks_at(us));
-        self.pace.refund(&mut region, &at, then, now, cost)
+        let [then, now] = [then_us, epoch.last_us].map(|us| self.counter.ticks_at(us));
+        self.counter.refund(&mut region, &at, then, now, cost)
     }
 
-    /// The same, but charges nothing.
+    /// Returns what [`Limiter::hit`] would return, and charges nothing.
     pub fn peek(&self, key: &[u8], cost: u64, now: Now) -> Hit {
         self.decide(key, cost, now, false).0
     }
 
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> (Hit, Option<u64>) {
-        let at = self.pace.lines(self.secret.text(key));
+        let at = self.counter.lines(self.secret.text(key));
         prefetch(self.shared.address(), &at);
         let (mut region, epoch) = self.shared.at(now, charge);
-        let moment = self.pace.ticks_at(epoch.last_us);
-        let (verdict, spot) = self.pace.consult(&region, &at, moment, cost, &mut SlotReservations::default());
+        let ticks = self.counter.ticks_at(epoch.last_us);
+        let (verdict, slot) = self.counter.consult(&region, &at, ticks, cost, &mut SlotReservations::default());
         match verdict {
             Verdict::Fits => {
                 if !charge {
                     return (Hit::Allowed, None);
                 }
-                let counted = self.pace.charge(&mut region, &at, spot, moment, cost);
+                let counted = self.counter.charge(&mut region, &at, slot, ticks, cost);
                 if !counted {
                     region.count_untracked(0);
                 }
@@ -119,8 +118,8 @@ impl Limiter {
 
     /// Slots in use, and slots in all. `pause` runs every so many pages.
     pub fn load(&self, pause: &dyn Fn()) -> (u64, u64) {
-        let pages = self.pace.table().pages();
-        let used = self.shared.sum_pages(pages, pause, |region, page, now| self.pace.used(region, page, now));
-        (used, self.pace.slots())
+        let pages = self.counter.table().pages();
+        let used = self.shared.sum_pages(pages, pause, |region, page, now| self.counter.used(region, page, now));
+        (used, self.counter.slots())
     }
 }

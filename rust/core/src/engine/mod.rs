@@ -7,54 +7,54 @@
 //! ```
 //!
 //! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first.
-//! The engine knows the order of things; it knows no algorithm and no mail syntax.
+//! The engine knows the order of the steps; it knows no algorithm and no mail syntax.
 //!
-//! * `keys`, `amount`, `request`: what `prepare` fills in   * `outcome`, `receipt`: what `transact` and `finish` return
-//! * `access`: operators' entries and limits' blocks, in all three steps   * `filter`, `session`: one SMTP connection
-//!   * `permits`: release
-//! * `operators`: block, allow   * `reset`: clear the counters of one value   * `learn`: known elements from elsewhere
-//!   * `reloadable`: another policy while checks go on   * `limiter`: one table
-//! * For people: `explain` (`unasked`: why a limit was not asked), `tables`, `forecast`, `offenders`
+//! * This file: the engine, and [`Live`], whose policy can change while checks go on
+//! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
+//! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
+//! * `operators`: block, allow, reset, learn   * `inspect`: tables, forecast, statistics
+//! * `explain`: a check in words
+//!
+//! **Reload.** A check holds the engine for reading, from its first look at the plan to its last line. A change of
+//! policy holds it for writing only while it puts another plan in its place. Everything slow is done before that:
+//! compiling, and emptying the tables of new limits, which no check uses yet. So a check waits for one check at most,
+//! and none ever sees half of a policy.
+//!
+//! ```text
+//!  reload:  old ──swap──> between: limits that stay ──empty the pages of the others──swap──> new
+//! ```
+//!
+//! Until its pages are empty, some milliseconds, a new or changed limit counts nothing and refuses nothing. A caller
+//! that walks over whole tables clones the engine out of its lock, so that no change of policy waits for the walk;
+//! [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
 
 mod access;
 mod explain;
 mod finish;
 mod inspect;
-mod learn;
 mod limiter;
 mod operators;
 mod prepare;
-mod refund;
-mod reload;
 mod request;
-mod reset;
 mod session;
-#[cfg(test)]
-mod tests;
 mod transaction;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use crate::plan::LimitSet;
 pub use explain::{Explained, Explanation, LimitState};
 pub use inspect::{Forecast, TableUse};
-pub use learn::Lesson;
 pub use limiter::{Hit, Limiter};
-pub use operators::{BlockError, Blocked};
-pub use refund::Receipt;
-pub use reload::{Live, NotReloaded};
+pub use operators::{BlockError, Blocked, Lesson};
 pub use request::{Found, Request};
-pub use session::{Session, Step};
+pub use session::{Receipt, Session, Step};
 pub use transaction::{Outcome, Purpose};
 
-use crate::envelope::Envelope;
-use crate::error::PolicyError;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
-use crate::key::Secret;
-use crate::plan::Plan;
-use crate::plan::compile;
+use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
-use crate::region::SharedRegion;
+use crate::region::{PAGE_BYTES, SharedRegion};
+use crate::{envelope::Envelope, error::PolicyError, key::Secret};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -62,9 +62,24 @@ pub struct Engine {
     plan: Plan,
     secret: Secret,
     suffixes: Arc<SuffixList>,
-    /// What the policy says of its own mode; [`Engine::mode`] is what holds.
+    /// The mode that the policy states. [`Engine::mode`] returns the mode in force.
     stated_mode: Mode,
     shared: SharedRegion,
+}
+
+/// A guard of a policy that can be changed.
+#[derive(Debug)]
+pub struct Live {
+    engine: RwLock<Arc<Engine>>,
+}
+
+/// Why a policy was not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// The policy cannot be obeyed, or not without a restart.
+    Wrong(PolicyError),
+    /// Another change came first, and its policy is in force.
+    Overtaken,
 }
 
 impl Engine {
@@ -81,7 +96,7 @@ impl Engine {
         Self::with_max_open(policy, memory_bytes, suffixes, secret, Self::MAX_OPEN)
     }
 
-    /// The same, with at most `max_open` permits at once, at least one.
+    /// [`Engine::new`] with at most `max_open` permits at once, at least one.
     ///
     /// # Errors
     /// As [`Engine::new`].
@@ -99,12 +114,12 @@ impl Engine {
         Ok(engine)
     }
 
-    /// How often the policy was changed before this one.
+    /// How many times the policy was changed before this one.
     pub(super) fn generation(&self) -> u64 {
         self.shared.generation()
     }
 
-    /// Whether limits refuse: `Mode::Shadow` has every one decide and let pass, whatever its own mode.
+    /// Whether limits refuse: in `Mode::Shadow` every limit decides and lets pass, whatever its own mode.
     pub fn mode(&self) -> Mode {
         if self.shared.lock().is_shadow() { Mode::Shadow } else { Mode::Enforce }
     }
@@ -126,13 +141,73 @@ impl Engine {
     }
 
     fn named_identities(&self, identities: &Identities<'_>) -> Vec<(Identity, Vec<String>)> {
-        let mut named = identities.named();
-        for identity in self.observed() {
-            let texts: Vec<String> = identities.values(identity).iter().map(ToString::to_string).collect();
-            if !texts.is_empty() && !named.iter().any(|(known, _)| *known == identity) {
-                named.push((identity, texts));
+        let others = self.observed().filter(|identity| !Identity::PLAIN.contains(identity));
+        let texts = |identity| identities.values(identity).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let others = others.map(|identity| (identity, texts(identity))).filter(|(_, texts)| !texts.is_empty());
+        identities.named().into_iter().chain(others).collect()
+    }
+
+    /// The plan and the memory, for tests that compare the memory word by word.
+    #[doc(hidden)]
+    pub fn parts(&self) -> (&Plan, &SharedRegion) {
+        (&self.plan, &self.shared)
+    }
+}
+
+impl Live {
+    /// Begins with `engine`.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine: RwLock::new(Arc::new(engine)) }
+    }
+
+    /// The engine of the policy in force. The caller must not hold it during anything slow: a change of policy waits
+    /// for it, and all checks wait for the change.
+    #[inline]
+    pub fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
+        // Nothing panics while it holds the lock for writing. Even then the engine would be the old or the new one.
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the policy and its suffix list. Limits that did not change keep their counts and their share, and
+    /// everything in flight stays so. `pause` runs every so many pages that are emptied.
+    ///
+    /// # Errors
+    /// [`NotReloaded`]. When the policy is wrong, nothing has changed.
+    pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
+        let mut engine = Arc::clone(&self.engine());
+        let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
+        let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
+        for mut step in steps {
+            let is_same_list = Arc::ptr_eq(&suffixes, &engine.suffixes) || suffixes == engine.suffixes;
+            let since = step.plan.since(&step.from, &engine.plan, engine.generation() + 1, is_same_list);
+            for (planned, since) in step.plan.limits.iter_mut().zip(since) {
+                planned.since = since;
             }
+            if !step.fresh.iter().all(|table| engine.shared.clear(table, pause)) {
+                return Err(NotReloaded::Overtaken);
+            }
+            let mut current = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+            if !Arc::ptr_eq(&current, &engine) {
+                return Err(NotReloaded::Overtaken);
+            }
+            let next = Engine {
+                plan: step.plan,
+                secret: engine.secret.clone(),
+                suffixes: Arc::clone(&suffixes),
+                stated_mode: policy.mode,
+                shared: engine.shared.for_next_generation(&step.from),
+            };
+            // A mode that was set by hand stays, unless this policy states another mode than the one before. No check
+            // runs the new limits in the old mode.
+            if policy.mode != engine.stated_mode {
+                next.set_mode(policy.mode);
+            }
+            let next = Arc::new(next);
+            *current = Arc::clone(&next);
+            drop(current);
+            // The engine before is dropped only now, so no check waits for that.
+            engine = next;
         }
-        named
+        Ok(())
     }
 }

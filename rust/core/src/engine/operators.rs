@@ -1,30 +1,29 @@
-//! What operators say: block, allow, and take it back. Read as a sender's text is, so that spelling does not matter.
+//! What operators tell the engine: block and allow values and take that back, list what is blocked, clear the counters
+//! of a value, and start from elements that another run has learned.
 //!
-//! One entry a name: the last word counts. Text is kept for who asks what is listed; a limit's blocks have none, so
-//! their values are those that observation has a name for.
+//! Text is read as a sender's text is, so spelling does not matter, and each key is the one that a check makes. An
+//! entry of the access list keeps its text for the listing. A block by a limit has no text, so only values that
+//! statistics have a name for are listed with it.
+//!
+//! Knows no file. Nothing is allocated in the region (P1): what does not fit is refused or left out.
 
 use std::collections::HashMap;
 
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
-use crate::error::PolicyError;
-use crate::identity::parse_value::{NotAValue, parse_value};
-use crate::identity::scope::{NoScope, Scope, scope};
-use crate::identity::{Identity, Source, UnknownIdentity, Value};
-use crate::key::Key;
-use crate::plan::AccessTables;
-use crate::region::{Now, Region};
-use crate::store::access_list::{AccessAction, AccessEntry, EntryKind};
-use crate::store::access_list::{TEXT_BYTES, pack_text, unpack_text};
-use crate::store::blocks::Block;
+use crate::identity::parse_value::{NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
+use crate::identity::{Identity, Source, Trust, UnknownIdentity};
+use crate::plan::{AccessTables, PlannedLimit};
+use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, TEXT_BYTES, pack_text, unpack_text};
+use crate::{error::PolicyError, key::Key, region::Now, store::Store, store::blocks::Block, store::seen_set::Learned};
 
-/// Longest time that is one: 366 days. For longer there is for good.
+/// Longest time that an entry may state: 366 days. A longer entry has no end.
 const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;
 
-/// Why an operator's word is not taken.
+/// Why an operator's entry is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockError {
-    /// It says nothing that could be obeyed.
+    /// An argument is wrong.
     Wrong(Box<PolicyError>),
     /// There is room for so many entries, and all are taken.
     Full(usize),
@@ -33,16 +32,48 @@ pub enum BlockError {
 /// What is blocked, or let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// `client.net`, or of a limit's block its identities: `client.net + rcpt.address`.
+    /// The identity of an operator's entry, `client.net`, or those of a limit's block, `client.net + rcpt.address`.
     pub identity: String,
-    /// The value; of a limit's block, when its name is known.
+    /// The value. A limit's block has one when its name is known.
     pub value: Option<String>,
     /// For how long from now, µs; `None`: for good.
     pub left_us: Option<u64>,
-    /// The limit; `None`: an operator.
+    /// The limit that blocks; `None`: an operator.
     pub by: Option<String>,
-    /// What is said.
+    /// What happens to the value.
     pub action: AccessAction,
+}
+
+/// An element that was admitted elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Lesson<'a> {
+    /// A value of each identity of `per`.
+    pub per: &'a [&'a str],
+    /// What appeared under it.
+    pub element: &'a str,
+    /// When it was admitted first, in microseconds since the Unix epoch.
+    pub first_us: i64,
+    /// When it was admitted last.
+    pub last_us: i64,
+}
+
+impl Blocked {
+    /// What an operator's entry covers.
+    pub(super) fn by_operator(entry: &AccessEntry, value: String, now_us: u64) -> Self {
+        let (identity, left_us) = (entry_identity(entry).to_string(), left_us(entry.until_us, now_us));
+        Self { identity, value: Some(value), left_us, by: None, action: entry.action }
+    }
+
+    /// What a limit has blocked.
+    pub(super) fn by_limit(planned: &PlannedLimit, value: Option<String>, until_us: u64, now_us: u64) -> Self {
+        let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
+        Self { identity, value, left_us: left_us(until_us, now_us), by, action: AccessAction::Block }
+    }
+}
+
+/// The time until `until_us`; `None` when that is never.
+fn left_us(until_us: u64, now_us: u64) -> Option<u64> {
+    (until_us < u64::MAX).then(|| until_us - now_us)
 }
 
 impl From<PolicyError> for BlockError {
@@ -52,8 +83,8 @@ impl From<PolicyError> for BlockError {
 }
 
 impl Engine {
-    /// Takes an operator's word about a value, in place of one that was said before; for so many microseconds, or for
-    /// good.
+    /// Enters into the access list what happens to a value, for so many microseconds or for good. The entry replaces an
+    /// earlier one of the same value.
     ///
     /// # Errors
     /// [`BlockError`]; then nothing is changed.
@@ -68,34 +99,31 @@ impl Engine {
         let access = self.plan.access.ok_or(BlockError::Full(0))?;
         if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
             let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
-            return Err(wrong(
-                "seconds",
-                found,
-                "more than 0 and at most 31622400 (366 days), or None: for good".into(),
-            )
-            .into());
+            let allowed = "more than 0 and at most 31622400 (366 days), or None: for good";
+            return Err(wrong("seconds", found, allowed).into());
         }
         let identity = parsed(identity)?;
-        let is_mailbox = identity.source() == Source::Rcpt;
-        if action != AccessAction::Block && is_mailbox {
+        if action != AccessAction::Block && identity.source() == Source::Rcpt {
             let allowed =
-                "an identity of who sends: one mailbox among the recipients would carry the others past every limit"
-                    .into();
+                "an identity of who sends: one mailbox among the recipients would carry the others past every limit";
             return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed).into());
         }
-        let (key, mark, text) = self.read_scope(identity, value)?;
-        let unproven = identity.source().is_mere_claim() || matches!(mark, EntryKind::Whole(_)) && is_tag(identity);
+        let (key, kind, text) = self.read_scope(identity, value)?;
+        // A whole value of these two can only be a tag, which nobody owns.
+        let is_tag = matches!(kind, EntryKind::Whole(_))
+            && matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
+        let unproven = identity.source().is_mere_claim() || is_tag;
         if action == AccessAction::Allow && can_be_claimed(identity) && unproven {
-            let allowed = "what can be proven, or unverified=True: nobody ever proves this".into();
+            let allowed = "what can be proven, or unverified=True: nobody ever proves this";
             return Err(wrong("value", format!("{value:?}"), allowed).into());
         }
         let Some(text) = pack_text(&text) else {
             let allowed = format!("a value of at most {TEXT_BYTES} octets");
-            return Err(wrong("value", format!("one of {} octets", text.len()), allowed).into());
+            return Err(wrong("value", format!("one of {} octets", text.len()), &allowed).into());
         };
         let (mut region, epoch) = self.shared.at(now, false);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = AccessEntry { key, until_us, action, kind: mark, identity: identity.code() };
+        let entry = AccessEntry { key, until_us, action, kind, identity: identity.code() };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
@@ -103,27 +131,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back what an operator said of a value, and lifts the blocks of limits whose key it is. Whether anything of
-    /// it held.
+    /// Removes the operator's entry of a value, and the blocks of limits whose key is this value. Returns whether any
+    /// of them was in force.
     ///
     /// # Errors
-    /// A text that is no value.
+    /// The identity is unknown, or `value` is no value of it.
     pub fn unblock(&self, identity: &str, value: &str, now: Now) -> Result<bool, PolicyError> {
         let Some(access) = self.plan.access else { return Ok(false) };
         let identities: Vec<Identity> = identity.split(" + ").map(parsed).collect::<Result<_, _>>()?;
         let by_limits = self.keys_of_limits(&identities, value);
         let listed = match identities[..] {
-            [identity] => match self.read_scope(identity, value) {
-                Ok((key, ..)) => Some(key),
-                Err(_) if !by_limits.is_empty() => None,
-                Err(error) => return Err(error),
-            },
-            _ if by_limits.is_empty() => {
-                let allowed = "one identity, or those of a limit that blocks, with as many values".into();
-                return Err(wrong("identity", format!("{identity:?}"), allowed));
+            [identity] => self.read_scope(identity, value).map(|(key, ..)| Some(key)),
+            _ => {
+                let allowed = "one identity, or those of a limit that blocks, with as many values";
+                Err(wrong("identity", format!("{identity:?}"), allowed))
             }
-            _ => None,
         };
+        // A key that a limit blocks need not be one that an entry can have.
+        let listed = if by_limits.is_empty() { listed? } else { listed.unwrap_or_default() };
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;
         let taken = listed.and_then(|key| access.list.take(&mut region, key));
@@ -137,8 +162,8 @@ impl Engine {
         Ok(any)
     }
 
-    /// All that holds: operators' entries in the order of what is blocked and what is let through, then the blocks of
-    /// limits. `pause` runs every so many pages.
+    /// Everything in force: operators' entries, first those that block and then those that allow, and after them the
+    /// blocks of limits. `pause` runs every so many pages.
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
         let Some(access) = self.plan.access else { return Vec::new() };
         let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
@@ -151,113 +176,157 @@ impl Engine {
             });
             epoch.last_us
         };
-        let left = |until_us: u64| (until_us < u64::MAX).then(|| until_us - now_us);
         let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
-        let mut all: Vec<Blocked> = held
-            .map(|(entry, text)| Blocked {
-                identity: entry_identity(entry).to_string(),
-                value: Some(unpack_text(text)),
-                left_us: left(entry.until_us),
-                by: None,
-                action: entry.action,
-            })
-            .collect();
+        let mut all: Vec<Blocked> =
+            held.map(|(entry, text)| Blocked::by_operator(entry, unpack_text(text), now_us)).collect();
         all.sort_by(|a, b| (a.action as u8, &a.identity, &a.value).cmp(&(b.action as u8, &b.identity, &b.value)));
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
-        let mut by_limits: Vec<Blocked> =
-            blocks.filter_map(|block| self.as_blocked(&block, left(block.until_us), &names)).collect();
+        let mut by_limits: Vec<Blocked> = blocks
+            .filter_map(|Block { key, until_us, by }| {
+                // When the policy no longer has the limit, its block refuses nothing.
+                let planned = self.blocking_limits().find(|(.., rule)| rule.by() == by)?.1;
+                Some(Blocked::by_limit(planned, names.get(&key).cloned(), until_us, now_us))
+            })
+            .collect();
         by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
         all.extend(by_limits);
         all
     }
 
+    /// The blocks of limits that are in force. They are read a page at a time, into room that is taken before the lock.
     fn live_blocks(&self, access: AccessTables, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
-        // Room for a page, taken before the lock.
-        let (mut all, mut page_of): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
+        let (mut all, mut in_page): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
         for page in 0..access.blocks.table().pages() {
             if page % 64 == 63 {
                 pause();
             }
-            page_of.clear();
-            {
-                let region: &Region = &self.shared.lock();
-                page_of.extend(access.blocks.live(region, page, now_us));
-            }
-            all.extend_from_slice(&page_of);
+            in_page.extend(access.blocks.live(&self.shared.lock(), page, now_us));
+            all.append(&mut in_page);
         }
         all
     }
 
-    /// A limit's block as an operator reads it; `None` when the policy no longer has the limit, since the block then
-    /// refuses nothing.
-    fn as_blocked(&self, block: &Block, left_us: Option<u64>, names: &HashMap<Key, String>) -> Option<Blocked> {
-        let mut stated = self.plan.limits[..self.plan.stated].iter();
-        let planned = stated.find(|planned| planned.block_rule.is_some_and(|own| own.by() == block.by))?;
-        let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Some(Blocked { identity, value: names.get(&block.key).cloned(), left_us, by, action: AccessAction::Block })
-    }
-
-    /// The names that observation has, by the keys that limits block them under.
+    /// The names that statistics have, by the keys that limits block them under.
     fn names_of_blocks(&self, now: Now) -> HashMap<Key, String> {
         let mut names = HashMap::new();
-        for planned in &self.plan.limits[..self.plan.stated] {
-            let (Some(block_rule), [identity]) = (planned.block_rule, &planned.limit.per[..]) else { continue };
-            for offender in self.top(*identity, now).unwrap_or_default() {
-                let key = parse_value(*identity, &offender.value, &self.suffixes, |value| self.secret.key(value));
-                if let Ok(key) = key {
-                    names.insert(self.block_key(block_rule.key, std::iter::once(key)), offender.value);
+        for (_, planned, rule) in self.blocking_limits() {
+            let [identity] = planned.limit.per[..] else { continue };
+            for offender in self.top(identity, now).unwrap_or_default() {
+                if let Ok(key) = self.key_of(identity, &offender.value) {
+                    names.insert(self.block_key(rule.key, std::iter::once(key)), offender.value);
                 }
             }
         }
         names
     }
 
-    /// The keys of limits' blocks of these values.
+    /// The keys under which limits per `identities` block these values.
     fn keys_of_limits(&self, identities: &[Identity], value: &str) -> Vec<Key> {
         let values: Vec<&str> = if identities.len() == 1 { vec![value] } else { value.split(" + ").collect() };
         if values.len() != identities.len() {
             return Vec::new();
         }
-        let parts = identities.iter().zip(values).map(|(identity, value)| {
-            parse_value(*identity, value, &self.suffixes, |value: &Value<'_>| self.secret.key(value)).ok()
-        });
-        let Some(parts) = parts.collect::<Option<Vec<Key>>>() else { return Vec::new() };
-        let block_rule = self.plan.limits[..self.plan.stated].iter().filter(|planned| planned.limit.per == identities);
-        let keys = block_rule.filter_map(|planned| planned.block_rule);
-        keys.map(|block_rule| self.block_key(block_rule.key, parts.iter().copied())).collect()
+        let parts = identities.iter().zip(values).map(|(identity, value)| self.key_of(*identity, value));
+        let Ok(parts) = parts.collect::<Result<Vec<Key>, _>>() else { return Vec::new() };
+        let blocking = self.blocking_limits().filter(|(_, planned, _)| planned.limit.per == identities);
+        blocking.map(|(.., rule)| self.block_key(rule.key, parts.iter().copied())).collect()
     }
 
+    /// The key of a value, without trust.
+    fn key_of(&self, identity: Identity, value: &str) -> Result<Key, NotAValue> {
+        parse_value(identity, value, &self.suffixes, |value| self.secret.key(value))
+    }
+
+    /// The key, the kind and the normal text of what an entry of this value covers.
     fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, EntryKind, String), PolicyError> {
-        let read = scope(identity, text, &self.suffixes, |scope, text| {
-            let mark = match scope {
+        let read = parse_scope(identity, text, &self.suffixes, |scope, text| {
+            let kind = match scope {
                 Scope::Network(address, length) if address.is_ipv4() => EntryKind::V4(length),
                 Scope::Network(_, length) => EntryKind::V6(length),
-                Scope::Below(family, name) => EntryKind::Labels(family as u8, Scope::labels(name) as u8),
-                Scope::Whole(kind, _) => EntryKind::Whole(kind as u8),
+                Scope::Below(family, name) => EntryKind::Labels(family as u8, count_labels(name) as u8),
+                Scope::Whole(place, _) => EntryKind::Whole(place as u8),
             };
-            (scope_key(&self.secret, &scope), mark, text)
+            (scope_key(&self.secret, &scope), kind, text)
         });
-        let found = || format!("{text:?}");
-        read.map_err(|none| match none {
-            NoScope::Identity => wrong(
-                "identity",
-                format!("{:?}", identity.to_string()),
-                "one of client.*, helo.*, auth.user, sender.*, rcpt.*, from.*, reply_to.*, list.id or dkim.org".into(),
-            ),
-            NoScope::Value => wrong("value", found(), format!("a value of {identity}{}", example(identity))),
-            NoScope::Is(other) => wrong("value", found(), format!("{other:?}, the {identity} that it has")),
-            NoScope::Broad => wrong(
-                "value",
-                found(),
-                "a domain that somebody registered, or a network of at least /8 (IPv6: /16): this is too broad".into(),
-            ),
-        })
+        read.map_err(|why| no_value(identity, text, why))
+    }
+
+    /// Clears the rate counters of `value` in every limit whose `per` is exactly `identity`, and in its quotas, for
+    /// proven and claimed senders alike. Returns the number of limits that counted something.
+    ///
+    /// Known elements, sketches, what is in flight, and blocks stay: they are shared with other keys, prove something
+    /// about the value, or end by themselves.
+    ///
+    /// # Errors
+    /// The identity is unknown, or `value` is no value of it.
+    pub fn reset(&self, identity: &str, value: &str, now: Now) -> Result<usize, PolicyError> {
+        let identity = parsed(identity)?;
+        let key = self.key_of(identity, value).map_err(|why| no_value(identity, value, why))?;
+        let keys = [Trust::Proven, Trust::Claimed].map(|trust| self.secret.with_trust(key, trust));
+        let mut cleared = vec![false; self.plan.stated];
+        let (mut region, epoch) = self.shared.at(now, false);
+        let now_us = epoch.last_us;
+        for planned in self.plan.limits.iter().filter(|planned| planned.limit.per == [identity]) {
+            for key in keys {
+                cleared[usize::from(planned.of)] |= match (planned.store.rate_counter(), &planned.store) {
+                    (Some(counter), _) => counter.clear(&mut region, &counter.lines(key), now_us),
+                    (None, Store::Distinct(buckets)) => buckets.clear(&mut region, &buckets.lines(key), now_us),
+                    (None, _) => false,
+                };
+            }
+        }
+        Ok(cleared.into_iter().filter(|cleared| *cleared).count())
+    }
+
+    /// The seen sets of what `distinct` brings under `per`: none when no limit needs it, several when limits remember
+    /// it apart.
+    pub fn seen_sets(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
+        let element = |place: usize| self.plan.identities[self.plan.seen_sets[place].distinct].identity;
+        let all = 0..self.plan.seen_sets.len();
+        all.filter(|&place| element(place) == distinct && self.per_of(place) == per).collect()
+    }
+
+    /// Makes an element known in a seen set, and with the ladder also the parts of its name.
+    ///
+    /// # Errors
+    /// [`NotAValue`] when no check could bring the element.
+    pub fn learn(&self, seen_set: usize, lesson: &Lesson<'_>, now: Now) -> Result<Learned, NotAValue> {
+        let (per, planned) = (self.per_of(seen_set), &self.plan.seen_sets[seen_set]);
+        let distinct = self.plan.identities[planned.distinct].identity;
+        if per.len() != lesson.per.len() {
+            return Err(NotAValue::Never);
+        }
+        let parts = per.iter().zip(lesson.per).map(|(identity, text)| self.key_of(*identity, text));
+        let parts: Vec<Key> = parts.collect::<Result<_, _>>()?;
+        let under = parts.into_iter().reduce(|under, key| self.secret.join(under, key)).ok_or(NotAValue::Never)?;
+        let mut keys = vec![self.secret.join(under, self.key_of(distinct, lesson.element)?)];
+        if let (true, Some(&per)) = (planned.has_ladder, per.first()) {
+            let add = |part: &str| keys.push(self.secret.join(under, self.secret.part(distinct, part)));
+            parts_of_host(distinct, per, lesson.element, &self.suffixes, add);
+        }
+        let [first_us, last_us] = [lesson.first_us, lesson.last_us].map(|us| us.max(0).unsigned_abs());
+        let (mut region, epoch) = self.shared.at(now, true);
+        let mut outcome = Learned::Kept;
+        // The element comes first. Its result is returned, unless a part of its name has a worse one.
+        for key in keys {
+            let at = planned.set.lines(key);
+            let learned = planned.set.learn(&mut region, &at, first_us, last_us, epoch.last_us);
+            outcome = if outcome == Learned::Kept { learned } else { outcome };
+        }
+        Ok(outcome)
+    }
+
+    /// The identities under which a seen set remembers elements.
+    fn per_of(&self, seen_set: usize) -> &[Identity] {
+        let over_it = self.plan.limits.iter().find(|planned| planned.store.seen_set() == Some(seen_set));
+        over_it.map_or(&[], |planned| &planned.limit.per)
     }
 }
 
-fn example(identity: Identity) -> &'static str {
-    match identity {
+/// The error for a text that names no value of `identity`, or no scope.
+fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
+    let example = match identity {
         Identity::ClientNet(_) => ", as \"203.0.113.0/24\"",
         Identity::ClientIp => ", as \"203.0.113.9\"",
         Identity::ListId => ", as \"news.example.com\"",
@@ -266,30 +335,29 @@ fn example(identity: Identity) -> &'static str {
             ", as \"example.com\"; it covers every host below"
         }
         _ => "",
-    }
-}
-
-/// The error for a text that is no value of `identity`.
-pub(super) fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
-    let allowed = match why {
-        NotAValue::Never => format!("a value of {identity}{}", example(identity)),
-        NotAValue::Is(other) => format!("{other:?}, the {identity} that it has"),
     };
-    wrong("value", format!("{text:?}"), allowed)
+    let allowed = match why {
+        NotAValue::Never => format!("a value of {identity}{example}"),
+        NotAValue::Is(other) => format!("{other:?}, the {identity} that it has"),
+        NotAValue::NoEntry => {
+            let allowed =
+                "one of client.*, helo.*, auth.user, sender.*, rcpt.*, from.*, reply_to.*, list.id or dkim.org";
+            return wrong("identity", format!("{:?}", identity.to_string()), allowed);
+        }
+        NotAValue::Broad => {
+            "a domain that somebody registered, or a network of at least /8 (IPv6: /16): this is too broad".into()
+        }
+    };
+    wrong("value", format!("{text:?}"), &allowed)
 }
 
-/// Whether what is not covered by its parts can only be a tag.
-fn is_tag(identity: Identity) -> bool {
-    matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered)
-}
-
-pub(super) fn parsed(identity: &str) -> Result<Identity, PolicyError> {
+fn parsed(identity: &str) -> Result<Identity, PolicyError> {
     identity.parse().map_err(|unknown: UnknownIdentity| PolicyError {
         suggestion: unknown.nearest.map(str::to_owned),
-        ..wrong("identity", format!("{identity:?}"), format!("one of {}", Identity::NAMES.join(", ")))
+        ..wrong("identity", format!("{identity:?}"), &format!("one of {}", Identity::NAMES.join(", ")))
     })
 }
 
-fn wrong(field: &str, found: String, allowed: String) -> PolicyError {
-    PolicyError { field: Some(field.into()), found, allowed, ..PolicyError::default() }
+fn wrong(field: &str, found: String, allowed: &str) -> PolicyError {
+    PolicyError { field: Some(field.into()), found, allowed: allowed.into(), ..PolicyError::default() }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use smallvec::SmallVec;
 
-use crate::identity::scope::Kinds;
+use crate::identity::parse_value::Kinds;
 use crate::identity::{Identities, Trust};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan};

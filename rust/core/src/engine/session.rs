@@ -1,84 +1,107 @@
-//! One SMTP connection: which limits it has still to ask, what it was charged, and what it holds.
+//! One SMTP connection: the limits that it has yet to ask, what it was charged, and what it holds. Also the receipt of
+//! a charge, and `refund`.
 //!
-//! **Idea.** A step is a check of one stage, on what is known by then. The session only adds what makes each limit run
-//! once:
+//! **Idea.** A step is a check of one stage, with the part of the envelope that is known by then. The session only
+//! makes sure that each limit is asked once:
 //!
 //! ```text
-//!  connection    asked before the first step, and again when the client's name comes late: then only what could not
-//!                be asked before
-//!  HELO          once a name; the connection's slot under a name is that of the name it goes by
-//!  MAIL          begins a transaction, and ends one that was open; its refusal is also that of the RCPTs and the data
-//!                behind it (RFC 2920)
-//!  RCPT          only recipients that the transaction has not got; a message counts once for each of their hosts
+//!  connection    asked before the first step, and again when the client's name comes late: then only the limits that
+//!                could not be asked before
+//!  HELO          asked once a name; the slot that the connection holds under a name is that of its latest name
+//!  MAIL          begins a transaction, and ends an open one; a refusal of MAIL also refuses the RCPTs and the data
+//!                that a client sends without waiting for the reply (RFC 2920)
+//!  RCPT          asked only about recipients that are new in the transaction; a message counts once for each host
 //!  data          ends the transaction, whatever the answer: the step that consults the actual size releases its slots
 //! ```
 //!
-//! It stores no text: the caller keeps the envelope and hands over all of it at each step. It stores keys: of at most
-//! [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
+//! A session stores no text: the caller keeps the envelope and passes all of it to each step. It stores keys: of at
+//! most [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
 //!
-//! **Invariant.** What it holds was admitted in a step of its own. [`Session::close`] releases all of it; after that
-//! nothing is held or charged. A client can bring about any order of steps, so any order has an answer.
+//! **Invariant.** A session holds only what one of its steps was admitted with. [`Session::close`] releases all of it,
+//! and after that nothing is held or charged. A client can send commands in any order, so each order has an answer.
+//!
+//! **Refund.** A receipt says when the check was and which stages it ran. The caller still has the envelope when it
+//! wants the charge back, so the keys are worked out again, in the same way as for the check.
+//!
+//! ```text
+//!  refund, for each key that was charged:  its bucket − max(0, price − ticks since)
+//!                                          or its pane − price, while that pane counts
+//! ```
+//!
+//! A refund never returns too much. Of two buckets that differ by one charge of p ticks, the fuller one is ahead by p
+//! at first and by p − e or more after e ticks: the gap closes only while the emptier one is empty. So what is left
+//! stays at least what it would be without the charge, whatever was charged or refunded in between. A pane loses what
+//! was counted in it. A sketch is not lowered, for its cells belong to many keys; elements that were seen stay seen,
+//! and their charge stays with them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Engine;
-use super::refund::Receipt;
 use super::request::{KeptRoom, Request, StageFilter};
-use super::transaction::Purpose;
+use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal};
-use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources};
-use crate::key::Key;
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
-use crate::policy::reserved::OUT_OF_ORDER;
-use crate::policy::{Stage, Stages};
-use crate::region::Now;
-use crate::reply::Reply;
-use crate::store::permits::Token;
+use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
+use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::permits::Token};
 
-/// HELO names that are remembered; one more is charged each time that it comes.
+/// HELO names that are remembered. Any further name is charged each time that it is used.
 const NAMES: usize = 8;
 
 /// Stages at which something can be held: connect, HELO and MAIL.
 const HOLDING: usize = Stage::Mail as usize + 1;
 
 /// An SMTP connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Session {
-    /// Of the policy whose limits are meant.
+    /// The generation of the policy whose limits are in `asked`.
     generation: Option<u64>,
-    is_open: bool,
+    is_closed: bool,
     in_transaction: bool,
     /// Stages that ran in this connection and transaction.
     done: Stages,
-    /// Stages to be asked before the next step: connect at first, and those that were done before the client's name was
-    /// known.
-    owed: Stages,
+    /// Stages to be asked again before the next step, because the client's name has become known since they ran.
+    again: Stages,
     /// Limits that were asked, by stage.
     asked: [LimitSet; Stage::ALL.len()],
-    /// By stage.
+    /// The permits held, by the stage that took them.
     held: [SmallVec<[Token; 1]>; HOLDING],
-    /// HELO names; the last one said is `name`.
+    /// HELO names; the latest one is `name`.
     names: SmallVec<[Key; 1]>,
     name: Option<Key>,
-    /// MAIL's refusal: it stands until there is another MAIL, or none.
+    /// The refusal of MAIL, which holds until the next MAIL or the end of the transaction.
     refused: Option<Decision>,
     declared: Option<u64>,
     recipients: HashSet<Key>,
     hosts: HashSet<Key>,
 }
 
-/// What a step comes to.
+/// What a step returns.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Step {
     /// The answer.
     pub decision: Decision,
-    /// What it charged, of the envelope with `fresh` as its recipients where it is a RCPT.
+    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `fresh` as its recipients.
     pub receipt: Receipt,
-    /// Of the recipients that were asked about those that the transaction has not got, each once, by their place.
+    /// The places of the recipients of a RCPT that were new in the transaction, each once.
     pub fresh: SmallVec<[usize; 1]>,
+}
+
+/// What `refund` needs in addition to the envelope. The default is the receipt of a check that charged nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Engine time, µs.
+    pub(super) at_us: u64,
+    /// The stages that ran; none when nothing was charged.
+    pub(super) stages: Stages,
+    /// The generation of the policy.
+    pub(super) generation: u64,
+    /// Whether the caller stated the time.
+    pub(super) is_stated: bool,
+    /// What a step of a session left out.
+    pub(super) filter: Option<Box<StageFilter>>,
 }
 
 impl Step {
@@ -86,99 +109,81 @@ impl Step {
         Self { decision, receipt: Receipt::default(), fresh: SmallVec::new() }
     }
 
-    /// This step, with the shadow refusals of the step that was owed before it.
-    fn after(mut self, owed: Self, engine: &Engine) -> Self {
-        if !owed.decision.shadow.is_empty() {
-            let mut all = [owed.decision.shadow, self.decision.shadow].concat();
-            all.sort_by(|a, b| (engine.place_of(a), a).cmp(&(engine.place_of(b), b)));
+    /// A step that asks nothing.
+    fn nothing() -> Self {
+        Self::without_receipt(Decision { refusal: None, shadow: Box::default() })
+    }
+
+    /// The answer to a step for which there is no transaction, or no connection.
+    fn out_of_order(stage: Stage) -> Self {
+        let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
+        Self::without_receipt(Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() })
+    }
+
+    /// This step, with the shadow refusals of the step that had to run before it.
+    fn after(mut self, before: Self, engine: &Engine) -> Self {
+        if !before.decision.shadow.is_empty() {
+            let mut all = [before.decision.shadow, self.decision.shadow].concat();
+            // A refusal that is not of the policy has no place there, and comes first.
+            let place = |limit: &Arc<str>| engine.plan.limits.iter().position(|planned| planned.name == *limit);
+            all.sort_by(|a, b| (place(a), a).cmp(&(place(b), b)));
             all.dedup();
             self.decision.shadow = all.into();
         }
         self
     }
-
-    fn nothing() -> Self {
-        Self::without_receipt(Decision { refusal: None, shadow: Box::default() })
-    }
-}
-
-impl Default for Session {
-    fn default() -> Self {
-        let owed = Stages::default().with(Stage::Connect);
-        Self {
-            generation: None,
-            is_open: true,
-            in_transaction: false,
-            done: Stages::default(),
-            owed,
-            asked: Default::default(),
-            held: Default::default(),
-            names: SmallVec::new(),
-            name: None,
-            refused: None,
-            declared: None,
-            recipients: HashSet::new(),
-            hosts: HashSet::new(),
-        }
-    }
 }
 
 impl Session {
-    /// The connection is there: `known` tells the client. Again: nothing, unless the client's name has come since.
+    /// The connection is open: `known` contains the client. A repeated call asks nothing, unless the client's name has
+    /// become known since.
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
-        if !self.is_open {
-            return Step::without_receipt(out_of_order(Stage::Connect));
+        if self.is_closed {
+            return Step::out_of_order(Stage::Connect);
         }
         let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
-            Ok(Step { receipt, decision, .. }) if is_first => Step { receipt, ..Step::without_receipt(decision) },
-            Ok(Step { decision, .. }) => Step::without_receipt(decision),
-            Err(refused) => Step::without_receipt(refused),
+            Ok(step) if is_first => step,
+            Ok(step) | Err(step) => Step::without_receipt(step.decision),
         }
     }
 
-    /// HELO or EHLO, whose argument `known` tells. It ends a transaction, as RSET does (RFC 5321 §4.1.4).
+    /// HELO or EHLO, whose argument `known` contains. It ends a transaction, as RSET does (RFC 5321 §4.1.4).
     pub fn helo(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         self.reset(engine);
-        if !self.is_open {
-            return Step::without_receipt(out_of_order(Stage::Helo));
+        if self.is_closed {
+            return Step::out_of_order(Stage::Helo);
         }
-        let name = engine.key_of(known, Identity::HeloHost);
+        let name = engine.keys_of(known, Identity::HeloHost).first().copied();
         if self.done.contains(Stage::Helo) && self.name == name {
             return self.connect(engine, known, now);
         }
         let is_known = name.is_some_and(|name| self.names.contains(&name));
-        (self.done, self.owed) = (self.done.without(Stage::Helo), self.owed.without(Stage::Helo));
-        let owed = match self.catch_up(engine, known, now) {
-            Ok(owed) => owed,
-            Err(refused) => return Step::without_receipt(refused),
-        };
-        // Charged once a name; what a name holds is held anew.
-        let without = if is_known { engine.rates_at(Stage::Helo) } else { LimitSet::default() };
-        let step = self.run(engine, known, Stage::Helo, now, StageFilter { without, ..StageFilter::default() });
+        (self.done, self.again) = (self.done.without(Stage::Helo), self.again.without(Stage::Helo));
+        // A name is charged once, but holds its slots each time.
+        let applicable = &engine.plan.applicable;
+        let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight());
+        let without = if is_known { rates } else { LimitSet::default() };
+        let filter = StageFilter { without, ..StageFilter::default() };
+        let step = self.catch_up_and_run(engine, known, Stage::Helo, now, filter);
         if step.decision.allowed() {
             self.name = name;
-            if let Some(name) = name.filter(|_| !is_known && self.names.len() < NAMES) {
-                self.names.push(name);
-            }
+            self.names.extend(name.filter(|_| !is_known && self.names.len() < NAMES));
         }
-        step.after(owed, engine)
+        step
     }
 
-    /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` tells the sender and the
+    /// MAIL: a transaction begins when it is admitted, and one that was open ends. `known` contains the sender and the
     /// declared SIZE.
     pub fn mail(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         self.reset(engine);
-        if !self.is_open {
-            return Step::without_receipt(out_of_order(Stage::Mail));
+        if self.is_closed {
+            return Step::out_of_order(Stage::Mail);
         }
-        let step = match self.catch_up(engine, known, now) {
-            Ok(owed) => self.run(engine, known, Stage::Mail, now, StageFilter::default()).after(owed, engine),
-            Err(refused) => Step::without_receipt(refused),
-        };
+        let step = self.catch_up_and_run(engine, known, Stage::Mail, now, StageFilter::default());
         self.in_transaction = step.decision.allowed();
         if self.in_transaction {
             self.declared = known.size;
@@ -188,38 +193,38 @@ impl Session {
         step
     }
 
-    /// RCPT, of one recipient or of several: all of `asked` or none. `known` tells those that were accepted before when
-    /// [`Session::is_behind`].
+    /// RCPT, of one recipient or of several: all of `asked` or none. `known` contains the recipients that were accepted
+    /// before when [`Session::is_behind`].
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::without_receipt(self.standing(Stage::Rcpt));
+            return self.without_transaction(Stage::Rcpt);
         }
-        let owed = match self.catch_up(engine, known, now) {
-            Ok(owed) => owed,
-            Err(refused) => return Step::without_receipt(refused),
+        let before = match self.catch_up(engine, known, now) {
+            Ok(before) => before,
+            Err(refused) => return refused,
         };
         let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
         let mut fresh: SmallVec<[usize; 1]> = SmallVec::new();
         let mut seen = HashSet::new();
         for (index, recipient) in asked.iter().enumerate() {
             let one = Envelope { rcpt_to: &[recipient], ..Envelope::default() };
-            let Some(key) = engine.key_of(&one, Identity::RcptAddress) else { continue };
+            let Some(key) = engine.keys_of(&one, Identity::RcptAddress).first().copied() else { continue };
             if !self.recipients.contains(&key) && seen.insert(key) {
                 keys.push(key);
                 fresh.push(index);
             }
         }
         if fresh.is_empty() {
-            return Step::nothing().after(owed, engine);
+            return Step::nothing().after(before, engine);
         }
         let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
-        let hosts = if engine.counts_hosts_once() { engine.keys_of(&envelope, Identity::RcptHost) } else { Vec::new() };
-        let was_asked = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
-        let step =
-            self.run(engine, &envelope, Stage::Rcpt, now, StageFilter { hosts: was_asked, ..StageFilter::default() });
-        let step = step.after(owed, engine);
+        let counts_hosts = engine.plan.limits.iter().any(PlannedLimit::counts_hosts_once);
+        let hosts = if counts_hosts { engine.keys_of(&envelope, Identity::RcptHost) } else { SmallVec::new() };
+        let counted = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
+        let filter = StageFilter { hosts: counted, ..StageFilter::default() };
+        let step = self.run(engine, &envelope, Stage::Rcpt, now, filter).after(before, engine);
         if !step.decision.allowed() {
             return step;
         }
@@ -228,28 +233,23 @@ impl Session {
         Step { fresh, ..step }
     }
 
-    /// The end of the data: `known` tells the headers, the accepted recipients and the actual size. The transaction is
-    /// over, whatever the answer.
+    /// The end of the data: `known` contains the headers, the accepted recipients and the actual size. The transaction
+    /// is over, whatever the answer.
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return Step::without_receipt(self.standing(Stage::Data));
+            return self.without_transaction(Stage::Data);
         }
-        let step = match self.catch_up(engine, known, now) {
-            Ok(owed) => {
-                // The step releases what was held for the declared size, and consults the actual size.
-                let is_declared = known.size == self.declared;
-                let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
-                self.run(engine, known, Stage::Data, now, StageFilter { in_flight, ..StageFilter::default() })
-                    .after(owed, engine)
-            }
-            Err(refused) => Step::without_receipt(refused),
-        };
+        // The step releases what was held for the declared size, and consults the actual size.
+        let is_declared = known.size == self.declared;
+        let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
+        let filter = StageFilter { in_flight, ..StageFilter::default() };
+        let step = self.catch_up_and_run(engine, known, Stage::Data, now, filter);
         self.reset(engine);
         step
     }
 
-    /// RSET: releases what the transaction holds. What it was charged stays charged.
+    /// RSET: releases what the transaction holds. Its charges stay.
     pub fn reset(&mut self, engine: &Engine) {
         self.release_stage(engine, Stage::Mail);
         self.in_transaction = false;
@@ -259,7 +259,7 @@ impl Session {
         self.hosts = HashSet::new();
         for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
             self.done = self.done.without(stage);
-            self.owed = self.owed.without(stage);
+            self.again = self.again.without(stage);
             self.asked[stage as usize] = LimitSet::default();
         }
     }
@@ -269,30 +269,35 @@ impl Session {
         self.reset(engine);
         self.release_stage(engine, Stage::Helo);
         self.release_stage(engine, Stage::Connect);
-        self.is_open = false;
+        self.is_closed = true;
     }
 
-    /// The client's name has become known: limits that could not be asked without it are asked with the next step.
+    /// Notes that the client's name has become known. The next step asks the limits that could not be asked without it.
     pub fn name_came(&mut self) {
-        self.owed = self.owed.union(self.done);
+        self.again = self.done;
     }
 
-    /// Whether something is to be asked again of what was known before.
+    /// Whether stages that have passed must be asked before the next step.
     pub fn is_behind(&self) -> bool {
-        !self.owed.is_empty()
+        !self.owed().is_empty()
     }
 
-    /// For people.
+    /// The stages to be asked before the next step: those to be asked again, and connect until it was admitted.
+    fn owed(&self) -> Stages {
+        if self.done.contains(Stage::Connect) { self.again } else { self.again.with(Stage::Connect) }
+    }
+
+    /// The state in words.
     pub fn state(&self) -> &'static str {
-        match (self.is_open, self.in_transaction) {
-            (false, _) => "closed",
-            (true, false) => "open",
-            (true, true) => "in a transaction",
+        match (self.is_closed, self.in_transaction) {
+            (true, _) => "closed",
+            (false, false) => "open",
+            (false, true) => "in a transaction",
         }
     }
 
-    /// When the policy was changed since the last step: limits of stages that have passed are for the next transaction,
-    /// or the next connection.
+    /// Takes note of a change of policy. The limits of stages that have passed wait for the next transaction or
+    /// connection.
     fn follow(&mut self, engine: &Engine) {
         let generation = engine.generation();
         if self.generation.replace(generation).is_some_and(|before| before != generation) {
@@ -302,33 +307,45 @@ impl Session {
         }
     }
 
-    /// Why nothing can go on: MAIL was refused, or there was none.
-    fn standing(&self, stage: Stage) -> Decision {
-        self.refused.clone().unwrap_or_else(|| out_of_order(stage))
+    /// The answer to a step without a transaction: the refusal of MAIL, or that there was no MAIL.
+    fn without_transaction(&self, stage: Stage) -> Step {
+        self.refused.clone().map_or_else(|| Step::out_of_order(stage), Step::without_receipt)
     }
 
-    /// Asks what is owed, stage by stage; what was charged at connect, and who would have refused anything of it.
-    fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Decision> {
+    /// Asks the stages that are owed. Returns the receipt of connect with the shadow refusals of all of them, or the
+    /// first refusal.
+    fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Step> {
         let mut all = Step::nothing();
-        let owed = self.owed;
-        for stage in owed.iter() {
-            let late = self.done.contains(stage);
-            let without = if late { self.asked[stage as usize] } else { LimitSet::default() };
-            let step =
-                self.run(engine, known, stage, now, StageFilter { without, is_late: late, ..StageFilter::default() });
+        for stage in self.owed().iter() {
+            let is_late = self.done.contains(stage);
+            let without = if is_late { self.asked[stage as usize] } else { LimitSet::default() };
+            let step = self.run(engine, known, stage, now, StageFilter { without, is_late, ..StageFilter::default() });
             if !step.decision.allowed() {
-                return Err(step.decision);
+                return Err(step);
             }
-            self.owed = self.owed.without(stage);
-            if stage == Stage::Connect {
-                all.receipt = step.receipt.clone();
-            }
-            all = Step { receipt: std::mem::take(&mut all.receipt), ..step.after(all, engine) };
+            self.again = self.again.without(stage);
+            let receipt = if stage == Stage::Connect { step.receipt.clone() } else { std::mem::take(&mut all.receipt) };
+            all = Step { receipt, ..step.after(all, engine) };
         }
         Ok(all)
     }
 
-    /// Checks a stage. What it holds replaces what the stage held before; a late check holds something in addition.
+    /// Asks the stages that are owed, then this one.
+    fn catch_up_and_run(
+        &mut self,
+        engine: &Engine,
+        known: &Envelope<'_>,
+        stage: Stage,
+        now: Now,
+        filter: StageFilter,
+    ) -> Step {
+        match self.catch_up(engine, known, now) {
+            Ok(before) => self.run(engine, known, stage, now, filter).after(before, engine),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Checks a stage. Its permit replaces the one that the stage held before; a late check takes one in addition.
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         let stages = Stages::default().with(stage);
         let released = match stage {
@@ -338,13 +355,13 @@ impl Session {
             _ => std::mem::take(&mut self.held[stage as usize]),
         };
         let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
-        let may_hold = stage <= Stage::Mail;
-        let (mut identities, mut kept) = (Identities::default(), KeptRoom::default());
+        let mut kept = KeptRoom::default();
         let room = kept.get_mut();
+        let mut identities = Identities::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let (filtered, more) = (Some(&filter), Sources::default());
         engine.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, filtered, more);
-        let holds = is_slot || may_hold && room.request.stores.in_flight.held.limits != 0;
+        let holds = is_slot || stage <= Stage::Mail && room.request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
         let (request, found) = (&room.request, &mut room.found);
         let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());
@@ -371,56 +388,43 @@ impl Session {
 }
 
 impl Engine {
-    /// The key of the one value of an identity, of no class.
-    fn key_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Option<Key> {
-        self.keys_of(envelope, identity).into_iter().next()
-    }
-
-    /// The place of a limit in the policy; `None` for a refusal that is not of the policy, which comes first.
-    fn place_of(&self, limit: &str) -> Option<usize> {
-        self.plan.limits.iter().position(|planned| &*planned.name == limit)
-    }
-
-    fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> Vec<Key> {
-        let wanted = Sources::default().with(identity.source());
-        let identities = Identities::read(envelope, &self.suffixes, wanted);
-        identities.values(identity).iter().map(|value| self.secret.key(value)).collect()
-    }
-}
-
-/// The answer to a step for which there is no transaction, or no connection.
-fn out_of_order(stage: Stage) -> Decision {
-    let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
-    Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() }
-}
-
-impl Engine {
-    /// Whether any limit counts messages by the hosts that they go to.
-    pub(super) fn counts_hosts_once(&self) -> bool {
-        self.plan.limits.iter().any(PlannedLimit::counts_hosts_once)
-    }
-
-    /// The limits of a stage that hold nothing.
-    pub(super) fn rates_at(&self, stage: Stage) -> LimitSet {
-        let mut rates = LimitSet::default();
-        for planned in self.plan.limits.iter().filter(|planned| planned.stage == stage) {
-            if !planned.limit.is_in_flight() {
-                rates.insert(planned.of);
+    /// Gives back what the check of `receipt` charged to rates for `envelope`, less what has drained since. Returns
+    /// whether anything was left to give back.
+    ///
+    /// `shadow` names the limits that would have refused and so were not charged. The caller uses a receipt once.
+    pub fn refund(&self, envelope: &Envelope<'_>, receipt: &Receipt, shadow: &[Arc<str>], now: Now) -> bool {
+        let identities = self.read(envelope, receipt.stages);
+        let mut request = Request::default();
+        let filter = receipt.filter.as_deref();
+        self.prepare_filtered(&mut request, &identities, envelope.size, receipt.stages, Purpose::Check, filter);
+        let in_shadow = self.plan.limits.iter().filter(|planned| shadow.contains(&planned.name));
+        let uncharged: LimitSet = in_shadow.map(|planned| planned.of).collect();
+        // After a change of policy, what a step of a session left out are other limits than at the check.
+        let is_same_policy = receipt.generation == self.generation();
+        let charges_as_then = |since| is_same_policy || filter.is_none() && since <= receipt.generation;
+        // A stated time says nothing about the clock, so the refund is as late as the latest stated time.
+        let now = if receipt.is_stated && matches!(now, Now::Clock(_)) { Now::Stated(i64::MIN) } else { now };
+        let (mut region, epoch) = self.shared.at(now, true);
+        let mut has_given = false;
+        for entry in request.stores.entries.iter().filter(|entry| entry.is_charged) {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            if !uncharged.contains(planned.of) && charges_as_then(planned.since) {
+                has_given |= planned.store.refund(&mut region, entry, receipt.at_us, epoch.last_us);
             }
         }
-        rates
+        has_given
+    }
+
+    /// The keys of the values of an identity, without trust.
+    fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> SmallVec<[Key; 1]> {
+        let identities = Identities::read(envelope, &self.suffixes, Sources::default().with(identity.source()));
+        identities.values(identity).iter().map(|value| self.secret.key(value)).collect()
     }
 
     /// The limits that a request asks.
-    pub(super) fn asked_by(&self, request: &Request) -> LimitSet {
-        let mut asked = LimitSet::default();
-        for entry in &request.stores.entries {
-            asked.insert(self.plan.limits[usize::from(entry.limit)].of);
-        }
-        for place in request.stores.in_flight.limits() {
-            self.plan.capped_by[place].into_iter().for_each(|limit| asked.insert(limit));
-        }
-        asked
+    fn asked_by(&self, request: &Request) -> LimitSet {
+        let counted = request.stores.entries.iter().map(|entry| self.plan.limits[usize::from(entry.limit)].of);
+        counted.chain(request.stores.in_flight.limits().filter_map(|place| self.plan.capped_by[place])).collect()
     }
 
     /// Leaves out of statistics what an earlier step has counted already.

@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 
 use super::address::{Address, Local, fold};
 use super::host::{Form, Host};
-use super::kind::{Identity, Source, Sources};
 use super::suffix::{Domain, RUNGS, SuffixList};
 use super::value::{Part, Tag, Trust, Value};
+use super::{Identity, Source, Sources};
 use super::{network, plain};
 use crate::envelope::{Envelope, Headers, Spf};
 

@@ -1,10 +1,10 @@
 //! The header of a message (RFC 5322 §2.2): which addresses its From and Reply-To fields hold, and its List-Id.
 //!
-//! `mail-parser` reads names, folding, phrases, comments, groups and encoded words; here stands how much it is given.
-//! Only the header is read: it ends at the first blank line, whatever comes behind. Never fails.
+//! `mail-parser` parses names, folding, phrases, comments, groups and encoded words; this file decides how much text it
+//! gets. Only the header is read, which ends at the first blank line. Reading never fails.
 //!
-//! Invariant: cost is bounded by [`MOST_OCTETS`], in which fields are only passed over, and by [`MOST_FIELD_OCTETS`]
-//! for each field that is taken apart, where a parser that looks for the end of an encoded word again and again may
+//! Invariant: the cost is bounded. At most [`MOST_OCTETS`] are scanned for fields, and at most [`MOST_FIELD_OCTETS`] of
+//! the fields of one name are parsed, because a parser that searches again and again for the end of an encoded word may
 //! take quadratic time.
 
 use mail_parser::parsers::MessageStream;
@@ -12,30 +12,30 @@ use mail_parser::{Addr, HeaderName, HeaderValue};
 
 use super::extract::{MOST_VALUES, bracketed};
 
-/// Bytes of a header that are looked at. A field that does not end within them is not read, nor is any behind it.
-/// Postfix allows a field 100 KiB, sendmail all of them together 32 KiB.
+/// Bytes of a header that are scanned. A field that does not end within them is not read, and no later field is.
+/// Postfix allows 100 KiB for one field, and sendmail 32 KiB for all of them together.
 pub const MOST_OCTETS: usize = 256 * 1024;
 
-/// Bytes of all fields of one name together that are taken apart, the last of them up to a comma. RFC 5322 §2.1.1
-/// allows a line 998.
+/// Bytes that are parsed of all fields of one name together; the last of these fields is cut at a comma. RFC 5322
+/// §2.1.1 allows 998 bytes for a line.
 pub const MOST_FIELD_OCTETS: usize = 4096;
 
-/// What a bad byte became on the way through the parser, whose text is UTF-8.
+/// What the parser makes of a byte that is not UTF-8.
 const REPLACED: char = char::REPLACEMENT_CHARACTER;
 
-/// What a header says. Text as it stood there, but for quotes and blanks: an envelope's fields.
+/// The fields of a header that an envelope needs. The text is that of the header, without quotes and blanks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Addresses of the From fields, at most eight, each once.
     pub from: Vec<Vec<u8>>,
-    /// Addresses of the Reply-To fields, likewise.
+    /// Addresses of the Reply-To fields, at most eight, each once.
     pub reply_to: Vec<Vec<u8>>,
     /// The first List-Id, without its phrase and brackets.
     pub list_id: Option<Vec<u8>>,
 }
 
 impl Header {
-    /// Reads the header at the beginning of `message`, which may be nothing but a header.
+    /// Reads the header at the beginning of `message`, which may consist of a header alone.
     pub fn read(message: &[u8]) -> Self {
         let looked_at = &message[..message.len().min(MOST_OCTETS)];
         let is_cut = looked_at.len() < message.len();
@@ -60,7 +60,7 @@ impl Header {
     }
 }
 
-/// Whether there is another field: no blank line, and not the end. Blanks where a field should begin are passed over.
+/// Whether another field follows, instead of a blank line or the end. Skips blanks where a field should begin.
 fn is_before_a_field(stream: &mut MessageStream<'_>) -> bool {
     while let Some(&&octet) = stream.peek() {
         if octet == b'\n' || !octet.is_ascii_whitespace() {
@@ -82,14 +82,14 @@ impl Addresses {
     fn add(&mut self, field: &[u8]) {
         let field = field.trim_ascii();
         let left = MOST_FIELD_OCTETS - self.octets;
-        // Not in the middle of an address, which would be another one.
+        // A cut in the middle of an address would make another address of it.
         let cut = |field: &[u8]| field[..left].iter().rposition(|octet| *octet == b',').unwrap_or(0);
         let field = if field.len() > left { &field[..cut(field)] } else { field };
         if field.is_empty() || self.found.len() == MOST_VALUES {
             return;
         }
         self.octets += field.len();
-        // The parser takes a word only when something ends it.
+        // The parser reads a word only when something ends it.
         let ended = [field, b"\n"].concat();
         let HeaderValue::Address(all) = MessageStream::new(&ended).parse_address() else { return };
         for address in all.iter().filter_map(written) {
@@ -100,13 +100,13 @@ impl Addresses {
     }
 }
 
-/// The address as it was written: a quoted local part is taken for a name by the parser, and blanks around an `@` for
-/// parts of it. A bad byte is one again, so that it differs from text.
+/// The address as it was written. The parser takes a quoted local part for a name, and keeps blanks around an `@`. A
+/// byte that is not UTF-8 becomes 0xFF, so that it differs from text.
 fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
     let address = parsed.address()?;
     let (local, host) = address.rsplit_once('@').unwrap_or((address, ""));
     let text = match parsed.name() {
-        // Behind a name the parser puts the comments.
+        // The parser appends comments to a name.
         Some(quoted) if local.is_empty() && !host.is_empty() => {
             format!("{}@{host}", quoted.split_once(" (").map_or(quoted, |(quoted, _)| quoted))
         }
@@ -124,7 +124,7 @@ fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
     Some(octets)
 }
 
-/// The name of a list. Its line ends are those of a folded field (RFC 5322 §2.2.3), and no part of it.
+/// The name of a list. Line ends in it come from folding (RFC 5322 §2.2.3) and are removed.
 fn list(field: &[u8]) -> Option<Vec<u8>> {
     let name = bracketed(&field[..field.len().min(MOST_FIELD_OCTETS)]);
     (!name.is_empty()).then(|| name.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect())

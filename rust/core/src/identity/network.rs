@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::kind::Prefixes;
+use super::Prefixes;
 use super::value::Value;
 
 /// The address that `text` holds, if it holds one. Takes what servers and address literals (RFC 5321 §4.1.3) write

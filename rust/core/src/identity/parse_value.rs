@@ -1,26 +1,94 @@
-//! A value as an operator writes it: `Salesforce.com`, `198.51.100.0/24`, `NULL`.
+//! A value as an operator writes it, `Salesforce.com`, `198.51.100.0/24`, `NULL`, and what an access list entry of it
+//! covers: every address of a network, every host below a domain, or the value alone.
 //!
-//! It takes the way that a sender's text takes, so the two can only come to the same. Knows no keys and no limits.
+//! The text takes the same path as the text of a sender, so both give the same value, and spelling does not matter.
+//! Only a network in an entry is read differently, because its prefix may have any length.
+//!
+//! Knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value in that
+//! scope has the scope among its own.
 
-use super::extract::Identities;
-use super::kind::{Identity, Source, Sources};
-use super::suffix::SuffixList;
-use super::value::{Part, Tag, Value};
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
 use crate::envelope::{Envelope, Headers};
 
-/// A text that is no value of an identity.
+/// Host identities whose entries cover all names below them.
+pub const FAMILIES: [Identity; 5] =
+    [Identity::ClientHost, Identity::HeloHost, Identity::SenderHost, Identity::RcptHost, Identity::FromHost];
+
+/// Identities whose entries cover one whole value. Where a family covers the names of an identity, this is only for
+/// its tags, such as NULL, LITERAL and UNKNOWN, which no text equals.
+pub const WHOLE: [Identity; 12] = [
+    Identity::AuthUser,
+    Identity::SenderAddress,
+    Identity::RcptAddress,
+    Identity::SenderOrg(0),
+    Identity::SenderRegistered,
+    Identity::ClientIp,
+    Identity::FromAddress,
+    Identity::FromOrg,
+    Identity::ReplyToAddress,
+    Identity::ReplyToOrg,
+    Identity::ListId,
+    Identity::DkimOrg,
+];
+
+/// An entry's shortest prefixes for IPv4 and IPv6: a shorter one would cover too many networks at once.
+const SHORTEST: (u8, u8) = (8, 16);
+
+/// Why a text names no value of an identity, or no scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAValue {
-    /// It can be none.
+    /// No envelope can give this value.
     Never,
-    /// Its value would be another: the organisation of a host below it.
+    /// An envelope with this text has another value, such as the organisation of the host.
     Is(String),
+    /// No entry can be of this identity. Only [`parse_scope`] returns it.
+    NoEntry,
+    /// The scope would cover too much: a public suffix, or a network with a very short prefix. Only [`parse_scope`]
+    /// returns it.
+    Broad,
 }
 
-/// What `identity` would be of an envelope that says `text`.
+/// What an entry covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// A network; the smallest is a single address.
+    Network(IpAddr, u8),
+    /// A name and all names below it: the place of its family in [`FAMILIES`], and the name.
+    Below(usize, &'a str),
+    /// A value alone: the place of its identity in [`WHOLE`], and the value.
+    Whole(usize, Value<'a>),
+}
+
+/// The kinds of entries that exist, as bitmaps. Scopes of other kinds are not looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinds {
+    /// Prefix lengths of IPv4: bit n stands for the length n + 1.
+    pub v4: u64,
+    /// Prefix lengths of IPv6, in the same way.
+    pub v6: u128,
+    /// Numbers of labels in the names of each of [`FAMILIES`].
+    pub labels: [u128; FAMILIES.len()],
+    /// Places in [`WHOLE`].
+    pub whole: u64,
+}
+
+impl fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address, length) => Value::Network(*address, *length).fmt(f),
+            Self::Below(_, name) => f.write_str(name),
+            Self::Whole(_, value) => value.fmt(f),
+        }
+    }
+}
+
+/// Hands the value that `identity` has in an envelope with this `text` to `then`.
 ///
 /// # Errors
-/// [`NotAValue`] when no envelope could ever have this value.
+/// [`NotAValue`] when no envelope could have exactly this value.
 pub fn parse_value<R>(
     identity: Identity,
     text: &str,
@@ -43,7 +111,7 @@ pub fn parse_value<R>(
             return Err(NotAValue::Is(value.to_string()));
         }
         if let Value::Network(address, length) = value {
-            // An address alone is no network around it.
+            // A single address does not name the network around it.
             let whole = if address.is_ipv4() { "32" } else { "128" };
             if length.to_string() != prefix.unwrap_or(whole) {
                 return Err(NotAValue::Is(value.to_string()));
@@ -54,24 +122,153 @@ pub fn parse_value<R>(
 }
 
 /// The parts of the name of `host` between the value of `per` and the host that `text` names, as
-/// [`Identities::ladder`].
+/// [`Identities::ladder`] returns them.
 pub fn parts_of_host(host: Identity, per: Identity, text: &str, suffixes: &SuffixList, tell: impl FnMut(&str)) {
     read_as(host, text, suffixes, |read| read.ladder(host, per).into_iter().for_each(tell));
 }
 
-/// The identity that holds the whole of a name of which `identity` may be a part.
-fn whole_host(identity: Identity) -> Identity {
-    match identity.source() {
-        Source::Sender => Identity::SenderHost,
-        Source::ClientName => Identity::ClientHost,
-        Source::Helo => Identity::HeloHost,
-        // These have no whole host of their own; a name is read alike wherever it stands.
-        Source::From | Source::ReplyTo | Source::Dkim => Identity::FromHost,
-        _ => identity,
+/// Hands the scope that `text` names to `then`, with the text in its normal form.
+///
+/// # Errors
+/// [`NotAValue`] when no envelope, or too many of them, could lie in the scope.
+pub fn parse_scope<R>(
+    identity: Identity,
+    text: &str,
+    suffixes: &SuffixList,
+    then: impl FnOnce(Scope<'_>, String) -> R,
+) -> Result<R, NotAValue> {
+    let is_client = identity.source() == Source::ClientIp;
+    if is_client && text != "UNKNOWN" {
+        let (address, length) = parse_network(identity, text)?;
+        let scope = Scope::Network(address, length);
+        return Ok(then(scope, scope.to_string()));
+    }
+    // An absent client address is one thing, whatever identity names it.
+    let kind = if is_client { Identity::ClientIp } else { identity };
+    let (family, whole) = (family(identity), WHOLE.iter().position(|&whole| whole == kind));
+    if family.is_none() && whole.is_none() {
+        return Err(NotAValue::NoEntry);
+    }
+    let is_broad = |name: &str| {
+        let split = suffixes.split(name);
+        let bare = if identity == Identity::SenderRegistered { split.registered } else { split.org };
+        bare.is_none() && split.listed
+    };
+    let is_domain = family.is_some() || matches!(identity, Identity::ReplyToOrg | Identity::DkimOrg);
+    if is_domain && is_broad(text.to_ascii_lowercase().trim_end_matches('.')) {
+        return Err(NotAValue::Broad);
+    }
+    parse_value(identity, text, suffixes, |value| match (family, value) {
+        // A public suffix may have been spelt otherwise: in Unicode, or with another dot.
+        (Some(_), Value::Name(Part::Text(name))) if is_broad(name) => Err(NotAValue::Broad),
+        (Some(family), Value::Name(Part::Text(name))) => {
+            let is_name = network::address(name.as_bytes()).is_none() && !name.contains('*');
+            let scope = is_name.then_some(Scope::Below(family, name)).ok_or(NotAValue::Never)?;
+            Ok(then(scope, value.to_string()))
+        }
+        _ => {
+            let place = whole.ok_or(NotAValue::Never)?;
+            Ok(then(Scope::Whole(place, *value), value.to_string()))
+        }
+    })?
+}
+
+/// Hands every scope that the envelope lies in and that has one of these kinds to `then`, always in the same order.
+pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: impl FnMut(Scope<'i>)) {
+    if let Some(address) = identities.address() {
+        let lengths = if address.is_ipv4() { kinds.v4.into() } else { kinds.v6 };
+        for bit in bits(lengths as u64).chain(bits((lengths >> 64) as u64).map(|bit| bit + 64)) {
+            let length = bit as u8 + 1;
+            then(Scope::Network(within(address, length), length));
+        }
+    }
+    for (family, host) in FAMILIES.into_iter().enumerate().filter(|(family, _)| kinds.labels[*family] != 0) {
+        for name in identities.hosts(host).into_iter().filter(|name| !name.is_empty()) {
+            let mut labels = count_labels(name);
+            let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
+            for start in std::iter::once(0).chain(starts) {
+                if labels < 128 && kinds.labels[family] >> labels & 1 != 0 {
+                    then(Scope::Below(family, &name[start..]));
+                }
+                labels -= 1;
+            }
+        }
+    }
+    for place in bits(kinds.whole) {
+        let identity = WHOLE[place];
+        for value in identities.values(identity) {
+            // These names and addresses are looked up by their parts above.
+            let is_by_parts = family(identity).is_some() || identity == Identity::ClientIp;
+            if !is_by_parts || matches!(value, Value::Name(Part::Tag(_))) {
+                then(Scope::Whole(place, value));
+            }
+        }
     }
 }
 
-/// The identities of an envelope that says `text` where `identity` is read from.
+/// The number of labels in a name.
+pub fn count_labels(name: &str) -> usize {
+    1 + name.bytes().filter(|octet| *octet == b'.').count()
+}
+
+/// The network of this prefix length around an address, as its first address.
+pub fn within(address: IpAddr, length: u8) -> IpAddr {
+    match network::network(address, Prefixes { v4: length, v6: length }) {
+        Value::Network(address, _) => address,
+        _ => address,
+    }
+}
+
+/// The places of the bits that are set, in ascending order.
+pub fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.checked_sub(1)?;
+        Some(bit as usize)
+    })
+}
+
+/// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
+fn family(identity: Identity) -> Option<usize> {
+    FAMILIES.iter().position(|host| identity.is_name() && identity.source() == host.source())
+}
+
+/// Reads `203.0.113.0/24`, or a single address.
+fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAValue> {
+    let (bare, stated) = text.split_once('/').map_or((text, None), |(bare, length)| (bare, Some(length)));
+    let address = network::address(bare.as_bytes()).ok_or(NotAValue::Never)?;
+    let (longest, shortest) = if address.is_ipv4() { (32, SHORTEST.0) } else { (128, SHORTEST.1) };
+    let length = match stated {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit()) => {
+            // The prefix of an IPv4 address that is mapped into IPv6 counts the bits of the mapping.
+            let mapped = if address.is_ipv4() && bare.contains(':') { 96 } else { 0 };
+            let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));
+            length.filter(|&length| length <= longest).ok_or(NotAValue::Never)?
+        }
+        Some(_) => return Err(NotAValue::Never),
+        None => longest,
+    };
+    let masked = within(address, length);
+    if masked != address {
+        return Err(NotAValue::Is(Value::Network(masked, length).to_string()));
+    }
+    if let (Identity::ClientNet(prefixes), None) = (identity, stated) {
+        // A single address does not name the network around it.
+        return Err(NotAValue::Is(network::network(address, prefixes).to_string()));
+    }
+    if length < shortest { Err(NotAValue::Broad) } else { Ok((address, length)) }
+}
+
+/// The identity that holds the whole host of which `identity` may be a part.
+fn whole_host(identity: Identity) -> Identity {
+    match identity.source() {
+        // These have no identity for the whole host, but a name is read alike in every field.
+        Source::ReplyTo | Source::Dkim => Identity::FromHost,
+        source => FAMILIES.into_iter().find(|host| host.source() == source).unwrap_or(identity),
+    }
+}
+
+/// Hands the identities of an envelope to `then` in which the source of `identity` is `text`.
 fn read_as<R>(identity: Identity, text: &str, suffixes: &SuffixList, then: impl FnOnce(&Identities<'_>) -> R) -> R {
     let at_host = format!("x@{text}");
     let bare = match (identity, text.split_once('/')) {
@@ -95,7 +292,7 @@ fn read_as<R>(identity: Identity, text: &str, suffixes: &SuffixList, then: impl 
     then(&Identities::read(&envelope, suffixes, sources))
 }
 
-/// A tag by its name, which is upper case, where the identity can be one.
+/// The tag with this name, which is in upper case, when the identity can have it.
 fn tag(identity: Identity, text: &str) -> Option<Tag> {
     let all: &[Tag] = match identity {
         Identity::SenderRegistered => &[Tag::Unqualified, Tag::Literal, Tag::Unlisted, Tag::Malformed, Tag::Overlong],

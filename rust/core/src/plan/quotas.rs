@@ -66,7 +66,7 @@ pub(super) fn quotas(
                 match read(identity) {
                     Ok(key) => keys.push(key),
                     Err(NotAValue::Is(other)) => instead = instead.or(Some((identity, other))),
-                    Err(NotAValue::Never) => {}
+                    Err(_) => {}
                 }
             }
             if keys.is_empty() {

@@ -6,7 +6,7 @@ use super::field::{FieldValue, Wrong, listed, nearest};
 use super::model::{Action, Choice, reserved};
 use super::units::{duration, write_period};
 use crate::identity::Identity;
-use crate::identity::kind::UnknownIdentity;
+use crate::identity::UnknownIdentity;
 
 pub(super) const NAME_CHARS: usize = 64;
 

@@ -128,12 +128,6 @@ impl Region {
         self.pages[table.range()][page as usize] = Page::EMPTY;
     }
 
-    /// Every page but the header.
-    #[cfg(test)]
-    pub(crate) fn tables(&self) -> Vec<[Line; LINES]> {
-        self.pages[1..].iter().map(|page| page.0).collect()
-    }
-
     /// The pages between those that are taken, each run as a table; the header is always taken.
     pub fn free(pages: u32, taken: &[Table]) -> Vec<Table> {
         let mut taken: Vec<_> = taken.iter().map(Table::range).collect();
