@@ -21,7 +21,7 @@ use super::transaction::{Refused, RefusedBy};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, bits, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{BlockRule, LimitSet, PlannedLimit, looks_at};
+use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{KIND_WORDS, Region, prefetch};
 use crate::reply::{Answer, Reply};
@@ -89,8 +89,9 @@ impl Engine {
         stated.filter_map(|(place, planned)| Some((place, planned, planned.block_rule?)))
     }
 
-    /// Works out the keys of scopes and blocks, and prefetches the lines of blocks.
-    #[cold]
+    /// Works out the keys of scopes and blocks. The query stays absent unless one of them may have an entry or a block;
+    /// then the lines of blocks are prefetched.
+    #[inline(never)]
     pub(super) fn prepare_access(
         &self,
         request: &mut Request,
@@ -99,13 +100,52 @@ impl Engine {
         stages: Stages,
     ) {
         let (Some(access), Some(stage)) = (self.plan.access, stages.iter().next_back()) else { return };
+        request.is_access_checked = true;
         let mut scopes = SmallVec::new();
-        each_scope(identities, &kinds.0, |scope| scopes.push(scope_key(&self.secret, &scope)));
-        let sender_trust = identities.trust(Identity::SenderHost);
+        let mut has_entry = false;
+        each_scope(identities, &kinds.0, |scope| {
+            let key = scope_key(&self.secret, &scope);
+            has_entry |= self.shared.may_have_entry(key);
+            scopes.push(key);
+        });
+        if !has_entry {
+            scopes.clear();
+        }
         let mut blocks = SmallVec::new();
-        for (limit, planned, rule) in self.blocking_limits() {
-            let looks = looks_at(planned.limit.verified, planned.trust_source.trust(sender_trust));
-            if rule.from > stage || !looks {
+        if self.shared.has_blocks() {
+            self.prepare_blocks(request, identities, access, stage, &mut blocks);
+        }
+        if !scopes.is_empty() || !blocks.is_empty() {
+            let sender_trust = identities.trust(Identity::SenderHost);
+            request.access = Some(Box::new(AccessQuery { kinds, scopes, sender_trust, blocks }));
+        }
+    }
+
+    /// Works out the keys that limits may have blocked.
+    fn prepare_blocks(
+        &self,
+        request: &Request,
+        identities: &Identities<'_>,
+        access: AccessTables,
+        stage: Stage,
+        into: &mut SmallVec<[BlockQuery; 4]>,
+    ) {
+        let sender_trust = identities.trust(Identity::SenderHost);
+        let mut add = |limit, nth, key| {
+            if self.shared.may_have_block(key) {
+                let at = access.blocks.lines(key);
+                prefetch(self.shared.address(), &at);
+                into.push(BlockQuery { limit, nth, key, at });
+            }
+        };
+        for limit in self.plan.applicable.blocking().intersect(self.plan.applicable.for_trust(sender_trust)).iter() {
+            let planned = &self.plan.limits[usize::from(limit)];
+            let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };
+            // The limit need not be asked at these stages, and then its keys were not worked out.
+            let is_known =
+                !identities.may_have_several() && planned.per.iter().all(|&place| request.keys.first(place).is_some());
+            if is_known {
+                add(limit, 0, self.block_key(rule.key, planned.per.iter().map(|place| request.keys.get(place))));
                 continue;
             }
             let per = planned.limit.per.iter();
@@ -114,13 +154,9 @@ impl Engine {
             for nth in 0..count {
                 let keys =
                     values.iter().filter_map(|values| Some(self.secret.key(values.get(nth).or(values.first())?)));
-                let key = self.block_key(rule.key, keys);
-                let at = access.blocks.lines(key);
-                prefetch(self.shared.address(), &at);
-                blocks.push(BlockQuery { limit, nth: nth as u32, key, at });
+                add(limit, nth as u32, self.block_key(rule.key, keys));
             }
         }
-        request.access = Some(Box::new(AccessQuery { kinds, scopes, sender_trust, blocks }));
     }
 
     /// The key of a limit's block. It has no trust, because every part of it is proven.
@@ -191,8 +227,8 @@ impl Engine {
             let block = Block { key, until_us, by: rule.by() };
             let has_room = access.blocks.set(region, &access.blocks.lines(key), block, at_us);
             access.list.note_block(region, has_room.then_some(until_us));
+            self.shared.note_block(key);
         }
-        self.shared.set_has_access_entries(true);
     }
 
     /// Whether the block of a refusal finds room. Without room the limit refuses by itself, for as long as it does.
@@ -215,11 +251,15 @@ impl Engine {
         self.block_key(rule.key, parts.map(|&place| request.keys.nth(place, nth as usize)))
     }
 
-    /// Clears the hint that there are entries or blocks when none holds any more.
-    #[cold]
+    /// Clears the hints that there are entries, or blocks, when none of them holds any more.
+    #[inline(never)]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
-        if self.plan.access.is_none_or(|access| access.list.has_ended(region, at_us)) {
-            self.shared.set_has_access_entries(false);
+        let Some(access) = self.plan.access else { return };
+        if self.shared.has_blocks() && access.list.have_blocks_ended(region, at_us) {
+            self.shared.forget_blocks();
+        }
+        if access.list.has_ended(region, at_us) {
+            self.shared.forget_access();
         }
     }
 

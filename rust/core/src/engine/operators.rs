@@ -127,6 +127,7 @@ impl Engine {
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most()));
         }
+        self.shared.note_entry(key);
         self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
         Ok(())
     }
@@ -153,6 +154,7 @@ impl Engine {
         let now_us = epoch.last_us;
         let taken = listed.and_then(|key| access.list.take(&mut region, key));
         if taken.is_some() {
+            self.shared.set_entries(&mut access.list.keys(&region));
             self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
         }
         let mut any = taken.is_some_and(|entry| entry.holds(now_us));

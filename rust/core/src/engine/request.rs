@@ -25,8 +25,10 @@ pub struct Request {
     pub(super) stores: Stores,
     /// What statistics count, where a step of a session counts less than all of `keys`.
     pub(super) counted: Option<Vec<IdentityKey>>,
-    /// What operators' entries and limits' blocks are asked, while there are any.
+    /// What operators' entries and limits' blocks are asked, where one of them may hold.
     pub(super) access: Option<Box<AccessQuery>>,
+    /// Whether there were entries or blocks when the request was prepared.
+    pub(super) is_access_checked: bool,
 }
 
 impl Request {
@@ -170,6 +172,7 @@ impl Room {
         request.stores.clear();
         request.counted = None;
         request.access = None;
+        request.is_access_checked = false;
         found.stores.clear();
         found.access = AccessAnswer::default();
         found.held = 0;

@@ -301,7 +301,7 @@ impl Engine {
         if !found.near_limit.is_empty() {
             self.find_unnamed(request, region, found);
         }
-        if request.access.is_some() {
+        if request.is_access_checked {
             self.forget_access(region, at_us);
         }
     }

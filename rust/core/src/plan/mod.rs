@@ -249,6 +249,8 @@ pub struct Applicable {
     for_trust: [LimitSet; 2],
     /// The limits that are rates.
     rates: LimitSet,
+    /// The limits that block.
+    blocking: LimitSet,
     /// The limits that count bytes: an envelope without a size is not asked.
     sized: LimitSet,
     /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask
@@ -364,6 +366,7 @@ impl Applicable {
             sources: std::array::from_fn(|bits| read_at(stages(bits))),
             for_trust: [Trust::Claimed, Trust::Proven]
                 .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
+            blocking: set(&|limit| limit.block_rule.is_some()),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
@@ -387,6 +390,12 @@ impl Applicable {
     #[inline]
     pub fn rates(&self) -> LimitSet {
         self.rates
+    }
+
+    /// The limits that block.
+    #[inline]
+    pub fn blocking(&self) -> LimitSet {
+        self.blocking
     }
 
     /// The limits that count bytes.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::header::{COUNTERS, Epoch, Header, NotARegion, OpenPermits};
 use super::line::{LINES, Line, LineId, PAGE_BYTES, Page};
 use super::table::{Candidates, Table};
+use crate::key::Key;
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
@@ -25,9 +26,52 @@ pub struct Region {
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pub has_access_entries: AtomicBool,
+    pub has_blocks: AtomicBool,
     pub has_open_permits: AtomicBool,
     /// The kinds of access entries present, as their owner writes them.
     pub entry_kinds: [AtomicU64; KIND_WORDS],
+    /// The keys of access entries, and those that limits have blocked.
+    pub entries: KeyFilter,
+    pub blocks: KeyFilter,
+}
+
+/// A set of keys that is read without the lock. It may contain more than was inserted, and never less.
+///
+/// A key has one of 65,536 bits. With 1,000 keys in it, it contains another key with a chance of 1.5 %.
+#[derive(Debug)]
+pub(super) struct KeyFilter(Box<[AtomicU64]>);
+
+impl Default for KeyFilter {
+    fn default() -> Self {
+        Self((0..1 << 10).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl KeyFilter {
+    fn bit(Key(key): Key) -> (usize, u64) {
+        ((key >> 54) as usize, 1 << (key >> 48 & 63))
+    }
+
+    #[inline]
+    pub(super) fn may_contain(&self, key: Key) -> bool {
+        let (word, bit) = Self::bit(key);
+        self.0[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Inserts a key. The caller holds the lock.
+    pub(super) fn insert(&self, key: Key) {
+        let (word, bit) = Self::bit(key);
+        self.0[word].fetch_or(bit, Ordering::Relaxed);
+    }
+
+    /// Replaces the keys by others. The caller holds the lock. A key that is in both is never missing in between.
+    pub(super) fn replace(&self, keys: &mut dyn Iterator<Item = Key>) {
+        let mut words = [0; 1 << 10];
+        for (word, bit) in keys.map(Self::bit) {
+            words[word] |= bit;
+        }
+        self.0.iter().zip(words).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
+    }
 }
 
 impl fmt::Debug for Region {

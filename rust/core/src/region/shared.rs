@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::header::{Epoch, Now};
 use super::memory::{Hints, KIND_WORDS, Region};
 use super::table::Table;
+use crate::key::Key;
 
 /// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
 const PAGES_AT_ONCE: u32 = 256;
@@ -59,10 +60,52 @@ impl SharedRegion {
         self.hints.has_access_entries.load(Ordering::Acquire)
     }
 
-    /// Sets what [`SharedRegion::has_access_entries`] returns. The caller holds the lock, so that no thread overwrites
+    /// Whether limits' blocks may exist.
+    #[inline]
+    pub fn has_blocks(&self) -> bool {
+        self.hints.has_blocks.load(Ordering::Acquire)
+    }
+
+    /// Whether an operator's entry of this key may exist: nearly always `false` when none does.
+    #[inline]
+    pub fn may_have_entry(&self, key: Key) -> bool {
+        self.hints.entries.may_contain(key)
+    }
+
+    /// Whether a limit may have blocked this key: nearly always `false` when none has.
+    #[inline]
+    pub fn may_have_block(&self, key: Key) -> bool {
+        self.hints.blocks.may_contain(key)
+    }
+
+    /// Notes that a limit has blocked a key. The caller holds the lock, here and below, so that no thread overwrites
     /// what another has just found out.
-    pub fn set_has_access_entries(&self, whether: bool) {
-        self.hints.has_access_entries.store(whether, Ordering::Release);
+    pub fn note_block(&self, key: Key) {
+        self.hints.blocks.insert(key);
+        self.hints.has_blocks.store(true, Ordering::Release);
+        self.hints.has_access_entries.store(true, Ordering::Release);
+    }
+
+    /// Notes that no limit's block is in force.
+    pub fn forget_blocks(&self) {
+        self.hints.has_blocks.store(false, Ordering::Release);
+        self.hints.blocks.replace(&mut std::iter::empty());
+    }
+
+    /// Notes that no operator's entry and no limit's block is in force.
+    pub fn forget_access(&self) {
+        self.hints.has_access_entries.store(false, Ordering::Release);
+        self.hints.entries.replace(&mut std::iter::empty());
+    }
+
+    /// Notes the key of a new entry.
+    pub fn note_entry(&self, key: Key) {
+        self.hints.entries.insert(key);
+    }
+
+    /// Notes the keys of all entries there are.
+    pub fn set_entries(&self, keys: &mut dyn Iterator<Item = Key>) {
+        self.hints.entries.replace(keys);
     }
 
     /// Which kinds of access entries may be present. An entry has one kind, so one bit decides whether a check looks
@@ -78,7 +121,7 @@ impl SharedRegion {
         for (word, kind) in self.hints.entry_kinds.iter().zip(kinds) {
             word.store(*kind, Ordering::Relaxed);
         }
-        self.set_has_access_entries(true);
+        self.hints.has_access_entries.store(true, Ordering::Release);
     }
 
     /// Whether a permit may be open: when not, in-flight limits count nothing.

@@ -219,6 +219,11 @@ impl AccessList {
         head.listed_until_us.max(head.blocked_until_us) <= now_us
     }
 
+    /// Whether all blocks by limits have ended at `now_us`.
+    pub fn have_blocks_ended(&self, region: &Region, now_us: u64) -> bool {
+        self.head(region).blocked_until_us <= now_us
+    }
+
     /// Notes until when a limit has blocked a key, or with `None` that there was no room for a block.
     pub fn note_block(&self, region: &mut Region, until_us: Option<u64>) {
         let head = self.head_mut(region);
@@ -277,6 +282,11 @@ impl AccessList {
             let place = self.text_at(row);
             then(entry, &region.words(&self.table)[place..place + TEXT]);
         }
+    }
+
+    /// The keys of all entries.
+    pub fn keys<'r>(&self, region: &'r Region) -> impl Iterator<Item = Key> + use<'r> {
+        self.index(region).chunks_exact(WORDS).take(self.count(region)).map(|row| Key(row[0]))
     }
 
     /// Makes room for a key: returns its place in the index, with a row that no other entry has.
