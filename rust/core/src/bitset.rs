@@ -18,6 +18,7 @@ pub trait Member: Copy {
 }
 
 /// A set of `T`.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Set<T> {
     bits: u64,
     members: PhantomData<fn() -> T>,
@@ -114,30 +115,12 @@ impl<T: Member> Set<T> {
     }
 }
 
-impl<T> Clone for Set<T> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Set<T> {}
-
 impl<T> Default for Set<T> {
     #[inline]
     fn default() -> Self {
         Self::EMPTY
     }
 }
-
-impl<T> PartialEq for Set<T> {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.bits == other.bits
-    }
-}
-
-impl<T> Eq for Set<T> {}
 
 impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,13 +135,8 @@ impl<T: Member> FromIterator<T> for Set<T> {
 }
 
 /// The members that an iteration has not yet reached.
+#[derive(Clone)]
 struct Members<T>(Set<T>);
-
-impl<T> Clone for Members<T> {
-    fn clone(&self) -> Self {
-        Self(self.0)
-    }
-}
 
 impl<T: Member> Iterator for Members<T> {
     type Item = T;
@@ -177,5 +155,25 @@ impl<T: Member> DoubleEndedIterator for Members<T> {
         let place = self.0.bits.checked_ilog2()?;
         self.0.bits &= !(1 << place);
         Some(T::at(place))
+    }
+}
+
+/// Reads `bits` bits of `words`, 63 at most, from `bit` on.
+#[inline]
+pub fn field(words: &[u64], bit: usize, bits: u32) -> u64 {
+    let (word, shift) = (bit / 64, bit as u32 % 64);
+    let low = words[word] >> shift;
+    let high = if shift + bits > 64 { words[word + 1] << (64 - shift) } else { 0 };
+    (low | high) & ((1 << bits) - 1)
+}
+
+/// Writes `bits` bits of `words`, 63 at most, from `bit` on. `value` has no others.
+#[inline]
+pub fn set_field(words: &mut [u64], bit: usize, bits: u32, value: u64) {
+    let (word, shift, mask) = (bit / 64, bit as u32 % 64, (1 << bits) - 1);
+    words[word] = words[word] & !(mask << shift) | value << shift;
+    if shift + bits > 64 {
+        let done = 64 - shift;
+        words[word + 1] = words[word + 1] & !(mask >> done) | value >> done;
     }
 }

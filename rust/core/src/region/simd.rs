@@ -25,7 +25,7 @@ mod at_once {
         _mm_shuffle_ps, _mm_unpackhi_epi32, _mm_unpacklo_epi32,
     };
 
-    use super::Words;
+    use crate::region::simd::Words;
 
     const LOWER: i32 = 0b10_00_10_00;
     const UPPER: i32 = 0b11_01_11_01;
@@ -100,9 +100,9 @@ mod at_once {
     }
 }
 
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(not(target_arch = "x86_64"))]
 mod one_by_one {
-    use super::Words;
+    use crate::region::simd::Words;
 
     fn bits(words: &Words, is: impl Fn(u64) -> bool) -> u32 {
         words.iter().enumerate().fold(0, |bits, (place, &word)| bits | u32::from(is(word)) << place)
@@ -124,43 +124,5 @@ mod one_by_one {
         for word in words {
             *word = if is_later(*word, since, gap) { *word } else { 0 };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Words, keep_later, later, one_by_one, upper_equal};
-    use proptest::prelude::*;
-
-    /// Halves that meet each other, and the edges of signed and unsigned numbers.
-    fn half() -> impl Strategy<Value = u32> {
-        prop_oneof![0u32..4, (1u32 << 31) - 2..(1 << 31) + 2, u32::MAX - 3..=u32::MAX, any::<u32>()]
-    }
-
-    fn words() -> impl Strategy<Value = Words> {
-        prop::array::uniform8((half(), half()).prop_map(|(upper, lower)| u64::from(upper) << 32 | u64::from(lower)))
-    }
-
-    proptest! {
-        #[test]
-        fn all_at_once_is_one_by_one(words in words(), wanted in half(), since in half(), gap in half()) {
-            prop_assert_eq!(upper_equal(&words, wanted), one_by_one::upper_equal(&words, wanted));
-            prop_assert_eq!(later(&words, since, gap), one_by_one::later(&words, since, gap));
-            let (mut kept, mut expected) = (words, words);
-            keep_later(&mut kept, since, gap);
-            one_by_one::keep_later(&mut expected, since, gap);
-            prop_assert_eq!(kept, expected);
-        }
-    }
-
-    #[test]
-    fn a_word_is_found_at_its_place_and_a_time_counts_from_the_stamp() {
-        let words: Words = std::array::from_fn(|place| (place as u64) << 32 | (100 + place as u64));
-        assert_eq!(upper_equal(&words, 3), 1 << 3);
-        assert_eq!(later(&words, 100, 5), 1 << 6 | 1 << 7);
-        assert_eq!(later(&words, 107, 5), 0b0111_1110);
-        let mut kept = words;
-        keep_later(&mut kept, 100, 5);
-        assert_eq!(kept, [0, 0, 0, 0, 0, 0, words[6], words[7]]);
     }
 }

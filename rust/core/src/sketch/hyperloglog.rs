@@ -57,13 +57,11 @@
 //! martingale's sum: other numbers on other machines. Going on after a merge from the registers' estimate: also
 //! unbiased, but it keeps the error of the merge for good.
 
+use crate::bitset::{field, set_field};
 use crate::key::Key;
 
 /// Bits of a register.
 const BITS: usize = 6;
-
-/// The largest value of a register that has this many bits.
-const MASK: u64 = (1 << BITS) - 1;
 
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +124,9 @@ impl HyperLogLog {
     pub fn add(&self, words: &mut [u64], key: Key) -> Option<Change> {
         self.check(words);
         let (number, run) = self.split(key);
-        let place = Place::of(number);
-        let from = place.read(words);
+        let from = self.register(words, number);
         (run > from).then(|| {
-            place.write(words, run);
+            set_register(words, number, run);
             Change { from, to: run }
         })
     }
@@ -137,7 +134,7 @@ impl HyperLogLog {
     /// The register with this number, below `registers`.
     #[inline]
     pub fn register(&self, words: &[u64], number: usize) -> u8 {
-        Place::of(number).read(words)
+        field(words, number * BITS, BITS as u32) as u8
     }
 
     /// How many different keys were added, about.
@@ -167,10 +164,9 @@ impl HyperLogLog {
         self.check(words);
         self.check(others);
         for number in 0..self.registers() {
-            let place = Place::of(number);
-            let other = place.read(others);
-            if other > place.read(words) {
-                place.write(words, other);
+            let other = self.register(others, number);
+            if other > self.register(words, number) {
+                set_register(words, number, other);
             }
         }
     }
@@ -184,50 +180,21 @@ impl HyperLogLog {
             && (0..self.registers()).all(|number| self.register(words, number) <= self.longest())
     }
 
+    /// 2^(q − register), and zero for the longest run.
+    #[inline]
+    pub(crate) fn weight(&self, register: u8) -> u64 {
+        if register == self.longest() { 0 } else { 1 << (self.longest() - 1 - register) }
+    }
+
     #[inline]
     fn check(&self, words: &[u64]) {
         assert_eq!(words.len(), self.words(), "words of a HyperLogLog sketch");
     }
 }
 
-/// Where a register begins.
-#[derive(Clone, Copy)]
-struct Place {
-    word: usize,
-    shift: usize,
-}
-
-impl Place {
-    #[inline]
-    fn of(register: usize) -> Self {
-        let bit = register * BITS;
-        Self { word: bit / 64, shift: bit % 64 }
-    }
-
-    #[inline]
-    fn read(self, words: &[u64]) -> u8 {
-        let mut value = words[self.word] >> self.shift;
-        if self.crosses() {
-            value |= words[self.word + 1] << (64 - self.shift);
-        }
-        (value & MASK) as u8
-    }
-
-    #[inline]
-    fn write(self, words: &mut [u64], value: u8) {
-        let value = u64::from(value);
-        words[self.word] = words[self.word] & !(MASK << self.shift) | value << self.shift;
-        if self.crosses() {
-            let taken = 64 - self.shift;
-            words[self.word + 1] = words[self.word + 1] & !(MASK >> taken) | value >> taken;
-        }
-    }
-
-    /// Whether its upper bits lie in the next word.
-    #[inline]
-    fn crosses(self) -> bool {
-        self.shift > 64 - BITS
-    }
+#[inline]
+fn set_register(words: &mut [u64], number: usize, value: u8) {
+    set_field(words, number * BITS, BITS as u32, value.into());
 }
 
 /// Bits behind the point of the sum.
@@ -255,7 +222,7 @@ impl Martingale {
         let left = if self.left == 0 { 1 << 64 } else { u128::from(self.left) };
         let keys = ((1 << (64 + FRACTION)) + left / 2) / left;
         self.sum = self.sum.saturating_add(u64::try_from(keys).unwrap_or(u64::MAX));
-        self.left = self.left.wrapping_sub(weight(shape, change.from)).wrapping_add(weight(shape, change.to));
+        self.left = self.left.wrapping_sub(shape.weight(change.from)).wrapping_add(shape.weight(change.to));
         if self.sum == u64::MAX {
             *self = Self::LOST;
         }
@@ -268,15 +235,9 @@ impl Martingale {
 
     /// Whether it can belong to these registers.
     pub fn is_sound(&self, shape: HyperLogLog, words: &[u64]) -> bool {
-        let weights = (0..shape.registers()).map(|number| weight(shape, shape.register(words, number)));
+        let weights = (0..shape.registers()).map(|number| shape.weight(shape.register(words, number)));
         *self == Self::LOST || self.sum < u64::MAX && self.left == weights.fold(0, u64::wrapping_add)
     }
-}
-
-/// 2^(q − register), and zero for the longest run.
-#[inline]
-pub(crate) fn weight(shape: HyperLogLog, register: u8) -> u64 {
-    if register == shape.longest() { 0 } else { 1 << (shape.longest() - 1 - register) }
 }
 
 /// x + Σ x^(2^k) 2^(k−1): infinite at 1, where no register holds anything. The loop ends when a term no longer changes

@@ -40,7 +40,6 @@
 //! one burst of churn empties it.
 
 use super::layout::{IdentityKey, Layout, NAME, ROWS, TEXT};
-use super::panes::minute_rows;
 use crate::key::Key;
 use crate::sketch::hyperloglog::{HyperLogLog, Martingale};
 
@@ -104,9 +103,9 @@ impl Name {
         Self(words)
     }
 
-    /// The text of a name's words.
-    fn text(words: &[u64]) -> String {
-        let bytes: &[u8] = bytemuck::cast_slice(words);
+    /// The text that is kept.
+    pub fn text(&self) -> String {
+        let bytes: &[u8] = bytemuck::cast_slice(&self.0);
         let length = usize::from(bytes[0]).min(bytes.len() - 1);
         String::from_utf8_lossy(&bytes[1..=length]).into_owned()
     }
@@ -186,7 +185,7 @@ pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &
 fn slot_for_one_more(layout: &Layout, words: &[u64], place: usize, now_us: u64) -> usize {
     let keys = &words[layout.keys(place)];
     let weight = |slot: usize| -> u64 {
-        let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
+        let counts = layout.minute_rows(words, now_us).map(|row| layout.counts(row, place, slot));
         counts.map(|at| sent(words[at]) + words[at + 1]).sum()
     };
     let since = |slot| words[layout.name(place, slot)] as i64;
@@ -228,7 +227,7 @@ impl Snapshot {
     /// Copies the names of an identity.
     pub(super) fn take(&mut self, layout: &Layout, words: &[u64], place: usize, now_us: u64) {
         for (slot, copy) in self.0.chunks_exact_mut(COPY).enumerate() {
-            let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
+            let counts = layout.minute_rows(words, now_us).map(|row| layout.counts(row, place, slot));
             let (admitted, refused) = counts.fold((0, 0), |(admitted, refused), at| {
                 (admitted + (words[at] & u64::from(u32::MAX)), refused + (words[at] >> 32))
             });
@@ -242,7 +241,7 @@ impl Snapshot {
         let used = self.0.chunks_exact(COPY).filter(|copy| copy[0] != 0);
         let mut all: Vec<Offender> = used
             .map(|copy| Offender {
-                value: Name::text(&copy[4..4 + TEXT]),
+                value: copy[4..].first_chunk().map(|words| Name(*words).text()).unwrap_or_default(),
                 admitted: copy[1],
                 refused: copy[2],
                 fan_out: counts_elements.then(|| {
@@ -272,24 +271,4 @@ fn sent(counts: u64) -> u64 {
 #[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_short_name_is_kept_and_of_a_long_one_the_end(text in "\\PC{0,80}") {
-            let kept = Name::text(&Name::of(&text).0);
-            prop_assert!(kept.len() <= NAME_BYTES);
-            match kept.strip_prefix(ELLIPSIS).filter(|_| text.len() > NAME_BYTES) {
-                Some(end) => {
-                    prop_assert!(text.ends_with(end) && end.len() + 3 + ELLIPSIS.len() >= NAME_BYTES - 3, "{kept}");
-                }
-                None => prop_assert_eq!(kept, text),
-            }
-        }
-    }
 }

@@ -65,12 +65,11 @@
 //! one of 128 blocks loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that
 //! are estimated within 10 % from the fifth element on.
 
+use super::elements::{Added, FEW, Few, Held, LONGEST, Many, Registers, SLOTS};
+use super::elements::{add_to, clear, cost, fingerprint, held, level, put, restamp};
 use super::gcra::GcraRate;
 use super::params::{Rate, WhenFull};
-use super::registers::{Registers, clear, cost};
-use super::reservations::{SlotReservations, free_slot};
-use super::small_set::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 
@@ -104,7 +103,7 @@ impl Distinct {
         let (table, blocks) = table.split(slot_pages)?;
         // A bucket of two or three must have room for the second charge.
         let dearest = (quota.capacity() / 4).max(quota.capacity().min(2 * quota.price(1)));
-        Some(Self { table, registers: Registers::new(blocks)?, quota, dearest, when_full })
+        Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
 
     /// The table of slots.
@@ -114,7 +113,7 @@ impl Distinct {
 
     /// The table of registers.
     pub fn blocks(&self) -> &Table {
-        self.registers.table()
+        &self.registers.table
     }
 
     /// Slots in all. Keys with more than four elements also need one of [`Distinct::blocks`].
@@ -240,7 +239,7 @@ impl Distinct {
             let line = region.line_mut(self.registers.line(fingerprint, block));
             clear(line);
             for element in few.elements() {
-                self.registers.add(line, element);
+                add_to(line, element);
             }
             bucket.held = Held::Many(Many { block, cost: cost(line, self.quota.price(1)) as u32 });
         }
@@ -258,12 +257,12 @@ impl Distinct {
     /// Adds an element to registers.
     #[inline]
     fn add(&self, line: &mut Line, many: &mut Many, level: &mut u64, element: Key) {
-        if self.registers.add(line, element) {
+        if add_to(line, element) {
             *level += u64::from(many.cost);
             let mut next = cost(line, self.quota.price(1));
             if next > self.dearest {
                 clear(line);
-                self.registers.add(line, element);
+                add_to(line, element);
                 next = cost(line, self.quota.price(1));
             }
             many.cost = next as u32;

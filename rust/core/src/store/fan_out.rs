@@ -33,10 +33,8 @@
 //! flood does.
 
 use super::rate_counter::RateCounter;
-use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings};
-use super::reservations::SlotReservations;
+use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings, SlotReservations, Verdict};
 use super::seen_set::{SeenSet, Sighting};
-use super::verdict::Verdict;
 use crate::region::{Candidates, Region};
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.

@@ -32,11 +32,9 @@
 //! without a stamp: they need a sweep before times wrap. One candidate line: it loses 1.2 % of the new keys at 46 %
 //! load.
 
-use super::overflow::Split;
-use super::overflow::arrivals::Arrivals;
+use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
-use super::reservations::{SlotReservations, free_slot};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
@@ -227,7 +225,8 @@ impl Gcra {
         reserved: &mut SlotReservations,
     ) -> Verdict {
         let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
+        let level = overflow.level(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let over = (level + price).saturating_sub(self.quota.capacity());
         if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
     }
 
@@ -313,7 +312,7 @@ impl Gcra {
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(Arrivals::size)
+        self.overflow.as_ref().map(|overflow| overflow.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
@@ -343,27 +342,20 @@ impl Gcra {
         now: u64,
         price: u64,
     ) -> bool {
-        let content = |region: &Region, found: &FoundSlot| region.line(found.line).slots[usize::from(found.slot)];
-        let is_still = |found: &FoundSlot| (content(region, found) >> 32) as u32 == at.fingerprint;
+        let is_still = |found: &FoundSlot| fingerprint(region.line(found.line), found.slot) == at.fingerprint;
         let own = found.filter(is_still).or_else(|| self.find(region, at, now).map(|(found, _)| found));
-        let (slot, after) = if let Some(own) = own {
-            (own, level(region.line(own.line), content(region, &own), now) + price)
-        } else {
-            let after = overflow.level(region, at, now) + price;
-            let given = self.free(region, at, now);
-            let given = given.or_else(|| take_lightest(overflow, region, at, now, after));
-            let Some(given) = given else {
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, after.min(self.quota.capacity()));
-                return true;
-            };
-            (given, after)
-        };
-        let line = region.line_mut(slot.line);
-        if line.stamp != now {
-            expire(line, now);
+        if let Some(own) = own {
+            return self.put(region, at, own, now, price);
         }
-        line.slots[usize::from(slot.slot)] = pack(at.fingerprint, now + after.min(self.quota.capacity()));
-        true
+        let key = sketch_key(at.lines[0], at.fingerprint);
+        let after = overflow.level(region, key, now) + price;
+        match self.free(region, at, now).or_else(|| take_lightest(overflow, region, at, now, after)) {
+            Some(given) => self.put(region, at, given, now, after),
+            None => {
+                overflow.raise(region, key, now, after.min(self.quota.capacity()));
+                true
+            }
+        }
     }
 
     #[inline]
@@ -419,25 +411,29 @@ impl Gcra {
     }
 }
 
-/// Takes the lightest slot from its key when a key of this level outweighs it: what it holds goes to the sketch.
+/// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
 fn take_lightest(
     overflow: &Arrivals,
     region: &mut Region,
     at: &Candidates,
     now: u64,
-    heavier: u64,
+    weight: u64,
 ) -> Option<FoundSlot> {
-    let slots = at.lines.into_iter().flat_map(|id| {
-        let line = region.line(id);
-        (0..SLOTS).map(move |slot| (level(line, line.slots[slot], now), id, slot))
-    });
-    let (lightest, line, slot) = slots.min_by_key(|(level, ..)| *level)?;
-    if !overflow.split().passes(lightest, heavier) {
+    let slots = at.lines.into_iter().flat_map(|line| (0..SLOTS as u8).map(move |slot| (line, slot)));
+    let level_of = |(line, slot)| level(region.line(line), region.line(line).slots[usize::from(slot)], now);
+    let (lightest, (line, slot)) = slots.map(|at| (level_of(at), at)).min_by_key(|(level, _)| *level)?;
+    if !overflow.grid.passes(lightest, weight) {
         return None;
     }
-    let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
-    overflow.raise(region, line.page(), fingerprint, now, lightest);
-    Some(FoundSlot { line, slot: slot as u8, hot: false })
+    let key = sketch_key(line, fingerprint(region.line(line), slot));
+    overflow.raise(region, key, now, lightest);
+    region.line_mut(line).slots[usize::from(slot)] = 0;
+    Some(FoundSlot { line, slot, hot: false })
+}
+
+#[inline]
+fn fingerprint(line: &Line, slot: u8) -> u32 {
+    (line.slots[usize::from(slot)] >> 32) as u32
 }
 
 /// Level of one slot: the TAT as a distance from the stamp, less the time since.

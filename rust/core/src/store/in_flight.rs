@@ -32,9 +32,10 @@
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;
 use super::permits::{Held, Permits, Token};
-use super::verdict::Verdict;
-use crate::key::Key;
+use super::request::Verdict;
 use crate::region::Region;
+
+pub use super::request::{Wanted, WantedKey};
 
 /// The wait that a refusal reports, one second: a holder may release at any time, so the real wait is unknown.
 pub const HINT_US: u64 = 1_000_000;
@@ -61,24 +62,6 @@ pub struct Place {
     pub column: usize,
 }
 
-/// What one check or one permit asks of all of them.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
-    pub held: Held,
-    /// A key for each of the counts that they need.
-    pub keys: Vec<WantedKey>,
-}
-
-/// A key under which something is in flight.
-#[derive(Clone, Copy, Debug)]
-pub struct WantedKey {
-    /// The counts, by their place in [`Capacity::counts`].
-    pub counts: usize,
-    /// The key.
-    pub key: Key,
-}
-
 /// All in-flight limits of a guard, their counts and its permits.
 #[derive(Clone, Debug)]
 pub struct Capacity {
@@ -90,15 +73,10 @@ pub struct Capacity {
     pub counts: Vec<KeyCounts>,
 }
 
-impl Wanted {
-    fn key(&self, counts: usize) -> Option<Key> {
-        self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
-    }
-
-    /// The places of the limits that are asked.
-    #[inline]
-    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
-        bits(self.held.limits)
+impl InFlight {
+    /// The columns that it counts in.
+    fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        self.count.into_iter().chain(self.share.map(|(place, _)| place))
     }
 }
 
@@ -122,8 +100,8 @@ impl Capacity {
         limit: usize,
         now_us: u64,
     ) -> Verdict {
-        let &InFlight { cap, bytes, ref count, ref share } = &self.limits[limit];
-        let amount = if bytes { wanted.held.bytes } else { 1 };
+        let InFlight { cap, share, .. } = self.limits[limit];
+        let amount = self.amount(&wanted.held, limit);
         if amount > cap {
             return Verdict::Never;
         }
@@ -131,14 +109,10 @@ impl Capacity {
         if Permits::open(region) == 0 {
             return Verdict::Fits;
         }
-        let held = match count {
-            Some(place) => self.held(region, wanted, rows, *place),
-            None => self.permits.count(region, limit),
-        };
-        let free = cap.saturating_sub(held);
+        let free = cap.saturating_sub(self.used(region, wanted, rows, limit));
         let fits = amount <= free
-            && share.as_ref().is_none_or(|(place, part)| {
-                let own = self.held(region, wanted, rows, *place);
+            && share.is_none_or(|(place, part)| {
+                let own = self.held(region, wanted, rows, place);
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
@@ -146,6 +120,7 @@ impl Capacity {
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.
+    #[inline]
     pub fn used(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize) -> u64 {
         match self.limits[limit].count {
             Some(place) => self.held(region, wanted, rows, place),
@@ -156,15 +131,12 @@ impl Capacity {
     /// Holds what is wanted under `limits`, when there is room for a permit and each of them was consulted and fits.
     pub fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
         let held = Held { limits, ..wanted.held };
-        for limit in bits(held.limits) {
+        for limit in held.places() {
             let amount = self.amount(&held, limit);
-            let InFlight { count, share, .. } = self.limits[limit];
-            if count.is_none() {
-                if let Some(count) = self.permits.count_mut(region, limit) {
-                    *count += amount;
-                }
+            if self.limits[limit].count.is_none() {
+                self.permits.set_count(region, limit, self.permits.count(region, limit) + amount);
             }
-            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+            for Place { counts, column } in self.limits[limit].places() {
                 if let Some(key) = wanted.key(counts) {
                     self.counts[counts].add(region, key, column, amount);
                 }
@@ -176,16 +148,14 @@ impl Capacity {
     /// Releases what the permit of `token` holds; whether it held anything: a token from before a fork holds nothing.
     pub fn release(&self, region: &mut Region, token: &Token) -> bool {
         let Some(held) = self.permits.held(region, token) else { return false };
-        for limit in bits(held.limits) {
+        for limit in held.places() {
             let amount = self.amount(&held, limit);
-            let InFlight { count, share, .. } = self.limits[limit];
-            if count.is_none() {
-                if let Some(count) = self.permits.count_mut(region, limit) {
-                    debug_assert!(*count >= amount, "more is released than was held");
-                    *count = count.saturating_sub(amount);
-                }
+            if self.limits[limit].count.is_none() {
+                let count = self.permits.count(region, limit);
+                debug_assert!(count >= amount, "more is released than was held");
+                self.permits.set_count(region, limit, count.saturating_sub(amount));
             }
-            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+            for Place { counts, column } in self.limits[limit].places() {
                 let key = self.permits.key(region, token, counts);
                 self.counts[counts].take(region, key, column, amount);
             }
@@ -212,14 +182,4 @@ impl Capacity {
     fn amount(&self, held: &Held, limit: usize) -> u64 {
         if self.limits[limit].bytes { held.bytes } else { 1 }
     }
-}
-
-/// The places of the bits that are set.
-#[inline]
-fn bits(mut left: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
-        left &= left.wrapping_sub(1);
-        lowest
-    })
 }

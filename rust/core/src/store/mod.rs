@@ -14,22 +14,19 @@
 pub mod access_list;
 pub mod blocks;
 pub mod distinct;
+mod elements;
 pub mod fan_out;
 pub mod gcra;
 pub mod in_flight;
 pub mod key_counts;
 pub mod overflow;
-mod pane_ring;
+pub mod pane_ring;
 pub mod params;
 pub mod permits;
 pub mod rate_counter;
-mod registers;
 pub mod request;
-pub mod reservations;
 pub mod seen_set;
 pub mod sliding_window;
-mod small_set;
-pub mod verdict;
 
 use self::distinct::Distinct;
 use self::fan_out::FanOut;
@@ -37,8 +34,7 @@ use self::rate_counter::RateCounter;
 use self::request::{Answer, Entry, Question, Request, Sightings};
 use crate::region::{Candidates, Region, Table};
 
-pub use reservations::SlotReservations;
-pub use verdict::Verdict;
+pub use request::{SlotReservations, Verdict};
 
 /// Where a limit counts.
 ///

@@ -47,6 +47,19 @@ pub struct Held {
     pub bytes: u64,
 }
 
+impl Held {
+    /// The places of the limits that it is held under.
+    #[inline]
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.limits;
+        std::iter::from_fn(move || {
+            let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            lowest
+        })
+    }
+}
+
 /// The permits of one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Permits {
@@ -95,9 +108,11 @@ impl Permits {
         self.table.as_ref().map_or(0, |table| region.words(table)[limit])
     }
 
-    /// The count of a limit that has a single key, to be written.
-    pub fn count_mut<'r>(&self, region: &'r mut Region, limit: usize) -> Option<&'r mut u64> {
-        region.words_mut(self.table.as_ref()?).get_mut(limit)
+    /// Changes the count of a limit that has a single key.
+    pub fn set_count(&self, region: &mut Region, limit: usize, count: u64) {
+        if let Some(table) = &self.table {
+            region.words_mut(table)[limit] = count;
+        }
     }
 
     /// Gives a permit; the caller has checked [`Permits::has_room`]. `keys` are the keys that hold something, each with

@@ -12,14 +12,15 @@
 //!
 //! Knows no text, no identity and no policy: only where lines are.
 
-use super::in_flight::Wanted;
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
 use super::key_counts::Row;
 use super::permits::Held;
-use super::reservations::SlotReservations;
 use super::seen_set::Sighting;
-use super::verdict::Verdict;
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot};
+use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
 use crate::time::Ticks;
 
 /// All that one check asks of the stores.
@@ -304,4 +305,142 @@ impl Answers {
         }
         self.reservations = SlotReservations::with_room(request.reservations);
     }
+}
+
+/// Whether a charge fits, or from when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is room now.
+    Fits,
+    /// There will be room at this engine time, in microseconds, and not before, if nothing else is charged.
+    From(u64),
+    /// There can never be: it costs more than the burst, or than a window holds.
+    Never,
+}
+
+impl Verdict {
+    /// The first engine time at which the charge fits, when asked at `now_us`; `u64::MAX` when never.
+    #[must_use]
+    pub fn earliest_us(self, now_us: u64) -> u64 {
+        match self {
+            Self::Fits => now_us,
+            Self::From(us) => us,
+            Self::Never => u64::MAX,
+        }
+    }
+}
+
+/// What one check or one permit asks of all of them.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
+    pub held: Held,
+    /// A key for each of the counts that they need.
+    pub keys: Vec<WantedKey>,
+}
+
+/// A key under which something is in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedKey {
+    /// The counts, by their place in [`Capacity::counts`].
+    pub counts: usize,
+    /// The key.
+    pub key: Key,
+}
+
+impl Wanted {
+    /// The key for the counts at that place.
+    pub fn key(&self, counts: usize) -> Option<Key> {
+        self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
+    }
+
+    /// The places of the limits that are asked.
+    #[inline]
+    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
+        self.held.places()
+    }
+}
+
+const _: () = assert!(SLOTS <= u8::BITS as usize);
+
+/// Up to this many new keys of one check get an exact wait: it takes a look at the lines of all of them for each slot
+/// that falls free. Of more keys, one that finds only reserved slots waits until its own lines have another slot, which
+/// may be later than necessary.
+const FEW: usize = 16;
+
+/// The reservations of one check; empty, and free of cost, where no table needs them.
+#[derive(Debug, Default)]
+pub struct SlotReservations(Option<Box<Reserved>>);
+
+#[derive(Debug, Default)]
+struct Reserved {
+    /// How many slots of each line are reserved.
+    lines: HashMap<LineId, u32>,
+    /// The candidate lines of the new keys seen so far; one more entry than [`FEW`] says that there are too many.
+    asked: SmallVec<[[LineId; 2]; FEW + 1]>,
+}
+
+impl SlotReservations {
+    /// Room for `count` reservations.
+    #[inline]
+    pub fn with_room(count: usize) -> Self {
+        if count == 0 { Self(None) } else { Self::allocated(count) }
+    }
+
+    #[cold]
+    fn allocated(count: usize) -> Self {
+        let mut reserved = Box::<Reserved>::default();
+        reserved.lines.reserve(count);
+        Self(Some(reserved))
+    }
+
+    /// Drops all reservations, for the next look at the same tables.
+    #[inline]
+    pub fn clear(&mut self) {
+        if let Some(reserved) = &mut self.0 {
+            reserved.lines.clear();
+            reserved.asked.clear();
+        }
+    }
+
+    /// Reserves a free slot of the emptier of two lines; `false` when neither has one that is not reserved.
+    pub(super) fn slot_of(&mut self, free: [(LineId, u32); 2]) -> bool {
+        if let Some(reserved) = self.0.as_mut().filter(|reserved| reserved.asked.len() <= FEW) {
+            reserved.asked.push(free.map(|(line, _)| line));
+        }
+        let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
+        let (line, left) = if second.1 > first.1 { second } else { first };
+        if left > 0 {
+            self.promise(line);
+        }
+        left > 0
+    }
+
+    /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which
+    /// may move from one line to the other.
+    pub(super) fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
+        let others = self.0.as_ref().map(|reserved| &reserved.asked[..]).filter(|asked| asked.len() <= FEW);
+        let others = others.unwrap_or_default().iter().flatten().copied();
+        own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
+    }
+
+    /// How many slots of a line are reserved. A line belongs to one table, so tables do not meet here.
+    pub(super) fn of(&self, line: LineId) -> u32 {
+        self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn promise(&mut self, line: LineId) {
+        if let Some(reserved) = &mut self.0 {
+            *reserved.lines.entry(line).or_default() += 1;
+        }
+    }
+}
+
+/// A free slot of the emptier of a key's two lines; `free_slots` gives the free slots of a line as bits.
+#[inline]
+pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<FoundSlot> {
+    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
+    // A line has fewer than eight slots, and the bits of a byte are counted by a shorter way.
+    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
+    (free != 0).then(|| FoundSlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }

@@ -42,12 +42,10 @@
 //! **Dropped.** Two buckets and interpolation: it lets up to 2 L through in a window. A pane number in each slot: the
 //! line's stamp tells it, and its bits make a finer ring. A log of times: exact, but 4 L bytes a key.
 
-use super::overflow::Split;
-use super::overflow::panes::{Counts, Panes};
+use super::overflow::{Counts, Panes, Split, sketch_key};
 use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
-use super::reservations::{SlotReservations, free_slot};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
 use crate::time::{TickClock, Ticks};
@@ -190,13 +188,18 @@ impl SlidingWindow {
         if let Some(overflow) = &self.overflow {
             return self.charge_either(overflow, region, at, found, now, self.price(amount));
         }
-        let Some(FoundSlot { line, slot, .. }) = found.or_else(|| self.free(region, at, now)) else { return false };
-        let (line, slot) = (region.line_mut(line), usize::from(slot));
+        let Some(found) = found.or_else(|| self.free(region, at, now)) else { return false };
+        self.put(region, at, found, now, self.price(amount))
+    }
+
+    /// Adds `price` to a slot of the key's own.
+    #[inline]
+    fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
+        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
         if line.stamp != now {
             self.restamp(line, now);
         }
-        let ring = self.shape.with(self.shape.ring(line, slot), self.price(amount));
-        self.shape.put(line, slot, at.fingerprint, ring);
+        self.shape.put(line, slot, at.fingerprint, self.shape.with(self.shape.ring(line, slot), price));
         true
     }
 
@@ -233,7 +236,7 @@ impl SlidingWindow {
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(Panes::size)
+        self.overflow.as_ref().map(|overflow| overflow.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
@@ -252,7 +255,8 @@ impl SlidingWindow {
         reserved: &mut SlotReservations,
     ) -> Verdict {
         let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let from = overflow.fits_from(&overflow.counts(region, at, now), now, room);
+        let counts = overflow.counts(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let from = overflow.fits_from(&counts, now, room);
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
@@ -272,29 +276,24 @@ impl SlidingWindow {
         let is_still =
             |found: &FoundSlot| self.shape.fingerprint(region.line(found.line), found.slot.into()) == at.fingerprint;
         let own = found.filter(is_still).or_else(|| self.find(region, at, now));
-        let (found, known) = if let Some(found) = own {
-            (found, None)
-        } else {
-            let mut counts = overflow.counts(region, at, now);
-            let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
-            let given = self.free(region, at, now).or_else(|| self.take_lightest(overflow, region, at, now, weight));
-            let Some(found) = given else {
-                counts[0] = counts[0].saturating_add(price).min(self.most);
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, &counts);
-                return true;
-            };
-            (found, Some(counts))
+        if let Some(own) = own {
+            return self.put(region, at, own, now, price);
+        }
+        let key = sketch_key(at.lines[0], at.fingerprint);
+        let mut counts = overflow.counts(region, key, now);
+        let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
+        let given = self.free(region, at, now).or_else(|| self.take_lightest(overflow, region, at, now, weight));
+        let Some(given) = given else {
+            counts[0] = counts[0].saturating_add(price).min(self.most);
+            overflow.raise(region, key, now, &counts);
+            return true;
         };
-        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
+        let line = region.line_mut(given.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        let ring = match known {
-            None => self.shape.ring(line, slot),
-            Some(counts) => self.ring_of(overflow, &counts, now),
-        };
-        self.shape.put(line, slot, at.fingerprint, self.shape.with(ring, price));
-        true
+        self.shape.put(line, given.slot.into(), at.fingerprint, self.ring_of(overflow, &counts, now));
+        self.put(region, at, given, now, price)
     }
 
     /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
@@ -309,11 +308,11 @@ impl SlidingWindow {
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
         let held = slots.map(|(id, slot)| (self.counts_of(overflow, region.line(id), slot, now), id, slot));
         let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
-        if !overflow.split().passes(counts.iter().sum(), weight) {
+        if !overflow.grid.passes(counts.iter().sum(), weight) {
             return None;
         }
-        let fingerprint = self.shape.fingerprint(region.line(line), slot);
-        overflow.raise(region, line.page(), fingerprint, now, &counts);
+        let key = sketch_key(line, self.shape.fingerprint(region.line(line), slot));
+        overflow.raise(region, key, now, &counts);
         Some(FoundSlot { line, slot: slot as u8, hot: false })
     }
 
