@@ -57,6 +57,8 @@
 //! martingale's sum: other numbers on other machines. Going on after a merge from the registers' estimate: also
 //! unbiased, but it keeps the error of the merge for good.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::bitset::{field, set_field};
 use crate::key::Key;
 
@@ -201,7 +203,8 @@ fn set_register(words: &mut [u64], number: usize, value: u8) {
 const FRACTION: u32 = 16;
 
 /// The martingale estimate, kept next to the registers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Martingale {
     /// 2⁶⁴ times the chance that a new key changes a register, mod 2⁶⁴.
     pub left: u64,

@@ -95,14 +95,10 @@ impl Stats {
     fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
         for &value in seen {
             if let Some(slot) = offenders::find(&self.layout, words, value) {
-                self.count_one(words, row, (value.place, slot), seen, admitted);
+                let elements = self.elements(value.place, seen);
+                offenders::count(&self.layout, words, row, (value.place, slot), elements, admitted);
             }
         }
-    }
-
-    #[inline(never)]
-    fn count_one(&self, words: &mut [u64], row: usize, name: (usize, usize), seen: &[IdentityKey], admitted: bool) {
-        offenders::count(&self.layout, words, row, name, self.elements(name.0, seen), admitted);
     }
 
     fn elements<'s>(&self, place: usize, seen: &'s [IdentityKey]) -> impl Iterator<Item = Key> + use<'s> {
@@ -127,7 +123,8 @@ impl Stats {
         for newcomer in newcomers {
             if offenders::find(&self.layout, words, newcomer.seen).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
-                self.count_one(words, row, (newcomer.seen.place, slot), seen, admitted);
+                let (place, elements) = (newcomer.seen.place, self.elements(newcomer.seen.place, seen));
+                offenders::count(&self.layout, words, row, (place, slot), elements, admitted);
             }
         }
     }

@@ -99,10 +99,10 @@ impl Distinct {
 
     /// Like [`Distinct::new`], with so many pages for slots, or as near to that as leaves one page for each.
     pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
-        let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit() == 1)?;
+        let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit == 1)?;
         let (table, blocks) = table.split(slot_pages)?;
         // A bucket of two or three must have room for the second charge.
-        let dearest = (quota.capacity() / 4).max(quota.capacity().min(2 * quota.price(1)));
+        let dearest = (quota.capacity / 4).max(quota.capacity.min(2 * quota.price(1)));
         Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
 
@@ -146,21 +146,21 @@ impl Distinct {
         reserved: &mut SlotReservations,
     ) -> (Verdict, Option<FoundSlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
-        if asked > self.quota.capacity() {
+        if asked > self.quota.capacity {
             return (Verdict::Never, None);
         }
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let found = self.find(region, at, now);
         let (mut ready, mut hot) = (now, false);
         if let Some((_, level, held)) = found {
             let asked = if let Held::Many(Many { cost, .. }) = held { asked.max(cost.into()) } else { asked };
-            ready += (level + asked).saturating_sub(self.quota.capacity());
-            hot = 2 * (level + asked) > self.quota.capacity();
+            ready += (level + asked).saturating_sub(self.quota.capacity);
+            hot = 2 * (level + asked) > self.quota.capacity;
         }
         if self.when_full == WhenFull::Refuse {
             ready = ready.max(self.room_from(region, at, now, found, elements, reserved));
         }
-        let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
+        let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock.micros(ready)) };
         (verdict, found.map(|(found_slot, ..)| FoundSlot { hot, ..found_slot }))
     }
 
@@ -179,7 +179,7 @@ impl Distinct {
         if elements.is_empty() {
             return true;
         }
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let Some(FoundSlot { line, slot, .. }) = found_slot.or_else(|| self.free(region, at, now)) else {
             return false;
         };
@@ -196,7 +196,7 @@ impl Distinct {
 
     /// Empties the key's bucket, and with it what the bucket holds of elements. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let Some((FoundSlot { line, slot, .. }, ..)) = self.find(region, at, now) else { return false };
         put(region.line_mut(line), usize::from(slot), 0, 0, Held::Few(Few::default()));
         true
@@ -204,20 +204,20 @@ impl Distinct {
 
     /// The level of the key's bucket, in elements, rounded up.
     pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
-        let found = self.find(region, at, self.quota.clock().ticks(now_us));
+        let found = self.find(region, at, self.quota.clock.ticks(now_us));
         found.map_or(0, |(_, level, _)| level.div_ceil(self.quota.price(1)))
     }
 
     /// Slots in use on one page of their table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let used = |line: &Line| (0..SLOTS).filter(|&slot| level(line, slot, now) > 0).count() as u64;
         region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// Blocks in use on one page of their table.
     pub fn blocks_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        self.registers.used(region, page, self.quota.clock().ticks(now_us))
+        self.registers.used(region, page, self.quota.clock.ticks(now_us))
     }
 
     /// Adds every element to the bucket; returns `false` when there is no block for those after the fourth.

@@ -36,7 +36,7 @@ use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
+use crate::region::{Candidates, FoundSlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
 /// Most ticks that a bucket holds.
@@ -45,13 +45,14 @@ const CAPACITY_MAX: u64 = 1 << 23;
 /// A rate and its burst in ticks of the limit's own clock, so that every charge is a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcraRate {
-    clock: TickClock,
-    /// What one unit costs.
+    /// The clock of its ticks.
+    pub clock: TickClock,
+    /// What one unit costs, in ticks.
     per_unit: u64,
     /// How much one unit is: 1 unless the burst is over 2²³.
-    unit: u64,
-    /// What a bucket holds.
-    capacity: u64,
+    pub unit: u64,
+    /// What a bucket holds, in ticks: at most 2²³.
+    pub capacity: u64,
 }
 
 impl GcraRate {
@@ -80,23 +81,6 @@ impl GcraRate {
     pub fn occupied_us(&self, amount: u64) -> u64 {
         self.clock.micros(self.price(amount).min(self.capacity))
     }
-
-    /// How much one unit is.
-    pub fn unit(&self) -> u64 {
-        self.unit
-    }
-
-    /// What a bucket holds, in ticks: at most 2²³.
-    #[inline]
-    pub fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// The clock of its ticks.
-    #[inline]
-    pub fn clock(&self) -> &TickClock {
-        &self.clock
-    }
 }
 
 /// Buckets of one limit.
@@ -105,7 +89,7 @@ pub struct Gcra {
     table: Table,
     quota: GcraRate,
     when_full: WhenFull,
-    overflow: Option<Arrivals>,
+    sketch: Option<Arrivals>,
 }
 
 impl Gcra {
@@ -113,7 +97,7 @@ impl Gcra {
     pub fn new(table: Table, quota: GcraRate, when_full: WhenFull) -> Self {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
-            _ => Self { table, quota, when_full, overflow: None },
+            _ => Self { table, quota, when_full, sketch: None },
         }
     }
 
@@ -124,10 +108,8 @@ impl Gcra {
         let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
         let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
-        match parted {
-            Some((table, overflow)) => Self { table, quota, when_full, overflow: Some(overflow) },
-            None => Self { table, quota, when_full, overflow: None },
-        }
+        let (table, sketch) = parted.map_or((table, None), |(table, sketch)| (table, Some(sketch)));
+        Self { table, quota, when_full, sketch }
     }
 
     /// The table.
@@ -145,11 +127,6 @@ impl Gcra {
         self.table.slots()
     }
 
-    /// How long one charge of `amount` on a new key occupies a slot, in microseconds.
-    pub fn occupied_us(&self, amount: u64) -> u64 {
-        self.quota.occupied_us(amount)
-    }
-
     /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
@@ -159,7 +136,7 @@ impl Gcra {
     /// `now_us` in ticks of the table, worked out once for consulting and charging.
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
-        Ticks(self.quota.clock().ticks(now_us))
+        Ticks(self.quota.clock.ticks(now_us))
     }
 
     /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for [`Gcra::charge`].
@@ -175,7 +152,7 @@ impl Gcra {
         amount: u64,
         reserved: &mut SlotReservations,
     ) -> (Verdict, Option<FoundSlot>) {
-        let (price, capacity) = (self.quota.price(amount), self.quota.capacity());
+        let (price, capacity) = (self.quota.price(amount), self.quota.capacity);
         if price > capacity {
             return (Verdict::Never, None);
         }
@@ -203,15 +180,15 @@ impl Gcra {
         (level, price): (u64, u64),
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let over = level + price - self.quota.capacity();
-        if over >= level && self.overflow.is_some() {
+        let over = level + price - self.quota.capacity;
+        if over >= level && self.sketch.is_some() {
             // By then the slot has expired, so the sketch will be asked.
             match self.consult_untracked(region, at, now + over, price, reserved) {
                 Verdict::Fits => {}
                 later => return later,
             }
         }
-        Verdict::From(self.quota.clock().micros(now + over))
+        Verdict::From(self.quota.clock.micros(now + over))
     }
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
@@ -224,10 +201,10 @@ impl Gcra {
         price: u64,
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let level = overflow.level(region, sketch_key(at.lines[0], at.fingerprint), now);
-        let over = (level + price).saturating_sub(self.quota.capacity());
-        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
+        let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
+        let level = sketch.level(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let over = (level + price).saturating_sub(self.quota.capacity);
+        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock.micros(now + over)) }
     }
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
@@ -244,26 +221,21 @@ impl Gcra {
         amount: u64,
     ) -> bool {
         let price = self.quota.price(amount);
-        if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, found, now.0, price);
-        }
-        match found {
-            Some(found) => self.put(region, at, found, now.0, price),
-            None => self.charge_new(region, at, now.0, price),
+        match (&self.sketch, found) {
+            (Some(sketch), _) => self.charge_with_sketch(sketch, region, at, found, (now.0, price)),
+            (None, Some(found)) => self.put(region, at, found, now.0, price),
+            (None, None) => self.charge_new(region, at, now.0, price),
         }
     }
 
     /// Adds `price` to a slot of the key's own.
     #[inline]
     fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
-        let line = region.line_mut(found.line);
-        if line.stamp != now {
-            expire(line, now);
-        }
+        let line = line_at(region, found.line, now);
         let slot = &mut line.slots[usize::from(found.slot)];
         // The line was stamped just now, so a distance from the stamp is a level.
         let level = if *slot == 0 { 0 } else { (*slot as u32).wrapping_sub(now as u32) };
-        *slot = pack(at.fingerprint, now + (u64::from(level) + price).min(self.quota.capacity()));
+        *slot = pack(at.fingerprint, now + (u64::from(level) + price).min(self.quota.capacity));
         true
     }
 
@@ -274,7 +246,7 @@ impl Gcra {
         if self.slots_in_use(first, now) == 0 {
             // No line is emptier than this one, and most are like this one in a table that has room.
             *first = Line { stamp: now, ..Line::default() };
-            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity()));
+            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
             return true;
         }
         self.charge_emptier(region, at, now, price)
@@ -294,12 +266,9 @@ impl Gcra {
         let now = now.0;
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
         let Some((found, level)) = self.find(region, at, now).filter(|_| left > 0) else { return false };
-        let line = region.line_mut(found.line);
-        if line.stamp != now {
-            expire(line, now);
-        }
         let level = level.saturating_sub(left);
-        line.slots[usize::from(found.slot)] = if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
+        line_at(region, found.line, now).slots[usize::from(found.slot)] =
+            if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
         true
     }
 
@@ -312,13 +281,13 @@ impl Gcra {
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(|overflow| overflow.grid.size())
+        self.sketch.as_ref().map(|sketch| sketch.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let Ticks(now) = self.ticks_at(now_us);
-        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
     }
 
     /// Slots in use on one page of the table.
@@ -333,14 +302,13 @@ impl Gcra {
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no level goes above the capacity, which is more than the key can have sent.
     #[inline(never)]
-    fn charge_either(
+    fn charge_with_sketch(
         &self,
-        overflow: &Arrivals,
+        sketch: &Arrivals,
         region: &mut Region,
         at: &Candidates,
         found: Option<FoundSlot>,
-        now: u64,
-        price: u64,
+        (now, price): (u64, u64),
     ) -> bool {
         let is_still = |found: &FoundSlot| fingerprint(region.line(found.line), found.slot) == at.fingerprint;
         let own = found.filter(is_still).or_else(|| self.find(region, at, now).map(|(found, _)| found));
@@ -348,14 +316,12 @@ impl Gcra {
             return self.put(region, at, own, now, price);
         }
         let key = sketch_key(at.lines[0], at.fingerprint);
-        let after = overflow.level(region, key, now) + price;
-        match self.free(region, at, now).or_else(|| take_lightest(overflow, region, at, now, after)) {
-            Some(given) => self.put(region, at, given, now, after),
-            None => {
-                overflow.raise(region, key, now, after.min(self.quota.capacity()));
-                true
-            }
+        let after = sketch.level(region, key, now) + price;
+        if let Some(given) = self.free(region, at, now).or_else(|| take_lightest(sketch, region, at, now, after)) {
+            return self.put(region, at, given, now, after);
         }
+        sketch.raise(region, key, now, after.min(self.quota.capacity));
+        true
     }
 
     #[inline]
@@ -380,7 +346,7 @@ impl Gcra {
     /// the capacity. Most lines of a table that has room are so.
     #[inline]
     fn has_drained(&self, line: &Line, now: u64) -> bool {
-        now.saturating_sub(line.stamp) >= self.quota.capacity()
+        now.saturating_sub(line.stamp) >= self.quota.capacity
     }
 
     /// A free slot of the emptier line.
@@ -407,26 +373,20 @@ impl Gcra {
             line.slots.iter().map(move |&slot| level(line, slot, now))
         });
         let first_free = levels.filter(|&level| level > 0).min();
-        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock().micros(now + level)))
+        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock.micros(now + level)))
     }
 }
 
 /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
-fn take_lightest(
-    overflow: &Arrivals,
-    region: &mut Region,
-    at: &Candidates,
-    now: u64,
-    weight: u64,
-) -> Option<FoundSlot> {
+fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<FoundSlot> {
     let slots = at.lines.into_iter().flat_map(|line| (0..SLOTS as u8).map(move |slot| (line, slot)));
     let level_of = |(line, slot)| level(region.line(line), region.line(line).slots[usize::from(slot)], now);
     let (lightest, (line, slot)) = slots.map(|at| (level_of(at), at)).min_by_key(|(level, _)| *level)?;
-    if !overflow.grid.passes(lightest, weight) {
+    if !sketch.grid.passes(lightest, weight) {
         return None;
     }
     let key = sketch_key(line, fingerprint(region.line(line), slot));
-    overflow.raise(region, key, now, lightest);
+    sketch.raise(region, key, now, lightest);
     region.line_mut(line).slots[usize::from(slot)] = 0;
     Some(FoundSlot { line, slot, hot: false })
 }
@@ -445,10 +405,14 @@ fn level(line: &Line, slot: u64, now: u64) -> u64 {
     distance.saturating_sub(now.saturating_sub(line.stamp))
 }
 
-/// Zeroes what has expired, and stamps the line.
+/// A line to be written at `now`: what has expired is zero.
 #[inline]
-fn expire(line: &mut Line, now: u64) {
-    line.keep_later(gap(line, now), now);
+fn line_at(region: &mut Region, id: LineId, now: u64) -> &mut Line {
+    let line = region.line_mut(id);
+    if line.stamp != now {
+        line.keep_later(gap(line, now), now);
+    }
+    line
 }
 
 /// How long ago the line was written. More than a slot can say is as good as the most that it can say.

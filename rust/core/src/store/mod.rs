@@ -32,7 +32,7 @@ use self::distinct::Distinct;
 use self::fan_out::FanOut;
 use self::rate_counter::RateCounter;
 use self::request::{Answer, Entry, Question, Request, Sightings};
-use crate::region::{Candidates, Region, Table};
+use crate::region::{Candidates, PAGE_BYTES, Region, Table};
 
 pub use request::{SlotReservations, Verdict};
 
@@ -97,37 +97,17 @@ impl Store {
                 answer.now = counter.ticks_at(at_us);
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
-            // Nothing is new, so nothing is counted.
-            (Self::FanOut(_), _) if is_now && !sightings.is_any_new => {}
-            (Self::FanOut(_) | Self::Distinct(_), _) => {
-                *answer = self.consult_elements(region, request, entry, (at_us, is_now), sightings, reservations);
-            }
-            _ => {}
-        }
-    }
-
-    /// Consults a fan-out. Not inlined: a check that brings nothing new has no use for it.
-    #[inline(never)]
-    fn consult_elements(
-        &self,
-        region: &Region,
-        request: &Request,
-        entry: &Entry,
-        (at_us, is_now): (u64, bool),
-        sightings: &Sightings,
-        reservations: &mut SlotReservations,
-    ) -> Answer {
-        match (self, &entry.question) {
-            (Self::FanOut(_), Question::FanOut { lookup }) if is_now && !sightings.has_new(*lookup) => Answer::FITS,
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.consult(region, &request.looked_up(*lookup, sightings), at_us, reservations)
+                // Nothing is new now, so nothing is counted.
+                if !is_now || sightings.is_any_new && sightings.has_new(*lookup) {
+                    *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
+                }
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                let hashes = request.hashes(*first, *count);
-                let (verdict, slot) = distinct.consult(region, at, at_us, hashes, reservations);
-                Answer { verdict, slot, ..Answer::FITS }
+                let elements = request.hashes(*first, *count);
+                (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, elements, reservations);
             }
-            _ => Answer::FITS,
+            _ => {}
         }
     }
 
@@ -147,28 +127,8 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(_), _) if answer.new == 0 => true,
-            (Self::FanOut(_) | Self::Distinct(_), _) => {
-                self.charge_elements(region, request, entry, sightings, answer, at_us)
-            }
-            _ => true,
-        }
-    }
-
-    /// Charges a fan-out.
-    #[inline(never)]
-    fn charge_elements(
-        &self,
-        region: &mut Region,
-        request: &Request,
-        entry: &Entry,
-        sightings: &Sightings,
-        answer: &Answer,
-        at_us: u64,
-    ) -> bool {
-        match (self, &entry.question) {
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.charge(region, &request.looked_up(*lookup, sightings), answer)
+                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
                 distinct.charge(region, at, answer.slot, at_us, request.hashes(*first, *count))
@@ -204,7 +164,7 @@ impl Store {
                 (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                let at = fan_out.bucket_lines(&request.looked_up(lookup, sightings), answer.part);
+                let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
                 (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
             }
             (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
@@ -241,35 +201,30 @@ impl Store {
 
     /// Its tables: the slots first.
     pub fn tables(&self) -> impl Iterator<Item = TablePart> {
-        let part = |kind, table: &Table, slots| TablePart { kind, pages: table.pages(), bytes: table.bytes(), slots };
-        let slots = match self {
-            Self::Distinct(distinct) => Some(part(TableKind::Slots, distinct.table(), distinct.slots())),
-            _ => self.rate_counter().map(|counter| part(TableKind::Slots, counter.table(), counter.slots())),
-        };
-        let beside = match self {
-            Self::Distinct(distinct) => {
-                let blocks = distinct.blocks();
-                Some(part(TableKind::Registers, blocks, blocks.lines() as u64))
+        let part = |kind, pages, slots| TablePart { kind, pages, bytes: u64::from(pages) * PAGE_BYTES, slots };
+        let (slots, beside) = match (self, self.rate_counter()) {
+            (Self::Distinct(distinct), _) => {
+                let (pages, blocks) = (distinct.table().pages(), distinct.blocks());
+                let registers = part(TableKind::Registers, blocks.pages(), blocks.lines() as u64);
+                (Some(part(TableKind::Slots, pages, distinct.slots())), Some(registers))
             }
-            _ => self.rate_counter().and_then(RateCounter::sketch).map(|(pages, slots)| TablePart {
-                kind: TableKind::Sketch,
-                pages,
-                bytes: u64::from(pages) * crate::region::PAGE_BYTES,
-                slots,
-            }),
+            (_, Some(counter)) => {
+                let sketch = counter.sketch().map(|(pages, cells)| part(TableKind::Sketch, pages, cells));
+                (Some(part(TableKind::Slots, counter.table().pages(), counter.slots())), sketch)
+            }
+            _ => (None, None),
         };
         slots.into_iter().chain(beside)
     }
 
     /// Slots in use on one page of the table of that kind.
     pub fn used(&self, kind: TableKind, region: &Region, page: u32, now_us: u64) -> u64 {
-        match (self, kind) {
-            (Self::Distinct(distinct), TableKind::Registers) => distinct.blocks_used(region, page, now_us),
-            (Self::Distinct(distinct), _) => distinct.used(region, page, now_us),
-            (_, TableKind::Sketch) => {
-                self.rate_counter().map_or(0, |counter| counter.sketch_used(region, page, now_us))
-            }
-            _ => self.rate_counter().map_or(0, |counter| counter.used(region, page, now_us)),
+        match (self, self.rate_counter(), kind) {
+            (Self::Distinct(distinct), _, TableKind::Registers) => distinct.blocks_used(region, page, now_us),
+            (Self::Distinct(distinct), ..) => distinct.used(region, page, now_us),
+            (_, Some(counter), TableKind::Sketch) => counter.sketch_used(region, page, now_us),
+            (_, Some(counter), _) => counter.used(region, page, now_us),
+            _ => 0,
         }
     }
 }

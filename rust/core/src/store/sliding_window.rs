@@ -47,7 +47,7 @@ use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
+use crate::region::{Candidates, FoundSlot, LINES, Line, LineId, Region, Table};
 use crate::time::{TickClock, Ticks};
 
 /// Counters of one limit.
@@ -62,7 +62,7 @@ pub struct SlidingWindow {
     most: u64,
     /// How much one unit is: 1 unless the limit is over 2³⁸.
     unit: u64,
-    overflow: Option<Panes>,
+    sketch: Option<Panes>,
 }
 
 impl SlidingWindow {
@@ -83,7 +83,7 @@ impl SlidingWindow {
             let (bits, panes) = (whole.shape.bits_of(1), whole.shape.panes());
             Some((table, Panes::new(sketch, split, bits, panes)?))
         });
-        Some(parted.map_or(whole, |(table, overflow)| Self { table, overflow: Some(overflow), ..whole }))
+        Some(parted.map_or(whole, |(table, sketch)| Self { table, sketch: Some(sketch), ..whole }))
     }
 
     fn plain(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
@@ -92,7 +92,7 @@ impl SlidingWindow {
         let shape = Shape::new(most);
         let pane_us = rate.period_us.div_ceil(u64::from(shape.panes() - 1));
         let clock = TickClock::new(1, u128::from(pane_us))?;
-        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, overflow: None })
+        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, sketch: None })
     }
 
     /// The table.
@@ -161,15 +161,14 @@ impl SlidingWindow {
             }
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
             // When the slot has expired by then, the sketch will be asked.
-            let later = (self.overflow.is_some() && self.find(region, at, from).is_none())
+            let later = (self.sketch.is_some() && self.find(region, at, from).is_none())
                 .then(|| self.consult_untracked(region, at, from, room, reserved))
                 .filter(|later| *later != Verdict::Fits);
             return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(found));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
-            WhenFull::Sketch => (self.consult_untracked(region, at, now, room, reserved), None),
+            _ => (self.consult_untracked(region, at, now, room, reserved), None),
         }
     }
 
@@ -185,8 +184,8 @@ impl SlidingWindow {
         Ticks(now): Ticks,
         amount: u64,
     ) -> bool {
-        if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, found, now, self.price(amount));
+        if let Some(sketch) = &self.sketch {
+            return self.charge_with_sketch(sketch, region, at, found, now, self.price(amount));
         }
         let Some(found) = found.or_else(|| self.free(region, at, now)) else { return false };
         self.put(region, at, found, now, self.price(amount))
@@ -195,10 +194,7 @@ impl SlidingWindow {
     /// Adds `price` to a slot of the key's own.
     #[inline]
     fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
-        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
+        let (line, slot) = (self.line_at(region, found.line, now), usize::from(found.slot));
         self.shape.put(line, slot, at.fingerprint, self.shape.with(self.shape.ring(line, slot), price));
         true
     }
@@ -211,10 +207,7 @@ impl SlidingWindow {
     /// holds the charge.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
         let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
-        let (line, slot) = (region.line_mut(line), usize::from(slot));
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
+        let (line, slot) = (self.line_at(region, line, now), usize::from(slot));
         let age = now.saturating_sub(then.0);
         if age >= u64::from(self.shape.panes()) {
             return false;
@@ -236,13 +229,13 @@ impl SlidingWindow {
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(|overflow| overflow.grid.size())
+        self.sketch.as_ref().map(|sketch| sketch.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.clock.ticks(now_us);
-        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
     }
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
@@ -254,9 +247,9 @@ impl SlidingWindow {
         room: u64,
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let counts = overflow.counts(region, sketch_key(at.lines[0], at.fingerprint), now);
-        let from = overflow.fits_from(&counts, now, room);
+        let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
+        let counts = sketch.counts(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let from = sketch.fits_from(&counts, now, room);
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
@@ -264,9 +257,9 @@ impl SlidingWindow {
     ///
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no count goes above the limit, which is more than the key can have sent.
-    fn charge_either(
+    fn charge_with_sketch(
         &self,
-        overflow: &Panes,
+        sketch: &Panes,
         region: &mut Region,
         at: &Candidates,
         found: Option<FoundSlot>,
@@ -280,59 +273,56 @@ impl SlidingWindow {
             return self.put(region, at, own, now, price);
         }
         let key = sketch_key(at.lines[0], at.fingerprint);
-        let mut counts = overflow.counts(region, key, now);
+        let mut counts = sketch.counts(region, key, now);
         let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
-        let given = self.free(region, at, now).or_else(|| self.take_lightest(overflow, region, at, now, weight));
+        let given = self.free(region, at, now).or_else(|| self.take_lightest(sketch, region, at, now, weight));
         let Some(given) = given else {
             counts[0] = counts[0].saturating_add(price).min(self.most);
-            overflow.raise(region, key, now, &counts);
+            sketch.raise(region, key, now, &counts);
             return true;
         };
-        let line = region.line_mut(given.line);
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
-        self.shape.put(line, given.slot.into(), at.fingerprint, self.ring_of(overflow, &counts, now));
+        let ring = self.ring_of(sketch, &counts, now);
+        self.shape.put(self.line_at(region, given.line, now), given.slot.into(), at.fingerprint, ring);
         self.put(region, at, given, now, price)
     }
 
     /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
     fn take_lightest(
         &self,
-        overflow: &Panes,
+        sketch: &Panes,
         region: &mut Region,
         at: &Candidates,
         now: u64,
         weight: u64,
     ) -> Option<FoundSlot> {
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
-        let held = slots.map(|(id, slot)| (self.counts_of(overflow, region.line(id), slot, now), id, slot));
+        let held = slots.map(|(id, slot)| (self.counts_of(sketch, region.line(id), slot, now), id, slot));
         let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
-        if !overflow.grid.passes(counts.iter().sum(), weight) {
+        if !sketch.grid.passes(counts.iter().sum(), weight) {
             return None;
         }
         let key = sketch_key(line, self.shape.fingerprint(region.line(line), slot));
-        overflow.raise(region, key, now, &counts);
+        sketch.raise(region, key, now, &counts);
         Some(FoundSlot { line, slot: slot as u8, hot: false })
     }
 
     /// What a slot holds that has not expired, in panes of the sketch.
-    fn counts_of(&self, overflow: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
+    fn counts_of(&self, sketch: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
         let mut counts = Counts::default();
         let ring = self.shape.ring(line, slot);
         // There is no pane before the first one of engine time.
         for back in 0..self.live_panes(line, now).min(line.stamp + 1) {
-            let age = overflow.age(now, line.stamp - back);
+            let age = sketch.age(now, line.stamp - back);
             counts[age] = (counts[age] + self.shape.count(ring, back as u32)).min(self.most);
         }
         counts
     }
 
     /// A ring that holds these counts, each in the last pane that it may have been charged in.
-    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> PaneRing {
+    fn ring_of(&self, sketch: &Panes, counts: &Counts, now: u64) -> PaneRing {
         let (mut ring, mut at) = (PaneRing::default(), 0);
         for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
-            let pane = overflow.last(now, age).min(now);
+            let pane = sketch.last(now, age).min(now);
             if ring != PaneRing::default() {
                 ring = self.shape.later(ring, pane - at);
             }
@@ -401,6 +391,16 @@ impl SlidingWindow {
         });
         let first = free_from.filter(|&pane| pane > now).min();
         first.map_or(Verdict::Never, |pane| Verdict::From(self.clock.micros(pane)))
+    }
+
+    /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
+    #[inline]
+    fn line_at<'r>(&self, region: &'r mut Region, id: LineId, now: u64) -> &'r mut Line {
+        let line = region.line_mut(id);
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        line
     }
 
     /// Shifts the rings of a line to the pane `now`, zeroes what has expired, and stamps the line.
