@@ -1,6 +1,6 @@
-//! A set of at most 64 things, one bit each.
+//! Bits in words: a set of at most 64 things, one bit each, and fields of a few bits in a run of words.
 //!
-//! Knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
+//! A set knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -125,12 +125,6 @@ impl<T> Default for Set<T> {
 impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
-    }
-}
-
-impl<T: Member> FromIterator<T> for Set<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
-        members.into_iter().fold(Self::EMPTY, Self::with)
     }
 }
 

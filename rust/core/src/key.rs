@@ -8,7 +8,7 @@
 //!  0       1     2 3          4   5      6      7
 //!  domain  kind  parameters   0   shape  part   part      eight bytes, whatever the value
 //!  [length of the first part, eight bytes]                  two parts only
-//!  [bytes of the first part, zeros up to a whole word]      likewise
+//!  [bytes of the first part, zeros up to a whole word]      two parts only
 //!  bytes of the only part, or of the second
 //! ```
 //!
@@ -22,11 +22,11 @@ use std::net::IpAddr;
 
 use crate::identity::{Identity, Part, Trust, Value};
 
-/// What is left of an identity: uniform, and secret from those who choose the value.
+/// A hash of an identity and its value: uniform, and secret from the sender who chooses the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
-/// What keys are made with: sixteen bytes drawn at start, or given, for a cluster.
+/// The secret that keys are made with: sixteen bytes, drawn at start or given by the operator of a cluster.
 #[derive(Clone)]
 pub struct Secret {
     sip: Sip,
@@ -57,7 +57,7 @@ impl Secret {
         Self { sip, left: constant(0), right: constant(1), classes }
     }
 
-    /// The key of a value, of no class yet: as a memory of elements knows it, whatever its class was.
+    /// The key of a value without trust, as a seen set knows it.
     pub fn key(&self, identity: Identity, value: &Value<'_>) -> Key {
         self.key_behind(Head::of(identity), value)
     }
@@ -67,7 +67,7 @@ impl Secret {
         Key(self.sip.then(head(Domain::Part, host)).hash(part.as_bytes()))
     }
 
-    /// The key that counts for one class: classes never share a counter.
+    /// The key of a value at one trust level: the two levels never share a counter.
     #[inline]
     pub fn with_trust(&self, key: Key, class: Trust) -> Key {
         self.join(key, self.classes[usize::from(class == Trust::Proven)])
@@ -118,14 +118,14 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
-    /// Says nothing: a secret in a log is none.
+    /// Prints no secret, because logs are read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
 }
 
 impl Head {
-    /// Of the values of `identity`.
+    /// The head of the values of `identity`.
     pub fn of(identity: Identity) -> Self {
         Self(head(Domain::Value, identity))
     }
@@ -136,7 +136,7 @@ fn head(domain: Domain, identity: Identity) -> u64 {
     domain as u64 | u64::from(identity.code()) << 8
 }
 
-/// What the value adds to the head: its shape and its parts'.
+/// What the value adds to the head: its own shape and the codes of its parts.
 #[inline]
 fn shape(shape: u8, first: u8, second: u8) -> u64 {
     u64::from(shape) << 40 | u64::from(first) << 48 | u64::from(second) << 56
@@ -174,7 +174,7 @@ struct Sip {
 }
 
 impl Sip {
-    /// Before anything, under these sixteen bytes.
+    /// The state before any word, under these sixteen bytes.
     fn new(octets: [u8; 16]) -> Self {
         let [first, second] = [0, 8].map(|at| word(&octets[at..at + 8]));
         let v = [
@@ -186,7 +186,7 @@ impl Sip {
         Self { v, length: 0 }
     }
 
-    /// Behind one more word.
+    /// The state behind one more word.
     #[inline]
     #[must_use]
     fn then(mut self, word: u64) -> Self {
@@ -194,7 +194,7 @@ impl Sip {
         self
     }
 
-    /// Behind more bytes, with zeros up to a whole word.
+    /// The state behind more bytes, with zeros up to a whole word.
     #[inline]
     #[must_use]
     fn then_padded(mut self, octets: &[u8]) -> Self {
@@ -247,12 +247,13 @@ fn word(eight: &[u8]) -> u64 {
     eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
 }
 
-/// The bytes behind the last whole word, zeros above them: cut out of the last eight, where there are so many.
+/// The bytes behind the last whole word, with zeros above them. They are cut out of the last eight bytes, if there are
+/// so many.
 #[inline]
 fn rest(octets: &[u8]) -> u64 {
     let bits = 8 * (octets.len() % 8) as u32;
     match octets.last_chunk() {
-        // In two steps: none left would be a shift by all 64.
+        // In two steps, because a shift by all 64 bits, when none are left, is not allowed.
         Some(last) => u64::from_le_bytes(*last) >> 1 >> (63 - bits),
         None => few(octets),
     }

@@ -7,7 +7,7 @@ use throttle_core::bitset::{Set, field, set_field};
 use throttle_core::stage::{Stage, Stages};
 
 fn set(members: &BTreeSet<u16>) -> Set<u16> {
-    members.iter().copied().collect()
+    members.iter().fold(Set::EMPTY, |set, &member| set.with(member))
 }
 
 fn members(set: Set<u16>) -> BTreeSet<u16> {

@@ -10,8 +10,8 @@ use crate::policy::{Choice, Count, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Window};
 use crate::store::fan_out::MAX_PARTS;
+use crate::store::in_flight::Permits;
 use crate::store::in_flight::{InFlight, Place};
-use crate::store::permits::Permits;
 use crate::store::rate_counter::RateCounter;
 use crate::store::{Store, TableKind, TablePart};
 

@@ -36,7 +36,7 @@ use crate::policy::reserved::OUT_OF_ORDER;
 use crate::policy::{Stage, Stages};
 use crate::region::Now;
 use crate::reply::Reply;
-use crate::store::permits::Token;
+use crate::store::in_flight::Token;
 
 /// HELO names that are remembered; one more is charged each time that it comes.
 const NAMES: usize = 8;

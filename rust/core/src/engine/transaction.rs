@@ -19,8 +19,8 @@ use crate::region::{Epoch, Now, Region};
 use crate::stats::value_of;
 use crate::store::Verdict;
 use crate::store::fan_out::{look_up, make_known};
+use crate::store::in_flight::Token;
 use crate::store::in_flight::{HINT_US, Wanted};
-use crate::store::permits::Token;
 use crate::store::request::{Answer, Answers, Entry, Question};
 
 impl Engine {

@@ -4,11 +4,10 @@
 //! process can map them. A region knows no store: it hands out [`Table`]s and lines.
 //!
 //! * here: the pages and the hints   * `shared`: the lock over them   * `header`: the first page
-//! * `table`: runs of pages, and the lines in them   * `simd`: eight words compared at once
+//! * `table`: runs of pages, and the lines in them
 
 mod header;
 mod shared;
-mod simd;
 mod table;
 
 use std::fmt;
@@ -28,7 +27,7 @@ const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
 /// Words of the bitmap of access entry kinds.
 pub const KIND_WORDS: usize = 20;
 
-/// The memory itself.
+/// The memory, and the hints that threads read without its lock.
 pub struct Region {
     pages: Box<[Page]>,
     hints: Arc<Hints>,
@@ -79,7 +78,7 @@ impl Region {
         let header: &Header = bytemuck::cast_ref(pages.first().ok_or(NotARegion::Empty)?);
         header.check()?;
         let has_open_permits = AtomicBool::new(header.permits.open > 0);
-        // Whether there are entries, the owner of their table knows, and says so.
+        // The owner of their table knows whether there are entries, and sets that hint.
         let hints = Hints { has_open_permits, ..Hints::default() };
         Ok(Self { pages, hints: Arc::new(hints) })
     }
@@ -117,6 +116,14 @@ impl Region {
         let [first, second] = at.lines;
         let page = &self.pages[first.page() as usize].0;
         [&page[first.in_page()], &page[second.in_page()]]
+    }
+
+    /// The slot that `in_line` finds in the first of a key's candidate lines that has one, and what else it finds.
+    #[inline]
+    pub fn find<T>(&self, at: &Candidates, in_line: impl Fn(&Line) -> Option<(u8, T)>) -> Option<(FoundSlot, T)> {
+        let [first, second] = self.candidates(at);
+        let found = |line, id| in_line(line).map(|(slot, what)| (FoundSlot { line: id, slot, hot: false }, what));
+        found(first, at.lines[0]).or_else(|| found(second, at.lines[1]))
     }
 
     /// A table as plain words, for what has no lines: a sketch, a list.

@@ -1,4 +1,4 @@
-//! What threads share: a region behind its one lock, what never changes of it, and the hints that a check
+//! A region that threads share: the one lock, the facts about the region that never change, and the hints that a check
 //! reads before it takes the lock.
 
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ const PAGES_AT_ONCE: u32 = 256;
 /// Hints may be read without it: whether access entries or blocks may exist, of which kinds, and whether a permit may
 /// be open. They are written under the lock, and a check reads them once, before it. A check that reads an old value
 /// orders itself before the update, as if its thread had come a moment earlier; nothing that it skipped was in force
-/// then. `Release` and `Acquire` make a thread that was told of an update see its hint as well.
+/// then. `Release` and `Acquire` ensure that a thread that knows of an update sees its hint as well.
 #[derive(Clone, Debug)]
 pub struct SharedRegion {
     region: Arc<Mutex<Region>>,
@@ -36,7 +36,7 @@ impl SharedRegion {
         Self { region, hints, address, bytes, generation }
     }
 
-    /// The same memory under the next policy; `from` is for [`Region::move_untracked`].
+    /// Passes the memory to the next policy; `from` is an argument of [`Region::move_untracked`].
     #[must_use]
     pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
         let generation = self.generation + 1;

@@ -145,7 +145,7 @@ pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option
 fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKey) -> Option<usize> {
     let index = &bytemuck::cast_slice::<u64, u8>(words)[layout.index(place)];
     let mut at = key.0 as usize & (index.len() - 1);
-    // At most a quarter is used, so the search meets a free place; the loop is bounded all the same.
+    // At most a quarter is used, so the search meets a free place; the loop is bounded nevertheless.
     for _ in 0..index.len() {
         let slot = usize::from(index[at]).checked_sub(1)?;
         if words[layout.keys(place)][slot] == stored(key) {

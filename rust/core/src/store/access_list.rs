@@ -50,7 +50,7 @@ pub enum EntryKind {
     V4(u8),
     /// An IPv6 network of this prefix length.
     V6(u8),
-    /// Names of a family that end in the same so many labels: family, labels.
+    /// Names of a family that share their last labels: the family, and how many labels.
     Labels(u8, u8),
     /// A whole value of this kind.
     Whole(u8),
@@ -301,7 +301,7 @@ impl AccessList {
         }
     }
 
-    /// Renews what the head says of all entries.
+    /// Works out again what the head says of all entries.
     fn renew_head(&self, region: &mut Region) {
         let (mut kinds, mut listed_until_us) = (EntryKinds::default(), 0);
         for at in 0..self.count(region) {

@@ -6,11 +6,11 @@
 //!
 //! ```text
 //!  word 0     stamp                              ticks; the times of the slots are read as distances from it
-//!  word 1–4   until, bits 16–23 ┊ held           one word a slot
+//!  word 1–4   until, bits 16–23 ┊ elements       one word a slot
 //!  word 5–6   fingerprint ≠ 0, 32 bits           two to a word
 //!  word 7     until, bits 0–15                   four to a word
 //!
-//!  held       55 ──── 42 41 ──── 28 27 ──── 14 13 ───── 0
+//!  elements   55 ──── 42 41 ──── 28 27 ──── 14 13 ───── 0
 //!             hash 3     hash 2     hash 1     hash 0       hash ≠ 0; 0 is "no more"
 //!             cost, 24 bits ┊ 10 free ┊ block, 7 bits ┊ 0   with registers: hash 0 is none
 //! ```
@@ -59,9 +59,16 @@ const HASH: u64 = (1 << HASH_BITS) - 1;
 const BLOCK_BITS: u32 = 7;
 const COST_SHIFT: u32 = 32;
 
+/// What a slot holds: how many ticks its bucket takes to drain, and the elements of its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    pub level: u64,
+    pub elements: Elements,
+}
+
 /// The elements of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum Elements {
     /// The elements themselves.
     Few(Few),
     /// Too many for a slot: registers hold them.
@@ -118,7 +125,7 @@ impl Few {
     }
 }
 
-impl Held {
+impl Elements {
     fn of(word: u64) -> Self {
         if word == 0 || word & HASH != 0 {
             return Self::Few(Few(word));
@@ -139,12 +146,6 @@ impl Held {
 const FINGERPRINTS: usize = 64 * SLOTS;
 const UNTILS: usize = FINGERPRINTS + 32 * SLOTS;
 
-/// What a slot holds.
-#[inline]
-pub(super) fn held(line: &Line, slot: usize) -> Held {
-    Held::of(line.slots[slot] & ((1 << HELD_BITS) - 1))
-}
-
 /// The slot's fingerprint; zero when it was never used.
 #[inline]
 pub(super) fn fingerprint(line: &Line, slot: usize) -> u32 {
@@ -157,14 +158,22 @@ pub(super) fn level(line: &Line, slot: usize, now: u64) -> u64 {
     distance(line, slot).saturating_sub(now.saturating_sub(line.stamp))
 }
 
-/// Writes a slot, at the stamp of the line: a level of at most [`LONGEST`].
-#[inline]
-pub(super) fn put(line: &mut Line, slot: usize, fingerprint: u32, level: u64, held: Held) {
-    let until = line.stamp.wrapping_add(level) & LONGEST;
-    line.slots[slot] = until >> UNTIL_LOW_BITS << HELD_BITS | held.word();
-    set_field(&mut line.slots, FINGERPRINTS + 32 * slot, 32, fingerprint.into());
-    let low = until & ((1 << UNTIL_LOW_BITS) - 1);
-    set_field(&mut line.slots, UNTILS + UNTIL_LOW_BITS as usize * slot, UNTIL_LOW_BITS, low);
+impl Bucket {
+    /// What a slot holds at `now`.
+    #[inline]
+    pub(super) fn of(line: &Line, slot: usize, now: u64) -> Self {
+        Self { level: level(line, slot, now), elements: Elements::of(line.slots[slot] & ((1 << HELD_BITS) - 1)) }
+    }
+
+    /// Writes a slot, at the stamp of the line: a level of at most [`LONGEST`].
+    #[inline]
+    pub(super) fn put(self, line: &mut Line, slot: usize, fingerprint: u32) {
+        let until = line.stamp.wrapping_add(self.level) & LONGEST;
+        line.slots[slot] = until >> UNTIL_LOW_BITS << HELD_BITS | self.elements.word();
+        set_field(&mut line.slots, FINGERPRINTS + 32 * slot, 32, fingerprint.into());
+        let low = until & ((1 << UNTIL_LOW_BITS) - 1);
+        set_field(&mut line.slots, UNTILS + UNTIL_LOW_BITS as usize * slot, UNTIL_LOW_BITS, low);
+    }
 }
 
 /// Zeroes what has expired, and stamps the line.

@@ -135,7 +135,7 @@ impl FanOut {
         self.settle_us.is_some()
     }
 
-    /// Where the bucket is that was asked: of a part of the name, or of the key itself.
+    /// The lines of the bucket that was asked: of a part of the name, or of the key itself.
     #[inline]
     pub fn bucket_lines(&self, asked: LookedUp<'_>, part: Option<u8>) -> Candidates {
         let part = part.and_then(|place| asked.parts.get(usize::from(place)));

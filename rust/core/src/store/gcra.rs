@@ -39,6 +39,9 @@ use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
+/// All slots of a line, as bits.
+const ALL_SLOTS: u32 = (1 << SLOTS) - 1;
+
 /// Most ticks that a bucket holds.
 const CAPACITY_MAX: u64 = 1 << 23;
 
@@ -204,7 +207,7 @@ impl Gcra {
         let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
         let level = sketch.level(region, sketch_key(at.lines[0], at.fingerprint), now);
         let over = (level + price).saturating_sub(self.quota.capacity);
-        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock.micros(now + over)) }
+        Verdict::at(Some(now + over), now, &self.quota.clock)
     }
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
@@ -351,8 +354,7 @@ impl Gcra {
 
     /// A free slot of the emptier line.
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
-        const ALL: u32 = (1 << SLOTS) - 1;
-        free_slot(at, |id| ALL & !self.slots_in_use(region.line(id), now))
+        free_slot(at, |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now))
     }
 
     /// Slots that are not free, as bits: those whose distance from the stamp has not passed.
@@ -364,16 +366,12 @@ impl Gcra {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        let free = |id| SLOTS as u32 - self.slots_in_use(region.line(id), now).count_ones();
-        if reserved.slot_of(at.lines.map(|id| (id, free(id)))) {
-            return Verdict::Fits;
-        }
-        let levels = reserved.lines_of(at, &self.table).flat_map(|id| {
+        let free_slots = |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now);
+        let free_from = |id| {
             let line = region.line(id);
-            line.slots.iter().map(move |&slot| level(line, slot, now))
-        });
-        let first_free = levels.filter(|&level| level > 0).min();
-        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock.micros(now + level)))
+            line.slots.iter().map(move |&slot| now + level(line, slot, now))
+        };
+        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.quota.clock)
     }
 }
 

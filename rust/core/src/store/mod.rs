@@ -1,4 +1,5 @@
-//! The stores: what may refuse. Each is a description of a table that can be copied; the memory is the region's.
+//! The stores: what may refuse a check. A store is a description of a table that can be copied; the memory belongs to
+//! the region.
 //!
 //! ```text
 //!  lines     where a key may be, so that its lines can be prefetched before the lock
@@ -8,8 +9,8 @@
 //!  used      how full a page of its table is
 //! ```
 //!
-//! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there. A store knows no mail, no
-//! text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
+//! [`Store`] is the enum over all kinds: a new kind is a file of this folder and a variant of that enum. A store knows
+//! no mail, no text, no policy and no other store's memory. Its times are engine time, in microseconds.
 
 pub mod access_list;
 pub mod blocks;
@@ -22,7 +23,6 @@ pub mod key_counts;
 pub mod overflow;
 pub mod pane_ring;
 pub mod params;
-pub mod permits;
 pub mod rate_counter;
 pub mod request;
 pub mod seen_set;
@@ -38,8 +38,8 @@ pub use request::{SlotReservations, Verdict};
 
 /// Where a limit counts.
 ///
-/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen bytes that every match would
-/// compare.
+/// The tag is a byte. The compiler would make it as wide as the alignment, which is sixteen bytes, and every match
+/// would compare all of them.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum Store {
@@ -78,8 +78,8 @@ pub enum TableKind {
 }
 
 impl Store {
-    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says
-    /// [`Answer::FITS`] before. The seen sets were looked up before; `is_now`: at this time.
+    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. The caller passes an
+    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` says whether it did so at `at_us`.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
@@ -97,11 +97,11 @@ impl Store {
                 answer.now = counter.ticks_at(at_us);
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                // Nothing is new now, so nothing is counted.
-                if !is_now || sightings.is_any_new && sightings.has_new(*lookup) {
-                    *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
-                }
+            // Where nothing is new now, nothing is counted.
+            (Self::FanOut(fan_out), Question::FanOut { lookup })
+                if !is_now || sightings.is_any_new && sightings.lookups[*lookup as usize].new > 0 =>
+            {
+                *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
                 let elements = request.hashes(*first, *count);
@@ -137,8 +137,8 @@ impl Store {
         }
     }
 
-    /// Gives back what `entry` was charged at `then_us`, less what has drained since; whether there was anything to
-    /// give back. What a fan-out has seen stays seen, and its charge stays with it.
+    /// Gives back what `entry` was charged at `then_us`, less what has drained since. Returns whether there was
+    /// anything to give back. What a fan-out has seen stays known, so its charge is not given back.
     pub fn refund(&self, region: &mut Region, entry: &Entry, then_us: u64, now_us: u64) -> bool {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
@@ -174,7 +174,7 @@ impl Store {
         }
     }
 
-    /// The counters that a message, or a new element, is charged to; `None` where there are none such.
+    /// The counters that a message, or a new element, is charged to; `None` when the store has no such counters.
     pub fn rate_counter(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(counter) => Some(counter),
@@ -191,7 +191,7 @@ impl Store {
         }
     }
 
-    /// The seen set that it asks, by its place in the plan.
+    /// The place in the plan of the seen set that the store looks up.
     pub fn seen_set(&self) -> Option<usize> {
         match self {
             Self::FanOut(fan_out) => Some(fan_out.seen_set()),
@@ -229,7 +229,7 @@ impl Store {
     }
 }
 
-/// The largest amount up to `most` that fits, when less fits wherever more does.
+/// The largest amount up to `most` that fits. Where an amount fits, every smaller one fits too.
 fn largest_fitting(counter: &RateCounter, region: &Region, at: &Candidates, at_us: u64, most: u64) -> u64 {
     let now = counter.ticks_at(at_us);
     let fits = |amount| counter.consult(region, at, now, amount, &mut SlotReservations::default()).0 == Verdict::Fits;

@@ -12,8 +12,8 @@ use crate::time::Ticks;
 
 /// The counters of one limit.
 ///
-/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen of them, which every match would
-/// compare.
+/// The tag is a byte. The compiler would make it as wide as the alignment, which is sixteen bytes, and every match
+/// would compare all of them.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum RateCounter {
@@ -75,19 +75,19 @@ impl RateCounter {
         either!(self, counter => counter.used(region, page, now_us))
     }
 
-    /// Where `key` may be: what a look-up touches.
+    /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
         either!(self, counter => counter.lines(key))
     }
 
-    /// As [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
+    /// Converts engine time: see [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         either!(self, counter => counter.ticks_at(now_us))
     }
 
-    /// As [`Gcra::consult`] and [`SlidingWindow::consult`].
+    /// Tells whether a charge fits: see [`Gcra::consult`] and [`SlidingWindow::consult`].
     #[inline]
     pub fn consult(
         &self,
@@ -100,7 +100,7 @@ impl RateCounter {
         either!(self, counter => counter.consult(region, at, now, amount, reserved))
     }
 
-    /// As [`Gcra::charge`] and [`SlidingWindow::charge`].
+    /// Charges a key: see [`Gcra::charge`] and [`SlidingWindow::charge`].
     #[inline]
     pub fn charge(
         &self,
@@ -119,7 +119,7 @@ impl RateCounter {
         either!(self, counter => counter.clear(region, at, now))
     }
 
-    /// As [`Gcra::refund`] and [`SlidingWindow::refund`].
+    /// Gives a charge back: see [`Gcra::refund`] and [`SlidingWindow::refund`].
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         either!(self, counter => counter.refund(region, at, then, now, amount))
     }

@@ -5,23 +5,23 @@
 //!
 //! ```text
 //!  entries    one for each limit and key            ── consult ──>  answers
-//!  lookups    one for each seen set and key: a run of `elements` and a run of `parts`  ── look up ──>  sightings
+//!  lookups    one for each seen set and key: a run of `others` and a run of `parts`   ── look up ──>  sightings
 //!  hashes     elements of fan-outs that refuse the whole key
 //!  in_flight  keys of in-flight limits              ── find ──>     rows
 //! ```
 //!
-//! Knows no text, no identity and no policy: only where lines are.
+//! Here are also [`Verdict`], which every store returns, and [`SlotReservations`] of the new keys of one check. This
+//! module knows no text, no identity and no policy: only where lines are.
 
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
 use super::key_counts::Row;
-use super::permits::Held;
 use super::seen_set::Sighting;
 use crate::key::Key;
 use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
-use crate::time::Ticks;
+use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
@@ -127,7 +127,7 @@ pub struct Answer {
     pub now: Ticks,
     /// How many elements of a fan-out are not known.
     pub new: u32,
-    /// The part of the name whose bucket was asked; `None`: the key's own bucket.
+    /// The part of the name whose bucket was asked; `None` for the key's own bucket.
     pub part: Option<u8>,
 }
 
@@ -186,10 +186,10 @@ pub struct LookedUp<'r> {
 }
 
 impl Answer {
-    /// The answer of a store that has nothing against it.
+    /// The answer of a store in which the entry fits.
     pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
 
-    /// Whether its key is near its limit, or above it.
+    /// Whether the key is near its limit, or above it.
     #[inline]
     pub fn is_near_limit(&self) -> bool {
         self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
@@ -225,8 +225,8 @@ impl Request {
     }
 
     /// Whether an entry that fits now certainly fits at `at_us` too. Counts only fall when nothing is charged, so a
-    /// rate that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its
-    /// element is known.
+    /// rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out continues to fit
+    /// while its element is known.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
@@ -240,17 +240,15 @@ impl Request {
         }
     }
 
-    /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else
-    /// asks for its slot.
+    /// Takes room for one free slot for each of `count` keys of one limit. A single key reserves nothing, because no
+    /// other key asks for its slot.
     #[inline]
     pub fn reserve(&mut self, count: usize) {
         if count > 1 {
             self.reservations += count;
         }
     }
-}
 
-impl Request {
     /// Empties it for the next check, and keeps its room.
     #[inline]
     pub fn clear(&mut self) {
@@ -262,14 +260,6 @@ impl Request {
         self.reservations = 0;
         self.in_flight.held = Held::default();
         self.in_flight.keys.clear();
-    }
-}
-
-impl Sightings {
-    /// Whether any element of a look-up is not known now.
-    #[inline]
-    pub fn has_new(&self, lookup: u32) -> bool {
-        self.lookups[lookup as usize].new > 0
     }
 }
 
@@ -319,6 +309,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The verdict on a charge that fits from `ready` on, or never, when it is `now`; both in ticks of `clock`.
+    pub(super) fn at(ready: Option<u64>, now: u64, clock: &TickClock) -> Self {
+        match ready {
+            None => Self::Never,
+            Some(ready) if ready <= now => Self::Fits,
+            Some(ready) => Self::From(clock.micros(ready)),
+        }
+    }
+
     /// The first engine time at which the charge fits, when asked at `now_us`; `u64::MAX` when never.
     #[must_use]
     pub fn earliest_us(self, now_us: u64) -> u64 {
@@ -330,19 +329,42 @@ impl Verdict {
     }
 }
 
-/// What one check or one permit asks of all of them.
+/// What one check or one permit asks of the in-flight limits.
 #[derive(Debug, Default)]
 pub struct Wanted {
-    /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
+    /// The limits that are asked, by their place in [`Capacity::limits`](super::in_flight::Capacity::limits), and the
+    /// size of the message.
     pub held: Held,
     /// A key for each of the counts that they need.
     pub keys: Vec<WantedKey>,
 }
 
+/// What a permit holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The limits that it is held under, a bit each.
+    pub limits: u64,
+    /// The bytes that limits on bytes count.
+    pub bytes: u64,
+}
+
+impl Held {
+    /// The places of the limits that it is held under.
+    #[inline]
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut left = self.limits;
+        std::iter::from_fn(move || {
+            let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
+            left &= left.wrapping_sub(1);
+            lowest
+        })
+    }
+}
+
 /// A key under which something is in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct WantedKey {
-    /// The counts, by their place in [`Capacity::counts`].
+    /// The counts, by their place in [`Capacity::counts`](super::in_flight::Capacity::counts).
     pub counts: usize,
     /// The key.
     pub key: Key,
@@ -368,11 +390,14 @@ const _: () = assert!(SLOTS <= u8::BITS as usize);
 /// may be later than necessary.
 const FEW: usize = 16;
 
-/// The reservations of one check; empty, and free of cost, where no table needs them.
+/// Free slots reserved for the new keys of one check, so that two of them do not count on the same slot.
+///
+/// Only a table that refuses when full (`when_full = "refuse"`) needs reservations, and only for a check that brings it
+/// several new keys. The room for them is taken before the lock, so that reserving allocates nothing.
 #[derive(Debug, Default)]
 pub struct SlotReservations(Option<Box<Reserved>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reserved {
     /// How many slots of each line are reserved.
     lines: HashMap<LineId, u32>,
@@ -389,12 +414,10 @@ impl SlotReservations {
 
     #[cold]
     fn allocated(count: usize) -> Self {
-        let mut reserved = Box::<Reserved>::default();
-        reserved.lines.reserve(count);
-        Self(Some(reserved))
+        Self(Some(Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() })))
     }
 
-    /// Drops all reservations, for the next look at the same tables.
+    /// Drops all reservations, so that the tables can be consulted once more.
     #[inline]
     pub fn clear(&mut self) {
         if let Some(reserved) = &mut self.0 {
@@ -403,22 +426,38 @@ impl SlotReservations {
         }
     }
 
+    /// Reserves a slot for a new key. Returns from when on it has one: `now`, or the time at which the next slot that
+    /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
+    /// `free_from` the time from which on each of its slots is free.
+    pub(super) fn slot_from<T: Iterator<Item = u64>>(
+        &mut self,
+        (at, table): (&Candidates, &Table),
+        now: u64,
+        free_slots: impl Fn(LineId) -> u32,
+        free_from: impl Fn(LineId) -> T,
+    ) -> Option<u64> {
+        if self.reserve_one(at.lines.map(|line| (line, free_slots(line).count_ones()))) {
+            return Some(now);
+        }
+        self.lines_of(at, table).flat_map(free_from).filter(|&from| from > now).min()
+    }
+
     /// Reserves a free slot of the emptier of two lines; `false` when neither has one that is not reserved.
-    pub(super) fn slot_of(&mut self, free: [(LineId, u32); 2]) -> bool {
+    fn reserve_one(&mut self, free: [(LineId, u32); 2]) -> bool {
         if let Some(reserved) = self.0.as_mut().filter(|reserved| reserved.asked.len() <= FEW) {
             reserved.asked.push(free.map(|(line, _)| line));
         }
         let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
         let (line, left) = if second.1 > first.1 { second } else { first };
         if left > 0 {
-            self.promise(line);
+            self.reserve(line);
         }
         left > 0
     }
 
     /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which
     /// may move from one line to the other.
-    pub(super) fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
+    fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
         let others = self.0.as_ref().map(|reserved| &reserved.asked[..]).filter(|asked| asked.len() <= FEW);
         let others = others.unwrap_or_default().iter().flatten().copied();
         own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
@@ -429,7 +468,8 @@ impl SlotReservations {
         self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
     }
 
-    pub(super) fn promise(&mut self, line: LineId) {
+    /// Reserves one slot of a line.
+    pub(super) fn reserve(&mut self, line: LineId) {
         if let Some(reserved) = &mut self.0 {
             *reserved.lines.entry(line).or_default() += 1;
         }

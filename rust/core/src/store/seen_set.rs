@@ -101,19 +101,8 @@ impl SeenSet {
     #[inline]
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
-        let [first, second] = region.candidates(at);
-        let in_line = |line: &Line, id| {
-            let mut bits = line.matching(at.fingerprint);
-            while bits != 0 {
-                let slot = bits.trailing_zeros() as u8;
-                if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
-                    return Some(Sighting { first, last, found: FoundSlot { line: id, slot, hot: false } });
-                }
-                bits &= bits - 1;
-            }
-            None
-        };
-        in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
+        let found = region.find(at, |line| line.find(at.fingerprint, |slot| self.read(line, slot, now)));
+        found.map(|(found, (first, last))| Sighting { first, last, found })
     }
 
     /// Notes that the element was admitted, with what `consult` returned under the same lock.

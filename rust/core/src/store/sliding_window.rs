@@ -352,17 +352,14 @@ impl SlidingWindow {
 
     #[inline]
     fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
-        for id in at.lines {
-            let line = region.line(id);
+        let found = region.find(at, |line| {
             let live = self.shape.bits_of(self.live_panes(line, now));
-            for slot in 0..self.shape.slots() {
-                let is_key = self.shape.fingerprint(line, slot) == at.fingerprint;
-                if is_key && self.shape.ring(line, slot).counts_below(live) {
-                    return Some(FoundSlot { line: id, slot: slot as u8, hot: false });
-                }
-            }
-        }
-        None
+            let is_key = |slot| self.shape.fingerprint(line, slot) == at.fingerprint;
+            let slot =
+                (0..self.shape.slots()).find(|&slot| is_key(slot) && self.shape.ring(line, slot).counts_below(live))?;
+            Some((slot as u8, ()))
+        });
+        found.map(|(found, ())| found)
     }
 
     #[inline]
@@ -381,16 +378,13 @@ impl SlidingWindow {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        if reserved.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
-            return Verdict::Fits;
-        }
-        let free_from = reserved.lines_of(at, &self.table).flat_map(|id| {
+        let free_from = |id| {
             let line = region.line(id);
             let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
             (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
-        });
-        let first = free_from.filter(|&pane| pane > now).min();
-        first.map_or(Verdict::Never, |pane| Verdict::From(self.clock.micros(pane)))
+        };
+        let free_slots = |id| self.free_slots(region.line(id), now);
+        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.clock)
     }
 
     /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
