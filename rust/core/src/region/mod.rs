@@ -19,7 +19,7 @@ use self::header::Header;
 
 pub use header::{COUNTERS, Epoch, NotARegion, Now, OpenPermits};
 pub use shared::SharedRegion;
-pub use table::{Candidates, FoundSlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS, Table};
+pub use table::{Candidates, KeySlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS, Table};
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
@@ -120,9 +120,9 @@ impl Region {
 
     /// The slot that `in_line` finds in the first of a key's candidate lines that has one, and what else it finds.
     #[inline]
-    pub fn find<T>(&self, at: &Candidates, in_line: impl Fn(&Line) -> Option<(u8, T)>) -> Option<(FoundSlot, T)> {
+    pub fn find<T>(&self, at: &Candidates, in_line: impl Fn(&Line) -> Option<(u8, T)>) -> Option<(KeySlot, T)> {
         let [first, second] = self.candidates(at);
-        let found = |line, id| in_line(line).map(|(slot, what)| (FoundSlot { line: id, slot, hot: false }, what));
+        let found = |line, id| in_line(line).map(|(slot, what)| (KeySlot { line: id, slot, hot: false }, what));
         found(first, at.lines[0]).or_else(|| found(second, at.lines[1]))
     }
 

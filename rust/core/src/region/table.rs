@@ -38,10 +38,10 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(pub(super) u32);
 
-/// A slot that a key was found in. While the lock is held a slot does not move; its fingerprint tells whether another
+/// The slot of a key, where it was found. While the lock is held a slot does not move; its fingerprint tells whether another
 /// key took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundSlot {
+pub struct KeySlot {
     /// The line.
     pub line: LineId,
     /// The slot in it.

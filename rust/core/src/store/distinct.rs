@@ -71,7 +71,7 @@ use super::gcra::GcraRate;
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
+use crate::region::{Candidates, KeySlot, LINES, Line, Region, Table};
 
 /// How many of eight pages of the limit's share hold slots; the others hold registers. See "Tried" above.
 const SLOT_PAGES_OF_EIGHT: u64 = 5;
@@ -144,7 +144,7 @@ impl Distinct {
         now_us: u64,
         elements: &[Key],
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
         if asked > self.quota.capacity {
             return (Verdict::Never, None);
@@ -161,7 +161,7 @@ impl Distinct {
             ready = ready.max(self.room_from(region, at, now, found.map(|(_, bucket)| bucket), elements, reserved));
         }
         let verdict = Verdict::at(Some(ready), now, &self.quota.clock);
-        (verdict, found.map(|(found_slot, _)| FoundSlot { hot, ..found_slot }))
+        (verdict, found.map(|(found_slot, _)| KeySlot { hot, ..found_slot }))
     }
 
     /// Charges the fresh ones of `elements` to the key, with what `consult` returned under the same lock.
@@ -172,7 +172,7 @@ impl Distinct {
         &self,
         region: &mut Region,
         at: &Candidates,
-        found_slot: Option<FoundSlot>,
+        found_slot: Option<KeySlot>,
         now_us: u64,
         elements: &[Key],
     ) -> bool {
@@ -194,7 +194,7 @@ impl Distinct {
     /// Empties the key's bucket, and with it what the bucket holds of elements. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
         let now = self.quota.clock.ticks(now_us);
-        let Some((FoundSlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
         Bucket { level: 0, elements: Elements::Few(Few::default()) }.put(region.line_mut(line), usize::from(slot), 0);
         true
     }
@@ -267,7 +267,7 @@ impl Distinct {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, Bucket)> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, Bucket)> {
         region.find(at, |line| {
             let own = (0..SLOTS).filter(|&slot| fingerprint(line, slot) == at.fingerprint);
             own.map(|slot| (slot as u8, Bucket::of(line, slot, now))).find(|(_, bucket)| bucket.level > 0)
@@ -275,7 +275,7 @@ impl Distinct {
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         free_slot(at, |id| free_slots(region.line(id), now))
     }
 

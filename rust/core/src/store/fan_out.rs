@@ -49,20 +49,13 @@ pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     found.is_any_new |= sighting.is_none();
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
-        look_up_rest(set, region, request, lookup, now_us, found);
+        look_up_all(set, region, request, lookup, now_us, found);
     }
 }
 
-/// Asks about the other elements and the parts.
+/// Asks about all other elements and the parts.
 #[inline(never)]
-fn look_up_rest(
-    set: &SeenSet,
-    region: &Region,
-    request: &Request,
-    lookup: &Lookup,
-    now_us: u64,
-    found: &mut Sightings,
-) {
+fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
     let Sightings { lookups, is_any_new, others, forgotten_us, parts } = found;
     for part in lookup.parts.of(&request.parts) {
         parts.push(set.consult(region, &part.at, now_us));

@@ -36,7 +36,7 @@ use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Line, LineId, Region, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
 /// All slots of a line, as bits.
@@ -154,7 +154,7 @@ impl Gcra {
         now: Ticks,
         amount: u64,
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         let (price, capacity) = (self.quota.price(amount), self.quota.capacity);
         if price > capacity {
             return (Verdict::Never, None);
@@ -167,10 +167,10 @@ impl Gcra {
         };
         let after = level + price;
         if after <= capacity {
-            return (Verdict::Fits, Some(FoundSlot { hot: 2 * after > capacity, ..found }));
+            return (Verdict::Fits, Some(KeySlot { hot: 2 * after > capacity, ..found }));
         }
         let verdict = self.wait(region, at, now.0, (level, price), reserved);
-        (verdict, Some(FoundSlot { hot: true, ..found }))
+        (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
     /// When a key in a slot has room again: `level` and `price` together are above the capacity.
@@ -215,25 +215,18 @@ impl Gcra {
     /// A level never goes above the capacity, even when two keys of one check share a slot: see `has_drained`. Returns
     /// `false` when the key found no room and stays uncounted.
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: Ticks,
-        amount: u64,
-    ) -> bool {
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
         let price = self.quota.price(amount);
-        match (&self.sketch, found) {
-            (Some(sketch), _) => self.charge_with_sketch(sketch, region, at, found, (now.0, price)),
-            (None, Some(found)) => self.put(region, at, found, now.0, price),
-            (None, None) => self.charge_new(region, at, now.0, price),
+        match slot {
+            _ if self.sketch.is_some() => self.charge_either(region, at, slot, now.0, price),
+            Some(slot) => self.put(region, at, slot, now.0, price),
+            None => self.charge_new(region, at, now.0, price),
         }
     }
 
     /// Adds `price` to a slot of the key's own.
     #[inline]
-    fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
+    fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
         let line = line_at(region, found.line, now);
         let slot = &mut line.slots[usize::from(found.slot)];
         // The line was stamped just now, so a distance from the stamp is a level.
@@ -277,7 +270,7 @@ impl Gcra {
 
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
-        let Some((FoundSlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
         region.line_mut(line).slots[usize::from(slot)] = 0;
         true
     }
@@ -305,19 +298,13 @@ impl Gcra {
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no level goes above the capacity, which is more than the key can have sent.
     #[inline(never)]
-    fn charge_with_sketch(
-        &self,
-        sketch: &Arrivals,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        (now, price): (u64, u64),
-    ) -> bool {
-        let is_still = |found: &FoundSlot| fingerprint(region.line(found.line), found.slot) == at.fingerprint;
-        let own = found.filter(is_still).or_else(|| self.find(region, at, now).map(|(found, _)| found));
+    fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
+        let is_still = |slot: &KeySlot| fingerprint(region.line(slot.line), slot.slot) == at.fingerprint;
+        let own = slot.filter(is_still).or_else(|| self.find(region, at, now).map(|(slot, _)| slot));
         if let Some(own) = own {
             return self.put(region, at, own, now, price);
         }
+        let Some(sketch) = &self.sketch else { return false };
         let key = sketch_key(at.lines[0], at.fingerprint);
         let after = sketch.level(region, key, now) + price;
         if let Some(given) = self.free(region, at, now).or_else(|| take_lightest(sketch, region, at, now, after)) {
@@ -328,7 +315,7 @@ impl Gcra {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64)> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, u64)> {
         let [first, second] = region.candidates(at);
         let in_line = |line: &Line, id| {
             let mut bits = if self.has_drained(line, now) { 0 } else { line.matching(at.fingerprint) };
@@ -336,7 +323,7 @@ impl Gcra {
                 let slot = bits.trailing_zeros() as u8;
                 let level = level(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
-                    return Some((FoundSlot { line: id, slot, hot: false }, level));
+                    return Some((KeySlot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
@@ -353,7 +340,7 @@ impl Gcra {
     }
 
     /// A free slot of the emptier line.
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         free_slot(at, |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now))
     }
 
@@ -376,7 +363,7 @@ impl Gcra {
 }
 
 /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
-fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<FoundSlot> {
+fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
     let slots = at.lines.into_iter().flat_map(|line| (0..SLOTS as u8).map(move |slot| (line, slot)));
     let level_of = |(line, slot)| level(region.line(line), region.line(line).slots[usize::from(slot)], now);
     let (lightest, (line, slot)) = slots.map(|at| (level_of(at), at)).min_by_key(|(level, _)| *level)?;
@@ -386,7 +373,7 @@ fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u
     let key = sketch_key(line, fingerprint(region.line(line), slot));
     sketch.raise(region, key, now, lightest);
     region.line_mut(line).slots[usize::from(slot)] = 0;
-    Some(FoundSlot { line, slot, hot: false })
+    Some(KeySlot { line, slot, hot: false })
 }
 
 #[inline]

@@ -108,14 +108,7 @@ impl Capacity {
 
     /// Whether one limit has room for what is wanted, whose rows were found.
     #[inline]
-    pub fn consult(
-        &self,
-        region: &Region,
-        wanted: &Wanted,
-        rows: &[Option<Row>],
-        limit: usize,
-        now_us: u64,
-    ) -> Verdict {
+    pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Verdict {
         let InFlight { cap, share, .. } = self.limits[limit];
         let amount = self.amount(&wanted.held, limit);
         if amount > cap {
@@ -132,7 +125,7 @@ impl Capacity {
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
-        if fits { Verdict::Fits } else { Verdict::From(now_us + HINT_US) }
+        if fits { Verdict::Fits } else { Verdict::From(at_us + HINT_US) }
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.

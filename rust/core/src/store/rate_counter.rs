@@ -7,7 +7,7 @@ use super::params::{Algorithm, Rate, WhenFull};
 use super::request::{SlotReservations, Verdict};
 use super::sliding_window::SlidingWindow;
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Region, Table};
+use crate::region::{Candidates, KeySlot, Region, Table};
 use crate::time::Ticks;
 
 /// The counters of one limit.
@@ -96,21 +96,14 @@ impl RateCounter {
         now: Ticks,
         amount: u64,
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         either!(self, counter => counter.consult(region, at, now, amount, reserved))
     }
 
     /// Charges a key: see [`Gcra::charge`] and [`SlidingWindow::charge`].
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: Ticks,
-        amount: u64,
-    ) -> bool {
-        either!(self, counter => counter.charge(region, at, found, now, amount))
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
+        either!(self, counter => counter.charge(region, at, slot, now, amount))
     }
 
     /// Empties the key's counter. Returns whether it counted anything; a sketch keeps what it knows of the key.

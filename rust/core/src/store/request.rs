@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use super::key_counts::Row;
 use super::seen_set::Sighting;
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LineId, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, LineId, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
@@ -122,7 +122,7 @@ pub struct Answer {
     /// Whether it fits.
     pub verdict: Verdict,
     /// Where the key has its slot.
-    pub slot: Option<FoundSlot>,
+    pub slot: Option<KeySlot>,
     /// When it was asked, in ticks of the store's clock.
     pub now: Ticks,
     /// How many elements of a fan-out are not known.
@@ -192,7 +192,7 @@ impl Answer {
     /// Whether the key is near its limit, or above it.
     #[inline]
     pub fn is_near_limit(&self) -> bool {
-        self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
+        self.verdict != Verdict::Fits || matches!(self.slot, Some(KeySlot { hot: true, .. }))
     }
 }
 
@@ -478,9 +478,9 @@ impl SlotReservations {
 
 /// A free slot of the emptier of a key's two lines; `free_slots` gives the free slots of a line as bits.
 #[inline]
-pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<FoundSlot> {
+pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<KeySlot> {
     let [first, second] = at.lines.map(|line| (line, free_slots(line)));
     // A line has fewer than eight slots, and the bits of a byte are counted by a shorter way.
     let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
-    (free != 0).then(|| FoundSlot { line, slot: free.trailing_zeros() as u8, hot: false })
+    (free != 0).then(|| KeySlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }

@@ -47,7 +47,7 @@ use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LINES, Line, LineId, Region, Table};
+use crate::region::{Candidates, KeySlot, LINES, Line, LineId, Region, Table};
 use crate::time::{TickClock, Ticks};
 
 /// Counters of one limit.
@@ -145,7 +145,7 @@ impl SlidingWindow {
         Ticks(now): Ticks,
         amount: u64,
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
         if let Some(found) = self.find(region, at, now) {
             let line = region.line(found.line);
@@ -154,7 +154,7 @@ impl SlidingWindow {
             if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
                 return (Verdict::Fits, Some(found));
             }
-            let found = FoundSlot { hot: true, ..found };
+            let found = KeySlot { hot: true, ..found };
             let kept = u64::from(self.shape.within(ring, room));
             if kept >= live {
                 return (Verdict::Fits, Some(found));
@@ -176,24 +176,18 @@ impl SlidingWindow {
     ///
     /// Returns `false` when the key found no room and stays uncounted.
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        Ticks(now): Ticks,
-        amount: u64,
-    ) -> bool {
-        if let Some(sketch) = &self.sketch {
-            return self.charge_with_sketch(sketch, region, at, found, now, self.price(amount));
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
+        let price = self.price(amount);
+        if self.sketch.is_some() {
+            return self.charge_either(region, at, slot, now.0, price);
         }
-        let Some(found) = found.or_else(|| self.free(region, at, now)) else { return false };
-        self.put(region, at, found, now, self.price(amount))
+        let Some(slot) = slot.or_else(|| self.free(region, at, now.0)) else { return false };
+        self.put(region, at, slot, now.0, price)
     }
 
     /// Adds `price` to a slot of the key's own.
     #[inline]
-    fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
+    fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
         let (line, slot) = (self.line_at(region, found.line, now), usize::from(found.slot));
         self.shape.put(line, slot, at.fingerprint, self.shape.with(self.shape.ring(line, slot), price));
         true
@@ -206,7 +200,7 @@ impl SlidingWindow {
     /// stands as a whole in the last pane that it may have been charged in, so a pane that holds anything of that time
     /// holds the charge.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
-        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         let (line, slot) = (self.line_at(region, line, now), usize::from(slot));
         let age = now.saturating_sub(then.0);
         if age >= u64::from(self.shape.panes()) {
@@ -222,7 +216,7 @@ impl SlidingWindow {
 
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
-        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         self.shape.put(region.line_mut(line), usize::from(slot), 0, PaneRing::default());
         true
     }
@@ -257,25 +251,17 @@ impl SlidingWindow {
     ///
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no count goes above the limit, which is more than the key can have sent.
-    fn charge_with_sketch(
-        &self,
-        sketch: &Panes,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: u64,
-        price: u64,
-    ) -> bool {
-        let is_still =
-            |found: &FoundSlot| self.shape.fingerprint(region.line(found.line), found.slot.into()) == at.fingerprint;
-        let own = found.filter(is_still).or_else(|| self.find(region, at, now));
+    fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
+        let fingerprint = |slot: &KeySlot| self.shape.fingerprint(region.line(slot.line), slot.slot.into());
+        let own = slot.filter(|slot| fingerprint(slot) == at.fingerprint).or_else(|| self.find(region, at, now));
         if let Some(own) = own {
             return self.put(region, at, own, now, price);
         }
+        let Some(sketch) = &self.sketch else { return false };
         let key = sketch_key(at.lines[0], at.fingerprint);
         let mut counts = sketch.counts(region, key, now);
         let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
-        let given = self.free(region, at, now).or_else(|| self.take_lightest(sketch, region, at, now, weight));
+        let given = self.free(region, at, now).or_else(|| self.take_lightest(region, at, now, weight));
         let Some(given) = given else {
             counts[0] = counts[0].saturating_add(price).min(self.most);
             sketch.raise(region, key, now, &counts);
@@ -287,14 +273,8 @@ impl SlidingWindow {
     }
 
     /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
-    fn take_lightest(
-        &self,
-        sketch: &Panes,
-        region: &mut Region,
-        at: &Candidates,
-        now: u64,
-        weight: u64,
-    ) -> Option<FoundSlot> {
+    fn take_lightest(&self, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
+        let sketch = self.sketch.as_ref()?;
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
         let held = slots.map(|(id, slot)| (self.counts_of(sketch, region.line(id), slot, now), id, slot));
         let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
@@ -303,7 +283,7 @@ impl SlidingWindow {
         }
         let key = sketch_key(line, self.shape.fingerprint(region.line(line), slot));
         sketch.raise(region, key, now, &counts);
-        Some(FoundSlot { line, slot: slot as u8, hot: false })
+        Some(KeySlot { line, slot: slot as u8, hot: false })
     }
 
     /// What a slot holds that has not expired, in panes of the sketch.
@@ -351,7 +331,7 @@ impl SlidingWindow {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         let found = region.find(at, |line| {
             let live = self.shape.bits_of(self.live_panes(line, now));
             let is_key = |slot| self.shape.fingerprint(line, slot) == at.fingerprint;
@@ -363,7 +343,7 @@ impl SlidingWindow {
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
