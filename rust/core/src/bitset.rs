@@ -110,8 +110,8 @@ impl<T: Member> Set<T> {
 
     /// The members in the order of their places.
     #[inline]
-    pub fn iter(self) -> impl DoubleEndedIterator<Item = T> + Clone {
-        Members(self)
+    pub fn iter(self) -> impl Iterator<Item = T> + Clone {
+        places(self.bits).map(T::at)
     }
 }
 
@@ -128,28 +128,14 @@ impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
     }
 }
 
-/// The members that an iteration has not yet reached.
-#[derive(Clone)]
-struct Members<T>(Set<T>);
-
-impl<T: Member> Iterator for Members<T> {
-    type Item = T;
-
-    #[inline]
-    fn next(&mut self) -> Option<T> {
-        let bits = self.0.bits;
-        self.0.bits = bits & bits.checked_sub(1)?;
-        Some(T::at(bits.trailing_zeros()))
-    }
-}
-
-impl<T: Member> DoubleEndedIterator for Members<T> {
-    #[inline]
-    fn next_back(&mut self) -> Option<T> {
-        let place = self.0.bits.checked_ilog2()?;
-        self.0.bits &= !(1 << place);
-        Some(T::at(place))
-    }
+/// The places of the bits that are set, the lowest first.
+#[inline]
+pub fn places(mut bits: u64) -> impl Iterator<Item = u32> + Clone {
+    std::iter::from_fn(move || {
+        let set = bits;
+        bits &= bits.checked_sub(1)?;
+        Some(set.trailing_zeros())
+    })
 }
 
 /// Reads `bits` bits of `words`, 63 at most, from `bit` on.

@@ -38,8 +38,8 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(pub(super) u32);
 
-/// The slot of a key, where it was found. While the lock is held a slot does not move; its fingerprint tells whether another
-/// key took it.
+/// The slot of a key, where it was found. While the lock is held a slot does not move; its fingerprint tells whether
+/// another key took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySlot {
     /// The line.

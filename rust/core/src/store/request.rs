@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 
 use super::key_counts::Row;
 use super::seen_set::Sighting;
+use crate::bitset::places;
 use crate::key::Key;
 use crate::region::{Candidates, KeySlot, LineId, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
@@ -352,12 +353,7 @@ impl Held {
     /// The places of the limits that it is held under.
     #[inline]
     pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
-        let mut left = self.limits;
-        std::iter::from_fn(move || {
-            let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
-            left &= left.wrapping_sub(1);
-            lowest
-        })
+        places(self.limits).map(|place| place as usize)
     }
 }
 
