@@ -2,18 +2,18 @@
 
 use proptest::prelude::*;
 use throttle_core::region::{COUNTERS, Epoch, NotARegion, Now, OpenPermits, Page, Region, SharedRegion};
-use throttle_core::region::{Line, SLOTS};
+use throttle_core::region::{LINES, Line, SLOTS};
 use throttle_core::time::MAX_US;
 
 #[test]
 fn pages_are_taken_over_as_they_are_and_others_are_refused() {
     let (mut region, tables) = Region::new(&[2]).expect("three pages");
-    region.line_mut(tables[0].line_at(1, 3)).stamp = 7;
+    region.line_mut(tables[0].line(LINES + 3)).stamp = 7;
     region.set_permits(OpenPermits { open: 1, ..OpenPermits::default() });
     region.count_untracked(COUNTERS - 1);
     let pages = region.into_pages();
     let again = Region::over(pages.clone()).expect("a region of this version");
-    assert_eq!(again.line(tables[0].line_at(1, 3)).stamp, 7);
+    assert_eq!(again.line(tables[0].line(LINES + 3)).stamp, 7);
     assert_eq!((again.permits().open, again.untracked(COUNTERS - 1)), (1, 1));
     assert!(SharedRegion::new(again).may_have_in_flight());
 

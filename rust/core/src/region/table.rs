@@ -182,12 +182,6 @@ impl Table {
         Some((Self::new(self.first_page, first), Self::new(self.first_page + first, rest)))
     }
 
-    /// A line by its place: `page` is below [`Table::pages`], `index` below [`LINES`].
-    #[inline]
-    pub fn line_at(&self, page: u32, index: usize) -> LineId {
-        LineId((self.first_page + page) * LINES as u32 + index as u32)
-    }
-
     /// Its pages in the region.
     #[inline]
     pub(super) fn range(&self) -> std::ops::Range<usize> {

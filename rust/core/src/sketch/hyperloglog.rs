@@ -142,15 +142,13 @@ impl HyperLogLog {
     /// How many different keys were added, about.
     pub fn estimate(&self, words: &[u64]) -> f64 {
         self.check(words);
-        let mut counts = [0u32; 64];
-        for number in 0..self.registers() {
-            counts[usize::from(self.register(words, number))] += 1;
-        }
-        self.estimate_of(&counts)
+        self.estimate_of((0..self.registers()).map(|number| self.register(words, number)))
     }
 
-    /// The estimate, from how many registers hold each value.
-    pub fn estimate_of(&self, counts: &[u32; 64]) -> f64 {
+    /// The estimate that these registers give.
+    pub fn estimate_of(&self, registers: impl Iterator<Item = u8>) -> f64 {
+        let mut counts = [0u32; 64];
+        registers.for_each(|register| counts[usize::from(register & 63)] += 1);
         let m = self.registers() as f64;
         let longest = usize::from(self.longest());
         let mut z = m * tau(1.0 - f64::from(counts[longest]) / m);

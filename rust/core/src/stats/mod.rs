@@ -147,11 +147,7 @@ impl Stats {
 
     /// How many different values the gathered registers stand for.
     pub fn estimate(&self, gathered: &Registers) -> f64 {
-        let mut counts = [0u32; 64];
-        for &register in bytemuck::cast_slice::<u64, u8>(&gathered.0) {
-            counts[usize::from(register & 63)] += 1;
-        }
-        self.layout.shape.estimate_of(&counts)
+        self.layout.shape.estimate_of(bytemuck::cast_slice(&gathered.0).iter().copied())
     }
 
     /// Room for [`Stats::copy`], allocated before the lock is taken.

@@ -104,19 +104,17 @@ pub struct Offender {
 impl Name {
     /// Keeps a text, cut at a character's boundary where it is too long.
     pub fn of(text: &str) -> Self {
+        let kept = if text.len() <= NAME_BYTES {
+            text.to_owned()
+        } else {
+            let over = text.len() - NAME_BYTES;
+            let from = (over + ELLIPSIS.len()..text.len()).find(|&at| text.is_char_boundary(at));
+            format!("{ELLIPSIS}{}", &text[from.unwrap_or(text.len())..])
+        };
         let mut words = [0; TEXT];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-        let over = text.len().saturating_sub(NAME_BYTES);
-        let (mark, rest) = if over == 0 {
-            ("", text)
-        } else {
-            let from = (over + ELLIPSIS.len()..text.len()).find(|&at| text.is_char_boundary(at));
-            (ELLIPSIS, &text[from.unwrap_or(text.len())..])
-        };
-        let length = mark.len() + rest.len();
-        bytes[0] = length as u8;
-        bytes[1..=mark.len()].copy_from_slice(mark.as_bytes());
-        bytes[1 + mark.len()..=length].copy_from_slice(rest.as_bytes());
+        bytes[0] = kept.len() as u8;
+        bytes[1..=kept.len()].copy_from_slice(kept.as_bytes());
         Self(words)
     }
 

@@ -217,12 +217,12 @@ impl Registers {
     #[inline]
     pub(super) fn line(&self, fingerprint: u32, block: u8) -> LineId {
         let page = self.pages(fingerprint)[usize::from(block) / LINES % 2];
-        self.table.line_at(page, usize::from(block) % LINES)
+        self.table.line(page * LINES + usize::from(block) % LINES)
     }
 
     /// The first lines of the two pages that a fingerprint may have blocks in.
     pub(super) fn homes(&self, fingerprint: u32) -> [LineId; 2] {
-        self.pages(fingerprint).map(|page| self.table.line_at(page, 0))
+        self.pages(fingerprint).map(|page| self.table.line(page * LINES))
     }
 
     /// A free block, in the second page only when the first is full.
@@ -254,8 +254,8 @@ impl Registers {
     }
 
     #[inline]
-    fn pages(&self, fingerprint: u32) -> [u32; 2] {
-        let page = |number: u32| ((u64::from(number) * u64::from(self.table.pages())) >> 32) as u32;
+    fn pages(&self, fingerprint: u32) -> [usize; 2] {
+        let page = |number: u32| ((u64::from(number) * u64::from(self.table.pages())) >> 32) as usize;
         [page(fingerprint), page(fingerprint.wrapping_mul(OTHER))]
     }
 }
