@@ -1,6 +1,6 @@
-//! A set of at most 64 things, one bit each.
+//! Bits in words: a set of at most 64 things, one bit each, and fields of a few bits in a run of words.
 //!
-//! Knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
+//! A set knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -18,6 +18,7 @@ pub trait Member: Copy {
 }
 
 /// A set of `T`.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Set<T> {
     bits: u64,
     members: PhantomData<fn() -> T>,
@@ -107,21 +108,18 @@ impl<T: Member> Set<T> {
         self.bits >> member.place() & 1 != 0
     }
 
+    /// The member whose place is the last.
+    #[inline]
+    pub fn last(self) -> Option<T> {
+        self.bits.checked_ilog2().map(T::at)
+    }
+
     /// The members in the order of their places.
     #[inline]
-    pub fn iter(self) -> impl DoubleEndedIterator<Item = T> + Clone {
-        Members(self)
+    pub fn iter(self) -> impl Iterator<Item = T> + Clone {
+        places(self.bits).map(T::at)
     }
 }
-
-impl<T> Clone for Set<T> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Set<T> {}
 
 impl<T> Default for Set<T> {
     #[inline]
@@ -130,52 +128,44 @@ impl<T> Default for Set<T> {
     }
 }
 
-impl<T> PartialEq for Set<T> {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.bits == other.bits
-    }
-}
-
-impl<T> Eq for Set<T> {}
-
 impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
     }
 }
 
+/// The places of the bits that are set, the lowest first.
+#[inline]
+pub fn places(mut bits: u64) -> impl Iterator<Item = u32> + Clone {
+    std::iter::from_fn(move || {
+        let set = bits;
+        bits &= bits.checked_sub(1)?;
+        Some(set.trailing_zeros())
+    })
+}
+
+/// Reads `bits` bits of `words`, 63 at most, from `bit` on.
+#[inline]
+pub fn field(words: &[u64], bit: usize, bits: u32) -> u64 {
+    let (word, shift) = (bit / 64, bit as u32 % 64);
+    let low = words[word] >> shift;
+    let high = if shift + bits > 64 { words[word + 1] << (64 - shift) } else { 0 };
+    (low | high) & ((1 << bits) - 1)
+}
+
+/// Writes `bits` bits of `words`, 63 at most, from `bit` on. `value` has no others.
+#[inline]
+pub fn set_field(words: &mut [u64], bit: usize, bits: u32, value: u64) {
+    let (word, shift, mask) = (bit / 64, bit as u32 % 64, (1 << bits) - 1);
+    words[word] = words[word] & !(mask << shift) | value << shift;
+    if shift + bits > 64 {
+        let done = 64 - shift;
+        words[word + 1] = words[word + 1] & !(mask >> done) | value >> done;
+    }
+}
+
 impl<T: Member> FromIterator<T> for Set<T> {
     fn from_iter<I: IntoIterator<Item = T>>(members: I) -> Self {
         members.into_iter().fold(Self::EMPTY, Self::with)
-    }
-}
-
-/// The members that an iteration has not yet reached.
-struct Members<T>(Set<T>);
-
-impl<T> Clone for Members<T> {
-    fn clone(&self) -> Self {
-        Self(self.0)
-    }
-}
-
-impl<T: Member> Iterator for Members<T> {
-    type Item = T;
-
-    #[inline]
-    fn next(&mut self) -> Option<T> {
-        let bits = self.0.bits;
-        self.0.bits = bits & bits.checked_sub(1)?;
-        Some(T::at(bits.trailing_zeros()))
-    }
-}
-
-impl<T: Member> DoubleEndedIterator for Members<T> {
-    #[inline]
-    fn next_back(&mut self) -> Option<T> {
-        let place = self.0.bits.checked_ilog2()?;
-        self.0.bits &= !(1 << place);
-        Some(T::at(place))
     }
 }

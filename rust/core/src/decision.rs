@@ -8,7 +8,7 @@ use crate::reply::{Answer, Reply};
 /// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Why not; `None` when allowed.
+    /// Why the check was refused; `None` when it was allowed.
     pub refusal: Option<Box<Refusal>>,
     /// Names of limits in shadow mode that would have refused, in file order.
     pub shadow: Box<[Arc<str>]>,
@@ -23,7 +23,7 @@ pub struct Refusal {
     pub identity: Arc<str>,
     /// The value of that identity.
     pub key: String,
-    /// Microseconds after which it would pass, when nothing else is charged to that key; `None`: never.
+    /// Microseconds after which it would pass, when nothing else is charged to that key; `None` when it never would.
     pub wait_us: Option<u64>,
     /// The SMTP stage of the refusal: that of the limit, or of the first check that knows a blocked key.
     pub stage: Stage,
@@ -34,14 +34,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// By what no policy states, of everybody: the number of permits, the order of commands.
+    /// A refusal that no policy states and that concerns all senders: too many permits, commands out of order.
     pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, stage: Stage, kind: Reply) -> Self {
         let (global, key) = ("global".into(), "global".into());
         Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, answer: Answer::default() }
     }
 
-    /// What the server should answer: one legal SMTP line without its CRLF. Written when asked for: most refusals in a
-    /// flood are only counted.
+    /// What the server should answer: one legal SMTP line without its CRLF. It is written only when a caller asks for
+    /// it, because most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
         let Answer { rejects_at, template } = &self.answer;
         let own = template.as_ref();

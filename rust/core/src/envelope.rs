@@ -1,7 +1,7 @@
 //! What is known of one SMTP transaction so far.
 //!
-//! Text is borrowed and raw: bytes as the server received them, decoded by nobody.
-//! Nothing here is checked; whatever a sender puts into a field, [`crate::identity`] makes an identity of it.
+//! Text is borrowed and raw: the bytes that the server received, not decoded.
+//! Nothing is checked here: [`crate::identity`] makes an identity of whatever a sender puts into a field.
 
 /// One SMTP transaction (RFC 5321 §3.3), as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ pub struct Headers<'a> {
 }
 
 impl Headers<'_> {
-    /// Whether it says nothing.
+    /// Whether no field is known.
     pub fn is_empty(&self) -> bool {
         self.from.is_empty() && self.reply_to.is_empty() && self.list_id.is_none() && self.dkim.is_empty()
     }

@@ -42,9 +42,9 @@ impl PolicyError {
             text += &format!("{comma} {}", in_one_line(field));
         }
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
-        // An argument of a function stands in no file.
+        // An argument of a function is in no file.
         let mut text = text.trim_start_matches(": ").to_owned();
-        // What was misspelt is a word: nothing as long as this is what was meant.
+        // What was misspelt is a word, so a suggestion as long as this is wrong.
         if let Some(suggestion) = self.suggestion.as_ref().filter(|meant| meant.chars().nth(SHOWN_CHARS).is_none()) {
             text += &format!("; did you mean {suggestion:?}?");
         }

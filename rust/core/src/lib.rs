@@ -43,7 +43,6 @@ pub mod plan;
 pub mod policy;
 pub mod region;
 pub mod reply;
-mod sip;
 pub mod sketch;
 pub mod stage;
 pub mod stats;

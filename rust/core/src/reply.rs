@@ -228,36 +228,3 @@ impl Template {
         Some(line)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn any_name_gives_one_legal_line(
-            key in any::<String>(),
-            wait in any::<Option<u64>>(),
-            kind in 0..Reply::ALL.len(),
-            stage in prop::option::of(0..Stage::ALL.len()),
-        ) {
-            let line = Reply::ALL[kind].text(&key, wait, stage.map(|stage| Stage::ALL[stage]));
-            prop_assert!(line.len() + 2 <= 512 && line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_was_written_down_by_number_is_read_as_the_same() {
-        assert_eq!(Reply::ALL.map(|reply| Reply::of_number(reply.number())), Reply::ALL);
-        assert_eq!(Reply::of_number(u8::MAX), Reply::TooFast, "a number of a later version");
-    }
-
-    #[test]
-    fn seconds_are_rounded_up() {
-        assert_eq!(
-            Reply::TooFast.text("salesforce.com", Some(11_000_001), None),
-            "451 4.7.1 salesforce.com is sending too fast; retry in 12 s"
-        );
-    }
-}

@@ -22,7 +22,7 @@ impl Stage {
     /// In the order of the dialogue.
     pub const ALL: [Self; 5] = [Self::Connect, Self::Helo, Self::Mail, Self::Rcpt, Self::Data];
 
-    /// As Python writes it.
+    /// The name of the stage in Python.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -52,8 +52,8 @@ impl Member for Stage {
 pub type Stages = Set<Stage>;
 
 impl Set<Stage> {
-    /// The stages of which something is known of `envelope`, what a check runs that names none: connect and HELO, where
-    /// a limit whose identity is absent asks nothing, and from MAIL on what is there.
+    /// The stages that a check of `envelope` runs when the caller names none: connect and HELO always, because a limit
+    /// whose identity is absent asks nothing, and from MAIL on every stage of which something is known.
     pub fn known_of(envelope: &Envelope<'_>) -> Self {
         let known = Self::default().with(Stage::Connect).with(Stage::Helo);
         if envelope.mail_from.is_none() {

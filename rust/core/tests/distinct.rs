@@ -11,7 +11,7 @@ use oracle::{Bucket, Sets, key};
 use proptest::prelude::*;
 use throttle_core::key::Key;
 use throttle_core::policy::{Rate, WhenFull};
-use throttle_core::region::{FoundSlot, Region};
+use throttle_core::region::{KeySlot, Region};
 use throttle_core::store::distinct::Distinct;
 use throttle_core::store::{SlotReservations, Verdict};
 
@@ -32,7 +32,7 @@ impl Store {
         Self { region, distinct }
     }
 
-    fn consult(&self, of: u64, now_us: u64, elements: &[Key]) -> (Verdict, Option<FoundSlot>) {
+    fn consult(&self, of: u64, now_us: u64, elements: &[Key]) -> (Verdict, Option<KeySlot>) {
         let at = self.distinct.lines(key(of));
         self.distinct.consult(&self.region, &at, now_us, elements, &mut SlotReservations::default())
     }

@@ -172,7 +172,7 @@ fn large_bursts_are_kept_in_units_rounded_up() {
     let gib = 1u64 << 30;
     let (mut region, gcra, _) =
         buckets(16, Rate { amount: gib, period_us: 3_600_000_000, sized: true }, gib, WhenFull::Refuse);
-    assert_eq!(gcra.quota().unit(), 128);
+    assert_eq!(gcra.quota().unit, 128);
     let mut sent = 0;
     while consult(&gcra, &region, key(1), 0, 1_000_001) == Verdict::Fits {
         charge(&gcra, &mut region, key(1), 0, 1_000_001);
@@ -185,7 +185,7 @@ fn large_bursts_are_kept_in_units_rounded_up() {
 fn less_than_a_unit_costs_a_unit() {
     let rate = Rate { amount: 1 << 30, period_us: 3_600_000_000, sized: true };
     let quota = GcraRate::new(rate, 1 << 30).expect("a rate that a clock can keep");
-    assert_eq!(quota.unit(), 128);
+    assert_eq!(quota.unit, 128);
     assert_eq!(
         [0, 1, 127, 128, 129].map(|bytes| quota.price(bytes)),
         [0, 1, 1, 1, 2].map(|units| units * quota.price(128))

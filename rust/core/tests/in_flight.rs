@@ -12,7 +12,7 @@ use throttle_core::engine::Engine;
 use throttle_core::envelope::Envelope;
 use throttle_core::policy::{Stage, Stages};
 use throttle_core::region::Now;
-use throttle_core::store::permits::Token;
+use throttle_core::store::in_flight::Token;
 
 const POLICY: &str = r#"
 [[limit]]

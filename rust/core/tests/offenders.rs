@@ -14,7 +14,7 @@ use throttle_core::engine::Engine;
 use throttle_core::envelope::Envelope;
 use throttle_core::identity::Identity;
 use throttle_core::region::Now;
-use throttle_core::stats::Offender;
+use throttle_core::stats::{NAME_BYTES, Name, Offender};
 
 const SECOND: u64 = 1_000_000;
 const PANE: u64 = 15 * SECOND;
@@ -210,4 +210,18 @@ fn of_more_names_than_slots_those_that_send_most_stay() {
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
+}
+
+proptest! {
+    #[test]
+    fn a_short_name_is_kept_and_of_a_long_one_the_end(text in "\\PC{0,80}") {
+        let kept = Name::of(&text).text();
+        prop_assert!(kept.len() <= NAME_BYTES);
+        match kept.strip_prefix('…').filter(|_| text.len() > NAME_BYTES) {
+            Some(end) => {
+                prop_assert!(text.ends_with(end) && end.len() + 2 * '…'.len_utf8() >= NAME_BYTES - 3, "{kept}");
+            }
+            None => prop_assert_eq!(kept, text),
+        }
+    }
 }

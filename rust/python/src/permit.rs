@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use throttle_core::store::permits::Token;
+use throttle_core::store::in_flight::Token;
 
 use crate::decision::Decision;
 use crate::guard::Throttle;

@@ -75,7 +75,7 @@ impl Engine {
     #[cold]
     fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
         // What is known at one of these stages is known at the latest.
-        let (Some(_), Some(stage)) = (self.plan.access, stages.iter().next_back()) else { return None };
+        let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
         let kinds = KindsAt::new(bytemuck::cast(self.shared.entry_kinds()), stage);
         let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
         let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
@@ -99,7 +99,7 @@ impl Engine {
         kinds: KindsAt,
         stages: Stages,
     ) {
-        let (Some(access), Some(stage)) = (self.plan.access, stages.iter().next_back()) else { return };
+        let (Some(access), Some(stage)) = (self.plan.access, stages.last()) else { return };
         request.is_access_checked = true;
         let mut scopes = SmallVec::new();
         let mut has_entry = false;

@@ -21,7 +21,7 @@ use crate::policy::{Action, Stage, Stages};
 use crate::region::Now;
 use crate::reply::{Answer, Reply};
 use crate::stats::{Name, Newcomer, value_of};
-use crate::store::permits::Token;
+use crate::store::in_flight::Token;
 
 /// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next
 /// check brings more.

@@ -7,12 +7,9 @@ use super::{Engine, Live};
 use crate::policy::{Choice, Count, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Window};
-use crate::store::in_flight::{InFlight, Place};
+use crate::store::in_flight::{InFlight, Permits, Place};
 use crate::store::{Store, TableKind, TablePart};
-use crate::{
-    identity::Identity, plan::PlannedLimit, store::fan_out::MAX_PARTS, store::permits::Permits,
-    store::rate_counter::RateCounter,
-};
+use crate::{identity::Identity, plan::PlannedLimit, store::fan_out::MAX_PARTS, store::rate_counter::RateCounter};
 
 /// How much of one table is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ use crate::decision::{Decision, Refusal};
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
-use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::permits::Token};
+use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::in_flight::Token};
 
 /// HELO names that are remembered. Any further name is charged each time that it is used.
 const NAMES: usize = 8;

@@ -18,8 +18,8 @@ use crate::policy::{Mode, WhenFull};
 use crate::region::{Epoch, Now, Region, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
+use crate::store::in_flight::Token;
 use crate::store::in_flight::{HINT_US, Wanted};
-use crate::store::permits::Token;
 use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
 
@@ -100,7 +100,7 @@ impl Engine {
         for entry in &request.stores.entries[..request.stores.fan_outs] {
             let Question::FanOut { lookup } = entry.question else { continue };
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
-            if found.stores.sightings.has_new(lookup) {
+            if found.stores.sightings.lookups[lookup as usize].new > 0 {
                 let bucket = request.stores.lookups[lookup as usize].bucket;
                 prefetch(self.shared.address(), &fan_out.buckets().lines(bucket));
             }

@@ -23,8 +23,8 @@ use crate::stats::Stats;
 use crate::store::Store;
 use crate::store::distinct::Distinct;
 use crate::store::fan_out::FanOut;
+use crate::store::in_flight::COUNTS;
 use crate::store::in_flight::Capacity;
-use crate::store::permits::COUNTS;
 use crate::store::rate_counter::RateCounter;
 use crate::store::seen_set::SeenSet;
 

@@ -13,9 +13,9 @@ use super::budget::{Claim, Half};
 use crate::identity::Identity;
 use crate::policy::{Count, Limit, Policy, Rule, Share};
 use crate::region::Table;
+use crate::store::in_flight::Permits;
 use crate::store::in_flight::{Capacity, InFlight, Place};
 use crate::store::key_counts::KeyCounts;
-use crate::store::permits::Permits;
 
 /// The tables that permits need, before they are there.
 pub(super) struct InFlightTables<'p> {

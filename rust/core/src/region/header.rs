@@ -7,7 +7,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::line::PAGE_BYTES;
+use super::PAGE_BYTES;
 use crate::time::MAX_US;
 
 /// Limits that the header has counters for.
@@ -134,40 +134,5 @@ impl Epoch {
         let stepped = follows && behind.unsigned_abs() >= STEP_US;
         let shift = if stepped { behind } else { 0 };
         Self { offset_us: self.offset_us.saturating_add(shift), ..self }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Epoch = Epoch { last_us: 0, offset_us: 0 };
-
-    #[test]
-    fn a_small_step_back_stands_still_and_a_large_one_shifts_the_offset() {
-        let at_ten = START.at(Now::Clock(10_000_000));
-        assert_eq!(at_ten.at(Now::Clock(9_000_001)), at_ten);
-        let stepped = at_ten.at(Now::Clock(9_000_000));
-        assert_eq!(stepped, Epoch { last_us: 10_000_000, offset_us: 1_000_000 });
-        assert_eq!(stepped.at(Now::Clock(9_000_001)).last_us, 10_000_001);
-    }
-
-    #[test]
-    fn a_stated_time_is_clamped_and_leaves_the_offset() {
-        let at_ten = START.at(Now::Clock(10_000_000));
-        assert_eq!(at_ten.at(Now::Stated(-5)), at_ten);
-        assert_eq!(at_ten.at(Now::Stated(11_000_000)), Epoch { last_us: 11_000_000, offset_us: 0 });
-    }
-
-    #[test]
-    fn any_distance_keeps_engine_time_rising_and_bounded() {
-        let mut epoch = START;
-        for us in [i64::MIN, i64::MAX, 0, -1, i64::MAX, i64::MIN, 1_637_889_600_000_000] {
-            for now in [Now::Clock(us), Now::Stated(us)] {
-                let next = epoch.at(now);
-                assert!(next.last_us >= epoch.last_us && next.last_us <= MAX_US, "{epoch:?} {now:?} {next:?}");
-                epoch = next;
-            }
-        }
     }
 }

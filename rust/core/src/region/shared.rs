@@ -1,12 +1,10 @@
-//! What threads share: a region behind its one lock, what never changes of it, and the hints that a check
+//! A region that threads share: the one lock, the facts about the region that never change, and the hints that a check
 //! reads before it takes the lock.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::header::{Epoch, Now};
-use super::memory::{Hints, KIND_WORDS, Region};
-use super::table::Table;
+use super::{Epoch, Hints, KIND_WORDS, Now, Region, Table};
 use crate::key::Key;
 
 /// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
@@ -20,7 +18,7 @@ const PAGES_AT_ONCE: u32 = 256;
 /// Hints may be read without it: whether access entries or blocks may exist, of which kinds, and whether a permit may
 /// be open. They are written under the lock, and a check reads them once, before it. A check that reads an old value
 /// orders itself before the update, as if its thread had come a moment earlier; nothing that it skipped was in force
-/// then. `Release` and `Acquire` make a thread that was told of an update see its hint as well.
+/// then. `Release` and `Acquire` ensure that a thread that knows of an update sees its hint as well.
 #[derive(Clone, Debug)]
 pub struct SharedRegion {
     region: Arc<Mutex<Region>>,
@@ -39,7 +37,7 @@ impl SharedRegion {
         Self { region, hints, address, bytes, generation }
     }
 
-    /// The same memory under the next policy; `from` is for [`Region::move_untracked`].
+    /// Passes the memory to the next policy; `from` is an argument of [`Region::move_untracked`].
     #[must_use]
     pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
         let generation = self.generation + 1;
@@ -168,35 +166,26 @@ impl SharedRegion {
 
     /// Looks at every page of a table, at engine time.
     ///
-    /// The lock is released between pages, and `pause` runs after every 256 of them. The walk ends early when the
-    /// policy is changed meanwhile, because the pages may then be another limit's.
-    pub fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&Region, u32, u64)) {
-        for page in 0..pages {
-            if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
-                pause();
-            }
-            let region = self.lock();
-            if region.generation() != self.generation {
-                return;
-            }
-            look(&region, page, region.epoch().last_us);
-        }
-    }
-
-    /// Empties a table that nothing uses, a page at a time.
-    ///
-    /// Returns `false` when the policy was changed meanwhile: then the table may be in use.
-    pub fn clear(&self, table: &Table, pause: &dyn Fn()) -> bool {
-        (0..table.pages()).all(|page| {
+    /// The lock is released between pages, and `pause` runs after every 256 of them. The walk ends early, and this
+    /// returns `false`, when the policy is changed meanwhile, because the pages may then be another limit's.
+    pub fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&mut Region, u32, u64)) -> bool {
+        (0..pages).all(|page| {
             if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {
                 pause();
             }
             let mut region = self.lock();
             let is_ours = region.generation() == self.generation;
             if is_ours {
-                region.clear(table, page);
+                let now_us = region.epoch().last_us;
+                look(&mut region, page, now_us);
             }
             is_ours
         })
+    }
+
+    /// Empties a table that nothing uses, a page at a time. Returns `false` when the policy was changed meanwhile: then
+    /// the table may be in use.
+    pub fn clear(&self, table: &Table, pause: &dyn Fn()) -> bool {
+        self.each_page(table.pages(), pause, |region, page, _| region.clear(table, page))
     }
 }

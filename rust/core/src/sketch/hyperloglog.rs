@@ -57,13 +57,13 @@
 //! martingale's sum: other numbers on other machines. Going on after a merge from the registers' estimate: also
 //! unbiased, but it keeps the error of the merge for good.
 
+use bytemuck::{Pod, Zeroable};
+
+use crate::bitset::{field, set_field};
 use crate::key::Key;
 
 /// Bits of a register.
 const BITS: usize = 6;
-
-/// The largest value of a register that has this many bits.
-const MASK: u64 = (1 << BITS) - 1;
 
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +126,9 @@ impl HyperLogLog {
     pub fn add(&self, words: &mut [u64], key: Key) -> Option<Change> {
         self.check(words);
         let (number, run) = self.split(key);
-        let place = Place::of(number);
-        let from = place.read(words);
+        let from = self.register(words, number);
         (run > from).then(|| {
-            place.write(words, run);
+            set_register(words, number, run);
             Change { from, to: run }
         })
     }
@@ -137,21 +136,19 @@ impl HyperLogLog {
     /// The register with this number, below `registers`.
     #[inline]
     pub fn register(&self, words: &[u64], number: usize) -> u8 {
-        Place::of(number).read(words)
+        field(words, number * BITS, BITS as u32) as u8
     }
 
     /// How many different keys were added, about.
     pub fn estimate(&self, words: &[u64]) -> f64 {
         self.check(words);
-        let mut counts = [0u32; 64];
-        for number in 0..self.registers() {
-            counts[usize::from(self.register(words, number))] += 1;
-        }
-        self.estimate_of(&counts)
+        self.estimate_of((0..self.registers()).map(|number| self.register(words, number)))
     }
 
-    /// The estimate, from how many registers hold each value.
-    pub fn estimate_of(&self, counts: &[u32; 64]) -> f64 {
+    /// The estimate that these registers give.
+    pub fn estimate_of(&self, registers: impl Iterator<Item = u8>) -> f64 {
+        let mut counts = [0u32; 64];
+        registers.for_each(|register| counts[usize::from(register & 63)] += 1);
         let m = self.registers() as f64;
         let longest = usize::from(self.longest());
         let mut z = m * tau(1.0 - f64::from(counts[longest]) / m);
@@ -167,10 +164,9 @@ impl HyperLogLog {
         self.check(words);
         self.check(others);
         for number in 0..self.registers() {
-            let place = Place::of(number);
-            let other = place.read(others);
-            if other > place.read(words) {
-                place.write(words, other);
+            let other = self.register(others, number);
+            if other > self.register(words, number) {
+                set_register(words, number, other);
             }
         }
     }
@@ -184,57 +180,29 @@ impl HyperLogLog {
             && (0..self.registers()).all(|number| self.register(words, number) <= self.longest())
     }
 
+    /// 2^(q − register), and zero for the longest run.
+    #[inline]
+    pub(crate) fn weight(&self, register: u8) -> u64 {
+        if register == self.longest() { 0 } else { 1 << (self.longest() - 1 - register) }
+    }
+
     #[inline]
     fn check(&self, words: &[u64]) {
         assert_eq!(words.len(), self.words(), "words of a HyperLogLog sketch");
     }
 }
 
-/// Where a register begins.
-#[derive(Clone, Copy)]
-struct Place {
-    word: usize,
-    shift: usize,
-}
-
-impl Place {
-    #[inline]
-    fn of(register: usize) -> Self {
-        let bit = register * BITS;
-        Self { word: bit / 64, shift: bit % 64 }
-    }
-
-    #[inline]
-    fn read(self, words: &[u64]) -> u8 {
-        let mut value = words[self.word] >> self.shift;
-        if self.crosses() {
-            value |= words[self.word + 1] << (64 - self.shift);
-        }
-        (value & MASK) as u8
-    }
-
-    #[inline]
-    fn write(self, words: &mut [u64], value: u8) {
-        let value = u64::from(value);
-        words[self.word] = words[self.word] & !(MASK << self.shift) | value << self.shift;
-        if self.crosses() {
-            let taken = 64 - self.shift;
-            words[self.word + 1] = words[self.word + 1] & !(MASK >> taken) | value >> taken;
-        }
-    }
-
-    /// Whether its upper bits lie in the next word.
-    #[inline]
-    fn crosses(self) -> bool {
-        self.shift > 64 - BITS
-    }
+#[inline]
+fn set_register(words: &mut [u64], number: usize, value: u8) {
+    set_field(words, number * BITS, BITS as u32, value.into());
 }
 
 /// Bits behind the point of the sum.
 const FRACTION: u32 = 16;
 
 /// The martingale estimate, kept next to the registers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Martingale {
     /// 2⁶⁴ times the chance that a new key changes a register, mod 2⁶⁴.
     pub left: u64,
@@ -255,7 +223,7 @@ impl Martingale {
         let left = if self.left == 0 { 1 << 64 } else { u128::from(self.left) };
         let keys = ((1 << (64 + FRACTION)) + left / 2) / left;
         self.sum = self.sum.saturating_add(u64::try_from(keys).unwrap_or(u64::MAX));
-        self.left = self.left.wrapping_sub(weight(shape, change.from)).wrapping_add(weight(shape, change.to));
+        self.left = self.left.wrapping_sub(shape.weight(change.from)).wrapping_add(shape.weight(change.to));
         if self.sum == u64::MAX {
             *self = Self::LOST;
         }
@@ -268,15 +236,9 @@ impl Martingale {
 
     /// Whether it can belong to these registers.
     pub fn is_sound(&self, shape: HyperLogLog, words: &[u64]) -> bool {
-        let weights = (0..shape.registers()).map(|number| weight(shape, shape.register(words, number)));
+        let weights = (0..shape.registers()).map(|number| shape.weight(shape.register(words, number)));
         *self == Self::LOST || self.sum < u64::MAX && self.left == weights.fold(0, u64::wrapping_add)
     }
-}
-
-/// 2^(q − register), and zero for the longest run.
-#[inline]
-pub(crate) fn weight(shape: HyperLogLog, register: u8) -> u64 {
-    if register == shape.longest() { 0 } else { 1 << (shape.longest() - 1 - register) }
 }
 
 /// x + Σ x^(2^k) 2^(k−1): infinite at 1, where no register holds anything. The loop ends when a term no longer changes

@@ -1,21 +1,38 @@
-//! Statistics that never refuse: how many different values an identity had of late, and the names of those that come
-//! near a limit.
+//! Statistics that never refuse: how many different values an identity had in the last minute and the last hour, and
+//! the names of those that come near a limit.
 //!
 //! They have one table of the region, and a description of it that can be copied. They know no text but the names that
 //! they are given, and no limit. Invariant: no decision depends on anything here.
 //!
-//! * `layout`: the parts of the table   * `panes`: the last minute and hour
-//! * `distinct`: how many values   * `offenders`: names, and what they sent
+//! * `layout`: the parts of the table, and the panes of time   * `offenders`: names, and what they sent
+//!
+//! **Distinct values.** Every pane has one HyperLogLog for each identity. Every check raises one register for each
+//! value, in the current pane, whether it is admitted or not. The key is there already, because the limits need it. The
+//! panes of a window, merged, are the sketch that has seen all keys of the window.
+//!
+//! ```text
+//!  note(key):  (number, run) ← the key's bits;  register ← max(register, run)
+//!              one byte a register, so that a pane is merged 16 at a time
+//!  distinct:   the higher register of each, over the panes of the window;  Ertl's estimate of them, after the lock
+//! ```
+//!
+//! **Cost.** One byte a value and check: 6 ns for five values (`cargo bench --bench stats`). **Size.** Ten bytes a
+//! register: `layout` lists the rows. **Bound.** Relative standard error 1.04 / √m: 2.3 % at 2¹¹ registers, 13 % at the
+//! smallest size, which only a memory of some ten pages gets.
+//!
+//! Keys carry no trust here: a name counts once, whether it is proven or claimed. An absent identity counts nothing.
+//! All values without a normal form are one value, MALFORMED.
+//!
+//! **Source.** `sketch/hyperloglog.rs`. **Dropped.** The martingale estimator: a window is a merge, and merged sketches
+//! have none.
 
-mod distinct;
 mod layout;
 mod offenders;
-mod panes;
 
-pub use layout::{IdentityKey, Layout, value_of};
+pub use layout::{IdentityKey, Layout, Window, value_of};
 pub use offenders::{NAME_BYTES, Name, Newcomer, Offender, Snapshot};
-pub use panes::Window;
 
+use self::layout::take_higher;
 use crate::key::Key;
 use crate::region::{Region, Table};
 
@@ -58,7 +75,7 @@ impl Stats {
             return;
         }
         let words = region.words_mut(&self.table);
-        let row = panes::current_row(&self.layout, words, at_us);
+        let row = self.layout.current_row(words, at_us);
         let shape = self.layout.shape;
         let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers]);
         for IdentityKey { place, key } in seen {
@@ -78,14 +95,10 @@ impl Stats {
     fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
         for &value in seen {
             if let Some(slot) = offenders::find(&self.layout, words, value) {
-                self.count_one(words, row, (value.place, slot), seen, admitted);
+                let elements = self.elements(value.place, seen);
+                offenders::count(&self.layout, words, row, (value.place, slot), elements, admitted);
             }
         }
-    }
-
-    #[inline(never)]
-    fn count_one(&self, words: &mut [u64], row: usize, name: (usize, usize), seen: &[IdentityKey], admitted: bool) {
-        offenders::count(&self.layout, words, row, name, self.elements(name.0, seen), admitted);
     }
 
     fn elements<'s>(&self, place: usize, seen: &'s [IdentityKey]) -> impl Iterator<Item = Key> + use<'s> {
@@ -106,11 +119,12 @@ impl Stats {
         }
         let now_us = region.epoch().last_us;
         let words = region.words_mut(&self.table);
-        let row = panes::current_row(&self.layout, words, now_us);
+        let row = self.layout.current_row(words, now_us);
         for newcomer in newcomers {
             if offenders::find(&self.layout, words, newcomer.seen).is_none() {
                 let slot = offenders::enter(&self.layout, words, now_us, newcomer);
-                self.count_one(words, row, (newcomer.seen.place, slot), seen, admitted);
+                let (place, elements) = (newcomer.seen.place, self.elements(newcomer.seen.place, seen));
+                offenders::count(&self.layout, words, row, (place, slot), elements, admitted);
             }
         }
     }
@@ -123,16 +137,17 @@ impl Stats {
     /// Merges an identity's registers of a window that ends at `now_us`.
     pub fn gather(&self, region: &Region, place: usize, window: Window, now_us: u64, into: &mut Registers) {
         let (layout, words) = (&self.layout, region.words(&self.table));
-        let gather = |row| distinct::gather(layout, words, row, place, &mut into.0);
+        let length = into.0.len();
+        let merge = |row| take_higher(&mut into.0, &words[row + place * length..][..length]);
         match window {
-            Window::Minute => panes::minute_rows(layout, words, now_us).for_each(gather),
-            Window::Hour => panes::hour_rows(layout, words, now_us).for_each(gather),
+            Window::Minute => layout.minute_rows(words, now_us).for_each(merge),
+            Window::Hour => layout.hour_rows(words, now_us).for_each(merge),
         }
     }
 
     /// How many different values the gathered registers stand for.
     pub fn estimate(&self, gathered: &Registers) -> f64 {
-        distinct::estimate(&self.layout, &gathered.0)
+        self.layout.shape.estimate_of(bytemuck::cast_slice(&gathered.0).iter().copied())
     }
 
     /// Room for [`Stats::copy`], allocated before the lock is taken.

@@ -39,8 +39,11 @@
 //! expires, so under lasting churn it only grows, and displaces a name that sends evenly. A ring of the latest names:
 //! one burst of churn empties it.
 
+use std::cmp::Reverse;
+
+use bytemuck::{Pod, Zeroable};
+
 use super::layout::{IdentityKey, Layout, NAME, ROWS, TEXT};
-use super::panes::minute_rows;
 use crate::key::Key;
 use crate::sketch::hyperloglog::{HyperLogLog, Martingale};
 
@@ -55,8 +58,21 @@ const ELLIPSIS: &str = "…";
 /// A name's text in a fixed number of bytes: at most [`NAME_BYTES`].
 ///
 /// Of a longer text only the end is kept, behind an ellipsis, because the end of a host name tells whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Name([u64; TEXT]);
+
+/// What the table keeps of a name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub(super) struct Named {
+    since_us: i64,
+    name: Name,
+    registers: [u64; 6],
+    martingale: Martingale,
+}
+
+const _: () = assert!(size_of::<Named>() == 8 * NAME);
 
 /// A value that gets a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,25 +104,23 @@ pub struct Offender {
 impl Name {
     /// Keeps a text, cut at a character's boundary where it is too long.
     pub fn of(text: &str) -> Self {
+        let kept = if text.len() <= NAME_BYTES {
+            text.to_owned()
+        } else {
+            let over = text.len() - NAME_BYTES;
+            let from = (over + ELLIPSIS.len()..text.len()).find(|&at| text.is_char_boundary(at));
+            format!("{ELLIPSIS}{}", &text[from.unwrap_or(text.len())..])
+        };
         let mut words = [0; TEXT];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-        let over = text.len().saturating_sub(NAME_BYTES);
-        let (mark, rest) = if over == 0 {
-            ("", text)
-        } else {
-            let from = (over + ELLIPSIS.len()..text.len()).find(|&at| text.is_char_boundary(at));
-            (ELLIPSIS, &text[from.unwrap_or(text.len())..])
-        };
-        let length = mark.len() + rest.len();
-        bytes[0] = length as u8;
-        bytes[1..=mark.len()].copy_from_slice(mark.as_bytes());
-        bytes[1 + mark.len()..=length].copy_from_slice(rest.as_bytes());
+        bytes[0] = kept.len() as u8;
+        bytes[1..=kept.len()].copy_from_slice(kept.as_bytes());
         Self(words)
     }
 
-    /// The text of a name's words.
-    fn text(words: &[u64]) -> String {
-        let bytes: &[u8] = bytemuck::cast_slice(words);
+    /// The text that is kept.
+    pub fn text(&self) -> String {
+        let bytes: &[u8] = bytemuck::cast_slice(&self.0);
         let length = usize::from(bytes[0]).min(bytes.len() - 1);
         String::from_utf8_lossy(&bytes[1..=length]).into_owned()
     }
@@ -129,7 +143,7 @@ pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option
 fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKey) -> Option<usize> {
     let index = &bytemuck::cast_slice::<u64, u8>(words)[layout.index(place)];
     let mut at = key.0 as usize & (index.len() - 1);
-    // At most a quarter is used, so the search meets a free place; the loop is bounded all the same.
+    // At most a quarter is used, so the search meets a free place; the loop is bounded nevertheless.
     for _ in 0..index.len() {
         let slot = usize::from(index[at]).checked_sub(1)?;
         if words[layout.keys(place)][slot] == stored(key) {
@@ -140,7 +154,9 @@ fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKe
     None
 }
 
-/// Counts one check under a name: whether it was admitted, and the elements that it brought.
+/// Counts one check under a name: whether it was admitted, and the elements that it brought. `row` is the first word of
+/// the current row.
+#[inline(never)]
 pub(super) fn count(
     layout: &Layout,
     words: &mut [u64],
@@ -150,13 +166,10 @@ pub(super) fn count(
     admitted: bool,
 ) {
     words[layout.counts(row, place, slot)] += if admitted { 1 } else { 1 << 32 };
-    let at = layout.name(place, slot) + 1 + TEXT;
-    let (registers, sums) = words[at..at + NAME - 1 - TEXT].split_at_mut(HyperLogLog::SMALL.words());
+    let Named { registers, martingale, .. } = named_mut(layout, words, place, slot);
     for element in elements {
         if let Some(change) = HyperLogLog::SMALL.add(registers, element) {
-            let mut martingale = Martingale { left: sums[0], sum: sums[1] };
             martingale.note(HyperLogLog::SMALL, change);
-            [sums[0], sums[1]] = [martingale.left, martingale.sum];
         }
     }
 }
@@ -173,11 +186,7 @@ pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &
     let keys = layout.keys(*place).start;
     words[NAMES] += u64::from(words[keys + slot] == 0);
     words[keys + slot] = stored(*key);
-    let start = layout.name(*place, slot);
-    let kept = &mut words[start..start + NAME];
-    kept.fill(0);
-    kept[0] = *since_us as u64;
-    kept[1..=TEXT].copy_from_slice(&name.0);
+    *named_mut(layout, words, *place, slot) = Named { since_us: *since_us, name: *name, ..Named::zeroed() };
     rebuild_index(layout, words, *place);
     slot
 }
@@ -186,10 +195,10 @@ pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &
 fn slot_for_one_more(layout: &Layout, words: &[u64], place: usize, now_us: u64) -> usize {
     let keys = &words[layout.keys(place)];
     let weight = |slot: usize| -> u64 {
-        let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
+        let counts = layout.minute_rows(words, now_us).map(|row| layout.counts(row, place, slot));
         counts.map(|at| sent(words[at]) + words[at + 1]).sum()
     };
-    let since = |slot| words[layout.name(place, slot)] as i64;
+    let since = |slot| named(layout, words, place, slot).since_us;
     let free = keys.iter().position(|&key| key == 0);
     free.or_else(|| (0..layout.names).min_by_key(|&slot| (weight(slot), since(slot)))).unwrap_or(0)
 }
@@ -214,52 +223,57 @@ fn rebuild_index(layout: &Layout, words: &mut [u64], place: usize) {
 
 /// An identity's names as they were at one moment: copied under the lock, read after it.
 #[derive(Debug)]
-pub struct Snapshot(Vec<u64>);
+pub struct Snapshot(Vec<Copied>);
 
-/// Words of a name in a snapshot: key, admitted, refused, the name.
-const COPY: usize = 3 + NAME;
+/// One name in a snapshot.
+#[derive(Clone, Copy, Debug, Zeroable)]
+struct Copied {
+    key: u64,
+    admitted: u64,
+    refused: u64,
+    named: Named,
+}
 
 impl Snapshot {
     /// Allocates all the room that a copy needs.
     pub(super) fn new(layout: &Layout) -> Self {
-        Self(vec![0; layout.names * COPY])
+        Self(vec![Copied::zeroed(); layout.names])
     }
 
     /// Copies the names of an identity.
     pub(super) fn take(&mut self, layout: &Layout, words: &[u64], place: usize, now_us: u64) {
-        for (slot, copy) in self.0.chunks_exact_mut(COPY).enumerate() {
-            let counts = minute_rows(layout, words, now_us).map(|row| layout.counts(row, place, slot));
-            let (admitted, refused) = counts.fold((0, 0), |(admitted, refused), at| {
-                (admitted + (words[at] & u64::from(u32::MAX)), refused + (words[at] >> 32))
+        for (slot, copied) in self.0.iter_mut().enumerate() {
+            let counts = layout.minute_rows(words, now_us).map(|row| words[layout.counts(row, place, slot)]);
+            let (admitted, refused) = counts.fold((0, 0), |(admitted, refused), count| {
+                (admitted + (count & u64::from(u32::MAX)), refused + (count >> 32))
             });
-            copy[..3].copy_from_slice(&[words[layout.keys(place)][slot], admitted, refused]);
-            copy[3..].copy_from_slice(&words[layout.name(place, slot)..][..NAME]);
+            let key = words[layout.keys(place)][slot];
+            *copied = Copied { key, admitted, refused, named: *named(layout, words, place, slot) };
         }
     }
 
     /// The names, the one that sent most first; of equals the oldest first.
     pub(super) fn offenders(&self, counts_elements: bool) -> Vec<Offender> {
-        let used = self.0.chunks_exact(COPY).filter(|copy| copy[0] != 0);
+        let used = self.0.iter().filter(|copied| copied.key != 0);
         let mut all: Vec<Offender> = used
-            .map(|copy| Offender {
-                value: Name::text(&copy[4..4 + TEXT]),
-                admitted: copy[1],
-                refused: copy[2],
-                fan_out: counts_elements.then(|| {
-                    let (registers, sums) = copy[4 + TEXT..].split_at(HyperLogLog::SMALL.words());
-                    let martingale = Martingale { left: sums[0], sum: sums[1] };
-                    martingale.estimate().unwrap_or_else(|| HyperLogLog::SMALL.estimate(registers))
-                }),
-                since_us: copy[3] as i64,
+            .map(|&Copied { admitted, refused, named: Named { since_us, name, registers, martingale }, .. }| {
+                let estimate = || martingale.estimate().unwrap_or_else(|| HyperLogLog::SMALL.estimate(&registers));
+                Offender { value: name.text(), admitted, refused, fan_out: counts_elements.then(estimate), since_us }
             })
             .collect();
-        all.sort_by(|a, b| {
-            let order =
-                |offender: &Offender| (std::cmp::Reverse(offender.admitted + offender.refused), offender.since_us);
-            order(a).cmp(&order(b)).then_with(|| a.value.cmp(&b.value))
+        all.sort_by_cached_key(|offender| {
+            (Reverse(offender.admitted + offender.refused), offender.since_us, offender.value.clone())
         });
         all
     }
+}
+
+fn named<'w>(layout: &Layout, words: &'w [u64], place: usize, slot: usize) -> &'w Named {
+    bytemuck::from_bytes(bytemuck::cast_slice(&words[layout.name(place, slot)..][..NAME]))
+}
+
+fn named_mut<'w>(layout: &Layout, words: &'w mut [u64], place: usize, slot: usize) -> &'w mut Named {
+    bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut words[layout.name(place, slot)..][..NAME]))
 }
 
 /// Checks, admitted and refused, of the first word of a name's counts.
@@ -272,24 +286,4 @@ fn sent(counts: u64) -> u64 {
 #[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_short_name_is_kept_and_of_a_long_one_the_end(text in "\\PC{0,80}") {
-            let kept = Name::text(&Name::of(&text).0);
-            prop_assert!(kept.len() <= NAME_BYTES);
-            match kept.strip_prefix(ELLIPSIS).filter(|_| text.len() > NAME_BYTES) {
-                Some(end) => {
-                    prop_assert!(text.ends_with(end) && end.len() + 3 + ELLIPSIS.len() >= NAME_BYTES - 3, "{kept}");
-                }
-                None => prop_assert_eq!(kept, text),
-            }
-        }
-    }
 }

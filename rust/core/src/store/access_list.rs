@@ -16,10 +16,12 @@
 //! room is needed. **Cost.** log₂ of the entries for each look-up; an operator's change moves up to 24 KiB. **Bound.**
 //! Exact, unless the 64 bits of two keys agree.
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::key::Key;
-use crate::region::{PAGE_BYTES, Region, Table};
+use crate::region::{KIND_WORDS, PAGE_BYTES, Region, Table};
 
 /// Words of an entry.
 const WORDS: usize = 3;
@@ -48,7 +50,7 @@ pub enum EntryKind {
     V4(u8),
     /// An IPv6 network of this prefix length.
     V6(u8),
-    /// Names of a family that end in the same so many labels: family, labels.
+    /// Names of a family that share their last labels: the family, and how many labels.
     Labels(u8, u8),
     /// A whole value of this kind.
     Whole(u8),
@@ -82,29 +84,30 @@ pub struct AccessEntry {
 
 impl EntryKinds {
     fn add(&mut self, kind: EntryKind) {
-        let set = |bits: &mut [u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] |= 1 << (bit & 63);
-        match kind {
-            EntryKind::V4(length) => self.v4 |= 1 << length.min(63),
-            EntryKind::V6(length) => set(&mut self.v6, length & 127),
-            EntryKind::Labels(family, labels) => set(&mut self.labels[usize::from(family) % FAMILIES], labels & 127),
-            EntryKind::Whole(kind) => self.whole |= 1 << (kind & 63),
-        }
+        let bit = kind.bit();
+        bytemuck::cast_mut::<_, [u64; KIND_WORDS]>(self)[bit / 64] |= 1 << (bit % 64);
     }
 
     /// Whether there is an entry of this kind.
     #[inline]
     pub fn has(&self, kind: EntryKind) -> bool {
-        let has = |bits: &[u64; 2], bit: u8| bits[usize::from(bit >> 6 & 1)] >> (bit & 63) & 1 != 0;
-        match kind {
-            EntryKind::V4(length) => self.v4 >> length.min(63) & 1 != 0,
-            EntryKind::V6(length) => has(&self.v6, length & 127),
-            EntryKind::Labels(family, labels) => has(&self.labels[usize::from(family) % FAMILIES], labels & 127),
-            EntryKind::Whole(kind) => self.whole >> (kind & 63) & 1 != 0,
-        }
+        let bit = kind.bit();
+        bytemuck::cast_ref::<_, [u64; KIND_WORDS]>(self)[bit / 64] >> (bit % 64) & 1 != 0
     }
 }
 
 impl EntryKind {
+    /// Its bit in [`EntryKinds`].
+    #[inline]
+    fn bit(self) -> usize {
+        match self {
+            Self::V4(length) => usize::from(length.min(63)),
+            Self::Whole(kind) => 64 + usize::from(kind & 63),
+            Self::V6(length) => 128 + usize::from(length & 127),
+            Self::Labels(family, labels) => 256 + 128 * (usize::from(family) % FAMILIES) + usize::from(labels & 127),
+        }
+    }
+
     fn packed(self) -> u64 {
         let [kind, first, second] = match self {
             Self::V4(length) => [0, length, 0],
@@ -129,12 +132,8 @@ impl EntryKind {
 impl AccessEntry {
     /// Its words. The last one holds the row in bits 0–15, then two bits of the action, then kind and identity.
     fn packed(&self, row: u64) -> [u64; WORDS] {
-        let action = match self.action {
-            AccessAction::Block => 0,
-            AccessAction::Allow => 1,
-            AccessAction::AllowUnverified => 2,
-        };
-        let last = row | action << 16 | self.kind.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
+        let last =
+            row | (self.action as u64) << 16 | self.kind.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
         [self.key.0, self.until_us, last]
     }
 
@@ -247,21 +246,14 @@ impl AccessList {
     /// Adds an entry, or replaces the one of the same key. Entries that have ended make room for it; it returns `false`
     /// when there is still none.
     pub fn put(&self, region: &mut Region, entry: AccessEntry, text: &[u64; TEXT], now_us: u64) -> bool {
-        let at = match self.search(region, entry.key) {
-            Ok(at) => at,
-            Err(_) => {
-                if self.count(region) == self.most {
-                    self.drop_ended(region, now_us);
-                }
-                let Some(at) = self.open(region, entry.key) else { return false };
-                at
-            }
-        };
+        let own = self.search(region, entry.key).ok();
+        if own.is_none() && self.count(region) == self.most {
+            self.drop_ended(region, now_us);
+        }
+        let Some(at) = own.or_else(|| self.open(region, entry.key)) else { return false };
         let row = self.entry(region, at).1;
-        let index = self.index_mut(region);
-        index[at * WORDS..(at + 1) * WORDS].copy_from_slice(&entry.packed(row));
-        let place = self.text_at(row);
-        region.words_mut(&self.table)[place..place + TEXT].copy_from_slice(text);
+        self.index_mut(region)[at] = entry.packed(row);
+        region.words_mut(&self.table)[self.text_of(row)].copy_from_slice(text);
         self.renew_head(region);
         true
     }
@@ -279,29 +271,25 @@ impl AccessList {
     pub fn each(&self, region: &Region, mut then: impl FnMut(AccessEntry, &[u64])) {
         for at in 0..self.count(region) {
             let (entry, row) = self.entry(region, at);
-            let place = self.text_at(row);
-            then(entry, &region.words(&self.table)[place..place + TEXT]);
+            then(entry, &region.words(&self.table)[self.text_of(row)]);
         }
     }
 
     /// The keys of all entries.
     pub fn keys<'r>(&self, region: &'r Region) -> impl Iterator<Item = Key> + use<'r> {
-        self.index(region).chunks_exact(WORDS).take(self.count(region)).map(|row| Key(row[0]))
+        self.index(region).iter().take(self.count(region)).map(|row| Key(row[0]))
     }
 
     /// Makes room for a key: returns its place in the index, with a row that no other entry has.
     fn open(&self, region: &mut Region, key: Key) -> Option<usize> {
         let count = self.count(region);
         let at = self.search(region, key).unwrap_or_else(|at| at);
-        if count == self.most {
-            return None;
-        }
-        // The places behind the last entry keep the rows that were used before and are free.
-        let spare = self.index(region)[count * WORDS + WORDS - 1];
-        let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
         let index = self.index_mut(region);
-        index.copy_within(at * WORDS..count * WORDS, (at + 1) * WORDS);
-        index[at * WORDS..(at + 1) * WORDS].copy_from_slice(&[key.0, 0, row]);
+        // The places behind the last entry keep the rows that were used before and are free.
+        let [.., spare] = *index.get(count)?;
+        let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
+        index[at..=count].rotate_right(1);
+        index[at] = [key.0, 0, row];
         self.head_mut(region).entries += 1;
         Some(at)
     }
@@ -310,8 +298,8 @@ impl AccessList {
     fn close(&self, region: &mut Region, at: usize) {
         let (count, row) = (self.count(region), self.entry(region, at).1);
         let index = self.index_mut(region);
-        index.copy_within((at + 1) * WORDS..count * WORDS, at * WORDS);
-        index[(count - 1) * WORDS..count * WORDS].copy_from_slice(&[0, 0, row | FREED]);
+        index[at..count].rotate_left(1);
+        index[count - 1] = [0, 0, row | FREED];
         self.head_mut(region).entries -= 1;
     }
 
@@ -323,7 +311,7 @@ impl AccessList {
         }
     }
 
-    /// Renews what the head says of all entries.
+    /// Works out again what the head says of all entries.
     fn renew_head(&self, region: &mut Region) {
         let (mut kinds, mut listed_until_us) = (EntryKinds::default(), 0);
         for at in 0..self.count(region) {
@@ -336,22 +324,11 @@ impl AccessList {
     }
 
     fn search(&self, region: &Region, key: Key) -> Result<usize, usize> {
-        let index = self.index(region);
-        let (mut low, mut high) = (0, self.count(region));
-        while low < high {
-            let middle = usize::midpoint(low, high);
-            match index[middle * WORDS].cmp(&key.0) {
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        Err(low)
+        self.index(region)[..self.count(region)].binary_search_by_key(&key.0, |[key, ..]| *key)
     }
 
     fn entry(&self, region: &Region, at: usize) -> (AccessEntry, u64) {
-        let index = self.index(region);
-        AccessEntry::unpacked([index[at * WORDS], index[at * WORDS + 1], index[at * WORDS + 2]])
+        AccessEntry::unpacked(self.index(region)[at])
     }
 
     fn count(&self, region: &Region) -> usize {
@@ -366,16 +343,18 @@ impl AccessList {
         bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut region.words_mut(&self.table)[..HEAD]))
     }
 
-    fn index<'r>(&self, region: &'r Region) -> &'r [u64] {
-        &region.words(&self.table)[HEAD..HEAD + self.most * WORDS]
+    fn index<'r>(&self, region: &'r Region) -> &'r [[u64; WORDS]] {
+        bytemuck::cast_slice(&region.words(&self.table)[HEAD..HEAD + self.most * WORDS])
     }
 
-    fn index_mut<'r>(&self, region: &'r mut Region) -> &'r mut [u64] {
-        &mut region.words_mut(&self.table)[HEAD..HEAD + self.most * WORDS]
+    fn index_mut<'r>(&self, region: &'r mut Region) -> &'r mut [[u64; WORDS]] {
+        bytemuck::cast_slice_mut(&mut region.words_mut(&self.table)[HEAD..HEAD + self.most * WORDS])
     }
 
-    fn text_at(&self, row: u64) -> usize {
-        HEAD + self.most * WORDS + row as usize * TEXT
+    /// Where the text of a row is.
+    fn text_of(&self, row: u64) -> Range<usize> {
+        let first = HEAD + self.most * WORDS + row as usize * TEXT;
+        first..first + TEXT
     }
 }
 

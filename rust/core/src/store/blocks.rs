@@ -11,15 +11,18 @@
 //!
 //! **Cost.** Two lines of one page. **Bound.** Exact, unless the 64 bits of two keys agree.
 //!
-//! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is told to the microsecond (P10),
-//! and one key taken for another would be refused for days. The end of the block in the limit's own slot: it would
-//! have to outlive the bucket, whose slot is free when it has drained.
+//! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is reported to the microsecond
+//! (P10), and one key taken for another would be refused for days. The end of the block in the limit's own slot: it
+//! would have to outlive the bucket, whose slot is free when it has drained.
 
 use crate::key::Key;
 use crate::region::{Candidates, Line, LineId, Region, Table};
 
 /// Places of a line.
 const PLACES: usize = 3;
+
+/// Where a line keeps the `by` of each place, in halves of words: two in the stamp, one in the last word.
+const BY: [usize; PLACES] = [0, 1, 14];
 
 /// Blocks by limits.
 #[derive(Clone, Copy, Debug)]
@@ -118,19 +121,11 @@ fn free(region: &Region, at: &Candidates, now_us: u64) -> Option<(LineId, usize)
 }
 
 fn block(line: &Line, place: usize) -> Block {
-    let by = match place {
-        0 => line.stamp as u32,
-        1 => (line.stamp >> 32) as u32,
-        _ => line.slots[6] as u32,
-    };
+    let by = bytemuck::cast_ref::<_, [u32; 16]>(line)[BY[place]];
     Block { key: Key(line.slots[2 * place]), until_us: line.slots[2 * place + 1], by }
 }
 
 fn write(line: &mut Line, place: usize, Block { key, until_us, by }: Block) {
     (line.slots[2 * place], line.slots[2 * place + 1]) = (key.0, until_us);
-    match place {
-        0 => line.stamp = line.stamp >> 32 << 32 | u64::from(by),
-        1 => line.stamp = line.stamp & u64::from(u32::MAX) | u64::from(by) << 32,
-        _ => line.slots[6] = by.into(),
-    }
+    bytemuck::cast_mut::<_, [u32; 16]>(line)[BY[place]] = by;
 }

@@ -65,14 +65,13 @@
 //! one of 128 blocks loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that
 //! are estimated within 10 % from the fifth element on.
 
+use super::elements::{Added, Bucket, Elements, FEW, Few, LONGEST, Many, Registers, SLOTS};
+use super::elements::{add_to, clear, cost, fingerprint, level, restamp};
 use super::gcra::GcraRate;
 use super::params::{Rate, WhenFull};
-use super::registers::{Registers, clear, cost};
-use super::reservations::{SlotReservations, free_slot};
-use super::small_set::{Added, FEW, Few, Held, LONGEST, Many, SLOTS, fingerprint, held, level, put, restamp};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
+use crate::region::{Candidates, KeySlot, LINES, Line, Region, Table};
 
 /// How many of eight pages of the limit's share hold slots; the others hold registers. See "Tried" above.
 const SLOT_PAGES_OF_EIGHT: u64 = 5;
@@ -100,11 +99,11 @@ impl Distinct {
 
     /// Like [`Distinct::new`], with so many pages for slots, or as near to that as leaves one page for each.
     pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
-        let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit() == 1)?;
+        let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit == 1)?;
         let (table, blocks) = table.split(slot_pages)?;
         // A bucket of two or three must have room for the second charge.
-        let dearest = (quota.capacity() / 4).max(quota.capacity().min(2 * quota.price(1)));
-        Some(Self { table, registers: Registers::new(blocks)?, quota, dearest, when_full })
+        let dearest = (quota.capacity / 4).max(quota.capacity.min(2 * quota.price(1)));
+        Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
 
     /// The table of slots.
@@ -114,7 +113,7 @@ impl Distinct {
 
     /// The table of registers.
     pub fn blocks(&self) -> &Table {
-        self.registers.table()
+        &self.registers.table
     }
 
     /// Slots in all. Keys with more than four elements also need one of [`Distinct::blocks`].
@@ -145,24 +144,24 @@ impl Distinct {
         now_us: u64,
         elements: &[Key],
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
-        if asked > self.quota.capacity() {
+        if asked > self.quota.capacity {
             return (Verdict::Never, None);
         }
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let found = self.find(region, at, now);
         let (mut ready, mut hot) = (now, false);
-        if let Some((_, level, held)) = found {
-            let asked = if let Held::Many(Many { cost, .. }) = held { asked.max(cost.into()) } else { asked };
-            ready += (level + asked).saturating_sub(self.quota.capacity());
-            hot = 2 * (level + asked) > self.quota.capacity();
+        if let Some((_, Bucket { level, elements })) = found {
+            let asked = if let Elements::Many(Many { cost, .. }) = elements { asked.max(cost.into()) } else { asked };
+            ready += (level + asked).saturating_sub(self.quota.capacity);
+            hot = 2 * (level + asked) > self.quota.capacity;
         }
         if self.when_full == WhenFull::Refuse {
-            ready = ready.max(self.room_from(region, at, now, found, elements, reserved));
+            ready = ready.max(self.room_from(region, at, now, found.map(|(_, bucket)| bucket), elements, reserved));
         }
-        let verdict = if ready == now { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(ready)) };
-        (verdict, found.map(|(found_slot, ..)| FoundSlot { hot, ..found_slot }))
+        let verdict = Verdict::at(Some(ready), now, &self.quota.clock);
+        (verdict, found.map(|(found_slot, _)| KeySlot { hot, ..found_slot }))
     }
 
     /// Charges the fresh ones of `elements` to the key, with what `consult` returned under the same lock.
@@ -173,58 +172,55 @@ impl Distinct {
         &self,
         region: &mut Region,
         at: &Candidates,
-        found_slot: Option<FoundSlot>,
+        found_slot: Option<KeySlot>,
         now_us: u64,
         elements: &[Key],
     ) -> bool {
         if elements.is_empty() {
             return true;
         }
-        let now = self.quota.clock().ticks(now_us);
-        let Some(FoundSlot { line, slot, .. }) = found_slot.or_else(|| self.free(region, at, now)) else {
-            return false;
-        };
-        let slot = usize::from(slot);
-        let here = region.line_mut(line);
-        if here.stamp != now {
-            restamp(here, now);
+        let now = self.quota.clock.ticks(now_us);
+        let Some(found) = found_slot.or_else(|| self.free(region, at, now)) else { return false };
+        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
+        if line.stamp != now {
+            restamp(line, now);
         }
-        let mut bucket = Bucket { level: level(here, slot, now), held: held(here, slot) };
+        let mut bucket = Bucket::of(line, slot, now);
         let tracked = self.fill(region, &mut bucket, at.fingerprint, now, elements);
-        put(region.line_mut(line), slot, at.fingerprint, bucket.level, bucket.held);
+        bucket.put(region.line_mut(found.line), slot, at.fingerprint);
         tracked
     }
 
     /// Empties the key's bucket, and with it what the bucket holds of elements. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
-        let now = self.quota.clock().ticks(now_us);
-        let Some((FoundSlot { line, slot, .. }, ..)) = self.find(region, at, now) else { return false };
-        put(region.line_mut(line), usize::from(slot), 0, 0, Held::Few(Few::default()));
+        let now = self.quota.clock.ticks(now_us);
+        let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        Bucket { level: 0, elements: Elements::Few(Few::default()) }.put(region.line_mut(line), usize::from(slot), 0);
         true
     }
 
     /// The level of the key's bucket, in elements, rounded up.
     pub fn level(&self, region: &Region, at: &Candidates, now_us: u64) -> u64 {
-        let found = self.find(region, at, self.quota.clock().ticks(now_us));
-        found.map_or(0, |(_, level, _)| level.div_ceil(self.quota.price(1)))
+        let found = self.find(region, at, self.quota.clock.ticks(now_us));
+        found.map_or(0, |(_, bucket)| bucket.level.div_ceil(self.quota.price(1)))
     }
 
     /// Slots in use on one page of their table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.quota.clock().ticks(now_us);
+        let now = self.quota.clock.ticks(now_us);
         let used = |line: &Line| (0..SLOTS).filter(|&slot| level(line, slot, now) > 0).count() as u64;
         region.page(&self.table, page).iter().map(used).sum()
     }
 
     /// Blocks in use on one page of their table.
     pub fn blocks_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        self.registers.used(region, page, self.quota.clock().ticks(now_us))
+        self.registers.used(region, page, self.quota.clock.ticks(now_us))
     }
 
     /// Adds every element to the bucket; returns `false` when there is no block for those after the fourth.
     fn fill(&self, region: &mut Region, bucket: &mut Bucket, fingerprint: u32, now: u64, elements: &[Key]) -> bool {
         let mut rest = elements;
-        if let Held::Few(few) = &mut bucket.held {
+        if let Elements::Few(few) = &mut bucket.elements {
             while let Some((&element, others)) = rest.split_first() {
                 match few.add(element) {
                     Added::Seen => {}
@@ -240,11 +236,11 @@ impl Distinct {
             let line = region.line_mut(self.registers.line(fingerprint, block));
             clear(line);
             for element in few.elements() {
-                self.registers.add(line, element);
+                add_to(line, element);
             }
-            bucket.held = Held::Many(Many { block, cost: cost(line, self.quota.price(1)) as u32 });
+            bucket.elements = Elements::Many(Many { block, cost: cost(line, self.quota.price(1)) as u32 });
         }
-        if let Held::Many(many) = &mut bucket.held {
+        if let Elements::Many(many) = &mut bucket.elements {
             let line = region.line_mut(self.registers.line(fingerprint, many.block));
             for &element in rest {
                 self.add(line, many, &mut bucket.level, element);
@@ -258,12 +254,12 @@ impl Distinct {
     /// Adds an element to registers.
     #[inline]
     fn add(&self, line: &mut Line, many: &mut Many, level: &mut u64, element: Key) {
-        if self.registers.add(line, element) {
+        if add_to(line, element) {
             *level += u64::from(many.cost);
             let mut next = cost(line, self.quota.price(1));
             if next > self.dearest {
                 clear(line);
-                self.registers.add(line, element);
+                add_to(line, element);
                 next = cost(line, self.quota.price(1));
             }
             many.cost = next as u32;
@@ -271,23 +267,15 @@ impl Distinct {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64, Held)> {
-        for id in at.lines {
-            let line = region.line(id);
-            for slot in 0..SLOTS {
-                if fingerprint(line, slot) == at.fingerprint {
-                    let level = level(line, slot, now);
-                    if level > 0 {
-                        return Some((FoundSlot { line: id, slot: slot as u8, hot: false }, level, held(line, slot)));
-                    }
-                }
-            }
-        }
-        None
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, Bucket)> {
+        region.find(at, |line| {
+            let own = (0..SLOTS).filter(|&slot| fingerprint(line, slot) == at.fingerprint);
+            own.map(|slot| (slot as u8, Bucket::of(line, slot, now))).find(|(_, bucket)| bucket.level > 0)
+        })
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         free_slot(at, |id| free_slots(region.line(id), now))
     }
 
@@ -297,16 +285,15 @@ impl Distinct {
         region: &Region,
         at: &Candidates,
         now: u64,
-        found: Option<(FoundSlot, u64, Held)>,
+        bucket: Option<Bucket>,
         elements: &[Key],
         reserved: &mut SlotReservations,
     ) -> u64 {
-        let (drained, mut few) = match found {
-            Some((_, _, Held::Many(_))) => return now,
-            Some((_, level, Held::Few(few))) => (now + level, few),
-            None => (u64::MAX, Few::default()),
+        let (slot, drained, mut few) = match bucket {
+            Some(Bucket { elements: Elements::Many(_), .. }) => return now,
+            Some(Bucket { level, elements: Elements::Few(few) }) => (now, now + level, few),
+            None => (self.slot_from(region, at, now, reserved), u64::MAX, Few::default()),
         };
-        let slot = if found.is_some() { now } else { self.slot_from(region, at, now, reserved) };
         let overflows = elements.iter().any(|&element| few.add(element) == Added::Full);
         let block = if overflows { self.block_from(region, at.fingerprint, now, reserved) } else { now };
         // Once the bucket has drained, its elements are forgotten, and four fit without a block.
@@ -315,30 +302,21 @@ impl Distinct {
     }
 
     fn slot_from(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> u64 {
-        if reserved.slot_of(at.lines.map(|id| (id, free_slots(region.line(id), now).count_ones()))) {
-            return now;
-        }
-        let lines = reserved.lines_of(at, &self.table);
-        let levels = lines.flat_map(|id| (0..SLOTS).map(move |slot| level(region.line(id), slot, now)));
-        levels.filter(|&level| level > 0).min().map_or(now, |level| now + level)
+        let free_slots = |id| free_slots(region.line(id), now);
+        let free_from = |id| (0..SLOTS).map(move |slot| now + level(region.line(id), slot, now));
+        reserved.slot_from((at, &self.table), now, free_slots, free_from).unwrap_or(now)
     }
 
     fn block_from(&self, region: &Region, fingerprint: u32, now: u64, reserved: &mut SlotReservations) -> u64 {
         let (free, first) = self.registers.vacancies(region, fingerprint, now);
         for (home, free) in self.registers.homes(fingerprint).into_iter().zip(free) {
             if free > reserved.of(home) {
-                reserved.promise(home);
+                reserved.reserve(home);
                 return now;
             }
         }
         first
     }
-}
-
-/// The bucket of one key, while it is charged.
-struct Bucket {
-    level: u64,
-    held: Held,
 }
 
 /// Which slots are free, as bits.

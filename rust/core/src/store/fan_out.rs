@@ -33,10 +33,8 @@
 //! flood does.
 
 use super::rate_counter::RateCounter;
-use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings};
-use super::reservations::SlotReservations;
+use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings, SlotReservations, Verdict};
 use super::seen_set::{SeenSet, Sighting};
-use super::verdict::Verdict;
 use crate::region::{Candidates, Region};
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
@@ -44,45 +42,31 @@ pub const MAX_PARTS: usize = 6;
 
 /// Asks a seen set about every element and part of one look-up, the next of the request.
 #[inline(always)]
-pub fn look_up(
-    seen_set: &SeenSet,
-    region: &Region,
-    request: &Request,
-    lookup: &Lookup,
-    now_us: u64,
-    found: &mut Sightings,
-) {
-    let sighting = seen_set.consult(region, &lookup.element, now_us);
-    let forgotten_us = sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting));
+pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
+    let sighting = set.consult(region, &lookup.element, now_us);
+    let forgotten_us = sighting.map_or(0, |sighting| set.forgotten_from_us(sighting));
     let element = FoundElement { new: sighting.is_none().into(), sighting, forgotten_us };
     found.is_any_new |= sighting.is_none();
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
-        look_up_more(seen_set, region, request, lookup, now_us, found);
+        look_up_all(set, region, request, lookup, now_us, found);
     }
 }
 
-/// Asks about the other elements and the parts.
+/// Asks about all other elements and the parts.
 #[inline(never)]
-fn look_up_more(
-    seen_set: &SeenSet,
-    region: &Region,
-    request: &Request,
-    lookup: &Lookup,
-    now_us: u64,
-    found: &mut Sightings,
-) {
+fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
     let Sightings { lookups, is_any_new, others, forgotten_us, parts } = found;
     for part in lookup.parts.of(&request.parts) {
-        parts.push(seen_set.consult(region, &part.at, now_us));
+        parts.push(set.consult(region, &part.at, now_us));
     }
     let Some(element) = lookups.last_mut().filter(|_| lookup.others.count > 0) else { return };
     let first = forgotten_us.len();
     forgotten_us.push(element.forgotten_us);
     for at in lookup.others.of(&request.others) {
-        let sighting = seen_set.consult(region, at, now_us);
+        let sighting = set.consult(region, at, now_us);
         others.push(sighting);
-        forgotten_us.push(sighting.map_or(0, |sighting| seen_set.forgotten_from_us(sighting)));
+        forgotten_us.push(sighting.map_or(0, |sighting| set.forgotten_from_us(sighting)));
         element.new += u32::from(sighting.is_none());
     }
     forgotten_us[first..].sort_unstable();
@@ -93,7 +77,7 @@ fn look_up_more(
 /// Makes every element and part of one look-up known: the check was admitted.
 #[inline(always)]
 pub fn make_known(
-    seen_set: &SeenSet,
+    set: &SeenSet,
     region: &mut Region,
     request: &Request,
     (lookup, element): (&Lookup, &FoundElement),
@@ -101,27 +85,14 @@ pub fn make_known(
     now_us: u64,
 ) {
     if lookup.others.count + lookup.parts.count > 0 {
-        make_more_known(seen_set, region, request, lookup, found, now_us);
+        for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {
+            set.charge(region, &part.at, *sighting, now_us);
+        }
+        for (at, sighting) in lookup.others.of(&request.others).iter().zip(lookup.others.of(&found.others)) {
+            set.charge(region, at, *sighting, now_us);
+        }
     }
-    seen_set.charge(region, &lookup.element, element.sighting, now_us);
-}
-
-/// Makes the other elements and the parts known.
-#[inline(never)]
-fn make_more_known(
-    seen_set: &SeenSet,
-    region: &mut Region,
-    request: &Request,
-    lookup: &Lookup,
-    found: &Sightings,
-    now_us: u64,
-) {
-    for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {
-        seen_set.charge(region, &part.at, *sighting, now_us);
-    }
-    for (at, sighting) in lookup.others.of(&request.others).iter().zip(lookup.others.of(&found.others)) {
-        seen_set.charge(region, at, *sighting, now_us);
-    }
+    set.charge(region, &lookup.element, element.sighting, now_us);
 }
 
 /// A fan-out limit: buckets of its own over a seen set that it may share.
@@ -152,32 +123,27 @@ impl FanOut {
         self.place as usize
     }
 
-    /// Where the bucket is that was asked: of a part of the name, or of the key itself.
+    /// The lines of the bucket that was asked: of a part of the name, or of the key itself.
     #[inline]
-    pub fn bucket_lines(&self, asked: &LookedUp<'_>, part: Option<u8>) -> Candidates {
+    pub fn bucket_lines(&self, asked: LookedUp<'_>, part: Option<u8>) -> Candidates {
         let part = part.and_then(|place| asked.parts.get(usize::from(place)));
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))
     }
 
-    /// Whether what is new fits, and on which bucket.
-    pub fn consult(
-        &self,
-        region: &Region,
-        asked: &LookedUp<'_>,
-        now_us: u64,
-        reservations: &mut SlotReservations,
-    ) -> Answer {
-        let first = self.consult_at(region, asked, now_us, reservations);
-        let (mut at_us, mut verdict) = (now_us, first.verdict);
+    /// Tells whether what is new fits, and on which bucket. Not inlined, because most checks bring nothing new.
+    #[inline(never)]
+    pub fn consult(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
+        let first = self.consult_at(region, asked, at_us, reserved);
+        let (mut from_us, mut verdict) = (at_us, first.verdict);
         // From change to change, until the bucket that is asked then has room before the next one.
         while let Verdict::From(ready_us) = verdict {
-            let change_us = self.next_change_us(asked, at_us);
+            let change_us = self.next_change_us(asked, from_us);
             if ready_us < change_us {
                 break;
             }
-            at_us = change_us;
-            verdict = match self.consult_at(region, asked, at_us, reservations).verdict {
-                Verdict::Fits => return Answer { verdict: Verdict::From(at_us), ..first },
+            from_us = change_us;
+            verdict = match self.consult_at(region, asked, from_us, reserved).verdict {
+                Verdict::Fits => return Answer { verdict: Verdict::From(from_us), ..first },
                 later => later,
             };
         }
@@ -185,19 +151,14 @@ impl FanOut {
     }
 
     /// Charges what is new; `false` when the bucket found no room.
-    pub fn charge(&self, region: &mut Region, asked: &LookedUp<'_>, answer: &Answer) -> bool {
+    #[inline(never)]
+    pub fn charge(&self, region: &mut Region, asked: LookedUp<'_>, answer: &Answer) -> bool {
         let at = self.bucket_lines(asked, answer.part);
         self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
     }
 
     /// Answers as if it were `at_us` and nothing changed from then on.
-    fn consult_at(
-        &self,
-        region: &Region,
-        asked: &LookedUp<'_>,
-        at_us: u64,
-        reservations: &mut SlotReservations,
-    ) -> Answer {
+    fn consult_at(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
         if new == 0 {
             return Answer::FITS;
@@ -212,12 +173,12 @@ impl FanOut {
         });
         let at = self.bucket_lines(asked, part);
         let now = self.buckets.ticks_at(at_us);
-        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reservations);
+        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reserved);
         Answer { verdict, slot, now, new, part }
     }
 
     /// When a part settles or anything known is forgotten next, after `at_us`; `u64::MAX` when never.
-    fn next_change_us(&self, asked: &LookedUp<'_>, at_us: u64) -> u64 {
+    fn next_change_us(&self, asked: LookedUp<'_>, at_us: u64) -> u64 {
         let next = asked.forgotten_us.partition_point(|&us| us <= at_us);
         let next_element = asked.forgotten_us.get(next).copied();
         let changes_of_part = |sighting: &Sighting| {

@@ -32,14 +32,15 @@
 //! without a stamp: they need a sweep before times wrap. One candidate line: it loses 1.2 % of the new keys at 46 %
 //! load.
 
-use super::overflow::Split;
-use super::overflow::arrivals::Arrivals;
+use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
-use super::reservations::{SlotReservations, free_slot};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
+
+/// All slots of a line, as bits.
+const ALL_SLOTS: u32 = (1 << SLOTS) - 1;
 
 /// Most ticks that a bucket holds.
 const CAPACITY_MAX: u64 = 1 << 23;
@@ -47,13 +48,14 @@ const CAPACITY_MAX: u64 = 1 << 23;
 /// A rate and its burst in ticks of the limit's own clock, so that every charge is a whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcraRate {
-    clock: TickClock,
-    /// What one unit costs.
+    /// The clock of its ticks.
+    pub clock: TickClock,
+    /// What one unit costs, in ticks.
     per_unit: u64,
     /// How much one unit is: 1 unless the burst is over 2²³.
-    unit: u64,
-    /// What a bucket holds.
-    capacity: u64,
+    pub unit: u64,
+    /// What a bucket holds, in ticks: at most 2²³.
+    pub capacity: u64,
 }
 
 impl GcraRate {
@@ -82,23 +84,6 @@ impl GcraRate {
     pub fn occupied_us(&self, amount: u64) -> u64 {
         self.clock.micros(self.price(amount).min(self.capacity))
     }
-
-    /// How much one unit is.
-    pub fn unit(&self) -> u64 {
-        self.unit
-    }
-
-    /// What a bucket holds, in ticks: at most 2²³.
-    #[inline]
-    pub fn capacity(&self) -> u64 {
-        self.capacity
-    }
-
-    /// The clock of its ticks.
-    #[inline]
-    pub fn clock(&self) -> &TickClock {
-        &self.clock
-    }
 }
 
 /// Buckets of one limit.
@@ -107,7 +92,7 @@ pub struct Gcra {
     table: Table,
     quota: GcraRate,
     when_full: WhenFull,
-    overflow: Option<Arrivals>,
+    sketch: Option<Arrivals>,
 }
 
 impl Gcra {
@@ -115,7 +100,7 @@ impl Gcra {
     pub fn new(table: Table, quota: GcraRate, when_full: WhenFull) -> Self {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
-            _ => Self { table, quota, when_full, overflow: None },
+            _ => Self { table, quota, when_full, sketch: None },
         }
     }
 
@@ -126,10 +111,8 @@ impl Gcra {
         let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
         let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
-        match parted {
-            Some((table, overflow)) => Self { table, quota, when_full, overflow: Some(overflow) },
-            None => Self { table, quota, when_full, overflow: None },
-        }
+        let (table, sketch) = parted.map_or((table, None), |(table, sketch)| (table, Some(sketch)));
+        Self { table, quota, when_full, sketch }
     }
 
     /// The table.
@@ -147,11 +130,6 @@ impl Gcra {
         self.table.slots()
     }
 
-    /// How long one charge of `amount` on a new key occupies a slot, in microseconds.
-    pub fn occupied_us(&self, amount: u64) -> u64 {
-        self.quota.occupied_us(amount)
-    }
-
     /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
@@ -161,7 +139,7 @@ impl Gcra {
     /// `now_us` in ticks of the table, worked out once for consulting and charging.
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
-        Ticks(self.quota.clock().ticks(now_us))
+        Ticks(self.quota.clock.ticks(now_us))
     }
 
     /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for [`Gcra::charge`].
@@ -176,8 +154,8 @@ impl Gcra {
         now: Ticks,
         amount: u64,
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
-        let (price, capacity) = (self.quota.price(amount), self.quota.capacity());
+    ) -> (Verdict, Option<KeySlot>) {
+        let (price, capacity) = (self.quota.price(amount), self.quota.capacity);
         if price > capacity {
             return (Verdict::Never, None);
         }
@@ -189,10 +167,10 @@ impl Gcra {
         };
         let after = level + price;
         if after <= capacity {
-            return (Verdict::Fits, Some(FoundSlot { hot: 2 * after > capacity, ..found }));
+            return (Verdict::Fits, Some(KeySlot { hot: 2 * after > capacity, ..found }));
         }
         let verdict = self.wait(region, at, now.0, (level, price), reserved);
-        (verdict, Some(FoundSlot { hot: true, ..found }))
+        (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
     /// When a key in a slot has room again: `level` and `price` together are above the capacity.
@@ -205,15 +183,15 @@ impl Gcra {
         (level, price): (u64, u64),
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let over = level + price - self.quota.capacity();
-        if over >= level && self.overflow.is_some() {
+        let over = level + price - self.quota.capacity;
+        if over >= level && self.sketch.is_some() {
             // By then the slot has expired, so the sketch will be asked.
             match self.consult_untracked(region, at, now + over, price, reserved) {
                 Verdict::Fits => {}
                 later => return later,
             }
         }
-        Verdict::From(self.quota.clock().micros(now + over))
+        Verdict::From(self.quota.clock.micros(now + over))
     }
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
@@ -226,9 +204,10 @@ impl Gcra {
         price: u64,
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let over = (overflow.level(region, at, now) + price).saturating_sub(self.quota.capacity());
-        if over == 0 { Verdict::Fits } else { Verdict::From(self.quota.clock().micros(now + over)) }
+        let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
+        let level = sketch.level(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let over = (level + price).saturating_sub(self.quota.capacity);
+        Verdict::at(Some(now + over), now, &self.quota.clock)
     }
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
@@ -236,35 +215,23 @@ impl Gcra {
     /// A level never goes above the capacity, even when two keys of one check share a slot: see `has_drained`. Returns
     /// `false` when the key found no room and stays uncounted.
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: Ticks,
-        amount: u64,
-    ) -> bool {
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
         let price = self.quota.price(amount);
-        if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, found, now.0, price);
-        }
-        match found {
-            Some(found) => self.put(region, at, found, now.0, price),
+        match slot {
+            _ if self.sketch.is_some() => self.charge_either(region, at, slot, now.0, price),
+            Some(slot) => self.put(region, at, slot, now.0, price),
             None => self.charge_new(region, at, now.0, price),
         }
     }
 
     /// Adds `price` to a slot of the key's own.
     #[inline]
-    fn put(&self, region: &mut Region, at: &Candidates, found: FoundSlot, now: u64, price: u64) -> bool {
-        let line = region.line_mut(found.line);
-        if line.stamp != now {
-            expire(line, now);
-        }
+    fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
+        let line = line_at(region, found.line, now);
         let slot = &mut line.slots[usize::from(found.slot)];
         // The line was stamped just now, so a distance from the stamp is a level.
         let level = if *slot == 0 { 0 } else { (*slot as u32).wrapping_sub(now as u32) };
-        *slot = pack(at.fingerprint, now + (u64::from(level) + price).min(self.quota.capacity()));
+        *slot = pack(at.fingerprint, now + (u64::from(level) + price).min(self.quota.capacity));
         true
     }
 
@@ -275,7 +242,7 @@ impl Gcra {
         if self.slots_in_use(first, now) == 0 {
             // No line is emptier than this one, and most are like this one in a table that has room.
             *first = Line { stamp: now, ..Line::default() };
-            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity()));
+            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
             return true;
         }
         self.charge_emptier(region, at, now, price)
@@ -295,31 +262,28 @@ impl Gcra {
         let now = now.0;
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
         let Some((found, level)) = self.find(region, at, now).filter(|_| left > 0) else { return false };
-        let line = region.line_mut(found.line);
-        if line.stamp != now {
-            expire(line, now);
-        }
         let level = level.saturating_sub(left);
-        line.slots[usize::from(found.slot)] = if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
+        line_at(region, found.line, now).slots[usize::from(found.slot)] =
+            if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
         true
     }
 
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
-        let Some((FoundSlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
         region.line_mut(line).slots[usize::from(slot)] = 0;
         true
     }
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(Arrivals::size)
+        self.sketch.as_ref().map(|sketch| sketch.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let Ticks(now) = self.ticks_at(now_us);
-        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
     }
 
     /// Slots in use on one page of the table.
@@ -334,40 +298,24 @@ impl Gcra {
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no level goes above the capacity, which is more than the key can have sent.
     #[inline(never)]
-    fn charge_either(
-        &self,
-        overflow: &Arrivals,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: u64,
-        price: u64,
-    ) -> bool {
-        let content = |region: &Region, found: &FoundSlot| region.line(found.line).slots[usize::from(found.slot)];
-        let is_still = |found: &FoundSlot| (content(region, found) >> 32) as u32 == at.fingerprint;
-        let own = found.filter(is_still).or_else(|| self.find(region, at, now).map(|(found, _)| found));
-        let (slot, after) = if let Some(own) = own {
-            (own, level(region.line(own.line), content(region, &own), now) + price)
-        } else {
-            let after = overflow.level(region, at, now) + price;
-            let given = self.free(region, at, now);
-            let given = given.or_else(|| take_lightest(overflow, region, at, now, after));
-            let Some(given) = given else {
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, after.min(self.quota.capacity()));
-                return true;
-            };
-            (given, after)
-        };
-        let line = region.line_mut(slot.line);
-        if line.stamp != now {
-            expire(line, now);
+    fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
+        let is_still = |slot: &KeySlot| fingerprint(region.line(slot.line), slot.slot) == at.fingerprint;
+        let own = slot.filter(is_still).or_else(|| self.find(region, at, now).map(|(slot, _)| slot));
+        if let Some(own) = own {
+            return self.put(region, at, own, now, price);
         }
-        line.slots[usize::from(slot.slot)] = pack(at.fingerprint, now + after.min(self.quota.capacity()));
+        let Some(sketch) = &self.sketch else { return false };
+        let key = sketch_key(at.lines[0], at.fingerprint);
+        let after = sketch.level(region, key, now) + price;
+        if let Some(given) = self.free(region, at, now).or_else(|| take_lightest(sketch, region, at, now, after)) {
+            return self.put(region, at, given, now, after);
+        }
+        sketch.raise(region, key, now, after.min(self.quota.capacity));
         true
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(FoundSlot, u64)> {
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, u64)> {
         let [first, second] = region.candidates(at);
         let in_line = |line: &Line, id| {
             let mut bits = if self.has_drained(line, now) { 0 } else { line.matching(at.fingerprint) };
@@ -375,7 +323,7 @@ impl Gcra {
                 let slot = bits.trailing_zeros() as u8;
                 let level = level(line, line.slots[usize::from(slot)], now);
                 if level > 0 {
-                    return Some((FoundSlot { line: id, slot, hot: false }, level));
+                    return Some((KeySlot { line: id, slot, hot: false }, level));
                 }
                 bits &= bits - 1;
             }
@@ -388,13 +336,12 @@ impl Gcra {
     /// the capacity. Most lines of a table that has room are so.
     #[inline]
     fn has_drained(&self, line: &Line, now: u64) -> bool {
-        now.saturating_sub(line.stamp) >= self.quota.capacity()
+        now.saturating_sub(line.stamp) >= self.quota.capacity
     }
 
     /// A free slot of the emptier line.
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
-        const ALL: u32 = (1 << SLOTS) - 1;
-        free_slot(at, |id| ALL & !self.slots_in_use(region.line(id), now))
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
+        free_slot(at, |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now))
     }
 
     /// Slots that are not free, as bits: those whose distance from the stamp has not passed.
@@ -406,38 +353,32 @@ impl Gcra {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        let free = |id| SLOTS as u32 - self.slots_in_use(region.line(id), now).count_ones();
-        if reserved.slot_of(at.lines.map(|id| (id, free(id)))) {
-            return Verdict::Fits;
-        }
-        let levels = reserved.lines_of(at, &self.table).flat_map(|id| {
+        let free_slots = |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now);
+        let free_from = |id| {
             let line = region.line(id);
-            line.slots.iter().map(move |&slot| level(line, slot, now))
-        });
-        let first_free = levels.filter(|&level| level > 0).min();
-        first_free.map_or(Verdict::Never, |level| Verdict::From(self.quota.clock().micros(now + level)))
+            line.slots.iter().map(move |&slot| now + level(line, slot, now))
+        };
+        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.quota.clock)
     }
 }
 
-/// Takes the lightest slot from its key when a key of this level outweighs it: what it holds goes to the sketch.
-fn take_lightest(
-    overflow: &Arrivals,
-    region: &mut Region,
-    at: &Candidates,
-    now: u64,
-    heavier: u64,
-) -> Option<FoundSlot> {
-    let slots = at.lines.into_iter().flat_map(|id| {
-        let line = region.line(id);
-        (0..SLOTS).map(move |slot| (level(line, line.slots[slot], now), id, slot))
-    });
-    let (lightest, line, slot) = slots.min_by_key(|(level, ..)| *level)?;
-    if !overflow.split().passes(lightest, heavier) {
+/// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
+fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
+    let slots = at.lines.into_iter().flat_map(|line| (0..SLOTS as u8).map(move |slot| (line, slot)));
+    let level_of = |(line, slot)| level(region.line(line), region.line(line).slots[usize::from(slot)], now);
+    let (lightest, (line, slot)) = slots.map(|at| (level_of(at), at)).min_by_key(|(level, _)| *level)?;
+    if !sketch.grid.passes(lightest, weight) {
         return None;
     }
-    let fingerprint = (region.line(line).slots[slot] >> 32) as u32;
-    overflow.raise(region, line.page(), fingerprint, now, lightest);
-    Some(FoundSlot { line, slot: slot as u8, hot: false })
+    let key = sketch_key(line, fingerprint(region.line(line), slot));
+    sketch.raise(region, key, now, lightest);
+    region.line_mut(line).slots[usize::from(slot)] = 0;
+    Some(KeySlot { line, slot, hot: false })
+}
+
+#[inline]
+fn fingerprint(line: &Line, slot: u8) -> u32 {
+    (line.slots[usize::from(slot)] >> 32) as u32
 }
 
 /// Level of one slot: the TAT as a distance from the stamp, less the time since.
@@ -449,10 +390,14 @@ fn level(line: &Line, slot: u64, now: u64) -> u64 {
     distance.saturating_sub(now.saturating_sub(line.stamp))
 }
 
-/// Zeroes what has expired, and stamps the line.
+/// A line to be written at `now`: what has expired is zero.
 #[inline]
-fn expire(line: &mut Line, now: u64) {
-    line.keep_later(gap(line, now), now);
+fn line_at(region: &mut Region, id: LineId, now: u64) -> &mut Line {
+    let line = region.line_mut(id);
+    if line.stamp != now {
+        line.keep_later(gap(line, now), now);
+    }
+    line
 }
 
 /// How long ago the line was written. More than a slot can say is as good as the most that it can say.

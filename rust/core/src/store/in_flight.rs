@@ -2,9 +2,9 @@
 //!
 //! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each
 //! close a server of two thousand. So a cap may have a share: one key holds at most a part of what is *still free*, and
-//! always one. Who holds much leaves less for itself, never nothing for others: with a part of 1/a, n keys that take
-//! all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and a/(a + n) when they take
-//! turns. Twenty of a tenth each leave at least a seventh.
+//! always one. A key that holds much leaves less for itself, and never nothing for others. With a part of 1/a, n keys
+//! that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and a/(a + n) when
+//! they take turns. Twenty of a tenth each leave at least a seventh.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
@@ -14,27 +14,44 @@
 //!  release(token):   the record's amounts back, once
 //! ```
 //!
-//! Only what was held is ever released: a check consults and holds nothing, a refused permit has no record. Nothing is
-//! released by time. A sharer's count is one under each key of the limit. A message without the sharer's identity
-//! shares with all such: having no name is no way around. Nothing is known of a message whose size is not declared, so
-//! it is asked for no bytes.
+//! Only what was held is ever released: a check consults and holds nothing, and a refused permit has no record. No
+//! permit is released by time. A sharer's count is one under each key of the limit. Messages without the sharer's
+//! identity share with one another, so that having no name is no way around the limit. A message whose size is not
+//! declared is counted with no bytes.
 //!
-//! **Cost.** A word where a limit has one key in all (`global`); else a probe of a [`KeyCounts`], one for all limits
-//! that look at the same key. **Size.** A record a permit, and 3/2 rows a permit in each tally. **Bound.** Exact; parts
-//! are compared without division.
+//! **Permits.** There are at most `max_open` records, and a list of the free ones. A permit is released by its token,
+//! once: a record remembers the serial number of its permit, numbers are never given twice, and a token with another
+//! number releases nothing. A token from before [`Permits::begin`] releases nothing either, as in a forked child: what
+//! its parent holds is not the child's.
 //!
-//! **Source.** Choudhury and Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998.
+//! ```text
+//!  region's header   [`OpenPermits`]: how many are open, serial numbers, the list of free records
+//!  table             a count for each limit that has a single key, a word a limit; then the records
+//!  record            serial, 0 when free │ limits that it is held under, as bits │ bytes │ a key for each key counts
+//!                    a free one: 0 │ next free record
+//! ```
+//!
+//! A policy without in-flight limits has no records: permits are only counted.
+//!
+//! **Cost.** One cache line to take a permit, one to give it back. A word where a limit has one key in all (`global`);
+//! else a probe of a [`KeyCounts`], one for all limits that look at the same key. **Size.** A record for each permit,
+//! and 3/2 rows a permit in each of the key counts. **Bound.** Exact; parts are compared without division.
+//!
+//! **Source.** Choudhury and Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998. Serial
+//! numbers against a token that is shown twice: generational indices.
 //!
 //! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out:
-//! a slow server would forget what it really holds, and one that never forgets needs no clock. Estimates: a Count-Min
-//! of what is held is shared by everybody whom it confuses.
+//! a slow server would forget what it really holds, and a counter that never forgets needs no clock. Estimates: keys
+//! that share the cells of a Count-Min would share what they hold. What is held kept only in the permit itself: then
+//! nothing could release what a process held that has ended.
 
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;
-use super::permits::{Held, Permits, Token};
-use super::verdict::Verdict;
+use super::request::Verdict;
 use crate::key::Key;
-use crate::region::Region;
+use crate::region::{OpenPermits, PAGE_BYTES, Region, Table};
+
+pub use super::request::{Held, Wanted, WantedKey};
 
 /// The wait that a refusal reports, one second: a holder may release at any time, so the real wait is unknown.
 pub const HINT_US: u64 = 1_000_000;
@@ -46,9 +63,9 @@ pub struct InFlight {
     pub cap: u64,
     /// Whether it counts bytes; else one a permit.
     pub bytes: bool,
-    /// Where it counts; `None`: there is one key in all.
+    /// Where it counts; `None` when there is one key in all.
     pub count: Option<Place>,
-    /// Where the sharer's own stands, and its part.
+    /// Where the sharer's own count stands, and the part of what is free that it may hold.
     pub share: Option<(Place, Fraction)>,
 }
 
@@ -59,24 +76,6 @@ pub struct Place {
     pub counts: usize,
     /// The column.
     pub column: usize,
-}
-
-/// What one check or one permit asks of all of them.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    /// The limits that are asked, by their place in [`Capacity::limits`]; and the size of the message.
-    pub held: Held,
-    /// A key for each of the counts that they need.
-    pub keys: Vec<WantedKey>,
-}
-
-/// A key under which something is in flight.
-#[derive(Clone, Copy, Debug)]
-pub struct WantedKey {
-    /// The counts, by their place in [`Capacity::counts`].
-    pub counts: usize,
-    /// The key.
-    pub key: Key,
 }
 
 /// All in-flight limits of a guard, their counts and its permits.
@@ -90,15 +89,10 @@ pub struct Capacity {
     pub counts: Vec<KeyCounts>,
 }
 
-impl Wanted {
-    fn key(&self, counts: usize) -> Option<Key> {
-        self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
-    }
-
-    /// The places of the limits that are asked.
-    #[inline]
-    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
-        bits(self.held.limits)
+impl InFlight {
+    /// The columns that it counts in.
+    fn places(&self) -> impl Iterator<Item = Place> + use<> {
+        self.count.into_iter().chain(self.share.map(|(place, _)| place))
     }
 }
 
@@ -114,16 +108,9 @@ impl Capacity {
 
     /// Whether one limit has room for what is wanted, whose rows were found.
     #[inline]
-    pub fn consult(
-        &self,
-        region: &Region,
-        wanted: &Wanted,
-        rows: &[Option<Row>],
-        limit: usize,
-        now_us: u64,
-    ) -> Verdict {
-        let &InFlight { cap, bytes, ref count, ref share } = &self.limits[limit];
-        let amount = if bytes { wanted.held.bytes } else { 1 };
+    pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Verdict {
+        let InFlight { cap, share, .. } = self.limits[limit];
+        let amount = self.amount(&wanted.held, limit);
         if amount > cap {
             return Verdict::Never;
         }
@@ -131,21 +118,18 @@ impl Capacity {
         if Permits::open(region) == 0 {
             return Verdict::Fits;
         }
-        let held = match count {
-            Some(place) => self.held(region, wanted, rows, *place),
-            None => self.permits.count(region, limit),
-        };
-        let free = cap.saturating_sub(held);
+        let free = cap.saturating_sub(self.used(region, wanted, rows, limit));
         let fits = amount <= free
-            && share.as_ref().is_none_or(|(place, part)| {
-                let own = self.held(region, wanted, rows, *place);
+            && share.is_none_or(|(place, part)| {
+                let own = self.held(region, wanted, rows, place);
                 // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
-        if fits { Verdict::Fits } else { Verdict::From(now_us + HINT_US) }
+        if fits { Verdict::Fits } else { Verdict::From(at_us + HINT_US) }
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.
+    #[inline]
     pub fn used(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize) -> u64 {
         match self.limits[limit].count {
             Some(place) => self.held(region, wanted, rows, place),
@@ -156,15 +140,12 @@ impl Capacity {
     /// Holds what is wanted under `limits`, when there is room for a permit and each of them was consulted and fits.
     pub fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
         let held = Held { limits, ..wanted.held };
-        for limit in bits(held.limits) {
+        for limit in held.places() {
             let amount = self.amount(&held, limit);
-            let InFlight { count, share, .. } = self.limits[limit];
-            if count.is_none() {
-                if let Some(count) = self.permits.count_mut(region, limit) {
-                    *count += amount;
-                }
+            if self.limits[limit].count.is_none() {
+                self.permits.set_count(region, limit, self.permits.count(region, limit) + amount);
             }
-            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+            for Place { counts, column } in self.limits[limit].places() {
                 if let Some(key) = wanted.key(counts) {
                     self.counts[counts].add(region, key, column, amount);
                 }
@@ -173,19 +154,18 @@ impl Capacity {
         self.permits.take(region, &held, wanted.keys.iter().map(|wanted| (wanted.counts, wanted.key)))
     }
 
-    /// Releases what the permit of `token` holds; whether it held anything: a token from before a fork holds nothing.
+    /// Releases what the permit of `token` holds. Returns whether it held anything: a token from before a fork holds
+    /// nothing.
     pub fn release(&self, region: &mut Region, token: &Token) -> bool {
         let Some(held) = self.permits.held(region, token) else { return false };
-        for limit in bits(held.limits) {
+        for limit in held.places() {
             let amount = self.amount(&held, limit);
-            let InFlight { count, share, .. } = self.limits[limit];
-            if count.is_none() {
-                if let Some(count) = self.permits.count_mut(region, limit) {
-                    debug_assert!(*count >= amount, "more is released than was held");
-                    *count = count.saturating_sub(amount);
-                }
+            if self.limits[limit].count.is_none() {
+                let count = self.permits.count(region, limit);
+                debug_assert!(count >= amount, "more is released than was held");
+                self.permits.set_count(region, limit, count.saturating_sub(amount));
             }
-            for Place { counts, column } in count.into_iter().chain(share.map(|(place, _)| place)) {
+            for Place { counts, column } in self.limits[limit].places() {
                 let key = self.permits.key(region, token, counts);
                 self.counts[counts].take(region, key, column, amount);
             }
@@ -214,12 +194,146 @@ impl Capacity {
     }
 }
 
-/// The places of the bits that are set.
-#[inline]
-fn bits(mut left: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let lowest = (left != 0).then(|| left.trailing_zeros() as usize);
-        left &= left.wrapping_sub(1);
-        lowest
-    })
+/// Words for counts before the records: one for every limit that a policy can have.
+pub const COUNTS: usize = 64;
+
+/// Words of a record before its keys.
+const HEAD: usize = 3;
+
+/// The right to release, once, what a permit holds.
+#[must_use = "what it holds stays held until it is released"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Token {
+    serial: u64,
+    record: u32,
+}
+
+/// The permits of one engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Permits {
+    most: u64,
+    /// `None` when no limit counts what is in flight.
+    table: Option<Table>,
+    keys: usize,
+}
+
+impl Permits {
+    /// Bytes of a table for `most` permits with `keys` keys each.
+    pub fn bytes(most: u64, keys: usize) -> u64 {
+        ((COUNTS as u64 + most * (HEAD + keys) as u64) * 8).next_multiple_of(PAGE_BYTES)
+    }
+
+    /// At most `most` permits at once, with records in `table`, which has [`Permits::bytes`].
+    pub fn new(most: u64, table: Option<Table>, keys: usize) -> Self {
+        debug_assert!(table.is_none_or(|table| table.bytes() >= Self::bytes(most, keys)));
+        Self { most, table, keys }
+    }
+
+    /// The table.
+    pub fn table(&self) -> Option<&Table> {
+        self.table.as_ref()
+    }
+
+    /// Most permits at once.
+    pub fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// How many permits are open.
+    pub fn open(region: &Region) -> u64 {
+        region.permits().open
+    }
+
+    /// Whether one more permit can be given.
+    #[inline]
+    pub fn has_room(&self, region: &Region) -> bool {
+        Self::open(region) < self.most
+    }
+
+    /// The count of a limit that has a single key (`global`).
+    #[inline]
+    pub fn count(&self, region: &Region, limit: usize) -> u64 {
+        self.table.as_ref().map_or(0, |table| region.words(table)[limit])
+    }
+
+    /// Changes the count of a limit that has a single key.
+    pub fn set_count(&self, region: &mut Region, limit: usize, count: u64) {
+        if let Some(table) = &self.table {
+            region.words_mut(table)[limit] = count;
+        }
+    }
+
+    /// Gives a permit; the caller has checked [`Permits::has_room`]. `keys` are the keys that hold something, each with
+    /// its place among the key counts.
+    pub fn take(&self, region: &mut Region, held: &Held, keys: impl Iterator<Item = (usize, Key)>) -> Token {
+        let mut known = *region.permits();
+        known.open += 1;
+        known.last_serial += 1;
+        let serial = known.last_serial;
+        let mut record = 0;
+        if let Some(table) = &self.table {
+            let words = region.words_mut(table);
+            if known.first_free > 0 {
+                record = known.first_free - 1;
+                known.first_free = words[self.place(record) + 1];
+            } else {
+                record = known.ever_used;
+                known.ever_used += 1;
+            }
+            let place = self.place(record);
+            words[place..place + HEAD].copy_from_slice(&[serial, held.limits, held.bytes]);
+            for (nth, key) in keys {
+                words[place + HEAD + nth] = key.0;
+            }
+        }
+        region.set_permits(known);
+        Token { serial, record: u32::try_from(record).unwrap_or(u32::MAX) }
+    }
+
+    /// What the permit of `token` holds; `None` when it was released, or given before [`Permits::begin`].
+    pub fn held(&self, region: &Region, token: &Token) -> Option<Held> {
+        if token.serial <= region.permits().void_up_to {
+            return None;
+        }
+        let Some(table) = &self.table else { return Some(Held::default()) };
+        let words = region.words(table).get(self.place(token.record.into())..)?;
+        (words.first() == Some(&token.serial)).then(|| Held { limits: words[1], bytes: words[2] })
+    }
+
+    /// The key that it holds something under, in the key counts at that place.
+    pub fn key(&self, region: &Region, token: &Token, nth: usize) -> Key {
+        let place = self.place(token.record.into()) + HEAD + nth;
+        Key(self.table.as_ref().map_or(0, |table| region.words(table)[place]))
+    }
+
+    /// Frees the record of `token`; the caller has checked [`Permits::held`].
+    pub fn give_back(&self, region: &mut Region, token: &Token) {
+        let mut known = *region.permits();
+        known.open = known.open.saturating_sub(1);
+        if let Some(table) = &self.table {
+            let place = self.place(token.record.into());
+            region.words_mut(table)[place..place + 2].copy_from_slice(&[0, known.first_free]);
+            known.first_free = u64::from(token.record) + 1;
+        }
+        region.set_permits(known);
+    }
+
+    /// Starts without permits in the process of this `generation`: every token given before is void. Returns `false`,
+    /// and does nothing, when it has started in this process already.
+    pub fn begin(&self, region: &mut Region, generation: u64) -> bool {
+        let known = *region.permits();
+        if known.generation == generation {
+            return false;
+        }
+        let last_serial = known.last_serial;
+        region.set_permits(OpenPermits { generation, last_serial, void_up_to: last_serial, ..OpenPermits::default() });
+        if let Some(table) = &self.table {
+            region.words_mut(table).fill(0);
+        }
+        true
+    }
+
+    fn place(&self, record: u64) -> usize {
+        COUNTS + record as usize * (HEAD + self.keys)
+    }
 }

@@ -1,4 +1,5 @@
-//! The stores: what may refuse. Each is a description of a table that can be copied; the memory is the region's.
+//! The stores: what may refuse a check. A store is a description of a table that can be copied; the memory belongs to
+//! the region.
 //!
 //! ```text
 //!  lines     where a key may be, so that its lines can be prefetched before the lock
@@ -8,42 +9,37 @@
 //!  used      how full a page of its table is
 //! ```
 //!
-//! [`Store`] is the one enum over the kinds: a new kind is a file here and an arm there. A store knows no mail, no
-//! text, no policy and no other store's memory. Time comes in as engine time, in microseconds.
+//! [`Store`] is the enum over all kinds: a new kind is a file of this folder and a variant of that enum. A store knows
+//! no mail, no text, no policy and no other store's memory. Its times are engine time, in microseconds.
 
 pub mod access_list;
 pub mod blocks;
 pub mod distinct;
+mod elements;
 pub mod fan_out;
 pub mod gcra;
 pub mod in_flight;
 pub mod key_counts;
 pub mod overflow;
-mod pane_ring;
+pub mod pane_ring;
 pub mod params;
-pub mod permits;
 pub mod rate_counter;
-mod registers;
 pub mod request;
-pub mod reservations;
 pub mod seen_set;
 pub mod sliding_window;
-mod small_set;
-pub mod verdict;
 
 use self::distinct::Distinct;
 use self::fan_out::FanOut;
 use self::rate_counter::RateCounter;
 use self::request::{Answer, Entry, Question, Request, Sightings};
-use crate::region::{Candidates, Region, Table};
+use crate::region::{Candidates, PAGE_BYTES, Region, Table};
 
-pub use reservations::SlotReservations;
-pub use verdict::Verdict;
+pub use request::{SlotReservations, Verdict};
 
 /// Where a limit counts.
 ///
-/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen bytes that every match would
-/// compare.
+/// The tag is a byte. The compiler would make it as wide as the alignment, which is sixteen bytes, and every match
+/// would compare all of them.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum Store {
@@ -82,8 +78,8 @@ pub enum TableKind {
 }
 
 impl Store {
-    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. `answer` says
-    /// [`Answer::FITS`] before. The seen sets were looked up before; `is_now`: at this time.
+    /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. The caller passes an
+    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` says whether it did so at `at_us`.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
@@ -101,37 +97,17 @@ impl Store {
                 answer.now = counter.ticks_at(at_us);
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
-            // Nothing is new, so nothing is counted.
-            (Self::FanOut(_), _) if is_now && !sightings.is_any_new => {}
-            (Self::FanOut(_) | Self::Distinct(_), _) => {
-                *answer = self.consult_elements(region, request, entry, (at_us, is_now), sightings, reservations);
-            }
-            _ => {}
-        }
-    }
-
-    /// Consults a fan-out. Not inlined: a check that brings nothing new has no use for it.
-    #[inline(never)]
-    fn consult_elements(
-        &self,
-        region: &Region,
-        request: &Request,
-        entry: &Entry,
-        (at_us, is_now): (u64, bool),
-        sightings: &Sightings,
-        reservations: &mut SlotReservations,
-    ) -> Answer {
-        match (self, &entry.question) {
-            (Self::FanOut(_), Question::FanOut { lookup }) if is_now && !sightings.has_new(*lookup) => Answer::FITS,
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.consult(region, &request.looked_up(*lookup, sightings), at_us, reservations)
+            // Where nothing is new now, nothing is counted.
+            (Self::FanOut(fan_out), Question::FanOut { lookup })
+                if !is_now || sightings.is_any_new && sightings.lookups[*lookup as usize].new > 0 =>
+            {
+                *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                let hashes = request.hashes(*first, *count);
-                let (verdict, slot) = distinct.consult(region, at, at_us, hashes, reservations);
-                Answer { verdict, slot, ..Answer::FITS }
+                let elements = request.hashes(*first, *count);
+                (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, elements, reservations);
             }
-            _ => Answer::FITS,
+            _ => {}
         }
     }
 
@@ -151,28 +127,8 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(_), _) if answer.new == 0 => true,
-            (Self::FanOut(_) | Self::Distinct(_), _) => {
-                self.charge_elements(region, request, entry, sightings, answer, at_us)
-            }
-            _ => true,
-        }
-    }
-
-    /// Charges a fan-out.
-    #[inline(never)]
-    fn charge_elements(
-        &self,
-        region: &mut Region,
-        request: &Request,
-        entry: &Entry,
-        sightings: &Sightings,
-        answer: &Answer,
-        at_us: u64,
-    ) -> bool {
-        match (self, &entry.question) {
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                fan_out.charge(region, &request.looked_up(*lookup, sightings), answer)
+                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
                 distinct.charge(region, at, answer.slot, at_us, request.hashes(*first, *count))
@@ -181,8 +137,8 @@ impl Store {
         }
     }
 
-    /// Gives back what `entry` was charged at `then_us`, less what has drained since; whether there was anything to
-    /// give back. What a fan-out has seen stays seen, and its charge stays with it.
+    /// Gives back what `entry` was charged at `then_us`, less what has drained since. Returns whether there was
+    /// anything to give back. What a fan-out has seen stays known, so its charge is not given back.
     pub fn refund(&self, region: &mut Region, entry: &Entry, then_us: u64, now_us: u64) -> bool {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
@@ -208,7 +164,7 @@ impl Store {
                 (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                let at = fan_out.bucket_lines(&request.looked_up(lookup, sightings), answer.part);
+                let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
                 (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
             }
             (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
@@ -218,7 +174,7 @@ impl Store {
         }
     }
 
-    /// The counters that a message, or a new element, is charged to; `None` where there are none such.
+    /// The counters that a message, or a new element, is charged to; `None` when the store has no such counters.
     pub fn rate_counter(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(counter) => Some(counter),
@@ -235,7 +191,7 @@ impl Store {
         }
     }
 
-    /// The seen set that it asks, by its place in the plan.
+    /// The place in the plan of the seen set that the store looks up.
     pub fn seen_set(&self) -> Option<usize> {
         match self {
             Self::FanOut(fan_out) => Some(fan_out.seen_set()),
@@ -245,40 +201,35 @@ impl Store {
 
     /// Its tables: the slots first.
     pub fn tables(&self) -> impl Iterator<Item = TablePart> {
-        let part = |kind, table: &Table, slots| TablePart { kind, pages: table.pages(), bytes: table.bytes(), slots };
-        let slots = match self {
-            Self::Distinct(distinct) => Some(part(TableKind::Slots, distinct.table(), distinct.slots())),
-            _ => self.rate_counter().map(|counter| part(TableKind::Slots, counter.table(), counter.slots())),
-        };
-        let beside = match self {
-            Self::Distinct(distinct) => {
-                let blocks = distinct.blocks();
-                Some(part(TableKind::Registers, blocks, blocks.lines() as u64))
+        let part = |kind, pages, slots| TablePart { kind, pages, bytes: u64::from(pages) * PAGE_BYTES, slots };
+        let (slots, beside) = match (self, self.rate_counter()) {
+            (Self::Distinct(distinct), _) => {
+                let (pages, blocks) = (distinct.table().pages(), distinct.blocks());
+                let registers = part(TableKind::Registers, blocks.pages(), blocks.lines() as u64);
+                (Some(part(TableKind::Slots, pages, distinct.slots())), Some(registers))
             }
-            _ => self.rate_counter().and_then(RateCounter::sketch).map(|(pages, slots)| TablePart {
-                kind: TableKind::Sketch,
-                pages,
-                bytes: u64::from(pages) * crate::region::PAGE_BYTES,
-                slots,
-            }),
+            (_, Some(counter)) => {
+                let sketch = counter.sketch().map(|(pages, cells)| part(TableKind::Sketch, pages, cells));
+                (Some(part(TableKind::Slots, counter.table().pages(), counter.slots())), sketch)
+            }
+            _ => (None, None),
         };
         slots.into_iter().chain(beside)
     }
 
     /// Slots in use on one page of the table of that kind.
     pub fn used(&self, kind: TableKind, region: &Region, page: u32, now_us: u64) -> u64 {
-        match (self, kind) {
-            (Self::Distinct(distinct), TableKind::Registers) => distinct.blocks_used(region, page, now_us),
-            (Self::Distinct(distinct), _) => distinct.used(region, page, now_us),
-            (_, TableKind::Sketch) => {
-                self.rate_counter().map_or(0, |counter| counter.sketch_used(region, page, now_us))
-            }
-            _ => self.rate_counter().map_or(0, |counter| counter.used(region, page, now_us)),
+        match (self, self.rate_counter(), kind) {
+            (Self::Distinct(distinct), _, TableKind::Registers) => distinct.blocks_used(region, page, now_us),
+            (Self::Distinct(distinct), ..) => distinct.used(region, page, now_us),
+            (_, Some(counter), TableKind::Sketch) => counter.sketch_used(region, page, now_us),
+            (_, Some(counter), _) => counter.used(region, page, now_us),
+            _ => 0,
         }
     }
 }
 
-/// The largest amount up to `most` that fits, when less fits wherever more does.
+/// The largest amount up to `most` that fits. Where an amount fits, every smaller one fits too.
 fn largest_fitting(counter: &RateCounter, region: &Region, at: &Candidates, at_us: u64, most: u64) -> u64 {
     let now = counter.ticks_at(at_us);
     let fits = |amount| counter.consult(region, at, now, amount, &mut SlotReservations::default()).0 == Verdict::Fits;

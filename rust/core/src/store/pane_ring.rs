@@ -27,11 +27,11 @@ const NARROW: usize = 3;
 const WIDE: usize = 6;
 
 /// The largest count that a ring can hold: five panes of 38 bits.
-pub(super) const LARGEST: u64 = (1 << 38) - 1;
+pub const LARGEST: u64 = (1 << 38) - 1;
 
 /// How the slots of a table are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
+pub struct Shape {
     /// Halves of a ring.
     halves: usize,
     /// Bits of a pane.
@@ -42,14 +42,14 @@ pub(super) struct Shape {
 
 /// A ring, unpacked from its slot: at most 192 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PaneRing {
+pub struct PaneRing {
     low: u128,
     high: u64,
 }
 
 impl Shape {
     /// The shape for counts up to `most`, which is at most [`LARGEST`]: as small as five panes allow.
-    pub(super) fn new(most: u64) -> Self {
+    pub fn new(most: u64) -> Self {
         let bits = (u64::BITS - most.min(LARGEST).leading_zeros()).max(1);
         let panes = |halves: usize| (32 * halves as u32 / bits).min(MOST_PANES);
         let halves = if panes(NARROW) >= LEAST_PANES { NARROW } else { WIDE };
@@ -57,31 +57,31 @@ impl Shape {
     }
 
     /// Panes of a ring.
-    pub(super) fn panes(&self) -> u32 {
+    pub fn panes(&self) -> u32 {
         self.panes
     }
 
     /// Slots of a line.
     #[inline]
-    pub(super) fn slots(&self) -> usize {
+    pub fn slots(&self) -> usize {
         2 * SLOTS / (1 + self.halves)
     }
 
     /// Bits of the newest `panes` of a ring.
     #[inline]
-    pub(super) fn bits_of(&self, panes: u64) -> u32 {
+    pub fn bits_of(&self, panes: u64) -> u32 {
         self.bits * panes as u32
     }
 
     /// A slot's fingerprint; zero when the slot was never used.
     #[inline]
-    pub(super) fn fingerprint(&self, line: &Line, slot: usize) -> u32 {
+    pub fn fingerprint(&self, line: &Line, slot: usize) -> u32 {
         half(line, slot * (1 + self.halves))
     }
 
     /// A slot's ring.
     #[inline]
-    pub(super) fn ring(&self, line: &Line, slot: usize) -> PaneRing {
+    pub fn ring(&self, line: &Line, slot: usize) -> PaneRing {
         let first = slot * (1 + self.halves) + 1;
         let three = |first| (0..NARROW).fold(0, |all, n| all | u128::from(half(line, first + n)) << (32 * n));
         if self.halves == NARROW {
@@ -93,7 +93,7 @@ impl Shape {
 
     /// Writes a slot.
     #[inline]
-    pub(super) fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: PaneRing) {
+    pub fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: PaneRing) {
         let first = slot * (1 + self.halves);
         set_half(line, first, fingerprint);
         for n in 0..self.halves.min(4) {
@@ -106,7 +106,7 @@ impl Shape {
 
     /// How many of the newest panes together hold no more than `room`.
     #[inline]
-    pub(super) fn within(&self, mut ring: PaneRing, room: u64) -> u32 {
+    pub fn within(&self, mut ring: PaneRing, room: u64) -> u32 {
         let mask = (1 << self.bits) - 1;
         let mut sum = 0;
         for pane in 0..self.panes {
@@ -127,7 +127,7 @@ impl Shape {
 
     /// The count of one pane; the newest is pane 0.
     #[inline]
-    pub(super) fn count(&self, ring: PaneRing, pane: u32) -> u64 {
+    pub fn count(&self, ring: PaneRing, pane: u32) -> u64 {
         let by = self.bits * pane;
         let low = ring.low.checked_shr(by).unwrap_or(0);
         let carried = match by {
@@ -140,7 +140,7 @@ impl Shape {
 
     /// The ring as it is `by` panes later, fewer than it has.
     #[inline]
-    pub(super) fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
+    pub fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
         let by = self.bits * by as u32;
         let all = self.bits * self.panes;
         let low = ring.low.checked_shl(by).unwrap_or(0);
@@ -156,14 +156,14 @@ impl Shape {
     /// The ring with `amount` more in its newest pane. What fits the limit fits the pane; more than that stops at the
     /// pane's largest count and does not run over into the next.
     #[inline]
-    pub(super) fn with(&self, ring: PaneRing, amount: u64) -> PaneRing {
+    pub fn with(&self, ring: PaneRing, amount: u64) -> PaneRing {
         let newest = ring.low & lowest(self.bits);
         let room = lowest(self.bits) - newest;
         PaneRing { low: ring.low + u128::from(amount).min(room), ..ring }
     }
 
     /// The ring with `amount` less in one pane, at most what it holds there; the newest is pane 0.
-    pub(super) fn without(&self, ring: PaneRing, pane: u32, amount: u64) -> PaneRing {
+    pub fn without(&self, ring: PaneRing, pane: u32, amount: u64) -> PaneRing {
         let by = self.bits * pane;
         let amount = u128::from(amount.min(self.count(ring, pane)));
         // The amount lies within the pane, so nothing is borrowed from its neighbours; the pane may span both words.
@@ -181,7 +181,7 @@ impl Shape {
 impl PaneRing {
     /// Whether anything is counted in its lowest `bits`.
     #[inline]
-    pub(super) fn counts_below(self, bits: u32) -> bool {
+    pub fn counts_below(self, bits: u32) -> bool {
         let zeros = if self.low == 0 { 128 + self.high.trailing_zeros() } else { self.low.trailing_zeros() };
         zeros < bits
     }
@@ -202,70 +202,4 @@ fn half(line: &Line, index: usize) -> u32 {
 fn set_half(line: &mut Line, index: usize, half: u32) {
     let (word, at) = (&mut line.slots[index / 2], 32 * (index % 2));
     *word = *word & !(u64::from(u32::MAX) << at) | u64::from(half) << at;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn counts(shape: &Shape, ring: PaneRing) -> Vec<u64> {
-        let bit = |n: u32| if n < 128 { ring.low >> n & 1 } else { u128::from(ring.high) >> (n - 128) & 1 };
-        let pane = |p| (0..shape.bits).map(|b| (bit(p * shape.bits + b) as u64) << b).sum();
-        (0..shape.panes).map(pane).collect()
-    }
-
-    #[test]
-    fn a_slot_is_narrow_while_five_panes_fit_into_96_bits() {
-        let shape = |most| {
-            let shape = Shape::new(most);
-            (shape.slots(), shape.panes)
-        };
-        assert_eq!([shape(1), shape(63), shape(100), shape(65_535)], [(3, 16), (3, 16), (3, 13), (3, 6)]);
-        assert_eq!([shape((1 << 19) - 1), shape(1 << 19), shape(LARGEST)], [(3, 5), (2, 9), (2, 5)]);
-    }
-
-    proptest! {
-        #[test]
-        fn slots_hold_what_was_put_and_shift_like_a_list(
-            bits in 1u32..=38,
-            fills in prop::collection::vec((0usize..3, prop_oneof![0u64..4, 0u64..1 << 38], 0u64..18), 1..60),
-        ) {
-            let most = (1 << bits) - 1;
-            let shape = Shape::new(most);
-            let mut line = Line::default();
-            let mut lists = vec![vec![0u64; shape.panes as usize]; shape.slots()];
-            for (slot, count, by) in fills {
-                let slot = slot % shape.slots();
-                let (by, list) = (by % u64::from(shape.panes), &mut lists[slot]);
-                list.splice(0..0, vec![0; by as usize]);
-                list.truncate(shape.panes as usize);
-                list[0] = list[0].saturating_add(count).min(most);
-                let ring = shape.with(shape.later(shape.ring(&line, slot), by), count);
-                shape.put(&mut line, slot, slot as u32 + 1, ring);
-                for (slot, list) in lists.iter().enumerate() {
-                    let ring = shape.ring(&line, slot);
-                    prop_assert_eq!(&counts(&shape, ring), list);
-                    let read: Vec<u64> = (0..shape.panes).map(|pane| shape.count(ring, pane)).collect();
-                    prop_assert_eq!(&read, list);
-                    for (pane, &count) in list.iter().enumerate() {
-                        for taken in [0, count / 2, count, u64::MAX] {
-                            let mut less = list.clone();
-                            less[pane] = count.saturating_sub(taken);
-                            prop_assert_eq!(counts(&shape, shape.without(ring, pane as u32, taken)), less);
-                        }
-                    }
-                    let used = list.iter().any(|&count| count > 0);
-                    prop_assert!(!used || shape.fingerprint(&line, slot) == slot as u32 + 1);
-                    let room = list.iter().sum::<u64>() / 2;
-                    let sums = list.iter().scan(0, |sum, count| { *sum += count; Some(*sum) });
-                    prop_assert_eq!(shape.within(ring, room) as usize, sums.take_while(|&sum| sum <= room).count());
-                    for panes in 0..=shape.panes {
-                        let counted = list[..panes as usize].iter().any(|&count| count > 0);
-                        prop_assert_eq!(ring.counts_below(shape.bits_of(panes.into())), counted);
-                    }
-                }
-            }
-        }
-    }
 }

@@ -4,17 +4,16 @@
 
 use super::gcra::{Gcra, GcraRate};
 use super::params::{Algorithm, Rate, WhenFull};
-use super::reservations::SlotReservations;
+use super::request::{SlotReservations, Verdict};
 use super::sliding_window::SlidingWindow;
-use super::verdict::Verdict;
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Region, Table};
+use crate::region::{Candidates, KeySlot, Region, Table};
 use crate::time::Ticks;
 
 /// The counters of one limit.
 ///
-/// Its tag is a byte: left to the compiler it is as wide as the alignment, sixteen of them, which every match would
-/// compare.
+/// The tag is a byte. The compiler would make it as wide as the alignment, which is sixteen bytes, and every match
+/// would compare all of them.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub enum RateCounter {
@@ -22,6 +21,16 @@ pub enum RateCounter {
     Gcra(Gcra),
     /// Sliding windows.
     SlidingWindow(SlidingWindow),
+}
+
+/// Calls the same method of either algorithm.
+macro_rules! either {
+    ($self:ident, $counter:ident => $call:expr) => {
+        match $self {
+            RateCounter::Gcra($counter) => $call,
+            RateCounter::SlidingWindow($counter) => $call,
+        }
+    };
 }
 
 impl RateCounter {
@@ -35,18 +44,12 @@ impl RateCounter {
 
     /// The table.
     pub fn table(&self) -> &Table {
-        match self {
-            Self::Gcra(buckets) => buckets.table(),
-            Self::SlidingWindow(windows) => windows.table(),
-        }
+        either!(self, counter => counter.table())
     }
 
     /// Keys that it has room for.
     pub fn slots(&self) -> u64 {
-        match self {
-            Self::Gcra(buckets) => buckets.table().slots(),
-            Self::SlidingWindow(windows) => windows.slots(),
-        }
+        either!(self, counter => counter.slots())
     }
 
     /// How long one charge of `amount` on a new key occupies a slot, on average, in microseconds.
@@ -59,47 +62,32 @@ impl RateCounter {
 
     /// Pages and cells of the sketch beside the table, where there is one.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        match self {
-            Self::Gcra(buckets) => buckets.sketch(),
-            Self::SlidingWindow(windows) => windows.sketch(),
-        }
+        either!(self, counter => counter.sketch())
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        match self {
-            Self::Gcra(buckets) => buckets.sketch_used(region, page, now_us),
-            Self::SlidingWindow(windows) => windows.sketch_used(region, page, now_us),
-        }
+        either!(self, counter => counter.sketch_used(region, page, now_us))
     }
 
     /// Slots in use on one page of the table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        match self {
-            Self::Gcra(buckets) => buckets.used(region, page, now_us),
-            Self::SlidingWindow(windows) => windows.used(region, page, now_us),
-        }
+        either!(self, counter => counter.used(region, page, now_us))
     }
 
-    /// Where `key` may be: what a look-up touches.
+    /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
-        match self {
-            Self::Gcra(buckets) => buckets.lines(key),
-            Self::SlidingWindow(windows) => windows.lines(key),
-        }
+        either!(self, counter => counter.lines(key))
     }
 
-    /// As [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
+    /// Converts engine time: see [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
-        match self {
-            Self::Gcra(buckets) => buckets.ticks_at(now_us),
-            Self::SlidingWindow(windows) => windows.ticks_at(now_us),
-        }
+        either!(self, counter => counter.ticks_at(now_us))
     }
 
-    /// As [`Gcra::consult`] and [`SlidingWindow::consult`].
+    /// Tells whether a charge fits: see [`Gcra::consult`] and [`SlidingWindow::consult`].
     #[inline]
     pub fn consult(
         &self,
@@ -107,44 +95,25 @@ impl RateCounter {
         at: &Candidates,
         now: Ticks,
         amount: u64,
-        promised: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
-        match self {
-            Self::Gcra(buckets) => buckets.consult(region, at, now, amount, promised),
-            Self::SlidingWindow(windows) => windows.consult(region, at, now, amount, promised),
-        }
+        reserved: &mut SlotReservations,
+    ) -> (Verdict, Option<KeySlot>) {
+        either!(self, counter => counter.consult(region, at, now, amount, reserved))
     }
 
-    /// As [`Gcra::charge`] and [`SlidingWindow::charge`].
+    /// Charges a key: see [`Gcra::charge`] and [`SlidingWindow::charge`].
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        spot: Option<FoundSlot>,
-        now: Ticks,
-        amount: u64,
-    ) -> bool {
-        match self {
-            Self::Gcra(buckets) => buckets.charge(region, at, spot, now, amount),
-            Self::SlidingWindow(windows) => windows.charge(region, at, spot, now, amount),
-        }
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
+        either!(self, counter => counter.charge(region, at, slot, now, amount))
     }
 
     /// Empties the key's counter. Returns whether it counted anything; a sketch keeps what it knows of the key.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
         let now = self.ticks_at(now_us);
-        match self {
-            Self::Gcra(buckets) => buckets.clear(region, at, now),
-            Self::SlidingWindow(windows) => windows.clear(region, at, now),
-        }
+        either!(self, counter => counter.clear(region, at, now))
     }
 
-    /// As [`Gcra::refund`] and [`SlidingWindow::refund`].
+    /// Gives a charge back: see [`Gcra::refund`] and [`SlidingWindow::refund`].
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
-        match self {
-            Self::Gcra(buckets) => buckets.refund(region, at, then, now, amount),
-            Self::SlidingWindow(windows) => windows.refund(region, at, then, now, amount),
-        }
+        either!(self, counter => counter.refund(region, at, then, now, amount))
     }
 }

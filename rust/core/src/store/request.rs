@@ -5,22 +5,24 @@
 //!
 //! ```text
 //!  entries    one for each limit and key            ── consult ──>  answers
-//!  lookups    one for each seen set and key: a run of `elements` and a run of `parts`  ── look up ──>  sightings
+//!  lookups    one for each seen set and key: a run of `others` and a run of `parts`   ── look up ──>  sightings
 //!  hashes     elements of fan-outs that refuse the whole key
 //!  in_flight  keys of in-flight limits              ── find ──>     rows
 //! ```
 //!
-//! Knows no text, no identity and no policy: only where lines are.
+//! Here are also [`Verdict`], which every store returns, and [`SlotReservations`] of the new keys of one check. This
+//! module knows no text, no identity and no policy: only where lines are.
 
-use super::in_flight::Wanted;
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
 use super::key_counts::Row;
-use super::permits::Held;
-use super::reservations::SlotReservations;
 use super::seen_set::Sighting;
-use super::verdict::Verdict;
+use crate::bitset::places;
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot};
-use crate::time::Ticks;
+use crate::region::{Candidates, KeySlot, LineId, SLOTS, Table};
+use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
@@ -125,12 +127,12 @@ pub struct Answer {
     /// Whether it fits.
     pub verdict: Verdict,
     /// Where the key has its slot.
-    pub slot: Option<FoundSlot>,
+    pub slot: Option<KeySlot>,
     /// When it was asked, in ticks of the store's clock.
     pub now: Ticks,
     /// How many elements of a fan-out are not known.
     pub new: u32,
-    /// The part of the name whose bucket was asked; `None`: the key's own bucket.
+    /// The part of the name whose bucket was asked; `None` for the key's own bucket.
     pub part: Option<u8>,
 }
 
@@ -190,13 +192,13 @@ pub struct LookedUp<'r> {
 }
 
 impl Answer {
-    /// The answer of a store that has nothing against it.
+    /// The answer of a store in which the entry fits.
     pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
 
-    /// Whether its key is near its limit, or above it.
+    /// Whether the key is near its limit, or above it.
     #[inline]
     pub fn is_near_limit(&self) -> bool {
-        self.verdict != Verdict::Fits || matches!(self.slot, Some(FoundSlot { hot: true, .. }))
+        self.verdict != Verdict::Fits || matches!(self.slot, Some(KeySlot { hot: true, .. }))
     }
 }
 
@@ -229,7 +231,7 @@ impl Request {
     }
 
     /// Whether an entry that fits now certainly fits at `at_us` too, when nothing is charged. Counts only fall, so a
-    /// rate that fits goes on to fit, unless keys of this check compete for free slots. A fan-out does so while its
+    /// rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out does so while its
     /// element is known, and while a new element can have one bucket only.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
@@ -245,17 +247,15 @@ impl Request {
         }
     }
 
-    /// Takes room for one free slot for each of `count` keys of one limit. A key alone reserves nothing: nobody else
-    /// asks for its slot.
+    /// Takes room for one free slot for each of `count` keys of one limit. A single key reserves nothing, because no
+    /// other key asks for its slot.
     #[inline]
     pub fn reserve(&mut self, count: usize) {
         if count > 1 {
             self.reservations += count;
         }
     }
-}
 
-impl Request {
     /// Empties it for the next check, and keeps its room.
     #[inline]
     pub fn clear(&mut self) {
@@ -268,14 +268,6 @@ impl Request {
         self.reservations = 0;
         self.in_flight.held = Held::default();
         self.in_flight.keys.clear();
-    }
-}
-
-impl Sightings {
-    /// Whether any element of a look-up is not known now.
-    #[inline]
-    pub fn has_new(&self, lookup: u32) -> bool {
-        self.lookups[lookup as usize].new > 0
     }
 }
 
@@ -326,4 +318,187 @@ impl Answers {
         }
         self.reservations = SlotReservations::with_room(request.reservations);
     }
+}
+
+/// Whether a charge fits, or from when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is room now.
+    Fits,
+    /// There will be room at this engine time, in microseconds, and not before, if nothing else is charged.
+    From(u64),
+    /// There can never be: it costs more than the burst, or than a window holds.
+    Never,
+}
+
+impl Verdict {
+    /// The verdict on a charge that fits from `ready` on, or never, when it is `now`; both in ticks of `clock`.
+    pub(super) fn at(ready: Option<u64>, now: u64, clock: &TickClock) -> Self {
+        match ready {
+            None => Self::Never,
+            Some(ready) if ready <= now => Self::Fits,
+            Some(ready) => Self::From(clock.micros(ready)),
+        }
+    }
+
+    /// The first engine time at which the charge fits, when asked at `now_us`; `u64::MAX` when never.
+    #[must_use]
+    pub fn earliest_us(self, now_us: u64) -> u64 {
+        match self {
+            Self::Fits => now_us,
+            Self::From(us) => us,
+            Self::Never => u64::MAX,
+        }
+    }
+}
+
+/// What one check or one permit asks of the in-flight limits.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// The limits that are asked, by their place in [`Capacity::limits`](super::in_flight::Capacity::limits), and the
+    /// size of the message.
+    pub held: Held,
+    /// A key for each of the counts that they need.
+    pub keys: Vec<WantedKey>,
+}
+
+/// What a permit holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The limits that it is held under, a bit each.
+    pub limits: u64,
+    /// The bytes that limits on bytes count.
+    pub bytes: u64,
+}
+
+impl Held {
+    /// The places of the limits that it is held under.
+    #[inline]
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        places(self.limits).map(|place| place as usize)
+    }
+}
+
+/// A key under which something is in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedKey {
+    /// The counts, by their place in [`Capacity::counts`](super::in_flight::Capacity::counts).
+    pub counts: usize,
+    /// The key.
+    pub key: Key,
+}
+
+impl Wanted {
+    /// The key for the counts at that place.
+    pub fn key(&self, counts: usize) -> Option<Key> {
+        self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
+    }
+
+    /// The places of the limits that are asked.
+    #[inline]
+    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
+        self.held.places()
+    }
+}
+
+const _: () = assert!(SLOTS <= u8::BITS as usize);
+
+/// Up to this many new keys of one check get an exact wait: it takes a look at the lines of all of them for each slot
+/// that falls free. Of more keys, one that finds only reserved slots waits until its own lines have another slot, which
+/// may be later than necessary.
+const FEW: usize = 16;
+
+/// Free slots reserved for the new keys of one check, so that two of them do not count on the same slot.
+///
+/// Only a table that refuses when full (`when_full = "refuse"`) needs reservations, and only for a check that brings it
+/// several new keys. The room for them is taken before the lock, so that reserving allocates nothing.
+#[derive(Debug, Default)]
+pub struct SlotReservations(Option<Box<Reserved>>);
+
+#[derive(Debug)]
+struct Reserved {
+    /// How many slots of each line are reserved.
+    lines: HashMap<LineId, u32>,
+    /// The candidate lines of the new keys seen so far; one more entry than [`FEW`] says that there are too many.
+    asked: SmallVec<[[LineId; 2]; FEW + 1]>,
+}
+
+impl SlotReservations {
+    /// Room for `count` reservations.
+    #[inline]
+    pub fn with_room(count: usize) -> Self {
+        if count == 0 { Self(None) } else { Self::allocated(count) }
+    }
+
+    #[cold]
+    fn allocated(count: usize) -> Self {
+        Self(Some(Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() })))
+    }
+
+    /// Drops all reservations, so that the tables can be consulted once more.
+    #[inline]
+    pub fn clear(&mut self) {
+        if let Some(reserved) = &mut self.0 {
+            reserved.lines.clear();
+            reserved.asked.clear();
+        }
+    }
+
+    /// Reserves a slot for a new key. Returns from when on it has one: `now`, or the time at which the next slot that
+    /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
+    /// `free_from` the time from which on each of its slots is free.
+    pub(super) fn slot_from<T: Iterator<Item = u64>>(
+        &mut self,
+        (at, table): (&Candidates, &Table),
+        now: u64,
+        free_slots: impl Fn(LineId) -> u32,
+        free_from: impl Fn(LineId) -> T,
+    ) -> Option<u64> {
+        if self.reserve_one(at.lines.map(|line| (line, free_slots(line).count_ones()))) {
+            return Some(now);
+        }
+        self.lines_of(at, table).flat_map(free_from).filter(|&from| from > now).min()
+    }
+
+    /// Reserves a free slot of the emptier of two lines; `false` when neither has one that is not reserved.
+    fn reserve_one(&mut self, free: [(LineId, u32); 2]) -> bool {
+        if let Some(reserved) = self.0.as_mut().filter(|reserved| reserved.asked.len() <= FEW) {
+            reserved.asked.push(free.map(|(line, _)| line));
+        }
+        let [first, second] = free.map(|(line, free)| (line, free.saturating_sub(self.of(line))));
+        let (line, left) = if second.1 > first.1 { second } else { first };
+        if left > 0 {
+            self.reserve(line);
+        }
+        left > 0
+    }
+
+    /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which
+    /// may move from one line to the other.
+    fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
+        let others = self.0.as_ref().map(|reserved| &reserved.asked[..]).filter(|asked| asked.len() <= FEW);
+        let others = others.unwrap_or_default().iter().flatten().copied();
+        own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
+    }
+
+    /// How many slots of a line are reserved. A line belongs to one table, so tables do not meet here.
+    pub(super) fn of(&self, line: LineId) -> u32 {
+        self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
+    }
+
+    /// Reserves one slot of a line.
+    pub(super) fn reserve(&mut self, line: LineId) {
+        if let Some(reserved) = &mut self.0 {
+            *reserved.lines.entry(line).or_default() += 1;
+        }
+    }
+}
+
+/// A free slot of the emptier of a key's two lines; `free_slots` gives the free slots of a line as bits.
+#[inline]
+pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<KeySlot> {
+    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
+    // A line has fewer than eight slots, and the bits of a byte are counted by a shorter way.
+    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
+    (free != 0).then(|| KeySlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }

@@ -26,7 +26,7 @@
 //! tenant (86.7 % of them are refused; with this rule none).
 
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, Line, Region, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, Line, Region, SLOTS, Table};
 use crate::time::TickClock;
 
 /// How many units `remember` is cut into.
@@ -50,7 +50,7 @@ pub struct SeenSet {
 pub struct Sighting {
     first: u64,
     last: u64,
-    found: FoundSlot,
+    found: KeySlot,
 }
 
 /// What happened to an element that was known elsewhere.
@@ -101,19 +101,8 @@ impl SeenSet {
     #[inline]
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
-        let [first, second] = region.candidates(at);
-        let in_line = |line: &Line, id| {
-            let mut bits = line.matching(at.fingerprint);
-            while bits != 0 {
-                let slot = bits.trailing_zeros() as u8;
-                if let Some((first, last)) = self.read(line, line.slots[usize::from(slot)], now) {
-                    return Some(Sighting { first, last, found: FoundSlot { line: id, slot, hot: false } });
-                }
-                bits &= bits - 1;
-            }
-            None
-        };
-        in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
+        let found = region.find(at, |line| line.find(at.fingerprint, |slot| self.read(line, slot, now)));
+        found.map(|(found, (first, last))| Sighting { first, last, found })
     }
 
     /// Notes that the element was admitted, with what `consult` returned under the same lock.
@@ -203,7 +192,7 @@ impl SeenSet {
     }
 
     /// The slot for a new element: a free one of the emptier line, else the victim's.
-    fn place(&self, region: &Region, at: &Candidates, now: u64) -> FoundSlot {
+    fn place(&self, region: &Region, at: &Candidates, now: u64) -> KeySlot {
         let lines = region.candidates(at);
         let first = self.slots_in_use(lines[0], now);
         // No line is emptier than one without a known element, and then the second one need not be read.
@@ -211,17 +200,17 @@ impl SeenSet {
         let is_second = second.count_ones() < first.count_ones();
         let (line, used) = if is_second { (at.lines[1], second) } else { (at.lines[0], first) };
         if used.trailing_ones() < SLOTS as u32 {
-            return FoundSlot { line, slot: used.trailing_ones() as u8, hot: false };
+            return KeySlot { line, slot: used.trailing_ones() as u8, hot: false };
         }
         self.victim(lines, at, now)
     }
 
     /// The slot of the lowest rank, when both lines are full.
     #[cold]
-    fn victim(&self, lines: [&Line; 2], at: &Candidates, now: u64) -> FoundSlot {
+    fn victim(&self, lines: [&Line; 2], at: &Candidates, now: u64) -> KeySlot {
         let [first, second] = lines.map(|line| self.worst(line, now));
         let (line, worst) = if second.rank < first.rank { (at.lines[1], second) } else { (at.lines[0], first) };
-        FoundSlot { line, slot: worst.slot, hot: false }
+        KeySlot { line, slot: worst.slot, hot: false }
     }
 
     /// The slots that hold known elements, as bits.

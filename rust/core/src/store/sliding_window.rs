@@ -42,14 +42,12 @@
 //! **Dropped.** Two buckets and interpolation: it lets up to 2 L through in a window. A pane number in each slot: the
 //! line's stamp tells it, and its bits make a finer ring. A log of times: exact, but 4 L bytes a key.
 
-use super::overflow::Split;
-use super::overflow::panes::{Counts, Panes};
+use super::overflow::{Counts, Panes, Split, sketch_key};
 use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
-use super::reservations::{SlotReservations, free_slot};
-use super::verdict::Verdict;
+use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
-use crate::region::{Candidates, FoundSlot, LINES, Line, Region, Table};
+use crate::region::{Candidates, KeySlot, LINES, Line, LineId, Region, Table};
 use crate::time::{TickClock, Ticks};
 
 /// Counters of one limit.
@@ -64,7 +62,7 @@ pub struct SlidingWindow {
     most: u64,
     /// How much one unit is: 1 unless the limit is over 2³⁸.
     unit: u64,
-    overflow: Option<Panes>,
+    sketch: Option<Panes>,
 }
 
 impl SlidingWindow {
@@ -85,7 +83,7 @@ impl SlidingWindow {
             let (bits, panes) = (whole.shape.bits_of(1), whole.shape.panes());
             Some((table, Panes::new(sketch, split, bits, panes)?))
         });
-        Some(parted.map_or(whole, |(table, overflow)| Self { table, overflow: Some(overflow), ..whole }))
+        Some(parted.map_or(whole, |(table, sketch)| Self { table, sketch: Some(sketch), ..whole }))
     }
 
     fn plain(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
@@ -94,7 +92,7 @@ impl SlidingWindow {
         let shape = Shape::new(most);
         let pane_us = rate.period_us.div_ceil(u64::from(shape.panes() - 1));
         let clock = TickClock::new(1, u128::from(pane_us))?;
-        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, overflow: None })
+        (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, sketch: None })
     }
 
     /// The table.
@@ -147,7 +145,7 @@ impl SlidingWindow {
         Ticks(now): Ticks,
         amount: u64,
         reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<FoundSlot>) {
+    ) -> (Verdict, Option<KeySlot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
         if let Some(found) = self.find(region, at, now) {
             let line = region.line(found.line);
@@ -156,22 +154,21 @@ impl SlidingWindow {
             if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
                 return (Verdict::Fits, Some(found));
             }
-            let found = FoundSlot { hot: true, ..found };
+            let found = KeySlot { hot: true, ..found };
             let kept = u64::from(self.shape.within(ring, room));
             if kept >= live {
                 return (Verdict::Fits, Some(found));
             }
             let from = line.stamp + u64::from(self.shape.panes()) - kept;
             // When the slot has expired by then, the sketch will be asked.
-            let later = (self.overflow.is_some() && self.find(region, at, from).is_none())
+            let later = (self.sketch.is_some() && self.find(region, at, from).is_none())
                 .then(|| self.consult_untracked(region, at, from, room, reserved))
                 .filter(|later| *later != Verdict::Fits);
             return (later.unwrap_or(Verdict::From(self.clock.micros(from))), Some(found));
         }
         match self.when_full {
             WhenFull::Admit => (Verdict::Fits, None),
-            WhenFull::Refuse => (self.room(region, at, now, reserved), None),
-            WhenFull::Sketch => (self.consult_untracked(region, at, now, room, reserved), None),
+            _ => (self.consult_untracked(region, at, now, room, reserved), None),
         }
     }
 
@@ -179,24 +176,20 @@ impl SlidingWindow {
     ///
     /// Returns `false` when the key found no room and stays uncounted.
     #[inline]
-    pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        Ticks(now): Ticks,
-        amount: u64,
-    ) -> bool {
-        if let Some(overflow) = &self.overflow {
-            return self.charge_either(overflow, region, at, found, now, self.price(amount));
+    pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
+        let price = self.price(amount);
+        if self.sketch.is_some() {
+            return self.charge_either(region, at, slot, now.0, price);
         }
-        let Some(FoundSlot { line, slot, .. }) = found.or_else(|| self.free(region, at, now)) else { return false };
-        let (line, slot) = (region.line_mut(line), usize::from(slot));
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
-        let ring = self.shape.with(self.shape.ring(line, slot), self.price(amount));
-        self.shape.put(line, slot, at.fingerprint, ring);
+        let Some(slot) = slot.or_else(|| self.free(region, at, now.0)) else { return false };
+        self.put(region, at, slot, now.0, price)
+    }
+
+    /// Adds `price` to a slot of the key's own.
+    #[inline]
+    fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
+        let (line, slot) = (self.line_at(region, found.line, now), usize::from(found.slot));
+        self.shape.put(line, slot, at.fingerprint, self.shape.with(self.shape.ring(line, slot), price));
         true
     }
 
@@ -207,11 +200,8 @@ impl SlidingWindow {
     /// stands as a whole in the last pane that it may have been charged in, so a pane that holds anything of that time
     /// holds the charge.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
-        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
-        let (line, slot) = (region.line_mut(line), usize::from(slot));
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
+        let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        let (line, slot) = (self.line_at(region, line, now), usize::from(slot));
         let age = now.saturating_sub(then.0);
         if age >= u64::from(self.shape.panes()) {
             return false;
@@ -226,20 +216,20 @@ impl SlidingWindow {
 
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
-        let Some(FoundSlot { line, slot, .. }) = self.find(region, at, now) else { return false };
+        let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         self.shape.put(region.line_mut(line), usize::from(slot), 0, PaneRing::default());
         true
     }
 
     /// Pages of the sketch, and its cells.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.overflow.as_ref().map(Panes::size)
+        self.sketch.as_ref().map(|sketch| sketch.grid.size())
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.clock.ticks(now_us);
-        self.overflow.as_ref().map_or(0, |overflow| overflow.used(region, page, now))
+        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
     }
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
@@ -251,8 +241,9 @@ impl SlidingWindow {
         room: u64,
         reserved: &mut SlotReservations,
     ) -> Verdict {
-        let Some(overflow) = &self.overflow else { return self.room(region, at, now, reserved) };
-        let from = overflow.fits_from(&overflow.counts(region, at, now), now, room);
+        let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
+        let counts = sketch.counts(region, sketch_key(at.lines[0], at.fingerprint), now);
+        let from = sketch.fits_from(&counts, now, room);
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
@@ -260,80 +251,58 @@ impl SlidingWindow {
     ///
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
     /// slot is looked up again, and no count goes above the limit, which is more than the key can have sent.
-    fn charge_either(
-        &self,
-        overflow: &Panes,
-        region: &mut Region,
-        at: &Candidates,
-        found: Option<FoundSlot>,
-        now: u64,
-        price: u64,
-    ) -> bool {
-        let is_still =
-            |found: &FoundSlot| self.shape.fingerprint(region.line(found.line), found.slot.into()) == at.fingerprint;
-        let own = found.filter(is_still).or_else(|| self.find(region, at, now));
-        let (found, known) = if let Some(found) = own {
-            (found, None)
-        } else {
-            let mut counts = overflow.counts(region, at, now);
-            let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
-            let given = self.free(region, at, now).or_else(|| self.take_lightest(overflow, region, at, now, weight));
-            let Some(found) = given else {
-                counts[0] = counts[0].saturating_add(price).min(self.most);
-                overflow.raise(region, at.lines[0].page(), at.fingerprint, now, &counts);
-                return true;
-            };
-            (found, Some(counts))
-        };
-        let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
-        if line.stamp != now {
-            self.restamp(line, now);
+    fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
+        let fingerprint = |slot: &KeySlot| self.shape.fingerprint(region.line(slot.line), slot.slot.into());
+        let own = slot.filter(|slot| fingerprint(slot) == at.fingerprint).or_else(|| self.find(region, at, now));
+        if let Some(own) = own {
+            return self.put(region, at, own, now, price);
         }
-        let ring = match known {
-            None => self.shape.ring(line, slot),
-            Some(counts) => self.ring_of(overflow, &counts, now),
+        let Some(sketch) = &self.sketch else { return false };
+        let key = sketch_key(at.lines[0], at.fingerprint);
+        let mut counts = sketch.counts(region, key, now);
+        let weight = counts.iter().fold(price, |sum, count| sum.saturating_add(*count));
+        let given = self.free(region, at, now).or_else(|| self.take_lightest(region, at, now, weight));
+        let Some(given) = given else {
+            counts[0] = counts[0].saturating_add(price).min(self.most);
+            sketch.raise(region, key, now, &counts);
+            return true;
         };
-        self.shape.put(line, slot, at.fingerprint, self.shape.with(ring, price));
-        true
+        let ring = self.ring_of(sketch, &counts, now);
+        self.shape.put(self.line_at(region, given.line, now), given.slot.into(), at.fingerprint, ring);
+        self.put(region, at, given, now, price)
     }
 
     /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
-    fn take_lightest(
-        &self,
-        overflow: &Panes,
-        region: &mut Region,
-        at: &Candidates,
-        now: u64,
-        weight: u64,
-    ) -> Option<FoundSlot> {
+    fn take_lightest(&self, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
+        let sketch = self.sketch.as_ref()?;
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
-        let held = slots.map(|(id, slot)| (self.counts_of(overflow, region.line(id), slot, now), id, slot));
+        let held = slots.map(|(id, slot)| (self.counts_of(sketch, region.line(id), slot, now), id, slot));
         let (counts, line, slot) = held.min_by_key(|(counts, ..)| counts.iter().sum::<u64>())?;
-        if !overflow.split().passes(counts.iter().sum(), weight) {
+        if !sketch.grid.passes(counts.iter().sum(), weight) {
             return None;
         }
-        let fingerprint = self.shape.fingerprint(region.line(line), slot);
-        overflow.raise(region, line.page(), fingerprint, now, &counts);
-        Some(FoundSlot { line, slot: slot as u8, hot: false })
+        let key = sketch_key(line, self.shape.fingerprint(region.line(line), slot));
+        sketch.raise(region, key, now, &counts);
+        Some(KeySlot { line, slot: slot as u8, hot: false })
     }
 
     /// What a slot holds that has not expired, in panes of the sketch.
-    fn counts_of(&self, overflow: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
+    fn counts_of(&self, sketch: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
         let mut counts = Counts::default();
         let ring = self.shape.ring(line, slot);
         // There is no pane before the first one of engine time.
         for back in 0..self.live_panes(line, now).min(line.stamp + 1) {
-            let age = overflow.age(now, line.stamp - back);
+            let age = sketch.age(now, line.stamp - back);
             counts[age] = (counts[age] + self.shape.count(ring, back as u32)).min(self.most);
         }
         counts
     }
 
     /// A ring that holds these counts, each in the last pane that it may have been charged in.
-    fn ring_of(&self, overflow: &Panes, counts: &Counts, now: u64) -> PaneRing {
+    fn ring_of(&self, sketch: &Panes, counts: &Counts, now: u64) -> PaneRing {
         let (mut ring, mut at) = (PaneRing::default(), 0);
         for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
-            let pane = overflow.last(now, age).min(now);
+            let pane = sketch.last(now, age).min(now);
             if ring != PaneRing::default() {
                 ring = self.shape.later(ring, pane - at);
             }
@@ -362,22 +331,19 @@ impl SlidingWindow {
     }
 
     #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
-        for id in at.lines {
-            let line = region.line(id);
+    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
+        let found = region.find(at, |line| {
             let live = self.shape.bits_of(self.live_panes(line, now));
-            for slot in 0..self.shape.slots() {
-                let is_key = self.shape.fingerprint(line, slot) == at.fingerprint;
-                if is_key && self.shape.ring(line, slot).counts_below(live) {
-                    return Some(FoundSlot { line: id, slot: slot as u8, hot: false });
-                }
-            }
-        }
-        None
+            let is_key = |slot| self.shape.fingerprint(line, slot) == at.fingerprint;
+            let slot =
+                (0..self.shape.slots()).find(|&slot| is_key(slot) && self.shape.ring(line, slot).counts_below(live))?;
+            Some((slot as u8, ()))
+        });
+        found.map(|(found, ())| found)
     }
 
     #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<FoundSlot> {
+    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
@@ -392,16 +358,23 @@ impl SlidingWindow {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        if reserved.slot_of(at.lines.map(|id| (id, self.free_slots(region.line(id), now).count_ones()))) {
-            return Verdict::Fits;
-        }
-        let free_from = reserved.lines_of(at, &self.table).flat_map(|id| {
+        let free_from = |id| {
             let line = region.line(id);
             let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
             (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
-        });
-        let first = free_from.filter(|&pane| pane > now).min();
-        first.map_or(Verdict::Never, |pane| Verdict::From(self.clock.micros(pane)))
+        };
+        let free_slots = |id| self.free_slots(region.line(id), now);
+        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.clock)
+    }
+
+    /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
+    #[inline]
+    fn line_at<'r>(&self, region: &'r mut Region, id: LineId, now: u64) -> &'r mut Line {
+        let line = region.line_mut(id);
+        if line.stamp != now {
+            self.restamp(line, now);
+        }
+        line
     }
 
     /// Shifts the rings of a line to the pane `now`, zeroes what has expired, and stamps the line.
