@@ -1,23 +1,18 @@
-//! A policy, compiled: what a check reads, hashes and asks, worked out once, over tables in one region.
+//! A compiled policy: what a check reads, hashes and asks, worked out once, over tables in one region.
 //!
 //! ```text
-//!  Policy ── quotas ──> limits with tables of their own ── memory ──> Region + tables ── compile ──> Plan
+//!  Policy ── compile ──> limits and quotas, each to have a table ── memory ──> Region + tables ── compile ──> Plan
 //!  Plan + Policy ── reload ──> the next Plan over the same region
 //! ```
 //!
-//! * this file: the plan itself; what cannot apply to an envelope is left out by sets of limits, before any limit is
-//!   looked at
-//! * `compile`: limits to stores   * `quotas`: the values that quotas name
-//! * `memory`: which table gets how much, with `budget` and `in_flight`   * `reload`: another policy over a region in
-//!   use
+//! * this file: the plan itself. Sets of limits leave out what cannot apply to an envelope, before any limit is read
+//! * `compile`: limits and quotas to stores   * `memory`: the size of each table
+//! * `reload`: another policy over a region in use
 //!
-//! Knows no envelope and no TOML.
+//! This module knows no envelope and no TOML.
 
-mod budget;
 mod compile;
-mod in_flight;
 mod memory;
-mod quotas;
 mod reload;
 
 use std::sync::Arc;
@@ -27,15 +22,9 @@ use smallvec::SmallVec;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::{Head, Key};
-use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified, WhenFull};
-use crate::region::Table;
-use crate::reply::Reply;
-use crate::stats::Stats;
-use crate::store::Store;
-use crate::store::access_list::AccessList;
-use crate::store::blocks::Blocks;
-use crate::store::in_flight::Capacity;
-use crate::store::seen_set::SeenSet;
+use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Stage, Stages, Template, Verified, WhenFull};
+use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
+use crate::{region::Table, reply::Reply, stats::Stats};
 
 pub use compile::compile;
 pub use reload::{Step, recompile};
@@ -455,14 +444,18 @@ pub fn looks_at(verified: Verified, trust: Trust) -> bool {
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let known = identities.iter().position(|known| known.identity == identity);
     let place = known.unwrap_or_else(|| {
-        identities.push(PlannedIdentity {
-            identity,
-            head: Head::of(identity),
-            at: Stages::default(),
-            needed_by: LimitSet::EMPTY,
-        });
+        let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
+        identities.push(PlannedIdentity { identity, head: Head::of(identity), at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.
     place as u16
+}
+
+/// The identities `known`, and after them those that only the limits of `policy` need.
+fn with_places(mut known: Vec<PlannedIdentity>, policy: &Policy) -> Vec<PlannedIdentity> {
+    for identity in policy.limits.iter().flat_map(Limit::identities) {
+        place(&mut known, identity);
+    }
+    known
 }

@@ -1,6 +1,11 @@
 //! A field as it was written, before it has a meaning: the common form of TOML and of Python's keyword arguments.
+//!
+//! [`read_toml`] reads the text of a file into fields with their lines. What a field means is decided elsewhere.
 
 use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::error::PolicyError;
 
@@ -117,7 +122,7 @@ impl Field {
 }
 
 /// What is wrong with a value. [`Place::wrong`] adds the place and makes a [`PolicyError`] of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Wrong {
     /// What a message says instead of the value itself.
     pub(super) found: Option<String>,
@@ -129,7 +134,7 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn allowed(allowed: impl Into<String>) -> Self {
-        Self { found: None, allowed: allowed.into(), suggestion: None, item: None }
+        Self { allowed: allowed.into(), ..Self::default() }
     }
 
     pub(super) fn found(self, found: impl Into<String>) -> Self {
@@ -178,14 +183,24 @@ impl Place {
             }
             None => (found, line),
         };
+        let error = self.error(field.name.as_str(), found, wrong.allowed);
+        PolicyError { line, suggestion: wrong.suggestion, ..error }
+    }
+
+    /// The error for the field `field`, or for the whole place.
+    pub(super) fn error<'f>(
+        &self,
+        field: impl Into<Option<&'f str>>,
+        found: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> PolicyError {
         PolicyError {
             file: self.file.clone(),
-            line,
+            line: self.line,
             limit: self.limit.clone(),
-            field: Some(field.name.clone()),
-            found,
-            allowed: wrong.allowed,
-            suggestion: wrong.suggestion,
+            field: field.into().map(str::to_owned),
+            found: found.into(),
+            allowed: allowed.into(),
             ..PolicyError::default()
         }
     }
@@ -193,11 +208,6 @@ impl Place {
 
 /// A function that reads one value by itself.
 pub(super) type Read<T> = fn(&FieldValue) -> Result<T, Wrong>;
-
-/// Reads a value that belongs to no policy, such as an argument of a function.
-pub(super) fn read_alone<T>(name: &str, value: &FieldValue, read: Read<T>) -> Result<T, PolicyError> {
-    read(value).map_err(|wrong| Place::default().wrong(&Field::loose(name, value), wrong))
-}
 
 /// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -220,5 +230,70 @@ pub(super) fn listed(names: &[&str]) -> String {
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         _ => quoted.concat(),
+    }
+}
+
+/// Reads the fields of a file, in the order of the file.
+///
+/// # Errors
+/// The text is not TOML.
+pub(super) fn read_toml(file: &str, text: &str) -> Result<Vec<Field>, PolicyError> {
+    let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let document = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
+    Ok(fields(document.get_ref(), &line_ends))
+}
+
+/// The fields of a table. The parser keeps them in alphabetical order.
+fn fields(table: &DeTable<'_>, line_ends: &[usize]) -> Vec<Field> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries.into_iter().map(|(key, value)| field(key, value, line_ends)).collect()
+}
+
+fn field(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, line_ends: &[usize]) -> Field {
+    // Lines are counted from one.
+    let line = |at: usize| line_ends.partition_point(|end| *end < at) + 1;
+    let items = value.get_ref().as_array().into_iter().flatten();
+    Field {
+        name: key.get_ref().to_string(),
+        line: Some(line(key.span().start)),
+        file: None,
+        value: self::value(value.get_ref(), line_ends),
+        item_lines: items.map(|item| line(item.span().start)).collect(),
+    }
+}
+
+fn value(value: &DeValue<'_>, line_ends: &[usize]) -> FieldValue {
+    let other = |text: &dyn fmt::Display| FieldValue::Other(text.to_string());
+    match value {
+        DeValue::String(text) => FieldValue::Text(text.to_string()),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).map_or_else(|_| other(integer), FieldValue::Integer)
+        }
+        DeValue::Float(float) => float.as_str().parse().map_or_else(|_| other(float), FieldValue::Float),
+        DeValue::Boolean(boolean) => other(boolean),
+        DeValue::Datetime(time) => other(time),
+        DeValue::Array(items) => {
+            FieldValue::List(items.iter().map(|item| self::value(item.get_ref(), line_ends)).collect())
+        }
+        DeValue::Table(table) => FieldValue::Table(fields(table, line_ends)),
+    }
+}
+
+fn syntax(file: &str, text: &str, error: &toml::de::Error) -> PolicyError {
+    let (found, allowed) = match error.message().split_once(", expected ") {
+        Some((found, "literal string")) => (found, "here text in quotes, or a number".to_owned()),
+        Some((found, expected)) => (found, format!("here {expected}")),
+        None if error.message() == "duplicate key" => (error.message(), "each key once in a table".to_owned()),
+        None => (error.message(), "TOML".to_owned()),
+    };
+    let before = error.span().and_then(|span| text.as_bytes().get(..span.start)).map(String::from_utf8_lossy);
+    PolicyError {
+        file: file.to_owned(),
+        line: before.as_ref().map(|before| before.matches('\n').count() + 1),
+        column: before.and_then(|before| before.rsplit('\n').next().map(|line| line.chars().count() + 1)),
+        found: format!("broken TOML ({found})"),
+        allowed,
+        ..PolicyError::default()
     }
 }

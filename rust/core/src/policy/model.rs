@@ -3,10 +3,9 @@
 //! Every way to a [`Policy`] or a [`Limit`] goes through `validate`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
-use crate::identity::Identity;
-use crate::reply::Template;
-use crate::stage::Stage;
+use super::field::Place;
 use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
+use crate::{error::PolicyError, identity::Identity, reply::Template, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -38,6 +37,26 @@ pub struct Policy {
     pub extra_suffixes: Vec<String>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
+}
+
+impl Policy {
+    /// The error about a field of `limit`, or about a field of the policy itself.
+    pub(crate) fn error<'l>(
+        &self,
+        limit: impl Into<Option<&'l Limit>>,
+        field: &str,
+        found: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> PolicyError {
+        let place = match limit.into() {
+            Some(Limit { file, line, name, .. }) => {
+                let file = file.as_ref().unwrap_or(&self.file).clone();
+                Place { file, line: *line, limit: Some(name.clone()) }
+            }
+            None => Place { file: self.file.clone(), ..Place::default() },
+        };
+        place.error(field, found, allowed)
+    }
 }
 
 /// One limit of a policy.
@@ -90,11 +109,6 @@ impl Limit {
     /// The key's identities joined for people: `client.net/24/48 + sender.org`.
     pub fn per_name(&self) -> String {
         joined_name(&self.per)
-    }
-
-    /// Whether the limit counts distinct elements.
-    pub fn is_fan_out(&self) -> bool {
-        self.distinct().is_some()
     }
 
     /// The identity whose elements a fan-out counts.

@@ -15,8 +15,7 @@ use serde_json::{Map, Value, json};
 use super::field::{Read, Wrong};
 use super::model::{Choice, Count, MAX_LIMITS, Mode, Policy, Refuse, Verified, reserved};
 use super::reply_template::{template, template_pattern};
-use super::units::{self, MAX_AMOUNT, MIN_MEMORY, duration_pattern, size_pattern};
-use super::value::{self, MAX_IDENTITIES, NAME_CHARS};
+use super::value::{self, MAX_AMOUNT, MAX_IDENTITIES, MIN_MEMORY, NAME_CHARS, duration_pattern, size_pattern};
 use crate::identity::Identity;
 use crate::store::params::{Algorithm, WhenFull};
 
@@ -25,7 +24,10 @@ use crate::store::params::{Algorithm, WhenFull};
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    pub(super) rule: OfRule,
+    /// The other field that this one needs; empty if it needs none.
+    pub(super) beside: &'static str,
+    /// What is allowed instead of the field beside `in_flight`; empty if the field is allowed there.
+    pub(super) in_flight: &'static str,
     /// What is allowed if the field is missing; empty if the field is optional.
     pub(super) missing: &'static str,
     /// Valid values with commas between them, as TOML writes them.
@@ -48,15 +50,15 @@ pub(super) enum Kind {
 const NAME: Kind = Kind::Value(|value| value::name(value).map(drop), name);
 const IDENTITIES: Kind = Kind::Value(|value| value::identities(value).map(drop), identities);
 const DISTINCT: Kind = Kind::Value(|value| value::distinct(value).map(drop), identity);
-const RATE: Kind = Kind::Value(|value| units::rate(value).map(drop), || text(&units::rate_pattern()));
-const BURST: Kind = Kind::Value(|value| units::burst(value).map(drop), || amount(1));
-const CAP: Kind = Kind::Value(|value| units::cap(value).map(drop), || amount(1));
-const MEMORY: Kind = Kind::Value(|value| units::memory(value).map(drop), || amount(MIN_MEMORY));
-const DURATION: Kind = Kind::Value(|value| units::duration(value).map(drop), || text(&duration_pattern()));
-const FRACTION: Kind = Kind::Value(|value| units::fraction(value).map(drop), || text(&units::fraction_pattern()));
+const RATE: Kind = Kind::Value(|value| value::rate(value).map(drop), || text(&value::rate_pattern()));
+const BURST: Kind = Kind::Value(|value| value::burst(value).map(drop), || amount(1));
+const CAP: Kind = Kind::Value(|value| value::cap(value).map(drop), || amount(1));
+const MEMORY: Kind = Kind::Value(|value| value::memory(value).map(drop), || amount(MIN_MEMORY));
+const DURATION: Kind = Kind::Value(|value| value::duration(value).map(drop), || text(&duration_pattern()));
+const FRACTION: Kind = Kind::Value(|value| value::fraction(value).map(drop), || text(&value::fraction_pattern()));
 const ACTION: Kind = Kind::Value(|value| value::action(value).map(drop), action);
 const REPLY: Kind = Kind::Value(|value| template(value).map(drop), || text(&template_pattern()));
-const SCALE: Kind = Kind::Value(|value| units::scale(value).map(drop), scale);
+const SCALE: Kind = Kind::Value(|value| value::scale(value).map(drop), scale);
 const EXTRA: Kind = Kind::Value(|value| value::suffixes(value).map(drop), suffixes);
 const LIMITS: Kind = Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)), limits);
 
@@ -69,18 +71,8 @@ const fn choice<T: Choice>() -> Kind {
     Kind::Value(|value| value::choice::<T>(value).map(drop), || json!({ "enum": value::names::<T>() }))
 }
 
-/// The rules whose limits may have the field.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum OfRule {
-    Any,
-    /// The field needs this other field.
-    With(&'static str),
-    /// The field cannot be combined with `in_flight`; the text says what is allowed instead.
-    NotInFlight(&'static str),
-}
-
 const fn row(name: &'static str, kind: Kind, examples: &'static str, doc: &'static str) -> Row {
-    Row { name, kind, rule: OfRule::Any, missing: "", examples, doc }
+    Row { name, kind, beside: "", in_flight: "", missing: "", examples, doc }
 }
 
 impl Row {
@@ -88,12 +80,12 @@ impl Row {
         Self { missing, ..self }
     }
 
-    const fn with(self, other: &'static str) -> Self {
-        Self { rule: OfRule::With(other), ..self }
+    const fn beside(self, beside: &'static str) -> Self {
+        Self { beside, ..self }
     }
 
-    const fn not_in_flight(self, allowed: &'static str) -> Self {
-        Self { rule: OfRule::NotInFlight(allowed), ..self }
+    const fn not_in_flight(self, in_flight: &'static str) -> Self {
+        Self { in_flight, ..self }
     }
 }
 
@@ -149,15 +141,15 @@ pub(super) const LIMIT: &[Row] = &[
     row("distinct", DISTINCT, r#""sender.host""#, "Counts the different values of this identity instead of messages.")
         .not_in_flight(ONE_RULE),
     row("refuse", choice::<Refuse>(), r#""all""#,
-        r#"With `distinct`: refuse "new" elements only, or "all" of the key. Default: "new"."#).with("distinct"),
+        r#"With `distinct`: refuse "new" elements only, or "all" of the key. Default: "new"."#).beside("distinct"),
     row("remember", DURATION, r#""7 days""#, r#"How long an admitted element stays known. Default: "1 day"."#)
-        .with("distinct"),
+        .beside("distinct"),
     row("settle", DURATION, r#""1 hour""#, "How long a part of a name must be known before it gets its own allowance.")
-        .with("distinct"),
+        .beside("distinct"),
     row("in_flight", CAP, r#"2000, "1 GiB""#, "How much may be open at once: connections, messages or bytes."),
     row("share", Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#),
         r#"{ per = "client.net/24/48", of_free = "1/10" }"#,
-        "The fraction of what is still free that one key may hold; every key may hold one.").with("in_flight"),
+        "The fraction of what is still free that one key may hold; every key may hold one.").beside("in_flight"),
     row("verified", choice::<Verified>(), r#""proven""#, "The trust that an identity needs to be counted. \
         Default: \"any\", with separate counters for proven and claimed."),
     row("when_full", choice::<WhenFull>(), r#""refuse""#,
@@ -232,7 +224,7 @@ fn required(rows: &[Row]) -> Vec<&'static str> {
 
 /// A table with these fields and no others.
 fn table(rows: &[Row]) -> Value {
-    let properties: Map<String, Value> = rows.iter().map(|row| (row.name.to_owned(), field(row))).collect();
+    let properties: Map<_, _> = rows.iter().map(|row| (row.name.to_owned(), field(row))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 

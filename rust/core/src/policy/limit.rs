@@ -1,22 +1,23 @@
-//! Makes a limit of its fields, or says what is wrong with them.
+//! A limit from its fields, or what is wrong with them; and the fields of a limit.
 //!
 //! First every value is read by itself, in the order of the file, so that the first wrong value is reported. Then the
 //! limit is built, and then its values are checked together. A value is read a second time when the limit is built:
 //! that is cheaper to maintain than a second form of every field.
 //!
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
+//! [`Limit::to_fields`] writes the fields from which the same limit is read.
 
 use super::field::{Field, FieldValue, Place, Read, Wrong};
-use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified, joined_name};
+use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
-use super::schema::{Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
-use super::units::{burst, cap, duration, fraction, memory, rate, write_period};
-use super::value::{action, choice, distinct, identities, is_name, name};
+use super::schema::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
+use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
+use super::value::{write_amount, write_period, write_size};
 use crate::error::PolicyError;
 use crate::identity::{Identity, Source};
 use crate::region::PAGE_BYTES;
 use crate::stage::Stage;
-use crate::store::params::{Algorithm, WhenFull};
+use crate::store::params::{Algorithm, Rate, WhenFull};
 
 /// The file in the errors of a policy that is in no file.
 pub(super) const NO_FILE: &str = "<policy>";
@@ -37,6 +38,42 @@ impl Limit {
         let place = Place { file: NO_FILE.into(), line: None, limit: stated_name(&fields).map(str::to_owned) };
         validate(&place, &Field::loose("limit", &FieldValue::Table(fields)))
     }
+
+    /// The fields from which [`Limit::from_fields`] makes the same limit.
+    pub fn to_fields(&self) -> Vec<(&'static str, FieldValue)> {
+        LIMIT.iter().filter_map(|row| Some((row.name, self.field(row.name)?))).collect()
+    }
+
+    /// The value of a field; `None` if it has its default or is not set.
+    fn field(&self, name: &str) -> Option<FieldValue> {
+        let numbers = self.rule.rate_and_burst();
+        let is_sized = numbers.map_or(self.count == Count::Bytes, |(rate, _)| rate.sized);
+        match (name, &self.rule) {
+            ("name", _) => Some(text(&self.name)),
+            ("per", _) => Some(per_field(&self.per)),
+            ("rate", _) => numbers.map(|(rate, _)| text(rate)),
+            ("burst", _) => numbers.and_then(|(rate, burst)| burst_field(rate, burst)),
+            ("count", _) => unless_default(self.count, if is_sized { Count::Bytes } else { Count::Messages }),
+            ("distinct", _) => self.distinct().map(text),
+            ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
+            ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
+            ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
+            ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
+            ("share", Rule::InFlight { share, .. }) => share.as_ref().map(|Share { per, of_free }| {
+                FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
+            }),
+            ("verified", _) => unless_default(self.verified, Verified::Any),
+            ("when_full", _) => unless_default(self.when_full, self.defaults().1),
+            ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
+            ("algorithm", _) => unless_default(self.algorithm, self.defaults().0),
+            ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
+            ("mode", _) => unless_default(self.mode, Mode::Enforce),
+            ("quota", _) if self.quotas.is_empty() => None,
+            ("quota", _) => Some(FieldValue::Table(self.quotas.iter().map(quota_field).collect())),
+            ("reply", _) => self.reply.as_ref().map(|reply| text(reply.text())),
+            _ => None,
+        }
+    }
 }
 
 /// The valid name among the fields of a limit.
@@ -49,7 +86,7 @@ pub(super) fn stated_name(fields: &[Field]) -> Option<&str> {
 pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyError> {
     let fields = Fields { place, table: field, rows: LIMIT, path: String::new() };
     fields.check_values()?;
-    let (name, per) = (fields.required("name", name)?, fields.required("per", identities)?);
+    let (name, per) = (fields.required("name", value::name)?, fields.required("per", identities)?);
     fields.check_rule()?;
     let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
     let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
@@ -63,9 +100,9 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
         verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
         algorithm: Algorithm::Gcra,
         when_full: WhenFull::Admit,
-        memory: fields.read("memory", memory)?,
+        memory: fields.read("memory", value::memory)?,
         mode: fields.read("mode", choice)?.unwrap_or_default(),
-        action: fields.read("action", action)?.unwrap_or_default(),
+        action: fields.read("action", value::action)?.unwrap_or_default(),
         reply: fields.read("reply", template)?,
         quotas: Vec::new(),
     };
@@ -176,12 +213,10 @@ impl<'a> Fields<'a> {
     /// Checks that the fields state one rule, and that each belongs to it.
     fn check_rule(&self) -> Result<(), PolicyError> {
         let has = |name| self.get(name).is_some();
-        for Field { name, .. } in self.table.value.entries() {
-            match find(self.rows, name).map_or(OfRule::Any, |row| row.rule) {
-                OfRule::With(other) => self.allow(name, has(other), &format!("`{name}` only beside `{other}`"))?,
-                OfRule::NotInFlight(allowed) => self.allow(name, !has("in_flight"), allowed)?,
-                OfRule::Any => {}
-            }
+        for row in self.table.value.entries().iter().filter_map(|field| find(self.rows, &field.name).ok()) {
+            let Row { name, beside, in_flight, .. } = row;
+            self.allow(name, beside.is_empty() || has(beside), &format!("`{name}` only beside `{beside}`"))?;
+            self.allow(name, in_flight.is_empty() || !has("in_flight"), in_flight)?;
         }
         let elements = "beside `distinct` a rate of new elements, as \"200/10 minutes\"";
         let allowed = if has("distinct") { elements } else { ONE_RULE };
@@ -191,14 +226,14 @@ impl<'a> Fields<'a> {
     fn rule(&self) -> Result<Rule, PolicyError> {
         if let Some(cap) = self.read("in_flight", cap)? {
             let share = |share: Self| {
-                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", fraction)?);
+                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", value::fraction)?);
                 Ok(Share { per, of_free })
             };
             return Ok(Rule::InFlight { cap: cap.number, share: self.share().map(share).transpose()? });
         }
         let rate = self.required("rate", rate)?;
         let burst = self.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
-        let Some(distinct) = self.read("distinct", distinct)? else { return Ok(Rule::Rate { rate, burst }) };
+        let Some(distinct) = self.read("distinct", value::distinct)? else { return Ok(Rule::Rate { rate, burst }) };
         if self.read("refuse", choice)? == Some(Refuse::All) {
             return Ok(Rule::Distinct { distinct, rate, burst });
         }
@@ -338,4 +373,30 @@ impl<'a> Fields<'a> {
 /// Whether the identity tells who sends, in a way that cannot be forged or that `verified` can prove.
 fn is_sender(identity: &Identity) -> bool {
     !matches!(identity.source(), Source::Nothing | Source::Rcpt) && !identity.source().is_mere_claim()
+}
+
+pub(super) fn text(value: impl ToString) -> FieldValue {
+    FieldValue::Text(value.to_string())
+}
+
+pub(super) fn unless_default<T: Choice>(value: T, default: T) -> Option<FieldValue> {
+    (value != default).then(|| text(value.name()))
+}
+
+fn per_field(per: &[Identity]) -> FieldValue {
+    match per {
+        [one] => text(one),
+        several => FieldValue::List(several.iter().map(text).collect()),
+    }
+}
+
+fn burst_field(rate: Rate, burst: u64) -> Option<FieldValue> {
+    (burst != rate.amount).then(|| write_amount(burst, rate.sized))
+}
+
+/// Writes `"salesforce.com" = { rate = "6000/minute" }`.
+fn quota_field(quota: &Quota) -> Field {
+    let mut fields = vec![Field::loose("rate", &text(quota.rate))];
+    fields.extend(burst_field(quota.rate, quota.burst).map(|burst| Field::loose("burst", &burst)));
+    Field::loose(&quota.of, &FieldValue::Table(fields))
 }
