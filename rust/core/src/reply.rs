@@ -161,41 +161,34 @@ impl Template {
         self.code().starts_with('5') || early == (self.code() == "421")
     }
 
-    /// The parts of the text: literal text, and the names of places.
-    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let part = |(index, text)| if index % 2 == 0 { Part::Literal(text) } else { Part::Place(text) };
-        self.0.split(['{', '}']).enumerate().map(part)
+    /// The parts of the text: literal text, and the names of places. Each says whether it is a place.
+    fn parts(&self) -> impl Iterator<Item = (bool, &str)> {
+        self.0.split(['{', '}']).enumerate().map(|(index, part)| (index % 2 == 1, part))
     }
 
     /// The most bytes of the line, if a key takes `key` of them and the names of the limit and its identity these.
     pub(crate) fn octets(&self, key: usize, limit: &str, identity: &str) -> usize {
         let octets = |part| match part {
-            Part::Literal(text) => text.len(),
-            Part::Place("key") => key,
-            Part::Place("limit") => limit.len(),
-            Part::Place("identity") => identity.len(),
-            Part::Place(_) => SECONDS_DIGITS,
+            (false, text) => text.len(),
+            (_, "key") => key,
+            (_, "limit") => limit.len(),
+            (_, "identity") => identity.len(),
+            (_, _) => SECONDS_DIGITS,
         };
         self.parts().map(octets).sum()
     }
 
     /// Fills the places and returns the line; `None` if the template has a place for a wait and there is no wait.
     pub(crate) fn fill(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
-        let keys = self.parts().filter(|part| matches!(part, Part::Place("key"))).count();
+        let keys = self.parts().filter(|part| *part == (true, "key")).count();
         let room = LINE_OCTETS.saturating_sub(self.octets(0, limit, identity)).checked_div(keys).unwrap_or(0);
         let fill = |part| match part {
-            Part::Literal(text) => Some(text.to_owned()),
-            Part::Place("key") => Some(printable(key, room)),
-            Part::Place("limit") => Some(limit.to_owned()),
-            Part::Place("identity") => Some(identity.to_owned()),
-            Part::Place(_) => wait_us.map(|us| us.div_ceil(1_000_000).to_string()),
+            (false, text) => Some(text.to_owned()),
+            (_, "key") => Some(printable(key, room)),
+            (_, "limit") => Some(limit.to_owned()),
+            (_, "identity") => Some(identity.to_owned()),
+            (_, _) => wait_us.map(|us| us.div_ceil(1_000_000).to_string()),
         };
         self.parts().map(fill).collect()
     }
-}
-
-/// A part of a template.
-enum Part<'t> {
-    Literal(&'t str),
-    Place(&'t str),
 }

@@ -117,12 +117,12 @@ impl Engine {
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
-            let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight());
+            let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight);
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
         limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
-            limits = limits.minus(plan.applicable.unless_idle());
+            limits = limits.minus(plan.applicable.unless_idle);
         }
         // The same code twice: without the loops over values for the common envelope, which has one value of each
         // identity.

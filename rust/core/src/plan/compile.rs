@@ -8,17 +8,16 @@
 
 use std::sync::Arc;
 
-use super::memory::{Draft, InFlightPlan, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares, allocate};
-use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet};
-use super::{TrustSource, place};
-use crate::error::PolicyError;
+use super::memory::{
+    Draft, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares, allocate, held_place, in_flight,
+};
+use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
-use crate::key::{Key, Secret};
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, WhenFull, joined_name};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, permits::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
-use crate::{reply::Reply, stats::Stats};
+use crate::{error::PolicyError, key::Key, key::Secret, reply::Reply, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
 /// says otherwise. One hour.
@@ -49,21 +48,23 @@ pub fn compile(
     let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
     if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) {
         let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
-        return Err(policy.error(limit, "action", found, format!("blocks in at least {LEAST_WITH_ACCESS} bytes")));
+        let allowed = format!("blocks in at least {LEAST_WITH_ACCESS} bytes");
+        return Err(policy.error(Some(limit), "action", found, allowed));
     }
     let draft = Draft::of(policy, suffixes, secret)?;
-    let (region, shares, in_flight) = allocate(&draft, max_open, memory_bytes)?;
-    Ok((draft.build(shares, in_flight, Vec::new())?, region))
+    let (region, shares) = allocate(&draft, max_open, memory_bytes)?;
+    Ok((draft.build(shares)?, region))
 }
 
 impl<'p> Draft<'p> {
     /// Reads the quotas of a policy, and finds the seen sets that it needs.
     pub(super) fn of(policy: &'p Policy, suffixes: &SuffixList, secret: &'p Secret) -> Result<Self, PolicyError> {
-        let mut draft = Self { policy, secret, quotas: Vec::new(), seen_sets: SeenSetClaim::all(&policy.limits) };
+        let seen_sets = SeenSetClaim::all(&policy.limits);
+        let mut draft = Self { policy, secret, quotas: Vec::new(), seen_sets, identities: Vec::new() };
         for (of, limit) in policy.limits.iter().enumerate() {
             for quota in &limit.quotas {
-                let keys = draft.keys(of, limit, quota, suffixes).map_err(|(found, allowed)| {
-                    let error = policy.error(limit, "quota", found, allowed);
+                let keys = draft.keys(of, quota, suffixes).map_err(|(found, allowed)| {
+                    let error = policy.error(Some(limit), "quota", found, allowed);
                     let file = quota.file.clone().unwrap_or(error.file);
                     PolicyError { file, line: quota.line.or(error.line), ..error }
                 })?;
@@ -75,13 +76,8 @@ impl<'p> Draft<'p> {
 
     /// The keys of a quota's value, which is read as a sender's would be. The error is what was found, and what is
     /// allowed.
-    fn keys(
-        &self,
-        of: usize,
-        limit: &Limit,
-        quota: &Quota,
-        suffixes: &SuffixList,
-    ) -> Result<Vec<Key>, (String, String)> {
+    fn keys(&self, of: usize, quota: &Quota, suffixes: &SuffixList) -> Result<Vec<Key>, (String, String)> {
+        let limit = &self.policy.limits[of];
         let (mut keys, mut instead) = (Vec::new(), None);
         for identity in &limit.per {
             match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(*identity, value)) {
@@ -106,30 +102,26 @@ impl<'p> Draft<'p> {
         }
     }
 
-    /// The plan over its tables. `identities` have a place already, even if no limit needs them.
-    pub(super) fn build(
-        &self,
-        shares: TableShares,
-        in_flight: InFlightPlan,
-        mut identities: Vec<PlannedIdentity>,
-    ) -> Result<Plan, PolicyError> {
+    /// The plan over its tables.
+    pub(super) fn build(mut self, shares: TableShares) -> Result<Plan, PolicyError> {
         let mut seen_sets = Vec::new();
-        for (claim, table) in self.seen_sets.iter().zip(shares.seen_sets) {
-            seen_sets.push(self.seen_set(claim, table, &mut identities)?);
+        for (nth, table) in shares.seen_sets.into_iter().enumerate() {
+            seen_sets.push(self.seen_set(nth, table)?);
         }
         let mut limits: Vec<PlannedLimit> = Vec::new();
-        let mut capped_by = vec![None; in_flight.limits.len()];
+        let mut capped_by = vec![None; shares.in_flight_limits.len()];
         let mut tables = shares.rates.into_iter();
-        for (of, limit) in self.limits() {
+        let drafted: Vec<(usize, Limit)> = self.limits().map(|(of, limit)| (of, limit.clone())).collect();
+        for (of, limit) in drafted {
             let rated = limit.rule.rate_and_burst().and_then(|numbers| Some((numbers, tables.next()?)));
             let store = match rated {
-                Some((numbers, table)) => self.store(limit, numbers, table, &seen_sets)?,
-                None => Store::InFlight(in_flight.place(limit).unwrap_or_default()),
+                Some((numbers, table)) => self.store(&limit, numbers, table, &seen_sets)?,
+                None => Store::InFlight(held_place(&shares.in_flight_limits, &limit).unwrap_or_default()),
             };
             if let Store::InFlight(place) = store {
                 capped_by[place] = Some(of as u16);
             }
-            limits.push(self.planned(limit, of as u16, store, rated.map(|(_, table)| table), &mut identities));
+            limits.push(self.planned(of as u16, limit, store, rated.map(|(_, table)| table)));
         }
         let stated = self.policy.limits.len();
         for (place, quota) in (stated..).zip(&self.quotas) {
@@ -138,72 +130,60 @@ impl<'p> Draft<'p> {
         for planned in &mut limits {
             planned.quotas.sort_unstable_by_key(|(key, _)| *key);
         }
-        let count_keys = in_flight.count_keys.iter().map(|per| PlannedCounts {
-            per: per.iter().map(|&identity| place(&mut identities, identity)).collect(),
+        let count_keys = in_flight(&shares.in_flight_limits).1.into_iter().map(|(per, _)| PlannedCounts {
+            per: per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(per.iter().copied()),
-            per_name: joined_name(per),
+            per_name: joined_name(&per),
         });
         let count_keys = count_keys.collect();
-        ask_at(&mut identities, &limits);
+        self.ask_at(&limits);
         Ok(Plan {
             asks: limits.iter().map(Ask::of).collect(),
             stated,
             applicable: Applicable::new(&limits[..stated]),
             seen_sets,
-            stats: Stats::new(shares.stats, shares.layout, elements(&identities, &limits)),
-            in_flight: in_flight.capacity,
-            in_flight_limits: in_flight.limits,
+            stats: Stats::new(shares.stats, shares.layout, self.elements(&limits)),
+            in_flight: shares.capacity,
+            in_flight_limits: shares.in_flight_limits,
             capped_by,
             access: shares.access,
             count_keys,
-            identities,
+            identities: self.identities,
             limits,
         })
     }
 
     /// A limit with its store. Its quotas are added when all are planned.
-    fn planned(
-        &self,
-        limit: &Limit,
-        of: u16,
-        store: Store,
-        table: Option<Table>,
-        identities: &mut Vec<PlannedIdentity>,
-    ) -> PlannedLimit {
+    fn planned(&mut self, of: u16, limit: Limit, store: Store, table: Option<Table>) -> PlannedLimit {
         let stage = limit.stage();
         let own = Stages::default().with(stage);
         let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
         PlannedLimit {
-            limit: limit.clone(),
             stage,
             asked_at: if is_declared { own.with(Stage::Mail) } else { own },
             name: limit.name.as_str().into(),
             per_name: limit.per_name().into(),
-            reply: reply_of(limit, stage),
+            reply: reply_of(&limit, stage),
             template: limit.reply.clone().map(Arc::new),
-            block_rule: block_rule(limit, self.secret),
-            per: limit.per.iter().map(|&identity| place(identities, identity)).collect(),
+            block_rule: block_rule(&limit, self.secret),
+            per: limit.per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(limit.identities()),
             store,
-            distinct: limit.distinct().map(|identity| place(identities, identity)),
+            distinct: limit.distinct().map(|identity| place(&mut self.identities, identity)),
             table,
             since: 0,
             of,
             quotas: Vec::new(),
+            limit,
         }
     }
 
-    fn seen_set(
-        &self,
-        claim: &SeenSetClaim,
-        table: Table,
-        identities: &mut Vec<PlannedIdentity>,
-    ) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { per, distinct, remember_us, settle_us, .. } = claim;
+    fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
+        let SeenSetClaim { ref per, distinct, remember_us, settle_us, .. } = self.seen_sets[nth];
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
-        let set = SeenSet::new(table, *remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
+        let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let equals = per.iter().copied().filter(|per| per.is_name() && distinct.is_name()).collect();
-        let distinct = place(identities, *distinct).into();
+        let distinct = place(&mut self.identities, distinct).into();
         Ok(PlannedSeenSet { set, distinct, equals, has_ladder: settle_us.is_some() })
     }
 
@@ -217,10 +197,10 @@ impl<'p> Draft<'p> {
     ) -> Result<Store, PolicyError> {
         if let Rule::Distinct { .. } = limit.rule {
             let buckets = Distinct::new(table, rate, burst, limit.when_full);
-            return Ok(Store::Distinct(buckets.ok_or_else(|| self.too_many(limit, rate, burst))?));
+            return buckets.map(Store::Distinct).ok_or_else(|| self.too_many(limit, rate, burst));
         }
         let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
-        let buckets = buckets.ok_or_else(|| self.too_fine(limit, "rate"))?;
+        let buckets = buckets.ok_or_else(|| self.too_fine(Some(limit), "rate"))?;
         let Rule::FanOut { settle_us, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
         let place = self.seen_sets.iter().position(|claim| claim.is_of(limit)).unwrap_or_default();
         Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
@@ -230,13 +210,38 @@ impl<'p> Draft<'p> {
         let field = if burst > MOST_DISTINCT { "burst" } else { "rate" };
         let found = format!("{} different elements, {burst} at once", rate.amount);
         let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\"");
-        self.policy.error(limit, field, found, allowed)
+        self.policy.error(Some(limit), field, found, allowed)
     }
 
-    fn too_fine<'l>(&self, limit: impl Into<Option<&'l Limit>>, field: &str) -> PolicyError {
-        let found = "more than a clock of microseconds can keep";
+    fn too_fine(&self, limit: Option<&Limit>, field: &str) -> PolicyError {
+        let found = "more than a clock of microseconds can keep".into();
         let allowed = "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount";
-        self.policy.error(limit, field, found, allowed)
+        self.policy.error(limit, field, found, allowed.into())
+    }
+
+    /// Sets the stages at which each identity is hashed, and the limits that are not asked without it.
+    fn ask_at(&mut self, limits: &[PlannedLimit]) {
+        for planned in limits {
+            let is_in_flight = planned.limit.is_in_flight();
+            // What is in flight has one count of all, without a key.
+            let is_hashed = |identity: &Identity| !(is_in_flight && *identity == Identity::Global);
+            for identity in planned.limit.identities().filter(is_hashed) {
+                let at = usize::from(place(&mut self.identities, identity));
+                if !is_in_flight {
+                    self.identities[at].needed_by.insert(planned.of);
+                }
+                self.identities[at].at = self.identities[at].at.union(planned.asked_at);
+            }
+        }
+    }
+
+    /// For each identity the place of the identity that the first fan-out per it alone counts.
+    fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
+        let of = |place| {
+            let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place as u16]);
+            fan_outs.find_map(|planned| planned.distinct).map(usize::from)
+        };
+        (0..self.identities.len()).map(of).collect()
     }
 }
 
@@ -285,31 +290,4 @@ fn block_rule(limit: &Limit, secret: &Secret) -> Option<BlockRule> {
     let named = format!("{} per {}", limit.name, limit.per_name());
     let from = limit.per.iter().map(|identity| identity.stage()).max().unwrap_or(Stage::Connect);
     Some(BlockRule { us, key: secret.text(named.as_bytes()), from })
-}
-
-/// Sets the stages at which each identity is hashed, and the limits that are not asked without it.
-fn ask_at(identities: &mut Vec<PlannedIdentity>, limits: &[PlannedLimit]) {
-    for planned in limits {
-        let is_in_flight = planned.limit.is_in_flight();
-        for identity in planned.limit.identities() {
-            // What is in flight has one count of all, without a key.
-            if is_in_flight && identity == Identity::Global {
-                continue;
-            }
-            let at = usize::from(place(identities, identity));
-            if !is_in_flight {
-                identities[at].needed_by.insert(planned.of);
-            }
-            identities[at].at = identities[at].at.union(planned.asked_at);
-        }
-    }
-}
-
-/// For each identity the place of the identity that the first fan-out per it alone counts.
-fn elements(identities: &[PlannedIdentity], limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
-    let of = |place| {
-        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place as u16]);
-        fan_outs.find_map(|planned| planned.distinct).map(usize::from)
-    };
-    (0..identities.len()).map(of).collect()
 }

@@ -11,20 +11,14 @@
 //! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
 //! memory only, so they outlive a policy.
 
-use super::{AccessTables, with_places};
-use crate::error::PolicyError;
-use crate::identity::Identity;
-use crate::key::{Key, Secret};
-use crate::policy::{Count, Limit, Policy, Rule, Share};
+use super::{AccessTables, PlannedIdentity, with_places};
+use crate::policy::{Count, Limit, Policy, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
-use crate::stats::Layout;
 use crate::store::in_flight::{Capacity, InFlight, Place};
 use crate::store::{
-    access_list::{self, AccessList},
-    blocks::Blocks,
-    key_counts::KeyCounts,
-    permits::Permits,
+    access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts, permits::Permits,
 };
+use crate::{error::PolicyError, identity::Identity, key::Key, key::Secret, stats::Layout};
 
 /// The smallest table: 64 KiB.
 pub(super) const FLOOR_PAGES: u64 = 65_536 / PAGE_BYTES;
@@ -53,6 +47,8 @@ pub(super) struct Draft<'p> {
     pub(super) secret: &'p Secret,
     pub(super) quotas: Vec<PlannedQuota>,
     pub(super) seen_sets: Vec<SeenSetClaim>,
+    /// The identities that have a place already, even if no limit needs them.
+    pub(super) identities: Vec<PlannedIdentity>,
 }
 
 /// A quota, as a limit with other numbers.
@@ -75,24 +71,19 @@ pub(super) struct SeenSetClaim {
     pub(super) settle_us: Option<u64>,
 }
 
-/// The tables of a plan, apart from those of what is in flight.
+/// The tables of a plan.
 pub(super) struct TableShares {
     pub(super) access: Option<AccessTables>,
+    /// What is in flight, over its tables.
+    pub(super) capacity: Capacity,
+    /// The limits of the capacity, as they were when it was made.
+    pub(super) in_flight_limits: Vec<Limit>,
     pub(super) seen_sets: Vec<Table>,
     /// Those of limits that have a rate, then those of quotas.
     pub(super) rates: Vec<Table>,
     pub(super) stats: Table,
     /// The layout of the statistics.
     pub(super) layout: Layout,
-}
-
-/// What is in flight, over its tables.
-pub(super) struct InFlightPlan {
-    pub(super) capacity: Capacity,
-    /// The limits of the capacity, as they were when it was made.
-    pub(super) limits: Vec<Limit>,
-    /// The identities of the keys of each of the counts.
-    pub(super) count_keys: Vec<Vec<Identity>>,
 }
 
 /// A claim to one table.
@@ -209,18 +200,18 @@ fn by_weight(mut pages: u64, mut weights: Vec<u128>) -> impl Fn(u128) -> u64 {
     }
 }
 
-/// The region, its tables, and what is in flight over its own. The statistics get the largest layout for which the
-/// other tables leave room.
-pub(super) fn allocate(
-    draft: &Draft<'_>,
-    max_open: u32,
-    memory_bytes: u64,
-) -> Result<(Region, TableShares, InFlightPlan), PolicyError> {
-    let policy = draft.policy;
-    let in_flight = InFlightTables::of(policy, max_open);
-    let (access, held) = (access_bytes(memory_bytes), in_flight.claims());
-    let access_claims = access.iter().flatten().map(|&bytes| Claim::exactly(bytes));
-    let claims: Vec<Claim> = access_claims.chain(held.iter().copied()).chain(draft.claims()).collect();
+/// The region and its tables. The statistics get the largest layout for which the other tables leave room.
+pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Result<(Region, TableShares), PolicyError> {
+    let (policy, max_open) = (draft.policy, u64::from(max_open));
+    let in_flight_limits: Vec<Limit> = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
+    let (limits, counts) = in_flight(&in_flight_limits);
+    // A table for each of the counts, then one for the permits, if there is a limit to hold anything under.
+    let count_bytes = counts.iter().map(|(_, columns)| KeyCounts::bytes(max_open, *columns));
+    let permit_bytes = (!limits.is_empty()).then(|| Permits::bytes(max_open, counts.len()));
+    let held: Vec<u64> = count_bytes.chain(permit_bytes).collect();
+    let access = access_bytes(memory_bytes);
+    let exact = access.iter().flatten().chain(&held).map(|&bytes| Claim::exactly(bytes));
+    let claims: Vec<Claim> = exact.chain(draft.claims()).collect();
     let layouts = Layout::choices(memory_bytes, with_places(Vec::new(), policy).len());
     let mut choices = layouts.flat_map(|layout| [(layout, memory_bytes / SPARE), (layout, 0)]);
     let mut least = 0;
@@ -233,13 +224,16 @@ pub(super) fn allocate(
     let budget = format!("a budget of {memory_bytes} bytes");
     let Some((layout, pages)) = fitting else {
         let (least, tables) = (with_access(least, memory_bytes), claims.len());
-        let need = in_flight.stated_need();
+        let need = match held.iter().sum() {
+            0u64 => String::new(),
+            bytes => format!(", {bytes} of them for what at most {max_open} permits hold (`max_open`)"),
+        };
         let allowed = format!("at least {least} bytes for the {tables} tables of this policy{need}");
         return Err(policy.error(None, "memory", budget, allowed));
     };
-    let too_much = || policy.error(None, "memory", budget, "as much as this machine gives, and less than 256 GiB");
-    let (region, tables) = Region::new(&pages).ok_or_else(too_much)?;
-    // In the order of the claims; the spare stays no table's.
+    let most = "as much as this machine gives, and less than 256 GiB".into();
+    let (region, tables) = Region::new(&pages).ok_or_else(|| policy.error(None, "memory", budget, most))?;
+    // In the order of the claims. The spare stays no table's.
     let stats = tables[pages.len() - 1];
     let (access, tables) = tables[..claims.len()].split_at(access.map_or(0, |bytes| bytes.len()));
     let access = match *access {
@@ -248,14 +242,17 @@ pub(super) fn allocate(
     };
     let (held, tables) = tables.split_at(held.len());
     let (seen_sets, rates) = tables.split_at(draft.seen_sets.len());
-    let shares = TableShares { access, seen_sets: seen_sets.to_vec(), rates: rates.to_vec(), stats, layout };
-    Ok((region, shares, in_flight.over(held, policy)))
+    let permits = Permits::new(max_open, held.get(counts.len()).copied(), counts.len());
+    let counts = counts.iter().zip(held).map(|((_, columns), table)| KeyCounts::new(*table, max_open, *columns));
+    let capacity = Capacity { permits, limits, counts: counts.collect() };
+    let (seen_sets, rates) = (seen_sets.to_vec(), rates.to_vec());
+    Ok((region, TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout }))
 }
 
 /// Bytes of operators' entries and of limits' blocks; `None` if the memory is too small for them.
 fn access_bytes(memory_bytes: u64) -> Option<[u64; 2]> {
     let (entries, blocks) = (memory_bytes / ENTRIES_PART, memory_bytes / BLOCKS_PART);
-    (memory_bytes >= LEAST_WITH_ACCESS).then(|| [entries.min(AccessList::bytes(access_list::MOST)), blocks])
+    (memory_bytes >= LEAST_WITH_ACCESS).then(|| [entries.min(AccessList::bytes(MOST)), blocks])
 }
 
 /// The memory that would be enough if `least` were enough but for entries and blocks, which grow with the memory.
@@ -273,75 +270,36 @@ fn with_access(least: u64, memory_bytes: u64) -> u64 {
     enough
 }
 
-/// What is in flight, before it has tables.
-struct InFlightTables {
-    max_open: u64,
-    limits: Vec<InFlight>,
-    /// The identities of the keys of each of the counts, and how many columns it has.
-    counts: Vec<(Vec<Identity>, usize)>,
+/// The identities of the keys of some counts, and how many columns the counts have.
+pub(super) type Counted = (Vec<Identity>, usize);
+
+/// What in-flight limits check, and the counts that they need.
+pub(super) fn in_flight(limits: &[Limit]) -> (Vec<InFlight>, Vec<Counted>) {
+    let mut counts: Vec<Counted> = Vec::new();
+    let mut place = |per: Vec<Identity>| {
+        let place = counts.iter().position(|(other, _)| *other == per).unwrap_or(counts.len());
+        if place == counts.len() {
+            counts.push((per, 0));
+        }
+        counts[place].1 += 1;
+        Place { counts: place, column: counts[place].1 - 1 }
+    };
+    let mut checked = Vec::new();
+    for limit in limits {
+        let Rule::InFlight { cap, share } = &limit.rule else { continue };
+        // `global` is in every key, so it tells none apart.
+        let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
+        let share = share.as_ref().map(|share| (place([&per[..], &share.per].concat()), share.of_free));
+        let count = (!per.is_empty()).then(|| place(per));
+        checked.push(InFlight { cap: *cap, bytes: limit.count == Count::Bytes, count, share });
+    }
+    (checked, counts)
 }
 
-impl InFlightTables {
-    fn of(policy: &Policy, max_open: u32) -> Self {
-        let mut all = Self { max_open: max_open.into(), limits: Vec::new(), counts: Vec::new() };
-        for limit in &policy.limits {
-            let Rule::InFlight { cap, share } = &limit.rule else { continue };
-            // `global` is in every key, so it tells none apart.
-            let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
-            let shared = |share: &Share| (all.column([&per[..], &share.per].concat()), share.of_free);
-            let share = share.as_ref().map(shared);
-            let count = (!per.is_empty()).then(|| all.column(per));
-            all.limits.push(InFlight { cap: *cap, bytes: limit.count == Count::Bytes, count, share });
-        }
-        all
-    }
-
-    /// Adds a column to the counts by these identities.
-    fn column(&mut self, per: Vec<Identity>) -> Place {
-        let counts = self.counts.iter().position(|(other, _)| *other == per).unwrap_or_else(|| {
-            self.counts.push((per, 0));
-            self.counts.len() - 1
-        });
-        let columns = &mut self.counts[counts].1;
-        *columns += 1;
-        Place { counts, column: *columns - 1 }
-    }
-
-    /// A table for each of the counts, then one for the records, if there is a limit to hold anything under.
-    fn claims(&self) -> Vec<Claim> {
-        let counts = self.counts.iter().map(|(_, columns)| KeyCounts::bytes(self.max_open, *columns));
-        let records = (!self.limits.is_empty()).then(|| Permits::bytes(self.max_open, self.counts.len()));
-        counts.chain(records).map(Claim::exactly).collect()
-    }
-
-    /// What the in-flight limits need, for the error about too little memory.
-    fn stated_need(&self) -> String {
-        match self.claims().iter().filter_map(|claim| claim.stated).sum() {
-            0u64 => String::new(),
-            bytes => format!(", {bytes} of them for what at most {} permits hold (`max_open`)", self.max_open),
-        }
-    }
-
-    /// What is in flight, over the tables that were claimed.
-    fn over(self, tables: &[Table], policy: &Policy) -> InFlightPlan {
-        let counts = self.counts.iter().zip(tables);
-        let counts = counts.map(|((_, columns), table)| KeyCounts::new(*table, self.max_open, *columns)).collect();
-        let permits = Permits::new(self.max_open, tables.get(self.counts.len()).copied(), self.counts.len());
-        InFlightPlan {
-            capacity: Capacity { permits, limits: self.limits, counts },
-            limits: policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect(),
-            count_keys: self.counts.into_iter().map(|(per, _)| per).collect(),
-        }
-    }
-}
-
-impl InFlightPlan {
-    /// The place of the in-flight limit that counts what `limit` counts.
-    pub(super) fn place(&self, limit: &Limit) -> Option<usize> {
-        let is_same = |held: &Limit| {
-            (&held.name, &held.per, held.count) == (&limit.name, &limit.per, limit.count)
-                && held.shared_per() == limit.shared_per()
-        };
-        self.limits.iter().position(is_same)
-    }
+/// The place of the in-flight limit that counts what `limit` counts.
+pub(super) fn held_place(in_flight_limits: &[Limit], limit: &Limit) -> Option<usize> {
+    in_flight_limits.iter().position(|held| {
+        (&held.name, &held.per, held.count, held.shared_per())
+            == (&limit.name, &limit.per, limit.count, limit.shared_per())
+    })
 }

@@ -15,7 +15,7 @@ mod compile;
 mod memory;
 mod reload;
 
-use std::sync::Arc;
+use std::{array, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -150,27 +150,21 @@ pub enum AskKind {
 }
 
 impl Ask {
-    /// What `prepare` needs of `planned`.
+    /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
-        let table = planned.store.slots_table().copied().unwrap_or(Table::HEADER);
-        let kind = match planned.store {
+        let PlannedLimit { limit, per, trust_source, stage, store, .. } = planned;
+        let (per, trust_source, stage, count) = (*per, *trust_source, *stage, limit.count);
+        let table = store.slots_table().copied().unwrap_or(Table::HEADER);
+        let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(fan_out) => {
-                AskKind::FanOut { seen_set: fan_out.seen_set() as u8, has_ladder: fan_out.has_ladder() }
+            Store::FanOut(store) => {
+                AskKind::FanOut { seen_set: store.seen_set() as u8, has_ladder: store.has_ladder() }
             }
             Store::Distinct(_) => AskKind::Distinct,
-            Store::InFlight(place) => AskKind::InFlight(place as u8),
+            Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
-        Self {
-            per: planned.per,
-            table,
-            kind,
-            trust_source: planned.trust_source,
-            stage: planned.stage,
-            count: planned.limit.count,
-            has_quotas: !planned.quotas.is_empty(),
-            refuses_when_full: planned.limit.when_full == WhenFull::Refuse,
-        }
+        let (has_quotas, refuses_when_full) = (!planned.quotas.is_empty(), limit.when_full == WhenFull::Refuse);
+        Self { per, table, kind, trust_source, stage, count, has_quotas, refuses_when_full }
     }
 }
 
@@ -227,11 +221,11 @@ pub struct Applicable {
     sources: [Sources; STAGE_SETS],
     /// The limits that look at senders of each trust, claimed first.
     for_trust: [LimitSet; 2],
-    /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask
-    /// them.
-    unless_idle: LimitSet,
+    /// The in-flight limits that do not count bytes: while nothing is in flight, a check that holds nothing need not
+    /// ask them.
+    pub unless_idle: LimitSet,
     /// The in-flight limits.
-    in_flight: LimitSet,
+    pub in_flight: LimitSet,
 }
 
 const STAGE_SETS: usize = 1 << Stage::ALL.len();
@@ -324,17 +318,16 @@ impl Applicable {
         let set = |is_in: &dyn Fn(&PlannedLimit) -> bool| {
             (0..).zip(limits).filter(|(_, limit)| is_in(limit)).fold(LimitSet::EMPTY, |set, (place, _)| set.with(place))
         };
-        let stages = |bits: usize| {
-            let is_in = |stage: &Stage| bits >> *stage as usize & 1 != 0;
-            Stage::ALL.into_iter().filter(is_in).fold(Stages::default(), Stages::with)
-        };
-        let read_at = |stages: Stages| {
-            let asked = limits.iter().filter(|limit| limit.asked_at.intersects(stages));
-            asked.fold(Sources::default(), |all, limit| limit.sources(all))
+        let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
+        let recipients = |limit: &Limit| (limit.count == Count::Recipients).then_some(Identity::RcptAddress);
+        let sources = |stages: usize| {
+            let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
+            let identities = asked.flat_map(|limit| limit.identities().chain(recipients(limit)));
+            identities.fold(Sources::default(), |all, identity| all.with(identity.source()))
         };
         Self {
-            asked_at: std::array::from_fn(|bits| set(&|limit| limit.asked_at.intersects(stages(bits)))),
-            sources: std::array::from_fn(|bits| read_at(stages(bits))),
+            asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
+            sources: array::from_fn(sources),
             for_trust: [Trust::Claimed, Trust::Proven]
                 .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
@@ -352,18 +345,6 @@ impl Applicable {
     #[inline]
     pub fn for_trust(&self, senders: Trust) -> LimitSet {
         self.for_trust[usize::from(senders == Trust::Proven)]
-    }
-
-    /// The in-flight limits that need not be asked while nothing is in flight.
-    #[inline]
-    pub fn unless_idle(&self) -> LimitSet {
-        self.unless_idle
-    }
-
-    /// The in-flight limits.
-    #[inline]
-    pub fn in_flight(&self) -> LimitSet {
-        self.in_flight
     }
 }
 
@@ -388,9 +369,9 @@ impl Plan {
             let is_same_quotas = is.quotas.iter().map(Quota::numbers).eq(was.quotas.iter().map(Quota::numbers));
             is.verified == was.verified && is_same_quotas
         };
-        let since = |(place, from): (usize, &Option<usize>)| {
-            let from = from.filter(|&from| is_same_list && charges_alike(place, from));
-            from.map_or(next, |from| old.limits[from].since)
+        let since = |(place, from): (usize, &Option<usize>)| match *from {
+            Some(from) if is_same_list && charges_alike(place, from) => old.limits[from].since,
+            _ => next,
         };
         from.iter().enumerate().map(since).collect()
     }
@@ -399,14 +380,8 @@ impl Plan {
 impl PlannedLimit {
     /// Whether a message counts once for a recipient's host, however many mailboxes it goes to there.
     pub fn counts_hosts_once(&self) -> bool {
-        self.limit.per.contains(&Identity::RcptHost)
-            && self.stage == Stage::Rcpt
-            && self.limit.count != Count::Recipients
-    }
-
-    pub(super) fn sources(&self, all: Sources) -> Sources {
-        let recipients = (self.limit.count == Count::Recipients).then_some(Identity::RcptAddress);
-        self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
+        let Limit { per, count, .. } = &self.limit;
+        self.stage == Stage::Rcpt && *count != Count::Recipients && per.contains(&Identity::RcptHost)
     }
 }
 

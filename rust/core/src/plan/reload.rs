@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 
 use super::compile::with_quota;
-use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, InFlightPlan, SPARE, TableShares, share_out};
+use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, TableShares, held_place, share_out};
 use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
@@ -112,9 +112,10 @@ struct PlanBuilder<'g> {
 
 impl PlanBuilder<'_> {
     fn build(&self, old: &Plan, policy: &Policy) -> Result<Step, PolicyError> {
-        let draft = Draft::of(policy, self.suffixes, self.secret)?;
-        let in_flight = in_flight(old, policy)?;
+        let mut draft = Draft::of(policy, self.suffixes, self.secret)?;
+        let capacity = capacity(old, policy)?;
         let (identities, layout) = identities(old, policy)?;
+        draft.identities = identities;
         let stated = policy.limits.iter().map(|limit| place_before(old, limit, None));
         let quotas = draft.quotas.iter().map(|quota| place_before(old, &quota.limit, quota.limit.quotas.first()));
         let from: Vec<Option<usize>> = stated.chain(quotas).collect();
@@ -130,8 +131,9 @@ impl PlanBuilder<'_> {
             fresh.push(stats);
         }
         let rates = seen_sets.split_off(draft.seen_sets.len());
-        let shares = TableShares { access: old.access, seen_sets, rates, stats, layout };
-        Ok(Step { plan: draft.build(shares, in_flight, identities)?, fresh, from })
+        let (access, in_flight_limits) = (old.access, old.in_flight_limits.clone());
+        let shares = TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout };
+        Ok(Step { plan: draft.build(shares)?, fresh, from })
     }
 }
 
@@ -145,7 +147,7 @@ fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
 
 /// A table for each claim: the one that it had, else one in the `free` runs of pages. And the tables that are new.
 fn fill(
-    draft: &Draft<'_>,
+    draft: &Draft,
     had: &[Option<Table>],
     mut free: Vec<Table>,
     spare: u64,
@@ -213,23 +215,19 @@ fn identities(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layo
 }
 
 /// What is in flight, with the numbers of `policy`, over the tables that there are.
-fn in_flight(old: &Plan, policy: &Policy) -> Result<InFlightPlan, PolicyError> {
-    let identity = |&place: &u16| old.identities[usize::from(place)].identity;
-    let mut plan = InFlightPlan {
-        capacity: old.in_flight.clone(),
-        limits: old.in_flight_limits.clone(),
-        count_keys: old.count_keys.iter().map(|counts| counts.per.iter().map(identity).collect()).collect(),
-    };
+fn capacity(old: &Plan, policy: &Policy) -> Result<Capacity, PolicyError> {
+    let mut capacity = old.in_flight.clone();
     for limit in &policy.limits {
         let Rule::InFlight { cap, share } = &limit.rule else { continue };
-        let place = plan.place(limit).ok_or_else(|| {
+        let place = held_place(&old.in_flight_limits, limit).ok_or_else(|| {
             let found = "a new limit on what is in flight, or one that counts something else than at the start";
-            let same = "those of the start, with the same name, per, count and share.per";
-            policy.error(limit, "in_flight", found, format!("{same}; a restart makes tables for others"))
+            let allowed = "those of the start, with the same name, per, count and share.per; \
+                           a restart makes tables for others";
+            policy.error(Some(limit), "in_flight", found.into(), allowed.into())
         })?;
-        let held = &mut plan.capacity.limits[place];
+        let held = &mut capacity.limits[place];
         held.cap = *cap;
         held.share = held.share.zip(share.as_ref()).map(|((place, _), Share { of_free, .. })| (place, *of_free));
     }
-    Ok(plan)
+    Ok(capacity)
 }

@@ -131,11 +131,11 @@ impl Policy {
         }
         if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
             let wrong = second_time(&format!("{:?}", limit.name), first.line);
-            return Err(place.error("name", wrong.found.unwrap_or_default(), wrong.allowed));
+            return Err(place.error(Some("name"), wrong.found.unwrap_or_default(), wrong.allowed));
         }
         if let Err((field, amount)) = limit.multiply(self.scale_millionths) {
             let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
-            return Err(place.error(field, found, "at most 2^50 after `scale`"));
+            return Err(place.error(Some(field), found, "at most 2^50 after `scale`".into()));
         }
         self.limits.push(limit);
         Ok(())
@@ -147,7 +147,7 @@ impl Policy {
             return Ok(self);
         }
         let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`");
-        Err(Place { file: self.file, ..Place::default() }.error(None, "no limit", allowed))
+        Err(Place { file: self.file, ..Place::default() }.error(None, "no limit".into(), allowed))
     }
 
     /// Writes a policy file that reads as the same limits. It has no `scale`: the numbers are multiplied already.

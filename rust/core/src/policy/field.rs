@@ -32,18 +32,12 @@ pub enum FieldValue {
 impl FieldValue {
     /// The text, if the value is text.
     pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// The entries of a table; empty for every other value.
     pub(super) fn entries(&self) -> &[Field] {
-        match self {
-            Self::Table(entries) => entries,
-            _ => &[],
-        }
+        if let Self::Table(entries) = self { entries } else { &[] }
     }
 
     /// The value as messages show it.
@@ -183,26 +177,15 @@ impl Place {
             }
             None => (found, line),
         };
-        let error = self.error(field.name.as_str(), found, wrong.allowed);
+        let error = self.clone().error(Some(&field.name), found, wrong.allowed);
         PolicyError { line, suggestion: wrong.suggestion, ..error }
     }
 
     /// The error for the field `field`, or for the whole place.
-    pub(super) fn error<'f>(
-        &self,
-        field: impl Into<Option<&'f str>>,
-        found: impl Into<String>,
-        allowed: impl Into<String>,
-    ) -> PolicyError {
-        PolicyError {
-            file: self.file.clone(),
-            line: self.line,
-            limit: self.limit.clone(),
-            field: field.into().map(str::to_owned),
-            found: found.into(),
-            allowed: allowed.into(),
-            ..PolicyError::default()
-        }
+    pub(super) fn error(self, field: Option<&str>, found: String, allowed: String) -> PolicyError {
+        let Self { file, line, limit } = self;
+        let field = field.map(str::to_owned);
+        PolicyError { file, line, limit, field, found, allowed, ..PolicyError::default() }
     }
 }
 

@@ -41,21 +41,10 @@ pub struct Policy {
 
 impl Policy {
     /// The error about a field of `limit`, or about a field of the policy itself.
-    pub(crate) fn error<'l>(
-        &self,
-        limit: impl Into<Option<&'l Limit>>,
-        field: &str,
-        found: impl Into<String>,
-        allowed: impl Into<String>,
-    ) -> PolicyError {
-        let place = match limit.into() {
-            Some(Limit { file, line, name, .. }) => {
-                let file = file.as_ref().unwrap_or(&self.file).clone();
-                Place { file, line: *line, limit: Some(name.clone()) }
-            }
-            None => Place { file: self.file.clone(), ..Place::default() },
-        };
-        place.error(field, found, allowed)
+    pub(crate) fn error(&self, limit: Option<&Limit>, field: &str, found: String, allowed: String) -> PolicyError {
+        let file = limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&self.file).clone();
+        let line = limit.and_then(|limit| limit.line);
+        Place { file, line, limit: limit.map(|limit| limit.name.clone()) }.error(Some(field), found, allowed)
     }
 }
 
@@ -126,10 +115,7 @@ impl Limit {
 
     /// The identities whose share of the free amount is bounded; empty without a `share`.
     pub fn shared_per(&self) -> &[Identity] {
-        match &self.rule {
-            Rule::InFlight { share: Some(share), .. } => &share.per,
-            _ => &[],
-        }
+        if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
 
     /// The default algorithm and the default of `when_full`.
@@ -254,10 +240,7 @@ pub enum Action {
 impl Action {
     /// How long the action blocks the key, in microseconds.
     pub fn block_us(self) -> Option<u64> {
-        match self {
-            Self::Block(us) => Some(us),
-            Self::Defer | Self::Reject => None,
-        }
+        if let Self::Block(us) = self { Some(us) } else { None }
     }
 }
 

@@ -73,27 +73,28 @@ pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
 
 /// Reads one identity or a list of them.
 pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
-    let (names, is_list) = match value {
-        FieldValue::List(names) => (names.as_slice(), true),
-        _ => (slice::from_ref(value), false),
-    };
+    let names = if let FieldValue::List(names) = value { names } else { slice::from_ref(value) };
     let mut per: Vec<Identity> = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let at = |wrong: Wrong| if is_list { wrong.item(index) } else { wrong };
-        let identity = identity(name).map_err(|wrong| at(wrong.found(name.shown())))?;
-        let refused = |allowed: String, found: String| Err(at(Wrong::allowed(allowed).found(found)));
-        if per.contains(&identity) {
-            return refused("each identity once".into(), format!("{} a second time", name.shown()));
-        }
-        if identity.has_many() && per.iter().any(|other| other.has_many()) {
-            let many = "rcpt.*, from.*, reply_to.*, dkim.org";
-            let allowed = format!("at most one identity of which a message has several ({many})");
-            return refused(allowed, format!("{} as a second of them", name.shown()));
-        }
-        if per.len() == MAX_IDENTITIES {
-            return refused(format!("at most {MAX_IDENTITIES} identities"), format!("{} of them", names.len()));
-        }
-        per.push(identity);
+        let shown = name.shown();
+        let wrong = match identity(name) {
+            Err(wrong) => wrong.found(shown),
+            Ok(identity) if per.contains(&identity) => {
+                Wrong::allowed("each identity once").found(format!("{shown} a second time"))
+            }
+            Ok(identity) if identity.has_many() && per.iter().any(|other| other.has_many()) => {
+                let many = "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)";
+                Wrong::allowed(many).found(format!("{shown} as a second of them"))
+            }
+            Ok(_) if per.len() == MAX_IDENTITIES => {
+                Wrong::allowed(format!("at most {MAX_IDENTITIES} identities")).found(format!("{} of them", names.len()))
+            }
+            Ok(identity) => {
+                per.push(identity);
+                continue;
+            }
+        };
+        return Err(wrong.item(index));
     }
     let empty = || Wrong::allowed("one identity or a list of them, as [\"client.net\", \"sender.org\"]");
     if per.is_empty() { Err(empty()) } else { Ok(per) }
