@@ -118,11 +118,10 @@ impl SeenSetClaim {
         let mut all: Vec<Self> = Vec::new();
         for limit in limits {
             let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { continue };
+            let (per, memory) = (limit.per.clone(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => claim.settle_us = claim.settle_us.max(settle_us),
-                None => {
-                    all.push(Self { per: limit.per.clone(), distinct, remember_us, memory: limit.memory, settle_us });
-                }
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us }),
             }
         }
         all

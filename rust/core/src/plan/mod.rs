@@ -29,20 +29,20 @@ use crate::{region::Table, reply::Reply, stats::Stats};
 pub use compile::compile;
 pub use reload::{Step, recompile};
 
-/// A policy, compiled.
+/// A compiled policy.
 #[derive(Debug)]
 pub struct Plan {
-    /// Every identity that a limit needs; each is hashed once a check.
+    /// Every identity that a limit needs. A check hashes each once.
     pub identities: Vec<PlannedIdentity>,
-    /// In file order; after them, each with a table of its own, their quotas.
+    /// The stated limits in file order, then their quotas, each with its own table.
     pub limits: Vec<PlannedLimit>,
     /// What `prepare` needs of each of `limits`.
     pub asks: Vec<Ask>,
     /// How many of `limits` the policy states.
     pub stated: usize,
-    /// Which of the stated limits apply when.
+    /// The sets of the stated limits that apply to an envelope.
     pub applicable: Applicable,
-    /// Seen sets of known elements.
+    /// The seen sets.
     pub seen_sets: Vec<PlannedSeenSet>,
     /// Distinct counts and offenders.
     pub stats: Stats,
@@ -50,11 +50,11 @@ pub struct Plan {
     pub in_flight: Capacity,
     /// The limits of [`Plan::in_flight`], as they were when it was made.
     pub in_flight_limits: Vec<Limit>,
-    /// The place in `limits` of each limit of [`Plan::in_flight`]; `None` when the policy has it no more.
+    /// The place in `limits` of each limit of [`Plan::in_flight`]; `None` if the policy no longer has the limit.
     pub capped_by: Vec<Option<u16>>,
-    /// Operators' entries and limits' blocks; absent where the memory is too small for them.
+    /// Operators' entries and limits' blocks; `None` if the memory is too small for them.
     pub access: Option<AccessTables>,
-    /// What the counts of [`Plan::in_flight`] count by.
+    /// The keys of each of the counts of [`Plan::in_flight`].
     pub count_keys: Vec<PlannedCounts>,
 }
 
@@ -63,44 +63,45 @@ pub struct Plan {
 pub struct PlannedIdentity {
     /// The identity.
     pub identity: Identity,
-    /// What its values are hashed after.
+    /// The word that is hashed before each of its values.
     pub head: Head,
     /// The stages at which it is needed.
     pub at: Stages,
-    /// The limits that are not asked when it is absent: in-flight limits may share it with senders that lack it.
+    /// The limits that are not asked if the identity is absent. An in-flight limit is asked, since its share may be
+    /// shared with senders that lack the identity.
     pub needed_by: LimitSet,
 }
 
 /// A limit with its store.
 #[derive(Debug)]
 pub struct PlannedLimit {
-    /// As the operator wrote it.
+    /// The limit of the policy; for a quota, a copy of it with the numbers of the quota.
     pub limit: Limit,
-    /// The stage at which it runs.
+    /// The stage at which the limit runs.
     pub stage: Stage,
     /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
     pub asked_at: Stages,
-    /// Its name, shared with refusals.
+    /// The name, shared with refusals.
     pub name: Arc<str>,
-    /// `client.net/24/48 + sender.org`, shared with refusals.
+    /// The identities by name, `client.net/24/48 + sender.org`, shared with refusals.
     pub per_name: Arc<str>,
-    /// The kind of reply that a refusal gets.
+    /// The kind of reply to a refusal.
     pub reply: Reply,
     /// The operator's own reply.
     pub template: Option<Arc<Template>>,
     /// How a refusal blocks the key.
     pub block_rule: Option<BlockRule>,
-    /// Its identities, as places in [`Plan::identities`].
+    /// The identities of the key, as places in [`Plan::identities`].
     pub per: Places,
-    /// Place of what a fan-out counts in [`Plan::identities`].
+    /// The place in [`Plan::identities`] of the identity whose elements a fan-out counts.
     pub distinct: Option<u16>,
-    /// Where its trust comes from.
+    /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
     /// Where it counts.
     pub store: Store,
-    /// The pages that its store got; an in-flight limit has none of its own.
+    /// The table of its store; an in-flight limit has none of its own.
     pub table: Option<Table>,
-    /// The generation of the policy since which it has counted what it counts.
+    /// The generation of the policy since which it has charged the same envelopes to the same keys.
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
@@ -113,13 +114,13 @@ pub struct PlannedLimit {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct Ask {
-    /// Its identities.
+    /// The identities of the key.
     pub per: Places,
     /// The table of its counters.
     pub table: Table,
-    /// What its store is asked.
+    /// The kind of its store.
     pub kind: AskKind,
-    /// Where its trust comes from.
+    /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
     /// The stage at which it is charged.
     pub stage: Stage,
@@ -131,21 +132,21 @@ pub struct Ask {
     pub refuses_when_full: bool,
 }
 
-/// What a store is asked.
+/// The kind of a store, with what `prepare` needs of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
     /// A rate.
     Rate,
-    /// A fan-out that refuses what is new: the place of its seen set, and whether the buckets of parts are asked.
+    /// A fan-out that refuses new elements.
     FanOut {
-        /// Place in [`Plan::seen_sets`].
+        /// The place of its seen set in [`Plan::seen_sets`].
         seen_set: u8,
-        /// Whether it has the ladder.
+        /// Whether the buckets of the ladder's parts are asked.
         has_ladder: bool,
     },
     /// A fan-out that refuses the whole key.
     Distinct,
-    /// What is in flight: the place among the in-flight limits.
+    /// An in-flight limit, by its place in [`Plan::in_flight`].
     InFlight(u8),
 }
 
@@ -168,15 +169,15 @@ impl Ask {
     }
 }
 
-/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and
-/// not elsewhere, since a check reads them for each limit.
+/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`]. They are stored inline,
+/// since a check reads them for each limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     count: u8,
     places: [u16; MOST_PARTS],
 }
 
-/// Identities of a composite with those that share it, at most.
+/// The most identities of a composite: those of `per` and those of its `share`.
 pub const MOST_PARTS: usize = 8;
 
 impl Places {
@@ -198,7 +199,7 @@ impl std::ops::Deref for Places {
 
 impl FromIterator<u16> for Places {
     /// # Panics
-    /// When there are more than [`MOST_PARTS`]; a policy has at most four identities in `per`, and four that share.
+    /// There are more than [`MOST_PARTS`]. A policy has at most four identities in `per`, and four in its `share`.
     fn from_iter<I: IntoIterator<Item = u16>>(all: I) -> Self {
         let mut places = Self { count: 0, places: [0; MOST_PARTS] };
         for place in all {
@@ -212,7 +213,7 @@ impl FromIterator<u16> for Places {
 /// The place of a quota that has no table yet. Until it has one, keys of that quota are exempt.
 pub const NO_TABLE: u16 = u16::MAX;
 
-/// Which of the stated limits apply when: sets by stages and by trust, so that a check intersects two words.
+/// Sets of the stated limits by stages and by trust, so that a check finds the limits that apply with one intersection.
 #[derive(Clone, Debug)]
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
@@ -232,7 +233,7 @@ const STAGE_SETS: usize = 1 << Stage::ALL.len();
 
 const _: () = assert!(MAX_LIMITS <= u64::BITS as usize);
 
-/// A set of the stated limits, by their place in the policy. A quota counts as the limit that it belongs to.
+/// A set of the stated limits, by their place in the policy. A quota counts as its limit.
 pub type LimitSet = Set<u16>;
 
 impl Member for u16 {
@@ -249,7 +250,7 @@ impl Member for u16 {
     }
 }
 
-/// Tables that no limit owns: they stay where they are under every policy.
+/// Tables that no limit owns. They stay where they are when the policy changes.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessTables {
     /// Operators' entries.
@@ -261,23 +262,23 @@ pub struct AccessTables {
 /// How a limit blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockRule {
-    /// For how long, in microseconds.
+    /// The time of a block, in microseconds.
     pub us: u64,
-    /// The key of its name and its identities. Joined with the key of the values it names a block, under this policy
-    /// and the next that has the limit.
+    /// The hash of the limit's name and identities. Joined with the key of the values it is the key of a block, which
+    /// stays the same under every policy that has the limit.
     pub key: Key,
     /// The first stage at which all of the key is known.
     pub from: Stage,
 }
 
 impl BlockRule {
-    /// The limit that blocks, in few bits.
+    /// The limit that blocks, as 32 bits of the hash.
     pub fn by(&self) -> u32 {
         self.key.0 as u32
     }
 }
 
-/// Where the trust of a limit's keys comes from: the weakest of its identities.
+/// Where the trust of a limit's keys comes from: from the weakest of its identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustSource {
     /// All of them are proven, or cannot be claimed.
@@ -288,42 +289,41 @@ pub enum TrustSource {
     Senders,
 }
 
-/// The keys of counts of what is in flight.
+/// The keys of one of the counts of what is in flight.
 #[derive(Debug)]
 pub struct PlannedCounts {
-    /// Its identities, as places in [`Plan::identities`].
+    /// The identities, as places in [`Plan::identities`].
     pub per: Places,
-    /// Where their trust comes from.
+    /// Where the trust of the keys comes from.
     pub trust_source: TrustSource,
     /// The identities by name: `client.net/24/48`.
     pub per_name: String,
 }
 
-/// A seen set and what it holds.
+/// A seen set and the identity of its elements.
 #[derive(Debug)]
 pub struct PlannedSeenSet {
-    /// The table.
+    /// The seen set.
     pub set: SeenSet,
-    /// Place of the element's identity in [`Plan::identities`].
+    /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
-    /// Identities of `per` whose value an element may be equal to: then it is never new.
+    /// The identities of `per` that are names, as the element's is. An element with the same value is never new.
     pub equals: SmallVec<[Identity; 1]>,
-    /// Whether parts of names are remembered too: a limit over it has `settle`.
+    /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
 }
 
 impl Applicable {
-    /// Works out the sets of `limits`, the stated ones.
+    /// The sets of the stated limits.
     pub(super) fn new(limits: &[PlannedLimit]) -> Self {
         let set = |is_in: &dyn Fn(&PlannedLimit) -> bool| {
-            (0..).zip(limits).filter(|(_, limit)| is_in(limit)).fold(LimitSet::EMPTY, |set, (place, _)| set.with(place))
+            (0..).zip(limits).filter(|(_, limit)| is_in(limit)).map(|(place, _)| place).collect::<LimitSet>()
         };
         let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
         let recipients = |limit: &Limit| (limit.count == Count::Recipients).then_some(Identity::RcptAddress);
         let sources = |stages: usize| {
             let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
-            let identities = asked.flat_map(|limit| limit.identities().chain(recipients(limit)));
-            identities.fold(Sources::default(), |all, identity| all.with(identity.source()))
+            asked.flat_map(|limit| limit.identities().chain(recipients(limit))).map(Identity::source).collect()
         };
         Self {
             asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
@@ -355,13 +355,14 @@ impl Plan {
         self.applicable.sources[stages.bits() as usize % STAGE_SETS]
     }
 
-    /// The quota that the limit at this place is; `None` for a limit that the policy states.
+    /// The quota at this place of [`Plan::limits`]; `None` at the place of a stated limit.
     pub fn quota(&self, place: usize) -> Option<&Quota> {
         self.limits[place].limit.quotas.first().filter(|_| place >= self.stated)
     }
 
-    /// The generation since which each limit has charged the same envelopes to the same keys, when `self` follows
-    /// `old`: an earlier charge is not given back to a key that did not pay it. `from` gives the places under `old`.
+    /// The generation since which each limit has charged the same envelopes to the same keys, if `self` follows `old`.
+    /// A refund of an earlier charge is ignored, since the key may not have paid it. `from` gives the places under
+    /// `old`, `next` is the generation of `self`, and `is_same_list` says that the suffix list did not change.
     pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
         let charges_alike = |place: usize, from: usize| {
@@ -386,7 +387,7 @@ impl PlannedLimit {
 }
 
 impl TrustSource {
-    /// The trust of a key, where senders have this one.
+    /// The trust of a key, if the sender has the trust `senders`.
     #[inline]
     pub fn trust(self, senders: Trust) -> Trust {
         match self {
@@ -396,7 +397,7 @@ impl TrustSource {
         }
     }
 
-    /// The source of identities that count together.
+    /// The trust source of keys that these identities make together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
         identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
             claimed if claimed.is_mere_claim() => Self::Claimed,

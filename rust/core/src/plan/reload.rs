@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 
 use super::compile::with_quota;
-use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, TableShares, held_place, share_out};
+use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares, held_place, share_out};
 use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
@@ -45,7 +45,7 @@ pub fn recompile(
     secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
     let stays = what_stays(old, policy);
-    let builder = PlanBuilder { pages, seen_sets: seen_sets(old), suffixes, secret };
+    let builder = PlanBuilder { pages, first: old, suffixes, secret };
     let mut between = builder.build(old, &stays)?;
     let then = builder.build(&between.plan, policy)?;
     if then.fresh.is_empty() {
@@ -94,18 +94,11 @@ fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usiz
     (0..old.limits.len()).find(is_same)
 }
 
-/// The table of the seen set of each fan-out of a plan.
-fn seen_sets(plan: &Plan) -> Vec<(Limit, Table)> {
-    let table = |place: usize| *plan.seen_sets[place].set.table();
-    let stated = plan.limits[..plan.stated].iter();
-    stated.filter_map(|planned| Some((planned.limit.clone(), table(planned.store.seen_set()?)))).collect()
-}
-
 /// Builds plans over a region in use.
 struct PlanBuilder<'g> {
     pages: u32,
-    /// A seen set stays, even while no limit asks it.
-    seen_sets: Vec<(Limit, Table)>,
+    /// The plan at first. Its seen sets stay, even while no limit asks them.
+    first: &'g Plan,
     suffixes: &'g SuffixList,
     secret: &'g Secret,
 }
@@ -121,9 +114,8 @@ impl PlanBuilder<'_> {
         let from: Vec<Option<usize>> = stated.chain(quotas).collect();
         let rated = draft.limits().zip(&from).filter(|((_, limit), _)| limit.rule.rate_and_burst().is_some());
         let rates = rated.map(|(_, from)| from.and_then(|from| old.limits[from].table));
-        let seen_sets = draft.seen_sets.iter();
-        let seen_sets = seen_sets.map(|claim| self.seen_sets.iter().find(|(limit, _)| claim.is_of(limit)));
-        let had: Vec<_> = seen_sets.map(|found| found.map(|(_, table)| *table)).chain(rates).collect();
+        let seen_sets = draft.seen_sets.iter().map(|claim| self.seen_set(claim));
+        let had: Vec<_> = seen_sets.chain(rates).collect();
         let free = Region::free(self.pages, &taken(old, &had));
         let (mut seen_sets, mut fresh) = fill(&draft, &had, free, u64::from(self.pages) * PAGE_BYTES / SPARE)?;
         let stats = *old.stats.table();
@@ -134,6 +126,12 @@ impl PlanBuilder<'_> {
         let (access, in_flight_limits) = (old.access, old.in_flight_limits.clone());
         let shares = TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout };
         Ok(Step { plan: draft.build(shares)?, fresh, from })
+    }
+
+    /// The table of a seen set that the first plan has.
+    fn seen_set(&self, claim: &SeenSetClaim) -> Option<Table> {
+        let asks = self.first.limits[..self.first.stated].iter().find(|planned| claim.is_of(&planned.limit))?;
+        Some(*self.first.seen_sets[asks.store.seen_set()?].set.table())
     }
 }
 
@@ -163,10 +161,8 @@ fn fill(
     let header = HEADER_PAGES * PAGE_BYTES;
     // The spare is not shared out, so that there is some for the next change: only what needs it takes it.
     let shared = share_out((left + header).saturating_sub(spare), &new);
-    let sizes = shared.or_else(|least| {
-        let all = if least <= left + header { least } else { left + header };
-        share_out(all, &new).map_err(|least| too_little(least - header))
-    })?;
+    let shared = shared.or_else(|least| share_out(least.min(left + header), &new));
+    let sizes = shared.map_err(|least| too_little(least - header))?;
     let mut order: Vec<usize> = (0..new.len()).collect();
     order.sort_by_key(|&place| Reverse(sizes[place]));
     let mut fresh = vec![None; new.len()];
@@ -180,14 +176,9 @@ fn fill(
         let smallest = runs().filter(|(_, run)| run.pages() >= size).min_by_key(|(_, run)| run.pages());
         let (run, _) = smallest.or_else(largest).ok_or_else(|| too_little(u64::from(size) * PAGE_BYTES))?;
         let whole = free.swap_remove(run);
-        let table = match whole.split(size) {
-            Some((table, rest)) if whole.pages() > size => {
-                free.push(rest);
-                table
-            }
-            _ => whole,
-        };
-        fresh[place] = Some(table);
+        let (table, rest) = whole.split(size).filter(|_| whole.pages() > size).unzip();
+        free.extend(rest);
+        fresh[place] = table.or(Some(whole));
     }
     let fresh: Vec<Table> = fresh.into_iter().flatten().collect();
     let mut next = fresh.iter().copied();

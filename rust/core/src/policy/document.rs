@@ -133,9 +133,11 @@ impl Policy {
             let wrong = second_time(&format!("{:?}", limit.name), first.line);
             return Err(place.error(Some("name"), wrong.found.unwrap_or_default(), wrong.allowed));
         }
-        if let Err((field, amount)) = limit.multiply(self.scale_millionths) {
-            let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
-            return Err(place.error(Some(field), found, "at most 2^50 after `scale`".into()));
+        for (field, amount) in limit.amounts_mut() {
+            *amount = multiply(*amount, self.scale_millionths).ok_or_else(|| {
+                let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
+                place.error(Some(field), found, "at most 2^50 after `scale`".into())
+            })?;
         }
         self.limits.push(limit);
         Ok(())
@@ -178,24 +180,16 @@ impl fmt::Display for Limit {
 }
 
 impl Limit {
-    /// Multiplies all amounts. The error is the field and the amount that would become too large.
-    fn multiply(&mut self, scale_millionths: u64) -> Result<(), (&'static str, u64)> {
-        let multiply = |field, amount: &mut u64| {
-            *amount = multiply(*amount, scale_millionths).ok_or((field, *amount))?;
-            Ok(())
+    /// All amounts, which a scale multiplies, each with the field that it is in.
+    fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
+        let of_rule = match &mut self.rule {
+            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
+            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
+                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
+            }
         };
-        if let Rule::InFlight { cap, .. } = &mut self.rule {
-            multiply("in_flight", cap)?;
-        }
-        if let Some((rate, burst)) = self.rule.rate_and_burst_mut() {
-            multiply("rate", &mut rate.amount)?;
-            multiply("burst", burst)?;
-        }
-        for quota in &mut self.quotas {
-            multiply("quota", &mut quota.rate.amount)?;
-            multiply("quota", &mut quota.burst)?;
-        }
-        Ok(())
+        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
+        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
     }
 }
 

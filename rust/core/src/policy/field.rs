@@ -177,13 +177,13 @@ impl Place {
             }
             None => (found, line),
         };
-        let error = self.clone().error(Some(&field.name), found, wrong.allowed);
+        let error = self.error(Some(&field.name), found, wrong.allowed);
         PolicyError { line, suggestion: wrong.suggestion, ..error }
     }
 
     /// The error for the field `field`, or for the whole place.
-    pub(super) fn error(self, field: Option<&str>, found: String, allowed: String) -> PolicyError {
-        let Self { file, line, limit } = self;
+    pub(super) fn error(&self, field: Option<&str>, found: String, allowed: String) -> PolicyError {
+        let Self { file, line, limit } = self.clone();
         let field = field.map(str::to_owned);
         PolicyError { file, line, limit, field, found, allowed, ..PolicyError::default() }
     }
@@ -228,22 +228,17 @@ pub(super) fn read_toml(file: &str, text: &str) -> Result<Vec<Field>, PolicyErro
 
 /// The fields of a table. The parser keeps them in alphabetical order.
 fn fields(table: &DeTable<'_>, line_ends: &[usize]) -> Vec<Field> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries.into_iter().map(|(key, value)| field(key, value, line_ends)).collect()
-}
-
-fn field(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, line_ends: &[usize]) -> Field {
     // Lines are counted from one.
     let line = |at: usize| line_ends.partition_point(|end| *end < at) + 1;
-    let items = value.get_ref().as_array().into_iter().flatten();
-    Field {
-        name: key.get_ref().to_string(),
-        line: Some(line(key.span().start)),
-        file: None,
-        value: self::value(value.get_ref(), line_ends),
-        item_lines: items.map(|item| line(item.span().start)).collect(),
-    }
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    let field = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        let (name, value) = (key.get_ref().to_string(), value.get_ref());
+        let items = value.as_array().into_iter().flatten();
+        let item_lines = items.map(|item| line(item.span().start)).collect();
+        Field { name, line: Some(line(key.span().start)), file: None, value: self::value(value, line_ends), item_lines }
+    };
+    entries.into_iter().map(field).collect()
 }
 
 fn value(value: &DeValue<'_>, line_ends: &[usize]) -> FieldValue {

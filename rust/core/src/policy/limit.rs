@@ -13,11 +13,8 @@ use super::reply_template::{misfit, template};
 use super::schema::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
 use super::value::{write_amount, write_period, write_size};
-use crate::error::PolicyError;
-use crate::identity::{Identity, Source};
-use crate::region::PAGE_BYTES;
-use crate::stage::Stage;
 use crate::store::params::{Algorithm, Rate, WhenFull};
+use crate::{error::PolicyError, identity::Identity, identity::Source, region::PAGE_BYTES, stage::Stage};
 
 /// The file in the errors of a policy that is in no file.
 pub(super) const NO_FILE: &str = "<policy>";
@@ -63,9 +60,9 @@ impl Limit {
                 FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
             }),
             ("verified", _) => unless_default(self.verified, Verified::Any),
-            ("when_full", _) => unless_default(self.when_full, self.defaults().1),
+            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per).1),
             ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
-            ("algorithm", _) => unless_default(self.algorithm, self.defaults().0),
+            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per).0),
             ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
             ("mode", _) => unless_default(self.mode, Mode::Enforce),
             ("quota", _) if self.quotas.is_empty() => None,
@@ -90,25 +87,24 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     fields.check_rule()?;
     let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
     let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
+    let rule = fields.rule()?;
+    let (algorithm, when_full) = rule.defaults(&per);
     let mut limit = Limit {
         name,
         line: place.line,
         file: field.file.clone(),
         per,
-        rule: fields.rule()?,
+        rule,
         count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
         verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
-        algorithm: Algorithm::Gcra,
-        when_full: WhenFull::Admit,
+        algorithm: fields.read("algorithm", choice)?.unwrap_or(algorithm),
+        when_full: fields.read("when_full", choice)?.unwrap_or(when_full),
         memory: fields.read("memory", value::memory)?,
         mode: fields.read("mode", choice)?.unwrap_or_default(),
         action: fields.read("action", value::action)?.unwrap_or_default(),
         reply: fields.read("reply", template)?,
         quotas: Vec::new(),
     };
-    let (algorithm, when_full) = limit.defaults();
-    limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(algorithm);
-    limit.when_full = fields.read("when_full", choice)?.unwrap_or(when_full);
     fields.check_together(&limit, sized)?;
     limit.quotas = fields.quotas(&limit, sized)?;
     let misfit = limit.reply.as_ref().and_then(|template| misfit(template, &limit));
@@ -137,12 +133,8 @@ impl<'a> Fields<'a> {
     }
 
     fn required<T>(&self, name: &str, read: Read<T>) -> Result<T, PolicyError> {
-        let missing = || self.missing(name, find(self.rows, name).map_or("", |row| row.missing));
-        self.read(name, read)?.ok_or_else(missing)
-    }
-
-    fn missing(&self, name: &str, allowed: &str) -> PolicyError {
-        self.error(name, Wrong::allowed(allowed).found("nothing"))
+        let allowed = find(self.rows, name).map_or("", |row| row.missing);
+        self.read(name, read)?.ok_or_else(|| self.error(name, Wrong::allowed(allowed).found("nothing")))
     }
 
     /// The error about the field `name`, which may be missing.
@@ -219,8 +211,8 @@ impl<'a> Fields<'a> {
             self.allow(name, in_flight.is_empty() || !has("in_flight"), in_flight)?;
         }
         let elements = "beside `distinct` a rate of new elements, as \"200/10 minutes\"";
-        let allowed = if has("distinct") { elements } else { ONE_RULE };
-        if has("rate") || has("in_flight") { Ok(()) } else { Err(self.missing("rate", allowed)) }
+        let allowed = Wrong::allowed(if has("distinct") { elements } else { ONE_RULE });
+        if has("rate") || has("in_flight") { Ok(()) } else { Err(self.error("rate", allowed.found("nothing"))) }
     }
 
     fn rule(&self) -> Result<Rule, PolicyError> {

@@ -117,17 +117,6 @@ impl Limit {
     pub fn shared_per(&self) -> &[Identity] {
         if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
-
-    /// The default algorithm and the default of `when_full`.
-    ///
-    /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
-    /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
-    /// other senders.
-    pub(super) fn defaults(&self) -> (Algorithm, WhenFull) {
-        let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
-        let is_strict = matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(cannot_be_invented);
-        if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
-    }
 }
 
 /// Joins the names of a composite key for people.
@@ -181,6 +170,17 @@ impl Rule {
     /// The rate and the burst of a rule that has them.
     pub fn rate_and_burst(&self) -> Option<(Rate, u64)> {
         self.clone().rate_and_burst_mut().map(|(rate, burst)| (*rate, *burst))
+    }
+
+    /// The default algorithm and the default of `when_full`, for a limit whose key is `per`.
+    ///
+    /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
+    /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
+    /// other senders.
+    pub(super) fn defaults(&self, per: &[Identity]) -> (Algorithm, WhenFull) {
+        let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
+        let is_strict = matches!(self, Self::Rate { .. }) && per.iter().all(cannot_be_invented);
+        if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
     }
 
     /// The rate and the burst, to be changed.

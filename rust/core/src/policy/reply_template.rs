@@ -11,8 +11,7 @@
 
 use super::field::{FieldValue, Wrong, nearest};
 use super::model::{Action, Limit};
-use crate::reply::{LINE_OCTETS, Template};
-use crate::stage::Stage;
+use crate::{reply::LINE_OCTETS, reply::Template, stage::Stage};
 
 /// The least room for a key in the line. Longer keys are cut.
 const KEY_OCTETS: usize = 64;

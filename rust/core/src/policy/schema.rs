@@ -16,8 +16,7 @@ use super::field::{Read, Wrong};
 use super::model::{Choice, Count, MAX_LIMITS, Mode, Policy, Refuse, Verified, reserved};
 use super::reply_template::{template, template_pattern};
 use super::value::{self, MAX_AMOUNT, MAX_IDENTITIES, MIN_MEMORY, NAME_CHARS, duration_pattern, size_pattern};
-use crate::identity::Identity;
-use crate::store::params::{Algorithm, WhenFull};
+use crate::{identity::Identity, store::params::Algorithm, store::params::WhenFull};
 
 /// A field that a policy may have.
 #[derive(Debug)]
@@ -115,12 +114,11 @@ pub(super) const POLICY: &[Row] = &[
 ];
 
 /// The fields of `[suffixes]`.
-const SUFFIXES: &[Row] = &[row(
-    "extra",
-    EXTRA,
-    r#"["onmicrosoft.com", "amazonses.com"]"#,
-    "Names under which anybody can get a name, in addition to those of the Public Suffix List.",
-)];
+#[rustfmt::skip]
+const SUFFIXES: &[Row] = &[
+    row("extra", EXTRA, r#"["onmicrosoft.com", "amazonses.com"]"#,
+        "Names under which anybody can get a name, in addition to those of the Public Suffix List."),
+];
 
 /// The fields of `[[limit]]`.
 #[rustfmt::skip]

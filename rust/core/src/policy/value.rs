@@ -8,9 +8,8 @@ use std::{fmt, slice, str::FromStr};
 
 use super::field::{Field, FieldValue, Place, Read, Wrong, listed, nearest};
 use super::model::{Action, Choice, reserved};
-use crate::error::PolicyError;
-use crate::identity::{Identity, kind::UnknownIdentity};
 use crate::store::params::{Fraction, Rate};
+use crate::{error::PolicyError, identity::Identity, identity::kind::UnknownIdentity};
 
 pub(super) const NAME_CHARS: usize = 64;
 
@@ -295,10 +294,10 @@ fn period_us(text: &str, shape: &str, what: &str) -> Result<u64, Wrong> {
         return Err(Wrong::allowed(shape).suggest(meant_period(digits, unit)));
     };
     let number = if digits.is_empty() { Some(1) } else { digits.parse::<u64>().ok() };
-    let seconds = number.and_then(|number| number.checked_mul(*unit_seconds));
-    let seconds = seconds.filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
-    let wrong = || Wrong::allowed(format!("{what} from 1 second to 366 days"));
-    seconds.map(|seconds| seconds * SECOND_US).ok_or_else(wrong)
+    match number.and_then(|number| number.checked_mul(*unit_seconds)) {
+        Some(seconds @ 1..=MAX_SECONDS) => Ok(seconds * SECOND_US),
+        _ => Err(Wrong::allowed(format!("{what} from 1 second to 366 days"))),
+    }
 }
 
 /// The period that was probably meant by a unit that does not exist.
@@ -329,10 +328,8 @@ pub(super) fn write_period(us: u64, in_rate: bool) -> String {
 pub(super) fn rate(value: &FieldValue) -> Result<Rate, Wrong> {
     let wrong = || Wrong::allowed("text, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"");
     let text = value.text().ok_or_else(wrong)?;
-    parse_rate(text).map_err(|wrong| {
-        let suggestion = wrong.suggestion.clone().or_else(|| repaired_rate(text));
-        wrong.suggest(suggestion)
-    })
+    parse_rate(text)
+        .map_err(|wrong| if wrong.suggestion.is_some() { wrong } else { wrong.suggest(repaired_rate(text)) })
 }
 
 fn parse_rate(text: &str) -> Result<Rate, Wrong> {
@@ -415,8 +412,8 @@ pub(super) fn scale(value: &FieldValue) -> Result<u64, Wrong> {
         FieldValue::Float(number) if *number <= MILLION as f64 => Some((number * MILLION as f64).round() as u64),
         _ => None,
     };
-    let millionths = millionths.filter(|millionths| (1..=MILLION * MILLION).contains(millionths));
-    millionths.ok_or_else(|| Wrong::allowed("a number from 0.000001 to 1,000,000"))
+    let is_in_range = |millionths: &u64| (1..=MILLION * MILLION).contains(millionths);
+    millionths.filter(is_in_range).ok_or_else(|| Wrong::allowed("a number from 0.000001 to 1,000,000"))
 }
 
 /// Multiplies an amount, rounds down and returns at least one; `None` above [`MAX_AMOUNT`].
