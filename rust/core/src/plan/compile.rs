@@ -8,9 +8,8 @@
 
 use std::sync::Arc;
 
-use super::memory::{
-    Draft, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares, allocate, held_place, in_flight,
-};
+use super::memory::{Draft, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares};
+use super::memory::{allocate, held_place, in_flight};
 use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
 use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, WhenFull, joined_name};
@@ -80,25 +79,24 @@ impl<'p> Draft<'p> {
         let limit = &self.policy.limits[of];
         let (mut keys, mut instead) = (Vec::new(), None);
         for identity in &limit.per {
+            let instead_of = |other| Some(format!("{other:?}, the {identity} that it has"));
             match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(*identity, value)) {
                 Ok(key) => keys.push(key),
-                Err(NotAValue::Is(other)) => instead = instead.or(Some((identity, other))),
+                Err(NotAValue::Is(other)) => instead = instead.or_else(|| instead_of(other)),
                 Err(NotAValue::Never) => {}
             }
         }
         let found = format!("{:?}", quota.of);
         let is_same = |other: &PlannedQuota| other.of == of && other.keys.iter().any(|key| keys.contains(key));
-        match instead {
-            Some((identity, other)) if keys.is_empty() => {
-                Err((found, format!("{other:?}, the {identity} that it has")))
-            }
-            None if keys.is_empty() => Err((found, format!("a value of {}", limit.per_name()))),
-            _ if self.quotas.iter().any(is_same) => Err((format!("{found} a second time"), "each value once".into())),
-            _ if self.quotas.len() == MAX_QUOTAS => {
-                let found = format!("a quota after the first {MAX_QUOTAS}");
-                Err((found, format!("at most {MAX_QUOTAS} quotas in a policy")))
-            }
-            _ => Ok(keys),
+        if keys.is_empty() {
+            Err((found, instead.unwrap_or_else(|| format!("a value of {}", limit.per_name()))))
+        } else if self.quotas.iter().any(is_same) {
+            Err((format!("{found} a second time"), "each value once".into()))
+        } else if self.quotas.len() == MAX_QUOTAS {
+            let found = format!("a quota after the first {MAX_QUOTAS}");
+            Err((found, format!("at most {MAX_QUOTAS} quotas in a policy")))
+        } else {
+            Ok(keys)
         }
     }
 
@@ -247,17 +245,15 @@ impl<'p> Draft<'p> {
 
 /// A copy of `limit` with the numbers of a quota. It gets a table of its own; a single key needs only the smallest.
 pub(super) fn with_quota(limit: &Limit, quota: &Quota) -> Limit {
-    let mut copy = Limit { quotas: vec![quota.clone()], ..limit.clone() };
-    match limit.rule {
-        Rule::FanOut { .. } => {}
+    let (memory, when_full) = match limit.rule {
+        Rule::FanOut { .. } => (limit.memory, limit.when_full),
         // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
-        Rule::Rate { .. } if limit.per.len() == 1 => {
-            (copy.memory, copy.when_full) = (Some(PAGE_BYTES), WhenFull::Refuse)
-        }
+        Rule::Rate { .. } if limit.per.len() == 1 => (Some(PAGE_BYTES), WhenFull::Refuse),
         // One page is for the keys, one for their registers.
-        Rule::Distinct { .. } if limit.per.len() == 1 => copy.memory = Some(2 * PAGE_BYTES),
-        Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => copy.memory = None,
-    }
+        Rule::Distinct { .. } if limit.per.len() == 1 => (Some(2 * PAGE_BYTES), limit.when_full),
+        Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => (None, limit.when_full),
+    };
+    let mut copy = Limit { quotas: vec![quota.clone()], memory, when_full, ..limit.clone() };
     if let Some((rate, burst)) = copy.rule.rate_and_burst_mut() {
         (*rate, *burst) = (quota.rate, quota.burst);
     }

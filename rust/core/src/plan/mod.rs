@@ -409,11 +409,8 @@ impl TrustSource {
 
 /// Whether a limit with this `verified` looks at keys of this trust.
 pub fn looks_at(verified: Verified, trust: Trust) -> bool {
-    match verified {
-        Verified::Any => true,
-        Verified::Proven => trust == Trust::Proven,
-        Verified::Claimed => trust == Trust::Claimed,
-    }
+    let only = [(Verified::Proven, Trust::Proven), (Verified::Claimed, Trust::Claimed)];
+    verified == Verified::Any || only.contains(&(verified, trust))
 }
 
 /// The place of an identity among those that are hashed; a new one is added.

@@ -15,7 +15,8 @@
 use std::cmp::Reverse;
 
 use super::compile::with_quota;
-use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares, held_place, share_out};
+use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares};
+use super::memory::{held_place, share_out};
 use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};

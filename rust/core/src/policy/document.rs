@@ -154,20 +154,13 @@ impl Policy {
 
     /// Writes a policy file that reads as the same limits. It has no `scale`: the numbers are multiplied already.
     pub fn to_toml(&self) -> String {
-        let mut toml = String::new();
-        if self.scale_millionths != MILLION {
-            let scale = write_scale(self.scale_millionths);
-            toml += &format!("# Every rate, burst and cap is multiplied by {scale} already.\n\n");
-        }
-        if let Some(mode) = unless_default(self.mode, Mode::Enforce) {
-            toml += &format!("mode = {mode}\n\n");
-        }
-        if !self.extra_suffixes.is_empty() {
-            let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
-            toml += &format!("[suffixes]\nextra = {extra}\n\n");
-        }
+        let scale = (self.scale_millionths != MILLION).then(|| write_scale(self.scale_millionths));
+        let scale = scale.map(|scale| format!("# Every rate, burst and cap is multiplied by {scale} already.\n\n"));
+        let mode = unless_default(self.mode, Mode::Enforce).map(|mode| format!("mode = {mode}\n\n"));
+        let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
+        let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
-        toml + &limits.join("\n")
+        [scale, mode, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
     }
 }
 
@@ -219,11 +212,8 @@ impl Document {
     /// # Errors
     /// A text is not TOML, or something is wrong with a base. Other errors are kept for [`Document::policy`], which
     /// reports the first one.
-    fn read(
-        Source { file, text }: Source,
-        above: &mut Vec<String>,
-        bases: &mut Bases<'_>,
-    ) -> Result<Self, PolicyError> {
+    fn read(source: Source, above: &mut Vec<String>, bases: &mut Bases<'_>) -> Result<Self, PolicyError> {
+        let Source { file, text } = source;
         let fields = read_toml(&file, &text)?.into_iter();
         let (fields, limits): (Vec<Field>, _) = fields.partition(|field| field.name != "limit");
         let mut document = Self { file, fields, limits: vec![], base_names: vec![], errors: vec![] };
@@ -300,9 +290,7 @@ impl Document {
                 Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
             }
         }
-        let is_inherited = |field: &Field| !matches!(field.name.as_str(), "extends" | "without");
-        base.fields.retain(is_inherited);
-        self.fields.retain(is_inherited);
+        self.fields.retain(|field| !matches!(field.name.as_str(), "extends" | "without"));
         base.fields.iter_mut().chain(&mut base.limits).for_each(|field| mark(field, &base.file));
         self.base_names = base.names();
         lay_over(&mut base.fields, self.fields);
@@ -318,8 +306,8 @@ impl Document {
 /// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
 fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
     let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
-    let near = nearest(name, base_names.iter().map(String::as_str)).filter(|near| lacks_rule && *near != name);
-    PolicyError { suggestion: near.map(str::to_owned).or(error.suggestion), ..error }
+    let near = nearest(name, base_names).filter(|near| lacks_rule && near != name);
+    PolicyError { suggestion: near.or(error.suggestion), ..error }
 }
 
 /// Finds the base that the field `extends` names. `above` are the files down to the one with the field.
@@ -334,9 +322,8 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
     let shown = field.value.shown();
     let source = bases(base).map_err(|none| match none {
         NoBase::Unknown(names) => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let wrong = Wrong::allowed(format!("{}, or the path of a `.toml` file", listed(&names)));
-            wrong.suggest(nearest(name, names))
+            let allowed = format!("{}, or the path of a `.toml` file", listed(&names));
+            Wrong::allowed(allowed).suggest(nearest(name, names))
         }
         NoBase::Unreadable(why) => allowed().found(format!("{shown}, which cannot be read ({why})")),
         NoBase::Nowhere => Wrong::allowed("no `extends` here, where no other policy can be read"),
@@ -356,7 +343,7 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
 fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
     list(&field.value, "a list of limits, as [\"auth-pace\"]", |item| {
         let name = item.text().unwrap_or_default();
-        let meant = nearest(name, names.iter().map(String::as_str));
+        let meant = nearest(name, names);
         let wrong = || Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).suggest(meant);
         names.iter().find(|known| *known == name).cloned().ok_or_else(wrong)
     })

@@ -79,14 +79,11 @@ fn assignment(Field { name, value, .. }: &Field) -> String {
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
+        let escaped = character.escape_debug();
         match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            '\n' => quoted += "\\n",
-            '\t' => quoted += "\\t",
+            '"' | '\\' | '\n' | '\t' => quoted.extend(escaped),
             // Rust escapes exactly the characters that cannot be printed, and the apostrophe.
-            _ if character != '\'' && character.escape_debug().len() > 1 => {
-                quoted += &format!("\\U{:08X}", u32::from(character));
-            }
+            _ if character != '\'' && escaped.len() > 1 => quoted += &format!("\\U{:08X}", u32::from(character)),
             _ => quoted.push(character),
         }
     }
@@ -150,7 +147,7 @@ impl Wrong {
 
     /// The error for a field, a limit or a choice that does not exist: the allowed names, and the nearest of them.
     pub(super) fn unknown(name: &str, names: &[&str]) -> Self {
-        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names.iter().copied()))
+        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names))
     }
 }
 
@@ -193,22 +190,20 @@ impl Place {
 pub(super) type Read<T> = fn(&FieldValue) -> Result<T, Wrong>;
 
 /// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
     // No name is longer than 64 characters, and comparing long texts costs time.
     if word.len() > 64 {
         return None;
     }
     let word = word.trim().to_ascii_lowercase();
-    let candidates = names.into_iter().map(|name| {
-        let edits = strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
-        (edits, name)
-    });
+    let edits = |name: &str| strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
+    let candidates = names.into_iter().map(|name| (edits(name.as_ref()), name.as_ref().to_owned()));
     let near = candidates.filter(|(edits, name)| *edits <= name.len().div_ceil(3).min(3));
     near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
 }
 
 /// Lists names for a message: `"a", "b" or "c"`.
-pub(super) fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[impl fmt::Debug]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),

@@ -260,8 +260,7 @@ impl<'a> Fields<'a> {
         let is_common = is_cap && !(limit.shared_per().is_empty() && per.iter().any(is_sender));
         let is_early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
         let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
-        let mut sources = per.iter().map(|identity| identity.source());
-        let claimed = sources.position(|source| source.is_mere_claim() || is_unproven(source)).map(|at| per[at]);
+        let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
         let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
         let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
@@ -300,7 +299,7 @@ impl<'a> Fields<'a> {
                 part of a name, and a block of the whole key would refuse its neighbours"),
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
-                dkim.org{}", joined_name(&claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
+                dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
@@ -318,12 +317,11 @@ impl<'a> Fields<'a> {
     fn check_permits(&self, limit: &Limit) -> Result<(), PolicyError> {
         let share = self.share();
         let keys = [Some((self, &limit.per[..])), share.as_ref().map(|share| (share, limit.shared_per()))];
-        for (fields, per) in keys.into_iter().flatten() {
+        for (key, per) in keys.into_iter().flatten() {
             let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
-            fields.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
+            key.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
             let many = per.iter().find(|identity| identity.has_many());
-            fields
-                .allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
+            key.allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
         }
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
         let same = limit.shared_per().iter().find(unshared);

@@ -60,7 +60,7 @@ fn check_places(mut rest: &str) -> Result<(), Wrong> {
         let (name, behind) = inner.split_once('}').filter(|(name, _)| !name.contains('{')).ok_or_else(unbalanced)?;
         if !PLACES.contains(&name) {
             let wrong = Wrong::allowed(PLACES.map(braced).join(", ")).found(braced(name));
-            return Err(wrong.suggest(nearest(name, PLACES).map(braced)));
+            return Err(wrong.suggest(nearest(name, PLACES).map(|name| braced(&name))));
         }
         rest = behind;
     }

@@ -194,26 +194,16 @@ impl Policy {
         schema["title"] = json!("A policy of throttle");
         // A policy that extends another may state any part of a limit; the base has the rest.
         schema["if"] = json!({ "required": ["extends"] });
-        let complete = json!({ "limit": { "items": complete_limit() } });
+        let (share, quota) = (json!({ "required": required(SHARE) }), json!({ "required": required(QUOTA) }));
+        let limit = json!({
+            "required": required(LIMIT),
+            "anyOf": [{ "required": ["rate"] }, { "required": ["in_flight"] }],
+            "properties": { "share": share, "quota": { "additionalProperties": quota } },
+        });
+        let complete = json!({ "limit": { "items": limit } });
         schema["else"] = json!({ "required": ["limit"], "not": { "required": ["without"] }, "properties": complete });
         format!("{schema:#}\n")
     }
-}
-
-/// What a limit needs if it extends no other.
-fn complete_limit() -> Value {
-    let nested = LIMIT.iter().filter_map(|row| match row.kind {
-        Kind::Table(rows, _) => Some((row.name.to_owned(), json!({ "required": required(rows) }))),
-        Kind::Tables(rows, _) => {
-            Some((row.name.to_owned(), json!({ "additionalProperties": { "required": required(rows) } })))
-        }
-        _ => None,
-    });
-    json!({
-        "required": required(LIMIT),
-        "anyOf": [{ "required": ["rate"] }, { "required": ["in_flight"] }],
-        "properties": nested.collect::<Map<String, Value>>(),
-    })
 }
 
 fn required(rows: &[Row]) -> Vec<&'static str> {
@@ -292,9 +282,7 @@ fn identity() -> Value {
 
 /// The pattern of `client.net/<v4>/<v6>` or `sender.org+N` with every number that is allowed.
 fn parameters(name: &str) -> String {
-    let escaped = name.replace('.', r"\.").replace('+', r"\+");
-    escaped
-        .replace("<v4>", "(?:3[0-2]|[12]?[0-9])")
-        .replace("<v6>", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])")
-        .replace('N', "[1-5]")
+    let (v4, v6) = ("(?:3[0-2]|[12]?[0-9])", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])");
+    let patterns = [(".", r"\."), ("+", r"\+"), ("<v4>", v4), ("<v6>", v6), ("N", "[1-5]")];
+    patterns.into_iter().fold(name.to_owned(), |pattern, (from, to)| pattern.replace(from, to))
 }

@@ -308,7 +308,7 @@ fn meant_period(digits: &str, unit: &str) -> Option<String> {
         return Some(format!("{} days", weeks.checked_mul(7)?));
     }
     let singular = word.strip_suffix('s').unwrap_or(&word);
-    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| *name);
+    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| (*name).to_owned());
     let name = full.or_else(|| nearest(singular, PERIODS.map(|(name, ..)| name)))?;
     let plural = if matches!(digits, "" | "1") { "" } else { "s" };
     Some(format!("{digits} {name}{plural}").trim_start().to_owned())
