@@ -55,6 +55,9 @@ pub fn compile(
     Ok((draft.build(shares)?, region))
 }
 
+/// A rate, its burst, and the table in which it counts.
+type Rated = (Rate, u64, Table);
+
 impl<'p> Draft<'p> {
     /// Reads the quotas of a policy, and finds the seen sets that it needs.
     pub(super) fn of(policy: &'p Policy, suffixes: &SuffixList, secret: &'p Secret) -> Result<Self, PolicyError> {
@@ -111,15 +114,15 @@ impl<'p> Draft<'p> {
         let mut tables = shares.rates.into_iter();
         let drafted: Vec<(usize, Limit)> = self.limits().map(|(of, limit)| (of, limit.clone())).collect();
         for (of, limit) in drafted {
-            let rated = limit.rule.rate_and_burst().and_then(|numbers| Some((numbers, tables.next()?)));
+            let rated = limit.rule.rate_and_burst().and_then(|(rate, burst)| Some((rate, burst, tables.next()?)));
             let store = match rated {
-                Some((numbers, table)) => self.store(&limit, numbers, table, &seen_sets)?,
+                Some(rated) => self.store(&limit, rated, &seen_sets)?,
                 None => Store::InFlight(held_place(&shares.in_flight_limits, &limit).unwrap_or_default()),
             };
             if let Store::InFlight(place) = store {
                 capped_by[place] = Some(of as u16);
             }
-            limits.push(self.planned(of as u16, limit, store, rated.map(|(_, table)| table)));
+            limits.push(self.planned(of as u16, limit, store, rated.map(|(.., table)| table)));
         }
         let stated = self.policy.limits.len();
         for (place, quota) in (stated..).zip(&self.quotas) {
@@ -186,13 +189,8 @@ impl<'p> Draft<'p> {
     }
 
     /// The store of a limit that has a rate.
-    fn store(
-        &self,
-        limit: &Limit,
-        (rate, burst): (Rate, u64),
-        table: Table,
-        seen_sets: &[PlannedSeenSet],
-    ) -> Result<Store, PolicyError> {
+    fn store(&self, limit: &Limit, rated: Rated, seen_sets: &[PlannedSeenSet]) -> Result<Store, PolicyError> {
+        let (rate, burst, table) = rated;
         if let Rule::Distinct { .. } = limit.rule {
             let buckets = Distinct::new(table, rate, burst, limit.when_full);
             return buckets.map(Store::Distinct).ok_or_else(|| self.too_many(limit, rate, burst));

@@ -117,8 +117,7 @@ impl PlanBuilder<'_> {
         let rates = rated.map(|(_, from)| from.and_then(|from| old.limits[from].table));
         let seen_sets = draft.seen_sets.iter().map(|claim| self.seen_set(claim));
         let had: Vec<_> = seen_sets.chain(rates).collect();
-        let free = Region::free(self.pages, &taken(old, &had));
-        let (mut seen_sets, mut fresh) = fill(&draft, &had, free, u64::from(self.pages) * PAGE_BYTES / SPARE)?;
+        let (mut seen_sets, mut fresh) = self.fill(&draft, old, &had)?;
         let stats = *old.stats.table();
         if layout != *old.stats.layout() {
             fresh.push(stats);
@@ -134,6 +133,45 @@ impl PlanBuilder<'_> {
         let asks = self.first.limits[..self.first.stated].iter().find(|planned| claim.is_of(&planned.limit))?;
         Some(*self.first.seen_sets[asks.store.seen_set()?].set.table())
     }
+
+    /// A table for each claim: the one that it had, else one in pages that no table takes. And the tables that are new.
+    fn fill(&self, draft: &Draft, old: &Plan, had: &[Option<Table>]) -> Result<(Vec<Table>, Vec<Table>), PolicyError> {
+        let mut free = Region::free(self.pages, &taken(old, had));
+        let spare = u64::from(self.pages) * PAGE_BYTES / SPARE;
+        let new = draft.claims().zip(had).filter(|(_, had)| had.is_none());
+        let new: Vec<Claim> = new.map(|(claim, _)| claim).collect();
+        let left: u64 = free.iter().map(Table::bytes).sum();
+        let too_little = |least: u64| {
+            let found = format!("{} new tables, which need {least} bytes", new.len());
+            let left = format!("{left} bytes, which the limits that are gone have left");
+            draft.policy.error(None, "memory", found, left + "; a restart shares the memory out anew")
+        };
+        let header = HEADER_PAGES * PAGE_BYTES;
+        // The spare is not shared out, so that there is some for the next change: only what needs it takes it.
+        let shared = share_out((left + header).saturating_sub(spare), &new);
+        let shared = shared.or_else(|least| share_out(least.min(left + header), &new));
+        let sizes = shared.map_err(|least| too_little(least - header))?;
+        let mut order: Vec<usize> = (0..new.len()).collect();
+        order.sort_by_key(|&place| Reverse(sizes[place]));
+        let mut fresh = vec![Table::HEADER; new.len()];
+        for place in order {
+            let size = sizes[place];
+            let runs = || free.iter().enumerate();
+            // A table without a stated size is as large as the runs let it be.
+            let is_enough =
+                |(_, run): &(usize, &Table)| new[place].stated.is_none() && u64::from(run.pages()) >= FLOOR_PAGES;
+            let largest = || runs().max_by_key(|(_, run)| run.pages()).filter(is_enough);
+            let smallest = runs().filter(|(_, run)| run.pages() >= size).min_by_key(|(_, run)| run.pages());
+            let (run, _) = smallest.or_else(largest).ok_or_else(|| too_little(u64::from(size) * PAGE_BYTES))?;
+            let whole = free.swap_remove(run);
+            let (table, rest) = whole.split(size).filter(|_| whole.pages() > size).unzip();
+            free.extend(rest);
+            fresh[place] = table.unwrap_or(whole);
+        }
+        let mut next = fresh.iter().copied();
+        let tables = had.iter().filter_map(|had| had.or_else(|| next.next())).collect();
+        Ok((tables, fresh))
+    }
 }
 
 /// The tables that stay: those of what is in flight, of statistics, of entries and blocks, and those in `had`.
@@ -142,49 +180,6 @@ fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     let held = counts.iter().map(|counts| *counts.table()).chain(permits.table().copied());
     let access = old.access.iter().flat_map(|AccessTables { list, blocks }| [*list.table(), *blocks.table()]);
     held.chain(access).chain([*old.stats.table()]).chain(had.iter().flatten().copied()).collect()
-}
-
-/// A table for each claim: the one that it had, else one in the `free` runs of pages. And the tables that are new.
-fn fill(
-    draft: &Draft,
-    had: &[Option<Table>],
-    mut free: Vec<Table>,
-    spare: u64,
-) -> Result<(Vec<Table>, Vec<Table>), PolicyError> {
-    let new = draft.claims().zip(had).filter(|(_, had)| had.is_none());
-    let new: Vec<Claim> = new.map(|(claim, _)| claim).collect();
-    let left: u64 = free.iter().map(Table::bytes).sum();
-    let too_little = |least: u64| {
-        let found = format!("{} new tables, which need {least} bytes", new.len());
-        let left = format!("{left} bytes, which the limits that are gone have left");
-        draft.policy.error(None, "memory", found, left + "; a restart shares the memory out anew")
-    };
-    let header = HEADER_PAGES * PAGE_BYTES;
-    // The spare is not shared out, so that there is some for the next change: only what needs it takes it.
-    let shared = share_out((left + header).saturating_sub(spare), &new);
-    let shared = shared.or_else(|least| share_out(least.min(left + header), &new));
-    let sizes = shared.map_err(|least| too_little(least - header))?;
-    let mut order: Vec<usize> = (0..new.len()).collect();
-    order.sort_by_key(|&place| Reverse(sizes[place]));
-    let mut fresh = vec![None; new.len()];
-    for place in order {
-        let size = sizes[place];
-        let runs = || free.iter().enumerate();
-        // A table without a stated size is as large as the runs let it be.
-        let is_enough =
-            |(_, run): &(usize, &Table)| new[place].stated.is_none() && u64::from(run.pages()) >= FLOOR_PAGES;
-        let largest = || runs().max_by_key(|(_, run)| run.pages()).filter(is_enough);
-        let smallest = runs().filter(|(_, run)| run.pages() >= size).min_by_key(|(_, run)| run.pages());
-        let (run, _) = smallest.or_else(largest).ok_or_else(|| too_little(u64::from(size) * PAGE_BYTES))?;
-        let whole = free.swap_remove(run);
-        let (table, rest) = whole.split(size).filter(|_| whole.pages() > size).unzip();
-        free.extend(rest);
-        fresh[place] = table.or(Some(whole));
-    }
-    let fresh: Vec<Table> = fresh.into_iter().flatten().collect();
-    let mut next = fresh.iter().copied();
-    let tables = had.iter().filter_map(|had| had.or_else(|| next.next())).collect();
-    Ok((tables, fresh))
 }
 
 /// The identities with the places that they have, and the layout of the statistics for them. Both are made anew if

@@ -341,8 +341,7 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
 
 /// Reads the field `without`: the names of limits of the base, which has the limits `names`.
 fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
-    list(&field.value, "a list of limits, as [\"auth-pace\"]", |item| {
-        let name = item.text().unwrap_or_default();
+    list(&field.value, "a list of limits, as [\"auth-pace\"]", |name| {
         let meant = nearest(name, names);
         let wrong = || Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).suggest(meant);
         names.iter().find(|known| *known == name).cloned().ok_or_else(wrong)

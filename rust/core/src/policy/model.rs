@@ -1,6 +1,6 @@
 //! A policy and its limits, as the rest of the crate uses them.
 //!
-//! Every way to a [`Policy`] or a [`Limit`] goes through `validate`, so code that has one need not check it again.
+//! Every way to a [`Policy`] or a [`Limit`] goes through `limit`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
 use super::field::Place;

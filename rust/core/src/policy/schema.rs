@@ -1,14 +1,14 @@
 //! The table of fields, and the JSON Schema that is made of it for editors.
 //!
-//! The table is the only list of the fields that a policy may have. `validate` reads a field only if it has a row,
-//! messages list the names of the rows, `print` writes the fields in the order of the rows, and the JSON Schema
-//! describes every row. So the schema has every field that is read, and no other.
+//! The table is the only list of the fields that a policy may have. `limit` reads a field only if it has a row, and
+//! writes the fields in the order of the rows. Messages list the names of the rows, and the JSON Schema describes every
+//! row. So the schema has every field that is read, and no other.
 //!
 //! The schema says what one field may hold, and which fields are required. It cannot say which values go together: only
-//! `validate` knows that. The schema accepts every policy that `validate` accepts.
+//! `limit` knows that. The schema accepts every policy that `limit` and `document` accept.
 //!
 //! **Dropped.** The crate schemars would derive the schema from structs that serde reads. That would be a second
-//! definition: `validate` keeps lines and suggestions for messages, which serde does not have.
+//! definition: `limit` keeps lines and suggestions for messages, which serde does not have.
 
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,7 @@ const SCALE: Kind = Kind::Value(|value| value::scale(value).map(drop), scale);
 const EXTRA: Kind = Kind::Value(|value| value::suffixes(value).map(drop), suffixes);
 const LIMITS: Kind = Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)), limits);
 
-// `extends` checks these two, since only the base tells which names there are.
+// `document` checks these two, since only the base tells which names there are.
 const BASE: Kind = Kind::Value(|_| Ok(()), || json!({ "type": "string", "minLength": 1 }));
 const NAMES: Kind = Kind::Value(|_| Ok(()), || json!({ "type": "array", "items": name() }));
 

@@ -158,21 +158,22 @@ impl Action {
     }
 }
 
-/// Reads a list item by item; `allowed` says what is allowed instead of another value.
+/// Reads a list of texts, each by `read`; `allowed` says what is allowed instead of another value. An item that is no
+/// text is read as an empty one.
 pub(super) fn list<T>(
     value: &FieldValue,
     allowed: &str,
-    read: impl Fn(&FieldValue) -> Result<T, Wrong>,
+    read: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Result<Vec<T>, Wrong> {
     let FieldValue::List(items) = value else { return Err(Wrong::allowed(allowed)) };
-    let read_item = |(index, item)| read(item).map_err(|wrong| wrong.found(item.shown()).item(index));
-    items.iter().enumerate().map(read_item).collect()
+    let read = |item: &FieldValue| read(item.text().unwrap_or_default());
+    let at = |(index, item)| read(item).map_err(|wrong| wrong.found(item.shown()).item(index));
+    items.iter().enumerate().map(at).collect()
 }
 
 /// Reads the operator's own public suffixes and returns them as A-labels.
 pub(super) fn suffixes(value: &FieldValue) -> Result<Vec<String>, Wrong> {
-    list(value, "a list of plain suffixes, as [\"onmicrosoft.com\", \"amazonses.com\"]", |item| {
-        let text = item.text().unwrap_or_default();
+    list(value, "a list of plain suffixes, as [\"onmicrosoft.com\", \"amazonses.com\"]", |text| {
         let meant = suffix(text.trim().trim_start_matches(['*', '!', '@', '.']));
         suffix(text).ok_or_else(|| Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").suggest(meant))
     })
