@@ -105,10 +105,8 @@ impl<'p> Draft<'p> {
 
     /// The plan over its tables.
     pub(super) fn build(mut self, shares: TableShares) -> Result<Plan, PolicyError> {
-        let mut seen_sets = Vec::new();
-        for (nth, table) in shares.seen_sets.into_iter().enumerate() {
-            seen_sets.push(self.seen_set(nth, table)?);
-        }
+        let seen_sets = shares.seen_sets.into_iter().enumerate().map(|(nth, table)| self.seen_set(nth, table));
+        let seen_sets = seen_sets.collect::<Result<Vec<_>, _>>()?;
         let mut limits: Vec<PlannedLimit> = Vec::new();
         let mut capped_by = vec![None; shares.in_flight_limits.len()];
         let mut tables = shares.rates.into_iter();
@@ -128,9 +126,7 @@ impl<'p> Draft<'p> {
         for (place, quota) in (stated..).zip(&self.quotas) {
             limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
         }
-        for planned in &mut limits {
-            planned.quotas.sort_unstable_by_key(|(key, _)| *key);
-        }
+        limits.iter_mut().for_each(|planned| planned.quotas.sort_unstable_by_key(|(key, _)| *key));
         let count_keys = in_flight(&shares.in_flight_limits).1.into_iter().map(|(per, _)| PlannedCounts {
             per: per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(per.iter().copied()),
@@ -233,11 +229,9 @@ impl<'p> Draft<'p> {
 
     /// For each identity the place of the identity that the first fan-out per it alone counts.
     fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
-        let of = |place| {
-            let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place as u16]);
-            fan_outs.find_map(|planned| planned.distinct).map(usize::from)
-        };
-        (0..self.identities.len()).map(of).collect()
+        let per = |place: u16| limits.iter().filter(move |planned| planned.per[..] == [place]);
+        let element = |place| per(place).find_map(|planned| planned.distinct).map(usize::from);
+        (0..self.identities.len() as u16).map(element).collect()
     }
 }
 

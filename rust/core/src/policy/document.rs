@@ -241,7 +241,7 @@ impl Document {
             _ => return Err(self.place().wrong(&field, each())),
         };
         for (index, (value, line)) in items.into_iter().zip(field.item_lines).enumerate() {
-            let unnamed = Field { line: Some(line), ..Field::loose("limit", &value) };
+            let unnamed = Field { line: Some(line), file: field.file.clone(), ..Field::loose("limit", &value) };
             let FieldValue::Table(fields) = value else { return Err(self.place().wrong(&unnamed, each())) };
             let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
             // This is checked before a base is below the file: there, the same name is no second limit.
@@ -291,7 +291,6 @@ impl Document {
             }
         }
         self.fields.retain(|field| !matches!(field.name.as_str(), "extends" | "without"));
-        base.fields.iter_mut().chain(&mut base.limits).for_each(|field| mark(field, &base.file));
         self.base_names = base.names();
         lay_over(&mut base.fields, self.fields);
         lay_over(&mut base.limits, self.limits);
@@ -346,14 +345,6 @@ fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
         let wrong = || Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).suggest(meant);
         names.iter().find(|known| *known == name).cloned().ok_or_else(wrong)
     })
-}
-
-/// Notes the file of a field and of everything in it.
-fn mark(field: &mut Field, file: &str) {
-    field.file.get_or_insert_with(|| file.to_owned());
-    if let FieldValue::Table(entries) = &mut field.value {
-        entries.iter_mut().for_each(|entry| mark(entry, file));
-    }
 }
 
 /// Lays the fields `own` over `base`. Case does not matter in the values of a quota, as it does not in a sender's name.

@@ -42,10 +42,7 @@ impl FieldValue {
 
     /// The value as messages show it.
     pub(super) fn shown(&self) -> String {
-        if matches!(self, Self::Table(_)) {
-            return "a table".into();
-        }
-        let text = self.to_string();
+        let text = if let Self::Table(_) = self { "a table".into() } else { self.to_string() };
         match text.char_indices().nth(SHOWN_CHARS) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
@@ -97,7 +94,7 @@ pub struct Field {
     pub name: String,
     /// The line, counted from one; `None` if the field is in no file.
     pub line: Option<usize>,
-    /// The file of that line, if it is a base of the file at hand.
+    /// The file of that line; `None` if the field is in no file.
     pub file: Option<String>,
     /// The value.
     pub value: FieldValue,
@@ -167,7 +164,7 @@ impl Place {
     pub(super) fn wrong(&self, field: &Field, wrong: Wrong) -> PolicyError {
         let line = wrong.item.and_then(|item| field.item_lines.get(item).copied()).or(field.line);
         let found = wrong.found.unwrap_or_else(|| field.value.shown());
-        let (found, line) = match field.file.as_ref().filter(|file| **file != self.file) {
+        let (found, line) = match self.base_of(field) {
             Some(base) => {
                 let at = line.map(|line| format!(":{line}")).unwrap_or_default();
                 (format!("{found}, which {base}{at} says"), self.line)
@@ -176,6 +173,11 @@ impl Place {
         };
         let error = self.error(Some(&field.name), found, wrong.allowed);
         PolicyError { line, suggestion: wrong.suggestion, ..error }
+    }
+
+    /// The file of a field, if it is a base of this file.
+    pub(super) fn base_of(&self, field: &Field) -> Option<String> {
+        field.file.clone().filter(|file| *file != self.file)
     }
 
     /// The error for the field `field`, or for the whole place.
@@ -218,11 +220,11 @@ pub(super) fn listed(names: &[impl fmt::Debug]) -> String {
 pub(super) fn read_toml(file: &str, text: &str) -> Result<Vec<Field>, PolicyError> {
     let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let document = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
-    Ok(fields(document.get_ref(), &line_ends))
+    Ok(fields(document.get_ref(), file, &line_ends))
 }
 
 /// The fields of a table. The parser keeps them in alphabetical order.
-fn fields(table: &DeTable<'_>, line_ends: &[usize]) -> Vec<Field> {
+fn fields(table: &DeTable<'_>, file: &str, line_ends: &[usize]) -> Vec<Field> {
     // Lines are counted from one.
     let line = |at: usize| line_ends.partition_point(|end| *end < at) + 1;
     let mut entries: Vec<_> = table.iter().collect();
@@ -231,12 +233,13 @@ fn fields(table: &DeTable<'_>, line_ends: &[usize]) -> Vec<Field> {
         let (name, value) = (key.get_ref().to_string(), value.get_ref());
         let items = value.as_array().into_iter().flatten();
         let item_lines = items.map(|item| line(item.span().start)).collect();
-        Field { name, line: Some(line(key.span().start)), file: None, value: self::value(value, line_ends), item_lines }
+        let (line, value) = (Some(line(key.span().start)), self::value(value, file, line_ends));
+        Field { name, line, file: Some(file.to_owned()), value, item_lines }
     };
     entries.into_iter().map(field).collect()
 }
 
-fn value(value: &DeValue<'_>, line_ends: &[usize]) -> FieldValue {
+fn value(value: &DeValue<'_>, file: &str, line_ends: &[usize]) -> FieldValue {
     let other = |text: &dyn fmt::Display| FieldValue::Other(text.to_string());
     match value {
         DeValue::String(text) => FieldValue::Text(text.to_string()),
@@ -247,9 +250,9 @@ fn value(value: &DeValue<'_>, line_ends: &[usize]) -> FieldValue {
         DeValue::Boolean(boolean) => other(boolean),
         DeValue::Datetime(time) => other(time),
         DeValue::Array(items) => {
-            FieldValue::List(items.iter().map(|item| self::value(item.get_ref(), line_ends)).collect())
+            FieldValue::List(items.iter().map(|item| self::value(item.get_ref(), file, line_ends)).collect())
         }
-        DeValue::Table(table) => FieldValue::Table(fields(table, line_ends)),
+        DeValue::Table(table) => FieldValue::Table(fields(table, file, line_ends)),
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     let mut limit = Limit {
         name,
         line: place.line,
-        file: field.file.clone(),
+        file: place.base_of(field),
         per,
         rule,
         count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
@@ -354,7 +354,7 @@ impl<'a> Fields<'a> {
             fields.allow("rate", rate.sized == sized, &allowed)?;
             self.check_burst(limit, &fields)?;
             let burst = fields.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
-            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate, burst })
+            Ok(Quota { of: of.name.clone(), line: of.line, file: self.place.base_of(of), rate, burst })
         };
         field.value.entries().iter().map(quota).collect()
     }
@@ -374,10 +374,7 @@ pub(super) fn unless_default<T: Choice>(value: T, default: T) -> Option<FieldVal
 }
 
 fn per_field(per: &[Identity]) -> FieldValue {
-    match per {
-        [one] => text(one),
-        several => FieldValue::List(several.iter().map(text).collect()),
-    }
+    if let [one] = per { text(one) } else { FieldValue::List(per.iter().map(text).collect()) }
 }
 
 fn burst_field(rate: Rate, burst: u64) -> Option<FieldValue> {
