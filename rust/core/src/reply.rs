@@ -1,9 +1,8 @@
 //! What the server should answer: RFC 5321 §4.2 codes with RFC 3463 enhanced ones.
 //!
-//! Throttles delay; they do not bounce. Refused for good is only what can never fit, and what the operator says shall
-//! be. Knows no counts. Invariant: whatever a sender wrote, an answer is one legal line.
+//! A throttle delays mail and does not bounce it. A reply is permanent only if the message can never fit, or if the
+//! operator asks for it. This module knows no counts. Invariant: whatever a sender wrote, a reply is one legal line.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::stage::Stage;
@@ -18,80 +17,81 @@ const CUT: &str = "...";
 pub(crate) const LINE_OCTETS: usize = 510;
 
 /// Digits of the longest wait in seconds.
-pub(crate) const SECONDS_DIGITS: usize = 20;
+const SECONDS_DIGITS: usize = 20;
 
-/// What the operator says of the answer; by default nothing: the message may come again, and the words are ours.
+/// What the operator says of the reply. By default nothing: the reply is temporary, and the text is ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// It is refused for good, at this stage.
+    /// The reply is permanent, and is given at this stage.
     pub rejects_at: Option<Stage>,
-    /// Words of the operator's own.
+    /// The operator's own text.
     pub template: Option<Arc<Template>>,
 }
 
 /// The kind of a refusal, as the SMTP client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// At connect and HELO: `421 4.7.0`, and the server closes.
+    /// At connect and HELO; the server closes the connection.
     Closing,
-    /// A message: `451 4.7.1`.
+    /// Too many messages.
     TooFast,
-    /// Too many new names: `451 4.7.28` (mail flood, RFC 7372 §3.2's registry).
+    /// Too many new names (mail flood, RFC 7372 §3.2's registry).
     Flood,
-    /// One mailbox gets too much: `450 4.2.1`.
+    /// One mailbox receives too much.
     Mailbox,
-    /// Too many recipients: `452 4.5.3`.
+    /// Too many recipients.
     Recipients,
-    /// Too many bytes: `451 4.7.1`, and `552 5.3.4` when they can never fit.
+    /// Too many bytes; `552 5.3.4` if they can never fit.
     Octets,
-    /// Too many connections at once: `421 4.7.0`, and the server closes.
+    /// Too many connections at once; the server closes the connection.
     Crowded,
-    /// Too much at once, or for the whole server: `451 4.3.2`.
+    /// Too much at once, or for the whole server.
     Capacity,
-    /// Too many bytes at once, or for the whole server: `451 4.3.2`, and `552 5.3.4` when they can never fit.
+    /// Too many bytes at once, or for the whole server; `552 5.3.4` if they can never fit.
     Buffer,
-    /// Too many different things under one key, all of which is refused: `451 4.7.28`.
+    /// Too many different elements under one key, all of which is refused.
     Spread,
-    /// Nothing to go on with: `451 4.5.1`. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4);
-    /// one that asks none the less bounces nothing.
+    /// No transaction is open. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4); if it asks
+    /// nevertheless, nothing bounces.
     OutOfOrder,
-    /// The key is blocked: `421 4.7.0` at connect and HELO, and the server closes.
+    /// The key is blocked, at connect and HELO; the server closes the connection.
     BlockedClosing,
-    /// The key is blocked: `451 4.7.1`.
+    /// The key is blocked.
     Blocked,
-    /// The mailbox is blocked: `450 4.2.1`.
+    /// The mailbox is blocked.
     BlockedMailbox,
 }
 
-impl Reply {
-    const ALL: [Self; 14] = [
-        Self::Closing,
-        Self::TooFast,
-        Self::Flood,
-        Self::Mailbox,
-        Self::Recipients,
-        Self::Octets,
-        Self::Crowded,
-        Self::Capacity,
-        Self::Buffer,
-        Self::Spread,
-        Self::OutOfOrder,
-        Self::BlockedClosing,
-        Self::Blocked,
-        Self::BlockedMailbox,
-    ];
+/// The kinds in the order of their numbers, each with its codes and with what the key does.
+const REPLIES: [(Reply, &str, &str); 14] = [
+    (Reply::Closing, "421 4.7.0", "connects too often"),
+    (Reply::TooFast, "451 4.7.1", "is sending too fast"),
+    (Reply::Flood, "451 4.7.28", "sends under too many new names"),
+    (Reply::Mailbox, "450 4.2.1", "is receiving too fast"),
+    (Reply::Recipients, "452 4.5.3", "has too many recipients"),
+    (Reply::Octets, "451 4.7.1", "is sending too fast"),
+    (Reply::Crowded, "421 4.7.0", "has too many connections open"),
+    (Reply::Capacity, "451 4.3.2", "has too much under way"),
+    (Reply::Buffer, "451 4.3.2", "has too much under way"),
+    (Reply::Spread, "451 4.7.28", "goes to or comes from too many different places"),
+    (Reply::OutOfOrder, "451 4.5.1", "comes out of order"),
+    (Reply::BlockedClosing, "421 4.7.0", "is blocked"),
+    (Reply::Blocked, "451 4.7.1", "is blocked"),
+    (Reply::BlockedMailbox, "450 4.2.1", "is blocked"),
+];
 
-    /// For those who write a refusal down.
+impl Reply {
+    /// The number under which a stored refusal keeps its kind.
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// The reply of that number; the plainest when there is none.
+    /// The kind of a number. An unknown number, perhaps of a later version, is the most general kind.
     pub fn of_number(number: u8) -> Self {
-        Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::TooFast)
+        REPLIES.get(usize::from(number)).map_or(Self::TooFast, |(reply, ..)| *reply)
     }
 
-    /// The reply for a blocked key that is told at `stage`; `mailbox`: what is blocked is who receives.
+    /// The reply about a blocked key at `stage`. `mailbox` says that the key is a recipient.
     pub fn blocked(stage: Stage, mailbox: bool) -> Self {
         match stage {
             Stage::Connect | Stage::Helo => Self::BlockedClosing,
@@ -100,55 +100,27 @@ impl Reply {
         }
     }
 
-    /// The line. `wait_us` is `None` when it can never pass.
+    /// The reply line. `wait_us` is `None` if the check can never pass.
     pub fn text(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>) -> String {
         let key = printable(key, KEY_OCTETS);
-        let never = match self {
-            Self::Octets | Self::Buffer => Some(format!("552 5.3.4 message too big for {key}")),
-            Self::OutOfOrder => Some(format!("{} no mail transaction is open", self.code())),
-            Self::Recipients if rejects_at.is_none() => {
-                Some(format!("452 4.5.3 too many recipients at once for {key}"))
+        let (_, code, complaint) = REPLIES[self as usize];
+        let is_block = matches!(self, Self::BlockedClosing | Self::Blocked | Self::BlockedMailbox);
+        match (self, wait_us, rejects_at) {
+            (Self::Octets | Self::Buffer, None, _) => format!("552 5.3.4 message too big for {key}"),
+            (Self::OutOfOrder, None, _) => format!("{code} no mail transaction is open"),
+            (Self::Recipients, None, None) => format!("{code} too many recipients at once for {key}"),
+            // A reject mentions no wait, since the sender does not try again.
+            (_, Some(_), Some(stage)) => format!("{} {key} {complaint}", rejection(stage)),
+            (_, Some(us), None) => format!("{code} {key} {complaint}; retry in {} s", us.div_ceil(1_000_000)),
+            (_, None, _) => {
+                let complaint = if is_block { complaint } else { "asks for more than it can ever have" };
+                format!("{} {key} {complaint}", rejects_at.map_or(code, rejection))
             }
-            _ => None,
-        };
-        if let (None, Some(line)) = (wait_us, never) {
-            return line;
-        }
-        let complaint = match self {
-            Self::BlockedClosing | Self::Blocked | Self::BlockedMailbox => "is blocked",
-            _ if wait_us.is_none() => "asks for more than it can ever have",
-            Self::Closing => "connects too often",
-            Self::TooFast | Self::Octets => "is sending too fast",
-            Self::Flood => "sends under too many new names",
-            Self::Mailbox => "is receiving too fast",
-            Self::Recipients => "has too many recipients",
-            Self::Crowded => "has too many connections open",
-            Self::Capacity | Self::Buffer => "has too much under way",
-            Self::Spread => "goes to or comes from too many different places",
-            Self::OutOfOrder => "comes out of order",
-        };
-        match (rejects_at, wait_us.map(|us| us.div_ceil(1_000_000))) {
-            // No word of a wait: who is refused for good does not come again.
-            (Some(stage), _) => format!("{} {key} {complaint}", rejection(stage)),
-            (None, None) => format!("{} {key} {complaint}", self.code()),
-            (None, Some(seconds)) => format!("{} {key} {complaint}; retry in {seconds} s", self.code()),
-        }
-    }
-
-    fn code(self) -> &'static str {
-        match self {
-            Self::Closing | Self::Crowded | Self::BlockedClosing => "421 4.7.0",
-            Self::TooFast | Self::Octets | Self::Blocked => "451 4.7.1",
-            Self::Flood | Self::Spread => "451 4.7.28",
-            Self::Mailbox | Self::BlockedMailbox => "450 4.2.1",
-            Self::Recipients => "452 4.5.3",
-            Self::Capacity | Self::Buffer => "451 4.3.2",
-            Self::OutOfOrder => "451 4.5.1",
         }
     }
 }
 
-/// At connect and behind the data a transaction fails as a whole (RFC 5321 §3.1, §3.3); elsewhere a command does.
+/// At connect and after the data a transaction fails as a whole (RFC 5321 §3.1, §3.3); elsewhere a command does.
 fn rejection(stage: Stage) -> &'static str {
     match stage {
         Stage::Connect | Stage::Data => "554 5.7.1",
@@ -156,8 +128,8 @@ fn rejection(stage: Stage) -> &'static str {
     }
 }
 
-/// Whatever the name holds: printable ASCII (RFC 5321 §4.2), and not too long for the line.
-pub(crate) fn printable(key: &str, most: usize) -> String {
+/// The key in printable ASCII (RFC 5321 §4.2), cut to `most` bytes.
+fn printable(key: &str, most: usize) -> String {
     let mut text: String = key.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     if text.len() > most {
         text.truncate(most.saturating_sub(CUT.len()));
@@ -167,32 +139,20 @@ pub(crate) fn printable(key: &str, most: usize) -> String {
     text
 }
 
-/// The operator's own reply line, with places for the facts of a refusal. `policy` parses and validates it.
+/// The operator's own reply line, with places for the facts of a refusal, such as `{key}`. `policy` validates it, so
+/// its braces are in pairs, with the name of a place between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    pub(crate) text: String,
-    pub(crate) pieces: Vec<Piece>,
-}
-
-/// A piece of a template: literal text or a place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    Text(String),
-    Key,
-    Limit,
-    Identity,
-    Seconds,
-}
+pub struct Template(pub(crate) String);
 
 impl Template {
     /// The text as the policy writes it.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0
     }
 
     /// The reply code, the first three digits.
     pub(crate) fn code(&self) -> &str {
-        &self.text[..3]
+        &self.0[..3]
     }
 
     /// Whether the code is allowed at the stage. After a temporary reply at connect or HELO (`early`) the server closes
@@ -201,30 +161,34 @@ impl Template {
         self.code().starts_with('5') || early == (self.code() == "421")
     }
 
+    /// The parts of the text: literal text, and the names of places. Each says whether it is a place.
+    fn parts(&self) -> impl Iterator<Item = (bool, &str)> {
+        self.0.split(['{', '}']).enumerate().map(|(index, part)| (index % 2 == 1, part))
+    }
+
+    /// The most bytes of the line, if a key takes `key` of them and the names of the limit and its identity these.
+    pub(crate) fn octets(&self, key: usize, limit: &str, identity: &str) -> usize {
+        let octets = |part| match part {
+            (false, text) => text.len(),
+            (_, "key") => key,
+            (_, "limit") => limit.len(),
+            (_, "identity") => identity.len(),
+            (_, _) => SECONDS_DIGITS,
+        };
+        self.parts().map(octets).sum()
+    }
+
     /// Fills the places and returns the line; `None` if the template has a place for a wait and there is no wait.
     pub(crate) fn fill(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
-        let mut keys = 0;
-        let mut fixed = 0;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => fixed += text.len(),
-                Piece::Key => keys += 1,
-                Piece::Limit => fixed += limit.len(),
-                Piece::Identity => fixed += identity.len(),
-                Piece::Seconds => fixed += wait_us.map(|_| SECONDS_DIGITS)?,
-            }
-        }
-        let room = LINE_OCTETS.saturating_sub(fixed).checked_div(keys).unwrap_or(0);
-        let mut line = String::with_capacity(LINE_OCTETS);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => line.push_str(text),
-                Piece::Key => line.push_str(&printable(key, room)),
-                Piece::Limit => line.push_str(limit),
-                Piece::Identity => line.push_str(identity),
-                Piece::Seconds => drop(write!(line, "{}", wait_us?.div_ceil(1_000_000))),
-            }
-        }
-        Some(line)
+        let keys = self.parts().filter(|part| *part == (true, "key")).count();
+        let room = LINE_OCTETS.saturating_sub(self.octets(0, limit, identity)).checked_div(keys).unwrap_or(0);
+        let fill = |part| match part {
+            (false, text) => Some(text.to_owned()),
+            (_, "key") => Some(printable(key, room)),
+            (_, "limit") => Some(limit.to_owned()),
+            (_, "identity") => Some(identity.to_owned()),
+            (_, _) => wait_us.map(|us| us.div_ceil(1_000_000).to_string()),
+        };
+        self.parts().map(fill).collect()
     }
 }

@@ -51,7 +51,7 @@ fn inbound_is_what_the_design_says() {
         .iter()
         .map(|limit| {
             let (rate, burst) = rate_of(limit);
-            (limit.name.as_str(), limit.per_name(), limit.stage(), limit.is_fan_out(), rate.to_string(), burst)
+            (limit.name.as_str(), limit.per_name(), limit.stage(), limit.distinct().is_some(), rate.to_string(), burst)
         })
         .collect();
     let row =

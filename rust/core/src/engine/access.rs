@@ -138,7 +138,7 @@ impl Engine {
                 into.push(BlockQuery { limit, nth, key, at });
             }
         };
-        for limit in self.plan.applicable.blocking().intersect(self.plan.applicable.for_trust(sender_trust)).iter() {
+        for limit in self.plan.applicable.blocking.intersect(self.plan.applicable.for_trust(sender_trust)).iter() {
             let planned = &self.plan.limits[usize::from(limit)];
             let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };
             // The limit need not be asked at these stages, and then its keys were not worked out.

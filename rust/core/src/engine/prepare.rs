@@ -113,15 +113,15 @@ impl Engine {
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
-            let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight());
+            let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight);
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
         limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
         if size.is_none() {
-            limits = limits.minus(plan.applicable.sized());
+            limits = limits.minus(plan.applicable.sized);
         }
         if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
-            limits = limits.minus(plan.applicable.unless_idle());
+            limits = limits.minus(plan.applicable.unless_idle);
         }
         // The same code twice: without the loops over values for the common envelope, which has one value of each
         // identity.
@@ -161,7 +161,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
         // The look-ups come first, as they do under the lock: so every line has about as long to arrive.
-        let rates = self.plan.applicable.rates();
+        let rates = self.plan.applicable.rates;
         let mut looked_up = 0u64;
         for place in limits.minus(rates).iter() {
             let ask = &self.plan.asks[usize::from(place)];

@@ -164,7 +164,7 @@ impl Session {
         (self.done, self.again) = (self.done.without(Stage::Helo), self.again.without(Stage::Helo));
         // A name is charged once, but holds its slots each time.
         let applicable = &engine.plan.applicable;
-        let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight());
+        let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight);
         let without = if is_known { rates } else { LimitSet::default() };
         let filter = StageFilter { without, ..StageFilter::default() };
         let step = self.catch_up_and_run(engine, known, Stage::Helo, now, filter);

@@ -1,32 +1,22 @@
-//! Limits to stores: the plan, over a region that it fits into.
+//! Compiles limits and quotas to stores: the plan, over a region that it fits into.
 //!
-//! A new kind of limit is one arm of [`store`] and one file in `store/`. Knows no TOML, nor how memory is shared out:
-//! that is `allocate`.
+//! A new kind of limit is one arm of [`Draft::store`] and one file in `store/`. This module knows no TOML, and not how
+//! memory is shared out: `memory` knows.
+//!
+//! A quota is a limit with a table of its own. Its value is read here and not where the file is read: what it names
+//! depends on the suffix list. A value that no sender can have is an error, not a quota that nobody gets.
 
 use std::sync::Arc;
 
-use super::in_flight::InFlightTables;
-use super::memory::{LEAST_WITH_ACCESS, SeenSetClaim, TableShares, allocate, seen_set_key};
-use super::quotas::{MAX_QUOTAS, PlannedQuota, quotas};
-use super::{
-    Applicable, Ask, BlockRule, Places, Plan, PlannedCounts, PlannedIdentity, PlannedLimit, PlannedSeenSet,
-    TrustSource, place,
-};
-use crate::error::PolicyError;
-use crate::identity::{Identity, Source, SuffixList};
-use crate::key::Secret;
-use crate::policy::joined_name;
-use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Rate, Rule, Stage, Stages};
-use crate::region::{COUNTERS, Region, Table};
-use crate::reply::Reply;
-use crate::stats::Stats;
-use crate::store::Store;
-use crate::store::distinct::Distinct;
-use crate::store::fan_out::FanOut;
-use crate::store::in_flight::COUNTS;
-use crate::store::in_flight::Capacity;
-use crate::store::rate_counter::RateCounter;
-use crate::store::seen_set::SeenSet;
+use super::memory::{Draft, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares};
+use super::memory::{allocate, held_place, in_flight};
+use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
+use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
+use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, WhenFull, joined_name};
+use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
+use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
+use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
+use crate::{error::PolicyError, key::Key, key::Secret, reply::Reply, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
 /// says otherwise. One hour.
@@ -34,6 +24,9 @@ const COMEBACK_US: u64 = 3_600_000_000;
 
 /// Different elements at once, at most: then a charge is a whole tick.
 const MOST_DISTINCT: u64 = 1 << 23;
+
+/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
+const MAX_QUOTAS: usize = 256;
 
 const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
 
@@ -53,124 +46,212 @@ pub fn compile(
 ) -> Result<(Plan, Region), PolicyError> {
     let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
     if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) {
-        return Err(no_room_for_blocks(policy, limit, memory_bytes));
+        let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
+        let allowed = format!("blocks in at least {LEAST_WITH_ACCESS} bytes");
+        return Err(policy.error(Some(limit), "action", found, allowed));
     }
-    let quotas = quotas(policy, suffixes, secret)?;
-    let in_flight = InFlightTables::of(policy, max_open);
-    let wanted = SeenSetClaim::of(&policy.limits);
-    let (region, held, shares) = allocate(policy, &wanted, &quotas, &in_flight, memory_bytes)?;
-    let places = in_flight.places();
-    let limits = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
-    let open = InFlightPlan {
-        count_keys: in_flight.count_keys(),
-        capacity: in_flight.capacity(&held),
-        places,
-        in_flight_limits: limits,
+    let draft = Draft::of(policy, suffixes, secret)?;
+    let (region, shares) = allocate(&draft, max_open, memory_bytes)?;
+    Ok((draft.build(shares)?, region))
+}
+
+/// A rate, its burst, and the table in which it counts.
+type Rated = (Rate, u64, Table);
+
+impl<'p> Draft<'p> {
+    /// Reads the quotas of a policy, and finds the seen sets that it needs.
+    pub(super) fn of(policy: &'p Policy, suffixes: &SuffixList, secret: &'p Secret) -> Result<Self, PolicyError> {
+        let seen_sets = SeenSetClaim::all(&policy.limits);
+        let mut draft = Self { policy, secret, quotas: Vec::new(), seen_sets, identities: Vec::new() };
+        for (of, limit) in policy.limits.iter().enumerate() {
+            for quota in &limit.quotas {
+                let keys = draft.keys(of, quota, suffixes).map_err(|(found, allowed)| {
+                    let error = policy.error(Some(limit), "quota", found, allowed);
+                    let file = quota.file.clone().unwrap_or(error.file);
+                    PolicyError { file, line: quota.line.or(error.line), ..error }
+                })?;
+                draft.quotas.push(PlannedQuota { of, limit: with_quota(limit, quota), keys });
+            }
+        }
+        Ok(draft)
+    }
+
+    /// The keys of a quota's value, which is read as a sender's would be. The error is what was found, and what is
+    /// allowed.
+    fn keys(&self, of: usize, quota: &Quota, suffixes: &SuffixList) -> Result<Vec<Key>, (String, String)> {
+        let limit = &self.policy.limits[of];
+        let (mut keys, mut instead) = (Vec::new(), None);
+        for identity in &limit.per {
+            let instead_of = |other| Some(format!("{other:?}, the {identity} that it has"));
+            match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(value)) {
+                Ok(key) => keys.push(key),
+                Err(NotAValue::Is(other)) => instead = instead.or_else(|| instead_of(other)),
+                Err(_) => {}
+            }
+        }
+        let found = format!("{:?}", quota.of);
+        let is_same = |other: &PlannedQuota| other.of == of && other.keys.iter().any(|key| keys.contains(key));
+        if keys.is_empty() {
+            Err((found, instead.unwrap_or_else(|| format!("a value of {}", limit.per_name()))))
+        } else if self.quotas.iter().any(is_same) {
+            Err((format!("{found} a second time"), "each value once".into()))
+        } else if self.quotas.len() == MAX_QUOTAS {
+            let found = format!("a quota after the first {MAX_QUOTAS}");
+            Err((found, format!("at most {MAX_QUOTAS} quotas in a policy")))
+        } else {
+            Ok(keys)
+        }
+    }
+
+    /// The plan over its tables.
+    pub(super) fn build(mut self, shares: TableShares) -> Result<Plan, PolicyError> {
+        let seen_sets = shares.seen_sets.into_iter().enumerate().map(|(nth, table)| self.seen_set(nth, table));
+        let seen_sets = seen_sets.collect::<Result<Vec<_>, _>>()?;
+        let mut limits: Vec<PlannedLimit> = Vec::new();
+        let mut capped_by = vec![None; shares.in_flight_limits.len()];
+        let mut tables = shares.rates.into_iter();
+        let drafted: Vec<(usize, Limit)> = self.limits().map(|(of, limit)| (of, limit.clone())).collect();
+        for (of, limit) in drafted {
+            let rated = limit.rule.rate_and_burst().and_then(|(rate, burst)| Some((rate, burst, tables.next()?)));
+            let store = match rated {
+                Some(rated) => self.store(&limit, rated, &seen_sets)?,
+                None => Store::InFlight(held_place(&shares.in_flight_limits, &limit).unwrap_or_default()),
+            };
+            if let Store::InFlight(place) = store {
+                capped_by[place] = Some(of as u16);
+            }
+            limits.push(self.planned(of as u16, limit, store, rated.map(|(.., table)| table)));
+        }
+        let stated = self.policy.limits.len();
+        for (place, quota) in (stated..).zip(&self.quotas) {
+            limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
+        }
+        limits.iter_mut().for_each(|planned| planned.quotas.sort_unstable_by_key(|(key, _)| *key));
+        let count_keys = in_flight(&shares.in_flight_limits).1.into_iter().map(|(per, _)| PlannedCounts {
+            per: per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
+            trust_source: TrustSource::of(per.iter().copied()),
+            per_name: joined_name(&per),
+        });
+        let count_keys = count_keys.collect();
+        self.ask_at(&limits);
+        Ok(Plan {
+            asks: limits.iter().map(Ask::of).collect(),
+            stated,
+            applicable: Applicable::new(&limits[..stated]),
+            seen_sets,
+            stats: Stats::new(shares.stats, shares.layout, self.elements(&limits)),
+            in_flight: shares.capacity,
+            in_flight_limits: shares.in_flight_limits,
+            capped_by,
+            access: shares.access,
+            count_keys,
+            identities: self.identities,
+            limits,
+        })
+    }
+
+    /// A limit with its store. Its quotas are added when all are planned.
+    fn planned(&mut self, of: u16, limit: Limit, store: Store, table: Option<Table>) -> PlannedLimit {
+        let stage = limit.stage();
+        let own = Stages::default().with(stage);
+        let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
+        PlannedLimit {
+            stage,
+            asked_at: if is_declared { own.with(Stage::Mail) } else { own },
+            name: limit.name.as_str().into(),
+            per_name: limit.per_name().into(),
+            reply: reply_of(&limit, stage),
+            template: limit.reply.clone().map(Arc::new),
+            block_rule: block_rule(&limit, self.secret),
+            per: limit.per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
+            trust_source: TrustSource::of(limit.identities()),
+            store,
+            distinct: limit.distinct().map(|identity| place(&mut self.identities, identity)),
+            table,
+            since: 0,
+            of,
+            quotas: Vec::new(),
+            limit,
+        }
+    }
+
+    fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
+        let SeenSetClaim { ref per, distinct, remember_us, settle_us, .. } = self.seen_sets[nth];
+        let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
+        let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
+        let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
+        let equals = may_be_equal.map(|&per| place(&mut self.identities, per)).collect();
+        let is_of_sender = distinct.source() == Source::Sender;
+        let distinct = place(&mut self.identities, distinct).into();
+        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, has_ladder: settle_us.is_some() })
+    }
+
+    /// The store of a limit that has a rate.
+    fn store(&self, limit: &Limit, rated: Rated, seen_sets: &[PlannedSeenSet]) -> Result<Store, PolicyError> {
+        let (rate, burst, table) = rated;
+        if let Rule::Distinct { .. } = limit.rule {
+            let buckets = Distinct::new(table, rate, burst, limit.when_full);
+            return buckets.map(Store::Distinct).ok_or_else(|| self.too_many(limit, rate, burst));
+        }
+        let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
+        let buckets = buckets.ok_or_else(|| self.too_fine(Some(limit), "rate"))?;
+        let Rule::FanOut { settle_us, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
+        let place = self.seen_sets.iter().position(|claim| claim.is_of(limit)).unwrap_or_default();
+        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
+    }
+
+    fn too_many(&self, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
+        let field = if burst > MOST_DISTINCT { "burst" } else { "rate" };
+        let found = format!("{} different elements, {burst} at once", rate.amount);
+        let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\"");
+        self.policy.error(Some(limit), field, found, allowed)
+    }
+
+    fn too_fine(&self, limit: Option<&Limit>, field: &str) -> PolicyError {
+        let found = "more than a clock of microseconds can keep".into();
+        let allowed = "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount";
+        self.policy.error(limit, field, found, allowed.into())
+    }
+
+    /// Sets the stages at which each identity is hashed, and the limits that are not asked without it.
+    fn ask_at(&mut self, limits: &[PlannedLimit]) {
+        for planned in limits {
+            let is_in_flight = planned.limit.is_in_flight();
+            // What is in flight has one count of all, without a key.
+            let is_hashed = |identity: &Identity| !(is_in_flight && *identity == Identity::Global);
+            for identity in planned.limit.identities().filter(is_hashed) {
+                let at = usize::from(place(&mut self.identities, identity));
+                if !is_in_flight {
+                    self.identities[at].needed_by.insert(planned.of);
+                }
+                self.identities[at].at = self.identities[at].at.union(planned.asked_at);
+            }
+        }
+    }
+
+    /// For each identity the place of the identity that the first fan-out per it alone counts.
+    fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
+        let per = |place: u16| limits.iter().filter(move |planned| planned.per[..] == [place]);
+        let element = |place| per(place).find_map(|planned| planned.distinct).map(usize::from);
+        (0..self.identities.len() as u16).map(element).collect()
+    }
+}
+
+/// A copy of `limit` with the numbers of a quota. It gets a table of its own; a single key needs only the smallest.
+pub(super) fn with_quota(limit: &Limit, quota: &Quota) -> Limit {
+    let (memory, when_full) = match limit.rule {
+        Rule::FanOut { .. } => (limit.memory, limit.when_full),
+        // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
+        Rule::Rate { .. } if limit.per.len() == 1 => (Some(PAGE_BYTES), WhenFull::Refuse),
+        // One page is for the keys, one for their registers.
+        Rule::Distinct { .. } if limit.per.len() == 1 => (Some(2 * PAGE_BYTES), limit.when_full),
+        Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => (None, limit.when_full),
     };
-    Ok((build(policy, &quotas, &wanted, shares, open, Vec::new(), secret)?, region))
-}
-
-/// What is open, before its identities have places.
-pub(super) struct InFlightPlan {
-    /// What each tally counts by.
-    pub(super) count_keys: Vec<Vec<Identity>>,
-    pub(super) capacity: Capacity,
-    /// Of each in-flight limit of the policy its place in the capacity.
-    pub(super) places: Vec<usize>,
-    /// The limits of the capacity, as they were when it was made.
-    pub(super) in_flight_limits: Vec<Limit>,
-}
-
-/// The plan, in tables that are there. `identities` have a place already, whether or not a limit needs them still.
-pub(super) fn build(
-    policy: &Policy,
-    quotas: &[PlannedQuota],
-    wanted: &[SeenSetClaim],
-    shares: TableShares,
-    open: InFlightPlan,
-    mut identities: Vec<PlannedIdentity>,
-    secret: &Secret,
-) -> Result<Plan, PolicyError> {
-    let TableShares { layout, access, seen_sets: seen_set_tables, rate_tables, observed } = shares;
-    let InFlightPlan { count_keys, capacity, places, in_flight_limits } = open;
-    let mut seen_sets = Vec::new();
-    for (wanted, table) in wanted.iter().zip(seen_set_tables) {
-        seen_sets.push(seen_set(policy, wanted, table, &mut identities)?);
+    let mut copy = Limit { quotas: vec![quota.clone()], memory, when_full, ..limit.clone() };
+    if let Some((rate, burst)) = copy.rule.rate_and_burst_mut() {
+        (*rate, *burst) = (quota.rate, quota.burst);
     }
-    let (mut limits, mut rate_tables, mut places): (Vec<PlannedLimit>, _, _) =
-        (Vec::new(), rate_tables.into_iter(), places.into_iter());
-    let stated = policy.limits.iter().enumerate();
-    for (of, limit) in stated.chain(quotas.iter().map(|quota| (quota.of, &quota.limit))) {
-        let per = limit.per.iter().map(|&identity| place(&mut identities, identity)).collect();
-        let rated = limit.rule.rate_and_burst().and_then(|rate| Some((rate, rate_tables.next()?)));
-        let table = rated.map(|(_, table)| table);
-        let store = match rated {
-            Some((rate, table)) => store(policy, limit, rate, table, wanted, &seen_sets)?,
-            None => Store::InFlight(places.next().unwrap_or_default()),
-        };
-        let distinct = limit.distinct().map(|identity| place(&mut identities, identity));
-        limits.push(PlannedLimit { table, distinct, ..planned(limit, of as u16, per, store, secret) });
-    }
-    for (place, quota) in (policy.limits.len()..).zip(quotas) {
-        limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
-    }
-    for planned in &mut limits {
-        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
-    }
-    let count_keys = count_keys.iter().map(|per| counts(&mut identities, per)).collect();
-    ask_at(&mut identities, &limits);
-    let stats = Stats::new(observed, layout, elements(&identities, &limits));
-    let (stated, capped_by) = (policy.limits.len(), capped_by(&limits, capacity.limits.len()));
-    let applicable = Applicable::new(&limits[..stated]);
-    let asks = limits.iter().map(Ask::of).collect();
-    Ok(Plan {
-        identities,
-        limits,
-        asks,
-        stated,
-        applicable,
-        seen_sets,
-        stats,
-        in_flight: capacity,
-        in_flight_limits,
-        capped_by,
-        access,
-        count_keys,
-    })
-}
-
-/// What counts of what is in flight count by.
-fn counts(identities: &mut Vec<PlannedIdentity>, per: &[Identity]) -> PlannedCounts {
-    PlannedCounts {
-        per: per.iter().map(|&identity| place(identities, identity)).collect(),
-        trust_source: TrustSource::of(per.iter().copied()),
-        per_name: joined_name(per),
-    }
-}
-
-/// A limit with its store; its quotas are found when all are planned.
-fn planned(limit: &Limit, of: u16, per: Places, store: Store, secret: &Secret) -> PlannedLimit {
-    let stage = limit.stage();
-    let own = Stages::default().with(stage);
-    let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
-    PlannedLimit {
-        limit: limit.clone(),
-        stage,
-        asked_at: if is_declared { own.with(Stage::Mail) } else { own },
-        name: limit.name.as_str().into(),
-        per_name: limit.per_name().into(),
-        reply: reply_of(limit, stage),
-        template: limit.reply.clone().map(Arc::new),
-        block_rule: block_rule(limit, secret),
-        per,
-        trust_source: TrustSource::of(limit.identities()),
-        store,
-        distinct: None,
-        table: None,
-        since: 0,
-        of,
-        quotas: Vec::new(),
-    }
+    copy
 }
 
 /// The kind of reply for a refusal by `limit`, which runs at `stage`.
@@ -183,7 +264,7 @@ fn reply_of(limit: &Limit, stage: Stage) -> Reply {
         Stage::Connect | Stage::Helo if limit.is_in_flight() => Reply::Crowded,
         Stage::Connect | Stage::Helo => Reply::Closing,
         _ if matches!(limit.rule, Rule::Distinct { .. }) => Reply::Spread,
-        _ if limit.is_fan_out() => Reply::Flood,
+        _ if limit.distinct().is_some() => Reply::Flood,
         _ if is_capacity && limit.count == Count::Bytes => Reply::Buffer,
         _ if is_capacity => Reply::Capacity,
         Stage::Rcpt if mailbox => Reply::Mailbox,
@@ -193,112 +274,10 @@ fn reply_of(limit: &Limit, stage: Stage) -> Reply {
     }
 }
 
-/// What a limit blocks by: in shadow mode it blocks nothing.
+/// How a limit blocks. In shadow mode it blocks nothing.
 fn block_rule(limit: &Limit, secret: &Secret) -> Option<BlockRule> {
     let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
     let named = format!("{} per {}", limit.name, limit.per_name());
     let from = limit.per.iter().map(|identity| identity.stage()).max().unwrap_or(Stage::Connect);
     Some(BlockRule { us, key: secret.text(named.as_bytes()), from })
-}
-
-/// For each of so many limits of the capacity its place among all, if it is there still.
-fn capped_by(limits: &[PlannedLimit], count: usize) -> Vec<Option<u16>> {
-    let mut capped_by = vec![None; count];
-    for planned in limits {
-        if let Store::InFlight(place) = planned.store {
-            capped_by[place] = Some(planned.of);
-        }
-    }
-    capped_by
-}
-
-/// When each identity is hashed.
-fn ask_at(identities: &mut Vec<PlannedIdentity>, limits: &[PlannedLimit]) {
-    for planned in limits {
-        // Of what is open there is one count of all, without a key.
-        let is_hashed = |identity: &Identity| !(planned.limit.is_in_flight() && *identity == Identity::Global);
-        for identity in planned.limit.identities().filter(is_hashed) {
-            let at = usize::from(place(identities, identity));
-            if !planned.limit.is_in_flight() {
-                identities[at].needed_by.insert(planned.of);
-            }
-            identities[at].at = identities[at].at.union(planned.asked_at);
-        }
-    }
-}
-
-/// For each identity the place of what the first fan-out per it alone counts.
-fn elements(identities: &[PlannedIdentity], limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
-    let of = |place| {
-        let mut fan_outs = limits.iter().filter(|planned| planned.per[..] == [place as u16]);
-        let distinct = fan_outs.find_map(|planned| planned.limit.distinct())?;
-        identities.iter().position(|needed| needed.identity == distinct)
-    };
-    (0..identities.len()).map(of).collect()
-}
-
-fn seen_set(
-    policy: &Policy,
-    wanted: &SeenSetClaim,
-    table: Table,
-    identities: &mut Vec<PlannedIdentity>,
-) -> Result<PlannedSeenSet, PolicyError> {
-    let SeenSetClaim { seen_set_key, settle_us } = wanted;
-    let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(seen_set_key.remember_us / 2));
-    let set = SeenSet::new(table, seen_set_key.remember_us, comeback_us);
-    let set = set.ok_or_else(|| too_fine(policy, None, "remember"))?;
-    let distinct = place(identities, seen_set_key.distinct).into();
-    let is_equal = |per: &&Identity| per.is_name() && seen_set_key.distinct.is_name();
-    let equals = seen_set_key.per.iter().filter(is_equal).map(|&per| self::place(identities, per)).collect();
-    let is_of_sender = seen_set_key.distinct.source() == Source::Sender;
-    Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, has_ladder: settle_us.is_some() })
-}
-
-fn store(
-    policy: &Policy,
-    limit: &Limit,
-    (rate, burst): (Rate, u64),
-    table: Table,
-    wanted: &[SeenSetClaim],
-    seen_sets: &[PlannedSeenSet],
-) -> Result<Store, PolicyError> {
-    if let Rule::Distinct { .. } = limit.rule {
-        let buckets = Distinct::new(table, rate, burst, limit.when_full);
-        return Ok(Store::Distinct(buckets.ok_or_else(|| too_many(policy, limit, rate, burst))?));
-    }
-    let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
-    let buckets = buckets.ok_or_else(|| too_fine(policy, Some(limit), "rate"))?;
-    let Some((seen_set_key, settle_us)) = seen_set_key(limit) else { return Ok(Store::Rate(buckets)) };
-    let place = wanted.iter().position(|claim| claim.seen_set_key == seen_set_key).unwrap_or_default();
-    Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
-}
-
-fn no_room_for_blocks(policy: &Policy, limit: &Limit, memory_bytes: u64) -> PolicyError {
-    let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
-    wrong(policy, Some(limit), "action", found, format!("blocks in at least {LEAST_WITH_ACCESS} bytes"))
-}
-
-fn too_many(policy: &Policy, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
-    let field = if burst > MOST_DISTINCT { "burst" } else { "rate" };
-    let found = format!("{} different elements, {burst} at once", rate.amount);
-    let allowed = format!("at most {MOST_DISTINCT} at once, and eight million a second, beside refuse = \"all\"");
-    wrong(policy, Some(limit), field, found, allowed)
-}
-
-fn too_fine(policy: &Policy, limit: Option<&Limit>, field: &str) -> PolicyError {
-    let found = "more than a clock of microseconds can keep".into();
-    let allowed = "at most eight million a second, with a burst of at least 1/8,000,000 of a second's amount".into();
-    wrong(policy, limit, field, found, allowed)
-}
-
-fn wrong(policy: &Policy, limit: Option<&Limit>, field: &str, found: String, allowed: String) -> PolicyError {
-    PolicyError {
-        file: limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&policy.file).clone(),
-        line: limit.and_then(|limit| limit.line),
-        limit: limit.map(|limit| limit.name.clone()),
-        field: Some(field.into()),
-        found,
-        allowed,
-        ..PolicyError::default()
-    }
 }

@@ -1,208 +1,302 @@
-//! Who gets which table of the region, in this order: operators' entries and limits' blocks, what is open, the
-//! seen_sets, every limit, every quota, and what only observes.
+//! Shares the memory out among tables, in this order: operators' entries and limits' blocks, what is in flight, the
+//! seen sets, every limit, every quota, and the statistics.
 //!
-//! Knows no keys and no counts. Invariant: entries and blocks come first and are as large as the memory says, whatever
-//! the policy, so they outlive it.
+//! A stated size is taken as it is. Of the rest, half goes to the seen sets, and half to the tables of rates in
+//! proportion to how long one message occupies a slot. No table without a stated size is below [`FLOOR_PAGES`].
+//!
+//! Each kind of key in flight has counts of its own, and each permit a record. Limits that look at the same key share
+//! its counts, each with its own column, so that a check of all of them takes one look-up. There is a row for every
+//! key that all permits together can hold.
+//!
+//! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
+//! memory only, so they outlive a policy.
 
-use super::budget::{Claim, Half, share_out};
-use super::in_flight::InFlightTables;
-use super::quotas::PlannedQuota;
-use super::{AccessTables, place};
-use crate::error::PolicyError;
-use crate::identity::Identity;
-use crate::policy::{Limit, Policy, Rule};
+use super::{AccessTables, PlannedIdentity, with_places};
+use crate::policy::{Count, Limit, Policy, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
-use crate::stats::Layout;
-use crate::store::access_list::{self, AccessList};
-use crate::store::blocks::Blocks;
+use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
+use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
+use crate::{error::PolicyError, identity::Identity, key::Key, key::Secret, stats::Layout};
 
-/// A key of a fan-out that refuses all takes 14 bytes where one of a bucket takes 8, and its table is half of the
-/// share.
+/// The smallest table: 64 KiB.
+pub(super) const FLOOR_PAGES: u64 = 65_536 / PAGE_BYTES;
+
+/// Pages of the region that no table gets: the header.
+pub(super) const HEADER_PAGES: u64 = 1;
+
+/// A key of a fan-out that refuses the whole key takes 14 bytes where one of a bucket takes 8, and its table is half of
+/// the share.
 const DISTINCT_WEIGHT: u128 = 4;
 
-/// This part of the memory is nobody's, where the tables leave it: a limit or a quota that a change of policy brings
-/// finds room there, without a restart.
+/// This part of the memory is no table's, if the tables leave it: a limit or a quota that a reload brings finds room
+/// there, without a restart.
 pub(super) const SPARE: u64 = 32;
 
 /// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
-const LISTED_PART: u64 = 56;
+const ENTRIES_PART: u64 = 56;
 const BLOCKS_PART: u64 = 64;
 
-/// So that each has a page.
+/// The least memory with entries and blocks: each has a page.
 pub(super) const LEAST_WITH_ACCESS: u64 = BLOCKS_PART * PAGE_BYTES;
 
-/// A memory before it has a table.
-pub(super) struct SeenSetClaim {
-    pub(super) seen_set_key: SeenSetKey,
-    /// The longest of those that share it: then a limit over it has the ladder.
-    pub(super) settle_us: Option<u64>,
+/// A policy whose quotas and seen sets are known, before they have tables.
+pub(super) struct Draft<'p> {
+    pub(super) policy: &'p Policy,
+    pub(super) secret: &'p Secret,
+    pub(super) quotas: Vec<PlannedQuota>,
+    pub(super) seen_sets: Vec<SeenSetClaim>,
+    /// The identities that have a place already, even if no limit needs them.
+    pub(super) identities: Vec<PlannedIdentity>,
 }
 
-/// Limits that agree in these share a memory.
-#[derive(PartialEq)]
-pub(super) struct SeenSetKey {
+/// A quota, as a limit with other numbers.
+pub(super) struct PlannedQuota {
+    /// The place of its limit in the policy.
+    pub(super) of: usize,
+    /// The limit with the numbers of the quota.
+    pub(super) limit: Limit,
+    /// The keys of the value, one for each part of `per` that can have it.
+    pub(super) keys: Vec<Key>,
+}
+
+/// A seen set, before it has a table.
+pub(super) struct SeenSetClaim {
     pub(super) per: Vec<Identity>,
     pub(super) distinct: Identity,
     pub(super) remember_us: u64,
     memory: Option<u64>,
+    /// The longest `settle` of the limits that share the seen set; a limit that has one takes the ladder.
+    pub(super) settle_us: Option<u64>,
 }
 
-/// Who has which table, in order.
+/// The tables of a plan.
 pub(super) struct TableShares {
-    pub(super) layout: Layout,
-    /// Of operators' entries and limits' blocks: first in the region, and as large as the memory says, so that they
-    /// outlive a policy.
     pub(super) access: Option<AccessTables>,
+    /// What is in flight, over its tables.
+    pub(super) capacity: Capacity,
+    /// The limits of the capacity, as they were when it was made.
+    pub(super) in_flight_limits: Vec<Limit>,
     pub(super) seen_sets: Vec<Table>,
-    /// Of limits that have a rate, then of quotas.
-    pub(super) rate_tables: Vec<Table>,
-    /// Of what may never refuse.
-    pub(super) observed: Table,
+    /// Those of limits that have a rate, then those of quotas.
+    pub(super) rates: Vec<Table>,
+    pub(super) stats: Table,
+    /// The layout of the statistics.
+    pub(super) layout: Layout,
+}
+
+/// A claim to one table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// The stated size in bytes.
+    pub(super) stated: Option<u64>,
+    /// Its weight among the claims of its half, if it has no stated size.
+    weight: u128,
+    /// Whether it is in the half of the seen sets, and not in that of the rates.
+    is_seen_set: bool,
+}
+
+impl Draft<'_> {
+    /// The limits of the policy, then the quotas; each with the place of its limit.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (usize, &Limit)> {
+        self.policy.limits.iter().enumerate().chain(self.quotas.iter().map(|quota| (quota.of, &quota.limit)))
+    }
+
+    /// The claims of the seen sets, then of the limits that have a rate, then of the quotas.
+    pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let seen_sets = self.seen_sets.iter();
+        let seen_sets = seen_sets.map(|claim| Claim { stated: claim.memory, weight: 1, is_seen_set: true });
+        let stated = self.policy.limits.iter().filter_map(|limit| Claim::of(limit, false));
+        seen_sets.chain(stated).chain(self.quotas.iter().filter_map(|quota| Claim::of(&quota.limit, true)))
+    }
 }
 
 impl SeenSetClaim {
-    /// The seen_sets that the fan-outs want, each once.
-    pub(super) fn of<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
-        let mut wanted: Vec<Self> = Vec::new();
+    /// The seen sets that the fan-outs need, each once.
+    pub(super) fn all<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
         for limit in limits {
-            let Some((seen_set_key, settle_us)) = seen_set_key(limit) else { continue };
-            match wanted.iter_mut().find(|memory| memory.seen_set_key == seen_set_key) {
-                Some(memory) => memory.settle_us = memory.settle_us.max(settle_us),
-                None => wanted.push(Self { seen_set_key, settle_us }),
+            let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { continue };
+            let (per, memory) = (limit.per.clone(), limit.memory);
+            match all.iter_mut().find(|claim| claim.is_of(limit)) {
+                Some(claim) => claim.settle_us = claim.settle_us.max(settle_us),
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us }),
             }
         }
-        wanted
+        all
+    }
+
+    /// Whether the limit asks this seen set: limits that agree in these fields share one.
+    pub(super) fn is_of(&self, limit: &Limit) -> bool {
+        matches!(limit.rule, Rule::FanOut { distinct, remember_us, .. }
+            if (&self.per, self.distinct, self.remember_us, self.memory)
+                == (&limit.per, distinct, remember_us, limit.memory))
     }
 }
 
-/// Which memory a limit asks, and its `settle`.
-pub(super) fn seen_set_key(limit: &Limit) -> Option<(SeenSetKey, Option<u64>)> {
-    let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { return None };
-    Some((SeenSetKey { per: limit.per.clone(), distinct, remember_us, memory: limit.memory }, settle_us))
-}
-
-/// The region, its tables of what is open, and those of all else, with the largest layout of observation that they
-/// leave room for.
-pub(super) fn allocate(
-    policy: &Policy,
-    wanted: &[SeenSetClaim],
-    quotas: &[PlannedQuota],
-    in_flight: &InFlightTables<'_>,
-    memory_bytes: u64,
-) -> Result<(Region, Vec<Table>, TableShares), PolicyError> {
-    let access = access(memory_bytes);
-    let exactly = |bytes| Claim { stated: Some(bytes), weight: 0, half: Half::Rates };
-    let first = access.iter().flatten().map(|&bytes| exactly(bytes)).chain(in_flight.claims().iter().copied());
-    let claims: Vec<Claim> = first.chain(claims(policy, wanted, quotas)).collect();
-    let mut error = PolicyError::default();
-    let with_spare = |layout: Layout| [(layout, memory_bytes / SPARE), (layout, 0)];
-    for (layout, spare) in Layout::choices(memory_bytes, observed(policy)).flat_map(with_spare) {
-        let others = [exactly(spare), exactly(layout.bytes())];
-        let others = if spare < PAGE_BYTES { &others[1..] } else { &others };
-        let shared = share_out(memory_bytes, &[&claims[..], others].concat());
-        let pages = match shared {
-            Ok(pages) => pages,
-            Err(least) => {
-                let least = with_marked(least, memory_bytes);
-                error = too_little(policy, memory_bytes, least, claims.len(), in_flight);
-                continue;
-            }
-        };
-        let (region, mut tables) = Region::new(&pages).ok_or_else(|| too_much(policy, memory_bytes))?;
-        // In the order of the claims; the spare stays nobody's.
-        let Some(observed) = tables.pop() else { continue };
-        tables.truncate(claims.len());
-        let marks = tables.drain(..access.map_or(0, |access| access.len())).collect::<Vec<_>>();
-        let access = match marks[..] {
-            [listed, blocks] => Some(AccessTables { list: AccessList::new(listed), blocks: Blocks::new(blocks) }),
-            _ => None,
-        };
-        let rate_tables = tables.split_off(in_flight.claims().len() + wanted.len());
-        let seen_sets = tables.split_off(in_flight.claims().len());
-        return Ok((region, tables, TableShares { layout, access, seen_sets, rate_tables, observed }));
+impl Claim {
+    fn exactly(bytes: u64) -> Self {
+        Self { stated: Some(bytes), weight: 0, is_seen_set: false }
     }
-    Err(error)
+
+    /// The claim of a limit that has a rate, or of a quota.
+    fn of(limit: &Limit, is_quota: bool) -> Option<Self> {
+        let (rate, _) = limit.rule.rate_and_burst()?;
+        let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
+        let (weight, stated) = match limit.rule {
+            Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
+            // One value has two buckets, one for each trust. With the ladder it has as many as its name has parts.
+            Rule::FanOut { settle_us: None, .. } if is_quota && limit.per.len() == 1 => (occupied, Some(PAGE_BYTES)),
+            // The memory that a fan-out states is that of its seen set.
+            Rule::FanOut { .. } => (occupied, None),
+            _ => (occupied, limit.memory),
+        };
+        Some(Self { stated, weight, is_seen_set: false })
+    }
 }
 
-/// The claims of the seen_sets, then of the limits that have a rate, then of the quotas.
-pub(super) fn claims<'c>(
-    policy: &'c Policy,
-    wanted: &'c [SeenSetClaim],
-    quotas: &'c [PlannedQuota],
-) -> impl Iterator<Item = Claim> + 'c {
-    let seen_sets =
-        wanted.iter().map(|memory| Claim { stated: memory.seen_set_key.memory, weight: 1, half: Half::Memories });
-    let rated = policy.limits.iter().filter_map(pace);
-    seen_sets.chain(rated).chain(quotas.iter().filter_map(|quota| quota_pace(&quota.limit)))
+/// Pages for each claim, in order, out of `memory_bytes`. The error is the number of bytes that would be enough.
+pub(super) fn share_out(memory_bytes: u64, claims: &[Claim]) -> Result<Vec<u32>, u64> {
+    let stated = |claim: &Claim| claim.stated.map(|bytes| (bytes / PAGE_BYTES).max(1));
+    let stated_pages = claims.iter().filter_map(stated).fold(HEADER_PAGES, u64::saturating_add);
+    let [seen_sets, rates] = [true, false].map(|is_seen_set| {
+        let open = claims.iter().filter(|claim| claim.stated.is_none() && claim.is_seen_set == is_seen_set);
+        open.map(|claim| claim.weight).collect::<Vec<u128>>()
+    });
+    let [seen_set_floor, rate_floor] = [&seen_sets, &rates].map(|weights| weights.len() as u64 * FLOOR_PAGES);
+    let least = stated_pages.saturating_add(seen_set_floor + rate_floor);
+    if memory_bytes / PAGE_BYTES < least {
+        return Err(least.saturating_mul(PAGE_BYTES));
+    }
+    let rest = memory_bytes / PAGE_BYTES - stated_pages;
+    let half = match (seen_set_floor, rate_floor) {
+        (0, _) => 0,
+        (_, 0) => rest,
+        _ => (rest / 2).clamp(seen_set_floor, rest - rate_floor),
+    };
+    let (seen_set_pages, rate_pages) = (by_weight(half, seen_sets), by_weight(rest - half, rates));
+    let open = |claim: &Claim| if claim.is_seen_set { seen_set_pages(claim.weight) } else { rate_pages(claim.weight) };
+    let pages = claims.iter().map(|claim| stated(claim).unwrap_or_else(|| open(claim)));
+    Ok(pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX)).collect())
 }
 
-/// Bytes of operators' entries and of limits' blocks. A guard that is smaller than that has neither.
-fn access(memory_bytes: u64) -> Option<[u64; 2]> {
-    let (listed, blocks) = (memory_bytes / LISTED_PART, memory_bytes / BLOCKS_PART);
-    (memory_bytes >= LEAST_WITH_ACCESS).then(|| [listed.min(AccessList::bytes(access_list::MOST)), blocks])
+/// Shares `pages` in proportion to weights, with no share below the floor. Returns the share of a weight.
+fn by_weight(mut pages: u64, mut weights: Vec<u128>) -> impl Fn(u128) -> u64 {
+    weights.sort_unstable();
+    let mut sum: u128 = weights.iter().sum();
+    // The lightest get the floor, as long as their share of the rest is below it.
+    for light in weights {
+        if u128::from(pages) * light >= u128::from(FLOOR_PAGES) * sum {
+            break;
+        }
+        pages -= FLOOR_PAGES;
+        sum -= light;
+    }
+    move |weight| {
+        let share = (u128::from(pages) * weight).checked_div(sum).unwrap_or(0);
+        u64::try_from(share).unwrap_or(u64::MAX).max(FLOOR_PAGES)
+    }
 }
 
-/// What would do in all, where `least` would but for the tables of blocks, which grow with it.
-fn with_marked(least: u64, memory_bytes: u64) -> u64 {
+/// The region and its tables. The statistics get the largest layout for which the other tables leave room.
+pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Result<(Region, TableShares), PolicyError> {
+    let (policy, max_open) = (draft.policy, u64::from(max_open));
+    let in_flight_limits: Vec<Limit> = policy.limits.iter().filter(|limit| limit.is_in_flight()).cloned().collect();
+    let (limits, counts) = in_flight(&in_flight_limits);
+    // A table for each of the counts, then one for the permits, if there is a limit to hold anything under.
+    let count_bytes = counts.iter().map(|(_, columns)| KeyCounts::bytes(max_open, *columns));
+    let permit_bytes = (!limits.is_empty()).then(|| Permits::bytes(max_open, counts.len()));
+    let held: Vec<u64> = count_bytes.chain(permit_bytes).collect();
+    let access = access_bytes(memory_bytes);
+    let exact = access.iter().flatten().chain(&held).map(|&bytes| Claim::exactly(bytes));
+    let claims: Vec<Claim> = exact.chain(draft.claims()).collect();
+    let layouts = Layout::choices(memory_bytes, with_places(Vec::new(), policy).len());
+    let mut choices = layouts.flat_map(|layout| [(layout, memory_bytes / SPARE), (layout, 0)]);
+    let mut least = 0;
+    let fitting = choices.find_map(|(layout, spare)| {
+        let spare = (spare >= PAGE_BYTES).then(|| Claim::exactly(spare));
+        let all = claims.iter().copied().chain(spare).chain([Claim::exactly(layout.bytes())]);
+        let pages = share_out(memory_bytes, &all.collect::<Vec<_>>());
+        pages.map_err(|bytes| least = bytes).ok().map(|pages| (layout, pages))
+    });
+    let budget = format!("a budget of {memory_bytes} bytes");
+    let Some((layout, pages)) = fitting else {
+        let (least, tables) = (with_access(least, memory_bytes), claims.len());
+        let need = match held.iter().sum() {
+            0u64 => String::new(),
+            bytes => format!(", {bytes} of them for what at most {max_open} permits hold (`max_open`)"),
+        };
+        let allowed = format!("at least {least} bytes for the {tables} tables of this policy{need}");
+        return Err(policy.error(None, "memory", budget, allowed));
+    };
+    let most = "as much as this machine gives, and less than 256 GiB".into();
+    let (region, tables) = Region::new(&pages).ok_or_else(|| policy.error(None, "memory", budget, most))?;
+    // In the order of the claims. The spare stays no table's.
+    let stats = tables[pages.len() - 1];
+    let (access, tables) = tables[..claims.len()].split_at(access.map_or(0, |bytes| bytes.len()));
+    let access = match *access {
+        [entries, blocks] => Some(AccessTables { list: AccessList::new(entries), blocks: Blocks::new(blocks) }),
+        _ => None,
+    };
+    let (held, tables) = tables.split_at(held.len());
+    let (seen_sets, rates) = tables.split_at(draft.seen_sets.len());
+    let permits = Permits::new(max_open, held.get(counts.len()).copied(), counts.len());
+    let counts = counts.iter().zip(held).map(|((_, columns), table)| KeyCounts::new(*table, max_open, *columns));
+    let capacity = Capacity { permits, limits, counts: counts.collect() };
+    let (seen_sets, rates) = (seen_sets.to_vec(), rates.to_vec());
+    Ok((region, TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout }))
+}
+
+/// Bytes of operators' entries and of limits' blocks; `None` if the memory is too small for them.
+fn access_bytes(memory_bytes: u64) -> Option<[u64; 2]> {
+    let (entries, blocks) = (memory_bytes / ENTRIES_PART, memory_bytes / BLOCKS_PART);
+    (memory_bytes >= LEAST_WITH_ACCESS).then(|| [entries.min(AccessList::bytes(MOST)), blocks])
+}
+
+/// The memory that would be enough if `least` were enough but for entries and blocks, which grow with the memory.
+fn with_access(least: u64, memory_bytes: u64) -> u64 {
     let bytes = |memory_bytes| -> u64 {
-        let pages = access(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
+        let pages = access_bytes(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
         pages.sum::<u64>() * PAGE_BYTES
     };
     let others = least.saturating_sub(bytes(memory_bytes));
     let mut enough = others;
-    // They take a thirtieth, so it ends soon.
+    // They take a thirtieth of the memory, so the loop ends soon.
     while enough < others.saturating_add(bytes(enough)) {
         enough = others.saturating_add(bytes(enough));
     }
     enough
 }
 
-/// The claim of a limit that has a rate.
-fn pace(limit: &Limit) -> Option<Claim> {
-    let (rate, _) = limit.rule.rate_and_burst()?;
-    let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
-    let (weight, stated) = match limit.rule {
-        Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
-        // What it states is for its memory.
-        Rule::FanOut { .. } => (occupied, None),
-        _ => (occupied, limit.memory),
+/// The identities of the keys of some counts, and how many columns the counts have.
+pub(super) type Counted = (Vec<Identity>, usize);
+
+/// What in-flight limits check, and the counts that they need.
+pub(super) fn in_flight(limits: &[Limit]) -> (Vec<InFlight>, Vec<Counted>) {
+    let mut counts: Vec<Counted> = Vec::new();
+    let mut place = |per: Vec<Identity>| {
+        let place = counts.iter().position(|(other, _)| *other == per).unwrap_or(counts.len());
+        if place == counts.len() {
+            counts.push((per, 0));
+        }
+        counts[place].1 += 1;
+        Place { counts: place, column: counts[place].1 - 1 }
     };
-    Some(Claim { stated, weight, half: Half::Rates })
-}
-
-/// The claim of a quota: as of a limit, but for a fan-out under one value. It has two buckets, one a class; with the
-/// ladder as many as its value has parts.
-fn quota_pace(limit: &Limit) -> Option<Claim> {
-    let is_one = matches!(limit.rule, Rule::FanOut { settle_us: None, .. }) && limit.per.len() == 1;
-    let claim = pace(limit)?;
-    Some(if is_one { Claim { stated: Some(PAGE_BYTES), ..claim } } else { claim })
-}
-
-/// How many identities the limits need.
-fn observed(policy: &Policy) -> usize {
-    let mut identities = Vec::new();
-    for identity in policy.limits.iter().flat_map(Limit::identities) {
-        place(&mut identities, identity);
+    let mut checked = Vec::new();
+    for limit in limits {
+        let Rule::InFlight { cap, share } = &limit.rule else { continue };
+        // `global` is in every key, so it tells none apart.
+        let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
+        let share = share.as_ref().map(|share| (place([&per[..], &share.per].concat()), share.of_free));
+        let count = (!per.is_empty()).then(|| place(per));
+        checked.push(InFlight { cap: *cap, bytes: limit.count == Count::Bytes, count, share });
     }
-    identities.len()
+    (checked, counts)
 }
 
-fn too_little(policy: &Policy, bytes: u64, least: u64, tables: usize, in_flight: &InFlightTables<'_>) -> PolicyError {
-    PolicyError {
-        file: policy.file.clone(),
-        field: Some("memory".into()),
-        found: format!("a budget of {bytes} bytes"),
-        allowed: format!("at least {least} bytes for the {tables} tables of this policy{}", in_flight.stated_need()),
-        ..PolicyError::default()
-    }
-}
-
-fn too_much(policy: &Policy, bytes: u64) -> PolicyError {
-    PolicyError {
-        file: policy.file.clone(),
-        field: Some("memory".into()),
-        found: format!("a budget of {bytes} bytes"),
-        allowed: "as much as this machine gives, and less than 256 GiB".into(),
-        ..PolicyError::default()
-    }
+/// The place of the in-flight limit that counts what `limit` counts.
+pub(super) fn held_place(in_flight_limits: &[Limit], limit: &Limit) -> Option<usize> {
+    in_flight_limits.iter().position(|held| {
+        (&held.name, &held.per, held.count, held.shared_per())
+            == (&limit.name, &limit.per, limit.count, limit.shared_per())
+    })
 }

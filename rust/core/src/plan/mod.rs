@@ -1,59 +1,48 @@
-//! A policy, compiled: what a check reads, hashes and asks, worked out once, over tables in one region.
+//! A compiled policy: what a check reads, hashes and asks, worked out once, over tables in one region.
 //!
 //! ```text
-//!  Policy ── quotas ──> limits with tables of their own ── memory ──> Region + tables ── compile ──> Plan
+//!  Policy ── compile ──> limits and quotas, each to have a table ── memory ──> Region + tables ── compile ──> Plan
 //!  Plan + Policy ── reload ──> the next Plan over the same region
 //! ```
 //!
-//! * this file: the plan itself; what cannot apply to an envelope is left out by sets of limits, before any limit is
-//!   looked at
-//! * `compile`: limits to stores   * `quotas`: the values that quotas name
-//! * `memory`: which table gets how much, with `budget` and `in_flight`   * `reload`: another policy over a region in
-//!   use
+//! * this file: the plan itself. Sets of limits leave out what cannot apply to an envelope, before any limit is read
+//! * `compile`: limits and quotas to stores   * `memory`: the size of each table
+//! * `reload`: another policy over a region in use
 //!
-//! Knows no envelope and no TOML.
+//! This module knows no envelope and no TOML.
 
-mod budget;
 mod compile;
-mod in_flight;
 mod memory;
-mod quotas;
 mod reload;
 
-use std::sync::Arc;
+use std::{array, sync::Arc};
 
 use smallvec::SmallVec;
 
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::Key;
-use crate::policy::{Count, Limit, MAX_LIMITS, Quota, Stage, Stages, Template, Verified, WhenFull};
-use crate::region::Table;
-use crate::reply::Reply;
-use crate::stats::Stats;
-use crate::store::Store;
-use crate::store::access_list::AccessList;
-use crate::store::blocks::Blocks;
-use crate::store::in_flight::Capacity;
-use crate::store::seen_set::SeenSet;
+use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Stage, Stages, Template, Verified, WhenFull};
+use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
+use crate::{region::Table, reply::Reply, stats::Stats};
 
 pub use compile::compile;
 pub use reload::{Step, recompile};
 
-/// A policy, compiled.
+/// A compiled policy.
 #[derive(Debug)]
 pub struct Plan {
-    /// Every identity that a limit needs; each is hashed once a check.
+    /// Every identity that a limit needs. A check hashes each once.
     pub identities: Vec<PlannedIdentity>,
-    /// In file order; after them, each with a table of its own, their quotas.
+    /// The stated limits in file order, then their quotas, each with its own table.
     pub limits: Vec<PlannedLimit>,
     /// What `prepare` needs of each of `limits`.
     pub asks: Vec<Ask>,
     /// How many of `limits` the policy states.
     pub stated: usize,
-    /// Which of the stated limits apply when.
+    /// The sets of the stated limits that apply to an envelope.
     pub applicable: Applicable,
-    /// Seen sets of known elements.
+    /// The seen sets.
     pub seen_sets: Vec<PlannedSeenSet>,
     /// Distinct counts and offenders.
     pub stats: Stats,
@@ -61,11 +50,11 @@ pub struct Plan {
     pub in_flight: Capacity,
     /// The limits of [`Plan::in_flight`], as they were when it was made.
     pub in_flight_limits: Vec<Limit>,
-    /// The place in `limits` of each limit of [`Plan::in_flight`]; `None` when the policy has it no more.
+    /// The place in `limits` of each limit of [`Plan::in_flight`]; `None` if the policy no longer has the limit.
     pub capped_by: Vec<Option<u16>>,
-    /// Operators' entries and limits' blocks; absent where the memory is too small for them.
+    /// Operators' entries and limits' blocks; `None` if the memory is too small for them.
     pub access: Option<AccessTables>,
-    /// What the counts of [`Plan::in_flight`] count by.
+    /// The keys of each of the counts of [`Plan::in_flight`].
     pub count_keys: Vec<PlannedCounts>,
 }
 
@@ -74,46 +63,47 @@ pub struct Plan {
 pub struct PlannedIdentity {
     /// The identity.
     pub identity: Identity,
-    /// Its source.
+    /// The source of the identity.
     pub source: Source,
     /// Of `sender.registered`, the place of `sender.org`, which nearly always has the same value.
     pub same_as: Option<u16>,
     /// The stages at which it is needed.
     pub at: Stages,
-    /// The limits that are not asked when it is absent: in-flight limits may share it with senders that lack it.
+    /// The limits that are not asked if the identity is absent. An in-flight limit is asked, since its share may be
+    /// shared with senders that lack the identity.
     pub needed_by: LimitSet,
 }
 
 /// A limit with its store.
 #[derive(Debug)]
 pub struct PlannedLimit {
-    /// As the operator wrote it.
+    /// The limit of the policy; for a quota, a copy of it with the numbers of the quota.
     pub limit: Limit,
-    /// The stage at which it runs.
+    /// The stage at which the limit runs.
     pub stage: Stage,
     /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
     pub asked_at: Stages,
-    /// Its name, shared with refusals.
+    /// The name, shared with refusals.
     pub name: Arc<str>,
-    /// `client.net/24/48 + sender.org`, shared with refusals.
+    /// The identities by name, `client.net/24/48 + sender.org`, shared with refusals.
     pub per_name: Arc<str>,
-    /// The kind of reply that a refusal gets.
+    /// The kind of reply to a refusal.
     pub reply: Reply,
     /// The operator's own reply.
     pub template: Option<Arc<Template>>,
     /// How a refusal blocks the key.
     pub block_rule: Option<BlockRule>,
-    /// Its identities, as places in [`Plan::identities`].
+    /// The identities of the key, as places in [`Plan::identities`].
     pub per: Places,
-    /// Place of what a fan-out counts in [`Plan::identities`].
+    /// The place in [`Plan::identities`] of the identity whose elements a fan-out counts.
     pub distinct: Option<u16>,
-    /// Where its trust comes from.
+    /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
     /// Where it counts.
     pub store: Store,
-    /// The pages that its store got; an in-flight limit has none of its own.
+    /// The table of its store; an in-flight limit has none of its own.
     pub table: Option<Table>,
-    /// The generation of the policy since which it has counted what it counts.
+    /// The generation of the policy since which it has charged the same envelopes to the same keys.
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
@@ -126,60 +116,54 @@ pub struct PlannedLimit {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct Ask {
-    /// Its identities.
+    /// The identities of the key.
     pub per: Places,
     /// The table of its counters.
     pub table: Table,
-    /// What its store is asked.
+    /// The kind of its store.
     pub kind: AskKind,
-    /// Where its trust comes from.
+    /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
     /// The stage at which it is charged.
     pub stage: Stage,
     /// What one check counts as.
     pub count: Count,
-    /// A bit for each key that has a quota, by the lowest bits of the key: nearly all others need no search.
+    /// A bit for each key that has a quota, by the lowest bits of the key: nearly all other keys need no search.
     pub quota_bits: u64,
     /// Whether a key without room in the table is refused.
     pub refuses_when_full: bool,
 }
 
-/// What a store is asked.
+/// The kind of a store, with what `prepare` needs of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
     /// A rate.
     Rate,
-    /// A fan-out that refuses what is new.
+    /// A fan-out that refuses new elements.
     FanOut {
-        /// Place in [`Plan::seen_sets`].
+        /// The place of its seen set in [`Plan::seen_sets`].
         seen_set: u8,
     },
     /// A fan-out that refuses the whole key.
     Distinct,
-    /// What is in flight: the place among the in-flight limits.
+    /// An in-flight limit, by its place in [`Plan::in_flight`].
     InFlight(u8),
 }
 
 impl Ask {
-    /// What `prepare` needs of `planned`.
+    /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
-        let table = planned.store.slots_table().copied().unwrap_or(Table::HEADER);
-        let kind = match planned.store {
+        let PlannedLimit { limit, per, trust_source, stage, store, .. } = planned;
+        let (per, trust_source, stage, count) = (*per, *trust_source, *stage, limit.count);
+        let table = store.slots_table().copied().unwrap_or(Table::HEADER);
+        let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(fan_out) => AskKind::FanOut { seen_set: fan_out.seen_set() as u8 },
+            Store::FanOut(store) => AskKind::FanOut { seen_set: store.seen_set() as u8 },
             Store::Distinct(_) => AskKind::Distinct,
-            Store::InFlight(place) => AskKind::InFlight(place as u8),
+            Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
-        Self {
-            per: planned.per,
-            table,
-            kind,
-            trust_source: planned.trust_source,
-            stage: planned.stage,
-            count: planned.limit.count,
-            quota_bits: quota_bits(&planned.quotas),
-            refuses_when_full: planned.limit.when_full == WhenFull::Refuse,
-        }
+        let (quota_bits, refuses_when_full) = (quota_bits(&planned.quotas), limit.when_full == WhenFull::Refuse);
+        Self { per, table, kind, trust_source, stage, count, quota_bits, refuses_when_full }
     }
 }
 
@@ -194,15 +178,15 @@ fn quota_bits(quotas: &[(Key, u16)]) -> u64 {
     quotas.iter().fold(0, |bits, (key, _)| bits | quota_bit(*key))
 }
 
-/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`], beside each other and
-/// not elsewhere, since a check reads them for each limit.
+/// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`]. They are stored inline,
+/// since a check reads them for each limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     count: u8,
     places: [u16; MOST_PARTS],
 }
 
-/// Identities of a composite with those that share it, at most.
+/// The most identities of a composite: those of `per` and those of its `share`.
 pub const MOST_PARTS: usize = 8;
 
 impl Places {
@@ -224,7 +208,7 @@ impl std::ops::Deref for Places {
 
 impl FromIterator<u16> for Places {
     /// # Panics
-    /// When there are more than [`MOST_PARTS`]; a policy has at most four identities in `per`, and four that share.
+    /// There are more than [`MOST_PARTS`]. A policy has at most four identities in `per`, and four in its `share`.
     fn from_iter<I: IntoIterator<Item = u16>>(all: I) -> Self {
         let mut places = Self { count: 0, places: [0; MOST_PARTS] };
         for place in all {
@@ -238,7 +222,7 @@ impl FromIterator<u16> for Places {
 /// The place of a quota that has no table yet. Until it has one, keys of that quota are exempt.
 pub const NO_TABLE: u16 = u16::MAX;
 
-/// Which of the stated limits apply when: sets by stages and by trust, so that a check intersects two words.
+/// Sets of the stated limits by stages and by trust, so that a check finds the limits that apply with one intersection.
 #[derive(Clone, Debug)]
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
@@ -248,23 +232,23 @@ pub struct Applicable {
     /// The limits that look at senders of each trust, claimed first.
     for_trust: [LimitSet; 2],
     /// The limits that are rates.
-    rates: LimitSet,
+    pub rates: LimitSet,
     /// The limits that block.
-    blocking: LimitSet,
-    /// The limits that count bytes: an envelope without a size is not asked.
-    sized: LimitSet,
-    /// The in-flight limits that do not count bytes: while nothing is in flight a check that holds nothing need not ask
-    /// them.
-    unless_idle: LimitSet,
+    pub blocking: LimitSet,
+    /// The limits that count bytes: a check of an envelope without a size need not ask them.
+    pub sized: LimitSet,
+    /// The in-flight limits that do not count bytes: while nothing is in flight, a check that holds nothing need not
+    /// ask them.
+    pub unless_idle: LimitSet,
     /// The in-flight limits.
-    in_flight: LimitSet,
+    pub in_flight: LimitSet,
 }
 
 const STAGE_SETS: usize = 1 << Stage::ALL.len();
 
 const _: () = assert!(MAX_LIMITS <= u64::BITS as usize);
 
-/// A set of the stated limits, by their place in the policy. A quota counts as the limit that it belongs to.
+/// A set of the stated limits, by their place in the policy. A quota counts as its limit.
 pub type LimitSet = Set<u16>;
 
 impl Member for u16 {
@@ -281,7 +265,7 @@ impl Member for u16 {
     }
 }
 
-/// Tables that no limit owns: they stay where they are under every policy.
+/// Tables that no limit owns. They stay where they are when the policy changes.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessTables {
     /// Operators' entries.
@@ -293,23 +277,23 @@ pub struct AccessTables {
 /// How a limit blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockRule {
-    /// For how long, in microseconds.
+    /// The time of a block, in microseconds.
     pub us: u64,
-    /// The key of its name and its identities. Joined with the key of the values it names a block, under this policy
-    /// and the next that has the limit.
+    /// The hash of the limit's name and identities. Joined with the key of the values it is the key of a block, which
+    /// stays the same under every policy that has the limit.
     pub key: Key,
     /// The first stage at which all of the key is known.
     pub from: Stage,
 }
 
 impl BlockRule {
-    /// The limit that blocks, in few bits.
+    /// The limit that blocks, as 32 bits of the hash.
     pub fn by(&self) -> u32 {
         self.key.0 as u32
     }
 }
 
-/// Where the trust of a limit's keys comes from: the weakest of its identities.
+/// Where the trust of a limit's keys comes from: from the weakest of its identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustSource {
     /// All of them are proven, or cannot be claimed.
@@ -320,54 +304,52 @@ pub enum TrustSource {
     Senders,
 }
 
-/// The keys of counts of what is in flight.
+/// The keys of one of the counts of what is in flight.
 #[derive(Debug)]
 pub struct PlannedCounts {
-    /// Its identities, as places in [`Plan::identities`].
+    /// The identities, as places in [`Plan::identities`].
     pub per: Places,
-    /// Where their trust comes from.
+    /// Where the trust of the keys comes from.
     pub trust_source: TrustSource,
     /// The identities by name: `client.net/24/48`.
     pub per_name: String,
 }
 
-/// A seen set and what it holds.
+/// A seen set and the identity of its elements.
 #[derive(Debug)]
 pub struct PlannedSeenSet {
-    /// The table.
+    /// The seen set.
     pub set: SeenSet,
-    /// Place of the element's identity in [`Plan::identities`].
+    /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
     /// Whether that is an identity of the sender.
     pub is_of_sender: bool,
-    /// Identities of `per` whose value an element may be equal to, as places in [`Plan::identities`]: an equal element
-    /// is never new.
+    /// The places of the identities of `per` that are names, as the element's is. An element with the same value is
+    /// never new.
     pub equals: SmallVec<[u16; 2]>,
-    /// Whether parts of names are remembered too: a limit over it has `settle`.
+    /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
 }
 
 impl Applicable {
-    /// Works out the sets of `limits`, the stated ones.
+    /// The sets of the stated limits.
     pub(super) fn new(limits: &[PlannedLimit]) -> Self {
         let set = |is_in: &dyn Fn(&PlannedLimit) -> bool| {
-            (0..).zip(limits).filter(|(_, limit)| is_in(limit)).fold(LimitSet::EMPTY, |set, (place, _)| set.with(place))
+            (0..).zip(limits).filter(|(_, limit)| is_in(limit)).map(|(place, _)| place).collect::<LimitSet>()
         };
-        let stages = |bits: usize| {
-            let is_in = |stage: &Stage| bits >> *stage as usize & 1 != 0;
-            Stage::ALL.into_iter().filter(is_in).fold(Stages::default(), Stages::with)
-        };
-        let read_at = |stages: Stages| {
-            let asked = limits.iter().filter(|limit| limit.asked_at.intersects(stages));
-            asked.fold(Sources::default(), |all, limit| limit.sources(all))
+        let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
+        let recipients = |limit: &Limit| (limit.count == Count::Recipients).then_some(Identity::RcptAddress);
+        let sources = |stages: usize| {
+            let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
+            asked.flat_map(|limit| limit.identities().chain(recipients(limit))).map(Identity::source).collect()
         };
         Self {
-            asked_at: std::array::from_fn(|bits| set(&|limit| limit.asked_at.intersects(stages(bits)))),
-            sources: std::array::from_fn(|bits| read_at(stages(bits))),
+            asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
+            sources: array::from_fn(sources),
             for_trust: [Trust::Claimed, Trust::Proven]
                 .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
-            blocking: set(&|limit| limit.block_rule.is_some()),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
+            blocking: set(&|limit| limit.block_rule.is_some()),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
             in_flight: set(&|limit| limit.limit.is_in_flight()),
@@ -385,36 +367,6 @@ impl Applicable {
     pub fn for_trust(&self, senders: Trust) -> LimitSet {
         self.for_trust[usize::from(senders == Trust::Proven)]
     }
-
-    /// The limits that are rates.
-    #[inline]
-    pub fn rates(&self) -> LimitSet {
-        self.rates
-    }
-
-    /// The limits that block.
-    #[inline]
-    pub fn blocking(&self) -> LimitSet {
-        self.blocking
-    }
-
-    /// The limits that count bytes.
-    #[inline]
-    pub fn sized(&self) -> LimitSet {
-        self.sized
-    }
-
-    /// The in-flight limits that need not be asked while nothing is in flight.
-    #[inline]
-    pub fn unless_idle(&self) -> LimitSet {
-        self.unless_idle
-    }
-
-    /// The in-flight limits.
-    #[inline]
-    pub fn in_flight(&self) -> LimitSet {
-        self.in_flight
-    }
 }
 
 impl Plan {
@@ -424,13 +376,14 @@ impl Plan {
         self.applicable.sources[stages.bits() as usize % STAGE_SETS]
     }
 
-    /// The quota that the limit at this place is; `None` for a limit that the policy states.
+    /// The quota at this place of [`Plan::limits`]; `None` at the place of a stated limit.
     pub fn quota(&self, place: usize) -> Option<&Quota> {
         self.limits[place].limit.quotas.first().filter(|_| place >= self.stated)
     }
 
-    /// The generation since which each limit has charged the same envelopes to the same keys, when `self` follows
-    /// `old`: an earlier charge is not given back to a key that did not pay it. `from` gives the places under `old`.
+    /// The generation since which each limit has charged the same envelopes to the same keys, if `self` follows `old`.
+    /// A refund of an earlier charge is ignored, since the key may not have paid it. `from` gives the places under
+    /// `old`, `next` is the generation of `self`, and `is_same_list` says that the suffix list did not change.
     pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
         let charges_alike = |place: usize, from: usize| {
@@ -438,9 +391,9 @@ impl Plan {
             let is_same_quotas = is.quotas.iter().map(Quota::numbers).eq(was.quotas.iter().map(Quota::numbers));
             is.verified == was.verified && is_same_quotas
         };
-        let since = |(place, from): (usize, &Option<usize>)| {
-            let from = from.filter(|&from| is_same_list && charges_alike(place, from));
-            from.map_or(next, |from| old.limits[from].since)
+        let since = |(place, from): (usize, &Option<usize>)| match *from {
+            Some(from) if is_same_list && charges_alike(place, from) => old.limits[from].since,
+            _ => next,
         };
         from.iter().enumerate().map(since).collect()
     }
@@ -449,19 +402,13 @@ impl Plan {
 impl PlannedLimit {
     /// Whether a message counts once for a recipient's host, however many mailboxes it goes to there.
     pub fn counts_hosts_once(&self) -> bool {
-        self.limit.per.contains(&Identity::RcptHost)
-            && self.stage == Stage::Rcpt
-            && self.limit.count != Count::Recipients
-    }
-
-    pub(super) fn sources(&self, all: Sources) -> Sources {
-        let recipients = (self.limit.count == Count::Recipients).then_some(Identity::RcptAddress);
-        self.limit.identities().chain(recipients).fold(all, |all, identity| all.with(identity.source()))
+        let Limit { per, count, .. } = &self.limit;
+        self.stage == Stage::Rcpt && *count != Count::Recipients && per.contains(&Identity::RcptHost)
     }
 }
 
 impl TrustSource {
-    /// The trust of a key, where senders have this one.
+    /// The trust of a key, if the sender has the trust `senders`.
     #[inline]
     pub fn trust(self, senders: Trust) -> Trust {
         match self {
@@ -471,7 +418,7 @@ impl TrustSource {
         }
     }
 
-    /// The source of identities that count together.
+    /// The trust source of keys that these identities make together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
         identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
             claimed if claimed.is_mere_claim() => Self::Claimed,
@@ -483,11 +430,8 @@ impl TrustSource {
 
 /// Whether a limit with this `verified` looks at keys of this trust.
 pub fn looks_at(verified: Verified, trust: Trust) -> bool {
-    match verified {
-        Verified::Any => true,
-        Verified::Proven => trust == Trust::Proven,
-        Verified::Claimed => trust == Trust::Claimed,
-    }
+    let only = [(Verified::Proven, Trust::Proven), (Verified::Claimed, Trust::Claimed)];
+    verified == Verified::Any || only.contains(&(verified, trust))
 }
 
 /// The place of an identity among those that are hashed; a new one is added.
@@ -495,15 +439,19 @@ fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let place_of = |identity| identities.iter().position(|known| known.identity == identity);
     let org = place_of(Identity::SenderOrg(0)).filter(|_| identity == Identity::SenderRegistered);
     let place = place_of(identity).unwrap_or_else(|| {
-        identities.push(PlannedIdentity {
-            identity,
-            source: identity.source(),
-            same_as: org.map(|place| place as u16),
-            at: Stages::default(),
-            needed_by: LimitSet::EMPTY,
-        });
+        let (source, same_as) = (identity.source(), org.map(|place| place as u16));
+        let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
+        identities.push(PlannedIdentity { identity, source, same_as, at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.
     place as u16
+}
+
+/// The identities `known`, and after them those that only the limits of `policy` need.
+fn with_places(mut known: Vec<PlannedIdentity>, policy: &Policy) -> Vec<PlannedIdentity> {
+    for identity in policy.limits.iter().flat_map(Limit::identities) {
+        place(&mut known, identity);
+    }
+    known
 }

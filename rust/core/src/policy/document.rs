@@ -1,112 +1,84 @@
-//! A policy file as fields, and the policy that it makes.
+//! A policy file, perhaps over a base that it extends; and the policy that it makes, which can be written again.
 //!
 //! A file has two levels of tables: its own fields, and the table `limit`, in which each limit is an entry with the
-//! limit's name. So `extends` can lay a whole file over another with one rule (see `extends`).
+//! limit's name. So one rule can lay a whole file over another.
+//!
+//! A policy that `extends` another one, its base, states only its differences. The caller finds the text of a base
+//! ([`Bases`]), since this crate does no I/O. A base is validated by itself first, so an error in the two together is
+//! an error of the file that extends.
+//!
+//! **One rule.** A field that is written replaces the same field of the base, and every other field stays. Tables are
+//! merged field by field: limits, a `share`, a `quota` and each of its values. A list is one value. So a changed `rate`
+//! keeps the `burst` of the base, and a changed `burst` keeps its `rate`: the reader of two files need not know which
+//! fields belong together. A field cannot be removed. A limit can, by `without`, and it can then be written again.
 
-use super::field::{Field, FieldValue, Place, Wrong, nearest};
+use std::fmt;
+
+use super::field::{Field, FieldValue, Place, Wrong, listed, nearest, read_toml};
+use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
 use super::schema::{EACH_LIMIT, POLICY};
-use super::toml;
-use super::units::{MILLION, multiply, scale, write_scale};
-use super::validate::{Fields, NO_FILE, stated_name, validate};
-use super::value::{choice, suffixes};
+use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
 use crate::error::PolicyError;
 
-/// A policy file, perhaps over the files that it extends.
-#[derive(Clone, Debug)]
-pub(super) struct Document {
-    pub(super) file: String,
-    /// The fields outside the limits.
-    pub(super) fields: Vec<Field>,
-    /// The limits. The name of the field is the name of the limit, or `limit 3` if it has no valid name.
-    pub(super) limits: Vec<Field>,
-    /// The names of the limits of the base.
-    pub(super) base_names: Vec<String>,
-    /// What is wrong so far. The first in the order of the file is reported.
-    pub(super) errors: Vec<PolicyError>,
+/// The most files in a row that extend one another.
+const MAX_FILES: usize = 8;
+
+/// A policy that another one extends.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<'a> {
+    /// A policy that comes with the library.
+    BuiltIn(&'a str),
+    /// A file.
+    File {
+        /// The path as it was written.
+        path: &'a str,
+        /// The file with the `extends`; the path is relative to it.
+        from: &'a str,
+    },
 }
 
-impl Document {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// The text is not TOML. Other errors are kept for [`Document::policy`], which reports the first one.
-    pub(super) fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
-        let fields = toml::read(file, text)?.into_iter();
-        let (fields, limits): (Vec<Field>, _) = fields.partition(|field| field.name != "limit");
-        let file = file.to_owned();
-        let mut document = Self { file, fields, limits: vec![], base_names: vec![], errors: vec![] };
-        for field in limits {
-            let limits = document.read_limits(field);
-            document.errors.extend(limits.err());
-        }
-        Ok(document)
-    }
+/// The text of a policy.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name of the file in messages. Different files have different names.
+    pub file: String,
+    /// The TOML.
+    pub text: String,
+}
 
-    pub(super) fn place(&self) -> Place {
-        Place { file: self.file.clone(), ..Place::default() }
-    }
+/// Why there is no text.
+#[derive(Clone, Debug)]
+pub enum NoBase {
+    /// There is no built-in policy of this name, only these.
+    Unknown(Vec<String>),
+    /// The file cannot be read, for this reason.
+    Unreadable(String),
+    /// No other policy can be read here.
+    Nowhere,
+}
 
-    /// Adds the limits, up to the first entry that cannot be a limit.
-    fn read_limits(&mut self, field: Field) -> Result<(), PolicyError> {
-        let each = || Wrong::allowed(EACH_LIMIT);
-        let items = match field.value {
-            FieldValue::List(items) if !items.is_empty() => items,
-            _ => return Err(self.place().wrong(&field, each())),
-        };
-        for (index, (value, line)) in items.into_iter().zip(field.item_lines).enumerate() {
-            let unnamed = Field { line: Some(line), ..Field::loose("limit", &value) };
-            let FieldValue::Table(fields) = value else { return Err(self.place().wrong(&unnamed, each())) };
-            let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
-            // This is checked before a base is below the file: there, the same name is no second limit.
-            let same = self.limits.iter().find(|first| first.name == name);
-            if let (Some(first), Some(second)) = (same, fields.iter().find(|field| field.name == "name")) {
-                let place = Place { limit: Some(name), ..self.place() };
-                return Err(place.wrong(second, second_time(&second.value.shown(), first.line)));
-            }
-            self.limits.push(Field { name, ..unnamed });
-        }
-        Ok(())
-    }
+/// Finds the text of a base.
+pub type Bases<'b> = dyn FnMut(Base<'_>) -> Result<Source, NoBase> + 'b;
 
-    /// Makes the policy.
+impl Policy {
+    /// Reads a policy that extends no other one. `file` is its name in messages.
     ///
     /// # Errors
     /// The first thing that is wrong, in the order of the file.
-    pub(super) fn policy(self) -> Result<Policy, PolicyError> {
-        let place = self.place();
-        let Self { file, fields, limits, base_names, mut errors } = self;
-        let mut policy = Policy::empty(file);
-        let table = Field::loose("", &FieldValue::Table(fields.clone()));
-        let check = Fields { place: &place, table: &table, rows: POLICY, path: String::new() };
-        for field @ Field { name, value, .. } in &fields {
-            let set = check
-                .check_value(field)
-                .and_then(|()| policy.set(name, value).map_err(|wrong| place.wrong(field, wrong)));
-            errors.extend(set.err());
-        }
-        let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
-        for field in &limits {
-            let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
-            let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
-            if let Err(error) = limit.and_then(|limit| policy.push(limit, scale_line)) {
-                errors.push(error);
-                // A later limit may be wrong only because of this one.
-                break;
-            }
-        }
-        errors.into_iter().min_by_key(|error| error.line).map_or_else(|| policy.complete(), Err)
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
+        Self::parse_with(file, text, &mut |_| Err(NoBase::Nowhere))
     }
-}
 
-/// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
-fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
-    let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
-    let near = nearest(name, base_names.iter().map(String::as_str)).filter(|near| lacks_rule && *near != name);
-    PolicyError { suggestion: near.map(str::to_owned).or(error.suggestion), ..error }
-}
+    /// Reads a policy that may extend another one.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the base, then with the file, in the order of the file.
+    pub fn parse_with(file: &str, text: &str, bases: &mut Bases<'_>) -> Result<Self, PolicyError> {
+        let source = Source { file: file.to_owned(), text: text.to_owned() };
+        Document::read(source, &mut Vec::new(), bases)?.policy()
+    }
 
-impl Policy {
     /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale` and `suffixes`.
     ///
     /// The limits are multiplied here: a limit that was taken from a policy is multiplied once more.
@@ -115,7 +87,7 @@ impl Policy {
     /// The first thing that is wrong, without a line.
     pub fn from_fields(limits: Vec<Limit>, fields: &[(String, FieldValue)]) -> Result<Self, PolicyError> {
         let place = Place { file: NO_FILE.into(), ..Place::default() };
-        let mut policy = Self::empty(NO_FILE.into());
+        let mut policy = Self::empty(NO_FILE);
         for (name, value) in fields {
             let set = match name.as_str() {
                 "scale" | "mode" | "suffixes" => policy.set(name, value),
@@ -123,14 +95,13 @@ impl Policy {
             };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
-        for limit in limits {
-            policy.push(limit, None)?;
-        }
+        limits.into_iter().try_for_each(|limit| policy.push(limit, None))?;
         policy.complete()
     }
 
-    fn empty(file: String) -> Self {
-        Self { file, scale_millionths: MILLION, mode: Mode::default(), extra_suffixes: vec![], limits: vec![] }
+    fn empty(file: &str) -> Self {
+        let (file, mode) = (file.to_owned(), Mode::default());
+        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], limits: vec![] }
     }
 
     /// Sets a field that is outside the limits.
@@ -153,22 +124,20 @@ impl Policy {
     fn push(&mut self, mut limit: Limit, scale_line: Option<usize>) -> Result<(), PolicyError> {
         // A base is valid by itself, so it is the scale of this file that is too large for a limit of the base.
         let line = if limit.file.is_some() { scale_line } else { limit.line };
-        let (file, name) = (self.file.clone(), Some(limit.name.clone()));
-        let error = |field: Option<&str>, found, allowed| {
-            let field = field.map(str::to_owned);
-            Err(PolicyError { file, line, limit: name, field, found, allowed, ..PolicyError::default() })
-        };
+        let place = Place { file: self.file.clone(), line, limit: Some(limit.name.clone()) };
         if self.limits.len() == MAX_LIMITS {
             let found = format!("a limit after the first {MAX_LIMITS}");
-            return error(None, found, format!("at most {MAX_LIMITS} limits"));
+            return Err(place.error(None, found, format!("at most {MAX_LIMITS} limits")));
         }
         if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
-            let Wrong { found, allowed, .. } = second_time(&format!("{:?}", limit.name), first.line);
-            return error(Some("name"), found.unwrap_or_default(), allowed);
+            let wrong = second_time(&format!("{:?}", limit.name), first.line);
+            return Err(place.error(Some("name"), wrong.found.unwrap_or_default(), wrong.allowed));
         }
-        if let Err((field, amount)) = limit.multiply(self.scale_millionths) {
-            let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
-            return error(Some(field), found, "at most 2^50 after `scale`".into());
+        for (field, amount) in limit.amounts_mut() {
+            *amount = multiply(*amount, self.scale_millionths).ok_or_else(|| {
+                let found = format!("{amount} × scale {}", write_scale(self.scale_millionths));
+                place.error(Some(field), found, "at most 2^50 after `scale`".into())
+            })?;
         }
         self.limits.push(limit);
         Ok(())
@@ -180,29 +149,40 @@ impl Policy {
             return Ok(self);
         }
         let allowed = format!("1 to {MAX_LIMITS} of them, each under `[[limit]]`");
-        Err(PolicyError { file: self.file, found: "no limit".into(), allowed, ..PolicyError::default() })
+        Err(Place { file: self.file, ..Place::default() }.error(None, "no limit".into(), allowed))
+    }
+
+    /// Writes a policy file that reads as the same limits. It has no `scale`: the numbers are multiplied already.
+    pub fn to_toml(&self) -> String {
+        let scale = (self.scale_millionths != MILLION).then(|| write_scale(self.scale_millionths));
+        let scale = scale.map(|scale| format!("# Every rate, burst and cap is multiplied by {scale} already.\n\n"));
+        let mode = unless_default(self.mode, Mode::Enforce).map(|mode| format!("mode = {mode}\n\n"));
+        let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
+        let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
+        let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
+        [scale, mode, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
+    }
+}
+
+impl fmt::Display for Limit {
+    /// Writes the limit as a table of a policy file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[[limit]]")?;
+        self.to_fields().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
     }
 }
 
 impl Limit {
-    /// Multiplies all amounts. The error is the field and the amount that would become too large.
-    fn multiply(&mut self, scale_millionths: u64) -> Result<(), (&'static str, u64)> {
-        let multiply = |field, amount: &mut u64| {
-            *amount = multiply(*amount, scale_millionths).ok_or((field, *amount))?;
-            Ok(())
+    /// All amounts, which a scale multiplies, each with the field that it is in.
+    fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
+        let of_rule = match &mut self.rule {
+            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
+            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
+                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
+            }
         };
-        if let Rule::InFlight { cap, .. } = &mut self.rule {
-            multiply("in_flight", cap)?;
-        }
-        if let Some((rate, burst)) = self.rule.rate_and_burst_mut() {
-            multiply("rate", &mut rate.amount)?;
-            multiply("burst", burst)?;
-        }
-        for quota in &mut self.quotas {
-            multiply("quota", &mut quota.rate.amount)?;
-            multiply("quota", &mut quota.burst)?;
-        }
-        Ok(())
+        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
+        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
     }
 }
 
@@ -210,4 +190,176 @@ impl Limit {
 fn second_time(name: &str, first_line: Option<usize>) -> Wrong {
     let first = first_line.map(|line| format!(", first in line {line}")).unwrap_or_default();
     Wrong::allowed("every name once").found(format!("{name} a second time{first}"))
+}
+
+/// A policy file, perhaps over the files that it extends.
+#[derive(Clone, Debug)]
+struct Document {
+    file: String,
+    /// The fields outside the limits.
+    fields: Vec<Field>,
+    /// The limits. The name of the field is the name of the limit, or `limit 3` if it has no valid name.
+    limits: Vec<Field>,
+    /// The names of the limits of the base.
+    base_names: Vec<String>,
+    /// What is wrong so far. The first in the order of the file is reported.
+    errors: Vec<PolicyError>,
+}
+
+impl Document {
+    /// Reads a file over all its bases. `above` are the files that extend it.
+    ///
+    /// # Errors
+    /// A text is not TOML, or something is wrong with a base. Other errors are kept for [`Document::policy`], which
+    /// reports the first one.
+    fn read(source: Source, above: &mut Vec<String>, bases: &mut Bases<'_>) -> Result<Self, PolicyError> {
+        let Source { file, text } = source;
+        let fields = read_toml(&file, &text)?.into_iter();
+        let (fields, limits): (Vec<Field>, _) = fields.partition(|field| field.name != "limit");
+        let mut document = Self { file, fields, limits: vec![], base_names: vec![], errors: vec![] };
+        for field in limits {
+            let limits = document.read_limits(field);
+            document.errors.extend(limits.err());
+        }
+        let Some(field) = document.fields.iter().find(|field| field.name == "extends") else { return Ok(document) };
+        above.push(document.file.clone());
+        let base = base(field, above, bases).map_err(|wrong| document.place().wrong(field, wrong))?;
+        let base = Self::read(base, above, bases)?;
+        base.clone().policy()?;
+        Ok(document.over(base))
+    }
+
+    fn place(&self) -> Place {
+        Place { file: self.file.clone(), ..Place::default() }
+    }
+
+    /// Adds the limits, up to the first entry that cannot be a limit.
+    fn read_limits(&mut self, field: Field) -> Result<(), PolicyError> {
+        let each = || Wrong::allowed(EACH_LIMIT);
+        let items = match field.value {
+            FieldValue::List(items) if !items.is_empty() => items,
+            _ => return Err(self.place().wrong(&field, each())),
+        };
+        for (index, (value, line)) in items.into_iter().zip(field.item_lines).enumerate() {
+            let unnamed = Field { line: Some(line), file: field.file.clone(), ..Field::loose("limit", &value) };
+            let FieldValue::Table(fields) = value else { return Err(self.place().wrong(&unnamed, each())) };
+            let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
+            // This is checked before a base is below the file: there, the same name is no second limit.
+            let same = self.limits.iter().find(|first| first.name == name);
+            if let (Some(first), Some(second)) = (same, fields.iter().find(|field| field.name == "name")) {
+                let place = Place { limit: Some(name), ..self.place() };
+                return Err(place.wrong(second, second_time(&second.value.shown(), first.line)));
+            }
+            self.limits.push(Field { name, ..unnamed });
+        }
+        Ok(())
+    }
+
+    /// Makes the policy.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, in the order of the file.
+    fn policy(self) -> Result<Policy, PolicyError> {
+        let place = self.place();
+        let Self { file, fields, limits, base_names, mut errors } = self;
+        let mut policy = Policy::empty(&file);
+        let table = Field::loose("", &FieldValue::Table(fields.clone()));
+        let check = Fields { place: &place, table: &table, rows: POLICY, path: String::new() };
+        for field in &fields {
+            let mut set = || policy.set(&field.name, &field.value).map_err(|wrong| place.wrong(field, wrong));
+            errors.extend(check.check_value(field).and_then(|()| set()).err());
+        }
+        let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
+        for field in &limits {
+            let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
+            let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
+            if let Err(error) = limit.and_then(|limit| policy.push(limit, scale_line)) {
+                errors.push(error);
+                // A later limit may be wrong only because of this one.
+                break;
+            }
+        }
+        errors.into_iter().min_by_key(|error| error.line).map_or_else(|| policy.complete(), Err)
+    }
+
+    /// Lays this file over `base`.
+    fn over(mut self, mut base: Self) -> Self {
+        if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
+            match without(field, &base.names()) {
+                Ok(left_out) => base.limits.retain(|limit| !left_out.contains(&limit.name)),
+                Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
+            }
+        }
+        self.fields.retain(|field| !matches!(field.name.as_str(), "extends" | "without"));
+        self.base_names = base.names();
+        lay_over(&mut base.fields, self.fields);
+        lay_over(&mut base.limits, self.limits);
+        Self { fields: base.fields, limits: base.limits, ..self }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.limits.iter().map(|limit| limit.name.clone()).collect()
+    }
+}
+
+/// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
+fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
+    let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
+    let near = nearest(name, base_names).filter(|near| lacks_rule && near != name);
+    PolicyError { suggestion: near.or(error.suggestion), ..error }
+}
+
+/// Finds the base that the field `extends` names. `above` are the files down to the one with the field.
+fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source, Wrong> {
+    let allowed = || Wrong::allowed("the name of a built-in policy, as \"inbound\", or the path of a `.toml` file");
+    let name = field.value.text().ok_or_else(allowed)?;
+    // A base that ends like a file is a file, and not a built-in policy.
+    let base = match above.last() {
+        Some(from) if name.ends_with(".toml") => Base::File { path: name, from },
+        _ => Base::BuiltIn(name),
+    };
+    let shown = field.value.shown();
+    let source = bases(base).map_err(|none| match none {
+        NoBase::Unknown(names) => {
+            let allowed = format!("{}, or the path of a `.toml` file", listed(&names));
+            Wrong::allowed(allowed).suggest(nearest(name, names))
+        }
+        NoBase::Unreadable(why) => allowed().found(format!("{shown}, which cannot be read ({why})")),
+        NoBase::Nowhere => Wrong::allowed("no `extends` here, where no other policy can be read"),
+    })?;
+    if let Some(first) = above.iter().position(|file| *file == source.file) {
+        let found = format!("{shown}, which comes back to itself ({}, {})", above[first..].join(", "), source.file);
+        return Err(Wrong::allowed("a policy that does not extend this one").found(found));
+    }
+    if above.len() == MAX_FILES {
+        let allowed = format!("at most {MAX_FILES} files that extend one another");
+        return Err(Wrong::allowed(allowed).found(format!("{shown}, the {}th file in a row", MAX_FILES + 1)));
+    }
+    Ok(source)
+}
+
+/// Reads the field `without`: the names of limits of the base, which has the limits `names`.
+fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
+    list(&field.value, "a list of limits, as [\"auth-pace\"]", |name| {
+        let meant = nearest(name, names);
+        let wrong = || Wrong::allowed(format!("limits of what it extends: {}", names.join(", "))).suggest(meant);
+        names.iter().find(|known| *known == name).cloned().ok_or_else(wrong)
+    })
+}
+
+/// Lays the fields `own` over `base`. Case does not matter in the values of a quota, as it does not in a sender's name.
+fn lay_over(base: &mut Vec<Field>, own: Vec<Field>) {
+    for field in own {
+        match base.iter_mut().find(|below| below.name.eq_ignore_ascii_case(&field.name)) {
+            Some(below) => match (&mut below.value, field.value) {
+                // An empty `share` or `quota` is an error, and must stay one.
+                (FieldValue::Table(entries), FieldValue::Table(own)) if !own.is_empty() || field.name == "suffixes" => {
+                    lay_over(entries, own);
+                    (below.name, below.line, below.file) = (field.name, field.line, field.file);
+                }
+                (_, value) => *below = Field { value, ..field },
+            },
+            None => base.push(field),
+        }
+    }
 }

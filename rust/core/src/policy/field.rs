@@ -1,6 +1,11 @@
 //! A field as it was written, before it has a meaning: the common form of TOML and of Python's keyword arguments.
+//!
+//! [`read_toml`] reads the text of a file into fields with their lines. What a field means is decided elsewhere.
 
 use std::fmt;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use crate::error::PolicyError;
 
@@ -27,26 +32,17 @@ pub enum FieldValue {
 impl FieldValue {
     /// The text, if the value is text.
     pub(super) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
+        if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// The entries of a table; empty for every other value.
     pub(super) fn entries(&self) -> &[Field] {
-        match self {
-            Self::Table(entries) => entries,
-            _ => &[],
-        }
+        if let Self::Table(entries) = self { entries } else { &[] }
     }
 
     /// The value as messages show it.
     pub(super) fn shown(&self) -> String {
-        if matches!(self, Self::Table(_)) {
-            return "a table".into();
-        }
-        let text = self.to_string();
+        let text = if let Self::Table(_) = self { "a table".into() } else { self.to_string() };
         match text.char_indices().nth(SHOWN_CHARS) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
@@ -80,14 +76,11 @@ fn assignment(Field { name, value, .. }: &Field) -> String {
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
+        let escaped = character.escape_debug();
         match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            '\n' => quoted += "\\n",
-            '\t' => quoted += "\\t",
+            '"' | '\\' | '\n' | '\t' => quoted.extend(escaped),
             // Rust escapes exactly the characters that cannot be printed, and the apostrophe.
-            _ if character != '\'' && character.escape_debug().len() > 1 => {
-                quoted += &format!("\\U{:08X}", u32::from(character));
-            }
+            _ if character != '\'' && escaped.len() > 1 => quoted += &format!("\\U{:08X}", u32::from(character)),
             _ => quoted.push(character),
         }
     }
@@ -101,7 +94,7 @@ pub struct Field {
     pub name: String,
     /// The line, counted from one; `None` if the field is in no file.
     pub line: Option<usize>,
-    /// The file of that line, if it is a base of the file at hand.
+    /// The file of that line; `None` if the field is in no file.
     pub file: Option<String>,
     /// The value.
     pub value: FieldValue,
@@ -117,7 +110,7 @@ impl Field {
 }
 
 /// What is wrong with a value. [`Place::wrong`] adds the place and makes a [`PolicyError`] of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Wrong {
     /// What a message says instead of the value itself.
     pub(super) found: Option<String>,
@@ -129,7 +122,7 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn allowed(allowed: impl Into<String>) -> Self {
-        Self { found: None, allowed: allowed.into(), suggestion: None, item: None }
+        Self { allowed: allowed.into(), ..Self::default() }
     }
 
     pub(super) fn found(self, found: impl Into<String>) -> Self {
@@ -151,7 +144,7 @@ impl Wrong {
 
     /// The error for a field, a limit or a choice that does not exist: the allowed names, and the nearest of them.
     pub(super) fn unknown(name: &str, names: &[&str]) -> Self {
-        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names.iter().copied()))
+        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names))
     }
 }
 
@@ -171,54 +164,112 @@ impl Place {
     pub(super) fn wrong(&self, field: &Field, wrong: Wrong) -> PolicyError {
         let line = wrong.item.and_then(|item| field.item_lines.get(item).copied()).or(field.line);
         let found = wrong.found.unwrap_or_else(|| field.value.shown());
-        let (found, line) = match field.file.as_ref().filter(|file| **file != self.file) {
+        let (found, line) = match self.base_of(field) {
             Some(base) => {
                 let at = line.map(|line| format!(":{line}")).unwrap_or_default();
                 (format!("{found}, which {base}{at} says"), self.line)
             }
             None => (found, line),
         };
-        PolicyError {
-            file: self.file.clone(),
-            line,
-            limit: self.limit.clone(),
-            field: Some(field.name.clone()),
-            found,
-            allowed: wrong.allowed,
-            suggestion: wrong.suggestion,
-            ..PolicyError::default()
-        }
+        let error = self.error(Some(&field.name), found, wrong.allowed);
+        PolicyError { line, suggestion: wrong.suggestion, ..error }
+    }
+
+    /// The file of a field, if it is a base of this file.
+    pub(super) fn base_of(&self, field: &Field) -> Option<String> {
+        field.file.clone().filter(|file| *file != self.file)
+    }
+
+    /// The error for the field `field`, or for the whole place.
+    pub(super) fn error(&self, field: Option<&str>, found: String, allowed: String) -> PolicyError {
+        let Self { file, line, limit } = self.clone();
+        let field = field.map(str::to_owned);
+        PolicyError { file, line, limit, field, found, allowed, ..PolicyError::default() }
     }
 }
 
 /// A function that reads one value by itself.
 pub(super) type Read<T> = fn(&FieldValue) -> Result<T, Wrong>;
 
-/// Reads a value that belongs to no policy, such as an argument of a function.
-pub(super) fn read_alone<T>(name: &str, value: &FieldValue, read: Read<T>) -> Result<T, PolicyError> {
-    read(value).map_err(|wrong| Place::default().wrong(&Field::loose(name, value), wrong))
-}
-
 /// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
-pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
     // No name is longer than 64 characters, and comparing long texts costs time.
     if word.len() > 64 {
         return None;
     }
     let word = word.trim().to_ascii_lowercase();
-    let candidates = names.into_iter().map(|name| {
-        let edits = strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
-        (edits, name)
-    });
+    let edits = |name: &str| strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
+    let candidates = names.into_iter().map(|name| (edits(name.as_ref()), name.as_ref().to_owned()));
     let near = candidates.filter(|(edits, name)| *edits <= name.len().div_ceil(3).min(3));
     near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
 }
 
 /// Lists names for a message: `"a", "b" or "c"`.
-pub(super) fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[impl fmt::Debug]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     match quoted.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
         _ => quoted.concat(),
+    }
+}
+
+/// Reads the fields of a file, in the order of the file.
+///
+/// # Errors
+/// The text is not TOML.
+pub(super) fn read_toml(file: &str, text: &str) -> Result<Vec<Field>, PolicyError> {
+    let line_ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let document = DeTable::parse(text).map_err(|error| syntax(file, text, &error))?;
+    Ok(fields(document.get_ref(), file, &line_ends))
+}
+
+/// The fields of a table. The parser keeps them in alphabetical order.
+fn fields(table: &DeTable<'_>, file: &str, line_ends: &[usize]) -> Vec<Field> {
+    // Lines are counted from one.
+    let line = |at: usize| line_ends.partition_point(|end| *end < at) + 1;
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    let field = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        let (name, value) = (key.get_ref().to_string(), value.get_ref());
+        let items = value.as_array().into_iter().flatten();
+        let item_lines = items.map(|item| line(item.span().start)).collect();
+        let (line, value) = (Some(line(key.span().start)), self::value(value, file, line_ends));
+        Field { name, line, file: Some(file.to_owned()), value, item_lines }
+    };
+    entries.into_iter().map(field).collect()
+}
+
+fn value(value: &DeValue<'_>, file: &str, line_ends: &[usize]) -> FieldValue {
+    let other = |text: &dyn fmt::Display| FieldValue::Other(text.to_string());
+    match value {
+        DeValue::String(text) => FieldValue::Text(text.to_string()),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(integer.as_str(), integer.radix()).map_or_else(|_| other(integer), FieldValue::Integer)
+        }
+        DeValue::Float(float) => float.as_str().parse().map_or_else(|_| other(float), FieldValue::Float),
+        DeValue::Boolean(boolean) => other(boolean),
+        DeValue::Datetime(time) => other(time),
+        DeValue::Array(items) => {
+            FieldValue::List(items.iter().map(|item| self::value(item.get_ref(), file, line_ends)).collect())
+        }
+        DeValue::Table(table) => FieldValue::Table(fields(table, file, line_ends)),
+    }
+}
+
+fn syntax(file: &str, text: &str, error: &toml::de::Error) -> PolicyError {
+    let (found, allowed) = match error.message().split_once(", expected ") {
+        Some((found, "literal string")) => (found, "here text in quotes, or a number".to_owned()),
+        Some((found, expected)) => (found, format!("here {expected}")),
+        None if error.message() == "duplicate key" => (error.message(), "each key once in a table".to_owned()),
+        None => (error.message(), "TOML".to_owned()),
+    };
+    let before = error.span().and_then(|span| text.as_bytes().get(..span.start)).map(String::from_utf8_lossy);
+    PolicyError {
+        file: file.to_owned(),
+        line: before.as_ref().map(|before| before.matches('\n').count() + 1),
+        column: before.and_then(|before| before.rsplit('\n').next().map(|line| line.chars().count() + 1)),
+        found: format!("broken TOML ({found})"),
+        allowed,
+        ..PolicyError::default()
     }
 }

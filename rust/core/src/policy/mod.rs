@@ -4,33 +4,29 @@
 //! layout; `plan` compiles a policy into stores and their tables.
 //!
 //! ```text
-//!  TOML text ── toml ──> fields ── extends ──> fields over those of the base ──┐
-//!                                                                              ├── validate ──> limits, a policy
-//!  Python's arguments ───────────────────────> fields ─────────────────────────┘
+//!  TOML text ── field ──> fields ── document ──> fields over those of the base ──┐
+//!                                                                                ├── limit ──> limits, a policy
+//!  Python's arguments ─────────────────────────> fields ─────────────────────────┘
 //! ```
 //!
 //! * `model`: policies and limits   * `schema`: the table of all fields, and the JSON Schema made of it
-//! * `field`: a field as it was written, and what is wrong with it   * `units`, `value`: what one field may hold
-//! * `validate`: the fields of one limit together   * `document`: one file, and all its limits together
-//! * `extends`: a file over its base   * `reply_template`: the operator's own replies   * `print`: back to TOML
+//! * `field`: a field as it was written, and what is wrong with it   * `value`: what one field may hold
+//! * `limit`: the fields of one limit together   * `document`: one file over its base, and all its limits together
+//! * `reply_template`: the operator's own replies
 
 mod document;
-mod extends;
 mod field;
+mod limit;
 mod model;
-mod print;
 mod reply_template;
 mod schema;
-mod toml;
-mod units;
-mod validate;
 mod value;
 
 pub use crate::reply::Template;
 pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
-pub use extends::{Base, Bases, NoBase, Source};
+pub use document::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
 pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rule, Share, Verified};
 pub(crate) use model::{joined_name, reserved};
-pub use units::memory_bytes;
+pub use value::memory_bytes;

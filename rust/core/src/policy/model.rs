@@ -1,12 +1,11 @@
 //! A policy and its limits, as the rest of the crate uses them.
 //!
-//! Every way to a [`Policy`] or a [`Limit`] goes through `validate`, so code that has one need not check it again.
+//! Every way to a [`Policy`] or a [`Limit`] goes through `limit`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
-use crate::identity::Identity;
-use crate::reply::Template;
-use crate::stage::Stage;
+use super::field::Place;
 use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
+use crate::{error::PolicyError, identity::Identity, reply::Template, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -38,6 +37,15 @@ pub struct Policy {
     pub extra_suffixes: Vec<String>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
+}
+
+impl Policy {
+    /// The error about a field of `limit`, or about a field of the policy itself.
+    pub(crate) fn error(&self, limit: Option<&Limit>, field: &str, found: String, allowed: String) -> PolicyError {
+        let file = limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&self.file).clone();
+        let line = limit.and_then(|limit| limit.line);
+        Place { file, line, limit: limit.map(|limit| limit.name.clone()) }.error(Some(field), found, allowed)
+    }
 }
 
 /// One limit of a policy.
@@ -92,11 +100,6 @@ impl Limit {
         joined_name(&self.per)
     }
 
-    /// Whether the limit counts distinct elements.
-    pub fn is_fan_out(&self) -> bool {
-        self.distinct().is_some()
-    }
-
     /// The identity whose elements a fan-out counts.
     pub fn distinct(&self) -> Option<Identity> {
         match self.rule {
@@ -112,21 +115,7 @@ impl Limit {
 
     /// The identities whose share of the free amount is bounded; empty without a `share`.
     pub fn shared_per(&self) -> &[Identity] {
-        match &self.rule {
-            Rule::InFlight { share: Some(share), .. } => &share.per,
-            _ => &[],
-        }
-    }
-
-    /// The default algorithm and the default of `when_full`.
-    ///
-    /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
-    /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
-    /// other senders.
-    pub(super) fn defaults(&self) -> (Algorithm, WhenFull) {
-        let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
-        let is_strict = matches!(self.rule, Rule::Rate { .. }) && self.per.iter().all(cannot_be_invented);
-        if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
+        if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
 }
 
@@ -181,6 +170,17 @@ impl Rule {
     /// The rate and the burst of a rule that has them.
     pub fn rate_and_burst(&self) -> Option<(Rate, u64)> {
         self.clone().rate_and_burst_mut().map(|(rate, burst)| (*rate, *burst))
+    }
+
+    /// The default algorithm and the default of `when_full`, for a limit whose key is `per`.
+    ///
+    /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
+    /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
+    /// other senders.
+    pub(super) fn defaults(&self, per: &[Identity]) -> (Algorithm, WhenFull) {
+        let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
+        let is_strict = matches!(self, Self::Rate { .. }) && per.iter().all(cannot_be_invented);
+        if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
     }
 
     /// The rate and the burst, to be changed.
@@ -240,10 +240,7 @@ pub enum Action {
 impl Action {
     /// How long the action blocks the key, in microseconds.
     pub fn block_us(self) -> Option<u64> {
-        match self {
-            Self::Block(us) => Some(us),
-            Self::Defer | Self::Reject => None,
-        }
+        if let Self::Block(us) = self { Some(us) } else { None }
     }
 }
 

@@ -11,14 +11,12 @@
 
 use super::field::{FieldValue, Wrong, nearest};
 use super::model::{Action, Limit};
-use crate::reply::{LINE_OCTETS, Piece, SECONDS_DIGITS, Template};
-use crate::stage::Stage;
+use crate::{reply::LINE_OCTETS, reply::Template, stage::Stage};
 
 /// The least room for a key in the line. Longer keys are cut.
 const KEY_OCTETS: usize = 64;
 
-const PLACES: [(&str, Piece); 4] =
-    [("key", Piece::Key), ("limit", Piece::Limit), ("identity", Piece::Identity), ("seconds", Piece::Seconds)];
+const PLACES: [&str; 4] = ["key", "limit", "identity", "seconds"];
 
 pub(super) fn template(value: &FieldValue) -> Result<Template, Wrong> {
     let wrong = || Wrong::allowed("one line of text, as \"450 4.7.1 {key} sends too fast; retry in {seconds} s\"");
@@ -50,35 +48,28 @@ fn parse(text: &str) -> Result<Template, Wrong> {
     if words.trim().is_empty() {
         return refused(format!("text behind the codes, as \"{code} {enhanced} {{key}} sends too fast\""));
     }
-    Ok(Template { text: text.to_owned(), pieces: pieces(text)? })
+    check_places(text).map(|()| Template(text.to_owned()))
 }
 
-/// Splits a text into literal text and places.
-fn pieces(text: &str) -> Result<Vec<Piece>, Wrong> {
+/// Checks that braces are in pairs, with the name of a place between them.
+fn check_places(mut rest: &str) -> Result<(), Wrong> {
     let unbalanced = || Wrong::allowed("braces in pairs, around the name of a place, as {key}");
-    let mut pieces = Vec::new();
-    let mut rest = text;
+    let braced = |name: &str| format!("{{{name}}}");
     while let Some(at) = rest.find(['{', '}']) {
-        let (before, brace) = rest.split_at(at);
-        let inner = brace.strip_prefix('{').ok_or_else(unbalanced)?;
+        let inner = rest[at..].strip_prefix('{').ok_or_else(unbalanced)?;
         let (name, behind) = inner.split_once('}').filter(|(name, _)| !name.contains('{')).ok_or_else(unbalanced)?;
-        let braced = |name: &str| format!("{{{name}}}");
-        let Some((_, piece)) = PLACES.iter().find(|(known, _)| *known == name) else {
-            let names = PLACES.map(|(name, _)| name);
-            let wrong = Wrong::allowed(names.map(braced).join(", ")).found(braced(name));
-            return Err(wrong.suggest(nearest(name, names).map(braced)));
-        };
-        pieces.extend([Piece::Text(before.to_owned()), piece.clone()]);
+        if !PLACES.contains(&name) {
+            let wrong = Wrong::allowed(PLACES.map(braced).join(", ")).found(braced(name));
+            return Err(wrong.suggest(nearest(name, PLACES).map(|name| braced(&name))));
+        }
         rest = behind;
     }
-    pieces.push(Piece::Text(rest.to_owned()));
-    Ok(pieces)
+    Ok(())
 }
 
 /// The pattern of templates.
 pub(super) fn template_pattern() -> String {
-    let places = PLACES.map(|(name, _)| name).join("|");
-    let (number, place) = ("(?:0|[1-9][0-9]{0,2})", format!(r"\{{(?:{places})\}}"));
+    let (number, place) = ("(?:0|[1-9][0-9]{0,2})", format!(r"\{{(?:{})\}}", PLACES.join("|")));
     // All printable characters but braces, and those of them that are not blank.
     let (any, visible) = (format!("(?:[ -z|~]|{place})"), format!("(?:[!-z|~]|{place})"));
     format!(r"(?:4[0-5][0-9] 4|5[0-5][0-9] 5)\.{number}\.{number} +{visible}{any}*")
@@ -94,15 +85,8 @@ impl Template {
 /// What the limit allows instead of its template; `None` if the template fits.
 pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
     let (code, stage, rejects) = (template.code(), limit.stage(), limit.action == Action::Reject);
-    let octets = |piece: &Piece| match piece {
-        Piece::Text(text) => text.len(),
-        Piece::Key => KEY_OCTETS,
-        Piece::Limit => limit.name.len(),
-        Piece::Identity => limit.per_name().len(),
-        Piece::Seconds => SECONDS_DIGITS,
-    };
-    let length: usize = template.pieces.iter().map(octets).sum();
-    let (at, action) = (stage.name(), limit.action.text());
+    let octets = template.octets(KEY_OCTETS, &limit.name, &limit.per_name());
+    let (at, action, suits) = (stage.name(), limit.action.text(), template.suits(stage <= Stage::Helo));
     Some(match code.starts_with('5') {
         true if !rejects => format!(
             "a code from 400 to 459 beside action = {action:?}, after which the message comes again; \
@@ -112,10 +96,10 @@ pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
         true if stage == Stage::Connect && code != "554" => {
             "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into()
         }
-        _ if template.suits(stage <= Stage::Helo) && length <= LINE_OCTETS => return None,
-        _ if template.suits(stage <= Stage::Helo) => format!(
+        _ if suits && octets <= LINE_OCTETS => return None,
+        _ if suits => format!(
             "a line of at most {LINE_OCTETS} octets with its places filled, {KEY_OCTETS} of them for each key; \
-             this one takes {length}"
+             this one takes {octets}"
         ),
         _ if stage <= Stage::Helo => format!("421 for a limit at {at}, where the server closes the connection"),
         _ => format!("another code than 421 for a limit at {at}, where the connection stays open"),

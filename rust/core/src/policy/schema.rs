@@ -1,31 +1,32 @@
 //! The table of fields, and the JSON Schema that is made of it for editors.
 //!
-//! The table is the only list of the fields that a policy may have. `validate` reads a field only if it has a row,
-//! messages list the names of the rows, `print` writes the fields in the order of the rows, and the JSON Schema
-//! describes every row. So the schema has every field that is read, and no other.
+//! The table is the only list of the fields that a policy may have. `limit` reads a field only if it has a row, and
+//! writes the fields in the order of the rows. Messages list the names of the rows, and the JSON Schema describes every
+//! row. So the schema has every field that is read, and no other.
 //!
 //! The schema says what one field may hold, and which fields are required. It cannot say which values go together: only
-//! `validate` knows that. The schema accepts every policy that `validate` accepts.
+//! `limit` knows that. The schema accepts every policy that `limit` and `document` accept.
 //!
 //! **Dropped.** The crate schemars would derive the schema from structs that serde reads. That would be a second
-//! definition: `validate` keeps lines and suggestions for messages, which serde does not have.
+//! definition: `limit` keeps lines and suggestions for messages, which serde does not have.
 
 use serde_json::{Map, Value, json};
 
 use super::field::{Read, Wrong};
 use super::model::{Choice, Count, MAX_LIMITS, Mode, Policy, Refuse, Verified, reserved};
 use super::reply_template::{template, template_pattern};
-use super::units::{self, MAX_AMOUNT, MIN_MEMORY, duration_pattern, size_pattern};
-use super::value::{self, MAX_IDENTITIES, NAME_CHARS};
-use crate::identity::Identity;
-use crate::store::params::{Algorithm, WhenFull};
+use super::value::{self, MAX_AMOUNT, MAX_IDENTITIES, MIN_MEMORY, NAME_CHARS, duration_pattern, size_pattern};
+use crate::{identity::Identity, store::params::Algorithm, store::params::WhenFull};
 
 /// A field that a policy may have.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    pub(super) rule: OfRule,
+    /// The other field that this one needs; empty if it needs none.
+    pub(super) beside: &'static str,
+    /// What is allowed instead of the field beside `in_flight`; empty if the field is allowed there.
+    pub(super) in_flight: &'static str,
     /// What is allowed if the field is missing; empty if the field is optional.
     pub(super) missing: &'static str,
     /// Valid values with commas between them, as TOML writes them.
@@ -48,19 +49,19 @@ pub(super) enum Kind {
 const NAME: Kind = Kind::Value(|value| value::name(value).map(drop), name);
 const IDENTITIES: Kind = Kind::Value(|value| value::identities(value).map(drop), identities);
 const DISTINCT: Kind = Kind::Value(|value| value::distinct(value).map(drop), identity);
-const RATE: Kind = Kind::Value(|value| units::rate(value).map(drop), || text(&units::rate_pattern()));
-const BURST: Kind = Kind::Value(|value| units::burst(value).map(drop), || amount(1));
-const CAP: Kind = Kind::Value(|value| units::cap(value).map(drop), || amount(1));
-const MEMORY: Kind = Kind::Value(|value| units::memory(value).map(drop), || amount(MIN_MEMORY));
-const DURATION: Kind = Kind::Value(|value| units::duration(value).map(drop), || text(&duration_pattern()));
-const FRACTION: Kind = Kind::Value(|value| units::fraction(value).map(drop), || text(&units::fraction_pattern()));
+const RATE: Kind = Kind::Value(|value| value::rate(value).map(drop), || text(&value::rate_pattern()));
+const BURST: Kind = Kind::Value(|value| value::burst(value).map(drop), || amount(1));
+const CAP: Kind = Kind::Value(|value| value::cap(value).map(drop), || amount(1));
+const MEMORY: Kind = Kind::Value(|value| value::memory(value).map(drop), || amount(MIN_MEMORY));
+const DURATION: Kind = Kind::Value(|value| value::duration(value).map(drop), || text(&duration_pattern()));
+const FRACTION: Kind = Kind::Value(|value| value::fraction(value).map(drop), || text(&value::fraction_pattern()));
 const ACTION: Kind = Kind::Value(|value| value::action(value).map(drop), action);
 const REPLY: Kind = Kind::Value(|value| template(value).map(drop), || text(&template_pattern()));
-const SCALE: Kind = Kind::Value(|value| units::scale(value).map(drop), scale);
+const SCALE: Kind = Kind::Value(|value| value::scale(value).map(drop), scale);
 const EXTRA: Kind = Kind::Value(|value| value::suffixes(value).map(drop), suffixes);
 const LIMITS: Kind = Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)), limits);
 
-// `extends` checks these two, since only the base tells which names there are.
+// `document` checks these two, since only the base tells which names there are.
 const BASE: Kind = Kind::Value(|_| Ok(()), || json!({ "type": "string", "minLength": 1 }));
 const NAMES: Kind = Kind::Value(|_| Ok(()), || json!({ "type": "array", "items": name() }));
 
@@ -69,18 +70,8 @@ const fn choice<T: Choice>() -> Kind {
     Kind::Value(|value| value::choice::<T>(value).map(drop), || json!({ "enum": value::names::<T>() }))
 }
 
-/// The rules whose limits may have the field.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum OfRule {
-    Any,
-    /// The field needs this other field.
-    With(&'static str),
-    /// The field cannot be combined with `in_flight`; the text says what is allowed instead.
-    NotInFlight(&'static str),
-}
-
 const fn row(name: &'static str, kind: Kind, examples: &'static str, doc: &'static str) -> Row {
-    Row { name, kind, rule: OfRule::Any, missing: "", examples, doc }
+    Row { name, kind, beside: "", in_flight: "", missing: "", examples, doc }
 }
 
 impl Row {
@@ -88,12 +79,12 @@ impl Row {
         Self { missing, ..self }
     }
 
-    const fn with(self, other: &'static str) -> Self {
-        Self { rule: OfRule::With(other), ..self }
+    const fn beside(self, beside: &'static str) -> Self {
+        Self { beside, ..self }
     }
 
-    const fn not_in_flight(self, allowed: &'static str) -> Self {
-        Self { rule: OfRule::NotInFlight(allowed), ..self }
+    const fn not_in_flight(self, in_flight: &'static str) -> Self {
+        Self { in_flight, ..self }
     }
 }
 
@@ -123,12 +114,11 @@ pub(super) const POLICY: &[Row] = &[
 ];
 
 /// The fields of `[suffixes]`.
-const SUFFIXES: &[Row] = &[row(
-    "extra",
-    EXTRA,
-    r#"["onmicrosoft.com", "amazonses.com"]"#,
-    "Names under which anybody can get a name, in addition to those of the Public Suffix List.",
-)];
+#[rustfmt::skip]
+const SUFFIXES: &[Row] = &[
+    row("extra", EXTRA, r#"["onmicrosoft.com", "amazonses.com"]"#,
+        "Names under which anybody can get a name, in addition to those of the Public Suffix List."),
+];
 
 /// The fields of `[[limit]]`.
 #[rustfmt::skip]
@@ -149,15 +139,15 @@ pub(super) const LIMIT: &[Row] = &[
     row("distinct", DISTINCT, r#""sender.host""#, "Counts the different values of this identity instead of messages.")
         .not_in_flight(ONE_RULE),
     row("refuse", choice::<Refuse>(), r#""all""#,
-        r#"With `distinct`: refuse "new" elements only, or "all" of the key. Default: "new"."#).with("distinct"),
+        r#"With `distinct`: refuse "new" elements only, or "all" of the key. Default: "new"."#).beside("distinct"),
     row("remember", DURATION, r#""7 days""#, r#"How long an admitted element stays known. Default: "1 day"."#)
-        .with("distinct"),
+        .beside("distinct"),
     row("settle", DURATION, r#""1 hour""#, "How long a part of a name must be known before it gets its own allowance.")
-        .with("distinct"),
+        .beside("distinct"),
     row("in_flight", CAP, r#"2000, "1 GiB""#, "How much may be open at once: connections, messages or bytes."),
     row("share", Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#),
         r#"{ per = "client.net/24/48", of_free = "1/10" }"#,
-        "The fraction of what is still free that one key may hold; every key may hold one.").with("in_flight"),
+        "The fraction of what is still free that one key may hold; every key may hold one.").beside("in_flight"),
     row("verified", choice::<Verified>(), r#""proven""#, "The trust that an identity needs to be counted. \
         Default: \"any\", with separate counters for proven and claimed."),
     row("when_full", choice::<WhenFull>(), r#""refuse""#,
@@ -204,26 +194,16 @@ impl Policy {
         schema["title"] = json!("A policy of throttle");
         // A policy that extends another may state any part of a limit; the base has the rest.
         schema["if"] = json!({ "required": ["extends"] });
-        let complete = json!({ "limit": { "items": complete_limit() } });
+        let (share, quota) = (json!({ "required": required(SHARE) }), json!({ "required": required(QUOTA) }));
+        let limit = json!({
+            "required": required(LIMIT),
+            "anyOf": [{ "required": ["rate"] }, { "required": ["in_flight"] }],
+            "properties": { "share": share, "quota": { "additionalProperties": quota } },
+        });
+        let complete = json!({ "limit": { "items": limit } });
         schema["else"] = json!({ "required": ["limit"], "not": { "required": ["without"] }, "properties": complete });
         format!("{schema:#}\n")
     }
-}
-
-/// What a limit needs if it extends no other.
-fn complete_limit() -> Value {
-    let nested = LIMIT.iter().filter_map(|row| match row.kind {
-        Kind::Table(rows, _) => Some((row.name.to_owned(), json!({ "required": required(rows) }))),
-        Kind::Tables(rows, _) => {
-            Some((row.name.to_owned(), json!({ "additionalProperties": { "required": required(rows) } })))
-        }
-        _ => None,
-    });
-    json!({
-        "required": required(LIMIT),
-        "anyOf": [{ "required": ["rate"] }, { "required": ["in_flight"] }],
-        "properties": nested.collect::<Map<String, Value>>(),
-    })
 }
 
 fn required(rows: &[Row]) -> Vec<&'static str> {
@@ -232,7 +212,7 @@ fn required(rows: &[Row]) -> Vec<&'static str> {
 
 /// A table with these fields and no others.
 fn table(rows: &[Row]) -> Value {
-    let properties: Map<String, Value> = rows.iter().map(|row| (row.name.to_owned(), field(row))).collect();
+    let properties: Map<_, _> = rows.iter().map(|row| (row.name.to_owned(), field(row))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
@@ -302,9 +282,7 @@ fn identity() -> Value {
 
 /// The pattern of `client.net/<v4>/<v6>` or `sender.org+N` with every number that is allowed.
 fn parameters(name: &str) -> String {
-    let escaped = name.replace('.', r"\.").replace('+', r"\+");
-    escaped
-        .replace("<v4>", "(?:3[0-2]|[12]?[0-9])")
-        .replace("<v6>", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])")
-        .replace('N', "[1-5]")
+    let (v4, v6) = ("(?:3[0-2]|[12]?[0-9])", "(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])");
+    let patterns = [(".", r"\."), ("+", r"\+"), ("<v4>", v4), ("<v6>", v6), ("N", "[1-5]")];
+    patterns.into_iter().fold(name.to_owned(), |pattern, (from, to)| pattern.replace(from, to))
 }

@@ -1,19 +1,57 @@
-//! Values without units: names, identities, choices, actions and public suffixes.
+//! What one field may hold: names, identities, choices, actions and public suffixes; and numbers with their units:
+//! sizes (`2 MiB`), times (`10 minutes`), rates (`600/minute`), fractions (`1/10`) and `scale`.
 //!
-//! A function here reads one value and knows no other field of the limit.
+//! A function here reads one value and knows no other field of the limit. All numbers are whole, and every value that
+//! can be read is printed as text that reads as the same value.
 
-use super::field::{FieldValue, Wrong, listed, nearest};
+use std::{fmt, slice, str::FromStr};
+
+use super::field::{Field, FieldValue, Place, Read, Wrong, listed, nearest};
 use super::model::{Action, Choice, reserved};
-use super::units::{duration, write_period};
-use crate::identity::Identity;
-use crate::identity::UnknownIdentity;
+use crate::store::params::{Fraction, Rate};
+use crate::{error::PolicyError, identity::Identity, identity::UnknownIdentity};
 
 pub(super) const NAME_CHARS: usize = 64;
 
 pub(super) const MAX_IDENTITIES: usize = 4;
 
+/// The largest amount of anything: 2⁵⁰. It leaves the arithmetic of a store fourteen bits.
+pub(super) const MAX_AMOUNT: u64 = 1 << 50;
+
+/// The least memory of a limit: one page. The two lines of a key do not fit into less.
+pub(super) const MIN_MEMORY: u64 = 4096;
+
+/// The factor of `scale` is kept in millionths.
+pub(super) const MILLION: u64 = 1_000_000;
+
+/// A leap year.
+const MAX_SECONDS: u64 = 366 * 86_400;
+
+const SECOND_US: u64 = 1_000_000;
+
 /// The longest DNS name (RFC 1035 §2.3.4).
 const SUFFIX_OCTETS: usize = 253;
+
+/// The largest unit comes first: [`write_size`] takes the first that divides.
+#[rustfmt::skip]
+const SIZES: [(&str, u64); 9] = [
+    ("TiB", 1 << 40), ("TB", 1_000_000_000_000), ("GiB", 1 << 30), ("GB", 1_000_000_000), ("MiB", 1 << 20),
+    ("MB", 1_000_000), ("KiB", 1 << 10), ("kB", 1000), ("B", 1),
+];
+
+/// The units of time, their seconds and their abbreviations, which are only suggested from.
+const PERIODS: [(&str, u64, &[&str]); 4] = [
+    ("day", 86_400, &["d"]),
+    ("hour", 3600, &["h", "hr", "hrs"]),
+    ("minute", 60, &["m", "min", "mins"]),
+    ("second", 1, &["s", "sec", "secs"]),
+];
+
+const PERIOD_UNITS: &str = "second(s), minute(s), hour(s) or day(s)";
+
+const RATE_SHAPE: &str = "a whole number, a slash and a period, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"";
+
+const BLOCK: &str = "block";
 
 pub(super) fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -34,27 +72,28 @@ pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
 
 /// Reads one identity or a list of them.
 pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
-    let (names, is_list) = match value {
-        FieldValue::List(names) => (names.as_slice(), true),
-        _ => (std::slice::from_ref(value), false),
-    };
+    let names = if let FieldValue::List(names) = value { names } else { slice::from_ref(value) };
     let mut per: Vec<Identity> = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let at = |wrong: Wrong| if is_list { wrong.item(index) } else { wrong };
-        let identity = identity(name).map_err(|wrong| at(wrong.found(name.shown())))?;
-        let refused = |allowed: String, found: String| Err(at(Wrong::allowed(allowed).found(found)));
-        if per.contains(&identity) {
-            return refused("each identity once".into(), format!("{} a second time", name.shown()));
-        }
-        if identity.has_many() && per.iter().any(|other| other.has_many()) {
-            let many = "rcpt.*, from.*, reply_to.*, dkim.org";
-            let allowed = format!("at most one identity of which a message has several ({many})");
-            return refused(allowed, format!("{} as a second of them", name.shown()));
-        }
-        if per.len() == MAX_IDENTITIES {
-            return refused(format!("at most {MAX_IDENTITIES} identities"), format!("{} of them", names.len()));
-        }
-        per.push(identity);
+        let shown = name.shown();
+        let wrong = match identity(name) {
+            Err(wrong) => wrong.found(shown),
+            Ok(identity) if per.contains(&identity) => {
+                Wrong::allowed("each identity once").found(format!("{shown} a second time"))
+            }
+            Ok(identity) if identity.has_many() && per.iter().any(|other| other.has_many()) => {
+                let many = "at most one identity of which a message has several (rcpt.*, from.*, reply_to.*, dkim.org)";
+                Wrong::allowed(many).found(format!("{shown} as a second of them"))
+            }
+            Ok(_) if per.len() == MAX_IDENTITIES => {
+                Wrong::allowed(format!("at most {MAX_IDENTITIES} identities")).found(format!("{} of them", names.len()))
+            }
+            Ok(identity) => {
+                per.push(identity);
+                continue;
+            }
+        };
+        return Err(wrong.item(index));
     }
     let empty = || Wrong::allowed("one identity or a list of them, as [\"client.net\", \"sender.org\"]");
     if per.is_empty() { Err(empty()) } else { Ok(per) }
@@ -93,8 +132,6 @@ pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
     T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names::<T>())).suggest(nearest(text, names::<T>())))
 }
 
-const BLOCK: &str = "block";
-
 pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {
     let wrong = || Wrong::allowed("\"defer\", \"reject\" or \"block\" with a time, as \"block 10 minutes\"");
     let text = value.text().ok_or_else(wrong)?;
@@ -121,17 +158,25 @@ impl Action {
     }
 }
 
+/// Reads a list of texts, each by `read`; `allowed` says what is allowed instead of another value. An item that is no
+/// text is read as an empty one.
+pub(super) fn list<T>(
+    value: &FieldValue,
+    allowed: &str,
+    read: impl Fn(&str) -> Result<T, Wrong>,
+) -> Result<Vec<T>, Wrong> {
+    let FieldValue::List(items) = value else { return Err(Wrong::allowed(allowed)) };
+    let read = |item: &FieldValue| read(item.text().unwrap_or_default());
+    let at = |(index, item)| read(item).map_err(|wrong| wrong.found(item.shown()).item(index));
+    items.iter().enumerate().map(at).collect()
+}
+
 /// Reads the operator's own public suffixes and returns them as A-labels.
 pub(super) fn suffixes(value: &FieldValue) -> Result<Vec<String>, Wrong> {
-    let FieldValue::List(items) = value else {
-        return Err(Wrong::allowed("a list of plain suffixes, as [\"onmicrosoft.com\", \"amazonses.com\"]"));
-    };
-    let read = |(index, item): (usize, &FieldValue)| {
-        let meant = item.text().and_then(|text| suffix(text.trim().trim_start_matches(['*', '!', '@', '.'])));
-        let wrong = Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").found(item.shown()).item(index);
-        item.text().and_then(suffix).ok_or_else(|| wrong.suggest(meant))
-    };
-    items.iter().enumerate().map(read).collect()
+    list(value, "a list of plain suffixes, as [\"onmicrosoft.com\", \"amazonses.com\"]", |text| {
+        let meant = suffix(text.trim().trim_start_matches(['*', '!', '@', '.']));
+        suffix(text).ok_or_else(|| Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").suggest(meant))
+    })
 }
 
 /// Converts a suffix to A-labels in lower case; `None` if it is not a DNS name.
@@ -143,4 +188,272 @@ fn suffix(text: &str) -> Option<String> {
         plain && (1..=63).contains(&label.len())
     };
     (name.len() <= SUFFIX_OCTETS && name.split('.').all(is_label)).then(|| name.to_owned())
+}
+
+/// Splits a text into its leading digits and the rest, both without blanks around them.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim())
+}
+
+fn in_range(number: u64) -> Option<u64> {
+    (1..=MAX_AMOUNT).contains(&number).then_some(number)
+}
+
+/// Reads a size in bytes: `512 MiB`.
+fn size(text: &str) -> Result<u64, Wrong> {
+    let (digits, unit) = split(text);
+    let units = "B, kB, MB, GB, TB, KiB, MiB, GiB or TiB";
+    let wrong = || Wrong::allowed(format!("a whole number and a unit ({units}), as \"64 MiB\""));
+    if digits.is_empty() || unit.is_empty() {
+        return Err(wrong());
+    }
+    let Some((_, factor)) = SIZES.iter().find(|(name, _)| *name == unit) else {
+        let meant = nearest(unit, SIZES.map(|(name, _)| name));
+        return Err(wrong().suggest(meant.map(|unit| format!("{digits} {unit}"))));
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)).and_then(in_range);
+    bytes.ok_or_else(|| Wrong::allowed("a size from 1 B to 1024 TiB"))
+}
+
+/// Prints a size in the largest unit that divides it: `1536 KiB`.
+pub(super) fn write_size(bytes: u64) -> String {
+    let (unit, factor) = SIZES.into_iter().find(|(_, factor)| bytes % factor == 0).unwrap_or(("B", 1));
+    format!("{} {unit}", bytes / factor)
+}
+
+/// Reads an amount of memory: a size, or a number of bytes.
+pub(super) fn memory(value: &FieldValue) -> Result<u64, Wrong> {
+    let bytes = match value {
+        FieldValue::Text(text) => Some(size(text)?),
+        FieldValue::Integer(bytes) => u64::try_from(*bytes).ok(),
+        _ => None,
+    };
+    bytes
+        .filter(|bytes| (MIN_MEMORY..=MAX_AMOUNT).contains(bytes))
+        .ok_or_else(|| Wrong::allowed("a size from \"4 KiB\" on, as \"2 MiB\", or a number of bytes"))
+}
+
+/// Reads a value that belongs to no policy, such as an argument of a function.
+fn read_alone<T>(name: &str, value: &FieldValue, read: Read<T>) -> Result<T, PolicyError> {
+    read(value).map_err(|wrong| Place::default().wrong(&Field::loose(name, value), wrong))
+}
+
+/// Reads an amount of memory that is an argument of a function.
+///
+/// # Errors
+/// A [`PolicyError`] about the field `memory`.
+pub fn memory_bytes(value: &FieldValue) -> Result<u64, PolicyError> {
+    read_alone("memory", value, memory)
+}
+
+/// A number of things, or a number of bytes with its unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount {
+    pub(super) number: u64,
+    /// Whether it was written with a unit of size.
+    pub(super) sized: bool,
+}
+
+fn amount(value: &FieldValue, allowed: &str) -> Result<Amount, Wrong> {
+    let (number, sized) = match value {
+        FieldValue::Integer(number) => (u64::try_from(*number).ok(), false),
+        FieldValue::Text(text) => (size(text).ok(), true),
+        _ => (None, false),
+    };
+    let amount = number.and_then(in_range).map(|number| Amount { number, sized });
+    amount.ok_or_else(|| Wrong::allowed(allowed))
+}
+
+pub(super) fn burst(value: &FieldValue) -> Result<Amount, Wrong> {
+    amount(value, "a whole number from 1 to 2^50; of bytes also a size, as \"64 MiB\"")
+}
+
+pub(super) fn cap(value: &FieldValue) -> Result<Amount, Wrong> {
+    amount(value, "a whole number from 1 to 2^50, or a size, as \"1 GiB\"")
+}
+
+/// Prints an amount: as a size if `sized`.
+pub(super) fn write_amount(number: u64, sized: bool) -> FieldValue {
+    let integer = FieldValue::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+    if sized { FieldValue::Text(write_size(number)) } else { integer }
+}
+
+/// Reads a time in microseconds: `7 days`.
+pub(super) fn duration(value: &FieldValue) -> Result<u64, Wrong> {
+    let text = value.text().ok_or_else(|| Wrong::allowed("text, as \"7 days\" or \"90 minutes\""))?;
+    let shape = format!("a whole number and a unit ({PERIOD_UNITS}), as \"7 days\"");
+    if split(text).0.is_empty() { Err(Wrong::allowed(shape)) } else { period_us(text, &shape, "a time") }
+}
+
+/// Reads a period in microseconds; the number may be left out. `shape` and `what` are parts of the error.
+fn period_us(text: &str, shape: &str, what: &str) -> Result<u64, Wrong> {
+    let (digits, unit) = split(text);
+    let singular = unit.strip_suffix('s').unwrap_or(unit);
+    let Some((_, unit_seconds, _)) = PERIODS.iter().find(|(name, ..)| *name == singular) else {
+        return Err(Wrong::allowed(shape).suggest(meant_period(digits, unit)));
+    };
+    let number = if digits.is_empty() { Some(1) } else { digits.parse::<u64>().ok() };
+    match number.and_then(|number| number.checked_mul(*unit_seconds)) {
+        Some(seconds @ 1..=MAX_SECONDS) => Ok(seconds * SECOND_US),
+        _ => Err(Wrong::allowed(format!("{what} from 1 second to 366 days"))),
+    }
+}
+
+/// The period that was probably meant by a unit that does not exist.
+fn meant_period(digits: &str, unit: &str) -> Option<String> {
+    let word = unit.to_ascii_lowercase();
+    if matches!(word.as_str(), "week" | "weeks" | "w") {
+        let weeks = if digits.is_empty() { 1 } else { digits.parse::<u64>().ok()? };
+        return Some(format!("{} days", weeks.checked_mul(7)?));
+    }
+    let singular = word.strip_suffix('s').unwrap_or(&word);
+    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| (*name).to_owned());
+    let name = full.or_else(|| nearest(singular, PERIODS.map(|(name, ..)| name)))?;
+    let plural = if matches!(digits, "" | "1") { "" } else { "s" };
+    Some(format!("{digits} {name}{plural}").trim_start().to_owned())
+}
+
+/// Prints a period: `7 days`; a rate writes `day` for `1 day`.
+pub(super) fn write_period(us: u64, in_rate: bool) -> String {
+    let seconds = us / SECOND_US;
+    let (unit, factor, _) = PERIODS.into_iter().find(|(_, factor, _)| seconds % factor == 0).unwrap_or(PERIODS[3]);
+    match seconds / factor {
+        1 if in_rate => unit.to_owned(),
+        1 => format!("1 {unit}"),
+        number => format!("{number} {unit}s"),
+    }
+}
+
+pub(super) fn rate(value: &FieldValue) -> Result<Rate, Wrong> {
+    let wrong = || Wrong::allowed("text, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"");
+    let text = value.text().ok_or_else(wrong)?;
+    parse_rate(text)
+        .map_err(|wrong| if wrong.suggestion.is_some() { wrong } else { wrong.suggest(repaired_rate(text)) })
+}
+
+fn parse_rate(text: &str) -> Result<Rate, Wrong> {
+    let (amount, period) = text.split_once('/').ok_or_else(|| Wrong::allowed(RATE_SHAPE))?;
+    let (amount, period) = (amount.trim(), period.trim());
+    let (number, sized) = rate_amount(amount).map_err(|wrong| wrong.suggest_within(|it| format!("{it}/{period}")))?;
+    let shape = format!("after the slash a period in {PERIOD_UNITS}, as \"10 minutes\"");
+    let period_us = period_us(period, &shape, "a period");
+    let period_us = period_us.map_err(|wrong| wrong.suggest_within(|it| format!("{amount}/{it}")))?;
+    Ok(Rate { amount: number, period_us, sized })
+}
+
+/// Reads the amount of a rate, and whether it has a unit of size.
+fn rate_amount(text: &str) -> Result<(u64, bool), Wrong> {
+    let range = || Wrong::allowed("an amount from 1 to 2^50");
+    let (digits, unit) = split(text);
+    let negative = text.strip_prefix('-').is_some_and(|rest| !split(rest).0.is_empty());
+    match (digits, unit) {
+        ("", _) if negative => Err(range()),
+        ("", _) => Err(Wrong::allowed(RATE_SHAPE)),
+        (_, "") => digits.parse().ok().and_then(in_range).map(|number| (number, false)).ok_or_else(range),
+        _ => size(text).map(|bytes| (bytes, true)).map_err(|wrong| {
+            let is_size = SIZES.iter().any(|(name, _)| *name == unit) || wrong.suggestion.is_some();
+            if is_size { wrong } else { Wrong::allowed(RATE_SHAPE) }
+        }),
+    }
+}
+
+/// The rate that was probably meant by `600 per minute`, `6,000/hour` or `60 messages/minute`.
+fn repaired_rate(text: &str) -> Option<String> {
+    let mut candidate = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in [" per ", " an ", " a ", " every "] {
+        candidate = candidate.replacen(word, "/", 1);
+    }
+    candidate = candidate.replace([',', '_', '\''], "");
+    for unit in [" messages/", " recipients/", " connections/"] {
+        candidate = candidate.replacen(unit, "/", 1);
+    }
+    (candidate != text && parse_rate(&candidate).is_ok()).then_some(candidate)
+}
+
+impl FromStr for Rate {
+    type Err = PolicyError;
+
+    /// Reads a rate that is an argument of a function; the error is about the field `rate`.
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        read_alone("rate", &FieldValue::Text(text.to_owned()), rate)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = if self.sized { write_size(self.amount) } else { self.amount.to_string() };
+        write!(f, "{amount}/{}", write_period(self.period_us, true))
+    }
+}
+
+pub(super) fn fraction(value: &FieldValue) -> Result<Fraction, Wrong> {
+    const MAX: u64 = Fraction::MAX_DENOMINATOR;
+    let number = |digits: &str| digits.trim().parse().ok().filter(|number| (1..=MAX).contains(number));
+    let parts = value.text().and_then(|text| text.split_once('/'));
+    let parts = parts.and_then(|(numerator, denominator)| number(numerator).zip(number(denominator)));
+    match parts {
+        Some((numerator, denominator)) if numerator <= denominator => Ok(Fraction { numerator, denominator }),
+        _ => Err(Wrong::allowed(format!("a part up to the whole, as \"1/10\", no finer than \"1/{MAX}\""))),
+    }
+}
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.numerator, self.denominator)
+    }
+}
+
+/// Reads a factor in millionths, so that its products are exact.
+pub(super) fn scale(value: &FieldValue) -> Result<u64, Wrong> {
+    let millionths = match value {
+        FieldValue::Integer(whole) => u64::try_from(*whole).ok().and_then(|whole| whole.checked_mul(MILLION)),
+        // A negative number, or one that is not a number, becomes zero.
+        FieldValue::Float(number) if *number <= MILLION as f64 => Some((number * MILLION as f64).round() as u64),
+        _ => None,
+    };
+    let is_in_range = |millionths: &u64| (1..=MILLION * MILLION).contains(millionths);
+    millionths.filter(is_in_range).ok_or_else(|| Wrong::allowed("a number from 0.000001 to 1,000,000"))
+}
+
+/// Multiplies an amount, rounds down and returns at least one; `None` above [`MAX_AMOUNT`].
+pub(super) fn multiply(amount: u64, scale_millionths: u64) -> Option<u64> {
+    let scaled = u128::from(amount) * u128::from(scale_millionths) / u128::from(MILLION);
+    u64::try_from(scaled.max(1)).ok().and_then(in_range)
+}
+
+/// Prints a factor: `2.5`.
+pub(super) fn write_scale(millionths: u64) -> String {
+    let text = format!("{}.{:06}", millionths / MILLION, millionths % MILLION);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A number above zero with blanks around it, as a regular expression (ECMA 262).
+const POSITIVE: &str = r"\s*0*[1-9][0-9]*\s*";
+
+/// The pattern of sizes, apart from their range.
+pub(super) fn size_pattern() -> String {
+    format!(r"{POSITIVE}(?:{})\s*", SIZES.map(|(unit, _)| unit).join("|"))
+}
+
+fn period_unit_pattern() -> String {
+    format!(r"(?:{})s?\s*", PERIODS.map(|(unit, ..)| unit).join("|"))
+}
+
+/// The pattern of times, apart from their range.
+pub(super) fn duration_pattern() -> String {
+    format!("{POSITIVE}{}", period_unit_pattern())
+}
+
+/// The pattern of rates, apart from their ranges.
+pub(super) fn rate_pattern() -> String {
+    format!(r"(?:{POSITIVE}|{})/(?:{POSITIVE}|\s*){}", size_pattern(), period_unit_pattern())
+}
+
+/// The pattern of fractions. A pattern cannot say that the first number is at most the second.
+pub(super) fn fraction_pattern() -> String {
+    const _: () = assert!(Fraction::MAX_DENOMINATOR == 1000);
+    let number = r"\s*0*(?:1000|[1-9][0-9]{0,2})\s*";
+    format!("{number}/{number}")
 }

@@ -1,22 +1,20 @@
-//! Makes a limit of its fields, or says what is wrong with them.
+//! A limit from its fields, or what is wrong with them; and the fields of a limit.
 //!
 //! First every value is read by itself, in the order of the file, so that the first wrong value is reported. Then the
 //! limit is built, and then its values are checked together. A value is read a second time when the limit is built:
 //! that is cheaper to maintain than a second form of every field.
 //!
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
+//! [`Limit::to_fields`] writes the fields from which the same limit is read.
 
 use super::field::{Field, FieldValue, Place, Read, Wrong};
-use super::model::{Action, Count, Limit, Quota, Refuse, Rule, Share, Verified, joined_name};
+use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
-use super::schema::{Kind, LIMIT, ONE_RULE, OfRule, QUOTA, Row, SHARE, find};
-use super::units::{burst, cap, duration, fraction, memory, rate, write_period};
-use super::value::{action, choice, distinct, identities, is_name, name};
-use crate::error::PolicyError;
-use crate::identity::{Identity, Source};
-use crate::region::PAGE_BYTES;
-use crate::stage::Stage;
-use crate::store::params::{Algorithm, WhenFull};
+use super::schema::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
+use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
+use super::value::{write_amount, write_period, write_size};
+use crate::store::params::{Algorithm, Rate, WhenFull};
+use crate::{error::PolicyError, identity::Identity, identity::Source, region::PAGE_BYTES, stage::Stage};
 
 /// The file in the errors of a policy that is in no file.
 pub(super) const NO_FILE: &str = "<policy>";
@@ -37,6 +35,42 @@ impl Limit {
         let place = Place { file: NO_FILE.into(), line: None, limit: stated_name(&fields).map(str::to_owned) };
         validate(&place, &Field::loose("limit", &FieldValue::Table(fields)))
     }
+
+    /// The fields from which [`Limit::from_fields`] makes the same limit.
+    pub fn to_fields(&self) -> Vec<(&'static str, FieldValue)> {
+        LIMIT.iter().filter_map(|row| Some((row.name, self.field(row.name)?))).collect()
+    }
+
+    /// The value of a field; `None` if it has its default or is not set.
+    fn field(&self, name: &str) -> Option<FieldValue> {
+        let numbers = self.rule.rate_and_burst();
+        let is_sized = numbers.map_or(self.count == Count::Bytes, |(rate, _)| rate.sized);
+        match (name, &self.rule) {
+            ("name", _) => Some(text(&self.name)),
+            ("per", _) => Some(per_field(&self.per)),
+            ("rate", _) => numbers.map(|(rate, _)| text(rate)),
+            ("burst", _) => numbers.and_then(|(rate, burst)| burst_field(rate, burst)),
+            ("count", _) => unless_default(self.count, if is_sized { Count::Bytes } else { Count::Messages }),
+            ("distinct", _) => self.distinct().map(text),
+            ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
+            ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
+            ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
+            ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
+            ("share", Rule::InFlight { share, .. }) => share.as_ref().map(|Share { per, of_free }| {
+                FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
+            }),
+            ("verified", _) => unless_default(self.verified, Verified::Any),
+            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per).1),
+            ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
+            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per).0),
+            ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
+            ("mode", _) => unless_default(self.mode, Mode::Enforce),
+            ("quota", _) if self.quotas.is_empty() => None,
+            ("quota", _) => Some(FieldValue::Table(self.quotas.iter().map(quota_field).collect())),
+            ("reply", _) => self.reply.as_ref().map(|reply| text(reply.text())),
+            _ => None,
+        }
+    }
 }
 
 /// The valid name among the fields of a limit.
@@ -49,29 +83,28 @@ pub(super) fn stated_name(fields: &[Field]) -> Option<&str> {
 pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyError> {
     let fields = Fields { place, table: field, rows: LIMIT, path: String::new() };
     fields.check_values()?;
-    let (name, per) = (fields.required("name", name)?, fields.required("per", identities)?);
+    let (name, per) = (fields.required("name", value::name)?, fields.required("per", identities)?);
     fields.check_rule()?;
     let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
     let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
+    let rule = fields.rule()?;
+    let (algorithm, when_full) = rule.defaults(&per);
     let mut limit = Limit {
         name,
         line: place.line,
-        file: field.file.clone(),
+        file: place.base_of(field),
         per,
-        rule: fields.rule()?,
+        rule,
         count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
         verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
-        algorithm: Algorithm::Gcra,
-        when_full: WhenFull::Admit,
-        memory: fields.read("memory", memory)?,
+        algorithm: fields.read("algorithm", choice)?.unwrap_or(algorithm),
+        when_full: fields.read("when_full", choice)?.unwrap_or(when_full),
+        memory: fields.read("memory", value::memory)?,
         mode: fields.read("mode", choice)?.unwrap_or_default(),
-        action: fields.read("action", action)?.unwrap_or_default(),
+        action: fields.read("action", value::action)?.unwrap_or_default(),
         reply: fields.read("reply", template)?,
         quotas: Vec::new(),
     };
-    let (algorithm, when_full) = limit.defaults();
-    limit.algorithm = fields.read("algorithm", choice)?.unwrap_or(algorithm);
-    limit.when_full = fields.read("when_full", choice)?.unwrap_or(when_full);
     fields.check_together(&limit, sized)?;
     limit.quotas = fields.quotas(&limit, sized)?;
     let misfit = limit.reply.as_ref().and_then(|template| misfit(template, &limit));
@@ -100,12 +133,8 @@ impl<'a> Fields<'a> {
     }
 
     fn required<T>(&self, name: &str, read: Read<T>) -> Result<T, PolicyError> {
-        let missing = || self.missing(name, find(self.rows, name).map_or("", |row| row.missing));
-        self.read(name, read)?.ok_or_else(missing)
-    }
-
-    fn missing(&self, name: &str, allowed: &str) -> PolicyError {
-        self.error(name, Wrong::allowed(allowed).found("nothing"))
+        let allowed = find(self.rows, name).map_or("", |row| row.missing);
+        self.read(name, read)?.ok_or_else(|| self.error(name, Wrong::allowed(allowed).found("nothing")))
     }
 
     /// The error about the field `name`, which may be missing.
@@ -176,29 +205,27 @@ impl<'a> Fields<'a> {
     /// Checks that the fields state one rule, and that each belongs to it.
     fn check_rule(&self) -> Result<(), PolicyError> {
         let has = |name| self.get(name).is_some();
-        for Field { name, .. } in self.table.value.entries() {
-            match find(self.rows, name).map_or(OfRule::Any, |row| row.rule) {
-                OfRule::With(other) => self.allow(name, has(other), &format!("`{name}` only beside `{other}`"))?,
-                OfRule::NotInFlight(allowed) => self.allow(name, !has("in_flight"), allowed)?,
-                OfRule::Any => {}
-            }
+        for row in self.table.value.entries().iter().filter_map(|field| find(self.rows, &field.name).ok()) {
+            let Row { name, beside, in_flight, .. } = row;
+            self.allow(name, beside.is_empty() || has(beside), &format!("`{name}` only beside `{beside}`"))?;
+            self.allow(name, in_flight.is_empty() || !has("in_flight"), in_flight)?;
         }
         let elements = "beside `distinct` a rate of new elements, as \"200/10 minutes\"";
-        let allowed = if has("distinct") { elements } else { ONE_RULE };
-        if has("rate") || has("in_flight") { Ok(()) } else { Err(self.missing("rate", allowed)) }
+        let allowed = Wrong::allowed(if has("distinct") { elements } else { ONE_RULE });
+        if has("rate") || has("in_flight") { Ok(()) } else { Err(self.error("rate", allowed.found("nothing"))) }
     }
 
     fn rule(&self) -> Result<Rule, PolicyError> {
         if let Some(cap) = self.read("in_flight", cap)? {
             let share = |share: Self| {
-                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", fraction)?);
+                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", value::fraction)?);
                 Ok(Share { per, of_free })
             };
             return Ok(Rule::InFlight { cap: cap.number, share: self.share().map(share).transpose()? });
         }
         let rate = self.required("rate", rate)?;
         let burst = self.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
-        let Some(distinct) = self.read("distinct", distinct)? else { return Ok(Rule::Rate { rate, burst }) };
+        let Some(distinct) = self.read("distinct", value::distinct)? else { return Ok(Rule::Rate { rate, burst }) };
         if self.read("refuse", choice)? == Some(Refuse::All) {
             return Ok(Rule::Distinct { distinct, rate, burst });
         }
@@ -233,8 +260,7 @@ impl<'a> Fields<'a> {
         let is_common = is_cap && !(limit.shared_per().is_empty() && per.iter().any(is_sender));
         let is_early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
         let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
-        let mut sources = per.iter().map(|identity| identity.source());
-        let claimed = sources.position(|source| source.is_mere_claim() || is_unproven(source)).map(|at| per[at]);
+        let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
         let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
         let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
@@ -273,7 +299,7 @@ impl<'a> Fields<'a> {
                 part of a name, and a block of the whole key would refuse its neighbours"),
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
-                dkim.org{}", joined_name(&claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
+                dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
@@ -291,12 +317,11 @@ impl<'a> Fields<'a> {
     fn check_permits(&self, limit: &Limit) -> Result<(), PolicyError> {
         let share = self.share();
         let keys = [Some((self, &limit.per[..])), share.as_ref().map(|share| (share, limit.shared_per()))];
-        for (fields, per) in keys.into_iter().flatten() {
+        for (key, per) in keys.into_iter().flatten() {
             let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
-            fields.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
+            key.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
             let many = per.iter().find(|identity| identity.has_many());
-            fields
-                .allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
+            key.allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
         }
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
         let same = limit.shared_per().iter().find(unshared);
@@ -329,7 +354,7 @@ impl<'a> Fields<'a> {
             fields.allow("rate", rate.sized == sized, &allowed)?;
             self.check_burst(limit, &fields)?;
             let burst = fields.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
-            Ok(Quota { of: of.name.clone(), line: of.line, file: of.file.clone(), rate, burst })
+            Ok(Quota { of: of.name.clone(), line: of.line, file: self.place.base_of(of), rate, burst })
         };
         field.value.entries().iter().map(quota).collect()
     }
@@ -338,4 +363,27 @@ impl<'a> Fields<'a> {
 /// Whether the identity tells who sends, in a way that cannot be forged or that `verified` can prove.
 fn is_sender(identity: &Identity) -> bool {
     !matches!(identity.source(), Source::Nothing | Source::Rcpt) && !identity.source().is_mere_claim()
+}
+
+pub(super) fn text(value: impl ToString) -> FieldValue {
+    FieldValue::Text(value.to_string())
+}
+
+pub(super) fn unless_default<T: Choice>(value: T, default: T) -> Option<FieldValue> {
+    (value != default).then(|| text(value.name()))
+}
+
+fn per_field(per: &[Identity]) -> FieldValue {
+    if let [one] = per { text(one) } else { FieldValue::List(per.iter().map(text).collect()) }
+}
+
+fn burst_field(rate: Rate, burst: u64) -> Option<FieldValue> {
+    (burst != rate.amount).then(|| write_amount(burst, rate.sized))
+}
+
+/// Writes `"salesforce.com" = { rate = "6000/minute" }`.
+fn quota_field(quota: &Quota) -> Field {
+    let mut fields = vec![Field::loose("rate", &text(quota.rate))];
+    fields.extend(burst_field(quota.rate, quota.burst).map(|burst| Field::loose("burst", &burst)));
+    Field::loose(&quota.of, &FieldValue::Table(fields))
 }
