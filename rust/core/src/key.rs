@@ -88,7 +88,13 @@ impl Secret {
 
     /// The key of a value that shares a table with values of other identities.
     pub fn scoped(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.join(Key(self.identity.0 ^ u64::from(identity.code())), self.key(value))
+        self.scoped_key(identity, self.key(value))
+    }
+
+    /// [`Secret::scoped`] of the value with this key.
+    #[inline]
+    pub fn scoped_key(&self, identity: Identity, key: Key) -> Key {
+        self.join(Key(self.identity.0 ^ u64::from(identity.code())), key)
     }
 
     /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the

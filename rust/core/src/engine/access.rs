@@ -13,17 +13,19 @@
 //! key is known: a network that was blocked for its messages is refused at connect. An operator's `allow` beats every
 //! block.
 
+use std::net::IpAddr;
+
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::request::{AccessQuery, BlockQuery, Found, KindsAt, Request};
+use super::request::{AccessQuery, BlockQuery, Found, Request};
 use super::transaction::{Refused, RefusedBy};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, bits, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedLimit};
+use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
-use crate::region::{KIND_WORDS, Region, prefetch};
+use crate::region::{KIND_WORDS, Region, SharedRegion, prefetch};
 use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
 use crate::{decision::Refusal, store::blocks::Block};
@@ -32,27 +34,59 @@ use crate::{decision::Refusal, store::blocks::Block};
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
-impl KindsAt {
-    /// Leaves out the kinds whose identity is not known at `stage`.
-    fn new(kinds: EntryKinds, stage: Stage) -> Self {
-        let wide = |[low, high]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
-        let is_known = |identity: Identity| identity.stage() <= stage;
-        let labels =
-            std::array::from_fn(|family| if is_known(FAMILIES[family]) { wide(kinds.labels[family]) } else { 0 });
-        let known = bits(kinds.whole).filter(|place| is_known(WHOLE[*place]));
-        let whole = known.fold(0, |whole, place| whole | 1 << place);
-        // A prefix has at least one bit; bit 0 of the entries' IPv6 lengths stands for 128.
-        Self(Kinds { v4: kinds.v4 >> 1, v6: wide(kinds.v6).rotate_right(1), labels, whole })
+/// The kinds of entries present whose identity is known at `stage`.
+fn kinds_at(shared: &SharedRegion, stage: Stage) -> Kinds {
+    let wide = |word: usize| u128::from(shared.entry_kinds(word + 1)) << 64 | u128::from(shared.entry_kinds(word));
+    // The words of `EntryKinds`. A prefix has at least one bit; bit 0 of the IPv6 lengths stands for 128.
+    let (v4, v6) = (shared.entry_kinds(0) >> 1, wide(2).rotate_right(1));
+    let whole = shared.entry_kinds(1) & KNOWN_AT[stage as usize].1;
+    let mut kinds = Kinds { v4, v6, whole, ..Kinds::default() };
+    for family in bits(KNOWN_AT[stage as usize].0) {
+        kinds.labels[family] = wide(4 + 2 * family);
+        kinds.families |= u64::from(kinds.labels[family] != 0) << family;
     }
+    kinds
+}
 
-    /// The sources that must be read of an envelope to look these kinds up.
-    fn sources(&self) -> Sources {
-        let Kinds { v4, v6, labels, whole } = &self.0;
-        let families = FAMILIES.into_iter().zip(labels).filter(|(_, labels)| **labels != 0).map(|(family, _)| family);
-        let identities = families.chain(bits(*whole).map(|place| WHOLE[place]));
-        let client = (*v4 != 0 || *v6 != 0).then_some(Identity::ClientIp);
-        identities.chain(client).map(Identity::source).collect()
+/// The sources that must be read of an envelope to look these kinds up.
+fn sources_to_read(kinds: &Kinds) -> Sources {
+    let has_client = kinds.v4 != 0 || kinds.v6 != 0;
+    let client = if has_client { Sources::EMPTY.with(Source::ClientIp) } else { Sources::EMPTY };
+    let families = bits(kinds.families).map(|family| const { sources_of(FAMILIES) }[family]);
+    families.chain(bits(kinds.whole).map(|place| const { sources_of(WHOLE) }[place])).fold(client, Sources::with)
+}
+
+/// The source of each of some identities.
+const fn sources_of<const N: usize>(identities: [Identity; N]) -> [Source; N] {
+    let mut sources = [Source::Nothing; N];
+    let mut place = 0;
+    while place < N {
+        sources[place] = identities[place].source();
+        place += 1;
     }
+    sources
+}
+
+/// For each stage, the places in [`FAMILIES`] and in [`WHOLE`] of the identities that are known at it.
+const KNOWN_AT: [(u64, u64); Stage::ALL.len()] = {
+    let (families, whole) = (sources_of(FAMILIES), sources_of(WHOLE));
+    let mut known = [(0, 0); Stage::ALL.len()];
+    let mut stage = 0;
+    while stage < known.len() {
+        known[stage] = (known_at(families, stage), known_at(whole, stage));
+        stage += 1;
+    }
+    known
+};
+
+/// The places of the sources that are known at a stage, as bits.
+const fn known_at<const N: usize>(sources: [Source; N], stage: usize) -> u64 {
+    let (mut known, mut place) = (0, 0);
+    while place < N {
+        known |= ((sources[place].stage() as usize <= stage) as u64) << place;
+        place += 1;
+    }
+    known
 }
 
 /// The key of what a scope covers.
@@ -68,18 +102,21 @@ impl Engine {
     /// The kinds of entries that may hold at these stages, and the sources that must be read of an envelope to look up
     /// entries and blocks. Returns `None` while there are neither.
     #[inline]
-    pub(super) fn access_kinds(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
+    pub(super) fn access_kinds(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         if self.shared.has_access_entries() { self.access_kinds_now(stages) } else { None }
     }
 
-    #[cold]
-    fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
+    #[inline(never)]
+    fn access_kinds_now(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         // What is known at one of these stages is known at the latest.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
-        let kinds = KindsAt::new(bytemuck::cast(self.shared.entry_kinds()), stage);
-        let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
-        let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
-        let sources = of_keys.map(Identity::source).fold(kinds.sources(), Sources::with);
+        let kinds = kinds_at(&self.shared, stage);
+        let mut sources = sources_to_read(&kinds);
+        if self.shared.has_blocks() {
+            let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
+            let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
+            sources = of_keys.map(Identity::source).fold(sources, Sources::with);
+        }
         Some((kinds, sources))
     }
 
@@ -96,20 +133,18 @@ impl Engine {
         &self,
         request: &mut Request,
         identities: &Identities<'_>,
-        kinds: KindsAt,
+        kinds: &Kinds,
         stages: Stages,
     ) {
         let (Some(access), Some(stage)) = (self.plan.access, stages.last()) else { return };
         request.is_access_checked = true;
-        let mut scopes = SmallVec::new();
-        let mut has_entry = false;
-        each_scope(identities, &kinds.0, |scope| {
-            let key = scope_key(&self.secret, &scope);
-            has_entry |= self.shared.may_have_entry(key);
-            scopes.push(key);
+        let mut may_have_entry = false;
+        each_scope(identities, kinds, |scope| {
+            may_have_entry |= self.shared.may_have_entry(self.scope_key(request, &scope));
         });
-        if !has_entry {
-            scopes.clear();
+        let mut scopes = SmallVec::new();
+        if may_have_entry {
+            each_scope(identities, kinds, |scope| scopes.push(scope_key(&self.secret, &scope)));
         }
         let mut blocks = SmallVec::new();
         if self.shared.has_blocks() {
@@ -117,7 +152,19 @@ impl Engine {
         }
         if !scopes.is_empty() || !blocks.is_empty() {
             let sender_trust = identities.trust(Identity::SenderHost);
-            request.access = Some(Box::new(AccessQuery { kinds, scopes, sender_trust, blocks }));
+            request.access = Some(Box::new(AccessQuery { kinds: *kinds, scopes, sender_trust, blocks }));
+        }
+    }
+
+    /// The key of what a scope covers. A limit has nearly always worked out the key of the client's network.
+    #[inline(always)]
+    fn scope_key(&self, request: &Request, scope: &Scope<'_>) -> Key {
+        let Scope::Network(IpAddr::V4(_), length) = scope else { return scope_key(&self.secret, scope) };
+        let is_it = |needed: &PlannedIdentity| matches!(needed.identity, Identity::ClientNet(net) if net.v4 == *length);
+        let place = self.plan.identities.iter().position(is_it);
+        match place.and_then(|place| request.keys.first(place as u16)) {
+            Some(key) => self.secret.scoped_key(Identity::ClientIp, key),
+            None => scope_key(&self.secret, scope),
         }
     }
 
@@ -276,7 +323,7 @@ impl Engine {
         if let Some((query, (place, entry))) = request.access.as_ref().zip(found.access.entry) {
             identity = entry_identity(&entry);
             let mut at = 0;
-            each_scope(identities, &query.kinds.0, |scope| {
+            each_scope(identities, &query.kinds, |scope| {
                 if at == place {
                     key = scope.to_string();
                 }

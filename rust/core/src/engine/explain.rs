@@ -157,7 +157,7 @@ impl Engine {
     fn covering(&self, identities: &Identities<'_>, room: &Room, rows: &Rows, now_us: u64) -> Vec<Blocked> {
         let Some(query) = &room.request.access else { return Vec::new() };
         let mut texts = Vec::with_capacity(query.scopes.len());
-        each_scope(identities, &query.kinds.0, |scope| texts.push(scope.to_string()));
+        each_scope(identities, &query.kinds, |scope| texts.push(scope.to_string()));
         let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
             let entry = (*entry)?;
             let applies = entry.action == AccessAction::Block || lets_pass(entry, query.sender_trust);

@@ -68,13 +68,13 @@ impl Engine {
         let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
         let mut sources = self.plan.sources(needed).union(more);
         let access = self.access_kinds(stages);
-        if let Some((_, access)) = access {
-            sources = sources.union(access);
+        if let Some((_, access)) = &access {
+            sources = sources.union(*access);
         }
         identities.fill(envelope, &self.suffixes, sources);
         let Room { request, found } = room;
         self.prepare_filtered(request, identities, envelope.size, stages, purpose, filter);
-        if let Some((kinds, _)) = access {
+        if let Some((kinds, _)) = &access {
             self.prepare_access(request, identities, kinds, stages);
         }
         found.take_room_for(request);

@@ -58,7 +58,7 @@ pub(super) struct StageFilter {
 /// What one check asks of entries and blocks.
 #[derive(Debug)]
 pub(super) struct AccessQuery {
-    pub(super) kinds: KindsAt,
+    pub(super) kinds: Kinds,
     /// A key for each scope of the envelope that may have an entry.
     pub(super) scopes: SmallVec<[Key; 8]>,
     /// The trust of the sender.
@@ -92,10 +92,6 @@ impl AccessAnswer {
         self.blocks.reserve(query.blocks.len());
     }
 }
-
-/// The kinds of entries that hold at a stage.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KindsAt(pub(super) Kinds);
 
 /// Room for all that is found out under the lock, taken before it.
 #[derive(Debug, Default)]

@@ -185,21 +185,24 @@ impl<'a> Identities<'a> {
         self.client.flatten()
     }
 
-    /// The names of which trailing parts can be listed, as far as they are sound; an address has none.
-    pub(super) fn hosts(&self, host: Identity) -> SmallVec<[&str; 1]> {
-        let name = |host: &'_ Host<'a>| matches!(host.form(), Form::Sound | Form::Unsound { .. });
-        if host == Identity::RcptHost {
-            let mailboxes = self.rcpt.iter().filter_map(|rcpt| match rcpt {
-                Rcpt::Mailbox { host, .. } if name(host) => Some(host.name()),
-                _ => None,
-            });
-            return mailboxes.collect();
+    /// The names of which trailing parts can be listed, as far as they are sound, each with [`Host::dots`]. An address
+    /// has none.
+    pub(super) fn hosts(&self, host: Identity) -> SmallVec<[(&str, u64); 1]> {
+        fn name<'b>(host: &'b Host<'_>) -> Option<(&'b str, u64)> {
+            let is_name = matches!(host.form(), Form::Sound | Form::Unsound { .. });
+            is_name.then(|| (host.name(), host.dots()))
         }
-        if host == Identity::FromHost {
-            let authors = self.said.iter().flat_map(|said| said.authors());
-            return authors.filter(|host| name(host)).map(Host::name).collect();
+        match host {
+            Identity::RcptHost => {
+                let mailboxes = self.rcpt.iter().filter_map(|rcpt| match rcpt {
+                    Rcpt::Mailbox { host, .. } => name(host),
+                    Rcpt::Null => None,
+                });
+                mailboxes.collect()
+            }
+            Identity::FromHost => self.said.iter().flat_map(|said| said.authors()).filter_map(name).collect(),
+            _ => self.domain(host).and_then(|domain| name(domain.host())).into_iter().collect(),
         }
-        self.domain(host).map(Domain::host).filter(|host| name(host)).map(Host::name).into_iter().collect()
     }
 
     fn all(&self, identity: Identity, form: As) -> Values<'_> {

@@ -10,6 +10,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
+use super::suffix::up_at_dots;
 use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
 use crate::envelope::{Envelope, Headers};
 
@@ -69,6 +72,8 @@ pub struct Kinds {
     pub v4: u64,
     /// Prefix lengths of IPv6, in the same way.
     pub v6: u128,
+    /// Places in [`FAMILIES`] of which there are any.
+    pub families: u64,
     /// Numbers of labels in the names of each of [`FAMILIES`].
     pub labels: [u128; FAMILIES.len()],
     /// Places in [`WHOLE`].
@@ -182,26 +187,35 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
             then(Scope::Network(within(address, length), length));
         }
     }
-    for (family, host) in FAMILIES.into_iter().enumerate().filter(|(family, _)| kinds.labels[*family] != 0) {
-        for name in identities.hosts(host).into_iter().filter(|name| !name.is_empty()) {
-            let mut labels = count_labels(name);
-            let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
-            for start in std::iter::once(0).chain(starts) {
-                if labels < 128 && kinds.labels[family] >> labels & 1 != 0 {
-                    then(Scope::Below(family, &name[start..]));
+    for family in bits(kinds.families) {
+        for (name, dots) in identities.hosts(FAMILIES[family]).into_iter().filter(|(name, _)| !name.is_empty()) {
+            // From the last label on, as far as there are entries; the whole name comes first.
+            let (mut starts, mut start) = (SmallVec::<[usize; 4]>::new(), name.len() + 1);
+            let mut counts = kinds.labels[family] >> 1;
+            while let Some(label) = up_at_dots(name, dots, start).filter(|_| counts != 0) {
+                if counts & 1 != 0 {
+                    starts.push(label);
                 }
-                labels -= 1;
+                (start, counts) = (label, counts >> 1);
+            }
+            for start in starts.into_iter().rev() {
+                then(Scope::Below(family, &name[start..]));
             }
         }
     }
     for place in bits(kinds.whole) {
         let identity = WHOLE[place];
-        for value in identities.values(identity) {
-            // These names and addresses are looked up by their parts above.
-            let is_by_parts = family(identity).is_some() || identity == Identity::ClientIp;
+        // These names and addresses are looked up by their parts above.
+        let is_by_parts = family(identity).is_some() || identity == Identity::ClientIp;
+        let mut add = |value| {
             if !is_by_parts || matches!(value, Value::Name(Part::Tag(_))) {
                 then(Scope::Whole(place, value));
             }
+        };
+        if identities.has_several(identity) {
+            identities.values(identity).into_iter().for_each(add);
+        } else if let Some(value) = identities.value(identity) {
+            add(value);
         }
     }
 }
@@ -230,7 +244,8 @@ pub fn bits(mut word: u64) -> impl Iterator<Item = usize> {
 
 /// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
 fn family(identity: Identity) -> Option<usize> {
-    FAMILIES.iter().position(|host| identity.is_name() && identity.source() == host.source())
+    let place = FAMILIES.iter().position(|host| identity.source() == host.source());
+    place.filter(|_| identity.is_name())
 }
 
 /// Reads `203.0.113.0/24`, or a single address.

@@ -206,6 +206,16 @@ fn above(name: &str, suffix: usize) -> Option<usize> {
     up(name, name.len().checked_sub(suffix)?)
 }
 
+/// [`up`] in a name with these dots, as bits by their place; zero when they are not known.
+#[inline]
+pub(super) fn up_at_dots(name: &str, dots: u64, start: usize) -> Option<usize> {
+    if dots == 0 {
+        return up(name, start);
+    }
+    let before = dots & ((1 << start.checked_sub(1)?) - 1);
+    Some(before.checked_ilog2().map_or(0, |dot| dot as usize + 1))
+}
+
 /// Where the label before begins; nothing when there is none.
 pub(super) fn up(name: &str, start: usize) -> Option<usize> {
     let before = &name.as_bytes()[..start.checked_sub(1)?];

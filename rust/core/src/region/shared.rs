@@ -110,8 +110,8 @@ impl SharedRegion {
     /// for it: a read that meets an update half way orders the check before or after each entry, as any stale read
     /// does.
     #[inline]
-    pub fn entry_kinds(&self) -> [u64; KIND_WORDS] {
-        std::array::from_fn(|word| self.hints.entry_kinds[word].load(Ordering::Relaxed))
+    pub fn entry_kinds(&self, word: usize) -> u64 {
+        self.hints.entry_kinds[word].load(Ordering::Relaxed)
     }
 
     /// Sets what [`SharedRegion::entry_kinds`] returns, and that there are entries. The caller holds the lock.
