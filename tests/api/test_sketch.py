@@ -238,7 +238,7 @@ def framed(kind: int, numbers: list[int], words: list[int]) -> bytes:
     """Bytes as they are specified, with a check that is right, whatever the numbers are."""
     before = struct.pack("<4sBBxx16s", b"thrS", 1, kind, SEED)
     before += b"".join(number.to_bytes(8, "little") for number in (*numbers, len(words), *words))
-    return before + siphash13(SEED, b"\3" + bytes(7) + before).to_bytes(8, "little")
+    return before + siphash13(SEED, before).to_bytes(8, "little")
 
 
 def test_bytes_are_those_of_the_stated_format() -> None:
