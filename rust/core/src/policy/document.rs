@@ -17,7 +17,7 @@ use std::fmt;
 use super::field::{Field, FieldValue, Place, Wrong, listed, nearest, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
-use super::schema::{EACH_LIMIT, POLICY};
+use super::rows::{EACH_LIMIT, POLICY};
 use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
 use crate::error::PolicyError;
 

@@ -67,14 +67,6 @@ fn check_places(mut rest: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// The pattern of templates.
-pub(super) fn template_pattern() -> String {
-    let (number, place) = ("(?:0|[1-9][0-9]{0,2})", format!(r"\{{(?:{})\}}", PLACES.join("|")));
-    // All printable characters but braces, and those of them that are not blank.
-    let (any, visible) = (format!("(?:[ -z|~]|{place})"), format!("(?:[!-z|~]|{place})"));
-    format!(r"(?:4[0-5][0-9] 4|5[0-5][0-9] 5)\.{number}\.{number} +{visible}{any}*")
-}
-
 impl Template {
     /// Parses a template that was stored as text; returns `None` if the text is not a template.
     pub fn restored(text: &str) -> Option<Self> {

@@ -11,15 +11,15 @@ use super::model::{Action, Choice, reserved};
 use crate::store::params::{Fraction, Rate};
 use crate::{error::PolicyError, identity::Identity, identity::UnknownIdentity};
 
-pub(super) const NAME_CHARS: usize = 64;
+const NAME_CHARS: usize = 64;
 
-pub(super) const MAX_IDENTITIES: usize = 4;
+const MAX_IDENTITIES: usize = 4;
 
 /// The largest amount of anything: 2⁵⁰. It leaves the arithmetic of a store fourteen bits.
-pub(super) const MAX_AMOUNT: u64 = 1 << 50;
+const MAX_AMOUNT: u64 = 1 << 50;
 
 /// The least memory of a limit: one page. The two lines of a key do not fit into less.
-pub(super) const MIN_MEMORY: u64 = 4096;
+const MIN_MEMORY: u64 = 4096;
 
 /// The factor of `scale` is kept in millionths.
 pub(super) const MILLION: u64 = 1_000_000;
@@ -122,14 +122,10 @@ pub(super) fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     }
 }
 
-/// The names of a choice.
-pub(super) fn names<T: Choice>() -> Vec<&'static str> {
-    T::NAMES.iter().map(|(name, _)| *name).collect()
-}
-
 pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
     let text = value.text().unwrap_or_default();
-    T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names::<T>())).suggest(nearest(text, names::<T>())))
+    let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
+    T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names)).suggest(nearest(text, names)))
 }
 
 pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {
@@ -427,33 +423,4 @@ pub(super) fn multiply(amount: u64, scale_millionths: u64) -> Option<u64> {
 pub(super) fn write_scale(millionths: u64) -> String {
     let text = format!("{}.{:06}", millionths / MILLION, millionths % MILLION);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A number above zero with blanks around it, as a regular expression (ECMA 262).
-const POSITIVE: &str = r"\s*0*[1-9][0-9]*\s*";
-
-/// The pattern of sizes, apart from their range.
-pub(super) fn size_pattern() -> String {
-    format!(r"{POSITIVE}(?:{})\s*", SIZES.map(|(unit, _)| unit).join("|"))
-}
-
-fn period_unit_pattern() -> String {
-    format!(r"(?:{})s?\s*", PERIODS.map(|(unit, ..)| unit).join("|"))
-}
-
-/// The pattern of times, apart from their range.
-pub(super) fn duration_pattern() -> String {
-    format!("{POSITIVE}{}", period_unit_pattern())
-}
-
-/// The pattern of rates, apart from their ranges.
-pub(super) fn rate_pattern() -> String {
-    format!(r"(?:{POSITIVE}|{})/(?:{POSITIVE}|\s*){}", size_pattern(), period_unit_pattern())
-}
-
-/// The pattern of fractions. A pattern cannot say that the first number is at most the second.
-pub(super) fn fraction_pattern() -> String {
-    const _: () = assert!(Fraction::MAX_DENOMINATOR == 1000);
-    let number = r"\s*0*(?:1000|[1-9][0-9]{0,2})\s*";
-    format!("{number}/{number}")
 }
