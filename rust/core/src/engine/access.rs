@@ -18,15 +18,16 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::request::{AccessQuery, BlockQuery, Found, KindsAt, Request};
 use super::transaction::{Refused, RefusedBy};
-use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, bits, each_scope};
+use crate::bitset::places;
+use crate::decision::{Answer, Refusal, Reply};
+use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{KIND_WORDS, Region, prefetch};
-use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
-use crate::{decision::Refusal, store::blocks::Block};
+use crate::store::blocks::Block;
 
 // `EntryKinds` fills the words of the hint, and has a bit for each family and for each whole value.
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
@@ -39,7 +40,7 @@ impl KindsAt {
         let is_known = |identity: Identity| identity.stage() <= stage;
         let labels =
             std::array::from_fn(|family| if is_known(FAMILIES[family]) { wide(kinds.labels[family]) } else { 0 });
-        let known = bits(kinds.whole).filter(|place| is_known(WHOLE[*place]));
+        let known = places(kinds.whole).filter(|place| is_known(WHOLE[*place as usize]));
         let whole = known.fold(0, |whole, place| whole | 1 << place);
         // A prefix has at least one bit; bit 0 of the entries' IPv6 lengths stands for 128.
         Self(Kinds { v4: kinds.v4 >> 1, v6: wide(kinds.v6).rotate_right(1), labels, whole })
@@ -49,7 +50,7 @@ impl KindsAt {
     fn sources(&self) -> Sources {
         let Kinds { v4, v6, labels, whole } = &self.0;
         let families = FAMILIES.into_iter().zip(labels).filter(|(_, labels)| **labels != 0).map(|(family, _)| family);
-        let identities = families.chain(bits(*whole).map(|place| WHOLE[place]));
+        let identities = families.chain(places(*whole).map(|place| WHOLE[place as usize]));
         let client = (*v4 != 0 || *v6 != 0).then_some(Identity::ClientIp);
         identities.chain(client).map(Identity::source).collect()
     }
@@ -304,7 +305,7 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 /// The reply to a key that a limit has blocked. It may come at an earlier stage than the limit's own, where the
 /// operator's reply does not fit.
 pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
-    let template = planned.template.clone().filter(|template| template.suits(stage <= Stage::Helo));
+    let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
 }

@@ -4,13 +4,14 @@
 //! The text takes the same path as the text of a sender, so both give the same value, and spelling does not matter.
 //! Only a network in an entry is read differently, because its prefix may have any length.
 //!
-//! Knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value in that
-//! scope has the scope among its own.
+//! This module knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value
+//! in that scope has the scope among its own.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
+use crate::bitset::places;
 use crate::envelope::{Envelope, Headers};
 
 /// Host identities whose entries cover all names below them.
@@ -19,19 +20,11 @@ pub const FAMILIES: [Identity; 5] =
 
 /// Identities whose entries cover one whole value. Where a family covers the names of an identity, this is only for
 /// its tags, such as NULL, LITERAL and UNKNOWN, which no text equals.
+#[rustfmt::skip]
 pub const WHOLE: [Identity; 12] = [
-    Identity::AuthUser,
-    Identity::SenderAddress,
-    Identity::RcptAddress,
-    Identity::SenderOrg(0),
-    Identity::SenderRegistered,
-    Identity::ClientIp,
-    Identity::FromAddress,
-    Identity::FromOrg,
-    Identity::ReplyToAddress,
-    Identity::ReplyToOrg,
-    Identity::ListId,
-    Identity::DkimOrg,
+    Identity::AuthUser, Identity::SenderAddress, Identity::RcptAddress, Identity::SenderOrg(0),
+    Identity::SenderRegistered, Identity::ClientIp, Identity::FromAddress, Identity::FromOrg,
+    Identity::ReplyToAddress, Identity::ReplyToOrg, Identity::ListId, Identity::DkimOrg,
 ];
 
 /// An entry's shortest prefixes for IPv4 and IPv6: a shorter one would cover too many networks at once.
@@ -177,7 +170,7 @@ pub fn parse_scope<R>(
 pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: impl FnMut(Scope<'i>)) {
     if let Some(address) = identities.address() {
         let lengths = if address.is_ipv4() { kinds.v4.into() } else { kinds.v6 };
-        for bit in bits(lengths as u64).chain(bits((lengths >> 64) as u64).map(|bit| bit + 64)) {
+        for bit in places(lengths as u64).chain(places((lengths >> 64) as u64).map(|bit| bit + 64)) {
             let length = bit as u8 + 1;
             then(Scope::Network(within(address, length), length));
         }
@@ -194,7 +187,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
             }
         }
     }
-    for place in bits(kinds.whole) {
+    for place in places(kinds.whole).map(|place| place as usize) {
         let identity = WHOLE[place];
         for value in identities.values(identity) {
             // These names and addresses are looked up by their parts above.
@@ -217,15 +210,6 @@ pub fn within(address: IpAddr, length: u8) -> IpAddr {
         Value::Network(address, _) => address,
         _ => address,
     }
-}
-
-/// The places of the bits that are set, in ascending order.
-pub fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = word.trailing_zeros();
-        word &= word.checked_sub(1)?;
-        Some(bit as usize)
-    })
 }
 
 /// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
@@ -259,7 +243,7 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
     if length < shortest { Err(NotAValue::Broad) } else { Ok((address, length)) }
 }
 
-/// The identity that holds the whole host of which `identity` may be a part.
+/// The identity that holds the whole host; the value of `identity` may be a part of that host.
 fn whole_host(identity: Identity) -> Identity {
     match identity.source() {
         // These have no identity for the whole host, but a name is read alike in every field.

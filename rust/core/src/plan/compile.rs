@@ -4,9 +4,9 @@
 //! memory is shared out: `memory` knows.
 //!
 //! A quota is a limit with a table of its own. Its value is read here and not where the file is read: what it names
-//! depends on the suffix list. A value that no sender can have is an error, not a quota that nobody gets.
+//! depends on the suffix list. A value that no sender can have is an error, and not a quota without effect.
 
-use std::{mem, sync::Arc};
+use std::mem;
 
 use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
 use super::memory::{allocate, held_place, in_flight};
@@ -16,16 +16,16 @@ use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, S
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
-use crate::{error::PolicyError, key::Key, key::Secret, reply::Reply, stats::Stats};
+use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
 /// says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
-/// Different elements at once, at most: then a charge is a whole tick.
+/// The most different elements at once: with this many, a charge is a whole tick.
 const MOST_DISTINCT: u64 = 1 << 23;
 
-/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
+/// The most quotas of a policy: a check looks each of its keys up among the quotas of its limit.
 const MAX_QUOTAS: usize = 256;
 
 const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
@@ -160,7 +160,6 @@ impl<'p> Draft<'p> {
             name: limit.name.as_str().into(),
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
-            template: limit.reply.clone().map(Arc::new),
             block_rule: block_rule(&limit, self.secret),
             per: limit.per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(limit.identities()),

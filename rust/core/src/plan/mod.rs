@@ -22,9 +22,9 @@ use smallvec::SmallVec;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::Key;
-use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Stage, Stages, Template, Verified, WhenFull};
+use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Stage, Stages, Verified, WhenFull};
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
-use crate::{region::Table, reply::Reply, stats::Stats};
+use crate::{decision::Reply, region::Table, stats::Stats};
 
 pub use compile::compile;
 pub use reload::{Step, recompile};
@@ -89,8 +89,6 @@ pub struct PlannedLimit {
     pub per_name: Arc<str>,
     /// The kind of reply to a refusal.
     pub reply: Reply,
-    /// The operator's own reply.
-    pub template: Option<Arc<Template>>,
     /// How a refusal blocks the key.
     pub block_rule: Option<BlockRule>,
     /// The identities of the key, as places in [`Plan::identities`].

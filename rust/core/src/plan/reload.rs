@@ -181,8 +181,8 @@ fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     held.chain(access).chain([*old.stats.table()]).chain(had.iter().flatten().copied()).collect()
 }
 
-/// The identities with the places that they have, and the layout of the statistics for them. Both are made anew if
-/// there are more identities than the layout has room for.
+/// The identities with the places that they have, and the layout of the statistics for them. If there are more
+/// identities than the layout has room for, the places and the layout are made again.
 fn identities(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
     let layout = *old.stats.layout();
     let unasked =

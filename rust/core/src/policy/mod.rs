@@ -22,7 +22,7 @@ mod reply_template;
 mod rows;
 mod value;
 
-pub use crate::reply::Template;
+pub use crate::decision::Template;
 pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};

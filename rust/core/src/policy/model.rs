@@ -5,7 +5,7 @@
 
 use super::field::Place;
 use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
-use crate::{error::PolicyError, identity::Identity, reply::Template, stage::Stage};
+use crate::{decision::Template, error::PolicyError, identity::Identity, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -244,13 +244,10 @@ impl Action {
     }
 }
 
-/// The names of the values of a type.
-pub(super) type Names<T> = &'static [(&'static str, T)];
-
 /// A choice that a policy writes as one of a few names.
 pub trait Choice: Copy + PartialEq + 'static {
-    /// The names with their values. Reading, printing and the schema use this list.
-    const NAMES: Names<Self>;
+    /// The names with their values. Reading and printing use this list.
+    const NAMES: &'static [(&'static str, Self)];
 
     /// The name of a value.
     fn name(self) -> &'static str {
@@ -261,6 +258,15 @@ pub trait Choice: Copy + PartialEq + 'static {
     fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
+}
+
+/// Names the values of a choice, as a policy writes them.
+macro_rules! names {
+    ($choice:ty { $($value:ident => $name:literal),* }) => {
+        impl Choice for $choice {
+            const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$value)),*];
+        }
+    };
 }
 
 /// What one check counts as.
@@ -288,14 +294,7 @@ impl Count {
     }
 }
 
-impl Choice for Count {
-    const NAMES: Names<Self> = &[
-        ("connections", Self::Connections),
-        ("messages", Self::Messages),
-        ("recipients", Self::Recipients),
-        ("bytes", Self::Bytes),
-    ];
-}
+names!(Count { Connections => "connections", Messages => "messages", Recipients => "recipients", Bytes => "bytes" });
 
 /// The trust that an identity needs to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,9 +307,7 @@ pub enum Verified {
     Claimed,
 }
 
-impl Choice for Verified {
-    const NAMES: Names<Self> = &[("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
-}
+names!(Verified { Any => "any", Proven => "proven", Claimed => "claimed" });
 
 /// Whether a limit or a policy refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -322,9 +319,7 @@ pub enum Mode {
     Shadow,
 }
 
-impl Choice for Mode {
-    const NAMES: Names<Self> = &[("enforce", Self::Enforce), ("shadow", Self::Shadow)];
-}
+names!(Mode { Enforce => "enforce", Shadow => "shadow" });
 
 /// What a fan-out refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,14 +330,8 @@ pub(super) enum Refuse {
     All,
 }
 
-impl Choice for Refuse {
-    const NAMES: Names<Self> = &[("new", Self::New), ("all", Self::All)];
-}
+names!(Refuse { New => "new", All => "all" });
 
-impl Choice for Algorithm {
-    const NAMES: Names<Self> = &[("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
-}
+names!(Algorithm { Gcra => "gcra", SlidingWindow => "sliding-window" });
 
-impl Choice for WhenFull {
-    const NAMES: Names<Self> = &[("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
-}
+names!(WhenFull { Admit => "admit", Sketch => "sketch", Refuse => "refuse" });

@@ -6,10 +6,11 @@
 
 use std::{fmt, slice, str::FromStr};
 
-use super::field::{Field, FieldValue, Place, Read, Wrong, listed, nearest};
+use super::field::{Field, FieldValue, Place, Read, Wrong, listed};
 use super::model::{Action, Choice, reserved};
+use crate::error::{PolicyError, nearest};
+use crate::identity::{Identity, UnknownIdentity};
 use crate::store::params::{Fraction, Rate};
-use crate::{error::PolicyError, identity::Identity, identity::UnknownIdentity};
 
 const NAME_CHARS: usize = 64;
 
@@ -30,7 +31,7 @@ const MAX_SECONDS: u64 = 366 * 86_400;
 const SECOND_US: u64 = 1_000_000;
 
 /// The longest DNS name (RFC 1035 §2.3.4).
-const SUFFIX_OCTETS: usize = 253;
+const SUFFIX_BYTES: usize = 253;
 
 /// The largest unit comes first: [`write_size`] takes the first that divides.
 #[rustfmt::skip]
@@ -183,7 +184,7 @@ fn suffix(text: &str) -> Option<String> {
         let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         plain && (1..=63).contains(&label.len())
     };
-    (name.len() <= SUFFIX_OCTETS && name.split('.').all(is_label)).then(|| name.to_owned())
+    (name.len() <= SUFFIX_BYTES && name.split('.').all(is_label)).then(|| name.to_owned())
 }
 
 /// Splits a text into its leading digits and the rest, both without blanks around them.
@@ -305,7 +306,7 @@ fn meant_period(digits: &str, unit: &str) -> Option<String> {
         return Some(format!("{} days", weeks.checked_mul(7)?));
     }
     let singular = word.strip_suffix('s').unwrap_or(&word);
-    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| (*name).to_owned());
+    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| *name);
     let name = full.or_else(|| nearest(singular, PERIODS.map(|(name, ..)| name)))?;
     let plural = if matches!(digits, "" | "1") { "" } else { "s" };
     Some(format!("{digits} {name}{plural}").trim_start().to_owned())
