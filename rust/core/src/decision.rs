@@ -1,7 +1,7 @@
 //! The outcome of a check: allowed, or why not, until when, and what the server should answer.
 //!
-//! An answer has a code of RFC 5321 §4.2 and an enhanced one of RFC 3463. A throttle delays mail and does not bounce it:
-//! a reply is permanent only if the message can never fit, or if the operator asks for it.
+//! A reply has a code of RFC 5321 §4.2 and an enhanced one of RFC 3463. A throttle delays mail and does not bounce it,
+//! so a reply is permanent only if the message can never fit, or if the operator asks for it.
 //!
 //! This module knows no counts. Invariant: whatever a sender wrote, a reply is one legal line.
 
@@ -61,9 +61,8 @@ impl Refusal {
     /// it, because most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
         let Answer { rejects_at, template } = &self.answer;
-        let own = template.as_ref();
-        let own = own.and_then(|template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us));
-        own.unwrap_or_else(|| self.kind.text(&self.key, self.wait_us, *rejects_at))
+        let fill = |template: &Template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us);
+        template.as_ref().and_then(fill).unwrap_or_else(|| self.kind.text(&self.key, self.wait_us, *rejects_at))
     }
 }
 

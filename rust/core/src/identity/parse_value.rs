@@ -178,7 +178,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
     for (family, host) in FAMILIES.into_iter().enumerate().filter(|(family, _)| kinds.labels[*family] != 0) {
         for name in identities.hosts(host).into_iter().filter(|name| !name.is_empty()) {
             let mut labels = count_labels(name);
-            let starts = name.bytes().enumerate().filter(|(_, octet)| *octet == b'.').map(|(at, _)| at + 1);
+            let starts = name.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at + 1);
             for start in std::iter::once(0).chain(starts) {
                 if labels < 128 && kinds.labels[family] >> labels & 1 != 0 {
                     then(Scope::Below(family, &name[start..]));
@@ -201,7 +201,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
 
 /// The number of labels in a name.
 pub fn count_labels(name: &str) -> usize {
-    1 + name.bytes().filter(|octet| *octet == b'.').count()
+    1 + name.bytes().filter(|byte| *byte == b'.').count()
 }
 
 /// The network of this prefix length around an address, as its first address.
@@ -223,7 +223,7 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
     let address = network::address(bare.as_bytes()).ok_or(NotAValue::Never)?;
     let (longest, shortest) = if address.is_ipv4() { (32, SHORTEST.0) } else { (128, SHORTEST.1) };
     let length = match stated {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit()) => {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             // The prefix of an IPv4 address that is mapped into IPv6 counts the bits of the mapping.
             let mapped = if address.is_ipv4() && bare.contains(':') { 96 } else { 0 };
             let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));

@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
-use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
+use super::model::{Limit, MAX_LIMITS, Mode, Policy};
 use super::rows::{EACH_LIMIT, POLICY};
 use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
 use crate::error::{PolicyError, nearest};
@@ -169,20 +169,6 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[limit]]")?;
         self.to_fields().iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
-    }
-}
-
-impl Limit {
-    /// All amounts, which a scale multiplies, each with the field that it is in.
-    fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
-        let of_rule = match &mut self.rule {
-            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
-            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
-                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
-            }
-        };
-        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
-        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
     }
 }
 

@@ -117,6 +117,18 @@ impl Limit {
     pub fn shared_per(&self) -> &[Identity] {
         if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
+
+    /// All amounts, which a scale multiplies, each with the field that it is in.
+    pub(super) fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
+        let of_rule = match &mut self.rule {
+            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
+            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
+                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
+            }
+        };
+        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
+        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
+    }
 }
 
 /// Joins the names of a composite key for people.
@@ -216,13 +228,6 @@ pub struct Quota {
     pub rate: Rate,
     /// The amount at once; by default the amount of this rate, not the limit's burst.
     pub burst: u64,
-}
-
-impl Quota {
-    /// The value and its numbers, without their place in a file.
-    pub(crate) fn numbers(&self) -> (&str, Rate, u64) {
-        (&self.of, self.rate, self.burst)
-    }
 }
 
 /// What follows from a refusal.

@@ -42,29 +42,15 @@ pub(super) enum Kind {
     Quotas(&'static str),
 }
 
-/// The row of a field with a single value, which the function `$read` reads.
+/// The row of a field with a single value, which the function `$read` reads; and one more column, if it has one.
 macro_rules! row {
-    ($name:literal, $read:expr) => {
-        row($name, Kind::Value(|value| $read(value).map(drop)))
+    ($name:literal, $read:expr $(, $column:ident: $text:expr)?) => {
+        Row { $($column: $text,)? ..row($name, Kind::Value(|value| $read(value).map(drop))) }
     };
 }
 
 const fn row(name: &'static str, kind: Kind) -> Row {
     Row { name, kind, beside: "", in_flight: "", missing: "" }
-}
-
-impl Row {
-    const fn required(self, missing: &'static str) -> Self {
-        Self { missing, ..self }
-    }
-
-    const fn beside(self, beside: &'static str) -> Self {
-        Self { beside, ..self }
-    }
-
-    const fn not_in_flight(self, in_flight: &'static str) -> Self {
-        Self { in_flight, ..self }
-    }
 }
 
 /// The row of the field `name`.
@@ -95,39 +81,39 @@ const SUFFIXES: &[Row] = &[row!("extra", value::suffixes)];
 /// The fields of `[[limit]]`.
 #[rustfmt::skip]
 pub(super) const LIMIT: &[Row] = &[
-    row!("name", value::name).required("a name of lower-case letters, digits and `-`"),
-    row!("per", value::identities).required(r#"one identity or a list of them, as "client.net""#),
-    row!("rate", value::rate).not_in_flight(ONE_RULE),
-    row!("burst", value::burst)
-        .not_in_flight("no `burst` beside `in_flight`: it is no rate, all that it allows may come at once"),
+    row!("name", value::name, missing: "a name of lower-case letters, digits and `-`"),
+    row!("per", value::identities, missing: r#"one identity or a list of them, as "client.net""#),
+    row!("rate", value::rate, in_flight: ONE_RULE),
+    row!("burst", value::burst,
+        in_flight: "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once"),
     row!("count", value::choice::<Count>),
-    row!("distinct", value::distinct).not_in_flight(ONE_RULE),
-    row!("refuse", value::choice::<Refuse>).beside("distinct"),
-    row!("remember", value::duration).beside("distinct"),
-    row!("settle", value::duration).beside("distinct"),
+    row!("distinct", value::distinct, in_flight: ONE_RULE),
+    row!("refuse", value::choice::<Refuse>, beside: "distinct"),
+    row!("remember", value::duration, beside: "distinct"),
+    row!("settle", value::duration, beside: "distinct"),
     row!("in_flight", value::cap),
-    row("share", Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#))
-        .beside("in_flight"),
+    Row { beside: "in_flight", ..row("share", Kind::Table(SHARE,
+        r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#)) },
     row!("verified", value::choice::<Verified>),
-    row!("when_full", value::choice::<WhenFull>)
-        .not_in_flight("no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
-    row!("memory", value::memory)
-        .not_in_flight("no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
-    row!("algorithm", value::choice::<Algorithm>)
-        .not_in_flight("no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
+    row!("when_full", value::choice::<WhenFull>,
+        in_flight: "no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
+    row!("memory", value::memory,
+        in_flight: "no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
+    row!("algorithm", value::choice::<Algorithm>,
+        in_flight: "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
     row!("action", value::action),
     row!("mode", value::choice::<Mode>),
-    row("quota", Kind::Quotas(r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#))
-        .not_in_flight("no `quota` beside `in_flight`: give the value a limit of its own"),
+    Row { in_flight: "no `quota` beside `in_flight`: give the value a limit of its own", ..row("quota", Kind::Quotas(
+        r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#)) },
     row!("reply", template),
 ];
 
 /// The fields of `share`.
 pub(super) const SHARE: &[Row] = &[
-    row!("per", value::identities).required(r#"whose part is bounded, as "client.net/24/48""#),
-    row!("of_free", value::fraction).required(r#"a part of what is still free, as "1/10""#),
+    row!("per", value::identities, missing: r#"whose part is bounded, as "client.net/24/48""#),
+    row!("of_free", value::fraction, missing: r#"a part of what is still free, as "1/10""#),
 ];
 
 /// The fields of one value of `quota`.
 pub(super) const QUOTA: &[Row] =
-    &[row!("rate", value::rate).required(r#"a rate, as "6000/minute""#), row!("burst", value::burst)];
+    &[row!("rate", value::rate, missing: r#"a rate, as "6000/minute""#), row!("burst", value::burst)];
