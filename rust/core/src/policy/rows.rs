@@ -64,6 +64,10 @@ pub(super) const EACH_LIMIT: &str = "`[[limit]]`, once for each limit";
 /// What a limit must have, one way or the other.
 pub(super) const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
 
+const A_SHARE: Kind = Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#);
+
+const QUOTAS: Kind = Kind::Quotas(r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#);
+
 /// The fields outside the limits.
 pub(super) const POLICY: &[Row] = &[
     // `document` checks these two, since only the base tells which names there are.
@@ -92,8 +96,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("remember", value::duration, beside: "distinct"),
     row!("settle", value::duration, beside: "distinct"),
     row!("in_flight", value::cap),
-    Row { beside: "in_flight", ..row("share", Kind::Table(SHARE,
-        r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#)) },
+    Row { beside: "in_flight", ..row("share", A_SHARE) },
     row!("verified", value::choice::<Verified>),
     row!("when_full", value::choice::<WhenFull>,
         in_flight: "no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
@@ -103,8 +106,7 @@ pub(super) const LIMIT: &[Row] = &[
         in_flight: "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
     row!("action", value::action),
     row!("mode", value::choice::<Mode>),
-    Row { in_flight: "no `quota` beside `in_flight`: give the value a limit of its own", ..row("quota", Kind::Quotas(
-        r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#)) },
+    Row { in_flight: "no `quota` beside `in_flight`: give the value a limit of its own", ..row("quota", QUOTAS) },
     row!("reply", template),
 ];
 
