@@ -70,3 +70,17 @@ fn in_one_line(field: &str) -> String {
     }
     text
 }
+
+/// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ, and at
+/// most three.
+pub(crate) fn nearest<N: AsRef<str>>(word: &str, names: impl IntoIterator<Item = N>) -> Option<N> {
+    // No name is longer than 64 characters, and comparing long texts costs time.
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.trim().to_ascii_lowercase();
+    let edits = |name: &str| strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
+    let candidates = names.into_iter().map(|name| (edits(name.as_ref()), name));
+    let near = candidates.filter(|(edits, name)| *edits <= name.as_ref().len().div_ceil(3).min(3));
+    near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}

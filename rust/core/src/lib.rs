@@ -8,8 +8,8 @@
 //!   it
 //! * [`stats`]: what may never refuse: distinct counts, names of offenders
 //! * [`sketch`]: estimates in fixed memory, over anybody's words
-//! * [`engine`]: one envelope, all its limits, one [`decision`]   * [`reply`]: what the server should answer   *
-//!   [`time`]: integers for it
+//! * [`engine`]: one envelope, all its limits, one [`decision`] with what the server should answer
+//! * [`time`]: integers for it
 //!
 //! ```
 //! use std::sync::Arc;
@@ -42,7 +42,6 @@ pub mod key;
 pub mod plan;
 pub mod policy;
 pub mod region;
-pub mod reply;
 pub mod sketch;
 pub mod stage;
 pub mod stats;

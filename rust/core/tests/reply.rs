@@ -1,7 +1,7 @@
 //! Replies: whatever a sender wrote, an answer is one legal line.
 
 use proptest::prelude::*;
-use throttle_core::reply::Reply;
+use throttle_core::decision::Reply;
 use throttle_core::stage::Stage;
 
 /// How many replies there are: the next number is of a later version.

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use throttle_core::decision::{Decision as Core, Refusal};
+use throttle_core::decision::{Answer, Decision as Core, Refusal, Reply};
 use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template};
-use throttle_core::reply::{Answer, Reply};
 
 use crate::clock::wait;
 use crate::envelope::Envelope;
@@ -204,7 +203,7 @@ impl Decision {
         let stage_of = |name: &str| Stage::ALL.into_iter().find(|stage| stage.name() == name);
         let refusal = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), stage)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
-            let template = template.and_then(|text| Template::restored(&text)).map(Arc::new);
+            let template = template.and_then(|text| Template::restored(&text));
             let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template };
             let stage = stage_of(&stage).unwrap_or(Stage::Connect);
             Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })

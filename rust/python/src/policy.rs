@@ -12,6 +12,9 @@ use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
 use crate::{base, field, max_open, memory, seed, suffixes};
 
+/// The JSON Schema (draft 7) of a policy file. `tests/contract/test_schema.py` compares it with what the core accepts.
+const SCHEMA: &str = include_str!("../../../python/throttle/policies/policy.schema.json");
+
 /// The name of the default policy.
 pub(crate) const DEFAULT: &str = "inbound";
 
@@ -155,7 +158,7 @@ impl Policy {
     #[doc = doc!("Policy.schema")]
     #[staticmethod]
     fn schema() -> String {
-        Core::json_schema()
+        SCHEMA.to_owned()
     }
 
     #[doc = doc!("Policy.limits")]

@@ -20,15 +20,16 @@ use smallvec::SmallVec;
 use super::Engine;
 use super::request::{AccessQuery, BlockQuery, Found, Request};
 use super::transaction::{Refused, RefusedBy};
-use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, bits, each_scope};
+use crate::bitset::places;
+use crate::decision::{Answer, Refusal, Reply};
+use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{KIND_WORDS, Region, SharedRegion, prefetch};
-use crate::reply::{Answer, Reply};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
-use crate::{decision::Refusal, store::blocks::Block};
+use crate::store::blocks::Block;
 
 // `EntryKinds` fills the words of the hint, and has a bit for each family and for each whole value.
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
@@ -41,7 +42,8 @@ fn kinds_at(shared: &SharedRegion, stage: Stage) -> Kinds {
     let (v4, v6) = (shared.entry_kinds(0) >> 1, wide(2).rotate_right(1));
     let whole = shared.entry_kinds(1) & KNOWN_AT[stage as usize].1;
     let mut kinds = Kinds { v4, v6, whole, ..Kinds::default() };
-    for family in bits(KNOWN_AT[stage as usize].0) {
+    for family in places(KNOWN_AT[stage as usize].0) {
+        let family = family as usize;
         kinds.labels[family] = wide(4 + 2 * family);
         kinds.families |= u64::from(kinds.labels[family] != 0) << family;
     }
@@ -52,8 +54,10 @@ fn kinds_at(shared: &SharedRegion, stage: Stage) -> Kinds {
 fn sources_to_read(kinds: &Kinds) -> Sources {
     let has_client = kinds.v4 != 0 || kinds.v6 != 0;
     let client = if has_client { Sources::EMPTY.with(Source::ClientIp) } else { Sources::EMPTY };
-    let families = bits(kinds.families).map(|family| const { sources_of(FAMILIES) }[family]);
-    families.chain(bits(kinds.whole).map(|place| const { sources_of(WHOLE) }[place])).fold(client, Sources::with)
+    let families = places(kinds.families).map(|family| const { sources_of(FAMILIES) }[family as usize]);
+    families
+        .chain(places(kinds.whole).map(|place| const { sources_of(WHOLE) }[place as usize]))
+        .fold(client, Sources::with)
 }
 
 /// The source of each of some identities.
@@ -351,7 +355,7 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 /// The reply to a key that a limit has blocked. It may come at an earlier stage than the limit's own, where the
 /// operator's reply does not fit.
 pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
-    let template = planned.template.clone().filter(|template| template.suits(stage <= Stage::Helo));
+    let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
 }

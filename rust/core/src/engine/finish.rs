@@ -12,14 +12,13 @@ use super::access::{answer_to_blocked, blocked_by, earliest};
 use super::request::{Found, KeptRoom, Request, Room};
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
-use crate::decision::{Decision, Refusal};
+use crate::decision::{Answer, Decision, Refusal, Reply};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Value};
 use crate::plan::PlannedLimit;
 use crate::policy::reserved::{BLOCKED, MAX_OPEN};
 use crate::policy::{Action, Stage, Stages};
 use crate::region::Now;
-use crate::reply::{Answer, Reply};
 use crate::stats::{Name, Newcomer, value_of};
 use crate::store::in_flight::Token;
 
@@ -210,7 +209,7 @@ fn stage_of_refusal(planned: &PlannedLimit, is_blocked: bool, stages: Stages) ->
 /// The reply of a limit that refuses at `stage`.
 fn answer(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
     let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-    (planned.reply, Answer { rejects_at, template: planned.template.clone() })
+    (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone() })
 }
 
 /// The refusal of one permit too many.

@@ -41,11 +41,11 @@ use smallvec::SmallVec;
 
 use super::request::{KeptRoom, Request, StageFilter};
 use super::{Engine, transaction::Purpose};
-use crate::decision::{Decision, Refusal};
+use crate::decision::{Decision, Refusal, Reply};
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
-use crate::{envelope::Envelope, key::Key, region::Now, reply::Reply, store::in_flight::Token};
+use crate::{envelope::Envelope, key::Key, region::Now, store::in_flight::Token};
 
 /// HELO names that are remembered. Any further name is charged each time that it is used.
 const NAMES: usize = 8;

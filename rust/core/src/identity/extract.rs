@@ -13,7 +13,7 @@ use super::address::{Address, Local, fold};
 use super::host::{Form, Host};
 use super::suffix::{Domain, RUNGS, SuffixList};
 use super::value::{Part, Tag, Trust, Value};
-use super::{Identity, Source, Sources};
+use super::{Identity, Source, Sources, Stage};
 use super::{network, plain};
 use crate::envelope::{Envelope, Headers, Spf};
 
@@ -101,7 +101,7 @@ impl<'a> Identities<'a> {
                 self.rcpt.push(Rcpt::read(path));
             }
         }
-        if let Some(headers) = envelope.headers.filter(|_| wanted.has_any_of_the_header()) {
+        if let Some(headers) = envelope.headers.filter(|_| wanted.iter().any(|source| source.stage() == Stage::Data)) {
             self.said = Some(HeaderIdentities::read(headers, suffixes, wanted));
         }
     }

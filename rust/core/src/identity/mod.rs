@@ -34,6 +34,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::bitset::{Member, Set};
+use crate::error::nearest;
 use crate::stage::Stage;
 
 pub use extract::{Identities, MOST_VALUES, Values};
@@ -55,9 +56,6 @@ pub const DEFAULT_PREFIXES: Prefixes = Prefixes { v4: 24, v6: 64 };
 
 /// The most labels of `sender.org+N`. With more of them the identity would be the host itself.
 const MOST_LABELS: u8 = 5;
-
-/// A name that is further away than this many edits is not a misspelling of an identity's name.
-const MOST_EDITS: usize = 3;
 
 /// What the table says of an identity.
 struct Row {
@@ -314,7 +312,7 @@ impl FromStr for Identity {
         } else {
             Self::PLAIN.iter().copied().find(|identity| identity.row().name == name)
         };
-        known.ok_or_else(|| UnknownIdentity { nearest: nearest(name) })
+        known.ok_or_else(|| UnknownIdentity { nearest: meant(name) })
     }
 }
 
@@ -329,20 +327,15 @@ fn number(digits: &str, most: u8) -> Option<u8> {
     digits.parse().ok().filter(|number| canonical && *number <= most)
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+/// The name that was probably meant, in the form of [`Identity::NAMES`].
+fn meant(name: &str) -> Option<&'static str> {
     let stem = name.split(['/', '+']).next().unwrap_or(name);
     let wanted = match (stem, name.len() > stem.len()) {
         ("client.net", true) => return Some("client.net/<v4>/<v6>"),
         ("sender.org", true) => return Some("sender.org+N"),
         _ => stem.to_ascii_lowercase().replace(['_', ' ', '-'], ".").replacen("reply.to", "reply_to", 1),
     };
-    Identity::PLAIN
-        .iter()
-        .map(|identity| identity.row().name)
-        .map(|known| (strsim::damerau_levenshtein(&wanted, known), known))
-        .filter(|(edits, _)| *edits <= MOST_EDITS)
-        .min()
-        .map(|(_, known)| known)
+    nearest(&wanted, Identity::PLAIN.iter().map(|identity| identity.row().name))
 }
 
 impl Member for Source {
@@ -356,13 +349,5 @@ impl Member for Source {
     #[inline]
     fn at(place: u32) -> Self {
         Self::ALL[place as usize]
-    }
-}
-
-impl Set<Source> {
-    /// Whether it contains a source that is read from the message's header.
-    #[inline]
-    pub fn has_any_of_the_header(self) -> bool {
-        [Source::From, Source::ReplyTo, Source::ListId, Source::Dkim].into_iter().any(|source| self.contains(source))
     }
 }

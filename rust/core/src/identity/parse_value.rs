@@ -4,8 +4,8 @@
 //! The text takes the same path as the text of a sender, so both give the same value, and spelling does not matter.
 //! Only a network in an entry is read differently, because its prefix may have any length.
 //!
-//! Knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value in that
-//! scope has the scope among its own.
+//! This module knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value
+//! in that scope has the scope among its own.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::suffix::up_at_dots;
 use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
+use crate::bitset::places;
 use crate::envelope::{Envelope, Headers};
 
 /// Host identities whose entries cover all names below them.
@@ -22,19 +23,11 @@ pub const FAMILIES: [Identity; 5] =
 
 /// Identities whose entries cover one whole value. Where a family covers the names of an identity, this is only for
 /// its tags, such as NULL, LITERAL and UNKNOWN, which no text equals.
+#[rustfmt::skip]
 pub const WHOLE: [Identity; 12] = [
-    Identity::AuthUser,
-    Identity::SenderAddress,
-    Identity::RcptAddress,
-    Identity::SenderOrg(0),
-    Identity::SenderRegistered,
-    Identity::ClientIp,
-    Identity::FromAddress,
-    Identity::FromOrg,
-    Identity::ReplyToAddress,
-    Identity::ReplyToOrg,
-    Identity::ListId,
-    Identity::DkimOrg,
+    Identity::AuthUser, Identity::SenderAddress, Identity::RcptAddress, Identity::SenderOrg(0),
+    Identity::SenderRegistered, Identity::ClientIp, Identity::FromAddress, Identity::FromOrg,
+    Identity::ReplyToAddress, Identity::ReplyToOrg, Identity::ListId, Identity::DkimOrg,
 ];
 
 /// An entry's shortest prefixes for IPv4 and IPv6: a shorter one would cover too many networks at once.
@@ -182,12 +175,12 @@ pub fn parse_scope<R>(
 pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: impl FnMut(Scope<'i>)) {
     if let Some(address) = identities.address() {
         let lengths = if address.is_ipv4() { kinds.v4.into() } else { kinds.v6 };
-        for bit in bits(lengths as u64).chain(bits((lengths >> 64) as u64).map(|bit| bit + 64)) {
+        for bit in places(lengths as u64).chain(places((lengths >> 64) as u64).map(|bit| bit + 64)) {
             let length = bit as u8 + 1;
             then(Scope::Network(within(address, length), length));
         }
     }
-    for family in bits(kinds.families) {
+    for family in places(kinds.families).map(|family| family as usize) {
         for (name, dots) in identities.hosts(FAMILIES[family]).into_iter().filter(|(name, _)| !name.is_empty()) {
             // From the last label on, as far as there are entries; the whole name comes first.
             let (mut starts, mut start) = (SmallVec::<[usize; 4]>::new(), name.len() + 1);
@@ -203,7 +196,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
             }
         }
     }
-    for place in bits(kinds.whole) {
+    for place in places(kinds.whole).map(|place| place as usize) {
         let identity = WHOLE[place];
         // These names and addresses are looked up by their parts above.
         let is_by_parts = family(identity).is_some() || identity == Identity::ClientIp;
@@ -222,7 +215,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
 
 /// The number of labels in a name.
 pub fn count_labels(name: &str) -> usize {
-    1 + name.bytes().filter(|octet| *octet == b'.').count()
+    1 + name.bytes().filter(|byte| *byte == b'.').count()
 }
 
 /// The network of this prefix length around an address, as its first address.
@@ -231,15 +224,6 @@ pub fn within(address: IpAddr, length: u8) -> IpAddr {
         Value::Network(address, _) => address,
         _ => address,
     }
-}
-
-/// The places of the bits that are set, in ascending order.
-pub fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = word.trailing_zeros();
-        word &= word.checked_sub(1)?;
-        Some(bit as usize)
-    })
 }
 
 /// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
@@ -254,7 +238,7 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
     let address = network::address(bare.as_bytes()).ok_or(NotAValue::Never)?;
     let (longest, shortest) = if address.is_ipv4() { (32, SHORTEST.0) } else { (128, SHORTEST.1) };
     let length = match stated {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit()) => {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             // The prefix of an IPv4 address that is mapped into IPv6 counts the bits of the mapping.
             let mapped = if address.is_ipv4() && bare.contains(':') { 96 } else { 0 };
             let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));
@@ -274,7 +258,7 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
     if length < shortest { Err(NotAValue::Broad) } else { Ok((address, length)) }
 }
 
-/// The identity that holds the whole host of which `identity` may be a part.
+/// The identity that holds the whole host; the value of `identity` may be a part of that host.
 fn whole_host(identity: Identity) -> Identity {
     match identity.source() {
         // These have no identity for the whole host, but a name is read alike in every field.

@@ -4,11 +4,11 @@
 //! memory is shared out: `memory` knows.
 //!
 //! A quota is a limit with a table of its own. Its value is read here and not where the file is read: what it names
-//! depends on the suffix list. A value that no sender can have is an error, not a quota that nobody gets.
+//! depends on the suffix list. A value that no sender can have is an error, and not a quota without effect.
 
-use std::sync::Arc;
+use std::mem;
 
-use super::memory::{Draft, LEAST_WITH_ACCESS, PlannedQuota, SeenSetClaim, TableShares};
+use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
 use super::memory::{allocate, held_place, in_flight};
 use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
@@ -16,16 +16,16 @@ use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, S
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
-use crate::{error::PolicyError, key::Key, key::Secret, reply::Reply, stats::Stats};
+use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
 /// says otherwise. One hour.
 const COMEBACK_US: u64 = 3_600_000_000;
 
-/// Different elements at once, at most: then a charge is a whole tick.
+/// The most different elements at once: with this many, a charge is a whole tick.
 const MOST_DISTINCT: u64 = 1 << 23;
 
-/// Most quotas of a policy: a check looks each of its keys up among those of its limit.
+/// The most quotas of a policy: a check looks each of its keys up among the quotas of its limit.
 const MAX_QUOTAS: usize = 256;
 
 const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
@@ -62,7 +62,9 @@ impl<'p> Draft<'p> {
     /// Reads the quotas of a policy, and finds the seen sets that it needs.
     pub(super) fn of(policy: &'p Policy, suffixes: &SuffixList, secret: &'p Secret) -> Result<Self, PolicyError> {
         let seen_sets = SeenSetClaim::all(&policy.limits);
-        let mut draft = Self { policy, secret, quotas: Vec::new(), seen_sets, identities: Vec::new() };
+        let stated = policy.limits.iter().cloned().enumerate();
+        let limits = stated.map(|(of, limit)| DraftLimit { of, limit, keys: Vec::new() }).collect();
+        let mut draft = Self { policy, secret, limits, seen_sets, identities: Vec::new() };
         for (of, limit) in policy.limits.iter().enumerate() {
             for quota in &limit.quotas {
                 let keys = draft.keys(of, quota, suffixes).map_err(|(found, allowed)| {
@@ -70,7 +72,7 @@ impl<'p> Draft<'p> {
                     let file = quota.file.clone().unwrap_or(error.file);
                     PolicyError { file, line: quota.line.or(error.line), ..error }
                 })?;
-                draft.quotas.push(PlannedQuota { of, limit: with_quota(limit, quota), keys });
+                draft.limits.push(DraftLimit { of, limit: with_quota(limit, quota), keys });
             }
         }
         Ok(draft)
@@ -90,12 +92,12 @@ impl<'p> Draft<'p> {
             }
         }
         let found = format!("{:?}", quota.of);
-        let is_same = |other: &PlannedQuota| other.of == of && other.keys.iter().any(|key| keys.contains(key));
+        let is_same = |other: &DraftLimit| other.of == of && other.keys.iter().any(|key| keys.contains(key));
         if keys.is_empty() {
             Err((found, instead.unwrap_or_else(|| format!("a value of {}", limit.per_name()))))
-        } else if self.quotas.iter().any(is_same) {
+        } else if self.limits.iter().any(is_same) {
             Err((format!("{found} a second time"), "each value once".into()))
-        } else if self.quotas.len() == MAX_QUOTAS {
+        } else if self.limits.len() == self.policy.limits.len() + MAX_QUOTAS {
             let found = format!("a quota after the first {MAX_QUOTAS}");
             Err((found, format!("at most {MAX_QUOTAS} quotas in a policy")))
         } else {
@@ -110,21 +112,17 @@ impl<'p> Draft<'p> {
         let mut limits: Vec<PlannedLimit> = Vec::new();
         let mut capped_by = vec![None; shares.in_flight_limits.len()];
         let mut tables = shares.rates.into_iter();
-        let drafted: Vec<(usize, Limit)> = self.limits().map(|(of, limit)| (of, limit.clone())).collect();
-        for (of, limit) in drafted {
+        for (place, DraftLimit { of, limit, keys }) in (0u16..).zip(mem::take(&mut self.limits)) {
             let rated = limit.rule.rate_and_burst().and_then(|(rate, burst)| Some((rate, burst, tables.next()?)));
             let store = match rated {
                 Some(rated) => self.store(&limit, rated, &seen_sets)?,
                 None => Store::InFlight(held_place(&shares.in_flight_limits, &limit).unwrap_or_default()),
             };
-            if let Store::InFlight(place) = store {
-                capped_by[place] = Some(of as u16);
+            if let Store::InFlight(held) = store {
+                capped_by[held] = Some(of as u16);
             }
             limits.push(self.planned(of as u16, limit, store, rated.map(|(.., table)| table)));
-        }
-        let stated = self.policy.limits.len();
-        for (place, quota) in (stated..).zip(&self.quotas) {
-            limits[quota.of].quotas.extend(quota.keys.iter().map(|key| (*key, place as u16)));
+            limits[of].quotas.extend(keys.into_iter().map(|key| (key, place)));
         }
         limits.iter_mut().for_each(|planned| planned.quotas.sort_unstable_by_key(|(key, _)| *key));
         let count_keys = in_flight(&shares.in_flight_limits).1.into_iter().map(|(per, _)| PlannedCounts {
@@ -134,6 +132,7 @@ impl<'p> Draft<'p> {
         });
         let count_keys = count_keys.collect();
         self.ask_at(&limits);
+        let stated = self.policy.limits.len();
         Ok(Plan {
             asks: limits.iter().map(Ask::of).collect(),
             stated,
@@ -161,7 +160,6 @@ impl<'p> Draft<'p> {
             name: limit.name.as_str().into(),
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
-            template: limit.reply.clone().map(Arc::new),
             block_rule: block_rule(&limit, self.secret),
             per: limit.per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(limit.identities()),

@@ -12,7 +12,7 @@
 //! memory only, so they outlive a policy.
 
 use super::{AccessTables, PlannedIdentity, with_places};
-use crate::policy::{Count, Limit, Policy, Rule};
+use crate::policy::{Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
 use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
@@ -43,19 +43,20 @@ pub(super) const LEAST_WITH_ACCESS: u64 = BLOCKS_PART * PAGE_BYTES;
 pub(super) struct Draft<'p> {
     pub(super) policy: &'p Policy,
     pub(super) secret: &'p Secret,
-    pub(super) quotas: Vec<PlannedQuota>,
+    /// The limits of the policy, then the quotas, each as a limit with other numbers.
+    pub(super) limits: Vec<DraftLimit>,
     pub(super) seen_sets: Vec<SeenSetClaim>,
     /// The identities that have a place already, even if no limit needs them.
     pub(super) identities: Vec<PlannedIdentity>,
 }
 
-/// A quota, as a limit with other numbers.
-pub(super) struct PlannedQuota {
+/// A limit or a quota, before it has a table.
+pub(super) struct DraftLimit {
     /// The place of its limit in the policy.
     pub(super) of: usize,
-    /// The limit with the numbers of the quota.
+    /// The limit; for a quota, a copy with the numbers of the quota.
     pub(super) limit: Limit,
-    /// The keys of the value, one for each part of `per` that can have it.
+    /// The keys of a quota's value, one for each part of `per` that can have it; empty for a limit.
     pub(super) keys: Vec<Key>,
 }
 
@@ -86,27 +87,45 @@ pub(super) struct TableShares {
 
 /// A claim to one table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Claim {
-    /// The stated size in bytes.
-    pub(super) stated: Option<u64>,
-    /// Its weight among the claims of its half, if it has no stated size.
-    weight: u128,
-    /// Whether it is in the half of the seen sets, and not in that of the rates.
-    is_seen_set: bool,
+pub(super) enum Claim {
+    /// This many bytes.
+    Stated(u64),
+    /// An equal part of the half of the seen sets.
+    SeenSet,
+    /// A part of the half of the rates, in proportion to this weight.
+    Rate(u128),
 }
 
 impl Draft<'_> {
-    /// The limits of the policy, then the quotas; each with the place of its limit.
-    pub(super) fn limits(&self) -> impl Iterator<Item = (usize, &Limit)> {
-        self.policy.limits.iter().enumerate().chain(self.quotas.iter().map(|quota| (quota.of, &quota.limit)))
-    }
-
     /// The claims of the seen sets, then of the limits that have a rate, then of the quotas.
     pub(super) fn claims(&self) -> impl Iterator<Item = Claim> {
-        let seen_sets = self.seen_sets.iter();
-        let seen_sets = seen_sets.map(|claim| Claim { stated: claim.memory, weight: 1, is_seen_set: true });
-        let stated = self.policy.limits.iter().filter_map(|limit| Claim::of(limit, false));
-        seen_sets.chain(stated).chain(self.quotas.iter().filter_map(|quota| Claim::of(&quota.limit, true)))
+        let seen_sets = self.seen_sets.iter().map(|claim| claim.memory.map_or(Claim::SeenSet, Claim::Stated));
+        seen_sets.chain(self.limits.iter().filter_map(DraftLimit::claim))
+    }
+}
+
+impl DraftLimit {
+    /// The quota, if this is one.
+    pub(super) fn quota(&self) -> Option<&Quota> {
+        self.limit.quotas.first().filter(|_| !self.keys.is_empty())
+    }
+
+    /// The claim of a limit or a quota that has a rate.
+    fn claim(&self) -> Option<Claim> {
+        let limit = &self.limit;
+        let (rate, _) = limit.rule.rate_and_burst()?;
+        let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
+        let (weight, stated) = match limit.rule {
+            Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
+            // One value has two buckets, one for each trust. With the ladder it has as many as its name has parts.
+            Rule::FanOut { settle_us: None, .. } if self.quota().is_some() && limit.per.len() == 1 => {
+                (occupied, Some(PAGE_BYTES))
+            }
+            // The memory that a fan-out states is that of its seen set.
+            Rule::FanOut { .. } => (occupied, None),
+            _ => (occupied, limit.memory),
+        };
+        Some(stated.map_or(Claim::Rate(weight), Claim::Stated))
     }
 }
 
@@ -133,36 +152,17 @@ impl SeenSetClaim {
     }
 }
 
-impl Claim {
-    fn exactly(bytes: u64) -> Self {
-        Self { stated: Some(bytes), weight: 0, is_seen_set: false }
-    }
-
-    /// The claim of a limit that has a rate, or of a quota.
-    fn of(limit: &Limit, is_quota: bool) -> Option<Self> {
-        let (rate, _) = limit.rule.rate_and_burst()?;
-        let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
-        let (weight, stated) = match limit.rule {
-            Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
-            // One value has two buckets, one for each trust. With the ladder it has as many as its name has parts.
-            Rule::FanOut { settle_us: None, .. } if is_quota && limit.per.len() == 1 => (occupied, Some(PAGE_BYTES)),
-            // The memory that a fan-out states is that of its seen set.
-            Rule::FanOut { .. } => (occupied, None),
-            _ => (occupied, limit.memory),
-        };
-        Some(Self { stated, weight, is_seen_set: false })
-    }
-}
-
 /// Pages for each claim, in order, out of `memory_bytes`. The error is the number of bytes that would be enough.
 pub(super) fn share_out(memory_bytes: u64, claims: &[Claim]) -> Result<Vec<u32>, u64> {
-    let stated = |claim: &Claim| claim.stated.map(|bytes| (bytes / PAGE_BYTES).max(1));
-    let stated_pages = claims.iter().filter_map(stated).fold(HEADER_PAGES, u64::saturating_add);
-    let [seen_sets, rates] = [true, false].map(|is_seen_set| {
-        let open = claims.iter().filter(|claim| claim.stated.is_none() && claim.is_seen_set == is_seen_set);
-        open.map(|claim| claim.weight).collect::<Vec<u128>>()
-    });
-    let [seen_set_floor, rate_floor] = [&seen_sets, &rates].map(|weights| weights.len() as u64 * FLOOR_PAGES);
+    let (mut stated_pages, mut seen_sets, mut weights) = (HEADER_PAGES, 0, Vec::new());
+    for claim in claims {
+        match *claim {
+            Claim::Stated(bytes) => stated_pages = stated_pages.saturating_add(pages(bytes)),
+            Claim::SeenSet => seen_sets += 1,
+            Claim::Rate(weight) => weights.push(weight),
+        }
+    }
+    let (seen_set_floor, rate_floor) = (seen_sets * FLOOR_PAGES, weights.len() as u64 * FLOOR_PAGES);
     let least = stated_pages.saturating_add(seen_set_floor + rate_floor);
     if memory_bytes / PAGE_BYTES < least {
         return Err(least.saturating_mul(PAGE_BYTES));
@@ -173,10 +173,18 @@ pub(super) fn share_out(memory_bytes: u64, claims: &[Claim]) -> Result<Vec<u32>,
         (_, 0) => rest,
         _ => (rest / 2).clamp(seen_set_floor, rest - rate_floor),
     };
-    let (seen_set_pages, rate_pages) = (by_weight(half, seen_sets), by_weight(rest - half, rates));
-    let open = |claim: &Claim| if claim.is_seen_set { seen_set_pages(claim.weight) } else { rate_pages(claim.weight) };
-    let pages = claims.iter().map(|claim| stated(claim).unwrap_or_else(|| open(claim)));
+    let rate_pages = by_weight(rest - half, weights);
+    let pages = claims.iter().map(|claim| match *claim {
+        Claim::Stated(bytes) => pages(bytes),
+        Claim::SeenSet => half / seen_sets,
+        Claim::Rate(weight) => rate_pages(weight),
+    });
     Ok(pages.map(|pages| u32::try_from(pages).unwrap_or(u32::MAX)).collect())
+}
+
+/// The pages of a table with a stated size.
+fn pages(bytes: u64) -> u64 {
+    (bytes / PAGE_BYTES).max(1)
 }
 
 /// Shares `pages` in proportion to weights, with no share below the floor. Returns the share of a weight.
@@ -207,14 +215,14 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
     let permit_bytes = (!limits.is_empty()).then(|| Permits::bytes(max_open, counts.len()));
     let held: Vec<u64> = count_bytes.chain(permit_bytes).collect();
     let access = access_bytes(memory_bytes);
-    let exact = access.iter().flatten().chain(&held).map(|&bytes| Claim::exactly(bytes));
+    let exact = access.iter().flatten().chain(&held).copied().map(Claim::Stated);
     let claims: Vec<Claim> = exact.chain(draft.claims()).collect();
     let layouts = Layout::choices(memory_bytes, with_places(Vec::new(), policy).len());
     let mut choices = layouts.flat_map(|layout| [(layout, memory_bytes / SPARE), (layout, 0)]);
     let mut least = 0;
     let fitting = choices.find_map(|(layout, spare)| {
-        let spare = (spare >= PAGE_BYTES).then(|| Claim::exactly(spare));
-        let all = claims.iter().copied().chain(spare).chain([Claim::exactly(layout.bytes())]);
+        let spare = (spare >= PAGE_BYTES).then_some(Claim::Stated(spare));
+        let all = claims.iter().copied().chain(spare).chain([Claim::Stated(layout.bytes())]);
         let pages = share_out(memory_bytes, &all.collect::<Vec<_>>());
         pages.map_err(|bytes| least = bytes).ok().map(|pages| (layout, pages))
     });
@@ -254,10 +262,7 @@ fn access_bytes(memory_bytes: u64) -> Option<[u64; 2]> {
 
 /// The memory that would be enough if `least` were enough but for entries and blocks, which grow with the memory.
 fn with_access(least: u64, memory_bytes: u64) -> u64 {
-    let bytes = |memory_bytes| -> u64 {
-        let pages = access_bytes(memory_bytes).into_iter().flatten().map(|bytes| (bytes / PAGE_BYTES).max(1));
-        pages.sum::<u64>() * PAGE_BYTES
-    };
+    let bytes = |memory_bytes| access_bytes(memory_bytes).into_iter().flatten().map(pages).sum::<u64>() * PAGE_BYTES;
     let others = least.saturating_sub(bytes(memory_bytes));
     let mut enough = others;
     // They take a thirtieth of the memory, so the loop ends soon.

@@ -22,9 +22,9 @@ use smallvec::SmallVec;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::Key;
-use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Stage, Stages, Template, Verified, WhenFull};
+use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Stage, Stages, Verified, WhenFull};
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
-use crate::{region::Table, reply::Reply, stats::Stats};
+use crate::{decision::Reply, region::Table, stats::Stats};
 
 pub use compile::compile;
 pub use reload::{Step, recompile};
@@ -89,8 +89,6 @@ pub struct PlannedLimit {
     pub per_name: Arc<str>,
     /// The kind of reply to a refusal.
     pub reply: Reply,
-    /// The operator's own reply.
-    pub template: Option<Arc<Template>>,
     /// How a refusal blocks the key.
     pub block_rule: Option<BlockRule>,
     /// The identities of the key, as places in [`Plan::identities`].
@@ -246,8 +244,6 @@ pub struct Applicable {
 
 const STAGE_SETS: usize = 1 << Stage::ALL.len();
 
-const _: () = assert!(MAX_LIMITS <= u64::BITS as usize);
-
 /// A set of the stated limits, by their place in the policy. A quota counts as its limit.
 pub type LimitSet = Set<u16>;
 
@@ -388,7 +384,7 @@ impl Plan {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
         let charges_alike = |place: usize, from: usize| {
             let (is, was) = (&self.limits[stated(self, place)].limit, &old.limits[stated(old, from)].limit);
-            let is_same_quotas = is.quotas.iter().map(Quota::numbers).eq(was.quotas.iter().map(Quota::numbers));
+            let is_same_quotas = is.quotas.iter().map(numbers).eq(was.quotas.iter().map(numbers));
             is.verified == was.verified && is_same_quotas
         };
         let since = |(place, from): (usize, &Option<usize>)| match *from {
@@ -397,6 +393,11 @@ impl Plan {
         };
         from.iter().enumerate().map(since).collect()
     }
+}
+
+/// The value of a quota and its numbers, without their place in a file.
+fn numbers(quota: &Quota) -> (&str, Rate, u64) {
+    (&quota.of, quota.rate, quota.burst)
 }
 
 impl PlannedLimit {

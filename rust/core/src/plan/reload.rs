@@ -110,10 +110,9 @@ impl PlanBuilder<'_> {
         let capacity = capacity(old, policy)?;
         let (identities, layout) = identities(old, policy)?;
         draft.identities = identities;
-        let stated = policy.limits.iter().map(|limit| place_before(old, limit, None));
-        let quotas = draft.quotas.iter().map(|quota| place_before(old, &quota.limit, quota.limit.quotas.first()));
-        let from: Vec<Option<usize>> = stated.chain(quotas).collect();
-        let rated = draft.limits().zip(&from).filter(|((_, limit), _)| limit.rule.rate_and_burst().is_some());
+        let from = draft.limits.iter().map(|drafted| place_before(old, &drafted.limit, drafted.quota()));
+        let from: Vec<Option<usize>> = from.collect();
+        let rated = draft.limits.iter().zip(&from).filter(|(drafted, _)| !drafted.limit.is_in_flight());
         let rates = rated.map(|(_, from)| from.and_then(|from| old.limits[from].table));
         let seen_sets = draft.seen_sets.iter().map(|claim| self.seen_set(claim));
         let had: Vec<_> = seen_sets.chain(rates).collect();
@@ -158,8 +157,8 @@ impl PlanBuilder<'_> {
             let size = sizes[place];
             let runs = || free.iter().enumerate();
             // A table without a stated size is as large as the runs let it be.
-            let is_enough =
-                |(_, run): &(usize, &Table)| new[place].stated.is_none() && u64::from(run.pages()) >= FLOOR_PAGES;
+            let is_open = !matches!(new[place], Claim::Stated(_));
+            let is_enough = |(_, run): &(usize, &Table)| is_open && u64::from(run.pages()) >= FLOOR_PAGES;
             let largest = || runs().max_by_key(|(_, run)| run.pages()).filter(is_enough);
             let smallest = runs().filter(|(_, run)| run.pages() >= size).min_by_key(|(_, run)| run.pages());
             let (run, _) = smallest.or_else(largest).ok_or_else(|| too_little(u64::from(size) * PAGE_BYTES))?;
@@ -182,8 +181,8 @@ fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     held.chain(access).chain([*old.stats.table()]).chain(had.iter().flatten().copied()).collect()
 }
 
-/// The identities with the places that they have, and the layout of the statistics for them. Both are made anew if
-/// there are more identities than the layout has room for.
+/// The identities with the places that they have, and the layout of the statistics for them. If there are more
+/// identities than the layout has room for, the places and the layout are made again.
 fn identities(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
     let layout = *old.stats.layout();
     let unasked =

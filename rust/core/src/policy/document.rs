@@ -14,12 +14,12 @@
 
 use std::fmt;
 
-use super::field::{Field, FieldValue, Place, Wrong, listed, nearest, read_toml};
+use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
-use super::model::{Limit, MAX_LIMITS, Mode, Policy, Rule};
-use super::schema::{EACH_LIMIT, POLICY};
+use super::model::{Limit, MAX_LIMITS, Mode, Policy};
+use super::rows::{EACH_LIMIT, POLICY};
 use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
-use crate::error::PolicyError;
+use crate::error::{PolicyError, nearest};
 
 /// The most files in a row that extend one another.
 const MAX_FILES: usize = 8;
@@ -172,20 +172,6 @@ impl fmt::Display for Limit {
     }
 }
 
-impl Limit {
-    /// All amounts, which a scale multiplies, each with the field that it is in.
-    fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
-        let of_rule = match &mut self.rule {
-            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
-            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
-                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
-            }
-        };
-        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
-        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
-    }
-}
-
 /// The error for a name that another limit has.
 fn second_time(name: &str, first_line: Option<usize>) -> Wrong {
     let first = first_line.map(|line| format!(", first in line {line}")).unwrap_or_default();
@@ -305,8 +291,8 @@ impl Document {
 /// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
 fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
     let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
-    let near = nearest(name, base_names).filter(|near| lacks_rule && near != name);
-    PolicyError { suggestion: near.or(error.suggestion), ..error }
+    let near = nearest(name, base_names).filter(|near| lacks_rule && *near != name);
+    PolicyError { suggestion: near.cloned().or(error.suggestion), ..error }
 }
 
 /// Finds the base that the field `extends` names. `above` are the files down to the one with the field.

@@ -7,7 +7,7 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::error::PolicyError;
+use crate::error::{PolicyError, nearest};
 
 /// Longer values are cut in messages.
 const SHOWN_CHARS: usize = 60;
@@ -144,7 +144,7 @@ impl Wrong {
 
     /// The error for a field, a limit or a choice that does not exist: the allowed names, and the nearest of them.
     pub(super) fn unknown(name: &str, names: &[&str]) -> Self {
-        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names))
+        Self::allowed(names.join(", ")).found("an unknown field").suggest(nearest(name, names.iter().copied()))
     }
 }
 
@@ -190,19 +190,6 @@ impl Place {
 
 /// A function that reads one value by itself.
 pub(super) type Read<T> = fn(&FieldValue) -> Result<T, Wrong>;
-
-/// The nearest of `names`, if `word` looks like a misspelling of it: at most a third of its characters differ.
-pub(super) fn nearest(word: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
-    // No name is longer than 64 characters, and comparing long texts costs time.
-    if word.len() > 64 {
-        return None;
-    }
-    let word = word.trim().to_ascii_lowercase();
-    let edits = |name: &str| strsim::damerau_levenshtein(&word, &name.to_ascii_lowercase());
-    let candidates = names.into_iter().map(|name| (edits(name.as_ref()), name.as_ref().to_owned()));
-    let near = candidates.filter(|(edits, name)| *edits <= name.len().div_ceil(3).min(3));
-    near.min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
-}
 
 /// Lists names for a message: `"a", "b" or "c"`.
 pub(super) fn listed(names: &[impl fmt::Debug]) -> String {

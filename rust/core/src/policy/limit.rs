@@ -10,7 +10,7 @@
 use super::field::{Field, FieldValue, Place, Read, Wrong};
 use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
-use super::schema::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
+use super::rows::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
 use super::value::{write_amount, write_period, write_size};
 use crate::store::params::{Algorithm, Rate, WhenFull};
@@ -161,17 +161,12 @@ impl<'a> Fields<'a> {
         Err(self.error("per", Wrong::allowed(allowed).found(format!("{:?}", wrong.to_string()))))
     }
 
-    /// The fields of the table `table`, which is an entry of this one or of an entry.
-    fn within(&self, table: &'a Field, rows: &'static [Row], path: String) -> Self {
-        Self { place: self.place, table, rows, path }
-    }
-
     fn share(&self) -> Option<Self> {
-        self.get("share").map(|table| self.within(table, SHARE, "share.".into()))
+        self.get("share").map(|table| Self { table, rows: SHARE, path: "share.".into(), ..*self })
     }
 
     fn quota(&self, of: &'a Field) -> Self {
-        self.within(of, QUOTA, format!("quota.{:?}.", of.name))
+        Self { table: of, rows: QUOTA, path: format!("quota.{:?}.", of.name), ..*self }
     }
 
     /// Checks every value by itself, in the order of the file.
@@ -184,12 +179,14 @@ impl<'a> Fields<'a> {
         let Field { name, value, .. } = field;
         let row = find(self.rows, name).map_err(|wrong| self.error(name, wrong))?;
         match (row.kind, value) {
-            (Kind::Value(check, _), _) => check(value).map_err(|wrong| self.error(name, wrong)),
-            (Kind::Table(rows, _), FieldValue::Table(_)) => self.within(field, rows, format!("{name}.")).check_values(),
-            (Kind::Tables(..), FieldValue::Table(values)) if !values.is_empty() => {
+            (Kind::Value(check), _) => check(value).map_err(|wrong| self.error(name, wrong)),
+            (Kind::Table(rows, _), FieldValue::Table(_)) => {
+                Self { table: field, rows, path: format!("{name}."), ..*self }.check_values()
+            }
+            (Kind::Quotas(_), FieldValue::Table(values)) if !values.is_empty() => {
                 values.iter().try_for_each(|of| self.check_quota(name, of))
             }
-            (Kind::Table(_, allowed) | Kind::Tables(_, allowed), _) => self.allow(name, false, allowed),
+            (Kind::Table(_, allowed) | Kind::Quotas(allowed), _) => self.allow(name, false, allowed),
         }
     }
 

@@ -9,7 +9,7 @@
 //!  Python's arguments ─────────────────────────> fields ─────────────────────────┘
 //! ```
 //!
-//! * `model`: policies and limits   * `schema`: the table of all fields, and the JSON Schema made of it
+//! * `model`: policies and limits   * `rows`: the table of all fields
 //! * `field`: a field as it was written, and what is wrong with it   * `value`: what one field may hold
 //! * `limit`: the fields of one limit together   * `document`: one file over its base, and all its limits together
 //! * `reply_template`: the operator's own replies
@@ -19,10 +19,10 @@ mod field;
 mod limit;
 mod model;
 mod reply_template;
-mod schema;
+mod rows;
 mod value;
 
-pub use crate::reply::Template;
+pub use crate::decision::Template;
 pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};

@@ -5,7 +5,7 @@
 
 use super::field::Place;
 use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
-use crate::{error::PolicyError, identity::Identity, reply::Template, stage::Stage};
+use crate::{decision::Template, error::PolicyError, identity::Identity, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -117,6 +117,18 @@ impl Limit {
     pub fn shared_per(&self) -> &[Identity] {
         if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
+
+    /// All amounts, which a scale multiplies, each with the field that it is in.
+    pub(super) fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
+        let of_rule = match &mut self.rule {
+            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
+            Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
+                [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
+            }
+        };
+        let of_quotas = self.quotas.iter_mut().flat_map(|quota| [&mut quota.rate.amount, &mut quota.burst]);
+        of_rule.into_iter().flatten().chain(of_quotas.map(|amount| ("quota", amount)))
+    }
 }
 
 /// Joins the names of a composite key for people.
@@ -218,13 +230,6 @@ pub struct Quota {
     pub burst: u64,
 }
 
-impl Quota {
-    /// The value and its numbers, without their place in a file.
-    pub(crate) fn numbers(&self) -> (&str, Rate, u64) {
-        (&self.of, self.rate, self.burst)
-    }
-}
-
 /// What follows from a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
@@ -244,13 +249,10 @@ impl Action {
     }
 }
 
-/// The names of the values of a type.
-pub(super) type Names<T> = &'static [(&'static str, T)];
-
 /// A choice that a policy writes as one of a few names.
 pub trait Choice: Copy + PartialEq + 'static {
-    /// The names with their values. Reading, printing and the schema use this list.
-    const NAMES: Names<Self>;
+    /// The names with their values. Reading and printing use this list.
+    const NAMES: &'static [(&'static str, Self)];
 
     /// The name of a value.
     fn name(self) -> &'static str {
@@ -261,6 +263,15 @@ pub trait Choice: Copy + PartialEq + 'static {
     fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
+}
+
+/// Names the values of a choice, as a policy writes them.
+macro_rules! names {
+    ($choice:ty { $($value:ident => $name:literal),* }) => {
+        impl Choice for $choice {
+            const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$value)),*];
+        }
+    };
 }
 
 /// What one check counts as.
@@ -288,14 +299,7 @@ impl Count {
     }
 }
 
-impl Choice for Count {
-    const NAMES: Names<Self> = &[
-        ("connections", Self::Connections),
-        ("messages", Self::Messages),
-        ("recipients", Self::Recipients),
-        ("bytes", Self::Bytes),
-    ];
-}
+names!(Count { Connections => "connections", Messages => "messages", Recipients => "recipients", Bytes => "bytes" });
 
 /// The trust that an identity needs to be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -308,9 +312,7 @@ pub enum Verified {
     Claimed,
 }
 
-impl Choice for Verified {
-    const NAMES: Names<Self> = &[("any", Self::Any), ("proven", Self::Proven), ("claimed", Self::Claimed)];
-}
+names!(Verified { Any => "any", Proven => "proven", Claimed => "claimed" });
 
 /// Whether a limit or a policy refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -322,9 +324,7 @@ pub enum Mode {
     Shadow,
 }
 
-impl Choice for Mode {
-    const NAMES: Names<Self> = &[("enforce", Self::Enforce), ("shadow", Self::Shadow)];
-}
+names!(Mode { Enforce => "enforce", Shadow => "shadow" });
 
 /// What a fan-out refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,14 +335,8 @@ pub(super) enum Refuse {
     All,
 }
 
-impl Choice for Refuse {
-    const NAMES: Names<Self> = &[("new", Self::New), ("all", Self::All)];
-}
+names!(Refuse { New => "new", All => "all" });
 
-impl Choice for Algorithm {
-    const NAMES: Names<Self> = &[("gcra", Self::Gcra), ("sliding-window", Self::SlidingWindow)];
-}
+names!(Algorithm { Gcra => "gcra", SlidingWindow => "sliding-window" });
 
-impl Choice for WhenFull {
-    const NAMES: Names<Self> = &[("admit", Self::Admit), ("sketch", Self::Sketch), ("refuse", Self::Refuse)];
-}
+names!(WhenFull { Admit => "admit", Sketch => "sketch", Refuse => "refuse" });

@@ -9,12 +9,12 @@
 //! `{key}` and `{identity}` are those of the decision, `{limit}` is the limit's name, and `{seconds}` is the wait,
 //! rounded up. Every template that is accepted here fills to one legal SMTP line (RFC 5321 §4.2), whatever the key is.
 
-use super::field::{FieldValue, Wrong, nearest};
+use super::field::{FieldValue, Wrong};
 use super::model::{Action, Limit};
-use crate::{reply::LINE_OCTETS, reply::Template, stage::Stage};
+use crate::{decision::LINE_BYTES, decision::Template, error::nearest, stage::Stage};
 
 /// The least room for a key in the line. Longer keys are cut.
-const KEY_OCTETS: usize = 64;
+const KEY_BYTES: usize = 64;
 
 const PLACES: [&str; 4] = ["key", "limit", "identity", "seconds"];
 
@@ -48,31 +48,21 @@ fn parse(text: &str) -> Result<Template, Wrong> {
     if words.trim().is_empty() {
         return refused(format!("text behind the codes, as \"{code} {enhanced} {{key}} sends too fast\""));
     }
-    check_places(text).map(|()| Template(text.to_owned()))
+    check_places(text).map(|()| Template(text.into()))
 }
 
 /// Checks that braces are in pairs, with the name of a place between them.
-fn check_places(mut rest: &str) -> Result<(), Wrong> {
-    let unbalanced = || Wrong::allowed("braces in pairs, around the name of a place, as {key}");
-    let braced = |name: &str| format!("{{{name}}}");
-    while let Some(at) = rest.find(['{', '}']) {
-        let inner = rest[at..].strip_prefix('{').ok_or_else(unbalanced)?;
-        let (name, behind) = inner.split_once('}').filter(|(name, _)| !name.contains('{')).ok_or_else(unbalanced)?;
-        if !PLACES.contains(&name) {
-            let wrong = Wrong::allowed(PLACES.map(braced).join(", ")).found(braced(name));
-            return Err(wrong.suggest(nearest(name, PLACES).map(|name| braced(&name))));
-        }
-        rest = behind;
+fn check_places(text: &str) -> Result<(), Wrong> {
+    let braces: String = text.matches(['{', '}']).collect();
+    if braces != "{}".repeat(braces.len() / 2) {
+        return Err(Wrong::allowed("braces in pairs, around the name of a place, as {key}"));
     }
-    Ok(())
-}
-
-/// The pattern of templates.
-pub(super) fn template_pattern() -> String {
-    let (number, place) = ("(?:0|[1-9][0-9]{0,2})", format!(r"\{{(?:{})\}}", PLACES.join("|")));
-    // All printable characters but braces, and those of them that are not blank.
-    let (any, visible) = (format!("(?:[ -z|~]|{place})"), format!("(?:[!-z|~]|{place})"));
-    format!(r"(?:4[0-5][0-9] 4|5[0-5][0-9] 5)\.{number}\.{number} +{visible}{any}*")
+    let braced = |name: &str| format!("{{{name}}}");
+    let mut names = text.split(['{', '}']).skip(1).step_by(2);
+    names.find(|name| !PLACES.contains(name)).map_or(Ok(()), |name| {
+        let wrong = Wrong::allowed(PLACES.map(braced).join(", ")).found(braced(name));
+        Err(wrong.suggest(nearest(name, PLACES).map(braced)))
+    })
 }
 
 impl Template {
@@ -85,7 +75,7 @@ impl Template {
 /// What the limit allows instead of its template; `None` if the template fits.
 pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
     let (code, stage, rejects) = (template.code(), limit.stage(), limit.action == Action::Reject);
-    let octets = template.octets(KEY_OCTETS, &limit.name, &limit.per_name());
+    let bytes = template.bytes(KEY_BYTES, &limit.name, &limit.per_name());
     let (at, action, suits) = (stage.name(), limit.action.text(), template.suits(stage <= Stage::Helo));
     Some(match code.starts_with('5') {
         true if !rejects => format!(
@@ -96,10 +86,10 @@ pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
         true if stage == Stage::Connect && code != "554" => {
             "554 for a limit at connect, where no other code rejects (RFC 5321 §3.1)".into()
         }
-        _ if suits && octets <= LINE_OCTETS => return None,
+        _ if suits && bytes <= LINE_BYTES => return None,
         _ if suits => format!(
-            "a line of at most {LINE_OCTETS} octets with its places filled, {KEY_OCTETS} of them for each key; \
-             this one takes {octets}"
+            "a line of at most {LINE_BYTES} octets with its places filled, {KEY_BYTES} of them for each key; \
+             this one takes {bytes}"
         ),
         _ if stage <= Stage::Helo => format!("421 for a limit at {at}, where the server closes the connection"),
         _ => format!("another code than 421 for a limit at {at}, where the connection stays open"),

@@ -6,20 +6,21 @@
 
 use std::{fmt, slice, str::FromStr};
 
-use super::field::{Field, FieldValue, Place, Read, Wrong, listed, nearest};
+use super::field::{Field, FieldValue, Place, Read, Wrong, listed};
 use super::model::{Action, Choice, reserved};
+use crate::error::{PolicyError, nearest};
+use crate::identity::{Identity, UnknownIdentity};
 use crate::store::params::{Fraction, Rate};
-use crate::{error::PolicyError, identity::Identity, identity::UnknownIdentity};
 
-pub(super) const NAME_CHARS: usize = 64;
+const NAME_CHARS: usize = 64;
 
-pub(super) const MAX_IDENTITIES: usize = 4;
+const MAX_IDENTITIES: usize = 4;
 
 /// The largest amount of anything: 2⁵⁰. It leaves the arithmetic of a store fourteen bits.
-pub(super) const MAX_AMOUNT: u64 = 1 << 50;
+const MAX_AMOUNT: u64 = 1 << 50;
 
 /// The least memory of a limit: one page. The two lines of a key do not fit into less.
-pub(super) const MIN_MEMORY: u64 = 4096;
+const MIN_MEMORY: u64 = 4096;
 
 /// The factor of `scale` is kept in millionths.
 pub(super) const MILLION: u64 = 1_000_000;
@@ -30,7 +31,7 @@ const MAX_SECONDS: u64 = 366 * 86_400;
 const SECOND_US: u64 = 1_000_000;
 
 /// The longest DNS name (RFC 1035 §2.3.4).
-const SUFFIX_OCTETS: usize = 253;
+const SUFFIX_BYTES: usize = 253;
 
 /// The largest unit comes first: [`write_size`] takes the first that divides.
 #[rustfmt::skip]
@@ -122,14 +123,10 @@ pub(super) fn distinct(value: &FieldValue) -> Result<Identity, Wrong> {
     }
 }
 
-/// The names of a choice.
-pub(super) fn names<T: Choice>() -> Vec<&'static str> {
-    T::NAMES.iter().map(|(name, _)| *name).collect()
-}
-
 pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
     let text = value.text().unwrap_or_default();
-    T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names::<T>())).suggest(nearest(text, names::<T>())))
+    let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
+    T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names)).suggest(nearest(text, names)))
 }
 
 pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {
@@ -187,7 +184,7 @@ fn suffix(text: &str) -> Option<String> {
         let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
         plain && (1..=63).contains(&label.len())
     };
-    (name.len() <= SUFFIX_OCTETS && name.split('.').all(is_label)).then(|| name.to_owned())
+    (name.len() <= SUFFIX_BYTES && name.split('.').all(is_label)).then(|| name.to_owned())
 }
 
 /// Splits a text into its leading digits and the rest, both without blanks around them.
@@ -309,7 +306,7 @@ fn meant_period(digits: &str, unit: &str) -> Option<String> {
         return Some(format!("{} days", weeks.checked_mul(7)?));
     }
     let singular = word.strip_suffix('s').unwrap_or(&word);
-    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| (*name).to_owned());
+    let full = PERIODS.iter().find(|(.., short)| short.contains(&word.as_str())).map(|(name, ..)| *name);
     let name = full.or_else(|| nearest(singular, PERIODS.map(|(name, ..)| name)))?;
     let plural = if matches!(digits, "" | "1") { "" } else { "s" };
     Some(format!("{digits} {name}{plural}").trim_start().to_owned())
@@ -427,33 +424,4 @@ pub(super) fn multiply(amount: u64, scale_millionths: u64) -> Option<u64> {
 pub(super) fn write_scale(millionths: u64) -> String {
     let text = format!("{}.{:06}", millionths / MILLION, millionths % MILLION);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A number above zero with blanks around it, as a regular expression (ECMA 262).
-const POSITIVE: &str = r"\s*0*[1-9][0-9]*\s*";
-
-/// The pattern of sizes, apart from their range.
-pub(super) fn size_pattern() -> String {
-    format!(r"{POSITIVE}(?:{})\s*", SIZES.map(|(unit, _)| unit).join("|"))
-}
-
-fn period_unit_pattern() -> String {
-    format!(r"(?:{})s?\s*", PERIODS.map(|(unit, ..)| unit).join("|"))
-}
-
-/// The pattern of times, apart from their range.
-pub(super) fn duration_pattern() -> String {
-    format!("{POSITIVE}{}", period_unit_pattern())
-}
-
-/// The pattern of rates, apart from their ranges.
-pub(super) fn rate_pattern() -> String {
-    format!(r"(?:{POSITIVE}|{})/(?:{POSITIVE}|\s*){}", size_pattern(), period_unit_pattern())
-}
-
-/// The pattern of fractions. A pattern cannot say that the first number is at most the second.
-pub(super) fn fraction_pattern() -> String {
-    const _: () = assert!(Fraction::MAX_DENOMINATOR == 1000);
-    let number = r"\s*0*(?:1000|[1-9][0-9]{0,2})\s*";
-    format!("{number}/{number}")
 }

@@ -1,0 +1,121 @@
+//! The table of fields: the only list of the fields that a policy may have.
+//!
+//! `limit` reads a field only if it has a row, and writes the fields in the order of the rows. Messages list the names
+//! of the rows.
+//!
+//! Editors use the JSON Schema in `python/throttle/policies/policy.schema.json`, which describes each field, gives
+//! examples, and says what one field may hold. It cannot say which values go together: only `limit` knows that.
+//! `tests/contract/test_schema.py` checks that it has exactly these fields, and that it accepts every policy that
+//! `limit` and `document` accept.
+//!
+//! **Dropped.** Code that built the schema from this table was longer than the schema, and harder to read. The crate
+//! schemars would derive the schema from structs that serde reads. That would be a second definition: `limit` keeps
+//! lines and suggestions for messages, which serde does not have.
+
+use super::field::{Read, Wrong};
+use super::model::{Count, Mode, Refuse, Verified};
+use super::reply_template::template;
+use super::value;
+use crate::store::params::{Algorithm, WhenFull};
+
+/// A field that a policy may have.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// The other field that this one needs; empty if it needs none.
+    pub(super) beside: &'static str,
+    /// What is allowed instead of the field beside `in_flight`; empty if the field is allowed there.
+    pub(super) in_flight: &'static str,
+    /// What is allowed if the field is missing; empty if the field is optional.
+    pub(super) missing: &'static str,
+}
+
+/// The kind of value that a field takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A single value: the function that checks it by itself.
+    Value(Read<()>),
+    /// A table with these fields; the text says what is allowed instead of another value.
+    Table(&'static [Row], &'static str),
+    /// A table that has a table with the fields [`QUOTA`] for each of its own values; the text is like that above.
+    Quotas(&'static str),
+}
+
+/// The row of a field with a single value, which the function `$read` reads; and one more column, if it has one.
+macro_rules! row {
+    ($name:literal, $read:expr $(, $column:ident: $text:expr)?) => {
+        Row { $($column: $text,)? ..row($name, Kind::Value(|value| $read(value).map(drop))) }
+    };
+}
+
+const fn row(name: &'static str, kind: Kind) -> Row {
+    Row { name, kind, beside: "", in_flight: "", missing: "" }
+}
+
+/// The row of the field `name`.
+pub(super) fn find(rows: &'static [Row], name: &str) -> Result<&'static Row, Wrong> {
+    let names = || rows.iter().map(|row| row.name).collect::<Vec<_>>();
+    rows.iter().find(|row| row.name == name).ok_or_else(|| Wrong::unknown(name, &names()))
+}
+
+pub(super) const EACH_LIMIT: &str = "`[[limit]]`, once for each limit";
+
+/// What a limit must have, one way or the other.
+pub(super) const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
+
+const A_SHARE: Kind = Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#);
+
+const QUOTAS: Kind = Kind::Quotas(r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#);
+
+/// The fields outside the limits.
+pub(super) const POLICY: &[Row] = &[
+    // `document` checks these two, since only the base tells which names there are.
+    row("extends", Kind::Value(|_| Ok(()))),
+    row("without", Kind::Value(|_| Ok(()))),
+    row!("mode", value::choice::<Mode>),
+    row!("scale", value::scale),
+    row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
+    row("limit", Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)))),
+];
+
+/// The fields of `[suffixes]`.
+const SUFFIXES: &[Row] = &[row!("extra", value::suffixes)];
+
+/// The fields of `[[limit]]`.
+#[rustfmt::skip]
+pub(super) const LIMIT: &[Row] = &[
+    row!("name", value::name, missing: "a name of lower-case letters, digits and `-`"),
+    row!("per", value::identities, missing: r#"one identity or a list of them, as "client.net""#),
+    row!("rate", value::rate, in_flight: ONE_RULE),
+    row!("burst", value::burst,
+        in_flight: "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once"),
+    row!("count", value::choice::<Count>),
+    row!("distinct", value::distinct, in_flight: ONE_RULE),
+    row!("refuse", value::choice::<Refuse>, beside: "distinct"),
+    row!("remember", value::duration, beside: "distinct"),
+    row!("settle", value::duration, beside: "distinct"),
+    row!("in_flight", value::cap),
+    Row { beside: "in_flight", ..row("share", A_SHARE) },
+    row!("verified", value::choice::<Verified>),
+    row!("when_full", value::choice::<WhenFull>,
+        in_flight: "no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
+    row!("memory", value::memory,
+        in_flight: "no `memory` beside `in_flight`: its tables are as large as `max_open` needs"),
+    row!("algorithm", value::choice::<Algorithm>,
+        in_flight: "no `algorithm` beside `in_flight`: what is open is counted exactly, and in no window"),
+    row!("action", value::action),
+    row!("mode", value::choice::<Mode>),
+    Row { in_flight: "no `quota` beside `in_flight`: give the value a limit of its own", ..row("quota", QUOTAS) },
+    row!("reply", template),
+];
+
+/// The fields of `share`.
+pub(super) const SHARE: &[Row] = &[
+    row!("per", value::identities, missing: r#"whose part is bounded, as "client.net/24/48""#),
+    row!("of_free", value::fraction, missing: r#"a part of what is still free, as "1/10""#),
+];
+
+/// The fields of one value of `quota`.
+pub(super) const QUOTA: &[Row] =
+    &[row!("rate", value::rate, missing: r#"a rate, as "6000/minute""#), row!("burst", value::burst)];
