@@ -69,14 +69,14 @@ impl Engine {
     /// entries and blocks. Returns `None` while there are neither.
     #[inline]
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
-        if self.shared.has_access_entries() { self.access_kinds_now(stages) } else { None }
+        if self.shared.hints.has_access_entries.get() { self.access_kinds_now(stages) } else { None }
     }
 
     #[cold]
     fn access_kinds_now(&self, stages: Stages) -> Option<(KindsAt, Sources)> {
         // What is known at one of these stages is known at the latest.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
-        let kinds = KindsAt::new(bytemuck::cast(self.shared.entry_kinds()), stage);
+        let kinds = KindsAt::new(bytemuck::cast(self.shared.hints.entry_kinds()), stage);
         let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
         let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
         let sources = of_keys.map(Identity::source).fold(kinds.sources(), Sources::with);
@@ -105,14 +105,14 @@ impl Engine {
         let mut has_entry = false;
         each_scope(identities, &kinds.0, |scope| {
             let key = scope_key(&self.secret, &scope);
-            has_entry |= self.shared.may_have_entry(key);
+            has_entry |= self.shared.hints.entries.may_contain(key);
             scopes.push(key);
         });
         if !has_entry {
             scopes.clear();
         }
         let mut blocks = SmallVec::new();
-        if self.shared.has_blocks() {
+        if self.shared.hints.has_blocks.get() {
             self.prepare_blocks(request, identities, access, stage, &mut blocks);
         }
         if !scopes.is_empty() || !blocks.is_empty() {
@@ -132,9 +132,9 @@ impl Engine {
     ) {
         let sender_trust = identities.trust(Identity::SenderHost);
         let mut add = |limit, nth, key| {
-            if self.shared.may_have_block(key) {
-                let at = access.blocks.lines(key);
-                prefetch(self.shared.address(), &at);
+            if self.shared.hints.blocks.may_contain(key) {
+                let at = access.blocks.table.candidates(key);
+                prefetch(self.shared.address, &at);
                 into.push(BlockQuery { limit, nth, key, at });
             }
         };
@@ -225,9 +225,9 @@ impl Engine {
             let key = self.key_to_block(rule, by, request, entry.nth);
             let until_us = at_us.saturating_add(rule.us);
             let block = Block { key, until_us, by: rule.by() };
-            let has_room = access.blocks.set(region, &access.blocks.lines(key), block, at_us);
+            let has_room = access.blocks.set(region, &access.blocks.table.candidates(key), block, at_us);
             access.list.note_block(region, has_room.then_some(until_us));
-            self.shared.note_block(key);
+            self.shared.hints.note_block(key);
         }
     }
 
@@ -243,7 +243,9 @@ impl Engine {
         at_us: u64,
     ) -> bool {
         let key = self.key_to_block(rule, by, request, nth);
-        self.plan.access.is_some_and(|access| access.blocks.has_room(region, &access.blocks.lines(key), key, at_us))
+        self.plan
+            .access
+            .is_some_and(|access| access.blocks.has_room(region, &access.blocks.table.candidates(key), key, at_us))
     }
 
     fn key_to_block(&self, rule: BlockRule, by: &PlannedLimit, request: &Request, nth: u32) -> Key {
@@ -255,11 +257,11 @@ impl Engine {
     #[inline(never)]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
         let Some(access) = self.plan.access else { return };
-        if self.shared.has_blocks() && access.list.have_blocks_ended(region, at_us) {
-            self.shared.forget_blocks();
+        if self.shared.hints.has_blocks.get() && access.list.have_blocks_ended(region, at_us) {
+            self.shared.hints.forget_blocks();
         }
         if access.list.has_ended(region, at_us) {
-            self.shared.forget_access();
+            self.shared.hints.forget_access();
         }
     }
 

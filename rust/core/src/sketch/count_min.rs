@@ -42,8 +42,10 @@ const MULTIPLIER: u64 = 0xf135_7aea_2e62_a9c5;
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountMin {
-    width: usize,
-    depth: usize,
+    /// Cells of a row.
+    pub width: usize,
+    /// Rows.
+    pub depth: usize,
 }
 
 impl CountMin {
@@ -67,16 +69,6 @@ impl CountMin {
         }
         // A float too large for the integer becomes its largest, and that is refused.
         Self::new((std::f64::consts::E / epsilon).ceil() as usize, (1.0 / delta).ln().ceil() as usize)
-    }
-
-    /// Cells of a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Rows.
-    pub fn depth(&self) -> usize {
-        self.depth
     }
 
     /// Words of memory.

@@ -68,7 +68,8 @@ const BITS: usize = 6;
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HyperLogLog {
-    precision: u32,
+    /// log₂ of the number of registers.
+    pub precision: u32,
 }
 
 /// A register that an addition has changed.
@@ -90,11 +91,6 @@ impl HyperLogLog {
     /// 2^`precision` registers; `None` for a precision outside of 4 to 18.
     pub fn new(precision: u32) -> Option<Self> {
         Self::PRECISIONS.contains(&precision).then_some(Self { precision })
-    }
-
-    /// log₂ of the number of registers.
-    pub fn precision(&self) -> u32 {
-        self.precision
     }
 
     /// Registers: m.

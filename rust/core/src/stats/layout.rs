@@ -121,7 +121,8 @@ pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<Identi
 /// Sizes, and where each part of the table begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    pub(super) identities: usize,
+    /// How many identities have a place.
+    pub identities: usize,
     pub(super) shape: HyperLogLog,
     pub(super) names: usize,
     /// Words of the registers of one row.
@@ -151,16 +152,6 @@ impl Layout {
         let layout = move |(precision, names)| Self::new(identities, precision, names);
         let fits = move |layout: &Self| layout.bytes() <= memory_bytes / PART;
         SIZES.into_iter().map(layout).filter(fits).chain([layout(smallest)])
-    }
-
-    /// Whether so many identities have a place.
-    pub fn has_room_for(&self, identities: usize) -> bool {
-        identities <= self.identities
-    }
-
-    /// How many identities have a place.
-    pub fn identities(&self) -> usize {
-        self.identities
     }
 
     /// Bytes of whole pages.

@@ -39,8 +39,10 @@ use crate::region::{Region, Table};
 /// Statistics of one policy.
 #[derive(Debug)]
 pub struct Stats {
-    table: Table,
-    layout: Layout,
+    /// The memory of all statistics.
+    pub table: Table,
+    /// The layout of the table.
+    pub layout: Layout,
     /// Whether its table is being emptied.
     is_paused: bool,
     /// For each identity, the place of the identity whose values are counted under its names.
@@ -53,19 +55,9 @@ impl Stats {
         Self { table, layout, is_paused: false, elements }
     }
 
-    /// The layout of the table.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Stops counting: from now on nothing is noted, and no value has a name.
     pub fn pause(&mut self) {
         self.is_paused = true;
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
     }
 
     /// Notes a check: every value that it brought, and whether it was admitted.
@@ -117,7 +109,7 @@ impl Stats {
         if self.is_paused {
             return;
         }
-        let now_us = region.epoch().last_us;
+        let now_us = region.header().epoch.last_us;
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, now_us);
         for newcomer in newcomers {
@@ -148,11 +140,6 @@ impl Stats {
     /// How many different values the gathered registers stand for.
     pub fn estimate(&self, gathered: &Registers) -> f64 {
         self.layout.shape.estimate_of(bytemuck::cast_slice(&gathered.0).iter().copied())
-    }
-
-    /// Room for [`Stats::copy`], allocated before the lock is taken.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.layout)
     }
 
     /// Copies the names of an identity as they are at `now_us`.

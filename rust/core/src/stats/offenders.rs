@@ -236,7 +236,7 @@ struct Copied {
 
 impl Snapshot {
     /// Allocates all the room that a copy needs.
-    pub(super) fn new(layout: &Layout) -> Self {
+    pub fn new(layout: &Layout) -> Self {
         Self(vec![Copied::zeroed(); layout.names])
     }
 

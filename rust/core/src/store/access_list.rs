@@ -181,8 +181,10 @@ struct Head {
 /// The access list.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessList {
-    table: Table,
-    most: usize,
+    /// Its memory.
+    pub table: Table,
+    /// Most entries.
+    pub most: usize,
 }
 
 impl AccessList {
@@ -195,16 +197,6 @@ impl AccessList {
     pub fn new(table: Table) -> Self {
         let words = (table.bytes() / 8) as usize;
         Self { table, most: ((words - HEAD) / (WORDS + TEXT)).min(MOST) }
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// Most entries.
-    pub fn most(&self) -> usize {
-        self.most
     }
 
     /// The entry kinds present.

@@ -79,9 +79,12 @@ const SLOT_PAGES_OF_EIGHT: u64 = 5;
 /// Buckets of one limit, and the elements of each key.
 #[derive(Clone, Copy, Debug)]
 pub struct Distinct {
-    table: Table,
-    registers: Registers,
-    quota: GcraRate,
+    /// Its slots.
+    pub table: Table,
+    /// Registers of the keys with more than four elements, in blocks of one line.
+    pub registers: Registers,
+    /// The rate and burst, of elements.
+    pub quota: GcraRate,
     /// When one charge costs more than this, the key forgets its elements.
     dearest: u64,
     when_full: WhenFull,
@@ -106,30 +109,9 @@ impl Distinct {
         Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
 
-    /// The table of slots.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The table of registers.
-    pub fn blocks(&self) -> &Table {
-        &self.registers.table
-    }
-
-    /// Slots in all. Keys with more than four elements also need one of [`Distinct::blocks`].
+    /// Slots in all. Keys with more than four elements also need one of [`Distinct::registers`].
     pub fn slots(&self) -> u64 {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
-    }
-
-    /// How long one element under a new key occupies a slot, in microseconds.
-    pub fn occupied_us(&self) -> u64 {
-        self.quota.occupied_us(1)
-    }
-
-    /// The lines that `key` may be in: all that a look-up touches, but for registers.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
     }
 
     /// Tells whether a message with these elements, each of them once, fits now, or from when on, and in which slot the

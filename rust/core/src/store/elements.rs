@@ -208,7 +208,8 @@ const OTHER: u32 = 0x9E37_79B9;
 
 /// Blocks in a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Registers {
+pub struct Registers {
+    /// A line for each block.
     pub table: Table,
 }
 

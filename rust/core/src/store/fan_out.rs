@@ -100,8 +100,9 @@ pub fn make_known(
 pub struct FanOut {
     seen_set: SeenSet,
     /// Place of the seen set in the plan.
-    place: u32,
-    buckets: RateCounter,
+    pub place: u32,
+    /// The buckets.
+    pub buckets: RateCounter,
     settle_us: Option<u64>,
 }
 
@@ -109,18 +110,6 @@ impl FanOut {
     /// Buckets over the seen set at that place of the plan; with `settle_us` the ladder.
     pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>) -> Self {
         Self { seen_set, place: place as u32, buckets, settle_us }
-    }
-
-    /// The buckets.
-    #[inline]
-    pub fn buckets(&self) -> &RateCounter {
-        &self.buckets
-    }
-
-    /// Place of the seen set in the plan.
-    #[inline]
-    pub fn seen_set(&self) -> usize {
-        self.place as usize
     }
 
     /// The lines of the bucket that was asked: of a part of the name, or of the key itself.

@@ -35,7 +35,6 @@
 use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
-use crate::key::Key;
 use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
@@ -89,8 +88,10 @@ impl GcraRate {
 /// Buckets of one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Gcra {
-    table: Table,
-    quota: GcraRate,
+    /// Its slots.
+    pub table: Table,
+    /// The rate and burst.
+    pub quota: GcraRate,
     when_full: WhenFull,
     sketch: Option<Arrivals>,
 }
@@ -113,27 +114,6 @@ impl Gcra {
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
         let (table, sketch) = parted.map_or((table, None), |(table, sketch)| (table, Some(sketch)));
         Self { table, quota, when_full, sketch }
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The rate and burst.
-    pub fn quota(&self) -> &GcraRate {
-        &self.quota
-    }
-
-    /// Slots in all.
-    pub fn slots(&self) -> u64 {
-        self.table.slots()
-    }
-
-    /// The lines that `key` may be in: all that a look-up touches.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
     }
 
     /// `now_us` in ticks of the table, worked out once for consulting and charging.

@@ -211,9 +211,10 @@ pub struct Token {
 /// The permits of one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Permits {
-    most: u64,
-    /// `None` when no limit counts what is in flight.
-    table: Option<Table>,
+    /// Most permits at once.
+    pub most: u64,
+    /// The records; `None` when no limit counts what is in flight.
+    pub table: Option<Table>,
     keys: usize,
 }
 
@@ -227,16 +228,6 @@ impl Permits {
     pub fn new(most: u64, table: Option<Table>, keys: usize) -> Self {
         debug_assert!(table.is_none_or(|table| table.bytes() >= Self::bytes(most, keys)));
         Self { most, table, keys }
-    }
-
-    /// The table.
-    pub fn table(&self) -> Option<&Table> {
-        self.table.as_ref()
-    }
-
-    /// Most permits at once.
-    pub fn most(&self) -> u64 {
-        self.most
     }
 
     /// How many permits are open.

@@ -31,7 +31,8 @@ use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};
 /// Counts by key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyCounts {
-    table: Table,
+    /// Its rows.
+    pub table: Table,
     rows: u64,
     /// Words of a row, as a power of two.
     shift: u32,
@@ -51,11 +52,6 @@ impl KeyCounts {
     pub fn new(table: Table, most: u64, columns: usize) -> Self {
         debug_assert!(table.bytes() >= Self::bytes(most, columns));
         Self { table, rows: rows(most), shift: shift(columns) }
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
     }
 
     /// Prefetches the line where `key` most likely is.

@@ -165,7 +165,7 @@ impl Store {
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
                 let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
-                (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
+                (burst - largest_fitting(&fan_out.buckets, region, &at, at_us, burst), answer.new.into())
             }
             (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
                 (distinct.level(region, &at, at_us), count.into())
@@ -178,7 +178,7 @@ impl Store {
     pub fn rate_counter(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(counter) => Some(counter),
-            Self::FanOut(fan_out) => Some(fan_out.buckets()),
+            Self::FanOut(fan_out) => Some(&fan_out.buckets),
             Self::Distinct(_) | Self::InFlight(_) => None,
         }
     }
@@ -186,7 +186,7 @@ impl Store {
     /// The table of its slots; an in-flight limit has none.
     pub fn slots_table(&self) -> Option<&Table> {
         match self {
-            Self::Distinct(distinct) => Some(distinct.table()),
+            Self::Distinct(distinct) => Some(&distinct.table),
             _ => self.rate_counter().map(RateCounter::table),
         }
     }
@@ -194,7 +194,7 @@ impl Store {
     /// The place in the plan of the seen set that the store looks up.
     pub fn seen_set(&self) -> Option<usize> {
         match self {
-            Self::FanOut(fan_out) => Some(fan_out.seen_set()),
+            Self::FanOut(fan_out) => Some(fan_out.place as usize),
             Self::Rate(_) | Self::Distinct(_) | Self::InFlight(_) => None,
         }
     }
@@ -204,7 +204,7 @@ impl Store {
         let part = |kind, pages, slots| TablePart { kind, pages, bytes: u64::from(pages) * PAGE_BYTES, slots };
         let (slots, beside) = match (self, self.rate_counter()) {
             (Self::Distinct(distinct), _) => {
-                let (pages, blocks) = (distinct.table().pages(), distinct.blocks());
+                let (pages, blocks) = (distinct.table.pages(), distinct.registers.table);
                 let registers = part(TableKind::Registers, blocks.pages(), blocks.lines() as u64);
                 (Some(part(TableKind::Slots, pages, distinct.slots())), Some(registers))
             }

@@ -166,7 +166,7 @@ impl Grid {
 
     /// Pages, and cells in all.
     pub(super) fn size(&self) -> (u32, u64) {
-        (self.table.pages(), (self.shape.width() * self.shape.depth()) as u64)
+        (self.table.pages(), (self.shape.width * self.shape.depth) as u64)
     }
 
     /// Whether a slot of weight `slot` passes to a key of weight `key`.

@@ -37,7 +37,7 @@ pub struct Shape {
     /// Bits of a pane.
     bits: u32,
     /// Panes of a ring.
-    panes: u32,
+    pub panes: u32,
 }
 
 /// A ring, unpacked from its slot: at most 192 bits.
@@ -54,11 +54,6 @@ impl Shape {
         let panes = |halves: usize| (32 * halves as u32 / bits).min(MOST_PANES);
         let halves = if panes(NARROW) >= LEAST_PANES { NARROW } else { WIDE };
         Self { halves, bits, panes: panes(halves) }
-    }
-
-    /// Panes of a ring.
-    pub fn panes(&self) -> u32 {
-        self.panes
     }
 
     /// Slots of a line.

@@ -44,18 +44,21 @@ impl RateCounter {
 
     /// The table.
     pub fn table(&self) -> &Table {
-        either!(self, counter => counter.table())
+        either!(self, counter => &counter.table)
     }
 
     /// Keys that it has room for.
     pub fn slots(&self) -> u64 {
-        either!(self, counter => counter.slots())
+        match self {
+            Self::Gcra(buckets) => buckets.table.slots(),
+            Self::SlidingWindow(windows) => windows.slots(),
+        }
     }
 
     /// How long one charge of `amount` on a new key occupies a slot, on average, in microseconds.
     pub fn occupied_us(&self, amount: u64) -> u64 {
         match self {
-            Self::Gcra(buckets) => buckets.quota().occupied_us(amount),
+            Self::Gcra(buckets) => buckets.quota.occupied_us(amount),
             Self::SlidingWindow(windows) => windows.occupied_us(),
         }
     }
@@ -78,7 +81,7 @@ impl RateCounter {
     /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
-        either!(self, counter => counter.lines(key))
+        self.table().candidates(key)
     }
 
     /// Converts engine time: see [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].
