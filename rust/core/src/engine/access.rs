@@ -257,7 +257,7 @@ impl Engine {
     #[inline(never)]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
         let Some(access) = self.plan.access else { return };
-        if self.shared.hints.has_blocks.get() && access.list.have_blocks_ended(region, at_us) {
+        if self.shared.hints.has_blocks.get() && access.list.head(region).blocked_until_us <= at_us {
             self.shared.hints.forget_blocks();
         }
         if access.list.has_ended(region, at_us) {

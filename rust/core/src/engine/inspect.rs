@@ -116,7 +116,7 @@ impl Engine {
             let (blocks, table) = (access.blocks, &access.blocks.table);
             let live = |region: &Region, page, now| blocks.live(region, page, now).count() as u64;
             let used = self.shared.sum_pages(table.pages(), pause, live);
-            let untracked = access.list.untracked(&self.shared.lock());
+            let untracked = access.list.head(&self.shared.lock()).untracked;
             TableUse { untracked, ..TableUse::new("blocks".into(), table, blocks.slots(), used) }
         }));
         all

@@ -128,7 +128,7 @@ impl Engine {
             return Err(BlockError::Full(access.list.most));
         }
         self.shared.hints.entries.insert(key);
-        self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
+        self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
         Ok(())
     }
 
@@ -155,7 +155,7 @@ impl Engine {
         let taken = listed.and_then(|key| access.list.take(&mut region, key));
         if taken.is_some() {
             self.shared.hints.entries.replace(&mut access.list.keys(&region));
-            self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
+            self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
         }
         let mut any = taken.is_some_and(|entry| entry.holds(now_us));
         for key in by_limits {

@@ -227,7 +227,7 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless they are known from another limit.
+    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit has added them.
     #[inline(always)]
     fn ask_fan_out<const SEVERAL: bool>(
         &self,
@@ -288,8 +288,8 @@ impl<'e> Preparer<'e, '_> {
                 }
             });
             if is_present {
-                let count = (request.hashes.len() - first) as u32;
-                self.push(request, limit, ask, nth, Question::Distinct { at, first: first as u32, count });
+                let elements = Run { first: first as u32, count: (request.hashes.len() - first) as u32 };
+                self.push(request, limit, ask, nth, Question::Distinct { at, elements });
             }
         }
     }

@@ -249,7 +249,7 @@ impl Engine {
         let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
         capacity.find(region, wanted, &mut found.stores.rows);
         found.held = wanted.held.limits;
-        for place in wanted.limits() {
+        for place in wanted.held.places() {
             let verdict = capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
             if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {

@@ -77,7 +77,6 @@ impl CountMin {
     }
 
     /// The positions of a key's cells, one in each row: all that any method touches.
-    #[inline]
     pub fn positions(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let Self { width, depth } = *self;
         let mut number = key.0;
@@ -89,14 +88,12 @@ impl CountMin {
     }
 
     /// How often `key` was added, or more.
-    #[inline]
     pub fn estimate(&self, cells: &[u64], key: Key) -> u64 {
         self.check(cells);
         self.positions(key).map(|position| cells[position]).min().unwrap_or(0)
     }
 
     /// Makes the estimate of `key` at least `to`, and raises no cell more than that needs.
-    #[inline]
     pub fn raise(&self, cells: &mut [u64], key: Key, to: u64) {
         self.check(cells);
         for position in self.positions(key) {
@@ -105,7 +102,6 @@ impl CountMin {
     }
 
     /// Adds `count` to `key`.
-    #[inline]
     pub fn add(&self, cells: &mut [u64], key: Key, count: u64) {
         let to = self.estimate(cells, key).saturating_add(count);
         self.raise(cells, key, to);
@@ -120,7 +116,6 @@ impl CountMin {
         }
     }
 
-    #[inline]
     fn check(&self, cells: &[u64]) {
         assert_eq!(cells.len(), self.words(), "words of a Count-Min sketch");
     }

@@ -109,7 +109,6 @@ impl HyperLogLog {
     }
 
     /// The register that `key` may raise, and its run.
-    #[inline]
     pub fn split(&self, key: Key) -> (usize, u8) {
         // With the register's bits turned to the low end, a bit set at their top ends a run that nothing else ends.
         let turned = key.0.rotate_left(self.precision);
@@ -118,7 +117,6 @@ impl HyperLogLog {
     }
 
     /// Adds `key`; returns the change it made, if any.
-    #[inline]
     pub fn add(&self, words: &mut [u64], key: Key) -> Option<Change> {
         self.check(words);
         let (number, run) = self.split(key);
@@ -130,7 +128,6 @@ impl HyperLogLog {
     }
 
     /// The register with this number, below `registers`.
-    #[inline]
     pub fn register(&self, words: &[u64], number: usize) -> u8 {
         field(words, number * BITS, BITS as u32) as u8
     }
@@ -177,18 +174,15 @@ impl HyperLogLog {
     }
 
     /// 2^(q − register), and zero for the longest run.
-    #[inline]
     pub(crate) fn weight(&self, register: u8) -> u64 {
         if register == self.longest() { 0 } else { 1 << (self.longest() - 1 - register) }
     }
 
-    #[inline]
     fn check(&self, words: &[u64]) {
         assert_eq!(words.len(), self.words(), "words of a HyperLogLog sketch");
     }
 }
 
-#[inline]
 fn set_register(words: &mut [u64], number: usize, value: u8) {
     set_field(words, number * BITS, BITS as u32, value.into());
 }
@@ -211,7 +205,6 @@ impl Martingale {
     pub const LOST: Self = Self { left: 0, sum: u64::MAX };
 
     /// Notes a change of [`HyperLogLog::add`]; it needs every change, in order.
-    #[inline]
     pub fn note(&mut self, shape: HyperLogLog, change: Change) {
         if *self == Self::LOST {
             return;

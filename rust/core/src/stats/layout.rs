@@ -172,39 +172,33 @@ impl Layout {
     }
 
     /// The first word of a name's counts, in the row that begins at `row`.
-    #[inline]
     pub(super) fn counts(&self, row: usize, place: usize, slot: usize) -> usize {
         row + self.registers + (place * self.names + slot) * COUNTS
     }
 
     /// The bytes of an identity's index.
-    #[inline]
     pub(super) fn index(&self, place: usize) -> Range<usize> {
         let start = 8 * self.index + place * self.index_size();
         start..start + self.index_size()
     }
 
     /// Bytes of an identity's index: a power of two.
-    #[inline]
     pub(super) fn index_size(&self) -> usize {
         self.names * SPREAD
     }
 
     /// The keys of an identity's names.
-    #[inline]
     pub(super) fn keys(&self, place: usize) -> Range<usize> {
         let start = self.keys + place * self.names;
         start..start + self.names
     }
 
     /// The first word of a name.
-    #[inline]
     pub(super) fn name(&self, place: usize, slot: usize) -> usize {
         self.slots + (place * self.names + slot) * NAME
     }
 
     /// Brings the rows to `at_us`, and returns the word at which the current one begins.
-    #[inline]
     pub(super) fn current_row(&self, words: &mut [u64], at_us: u64) -> usize {
         if at_us >= words[UNTIL] {
             self.turn(words, at_us);

@@ -127,13 +127,11 @@ impl Name {
 }
 
 /// Whether any name is in use.
-#[inline]
 pub(super) fn any(words: &[u64]) -> bool {
     words[NAMES] != 0
 }
 
 /// The slot of a value's name.
-#[inline]
 pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option<usize> {
     let first = layout.index(value.place).start + (value.key.0 as usize & (layout.index_size() - 1));
     if bytemuck::cast_slice::<u64, u8>(words)[first] == 0 { None } else { search(layout, words, value) }
@@ -277,13 +275,11 @@ fn named_mut<'w>(layout: &Layout, words: &'w mut [u64], place: usize, slot: usiz
 }
 
 /// Checks, admitted and refused, of the first word of a name's counts.
-#[inline]
 fn sent(counts: u64) -> u64 {
     (counts & u64::from(u32::MAX)) + (counts >> 32)
 }
 
 /// A key as a slot keeps it: zero is free.
-#[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

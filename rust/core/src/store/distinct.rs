@@ -162,7 +162,9 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock.ticks(now_us);
-        let Some(found) = found_slot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(found) = found_slot.or_else(|| free_slot(at, |id| free_slots(region.line(id), now))) else {
+            return false;
+        };
         let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
         if line.stamp != now {
             restamp(line, now);
@@ -234,7 +236,6 @@ impl Distinct {
     }
 
     /// Adds an element to registers.
-    #[inline]
     fn add(&self, line: &mut Line, many: &mut Many, level: &mut u64, element: Key) {
         if add_to(line, element) {
             *level += u64::from(many.cost);
@@ -254,11 +255,6 @@ impl Distinct {
             let own = (0..SLOTS).filter(|&slot| fingerprint(line, slot) == at.fingerprint);
             own.map(|slot| (slot as u8, Bucket::of(line, slot, now))).find(|(_, bucket)| bucket.level > 0)
         })
-    }
-
-    #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
-        free_slot(at, |id| free_slots(region.line(id), now))
     }
 
     /// When there is a slot for the key and a block for its elements that are not reserved.
@@ -302,7 +298,6 @@ impl Distinct {
 }
 
 /// Which slots are free, as bits.
-#[inline]
 fn free_slots(line: &Line, now: u64) -> u32 {
     (0..SLOTS).map(|slot| u32::from(level(line, slot, now) == 0) << slot).sum()
 }

@@ -113,7 +113,6 @@ impl FanOut {
     }
 
     /// The lines of the bucket that was asked: of a part of the name, or of the key itself.
-    #[inline]
     pub fn bucket_lines(&self, asked: LookedUp<'_>, part: Option<u8>) -> Candidates {
         let part = part.and_then(|place| asked.parts.get(usize::from(place)));
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))

@@ -183,7 +183,6 @@ impl Capacity {
         }
     }
 
-    #[inline]
     fn held(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], Place { counts, column }: Place) -> u64 {
         let row = wanted.keys.iter().zip(rows).find(|(wanted, _)| wanted.counts == counts);
         self.counts[counts].held(region, row.and_then(|(_, row)| *row), column)
@@ -236,13 +235,11 @@ impl Permits {
     }
 
     /// Whether one more permit can be given.
-    #[inline]
     pub fn has_room(&self, region: &Region) -> bool {
         Self::open(region) < self.most
     }
 
     /// The count of a limit that has a single key (`global`).
-    #[inline]
     pub fn count(&self, region: &Region, limit: usize) -> u64 {
         self.table.as_ref().map_or(0, |table| region.words(table)[limit])
     }

@@ -55,7 +55,6 @@ impl KeyCounts {
     }
 
     /// Prefetches the line where `key` most likely is.
-    #[inline]
     pub fn send_for(&self, address: usize, key: Key) {
         prefetch_word(address, &self.table, self.place(self.home(stored(key))));
     }
@@ -73,7 +72,6 @@ impl KeyCounts {
     }
 
     /// The count in a column; zero when there is no row.
-    #[inline]
     pub fn held(&self, region: &Region, row: Option<Row>, column: usize) -> u64 {
         row.map_or(0, |Row(place)| region.words(&self.table)[place + 1 + column])
     }
@@ -176,7 +174,6 @@ impl KeyCounts {
 }
 
 /// A key as a row keeps it: zero marks a free row.
-#[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

@@ -103,8 +103,8 @@ impl Store {
             {
                 *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
             }
-            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                let elements = request.hashes(*first, *count);
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                let elements = elements.of(&request.hashes);
                 (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, elements, reservations);
             }
             _ => {}
@@ -130,8 +130,8 @@ impl Store {
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
                 answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
             }
-            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                distinct.charge(region, at, answer.slot, at_us, request.hashes(*first, *count))
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))
             }
             _ => true,
         }
@@ -167,8 +167,8 @@ impl Store {
                 let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
                 (burst - largest_fitting(&fan_out.buckets, region, &at, at_us, burst), answer.new.into())
             }
-            (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
-                (distinct.level(region, &at, at_us), count.into())
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                (distinct.level(region, &at, at_us), elements.count.into())
             }
             _ => (0, 0),
         }

@@ -79,10 +79,8 @@ pub enum Question {
     Distinct {
         /// Candidate lines.
         at: Candidates,
-        /// First of its [`Request::hashes`].
-        first: u32,
-        /// How many of them.
-        count: u32,
+        /// A run of [`Request::hashes`].
+        elements: Run,
     },
 }
 
@@ -211,12 +209,6 @@ impl Run {
 }
 
 impl Request {
-    /// The hashes of a fan-out that refuses the whole key.
-    #[inline]
-    pub fn hashes(&self, first: u32, count: u32) -> &[Key] {
-        Run { first, count }.of(&self.hashes)
-    }
-
     /// The look-up at that place with what it found.
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
@@ -393,12 +385,6 @@ impl Wanted {
     pub fn key(&self, counts: usize) -> Option<Key> {
         self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
     }
-
-    /// The places of the limits that are asked.
-    #[inline]
-    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
-        self.held.places()
-    }
 }
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
@@ -427,12 +413,8 @@ impl SlotReservations {
     /// Room for `count` reservations.
     #[inline]
     pub fn with_room(count: usize) -> Self {
-        if count == 0 { Self(None) } else { Self::allocated(count) }
-    }
-
-    #[cold]
-    fn allocated(count: usize) -> Self {
-        Self(Some(Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() })))
+        let reserved = || Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() });
+        Self((count > 0).then(reserved))
     }
 
     /// Drops all reservations, so that the tables can be consulted once more.
@@ -482,11 +464,13 @@ impl SlotReservations {
     }
 
     /// How many slots of a line are reserved. A line belongs to one table, so tables do not meet here.
+    #[inline]
     pub(super) fn of(&self, line: LineId) -> u32 {
         self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
     }
 
     /// Reserves one slot of a line.
+    #[inline]
     pub(super) fn reserve(&mut self, line: LineId) {
         if let Some(reserved) = &mut self.0 {
             *reserved.lines.entry(line).or_default() += 1;

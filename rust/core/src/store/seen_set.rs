@@ -261,7 +261,6 @@ struct Worst {
     rank: u64,
 }
 
-#[inline]
 fn pack(fingerprint: u32, first: u64, last: u64, now: u64) -> u64 {
     let first = first.max(now.saturating_sub(LONG_AGO));
     u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(last as u16)

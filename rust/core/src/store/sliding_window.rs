@@ -111,7 +111,6 @@ impl SlidingWindow {
     }
 
     /// `now_us` in panes of the table, worked out once for consulting and charging.
-    #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.clock.ticks(now_us))
     }
