@@ -91,7 +91,7 @@ impl Header {
     }
 }
 
-/// A time handed in, in microseconds since the Unix epoch.
+/// A time that the caller passes, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Now {
     /// Read from the clock: engine time follows its pace, whatever its steps.

@@ -82,15 +82,12 @@ pub struct Change {
 }
 
 impl HyperLogLog {
-    /// Least and most precision.
-    pub const PRECISIONS: std::ops::RangeInclusive<u32> = 4..=18;
-
     /// 64 registers in six words: it errs by a tenth, and leaves room for something else in the same line.
     pub const SMALL: Self = Self { precision: 6 };
 
     /// 2^`precision` registers; `None` for a precision outside of 4 to 18.
     pub fn new(precision: u32) -> Option<Self> {
-        Self::PRECISIONS.contains(&precision).then_some(Self { precision })
+        (4..=18).contains(&precision).then_some(Self { precision })
     }
 
     /// Registers: m.

@@ -31,7 +31,7 @@
 //!
 //! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data
 //! streams" (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited
-//! expires with its pane, and kept beside the exact counts, not in them.
+//! expires with its pane, and kept next to the exact counts, not in them.
 //!
 //! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and the rest
 //! takes turns in the last one; a name of 600 messages a minute is absent at 129 of 130 looks

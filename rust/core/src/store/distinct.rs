@@ -280,9 +280,9 @@ impl Distinct {
     }
 
     fn slot_from(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> u64 {
-        let free_slots = |id| free_slots(region.line(id), now);
-        let free_from = |id| (0..SLOTS).map(move |slot| now + level(region.line(id), slot, now));
-        reserved.slot_from((at, &self.table), now, free_slots, free_from).unwrap_or(now)
+        let free_slots = |line: &Line| free_slots(line, now);
+        let free_from = |line: &Line, slot: usize| now + level(line, slot, now);
+        reserved.slot_from(region, (at, &self.table, SLOTS), now, free_slots, free_from).unwrap_or(now)
     }
 
     fn block_from(&self, region: &Region, fingerprint: u32, now: u64, reserved: &mut SlotReservations) -> u64 {

@@ -61,11 +61,11 @@ pub const HINT_US: u64 = 1_000_000;
 pub struct InFlight {
     /// Most at once, of one key.
     pub cap: u64,
-    /// Whether it counts bytes; else one a permit.
+    /// Whether it counts bytes. Otherwise it counts one for each permit.
     pub bytes: bool,
-    /// Where it counts; `None` when there is one key in all.
+    /// The column that it counts in; `None` when the limit has a single key (`global`).
     pub count: Option<Place>,
-    /// Where the sharer's own count stands, and the part of what is free that it may hold.
+    /// The column of the sharer's own count, and the part of the free capacity that the sharer may hold.
     pub share: Option<(Place, Fraction)>,
 }
 

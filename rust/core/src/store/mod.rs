@@ -73,7 +73,7 @@ pub enum TableKind {
     Slots,
     /// The registers of keys with many elements.
     Registers,
-    /// The sketch beside the slots.
+    /// The sketch for keys without a slot.
     Sketch,
 }
 

@@ -1,4 +1,4 @@
-//! A sketch beside a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets
+//! A sketch next to a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets
 //! more than its limit.
 //!
 //! **Idea.** A Count-Min with conservative update in a part of the limit's own share of the memory. It never counts
@@ -282,7 +282,7 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    /// A sketch for counts of `bits` bits, beside pane rings of `life` panes.
+    /// A sketch for counts of `bits` bits, next to pane rings of `life` panes.
     pub(super) fn new(table: Table, split: Split, bits: u32, life: u32) -> Option<Self> {
         let wide = ((life - 1) / split.panes).max(1);
         let panes = (life + wide - 2) / wide + 1;

@@ -63,14 +63,15 @@ impl RateCounter {
         }
     }
 
-    /// Pages and cells of the sketch beside the table, where there is one.
+    /// Pages and cells of the sketch next to the table, when there is one.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        either!(self, counter => counter.sketch())
+        either!(self, counter => counter.sketch.as_ref().map(|sketch| sketch.grid.size()))
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        either!(self, counter => counter.sketch_used(region, page, now_us))
+        let Ticks(now) = self.ticks_at(now_us);
+        either!(self, counter => counter.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now)))
     }
 
     /// Slots in use on one page of the table.

@@ -21,7 +21,7 @@ use super::key_counts::Row;
 use super::seen_set::Sighting;
 use crate::bitset::places;
 use crate::key::Key;
-use crate::region::{Candidates, KeySlot, LineId, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
@@ -119,7 +119,7 @@ pub struct NamePart {
     pub bucket: Key,
 }
 
-/// What a store says of an entry.
+/// The answer of a store to one entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// Whether it fits.
@@ -428,18 +428,20 @@ impl SlotReservations {
 
     /// Reserves a slot for a new key. Returns from when on it has one: `now`, or the time at which the next slot that
     /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
-    /// `free_from` the time from which on each of its slots is free.
-    pub(super) fn slot_from<T: Iterator<Item = u64>>(
+    /// `free_from` the time from which on one of its `slots` is free.
+    pub(super) fn slot_from(
         &mut self,
-        (at, table): (&Candidates, &Table),
+        region: &Region,
+        (at, table, slots): (&Candidates, &Table, usize),
         now: u64,
-        free_slots: impl Fn(LineId) -> u32,
-        free_from: impl Fn(LineId) -> T,
+        free_slots: impl Fn(&Line) -> u32,
+        free_from: impl Fn(&Line, usize) -> u64,
     ) -> Option<u64> {
-        if self.reserve_one(at.lines.map(|line| (line, free_slots(line).count_ones()))) {
+        if self.reserve_one(at.lines.map(|id| (id, free_slots(region.line(id)).count_ones()))) {
             return Some(now);
         }
-        self.lines_of(at, table).flat_map(free_from).filter(|&from| from > now).min()
+        let lines = self.lines_of(at, table).map(|id| region.line(id));
+        lines.flat_map(|line| (0..slots).map(|slot| free_from(line, slot)).filter(|&from| from > now).min()).min()
     }
 
     /// Reserves a free slot of the emptier of two lines; `false` when neither has one that is not reserved.

@@ -62,7 +62,8 @@ pub struct SlidingWindow {
     most: u64,
     /// How much one unit is: 1 unless the limit is over 2³⁸.
     pub unit: u64,
-    sketch: Option<Panes>,
+    /// Counts the keys without a slot.
+    pub(super) sketch: Option<Panes>,
 }
 
 impl SlidingWindow {
@@ -204,17 +205,6 @@ impl SlidingWindow {
         true
     }
 
-    /// Pages of the sketch, and its cells.
-    pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.sketch.as_ref().map(|sketch| sketch.grid.size())
-    }
-
-    /// Cells in use on one page of the sketch.
-    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.clock.ticks(now_us);
-        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
-    }
-
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
     fn consult_untracked(
         &self,
@@ -341,13 +331,13 @@ impl SlidingWindow {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        let free_from = |id| {
-            let line = region.line(id);
-            let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
-            (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes) - empty(slot))
+        let free_from = |line: &Line, slot: usize| {
+            let empty = self.shape.within(self.shape.ring(line, slot), 0);
+            line.stamp + u64::from(self.shape.panes) - u64::from(empty)
         };
-        let free_slots = |id| self.free_slots(region.line(id), now);
-        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.clock)
+        let (free_slots, slots) = (|line: &Line| self.free_slots(line, now), self.shape.slots());
+        let ready = reserved.slot_from(region, (at, &self.table, slots), now, free_slots, free_from);
+        Verdict::at(ready, now, &self.clock)
     }
 
     /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
