@@ -49,11 +49,11 @@ trait Counts {
 
 impl Counts for Gcra {
     fn lines(&self, key: Key) -> Candidates {
-        self.lines(key)
+        self.table.candidates(key)
     }
 
     fn settle(&self, region: &mut Region, key: Key, _: Key, now_us: u64) -> u64 {
-        let at = self.lines(key);
+        let at = self.table.candidates(key);
         let now = self.ticks_at(now_us);
         let (verdict, spot) = self.consult(region, &at, now, 1, &mut SlotReservations::default());
         verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now, 1))
@@ -62,11 +62,11 @@ impl Counts for Gcra {
 
 impl Counts for Distinct {
     fn lines(&self, key: Key) -> Candidates {
-        self.lines(key)
+        self.table.candidates(key)
     }
 
     fn settle(&self, region: &mut Region, key: Key, element: Key, now_us: u64) -> u64 {
-        let at = self.lines(key);
+        let at = self.table.candidates(key);
         let (verdict, spot) = self.consult(region, &at, now_us, &[element], &mut SlotReservations::default());
         assert_eq!(verdict, Verdict::Fits);
         verdict.earliest_us(now_us) ^ u64::from(self.charge(region, &at, spot, now_us, &[element]))
@@ -134,9 +134,9 @@ fn main() {
             move |table| Distinct::new(table, RATE, burst, WhenFull::Admit).expect("a rate that a clock can keep")
         };
         let bytes = mib * MIB;
-        let gcra = Bench::new(bytes, |table| Gcra::new(table, quota, WhenFull::Admit), |gcra| gcra.table().slots() / 2);
+        let gcra = Bench::new(bytes, |table| Gcra::new(table, quota, WhenFull::Admit), |gcra| gcra.table.slots() / 2);
         let few = Bench::new(bytes, distinct(100), |distinct| distinct.slots() / 2);
-        let many = Bench::new(bytes, distinct(1_000), |distinct| distinct.blocks().bytes() / 64 / 2);
+        let many = Bench::new(bytes, distinct(1_000), |distinct| distinct.registers.table.bytes() / 64 / 2);
         if is_measuring() {
             (0..gcra.alive).for_each(|_| gcra.fresh());
             (0..few.alive).for_each(|_| few.fresh());

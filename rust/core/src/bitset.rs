@@ -18,6 +18,7 @@ pub trait Member: Copy {
 }
 
 /// A set of `T`.
+#[must_use]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Set<T> {
     bits: u64,
@@ -33,46 +34,36 @@ impl<T> Set<T> {
     }
 
     /// The members as bits, by their places.
-    #[inline]
     pub const fn bits(self) -> u64 {
         self.bits
     }
 
     /// Whether it has no members.
-    #[inline]
     pub const fn is_empty(self) -> bool {
         self.bits == 0
     }
 
     /// The members of either set.
-    #[inline]
-    #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self::of_bits(self.bits | other.bits)
     }
 
     /// The members of both sets.
-    #[inline]
-    #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         Self::of_bits(self.bits & other.bits)
     }
 
     /// The members that `other` lacks.
-    #[inline]
-    #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self::of_bits(self.bits & !other.bits)
     }
 
     /// Whether the sets have a member in common.
-    #[inline]
     pub const fn intersects(self, other: Self) -> bool {
         self.bits & other.bits != 0
     }
 
     /// How many members it has.
-    #[inline]
     pub const fn len(self) -> usize {
         self.bits.count_ones() as usize
     }
@@ -83,33 +74,26 @@ impl<T: Member> Set<T> {
     pub const ALL: Self = Self::of_bits(u64::MAX >> (u64::BITS - T::COUNT));
 
     /// This set and one more member.
-    #[inline]
-    #[must_use]
     pub fn with(self, member: T) -> Self {
         Self::of_bits(self.bits | 1 << member.place())
     }
 
     /// This set except for one member.
-    #[inline]
-    #[must_use]
     pub fn without(self, member: T) -> Self {
         Self::of_bits(self.bits & !(1 << member.place()))
     }
 
     /// Adds a member.
-    #[inline]
     pub fn insert(&mut self, member: T) {
         *self = self.with(member);
     }
 
     /// Whether `member` is in the set.
-    #[inline]
     pub fn contains(self, member: T) -> bool {
         self.bits >> member.place() & 1 != 0
     }
 
     /// The member whose place is the last.
-    #[inline]
     pub fn last(self) -> Option<T> {
         self.bits.checked_ilog2().map(T::at)
     }
@@ -122,7 +106,6 @@ impl<T: Member> Set<T> {
 }
 
 impl<T> Default for Set<T> {
-    #[inline]
     fn default() -> Self {
         Self::EMPTY
     }
@@ -135,7 +118,6 @@ impl<T: Member + fmt::Debug> fmt::Debug for Set<T> {
 }
 
 /// The places of the bits that are set, the lowest first.
-#[inline]
 pub fn places(mut bits: u64) -> impl Iterator<Item = u32> + Clone {
     std::iter::from_fn(move || {
         let set = bits;

@@ -168,6 +168,7 @@ fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {
 ///
 /// **Source.** Aumasson, Bernstein, SipHash: a fast short-input PRF (2012), §2; one round a word and three at the end,
 /// as in Rust's own maps.
+#[must_use]
 #[derive(Clone, Copy)]
 struct Sip {
     v: [u64; 4],
@@ -177,8 +178,8 @@ struct Sip {
 
 impl Sip {
     /// The state before any word, under these sixteen bytes.
-    fn new(octets: [u8; 16]) -> Self {
-        let [first, second] = [0, 8].map(|at| word(&octets[at..at + 8]));
+    fn new(bytes: [u8; 16]) -> Self {
+        let [first, second] = [0, 8].map(|at| word(&bytes[at..at + 8]));
         let v = [
             first ^ u64::from_le_bytes(*b"uespemos"),
             second ^ u64::from_le_bytes(*b"modnarod"),
@@ -190,7 +191,6 @@ impl Sip {
 
     /// The state behind one more word.
     #[inline]
-    #[must_use]
     fn then(mut self, word: u64) -> Self {
         self.take(word);
         self
@@ -198,21 +198,20 @@ impl Sip {
 
     /// The state behind more bytes, with zeros up to a whole word.
     #[inline]
-    #[must_use]
-    fn then_padded(mut self, octets: &[u8]) -> Self {
-        octets.chunks_exact(8).for_each(|eight| self.take(word(eight)));
-        if octets.len() % 8 > 0 {
-            self.take(rest(octets));
+    fn then_padded(mut self, bytes: &[u8]) -> Self {
+        bytes.chunks_exact(8).for_each(|eight| self.take(word(eight)));
+        if bytes.len() % 8 > 0 {
+            self.take(rest(bytes));
         }
         self
     }
 
     /// The hash, with these bytes at the end.
     #[inline]
-    fn hash(mut self, octets: &[u8]) -> u64 {
-        let length = self.length + octets.len();
-        octets.chunks_exact(8).for_each(|eight| self.take(word(eight)));
-        self.take((length as u64) << 56 | rest(octets));
+    fn hash(mut self, bytes: &[u8]) -> u64 {
+        let length = self.length + bytes.len();
+        bytes.chunks_exact(8).for_each(|eight| self.take(word(eight)));
+        self.take((length as u64) << 56 | rest(bytes));
         self.v[2] ^= 0xFF;
         (0..3).for_each(|_| self.round());
         let [a, b, c, d] = self.v;
@@ -252,23 +251,23 @@ fn word(eight: &[u8]) -> u64 {
 /// The bytes behind the last whole word, with zeros above them. They are cut out of the last eight bytes, if there are
 /// so many.
 #[inline]
-fn rest(octets: &[u8]) -> u64 {
-    let bits = 8 * (octets.len() % 8) as u32;
-    match octets.last_chunk() {
+fn rest(bytes: &[u8]) -> u64 {
+    let bits = 8 * (bytes.len() % 8) as u32;
+    match bytes.last_chunk() {
         // In two steps, because a shift by all 64 bits, when none are left, is not allowed.
         Some(last) => u64::from_le_bytes(*last) >> 1 >> (63 - bits),
-        None => few(octets),
+        None => few(bytes),
     }
 }
 
 /// Fewer than eight bytes, zeros above them.
 #[inline]
-fn few(octets: &[u8]) -> u64 {
-    match (octets.first_chunk(), octets.last_chunk()) {
+fn few(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
         (Some(first), Some(last)) => {
             let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-            u64::from(first) | u64::from(last) << (8 * (octets.len() - 4))
+            u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4))
         }
-        _ => octets.iter().rev().fold(0, |word, &octet| word << 8 | u64::from(octet)),
+        _ => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
     }
 }

@@ -37,12 +37,10 @@ impl Stage {
 impl Member for Stage {
     const COUNT: u32 = Self::ALL.len() as u32;
 
-    #[inline]
     fn place(self) -> u32 {
         self as u32
     }
 
-    #[inline]
     fn at(place: u32) -> Self {
         Self::ALL[place as usize]
     }

@@ -31,7 +31,7 @@ proptest! {
         for (number, pause_us, length_us, lifts) in steps {
             now_us += pause_us;
             live.retain(|_, until_us| *until_us > now_us);
-            let (key, at) = (key(number), blocks.lines(key(number)));
+            let (key, at) = (key(number), blocks.table.candidates(key(number)));
             if lifts {
                 prop_assert_eq!(blocks.lift(&mut region, key, now_us), live.remove(&key).is_some());
             } else {
@@ -39,7 +39,7 @@ proptest! {
                 let until_us = now_us + length_us;
                 let had_room = blocks.set(&mut region, &at, Block { key, until_us, by }, now_us);
                 let in_its_lines =
-                    |other: &&Key| blocks.lines(**other).lines.iter().any(|line| at.lines.contains(line));
+                    |other: &&Key| blocks.table.candidates(**other).lines.iter().any(|line| at.lines.contains(line));
                 if let Some(held) = live.get(&key) {
                     prop_assert!(had_room, "a refusal finds its own block");
                     prop_assert_eq!(blocks.until_us(&region, &at, key, now_us), Some(*held), "and does not extend it");
@@ -52,7 +52,8 @@ proptest! {
                 }
             }
             for (key, until_us) in &live {
-                prop_assert_eq!(blocks.until_us(&region, &blocks.lines(*key), *key, now_us), Some(*until_us));
+                let at = blocks.table.candidates(*key);
+                prop_assert_eq!(blocks.until_us(&region, &at, *key, now_us), Some(*until_us));
             }
             let mut told: Vec<_> = blocks.live(&region, 0, now_us).map(|block| (block.key, block.until_us)).collect();
             told.sort_unstable();
@@ -91,7 +92,7 @@ proptest! {
                 let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
                 let has_room = list.put(&mut region, entry, &pack_text(&text).expect("short"), now_us);
                 prop_assert_eq!(
-                    has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most(),
+                    has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most,
                 );
                 if has_room {
                     prop_assert_eq!(list.get(&region, key, now_us), Some(entry));
@@ -104,7 +105,7 @@ proptest! {
             list.each(&region, |entry, text| {
                 if entry.holds(now_us) {
                     told.insert(entry.key, (entry.until_us, unpack_text(text)));
-                    kinds = list.kinds(&region);
+                    kinds = list.head(&region).kinds;
                     assert!(kinds.has(entry.kind), "{entry:?} would not be looked for");
                 }
             });
@@ -160,7 +161,7 @@ fn a_full_table_takes_no_block_and_says_so() {
     let (mut taken, mut first_refused) = (Vec::new(), None);
     for number in 0..4 * LINES as u64 {
         let block = Block { key: key(number), until_us: 100, by: 0 };
-        if blocks.set(&mut region, &blocks.lines(block.key), block, 0) {
+        if blocks.set(&mut region, &blocks.table.candidates(block.key), block, 0) {
             taken.push(block.key);
         } else {
             first_refused = first_refused.or(Some(taken.len() as u64));
@@ -172,9 +173,9 @@ fn a_full_table_takes_no_block_and_says_so() {
         blocks.slots()
     );
     assert!((taken.len() as u64) < 4 * LINES as u64 && taken.len() as u64 > blocks.slots() / 2, "{}", taken.len());
-    assert!(taken.iter().all(|&key| blocks.until_us(&region, &blocks.lines(key), key, 99) == Some(100)));
+    assert!(taken.iter().all(|&key| blocks.until_us(&region, &blocks.table.candidates(key), key, 99) == Some(100)));
     let fresh = Block { key: key(1_000_000), until_us: 200, by: 0 };
-    assert!(blocks.set(&mut region, &blocks.lines(fresh.key), fresh, 100), "those that are over make room");
+    assert!(blocks.set(&mut region, &blocks.table.candidates(fresh.key), fresh, 100), "those that are over make room");
 }
 
 #[test]

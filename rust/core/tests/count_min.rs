@@ -119,7 +119,7 @@ fn zipf(seed: u64, messages: u64) -> impl Iterator<Item = (Key, u64)> {
 /// The part of keys whose estimate is off by more than e · N / width, and the mean error.
 fn errors(shape: CountMin, cells: &[u64], exact: &HashMap<Key, u64>) -> (f64, f64) {
     let total: u64 = exact.values().sum();
-    let bound = E * total as f64 / shape.width() as f64;
+    let bound = E * total as f64 / shape.width as f64;
     let off: Vec<_> = exact.iter().map(|(&key, &truth)| (shape.estimate(cells, key) - truth) as f64).collect();
     let beyond = off.iter().filter(|error| **error > bound).count();
     (beyond as f64 / off.len() as f64, off.iter().sum::<f64>() / off.len() as f64)
@@ -189,7 +189,7 @@ fn two_keys_meet_in_all_rows_as_rarely_as_chance_has_it() {
 
 #[test]
 fn the_shape_follows_from_the_error_asked_for() {
-    let made = |epsilon, delta| CountMin::for_error(epsilon, delta).map(|shape| (shape.width(), shape.depth()));
+    let made = |epsilon, delta| CountMin::for_error(epsilon, delta).map(|shape| (shape.width, shape.depth));
     assert_eq!(made(0.01, 0.01), Some((272, 5)));
     assert_eq!(made(0.001, 0.05), Some((2719, 3)));
     assert_eq!(made(0.999, 0.999), Some((3, 1)));

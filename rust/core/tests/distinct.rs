@@ -33,7 +33,7 @@ impl Store {
     }
 
     fn consult(&self, of: u64, now_us: u64, elements: &[Key]) -> (Verdict, Option<KeySlot>) {
-        let at = self.distinct.lines(key(of));
+        let at = self.distinct.table.candidates(key(of));
         self.distinct.consult(&self.region, &at, now_us, elements, &mut SlotReservations::default())
     }
 
@@ -43,14 +43,14 @@ impl Store {
         if verdict != Verdict::Fits {
             return (false, true);
         }
-        let at = self.distinct.lines(key(of));
+        let at = self.distinct.table.candidates(key(of));
         (true, self.distinct.charge(&mut self.region, &at, spot, now_us, elements))
     }
 
     fn used(&self, now_us: u64) -> (u64, u64) {
-        let slots = (0..self.distinct.table().pages()).map(|page| self.distinct.used(&self.region, page, now_us));
-        let blocks =
-            (0..self.distinct.blocks().pages()).map(|page| self.distinct.blocks_used(&self.region, page, now_us));
+        let slots = (0..self.distinct.table.pages()).map(|page| self.distinct.used(&self.region, page, now_us));
+        let blocks = (0..self.distinct.registers.table.pages())
+            .map(|page| self.distinct.blocks_used(&self.region, page, now_us));
         (slots.sum(), blocks.sum())
     }
 }
@@ -246,13 +246,13 @@ proptest! {
             }).collect();
             let mut promised = SlotReservations::with_room(3 * asked.len());
             let consult = |(of, elements): &(u64, Vec<Key>)| {
-                let at = store.distinct.lines(key(*of));
+                let at = store.distinct.table.candidates(key(*of));
                 store.distinct.consult(&store.region, &at, HOUR, elements, &mut promised)
             };
             let answers: Vec<_> = asked.iter().map(consult).collect();
             if answers.iter().all(|(verdict, _)| *verdict == Verdict::Fits) {
                 for ((of, elements), (_, spot)) in asked.iter().zip(answers) {
-                    let at = store.distinct.lines(key(*of));
+                    let at = store.distinct.table.candidates(key(*of));
                     prop_assert!(
                         store.distinct.charge(&mut store.region, &at, spot, HOUR, elements), "no room for {of}",
                     );

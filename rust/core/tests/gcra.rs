@@ -19,11 +19,11 @@ fn buckets(pages: u32, rate: Rate, burst: u64, when_full: WhenFull) -> (Region, 
 }
 
 fn consult(gcra: &Gcra, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    gcra.consult(region, &gcra.lines(key), gcra.ticks_at(now_us), amount, &mut SlotReservations::default()).0
+    gcra.consult(region, &gcra.table.candidates(key), gcra.ticks_at(now_us), amount, &mut SlotReservations::default()).0
 }
 
 fn charge(gcra: &Gcra, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
-    let at = gcra.lines(key);
+    let at = gcra.table.candidates(key);
     let now = gcra.ticks_at(now_us);
     let (_, spot) = gcra.consult(region, &at, now, amount, &mut SlotReservations::default());
     gcra.charge(region, &at, spot, now, amount)
@@ -59,7 +59,7 @@ proptest! {
         steps in prop::collection::vec((pauses(), prop_oneof![Just(1u64), 1u64..5, 1u64..1_000], 0u64..3), 1..200),
     ) {
         let (mut region, gcra, mut exact) = buckets(16, rate, burst, WhenFull::Refuse);
-        let per_unit = gcra.quota().price(1) as u128;
+        let per_unit = gcra.quota.price(1) as u128;
         let mut now = start;
         for (pause, cost, who) in steps {
             now += pause;
@@ -125,7 +125,8 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     assert_eq!(2_000 - untracked as u64, gcra.used(&region, 0, 0));
     let (region, gcra, _) = buckets(1, rate, 1, WhenFull::Refuse);
     let mut promised = SlotReservations::with_room(15);
-    let verdicts = [(); 15].map(|()| gcra.consult(&region, &gcra.lines(key(1)), gcra.ticks_at(0), 1, &mut promised).0);
+    let verdicts =
+        [(); 15].map(|()| gcra.consult(&region, &gcra.table.candidates(key(1)), gcra.ticks_at(0), 1, &mut promised).0);
     assert_eq!(verdicts[..14], [Verdict::Fits; 14]);
     assert_eq!(verdicts[14], Verdict::Never, "two lines of seven slots");
 }
@@ -137,7 +138,7 @@ fn two_charges_that_were_consulted_together_fill_a_bucket_and_no_more() {
     let rate = Rate { amount: 10, period_us: 10_000_000, sized: false };
     let (mut region, gcra, _) = buckets(16, rate, 10, WhenFull::Admit);
     charge(&gcra, &mut region, key(1), 0, 1);
-    let (at, now) = (gcra.lines(key(1)), gcra.ticks_at(500_000));
+    let (at, now) = (gcra.table.candidates(key(1)), gcra.ticks_at(500_000));
     let (verdict, found) = gcra.consult(&region, &at, now, 6, &mut SlotReservations::default());
     assert_eq!(verdict, Verdict::Fits);
     for _ in 0..2 {
@@ -157,7 +158,11 @@ fn keys_of_one_page_fill_both_of_their_lines_and_are_found_there() {
     let (mut region, gcra, _) = buckets(1, rate, 1, WhenFull::Admit);
     let same_lines: Vec<Key> = (0..14).map(|number| Key(7 << 32 | (number + 1))).collect();
     for (nth, &key) in same_lines.iter().enumerate() {
-        let lines = gcra.lines(key).lines.map(|line| region.line(line).slots.iter().filter(|&&slot| slot != 0).count());
+        let lines = gcra
+            .table
+            .candidates(key)
+            .lines
+            .map(|line| region.line(line).slots.iter().filter(|&&slot| slot != 0).count());
         assert_eq!(lines, [nth.div_ceil(2), nth / 2], "the emptier line is taken, the first one of equals");
         assert!(charge(&gcra, &mut region, key, nth as u64 * PAUSE_US, 1));
     }
@@ -172,7 +177,7 @@ fn large_bursts_are_kept_in_units_rounded_up() {
     let gib = 1u64 << 30;
     let (mut region, gcra, _) =
         buckets(16, Rate { amount: gib, period_us: 3_600_000_000, sized: true }, gib, WhenFull::Refuse);
-    assert_eq!(gcra.quota().unit, 128);
+    assert_eq!(gcra.quota.unit, 128);
     let mut sent = 0;
     while consult(&gcra, &region, key(1), 0, 1_000_001) == Verdict::Fits {
         charge(&gcra, &mut region, key(1), 0, 1_000_001);

@@ -42,7 +42,7 @@ fn digits(precision: u32, key: Key) -> (usize, u8) {
 
 /// A key with a stated register and run.
 fn aimed(shape: HyperLogLog, register: usize, run: u8) -> Key {
-    let q = 64 - shape.precision();
+    let q = 64 - shape.precision;
     let rest = if u32::from(run) > q { 0 } else { 1 << (q - u32::from(run)) };
     Key((register as u64) << q | rest)
 }

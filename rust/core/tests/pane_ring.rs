@@ -5,14 +5,14 @@ use throttle_core::region::Line;
 use throttle_core::store::pane_ring::{LARGEST, PaneRing, Shape};
 
 fn counts(shape: &Shape, ring: PaneRing) -> Vec<u64> {
-    (0..shape.panes()).map(|pane| shape.count(ring, pane)).collect()
+    (0..shape.panes).map(|pane| shape.count(ring, pane)).collect()
 }
 
 #[test]
 fn a_slot_is_narrow_while_five_panes_fit_into_96_bits() {
     let shape = |most| {
         let shape = Shape::new(most);
-        (shape.slots(), shape.panes())
+        (shape.slots(), shape.panes)
     };
     assert_eq!([shape(1), shape(63), shape(100), shape(65_535)], [(3, 16), (3, 16), (3, 13), (3, 6)]);
     assert_eq!([shape((1 << 19) - 1), shape(1 << 19), shape(LARGEST)], [(3, 5), (2, 9), (2, 5)]);
@@ -27,12 +27,12 @@ proptest! {
         let most = (1 << bits) - 1;
         let shape = Shape::new(most);
         let mut line = Line::default();
-        let mut lists = vec![vec![0u64; shape.panes() as usize]; shape.slots()];
+        let mut lists = vec![vec![0u64; shape.panes as usize]; shape.slots()];
         for (slot, count, by) in fills {
             let slot = slot % shape.slots();
-            let (by, list) = (by % u64::from(shape.panes()), &mut lists[slot]);
+            let (by, list) = (by % u64::from(shape.panes), &mut lists[slot]);
             list.splice(0..0, vec![0; by as usize]);
-            list.truncate(shape.panes() as usize);
+            list.truncate(shape.panes as usize);
             list[0] = list[0].saturating_add(count).min(most);
             let ring = shape.with(shape.later(shape.ring(&line, slot), by), count);
             shape.put(&mut line, slot, slot as u32 + 1, ring);
@@ -51,7 +51,7 @@ proptest! {
                 let room = list.iter().sum::<u64>() / 2;
                 let sums = list.iter().scan(0, |sum, count| { *sum += count; Some(*sum) });
                 prop_assert_eq!(shape.within(ring, room) as usize, sums.take_while(|&sum| sum <= room).count());
-                for panes in 0..=shape.panes() {
+                for panes in 0..=shape.panes {
                     let counted = list[..panes as usize].iter().any(|&count| count > 0);
                     prop_assert_eq!(ring.counts_below(shape.bits_of(panes.into())), counted);
                 }

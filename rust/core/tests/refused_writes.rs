@@ -74,7 +74,7 @@ in_flight = "2 kB"
 fn tables(engine: &Engine) -> [Vec<Table>; 2] {
     let (plan, _) = engine.parts();
     let access = plan.access.expect("memory for blocks");
-    let others = vec![*access.list.table(), *access.blocks.table(), *plan.stats.table()];
+    let others = vec![access.list.table, access.blocks.table, plan.stats.table];
     let counted = Region::free((engine.memory_bytes() / PAGE_BYTES) as u32, &others);
     [others[..2].to_vec(), counted]
 }

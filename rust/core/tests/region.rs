@@ -10,12 +10,12 @@ fn pages_are_taken_over_as_they_are_and_others_are_refused() {
     let (mut region, tables) = Region::new(&[2]).expect("three pages");
     region.line_mut(tables[0].line(LINES + 3)).stamp = 7;
     region.set_permits(OpenPermits { open: 1, ..OpenPermits::default() });
-    region.count_untracked(COUNTERS - 1);
+    region.header_mut().untracked[COUNTERS - 1] += 1;
     let pages = region.into_pages();
     let again = Region::over(pages.clone()).expect("a region of this version");
     assert_eq!(again.line(tables[0].line(LINES + 3)).stamp, 7);
-    assert_eq!((again.permits().open, again.untracked(COUNTERS - 1)), (1, 1));
-    assert!(SharedRegion::new(again).may_have_in_flight());
+    assert_eq!((again.permits().open, again.header().untracked[COUNTERS - 1]), (1, 1));
+    assert!(SharedRegion::new(again).hints.has_open_permits.get());
 
     let with_word = |word: usize, value: u64| {
         let mut pages = pages.clone();
@@ -31,11 +31,11 @@ fn pages_are_taken_over_as_they_are_and_others_are_refused() {
 #[test]
 fn the_hint_follows_what_is_open() {
     let shared = SharedRegion::new(Region::new(&[1]).expect("two pages").0);
-    assert!(!shared.may_have_in_flight());
+    assert!(!shared.hints.has_open_permits.get());
     shared.lock().set_permits(OpenPermits { open: 2, ..OpenPermits::default() });
-    assert!(shared.may_have_in_flight());
+    assert!(shared.hints.has_open_permits.get());
     shared.lock().set_permits(OpenPermits::default());
-    assert!(!shared.may_have_in_flight());
+    assert!(!shared.hints.has_open_permits.get());
 }
 
 const START: Epoch = Epoch { last_us: 0, offset_us: 0 };

@@ -20,11 +20,11 @@ fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, SeenSet) {
 }
 
 fn consult(known: &SeenSet, region: &Region, key: Key, now_us: u64) -> Option<Sighting> {
-    known.consult(region, &known.lines(key), now_us)
+    known.consult(region, &known.table.candidates(key), now_us)
 }
 
 fn charge(known: &SeenSet, region: &mut Region, key: Key, now_us: u64) {
-    let at = known.lines(key);
+    let at = known.table.candidates(key);
     let seen = known.consult(region, &at, now_us);
     known.charge(region, &at, seen, now_us);
 }
@@ -109,7 +109,7 @@ proptest! {
         }
         let (mut learned_in, _) = memory(16, remember_us, remember_us / 2);
         for (&element, &(first_us, last_us)) in &history {
-            let at = known.lines(key(element));
+            let at = known.table.candidates(key(element));
             let learned = known.learn(&mut learned_in, &at, first_us, last_us, now);
             let there = known.consult(&admitted_in, &at, now);
             prop_assert_eq!(learned == Learned::Kept, there.is_some());
@@ -127,7 +127,7 @@ proptest! {
 fn what_is_learned_twice_was_here_since_the_first_of_its_times_and_until_the_last() {
     let now = 10 * DAY;
     let (mut region, known) = memory(1, DAY, HOUR);
-    let (twice, once) = (known.lines(key(1)), known.lines(key(2)));
+    let (twice, once) = (known.table.candidates(key(1)), known.table.candidates(key(2)));
     for us in [now - HOUR, now - 3 * HOUR, now - 2 * HOUR] {
         assert_eq!(known.learn(&mut region, &twice, us, us, now), Learned::Kept);
     }
@@ -137,7 +137,7 @@ fn what_is_learned_twice_was_here_since_the_first_of_its_times_and_until_the_las
         (known.settled_from_us(seen, HOUR), known.forgotten_from_us(seen))
     };
     assert_eq!(told(&twice), told(&once));
-    assert_eq!(known.learn(&mut region, &known.lines(key(3)), 0, now - 2 * DAY, now), Learned::Forgotten);
+    assert_eq!(known.learn(&mut region, &known.table.candidates(key(3)), 0, now - 2 * DAY, now), Learned::Forgotten);
 }
 
 #[test]
@@ -145,13 +145,13 @@ fn nobody_who_came_back_is_pushed_out_by_what_is_learned_and_never_did() {
     let now = 10 * DAY;
     let (mut region, known) = memory(1, DAY, HOUR);
     for name in 0..2_000 {
-        known.learn(&mut region, &known.lines(key(name)), now - 3 * HOUR, now - HOUR, now);
+        known.learn(&mut region, &known.table.candidates(key(name)), now - 3 * HOUR, now - HOUR, now);
     }
     let established =
         |region: &Region| (0..2_000).filter(|name| consult(&known, region, key(*name), now).is_some()).count();
     let before = established(&region);
     for name in 2_000..7_000 {
-        known.learn(&mut region, &known.lines(key(name)), now, now, now);
+        known.learn(&mut region, &known.table.candidates(key(name)), now, now, now);
     }
     assert_eq!((established(&region), before > 400), (before, true));
 }
@@ -163,7 +163,7 @@ fn a_memory_too_small_for_all_learns_those_that_came_back() {
     for established_first in [true, false] {
         let (mut region, known) = memory(1, DAY, HOUR);
         let mut learn = |name: u64, first_us: u64, last_us: u64| {
-            known.learn(&mut region, &known.lines(key(name)), first_us, last_us, now)
+            known.learn(&mut region, &known.table.candidates(key(name)), first_us, last_us, now)
         };
         let mut outcomes = Vec::new();
         let established = |learn: &mut dyn FnMut(u64, u64, u64) -> Learned| {
@@ -191,7 +191,7 @@ fn a_memory_too_small_for_all_learns_those_that_came_back() {
 #[test]
 fn a_flood_of_new_elements_evicts_only_what_never_came_back() {
     let (mut region, known) = memory(64, 7 * DAY, HOUR);
-    let capacity = known.table().slots();
+    let capacity = known.table.slots();
     let established: Vec<u64> = (0..capacity / 4).collect();
     for hour in 0..3 {
         for &element in &established {
@@ -212,7 +212,7 @@ fn a_flood_of_new_elements_evicts_only_what_never_came_back() {
 #[test]
 fn without_others_the_longest_unseen_of_the_established_goes() {
     let (mut region, known) = memory(1, 7 * DAY, HOUR);
-    let capacity = known.table().slots();
+    let capacity = known.table.slots();
     for round in 0..3 {
         for element in 0..2 * capacity {
             charge(&known, &mut region, key(element), round * 2 * HOUR + element * MINUTE / (2 * capacity));
@@ -230,16 +230,16 @@ fn without_others_the_longest_unseen_of_the_established_goes() {
 #[test]
 fn an_element_whose_slot_was_given_away_in_the_same_check_is_placed_anew() {
     let (mut region, known) = memory(1, 7 * DAY, HOUR);
-    let elements: Vec<u64> = (0..4 * known.table().slots()).collect();
+    let elements: Vec<u64> = (0..4 * known.table.slots()).collect();
     for &element in &elements {
         charge(&known, &mut region, key(element), element);
     }
     let now = DAY;
     let mut displaced = 0;
     for &element in &elements {
-        let at = known.lines(key(element));
+        let at = known.table.candidates(key(element));
         let Some(seen) = known.consult(&region, &at, now) else { continue };
-        let newcomer = (1 << 40..1 << 41).map(key).find(|&newcomer| known.lines(newcomer).lines == at.lines);
+        let newcomer = (1 << 40..1 << 41).map(key).find(|&newcomer| known.table.candidates(newcomer).lines == at.lines);
         let newcomer = newcomer.expect("some key has the same lines");
         charge(&known, &mut region, newcomer, now);
         if known.consult(&region, &at, now).is_none() {

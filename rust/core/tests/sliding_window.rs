@@ -58,11 +58,19 @@ fn neighbour(number: u64) -> Key {
 }
 
 fn consult(window: &SlidingWindow, region: &Region, key: Key, now_us: u64, amount: u64) -> Verdict {
-    window.consult(region, &window.lines(key), window.ticks_at(now_us), amount, &mut SlotReservations::default()).0
+    window
+        .consult(
+            region,
+            &window.table.candidates(key),
+            window.ticks_at(now_us),
+            amount,
+            &mut SlotReservations::default(),
+        )
+        .0
 }
 
 fn charge(window: &SlidingWindow, region: &mut Region, key: Key, now_us: u64, amount: u64) -> bool {
-    let at = window.lines(key);
+    let at = window.table.candidates(key);
     let now = window.ticks_at(now_us);
     let (_, spot) = window.consult(region, &at, now, amount, &mut SlotReservations::default());
     window.charge(region, &at, spot, now, amount)
@@ -153,10 +161,10 @@ fn holds(schedule: &Schedule) -> Result<(), TestCaseError> {
             break;
         }
         let cost = ((u128::from(rate.amount) * u128::from(part)) >> 32) as u64 + more;
-        let units = cost.div_ceil(window.unit()) * window.unit();
+        let units = cost.div_ceil(window.unit) * window.unit;
         for _ in 0..times {
             let verdict = consult(&window, &region, neighbour(who), now, cost);
-            if window.unit() == 1 && careful.counted(&who, now) + cost <= rate.amount {
+            if window.unit == 1 && careful.counted(&who, now) + cost <= rate.amount {
                 prop_assert_eq!(verdict, Verdict::Fits, "who keeps the limit is refused");
             }
             match verdict {
@@ -172,7 +180,7 @@ fn holds(schedule: &Schedule) -> Result<(), TestCaseError> {
                     prop_assert_eq!(consult(&window, &region, neighbour(who), until - 1, cost), verdict);
                     prop_assert_eq!(consult(&window, &region, neighbour(who), until, cost), Verdict::Fits);
                 }
-                Verdict::Never => prop_assert!(units > rate.amount / window.unit() * window.unit()),
+                Verdict::Never => prop_assert!(units > rate.amount / window.unit * window.unit),
             }
         }
     }
@@ -335,7 +343,8 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
     for (amount, slots) in [(100, 6), (1 << 30, 4)] {
         let (region, window) = windows(1, rate(amount, 60), WhenFull::Refuse);
         let mut promised = SlotReservations::with_room(slots);
-        let mut ask = || window.consult(&region, &window.lines(key(1)), window.ticks_at(0), 1, &mut promised).0;
+        let mut ask =
+            || window.consult(&region, &window.table.candidates(key(1)), window.ticks_at(0), 1, &mut promised).0;
         assert!((0..slots).all(|_| ask() == Verdict::Fits));
         assert_eq!(ask(), Verdict::Never, "two lines of {} slots", slots / 2);
     }
@@ -345,7 +354,7 @@ fn admit_counts_nothing_for_a_key_without_room_and_refuse_promises_no_slot_twice
 fn limits_above_256_gib_are_kept_in_units_rounded_up() {
     let tib = 1u64 << 40;
     let (mut region, window) = windows(1, rate(tib, 3_600), WhenFull::Refuse);
-    assert_eq!(window.unit(), 8);
+    assert_eq!(window.unit, 8);
     let mut sent = 0;
     while consult(&window, &region, key(1), 0, 1_000_000_001) == Verdict::Fits {
         charge(&window, &mut region, key(1), 0, 1_000_000_001);

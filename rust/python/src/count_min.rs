@@ -105,7 +105,7 @@ impl CountMin {
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
             let [found, allowed] =
-                [other, self].map(|each| format!("width={}, depth={}", each.shape.width(), each.shape.depth()));
+                [other, self].map(|each| format!("width={}, depth={}", each.shape.width, each.shape.depth));
             return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
@@ -128,20 +128,20 @@ impl CountMin {
     #[doc = doc!("CountMin.to_bytes")]
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let counted = self.lock().clone();
-        let numbers = [self.shape.width() as u64, self.shape.depth() as u64, counted.total];
+        let numbers = [self.shape.width as u64, self.shape.depth as u64, counted.total];
         PyBytes::new(py, &frame::to_bytes(Kind::CountMin, &self.seed, numbers, &counted.cells))
     }
 
     #[doc = doc!("CountMin.width")]
     #[getter]
     fn width(&self) -> usize {
-        self.shape.width()
+        self.shape.width
     }
 
     #[doc = doc!("CountMin.depth")]
     #[getter]
     fn depth(&self) -> usize {
-        self.shape.depth()
+        self.shape.depth
     }
 
     #[doc = doc!("CountMin.total")]
@@ -153,7 +153,7 @@ impl CountMin {
     #[doc = doc!("CountMin.error_bound")]
     #[getter]
     fn error_bound(&self) -> f64 {
-        std::f64::consts::E * self.total() as f64 / self.shape.width() as f64
+        std::f64::consts::E * self.total() as f64 / self.shape.width as f64
     }
 
     #[doc = doc!("CountMin.memory_bytes")]
@@ -186,7 +186,7 @@ impl CountMin {
     }
 
     fn __repr__(&self) -> String {
-        format!("CountMin(width={}, depth={}, total={})", self.shape.width(), self.shape.depth(), self.total())
+        format!("CountMin(width={}, depth={}, total={})", self.shape.width, self.shape.depth, self.total())
     }
 }
 

@@ -87,7 +87,7 @@ impl HyperLogLog {
         };
         let (py, other) = (other.py(), other.get());
         if other.shape != self.shape {
-            let [found, allowed] = [other, self].map(|each| format!("precision={}", each.shape.precision()));
+            let [found, allowed] = [other, self].map(|each| format!("precision={}", each.shape.precision));
             return Err(wrong_value("other", &found, &allowed));
         }
         same_seed(&self.seed, &other.seed)?;
@@ -110,14 +110,14 @@ impl HyperLogLog {
     #[doc = doc!("HyperLogLog.to_bytes")]
     fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let Seen { words, martingale } = self.lock().clone();
-        let numbers = [u64::from(self.shape.precision()), martingale.left, martingale.sum];
+        let numbers = [u64::from(self.shape.precision), martingale.left, martingale.sum];
         PyBytes::new(py, &frame::to_bytes(Kind::HyperLogLog, &self.seed, numbers, &words))
     }
 
     #[doc = doc!("HyperLogLog.precision")]
     #[getter]
     fn precision(&self) -> u32 {
-        self.shape.precision()
+        self.shape.precision
     }
 
     #[doc = doc!("HyperLogLog.relative_error")]
@@ -157,7 +157,7 @@ impl HyperLogLog {
     }
 
     fn __repr__(&self) -> String {
-        format!("HyperLogLog(precision={}, estimate={:.0})", self.shape.precision(), self.estimate())
+        format!("HyperLogLog(precision={}, estimate={:.0})", self.shape.precision, self.estimate())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
-use crate::region::{KIND_WORDS, Region, SharedRegion, prefetch};
+use crate::region::{Hints, KIND_WORDS, Region, prefetch};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
 use crate::store::blocks::Block;
 
@@ -36,11 +36,11 @@ const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// The kinds of entries present whose identity is known at `stage`.
-fn kinds_at(shared: &SharedRegion, stage: Stage) -> Kinds {
-    let wide = |word: usize| u128::from(shared.entry_kinds(word + 1)) << 64 | u128::from(shared.entry_kinds(word));
+fn kinds_at(hints: &Hints, stage: Stage) -> Kinds {
+    let wide = |word: usize| u128::from(hints.entry_kinds(word + 1)) << 64 | u128::from(hints.entry_kinds(word));
     // The words of `EntryKinds`. A prefix has at least one bit; bit 0 of the IPv6 lengths stands for 128.
-    let (v4, v6) = (shared.entry_kinds(0) >> 1, wide(2).rotate_right(1));
-    let whole = shared.entry_kinds(1) & KNOWN_AT[stage as usize].1;
+    let (v4, v6) = (hints.entry_kinds(0) >> 1, wide(2).rotate_right(1));
+    let whole = hints.entry_kinds(1) & KNOWN_AT[stage as usize].1;
     let mut kinds = Kinds { v4, v6, whole, ..Kinds::default() };
     for family in places(KNOWN_AT[stage as usize].0) {
         let family = family as usize;
@@ -107,16 +107,16 @@ impl Engine {
     /// entries and blocks. Returns `None` while there are neither.
     #[inline]
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(Kinds, Sources)> {
-        if self.shared.has_access_entries() { self.access_kinds_now(stages) } else { None }
+        if self.shared.hints.has_access_entries.get() { self.access_kinds_now(stages) } else { None }
     }
 
     #[inline(never)]
     fn access_kinds_now(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         // What is known at one of these stages is known at the latest.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
-        let kinds = kinds_at(&self.shared, stage);
+        let kinds = kinds_at(&self.shared.hints, stage);
         let mut sources = sources_to_read(&kinds);
-        if self.shared.has_blocks() {
+        if self.shared.hints.has_blocks.get() {
             let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
             let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
             sources = of_keys.map(Identity::source).fold(sources, Sources::with);
@@ -144,14 +144,14 @@ impl Engine {
         request.is_access_checked = true;
         let mut may_have_entry = false;
         each_scope(identities, kinds, |scope| {
-            may_have_entry |= self.shared.may_have_entry(self.scope_key(request, &scope));
+            may_have_entry |= self.shared.hints.entries.may_contain(self.scope_key(request, &scope));
         });
         let mut scopes = SmallVec::new();
         if may_have_entry {
             each_scope(identities, kinds, |scope| scopes.push(scope_key(&self.secret, &scope)));
         }
         let mut blocks = SmallVec::new();
-        if self.shared.has_blocks() {
+        if self.shared.hints.has_blocks.get() {
             self.prepare_blocks(request, identities, access, stage, &mut blocks);
         }
         if !scopes.is_empty() || !blocks.is_empty() {
@@ -183,9 +183,9 @@ impl Engine {
     ) {
         let sender_trust = identities.trust(Identity::SenderHost);
         let mut add = |limit, nth, key| {
-            if self.shared.may_have_block(key) {
-                let at = access.blocks.lines(key);
-                prefetch(self.shared.address(), &at);
+            if self.shared.hints.blocks.may_contain(key) {
+                let at = access.blocks.table.candidates(key);
+                prefetch(self.shared.address, &at);
                 into.push(BlockQuery { limit, nth, key, at });
             }
         };
@@ -276,9 +276,9 @@ impl Engine {
             let key = self.key_to_block(rule, by, request, entry.nth);
             let until_us = at_us.saturating_add(rule.us);
             let block = Block { key, until_us, by: rule.by() };
-            let has_room = access.blocks.set(region, &access.blocks.lines(key), block, at_us);
+            let has_room = access.blocks.set(region, &access.blocks.table.candidates(key), block, at_us);
             access.list.note_block(region, has_room.then_some(until_us));
-            self.shared.note_block(key);
+            self.shared.hints.note_block(key);
         }
     }
 
@@ -294,7 +294,9 @@ impl Engine {
         at_us: u64,
     ) -> bool {
         let key = self.key_to_block(rule, by, request, nth);
-        self.plan.access.is_some_and(|access| access.blocks.has_room(region, &access.blocks.lines(key), key, at_us))
+        self.plan
+            .access
+            .is_some_and(|access| access.blocks.has_room(region, &access.blocks.table.candidates(key), key, at_us))
     }
 
     fn key_to_block(&self, rule: BlockRule, by: &PlannedLimit, request: &Request, nth: u32) -> Key {
@@ -306,11 +308,11 @@ impl Engine {
     #[inline(never)]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
         let Some(access) = self.plan.access else { return };
-        if self.shared.has_blocks() && access.list.have_blocks_ended(region, at_us) {
-            self.shared.forget_blocks();
+        if self.shared.hints.has_blocks.get() && access.list.head(region).blocked_until_us <= at_us {
+            self.shared.hints.forget_blocks();
         }
         if access.list.has_ended(region, at_us) {
-            self.shared.forget_access();
+            self.shared.hints.forget_access();
         }
     }
 

@@ -96,7 +96,7 @@ impl Engine {
         let mut identities = Identities::default();
         self.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, None, Sources::ALL);
         let Room { request, found } = room;
-        let in_flight = request.stores.in_flight.limits().count();
+        let in_flight = request.stores.in_flight.held.places().count();
         let mut rows = Rows {
             measured: Vec::with_capacity(request.stores.entries.len().min(MOST_ROWS) + in_flight),
             entries: Vec::with_capacity(request.access.as_ref().map_or(0, |query| query.scopes.len())),
@@ -142,7 +142,7 @@ impl Engine {
             rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
         }
         let (capacity, wanted) = (&self.plan.in_flight, &stores.in_flight);
-        for place in wanted.limits() {
+        for place in wanted.held.places() {
             let Some(limit) = self.plan.capped_by[place] else { continue };
             let verdict = capacity.consult(region, wanted, held, place, at_us);
             let used = capacity.used(region, wanted, held, place);

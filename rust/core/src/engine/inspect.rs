@@ -6,7 +6,7 @@
 use super::{Engine, Live};
 use crate::policy::{Choice, Count, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
-use crate::stats::{Offender, Window};
+use crate::stats::{Offender, Snapshot, Window};
 use crate::store::in_flight::{InFlight, Permits, Place};
 use crate::store::{Store, TableKind, TablePart};
 use crate::{identity::Identity, plan::PlannedLimit, store::fan_out::MAX_PARTS, store::rate_counter::RateCounter};
@@ -95,7 +95,7 @@ impl Engine {
         }
         all.append(&mut sketches);
         all.extend(self.plan.seen_sets.iter().enumerate().map(|(place, planned)| {
-            let (set, table) = (planned.set, planned.set.table());
+            let (set, table) = (planned.set, &planned.set.table);
             let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| set.used(region, page, now));
             let stated = self.plan.limits[..self.plan.stated].iter();
             let over_it = stated.filter(|limit| limit.store.seen_set() == Some(place));
@@ -103,20 +103,20 @@ impl Engine {
             TableUse::new(format!("memory of {}", names.join(", ")), table, table.slots(), used)
         }));
         // The lock is taken for each number alone, because names are allocated.
-        let (in_flight, most) = (&self.plan.in_flight, self.plan.in_flight.permits.most());
+        let (in_flight, most) = (&self.plan.in_flight, self.plan.in_flight.permits.most);
         all.extend(in_flight.counts.iter().zip(&self.plan.count_keys).map(|(counts, keys)| {
             let used = counts.used(&self.shared.lock());
-            TableUse::new(format!("in flight per {}", keys.per_name), counts.table(), most, used)
+            TableUse::new(format!("in flight per {}", keys.per_name), &counts.table, most, used)
         }));
-        all.extend(in_flight.permits.table().map(|table| {
+        all.extend(in_flight.permits.table.as_ref().map(|table| {
             let open = Permits::open(&self.shared.lock());
             TableUse::new("permits".into(), table, most, open)
         }));
         all.extend(self.plan.access.filter(|_| self.blocking_limits().next().is_some()).map(|access| {
-            let (blocks, table) = (access.blocks, access.blocks.table());
+            let (blocks, table) = (access.blocks, &access.blocks.table);
             let live = |region: &Region, page, now| blocks.live(region, page, now).count() as u64;
             let used = self.shared.sum_pages(table.pages(), pause, live);
-            let untracked = access.list.untracked(&self.shared.lock());
+            let untracked = access.list.head(&self.shared.lock()).untracked;
             TableUse { untracked, ..TableUse::new("blocks".into(), table, blocks.slots(), used) }
         }));
         all
@@ -129,7 +129,7 @@ impl Engine {
         let used = self.shared.sum_pages(part.pages, pause, used);
         let name = self.table_name(place);
         let (name, untracked) = match part.kind {
-            TableKind::Slots => (name, self.shared.lock().untracked(place)),
+            TableKind::Slots => (name, self.shared.lock().header().untracked[place]),
             TableKind::Registers => (format!("registers of {name}"), 0),
             TableKind::Sketch => (format!("sketch of {name}"), 0),
         };
@@ -155,7 +155,7 @@ impl Engine {
             Some(Place { counts, column }) => {
                 let counts = &capacity.counts[counts];
                 let mut most = 0;
-                self.shared.each_page(counts.table().pages(), pause, |region, page, _| {
+                self.shared.each_page(counts.table.pages(), pause, |region, page, _| {
                     most = most.max(counts.most(region, page, column));
                 });
                 most
@@ -190,7 +190,9 @@ impl Engine {
         let has_ladder = matches!(limit.rule, Rule::FanOut { settle_us: Some(_), .. });
         let is_one = quota.is_some() && limit.per.len() == 1 && !has_ladder;
         let keys_per_minute = match store {
-            Store::Distinct(distinct) => Some(carried(distinct.table(), distinct.slots(), distinct.occupied_us())),
+            Store::Distinct(distinct) => {
+                Some(carried(&distinct.table, distinct.slots(), distinct.quota.occupied_us(1)))
+            }
             _ => {
                 store.rate_counter().map(|buckets| carried(buckets.table(), buckets.slots(), buckets.occupied_us(one)))
             }
@@ -203,7 +205,7 @@ impl Engine {
             rate,
             at_once: if is_window { None } else { burst.or(cap) },
             bytes: store.tables().map(|part| part.bytes).sum(),
-            memory_bytes: store.seen_set().map_or(0, |place| self.plan.seen_sets[place].set.table().bytes()),
+            memory_bytes: store.seen_set().map_or(0, |place| self.plan.seen_sets[place].set.table.bytes()),
             keys_per_minute: keys_per_minute.filter(|_| !is_one),
             memory_full_us: rate.and_then(|rate| self.memory_full_us(planned, rate)),
             most_in_minute: most_in(MINUTE_US),
@@ -216,7 +218,7 @@ impl Engine {
         let seen_set = &self.plan.seen_sets[planned.store.seen_set()?];
         // With the ladder a new host brings the parts of its name. All of them but the first are new each time.
         let slots_a_name = if seen_set.has_ladder { MAX_PARTS as u64 } else { 1 };
-        let table = seen_set.set.table();
+        let table = &seen_set.set.table;
         let names = part_in_use(table, table.slots()) / slots_a_name;
         let full_us = scaled(names, rate.period_us, rate.amount);
         (full_us < seen_set.set.remember_us()).then_some(full_us)
@@ -244,7 +246,7 @@ impl Engine {
     /// The values of `identity` that came near a limit, the busiest first; `None` when no limit needs it.
     pub fn top(&self, identity: Identity, now: Now) -> Option<Vec<Offender>> {
         let (stats, place) = (&self.plan.stats, self.place(identity)?);
-        let mut copied = stats.snapshot();
+        let mut copied = Snapshot::new(&stats.layout);
         {
             let (region, epoch) = self.shared.at(now, false);
             stats.copy(&region, place, epoch.last_us, &mut copied);

@@ -86,7 +86,7 @@ impl Limiter {
     #[inline]
     fn decide(&self, key: &[u8], cost: u64, now: Now, charge: bool) -> (Hit, Option<u64>) {
         let at = self.counter.lines(self.secret.text(key));
-        prefetch(self.shared.address(), &at);
+        prefetch(self.shared.address, &at);
         let (mut region, epoch) = self.shared.at(now, charge);
         let ticks = self.counter.ticks_at(epoch.last_us);
         let (verdict, slot) = self.counter.consult(&region, &at, ticks, cost, &mut SlotReservations::default());
@@ -97,7 +97,7 @@ impl Limiter {
                 }
                 let counted = self.counter.charge(&mut region, &at, slot, ticks, cost);
                 if !counted {
-                    region.count_untracked(0);
+                    region.header_mut().untracked[0] += 1;
                 }
                 (Hit::Allowed, counted.then_some(epoch.last_us))
             }
@@ -108,12 +108,12 @@ impl Limiter {
 
     /// Bytes allocated: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
-        self.shared.bytes()
+        self.shared.bytes
     }
 
     /// Charges that found no room, since start.
     pub fn untracked(&self) -> u64 {
-        self.shared.lock().untracked(0)
+        self.shared.lock().header().untracked[0]
     }
 
     /// Slots in use, and slots in all. `pause` runs every so many pages.

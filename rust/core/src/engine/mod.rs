@@ -116,7 +116,7 @@ impl Engine {
 
     /// How many times the policy was changed before this one.
     pub(super) fn generation(&self) -> u64 {
-        self.shared.generation()
+        self.shared.generation
     }
 
     /// Whether limits refuse: in `Mode::Shadow` every limit decides and lets pass, whatever its own mode.
@@ -126,12 +126,12 @@ impl Engine {
 
     /// Changes [`Engine::mode`], for this policy and those that follow.
     pub fn set_mode(&self, mode: Mode) {
-        self.shared.lock().set_shadow(mode == Mode::Shadow);
+        self.shared.lock().header_mut().shadow = u64::from(mode == Mode::Shadow);
     }
 
     /// Bytes of all counters: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
-        self.shared.bytes()
+        self.shared.bytes
     }
 
     /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy

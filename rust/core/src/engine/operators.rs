@@ -125,10 +125,10 @@ impl Engine {
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
         let entry = AccessEntry { key, until_us, action, kind, identity: identity.code() };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
-            return Err(BlockError::Full(access.list.most()));
+            return Err(BlockError::Full(access.list.most));
         }
-        self.shared.note_entry(key);
-        self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
+        self.shared.hints.entries.insert(key);
+        self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
         Ok(())
     }
 
@@ -154,8 +154,8 @@ impl Engine {
         let now_us = epoch.last_us;
         let taken = listed.and_then(|key| access.list.take(&mut region, key));
         if taken.is_some() {
-            self.shared.set_entries(&mut access.list.keys(&region));
-            self.shared.set_entry_kinds(&bytemuck::cast(access.list.kinds(&region)));
+            self.shared.hints.entries.replace(&mut access.list.keys(&region));
+            self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
         }
         let mut any = taken.is_some_and(|entry| entry.holds(now_us));
         for key in by_limits {
@@ -168,7 +168,7 @@ impl Engine {
     /// blocks of limits. `pause` runs every so many pages.
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
         let Some(access) = self.plan.access else { return Vec::new() };
-        let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most());
+        let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most);
         let now_us = {
             let (region, epoch) = self.shared.at(now, false);
             access.list.each(&region, |entry, text| {
@@ -199,7 +199,7 @@ impl Engine {
     /// The blocks of limits that are in force. They are read a page at a time, into room that is taken before the lock.
     fn live_blocks(&self, access: AccessTables, now_us: u64, pause: &dyn Fn()) -> Vec<Block> {
         let (mut all, mut in_page): (Vec<Block>, Vec<Block>) = (Vec::new(), Vec::with_capacity(256));
-        for page in 0..access.blocks.table().pages() {
+        for page in 0..access.blocks.table.pages() {
             if page % 64 == 63 {
                 pause();
             }
@@ -273,7 +273,9 @@ impl Engine {
             for key in keys {
                 cleared[usize::from(planned.of)] |= match (planned.store.rate_counter(), &planned.store) {
                     (Some(counter), _) => counter.clear(&mut region, &counter.lines(key), now_us),
-                    (None, Store::Distinct(buckets)) => buckets.clear(&mut region, &buckets.lines(key), now_us),
+                    (None, Store::Distinct(buckets)) => {
+                        buckets.clear(&mut region, &buckets.table.candidates(key), now_us)
+                    }
                     (None, _) => false,
                 };
             }
@@ -312,7 +314,7 @@ impl Engine {
         let mut outcome = Learned::Kept;
         // The element comes first. Its result is returned, unless a part of its name has a worse one.
         for key in keys {
-            let at = planned.set.lines(key);
+            let at = planned.set.table.candidates(key);
             let learned = planned.set.learn(&mut region, &at, first_us, last_us, epoch.last_us);
             outcome = if outcome == Learned::Kept { learned } else { outcome };
         }

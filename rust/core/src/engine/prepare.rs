@@ -103,7 +103,7 @@ impl Engine {
         let preparer = Preparer {
             plan,
             secret: &self.secret,
-            address: self.shared.address(),
+            address: self.shared.address,
             identities,
             size,
             stages,
@@ -120,7 +120,7 @@ impl Engine {
         if size.is_none() {
             limits = limits.minus(plan.applicable.sized);
         }
-        if purpose != Purpose::Admit && !self.shared.may_have_in_flight() {
+        if purpose != Purpose::Admit && !self.shared.hints.has_open_permits.get() {
             limits = limits.minus(plan.applicable.unless_idle);
         }
         // The same code twice: without the loops over values for the common envelope, which has one value of each
@@ -227,7 +227,7 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless they are known from another limit.
+    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit has added them.
     #[inline(always)]
     fn ask_fan_out<const SEVERAL: bool>(
         &self,
@@ -288,8 +288,8 @@ impl<'e> Preparer<'e, '_> {
                 }
             });
             if is_present {
-                let count = (request.hashes.len() - first) as u32;
-                self.push(request, limit, ask, nth, Question::Distinct { at, first: first as u32, count });
+                let elements = Run { first: first as u32, count: (request.hashes.len() - first) as u32 };
+                self.push(request, limit, ask, nth, Question::Distinct { at, elements });
             }
         }
     }
@@ -371,7 +371,7 @@ impl<'e> Preparer<'e, '_> {
             if planned.equals.iter().any(|per| self.keys.get(per) == hash) {
                 return;
             }
-            element = Some(self.prefetched(planned.set.lines(self.secret.join(key, hash))));
+            element = Some(self.prefetched(planned.set.table.candidates(self.secret.join(key, hash))));
         } else {
             self.add_elements(request, &mut element, seen_set, key, nth);
         }
@@ -399,7 +399,7 @@ impl<'e> Preparer<'e, '_> {
         let planned = &self.plan.seen_sets[seen_set as usize];
         self.each_element(planned.distinct, |hash| {
             if !planned.equals.iter().any(|&per| self.keys.nth(per, nth) == hash) {
-                let at = self.prefetched(planned.set.lines(self.secret.join(key, hash)));
+                let at = self.prefetched(planned.set.table.candidates(self.secret.join(key, hash)));
                 match element {
                     None => *element = Some(at),
                     Some(_) => request.others.push(at),
@@ -416,7 +416,7 @@ impl<'e> Preparer<'e, '_> {
             [planned.distinct, usize::from(*ask.per.parts().0)].map(|place| self.plan.identities[place].identity);
         for part in self.identities.ladder(host, per) {
             let part = self.secret.join(key, self.secret.part(host, part));
-            let at = self.prefetched(planned.set.lines(part));
+            let at = self.prefetched(planned.set.table.candidates(part));
             request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
         }
     }

@@ -424,7 +424,7 @@ impl Engine {
     /// The limits that a request asks.
     fn asked_by(&self, request: &Request) -> LimitSet {
         let counted = request.stores.entries.iter().map(|entry| self.plan.limits[usize::from(entry.limit)].of);
-        counted.chain(request.stores.in_flight.limits().filter_map(|place| self.plan.capped_by[place])).collect()
+        counted.chain(request.stores.in_flight.held.places().filter_map(|place| self.plan.capped_by[place])).collect()
     }
 
     /// Leaves out of statistics what an earlier step has counted already.

@@ -102,7 +102,7 @@ impl Engine {
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
             if found.stores.sightings.lookups[lookup as usize].new > 0 {
                 let bucket = request.stores.lookups[lookup as usize].bucket;
-                prefetch(self.shared.address(), &fan_out.buckets().lines(bucket));
+                prefetch(self.shared.address, &fan_out.buckets.lines(bucket));
             }
         }
     }
@@ -249,7 +249,7 @@ impl Engine {
         let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
         capacity.find(region, wanted, &mut found.stores.rows);
         found.held = wanted.held.limits;
-        for place in wanted.limits() {
+        for place in wanted.held.places() {
             let verdict = capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
             if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {
@@ -316,7 +316,7 @@ impl Engine {
             if entry.is_charged && admits(planned) {
                 let is_tracked = planned.store.charge(region, &request.stores, entry, sightings, answer, at_us);
                 if !is_tracked {
-                    region.count_untracked(entry.limit.into());
+                    region.header_mut().untracked[usize::from(entry.limit)] += 1;
                 }
             }
         }

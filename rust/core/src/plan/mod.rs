@@ -156,7 +156,7 @@ impl Ask {
         let table = store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(store) => AskKind::FanOut { seen_set: store.seen_set() as u8 },
+            Store::FanOut(store) => AskKind::FanOut { seen_set: store.place as u8 },
             Store::Distinct(_) => AskKind::Distinct,
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };

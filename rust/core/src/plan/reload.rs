@@ -53,7 +53,7 @@ pub fn recompile(
         return Ok(vec![builder.build(old, policy)?]);
     }
     exempt_pending_quotas(&mut between.plan, &then.plan);
-    if then.fresh.contains(between.plan.stats.table()) {
+    if then.fresh.contains(&between.plan.stats.table) {
         between.plan.stats.pause();
     }
     Ok(vec![between, then])
@@ -117,8 +117,8 @@ impl PlanBuilder<'_> {
         let seen_sets = draft.seen_sets.iter().map(|claim| self.seen_set(claim));
         let had: Vec<_> = seen_sets.chain(rates).collect();
         let (mut seen_sets, mut fresh) = self.fill(&draft, old, &had)?;
-        let stats = *old.stats.table();
-        if layout != *old.stats.layout() {
+        let stats = old.stats.table;
+        if layout != old.stats.layout {
             fresh.push(stats);
         }
         let rates = seen_sets.split_off(draft.seen_sets.len());
@@ -130,7 +130,7 @@ impl PlanBuilder<'_> {
     /// The table of a seen set that the first plan has.
     fn seen_set(&self, claim: &SeenSetClaim) -> Option<Table> {
         let asks = self.first.limits[..self.first.stated].iter().find(|planned| claim.is_of(&planned.limit))?;
-        Some(*self.first.seen_sets[asks.store.seen_set()?].set.table())
+        Some(self.first.seen_sets[asks.store.seen_set()?].set.table)
     }
 
     /// A table for each claim: the one that it had, else one in pages that no table takes. And the tables that are new.
@@ -176,26 +176,26 @@ impl PlanBuilder<'_> {
 /// The tables that stay: those of what is in flight, of statistics, of entries and blocks, and those in `had`.
 fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     let Capacity { counts, permits, .. } = &old.in_flight;
-    let held = counts.iter().map(|counts| *counts.table()).chain(permits.table().copied());
-    let access = old.access.iter().flat_map(|AccessTables { list, blocks }| [*list.table(), *blocks.table()]);
-    held.chain(access).chain([*old.stats.table()]).chain(had.iter().flatten().copied()).collect()
+    let held = counts.iter().map(|counts| counts.table).chain(permits.table);
+    let access = old.access.iter().flat_map(|AccessTables { list, blocks }| [list.table, blocks.table]);
+    held.chain(access).chain([old.stats.table]).chain(had.iter().flatten().copied()).collect()
 }
 
 /// The identities with the places that they have, and the layout of the statistics for them. If there are more
 /// identities than the layout has room for, the places and the layout are made again.
 fn identities(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layout), PolicyError> {
-    let layout = *old.stats.layout();
+    let layout = old.stats.layout;
     let unasked =
         |known: &PlannedIdentity| PlannedIdentity { at: Stages::default(), needed_by: LimitSet::EMPTY, ..*known };
     let all = with_places(old.identities.iter().map(unasked).collect(), policy);
-    if layout.has_room_for(all.len()) {
+    if all.len() <= layout.identities {
         return Ok((all, layout));
     }
     let all = with_places(Vec::new(), policy);
-    let table = old.stats.table().bytes();
+    let table = old.stats.table.bytes();
     let layouts = Layout::choices(u64::MAX, all.len()).find(|layout| layout.bytes() <= table);
     let found = format!("limits on {} identities", all.len());
-    let most = layout.identities();
+    let most = layout.identities;
     let allowed = || format!("on at most {most} in this memory; a restart makes room for more");
     layouts.map(|layout| (all, layout)).ok_or_else(|| policy.error(None, "limit", found, allowed()))
 }

@@ -28,18 +28,17 @@ const STEP_US: u64 = 1_000_000;
 /// All words of the first page.
 #[repr(C, align(4096))]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub(super) struct Header {
+pub struct Header {
     magic: u64,
     version: u64,
-    /// Engine time at the last check, µs.
-    pub last_us: u64,
-    /// The sum of the clock's steps back, µs.
-    pub offset_us: i64,
+    /// Engine time.
+    pub epoch: Epoch,
     /// How many times the policy over this region was changed.
     pub generation: u64,
     /// Not zero while every limit lets pass, whatever its own mode.
     pub shadow: u64,
-    pub permits: OpenPermits,
+    /// Only [`Region::set_permits`](super::Region::set_permits) changes them, because a hint says whether any is open.
+    pub(super) permits: OpenPermits,
     /// Charges of each limit that found no room.
     pub untracked: [u64; COUNTERS],
     _reserved: [u64; RESERVED],
@@ -92,7 +91,7 @@ impl Header {
     }
 }
 
-/// A time handed in, in microseconds since the Unix epoch.
+/// A time that the caller passes, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Now {
     /// Read from the clock: engine time follows its pace, whatever its steps.
@@ -102,7 +101,8 @@ pub enum Now {
 }
 
 /// Engine time, and how far it is from the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Epoch {
     /// Engine time at the last check, µs.
     pub last_us: u64,

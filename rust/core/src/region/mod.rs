@@ -3,88 +3,32 @@
 //! The pages are plain words at fixed offsets behind a versioned header, with no pointer inside, so that another
 //! process can map them. A region knows no store: it hands out [`Table`]s and lines.
 //!
-//! * here: the pages and the hints   * `shared`: the lock over them   * `header`: the first page
+//! * here: the pages   * `header`: the first page   * `shared`: the lock   * `hints`: what is read without it
 //! * `table`: runs of pages, and the lines in them
 
 mod header;
+mod hints;
 mod shared;
 mod table;
 
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use self::header::Header;
-use crate::key::Key;
 
 pub use header::{COUNTERS, Epoch, NotARegion, Now, OpenPermits};
+pub use hints::{Hints, KIND_WORDS};
 pub use shared::SharedRegion;
 pub use table::{Candidates, KeySlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS, Table};
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;
 
-/// Words of the bitmap of access entry kinds.
-pub const KIND_WORDS: usize = 20;
-
 /// The memory, and the hints that threads read without its lock.
 pub struct Region {
     pages: Box<[Page]>,
     hints: Arc<Hints>,
-}
-
-/// What a check may know before it takes the lock.
-#[derive(Debug, Default)]
-struct Hints {
-    has_access_entries: AtomicBool,
-    has_blocks: AtomicBool,
-    has_open_permits: AtomicBool,
-    /// The kinds of access entries present, as their owner writes them.
-    entry_kinds: [AtomicU64; KIND_WORDS],
-    /// The keys of access entries, and those that limits have blocked.
-    entries: KeyFilter,
-    blocks: KeyFilter,
-}
-
-/// A set of keys that is read without the lock. It may contain more than was inserted, and never less.
-///
-/// A Bloom filter of 65,536 bits, two for each key. With 1,000 keys in it, it contains another key with a chance of
-/// 0.1 %, and with 10,000 of 7 %.
-#[derive(Debug)]
-struct KeyFilter(Box<[AtomicU64]>);
-
-impl Default for KeyFilter {
-    fn default() -> Self {
-        Self((0..1 << 10).map(|_| AtomicU64::new(0)).collect())
-    }
-}
-
-impl KeyFilter {
-    fn bits(Key(key): Key) -> [(usize, u64); 2] {
-        [key >> 48, key >> 32 & 0xFFFF].map(|bit| ((bit / 64) as usize, 1 << (bit % 64)))
-    }
-
-    #[inline]
-    fn may_contain(&self, key: Key) -> bool {
-        Self::bits(key).into_iter().all(|(word, bit)| self.0[word].load(Ordering::Relaxed) & bit != 0)
-    }
-
-    /// Inserts a key. The caller holds the lock.
-    fn insert(&self, key: Key) {
-        for (word, bit) in Self::bits(key) {
-            self.0[word].fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    /// Replaces the keys by others. The caller holds the lock. A key that is in both is never missing in between.
-    fn replace(&self, keys: &mut dyn Iterator<Item = Key>) {
-        let mut words = [0; 1 << 10];
-        for (word, bit) in keys.flat_map(Self::bits) {
-            words[word] |= bit;
-        }
-        self.0.iter().zip(words).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
-    }
 }
 
 impl fmt::Debug for Region {
@@ -122,9 +66,9 @@ impl Region {
     pub fn over(pages: Box<[Page]>) -> Result<Self, NotARegion> {
         let header: &Header = bytemuck::cast_ref(pages.first().ok_or(NotARegion::Empty)?);
         header.check()?;
-        let has_open_permits = AtomicBool::new(header.permits.open > 0);
         // The owner of their table knows whether there are entries, and sets that hint.
-        let hints = Hints { has_open_permits, ..Hints::default() };
+        let hints = Hints::default();
+        hints.has_open_permits.set(header.permits.open > 0);
         Ok(Self { pages, hints: Arc::new(hints) })
     }
 
@@ -207,13 +151,15 @@ impl Region {
         free
     }
 
+    /// The first page.
     #[inline]
-    fn header(&self) -> &Header {
+    pub fn header(&self) -> &Header {
         bytemuck::cast_ref(&self.pages[0])
     }
 
+    /// The first page, to be written.
     #[inline]
-    fn header_mut(&mut self) -> &mut Header {
+    pub fn header_mut(&mut self) -> &mut Header {
         bytemuck::cast_mut(&mut self.pages[0])
     }
 
@@ -226,60 +172,13 @@ impl Region {
     /// Changes what is known of permits, and the hint that checks read before the lock.
     pub fn set_permits(&mut self, permits: OpenPermits) {
         self.header_mut().permits = permits;
-        self.hints.has_open_permits.store(permits.open > 0, Ordering::Release);
-    }
-
-    /// How many times the policy over it was changed.
-    pub fn generation(&self) -> u64 {
-        self.header().generation
-    }
-
-    /// Notes that the policy was changed.
-    pub fn set_generation(&mut self, generation: u64) {
-        self.header_mut().generation = generation;
+        self.hints.has_open_permits.set(permits.open > 0);
     }
 
     /// Whether every limit decides and lets pass, whatever its own mode.
     #[inline]
     pub fn is_shadow(&self) -> bool {
         self.header().shadow != 0
-    }
-
-    /// Makes every limit let pass, or lets each refuse as its own mode says.
-    pub fn set_shadow(&mut self, is_shadow: bool) {
-        self.header_mut().shadow = is_shadow.into();
-    }
-
-    /// Engine time.
-    #[inline]
-    pub fn epoch(&self) -> Epoch {
-        let &Header { last_us, offset_us, .. } = self.header();
-        Epoch { last_us, offset_us }
-    }
-
-    /// Moves engine time.
-    #[inline]
-    pub fn set_epoch(&mut self, epoch: Epoch) {
-        let header = self.header_mut();
-        (header.last_us, header.offset_us) = (epoch.last_us, epoch.offset_us);
-    }
-
-    /// Charges of a limit that found no room, since start.
-    pub fn untracked(&self, limit: usize) -> u64 {
-        self.header().untracked[limit]
-    }
-
-    /// Counts a charge of a limit that found no room.
-    pub fn count_untracked(&mut self, limit: usize) {
-        self.header_mut().untracked[limit] += 1;
-    }
-
-    /// Reorders the counters of untracked charges for the next policy: the limit at each place takes the counter that
-    /// stood at the place it has in `from`, and starts at zero when it has none.
-    pub fn move_untracked(&mut self, from: &[Option<usize>]) {
-        let before = self.header().untracked;
-        let counter = |place: usize| from.get(place).copied().flatten().map_or(0, |from| before[from]);
-        self.header_mut().untracked = std::array::from_fn::<_, COUNTERS, _>(counter);
     }
 }
 

@@ -46,8 +46,8 @@ pub struct KeySlot {
     pub line: LineId,
     /// The slot in it.
     pub slot: u8,
-    /// Whether the charge that was asked about leaves the key above half of its limit, or does not fit; of a free slot,
-    /// never.
+    /// Whether the consulted charge does not fit, or leaves the key above half of its limit. It is `false` for a free
+    /// slot.
     pub hot: bool,
 }
 

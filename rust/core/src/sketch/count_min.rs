@@ -42,8 +42,10 @@ const MULTIPLIER: u64 = 0xf135_7aea_2e62_a9c5;
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountMin {
-    width: usize,
-    depth: usize,
+    /// Cells of a row.
+    pub width: usize,
+    /// Rows.
+    pub depth: usize,
 }
 
 impl CountMin {
@@ -69,23 +71,12 @@ impl CountMin {
         Self::new((std::f64::consts::E / epsilon).ceil() as usize, (1.0 / delta).ln().ceil() as usize)
     }
 
-    /// Cells of a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Rows.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
     /// Words of memory.
     pub fn words(&self) -> usize {
         self.width * self.depth
     }
 
     /// The positions of a key's cells, one in each row: all that any method touches.
-    #[inline]
     pub fn positions(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
         let Self { width, depth } = *self;
         let mut number = key.0;
@@ -97,14 +88,12 @@ impl CountMin {
     }
 
     /// How often `key` was added, or more.
-    #[inline]
     pub fn estimate(&self, cells: &[u64], key: Key) -> u64 {
         self.check(cells);
         self.positions(key).map(|position| cells[position]).min().unwrap_or(0)
     }
 
     /// Makes the estimate of `key` at least `to`, and raises no cell more than that needs.
-    #[inline]
     pub fn raise(&self, cells: &mut [u64], key: Key, to: u64) {
         self.check(cells);
         for position in self.positions(key) {
@@ -113,7 +102,6 @@ impl CountMin {
     }
 
     /// Adds `count` to `key`.
-    #[inline]
     pub fn add(&self, cells: &mut [u64], key: Key, count: u64) {
         let to = self.estimate(cells, key).saturating_add(count);
         self.raise(cells, key, to);
@@ -128,7 +116,6 @@ impl CountMin {
         }
     }
 
-    #[inline]
     fn check(&self, cells: &[u64]) {
         assert_eq!(cells.len(), self.words(), "words of a Count-Min sketch");
     }

@@ -68,7 +68,8 @@ const BITS: usize = 6;
 /// The shape of a sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HyperLogLog {
-    precision: u32,
+    /// log₂ of the number of registers.
+    pub precision: u32,
 }
 
 /// A register that an addition has changed.
@@ -81,20 +82,12 @@ pub struct Change {
 }
 
 impl HyperLogLog {
-    /// Least and most precision.
-    pub const PRECISIONS: std::ops::RangeInclusive<u32> = 4..=18;
-
     /// 64 registers in six words: it errs by a tenth, and leaves room for something else in the same line.
     pub const SMALL: Self = Self { precision: 6 };
 
     /// 2^`precision` registers; `None` for a precision outside of 4 to 18.
     pub fn new(precision: u32) -> Option<Self> {
-        Self::PRECISIONS.contains(&precision).then_some(Self { precision })
-    }
-
-    /// log₂ of the number of registers.
-    pub fn precision(&self) -> u32 {
-        self.precision
+        (4..=18).contains(&precision).then_some(Self { precision })
     }
 
     /// Registers: m.
@@ -113,7 +106,6 @@ impl HyperLogLog {
     }
 
     /// The register that `key` may raise, and its run.
-    #[inline]
     pub fn split(&self, key: Key) -> (usize, u8) {
         // With the register's bits turned to the low end, a bit set at their top ends a run that nothing else ends.
         let turned = key.0.rotate_left(self.precision);
@@ -122,7 +114,6 @@ impl HyperLogLog {
     }
 
     /// Adds `key`; returns the change it made, if any.
-    #[inline]
     pub fn add(&self, words: &mut [u64], key: Key) -> Option<Change> {
         self.check(words);
         let (number, run) = self.split(key);
@@ -134,7 +125,6 @@ impl HyperLogLog {
     }
 
     /// The register with this number, below `registers`.
-    #[inline]
     pub fn register(&self, words: &[u64], number: usize) -> u8 {
         field(words, number * BITS, BITS as u32) as u8
     }
@@ -181,18 +171,15 @@ impl HyperLogLog {
     }
 
     /// 2^(q − register), and zero for the longest run.
-    #[inline]
     pub(crate) fn weight(&self, register: u8) -> u64 {
         if register == self.longest() { 0 } else { 1 << (self.longest() - 1 - register) }
     }
 
-    #[inline]
     fn check(&self, words: &[u64]) {
         assert_eq!(words.len(), self.words(), "words of a HyperLogLog sketch");
     }
 }
 
-#[inline]
 fn set_register(words: &mut [u64], number: usize, value: u8) {
     set_field(words, number * BITS, BITS as u32, value.into());
 }
@@ -215,7 +202,6 @@ impl Martingale {
     pub const LOST: Self = Self { left: 0, sum: u64::MAX };
 
     /// Notes a change of [`HyperLogLog::add`]; it needs every change, in order.
-    #[inline]
     pub fn note(&mut self, shape: HyperLogLog, change: Change) {
         if *self == Self::LOST {
             return;

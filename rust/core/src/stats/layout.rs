@@ -121,7 +121,8 @@ pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<Identi
 /// Sizes, and where each part of the table begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    pub(super) identities: usize,
+    /// How many identities have a place.
+    pub identities: usize,
     pub(super) shape: HyperLogLog,
     pub(super) names: usize,
     /// Words of the registers of one row.
@@ -153,16 +154,6 @@ impl Layout {
         SIZES.into_iter().map(layout).filter(fits).chain([layout(smallest)])
     }
 
-    /// Whether so many identities have a place.
-    pub fn has_room_for(&self, identities: usize) -> bool {
-        identities <= self.identities
-    }
-
-    /// How many identities have a place.
-    pub fn identities(&self) -> usize {
-        self.identities
-    }
-
     /// Bytes of whole pages.
     pub fn bytes(&self) -> u64 {
         (8 * self.name(self.identities, 0) as u64).div_ceil(PAGE_BYTES) * PAGE_BYTES
@@ -181,39 +172,33 @@ impl Layout {
     }
 
     /// The first word of a name's counts, in the row that begins at `row`.
-    #[inline]
     pub(super) fn counts(&self, row: usize, place: usize, slot: usize) -> usize {
         row + self.registers + (place * self.names + slot) * COUNTS
     }
 
     /// The bytes of an identity's index.
-    #[inline]
     pub(super) fn index(&self, place: usize) -> Range<usize> {
         let start = 8 * self.index + place * self.index_size();
         start..start + self.index_size()
     }
 
     /// Bytes of an identity's index: a power of two.
-    #[inline]
     pub(super) fn index_size(&self) -> usize {
         self.names * SPREAD
     }
 
     /// The keys of an identity's names.
-    #[inline]
     pub(super) fn keys(&self, place: usize) -> Range<usize> {
         let start = self.keys + place * self.names;
         start..start + self.names
     }
 
     /// The first word of a name.
-    #[inline]
     pub(super) fn name(&self, place: usize, slot: usize) -> usize {
         self.slots + (place * self.names + slot) * NAME
     }
 
     /// Brings the rows to `at_us`, and returns the word at which the current one begins.
-    #[inline]
     pub(super) fn current_row(&self, words: &mut [u64], at_us: u64) -> usize {
         if at_us >= words[UNTIL] {
             self.turn(words, at_us);

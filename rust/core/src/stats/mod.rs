@@ -39,8 +39,10 @@ use crate::region::{Region, Table};
 /// Statistics of one policy.
 #[derive(Debug)]
 pub struct Stats {
-    table: Table,
-    layout: Layout,
+    /// The memory of all statistics.
+    pub table: Table,
+    /// The layout of the table.
+    pub layout: Layout,
     /// Whether its table is being emptied.
     is_paused: bool,
     /// For each identity, the place of the identity whose values are counted under its names.
@@ -53,23 +55,12 @@ impl Stats {
         Self { table, layout, is_paused: false, elements }
     }
 
-    /// The layout of the table.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Stops counting: from now on nothing is noted, and no value has a name.
     pub fn pause(&mut self) {
         self.is_paused = true;
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// Notes a check: every value that it brought, and whether it was admitted.
-    #[inline]
     pub fn note(&self, region: &mut Region, seen: &[IdentityKey], admitted: bool, at_us: u64) {
         if self.is_paused {
             return;
@@ -91,7 +82,6 @@ impl Stats {
         }
     }
 
-    #[inline]
     fn count(&self, words: &mut [u64], row: usize, seen: &[IdentityKey], admitted: bool) {
         for &value in seen {
             if let Some(slot) = offenders::find(&self.layout, words, value) {
@@ -117,7 +107,7 @@ impl Stats {
         if self.is_paused {
             return;
         }
-        let now_us = region.epoch().last_us;
+        let now_us = region.header().epoch.last_us;
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, now_us);
         for newcomer in newcomers {
@@ -130,15 +120,15 @@ impl Stats {
     }
 
     /// Room for [`Stats::gather`], allocated before the lock is taken.
-    pub fn registers(&self) -> Registers {
-        Registers(vec![0; self.layout.shape.registers() / 8])
+    pub fn registers(&self) -> Vec<u64> {
+        vec![0; self.layout.shape.registers() / 8]
     }
 
     /// Merges an identity's registers of a window that ends at `now_us`.
-    pub fn gather(&self, region: &Region, place: usize, window: Window, now_us: u64, into: &mut Registers) {
+    pub fn gather(&self, region: &Region, place: usize, window: Window, now_us: u64, into: &mut [u64]) {
         let (layout, words) = (&self.layout, region.words(&self.table));
-        let length = into.0.len();
-        let merge = |row| take_higher(&mut into.0, &words[row + place * length..][..length]);
+        let length = into.len();
+        let merge = |row| take_higher(into, &words[row + place * length..][..length]);
         match window {
             Window::Minute => layout.minute_rows(words, now_us).for_each(merge),
             Window::Hour => layout.hour_rows(words, now_us).for_each(merge),
@@ -146,13 +136,8 @@ impl Stats {
     }
 
     /// How many different values the gathered registers stand for.
-    pub fn estimate(&self, gathered: &Registers) -> f64 {
-        self.layout.shape.estimate_of(bytemuck::cast_slice(&gathered.0).iter().copied())
-    }
-
-    /// Room for [`Stats::copy`], allocated before the lock is taken.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.layout)
+    pub fn estimate(&self, gathered: &[u64]) -> f64 {
+        self.layout.shape.estimate_of(bytemuck::cast_slice(gathered).iter().copied())
     }
 
     /// Copies the names of an identity as they are at `now_us`.
@@ -165,7 +150,3 @@ impl Stats {
         copied.offenders(self.elements[place].is_some())
     }
 }
-
-/// Registers of a window, merged.
-#[derive(Debug)]
-pub struct Registers(Vec<u64>);

@@ -31,7 +31,7 @@
 //!
 //! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data
 //! streams" (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited
-//! expires with its pane, and kept beside the exact counts, not in them.
+//! expires with its pane, and kept next to the exact counts, not in them.
 //!
 //! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and the rest
 //! takes turns in the last one; a name of 600 messages a minute is absent at 129 of 130 looks
@@ -127,13 +127,11 @@ impl Name {
 }
 
 /// Whether any name is in use.
-#[inline]
 pub(super) fn any(words: &[u64]) -> bool {
     words[NAMES] != 0
 }
 
 /// The slot of a value's name.
-#[inline]
 pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option<usize> {
     let first = layout.index(value.place).start + (value.key.0 as usize & (layout.index_size() - 1));
     if bytemuck::cast_slice::<u64, u8>(words)[first] == 0 { None } else { search(layout, words, value) }
@@ -236,7 +234,7 @@ struct Copied {
 
 impl Snapshot {
     /// Allocates all the room that a copy needs.
-    pub(super) fn new(layout: &Layout) -> Self {
+    pub fn new(layout: &Layout) -> Self {
         Self(vec![Copied::zeroed(); layout.names])
     }
 
@@ -277,13 +275,11 @@ fn named_mut<'w>(layout: &Layout, words: &'w mut [u64], place: usize, slot: usiz
 }
 
 /// Checks, admitted and refused, of the first word of a name's counts.
-#[inline]
 fn sent(counts: u64) -> u64 {
     (counts & u64::from(u32::MAX)) + (counts >> 32)
 }
 
 /// A key as a slot keeps it: zero is free.
-#[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

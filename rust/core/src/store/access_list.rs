@@ -89,7 +89,6 @@ impl EntryKinds {
     }
 
     /// Whether there is an entry of this kind.
-    #[inline]
     pub fn has(&self, kind: EntryKind) -> bool {
         let bit = kind.bit();
         bytemuck::cast_ref::<_, [u64; KIND_WORDS]>(self)[bit / 64] >> (bit % 64) & 1 != 0
@@ -98,7 +97,6 @@ impl EntryKinds {
 
 impl EntryKind {
     /// Its bit in [`EntryKinds`].
-    #[inline]
     fn bit(self) -> usize {
         match self {
             Self::V4(length) => usize::from(length.min(63)),
@@ -168,21 +166,28 @@ const HEAD: usize = size_of::<Head>() / size_of::<u64>();
 /// Set in a free place behind the last entry once its row was used.
 const FREED: u64 = 1 << 63;
 
+/// What the list knows of all its entries, and of all blocks by limits.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
-struct Head {
+pub struct Head {
     entries: u64,
-    untracked: u64,
-    blocked_until_us: u64,
-    listed_until_us: u64,
-    kinds: EntryKinds,
+    /// Blocks by limits that found no room, since start.
+    pub untracked: u64,
+    /// When the last block by a limit ends, µs.
+    pub blocked_until_us: u64,
+    /// When the last entry ends, µs.
+    pub listed_until_us: u64,
+    /// The entry kinds present.
+    pub kinds: EntryKinds,
 }
 
 /// The access list.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessList {
-    table: Table,
-    most: usize,
+    /// Its memory.
+    pub table: Table,
+    /// Most entries.
+    pub most: usize,
 }
 
 impl AccessList {
@@ -197,30 +202,10 @@ impl AccessList {
         Self { table, most: ((words - HEAD) / (WORDS + TEXT)).min(MOST) }
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// Most entries.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-
-    /// The entry kinds present.
-    pub fn kinds(&self, region: &Region) -> EntryKinds {
-        self.head(region).kinds
-    }
-
     /// Whether all entries, and all blocks by limits, have ended at `now_us`.
     pub fn has_ended(&self, region: &Region, now_us: u64) -> bool {
         let head = self.head(region);
         head.listed_until_us.max(head.blocked_until_us) <= now_us
-    }
-
-    /// Whether all blocks by limits have ended at `now_us`.
-    pub fn have_blocks_ended(&self, region: &Region, now_us: u64) -> bool {
-        self.head(region).blocked_until_us <= now_us
     }
 
     /// Notes until when a limit has blocked a key, or with `None` that there was no room for a block.
@@ -230,11 +215,6 @@ impl AccessList {
             Some(until_us) => head.blocked_until_us = head.blocked_until_us.max(until_us),
             None => head.untracked += 1,
         }
-    }
-
-    /// Blocks by limits that found no room, since start.
-    pub fn untracked(&self, region: &Region) -> u64 {
-        self.head(region).untracked
     }
 
     /// The entry of a key, when it is in force at `now_us`.
@@ -335,7 +315,8 @@ impl AccessList {
         (self.head(region).entries as usize).min(self.most)
     }
 
-    fn head<'r>(&self, region: &'r Region) -> &'r Head {
+    /// The head of the list.
+    pub fn head<'r>(&self, region: &'r Region) -> &'r Head {
         bytemuck::from_bytes(bytemuck::cast_slice(&region.words(&self.table)[..HEAD]))
     }
 

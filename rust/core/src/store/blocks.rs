@@ -27,7 +27,8 @@ const BY: [usize; PLACES] = [0, 1, 14];
 /// Blocks by limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks {
-    table: Table,
+    /// Its places.
+    pub table: Table,
 }
 
 /// One block.
@@ -47,20 +48,9 @@ impl Blocks {
         Self { table }
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// Places in all.
     pub fn slots(&self) -> u64 {
         (self.table.lines() * PLACES) as u64
-    }
-
-    /// The lines that `key` may be in.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
     }
 
     /// Until when `key` is blocked, µs; `None` when it is not blocked at `now_us`.
@@ -88,7 +78,7 @@ impl Blocks {
 
     /// Lifts the block of a key. It returns whether the key was blocked at `now_us`.
     pub fn lift(&self, region: &mut Region, key: Key, now_us: u64) -> bool {
-        let Some((line, place)) = self.find(region, &self.lines(key), key) else { return false };
+        let Some((line, place)) = self.find(region, &self.table.candidates(key), key) else { return false };
         let was_live = block(region.line(line), place).until_us > now_us;
         write(region.line_mut(line), place, Block { key: Key(0), until_us: 0, by: 0 });
         was_live

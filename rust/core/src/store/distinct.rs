@@ -79,9 +79,12 @@ const SLOT_PAGES_OF_EIGHT: u64 = 5;
 /// Buckets of one limit, and the elements of each key.
 #[derive(Clone, Copy, Debug)]
 pub struct Distinct {
-    table: Table,
-    registers: Registers,
-    quota: GcraRate,
+    /// Its slots.
+    pub table: Table,
+    /// Registers of the keys with more than four elements, in blocks of one line.
+    pub registers: Registers,
+    /// The rate and burst, of elements.
+    pub quota: GcraRate,
     /// When one charge costs more than this, the key forgets its elements.
     dearest: u64,
     when_full: WhenFull,
@@ -106,30 +109,9 @@ impl Distinct {
         Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
 
-    /// The table of slots.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The table of registers.
-    pub fn blocks(&self) -> &Table {
-        &self.registers.table
-    }
-
-    /// Slots in all. Keys with more than four elements also need one of [`Distinct::blocks`].
+    /// Slots in all. Keys with more than four elements also need one of [`Distinct::registers`].
     pub fn slots(&self) -> u64 {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
-    }
-
-    /// How long one element under a new key occupies a slot, in microseconds.
-    pub fn occupied_us(&self) -> u64 {
-        self.quota.occupied_us(1)
-    }
-
-    /// The lines that `key` may be in: all that a look-up touches, but for registers.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
     }
 
     /// Tells whether a message with these elements, each of them once, fits now, or from when on, and in which slot the
@@ -180,7 +162,9 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock.ticks(now_us);
-        let Some(found) = found_slot.or_else(|| self.free(region, at, now)) else { return false };
+        let Some(found) = found_slot.or_else(|| free_slot(at, |id| free_slots(region.line(id), now))) else {
+            return false;
+        };
         let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));
         if line.stamp != now {
             restamp(line, now);
@@ -252,7 +236,6 @@ impl Distinct {
     }
 
     /// Adds an element to registers.
-    #[inline]
     fn add(&self, line: &mut Line, many: &mut Many, level: &mut u64, element: Key) {
         if add_to(line, element) {
             *level += u64::from(many.cost);
@@ -272,11 +255,6 @@ impl Distinct {
             let own = (0..SLOTS).filter(|&slot| fingerprint(line, slot) == at.fingerprint);
             own.map(|slot| (slot as u8, Bucket::of(line, slot, now))).find(|(_, bucket)| bucket.level > 0)
         })
-    }
-
-    #[inline]
-    fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
-        free_slot(at, |id| free_slots(region.line(id), now))
     }
 
     /// When there is a slot for the key and a block for its elements that are not reserved.
@@ -302,9 +280,9 @@ impl Distinct {
     }
 
     fn slot_from(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> u64 {
-        let free_slots = |id| free_slots(region.line(id), now);
-        let free_from = |id| (0..SLOTS).map(move |slot| now + level(region.line(id), slot, now));
-        reserved.slot_from((at, &self.table), now, free_slots, free_from).unwrap_or(now)
+        let free_slots = |line: &Line| free_slots(line, now);
+        let free_from = |line: &Line, slot: usize| now + level(line, slot, now);
+        reserved.slot_from(region, (at, &self.table, SLOTS), now, free_slots, free_from).unwrap_or(now)
     }
 
     fn block_from(&self, region: &Region, fingerprint: u32, now: u64, reserved: &mut SlotReservations) -> u64 {
@@ -320,7 +298,6 @@ impl Distinct {
 }
 
 /// Which slots are free, as bits.
-#[inline]
 fn free_slots(line: &Line, now: u64) -> u32 {
     (0..SLOTS).map(|slot| u32::from(level(line, slot, now) == 0) << slot).sum()
 }

@@ -101,7 +101,6 @@ pub(super) enum Added {
 
 impl Few {
     /// Adds `element`.
-    #[inline]
     pub(super) fn add(&mut self, element: Key) -> Added {
         let hash = (element.0 >> (64 - HASH_BITS)).max(1);
         for place in 0..FEW {
@@ -126,6 +125,7 @@ impl Few {
 }
 
 impl Elements {
+    #[inline]
     fn of(word: u64) -> Self {
         if word == 0 || word & HASH != 0 {
             return Self::Few(Few(word));
@@ -147,7 +147,6 @@ const FINGERPRINTS: usize = 64 * SLOTS;
 const UNTILS: usize = FINGERPRINTS + 32 * SLOTS;
 
 /// The slot's fingerprint; zero when it was never used.
-#[inline]
 pub(super) fn fingerprint(line: &Line, slot: usize) -> u32 {
     field(&line.slots, FINGERPRINTS + 32 * slot, 32) as u32
 }
@@ -177,7 +176,6 @@ impl Bucket {
 }
 
 /// Zeroes what has expired, and stamps the line.
-#[inline]
 pub(super) fn restamp(line: &mut Line, now: u64) {
     let gap = now.saturating_sub(line.stamp);
     for slot in 0..SLOTS {
@@ -190,7 +188,6 @@ pub(super) fn restamp(line: &mut Line, now: u64) {
 }
 
 /// Ticks from the stamp to the time of a slot.
-#[inline]
 fn distance(line: &Line, slot: usize) -> u64 {
     if fingerprint(line, slot) == 0 {
         return 0;
@@ -208,13 +205,13 @@ const OTHER: u32 = 0x9E37_79B9;
 
 /// Blocks in a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Registers {
+pub struct Registers {
+    /// A line for each block.
     pub table: Table,
 }
 
 impl Registers {
     /// The line of a block.
-    #[inline]
     pub(super) fn line(&self, fingerprint: u32, block: u8) -> LineId {
         let page = self.pages(fingerprint)[usize::from(block) / LINES % 2];
         self.table.line(page * LINES + usize::from(block) % LINES)
@@ -253,7 +250,6 @@ impl Registers {
         region.page(&self.table, page).iter().filter(|line| line.stamp > now).count() as u64
     }
 
-    #[inline]
     fn pages(&self, fingerprint: u32) -> [usize; 2] {
         let page = |number: u32| ((u64::from(number) * u64::from(self.table.pages())) >> 32) as usize;
         [page(fingerprint), page(fingerprint.wrapping_mul(OTHER))]
@@ -261,7 +257,6 @@ impl Registers {
 }
 
 /// Adds an element to a block; returns whether it changed a register.
-#[inline]
 pub(super) fn add_to(block: &mut Line, element: Key) -> bool {
     let [left, registers @ ..] = &mut block.slots;
     let change = SHAPE.add(registers, element);
@@ -278,7 +273,6 @@ pub(super) fn clear(block: &mut Line) {
 
 /// `price` / q, to the nearest integer. An element that changes a register is charged so much, and then every fresh
 /// element is charged `price` on average.
-#[inline]
 pub(super) fn cost(block: &Line, price: u64) -> u64 {
     let left = if block.slots[0] == 0 { 1 << 64 } else { u128::from(block.slots[0]) };
     u64::try_from(((u128::from(price) << 64) + left / 2) / left).unwrap_or(u64::MAX)

@@ -100,8 +100,9 @@ pub fn make_known(
 pub struct FanOut {
     seen_set: SeenSet,
     /// Place of the seen set in the plan.
-    place: u32,
-    buckets: RateCounter,
+    pub place: u32,
+    /// The buckets.
+    pub buckets: RateCounter,
     settle_us: Option<u64>,
 }
 
@@ -111,20 +112,7 @@ impl FanOut {
         Self { seen_set, place: place as u32, buckets, settle_us }
     }
 
-    /// The buckets.
-    #[inline]
-    pub fn buckets(&self) -> &RateCounter {
-        &self.buckets
-    }
-
-    /// Place of the seen set in the plan.
-    #[inline]
-    pub fn seen_set(&self) -> usize {
-        self.place as usize
-    }
-
     /// The lines of the bucket that was asked: of a part of the name, or of the key itself.
-    #[inline]
     pub fn bucket_lines(&self, asked: LookedUp<'_>, part: Option<u8>) -> Candidates {
         let part = part.and_then(|place| asked.parts.get(usize::from(place)));
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))

@@ -35,7 +35,6 @@
 use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
-use crate::key::Key;
 use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
@@ -89,10 +88,13 @@ impl GcraRate {
 /// Buckets of one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Gcra {
-    table: Table,
-    quota: GcraRate,
+    /// Its slots.
+    pub table: Table,
+    /// The rate and burst.
+    pub quota: GcraRate,
     when_full: WhenFull,
-    sketch: Option<Arrivals>,
+    /// Counts the keys without a slot.
+    pub(super) sketch: Option<Arrivals>,
 }
 
 impl Gcra {
@@ -113,27 +115,6 @@ impl Gcra {
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
         let (table, sketch) = parted.map_or((table, None), |(table, sketch)| (table, Some(sketch)));
         Self { table, quota, when_full, sketch }
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The rate and burst.
-    pub fn quota(&self) -> &GcraRate {
-        &self.quota
-    }
-
-    /// Slots in all.
-    pub fn slots(&self) -> u64 {
-        self.table.slots()
-    }
-
-    /// The lines that `key` may be in: all that a look-up touches.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
     }
 
     /// `now_us` in ticks of the table, worked out once for consulting and charging.
@@ -275,17 +256,6 @@ impl Gcra {
         true
     }
 
-    /// Pages of the sketch, and its cells.
-    pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.sketch.as_ref().map(|sketch| sketch.grid.size())
-    }
-
-    /// Cells in use on one page of the sketch.
-    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let Ticks(now) = self.ticks_at(now_us);
-        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
-    }
-
     /// Slots in use on one page of the table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
         let Ticks(now) = self.ticks_at(now_us);
@@ -353,12 +323,10 @@ impl Gcra {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        let free_slots = |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now);
-        let free_from = |id| {
-            let line = region.line(id);
-            line.slots.iter().map(move |&slot| now + level(line, slot, now))
-        };
-        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.quota.clock)
+        let free_slots = |line: &Line| ALL_SLOTS & !self.slots_in_use(line, now);
+        let free_from = |line: &Line, slot: usize| now + level(line, line.slots[slot], now);
+        let ready = reserved.slot_from(region, (at, &self.table, SLOTS), now, free_slots, free_from);
+        Verdict::at(ready, now, &self.quota.clock)
     }
 }
 

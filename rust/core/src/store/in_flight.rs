@@ -61,11 +61,11 @@ pub const HINT_US: u64 = 1_000_000;
 pub struct InFlight {
     /// Most at once, of one key.
     pub cap: u64,
-    /// Whether it counts bytes; else one a permit.
+    /// Whether it counts bytes. Otherwise it counts one for each permit.
     pub bytes: bool,
-    /// Where it counts; `None` when there is one key in all.
+    /// The column that it counts in; `None` when the limit has a single key (`global`).
     pub count: Option<Place>,
-    /// Where the sharer's own count stands, and the part of what is free that it may hold.
+    /// The column of the sharer's own count, and the part of the free capacity that the sharer may hold.
     pub share: Option<(Place, Fraction)>,
 }
 
@@ -183,7 +183,6 @@ impl Capacity {
         }
     }
 
-    #[inline]
     fn held(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], Place { counts, column }: Place) -> u64 {
         let row = wanted.keys.iter().zip(rows).find(|(wanted, _)| wanted.counts == counts);
         self.counts[counts].held(region, row.and_then(|(_, row)| *row), column)
@@ -211,9 +210,10 @@ pub struct Token {
 /// The permits of one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Permits {
-    most: u64,
-    /// `None` when no limit counts what is in flight.
-    table: Option<Table>,
+    /// Most permits at once.
+    pub most: u64,
+    /// The records; `None` when no limit counts what is in flight.
+    pub table: Option<Table>,
     keys: usize,
 }
 
@@ -229,29 +229,17 @@ impl Permits {
         Self { most, table, keys }
     }
 
-    /// The table.
-    pub fn table(&self) -> Option<&Table> {
-        self.table.as_ref()
-    }
-
-    /// Most permits at once.
-    pub fn most(&self) -> u64 {
-        self.most
-    }
-
     /// How many permits are open.
     pub fn open(region: &Region) -> u64 {
         region.permits().open
     }
 
     /// Whether one more permit can be given.
-    #[inline]
     pub fn has_room(&self, region: &Region) -> bool {
         Self::open(region) < self.most
     }
 
     /// The count of a limit that has a single key (`global`).
-    #[inline]
     pub fn count(&self, region: &Region, limit: usize) -> u64 {
         self.table.as_ref().map_or(0, |table| region.words(table)[limit])
     }

@@ -31,7 +31,8 @@ use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};
 /// Counts by key.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyCounts {
-    table: Table,
+    /// Its rows.
+    pub table: Table,
     rows: u64,
     /// Words of a row, as a power of two.
     shift: u32,
@@ -53,13 +54,7 @@ impl KeyCounts {
         Self { table, rows: rows(most), shift: shift(columns) }
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// Prefetches the line where `key` most likely is.
-    #[inline]
     pub fn send_for(&self, address: usize, key: Key) {
         prefetch_word(address, &self.table, self.place(self.home(stored(key))));
     }
@@ -77,7 +72,6 @@ impl KeyCounts {
     }
 
     /// The count in a column; zero when there is no row.
-    #[inline]
     pub fn held(&self, region: &Region, row: Option<Row>, column: usize) -> u64 {
         row.map_or(0, |Row(place)| region.words(&self.table)[place + 1 + column])
     }
@@ -180,7 +174,6 @@ impl KeyCounts {
 }
 
 /// A key as a row keeps it: zero marks a free row.
-#[inline]
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

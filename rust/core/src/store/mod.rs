@@ -73,7 +73,7 @@ pub enum TableKind {
     Slots,
     /// The registers of keys with many elements.
     Registers,
-    /// The sketch beside the slots.
+    /// The sketch for keys without a slot.
     Sketch,
 }
 
@@ -103,8 +103,8 @@ impl Store {
             {
                 *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
             }
-            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                let elements = request.hashes(*first, *count);
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                let elements = elements.of(&request.hashes);
                 (answer.verdict, answer.slot) = distinct.consult(region, at, at_us, elements, reservations);
             }
             _ => {}
@@ -130,8 +130,8 @@ impl Store {
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
                 answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
             }
-            (Self::Distinct(distinct), Question::Distinct { at, first, count }) => {
-                distinct.charge(region, at, answer.slot, at_us, request.hashes(*first, *count))
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))
             }
             _ => true,
         }
@@ -165,10 +165,10 @@ impl Store {
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
                 let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
-                (burst - largest_fitting(fan_out.buckets(), region, &at, at_us, burst), answer.new.into())
+                (burst - largest_fitting(&fan_out.buckets, region, &at, at_us, burst), answer.new.into())
             }
-            (Self::Distinct(distinct), Question::Distinct { at, count, .. }) => {
-                (distinct.level(region, &at, at_us), count.into())
+            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                (distinct.level(region, &at, at_us), elements.count.into())
             }
             _ => (0, 0),
         }
@@ -178,7 +178,7 @@ impl Store {
     pub fn rate_counter(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(counter) => Some(counter),
-            Self::FanOut(fan_out) => Some(fan_out.buckets()),
+            Self::FanOut(fan_out) => Some(&fan_out.buckets),
             Self::Distinct(_) | Self::InFlight(_) => None,
         }
     }
@@ -186,7 +186,7 @@ impl Store {
     /// The table of its slots; an in-flight limit has none.
     pub fn slots_table(&self) -> Option<&Table> {
         match self {
-            Self::Distinct(distinct) => Some(distinct.table()),
+            Self::Distinct(distinct) => Some(&distinct.table),
             _ => self.rate_counter().map(RateCounter::table),
         }
     }
@@ -194,7 +194,7 @@ impl Store {
     /// The place in the plan of the seen set that the store looks up.
     pub fn seen_set(&self) -> Option<usize> {
         match self {
-            Self::FanOut(fan_out) => Some(fan_out.seen_set()),
+            Self::FanOut(fan_out) => Some(fan_out.place as usize),
             Self::Rate(_) | Self::Distinct(_) | Self::InFlight(_) => None,
         }
     }
@@ -204,7 +204,7 @@ impl Store {
         let part = |kind, pages, slots| TablePart { kind, pages, bytes: u64::from(pages) * PAGE_BYTES, slots };
         let (slots, beside) = match (self, self.rate_counter()) {
             (Self::Distinct(distinct), _) => {
-                let (pages, blocks) = (distinct.table().pages(), distinct.blocks());
+                let (pages, blocks) = (distinct.table.pages(), distinct.registers.table);
                 let registers = part(TableKind::Registers, blocks.pages(), blocks.lines() as u64);
                 (Some(part(TableKind::Slots, pages, distinct.slots())), Some(registers))
             }

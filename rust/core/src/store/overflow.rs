@@ -1,4 +1,4 @@
-//! A sketch beside a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets
+//! A sketch next to a limit's table, for the keys that find no slot in it (`when_full = "sketch"`): no key ever gets
 //! more than its limit.
 //!
 //! **Idea.** A Count-Min with conservative update in a part of the limit's own share of the memory. It never counts
@@ -133,7 +133,6 @@ impl Grid {
     }
 
     /// The cells of a key, each as its line and its first bit behind the stamp.
-    #[inline]
     fn cells(&self, key: Key) -> impl Iterator<Item = (LineId, usize)> + use<> {
         let Self { table, cell_bits, cells_per_line, .. } = *self;
         let cell = move |at| (table.line(1 + at / cells_per_line), at % cells_per_line * cell_bits);
@@ -141,7 +140,6 @@ impl Grid {
     }
 
     /// Whether nothing counts any more. That is so most of the time, and then no cell need be read.
-    #[inline]
     fn is_empty(&self, region: &Region, now: u64) -> bool {
         region.line(self.table.line(0)).stamp <= now
     }
@@ -158,6 +156,7 @@ impl Grid {
     }
 
     /// How many cells of one page of the sketch pass a test of their line and first bit.
+    #[inline]
     fn count(&self, region: &Region, page: u32, passes: impl Fn(&Line, usize) -> bool) -> u64 {
         let header = usize::from(page == 0);
         let lines = region.page(&self.table, page).iter().skip(header);
@@ -166,7 +165,7 @@ impl Grid {
 
     /// Pages, and cells in all.
     pub(super) fn size(&self) -> (u32, u64) {
-        (self.table.pages(), (self.shape.width() * self.shape.depth()) as u64)
+        (self.table.pages(), (self.shape.width * self.shape.depth) as u64)
     }
 
     /// Whether a slot of weight `slot` passes to a key of weight `key`.
@@ -175,10 +174,16 @@ impl Grid {
     }
 }
 
+/// Makes a field of a line at least `value`.
+fn raise_field(line: &mut Line, bit: usize, bits: u32, value: u64) {
+    if value > field(&line.slots, bit, bits) {
+        set_field(&mut line.slots, bit, bits, value);
+    }
+}
+
 /// What a sketch counts a key under: the page of its lines and its fingerprint, because a slot knows no more of it.
 ///
 /// The finaliser of SplitMix64: page and fingerprint are few bits, and each of them has to reach every row.
-#[inline]
 pub(super) fn sketch_key(line: LineId, fingerprint: u32) -> Key {
     let number = u64::from(line.page()) << 32 | u64::from(fingerprint);
     let a = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -214,7 +219,6 @@ impl Arrivals {
     }
 
     /// The level of a key in ticks, never too low.
-    #[inline]
     pub(super) fn level(&self, region: &Region, key: Key, now: u64) -> u64 {
         if self.grid.is_empty(region, now) {
             return 0;
@@ -230,9 +234,7 @@ impl Arrivals {
                 self.restamp(line, now);
             }
             let distance = (now - line.stamp + level).div_ceil(1 << self.grain);
-            if distance > field(&line.slots, bit, self.bits) {
-                set_field(&mut line.slots, bit, self.bits, distance);
-            }
+            raise_field(line, bit, self.bits, distance);
         }
         self.grid.lives_until(region, now + level + (1 << self.grain));
     }
@@ -280,7 +282,7 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    /// A sketch for counts of `bits` bits, beside pane rings of `life` panes.
+    /// A sketch for counts of `bits` bits, next to pane rings of `life` panes.
     pub(super) fn new(table: Table, split: Split, bits: u32, life: u32) -> Option<Self> {
         let wide = ((life - 1) / split.panes).max(1);
         let panes = (life + wide - 2) / wide + 1;
@@ -294,7 +296,6 @@ impl Panes {
     }
 
     /// What a key sent in each pane that has not expired at `now`, never too low.
-    #[inline]
     pub(super) fn counts(&self, region: &Region, key: Key, now: u64) -> Counts {
         let mut counts = Counts::default();
         if self.grid.is_empty(region, now) {
@@ -321,22 +322,18 @@ impl Panes {
             }
             for (age, &count) in counts[..self.ages(now)].iter().enumerate() {
                 let at = bit + self.place(newest - age as u64);
-                if count > field(&line.slots, at, self.bits) {
-                    set_field(&mut line.slots, at, self.bits, count);
-                }
+                raise_field(line, at, self.bits, count);
             }
         }
         self.grid.lives_until(region, self.last(now, 0) + self.life);
     }
 
     /// The last pane of the table that lies in the pane of this age.
-    #[inline]
     pub(super) fn last(&self, now: u64, age: usize) -> u64 {
         (now / self.wide - age as u64) * self.wide + self.wide - 1
     }
 
     /// The age of the pane in which `pane` of the table lies.
-    #[inline]
     pub(super) fn age(&self, now: u64, pane: u64) -> usize {
         (now / self.wide - pane / self.wide) as usize
     }
@@ -352,7 +349,6 @@ impl Panes {
     }
 
     /// How many panes, counted from the newest, have not expired.
-    #[inline]
     fn ages(&self, now: u64) -> usize {
         let first = (now + 1).saturating_sub(self.life) / self.wide;
         (now / self.wide - first + 1) as usize
@@ -365,7 +361,6 @@ impl Panes {
         if kept { field(&line.slots, bit + self.place(pane), self.bits) } else { 0 }
     }
 
-    #[inline]
     fn place(&self, pane: u64) -> usize {
         (pane % u64::from(self.panes)) as usize * self.bits as usize
     }

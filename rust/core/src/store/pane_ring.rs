@@ -37,7 +37,7 @@ pub struct Shape {
     /// Bits of a pane.
     bits: u32,
     /// Panes of a ring.
-    panes: u32,
+    pub panes: u32,
 }
 
 /// A ring, unpacked from its slot: at most 192 bits.
@@ -56,25 +56,17 @@ impl Shape {
         Self { halves, bits, panes: panes(halves) }
     }
 
-    /// Panes of a ring.
-    pub fn panes(&self) -> u32 {
-        self.panes
-    }
-
     /// Slots of a line.
-    #[inline]
     pub fn slots(&self) -> usize {
         2 * SLOTS / (1 + self.halves)
     }
 
     /// Bits of the newest `panes` of a ring.
-    #[inline]
     pub fn bits_of(&self, panes: u64) -> u32 {
         self.bits * panes as u32
     }
 
     /// A slot's fingerprint; zero when the slot was never used.
-    #[inline]
     pub fn fingerprint(&self, line: &Line, slot: usize) -> u32 {
         half(line, slot * (1 + self.halves))
     }
@@ -126,7 +118,6 @@ impl Shape {
     }
 
     /// The count of one pane; the newest is pane 0.
-    #[inline]
     pub fn count(&self, ring: PaneRing, pane: u32) -> u64 {
         let by = self.bits * pane;
         let low = ring.low.checked_shr(by).unwrap_or(0);
@@ -141,15 +132,8 @@ impl Shape {
     /// The ring as it is `by` panes later, fewer than it has.
     #[inline]
     pub fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
-        let by = self.bits * by as u32;
         let all = self.bits * self.panes;
-        let low = ring.low.checked_shl(by).unwrap_or(0);
-        let carried = match by {
-            0 => 0,
-            1..128 => (ring.low >> (128 - by)) as u64,
-            _ => (ring.low << (by - 128)) as u64,
-        };
-        let high = ring.high.checked_shl(by).unwrap_or(0) | carried;
+        let PaneRing { low, high } = ring.shifted(self.bits * by as u32);
         PaneRing { low: low & lowest(all), high: high & lowest(all.saturating_sub(128)) as u64 }
     }
 
@@ -164,23 +148,28 @@ impl Shape {
 
     /// The ring with `amount` less in one pane, at most what it holds there; the newest is pane 0.
     pub fn without(&self, ring: PaneRing, pane: u32, amount: u64) -> PaneRing {
-        let by = self.bits * pane;
         let amount = u128::from(amount.min(self.count(ring, pane)));
         // The amount lies within the pane, so nothing is borrowed from its neighbours; the pane may span both words.
-        let low = amount.checked_shl(by).unwrap_or(0);
-        let high = match by {
-            0 => 0,
-            1..128 => amount >> (128 - by),
-            _ => amount << (by - 128),
-        };
-        let (low, borrowed) = ring.low.overflowing_sub(low);
-        PaneRing { low, high: ring.high.wrapping_sub(high as u64).wrapping_sub(borrowed.into()) }
+        let taken = PaneRing { low: amount, high: 0 }.shifted(self.bits * pane);
+        let (low, borrowed) = ring.low.overflowing_sub(taken.low);
+        PaneRing { low, high: ring.high.wrapping_sub(taken.high).wrapping_sub(borrowed.into()) }
     }
 }
 
 impl PaneRing {
-    /// Whether anything is counted in its lowest `bits`.
+    /// The ring shifted towards older panes by so many bits.
     #[inline]
+    fn shifted(self, by: u32) -> Self {
+        let carried = match by {
+            0 => 0,
+            1..128 => (self.low >> (128 - by)) as u64,
+            _ => (self.low << (by - 128)) as u64,
+        };
+        let low = self.low.checked_shl(by).unwrap_or(0);
+        Self { low, high: self.high.checked_shl(by).unwrap_or(0) | carried }
+    }
+
+    /// Whether anything is counted in its lowest `bits`.
     pub fn counts_below(self, bits: u32) -> bool {
         let zeros = if self.low == 0 { 128 + self.high.trailing_zeros() } else { self.low.trailing_zeros() };
         zeros < bits
@@ -188,17 +177,14 @@ impl PaneRing {
 }
 
 /// A mask of `bits` bits, 128 at most.
-#[inline]
 fn lowest(bits: u32) -> u128 {
     1u128.checked_shl(bits).map_or(u128::MAX, |bit| bit - 1)
 }
 
-#[inline]
 fn half(line: &Line, index: usize) -> u32 {
     (line.slots[index / 2] >> (32 * (index % 2))) as u32
 }
 
-#[inline]
 fn set_half(line: &mut Line, index: usize, half: u32) {
     let (word, at) = (&mut line.slots[index / 2], 32 * (index % 2));
     *word = *word & !(u64::from(u32::MAX) << at) | u64::from(half) << at;

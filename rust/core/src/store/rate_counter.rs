@@ -44,30 +44,34 @@ impl RateCounter {
 
     /// The table.
     pub fn table(&self) -> &Table {
-        either!(self, counter => counter.table())
+        either!(self, counter => &counter.table)
     }
 
     /// Keys that it has room for.
     pub fn slots(&self) -> u64 {
-        either!(self, counter => counter.slots())
+        match self {
+            Self::Gcra(buckets) => buckets.table.slots(),
+            Self::SlidingWindow(windows) => windows.slots(),
+        }
     }
 
     /// How long one charge of `amount` on a new key occupies a slot, on average, in microseconds.
     pub fn occupied_us(&self, amount: u64) -> u64 {
         match self {
-            Self::Gcra(buckets) => buckets.quota().occupied_us(amount),
+            Self::Gcra(buckets) => buckets.quota.occupied_us(amount),
             Self::SlidingWindow(windows) => windows.occupied_us(),
         }
     }
 
-    /// Pages and cells of the sketch beside the table, where there is one.
+    /// Pages and cells of the sketch next to the table, when there is one.
     pub fn sketch(&self) -> Option<(u32, u64)> {
-        either!(self, counter => counter.sketch())
+        either!(self, counter => counter.sketch.as_ref().map(|sketch| sketch.grid.size()))
     }
 
     /// Cells in use on one page of the sketch.
     pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        either!(self, counter => counter.sketch_used(region, page, now_us))
+        let Ticks(now) = self.ticks_at(now_us);
+        either!(self, counter => counter.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now)))
     }
 
     /// Slots in use on one page of the table.
@@ -78,7 +82,7 @@ impl RateCounter {
     /// The lines that `key` may be in: all that a look-up touches.
     #[inline]
     pub fn lines(&self, key: Key) -> Candidates {
-        either!(self, counter => counter.lines(key))
+        self.table().candidates(key)
     }
 
     /// Converts engine time: see [`Gcra::ticks_at`] and [`SlidingWindow::ticks_at`].

@@ -21,7 +21,7 @@ use super::key_counts::Row;
 use super::seen_set::Sighting;
 use crate::bitset::places;
 use crate::key::Key;
-use crate::region::{Candidates, KeySlot, LineId, SLOTS, Table};
+use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
 /// All that one check asks of the stores.
@@ -79,10 +79,8 @@ pub enum Question {
     Distinct {
         /// Candidate lines.
         at: Candidates,
-        /// First of its [`Request::hashes`].
-        first: u32,
-        /// How many of them.
-        count: u32,
+        /// A run of [`Request::hashes`].
+        elements: Run,
     },
 }
 
@@ -121,7 +119,7 @@ pub struct NamePart {
     pub bucket: Key,
 }
 
-/// What a store says of an entry.
+/// The answer of a store to one entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// Whether it fits.
@@ -211,12 +209,6 @@ impl Run {
 }
 
 impl Request {
-    /// The hashes of a fan-out that refuses the whole key.
-    #[inline]
-    pub fn hashes(&self, first: u32, count: u32) -> &[Key] {
-        Run { first, count }.of(&self.hashes)
-    }
-
     /// The look-up at that place with what it found.
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
@@ -393,12 +385,6 @@ impl Wanted {
     pub fn key(&self, counts: usize) -> Option<Key> {
         self.keys.iter().find(|wanted| wanted.counts == counts).map(|wanted| wanted.key)
     }
-
-    /// The places of the limits that are asked.
-    #[inline]
-    pub fn limits(&self) -> impl Iterator<Item = usize> + use<> {
-        self.held.places()
-    }
 }
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
@@ -427,12 +413,8 @@ impl SlotReservations {
     /// Room for `count` reservations.
     #[inline]
     pub fn with_room(count: usize) -> Self {
-        if count == 0 { Self(None) } else { Self::allocated(count) }
-    }
-
-    #[cold]
-    fn allocated(count: usize) -> Self {
-        Self(Some(Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() })))
+        let reserved = || Box::new(Reserved { lines: HashMap::with_capacity(count), asked: SmallVec::new() });
+        Self((count > 0).then(reserved))
     }
 
     /// Drops all reservations, so that the tables can be consulted once more.
@@ -446,18 +428,20 @@ impl SlotReservations {
 
     /// Reserves a slot for a new key. Returns from when on it has one: `now`, or the time at which the next slot that
     /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
-    /// `free_from` the time from which on each of its slots is free.
-    pub(super) fn slot_from<T: Iterator<Item = u64>>(
+    /// `free_from` the time from which on one of its `slots` is free.
+    pub(super) fn slot_from(
         &mut self,
-        (at, table): (&Candidates, &Table),
+        region: &Region,
+        (at, table, slots): (&Candidates, &Table, usize),
         now: u64,
-        free_slots: impl Fn(LineId) -> u32,
-        free_from: impl Fn(LineId) -> T,
+        free_slots: impl Fn(&Line) -> u32,
+        free_from: impl Fn(&Line, usize) -> u64,
     ) -> Option<u64> {
-        if self.reserve_one(at.lines.map(|line| (line, free_slots(line).count_ones()))) {
+        if self.reserve_one(at.lines.map(|id| (id, free_slots(region.line(id)).count_ones()))) {
             return Some(now);
         }
-        self.lines_of(at, table).flat_map(free_from).filter(|&from| from > now).min()
+        let lines = self.lines_of(at, table).map(|id| region.line(id));
+        lines.flat_map(|line| (0..slots).map(|slot| free_from(line, slot)).filter(|&from| from > now).min()).min()
     }
 
     /// Reserves a free slot of the emptier of two lines; `false` when neither has one that is not reserved.
@@ -482,11 +466,13 @@ impl SlotReservations {
     }
 
     /// How many slots of a line are reserved. A line belongs to one table, so tables do not meet here.
+    #[inline]
     pub(super) fn of(&self, line: LineId) -> u32 {
         self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
     }
 
     /// Reserves one slot of a line.
+    #[inline]
     pub(super) fn reserve(&mut self, line: LineId) {
         if let Some(reserved) = &mut self.0 {
             *reserved.lines.entry(line).or_default() += 1;

@@ -25,7 +25,6 @@
 //! **Dropped.** Evicting the least recently seen: two minutes of invented organisations from 200 networks evict every
 //! tenant (86.7 % of them are refused; with this rule none).
 
-use crate::key::Key;
 use crate::region::{Candidates, KeySlot, Line, Region, SLOTS, Table};
 use crate::time::TickClock;
 
@@ -38,7 +37,8 @@ const LONG_AGO: u64 = 1 << 15;
 /// A set of elements that were seen.
 #[derive(Clone, Copy, Debug)]
 pub struct SeenSet {
-    table: Table,
+    /// Its slots.
+    pub table: Table,
     clock: TickClock,
     unit_us: u64,
     remember: u64,
@@ -81,20 +81,9 @@ impl SeenSet {
         })
     }
 
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// How long an element stays known after its last admission, in microseconds.
     pub fn remember_us(&self) -> u64 {
         self.remember.saturating_mul(self.unit_us)
-    }
-
-    /// The lines that `element` may be in: all that a look-up touches.
-    #[inline]
-    pub fn lines(&self, element: Key) -> Candidates {
-        self.table.candidates(element)
     }
 
     /// Tells whether the element is known, and since when.
@@ -272,7 +261,6 @@ struct Worst {
     rank: u64,
 }
 
-#[inline]
 fn pack(fingerprint: u32, first: u64, last: u64, now: u64) -> u64 {
     let first = first.max(now.saturating_sub(LONG_AGO));
     u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(last as u16)

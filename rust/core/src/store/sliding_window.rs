@@ -46,14 +46,14 @@ use super::overflow::{Counts, Panes, Split, sketch_key};
 use super::pane_ring::{LARGEST, PaneRing, Shape};
 use super::params::{Rate, WhenFull};
 use super::request::{SlotReservations, Verdict, free_slot};
-use crate::key::Key;
 use crate::region::{Candidates, KeySlot, LINES, Line, LineId, Region, Table};
 use crate::time::{TickClock, Ticks};
 
 /// Counters of one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct SlidingWindow {
-    table: Table,
+    /// Its slots.
+    pub table: Table,
     when_full: WhenFull,
     shape: Shape,
     /// One tick a pane.
@@ -61,8 +61,9 @@ pub struct SlidingWindow {
     /// The limit, in units.
     most: u64,
     /// How much one unit is: 1 unless the limit is over 2³⁸.
-    unit: u64,
-    sketch: Option<Panes>,
+    pub unit: u64,
+    /// Counts the keys without a slot.
+    pub(super) sketch: Option<Panes>,
 }
 
 impl SlidingWindow {
@@ -80,7 +81,7 @@ impl SlidingWindow {
     pub fn beside_sketch(table: Table, rate: Rate, split: Split) -> Option<Self> {
         let whole = Self::plain(table, rate, WhenFull::Sketch)?;
         let parted = split.of(table).and_then(|(table, sketch)| {
-            let (bits, panes) = (whole.shape.bits_of(1), whole.shape.panes());
+            let (bits, panes) = (whole.shape.bits_of(1), whole.shape.panes);
             Some((table, Panes::new(sketch, split, bits, panes)?))
         });
         Some(parted.map_or(whole, |(table, sketch)| Self { table, sketch: Some(sketch), ..whole }))
@@ -90,14 +91,9 @@ impl SlidingWindow {
         let unit = rate.amount.div_ceil(LARGEST).max(1).next_power_of_two();
         let most = rate.amount / unit;
         let shape = Shape::new(most);
-        let pane_us = rate.period_us.div_ceil(u64::from(shape.panes() - 1));
+        let pane_us = rate.period_us.div_ceil(u64::from(shape.panes - 1));
         let clock = TickClock::new(1, u128::from(pane_us))?;
         (most > 0).then_some(Self { table, when_full, shape, clock, most, unit, sketch: None })
-    }
-
-    /// The table.
-    pub fn table(&self) -> &Table {
-        &self.table
     }
 
     /// Slots in all.
@@ -110,24 +106,12 @@ impl SlidingWindow {
         self.clock.micros(1).saturating_mul(2 * u64::from(self.panes()) + 1) / 2
     }
 
-    /// How much one unit is.
-    pub fn unit(&self) -> u64 {
-        self.unit
-    }
-
     /// Into how many panes the window is cut: at least four.
     pub fn panes(&self) -> u32 {
-        self.shape.panes() - 1
-    }
-
-    /// The lines that `key` may be in: all that a look-up touches.
-    #[inline]
-    pub fn lines(&self, key: Key) -> Candidates {
-        self.table.candidates(key)
+        self.shape.panes - 1
     }
 
     /// `now_us` in panes of the table, worked out once for consulting and charging.
-    #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.clock.ticks(now_us))
     }
@@ -159,7 +143,7 @@ impl SlidingWindow {
             if kept >= live {
                 return (Verdict::Fits, Some(found));
             }
-            let from = line.stamp + u64::from(self.shape.panes()) - kept;
+            let from = line.stamp + u64::from(self.shape.panes) - kept;
             // When the slot has expired by then, the sketch will be asked.
             let later = (self.sketch.is_some() && self.find(region, at, from).is_none())
                 .then(|| self.consult_untracked(region, at, from, room, reserved))
@@ -203,7 +187,7 @@ impl SlidingWindow {
         let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         let (line, slot) = (self.line_at(region, line, now), usize::from(slot));
         let age = now.saturating_sub(then.0);
-        if age >= u64::from(self.shape.panes()) {
+        if age >= u64::from(self.shape.panes) {
             return false;
         }
         let ring = self.shape.ring(line, slot);
@@ -219,17 +203,6 @@ impl SlidingWindow {
         let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         self.shape.put(region.line_mut(line), usize::from(slot), 0, PaneRing::default());
         true
-    }
-
-    /// Pages of the sketch, and its cells.
-    pub fn sketch(&self) -> Option<(u32, u64)> {
-        self.sketch.as_ref().map(|sketch| sketch.grid.size())
-    }
-
-    /// Cells in use on one page of the sketch.
-    pub fn sketch_used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
-        let now = self.clock.ticks(now_us);
-        self.sketch.as_ref().map_or(0, |sketch| sketch.used(region, page, now))
     }
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
@@ -327,7 +300,7 @@ impl SlidingWindow {
     /// How many of a line's panes, counted from the newest, have not expired.
     #[inline]
     fn live_panes(&self, line: &Line, now: u64) -> u64 {
-        u64::from(self.shape.panes()).saturating_sub(now.saturating_sub(line.stamp))
+        u64::from(self.shape.panes).saturating_sub(now.saturating_sub(line.stamp))
     }
 
     #[inline]
@@ -358,13 +331,13 @@ impl SlidingWindow {
     /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
     /// ever.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
-        let free_from = |id| {
-            let line = region.line(id);
-            let empty = move |slot| u64::from(self.shape.within(self.shape.ring(line, slot), 0));
-            (0..self.shape.slots()).map(move |slot| line.stamp + u64::from(self.shape.panes()) - empty(slot))
+        let free_from = |line: &Line, slot: usize| {
+            let empty = self.shape.within(self.shape.ring(line, slot), 0);
+            line.stamp + u64::from(self.shape.panes) - u64::from(empty)
         };
-        let free_slots = |id| self.free_slots(region.line(id), now);
-        Verdict::at(reserved.slot_from((at, &self.table), now, free_slots, free_from), now, &self.clock)
+        let (free_slots, slots) = (|line: &Line| self.free_slots(line, now), self.shape.slots());
+        let ready = reserved.slot_from(region, (at, &self.table, slots), now, free_slots, free_from);
+        Verdict::at(ready, now, &self.clock)
     }
 
     /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
@@ -381,7 +354,7 @@ impl SlidingWindow {
     #[inline]
     fn restamp(&self, line: &mut Line, now: u64) {
         let gap = now.saturating_sub(line.stamp);
-        if gap >= u64::from(self.shape.panes()) {
+        if gap >= u64::from(self.shape.panes) {
             *line = Line::default();
         } else {
             for slot in 0..self.shape.slots() {

@@ -90,7 +90,7 @@ impl Guarded {
 
     /// Whether it was admitted, and whether all of it was counted.
     pub(crate) fn check(&mut self, key: Key, now_us: u64, elements: &[Key]) -> (bool, bool) {
-        let at = self.distinct.lines(key);
+        let at = self.distinct.table.candidates(key);
         let (verdict, spot) =
             self.distinct.consult(&self.region, &at, now_us, elements, &mut SlotReservations::default());
         let admitted = verdict == Verdict::Fits;
@@ -100,9 +100,10 @@ impl Guarded {
     /// How full its two tables are.
     pub(crate) fn load(&self, now_us: u64) -> (f64, f64) {
         let Self { region, distinct } = self;
-        let slots: u64 = (0..distinct.table().pages()).map(|page| distinct.used(region, page, now_us)).sum();
-        let blocks: u64 = (0..distinct.blocks().pages()).map(|page| distinct.blocks_used(region, page, now_us)).sum();
-        let block_count = distinct.blocks().bytes() / 64;
+        let slots: u64 = (0..distinct.table.pages()).map(|page| distinct.used(region, page, now_us)).sum();
+        let blocks: u64 =
+            (0..distinct.registers.table.pages()).map(|page| distinct.blocks_used(region, page, now_us)).sum();
+        let block_count = distinct.registers.table.bytes() / 64;
         (slots as f64 / distinct.slots() as f64, blocks as f64 / block_count as f64)
     }
 }
