@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by, earliest};
-use super::request::{Found, KeptRoom, Request, Room};
+use super::request::{Found, Request, Room};
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Decision, Refusal};
@@ -69,13 +69,13 @@ impl Engine {
         see: impl FnOnce(&Decision, &Identities<'_>),
     ) -> (Decision, Receipt, Option<Token>) {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let mut kept = KeptRoom::default();
-        let room = kept.get_mut();
+        let mut room = Room::kept();
         let mut identities = Identities::default();
-        self.prepare_check(&mut identities, room, envelope, stages, purpose, None, Sources::default());
+        self.prepare_check(&mut identities, &mut room, envelope, stages, purpose, None, Sources::default());
         let mut outcome = self.transact_releasing(&room.request, &mut room.found, now, purpose, &[], |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, receipt) = self.finish(&identities, room, &outcome, stages, now);
+        let (decision, receipt) = self.finish(&identities, &room, &outcome, stages, now);
+        room.keep();
         see(&decision, &identities);
         (decision, receipt, token)
     }
@@ -128,7 +128,7 @@ impl Engine {
         let wait_us =
             (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, nth) = match refused.by {
-            RefusedBy::Entry(entry) => (request.stores.entries[entry].limit, request.stores.entries[entry].nth),
+            RefusedBy::Entry { place, .. } => (request.stores.entries[place].limit, request.stores.entries[place].nth),
             RefusedBy::InFlight(limit) => (limit, 0),
             RefusedBy::MaxOpen => return Box::new(max_open(wait_us, stages)),
             RefusedBy::Block(place) => blocked_by(request, place),

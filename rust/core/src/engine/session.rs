@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::request::{KeptRoom, Request, StageFilter};
+use super::request::{Request, Room, StageFilter};
 use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal};
 use crate::identity::{Identities, Identity, Source, Sources};
@@ -348,35 +348,31 @@ impl Session {
     /// Checks a stage. Its permit replaces the one that the stage held before; a late check takes one in addition.
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         let stages = Stages::default().with(stage);
-        let released = match stage {
-            _ if filter.is_late => SmallVec::new(),
-            Stage::Data => std::mem::take(&mut self.held[Stage::Mail as usize]),
-            Stage::Rcpt => SmallVec::new(),
-            _ => std::mem::take(&mut self.held[stage as usize]),
-        };
+        let replaces = !filter.is_late && stage != Stage::Rcpt;
+        let held = &mut self.held[stage.min(Stage::Mail) as usize];
+        let released = if replaces { std::mem::take(held) } else { SmallVec::new() };
         let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
-        let mut kept = KeptRoom::default();
-        let room = kept.get_mut();
+        let mut room = Room::kept();
         let mut identities = Identities::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let (filtered, more) = (Some(&filter), Sources::default());
-        engine.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, filtered, more);
+        engine.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, filtered, more);
         let holds = is_slot || stage <= Stage::Mail && room.request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
         let (request, found) = (&room.request, &mut room.found);
         let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, mut receipt) = engine.finish(&identities, room, &outcome, stages, now);
+        let (decision, mut receipt) = engine.finish(&identities, &room, &outcome, stages, now);
         if let Some(token) = token {
             self.held[stage as usize].push(token);
         }
         if decision.allowed() {
             self.done = self.done.with(stage);
-            let is_first = !filter.is_late && stage != Stage::Rcpt;
-            let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
+            let before = if replaces { LimitSet::default() } else { self.asked[stage as usize] };
             self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&room.request));
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
+        room.keep();
         Step { decision, receipt, fresh: SmallVec::new() }
     }
 
@@ -432,7 +428,7 @@ impl Engine {
         let is_new = |needed: &PlannedIdentity| {
             needed.at.intersects(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
         };
-        let values = request.keys.values().iter().copied();
+        let values = request.keys.values.iter().copied();
         request.counted = Some(values.filter(|value| is_new(&self.plan.identities[value.place])).collect());
     }
 }
