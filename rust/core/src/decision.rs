@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::policy::Stage;
 use crate::reply::{Answer, Reply};
 
-/// The outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The outcome. The default is that of a check that asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// Why the check was refused; `None` when it was allowed.
     pub refusal: Option<Box<Refusal>>,

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Trust};
+use crate::identity::{Identities, Trust, value::As};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan};
 use crate::policy::Stages;
@@ -225,7 +225,7 @@ impl Keys {
                 Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
                     Some(first[usize::from(org)])
                 }
-                _ => identities.map_value((needed.source, needed.identity), |value| secret.key(&value)),
+                _ => identities.map_one((needed.source, needed.identity), As::Value, |value| secret.key(&value)),
             };
             match key {
                 Some(key) => {

@@ -15,7 +15,7 @@ use super::Engine;
 use super::request::{Found, Request};
 use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
-use crate::region::{Epoch, Now, Region, prefetch};
+use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, Token};
@@ -45,7 +45,8 @@ impl Engine {
         for token in released {
             self.plan.in_flight.release(&mut region, token);
         }
-        let mut outcome = self.consult(request, &region, epoch, now, purpose, found);
+        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, ..Outcome::default() };
+        self.consult(request, &region, purpose, found, &mut outcome);
         if purpose != Purpose::Peek {
             self.record(request, &mut region, purpose, found, &mut outcome);
         }
@@ -55,17 +56,8 @@ impl Engine {
 
     /// Consults everything: reads only. The outcome says what `record` is to do.
     #[inline(always)]
-    fn consult(
-        &self,
-        request: &Request,
-        region: &Region,
-        epoch: Epoch,
-        now: Now,
-        purpose: Purpose,
-        found: &mut Found,
-    ) -> Outcome {
-        let at_us = epoch.last_us;
-        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us, ..Outcome::default() };
+    fn consult(&self, request: &Request, region: &Region, purpose: Purpose, found: &mut Found, outcome: &mut Outcome) {
+        let at_us = outcome.at_us;
         for lookup in &request.stores.lookups {
             let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
             look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
@@ -76,10 +68,10 @@ impl Engine {
         let is_let_through = request.access.is_some() && self.consult_access(request, region, at_us, found);
         found.is_consulted = !is_let_through;
         if !is_let_through {
-            self.consult_limits(request, region, found, &mut outcome);
+            self.consult_limits(request, region, found, outcome);
         }
         if request.stores.in_flight.held.limits != 0 {
-            self.consult_in_flight(request, region, found, &mut outcome);
+            self.consult_in_flight(request, region, found, outcome);
         }
         if purpose == Purpose::Admit && !self.plan.in_flight.permits.has_room(region) {
             outcome.is_max_open_shadow = region.is_shadow();
@@ -89,7 +81,6 @@ impl Engine {
             }
         }
         outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
-        outcome
     }
 
     /// Prefetches the buckets of the keys under which something is new. Here and not in `prepare`, since most checks
@@ -141,7 +132,7 @@ impl Engine {
             self.add_access(request, region, found, outcome);
         }
         if let Some(refused) = outcome.refused {
-            outcome.refused = Some(self.until_everything_fits(request, region, found, refused));
+            outcome.refused = Some(self.until_all_fits(request, region, found, refused));
         }
     }
 
@@ -187,13 +178,7 @@ impl Engine {
     ///
     /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are
     /// finitely many, nearly always none.
-    fn until_everything_fits(
-        &self,
-        request: &Request,
-        region: &Region,
-        found: &mut Found,
-        mut refused: Refused,
-    ) -> Refused {
+    fn until_all_fits(&self, request: &Request, region: &Region, found: &mut Found, mut refused: Refused) -> Refused {
         let is_shadow = region.is_shadow();
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
@@ -439,8 +424,7 @@ impl Engine {
     /// Releases what a permit holds; `false` when [`Engine::begin`] came between and it holds nothing.
     #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
     pub fn release(&self, token: Token) -> bool {
-        let mut region = self.shared.lock();
-        self.plan.in_flight.release(&mut region, &token)
+        self.plan.in_flight.release(&mut self.shared.lock(), &token)
     }
 
     /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
@@ -448,7 +432,6 @@ impl Engine {
     ///
     /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
     pub fn begin(&self, generation: u64) {
-        let mut region = self.shared.lock();
-        self.plan.in_flight.begin(&mut region, generation);
+        self.plan.in_flight.begin(&mut self.shared.lock(), generation);
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// How far an identity is proven. Classes never share a counter.
+/// How far an identity is proven. Proven and claimed keys never share a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// The domain's owner, or the network itself, stands behind it.
@@ -48,6 +48,14 @@ pub enum Part<'a> {
     Tag(Tag),
 }
 
+/// Whether values are asked for, or elements of a fan-out. They differ in parts that have no normal form: otherwise all
+/// fresh junk would be one element, and pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    Value,
+    Element,
+}
+
 /// The normalised value of one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
@@ -59,17 +67,6 @@ pub enum Value<'a> {
     Name(Part<'a>),
     /// Local part and host.
     Address(Part<'a>, Part<'a>),
-}
-
-impl Value<'_> {
-    /// Whether a part of it has no normal form, so that it counts by its raw bytes.
-    pub fn is_raw(&self) -> bool {
-        match self {
-            Self::Global | Self::Network(..) => false,
-            Self::Name(part) => matches!(part, Part::Raw(_)),
-            Self::Address(local, host) => matches!(local, Part::Raw(_)) || matches!(host, Part::Raw(_)),
-        }
-    }
 }
 
 impl fmt::Display for Tag {
