@@ -142,7 +142,8 @@ impl Engine {
             // A limit refuses at its own stage, or at MAIL for bytes where a SIZE is declared.
             _ => {
                 let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
-                (stage, answer(planned, stage))
+                let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
+                (stage, (planned.reply, Answer { rejects_at, template: planned.template.clone() }))
             }
         };
         let key = key_text(identities, planned, nth, refused.part);
@@ -191,12 +192,6 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
             per => per.iter().map(text).collect::<Vec<_>>().join(" + "),
         }
     })
-}
-
-/// The reply of a limit that refuses at `stage`.
-fn answer(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
-    let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-    (planned.reply, Answer { rejects_at, template: planned.template.clone() })
 }
 
 /// The refusal of one permit too many.

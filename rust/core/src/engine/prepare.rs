@@ -206,8 +206,8 @@ impl<'e> Preparer<'e, '_> {
     #[inline]
     fn was_asked(&self, place: u16, nth: usize) -> bool {
         let Some(filter) = self.filter else { return false };
-        let counts_once = || self.plan.limits[usize::from(place)].counts_hosts_once();
-        filter.hosts.binary_search(&(nth as u32)).is_ok() && counts_once()
+        let is_counted = filter.hosts.binary_search(&(nth as u32)).is_ok();
+        is_counted && self.plan.limits[usize::from(place)].counts_hosts_once()
     }
 
     /// Hands each key that the limit is asked about to `add`: the limit that counts it, or a quota of that limit; which
@@ -385,7 +385,7 @@ impl<'e> Preparer<'e, '_> {
         self.request.in_flight.keys.push(WantedKey { counts, key });
     }
 
-    /// Adds a look-up in a seen set, unless nothing of it can be new.
+    /// Adds a look-up in a seen set, unless no element can be new.
     #[inline(always)]
     fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];

@@ -110,7 +110,7 @@ pub struct Found {
     pub(super) near_limit: Vec<u32>,
     /// Entries of limits that block their key when the check is refused: places in the request.
     pub(super) blocking: Vec<u32>,
-    /// Those of `near_limit` of which a value has no name yet.
+    /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }
 

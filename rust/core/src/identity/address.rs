@@ -1,7 +1,6 @@
 //! Mail addresses (RFC 5321 §4.1.2): what is around them, and what of a local part names the mailbox.
 //!
-//! Knows no suffix list. Never fails: whatever stands there is the null path, a lone local part, or a local part and a
-//! host.
+//! Knows no suffix list. Reading never fails: any text is the null path, a lone local part, or a local part and a host.
 //!
 //! ```text
 //! blanks, < >  →  source route  →  split at the last @
@@ -113,8 +112,8 @@ fn without_brackets(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Drops source routes (RFC 5321 §4.1.1.3: accepted, ignored).
-/// A colon inside a literal's brackets ends no route, nor does one without an address behind it.
+/// Removes source routes, which RFC 5321 §4.1.1.3 accepts and ignores.
+/// A colon ends no route when it is inside the brackets of a literal, or when no address follows.
 fn without_route(mut path: &[u8]) -> &[u8] {
     while let [b'@', rest @ ..] = path {
         let mut inside = false;
@@ -148,8 +147,8 @@ fn unquoted(local: &[u8]) -> Cow<'_, [u8]> {
     if quoted { Cow::Borrowed(local) } else { Cow::Owned(text) }
 }
 
-/// Drops what the Sender Rewriting Scheme renews every day: hash and time stamp.
-/// The forwarder is the sender; the original is kept as a part of its name and never trusted.
+/// Removes what the Sender Rewriting Scheme renews every day: hash and time stamp.
+/// The forwarder is the sender. The original sender is kept as a part of its name and never trusted.
 fn without_srs(local: Cow<'_, str>) -> Cow<'_, str> {
     match srs0(&local).or_else(|| srs1(&local)) {
         Some(text) => Cow::Owned(text),
@@ -182,7 +181,7 @@ fn unstamped(text: &str) -> Option<&str> {
     (!hash.is_empty() && stamped && original.contains('=')).then_some(original)
 }
 
-/// Drops the tags of bounce address tag validation, however many were put one before the other.
+/// Removes the tags of bounce address tag validation: there may be several, one before the other.
 fn without_batv(local: Cow<'_, str>) -> Cow<'_, str> {
     let mut rest = &*local;
     while let Some(untagged) = untagged(rest) {

@@ -73,7 +73,7 @@ impl<'a> Host<'a> {
         Self { raw, name, form, dots: 0 }
     }
 
-    /// Whether it is its own normal form: then it is the same as a value and as an element.
+    /// Whether it has a normal form, so that its value is its element too.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
         !matches!(self.form, Form::Unsound { .. })

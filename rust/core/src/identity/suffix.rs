@@ -1,10 +1,10 @@
 //! The Public Suffix List, compiled: where in a name its registrable domain begins.
 //!
-//! Knows no hosts that are none: a name here is lower-case A-labels. The rules are brought to A-labels once, at start,
-//! by the same function that hosts go through, so the two cannot disagree.
+//! Knows only names in lower-case A-labels. The rules are converted to A-labels once, at start, by the function that
+//! also converts hosts, so the two cannot disagree.
 //!
-//! Two answers a name: by the whole list (`sender.org`), and by its ICANN section alone
-//! (`sender.registered`). One look-up gives both whenever no PRIVATE rule prevails, which is nearly always.
+//! A name has two answers: by the whole list (`sender.org`), and by the ICANN section alone (`sender.registered`). One
+//! look-up gives both when no PRIVATE rule prevails, which is nearly always the case.
 
 use std::collections::HashSet;
 
@@ -22,9 +22,9 @@ pub struct SuffixList {
     every: List,
     /// The ICANN section alone. Not a filter over `every`: there a PRIVATE rule can hide an ICANN wildcard.
     icann: List,
-    /// Top-level domains of the ICANN section, those among them that have wildcard rules only.
+    /// Top-level domains of the ICANN section, including those that have only wildcard rules.
     listed: HashSet<String>,
-    /// What spares most names a look-up.
+    /// Answers for most names without a look-up.
     shortcut: Shortcut,
 }
 
@@ -291,7 +291,7 @@ pub(crate) struct Domain<'a> {
 }
 
 impl<'a> Domain<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(host: Host<'a>, suffixes: &SuffixList) -> Self {
         let split = match host.form {
             Form::Sound | Form::Unsound { .. } => suffixes.split_at_dots(host.name(), host.dots),

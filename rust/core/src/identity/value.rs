@@ -1,6 +1,6 @@
 //! What an identity can hold, and how far it is proven.
 //!
-//! Knows not where a value came from. A tag is never equal to a text, however it prints.
+//! Does not know where a value came from. A tag is never equal to a text, even when both print alike.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use std::net::IpAddr;
 pub enum Trust {
     /// The domain's owner, or the network itself, stands behind it.
     Proven,
-    /// Somebody merely says so.
+    /// A sender claims it, and nothing proves it.
     Claimed,
 }
 
-/// Names that share nothing share a bucket: one value each, which no text equals.
+/// Stands for all names that have no value of their own: such names share a bucket. No text equals a tag.
 ///
 /// As wide as a word, so that a [`Part`] is three words: with a byte in it, it is copied in pieces that the processor
 /// has to wait for.
@@ -29,11 +29,11 @@ pub enum Tag {
     Literal,
     /// A name under a top-level domain that the suffix list lacks.
     Unlisted,
-    /// A host that is none, or text that is not UTF-8.
+    /// A host that is not a name, or text that is not UTF-8.
     Malformed,
     /// A host or a local part longer than any can be.
     Overlong,
-    /// A client address that is none or missing.
+    /// A client address that is missing or cannot be read.
     Unknown,
 }
 
