@@ -193,10 +193,9 @@ impl Engine {
 
 /// How far an identity is proven; `None` for one that nobody can prove or claim.
 fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
-    let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
-        Source::ClientIp if is_unknown() => None,
+        Source::ClientIp if identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown))) => None,
         _ => Some(identities.trust(identity)),
     }
 }

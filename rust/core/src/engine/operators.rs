@@ -97,8 +97,8 @@ impl Engine {
         now: Now,
     ) -> Result<(), BlockError> {
         let access = self.plan.access.ok_or(BlockError::Full(0))?;
-        if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
-            let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
+        if let Some(us) = us.filter(|us| !(1..=LONGEST_US).contains(us)) {
+            let found = format!("{} s", us as f64 / 1e6);
             let allowed = "more than 0 and at most 31622400 (366 days), or None: for good";
             return Err(wrong("seconds", found, allowed).into());
         }
@@ -185,6 +185,7 @@ impl Engine {
         let mut all: Vec<Blocked> = by_operators.chain(by_limits).collect();
         let order =
             |one: &Blocked| (one.by.clone(), one.action as u8, one.identity.clone(), one.value.clone(), one.left_us);
+        // An operator's entry has no limit, so it comes before the blocks by limits.
         all.sort_by_cached_key(order);
         all
     }
