@@ -324,10 +324,11 @@ impl<'a> Domain<'a> {
         let name = self.host.name();
         Part::Tag(match self.host.form {
             Form::Literal => Tag::Literal,
-            Form::Missing | Form::Sound if !name.contains('.') => Tag::Unqualified,
+            Form::Missing => Tag::Unqualified,
+            Form::Sound if !name.contains('.') => Tag::Unqualified,
             _ if !self.split.listed && !name.is_empty() => Tag::Unlisted,
             Form::Unsound { tag, .. } => tag,
-            Form::Missing | Form::Sound => Tag::Unqualified,
+            Form::Sound => Tag::Unqualified,
         })
     }
 
