@@ -21,8 +21,8 @@ pub(crate) const LINE_BYTES: usize = 510;
 /// Digits of the longest wait in seconds.
 const SECONDS_DIGITS: usize = 20;
 
-/// The outcome of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The outcome of a check. The default is that of a check that asks nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// Why the check was refused; `None` when it was allowed.
     pub refusal: Option<Box<Refusal>>,

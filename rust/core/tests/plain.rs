@@ -5,6 +5,7 @@ mod common;
 use std::net::Ipv4Addr;
 
 use common::read;
+use proptest::prelude::*;
 use throttle_core::envelope::{Envelope, Headers};
 use throttle_core::identity::Identity;
 
@@ -30,6 +31,22 @@ fn a_blank_before_a_path_or_a_name_changes_nothing() {
         let blank = format!(" {text}");
         let (text, blank) = (text.as_bytes(), blank.as_bytes());
         assert_eq!(values(text, text), values(blank, blank), "of {}", text.escape_ascii());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_blank_before_any_bytes_changes_nothing(
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x20u8..0x80, Just(b'@'), Just(b'.')], 1..=64),
+    ) {
+        let blank = [b" ", &bytes[..]].concat();
+        prop_assert_eq!(values(&bytes, &bytes), values(&blank, &blank), "of {}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn a_blank_before_plain_text_of_any_length_changes_nothing(text in "[a-z0-9_.-]{0,40}@?[a-z0-9_.-]{1,40}") {
+        let blank = format!(" {text}");
+        prop_assert_eq!(values(text.as_bytes(), text.as_bytes()), values(blank.as_bytes(), blank.as_bytes()));
     }
 }
 
@@ -69,7 +86,6 @@ fn the_only_value_is_the_first_of_the_values() {
             let read = read(&envelope);
             for identity in Identity::PLAIN.iter().copied().chain([Identity::SenderOrg(2)]) {
                 assert_eq!(read.value(identity).as_ref(), read.values(identity).first(), "{identity}");
-                assert_eq!(read.element(identity).as_ref(), read.elements(identity).first(), "{identity}");
             }
         }
     }

@@ -4,7 +4,7 @@
 //! much more would fit, so it means the same for every kind of limit. It is slow, some microseconds a limit: people
 //! read the answer.
 
-use super::request::{Found, KeptRoom, Request, Room};
+use super::request::{Found, Request, Room};
 use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, transaction::Purpose};
 use crate::identity::parse_value::each_scope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
@@ -91,11 +91,10 @@ impl Engine {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
 
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
-        let mut kept = KeptRoom::default();
-        let room = kept.get_mut();
+        let mut room = Room::kept();
         let mut identities = Identities::default();
-        self.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, None, Sources::ALL);
-        let Room { request, found } = room;
+        self.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, None, Sources::ALL);
+        let Room { request, found } = &mut *room;
         let in_flight = request.stores.in_flight.held.places().count();
         let mut rows = Rows {
             measured: Vec::with_capacity(request.stores.entries.len().min(MOST_ROWS) + in_flight),
@@ -104,9 +103,9 @@ impl Engine {
         let inspect =
             |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
         let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
-        let (decision, _) = self.finish(&identities, room, &outcome, stages, now);
+        let (decision, _) = self.finish(&identities, &room, &outcome, stages, now);
 
-        let covering = self.covering(&identities, room, &rows, outcome.at_us);
+        let covering = self.covering(&identities, &room, &rows, outcome.at_us);
         let mut limits = Vec::new();
         for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
             let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
@@ -117,6 +116,7 @@ impl Engine {
             }
         }
         let left_out = room.request.stores.entries.len().saturating_sub(MOST_ROWS);
+        room.keep();
         let named = self.named_identities(&identities).into_iter();
         let identities = named.map(|(identity, values)| (identity, values, trust(&identities, identity))).collect();
         Explanation { identities, limits, left_out, covering, decision }
@@ -193,10 +193,9 @@ impl Engine {
 
 /// How far an identity is proven; `None` for one that nobody can prove or claim.
 fn trust(identities: &Identities<'_>, identity: Identity) -> Option<Trust> {
-    let is_unknown = || identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown)));
     match identity.source() {
         Source::Nothing | Source::Rcpt => None,
-        Source::ClientIp if is_unknown() => None,
+        Source::ClientIp if identities.value(identity) == Some(Value::Name(Part::Tag(Tag::Unknown))) => None,
         _ => Some(identities.trust(identity)),
     }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by, earliest};
-use super::request::{Found, KeptRoom, Request, Room};
+use super::request::Room;
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Answer, Decision, Refusal, Reply};
@@ -25,6 +25,9 @@ use crate::store::in_flight::Token;
 /// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next
 /// check brings more.
 const MOST_NAMES: usize = 16;
+
+/// The decision on an envelope, the receipt that `refund` takes, and a token when something is held.
+pub type Decided = (Decision, Receipt, Option<Token>);
 
 impl Engine {
     /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage that the
@@ -45,14 +48,8 @@ impl Engine {
         (decision, token)
     }
 
-    /// A check with its `purpose`; the decision, the receipt that `refund` takes, and a token when something is held.
-    pub fn decide(
-        &self,
-        envelope: &Envelope<'_>,
-        stages: Option<Stages>,
-        now: Now,
-        purpose: Purpose,
-    ) -> (Decision, Receipt, Option<Token>) {
+    /// Consults every limit of `stages`, and does what `purpose` says when all agree.
+    pub fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, purpose: Purpose) -> Decided {
         self.decide_and(envelope, stages, now, purpose, |_, _| ())
     }
 
@@ -66,15 +63,15 @@ impl Engine {
         now: Now,
         purpose: Purpose,
         see: impl FnOnce(&Decision, &Identities<'_>),
-    ) -> (Decision, Receipt, Option<Token>) {
+    ) -> Decided {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
-        let mut kept = KeptRoom::default();
-        let room = kept.get_mut();
+        let mut room = Room::kept();
         let mut identities = Identities::default();
-        self.prepare_check(&mut identities, room, envelope, stages, purpose, None, Sources::default());
+        self.prepare_check(&mut identities, &mut room, envelope, stages, purpose, None, Sources::default());
         let mut outcome = self.transact_releasing(&room.request, &mut room.found, now, purpose, &[], |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, receipt) = self.finish(&identities, room, &outcome, stages, now);
+        let (decision, receipt) = self.finish(&identities, &room, &outcome, stages, now);
+        room.keep();
         see(&decision, &identities);
         (decision, receipt, token)
     }
@@ -89,9 +86,8 @@ impl Engine {
         stages: Stages,
         now: Now,
     ) -> (Decision, Receipt) {
-        let Room { request, found } = room;
-        if !found.unnamed.is_empty() {
-            self.name_near_limit(identities, request, found, outcome.refused.is_none(), now);
+        if !room.found.unnamed.is_empty() {
+            self.name_near_limit(identities, room, outcome.refused.is_none(), now);
         }
         let receipt = if outcome.is_charged {
             let is_stated = matches!(now, Now::Stated(_));
@@ -127,7 +123,7 @@ impl Engine {
         let wait_us =
             (refused.until_us < u64::MAX).then(|| refused.until_us.saturating_add_signed(reads_us.saturating_neg()));
         let (limit, nth) = match refused.by {
-            RefusedBy::Entry(entry) => (request.stores.entries[entry].limit, request.stores.entries[entry].nth),
+            RefusedBy::Entry { place, .. } => (request.stores.entries[place].limit, request.stores.entries[place].nth),
             RefusedBy::InFlight(limit) => (limit, 0),
             RefusedBy::MaxOpen => return Box::new(max_open(wait_us, stages)),
             RefusedBy::Block(place) => blocked_by(request, place),
@@ -136,11 +132,18 @@ impl Engine {
             }
         };
         let planned = &self.plan.limits[usize::from(limit)];
-        let is_blocked = matches!(refused.by, RefusedBy::Block(_));
-        let stage = stage_of_refusal(planned, is_blocked, stages);
-        let (kind, answer) = match is_blocked {
-            true => answer_to_blocked(planned, stage),
-            false => answer(planned, stage),
+        let (stage, (kind, answer)) = match (refused.by, planned.block_rule) {
+            // A block by a limit refuses at the first stage that knows the key.
+            (RefusedBy::Block(_), Some(rule)) => {
+                let stage = earliest(stages, rule.from);
+                (stage, answer_to_blocked(planned, stage))
+            }
+            // A limit refuses at its own stage, or at MAIL for bytes where a SIZE is declared.
+            _ => {
+                let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
+                let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
+                (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone() }))
+            }
         };
         let key = key_text(identities, planned, nth, refused.part);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
@@ -150,14 +153,8 @@ impl Engine {
     /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes
     /// the lock a second time, briefly.
     #[cold]
-    fn name_near_limit(
-        &self,
-        identities: &Identities<'_>,
-        request: &Request,
-        found: &Found,
-        is_admitted: bool,
-        now: Now,
-    ) {
+    fn name_near_limit(&self, identities: &Identities<'_>, room: &Room, is_admitted: bool, now: Now) {
+        let Room { request, found } = room;
         let (Now::Clock(since_us) | Now::Stated(since_us)) = now;
         let counted = request.counted();
         let mut newcomers: SmallVec<[Newcomer; 4]> = SmallVec::new();
@@ -194,22 +191,6 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
             per => per.iter().map(text).collect::<Vec<_>>().join(" + "),
         }
     })
-}
-
-/// The stage of a refusal by a limit: its own, or MAIL for bytes where a SIZE is declared. A block by a limit refuses
-/// at the first stage that knows the key.
-fn stage_of_refusal(planned: &PlannedLimit, is_blocked: bool, stages: Stages) -> Stage {
-    match planned.block_rule {
-        Some(rule) if is_blocked => earliest(stages, rule.from),
-        _ if stages.contains(planned.stage) => planned.stage,
-        _ => Stage::Mail,
-    }
-}
-
-/// The reply of a limit that refuses at `stage`.
-fn answer(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
-    let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-    (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone() })
 }
 
 /// The refusal of one permit too many.

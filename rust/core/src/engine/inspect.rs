@@ -153,11 +153,9 @@ impl Engine {
         let used = match count {
             None => capacity.permits.count(&self.shared.lock(), limit),
             Some(Place { counts, column }) => {
-                let counts = &capacity.counts[counts];
-                let mut most = 0;
-                self.shared.each_page(counts.table.pages(), pause, |region, page, _| {
-                    most = most.max(counts.most(region, page, column));
-                });
+                let (counts, mut most) = (&capacity.counts[counts], 0);
+                let look = |region: &mut Region, page, _| most = most.max(counts.most(region, page, column));
+                self.shared.each_page(counts.table.pages(), pause, look);
                 most
             }
         };
@@ -189,13 +187,11 @@ impl Engine {
         // adds the parts of a name.
         let has_ladder = matches!(limit.rule, Rule::FanOut { settle_us: Some(_), .. });
         let is_one = quota.is_some() && limit.per.len() == 1 && !has_ladder;
-        let keys_per_minute = match store {
-            Store::Distinct(distinct) => {
+        let keys_per_minute = match (store, store.rate_counter()) {
+            (Store::Distinct(distinct), _) => {
                 Some(carried(&distinct.table, distinct.slots(), distinct.quota.occupied_us(1)))
             }
-            _ => {
-                store.rate_counter().map(|buckets| carried(buckets.table(), buckets.slots(), buckets.occupied_us(one)))
-            }
+            (_, counter) => counter.map(|counter| carried(counter.table(), counter.slots(), counter.occupied_us(one))),
         };
         Forecast {
             limit: limit.name.clone(),
@@ -236,10 +232,9 @@ impl Engine {
     pub fn distinct(&self, identity: Identity, window: Window, now: Now) -> Option<f64> {
         let (stats, place) = (&self.plan.stats, self.place(identity)?);
         let mut gathered = stats.registers();
-        {
-            let (region, epoch) = self.shared.at(now, false);
-            stats.gather(&region, place, window, epoch.last_us, &mut gathered);
-        }
+        let (region, epoch) = self.shared.at(now, false);
+        stats.gather(&region, place, window, epoch.last_us, &mut gathered);
+        drop(region);
         Some(stats.estimate(&gathered))
     }
 
@@ -247,10 +242,9 @@ impl Engine {
     pub fn top(&self, identity: Identity, now: Now) -> Option<Vec<Offender>> {
         let (stats, place) = (&self.plan.stats, self.place(identity)?);
         let mut copied = Snapshot::new(&stats.layout);
-        {
-            let (region, epoch) = self.shared.at(now, false);
-            stats.copy(&region, place, epoch.last_us, &mut copied);
-        }
+        let (region, epoch) = self.shared.at(now, false);
+        stats.copy(&region, place, epoch.last_us, &mut copied);
+        drop(region);
         Some(stats.offenders(place, &copied))
     }
 

@@ -91,10 +91,8 @@ impl Limiter {
         let ticks = self.counter.ticks_at(epoch.last_us);
         let (verdict, slot) = self.counter.consult(&region, &at, ticks, cost, &mut SlotReservations::default());
         match verdict {
+            Verdict::Fits if !charge => (Hit::Allowed, None),
             Verdict::Fits => {
-                if !charge {
-                    return (Hit::Allowed, None);
-                }
                 let counted = self.counter.charge(&mut region, &at, slot, ticks, cost);
                 if !counted {
                     region.header_mut().untracked[0] += 1;

@@ -43,6 +43,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use crate::plan::LimitSet;
 pub use explain::{Explained, Explanation, LimitState};
+pub use finish::Decided;
 pub use inspect::{Forecast, TableUse};
 pub use limiter::{Hit, Limiter};
 pub use operators::{BlockError, Blocked, Lesson};

@@ -97,8 +97,8 @@ impl Engine {
         now: Now,
     ) -> Result<(), BlockError> {
         let access = self.plan.access.ok_or(BlockError::Full(0))?;
-        if us.is_some_and(|us| !(1..=LONGEST_US).contains(&us)) {
-            let found = format!("{} s", us.unwrap_or_default() as f64 / 1e6);
+        if let Some(us) = us.filter(|us| !(1..=LONGEST_US).contains(us)) {
+            let found = format!("{} s", us as f64 / 1e6);
             let allowed = "more than 0 and at most 31622400 (366 days), or None: for good";
             return Err(wrong("seconds", found, allowed).into());
         }
@@ -169,30 +169,24 @@ impl Engine {
     pub fn blocked(&self, now: Now, pause: &dyn Fn()) -> Vec<Blocked> {
         let Some(access) = self.plan.access else { return Vec::new() };
         let mut list: Vec<(AccessEntry, [u64; TEXT_BYTES / 8])> = Vec::with_capacity(access.list.most);
-        let now_us = {
-            let (region, epoch) = self.shared.at(now, false);
-            access.list.each(&region, |entry, text| {
-                let mut copied = [0; TEXT_BYTES / 8];
-                copied.copy_from_slice(text);
-                list.push((entry, copied));
-            });
-            epoch.last_us
-        };
+        let (region, epoch) = self.shared.at(now, false);
+        access.list.each(&region, |entry, text| list.push((entry, text.try_into().unwrap_or_default())));
+        drop(region);
+        let now_us = epoch.last_us;
         let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
-        let mut all: Vec<Blocked> =
-            held.map(|(entry, text)| Blocked::by_operator(entry, unpack_text(text), now_us)).collect();
-        all.sort_by(|a, b| (a.action as u8, &a.identity, &a.value).cmp(&(b.action as u8, &b.identity, &b.value)));
+        let by_operators = held.map(|(entry, text)| Blocked::by_operator(entry, unpack_text(text), now_us));
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
-        let mut by_limits: Vec<Blocked> = blocks
-            .filter_map(|Block { key, until_us, by }| {
-                // When the policy no longer has the limit, its block refuses nothing.
-                let planned = self.blocking_limits().find(|(.., rule)| rule.by() == by)?.1;
-                Some(Blocked::by_limit(planned, names.get(&key).cloned(), until_us, now_us))
-            })
-            .collect();
-        by_limits.sort_by(|a, b| (&a.by, &a.value, a.left_us).cmp(&(&b.by, &b.value, b.left_us)));
-        all.extend(by_limits);
+        let by_limits = blocks.filter_map(|Block { key, until_us, by }| {
+            // When the policy no longer has the limit, its block refuses nothing.
+            let planned = self.blocking_limits().find(|(.., rule)| rule.by() == by)?.1;
+            Some(Blocked::by_limit(planned, names.get(&key).cloned(), until_us, now_us))
+        });
+        let mut all: Vec<Blocked> = by_operators.chain(by_limits).collect();
+        let order =
+            |one: &Blocked| (one.by.clone(), one.action as u8, one.identity.clone(), one.value.clone(), one.left_us);
+        // An operator's entry has no limit, so it comes before the blocks by limits.
+        all.sort_by_cached_key(order);
         all
     }
 

@@ -11,13 +11,15 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::Engine;
 use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Part, Sources, Trust, Value};
+use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, TrustSource, quota_bit};
+use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedSeenSet, TrustSource, quota_bit};
 use crate::policy::{Count, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -100,7 +102,7 @@ impl Engine {
             request.keys.fill(plan, &self.secret, identities, needed);
         }
         let senders = identities.trust(Identity::SenderHost);
-        let preparer = Preparer {
+        let mut preparer = Preparer {
             plan,
             secret: &self.secret,
             address: self.shared.address,
@@ -110,13 +112,14 @@ impl Engine {
             senders,
             filter,
             keys: &request.keys,
+            request: &mut request.stores,
         };
         let mut limits = plan.applicable.asked_at(stages);
         if let Some(filter) = filter {
             let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight);
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
-        limits = limits.intersect(plan.applicable.for_trust(senders)).minus(request.keys.ruled_out());
+        limits = limits.intersect(plan.applicable.for_trust(senders)).minus(preparer.keys.ruled_out);
         if size.is_none() {
             limits = limits.minus(plan.applicable.sized);
         }
@@ -126,9 +129,9 @@ impl Engine {
         // The same code twice: without the loops over values for the common envelope, which has one value of each
         // identity.
         if may_have_several {
-            preparer.fill_several(&mut request.stores, limits);
+            preparer.fill_several(limits);
         } else {
-            preparer.fill::<false>(&mut request.stores, limits);
+            preparer.fill::<false>(limits);
         }
         if let Some(filter) = filter {
             self.count_once(request, stages, filter);
@@ -136,7 +139,7 @@ impl Engine {
     }
 }
 
-/// What a request is made from.
+/// Fills in what the stores are asked.
 struct Preparer<'e, 't> {
     plan: &'e Plan,
     secret: &'e Secret,
@@ -149,66 +152,77 @@ struct Preparer<'e, 't> {
     senders: Trust,
     filter: Option<&'e StageFilter>,
     keys: &'e Keys,
+    request: &'e mut Stores,
+}
+
+/// A limit that is asked.
+#[derive(Clone, Copy)]
+struct Asked<'e> {
+    /// Its place in the plan.
+    place: u16,
+    ask: &'e Ask,
+    /// The trust of its keys.
+    trust: Trust,
 }
 
 impl<'e> Preparer<'e, '_> {
     #[inline(never)]
-    fn fill_several(&self, request: &mut Stores, limits: LimitSet) {
-        self.fill::<true>(request, limits);
+    fn fill_several(&mut self, limits: LimitSet) {
+        self.fill::<true>(limits);
     }
 
     /// Asks every limit of a set; `SEVERAL`: an identity may have several values, or a filter is set.
     #[inline(always)]
-    fn fill<const SEVERAL: bool>(&self, request: &mut Stores, limits: LimitSet) {
+    fn fill<const SEVERAL: bool>(&mut self, limits: LimitSet) {
         // The look-ups come first, as they do under the lock: so every line has about as long to arrive.
         let rates = self.plan.applicable.rates;
         let mut looked_up = 0u64;
         for place in limits.minus(rates).iter() {
-            let ask = &self.plan.asks[usize::from(place)];
-            let trust = ask.trust_source.trust(self.senders);
-            match ask.kind {
+            let asked = self.asked(place);
+            match asked.ask.kind {
                 AskKind::Rate => {}
                 AskKind::FanOut { seen_set } => {
                     let is_known = looked_up >> seen_set & 1 != 0;
                     looked_up |= 1 << seen_set;
-                    self.ask_fan_out::<SEVERAL>(request, place, ask, trust, (seen_set.into(), is_known));
+                    self.ask_fan_out::<SEVERAL>(asked, seen_set.into(), is_known);
                 }
-                AskKind::Distinct => self.ask_distinct::<SEVERAL>(request, place, ask, trust),
-                AskKind::InFlight(limit) => self.ask_in_flight::<SEVERAL>(request, limit.into()),
+                AskKind::Distinct => self.ask_distinct(asked),
+                AskKind::InFlight(limit) => self.ask_in_flight(limit.into()),
             }
         }
-        request.fan_outs = request.entries.len();
+        self.request.fan_outs = self.request.entries.len();
         for place in limits.intersect(rates).iter() {
-            let ask = &self.plan.asks[usize::from(place)];
-            self.ask_rate::<SEVERAL>(request, place, ask, ask.trust_source.trust(self.senders));
+            self.ask_rate::<SEVERAL>(self.asked(place));
         }
-    }
-
-    /// Whether this message was counted for that recipient's host by an earlier step.
-    #[inline]
-    fn was_asked(&self, place: u16, nth: usize) -> bool {
-        let Some(filter) = self.filter else { return false };
-        let counts_once = || self.plan.limits[usize::from(place)].counts_hosts_once();
-        filter.hosts.binary_search(&(nth as u32)).is_ok() && counts_once()
     }
 
     #[inline(always)]
-    fn ask_rate<const SEVERAL: bool>(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust) {
-        let (amount, amounts) = match ask.count {
-            Count::Connections | Count::Messages => (1, None),
-            Count::Bytes => match self.size {
-                Some(size) => (size, None),
-                None => return,
-            },
-            // Of one recipient there is one at most, whatever the key.
-            Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
-            Count::Recipients => {
-                (0, Some(recipients(&self.plan.limits[usize::from(place)].limit.per, self.identities)))
-            }
-        };
+    fn asked(&self, place: u16) -> Asked<'e> {
+        let ask = &self.plan.asks[usize::from(place)];
+        Asked { place, ask, trust: ask.trust_source.trust(self.senders) }
+    }
+
+    /// Whether an earlier step counted this message for the host of that recipient.
+    #[inline]
+    fn was_asked(&self, place: u16, nth: usize) -> bool {
+        let Some(filter) = self.filter else { return false };
+        let is_counted = filter.hosts.binary_search(&(nth as u32)).is_ok();
+        is_counted && self.plan.limits[usize::from(place)].counts_hosts_once()
+    }
+
+    /// Hands each key that the limit is asked about to `add`: the limit that counts it, or a quota of that limit; which
+    /// value it is; the key without trust; and its lines. A key may reserve as many free slots as `slots`.
+    #[inline(always)]
+    fn each_key<const SEVERAL: bool>(
+        &mut self,
+        asked: Asked<'_>,
+        slots: usize,
+        mut add: impl FnMut(&mut Self, u16, usize, Key, Candidates),
+    ) {
+        let Asked { place, ask, trust } = asked;
         let count = self.keys.count::<SEVERAL>(&ask.per);
         if SEVERAL && ask.refuses_when_full {
-            request.reserve(count);
+            self.request.reserve(slots * count);
         }
         for nth in 0..count {
             if SEVERAL && self.was_asked(place, nth) {
@@ -217,81 +231,95 @@ impl<'e> Preparer<'e, '_> {
             let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
             let Some((limit, table)) = self.limit_of::<SEVERAL>(place, ask, nth) else { continue };
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
-            self.push(
-                request,
-                limit,
-                ask,
-                nth,
-                Question::Rate { at, amount: amounts.as_ref().map_or(amount, |amounts| amounts.get(nth)) },
-            );
+            add(self, limit, nth, key, at);
         }
     }
 
-    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit has added them.
     #[inline(always)]
-    fn ask_fan_out<const SEVERAL: bool>(
-        &self,
-        request: &mut Stores,
-        place: u16,
-        ask: &Ask,
-        trust: Trust,
-        (seen_set, is_known): (u32, bool),
-    ) {
+    fn ask_rate<const SEVERAL: bool>(&mut self, asked: Asked<'_>) {
+        let (amount, amounts) = match asked.ask.count {
+            Count::Connections | Count::Messages => (1, None),
+            Count::Bytes => match self.size {
+                Some(size) => (size, None),
+                None => return,
+            },
+            // Of one recipient there is one at most, whatever the key.
+            Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
+            Count::Recipients => (0, Some(self.recipients(asked))),
+        };
+        self.each_key::<SEVERAL>(asked, 1, |this, limit, nth, _, at| {
+            let amount = amounts.as_ref().map_or(amount, |amounts| amounts.get(nth).copied().unwrap_or_default());
+            this.push(limit, asked.ask, nth, Question::Rate { at, amount });
+        });
+    }
+
+    /// How many recipients each key of a limit counts, duplicates once: one for an address, as many as there are at a
+    /// host, all of them for anything else.
+    #[inline(never)]
+    fn recipients(&self, asked: Asked<'_>) -> SmallVec<[u64; 4]> {
+        let per = &self.plan.limits[usize::from(asked.place)].limit.per;
+        let all = self.identities.values(Identity::RcptAddress);
+        let is_by_address = per.contains(&Identity::RcptAddress);
+        if is_by_address || !per.contains(&Identity::RcptHost) {
+            let amount = if is_by_address { 1 } else { all.len() as u64 };
+            return SmallVec::from_elem(amount, self.keys.count::<true>(&asked.ask.per));
+        }
+        let mut at_host: HashMap<Value<'_>, u64> = HashMap::with_capacity(all.len());
+        for recipient in all {
+            let host = if let Value::Address(_, host) = recipient { Value::Name(host) } else { recipient };
+            *at_host.entry(host).or_default() += 1;
+        }
+        let hosts = self.identities.values(Identity::RcptHost);
+        hosts.iter().map(|host| at_host.get(host).copied().unwrap_or_default()).collect()
+    }
+
+    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit added them.
+    #[inline(always)]
+    fn ask_fan_out<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, is_known: bool) {
+        let Asked { place, ask, .. } = asked;
         let count = self.keys.count::<SEVERAL>(&ask.per);
         if SEVERAL && ask.refuses_when_full {
-            request.reserve(count);
+            self.request.reserve(count);
         }
-        let mut next = request.lookups.len();
+        let mut next = self.request.lookups.len();
         if is_known {
-            next = request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
+            next = self.request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
         } else {
             for nth in 0..count {
-                self.look_up::<SEVERAL>(request, ask, trust, seen_set, nth);
+                self.look_up::<SEVERAL>(asked, seen_set, nth);
             }
         }
-        while let Some(&Lookup { nth, .. }) = request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
+        while let Some(lookup) = self.request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;
-            let nth = nth as usize;
+            let nth = lookup.nth as usize;
             if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
             if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, nth) {
-                self.push(request, limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
+                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
             }
         }
-    }
-
-    #[inline(always)]
-    fn ask_distinct<const SEVERAL: bool>(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust) {
-        self.ask_distinct_of(request, place, ask, trust, self.keys.count::<SEVERAL>(&ask.per));
     }
 
     #[inline(never)]
-    fn ask_distinct_of(&self, request: &mut Stores, place: u16, ask: &Ask, trust: Trust, count: usize) {
-        let planned = &self.plan.limits[usize::from(place)];
+    fn ask_distinct(&mut self, asked: Asked<'_>) {
+        let planned = &self.plan.limits[usize::from(asked.place)];
         let Some(distinct) = planned.distinct else { return };
-        request.has_distinct = true;
-        if ask.refuses_when_full {
-            // A key may reserve a slot, and a block of registers in either of two pages.
-            request.reserve(3 * count);
-        }
-        for nth in (0..count).filter(|&nth| !self.was_asked(place, nth)) {
-            let Some(key) = self.keys.joined::<true>(self.secret, &ask.per, nth) else { continue };
-            let Some((limit, table)) = self.limit_of::<true>(place, ask, nth) else { continue };
-            let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
-            let first = request.hashes.len();
-            let mut is_present = false;
-            self.each_element(distinct.into(), |hash| {
-                is_present = true;
-                if !planned.per.iter().any(|&per| self.keys.nth(per, nth) == hash) {
-                    request.hashes.push(self.secret.join(key, hash));
+        self.request.has_distinct = true;
+        // A key may reserve a slot, and a block of registers in either of two pages.
+        self.each_key::<true>(asked, 3, |this, limit, nth, key, at| {
+            let first = this.request.hashes.len();
+            let elements = this.elements(distinct.into());
+            for &hash in &elements {
+                if !planned.per.iter().any(|&per| this.keys.nth(per, nth) == hash) {
+                    this.request.hashes.push(this.secret.join(key, hash));
                 }
-            });
-            if is_present {
-                let elements = Run { first: first as u32, count: (request.hashes.len() - first) as u32 };
-                self.push(request, limit, ask, nth, Question::Distinct { at, elements });
             }
-        }
+            if !elements.is_empty() {
+                let elements = run(first, this.request.hashes.len());
+                this.push(limit, asked.ask, nth, Question::Distinct { at, elements });
+            }
+        });
     }
 
     /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the
@@ -318,29 +346,29 @@ impl<'e> Preparer<'e, '_> {
     }
 
     #[inline(never)]
-    fn ask_in_flight<const SEVERAL: bool>(&self, request: &mut Stores, limit: usize) {
+    fn ask_in_flight(&mut self, limit: usize) {
         let InFlight { bytes, count, share, .. } = &self.plan.in_flight.limits[limit];
         if *bytes {
             // A message whose size is not declared is asked for no bytes, and one of no bytes holds none.
             let Some(size) = self.size.filter(|&size| size > 0) else { return };
-            request.in_flight.held.bytes = size;
+            self.request.in_flight.held.bytes = size;
         }
         if let Some(Place { counts, .. }) = count {
             let per = &self.plan.count_keys[*counts].per;
             if per.iter().any(|&place| self.keys.first(place).is_none()) {
                 return;
             }
-            self.want(request, *counts);
+            self.want(*counts);
         }
         if let Some((Place { counts, .. }, _)) = share {
-            self.want(request, *counts);
+            self.want(*counts);
         }
-        request.in_flight.held.limits |= 1 << limit;
+        self.request.in_flight.held.limits |= 1 << limit;
     }
 
     /// Adds the key of some counts, once, and prefetches its row.
-    fn want(&self, request: &mut Stores, counts: usize) {
-        if request.in_flight.keys.iter().any(|wanted| wanted.counts == counts) {
+    fn want(&mut self, counts: usize) {
+        if self.request.in_flight.keys.iter().any(|wanted| wanted.counts == counts) {
             return;
         }
         let PlannedCounts { per, trust_source, .. } = &self.plan.count_keys[counts];
@@ -354,80 +382,70 @@ impl<'e> Preparer<'e, '_> {
             TrustSource::Proven | TrustSource::Claimed => key,
         };
         self.plan.in_flight.counts[counts].send_for(self.address, key);
-        request.in_flight.keys.push(WantedKey { counts, key });
+        self.request.in_flight.keys.push(WantedKey { counts, key });
     }
 
-    /// Adds a look-up in a seen set, unless nothing of it can be new.
+    /// Adds a look-up in a seen set, unless no element can be new.
     #[inline(always)]
-    fn look_up<const SEVERAL: bool>(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, nth: usize) {
+    fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
-        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
+        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &asked.ask.per, nth) else { return };
         let identity = self.plan.identities[planned.distinct].identity;
-        let first = request.others.len();
-        let mut element = None;
-        if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
+        let first = self.request.others.len();
+        let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
             // An element that is equal to the value of `per` is never new.
             let hash = self.keys.get(&(planned.distinct as u16));
-            if planned.equals.iter().any(|per| self.keys.get(per) == hash) {
-                return;
-            }
-            element = Some(self.prefetched(planned.set.table.candidates(self.secret.join(key, hash))));
+            let is_new = !planned.equals.iter().any(|per| self.keys.get(per) == hash);
+            is_new.then(|| self.prefetched(planned.set.table.candidates(self.secret.join(key, hash))))
         } else {
-            self.add_elements(request, &mut element, seen_set, key, nth);
-        }
+            self.add_elements(planned, key, nth)
+        };
         let Some(element) = element else { return };
-        let others = Run { first: first as u32, count: (request.others.len() - first) as u32 };
-        let first = request.parts.len();
+        let others = run(first, self.request.others.len());
+        let first = self.request.parts.len();
         if planned.has_ladder && self.identities.may_have_parts(identity) {
-            self.add_parts(request, ask, trust, seen_set, key);
+            self.add_parts(asked, planned, key);
         }
-        let parts = Run { first: first as u32, count: (request.parts.len() - first) as u32 };
-        let bucket = self.secret.with_trust(key, trust);
-        request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
+        let parts = run(first, self.request.parts.len());
+        let bucket = self.secret.with_trust(key, asked.trust);
+        self.request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
     }
 
-    /// Adds every value of the element's identity. An element that is equal to the value of `per` is never new.
+    /// Adds every value of the element's identity, and returns the first one. An element that is equal to the value of
+    /// `per` is never new.
     #[inline(never)]
-    fn add_elements(
-        &self,
-        request: &mut Stores,
-        element: &mut Option<Candidates>,
-        seen_set: u32,
-        key: Key,
-        nth: usize,
-    ) {
-        let planned = &self.plan.seen_sets[seen_set as usize];
-        self.each_element(planned.distinct, |hash| {
+    fn add_elements(&mut self, planned: &PlannedSeenSet, key: Key, nth: usize) -> Option<Candidates> {
+        let mut element = None;
+        for hash in self.elements(planned.distinct) {
             if !planned.equals.iter().any(|&per| self.keys.nth(per, nth) == hash) {
                 let at = self.prefetched(planned.set.table.candidates(self.secret.join(key, hash)));
                 match element {
-                    None => *element = Some(at),
-                    Some(_) => request.others.push(at),
+                    None => element = Some(at),
+                    Some(_) => self.request.others.push(at),
                 }
             }
-        });
+        }
+        element
     }
 
     /// Adds the parts of the element's name between the value of `per` and the whole host.
     #[inline(never)]
-    fn add_parts(&self, request: &mut Stores, ask: &Ask, trust: Trust, seen_set: u32, key: Key) {
-        let planned = &self.plan.seen_sets[seen_set as usize];
+    fn add_parts(&mut self, asked: Asked<'_>, planned: &PlannedSeenSet, key: Key) {
         let [host, per] =
-            [planned.distinct, usize::from(*ask.per.parts().0)].map(|place| self.plan.identities[place].identity);
+            [planned.distinct, usize::from(*asked.ask.per.parts().0)].map(|place| self.plan.identities[place].identity);
         for part in self.identities.ladder(host, per) {
             let part = self.secret.join(key, self.secret.part(host, part));
             let at = self.prefetched(planned.set.table.candidates(part));
-            request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
+            self.request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, asked.trust) });
         }
     }
 
     /// The key of every value of the identity at that place as an element, each once.
     ///
     /// These are not the keys of the values: junk is one value, and as many elements as it has spellings.
-    fn each_element(&self, place: usize, mut add: impl FnMut(Key)) {
-        for element in &self.identities.elements(self.plan.identities[place].identity) {
-            add(self.secret.key(element));
-        }
+    fn elements(&self, place: usize) -> SmallVec<[Key; 4]> {
+        let elements = self.identities.elements(self.plan.identities[place].identity);
+        elements.iter().map(|element| self.secret.key(element)).collect()
     }
 
     #[inline]
@@ -438,50 +456,13 @@ impl<'e> Preparer<'e, '_> {
 
     /// Adds an entry, under the limit itself or a quota of it.
     #[inline(always)]
-    fn push(&self, request: &mut Stores, limit: u16, ask: &Ask, nth: usize, question: Question) {
+    fn push(&mut self, limit: u16, ask: &Ask, nth: usize, question: Question) {
         let is_charged = self.stages.contains(ask.stage);
-        request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
+        self.request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }
 
-/// An amount for each value of the identity that has several.
-pub(super) enum Amounts {
-    /// One amount for all.
-    Same(u64),
-    /// One for each.
-    Each(Vec<u64>),
-}
-
-impl Amounts {
-    #[inline]
-    pub(super) fn get(&self, nth: usize) -> u64 {
-        match self {
-            Self::Same(amount) => *amount,
-            Self::Each(amounts) => amounts.get(nth).copied().unwrap_or(0),
-        }
-    }
-}
-
-/// Recipients, duplicates once: one for each address, as many as there are at each host, all of them for anything else.
-pub(super) fn recipients(per: &[Identity], identities: &Identities<'_>) -> Amounts {
-    if per.contains(&Identity::RcptAddress) {
-        return Amounts::Same(1);
-    }
-    let all = identities.values(Identity::RcptAddress);
-    if !per.contains(&Identity::RcptHost) {
-        return Amounts::Same(all.len() as u64);
-    }
-    let mut at_host: HashMap<&Part<'_>, u64> = HashMap::with_capacity(all.len());
-    let mut elsewhere = 0;
-    for recipient in &all {
-        match recipient {
-            Value::Address(_, host) => *at_host.entry(host).or_default() += 1,
-            _ => elsewhere += 1,
-        }
-    }
-    let amount = |host: &Value<'_>| match host {
-        Value::Name(host) => at_host.get(host).copied().unwrap_or(elsewhere),
-        _ => elsewhere,
-    };
-    Amounts::Each(identities.values(Identity::RcptHost).iter().map(amount).collect())
+/// The run of an array from `first` up to `end`.
+fn run(first: usize, end: usize) -> Run {
+    Run { first: first as u32, count: (end - first) as u32 }
 }

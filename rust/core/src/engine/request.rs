@@ -8,14 +8,14 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Trust};
+use crate::identity::{Identities, Trust, value::As};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan};
 use crate::policy::Stages;
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
 use crate::store::access_list::AccessEntry;
-use crate::store::request::{Answer, Answers, Request as Stores};
+use crate::store::request::{Answer, Answers, Request as Stores, Run};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Request {
     #[inline]
     pub(super) fn counted(&self) -> &[IdentityKey] {
         match &self.counted {
-            None => self.keys.values(),
+            None => &self.keys.values,
             Some(counted) => counted,
         }
     }
@@ -87,12 +87,6 @@ pub(super) struct AccessAnswer {
     pub(super) blocks: SmallVec<[Option<u64>; 4]>,
 }
 
-impl AccessAnswer {
-    pub(super) fn take_room_for(&mut self, query: &AccessQuery) {
-        self.blocks.reserve(query.blocks.len());
-    }
-}
-
 /// Room for all that is found out under the lock, taken before it.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -112,7 +106,7 @@ pub struct Found {
     pub(super) near_limit: Vec<u32>,
     /// Entries of limits that block their key when the check is refused: places in the request.
     pub(super) blocking: Vec<u32>,
-    /// Those of `near_limit` of which a value has no name yet.
+    /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }
 
@@ -130,40 +124,20 @@ thread_local! {
     static KEPT: Cell<Option<Box<Room>>> = const { Cell::new(None) };
 }
 
-/// A room that goes back to its thread when it is dropped.
-#[derive(Debug)]
-pub(super) struct KeptRoom(Option<Box<Room>>);
-
-impl Default for KeptRoom {
-    #[inline]
-    fn default() -> Self {
-        Self(Some(KEPT.take().unwrap_or_default()))
-    }
-}
-
-impl KeptRoom {
-    #[inline]
-    pub(super) fn get_mut(&mut self) -> &mut Room {
-        self.0.as_mut().expect("a room until it is dropped")
-    }
-}
-
-impl Drop for KeptRoom {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(mut room) = self.0.take() {
-            if room.request.stores.entries.capacity() <= MOST_KEPT && room.request.keys.values().len() <= MOST_KEPT {
-                room.clear();
-                KEPT.set(Some(room));
-            }
-        }
-    }
-}
-
 impl Room {
+    /// The empty room that this thread has kept, or a new one.
     #[inline]
-    fn clear(&mut self) {
-        let Self { request, found } = self;
+    pub(super) fn kept() -> Box<Self> {
+        KEPT.take().unwrap_or_default()
+    }
+
+    /// Empties the room and keeps it for the thread's next check.
+    #[inline]
+    pub(super) fn keep(mut self: Box<Self>) {
+        let Self { request, found } = &mut *self;
+        if request.stores.entries.capacity() > MOST_KEPT || request.keys.values.len() > MOST_KEPT {
+            return;
+        }
         request.keys.clear();
         request.stores.clear();
         request.counted = None;
@@ -175,6 +149,7 @@ impl Room {
         found.near_limit.clear();
         found.blocking.clear();
         found.unnamed.clear();
+        KEPT.set(Some(self));
     }
 }
 
@@ -201,7 +176,7 @@ impl Found {
         self.near_limit.reserve(needed);
         self.unnamed.reserve(needed);
         if let Some(access) = &request.access {
-            self.access.take_room_for(access);
+            self.access.blocks.reserve(access.blocks.len());
         }
     }
 }
@@ -210,23 +185,17 @@ impl Found {
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     /// Every value that the check brings: in the order of the places, then of the values.
-    values: Vec<IdentityKey>,
+    pub(super) values: Vec<IdentityKey>,
     /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
     first: Vec<Key>,
     /// The limits that need an identity which is absent, when no identity has several values; else empty.
-    ruled_out: LimitSet,
+    pub(super) ruled_out: LimitSet,
     /// The run of `values` at each place, when any identity may have several values; else empty.
-    spans: Vec<Span>,
+    spans: Vec<Run>,
 }
 
 /// The key of an identity that is absent. No value has it: [`Secret::key`] is never zero.
 const ABSENT: Key = Key(0);
-
-#[derive(Clone, Copy, Debug)]
-struct Span {
-    first: u32,
-    count: u32,
-}
 
 impl Keys {
     pub(super) fn clear(&mut self) {
@@ -252,7 +221,7 @@ impl Keys {
                 Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
                     Some(first[usize::from(org)])
                 }
-                _ => identities.map_value((needed.source, needed.identity), |value| secret.key(&value)),
+                _ => identities.map_one((needed.source, needed.identity), As::Value, |value| secret.key(&value)),
             };
             match key {
                 Some(key) => {
@@ -274,29 +243,17 @@ impl Keys {
                 self.values.extend(identities.values(needed.identity).iter().map(keyed));
             }
             self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));
-            self.spans.push(Span { first: first as u32, count: (self.values.len() - first) as u32 });
+            self.spans.push(Run { first: first as u32, count: (self.values.len() - first) as u32 });
         }
-    }
-
-    /// Limits that cannot apply, because an identity that they need is absent.
-    #[inline]
-    pub(super) fn ruled_out(&self) -> LimitSet {
-        self.ruled_out
-    }
-
-    /// Every value that the check brings, in the order of the places.
-    #[inline]
-    pub(super) fn values(&self) -> &[IdentityKey] {
-        &self.values
     }
 
     /// How many keys a composite may have: at most one of its identities has several values.
     #[inline(always)]
     pub(super) fn count<const SEVERAL: bool>(&self, per: &Places) -> usize {
-        if !SEVERAL {
+        if !SEVERAL || self.spans.is_empty() {
             return 1;
         }
-        per.iter().map(|place| self.spans.get(usize::from(*place)).map_or(0, |span| span.count as usize)).product()
+        per.iter().map(|place| self.spans[usize::from(*place)].count as usize).product()
     }
 
     /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is
@@ -330,8 +287,8 @@ impl Keys {
     /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
     #[inline]
     pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
-        let Some(&Span { first, count }) = self.spans.get(usize::from(place)) else { return self.get(&place) };
-        let Some(last) = count.checked_sub(1) else { return ABSENT };
-        self.values[(first + (nth as u32).min(last)) as usize].key
+        let Some(span) = self.spans.get(usize::from(place)) else { return self.get(&place) };
+        let values = span.of(&self.values);
+        values.get(nth).or(values.last()).map_or(ABSENT, |value| value.key)
     }
 }

@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::request::{KeptRoom, Request, StageFilter};
+use super::request::{Request, Room, StageFilter};
 use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal, Reply};
 use crate::identity::{Identities, Identity, Source, Sources};
@@ -78,8 +78,8 @@ pub struct Session {
     hosts: HashSet<Key>,
 }
 
-/// What a step returns.
-#[derive(Debug, PartialEq, Eq)]
+/// What a step returns. The default is the answer to a step that asks nothing.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// The answer.
     pub decision: Decision,
@@ -106,18 +106,13 @@ pub struct Receipt {
 
 impl Step {
     fn without_receipt(decision: Decision) -> Self {
-        Self { decision, receipt: Receipt::default(), fresh: SmallVec::new() }
-    }
-
-    /// A step that asks nothing.
-    fn nothing() -> Self {
-        Self::without_receipt(Decision { refusal: None, shadow: Box::default() })
+        Self { decision, ..Self::default() }
     }
 
     /// The answer to a step for which there is no transaction, or no connection.
     fn out_of_order(stage: Stage) -> Self {
         let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
-        Self::without_receipt(Decision { refusal: Some(Box::new(refusal)), shadow: Box::default() })
+        Self::without_receipt(Decision { refusal: Some(Box::new(refusal)), ..Decision::default() })
     }
 
     /// This step, with the shadow refusals of the step that had to run before it.
@@ -167,7 +162,7 @@ impl Session {
         let rates = applicable.asked_at(Stages::default().with(Stage::Helo)).minus(applicable.in_flight);
         let without = if is_known { rates } else { LimitSet::default() };
         let filter = StageFilter { without, ..StageFilter::default() };
-        let step = self.catch_up_and_run(engine, known, Stage::Helo, now, filter);
+        let step = self.step(engine, known, Stage::Helo, now, filter);
         if step.decision.allowed() {
             self.name = name;
             self.names.extend(name.filter(|_| !is_known && self.names.len() < NAMES));
@@ -183,7 +178,7 @@ impl Session {
         if self.is_closed {
             return Step::out_of_order(Stage::Mail);
         }
-        let step = self.catch_up_and_run(engine, known, Stage::Mail, now, StageFilter::default());
+        let step = self.step(engine, known, Stage::Mail, now, StageFilter::default());
         self.in_transaction = step.decision.allowed();
         if self.in_transaction {
             self.declared = known.size;
@@ -204,19 +199,16 @@ impl Session {
             Ok(before) => before,
             Err(refused) => return refused,
         };
-        let mut keys: SmallVec<[Key; 1]> = SmallVec::new();
-        let mut fresh: SmallVec<[usize; 1]> = SmallVec::new();
-        let mut seen = HashSet::new();
+        let (mut keys, mut fresh) = (HashSet::new(), SmallVec::<[usize; 1]>::new());
         for (index, recipient) in asked.iter().enumerate() {
             let one = Envelope { rcpt_to: &[recipient], ..Envelope::default() };
-            let Some(key) = engine.keys_of(&one, Identity::RcptAddress).first().copied() else { continue };
-            if !self.recipients.contains(&key) && seen.insert(key) {
-                keys.push(key);
+            let key = engine.keys_of(&one, Identity::RcptAddress).first().copied();
+            if key.is_some_and(|key| !self.recipients.contains(&key) && keys.insert(key)) {
                 fresh.push(index);
             }
         }
         if fresh.is_empty() {
-            return Step::nothing().after(before, engine);
+            return Step::default().after(before, engine);
         }
         let recipients: SmallVec<[&[u8]; 4]> = fresh.iter().map(|&index| asked[index]).collect();
         let envelope = Envelope { rcpt_to: &recipients, ..*known };
@@ -244,7 +236,7 @@ impl Session {
         let is_declared = known.size == self.declared;
         let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
         let filter = StageFilter { in_flight, ..StageFilter::default() };
-        let step = self.catch_up_and_run(engine, known, Stage::Data, now, filter);
+        let step = self.step(engine, known, Stage::Data, now, filter);
         self.reset(engine);
         step
     }
@@ -315,7 +307,7 @@ impl Session {
     /// Asks the stages that are owed. Returns the receipt of connect with the shadow refusals of all of them, or the
     /// first refusal.
     fn catch_up(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Result<Step, Step> {
-        let mut all = Step::nothing();
+        let mut all = Step::default();
         for stage in self.owed().iter() {
             let is_late = self.done.contains(stage);
             let without = if is_late { self.asked[stage as usize] } else { LimitSet::default() };
@@ -331,14 +323,7 @@ impl Session {
     }
 
     /// Asks the stages that are owed, then this one.
-    fn catch_up_and_run(
-        &mut self,
-        engine: &Engine,
-        known: &Envelope<'_>,
-        stage: Stage,
-        now: Now,
-        filter: StageFilter,
-    ) -> Step {
+    fn step(&mut self, engine: &Engine, known: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         match self.catch_up(engine, known, now) {
             Ok(before) => self.run(engine, known, stage, now, filter).after(before, engine),
             Err(refused) => refused,
@@ -348,36 +333,32 @@ impl Session {
     /// Checks a stage. Its permit replaces the one that the stage held before; a late check takes one in addition.
     fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
         let stages = Stages::default().with(stage);
-        let released = match stage {
-            _ if filter.is_late => SmallVec::new(),
-            Stage::Data => std::mem::take(&mut self.held[Stage::Mail as usize]),
-            Stage::Rcpt => SmallVec::new(),
-            _ => std::mem::take(&mut self.held[stage as usize]),
-        };
+        let replaces = !filter.is_late && stage != Stage::Rcpt;
+        let held = &mut self.held[stage.min(Stage::Mail) as usize];
+        let released = if replaces { std::mem::take(held) } else { SmallVec::new() };
         let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
-        let mut kept = KeptRoom::default();
-        let room = kept.get_mut();
+        let mut room = Room::kept();
         let mut identities = Identities::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let (filtered, more) = (Some(&filter), Sources::default());
-        engine.prepare_check(&mut identities, room, envelope, stages, Purpose::Admit, filtered, more);
+        engine.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, filtered, more);
         let holds = is_slot || stage <= Stage::Mail && room.request.stores.in_flight.held.limits != 0;
         let purpose = if holds { Purpose::Admit } else { Purpose::Check };
         let (request, found) = (&room.request, &mut room.found);
         let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());
         let token = outcome.token.take();
-        let (decision, mut receipt) = engine.finish(&identities, room, &outcome, stages, now);
+        let (decision, mut receipt) = engine.finish(&identities, &room, &outcome, stages, now);
         if let Some(token) = token {
             self.held[stage as usize].push(token);
         }
         if decision.allowed() {
             self.done = self.done.with(stage);
-            let is_first = !filter.is_late && stage != Stage::Rcpt;
-            let before = if is_first { LimitSet::default() } else { self.asked[stage as usize] };
+            let before = if replaces { LimitSet::default() } else { self.asked[stage as usize] };
             self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&room.request));
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
-        Step { decision, receipt, fresh: SmallVec::new() }
+        room.keep();
+        Step { decision, receipt, ..Step::default() }
     }
 
     fn release_stage(&mut self, engine: &Engine, stage: Stage) {
@@ -432,7 +413,7 @@ impl Engine {
         let is_new = |needed: &PlannedIdentity| {
             needed.at.intersects(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
         };
-        let values = request.keys.values().iter().copied();
+        let values = request.keys.values.iter().copied();
         request.counted = Some(values.filter(|value| is_new(&self.plan.identities[value.place])).collect());
     }
 }

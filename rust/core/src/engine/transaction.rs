@@ -15,11 +15,10 @@ use super::Engine;
 use super::request::{Found, Request};
 use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
-use crate::region::{Epoch, Now, Region, prefetch};
+use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
-use crate::store::in_flight::Token;
-use crate::store::in_flight::{HINT_US, Wanted};
+use crate::store::in_flight::{HINT_US, Token};
 use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
 
@@ -46,7 +45,8 @@ impl Engine {
         for token in released {
             self.plan.in_flight.release(&mut region, token);
         }
-        let mut outcome = self.consult(request, &region, epoch, now, purpose, found);
+        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, ..Outcome::default() };
+        self.consult(request, &region, purpose, found, &mut outcome);
         if purpose != Purpose::Peek {
             self.record(request, &mut region, purpose, found, &mut outcome);
         }
@@ -56,17 +56,8 @@ impl Engine {
 
     /// Consults everything: reads only. The outcome says what `record` is to do.
     #[inline(always)]
-    fn consult(
-        &self,
-        request: &Request,
-        region: &Region,
-        epoch: Epoch,
-        now: Now,
-        purpose: Purpose,
-        found: &mut Found,
-    ) -> Outcome {
-        let at_us = epoch.last_us;
-        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us, ..Outcome::default() };
+    fn consult(&self, request: &Request, region: &Region, purpose: Purpose, found: &mut Found, outcome: &mut Outcome) {
+        let at_us = outcome.at_us;
         for lookup in &request.stores.lookups {
             let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
             look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
@@ -77,20 +68,19 @@ impl Engine {
         let is_let_through = request.access.is_some() && self.consult_access(request, region, at_us, found);
         found.is_consulted = !is_let_through;
         if !is_let_through {
-            self.consult_limits(request, region, found, &mut outcome);
+            self.consult_limits(request, region, found, outcome);
         }
         if request.stores.in_flight.held.limits != 0 {
-            self.consult_in_flight(request, region, found, &mut outcome);
+            self.consult_in_flight(request, region, found, outcome);
         }
-        let has_permit = purpose != Purpose::Admit || self.plan.in_flight.permits.has_room(region);
-        if !has_permit {
+        if purpose == Purpose::Admit && !self.plan.in_flight.permits.has_room(region) {
             outcome.is_max_open_shadow = region.is_shadow();
             if !outcome.is_max_open_shadow {
-                outcome.refused = Some(no_permit(outcome.refused, at_us));
+                let until_us = at_us + HINT_US;
+                outcome.refuse(Refused { by: RefusedBy::MaxOpen, until_us, part: None });
             }
         }
         outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
-        outcome
     }
 
     /// Prefetches the buckets of the keys under which something is new. Here and not in `prepare`, since most checks
@@ -142,7 +132,7 @@ impl Engine {
             self.add_access(request, region, found, outcome);
         }
         if let Some(refused) = outcome.refused {
-            outcome.refused = Some(self.until_everything_fits(request, region, found, refused));
+            outcome.refused = Some(self.until_all_fits(request, region, found, refused));
         }
     }
 
@@ -168,29 +158,18 @@ impl Engine {
                     }
                 }
             }
-            if outcome.refused.is_none_or(|worst| self.is_longer(request, until_us, planned, &worst)) {
-                outcome.refused = Some(Refused { by: RefusedBy::Entry(place), until_us, part: answer.part });
-            }
+            let by = RefusedBy::Entry { place, of: planned.of };
+            outcome.refuse(Refused { by, until_us, part: answer.part });
         }
     }
 
-    /// Whether a limit's wait counts instead of another: it is longer, or equal and the limit comes first in the file.
-    fn is_longer(&self, request: &Request, until_us: u64, limit: &PlannedLimit, worst: &Refused) -> bool {
-        let is_equal_and_first = || until_us == worst.until_us && limit.of < self.place_in_file(request, worst);
-        until_us > worst.until_us || is_equal_and_first()
-    }
-
-    /// Adds what entries and blocks say: of equal waits theirs comes first.
+    /// Adds what entries and blocks say.
     #[cold]
     fn add_access(&self, request: &Request, region: &Region, found: &Found, outcome: &mut Outcome) {
         if region.is_shadow() {
             outcome.is_entry_shadow = self.shadow_access(request, found, outcome.at_us, &mut outcome.shadow);
-            return;
-        }
-        let block = self.longest_block(found, outcome.at_us);
-        let is_longest = |block: &Refused| outcome.refused.is_none_or(|worst| block.until_us >= worst.until_us);
-        if let Some(block) = block.filter(is_longest) {
-            outcome.refused = Some(block);
+        } else if let Some(block) = self.longest_block(found, outcome.at_us) {
+            outcome.refuse(block);
         }
     }
 
@@ -199,13 +178,7 @@ impl Engine {
     ///
     /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are
     /// finitely many, nearly always none.
-    fn until_everything_fits(
-        &self,
-        request: &Request,
-        region: &Region,
-        found: &mut Found,
-        mut refused: Refused,
-    ) -> Refused {
+    fn until_all_fits(&self, request: &Request, region: &Region, found: &mut Found, mut refused: Refused) -> Refused {
         let is_shadow = region.is_shadow();
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
@@ -220,7 +193,8 @@ impl Engine {
                 }
                 let planned = &self.plan.limits[usize::from(entry.limit)];
                 // A store's own time is when its entry fits, unless keys of this check compete for slots.
-                let is_its_own = refused.by == RefusedBy::Entry(place) && planned.block_rule.is_none();
+                let by = RefusedBy::Entry { place, of: planned.of };
+                let is_its_own = refused.by == by && planned.block_rule.is_none();
                 if is_its_own && request.stores.reservations == 0 {
                     continue;
                 }
@@ -228,10 +202,10 @@ impl Engine {
                 let at = (at_us, false);
                 planned.store.consult(region, &request.stores, entry, at, sightings, reservations, &mut answer);
                 let enforces = planned.limit.mode == Mode::Enforce && !is_shadow;
-                let until_us = answer.verdict.earliest_us(at_us);
-                let is_longer = later.is_none_or(|worst| self.is_longer(request, until_us, planned, &worst));
-                if answer.verdict != Verdict::Fits && enforces && is_longer {
-                    later = Some(Refused { by: RefusedBy::Entry(place), until_us, part: answer.part });
+                if answer.verdict != Verdict::Fits && enforces {
+                    let until_us = answer.verdict.earliest_us(at_us);
+                    let next = Refused { by, until_us, part: answer.part };
+                    later = Some(later.map_or(next, |later| later.or_longer(next)));
                 }
             }
             match later {
@@ -257,21 +231,8 @@ impl Engine {
                 found.held &= !(1 << place);
             } else {
                 let until_us = verdict.earliest_us(outcome.at_us);
-                let worst = outcome
-                    .refused
-                    .filter(|worst| (worst.until_us, limit) > (until_us, self.place_in_file(request, worst)));
-                outcome.refused =
-                    Some(worst.unwrap_or(Refused { by: RefusedBy::InFlight(limit), until_us, part: None }));
+                outcome.refuse(Refused { by: RefusedBy::InFlight(limit), until_us, part: None });
             }
-        }
-    }
-
-    /// The place in the file of the limit that refused; of what is no limit, before all of them.
-    fn place_in_file(&self, request: &Request, refused: &Refused) -> u16 {
-        match refused.by {
-            RefusedBy::Entry(entry) => self.plan.limits[usize::from(request.stores.entries[entry].limit)].of,
-            RefusedBy::InFlight(limit) => limit,
-            RefusedBy::MaxOpen | RefusedBy::Block(_) | RefusedBy::AccessEntry => 0,
         }
     }
 
@@ -295,7 +256,7 @@ impl Engine {
                 self.block_refused(request, &found.blocking, region, at_us);
             }
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
-            outcome.token = Some(self.hold(region, &request.stores.in_flight, found.held));
+            outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, found.held));
         }
         self.plan.stats.note(region, request.counted(), outcome.refused.is_none(), at_us);
         if !found.near_limit.is_empty() {
@@ -356,18 +317,6 @@ impl Engine {
             }
         }
     }
-
-    fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
-        self.plan.in_flight.hold(region, wanted, limits)
-    }
-}
-
-/// One permit too many: its refusal comes before all that wait no longer.
-#[cold]
-fn no_permit(worst: Option<Refused>, at_us: u64) -> Refused {
-    let until_us = at_us + HINT_US;
-    let worst = worst.filter(|worst| worst.until_us > until_us);
-    worst.unwrap_or(Refused { by: RefusedBy::MaxOpen, until_us, part: None })
 }
 
 /// What a check does when everything fits.
@@ -403,7 +352,7 @@ pub struct Outcome {
     pub token: Option<Token>,
 }
 
-/// The refusal with the longest wait.
+/// The refusal with the longest wait; of equal waits the first in the order of [`Refused::order`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// What refused.
@@ -417,8 +366,13 @@ pub struct Refused {
 /// What refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusedBy {
-    /// A limit, by the place of its entry in the request.
-    Entry(usize),
+    /// A limit.
+    Entry {
+        /// The place of its entry in the request.
+        place: usize,
+        /// The place of the limit in the file.
+        of: u16,
+    },
     /// An in-flight limit, by its place in [`crate::plan::Plan::limits`].
     InFlight(u16),
     /// The number of permits.
@@ -429,7 +383,29 @@ pub(super) enum RefusedBy {
     AccessEntry,
 }
 
+impl Refused {
+    /// The order of refusals with equal waits: permits, then entries and blocks, then limits as in the file.
+    fn order(&self) -> (u8, u16) {
+        match self.by {
+            RefusedBy::MaxOpen => (0, 0),
+            RefusedBy::Block(_) | RefusedBy::AccessEntry => (1, 0),
+            RefusedBy::Entry { of, .. } | RefusedBy::InFlight(of) => (2, of),
+        }
+    }
+
+    /// The one of the two that is reported: the longer wait counts.
+    fn or_longer(self, next: Self) -> Self {
+        let is_longer = (next.until_us, self.order()) > (self.until_us, next.order());
+        if is_longer { next } else { self }
+    }
+}
+
 impl Outcome {
+    /// Adds a refusal. The longest wait counts.
+    fn refuse(&mut self, next: Refused) {
+        self.refused = Some(self.refused.map_or(next, |worst| worst.or_longer(next)));
+    }
+
     /// Whether any limit in shadow mode, or under a policy in shadow mode, would have refused.
     #[inline]
     pub(super) fn has_shadow(&self) -> bool {
@@ -448,8 +424,7 @@ impl Engine {
     /// Releases what a permit holds; `false` when [`Engine::begin`] came between and it holds nothing.
     #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
     pub fn release(&self, token: Token) -> bool {
-        let mut region = self.shared.lock();
-        self.plan.in_flight.release(&mut region, &token)
+        self.plan.in_flight.release(&mut self.shared.lock(), &token)
     }
 
     /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
@@ -457,7 +432,6 @@ impl Engine {
     ///
     /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
     pub fn begin(&self, generation: u64) {
-        let mut region = self.shared.lock();
-        self.plan.in_flight.begin(&mut region, generation);
+        self.plan.in_flight.begin(&mut self.shared.lock(), generation);
     }
 }

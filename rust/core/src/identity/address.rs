@@ -1,7 +1,6 @@
 //! Mail addresses (RFC 5321 §4.1.2): what is around them, and what of a local part names the mailbox.
 //!
-//! Knows no suffix list. Never fails: whatever stands there is the null path, a lone local part, or a local part and a
-//! host.
+//! Knows no suffix list. Reading never fails: any text is the null path, a lone local part, or a local part and a host.
 //!
 //! ```text
 //! blanks, < >  →  source route  →  split at the last @
@@ -14,68 +13,93 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::host::Host;
 use super::plain;
-use super::value::{Part, Tag};
+use super::value::{As, Part, Tag};
 
 /// Bytes of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
 const LONGEST: usize = 256;
 
-/// What a path (RFC 5321 §4.1.1.2) holds.
+/// What a path (RFC 5321 §4.1.1.2) holds: the null path, or a local part and what a reader makes of the host.
 #[derive(Debug)]
-pub(crate) enum Address<'a> {
+pub(super) enum Address<'a, H> {
     /// `<>`
     Null,
-    /// Local part and host; the host is absent for a lone `postmaster`.
-    Mailbox(Local<'a>, Host<'a>),
+    /// Local part and host; the host is missing for a lone `postmaster`.
+    Mailbox(Folded<'a>, H),
 }
 
-/// A local part.
+/// Text in its normal form: a local part, a SASL user or the name of a mailing list.
 #[derive(Debug)]
-pub(crate) struct Local<'a> {
+pub(super) struct Folded<'a> {
     raw: &'a [u8],
-    /// Nothing when the bytes are not UTF-8.
-    text: Option<Cow<'a, str>>,
+    /// The text, or the tag of text that has no normal form.
+    text: Result<Cow<'a, str>, Tag>,
 }
 
-impl<'a> Address<'a> {
-    pub(crate) fn read(path: &'a [u8]) -> Self {
-        if let Some((local, host)) = plain::mailbox(path) {
-            return Self::Mailbox(Local::plain(local), Host::plain(host));
+impl<'a, H> Address<'a, H> {
+    #[inline(always)]
+    pub(super) fn read(path: &'a [u8], make: impl FnOnce(Host<'a>) -> H) -> Self {
+        match plain::mailbox(path) {
+            Some((local, host)) => Self::Mailbox(Folded::plain(local), make(Host::plain(host))),
+            None => Self::read_any(path, make),
         }
+    }
+
+    #[inline(never)]
+    fn read_any(path: &'a [u8], make: impl FnOnce(Host<'a>) -> H) -> Self {
         let path = without_route(without_brackets(path));
         if path.is_empty() {
             return Self::Null;
         }
         match path.iter().rposition(|b| *b == b'@') {
-            Some(at) => Self::Mailbox(Local::read(&path[..at]), Host::read(&path[at + 1..])),
-            None => Self::Mailbox(Local::read(path), Host::missing()),
+            Some(at) => Self::Mailbox(Folded::local(&path[..at]), make(Host::read(&path[at + 1..]))),
+            None => Self::Mailbox(Folded::local(path), make(Host::missing())),
+        }
+    }
+
+    /// What was made of the host; `None` for the null path.
+    pub(super) fn host(&self) -> Option<&H> {
+        match self {
+            Self::Null => None,
+            Self::Mailbox(_, host) => Some(host),
         }
     }
 }
 
-impl<'a> Local<'a> {
+impl<'a> Folded<'a> {
     #[inline]
     pub(super) fn plain(text: &'a str) -> Self {
-        Self { raw: text.as_bytes(), text: Some(Cow::Borrowed(text)) }
+        Self { raw: text.as_bytes(), text: Ok(Cow::Borrowed(text)) }
     }
 
-    fn read(raw: &'a [u8]) -> Self {
-        Self { raw, text: fold(unquoted(raw)).map(|text| without_extension(without_batv(without_srs(text)))) }
+    /// Text whose normal form has at most so many bytes.
+    pub(super) fn read(raw: &'a [u8], longest: usize) -> Self {
+        Self { raw, text: bounded(fold(Cow::Borrowed(raw)), longest) }
     }
 
-    pub(crate) fn part(&self) -> Part<'_> {
+    fn local(raw: &'a [u8]) -> Self {
+        let text = fold(unquoted(raw)).map(|text| without_extension(without_batv(without_srs(text))));
+        Self { raw, text: bounded(text, LONGEST) }
+    }
+
+    /// Whether it has a normal form.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.text.is_ok()
+    }
+
+    pub(super) fn part(&self, form: As) -> Part<'_> {
         match &self.text {
-            None => Part::Tag(Tag::Malformed),
-            Some(text) if text.len() > LONGEST => Part::Tag(Tag::Overlong),
-            Some(text) => Part::Text(text),
+            Ok(text) => Part::Text(text),
+            Err(_) if form == As::Element => Part::Raw(self.raw),
+            Err(tag) => Part::Tag(*tag),
         }
     }
+}
 
-    pub(crate) fn element(&self) -> Part<'_> {
-        match self.part() {
-            Part::Tag(_) => Part::Raw(self.raw),
-            part => part,
-        }
-    }
+/// Folded text of at most so many bytes, or the tag that it has instead.
+fn bounded(text: Option<Cow<'_, str>>, longest: usize) -> Result<Cow<'_, str>, Tag> {
+    let text = text.ok_or(Tag::Malformed)?;
+    if text.len() > longest { Err(Tag::Overlong) } else { Ok(text) }
 }
 
 fn without_brackets(mut path: &[u8]) -> &[u8] {
@@ -88,8 +112,8 @@ fn without_brackets(mut path: &[u8]) -> &[u8] {
     path
 }
 
-/// Drops source routes (RFC 5321 §4.1.1.3: accepted, ignored).
-/// A colon inside a literal's brackets ends no route, nor does one without an address behind it.
+/// Removes source routes, which RFC 5321 §4.1.1.3 accepts and ignores.
+/// A colon ends no route when it is inside the brackets of a literal, or when no address follows.
 fn without_route(mut path: &[u8]) -> &[u8] {
     while let [b'@', rest @ ..] = path {
         let mut inside = false;
@@ -123,12 +147,9 @@ fn unquoted(local: &[u8]) -> Cow<'_, [u8]> {
     if quoted { Cow::Borrowed(local) } else { Cow::Owned(text) }
 }
 
-/// Drops what the Sender Rewriting Scheme renews every day: hash and time stamp.
-/// The forwarder is the sender; the original is kept as a part of its name and never trusted.
+/// Removes what the Sender Rewriting Scheme renews every day: hash and time stamp.
+/// The forwarder is the sender. The original sender is kept as a part of its name and never trusted.
 fn without_srs(local: Cow<'_, str>) -> Cow<'_, str> {
-    if !local.starts_with("srs") {
-        return local;
-    }
     match srs0(&local).or_else(|| srs1(&local)) {
         Some(text) => Cow::Owned(text),
         None => local,
@@ -160,19 +181,21 @@ fn unstamped(text: &str) -> Option<&str> {
     (!hash.is_empty() && stamped && original.contains('=')).then_some(original)
 }
 
-/// Drops the tags of bounce address tag validation, however many were put one before the other.
+/// Removes the tags of bounce address tag validation: there may be several, one before the other.
 fn without_batv(local: Cow<'_, str>) -> Cow<'_, str> {
     let mut rest = &*local;
     while let Some(untagged) = untagged(rest) {
         rest = untagged;
     }
     let dropped = local.len() - rest.len();
-    match local {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[dropped..]),
-        Cow::Owned(mut text) => {
-            text.drain(..dropped);
-            Cow::Owned(text)
-        }
+    cut(local, |text| &text[dropped..])
+}
+
+/// A part of the text that `part` finds.
+fn cut<'b>(text: Cow<'b, str>, part: impl Fn(&str) -> &str) -> Cow<'b, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(part(text)),
+        Cow::Owned(text) => Cow::Owned(part(&text).to_owned()),
     }
 }
 
@@ -191,19 +214,13 @@ fn untagged(local: &str) -> Option<&str> {
 /// Cuts sub-addresses (RFC 5233) and variable envelope return paths.
 fn without_extension(local: Cow<'_, str>) -> Cow<'_, str> {
     let Some(plus) = local.bytes().skip(1).position(|b| b == b'+') else { return local };
-    match local {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[..plus + 1]),
-        Cow::Owned(mut text) => {
-            text.truncate(plus + 1);
-            Cow::Owned(text)
-        }
-    }
+    cut(local, |text| &text[..plus + 1])
 }
 
 /// NFC and lower case, for local parts and SASL users; nothing when the bytes are not UTF-8. A result folds to itself.
 ///
 /// Composed again after lowering: `J̌` has no composed capital, but its small letter `ǰ` is one character.
-pub(crate) fn fold(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+fn fold(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
     let text = match text {
         Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),

@@ -62,9 +62,9 @@ impl Header {
 
 /// Whether another field follows, instead of a blank line or the end. Skips blanks where a field should begin.
 fn is_before_a_field(stream: &mut MessageStream<'_>) -> bool {
-    while let Some(&&octet) = stream.peek() {
-        if octet == b'\n' || !octet.is_ascii_whitespace() {
-            return octet != b'\n';
+    while let Some(&&byte) = stream.peek() {
+        if byte == b'\n' || !byte.is_ascii_whitespace() {
+            return byte != b'\n';
         }
         stream.next();
     }
@@ -75,20 +75,20 @@ fn is_before_a_field(stream: &mut MessageStream<'_>) -> bool {
 #[derive(Default)]
 struct Addresses {
     found: Vec<Vec<u8>>,
-    octets: usize,
+    bytes: usize,
 }
 
 impl Addresses {
     fn add(&mut self, field: &[u8]) {
         let field = field.trim_ascii();
-        let left = MOST_FIELD_OCTETS - self.octets;
+        let left = MOST_FIELD_OCTETS - self.bytes;
         // A cut in the middle of an address would make another address of it.
-        let cut = |field: &[u8]| field[..left].iter().rposition(|octet| *octet == b',').unwrap_or(0);
+        let cut = |field: &[u8]| field[..left].iter().rposition(|byte| *byte == b',').unwrap_or(0);
         let field = if field.len() > left { &field[..cut(field)] } else { field };
         if field.is_empty() || self.found.len() == MOST_VALUES {
             return;
         }
-        self.octets += field.len();
+        self.bytes += field.len();
         // The parser reads a word only when something ends it.
         let ended = [field, b"\n"].concat();
         let HeaderValue::Address(all) = MessageStream::new(&ended).parse_address() else { return };
@@ -116,16 +116,16 @@ fn written(parsed: &Addr<'_>) -> Option<Vec<u8>> {
             format!("{local}@{}", host.split_ascii_whitespace().next().unwrap_or_default())
         }
     };
-    let mut octets = Vec::with_capacity(text.len());
+    let mut bytes = Vec::with_capacity(text.len());
     for (nth, sound) in text.split(REPLACED).enumerate() {
-        octets.extend((nth > 0).then_some(0xFF));
-        octets.extend_from_slice(sound.as_bytes());
+        bytes.extend((nth > 0).then_some(0xFF));
+        bytes.extend_from_slice(sound.as_bytes());
     }
-    Some(octets)
+    Some(bytes)
 }
 
 /// The name of a list. Line ends in it come from folding (RFC 5322 §2.2.3) and are removed.
 fn list(field: &[u8]) -> Option<Vec<u8>> {
     let name = bracketed(&field[..field.len().min(MOST_FIELD_OCTETS)]);
-    (!name.is_empty()).then(|| name.iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect())
+    (!name.is_empty()).then(|| name.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect())
 }

@@ -12,7 +12,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::network;
 use super::plain::{self, PlainHost};
-use super::value::{Part, Tag};
+use super::value::{As, Part, Tag};
 
 /// Bytes of a name (RFC 1035 §2.3.4: 255 with the length bytes of the first label and the root).
 /// The limit of 127 labels needs no count of its own: 128 labels of one byte are 255 bytes with their dots.
@@ -25,15 +25,18 @@ const LONGEST_LABEL: usize = 63;
 const LONGEST_RAW: usize = 4096;
 const LONGEST_RAW_LABEL: usize = 256;
 
+/// The characters that UTS 46 takes for a full stop.
+const STOPS: [&str; 4] = [".", "。", "．", "｡"];
+
 /// A host as it came, and what it means.
 #[derive(Debug)]
 pub(crate) struct Host<'a> {
     raw: &'a [u8],
     /// The whole name, the literal's address, or the sound tail of an unsound name.
     name: Cow<'a, str>,
-    form: Form,
+    pub(super) form: Form,
     /// The dots of a plain name as bits by their place; zero of any other.
-    dots: u64,
+    pub(super) dots: u64,
 }
 
 /// What a host is.
@@ -66,50 +69,14 @@ impl<'a> Host<'a> {
         if let Some(host) = plain::host(raw) {
             return Self::plain(host);
         }
-        let trimmed = without_root(raw);
-        if let Some((name, capitals)) = sound(trimmed) {
-            let name = if capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
-            return Self::named_or_literal(raw, name);
-        }
-        if let [b'[', .., b']'] = trimmed {
-            return match network::address(trimmed) {
-                Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal, dots: 0 },
-                None => Self {
-                    raw,
-                    name: Cow::Borrowed(""),
-                    form: Form::Unsound { tag: Tag::Malformed, whole: false },
-                    dots: 0,
-                },
-            };
-        }
-        let (text, cut) = tail(trimmed);
-        let name = converted(text);
-        let too_long = name.text.len() > LONGEST_NAME;
-        let form = match (name.whole && !cut, too_long || cut) {
-            (true, false) => return Self::named_or_literal(raw, Cow::Owned(name.text)),
-            (whole, true) if whole || cut => Form::Unsound { tag: Tag::Overlong, whole },
-            _ => Form::Unsound { tag: Tag::Malformed, whole: false },
-        };
-        Self { raw, name: Cow::Owned(name.text), form, dots: 0 }
+        let (name, form) = normalised(without_root(raw));
+        Self { raw, name, form, dots: 0 }
     }
 
-    /// An address without its brackets is no name: no top-level domain is a number.
-    fn named_or_literal(raw: &'a [u8], name: Cow<'a, str>) -> Self {
-        match may_be_address(name.as_bytes()).then(|| network::address(name.as_bytes())).flatten() {
-            Some(address) => Self { raw, name: Cow::Owned(address.to_string()), form: Form::Literal, dots: 0 },
-            None => Self { raw, name, form: Form::Sound, dots: 0 },
-        }
-    }
-
-    /// The dots of a plain name as bits by their place; zero of any other.
+    /// Whether it has a normal form, so that its value is its element too.
     #[inline]
-    pub(super) fn dots(&self) -> u64 {
-        self.dots
-    }
-
-    #[inline]
-    pub(crate) fn form(&self) -> Form {
-        self.form
+    pub(super) fn is_plain(&self) -> bool {
+        !matches!(self.form, Form::Unsound { .. })
     }
 
     /// The whole name, the address, or what is sound at the end of an unsound name.
@@ -117,32 +84,51 @@ impl<'a> Host<'a> {
         &self.name
     }
 
-    pub(crate) fn part(&self) -> Part<'_> {
+    pub(super) fn part(&self, form: As) -> Part<'_> {
         match self.form {
             Form::Sound | Form::Literal => Part::Text(&self.name),
+            Form::Unsound { .. } if form == As::Element => Part::Raw(self.raw),
             Form::Unsound { tag, .. } => Part::Tag(tag),
             Form::Missing => Part::Tag(Tag::Unqualified),
         }
     }
+}
 
-    /// As the element of a fan-out: otherwise all fresh junk would be one element, and pass.
-    pub(crate) fn element(&self) -> Part<'_> {
-        match self.form {
-            Form::Unsound { .. } => Part::Raw(self.raw),
-            _ => self.part(),
-        }
+/// The name and the form of a host that is not plain, without blanks and the root's dot around it.
+fn normalised(raw: &[u8]) -> (Cow<'_, str>, Form) {
+    const MALFORMED: Form = Form::Unsound { tag: Tag::Malformed, whole: false };
+    if let Some((name, capitals)) = sound(raw) {
+        return named_or_literal(if capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) });
+    }
+    if let [b'[', .., b']'] = raw {
+        let address = network::address(raw).map(|address| (Cow::Owned(address.to_string()), Form::Literal));
+        return address.unwrap_or((Cow::Borrowed(""), MALFORMED));
+    }
+    let (text, is_cut) = tail(raw);
+    let (text, whole) = converted(text);
+    let (whole, is_too_long) = (whole && !is_cut, is_cut || text.len() > LONGEST_NAME);
+    match (whole, is_too_long) {
+        (true, false) => named_or_literal(Cow::Owned(text)),
+        (_, true) if whole || is_cut => (Cow::Owned(text), Form::Unsound { tag: Tag::Overlong, whole }),
+        _ => (Cow::Owned(text), MALFORMED),
+    }
+}
+
+/// An address without its brackets is no name: no top-level domain is a number.
+fn named_or_literal(name: Cow<'_, str>) -> (Cow<'_, str>, Form) {
+    let bytes = name.as_bytes();
+    let may_be_address = bytes.last().is_some_and(u8::is_ascii_digit) || bytes.contains(&b':');
+    match may_be_address.then(|| network::address(bytes)).flatten() {
+        Some(address) => (Cow::Owned(address.to_string()), Form::Literal),
+        None => (name, Form::Sound),
     }
 }
 
 /// Blanks and the root's dot are no part of a name.
 fn without_root(raw: &[u8]) -> &[u8] {
     let raw = raw.trim_ascii();
-    let stop = [".", "。", "．", "｡"].iter().find_map(|stop| raw.strip_suffix(stop.as_bytes()));
+    let stop = STOPS.iter().find_map(|stop| raw.strip_suffix(stop.as_bytes()));
     stop.unwrap_or(raw).trim_ascii_end()
-}
-
-fn may_be_address(name: &[u8]) -> bool {
-    name.last().is_some_and(u8::is_ascii_digit) || name.contains(&b':')
 }
 
 /// A name in ASCII whose labels are sound, and whether it has capitals.
@@ -171,36 +157,21 @@ fn tail(name: &[u8]) -> (&[u8], bool) {
     (&tail[dot..], true)
 }
 
-/// What [`converted`] makes of a name: the labels behind the last bad one.
-struct Converted {
-    text: String,
-    whole: bool,
-}
-
-impl Converted {
-    fn push(&mut self, label: &str) {
-        if !self.text.is_empty() {
-            self.text.push('.');
-        }
-        self.text += label;
-    }
-
-    fn restart(&mut self) {
-        self.text.clear();
-        self.whole = false;
-    }
-}
-
-fn converted(name: &[u8]) -> Converted {
-    let mut out = Converted { text: String::with_capacity(name.len()), whole: true };
+/// The labels of a name behind the last bad one, and whether no label is bad.
+fn converted(name: &[u8]) -> (String, bool) {
+    let (mut text, mut whole) = (String::with_capacity(name.len()), true);
     for raw in labels(name) {
-        match label(raw) {
-            // A mapped character may hold a dot of its own.
-            Some(text) => text.split('.').for_each(|label| out.push(label)),
-            None => out.restart(),
+        let Some(label) = label(raw) else {
+            text.clear();
+            whole = false;
+            continue;
+        };
+        if !text.is_empty() {
+            text.push('.');
         }
+        text += &label;
     }
-    out
+    (text, whole)
 }
 
 /// Splits at the four characters that UTS 46 takes for a full stop.
@@ -208,15 +179,9 @@ fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(name);
     std::iter::from_fn(move || {
         let name = rest?;
-        let stop = name.iter().enumerate().find_map(|(at, byte)| match byte {
-            b'.' => Some((at, 1)),
-            0xE3 if name[at..].starts_with("。".as_bytes()) => Some((at, 3)),
-            0xEF if name[at..].starts_with("．".as_bytes()) || name[at..].starts_with("｡".as_bytes()) => {
-                Some((at, 3))
-            }
-            _ => None,
-        });
-        rest = stop.map(|(at, length)| &name[at + length..]);
+        let stop_at = |at: usize| STOPS.iter().find(|stop| name[at..].starts_with(stop.as_bytes()));
+        let stop = (0..name.len()).find_map(|at| Some((at, at + stop_at(at)?.len())));
+        rest = stop.map(|(_, behind)| &name[behind..]);
         Some(stop.map_or(name, |(at, _)| &name[..at]))
     })
 }

@@ -71,8 +71,3 @@ pub(crate) fn network(address: IpAddr, prefixes: Prefixes) -> Value<'static> {
         }
     }
 }
-
-/// The address alone, as a network of one.
-pub(crate) fn alone(address: IpAddr) -> Value<'static> {
-    Value::Network(address, if address.is_ipv4() { 32 } else { 128 })
-}

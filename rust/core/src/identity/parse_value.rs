@@ -205,7 +205,7 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
                 then(Scope::Whole(place, value));
             }
         };
-        if identities.has_several(identity) {
+        if identity.has_many() && identities.may_have_several() {
             identities.values(identity).into_iter().for_each(add);
         } else if let Some(value) = identities.value(identity) {
             add(value);

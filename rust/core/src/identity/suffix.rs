@@ -1,10 +1,10 @@
 //! The Public Suffix List, compiled: where in a name its registrable domain begins.
 //!
-//! Knows no hosts that are none: a name here is lower-case A-labels. The rules are brought to A-labels once, at start,
-//! by the same function that hosts go through, so the two cannot disagree.
+//! Knows only names in lower-case A-labels. The rules are converted to A-labels once, at start, by the function that
+//! also converts hosts, so the two cannot disagree.
 //!
-//! Two answers a name: by the whole list (`sender.org`), and by its ICANN section alone
-//! (`sender.registered`). One look-up gives both whenever no PRIVATE rule prevails, which is nearly always.
+//! A name has two answers: by the whole list (`sender.org`), and by the ICANN section alone (`sender.registered`). One
+//! look-up gives both when no PRIVATE rule prevails, which is nearly always the case.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::host::{self, Form, Host};
-use super::plain::PlainHost;
-use super::value::{Part, Tag};
+use super::value::{As, Part, Tag};
 
 /// The rules of both sections.
 #[derive(Debug, PartialEq)]
@@ -23,9 +22,9 @@ pub struct SuffixList {
     every: List,
     /// The ICANN section alone. Not a filter over `every`: there a PRIVATE rule can hide an ICANN wildcard.
     icann: List,
-    /// Top-level domains of the ICANN section, those among them that have wildcard rules only.
+    /// Top-level domains of the ICANN section, including those that have only wildcard rules.
     listed: HashSet<String>,
-    /// What spares most names a look-up.
+    /// Answers for most names without a look-up.
     shortcut: Shortcut,
 }
 
@@ -34,7 +33,7 @@ pub struct SuffixList {
 pub struct Split {
     /// Where the organisational domain begins; nothing when the name is a public suffix or a single label.
     pub org: Option<usize>,
-    /// The same by the ICANN section alone.
+    /// Where the registered domain begins, by the ICANN section alone.
     pub registered: Option<usize>,
     /// Whether the ICANN section knows the top-level domain.
     pub listed: bool,
@@ -68,12 +67,8 @@ impl SuffixList {
     pub fn parse(text: &str, extra: &[String]) -> Result<Self, SuffixError> {
         let mut rules = rules(text)?;
         if !rules.iter().any(|rule| rule.section == Type::Icann) {
-            let found = "no rule of an ICANN section".to_owned();
-            return Err(SuffixError {
-                line: None,
-                found,
-                allowed: "the text of a public_suffix_list.dat, markers included",
-            });
+            let allowed = "the text of a public_suffix_list.dat, markers included";
+            return Err(SuffixError { line: None, found: "no rule of an ICANN section".into(), allowed });
         }
         for suffix in extra {
             let rule = rule(suffix.trim(), Type::Private);
@@ -145,9 +140,9 @@ impl Shortcut {
             wildcards.chain(single().filter(|rule| !is_icann(rule)).map(|rule| &*rule.labels)).collect();
         for rule in single().filter(|rule| is_icann(rule) && rule.labels.len() <= 8 && !others.contains(&*rule.labels))
         {
-            let mut octets = [0; 8];
-            octets[..rule.labels.len()].copy_from_slice(rule.labels.as_bytes());
-            let word = u64::from_le_bytes(octets);
+            let mut bytes = [0; 8];
+            bytes[..rule.labels.len()].copy_from_slice(rule.labels.as_bytes());
+            let word = u64::from_le_bytes(bytes);
             let places = (0..plain.len()).map(|step| (Self::place(word) + step) % plain.len());
             if let Some(free) = places.into_iter().find(|&place| plain[place] == 0 || plain[place] == word) {
                 plain[free] = word;
@@ -173,7 +168,7 @@ impl Shortcut {
     fn bit(name: &str, start: usize) -> Option<usize> {
         let labels = name.as_bytes().get(start..)?;
         let (Some(first), Some(last)) = (labels.first_chunk::<8>(), labels.last_chunk::<8>()) else { return Some(0) };
-        let [first, last] = [first, last].map(|octets| u64::from_le_bytes(*octets));
+        let [first, last] = [first, last].map(|bytes| u64::from_le_bytes(*bytes));
         let mixed = (first.wrapping_mul(SPREAD) ^ last).wrapping_mul(SPREAD);
         Some((mixed >> (64 - DEEPER_BITS)) as usize)
     }
@@ -220,7 +215,7 @@ pub(super) fn up_at_dots(name: &str, dots: u64, start: usize) -> Option<usize> {
 pub(super) fn up(name: &str, start: usize) -> Option<usize> {
     let before = &name.as_bytes()[..start.checked_sub(1)?];
     // Not `rfind`, which is made for longer texts than a label.
-    Some(before.iter().rposition(|octet| *octet == b'.').map_or(0, |dot| dot + 1))
+    Some(before.iter().rposition(|byte| *byte == b'.').map_or(0, |dot| dot + 1))
 }
 
 fn rules(text: &str) -> Result<Vec<Rule>, SuffixError> {
@@ -270,11 +265,8 @@ fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
             text += &format!("{name}\n");
         }
     }
-    List::from_bytes(text.as_bytes()).map_err(|error| SuffixError {
-        line: None,
-        found: error.to_string(),
-        allowed: RULE,
-    })
+    let list = List::from_bytes(text.as_bytes());
+    list.map_err(|error| SuffixError { line: None, found: error.to_string(), allowed: RULE })
 }
 
 /// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a
@@ -304,27 +296,18 @@ pub(crate) const RUNGS: usize = 6;
 
 #[derive(Debug)]
 pub(crate) struct Domain<'a> {
-    host: Host<'a>,
+    pub(super) host: Host<'a>,
     split: Split,
 }
 
 impl<'a> Domain<'a> {
-    pub(crate) fn new(host: Host<'a>, suffixes: &SuffixList) -> Self {
-        let split = match host.form() {
-            Form::Sound | Form::Unsound { .. } => suffixes.split_at_dots(host.name(), host.dots()),
+    #[inline(always)]
+    pub(super) fn new(host: Host<'a>, suffixes: &SuffixList) -> Self {
+        let split = match host.form {
+            Form::Sound | Form::Unsound { .. } => suffixes.split_at_dots(host.name(), host.dots),
             Form::Literal | Form::Missing => Split::default(),
         };
         Self { host, split }
-    }
-
-    /// The domain of a host in its normal form.
-    #[inline]
-    pub(super) fn plain(host: PlainHost<'a>, suffixes: &SuffixList) -> Self {
-        Self { split: suffixes.split_at_dots(host.name, host.dots), host: Host::plain(host) }
-    }
-
-    pub(crate) fn host(&self) -> &Host<'a> {
-        &self.host
     }
 
     /// The organisational domain, if somebody registered one: no tag, no bare suffix.
@@ -338,8 +321,8 @@ impl<'a> Domain<'a> {
         let start = (0..more).fold(self.split.org, |start, _| start.and_then(|start| up(name, start)));
         match start.and_then(|start| self.from(start)) {
             Some(text) => Part::Text(text),
-            None if self.host.form() == Form::Literal => Part::Tag(Tag::Literal),
-            None => self.host.part(),
+            None if self.host.form == Form::Literal => Part::Tag(Tag::Literal),
+            None => self.host.part(As::Value),
         }
     }
 
@@ -349,7 +332,7 @@ impl<'a> Domain<'a> {
             return Part::Text(text);
         }
         let name = self.host.name();
-        Part::Tag(match self.host.form() {
+        Part::Tag(match self.host.form {
             Form::Literal => Tag::Literal,
             Form::Missing => Tag::Unqualified,
             Form::Sound if !name.contains('.') => Tag::Unqualified,
@@ -371,9 +354,9 @@ impl<'a> Domain<'a> {
         let Some(org) = self.split.org.filter(|org| Some(*org) == self.split.registered && *org < 64) else {
             return true;
         };
-        let below = self.host.dots() & ((1 << org) - 1);
+        let below = self.host.dots & ((1 << org) - 1);
         // More than one dot before the organisation; counting them all takes longer.
-        self.host.dots() == 0 || below & below.wrapping_sub(1) != 0
+        self.host.dots == 0 || below & below.wrapping_sub(1) != 0
     }
 
     /// The ladder: proper suffixes of the host from the organisational domain on, at most five labels deeper,
@@ -382,7 +365,7 @@ impl<'a> Domain<'a> {
         let name = self.host.name();
         let rungs = std::iter::successors(self.split.org, |start| up(name, *start)).take(RUNGS);
         rungs
-            .filter(|start| *start > 0 || matches!(self.host.form(), Form::Unsound { whole: false, .. }))
+            .filter(|start| *start > 0 || matches!(self.host.form, Form::Unsound { whole: false, .. }))
             .map(|start| &name[start..])
             .filter(|part| part.len() > above)
             .collect()
@@ -390,7 +373,7 @@ impl<'a> Domain<'a> {
 
     /// The name from an offset on; nothing when that is the whole of a host that is too long.
     fn from(&self, start: usize) -> Option<&str> {
-        let too_long = start == 0 && matches!(self.host.form(), Form::Unsound { whole: true, .. });
+        let too_long = start == 0 && matches!(self.host.form, Form::Unsound { whole: true, .. });
         if too_long { None } else { self.host.name().get(start..) }
     }
 }

@@ -1,20 +1,20 @@
 //! What an identity can hold, and how far it is proven.
 //!
-//! Knows not where a value came from. A tag is never equal to a text, however it prints.
+//! Does not know where a value came from. A tag is never equal to a text, even when both print alike.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// How far an identity is proven. Classes never share a counter.
+/// How far an identity is proven. Proven and claimed keys never share a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// The domain's owner, or the network itself, stands behind it.
     Proven,
-    /// Somebody merely says so.
+    /// A sender claims it, and nothing proves it.
     Claimed,
 }
 
-/// Names that share nothing share a bucket: one value each, which no text equals.
+/// Stands for all names that have no value of their own: such names share a bucket. No text equals a tag.
 ///
 /// As wide as a word, so that a [`Part`] is three words: with a byte in it, it is copied in pieces that the processor
 /// has to wait for.
@@ -29,11 +29,11 @@ pub enum Tag {
     Literal,
     /// A name under a top-level domain that the suffix list lacks.
     Unlisted,
-    /// A host that is none, or text that is not UTF-8.
+    /// A host that is not a name, or text that is not UTF-8.
     Malformed,
     /// A host or a local part longer than any can be.
     Overlong,
-    /// A client address that is none or missing.
+    /// A client address that is missing or cannot be read.
     Unknown,
 }
 
@@ -48,6 +48,14 @@ pub enum Part<'a> {
     Tag(Tag),
 }
 
+/// Whether values are asked for, or elements of a fan-out. They differ in parts that have no normal form: otherwise all
+/// fresh junk would be one element, and pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum As {
+    Value,
+    Element,
+}
+
 /// The normalised value of one identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value<'a> {
@@ -59,17 +67,6 @@ pub enum Value<'a> {
     Name(Part<'a>),
     /// Local part and host.
     Address(Part<'a>, Part<'a>),
-}
-
-impl Value<'_> {
-    /// Whether a part of it has no normal form, so that it counts by its raw bytes.
-    pub fn is_raw(&self) -> bool {
-        match self {
-            Self::Global | Self::Network(..) => false,
-            Self::Name(part) => matches!(part, Part::Raw(_)),
-            Self::Address(local, host) => matches!(local, Part::Raw(_)) || matches!(host, Part::Raw(_)),
-        }
-    }
 }
 
 impl fmt::Display for Tag {
