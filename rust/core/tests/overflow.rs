@@ -70,10 +70,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Checks every admission with `excess`, which charges its oracle and says by how much the limit is now exceeded,
 /// if it is.
 fn never_more(
-    pace: &RateCounter,
-    region: &mut Region,
-    (period_us, most): (u64, u64),
-    (crowded, steps): (bool, &[Step]),
+    pace: &RateCounter, region: &mut Region, (period_us, most): (u64, u64), (crowded, steps): (bool, &[Step]),
     mut excess: impl FnMut(u64, u64, u64) -> Option<String>,
 ) -> Result<(), TestCaseError> {
     let (mut epoch, mut clock) = (Epoch { last_us: 0, offset_us: 0 }, 1_637_889_600_000_000i64);

@@ -214,12 +214,7 @@ proptest! {
 /// How many of `count` messages are refused that each cost `cost` and come `d` apart, times rounded down:
 /// d = `parts`/`of` of a window.
 fn refused(
-    window: &SlidingWindow,
-    region: &mut Region,
-    start_us: u64,
-    step: (u128, u128),
-    cost: u64,
-    count: u64,
+    window: &SlidingWindow, region: &mut Region, start_us: u64, step: (u128, u128), cost: u64, count: u64,
 ) -> u64 {
     let at_us = |n: u64| start_us + (u128::from(n) * step.0 / step.1) as u64;
     let send = |n: &u64| {

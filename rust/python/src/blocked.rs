@@ -71,12 +71,7 @@ impl Blocked {
 
 /// The methods `Throttle.block` and `Throttle.allow`.
 pub(crate) fn say(
-    guard: &Throttle,
-    py: Python<'_>,
-    identity: &str,
-    value: &Bound<'_, PyAny>,
-    word: AccessAction,
-    given: Option<f64>,
+    guard: &Throttle, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, word: AccessAction, given: Option<f64>,
 ) -> PyResult<()> {
     let us = match given {
         Some(seconds) if seconds.is_nan() || seconds <= 0.0 => {

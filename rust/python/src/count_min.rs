@@ -37,10 +37,7 @@ impl CountMin {
     #[new]
     #[pyo3(signature = (width, depth, *, seed=None))]
     fn new(
-        py: Python<'_>,
-        width: &Bound<'_, PyAny>,
-        depth: &Bound<'_, PyAny>,
-        seed: Option<&Bound<'_, PyAny>>,
+        py: Python<'_>, width: &Bound<'_, PyAny>, depth: &Bound<'_, PyAny>, seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let size = |cells| usize::try_from(cells).unwrap_or(usize::MAX);
         let shape = Shape::new(size(whole("width", width, 1)?), size(whole("depth", depth, 1)?)).ok_or_else(|| {

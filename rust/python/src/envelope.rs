@@ -175,10 +175,7 @@ impl Envelope {
 
     /// Sets the fields that `header` contains, and the domains whose signatures were verified.
     pub(crate) fn set_headers(
-        &mut self,
-        py: Python<'_>,
-        header: Option<&Bound<'_, PyAny>>,
-        dkim: Option<&Bound<'_, PyAny>>,
+        &mut self, py: Python<'_>, header: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let said = header.map(|header| read(py, headers::message("headers", header)?)).transpose()?;
         let field = |name| said.as_ref().map_or(Ok(None), |said| said.get_item(name));
@@ -206,9 +203,7 @@ impl Envelope {
     }
 
     fn of_header<'py>(
-        &self,
-        py: Python<'py>,
-        field: impl Fn(&Headers) -> &SmallVec<[Text; 1]>,
+        &self, py: Python<'py>, field: impl Fn(&Headers) -> &SmallVec<[Text; 1]>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let texts = self.headers.as_ref().map(|headers| field(headers)).into_iter().flatten();
         PyTuple::new(py, texts.map(|text| text.object(py)).collect::<Vec<_>>())
@@ -273,18 +268,10 @@ impl Envelope {
     )]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        client_ip: Option<&Bound<'_, PyAny>>,
-        client_name: Option<&Bound<'_, PyAny>>,
-        helo: Option<&Bound<'_, PyAny>>,
-        mail_from: Option<&Bound<'_, PyAny>>,
-        rcpt_to: Option<&Bound<'_, PyAny>>,
-        auth_user: Option<&Bound<'_, PyAny>>,
-        spf: Option<&Bound<'_, PyAny>>,
-        size: Option<&Bound<'_, PyAny>>,
-        header_from: Option<&Bound<'_, PyAny>>,
-        reply_to: Option<&Bound<'_, PyAny>>,
-        list_id: Option<&Bound<'_, PyAny>>,
-        dkim: Option<&Bound<'_, PyAny>>,
+        client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>, helo: Option<&Bound<'_, PyAny>>,
+        mail_from: Option<&Bound<'_, PyAny>>, rcpt_to: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>,
+        spf: Option<&Bound<'_, PyAny>>, size: Option<&Bound<'_, PyAny>>, header_from: Option<&Bound<'_, PyAny>>,
+        reply_to: Option<&Bound<'_, PyAny>>, list_id: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let (spf, verdict) = spf.map(said).transpose()?.unzip();
         Ok(Self {
@@ -377,9 +364,7 @@ impl Envelope {
     #[staticmethod]
     #[pyo3(signature = (message, **fields))]
     fn from_message<'py>(
-        py: Python<'py>,
-        message: &Bound<'py, PyAny>,
-        fields: Option<&Bound<'py, PyDict>>,
+        py: Python<'py>, message: &Bound<'py, PyAny>, fields: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let all = read(py, headers::message("message", message)?)?;
         if let Some(fields) = fields {

@@ -11,9 +11,7 @@ use crate::text::Text;
 
 /// Converts the explanation. `throttle.types.Explanation` and `Throttle.explain` in `_core.pyi` describe the result.
 pub(crate) fn explanation<'py>(
-    py: Python<'py>,
-    found: Explanation,
-    client_ip: Option<&Text>,
+    py: Python<'py>, found: Explanation, client_ip: Option<&Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let types = py.import("throttle.types")?;
     let class = |name: &str| types.getattr(name);

@@ -51,14 +51,9 @@ impl Throttle {
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        py: Python<'_>,
-        policy: Option<&Bound<'_, PyAny>>,
-        memory: Option<&Bound<'_, PyAny>>,
-        max_open: Option<&Bound<'_, PyAny>>,
-        clock: Option<&Bound<'_, PyAny>>,
-        seed: Option<&Bound<'_, PyAny>>,
-        suffix_list: Option<&Bound<'_, PyAny>>,
-        learned: Option<&Bound<'_, PyAny>>,
+        py: Python<'_>, policy: Option<&Bound<'_, PyAny>>, memory: Option<&Bound<'_, PyAny>>,
+        max_open: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>,
+        suffix_list: Option<&Bound<'_, PyAny>>, learned: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let policy = match policy {
             Some(policy) => Policy::from_argument(py, policy)?,
@@ -87,10 +82,7 @@ impl Throttle {
     #[doc = doc!("Throttle.check")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn check(
-        slf: &Bound<'_, Self>,
-        envelope: &Bound<'_, Envelope>,
-        stage: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Purpose::Check)
     }
@@ -98,10 +90,7 @@ impl Throttle {
     #[doc = doc!("Throttle.peek")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn peek(
-        slf: &Bound<'_, Self>,
-        envelope: &Bound<'_, Envelope>,
-        stage: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
         Self::decide(slf, envelope, stage, now, Purpose::Peek)
     }
@@ -115,11 +104,7 @@ impl Throttle {
     #[doc = doc!("Throttle.top")]
     #[pyo3(signature = (identity, n=None, *, now=None), text_signature = "($self, identity, n=10, *, now=None)")]
     fn top(
-        &self,
-        py: Python<'_>,
-        identity: &str,
-        n: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        &self, py: Python<'_>, identity: &str, n: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Vec<Offender>> {
         watch::top(self, py, identity, n, now)
     }
@@ -127,10 +112,7 @@ impl Throttle {
     #[doc = doc!("Throttle.admit")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn admit(
-        slf: &Bound<'_, Self>,
-        envelope: &Bound<'_, Envelope>,
-        stage: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Permit> {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
@@ -152,9 +134,7 @@ impl Throttle {
     #[doc = doc!("Throttle.session")]
     #[pyo3(signature = (*, client_ip=None, client_name=None))]
     fn session(
-        slf: &Bound<'_, Self>,
-        client_ip: Option<&Bound<'_, PyAny>>,
-        client_name: Option<&Bound<'_, PyAny>>,
+        slf: &Bound<'_, Self>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Session> {
         Session::new(slf.clone().unbind(), client_ip, client_name)
     }
@@ -168,12 +148,7 @@ impl Throttle {
     #[doc = doc!("Throttle.allow")]
     #[pyo3(signature = (identity, value, *, seconds=None, unverified=false))]
     fn allow(
-        &self,
-        py: Python<'_>,
-        identity: &str,
-        value: &Bound<'_, PyAny>,
-        seconds: Option<f64>,
-        unverified: bool,
+        &self, py: Python<'_>, identity: &str, value: &Bound<'_, PyAny>, seconds: Option<f64>, unverified: bool,
     ) -> PyResult<()> {
         let word = if unverified { AccessAction::AllowUnverified } else { AccessAction::Allow };
         blocked::say(self, py, identity, value, word, seconds)
@@ -201,9 +176,7 @@ impl Throttle {
 
     #[doc = doc!("Throttle.identities")]
     pub(crate) fn identities<'py>(
-        &self,
-        py: Python<'py>,
-        envelope: &Bound<'py, Envelope>,
+        &self, py: Python<'py>, envelope: &Bound<'py, Envelope>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let named = envelope.get().with(py, |core| self.engine().identities(core));
         let all = PyDict::new(py);
@@ -221,11 +194,7 @@ impl Throttle {
     #[doc = doc!("Throttle.explain")]
     #[pyo3(signature = (envelope, *, stage=None, now=None))]
     fn explain<'py>(
-        &self,
-        py: Python<'py>,
-        envelope: &Bound<'py, Envelope>,
-        stage: Option<&Bound<'py, PyAny>>,
-        now: Option<f64>,
+        &self, py: Python<'py>, envelope: &Bound<'py, Envelope>, stage: Option<&Bound<'py, PyAny>>, now: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let stages = stages(stage)?;
         let now = self.clock.read(py, now)?;
@@ -319,10 +288,7 @@ impl Throttle {
     }
 
     fn decide(
-        slf: &Bound<'_, Self>,
-        envelope: &Bound<'_, Envelope>,
-        stage: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
         aim: Purpose,
     ) -> PyResult<Py<Decision>> {
         let (py, this) = (slf.py(), slf.get());

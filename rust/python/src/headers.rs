@@ -26,10 +26,8 @@ pub(crate) struct Headers {
 impl Headers {
     /// Reads the arguments. Returns `None` when none of them has a value.
     pub(crate) fn optional(
-        header_from: Option<&Bound<'_, PyAny>>,
-        reply_to: Option<&Bound<'_, PyAny>>,
-        list_id: Option<&Bound<'_, PyAny>>,
-        dkim: Option<&Bound<'_, PyAny>>,
+        header_from: Option<&Bound<'_, PyAny>>, reply_to: Option<&Bound<'_, PyAny>>,
+        list_id: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Box<Self>>> {
         if header_from.is_none() && reply_to.is_none() && list_id.is_none() && dkim.is_none() {
             return Ok(None);

@@ -32,13 +32,8 @@ impl RateLimiter {
     #[pyo3(signature = (rate, *, memory=None, algorithm="gcra", burst=None, when_full="admit", clock=None, seed=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
-        py: Python<'_>,
-        rate: &str,
-        memory: Option<&Bound<'_, PyAny>>,
-        algorithm: &str,
-        burst: Option<&Bound<'_, PyAny>>,
-        when_full: &str,
-        clock: Option<&Bound<'_, PyAny>>,
+        py: Python<'_>, rate: &str, memory: Option<&Bound<'_, PyAny>>, algorithm: &str,
+        burst: Option<&Bound<'_, PyAny>>, when_full: &str, clock: Option<&Bound<'_, PyAny>>,
         seed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let algorithm = choice("algorithm", algorithm)?;
@@ -68,10 +63,7 @@ impl RateLimiter {
     #[doc = doc!("RateLimiter.hit")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn hit(
-        slf: &Bound<'_, Self>,
-        key: &Bound<'_, PyAny>,
-        cost: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<HitResult> {
         Self::decide(slf, key, cost, now, true)
     }
@@ -79,10 +71,7 @@ impl RateLimiter {
     #[doc = doc!("RateLimiter.peek")]
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn peek(
-        slf: &Bound<'_, Self>,
-        key: &Bound<'_, PyAny>,
-        cost: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<HitResult> {
         Self::decide(slf, key, cost, now, false)
     }
@@ -126,11 +115,7 @@ impl RateLimiter {
 impl RateLimiter {
     #[inline]
     fn decide(
-        slf: &Bound<'_, Self>,
-        key: &Bound<'_, PyAny>,
-        cost: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
-        charge: bool,
+        slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>, charge: bool,
     ) -> PyResult<HitResult> {
         let (py, this) = (slf.py(), slf.get());
         let cost = cost.map_or(Ok(1), |cost| whole("cost", cost, 0))?;

@@ -79,10 +79,7 @@ impl Policy {
     #[new]
     #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None))]
     fn new(
-        py: Python<'_>,
-        limits: &Bound<'_, PyAny>,
-        scale: Option<&Bound<'_, PyAny>>,
-        mode: Option<&Bound<'_, PyAny>>,
+        py: Python<'_>, limits: &Bound<'_, PyAny>, scale: Option<&Bound<'_, PyAny>>, mode: Option<&Bound<'_, PyAny>>,
         suffixes: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
@@ -140,10 +137,7 @@ impl Policy {
     #[doc = doc!("Policy.plan")]
     #[pyo3(signature = (*, memory=None, max_open=None))]
     fn plan<'py>(
-        &self,
-        py: Python<'py>,
-        memory: Option<&Bound<'_, PyAny>>,
-        max_open: Option<&Bound<'_, PyAny>>,
+        &self, py: Python<'py>, memory: Option<&Bound<'_, PyAny>>, max_open: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let bytes = memory.map_or(Ok(memory::GUARD_BYTES), memory::bytes)?;
         let max_open = max_open.map_or(Ok(Engine::MAX_OPEN), max_open::number)?;

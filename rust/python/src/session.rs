@@ -39,9 +39,7 @@ struct Talk {
 
 impl Session {
     pub(crate) fn new(
-        guard: Py<Throttle>,
-        client_ip: Option<&Bound<'_, PyAny>>,
-        client_name: Option<&Bound<'_, PyAny>>,
+        guard: Py<Throttle>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
@@ -74,10 +72,7 @@ impl Session {
 
     /// Takes one step with `envelope`. When the step is admitted, `envelope` becomes the known envelope.
     fn step(
-        &self,
-        py: Python<'_>,
-        envelope: Envelope,
-        now: Now,
+        &self, py: Python<'_>, envelope: Envelope, now: Now,
         take: impl FnOnce(&mut CoreSession, &Engine, &Core<'_>, Now) -> Step,
     ) -> PyResult<Decision> {
         let Step { decision, receipt: charge, .. } =
@@ -123,13 +118,8 @@ impl Session {
     #[doc = doc!("Session.mail")]
     #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, now=None))]
     fn mail(
-        &self,
-        py: Python<'_>,
-        address: &Bound<'_, PyAny>,
-        size: Option<&Bound<'_, PyAny>>,
-        spf: Option<&Bound<'_, PyAny>>,
-        auth_user: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        &self, py: Python<'_>, address: &Bound<'_, PyAny>, size: Option<&Bound<'_, PyAny>>,
+        spf: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Decision> {
         let mut known = self.known(py, false);
         known.mail_from = Some(Text::new("address", address)?);
@@ -166,12 +156,8 @@ impl Session {
     #[doc = doc!("Session.data")]
     #[pyo3(signature = (*, headers=None, dkim=None, size=None, now=None))]
     fn data(
-        &self,
-        py: Python<'_>,
-        headers: Option<&Bound<'_, PyAny>>,
-        dkim: Option<&Bound<'_, PyAny>>,
-        size: Option<&Bound<'_, PyAny>>,
-        now: Option<f64>,
+        &self, py: Python<'_>, headers: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
+        size: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Decision> {
         let mut known = self.known(py, true);
         if let Some(size) = octets(size)? {

@@ -34,10 +34,7 @@ pub(crate) fn install(py: Python<'_>) {
 /// The caller is attached and obeys PEP 590: `args` holds the positional arguments and then one value for each name of
 /// the tuple `names`, which may be null.
 unsafe extern "C" fn call(
-    class: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
-    names: *mut ffi::PyObject,
+    class: *mut ffi::PyObject, args: *const *mut ffi::PyObject, nargsf: usize, names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: The caller guarantees what `plain` and `general` need.
     let made = unsafe {
@@ -60,10 +57,7 @@ unsafe extern "C" fn call(
 /// As for [`call`].
 #[inline]
 unsafe fn plain(
-    py: Python<'_>,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
-    names: *mut ffi::PyObject,
+    py: Python<'_>, args: *const *mut ffi::PyObject, nargsf: usize, names: *mut ffi::PyObject,
 ) -> Option<Envelope> {
     let keywords = KEYWORDS.get(py)?;
     let mut arguments: Arguments<'_, '_> = [None; FIELDS.len()];
@@ -98,10 +92,7 @@ unsafe fn plain(
 /// As for [`call`].
 #[cold]
 unsafe fn general(
-    py: Python<'_>,
-    class: *mut ffi::PyObject,
-    args: *const *mut ffi::PyObject,
-    nargsf: usize,
+    py: Python<'_>, class: *mut ffi::PyObject, args: *const *mut ffi::PyObject, nargsf: usize,
     names: *mut ffi::PyObject,
 ) -> PyResult<*mut ffi::PyObject> {
     // SAFETY: `class` is the type object of `Envelope`, and the arguments are as the caller promises.

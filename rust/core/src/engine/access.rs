@@ -134,11 +134,7 @@ impl Engine {
     /// then the lines of blocks are prefetched.
     #[inline(never)]
     pub(super) fn prepare_access(
-        &self,
-        request: &mut Request,
-        identities: &Identities<'_>,
-        kinds: &Kinds,
-        stages: Stages,
+        &self, request: &mut Request, identities: &Identities<'_>, kinds: &Kinds, stages: Stages,
     ) {
         let (Some(access), Some(stage)) = (self.plan.access, stages.last()) else { return };
         request.is_access_checked = true;
@@ -174,11 +170,7 @@ impl Engine {
 
     /// Works out the keys that limits may have blocked.
     fn prepare_blocks(
-        &self,
-        request: &Request,
-        identities: &Identities<'_>,
-        access: AccessTables,
-        stage: Stage,
+        &self, request: &Request, identities: &Identities<'_>, access: AccessTables, stage: Stage,
         into: &mut SmallVec<[BlockQuery; 4]>,
     ) {
         let sender_trust = identities.trust(Identity::SenderHost);
@@ -285,13 +277,7 @@ impl Engine {
     /// Whether the block of a refusal finds room. Without room the limit refuses by itself, for as long as it does.
     #[cold]
     pub(super) fn can_block(
-        &self,
-        rule: BlockRule,
-        by: &PlannedLimit,
-        request: &Request,
-        nth: u32,
-        region: &Region,
-        at_us: u64,
+        &self, rule: BlockRule, by: &PlannedLimit, request: &Request, nth: u32, region: &Region, at_us: u64,
     ) -> bool {
         let key = self.key_to_block(rule, by, request, nth);
         self.plan
@@ -318,12 +304,7 @@ impl Engine {
 
     /// The refusal by an operator's entry.
     pub(super) fn refusal_by_entry(
-        &self,
-        identities: &Identities<'_>,
-        request: &Request,
-        found: &Found,
-        wait_us: Option<u64>,
-        stages: Stages,
+        &self, identities: &Identities<'_>, request: &Request, found: &Found, wait_us: Option<u64>, stages: Stages,
     ) -> Refusal {
         let (mut key, mut identity) = (String::new(), Identity::Global);
         if let Some((query, (place, entry))) = request.access.as_ref().zip(found.access.entry) {

@@ -257,11 +257,7 @@ fn numbers(limit: &Limit) -> String {
 
 /// Why a limit is not asked.
 fn unasked(
-    identities: &Identities<'_>,
-    planned: &PlannedLimit,
-    envelope: &Envelope<'_>,
-    stages: Stages,
-    is_header_read: bool,
+    identities: &Identities<'_>, planned: &PlannedLimit, envelope: &Envelope<'_>, stages: Stages, is_header_read: bool,
 ) -> LimitState {
     let (limit, knows_sender) = (&planned.limit, envelope.mail_from.is_some());
     let mut missing = Vec::new();

@@ -57,11 +57,7 @@ impl Engine {
     /// would take a fifth of a check.
     #[inline(always)]
     pub fn decide_and(
-        &self,
-        envelope: &Envelope<'_>,
-        stages: Option<Stages>,
-        now: Now,
-        purpose: Purpose,
+        &self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, purpose: Purpose,
         see: impl FnOnce(&Decision, &Identities<'_>),
     ) -> Decided {
         let stages = stages.unwrap_or_else(|| Stages::known_of(envelope));
@@ -79,12 +75,7 @@ impl Engine {
     /// Makes a decision of an outcome, and gives names to the values near a limit.
     #[inline(always)]
     pub(super) fn finish(
-        &self,
-        identities: &Identities<'_>,
-        room: &Room,
-        outcome: &Outcome,
-        stages: Stages,
-        now: Now,
+        &self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, stages: Stages, now: Now,
     ) -> (Decision, Receipt) {
         if !room.found.unnamed.is_empty() {
             self.name_near_limit(identities, room, outcome.refused.is_none(), now);
@@ -112,12 +103,7 @@ impl Engine {
     /// Says which limit refused, for which key, and until when.
     #[inline(never)]
     fn refusal(
-        &self,
-        identities: &Identities<'_>,
-        room: &Room,
-        reads_us: i64,
-        refused: Refused,
-        stages: Stages,
+        &self, identities: &Identities<'_>, room: &Room, reads_us: i64, refused: Refused, stages: Stages,
     ) -> Box<Refusal> {
         let Room { request, found } = room;
         let wait_us =

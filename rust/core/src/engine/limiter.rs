@@ -40,12 +40,7 @@ impl Limiter {
     /// Allocates the table. Returns `None` when the memory is below [`Self::least_bytes`] or more than the machine has,
     /// or when no clock can keep the rate.
     pub fn new(
-        algorithm: Algorithm,
-        rate: Rate,
-        burst: u64,
-        when_full: WhenFull,
-        memory_bytes: u64,
-        secret: Secret,
+        algorithm: Algorithm, rate: Rate, burst: u64, when_full: WhenFull, memory_bytes: u64, secret: Secret,
     ) -> Option<Self> {
         let pages = u32::try_from(memory_bytes / PAGE_BYTES).ok()?.checked_sub(1)?;
         if memory_bytes < Self::least_bytes(when_full) {

@@ -89,10 +89,7 @@ impl Engine {
     /// # Errors
     /// [`PolicyError`] when the policy does not fit into `memory_bytes`.
     pub fn new(
-        policy: &Policy,
-        memory_bytes: u64,
-        suffixes: Arc<SuffixList>,
-        secret: Secret,
+        policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret,
     ) -> Result<Self, PolicyError> {
         Self::with_max_open(policy, memory_bytes, suffixes, secret, Self::MAX_OPEN)
     }
@@ -102,11 +99,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`].
     pub fn with_max_open(
-        policy: &Policy,
-        memory_bytes: u64,
-        suffixes: Arc<SuffixList>,
-        secret: Secret,
-        max_open: u32,
+        policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32,
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;

@@ -89,12 +89,7 @@ impl Engine {
     /// # Errors
     /// [`BlockError`]; then nothing is changed.
     pub fn say(
-        &self,
-        identity: &str,
-        value: &str,
-        action: AccessAction,
-        us: Option<u64>,
-        now: Now,
+        &self, identity: &str, value: &str, action: AccessAction, us: Option<u64>, now: Now,
     ) -> Result<(), BlockError> {
         let access = self.plan.access.ok_or(BlockError::Full(0))?;
         if let Some(us) = us.filter(|us| !(1..=LONGEST_US).contains(us)) {

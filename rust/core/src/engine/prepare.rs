@@ -43,12 +43,7 @@ impl Engine {
     ///
     /// It takes an empty request and does not return one: a request is large, and moving it costs time.
     pub fn prepare(
-        &self,
-        request: &mut Request,
-        identities: &Identities<'_>,
-        size: Option<u64>,
-        stages: Stages,
-        purpose: Purpose,
+        &self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages, purpose: Purpose,
     ) {
         self.prepare_filtered(request, identities, size, stages, purpose, None);
     }
@@ -58,14 +53,8 @@ impl Engine {
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
     pub(super) fn prepare_check<'e>(
-        &self,
-        identities: &mut Identities<'e>,
-        room: &mut Room,
-        envelope: &Envelope<'e>,
-        stages: Stages,
-        purpose: Purpose,
-        filter: Option<&StageFilter>,
-        more: Sources,
+        &self, identities: &mut Identities<'e>, room: &mut Room, envelope: &Envelope<'e>, stages: Stages,
+        purpose: Purpose, filter: Option<&StageFilter>, more: Sources,
     ) {
         let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
         let mut sources = self.plan.sources(needed).union(more);
@@ -85,12 +74,7 @@ impl Engine {
     /// The request of a step of a session, which asks what `filter` leaves of its stages.
     #[inline(always)]
     pub(super) fn prepare_filtered(
-        &self,
-        request: &mut Request,
-        identities: &Identities<'_>,
-        size: Option<u64>,
-        stages: Stages,
-        purpose: Purpose,
+        &self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages, purpose: Purpose,
         filter: Option<&StageFilter>,
     ) {
         let plan = &self.plan;
@@ -214,10 +198,7 @@ impl<'e> Preparer<'e, '_> {
     /// value it is; the key without trust; and its lines. A key may reserve as many free slots as `slots`.
     #[inline(always)]
     fn each_key<const SEVERAL: bool>(
-        &mut self,
-        asked: Asked<'_>,
-        slots: usize,
-        mut add: impl FnMut(&mut Self, u16, usize, Key, Candidates),
+        &mut self, asked: Asked<'_>, slots: usize, mut add: impl FnMut(&mut Self, u16, usize, Key, Candidates),
     ) {
         let Asked { place, ask, trust } = asked;
         let count = self.keys.count::<SEVERAL>(&ask.per);

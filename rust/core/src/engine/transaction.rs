@@ -33,12 +33,7 @@ impl Engine {
     /// `explain`.
     #[inline(always)]
     pub(super) fn transact_releasing(
-        &self,
-        request: &Request,
-        found: &mut Found,
-        now: Now,
-        purpose: Purpose,
-        released: &[Token],
+        &self, request: &Request, found: &mut Found, now: Now, purpose: Purpose, released: &[Token],
         inspect: impl FnOnce(&Region, u64, &mut Found),
     ) -> Outcome {
         let (mut region, epoch) = self.shared.at(now, purpose != Purpose::Peek);
@@ -240,12 +235,7 @@ impl Engine {
     /// statistics.
     #[inline(always)]
     fn record(
-        &self,
-        request: &Request,
-        region: &mut Region,
-        purpose: Purpose,
-        found: &mut Found,
-        outcome: &mut Outcome,
+        &self, request: &Request, region: &mut Region, purpose: Purpose, found: &mut Found, outcome: &mut Outcome,
     ) {
         let at_us = outcome.at_us;
         if outcome.is_charged {

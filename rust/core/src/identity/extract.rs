@@ -186,10 +186,7 @@ impl<'a> Identities<'a> {
     /// What `use_it` makes of the only value of an identity with this source, or of several the first.
     #[inline(always)]
     pub(crate) fn map_one<'s, R>(
-        &'s self,
-        (source, identity): (Source, Identity),
-        form: As,
-        use_it: impl FnOnce(Value<'s>) -> R,
+        &'s self, (source, identity): (Source, Identity), form: As, use_it: impl FnOnce(Value<'s>) -> R,
     ) -> Option<R> {
         match (source, &self.sender) {
             (Source::ClientIp, _) => self.client.map(|address| use_it(client(identity, address))),

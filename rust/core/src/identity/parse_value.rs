@@ -88,10 +88,7 @@ impl fmt::Display for Scope<'_> {
 /// # Errors
 /// [`NotAValue`] when no envelope could have exactly this value.
 pub fn parse_value<R>(
-    identity: Identity,
-    text: &str,
-    suffixes: &SuffixList,
-    then: impl FnOnce(&Value<'_>) -> R,
+    identity: Identity, text: &str, suffixes: &SuffixList, then: impl FnOnce(&Value<'_>) -> R,
 ) -> Result<R, NotAValue> {
     if let Some(tag) = tag(identity, text) {
         return Ok(then(&Value::Name(Part::Tag(tag))));
@@ -130,10 +127,7 @@ pub fn parts_of_host(host: Identity, per: Identity, text: &str, suffixes: &Suffi
 /// # Errors
 /// [`NotAValue`] when no envelope, or too many of them, could lie in the scope.
 pub fn parse_scope<R>(
-    identity: Identity,
-    text: &str,
-    suffixes: &SuffixList,
-    then: impl FnOnce(Scope<'_>, String) -> R,
+    identity: Identity, text: &str, suffixes: &SuffixList, then: impl FnOnce(Scope<'_>, String) -> R,
 ) -> Result<R, NotAValue> {
     let is_client = identity.source() == Source::ClientIp;
     if is_client && text != "UNKNOWN" {

@@ -38,11 +38,7 @@ const _: () = assert!(MAX_LIMITS <= COUNTS && COUNTS <= u64::BITS as usize);
 /// # Errors
 /// A budget too small for the policy, a rate that no clock can keep, a quota for a value that nothing can have.
 pub fn compile(
-    policy: &Policy,
-    memory_bytes: u64,
-    max_open: u32,
-    suffixes: &SuffixList,
-    secret: &Secret,
+    policy: &Policy, memory_bytes: u64, max_open: u32, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
     let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
     if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) {

@@ -39,11 +39,7 @@ pub struct Step {
 /// # Errors
 /// What `compile` says of a policy, and one that does not fit into the pages that other limits have released.
 pub fn recompile(
-    old: &Plan,
-    pages: u32,
-    policy: &Policy,
-    suffixes: &SuffixList,
-    secret: &Secret,
+    old: &Plan, pages: u32, policy: &Policy, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
     let stays = what_stays(old, policy);
     let builder = PlanBuilder { pages, first: old, suffixes, secret };

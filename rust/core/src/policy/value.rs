@@ -158,9 +158,7 @@ impl Action {
 /// Reads a list of texts, each by `read`; `allowed` says what is allowed instead of another value. An item that is no
 /// text is read as an empty one.
 pub(super) fn list<T>(
-    value: &FieldValue,
-    allowed: &str,
-    read: impl Fn(&str) -> Result<T, Wrong>,
+    value: &FieldValue, allowed: &str, read: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Result<Vec<T>, Wrong> {
     let FieldValue::List(items) = value else { return Err(Wrong::allowed(allowed)) };
     let read = |item: &FieldValue| read(item.text().unwrap_or_default());

@@ -156,11 +156,7 @@ fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKe
 /// the current row.
 #[inline(never)]
 pub(super) fn count(
-    layout: &Layout,
-    words: &mut [u64],
-    row: usize,
-    (place, slot): (usize, usize),
-    elements: impl Iterator<Item = Key>,
+    layout: &Layout, words: &mut [u64], row: usize, (place, slot): (usize, usize), elements: impl Iterator<Item = Key>,
     admitted: bool,
 ) {
     words[layout.counts(row, place, slot)] += if admitted { 1 } else { 1 << 32 };

@@ -120,12 +120,7 @@ impl Distinct {
     /// `reserved` holds slots as in [`Gcra::consult`](super::gcra::Gcra::consult), and blocks as well.
     #[inline]
     pub fn consult(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now_us: u64,
-        elements: &[Key],
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now_us: u64, elements: &[Key], reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
         let asked = self.quota.price((elements.len() as u64).max(1));
         if asked > self.quota.capacity {
@@ -151,12 +146,7 @@ impl Distinct {
     /// Returns `false` when an element found no room and stays uncounted.
     #[inline]
     pub fn charge(
-        &self,
-        region: &mut Region,
-        at: &Candidates,
-        found_slot: Option<KeySlot>,
-        now_us: u64,
-        elements: &[Key],
+        &self, region: &mut Region, at: &Candidates, found_slot: Option<KeySlot>, now_us: u64, elements: &[Key],
     ) -> bool {
         if elements.is_empty() {
             return true;
@@ -259,12 +249,7 @@ impl Distinct {
 
     /// When there is a slot for the key and a block for its elements that are not reserved.
     fn room_from(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: u64,
-        bucket: Option<Bucket>,
-        elements: &[Key],
+        &self, region: &Region, at: &Candidates, now: u64, bucket: Option<Bucket>, elements: &[Key],
         reserved: &mut SlotReservations,
     ) -> u64 {
         let (slot, drained, mut few) = match bucket {

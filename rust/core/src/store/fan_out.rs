@@ -77,12 +77,8 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
 /// Makes every element and part of one look-up known: the check was admitted.
 #[inline(always)]
 pub fn make_known(
-    set: &SeenSet,
-    region: &mut Region,
-    request: &Request,
-    (lookup, element): (&Lookup, &FoundElement),
-    found: &Sightings,
-    now_us: u64,
+    set: &SeenSet, region: &mut Region, request: &Request, (lookup, element): (&Lookup, &FoundElement),
+    found: &Sightings, now_us: u64,
 ) {
     if lookup.others.count + lookup.parts.count > 0 {
         for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {

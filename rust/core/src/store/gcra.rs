@@ -129,12 +129,7 @@ impl Gcra {
     /// [`Gcra::charge`] will give it when those keys are charged first.
     #[inline]
     pub fn consult(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: Ticks,
-        amount: u64,
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
         let (price, capacity) = (self.quota.price(amount), self.quota.capacity);
         if price > capacity {
@@ -157,12 +152,7 @@ impl Gcra {
     /// When a key in a slot has room again: `level` and `price` together are above the capacity.
     #[cold]
     fn wait(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: u64,
-        (level, price): (u64, u64),
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now: u64, (level, price): (u64, u64), reserved: &mut SlotReservations,
     ) -> Verdict {
         let over = level + price - self.quota.capacity;
         if over >= level && self.sketch.is_some() {
@@ -178,12 +168,7 @@ impl Gcra {
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
     #[inline(never)]
     fn consult_untracked(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: u64,
-        price: u64,
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now: u64, price: u64, reserved: &mut SlotReservations,
     ) -> Verdict {
         let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
         let level = sketch.level(region, sketch_key(at.lines[0], at.fingerprint), now);

@@ -83,14 +83,8 @@ impl Store {
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
-        &self,
-        region: &Region,
-        request: &Request,
-        entry: &Entry,
-        (at_us, is_now): (u64, bool),
-        sightings: &Sightings,
-        reservations: &mut SlotReservations,
-        answer: &mut Answer,
+        &self, region: &Region, request: &Request, entry: &Entry, (at_us, is_now): (u64, bool), sightings: &Sightings,
+        reservations: &mut SlotReservations, answer: &mut Answer,
     ) {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
@@ -115,12 +109,7 @@ impl Store {
     /// untracked.
     #[inline(always)]
     pub fn charge(
-        &self,
-        region: &mut Region,
-        request: &Request,
-        entry: &Entry,
-        sightings: &Sightings,
-        answer: &Answer,
+        &self, region: &mut Region, request: &Request, entry: &Entry, sightings: &Sightings, answer: &Answer,
         at_us: u64,
     ) -> bool {
         match (self, &entry.question) {
@@ -151,13 +140,8 @@ impl Store {
 
     /// How much of `burst` the key of `entry` has used up, and how much this check adds.
     pub fn usage(
-        &self,
-        region: &Region,
-        request: &Request,
-        entry: &Entry,
-        (sightings, answer): (&Sightings, &Answer),
-        at_us: u64,
-        burst: u64,
+        &self, region: &Region, request: &Request, entry: &Entry, (sightings, answer): (&Sightings, &Answer),
+        at_us: u64, burst: u64,
     ) -> (u64, u64) {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {

@@ -94,12 +94,7 @@ impl RateCounter {
     /// Tells whether a charge fits: see [`Gcra::consult`] and [`SlidingWindow::consult`].
     #[inline]
     pub fn consult(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: Ticks,
-        amount: u64,
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
         either!(self, counter => counter.consult(region, at, now, amount, reserved))
     }

@@ -430,12 +430,8 @@ impl SlotReservations {
     /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
     /// `free_from` the time from which on one of its `slots` is free.
     pub(super) fn slot_from(
-        &mut self,
-        region: &Region,
-        (at, table, slots): (&Candidates, &Table, usize),
-        now: u64,
-        free_slots: impl Fn(&Line) -> u32,
-        free_from: impl Fn(&Line, usize) -> u64,
+        &mut self, region: &Region, (at, table, slots): (&Candidates, &Table, usize), now: u64,
+        free_slots: impl Fn(&Line) -> u32, free_from: impl Fn(&Line, usize) -> u64,
     ) -> Option<u64> {
         if self.reserve_one(at.lines.map(|id| (id, free_slots(region.line(id)).count_ones()))) {
             return Some(now);

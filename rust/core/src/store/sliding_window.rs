@@ -123,12 +123,7 @@ impl SlidingWindow {
     /// [`SlidingWindow::charge`] will give it when those keys are charged first.
     #[inline]
     pub fn consult(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        Ticks(now): Ticks,
-        amount: u64,
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, Ticks(now): Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
         let Some(room) = self.most.checked_sub(self.price(amount)) else { return (Verdict::Never, None) };
         if let Some(found) = self.find(region, at, now) {
@@ -207,12 +202,7 @@ impl SlidingWindow {
 
     /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
     fn consult_untracked(
-        &self,
-        region: &Region,
-        at: &Candidates,
-        now: u64,
-        room: u64,
-        reserved: &mut SlotReservations,
+        &self, region: &Region, at: &Candidates, now: u64, room: u64, reserved: &mut SlotReservations,
     ) -> Verdict {
         let Some(sketch) = &self.sketch else { return self.room(region, at, now, reserved) };
         let counts = sketch.counts(region, sketch_key(at.lines[0], at.fingerprint), now);

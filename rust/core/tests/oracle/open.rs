@@ -31,12 +31,7 @@ impl Open {
 
     /// A cap, and a share of 1/`a` of what is free before the message; always one.
     pub(crate) fn room(
-        &self,
-        cap: u64,
-        amount: u64,
-        bytes: bool,
-        mine: impl Fn(&Held) -> bool,
-        share: Option<Share<'_>>,
+        &self, cap: u64, amount: u64, bytes: bool, mine: impl Fn(&Held) -> bool, share: Option<Share<'_>>,
     ) -> Room {
         if amount > cap {
             return Room::Never;

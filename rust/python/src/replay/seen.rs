@@ -46,12 +46,7 @@ impl Seen {
     /// Notes the elements at `place` under the keys at `per` of all rows but `without`; for each that was new for
     /// `remember_s`, its key.
     fn update(
-        &mut self,
-        rows: &Rows,
-        per: Vec<usize>,
-        place: usize,
-        remember_s: f64,
-        without: Vec<usize>,
+        &mut self, rows: &Rows, per: Vec<usize>, place: usize, remember_s: f64, without: Vec<usize>,
     ) -> PyResult<Texts> {
         rows.check(&per)?;
         rows.check(&[place])?;
