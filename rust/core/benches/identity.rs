@@ -94,7 +94,7 @@ fn reading(criterion: &mut Criterion) {
             let mut sum = 0;
             for kind in kinds.iter().filter(|_| steps > 0) {
                 let values = identities.values(*kind);
-                sum ^= if steps > 1 { secret.key(&values[0]).0 } else { values.len() as u64 };
+                sum ^= if steps > 1 { secret.key(*kind, &values[0]).0 } else { values.len() as u64 };
                 black_box(&values);
             }
             if steps > 2 {

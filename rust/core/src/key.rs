@@ -1,4 +1,4 @@
-//! The keyed 64-bit hash of a value. Text ends here: no table of a limit stores any.
+//! The keyed 64-bit hash of an identity and its value. Text ends here: no table of a limit stores any.
 //!
 //! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different values
 //! differ:
@@ -11,10 +11,10 @@
 //!                        bytes of the only part, or of the second
 //! ```
 //!
-//! A part is text, raw bytes or a tag, so no text equals a tag. The identity is not in the key: a table has one key for
-//! each value of *its* identities, and whatever mixes identities joins them with what tells them apart
-//! ([`Secret::scoped`], [`Secret::part`]). So one hash serves all identities with the same value, and equal values have
-//! equal keys whatever their identities are.
+//! A part is text, raw bytes or a tag, so no text equals a tag. The hash of a value does not depend on its identity,
+//! so it can serve several identities with the same value; the key is the hash with some bits flipped, and each
+//! identity flips other ones. Two keys of one value under two identities therefore differ always, and whether two
+//! identities have the same value can be read from their keys.
 //!
 //! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
 
@@ -34,30 +34,46 @@ pub struct Secret {
     left: u64,
     right: u64,
     trusts: [Key; 2],
-    global: Key,
-    /// Joined with the code of an identity in front of a value, and in front of a part of a name.
-    identity: Key,
-    part: Key,
+    global: u64,
+}
+
+/// What tells the keys of one identity from those of another: they differ in these bits, which need not be secret.
+pub const fn mask(identity: Identity) -> u64 {
+    spread(identity.code() as u64)
+}
+
+/// A number whose every bit depends on those of `code`.
+const fn spread(code: u64) -> u64 {
+    code.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl Secret {
     /// From sixteen secret bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
         let sip = Sip::new(bytes);
-        let global = Key(sip.then(head(Shape::Global, 0, 0)).hash(&[]));
+        let global = sip.then(head(Shape::Global, 0, 0)).hash(&[]);
         // Constants that only the secret tells. No value is encoded so.
-        let [left, right, claimed, proven, identity, part] =
-            [0, 1, 2, 3, 4, 5].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
-        let (trusts, identity, part) = ([Key(claimed), Key(proven)], Key(identity), Key(part));
-        Self { sip, left: left | 1, right: right | 1, trusts, global, identity, part }
+        let [left, right, claimed, proven] = [0, 1, 2, 3].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
+        Self { sip, left: left | 1, right: right | 1, trusts: [Key(claimed), Key(proven)], global }
     }
 
-    /// The key of a value, whatever its identity and its trust. It is never zero.
+    /// The key of a value of an identity, without trust. It is never zero.
+    pub fn key(&self, identity: Identity, value: &Value<'_>) -> Key {
+        self.masked(mask(identity), value)
+    }
+
+    /// [`Secret::key`] of the identity with this [`mask`], for hot callers.
     #[inline(always)]
-    pub fn key(&self, value: &Value<'_>) -> Key {
+    pub fn masked(&self, mask: u64, value: &Value<'_>) -> Key {
+        Key((self.hash(value) ^ mask).max(1))
+    }
+
+    /// The hash of a value, whatever its identity is.
+    #[inline(always)]
+    fn hash(&self, value: &Value<'_>) -> u64 {
         let (v4, v6);
         let (head, bytes) = match value {
-            Value::Name(Part::Text(text)) => return self.text(text.as_bytes()),
+            Value::Name(Part::Text(text)) => return self.sip.hash(text.as_bytes()),
             Value::Global => return self.global,
             Value::Network(IpAddr::V4(address), prefix) => {
                 v4 = address.octets();
@@ -74,33 +90,22 @@ impl Secret {
             Value::Address(local, host) => {
                 let ((local_code, local), (host_code, host)) = (encoded(local), encoded(host));
                 let head = head(Shape::Address, local_code, host_code) | (local.len() as u64) << 32;
-                return Key(self.sip.then(head).then_padded(local).hash(host).max(1));
+                return self.sip.then(head).then_padded(local).hash(host);
             }
         };
-        Key(self.sip.then(head).hash(bytes).max(1))
+        self.sip.then(head).hash(bytes)
     }
 
-    /// The key of text: of a name, or for a limiter that knows no mail.
+    /// The key of text, for a limiter that knows no mail.
     #[inline]
     pub fn text(&self, text: &[u8]) -> Key {
-        Key(self.sip.hash(text).max(1))
-    }
-
-    /// The key of a value that shares a table with values of other identities.
-    pub fn scoped(&self, identity: Identity, value: &Value<'_>) -> Key {
-        self.scoped_key(identity, self.key(value))
-    }
-
-    /// [`Secret::scoped`] of the value with this key.
-    #[inline]
-    pub fn scoped_key(&self, identity: Identity, key: Key) -> Key {
-        self.join(Key(self.identity.0 ^ u64::from(identity.code())), key)
+        Key(self.sip.hash(text))
     }
 
     /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the
     /// whole host.
     pub fn part(&self, host: Identity, part: &str) -> Key {
-        self.join(Key(self.part.0 ^ u64::from(host.code())), self.text(part.as_bytes()))
+        Key(self.sip.hash(part.as_bytes()) ^ spread(1 << 32 | u64::from(host.code())))
     }
 
     /// The key that counts for one trust: proven and claimed keys never share a counter.

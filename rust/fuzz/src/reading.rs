@@ -30,7 +30,7 @@ pub(crate) fn helo(name: &[u8]) -> Identities<'_> {
 
 /// The key of a value, under a secret that stays the same so that a finding can be repeated.
 pub(crate) fn key(identity: Identity, value: &Value<'_>) -> Key {
-    Secret::new(*b"sixteen octets!!").scoped(identity, value)
+    Secret::new(*b"sixteen octets!!").key(identity, value)
 }
 
 /// The text of a name, when it is one and not a tag.

@@ -24,7 +24,7 @@ use crate::bitset::places;
 use crate::decision::{Answer, Refusal, Reply};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
-use crate::key::{Key, Secret};
+use crate::key::{Key, Secret, mask};
 use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{Hints, KIND_WORDS, Region, prefetch};
@@ -96,9 +96,9 @@ const fn known_at<const N: usize>(sources: [Source; N], stage: usize) -> u64 {
 /// The key of what a scope covers.
 pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
     match scope {
-        Scope::Network(address, length) => secret.scoped(Identity::ClientIp, &Value::Network(*address, *length)),
+        Scope::Network(address, length) => secret.key(Identity::ClientIp, &Value::Network(*address, *length)),
         Scope::Below(family, name) => secret.part(FAMILIES[*family], name),
-        Scope::Whole(kind, value) => secret.scoped(WHOLE[*kind], value),
+        Scope::Whole(kind, value) => secret.key(WHOLE[*kind], value),
     }
 }
 
@@ -161,9 +161,9 @@ impl Engine {
     fn scope_key(&self, request: &Request, scope: &Scope<'_>) -> Key {
         let Scope::Network(IpAddr::V4(_), length) = scope else { return scope_key(&self.secret, scope) };
         let is_it = |needed: &PlannedIdentity| matches!(needed.identity, Identity::ClientNet(net) if net.v4 == *length);
-        let place = self.plan.identities.iter().position(is_it);
-        match place.and_then(|place| request.keys.first(place as u16)) {
-            Some(key) => self.secret.scoped_key(Identity::ClientIp, key),
+        let known = (0..).zip(&self.plan.identities).find(|(_, needed)| is_it(needed));
+        match known.and_then(|(place, needed)| Some((request.keys.first(place)?, needed.mask))) {
+            Some((key, net)) => Key(key.0 ^ net ^ const { mask(Identity::ClientIp) }),
             None => scope_key(&self.secret, scope),
         }
     }
@@ -192,11 +192,12 @@ impl Engine {
                 continue;
             }
             let per = planned.limit.per.iter();
-            let values: SmallVec<[_; 4]> = per.map(|&identity| identities.values(identity)).collect();
-            let count: usize = values.iter().map(|values| values.len()).product();
+            let values: SmallVec<[_; 4]> = per.map(|&identity| (identity, identities.values(identity))).collect();
+            let count: usize = values.iter().map(|(_, values)| values.len()).product();
             for nth in 0..count {
-                let keys =
-                    values.iter().filter_map(|values| Some(self.secret.key(values.get(nth).or(values.first())?)));
+                let keys = values.iter().filter_map(|(identity, values)| {
+                    Some(self.secret.key(*identity, values.get(nth).or(values.first())?))
+                });
                 add(limit, nth as u32, self.block_key(rule.key, keys));
             }
         }

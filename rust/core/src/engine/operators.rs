@@ -226,7 +226,7 @@ impl Engine {
 
     /// The key of a value, without trust.
     fn key_of(&self, identity: Identity, value: &str) -> Result<Key, NotAValue> {
-        parse_value(identity, value, &self.suffixes, |value| self.secret.key(value))
+        parse_value(identity, value, &self.suffixes, |value| self.secret.key(identity, value))
     }
 
     /// The key, the kind and the normal text of what an entry of this value covers.

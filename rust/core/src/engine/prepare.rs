@@ -19,7 +19,9 @@ use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedSeenSet, TrustSource, quota_bit};
+use crate::plan::{
+    Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
+};
 use crate::policy::{Count, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -292,7 +294,10 @@ impl<'e> Preparer<'e, '_> {
             let first = this.request.hashes.len();
             let elements = this.elements(distinct.into());
             for &hash in &elements {
-                if !planned.per.iter().any(|&per| this.keys.nth(per, nth) == hash) {
+                let value = hash.0 ^ this.plan.identities[usize::from(distinct)].mask;
+                let is_value =
+                    |&per: &u16| this.keys.nth(per, nth).0 ^ this.plan.identities[usize::from(per)].mask == value;
+                if !planned.per.iter().any(is_value) {
                     this.request.hashes.push(this.secret.join(key, hash));
                 }
             }
@@ -376,7 +381,7 @@ impl<'e> Preparer<'e, '_> {
         let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
             // An element that is equal to the value of `per` is never new.
             let hash = self.keys.get(&(planned.distinct as u16));
-            let is_new = !planned.equals.iter().any(|per| self.keys.get(per) == hash);
+            let is_new = !planned.equals.iter().any(|(per, between)| self.keys.get(per).0 ^ between == hash.0);
             is_new.then(|| self.prefetched(planned.set.table.candidates(self.secret.join(key, hash))))
         } else {
             self.add_elements(planned, key, nth)
@@ -398,7 +403,7 @@ impl<'e> Preparer<'e, '_> {
     fn add_elements(&mut self, planned: &PlannedSeenSet, key: Key, nth: usize) -> Option<Candidates> {
         let mut element = None;
         for hash in self.elements(planned.distinct) {
-            if !planned.equals.iter().any(|&per| self.keys.nth(per, nth) == hash) {
+            if !planned.equals.iter().any(|&(per, between)| self.keys.nth(per, nth).0 ^ between == hash.0) {
                 let at = self.prefetched(planned.set.table.candidates(self.secret.join(key, hash)));
                 match element {
                     None => element = Some(at),
@@ -425,8 +430,9 @@ impl<'e> Preparer<'e, '_> {
     ///
     /// These are not the keys of the values: junk is one value, and as many elements as it has spellings.
     fn elements(&self, place: usize) -> SmallVec<[Key; 4]> {
-        let elements = self.identities.elements(self.plan.identities[place].identity);
-        elements.iter().map(|element| self.secret.key(element)).collect()
+        let PlannedIdentity { identity, mask, .. } = self.plan.identities[place];
+        let elements = self.identities.elements(identity);
+        elements.iter().map(|element| self.secret.masked(mask, element)).collect()
     }
 
     #[inline]

@@ -219,9 +219,11 @@ impl Keys {
             let key = match needed.same_as {
                 // The policy may have no limit by `sender.org` any more; then it is not hashed.
                 Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
-                    Some(first[usize::from(org)])
+                    let between = plan.identities[usize::from(org)].mask ^ needed.mask;
+                    Some(Key(first[usize::from(org)].0 ^ between))
                 }
-                _ => identities.map_one((needed.source, needed.identity), As::Value, |value| secret.key(&value)),
+                _ => identities
+                    .map_one((needed.source, needed.identity), As::Value, |value| secret.masked(needed.mask, &value)),
             };
             match key {
                 Some(key) => {
@@ -239,7 +241,7 @@ impl Keys {
         for (place, needed) in plan.identities.iter().enumerate() {
             let first = self.values.len();
             if needed.at.intersects(stages) {
-                let keyed = |value| IdentityKey { place, key: secret.key(value) };
+                let keyed = |value| IdentityKey { place, key: secret.masked(needed.mask, value) };
                 self.values.extend(identities.values(needed.identity).iter().map(keyed));
             }
             self.first.push(self.values.get(first).map_or(ABSENT, |value| value.key));

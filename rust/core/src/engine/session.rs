@@ -399,7 +399,7 @@ impl Engine {
     /// The keys of the values of an identity, without trust.
     fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> SmallVec<[Key; 1]> {
         let identities = Identities::read(envelope, &self.suffixes, Sources::default().with(identity.source()));
-        identities.values(identity).iter().map(|value| self.secret.key(value)).collect()
+        identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
     }
 
     /// The limits that a request asks.

@@ -16,7 +16,7 @@ use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, S
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
-use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, stats::Stats};
+use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, key::mask, stats::Stats};
 
 /// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
 /// says otherwise. One hour.
@@ -81,7 +81,7 @@ impl<'p> Draft<'p> {
         let (mut keys, mut instead) = (Vec::new(), None);
         for identity in &limit.per {
             let instead_of = |other| Some(format!("{other:?}, the {identity} that it has"));
-            match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(value)) {
+            match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(*identity, value)) {
                 Ok(key) => keys.push(key),
                 Err(NotAValue::Is(other)) => instead = instead.or_else(|| instead_of(other)),
                 Err(_) => {}
@@ -174,7 +174,8 @@ impl<'p> Draft<'p> {
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
-        let equals = may_be_equal.map(|&per| place(&mut self.identities, per)).collect();
+        let between = |per| mask(per) ^ mask(distinct);
+        let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
         let distinct = place(&mut self.identities, distinct).into();
         Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, has_ladder: settle_us.is_some() })

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
-use crate::key::Key;
+use crate::key::{Key, mask};
 use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Stage, Stages, Verified, WhenFull};
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
 use crate::{decision::Reply, region::Table, stats::Stats};
@@ -65,6 +65,8 @@ pub struct PlannedIdentity {
     pub identity: Identity,
     /// The source of the identity.
     pub source: Source,
+    /// What its keys are masked with.
+    pub mask: u64,
     /// Of `sender.registered`, the place of `sender.org`, which nearly always has the same value.
     pub same_as: Option<u16>,
     /// The stages at which it is needed.
@@ -320,9 +322,9 @@ pub struct PlannedSeenSet {
     pub distinct: usize,
     /// Whether that is an identity of the sender.
     pub is_of_sender: bool,
-    /// The places of the identities of `per` that are names, as the element's is. An element with the same value is
-    /// never new.
-    pub equals: SmallVec<[u16; 2]>,
+    /// The identities of `per` that are names, as the element's is: the place of each, and how the masks of the two
+    /// differ. An element with the same value is never new.
+    pub equals: SmallVec<[(u16, u64); 2]>,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
 }
@@ -442,7 +444,7 @@ fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let place = place_of(identity).unwrap_or_else(|| {
         let (source, same_as) = (identity.source(), org.map(|place| place as u16));
         let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
-        identities.push(PlannedIdentity { identity, source, same_as, at, needed_by });
+        identities.push(PlannedIdentity { identity, source, mask: mask(identity), same_as, at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.
