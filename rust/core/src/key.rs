@@ -42,6 +42,11 @@ pub const fn mask(identity: Identity) -> u64 {
     spread(identity.code() as u64)
 }
 
+/// What tells the keys of parts of a host's name from those of values; `host` is the identity of the whole host.
+pub const fn part_mask(host: Identity) -> u64 {
+    spread(1 << 32 | host.code() as u64)
+}
+
 /// A number whose every bit depends on those of `code`.
 const fn spread(code: u64) -> u64 {
     code.wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -105,7 +110,7 @@ impl Secret {
     /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the
     /// whole host.
     pub fn part(&self, host: Identity, part: &str) -> Key {
-        Key(self.sip.hash(part.as_bytes()) ^ spread(1 << 32 | u64::from(host.code())))
+        Key(self.sip.hash(part.as_bytes()) ^ part_mask(host))
     }
 
     /// The key that counts for one trust: proven and claimed keys never share a counter.

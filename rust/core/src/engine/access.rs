@@ -24,8 +24,8 @@ use crate::bitset::places;
 use crate::decision::{Answer, Refusal, Reply};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
-use crate::key::{Key, Secret, mask};
-use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedIdentity, PlannedLimit};
+use crate::key::{Key, Secret, mask, part_mask};
+use crate::plan::{AccessTables, BlockRule, LimitSet, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::BLOCKED};
 use crate::region::{Hints, KIND_WORDS, Region, prefetch};
 use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
@@ -35,62 +35,27 @@ use crate::store::blocks::Block;
 const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
-/// The kinds of entries present whose identity is known at `stage`.
-fn kinds_at(hints: &Hints, stage: Stage) -> Kinds {
+/// The kinds of entries present whose identity is known at `stage`, and the sources that must be read to look them up.
+fn kinds_at(hints: &Hints, stage: Stage) -> (Kinds, Sources) {
     let wide = |word: usize| u128::from(hints.entry_kinds(word + 1)) << 64 | u128::from(hints.entry_kinds(word));
     // The words of `EntryKinds`. A prefix has at least one bit; bit 0 of the IPv6 lengths stands for 128.
     let (v4, v6) = (hints.entry_kinds(0) >> 1, wide(2).rotate_right(1));
-    let whole = hints.entry_kinds(1) & KNOWN_AT[stage as usize].1;
-    let mut kinds = Kinds { v4, v6, whole, ..Kinds::default() };
-    for family in places(KNOWN_AT[stage as usize].0) {
-        let family = family as usize;
-        kinds.labels[family] = wide(4 + 2 * family);
-        kinds.families |= u64::from(kinds.labels[family] != 0) << family;
+    let mut kinds = Kinds { v4, v6, ..Kinds::default() };
+    let mut sources = if v4 != 0 || v6 != 0 { Sources::EMPTY.with(Source::ClientIp) } else { Sources::EMPTY };
+    for (family, host) in FAMILIES.into_iter().enumerate() {
+        let word = 4 + 2 * family;
+        if hints.entry_kinds(word) | hints.entry_kinds(word + 1) != 0 && host.stage() <= stage {
+            (kinds.labels[family], kinds.families) = (wide(word), kinds.families | 1 << family);
+            sources.insert(host.source());
+        }
     }
-    kinds
-}
-
-/// The sources that must be read of an envelope to look these kinds up.
-fn sources_to_read(kinds: &Kinds) -> Sources {
-    let has_client = kinds.v4 != 0 || kinds.v6 != 0;
-    let client = if has_client { Sources::EMPTY.with(Source::ClientIp) } else { Sources::EMPTY };
-    let families = places(kinds.families).map(|family| const { sources_of(FAMILIES) }[family as usize]);
-    families
-        .chain(places(kinds.whole).map(|place| const { sources_of(WHOLE) }[place as usize]))
-        .fold(client, Sources::with)
-}
-
-/// The source of each of some identities.
-const fn sources_of<const N: usize>(identities: [Identity; N]) -> [Source; N] {
-    let mut sources = [Source::Nothing; N];
-    let mut place = 0;
-    while place < N {
-        sources[place] = identities[place].source();
-        place += 1;
+    for place in places(hints.entry_kinds(1)) {
+        if WHOLE[place as usize].stage() <= stage {
+            kinds.whole |= 1 << place;
+            sources.insert(WHOLE[place as usize].source());
+        }
     }
-    sources
-}
-
-/// For each stage, the places in [`FAMILIES`] and in [`WHOLE`] of the identities that are known at it.
-const KNOWN_AT: [(u64, u64); Stage::ALL.len()] = {
-    let (families, whole) = (sources_of(FAMILIES), sources_of(WHOLE));
-    let mut known = [(0, 0); Stage::ALL.len()];
-    let mut stage = 0;
-    while stage < known.len() {
-        known[stage] = (known_at(families, stage), known_at(whole, stage));
-        stage += 1;
-    }
-    known
-};
-
-/// The places of the sources that are known at a stage, as bits.
-const fn known_at<const N: usize>(sources: [Source; N], stage: usize) -> u64 {
-    let (mut known, mut place) = (0, 0);
-    while place < N {
-        known |= ((sources[place].stage() as usize <= stage) as u64) << place;
-        place += 1;
-    }
-    known
+    (kinds, sources)
 }
 
 /// The key of what a scope covers.
@@ -114,8 +79,7 @@ impl Engine {
     fn access_kinds_now(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         // What is known at one of these stages is known at the latest.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
-        let kinds = kinds_at(&self.shared.hints, stage);
-        let mut sources = sources_to_read(&kinds);
+        let (kinds, mut sources) = kinds_at(&self.shared.hints, stage);
         if self.shared.hints.has_blocks.get() {
             let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
             let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
@@ -140,7 +104,7 @@ impl Engine {
         request.is_access_checked = true;
         let mut may_have_entry = false;
         each_scope(identities, kinds, |scope| {
-            may_have_entry |= self.shared.hints.entries.may_contain(self.scope_key(request, &scope));
+            may_have_entry |= self.shared.hints.entries.may_contain(self.scope_key(request, identities, &scope));
         });
         let mut scopes = SmallVec::new();
         if may_have_entry {
@@ -156,16 +120,23 @@ impl Engine {
         }
     }
 
-    /// The key of what a scope covers. A limit has nearly always worked out the key of the client's network.
+    /// The key of what a scope covers. The client's network and the sender's organisation were nearly always hashed for
+    /// a limit, and then only the mask of the key differs.
     #[inline(always)]
-    fn scope_key(&self, request: &Request, scope: &Scope<'_>) -> Key {
-        let Scope::Network(IpAddr::V4(_), length) = scope else { return scope_key(&self.secret, scope) };
-        let is_it = |needed: &PlannedIdentity| matches!(needed.identity, Identity::ClientNet(net) if net.v4 == *length);
-        let known = (0..).zip(&self.plan.identities).find(|(_, needed)| is_it(needed));
-        match known.and_then(|(place, needed)| Some((request.keys.first(place)?, needed.mask))) {
-            Some((key, net)) => Key(key.0 ^ net ^ const { mask(Identity::ClientIp) }),
-            None => scope_key(&self.secret, scope),
-        }
+    fn scope_key(&self, request: &Request, identities: &Identities<'_>, scope: &Scope<'_>) -> Key {
+        let hashed = match scope {
+            Scope::Network(IpAddr::V4(_), length) => {
+                self.plan.client_net.filter(|(v4, _)| v4 == length).map(|(_, place)| (place, mask(Identity::ClientIp)))
+            }
+            Scope::Below(2, name) if identities.has_org(name) => {
+                self.plan.sender_org.map(|place| (place, part_mask(FAMILIES[2])))
+            }
+            _ => None,
+        };
+        let hash = hashed.and_then(|(place, mask)| {
+            Some(request.keys.first(place)?.0 ^ self.plan.identities[usize::from(place)].mask ^ mask)
+        });
+        hash.map_or_else(|| scope_key(&self.secret, scope), Key)
     }
 
     /// Works out the keys that limits may have blocked.

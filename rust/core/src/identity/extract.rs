@@ -238,6 +238,12 @@ impl Identities<'_> {
         self.domain(host).is_some_and(Domain::may_have_parts)
     }
 
+    /// Whether `name`, a trailing part of the sender's host, is the value of `sender.org`.
+    #[inline]
+    pub(crate) fn has_org(&self, name: &str) -> bool {
+        self.domain(Identity::SenderHost).and_then(Domain::owner).is_some_and(|org| org.len() == name.len())
+    }
+
     /// Whether `sender.org` and `sender.registered` are the same text.
     #[inline]
     pub(crate) fn is_org_registered(&self) -> bool {

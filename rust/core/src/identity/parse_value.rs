@@ -222,8 +222,8 @@ pub fn within(address: IpAddr, length: u8) -> IpAddr {
 
 /// The place of the family whose entries cover this identity, when the identity is a host or a part of one.
 fn family(identity: Identity) -> Option<usize> {
-    let place = FAMILIES.iter().position(|host| identity.source() == host.source());
-    place.filter(|_| identity.is_name())
+    let hosts = if identity.is_name() { &FAMILIES[..] } else { &[] };
+    hosts.iter().position(|host| identity.source() == host.source())
 }
 
 /// Reads `203.0.113.0/24`, or a single address.

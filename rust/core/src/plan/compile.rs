@@ -140,9 +140,21 @@ impl<'p> Draft<'p> {
             capped_by,
             access: shares.access,
             count_keys,
+            sender_org: self
+                .find(|identity| (identity == Identity::SenderOrg(0)).then_some(()))
+                .map(|(_, place)| place),
+            client_net: self.find(|identity| match identity {
+                Identity::ClientNet(net) => Some(net.v4),
+                _ => None,
+            }),
             identities: self.identities,
             limits,
         })
+    }
+
+    /// The first of the identities of which `what` returns something, with its place.
+    fn find<T>(&self, what: impl Fn(Identity) -> Option<T>) -> Option<(T, u16)> {
+        (0..).zip(&self.identities).find_map(|(place, needed)| Some((what(needed.identity)?, place)))
     }
 
     /// A limit with its store. Its quotas are added when all are planned.

@@ -34,6 +34,10 @@ pub use reload::{Step, recompile};
 pub struct Plan {
     /// Every identity that a limit needs. A check hashes each once.
     pub identities: Vec<PlannedIdentity>,
+    /// The place of `sender.org` in `identities`.
+    pub sender_org: Option<u16>,
+    /// The IPv4 prefix and the place of the first network of clients in `identities`.
+    pub client_net: Option<(u8, u16)>,
     /// The stated limits in file order, then their quotas, each with its own table.
     pub limits: Vec<PlannedLimit>,
     /// What `prepare` needs of each of `limits`.
