@@ -87,7 +87,8 @@ impl Engine {
             Receipt::default()
         };
         let refusal = outcome.refused.map(|refused| self.refusal(identities, room, outcome.reads_us, refused, stages));
-        let shadow = if outcome.has_shadow() { self.shadow_names(outcome) } else { Box::default() };
+        let has_shadow = !outcome.shadow.is_empty() || outcome.is_max_open_shadow || outcome.is_entry_shadow;
+        let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
         (Decision { refusal, shadow }, receipt)
     }
 

@@ -156,7 +156,6 @@ impl Live {
 
     /// The engine of the policy in force. The caller must not hold it during anything slow: a change of policy waits
     /// for it, and all checks wait for the change.
-    #[inline]
     pub fn engine(&self) -> RwLockReadGuard<'_, Arc<Engine>> {
         // Nothing panics while it holds the lock for writing. Even then the engine would be the old or the new one.
         self.engine.read().unwrap_or_else(PoisonError::into_inner)

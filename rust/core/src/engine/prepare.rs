@@ -60,7 +60,8 @@ impl Engine {
     ) {
         let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
         let mut sources = self.plan.sources(needed).union(more);
-        let access = self.access_kinds(stages);
+        let has_access_entries = self.shared.hints.has_access_entries.get();
+        let access = if has_access_entries { self.access_kinds(stages) } else { None };
         if let Some((_, access)) = &access {
             sources = sources.union(*access);
         }
@@ -189,7 +190,6 @@ impl<'e> Preparer<'e, '_> {
     }
 
     /// Whether an earlier step counted this message for the host of that recipient.
-    #[inline]
     fn was_asked(&self, place: u16, nth: usize) -> bool {
         let Some(filter) = self.filter else { return false };
         let is_counted = filter.hosts.binary_search(&(nth as u32)).is_ok();
@@ -435,7 +435,6 @@ impl<'e> Preparer<'e, '_> {
         elements.iter().map(|element| self.secret.masked(mask, element)).collect()
     }
 
-    #[inline]
     fn prefetched(&self, at: Candidates) -> Candidates {
         prefetch(self.address, &at);
         at

@@ -33,7 +33,6 @@ pub struct Request {
 
 impl Request {
     /// Every value that statistics count.
-    #[inline]
     pub(super) fn counted(&self) -> &[IdentityKey] {
         match &self.counted {
             None => &self.keys.values,
@@ -126,13 +125,11 @@ thread_local! {
 
 impl Room {
     /// The empty room that this thread has kept, or a new one.
-    #[inline]
     pub(super) fn kept() -> Box<Self> {
         KEPT.take().unwrap_or_default()
     }
 
     /// Empties the room and keeps it for the thread's next check.
-    #[inline]
     pub(super) fn keep(mut self: Box<Self>) {
         let Self { request, found } = &mut *self;
         if request.stores.entries.capacity() > MOST_KEPT || request.keys.values.len() > MOST_KEPT {
@@ -155,7 +152,6 @@ impl Room {
 
 impl Found {
     /// Takes all the room that `request` needs.
-    #[inline]
     pub(super) fn take_room_for(&mut self, request: &Request) {
         let stores = &request.stores;
         let is_more = !stores.others.is_empty() || !stores.parts.is_empty() || !stores.in_flight.keys.is_empty();
@@ -281,13 +277,11 @@ impl Keys {
     }
 
     /// The key of the first value of an identity; `None` when it is absent or not needed.
-    #[inline]
     pub(super) fn first(&self, place: u16) -> Option<Key> {
         Some(self.get(&place)).filter(|key| *key != ABSENT)
     }
 
     /// The key of the `nth` value of an identity, or of its only value; [`ABSENT`] when there is none.
-    #[inline]
     pub(super) fn nth(&self, place: u16, nth: usize) -> Key {
         let Some(span) = self.spans.get(usize::from(place)) else { return self.get(&place) };
         let values = span.of(&self.values);

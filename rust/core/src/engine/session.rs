@@ -354,7 +354,10 @@ impl Session {
         if decision.allowed() {
             self.done = self.done.with(stage);
             let before = if replaces { LimitSet::default() } else { self.asked[stage as usize] };
-            self.asked[stage as usize] = before.union(filter.without).union(engine.asked_by(&room.request));
+            let (plan, stores) = (&engine.plan, &room.request.stores);
+            let counted = stores.entries.iter().map(|entry| plan.limits[usize::from(entry.limit)].of);
+            let asked = counted.chain(stores.in_flight.held.places().filter_map(|place| plan.capped_by[place]));
+            self.asked[stage as usize] = before.union(filter.without).union(asked.collect());
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
         room.keep();
@@ -400,12 +403,6 @@ impl Engine {
     fn keys_of(&self, envelope: &Envelope<'_>, identity: Identity) -> SmallVec<[Key; 1]> {
         let identities = Identities::read(envelope, &self.suffixes, Sources::default().with(identity.source()));
         identities.values(identity).iter().map(|value| self.secret.key(identity, value)).collect()
-    }
-
-    /// The limits that a request asks.
-    fn asked_by(&self, request: &Request) -> LimitSet {
-        let counted = request.stores.entries.iter().map(|entry| self.plan.limits[usize::from(entry.limit)].of);
-        counted.chain(request.stores.in_flight.held.places().filter_map(|place| self.plan.capped_by[place])).collect()
     }
 
     /// Leaves out of statistics what an earlier step has counted already.

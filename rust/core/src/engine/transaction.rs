@@ -23,6 +23,27 @@ use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
 
 impl Engine {
+    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room
+    /// for their connections too.
+    pub const MAX_OPEN: u32 = 10_000;
+
+    /// Most permits that can be stated.
+    pub const MAX_OPEN_MOST: u32 = 1 << 24;
+
+    /// Releases what a permit holds; `false` when [`Engine::begin`] came between and it holds nothing.
+    #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
+    pub fn release(&self, token: Token) -> bool {
+        self.plan.in_flight.release(&mut self.shared.lock(), &token)
+    }
+
+    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
+    /// earlier is void.
+    ///
+    /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
+    pub fn begin(&self, generation: u64) {
+        self.plan.in_flight.begin(&mut self.shared.lock(), generation);
+    }
+
     /// Takes the lock, consults, and does what `purpose` says when everything fits.
     pub fn transact(&self, request: &Request, found: &mut Found, now: Now, purpose: Purpose) -> Outcome {
         found.take_room_for(request);
@@ -394,34 +415,5 @@ impl Outcome {
     /// Adds a refusal. The longest wait counts.
     fn refuse(&mut self, next: Refused) {
         self.refused = Some(self.refused.map_or(next, |worst| worst.or_longer(next)));
-    }
-
-    /// Whether any limit in shadow mode, or under a policy in shadow mode, would have refused.
-    #[inline]
-    pub(super) fn has_shadow(&self) -> bool {
-        !self.shadow.is_empty() || self.is_max_open_shadow || self.is_entry_shadow
-    }
-}
-
-impl Engine {
-    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room
-    /// for their connections too.
-    pub const MAX_OPEN: u32 = 10_000;
-
-    /// Most permits that can be stated.
-    pub const MAX_OPEN_MOST: u32 = 1 << 24;
-
-    /// Releases what a permit holds; `false` when [`Engine::begin`] came between and it holds nothing.
-    #[expect(clippy::needless_pass_by_value, reason = "a token is good for one release")]
-    pub fn release(&self, token: Token) -> bool {
-        self.plan.in_flight.release(&mut self.shared.lock(), &token)
-    }
-
-    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
-    /// earlier is void.
-    ///
-    /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
-    pub fn begin(&self, generation: u64) {
-        self.plan.in_flight.begin(&mut self.shared.lock(), generation);
     }
 }

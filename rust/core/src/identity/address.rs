@@ -66,7 +66,6 @@ impl<'a, H> Address<'a, H> {
 }
 
 impl<'a> Folded<'a> {
-    #[inline]
     pub(super) fn plain(text: &'a str) -> Self {
         Self { raw: text.as_bytes(), text: Ok(Cow::Borrowed(text)) }
     }
@@ -82,7 +81,6 @@ impl<'a> Folded<'a> {
     }
 
     /// Whether it has a normal form.
-    #[inline]
     pub(super) fn is_plain(&self) -> bool {
         self.text.is_ok()
     }

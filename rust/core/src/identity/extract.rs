@@ -111,13 +111,11 @@ impl<'a> Identities<'a> {
     }
 
     /// Whether any identity may have more than one value in this envelope.
-    #[inline]
     pub fn may_have_several(&self) -> bool {
         self.rcpt.len() > 1 || self.header.is_some()
     }
 
     /// The value of an identity, or the first of several; `None` when it is absent or was not wanted.
-    #[inline]
     pub fn value(&self, identity: Identity) -> Option<Value<'_>> {
         self.one(identity, As::Value)
     }
@@ -227,31 +225,26 @@ impl<'a> Identities<'a> {
 /// Shortcuts for prepare, which compares and hashes most values once.
 impl Identities<'_> {
     /// Whether the sender has a normal form, so that each value of it is its element too.
-    #[inline]
     pub(crate) fn is_sender_plain(&self) -> bool {
         matches!(&self.sender, Some(Address::Mailbox(local, domain)) if local.is_plain() && domain.host.is_plain())
     }
 
     /// Whether [`Identities::ladder`] may have parts.
-    #[inline]
     pub(crate) fn may_have_parts(&self, host: Identity) -> bool {
         self.domain(host).is_some_and(Domain::may_have_parts)
     }
 
     /// Whether `name`, a trailing part of the sender's host, is the value of `sender.org`.
-    #[inline]
     pub(crate) fn has_org(&self, name: &str) -> bool {
         self.domain(Identity::SenderHost).and_then(Domain::owner).is_some_and(|org| org.len() == name.len())
     }
 
     /// Whether `sender.org` and `sender.registered` are the same text.
-    #[inline]
     pub(crate) fn is_org_registered(&self) -> bool {
         matches!(&self.sender, Some(Address::Mailbox(_, domain)) if domain.is_org_registered())
     }
 
     /// How many recipients there are, duplicates included.
-    #[inline]
     pub(crate) fn recipients(&self) -> usize {
         self.rcpt.len()
     }
@@ -327,7 +320,6 @@ fn recipient<'b>(address: &'b Address<'_, Host<'_>>, identity: Identity, form: A
 /// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's;
 /// never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a
 /// client whose name is a bare suffix, so equal names without an organisation align nothing.
-#[inline]
 fn is_proven(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> bool {
     match (spf, client) {
         (Some(Spf::Pass), _) => matches!(sender.org(0), Part::Text(_)),

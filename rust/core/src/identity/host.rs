@@ -59,7 +59,6 @@ impl<'a> Host<'a> {
     }
 
     /// A name that is its own normal form.
-    #[inline]
     pub(super) fn plain(host: PlainHost<'a>) -> Self {
         let PlainHost { name, dots } = host;
         Self { raw: name.as_bytes(), name: Cow::Borrowed(name), form: Form::Sound, dots }
@@ -74,7 +73,6 @@ impl<'a> Host<'a> {
     }
 
     /// Whether it has a normal form, so that its value is its element too.
-    #[inline]
     pub(super) fn is_plain(&self) -> bool {
         !matches!(self.form, Form::Unsound { .. })
     }

@@ -222,19 +222,16 @@ impl Source {
 
 impl Identity {
     /// The source that it is read from.
-    #[inline]
     pub const fn source(self) -> Source {
         self.row().source
     }
 
     /// What of its source it shows.
-    #[inline]
     pub const fn view(self) -> View {
         self.row().view
     }
 
     /// The stage at which it becomes known.
-    #[inline]
     pub const fn stage(self) -> Stage {
         self.source().stage()
     }
@@ -261,7 +258,6 @@ impl Identity {
     }
 
     /// Whether one envelope may hold several values of it.
-    #[inline]
     pub const fn has_many(self) -> bool {
         matches!(self.source(), Source::Rcpt | Source::From | Source::ReplyTo | Source::Dkim)
     }
@@ -341,12 +337,10 @@ fn meant(name: &str) -> Option<&'static str> {
 impl Member for Source {
     const COUNT: u32 = Self::ALL.len() as u32;
 
-    #[inline]
     fn place(self) -> u32 {
         self as u32
     }
 
-    #[inline]
     fn at(place: u32) -> Self {
         Self::ALL[place as usize]
     }

@@ -82,7 +82,6 @@ impl SuffixList {
 
     /// Where in `name` its organisational and its registrable domain begin; `dots` are its dots as bits by their place,
     /// or zero.
-    #[inline]
     pub(super) fn split_at_dots(&self, name: &str, dots: u64) -> Split {
         match self.shortcut.last_two_labels(name, dots) {
             Some(start) => Split { org: Some(start), registered: Some(start), listed: true },
@@ -164,7 +163,6 @@ impl Shortcut {
     }
 
     /// The bit of the labels from `start` on: all that is shorter than eight bytes has the first one.
-    #[inline]
     fn bit(name: &str, start: usize) -> Option<usize> {
         let labels = name.as_bytes().get(start..)?;
         let (Some(first), Some(last)) = (labels.first_chunk::<8>(), labels.last_chunk::<8>()) else { return Some(0) };
@@ -174,7 +172,6 @@ impl Shortcut {
     }
 
     /// Where the last two labels of `name` begin, when they are its organisation.
-    #[inline]
     fn last_two_labels(&self, name: &str, dots: u64) -> Option<usize> {
         let last_dot = dots.checked_ilog2()?;
         let start = (dots ^ 1 << last_dot).checked_ilog2().map_or(0, |dot| dot as usize + 1);
@@ -202,7 +199,6 @@ fn above(name: &str, suffix: usize) -> Option<usize> {
 }
 
 /// [`up`] in a name with these dots, as bits by their place; zero when they are not known.
-#[inline]
 pub(super) fn up_at_dots(name: &str, dots: u64, start: usize) -> Option<usize> {
     if dots == 0 {
         return up(name, start);
@@ -343,13 +339,11 @@ impl<'a> Domain<'a> {
     }
 
     /// Whether `*.org` and `*.registered` are the same text: the list has no PRIVATE rule for the name.
-    #[inline]
     pub(super) fn is_org_registered(&self) -> bool {
         self.split.org.is_some() && self.split.org == self.split.registered
     }
 
     /// Whether the host may have parts between its registered domain and itself: `false` only when it has none.
-    #[inline]
     pub(crate) fn may_have_parts(&self) -> bool {
         let Some(org) = self.split.org.filter(|org| Some(*org) == self.split.registered && *org < 64) else {
             return true;

@@ -172,7 +172,6 @@ impl Ask {
 }
 
 /// The bit of a key in [`Ask::quota_bits`].
-#[inline]
 pub fn quota_bit(key: Key) -> u64 {
     1 << (key.0 % 64)
 }
@@ -256,12 +255,10 @@ pub type LimitSet = Set<u16>;
 impl Member for u16 {
     const COUNT: u32 = MAX_LIMITS as u32;
 
-    #[inline]
     fn place(self) -> u32 {
         self.into()
     }
 
-    #[inline]
     fn at(place: u32) -> Self {
         place as Self
     }
@@ -359,13 +356,11 @@ impl Applicable {
     }
 
     /// The limits that are asked at `stages`.
-    #[inline]
     pub fn asked_at(&self, stages: Stages) -> LimitSet {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
     }
 
     /// The limits that look at senders of this trust.
-    #[inline]
     pub fn for_trust(&self, senders: Trust) -> LimitSet {
         self.for_trust[usize::from(senders == Trust::Proven)]
     }
@@ -373,7 +368,6 @@ impl Applicable {
 
 impl Plan {
     /// What the limits of `stages` read of an envelope.
-    #[inline]
     pub fn sources(&self, stages: Stages) -> Sources {
         self.applicable.sources[stages.bits() as usize % STAGE_SETS]
     }
@@ -416,7 +410,6 @@ impl PlannedLimit {
 
 impl TrustSource {
     /// The trust of a key, if the sender has the trust `senders`.
-    #[inline]
     pub fn trust(self, senders: Trust) -> Trust {
         match self {
             Self::Proven => Trust::Proven,

@@ -52,7 +52,6 @@ impl Hints {
     /// A word of the kinds of access entries that may be present. An entry has one kind, so one bit decides whether a check looks
     /// for it: a read that meets an update half way orders the check before or after each entry, as any stale read
     /// does.
-    #[inline]
     pub fn entry_kinds(&self, word: usize) -> u64 {
         self.entry_kinds[word].load(Ordering::Relaxed)
     }

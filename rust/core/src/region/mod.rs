@@ -88,19 +88,16 @@ impl Region {
     }
 
     /// A line.
-    #[inline]
     pub fn line(&self, id: LineId) -> &Line {
         &self.pages[id.page() as usize].0[id.in_page()]
     }
 
     /// A line, to be written.
-    #[inline]
     pub fn line_mut(&mut self, id: LineId) -> &mut Line {
         &mut self.pages[id.page() as usize].0[id.in_page()]
     }
 
     /// A key's two candidate lines. Both lie in one page, so that its address is looked up once.
-    #[inline]
     pub fn candidates(&self, at: &Candidates) -> [&Line; 2] {
         let [first, second] = at.lines;
         let page = &self.pages[first.page() as usize].0;
@@ -108,7 +105,6 @@ impl Region {
     }
 
     /// The slot that `in_line` finds in the first of a key's candidate lines that has one, and what else it finds.
-    #[inline]
     pub fn find<T>(&self, at: &Candidates, in_line: impl Fn(&Line) -> Option<(u8, T)>) -> Option<(KeySlot, T)> {
         let [first, second] = self.candidates(at);
         let found = |line, id| in_line(line).map(|(slot, what)| (KeySlot { line: id, slot, hot: false }, what));
@@ -116,13 +112,11 @@ impl Region {
     }
 
     /// A table as plain words, for what has no lines: a sketch, a list.
-    #[inline]
     pub fn words(&self, table: &Table) -> &[u64] {
         bytemuck::cast_slice(&self.pages[table.range()])
     }
 
     /// A table as plain words, to be written.
-    #[inline]
     pub fn words_mut(&mut self, table: &Table) -> &mut [u64] {
         bytemuck::cast_slice_mut(&mut self.pages[table.range()])
     }
@@ -152,19 +146,16 @@ impl Region {
     }
 
     /// The first page.
-    #[inline]
     pub fn header(&self) -> &Header {
         bytemuck::cast_ref(&self.pages[0])
     }
 
     /// The first page, to be written.
-    #[inline]
     pub fn header_mut(&mut self) -> &mut Header {
         bytemuck::cast_mut(&mut self.pages[0])
     }
 
     /// What is known of permits, whether or not a limit has tables of them.
-    #[inline]
     pub fn permits(&self) -> &OpenPermits {
         &self.header().permits
     }
@@ -176,7 +167,6 @@ impl Region {
     }
 
     /// Whether every limit decides and lets pass, whatever its own mode.
-    #[inline]
     pub fn is_shadow(&self) -> bool {
         self.header().shadow != 0
     }
@@ -198,7 +188,6 @@ fn prefer_huge_pages(pages: &mut [MaybeUninit<Page>]) {
 fn prefer_huge_pages(_: &mut [MaybeUninit<Page>]) {}
 
 /// Asks the processor to load the line of a table's word, as [`prefetch`] does.
-#[inline]
 pub fn prefetch_word(address: usize, table: &Table, word: usize) {
     prefetch_address(address.wrapping_add(table.range().start * size_of::<Page>() + word * size_of::<u64>()));
 }
@@ -208,14 +197,12 @@ pub fn prefetch_word(address: usize, table: &Table, word: usize) {
 /// `address` is [`Region::address`]. The region need not be locked: a prefetch reads nothing, so it cannot race.
 /// It pays for a check's many look-ups: eight take 330 ns with it and 371 without in 16 MiB, 467 and 953 in 256 MiB
 /// (`benches/gcra.rs`).
-#[inline]
 pub fn prefetch(address: usize, at: &Candidates) {
     for id in at.lines {
         prefetch_address(address.wrapping_add(id.0 as usize * size_of::<Line>()));
     }
 }
 
-#[inline]
 fn prefetch_address(address: usize) {
     #[cfg(target_arch = "x86_64")]
     {

@@ -48,7 +48,6 @@ impl SharedRegion {
     }
 
     /// Takes the lock.
-    #[inline]
     pub fn lock(&self) -> MutexGuard<'_, Region> {
         // Nothing under the lock panics; should it ever, the lines are plain words and stay usable.
         self.region.lock().unwrap_or_else(PoisonError::into_inner)

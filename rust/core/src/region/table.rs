@@ -53,13 +53,11 @@ pub struct KeySlot {
 
 impl LineId {
     /// The page that the line lies in.
-    #[inline]
     pub fn page(self) -> u32 {
         self.0 / LINES as u32
     }
 
     /// Its place in the page.
-    #[inline]
     pub(super) fn in_page(self) -> usize {
         self.0 as usize % LINES
     }
@@ -69,13 +67,11 @@ impl Line {
     /// Slots whose upper half is `fingerprint`, as bits.
     ///
     /// It has no branch: comparing all of them costs less than one branch that is mispredicted.
-    #[inline]
     pub fn matching(&self, fingerprint: u32) -> u32 {
         upper_equal(self.words(), fingerprint) >> 1
     }
 
     /// The first slot of this fingerprint in which `read` finds something, and what it finds.
-    #[inline]
     pub fn find<T>(&self, fingerprint: u32, read: impl Fn(u64) -> Option<T>) -> Option<(u8, T)> {
         let mut bits = self.matching(fingerprint);
         while bits != 0 {
@@ -89,13 +85,11 @@ impl Line {
     }
 
     /// Slots that are not empty and whose lower half is a time more than `gap` after the stamp, as bits.
-    #[inline]
     pub fn later(&self, gap: u32) -> u32 {
         later(self.words(), self.stamp as u32, gap) >> 1
     }
 
     /// Zeroes every slot whose time is not more than `gap` after the stamp, and stamps the line.
-    #[inline]
     pub fn keep_later(&mut self, gap: u32, stamp: u64) {
         let since = self.stamp as u32;
         keep_later(bytemuck::cast_mut(self), since, gap);
@@ -144,7 +138,6 @@ impl Table {
     }
 
     /// The key's candidates. It touches no memory.
-    #[inline]
     pub fn candidates(&self, key: Key) -> Candidates {
         let high = key.0 >> 32;
         let page = self.first_page + ((high * u64::from(self.pages)) >> 32) as u32;
@@ -183,13 +176,11 @@ impl Table {
     }
 
     /// Its pages in the region.
-    #[inline]
     pub(super) fn range(&self) -> std::ops::Range<usize> {
         self.first_page as usize..(self.first_page + self.pages) as usize
     }
 
     /// A line by its number, which is below [`Table::lines`].
-    #[inline]
     pub fn line(&self, number: usize) -> LineId {
         LineId(self.first_page * LINES as u32 + number as u32)
     }
@@ -229,14 +220,12 @@ mod at_once {
     const UPPER: i32 = 0b11_01_11_01;
 
     /// One half of four words.
-    #[inline]
     fn half<const WHICH: i32>(first: __m128i, second: __m128i) -> __m128i {
         // SAFETY: SSE2 is part of x86-64; no memory is touched.
         unsafe { _mm_castps_si128(_mm_shuffle_ps::<WHICH>(_mm_castsi128_ps(first), _mm_castsi128_ps(second))) }
     }
 
     /// A bit for each lane that is all ones.
-    #[inline]
     fn bits(low: __m128i, high: __m128i) -> u32 {
         // SAFETY: as above.
         unsafe {
@@ -246,7 +235,6 @@ mod at_once {
     }
 
     /// Lanes whose lower half, less `since`, is above `gap`.
-    #[inline]
     fn four(from: [__m128i; 2], since: u32, gap: u32) -> __m128i {
         // Unsigned numbers, moved so that they compare as signed ones.
         let (moved, bound) = (since.wrapping_neg() ^ 1 << 31, (gap ^ 1 << 31) as i32);
@@ -256,7 +244,6 @@ mod at_once {
     }
 
     /// Words whose upper half is `wanted`.
-    #[inline]
     pub(super) fn upper_equal(words: &Words, wanted: u32) -> u32 {
         let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
         // SAFETY: as above.
@@ -267,7 +254,6 @@ mod at_once {
     }
 
     /// Words whose lower half, less `since`, is above `gap`, and whose upper half is not zero.
-    #[inline]
     pub(super) fn later(words: &Words, since: u32, gap: u32) -> u32 {
         let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
         let used = |first, second| {
@@ -281,7 +267,6 @@ mod at_once {
     }
 
     /// Zeroes all words whose lower half, less `since`, is not above `gap`.
-    #[inline]
     pub(super) fn keep_later(words: &mut Words, since: u32, gap: u32) {
         let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
         let (first, second) = (four([a, b], since, gap), four([c, d], since, gap));

@@ -118,7 +118,6 @@ impl Distinct {
     /// key was found, for [`Distinct::charge`].
     ///
     /// `reserved` holds slots as in [`Gcra::consult`](super::gcra::Gcra::consult), and blocks as well.
-    #[inline]
     pub fn consult(
         &self, region: &Region, at: &Candidates, now_us: u64, elements: &[Key], reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
@@ -144,7 +143,6 @@ impl Distinct {
     /// Charges the fresh ones of `elements` to the key, with what `consult` returned under the same lock.
     ///
     /// Returns `false` when an element found no room and stays uncounted.
-    #[inline]
     pub fn charge(
         &self, region: &mut Region, at: &Candidates, found_slot: Option<KeySlot>, now_us: u64, elements: &[Key],
     ) -> bool {
@@ -239,7 +237,6 @@ impl Distinct {
         }
     }
 
-    #[inline]
     fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, Bucket)> {
         region.find(at, |line| {
             let own = (0..SLOTS).filter(|&slot| fingerprint(line, slot) == at.fingerprint);

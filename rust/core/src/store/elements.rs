@@ -125,7 +125,6 @@ impl Few {
 }
 
 impl Elements {
-    #[inline]
     fn of(word: u64) -> Self {
         if word == 0 || word & HASH != 0 {
             return Self::Few(Few(word));
@@ -152,20 +151,17 @@ pub(super) fn fingerprint(line: &Line, slot: usize) -> u32 {
 }
 
 /// Ticks until the slot's bucket has drained; zero when it has.
-#[inline]
 pub(super) fn level(line: &Line, slot: usize, now: u64) -> u64 {
     distance(line, slot).saturating_sub(now.saturating_sub(line.stamp))
 }
 
 impl Bucket {
     /// What a slot holds at `now`.
-    #[inline]
     pub(super) fn of(line: &Line, slot: usize, now: u64) -> Self {
         Self { level: level(line, slot, now), elements: Elements::of(line.slots[slot] & ((1 << HELD_BITS) - 1)) }
     }
 
     /// Writes a slot, at the stamp of the line: a level of at most [`LONGEST`].
-    #[inline]
     pub(super) fn put(self, line: &mut Line, slot: usize, fingerprint: u32) {
         let until = line.stamp.wrapping_add(self.level) & LONGEST;
         line.slots[slot] = until >> UNTIL_LOW_BITS << HELD_BITS | self.elements.word();

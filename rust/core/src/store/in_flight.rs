@@ -98,7 +98,6 @@ impl InFlight {
 
 impl Capacity {
     /// Finds the row of each wanted key: the only step that takes a look-up.
-    #[inline]
     pub fn find(&self, region: &Region, wanted: &Wanted, rows: &mut Vec<Option<Row>>) {
         let is_nothing_open = Permits::open(region) == 0;
         for WantedKey { counts, key } in &wanted.keys {
@@ -107,7 +106,6 @@ impl Capacity {
     }
 
     /// Whether one limit has room for what is wanted, whose rows were found.
-    #[inline]
     pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Verdict {
         let InFlight { cap, share, .. } = self.limits[limit];
         let amount = self.amount(&wanted.held, limit);
@@ -129,7 +127,6 @@ impl Capacity {
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.
-    #[inline]
     pub fn used(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize) -> u64 {
         match self.limits[limit].count {
             Some(place) => self.held(region, wanted, rows, place),

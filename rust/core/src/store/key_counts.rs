@@ -60,7 +60,6 @@ impl KeyCounts {
     }
 
     /// The row of `key`; it has one while it holds anything.
-    #[inline]
     pub fn find(&self, region: &Region, key: Key) -> Option<Row> {
         let words = region.words(&self.table);
         // While no key holds anything, the key's line need not be read.
@@ -137,7 +136,6 @@ impl KeyCounts {
     }
 
     /// The row of the key, or the free row where it would be. A third of the rows are free, so there is one.
-    #[inline]
     fn probe(&self, words: &[u64], stored: u64) -> usize {
         let mut place = self.place(self.home(stored));
         for _ in 0..self.rows {

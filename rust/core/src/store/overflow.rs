@@ -156,7 +156,6 @@ impl Grid {
     }
 
     /// How many cells of one page of the sketch pass a test of their line and first bit.
-    #[inline]
     fn count(&self, region: &Region, page: u32, passes: impl Fn(&Line, usize) -> bool) -> u64 {
         let header = usize::from(page == 0);
         let lines = region.page(&self.table, page).iter().skip(header);
@@ -239,7 +238,6 @@ impl Arrivals {
         self.grid.lives_until(region, now + level + (1 << self.grain));
     }
 
-    #[inline]
     fn level_in(&self, line: &Line, bit: usize, now: u64) -> u64 {
         let distance = field(&line.slots, bit, self.bits) << self.grain;
         distance.saturating_sub(now.saturating_sub(line.stamp))
@@ -354,7 +352,6 @@ impl Panes {
         (now / self.wide - first + 1) as usize
     }
 
-    #[inline]
     fn count(&self, line: &Line, bit: usize, now: u64, age: usize) -> u64 {
         let pane = now / self.wide - age as u64;
         let kept = pane <= line.stamp && line.stamp - pane < u64::from(self.panes);

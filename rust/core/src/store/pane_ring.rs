@@ -72,7 +72,6 @@ impl Shape {
     }
 
     /// A slot's ring.
-    #[inline]
     pub fn ring(&self, line: &Line, slot: usize) -> PaneRing {
         let first = slot * (1 + self.halves) + 1;
         let three = |first| (0..NARROW).fold(0, |all, n| all | u128::from(half(line, first + n)) << (32 * n));
@@ -84,7 +83,6 @@ impl Shape {
     }
 
     /// Writes a slot.
-    #[inline]
     pub fn put(&self, line: &mut Line, slot: usize, fingerprint: u32, ring: PaneRing) {
         let first = slot * (1 + self.halves);
         set_half(line, first, fingerprint);
@@ -97,7 +95,6 @@ impl Shape {
     }
 
     /// How many of the newest panes together hold no more than `room`.
-    #[inline]
     pub fn within(&self, mut ring: PaneRing, room: u64) -> u32 {
         let mask = (1 << self.bits) - 1;
         let mut sum = 0;
@@ -130,7 +127,6 @@ impl Shape {
     }
 
     /// The ring as it is `by` panes later, fewer than it has.
-    #[inline]
     pub fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
         let all = self.bits * self.panes;
         let PaneRing { low, high } = ring.shifted(self.bits * by as u32);
@@ -139,7 +135,6 @@ impl Shape {
 
     /// The ring with `amount` more in its newest pane. What fits the limit fits the pane; more than that stops at the
     /// pane's largest count and does not run over into the next.
-    #[inline]
     pub fn with(&self, ring: PaneRing, amount: u64) -> PaneRing {
         let newest = ring.low & lowest(self.bits);
         let room = lowest(self.bits) - newest;
@@ -158,7 +153,6 @@ impl Shape {
 
 impl PaneRing {
     /// The ring shifted towards older panes by so many bits.
-    #[inline]
     fn shifted(self, by: u32) -> Self {
         let carried = match by {
             0 => 0,
