@@ -178,7 +178,6 @@ fn encoded<'b>(part: &'b Part<'_>) -> (u8, &'b [u8]) {
 ///
 /// **Source.** Aumasson, Bernstein, SipHash: a fast short-input PRF (2012), §2; one round a word and three at the end,
 /// as in Rust's own maps.
-#[must_use]
 #[derive(Clone, Copy)]
 struct Sip {
     v: [u64; 4],

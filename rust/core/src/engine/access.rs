@@ -70,8 +70,12 @@ pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
 impl Engine {
     /// The kinds of entries that may hold at these stages, and the sources that must be read of an envelope to look up
     /// entries and blocks.
-    #[inline(never)]
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(Kinds, Sources)> {
+        if self.shared.hints.has_access_entries.get() { self.access_kinds_now(stages) } else { None }
+    }
+
+    #[inline(never)]
+    fn access_kinds_now(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         // What is known at one of these stages is known at the latest.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
         let (kinds, mut sources) = kinds_at(&self.shared.hints, stage);

@@ -26,8 +26,7 @@ use crate::policy::{Count, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place, WantedKey};
-use crate::store::request::Request as Stores;
-use crate::store::request::{Entry, Lookup, NamePart, Question, Run};
+use crate::store::request::{Entry, Lookup, NamePart, Question, Request as Stores, Run};
 
 /// The key of an identity that is absent, among those that share what is free: all such senders count together.
 const NAMELESS: Key = Key(u64::MAX);
@@ -60,8 +59,7 @@ impl Engine {
     ) {
         let needed = filter.map_or(stages, |filter| stages.union(filter.in_flight));
         let mut sources = self.plan.sources(needed).union(more);
-        let has_access_entries = self.shared.hints.has_access_entries.get();
-        let access = if has_access_entries { self.access_kinds(stages) } else { None };
+        let access = self.access_kinds(stages);
         if let Some((_, access)) = &access {
             sources = sources.union(*access);
         }

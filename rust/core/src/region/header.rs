@@ -122,7 +122,6 @@ impl Epoch {
     }
 
     /// Engine time at `now`, and the offset as it is from then on.
-    #[must_use]
     pub fn at(self, now: Now) -> Self {
         let (wanted, follows) = (self.reads(now), matches!(now, Now::Clock(_)));
         let reached = wanted.max(0).unsigned_abs().min(MAX_US);

@@ -35,7 +35,6 @@ impl SharedRegion {
 
     /// Passes the memory to the next policy. The limit at each place takes over the counter of untracked charges that
     /// stands at the place it has in `from`; a limit without one starts at zero.
-    #[must_use]
     pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
         let generation = self.generation + 1;
         let mut region = self.lock();

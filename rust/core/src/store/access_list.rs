@@ -204,8 +204,7 @@ impl AccessList {
 
     /// Whether all entries, and all blocks by limits, have ended at `now_us`.
     pub fn has_ended(&self, region: &Region, now_us: u64) -> bool {
-        let head = self.head(region);
-        head.listed_until_us.max(head.blocked_until_us) <= now_us
+        self.head(region).listed_until_us <= now_us && self.have_blocks_ended(region, now_us)
     }
 
     /// Notes until when a limit has blocked a key, or with `None` that there was no room for a block.

@@ -334,7 +334,6 @@ impl Verdict {
     }
 
     /// The first engine time at which the charge fits, when asked at `now_us`; `u64::MAX` when never.
-    #[must_use]
     pub fn earliest_us(self, now_us: u64) -> u64 {
         match self {
             Self::Fits => now_us,
