@@ -265,10 +265,11 @@ impl Engine {
     #[inline(never)]
     pub(super) fn forget_access(&self, region: &Region, at_us: u64) {
         let Some(access) = self.plan.access else { return };
-        if self.shared.hints.has_blocks.get() && access.list.head(region).blocked_until_us <= at_us {
+        let head = access.list.head(region);
+        if self.shared.hints.has_blocks.get() && head.blocked_until_us <= at_us {
             self.shared.hints.forget_blocks();
         }
-        if access.list.has_ended(region, at_us) {
+        if head.listed_until_us.max(head.blocked_until_us) <= at_us {
             self.shared.hints.forget_access();
         }
     }

@@ -202,11 +202,6 @@ impl AccessList {
         Self { table, most: ((words - HEAD) / (WORDS + TEXT)).min(MOST) }
     }
 
-    /// Whether all entries, and all blocks by limits, have ended at `now_us`.
-    pub fn has_ended(&self, region: &Region, now_us: u64) -> bool {
-        self.head(region).listed_until_us <= now_us && self.have_blocks_ended(region, now_us)
-    }
-
     /// Notes until when a limit has blocked a key, or with `None` that there was no room for a block.
     pub fn note_block(&self, region: &mut Region, until_us: Option<u64>) {
         let head = self.head_mut(region);
