@@ -49,9 +49,8 @@ impl Hints {
         self.entries.replace(&mut [].into_iter());
     }
 
-    /// A word of the kinds of access entries that may be present. An entry has one kind, so one bit decides whether a check looks
-    /// for it: a read that meets an update half way orders the check before or after each entry, as any stale read
-    /// does.
+    /// A word of the kinds of access entries that may be present. An entry has one kind, so one bit decides whether a
+    /// check looks for it. A read during an update therefore orders the check before or after each entry.
     pub fn entry_kinds(&self, word: usize) -> u64 {
         self.entry_kinds[word].load(Ordering::Relaxed)
     }
