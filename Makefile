@@ -93,7 +93,7 @@ lint: $(VENV)/.ready-lint ## rustfmt, clippy, dead links in the documentation, r
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) tests/long_lines.py
-	$(PY) tests/core_structure.py
+	$(PY) tests/core_structure.py --cycles
 	$(PY) -m mypy
 	@test -f $(STUB) || $(call missing,$(STUB) is missing$(comma) and stubtest passes a module without a stub.)
 	$(PY) -m mypy.stubtest throttle._core throttle._replay --mypy-config-file pyproject.toml
