@@ -123,7 +123,7 @@ struct Shortcut {
 /// Places of the table of top-level domains, as a power of two: some 1,450 of them fill a third.
 const PLAIN_BITS: u32 = 12;
 
-/// The size of the filter in bits, as a power of two: the ends of some 9,000 rules set one bit in twenty.
+/// The size of the filter in bits, as a power of two: the ends of some 8,000 rules set one bit in about forty.
 const DEEPER_BITS: u32 = 17;
 
 /// Spreads words over places. The list is public, so nothing here is secret: a chosen name gains a look-up in the list.
