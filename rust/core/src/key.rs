@@ -16,7 +16,8 @@
 //! identity flips other ones. Two keys of one value under two identities therefore differ always, and whether two
 //! identities have the same value can be read from their keys.
 //!
-//! Knows no tables. Invariant: equal keys of different things are chance only, 2⁻⁶⁴ a pair.
+//! Knows no tables. Invariant: keys of different things are equal only by chance: about 2⁻⁶⁴ for two keys of values,
+//! and 2⁻⁶³ for two joined keys.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -37,12 +38,13 @@ pub struct Secret {
     global: u64,
 }
 
-/// What tells the keys of one identity from those of another: they differ in these bits, which need not be secret.
+/// The mask of an identity: its keys are hashes with these bits flipped. A mask need not be secret.
 pub const fn mask(identity: Identity) -> u64 {
     spread(identity.code() as u64)
 }
 
-/// What tells the keys of parts of a host's name from those of values; `host` is the identity of the whole host.
+/// The mask of the parts of a host's name, so that their keys differ from those of values; `host` is the identity of
+/// the whole host.
 pub const fn part_mask(host: Identity) -> u64 {
     spread(1 << 32 | host.code() as u64)
 }
@@ -53,11 +55,12 @@ const fn spread(code: u64) -> u64 {
 }
 
 impl Secret {
-    /// From sixteen secret bytes.
+    /// Makes the secret from sixteen secret bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
         let sip = Sip::new(bytes);
         let global = sip.then(head(Shape::Global, 0, 0)).hash(&[]);
-        // Constants that only the secret tells. No value is encoded so.
+        // Four constants derived from the secret. The word `u64::MAX` starts no encoded value, so no value is hashed
+        // like them.
         let [left, right, claimed, proven] = [0, 1, 2, 3].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
         Self { sip, left: left | 1, right: right | 1, trusts: [Key(claimed), Key(proven)], global }
     }

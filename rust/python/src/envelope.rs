@@ -237,7 +237,7 @@ pub(crate) fn octets(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<u64>> 
     Ok(Some(size.extract().unwrap_or(if negative { 0 } else { u64::MAX })))
 }
 
-/// Returns the SPF verdict as the caller passed it, and its meaning.
+/// Returns the SPF verdict as the caller passed it, and its meaning. A `str` with lone surrogates is no verdict.
 fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     let Ok(word) = spf.cast::<PyString>() else {
         return Err(not_of_type("spf", spf, "str or None"));
@@ -245,8 +245,8 @@ fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     Ok((word.clone().unbind(), word.to_str().map_or(Spf::Silent, verdict)))
 }
 
-/// Parses a verdict of RFC 7208 §2.6. An unknown verdict counts as a failure: the sender is not proven by anything
-/// else either.
+/// Parses a verdict of RFC 7208 §2.6. An unknown word counts as a failure: then the client's name does not prove the
+/// sender either.
 fn verdict(spf: &str) -> Spf {
     match spf.trim().to_ascii_lowercase().as_str() {
         "pass" => Spf::Pass,

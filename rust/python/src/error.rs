@@ -1,5 +1,5 @@
 //! Errors of callers. One rule holds for all of them. A wrong type raises `TypeError`. A wrong value raises
-//! `ValueError`, which says what was found and what is allowed. A wrong policy raises `PolicyError`.
+//! `ValueError`, which states what was found and what is allowed. A wrong policy raises `PolicyError`.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -38,7 +38,7 @@ pub(crate) fn argument_error(error: CoreError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// Makes the error that says why a guard keeps its old policy.
+/// Makes the error that states why a guard keeps its old policy.
 pub(crate) fn not_reloaded(py: Python<'_>, error: NotReloaded) -> PyErr {
     match error {
         NotReloaded::Wrong(error) => policy_error(py, error),

@@ -55,7 +55,7 @@ fn fields_within(given: &Bound<'_, PyDict>, deep: u32) -> PyResult<Vec<(String, 
         if !given.is_none() {
             let name = match name.cast::<PyString>() {
                 Ok(name) => name.to_string_lossy().into_owned(),
-                // No field has this name, and the error message will say so.
+                // No field has this name, and the error message reports that.
                 Err(_) => name.repr()?.to_string_lossy().into_owned(),
             };
             fields.push((name, within(&given, deep)?));

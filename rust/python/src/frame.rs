@@ -54,7 +54,7 @@ pub(crate) fn to_bytes(kind: Kind, seed: &Seed, numbers: [u64; 3], words: &[u64]
     bytes
 }
 
-/// Reads the bytes of a sketch. The error says what is wrong with them.
+/// Reads the bytes of a sketch. The error states what is wrong with them.
 pub(crate) fn from_bytes(kind: Kind, data: &Bound<'_, PyAny>) -> PyResult<Frame> {
     let Ok(data) = data.cast::<PyBytes>() else {
         return Err(not_of_type("data", data, "bytes"));

@@ -61,7 +61,7 @@ impl Policy {
             if names.iter().any(|known| *known == name) {
                 return Py::new(py, Self::builtin(py, &name)?);
             }
-            // An error for a missing file would not say that names are allowed.
+            // An error for a missing file would not state that names are allowed.
             if !name.contains(['/', '.']) && !PathBuf::from(&*name).exists() {
                 let allowed = format!("a built-in policy ({}), the path of a file, or a Policy", names.join(", "));
                 return Err(wrong_value("policy", &format!("{name:?}"), &allowed));

@@ -77,7 +77,8 @@ impl Text {
     }
 }
 
-/// Returns the text of an `ipaddress` object. `types` says whether it may be a network or must be an address.
+/// Returns the text of an `ipaddress` object. `types` lists the classes that are accepted: addresses only, or networks
+/// too.
 #[cold]
 fn of_address(field: &str, value: &Bound<'_, PyAny>, types: AddressTypes) -> PyResult<Text> {
     let module = value.py().import("ipaddress")?;

@@ -5,7 +5,7 @@
 //!  prepare    kinds ← the kinds of entries present
 //!             a key for each scope of the envelope of these kinds, a key for each key that a limit may have blocked
 //!  ── lock ──
-//!  allowed?   every limit is skipped but those on what is in flight, and only those are charged
+//!  allowed?   the in-flight limits are consulted, and no other; nothing is charged, and `admit` holds a permit
 //!  blocked?   the end of the block is one more wait, and the longest wait is reported
 //! ```
 //!
@@ -76,7 +76,7 @@ impl Engine {
 
     #[inline(never)]
     fn access_kinds_now(&self, stages: Stages) -> Option<(Kinds, Sources)> {
-        // What is known at one of these stages is known at the latest.
+        // An identity stays known, so the latest stage decides.
         let (Some(_), Some(stage)) = (self.plan.access, stages.last()) else { return None };
         let (kinds, mut sources) = kinds_at(&self.shared.hints, stage);
         if self.shared.hints.has_blocks.get() {
@@ -154,7 +154,7 @@ impl Engine {
         for limit in self.plan.applicable.blocking.intersect(self.plan.applicable.for_trust(sender_trust)).iter() {
             let planned = &self.plan.limits[usize::from(limit)];
             let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };
-            // The limit need not be asked at these stages, and then its keys were not worked out.
+            // The keys of a limit that is not asked at these stages are not in the request.
             let is_known =
                 !identities.may_have_several() && planned.per.iter().all(|&place| request.keys.first(place).is_some());
             if is_known {
@@ -178,7 +178,8 @@ impl Engine {
         parts.fold(of, |joined, key| self.secret.join(joined, key))
     }
 
-    /// Looks up entries and blocks. Returns whether an entry lets the check through whatever the limits say.
+    /// Looks up entries and blocks. Returns whether an entry lets the check through. Then only the in-flight limits and
+    /// the number of permits can refuse it.
     #[cold]
     pub(super) fn consult_access(&self, request: &Request, region: &Region, at_us: u64, found: &mut Found) -> bool {
         let (Some(access), Some(query)) = (self.plan.access, &request.access) else { return false };
@@ -245,7 +246,8 @@ impl Engine {
         }
     }
 
-    /// Whether the block of a refusal finds room. Without room the limit refuses by itself, for as long as it does.
+    /// Reports whether the block table has room for this key. Without room no block is stored, and the refusal lasts
+    /// only as long as the limit's own wait.
     #[cold]
     pub(super) fn can_block(
         &self, rule: BlockRule, by: &PlannedLimit, request: &Request, nth: u32, region: &Region, at_us: u64,

@@ -1,4 +1,4 @@
-//! Step three of a check, after the lock: from the outcome to a decision in words, and names for the senders near a
+//! Step three of a check, after the lock: from the outcome to a decision in words, and names for the values near a
 //! limit.
 //!
 //! Here text is made again, from the envelope at hand: no table of a limit stores any.
@@ -30,8 +30,8 @@ const MOST_NAMES: usize = 16;
 pub type Decided = (Decision, Receipt, Option<Token>);
 
 impl Engine {
-    /// Consults every limit of `stages` and, when all agree, charges every one of them. `None`: every stage that the
-    /// envelope knows.
+    /// Consults every limit of `stages` and, when all agree, charges them as [`Purpose::Check`] states. `None`: every
+    /// stage that the envelope knows.
     pub fn check(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Decision {
         self.decide(envelope, stages, now, Purpose::Check).0
     }
@@ -48,7 +48,7 @@ impl Engine {
         (decision, token)
     }
 
-    /// Consults every limit of `stages`, and does what `purpose` says when all agree.
+    /// Consults every limit of `stages`, and when all agree does what `purpose` states.
     pub fn decide(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, purpose: Purpose) -> Decided {
         self.decide_and(envelope, stages, now, purpose, |_, _| ())
     }
@@ -101,7 +101,7 @@ impl Engine {
         built_in.chain(shadow).collect()
     }
 
-    /// Says which limit refused, for which key, and until when.
+    /// Returns the refusal: which limit refused, for which key, and until when.
     #[inline(never)]
     fn refusal(
         &self, identities: &Identities<'_>, room: &Room, reads_us: i64, refused: Refused, stages: Stages,

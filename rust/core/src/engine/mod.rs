@@ -3,11 +3,12 @@
 //! ```text
 //!  prepare  no lock    envelope → identities → keys → request; every line is prefetched
 //!  transact the lock   consult everything; charge everything if all agree, else nothing
-//!  finish   no lock    outcome → decision, and names for the senders near a limit
+//!  finish   no lock    outcome → decision, and names for the values near a limit
 //! ```
 //!
-//! Check, peek, admit, the steps of a session and explain take these three steps in this order; refund takes the first.
-//! The engine knows the order of the steps; it knows no algorithm and no mail syntax.
+//! Check, peek, admit, the steps of a session and explain take these three steps in this order. Refund prepares a
+//! request, and then takes the lock to give charges back. The engine knows the order of the steps; it knows no
+//! algorithm and no mail syntax.
 //!
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
@@ -15,10 +16,8 @@
 //! * `operators`: block, allow, reset, learn   * `inspect`: tables, forecast, statistics
 //! * `explain`: a check in words
 //!
-//! **Reload.** A check holds the engine for reading, from its first look at the plan to its last line. A change of
-//! policy holds it for writing only while it puts another plan in its place. Everything slow is done before that:
-//! compiling, and emptying the tables of new limits, which no check uses yet. So a check waits for one check at most,
-//! and none ever sees half of a policy.
+//! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan; compiling
+//! and clearing tables happen before. No check sees two policies.
 //!
 //! ```text
 //!  reload:  old ──swap──> between: limits that stay ──empty the pages of the others──swap──> new
@@ -113,7 +112,8 @@ impl Engine {
         self.shared.generation
     }
 
-    /// Whether limits refuse: in `Mode::Shadow` every limit decides and lets pass, whatever its own mode.
+    /// Returns the mode in force. In [`Mode::Shadow`] limits, entries and blocks are consulted and none of them
+    /// refuses, whatever the mode of a limit.
     pub fn mode(&self) -> Mode {
         if self.shared.lock().is_shadow() { Mode::Shadow } else { Mode::Enforce }
     }

@@ -1,5 +1,5 @@
-//! What operators tell the engine: block and allow values and take that back, list what is blocked, clear the counters
-//! of a value, and start from elements that another run has learned.
+//! The commands of operators: block and allow values and take that back, list what is blocked, clear the counters of a
+//! value, and start from elements that another run has learned.
 //!
 //! Text is read as a sender's text is, so spelling does not matter, and each key is the one that a check makes. An
 //! entry of the access list keeps its text for the listing. A block by a limit has no text, so only values that

@@ -6,8 +6,9 @@
 //!                                           every line is prefetched
 //! ```
 //!
-//! A limit that cannot apply costs nothing: two sets of limits, by stage and by trust, are intersected first. The time
-//! taken grows with the recipients of the envelope and with nothing else.
+//! A limit that cannot apply costs nothing. Sets of limits by stage, trust, size and absent identities leave it out
+//! first. The time grows with the recipients of the envelope and the length of its texts. All else has a bound: limits,
+//! header values, parts of a name, and kinds of entries.
 
 use std::collections::HashMap;
 
@@ -28,7 +29,7 @@ use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place, WantedKey};
 use crate::store::request::{Entry, Lookup, NamePart, Question, Request as Stores, Run};
 
-/// The key of an identity that is absent, among those that share what is free: all such senders count together.
+/// The key that an in-flight limit uses for an absent identity. All senders without it share one count.
 const NAMELESS: Key = Key(u64::MAX);
 
 // The store takes as many parts of a name as the identities give.
@@ -49,8 +50,8 @@ impl Engine {
         self.prepare_filtered(request, identities, size, stages, purpose, None);
     }
 
-    /// Reads the envelope and fills in a request with all that a check asks. `more` says what is read beyond what the
-    /// limits need.
+    /// Reads the envelope and fills in a request with all that a check asks. `more` lists sources to read that no limit
+    /// needs.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
     pub(super) fn prepare_check<'e>(
@@ -72,7 +73,8 @@ impl Engine {
         found.take_room_for(request);
     }
 
-    /// The request of a step of a session, which asks what `filter` leaves of its stages.
+    /// Fills in the request of any check. A step of a session passes a `filter`, which leaves limits out and adds
+    /// in-flight limits of other stages.
     #[inline(always)]
     pub(super) fn prepare_filtered(
         &self, request: &mut Request, identities: &Identities<'_>, size: Option<u64>, stages: Stages, purpose: Purpose,
@@ -194,8 +196,8 @@ impl<'e> Preparer<'e, '_> {
         is_counted && self.plan.limits[usize::from(place)].counts_hosts_once()
     }
 
-    /// Hands each key that the limit is asked about to `add`: the limit that counts it, or a quota of that limit; which
-    /// value it is; the key without trust; and its lines. A key may reserve as many free slots as `slots`.
+    /// Calls `add` with the limit or quota, the value's number, the key without trust and its lines, for each key of
+    /// the limit. `slots` is the most free slots that one key may reserve.
     #[inline(always)]
     fn each_key<const SEVERAL: bool>(
         &mut self, asked: Asked<'_>, slots: usize, mut add: impl FnMut(&mut Self, u16, usize, Key, Candidates),
@@ -224,7 +226,7 @@ impl<'e> Preparer<'e, '_> {
                 Some(size) => (size, None),
                 None => return,
             },
-            // Of one recipient there is one at most, whatever the key.
+            // With at most one recipient, each key counts 0 or 1.
             Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
             Count::Recipients => (0, Some(self.recipients(asked))),
         };
@@ -292,6 +294,8 @@ impl<'e> Preparer<'e, '_> {
             let first = this.request.hashes.len();
             let elements = this.elements(distinct.into());
             for &hash in &elements {
+                // Keys without their masks are equal when two identities have the same value. An element with the value
+                // of one of `per` does not count.
                 let value = hash.0 ^ this.plan.identities[usize::from(distinct)].mask;
                 let is_value =
                     |&per: &u16| this.keys.nth(per, nth).0 ^ this.plan.identities[usize::from(per)].mask == value;
@@ -306,8 +310,8 @@ impl<'e> Preparer<'e, '_> {
         });
     }
 
-    /// The limit that counts the `nth` key and its table: a quota for one of its values, of several the first in the
-    /// file, or the limit itself. `None` when the quota has no table yet.
+    /// Returns the limit that counts the `nth` key, and its table. If a value of the key has a quota, that is the
+    /// quota; if several have one, the first in the file. Returns `None` while the quota has no table.
     #[inline(always)]
     fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
         let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
@@ -360,7 +364,7 @@ impl<'e> Preparer<'e, '_> {
         let key = per.split_first().map_or(NAMELESS, |(first, others)| {
             others.iter().map(own).fold(own(first), |joined, key| self.secret.join(joined, key))
         });
-        // The keys of some counts have one trust, but for senders, which may have either.
+        // Counts per `sender.*` keep proven and claimed keys apart. All others have a fixed trust.
         let key = match trust_source {
             TrustSource::Senders => self.secret.with_trust(key, self.senders),
             TrustSource::Proven | TrustSource::Claimed => key,
@@ -377,7 +381,7 @@ impl<'e> Preparer<'e, '_> {
         let identity = self.plan.identities[planned.distinct].identity;
         let first = self.request.others.len();
         let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
-            // An element that is equal to the value of `per` is never new.
+            // An element with the same value as `per` is never new. Then the two keys differ only by their masks.
             let hash = self.keys.get(&(planned.distinct as u16));
             let is_new = !planned.equals.iter().any(|(per, between)| self.keys.get(per).0 ^ between == hash.0);
             is_new.then(|| self.prefetched(planned.set.table.candidates(self.secret.join(key, hash))))
@@ -395,8 +399,8 @@ impl<'e> Preparer<'e, '_> {
         self.request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
     }
 
-    /// Adds every value of the element's identity, and returns the first one. An element that is equal to the value of
-    /// `per` is never new.
+    /// Adds every element of the look-up but the first, which it returns. An element that is equal to the value of
+    /// `per` is never new, and is left out.
     #[inline(never)]
     fn add_elements(&mut self, planned: &PlannedSeenSet, key: Key, nth: usize) -> Option<Candidates> {
         let mut element = None;
@@ -424,9 +428,8 @@ impl<'e> Preparer<'e, '_> {
         }
     }
 
-    /// The key of every value of the identity at that place as an element, each once.
-    ///
-    /// These are not the keys of the values: junk is one value, and as many elements as it has spellings.
+    /// Returns the keys of the identity's elements, without duplicates. They differ from the keys of values for text
+    /// without a normal form: its value is a tag, its elements are the raw bytes.
     fn elements(&self, place: usize) -> SmallVec<[Key; 4]> {
         let PlannedIdentity { identity, mask, .. } = self.plan.identities[place];
         let elements = self.identities.elements(identity);

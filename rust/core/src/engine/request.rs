@@ -1,7 +1,7 @@
 //! What one check asks: filled in before the lock, and only read under it.
 //!
-//! Knows no text: the keys of the envelope's identities, what the stores are asked, and what the access list is asked.
-//! A thread keeps the room of its last check for the next one, so that the common check allocates nothing.
+//! A request holds keys, line addresses and amounts, and no text. A thread keeps the room of its last check for the
+//! next one, so that the common check allocates nothing.
 
 use std::cell::Cell;
 
@@ -58,7 +58,7 @@ pub(super) struct StageFilter {
 #[derive(Debug)]
 pub(super) struct AccessQuery {
     pub(super) kinds: Kinds,
-    /// A key for each scope of the envelope that may have an entry.
+    /// A key for each scope of the envelope of these kinds, if any of them may have an entry; else empty.
     pub(super) scopes: SmallVec<[Key; 8]>,
     /// The trust of the sender.
     pub(super) sender_trust: Trust,
@@ -77,7 +77,7 @@ pub(super) struct BlockQuery {
     pub(super) at: Candidates,
 }
 
-/// What entries and blocks say.
+/// The answer of the access list.
 #[derive(Debug, Default)]
 pub(super) struct AccessAnswer {
     /// The entry that blocks the longest, and its place among the scopes.
@@ -99,7 +99,8 @@ pub struct Found {
     reservations: usize,
     /// The in-flight limits that a permit will be held under, as bits.
     pub(super) held: u64,
-    /// Whether the limits were consulted: not when an operator's entry lets the check through.
+    /// Whether all limits were consulted. If an operator's entry lets the check through, only the in-flight limits
+    /// were.
     pub(super) is_consulted: bool,
     /// Entries near their limit, or above it: places in the request.
     pub(super) near_limit: Vec<u32>,
@@ -184,13 +185,14 @@ pub(super) struct Keys {
     pub(super) values: Vec<IdentityKey>,
     /// The key of the first value at each place; [`ABSENT`] when the identity is absent or not needed.
     first: Vec<Key>,
-    /// The limits that need an identity which is absent, when no identity has several values; else empty.
+    /// Limits that cannot apply because an identity is absent. Only `fill` sets it.
     pub(super) ruled_out: LimitSet,
     /// The run of `values` at each place, when any identity may have several values; else empty.
     spans: Vec<Run>,
 }
 
-/// The key of an identity that is absent. No value has it: [`Secret::key`] is never zero.
+/// The key of an identity that is absent. [`Secret::key`] never returns it. A key that `fill` makes by XOR equals it
+/// with a chance of 2⁻⁶⁴; then the identity counts as absent.
 const ABSENT: Key = Key(0);
 
 impl Keys {

@@ -20,7 +20,7 @@
 //! **Invariant.** A session holds only what one of its steps was admitted with. [`Session::close`] releases all of it,
 //! and after that nothing is held or charged. A client can send commands in any order, so each order has an answer.
 //!
-//! **Refund.** A receipt says when the check was and which stages it ran. The caller still has the envelope when it
+//! **Refund.** A receipt states when the check was and which stages it ran. The caller still has the envelope when it
 //! wants the charge back, so the keys are worked out again, in the same way as for the check.
 //!
 //! ```text
@@ -386,7 +386,7 @@ impl Engine {
         // After a change of policy, what a step of a session left out are other limits than at the check.
         let is_same_policy = receipt.generation == self.generation();
         let charges_as_then = |since| is_same_policy || filter.is_none() && since <= receipt.generation;
-        // A stated time says nothing about the clock, so the refund is as late as the latest stated time.
+        // A stated time has no relation to the clock, so the refund is as late as the latest stated time.
         let now = if receipt.is_stated && matches!(now, Now::Clock(_)) { Now::Stated(i64::MIN) } else { now };
         let (mut region, epoch) = self.shared.at(now, true);
         let mut has_given = false;

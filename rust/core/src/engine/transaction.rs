@@ -1,9 +1,12 @@
-//! Step two of a check: everything that happens under the lock.
+//! Step two of a check: everything that happens under the lock. Only names are entered later, under a second and
+//! short lock.
 //!
 //! ```text
 //!  now ← engine time;  release what a session gives up
-//!  look up the seen sets;  consult every entry, the access list and the in-flight limits: reads only
-//!  all fit?  charge every entry, then make every element known; hold what is in flight
+//!  look up the seen sets, then the access list: from here to the charge, reads only
+//!  consult the rates, and the fan-outs if an element may be new; neither if an entry lets the check through
+//!  consult the in-flight limits and the number of permits
+//!  all fit?  charge the entries, then make the elements known; hold what is in flight
 //!  else      charge no limit; the limits that block note their keys
 //!  statistics count the check, admitted or refused
 //! ```
@@ -44,7 +47,7 @@ impl Engine {
         self.plan.in_flight.begin(&mut self.shared.lock(), generation);
     }
 
-    /// Takes the lock, consults, and does what `purpose` says when everything fits.
+    /// Takes the lock, consults, and when everything fits does what `purpose` states.
     pub fn transact(&self, request: &Request, found: &mut Found, now: Now, purpose: Purpose) -> Outcome {
         found.take_room_for(request);
         self.transact_releasing(request, found, now, purpose, &[], |_, _, _| ())
@@ -70,7 +73,7 @@ impl Engine {
         outcome
     }
 
-    /// Consults everything: reads only. The outcome says what `record` is to do.
+    /// Consults everything: reads only. The outcome states what `record` is to do.
     #[inline(always)]
     fn consult(&self, request: &Request, region: &Region, purpose: Purpose, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
@@ -113,8 +116,8 @@ impl Engine {
         }
     }
 
-    /// Consults every limit that has a table, and what entries and blocks say. While nothing in any fan-out is new,
-    /// only the rates are consulted.
+    /// Consults every limit but the in-flight ones, and merges what the access list has answered. While no element is
+    /// new, and the request has no fan-out that refuses the whole key, only the rates are consulted.
     #[inline(always)]
     fn consult_limits(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let mut all_fit = true;
@@ -179,7 +182,7 @@ impl Engine {
         }
     }
 
-    /// Adds what entries and blocks say.
+    /// Adds the answer of the access list.
     #[cold]
     fn add_access(&self, request: &Request, region: &Region, found: &Found, outcome: &mut Outcome) {
         if region.is_shadow() {
@@ -189,11 +192,11 @@ impl Engine {
         }
     }
 
-    /// The time from which everything fits at once: what fits now need not fit then, since a known element may be
-    /// forgotten by that time (P10).
+    /// Finds the time from which all limits that enforce fit together. A limit that fits now can refuse later, because
+    /// a known element is forgotten (P10).
     ///
-    /// Each turn goes to a later time at which an element was forgotten, a part settled or a bucket drained; there are
-    /// finitely many, nearly always none.
+    /// Each iteration moves to the next time at which an element is forgotten, a part is settled, a bucket has drained
+    /// or a block ends. Their number is finite.
     fn until_all_fits(&self, request: &Request, region: &Region, found: &mut Found, mut refused: Refused) -> Refused {
         let is_shadow = region.is_shadow();
         while refused.until_us < u64::MAX {
@@ -208,7 +211,8 @@ impl Engine {
                     continue;
                 }
                 let planned = &self.plan.limits[usize::from(entry.limit)];
-                // A store's own time is when its entry fits, unless keys of this check compete for slots.
+                // The entry that set this time fits then by definition, so it is not consulted again. That does not
+                // hold for the time of a block, or when keys of this check compete for slots.
                 let by = RefusedBy::Entry { place, of: planned.of };
                 let is_its_own = refused.by == by && planned.block_rule.is_none();
                 if is_its_own && request.stores.reservations == 0 {
@@ -278,7 +282,8 @@ impl Engine {
         }
     }
 
-    /// Charges every limit but those of `shadow`, and makes known what any of the others has admitted.
+    /// Charges the entries that these stages charge, except those of limits in `shadow`. Makes known the elements that
+    /// at least one other limit has admitted.
     #[inline(always)]
     fn charge(&self, request: &Request, region: &mut Region, found: &Found, at_us: u64, shadow: LimitSet) {
         let admits = |planned: &PlannedLimit| shadow.is_empty() || !shadow.contains(planned.of);
@@ -316,7 +321,7 @@ impl Engine {
             let (entry, answer) =
                 (&request.stores.entries[place as usize], &found.stores.entries[place as usize - first]);
             let planned = &self.plan.limits[usize::from(entry.limit)];
-            // A fresh key that finds no room has done nothing itself.
+            // A new key that was refused only because the table is full is no offender, so it gets no name.
             let is_without_room = planned.limit.when_full == WhenFull::Refuse && answer.slot.is_none();
             let is_unnamed = |&place: &u16| {
                 let value = value_of(request.counted(), place.into(), entry.nth);
@@ -335,9 +340,10 @@ impl Engine {
 pub enum Purpose {
     /// Consults only; engine time stands still.
     Peek,
-    /// Charges every limit.
+    /// Charges the limits, except those in shadow mode that would refuse, and except entries that another stage
+    /// charges. When an operator's entry lets the check through, nothing is charged.
     Check,
-    /// Charges every limit, and holds what is in flight by a permit.
+    /// Charges like [`Purpose::Check`], and holds what is in flight by a permit.
     Admit,
 }
 
@@ -368,7 +374,8 @@ pub struct Outcome {
 pub struct Refused {
     /// What refused.
     pub(super) by: RefusedBy,
-    /// Engine time from which everything fits, µs; `u64::MAX` when never.
+    /// Engine time from which everything fits, µs; `u64::MAX` when never. For an in-flight limit and for the permits it
+    /// is a hint, because a holder may release at any time.
     pub(super) until_us: u64,
     /// The part of the name whose bucket refused.
     pub(super) part: Option<u8>,
@@ -404,7 +411,8 @@ impl Refused {
         }
     }
 
-    /// The one of the two that is reported: the longer wait counts.
+    /// Returns the one of the two that is reported: the longer wait, and of equal waits the first in order. The orders
+    /// are crossed in the comparison, because of equal waits the smaller order wins.
     fn or_longer(self, next: Self) -> Self {
         let is_longer = (next.until_us, self.order()) > (self.until_us, next.order());
         if is_longer { next } else { self }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! blanks, < >  →  source route  →  split at the last @
-//! local part:  unquote → NFC → lower → SRS → BATV, until nothing changes → cut at the first + that does not lead
+//! local part:  unquote → NFC → lower → NFC → SRS → every BATV tag → cut at the first + that does not lead
 //! ```
 
 use std::borrow::Cow;
@@ -15,7 +15,8 @@ use super::host::Host;
 use super::plain;
 use super::value::{As, Part, Tag};
 
-/// Bytes of a local part that is no longer looked at. RFC 5321 §4.5.3.1.1 allows 64; real return paths are longer.
+/// The most bytes of a local part in its normal form; a longer one is OVERLONG. RFC 5321 §4.5.3.1.1 allows 64; real
+/// return paths are longer.
 const LONGEST: usize = 256;
 
 /// What a path (RFC 5321 §4.1.1.2) holds: the null path, or a local part and what a reader makes of the host.
@@ -215,7 +216,8 @@ fn without_extension(local: Cow<'_, str>) -> Cow<'_, str> {
     cut(local, |text| &text[..plus + 1])
 }
 
-/// NFC and lower case, for local parts and SASL users; nothing when the bytes are not UTF-8. A result folds to itself.
+/// Converts text to NFC and lower case: a local part, a SASL user or the name of a mailing list. Returns `None` when
+/// the bytes are not UTF-8. A result folds to itself.
 ///
 /// Composed again after lowering: `J̌` has no composed capital, but its small letter `ǰ` is one character.
 fn fold(text: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {

@@ -1,7 +1,8 @@
 //! The identities of one envelope: what each holds, and how far it is proven.
 //!
 //! Knows no keys and no limits. Invariant: every identity that is wanted and whose field is known has a value, whatever
-//! the bytes.
+//! the bytes. Exceptions: a client name that is not confirmed, a blank HELO, an empty user or list, and `<>`, which has
+//! only an organisation (as a recipient, every identity).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 /// Up to this many values are compared one by one; more of them are put into a set.
 const FEW: usize = 16;
 
-/// Values of one field of a header that are looked at: so many are checked, and all must agree.
+/// The most values of one header field that a check reads.
 pub const MOST_VALUES: usize = 8;
 
 /// Bytes of a list's name (RFC 2919 §3).
@@ -126,7 +127,8 @@ impl<'a> Identities<'a> {
         self.all(identity, As::Value)
     }
 
-    /// The values of an identity as elements of a fan-out: MALFORMED and OVERLONG parts count by their raw bytes.
+    /// The values of an identity as elements of a fan-out: MALFORMED and OVERLONG parts count by their raw bytes,
+    /// except in `auth.user`, where the tag is the element.
     pub fn elements(&self, identity: Identity) -> Values<'_> {
         self.all(identity, As::Element)
     }
@@ -181,7 +183,7 @@ impl<'a> Identities<'a> {
         self.map_one((identity.source(), identity), form, |value| value)
     }
 
-    /// What `use_it` makes of the only value of an identity with this source, or of several the first.
+    /// Calls `use_it` with the identity's first value. Returns `None` when there is none.
     #[inline(always)]
     pub(crate) fn map_one<'s, R>(
         &'s self, (source, identity): (Source, Identity), form: As, use_it: impl FnOnce(Value<'s>) -> R,
@@ -195,7 +197,7 @@ impl<'a> Identities<'a> {
         }
     }
 
-    /// The only value of what few limits need. Not inlined: the common identities would pay for its registers.
+    /// Returns the value of a rarely used identity. Not inlined, so the hot path needs fewer registers.
     #[inline(never)]
     fn other_one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
         match identity.source() {
@@ -318,8 +320,8 @@ fn recipient<'b>(address: &'b Address<'_, Host<'_>>, identity: Identity, form: A
 }
 
 /// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's;
-/// never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and nobody runs a
-/// client whose name is a bare suffix, so equal names without an organisation align nothing.
+/// never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and a name without
+/// an organisational domain never aligns.
 fn is_proven(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> bool {
     match (spf, client) {
         (Some(Spf::Pass), _) => matches!(sender.org(0), Part::Text(_)),

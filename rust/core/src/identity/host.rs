@@ -19,10 +19,11 @@ use super::value::{As, Part, Tag};
 const LONGEST_NAME: usize = 253;
 /// Bytes of a label (RFC 1035 §2.3.4).
 const LONGEST_LABEL: usize = 63;
-/// Bytes of a host as it came that are looked at, and of a label in Unicode. Punycode is quadratic in a label. A label
-/// of 63 bytes holds at most 59 characters, 236 bytes in UTF-8; what is longer than that could only shrink by
-/// ignorable characters.
+/// The most bytes of a raw host that are read: the last ones.
 const LONGEST_RAW: usize = 4096;
+/// The most bytes of a raw label that is in Unicode or Punycode; a longer one is invalid. Punycode is quadratic in a
+/// label. A label of 63 bytes holds at most 59 characters, 236 bytes in UTF-8. Only ignorable characters could make a
+/// longer raw label fit.
 const LONGEST_RAW_LABEL: usize = 256;
 
 /// The characters that UTS 46 takes for a full stop.
@@ -147,7 +148,8 @@ fn claims_unicode(label: &[u8]) -> bool {
     label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"xn--"))
 }
 
-/// The last labels of a host that is too long to be read whole, and whether it was.
+/// Cuts a host of more than [`LONGEST_RAW`] bytes to its last bytes, at a label boundary. Returns the labels, and
+/// whether it cut.
 fn tail(name: &[u8]) -> (&[u8], bool) {
     let Some(from) = name.len().checked_sub(LONGEST_RAW).filter(|from| *from > 0) else { return (name, false) };
     let tail = &name[from..];
@@ -184,7 +186,8 @@ fn labels(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A label in its normal form, nothing when it has none. A mapped dot makes it several, each of them sound.
+/// Normalises one label. Returns `None` if it is invalid. UTS 46 can map a character to a dot; the result is then
+/// several valid labels.
 pub(crate) fn label(raw: &[u8]) -> Option<Cow<'_, str>> {
     let sound = |text: &str| text.split('.').all(|label| (1..=LONGEST_LABEL).contains(&label.len()));
     if raw.is_ascii() && !claims_unicode(raw) {

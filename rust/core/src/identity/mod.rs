@@ -1,7 +1,8 @@
 //! Text in, normalised identities out. This file is the table of identities: the name, code, source and view of each,
 //! and what follows from them.
 //!
-//! No function here fails: every input has some identity. Nothing here knows counts, limits or memory.
+//! No text of a sender makes a function fail: text without a normal form gets a tag. Nothing here knows counts, limits
+//! or memory.
 //!
 //! * [`value`]: what an identity can hold   * `network`, `host`, `address`: one grammar each
 //! * `plain`: names that need no grammar   * [`suffix`]: the Public Suffix List, and where in a host its organisation
@@ -54,10 +55,10 @@ pub struct Prefixes {
 /// `client.net` without lengths: /24 and /64.
 pub const DEFAULT_PREFIXES: Prefixes = Prefixes { v4: 24, v6: 64 };
 
-/// The most labels of `sender.org+N`. With more of them the identity would be the host itself.
+/// The largest N of `sender.org+N`: labels below the organisational domain.
 const MOST_LABELS: u8 = 5;
 
-/// What the table says of an identity.
+/// One row of the table: what is fixed for an identity.
 struct Row {
     name: &'static str,
     /// The number that stands for the identity in keys. It never changes.

@@ -1,6 +1,6 @@
 //! Recognises text that is in its normal form already, in one pass. Nearly all text is.
 //!
-//! Knows neither local parts nor hosts: it accepts no text that either of them would change. Invariant: plain text
+//! It recognises a mailbox and a host, and accepts no text that `address` or `host` would change. Invariant: plain text
 //! is lower-case ASCII without quotes, tags, brackets, blanks, colons, empty labels and `--`, so without `xn--` too.
 //!
 //! **Idea.** Sixteen bytes at a time, each byte is compared with every class at once, and a class of the whole text

@@ -31,7 +31,7 @@ pub struct SuffixList {
 /// Offsets into a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// Where the organisational domain begins; nothing when the name is a public suffix or a single label.
+    /// Where the organisational domain begins; `None` when the name is a public suffix or a single label.
     pub org: Option<usize>,
     /// Where the registered domain begins, by the ICANN section alone.
     pub registered: Option<usize>,
@@ -43,7 +43,7 @@ pub struct Split {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{}found {found}; allowed: {allowed}", self.line.map(|line| format!("line {line}: ")).unwrap_or_default())]
 pub struct SuffixError {
-    /// Line of the list, counted from one; nothing for a suffix of the operator's own, or for the list as a whole.
+    /// Line of the list, counted from one; `None` for a suffix of the operator's own, or for the list as a whole.
     pub line: Option<usize>,
     /// What stands there.
     pub found: String,
@@ -123,7 +123,7 @@ struct Shortcut {
 /// Places of the table of top-level domains, as a power of two: some 1,450 of them fill a third.
 const PLAIN_BITS: u32 = 12;
 
-/// Bits of the filter, as a power of two: the ends of some 9,000 rules set one in twenty.
+/// The size of the filter in bits, as a power of two: the ends of some 8,000 rules set one bit in about forty.
 const DEEPER_BITS: u32 = 17;
 
 /// Spreads words over places. The list is public, so nothing here is secret: a chosen name gains a look-up in the list.
@@ -162,7 +162,7 @@ impl Shortcut {
         (word.wrapping_mul(SPREAD) >> (64 - PLAIN_BITS)) as usize
     }
 
-    /// The bit of the labels from `start` on: all that is shorter than eight bytes has the first one.
+    /// Returns the filter bit of `name[start..]`. Text shorter than eight bytes uses bit 0.
     fn bit(name: &str, start: usize) -> Option<usize> {
         let labels = name.as_bytes().get(start..)?;
         let (Some(first), Some(last)) = (labels.first_chunk::<8>(), labels.last_chunk::<8>()) else { return Some(0) };
@@ -207,7 +207,7 @@ pub(super) fn up_at_dots(name: &str, dots: u64, start: usize) -> Option<usize> {
     Some(before.checked_ilog2().map_or(0, |dot| dot as usize + 1))
 }
 
-/// Where the label before begins; nothing when there is none.
+/// Where the label before `start` begins; `None` when there is none.
 pub(super) fn up(name: &str, start: usize) -> Option<usize> {
     let before = &name.as_bytes()[..start.checked_sub(1)?];
     // Not `rfind`, which is made for longer texts than a label.
@@ -265,8 +265,8 @@ fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
     list.map_err(|error| SuffixError { line: None, found: error.to_string(), allowed: RULE })
 }
 
-/// What a section's wildcards cover and `publicsuffix` would miss: it tries a wildcard only where no rule, not even a
-/// deeper one, names the label. Under `*.ex.at` and `*.in.ex.at` it would not take `in.ex.at` for a suffix.
+/// Returns names to add as plain rules, because `publicsuffix` ignores a wildcard at a label that a deeper rule names.
+/// Under `*.ex.at` and `*.in.ex.at` it would not take `in.ex.at` for a suffix.
 fn hidden(rules: &[Rule], section: Type) -> Vec<&str> {
     let named: HashSet<&str> = rules.iter().map(|rule| &*rule.labels).collect();
     let wildcards: HashSet<&str> =
@@ -349,7 +349,7 @@ impl<'a> Domain<'a> {
             return true;
         };
         let below = self.host.dots & ((1 << org) - 1);
-        // More than one dot before the organisation; counting them all takes longer.
+        // Tests for at least two dots before the organisation. This is cheaper than counting them.
         self.host.dots == 0 || below & below.wrapping_sub(1) != 0
     }
 
@@ -365,7 +365,7 @@ impl<'a> Domain<'a> {
             .collect()
     }
 
-    /// The name from an offset on; nothing when that is the whole of a host that is too long.
+    /// The name from an offset on; `None` when that is the whole of a host that is too long.
     fn from(&self, start: usize) -> Option<&str> {
         let too_long = start == 0 && matches!(self.host.form, Form::Unsound { whole: true, .. });
         if too_long { None } else { self.host.name().get(start..) }

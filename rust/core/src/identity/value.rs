@@ -16,8 +16,8 @@ pub enum Trust {
 
 /// Stands for all names that have no value of their own: such names share a bucket. No text equals a tag.
 ///
-/// As wide as a word, so that a [`Part`] is three words: with a byte in it, it is copied in pieces that the processor
-/// has to wait for.
+/// `repr(usize)` makes a [`Part`] three whole words. With a one-byte tag the compiler copies it in pieces, and the
+/// processor waits.
 #[repr(usize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tag {
@@ -48,8 +48,8 @@ pub enum Part<'a> {
     Tag(Tag),
 }
 
-/// Whether values are asked for, or elements of a fan-out. They differ in parts that have no normal form: otherwise all
-/// fresh junk would be one element, and pass.
+/// Selects the form of a part without a normal form. As a value it is its tag. As an element of a fan-out it is its raw
+/// bytes, so each spelling counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum As {
     Value,
@@ -63,7 +63,8 @@ pub enum Value<'a> {
     Global,
     /// An address or a network: address with its host bits cleared, length of the prefix.
     Network(IpAddr, u8),
-    /// A host, an organisational domain or a user.
+    /// A host, an organisational or registered domain, a user or a mailing list; also the tag of a null sender, a null
+    /// recipient or an unknown client.
     Name(Part<'a>),
     /// Local part and host.
     Address(Part<'a>, Part<'a>),

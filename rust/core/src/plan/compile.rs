@@ -18,8 +18,8 @@ use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
 use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, key::mask, stats::Stats};
 
-/// An element that came back this long after it was first seen is not evicted for one that did not, unless `settle`
-/// says otherwise. One hour.
+/// An element that came back this long after it was first seen is not evicted for one that did not. One hour; `settle`
+/// replaces it.
 const COMEBACK_US: u64 = 3_600_000_000;
 
 /// The most different elements at once: with this many, a charge is a whole tick.
@@ -152,7 +152,7 @@ impl<'p> Draft<'p> {
         })
     }
 
-    /// The first of the identities of which `what` returns something, with its place.
+    /// Finds the first identity for which `what` returns a value, and its place.
     fn find<T>(&self, what: impl Fn(Identity) -> Option<T>) -> Option<(T, u16)> {
         (0..).zip(&self.identities).find_map(|(place, needed)| Some((what(needed.identity)?, place)))
     }
@@ -236,7 +236,7 @@ impl<'p> Draft<'p> {
         }
     }
 
-    /// For each identity the place of the identity that the first fan-out per it alone counts.
+    /// For each identity: the place of the element identity of the first fan-out whose `per` is only this identity.
     fn elements(&self, limits: &[PlannedLimit]) -> Box<[Option<usize>]> {
         let per = |place: u16| limits.iter().filter(move |planned| planned.per[..] == [place]);
         let element = |place| per(place).find_map(|planned| planned.distinct).map(usize::from);

@@ -28,8 +28,8 @@ pub(super) const HEADER_PAGES: u64 = 1;
 /// the share.
 const DISTINCT_WEIGHT: u128 = 4;
 
-/// This part of the memory is no table's, if the tables leave it: a limit or a quota that a reload brings finds room
-/// there, without a restart.
+/// One part in this many of the memory stays free, if the tables leave it. A limit or a quota that a reload brings
+/// finds room there, without a restart.
 pub(super) const SPARE: u64 = 32;
 
 /// Parts of the memory: in 16 MiB there is room for 1024 entries and 12,288 blocks.
@@ -78,7 +78,7 @@ pub(super) struct TableShares {
     /// The limits of the capacity, as they were when it was made.
     pub(super) in_flight_limits: Vec<Limit>,
     pub(super) seen_sets: Vec<Table>,
-    /// Those of limits that have a rate, then those of quotas.
+    /// Tables of limits that have a rate, fan-outs included, then tables of quotas.
     pub(super) rates: Vec<Table>,
     pub(super) stats: Table,
     /// The layout of the statistics.
@@ -90,9 +90,9 @@ pub(super) struct TableShares {
 pub(super) enum Claim {
     /// This many bytes.
     Stated(u64),
-    /// An equal part of the half of the seen sets.
+    /// An equal share of the half that belongs to seen sets.
     SeenSet,
-    /// A part of the half of the rates, in proportion to this weight.
+    /// A share of the half that belongs to rates, in proportion to this weight.
     Rate(u128),
 }
 
@@ -260,7 +260,8 @@ fn access_bytes(memory_bytes: u64) -> Option<[u64; 2]> {
     (memory_bytes >= LEAST_WITH_ACCESS).then(|| [entries.min(AccessList::bytes(MOST)), blocks])
 }
 
-/// The memory that would be enough if `least` were enough but for entries and blocks, which grow with the memory.
+/// Returns the total memory that is needed. `least` bytes cover everything, but with an access list and blocks as large
+/// as in `memory_bytes`; these grow with the memory.
 fn with_access(least: u64, memory_bytes: u64) -> u64 {
     let bytes = |memory_bytes| access_bytes(memory_bytes).into_iter().flatten().map(pages).sum::<u64>() * PAGE_BYTES;
     let others = least.saturating_sub(bytes(memory_bytes));
@@ -289,7 +290,7 @@ pub(super) fn in_flight(limits: &[Limit]) -> (Vec<InFlight>, Vec<Counted>) {
     let mut checked = Vec::new();
     for limit in limits {
         let Rule::InFlight { cap, share } = &limit.rule else { continue };
-        // `global` is in every key, so it tells none apart.
+        // `global` is in every key, so it distinguishes none.
         let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
         let share = share.as_ref().map(|share| (place([&per[..], &share.per].concat()), share.of_free));
         let count = (!per.is_empty()).then(|| place(per));

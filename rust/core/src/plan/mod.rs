@@ -107,7 +107,8 @@ pub struct PlannedLimit {
     pub store: Store,
     /// The table of its store; an in-flight limit has none of its own.
     pub table: Option<Table>,
-    /// The generation of the policy since which it has charged the same envelopes to the same keys.
+    /// The policy generation in which it last changed which envelopes it charges to which keys. A receipt from an
+    /// earlier generation is not refunded here.
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
@@ -240,8 +241,7 @@ pub struct Applicable {
     pub blocking: LimitSet,
     /// The limits that count bytes: a check of an envelope without a size need not ask them.
     pub sized: LimitSet,
-    /// The in-flight limits that do not count bytes: while nothing is in flight, a check that holds nothing need not
-    /// ask them.
+    /// In-flight limits on connections and messages. A check that takes no permit skips them while no permit is open.
     pub unless_idle: LimitSet,
     /// The in-flight limits.
     pub in_flight: LimitSet,
@@ -379,7 +379,7 @@ impl Plan {
 
     /// The generation since which each limit has charged the same envelopes to the same keys, if `self` follows `old`.
     /// A refund of an earlier charge is ignored, since the key may not have paid it. `from` gives the places under
-    /// `old`, `next` is the generation of `self`, and `is_same_list` says that the suffix list did not change.
+    /// `old`, `next` is the generation of `self`, and `is_same_list` states whether the suffix list stayed the same.
     pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
         let charges_alike = |place: usize, from: usize| {

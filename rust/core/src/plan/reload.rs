@@ -37,7 +37,8 @@ pub struct Step {
 /// The steps from `old` to `policy`, in a region of so many pages: one if nothing is new, else two.
 ///
 /// # Errors
-/// What `compile` says of a policy, and one that does not fit into the pages that other limits have released.
+/// A rate or a quota that `compile` refuses too, new limits that do not fit into the free pages, a new in-flight limit,
+/// or more identities than the statistics have room for.
 pub fn recompile(
     old: &Plan, pages: u32, policy: &Policy, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
@@ -129,7 +130,7 @@ impl PlanBuilder<'_> {
         Some(self.first.seen_sets[asks.store.seen_set()?].set.table)
     }
 
-    /// A table for each claim: the one that it had, else one in pages that no table takes. And the tables that are new.
+    /// Returns a table for each claim, and the new tables. A claim keeps its old table, or gets free pages.
     fn fill(&self, draft: &Draft, old: &Plan, had: &[Option<Table>]) -> Result<(Vec<Table>, Vec<Table>), PolicyError> {
         let mut free = Region::free(self.pages, &taken(old, had));
         let spare = u64::from(self.pages) * PAGE_BYTES / SPARE;
