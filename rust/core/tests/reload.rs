@@ -328,3 +328,13 @@ proptest! {
         }
     }
 }
+
+/// A block needs a table, which a small memory does not have: at start and later the answer is the same.
+#[test]
+fn a_policy_that_blocks_needs_memory_for_blocks_after_a_reload_too() {
+    let live = Live::new(engine(&pace("a", "client.ip", "3/minute"), MIB / 8));
+    let blocks = pace("a", "client.ip", "3/minute") + "action = 'block 1 hour'\n";
+    let error = wrong(reload(&live, &blocks));
+    assert_eq!((error.limit.as_deref(), error.field.as_deref()), (Some("a"), Some("action")));
+    assert!(error.allowed.contains("262144 bytes"), "{error}");
+}

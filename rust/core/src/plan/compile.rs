@@ -40,15 +40,18 @@ const _: () = assert!(MAX_LIMITS <= COUNTS && COUNTS <= u64::BITS as usize);
 pub fn compile(
     policy: &Policy, memory_bytes: u64, max_open: u32, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<(Plan, Region), PolicyError> {
-    let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
-    if let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) {
-        let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
-        let allowed = format!("blocks in at least {LEAST_WITH_ACCESS} bytes");
-        return Err(policy.error(Some(limit), "action", found, allowed));
-    }
+    check_blocks(policy, memory_bytes)?;
     let draft = Draft::of(policy, suffixes, secret)?;
     let (region, shares) = allocate(&draft, max_open, memory_bytes)?;
     Ok((draft.build(shares)?, region))
+}
+
+/// Returns an error for a limit that blocks, where the memory is too small for a table of blocks.
+pub(super) fn check_blocks(policy: &Policy, memory_bytes: u64) -> Result<(), PolicyError> {
+    let blocks = policy.limits.iter().find(|limit| limit.action.block_us().is_some());
+    let Some(limit) = blocks.filter(|_| memory_bytes < LEAST_WITH_ACCESS) else { return Ok(()) };
+    let found = format!("{:?} in {memory_bytes} bytes of memory", limit.action.text());
+    Err(policy.error(Some(limit), "action", found, format!("blocks in at least {LEAST_WITH_ACCESS} bytes")))
 }
 
 /// A rate, its burst, and the table in which it counts.

@@ -37,11 +37,12 @@ pub struct Step {
 /// The steps from `old` to `policy`, in a region of so many pages: one if nothing is new, else two.
 ///
 /// # Errors
-/// A rate or a quota that `compile` refuses too, new limits that do not fit into the free pages, a new in-flight limit,
+/// A rate, a quota or a block that `compile` refuses too, new limits that do not fit into the free pages, a new in-flight limit,
 /// or more identities than the statistics have room for.
 pub fn recompile(
     old: &Plan, pages: u32, policy: &Policy, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
+    super::compile::check_blocks(policy, u64::from(pages) * PAGE_BYTES)?;
     let stays = what_stays(old, policy);
     let builder = PlanBuilder { pages, first: old, suffixes, secret };
     let mut between = builder.build(old, &stays)?;
