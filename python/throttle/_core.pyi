@@ -246,12 +246,11 @@ class Decision:
         """The identities that the decision was made on; computed at each access."""
 
     def refund(self, *, now: float | None = None) -> bool:
-        """Returns the charge, once. Use it when the server itself refuses what was admitted.
+        """Returns what was charged to rate limits, as far as it lies in a slot. It does so once.
 
-        A GCRA limit returns the price less what has drained since; a sliding window returns what still counts. So no
-        key ever gets more than its limit. Three charges stay: elements that a fan-out has seen, charges in a sketch,
-        whose cells several keys share, and what a permit or a session holds until it is released. A refusal and a peek
-        have charged nothing.
+        Use it when the server itself refuses what was admitted. Charges of fan-outs and of sketches stay, and permits
+        are held until they are released. A GCRA limit returns the price less what has drained since; a sliding window
+        returns what still counts. So no key ever gets more than its limit. A refusal and a peek have charged nothing.
 
         Args:
             now: Unix seconds, instead of the clock. Without it, a decision that was made at a stated time is refunded
@@ -329,13 +328,13 @@ class Permit:
 class Session:
     """One SMTP connection, made by :meth:`Throttle.session`. Each step returns a decision with the reply to send.
 
-    Every limit runs once: limits on connections once a connection, the others once a transaction, each at the earliest
-    step that knows enough. ``docs/stages.md`` has the table of steps, stages and replies.
+    A limit runs once for each thing that it counts: each connection, HELO name, transaction or new recipient. It runs
+    at the earliest step that knows enough. ``docs/stages.md`` has the table of steps, stages and replies.
 
-    A session holds a connection slot from :meth:`connect` to :meth:`close`, and a message slot from :meth:`mail` to
-    :meth:`data` or :meth:`reset`. Everything is released at the end of ``with`` or ``async with``, by :meth:`close`, or
-    when the session is garbage-collected. Time never releases it. In a forked child a session of the parent holds
-    nothing.
+    A session holds a permit for the connection from :meth:`connect` to :meth:`close`, and one for the message from
+    :meth:`mail` to :meth:`data` or :meth:`reset`. Everything is released at the end of ``with`` or ``async with``, by
+    :meth:`close`, or when the session is garbage-collected. Time never releases it. In a forked child a session of the
+    parent holds nothing.
 
     A client can send commands in any order. A step out of order charges and holds nothing, and is refused: with MAIL's
     own refusal when MAIL was refused (pipelining, RFC 2920), else by limit ``out-of-order`` with ``451 4.5.1`` and
@@ -352,7 +351,7 @@ class Session:
     """The authenticated user (RFC 4954), set after AUTH or given to :meth:`mail`. It stays for the connection."""
 
     def connect(self, *, now: float | None = None) -> Decision:
-        """Runs the limits of the connection, and holds a connection slot. If it refuses, answer and close.
+        """Runs the limits of the connection, and holds a permit for it. If it refuses, answer and close.
 
         Without this call the first step does it. A second call charges nothing.
         """
@@ -369,7 +368,7 @@ class Session:
         auth_user: Text | None = None,
         now: float | None = None,
     ) -> Decision:
-        """Runs the limits on messages and senders, and holds a message slot and the declared size.
+        """Runs the limits on messages and senders, and holds a permit and the declared size.
 
         It ends a transaction that is open.
 
@@ -396,7 +395,7 @@ class Session:
         size: int | None = None,
         now: float | None = None,
     ) -> Decision:
-        """Runs the limits on headers and bytes. It ends the transaction and frees its slots, whatever the decision.
+        """Runs the limits on headers and bytes. It ends the transaction and releases its permit, whatever the decision.
 
         The actual size replaces the declared one, which was held. A message with more bytes than there is room for is
         refused.
@@ -409,7 +408,7 @@ class Session:
         """
 
     def reset(self) -> None:
-        """Ends the transaction, as RSET does, and frees its slots. What was charged stays unless it is refunded."""
+        """Ends the transaction, as RSET does, and releases its permit. What was charged stays unless it is refunded."""
 
     def close(self) -> None:
         """Ends the connection and releases everything. Later calls do nothing."""
@@ -458,9 +457,9 @@ class Limit:
         distinct: the identity whose different values are counted, instead of messages.
         refuse: with ``distinct``: ``"new"`` elements only, or ``"all"`` of the key. Default: ``"new"``.
         remember: how long an admitted element stays known. Default: ``"1 day"``.
-        settle: how long a part of a name must be known to get an allowance of its own.
+        settle: how long a part of a name must be known to get a bucket of its own.
         in_flight: how much may be open at once: connections, messages or bytes.
-        share: the part of the free slots that one key may hold.
+        share: the part of what is free that one key may hold.
         verified: which senders it counts. Default: ``"any"``, with separate counters for proven and claimed senders.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
             ``auth.user`` and ``global``.
@@ -727,13 +726,13 @@ class Throttle:
         """Returns how full each table is, and how many charges found no room in it.
 
         A quota has a row of its own: ``…, quota of`` its value. A limit with ``when_full="sketch"`` also has a row
-        ``sketch of`` it, one with ``refuse="all"`` a row ``registers of`` it, and limits that share known elements have
+        ``sketch of`` it, one with ``refuse="all"`` a row ``registers of`` it, and limits that share a seen set have
         one row ``memory of`` them.
 
-        An in-flight limit has a row without bytes: ``slots`` is its cap and ``used`` what is held; of a limit per key,
-        by the key that holds most. Its counts are in the tables ``in flight per …`` and ``permits``, whose slots are
-        ``max_open``. The row ``blocks`` has the keys that limits have blocked; its ``untracked`` counts blocks that
-        found no room, whose limits go on refusing by themselves.
+        An in-flight limit has a row without bytes: ``slots`` is what it allows and ``used`` what is held; of a limit
+        per key, by the key that holds most. Its counts are in the tables ``in flight per …`` and ``permits``, whose
+        slots are ``max_open``. The row ``blocks`` has the keys that limits have blocked; its ``untracked`` counts
+        blocks that found no room, whose limits go on refusing by themselves.
 
         ``memory_bytes`` also contains a page of 4096 bytes; from 256 KiB on at most a fifty-sixth for operators'
         entries and a sixty-fourth for blocks; and what :meth:`distinct` and :meth:`top` need, which is at most a
@@ -785,7 +784,7 @@ class Throttle:
         A block of a domain covers every host below it, and a block of a network every address in it. A block of
         ``auth.user``, ``list.id`` or an address covers that value alone. The refusal is by limit ``blocked``: temporary
         with the time that is left, or permanent when the block is for good. It comes at the first stage that knows the
-        identity. A new block or allowance of a value replaces the earlier one.
+        identity. A new block or allow entry of a value replaces the earlier one.
 
         Args:
             identity: one of ``client.*``, ``helo.*``, ``auth.user``, ``sender.*``, ``rcpt.*``, ``from.*``,
@@ -815,7 +814,7 @@ class Throttle:
     ) -> None:
         """Admits a name or a network and everything below it: no rate, no fan-out and no block refuses it.
 
-        In-flight limits and ``max_open`` still hold. What an allowance admits is charged to nothing, so nobody else
+        In-flight limits and ``max_open`` still hold. What an allow entry admits is charged to nothing, so nobody else
         pays for it, and makes no element known.
 
         Args:
@@ -832,7 +831,7 @@ class Throttle:
         """
 
     def unblock(self, identity: str, value: BlockValue) -> bool:
-        """Removes the block or allowance of a value, and the blocks by limits whose key it is.
+        """Removes the block or allow entry of a value, and the blocks by limits whose key it is.
 
         Args:
             identity: as in :meth:`block`; for a block by a limit also several identities, as a decision gives them:
@@ -850,7 +849,7 @@ class Throttle:
         """Returns the blocks that hold now: first those of operators, then those of limits."""
 
     def allowed(self) -> list[Blocked]:
-        """Returns the allowances that hold now."""
+        """Returns the allow entries that hold now."""
 
     def reset(self, identity: str, value: BlockValue) -> int:
         """Clears the counters of a value in every limit whose ``per`` is exactly ``identity``, proven and claimed.
@@ -907,7 +906,7 @@ class Throttle:
 
 @final
 class Blocked:
-    """A block or an allowance, of an operator or of a limit.
+    """A block or an allow entry, of an operator or of a limit.
 
     A block by a limit stores no text. Its value is known when :meth:`Throttle.top` has a name for it; otherwise, and
     for every key of several identities, it is ``None``.
@@ -918,7 +917,7 @@ class Blocked:
         until: Unix seconds; infinite when it is for good.
         by: ``"operator"``, or the name of the limit.
         action: ``"block"`` or ``"allow"``.
-        unverified: whether an allowance also holds for a merely claimed sender.
+        unverified: whether an allow entry also holds for a merely claimed sender.
     """
 
     def __new__(
@@ -952,7 +951,7 @@ class Blocked:
 
     @property
     def unverified(self) -> bool:
-        """Whether an allowance also holds for a merely claimed sender."""
+        """Whether an allow entry also holds for a merely claimed sender."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...

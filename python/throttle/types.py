@@ -81,7 +81,7 @@ class EnvelopeFields(TypedDict, total=False):
 
 
 class Share(TypedDict):
-    """The field ``share`` of an in-flight limit: the part of the free slots that one key may hold."""
+    """The field ``share`` of an in-flight limit: the part of what is free that one key may hold."""
 
     per: str | list[str]
     of_free: str
@@ -185,14 +185,14 @@ class ExplainedLimit:
 
 @dataclass(frozen=True, slots=True)
 class CoveringEntry:
-    """A block or an allowance that covers an envelope.
+    """A block or an allow entry that covers an envelope.
 
     Attributes:
         action: ``"block"`` or ``"allow"``.
         identity: the identity of the entry.
         value: its value; ``None`` when a limit blocked a key whose name is not known.
         by: ``"operator"``, or the name of the limit.
-        unverified: whether an allowance also holds for a merely claimed sender.
+        unverified: whether an allow entry also holds for a merely claimed sender.
         seconds: how long it still holds; ``math.inf`` for good.
     """
 
@@ -214,7 +214,7 @@ class CoveringEntry:
 class Explanation:
     """What a check of an envelope would look at, and its result.
 
-    A covering entry goes before the limits: a block refuses, an allowance lets everything pass but in-flight limits.
+    A covering entry takes precedence over the limits, except in-flight limits: a block refuses, an allow entry admits.
 
     Attributes:
         allowed: whether the limits that were asked admit it.
@@ -227,7 +227,7 @@ class Explanation:
         limits: what each limit says, in the order of the policy; one entry for each key.
         left_out: the number of keys that ``limits`` leaves out, because there are too many.
         unchecked: the names of limits that were not asked yet.
-        covering: the blocks and allowances that cover the envelope.
+        covering: the blocks and allow entries that cover the envelope.
     """
 
     allowed: bool
@@ -269,7 +269,7 @@ class Table:
     Attributes:
         table: the limit, or what the table holds: ``"sketch of …"``, ``"memory of …"``, ``"permits"``.
         bytes: its bytes; 0 for an in-flight limit, which has none of its own.
-        slots: its slots; the cap of an in-flight limit.
+        slots: its slots; what an in-flight limit allows.
         used: the slots in use.
         untracked: charges that found no room, since start.
     """
@@ -301,11 +301,11 @@ class LimitPlan(TypedDict):
     """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity whose values it counts."""
     rate: str | None
     at_once: int | None
-    """The burst, or the cap of an in-flight limit; ``None`` for a sliding window."""
+    """The burst, or what an in-flight limit allows; ``None`` for a sliding window."""
     bytes: int
     """Its own table, with its sketch or registers. An in-flight limit has none of its own."""
     memory_bytes: int
-    """The memory of known elements that it uses; limits may share one."""
+    """The seen set that it uses; limits may share one."""
     keys_per_minute: int | None
     """New keys, each with one message (of 64 KiB where bytes count) or one element, until its table is full;
     ``None`` when it cannot fill."""

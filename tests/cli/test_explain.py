@@ -52,9 +52,9 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     assert lines[1].startswith("The server would answer: 451 4.7.28 salesforce.com sends under too many new names")
     before = f"{lines[2]} {lines[3]}"  # it is longer than a line here
     assert before == (
-        "Before it came 250 like it at one moment, each from another host beside its sender's: 200 let through, 50 "
-        "refused by org-fan-out. "
-        "They are finished, so nothing of them is open; refused ones are not counted."
+        "Before it, 250 similar messages were sent at one moment, each from a new host next to the sender's: 200 "
+        "passed, org-fan-out refused 50. "
+        "They have ended, so they hold no permits, and refused messages are not counted."
     )
     heading, refusing, allows, *_ = part(shown, "Limits of the built-in policy inbound")
     assert heading.split("  ")[1] == "limit"
@@ -89,7 +89,7 @@ def test_what_came_before_is_told_to_a_program_as_it_is_in_words() -> None:
     assert told(*options)["after"] == {"sent": 600, "passed": 200, "refused_by": {"org-fan-out": 400}}
     assert told(*OPTIONS)["after"] == {"sent": 0, "passed": 0, "refused_by": {}}
     shown = text(*options)
-    assert "each from another host beside its sender's: 200 let through, 400 refused by org-fan-out." in shown
+    assert "each from a new host next to the sender's: 200 passed, org-fan-out refused 400." in shown
     itself = "  org-fan-out  the sender.host is example.com itself, not a name under it"
     assert itself in part(shown, "Do not apply")
     assert "refused ones" not in text(*options[:-1], "7")
@@ -334,4 +334,4 @@ def test_what_came_before_is_of_the_senders_own_organisation(sender: str) -> Non
 @pytest.mark.parametrize("sender", ["", "postmaster", "x@[192.0.2.1]"])
 def test_what_has_no_host_beside_it_is_sent_as_it_is(sender: str) -> None:
     shown = text("--from", sender, "--ip", "192.0.2.1", "--after", "3")
-    assert "Before it came 3 like it at one moment: 3 let through." in shown
+    assert "Before it, 3 similar messages were sent at one moment: 3 passed." in shown

@@ -11,6 +11,8 @@ from throttle._replay import Rows, observed, values
 from throttle.replay import run
 from throttle.replay.learning import Remembered
 from throttle.replay.limits import Keys
+from throttle.replay.notes import Notes
+from throttle.replay.report import report
 from throttle.replay.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -182,3 +184,36 @@ def test_what_waits_is_bounded_by_its_recipients(monkeypatch: pytest.MonkeyPatch
         )
         waited.append(len(replay._rows))
     assert waited == [1, 2, 3, 1, 2]
+
+
+def never_asked(limits: list[Limit], sent: list[Envelope]) -> list[str]:
+    replay = run.Replay(Throttle(Policy(limits), clock=ManualClock(0.0)))
+    for at, envelope in enumerate(sent):
+        replay.add(Transaction(float(at), envelope))
+    replay.close()
+    names: list[str] = report(replay, Notes())["policy"]["never_asked"]
+    return names
+
+
+def test_a_limit_was_asked_when_another_limit_refused_all_of_its_keys() -> None:
+    limits = [
+        Limit(name="few", per="sender.registered", distinct="sender.host", rate="2/hour"),
+        Limit(name="many", per="sender.registered", distinct="sender.host", rate="200/hour"),
+        Limit(name="user", per="auth.user", rate="200/hour"),
+    ]
+    sent = [Envelope(client_ip="192.0.2.1", mail_from=f"a@h{n}.b.com") for n in range(9)]
+    assert never_asked(limits, sent) == ["user"]
+
+
+def test_a_limit_was_asked_when_all_messages_with_its_keys_were_refused() -> None:
+    limits = [
+        Limit(name="network", per="client.ip", rate="1/day"),
+        Limit(name="user", per="auth.user", rate="200/hour"),
+        Limit(name="proven", per="sender.host", rate="200/hour", verified="proven"),
+        Limit(name="claimed", per="sender.host", rate="200/hour", verified="claimed"),
+    ]
+    sent = [
+        Envelope(client_ip="192.0.2.1"),
+        Envelope(client_ip="192.0.2.1", mail_from="a@b.com", auth_user="joe"),
+    ]
+    assert never_asked(limits, sent) == ["proven"]

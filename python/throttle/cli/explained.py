@@ -140,14 +140,14 @@ def _headline(envelope: Envelope, explanation: Explanation) -> str:
 
 
 def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
-    """What became of the messages before it."""
+    """Says what happened to the messages before the explained one."""
     passed = after - refused_by.total()
-    refused = "".join(f", {count:,} refused by {limit}" for limit, count in refused_by.items())
-    uncounted = "; refused ones are not counted" if refused else ""
-    hosts = ", each from another host beside its sender's" if apart else ""
+    refused = "".join(f", {limit} refused {count:,}" for limit, count in refused_by.items())
+    uncounted = ", and refused messages are not counted" if refused else ""
+    hosts = ", each from a new host next to the sender's" if apart else ""
     return (
-        f"Before it came {after:,} like it at one moment{hosts}: {passed:,} let through{refused}. They are finished, "
-        f"so nothing of them is open{uncounted}."
+        f"Before it, {after:,} similar messages were sent at one moment{hosts}: {passed:,} passed{refused}. They have "
+        f"ended, so they hold no permits{uncounted}."
     )
 
 

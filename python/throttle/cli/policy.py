@@ -73,9 +73,9 @@ def check(
     help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new "
     "ones, with one message or one new name each, "
     "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate "
-    "has filled the memory of known ones. "
-    "One key gets so much at most in a minute and in an hour; whoever owns many keys gets that many times it, but "
-    f"for what is in flight. {EXITS}",
+    "has filled the seen set. "
+    "One key: the most that a single key gets in a minute and in an hour. A sender that owns many keys gets this "
+    f"amount for each of them; only in-flight limits bound the sum. {EXITS}",
 )
 def show(
     file: Annotated[str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")] = "inbound",

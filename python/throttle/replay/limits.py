@@ -71,6 +71,12 @@ class Counted:
     verified: str
     shadow: bool
 
+    def keys_of(self, values: Values) -> Sequence[str]:
+        """Returns the keys of an envelope that this limit counts: none when its sender is of another class."""
+        if self.verified not in ("any", "proven" if values[-1] else "claimed"):
+            return ()
+        return self.per.of(values)
+
     @property
     def rate(self) -> str:
         """As a policy writes it."""

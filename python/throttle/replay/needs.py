@@ -36,9 +36,7 @@ class Need:
         """Count bytes, recipients, or different elements where nothing is remembered beyond the period."""
         limit = self.limit
         for values, envelope in rows:
-            if limit.verified != "any" and limit.verified != ("proven" if values[-1] else "claimed"):
-                continue
-            keys = limit.per.of(values)
+            keys = limit.keys_of(values)
             if self._place is not None:
                 self._appear(at, keys, several(values[self._place]))
                 continue

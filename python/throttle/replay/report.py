@@ -33,7 +33,7 @@ def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
             "scale": guard.policy.scale,
             "memory_bytes": guard.memory_bytes,
             "not_replayed": replay.not_replayed,
-            "never_asked": [need.limit.name for need in replay.needs if not _asked(replay, need)],
+            "never_asked": [need.limit.name for need in replay.needs if not replay.has_key(need)],
         },
         "log": _log(replay, notes),
         "transactions": replay.transactions,
@@ -137,11 +137,6 @@ def _need(need: Need) -> dict[str, Any]:
         "counts": f"new {limit.unit}" if limit.memory else limit.unit,
         **_panes(need.panes),
     }
-
-
-def _asked(replay: Replay, need: Need) -> bool:
-    name = need.limit.name
-    return need.tally.hour.count > 0 or name in replay.refused or name in replay.shadow
 
 
 def _bounds(replay: Replay) -> list[str]:

@@ -47,6 +47,8 @@ class Replay:
         self.lay_back = 0
         self.lay_back_s = 0.0
         self.per_hour = Panes(3600)
+        #: Limits without a key in any refused transaction.
+        self._without_key = self.limits
         self._named = {limit.name: limit for limit in self.limits}
         self.keys = {limit.identity: limit.per for limit in self.limits}
         #: By identity and class, `any` for both, as limits count them.
@@ -126,6 +128,10 @@ class Replay:
         for need in self._own:
             need.panes.close()
 
+    def has_key(self, need: Need) -> bool:
+        """Returns whether any transaction had a key of this limit, also one that was refused."""
+        return need.tally.hour.most > 0 or need.limit not in self._without_key
+
     def _flush(self) -> None:
         at, rows = self._step_at, self._rows
         self.per_hour.add(at, "", self.transactions - self._flushed)
@@ -161,6 +167,7 @@ class Replay:
         decision: Decision | None,
     ) -> None:
         values = self._values(transaction.envelope)
+        self._without_key = [limit for limit in self._without_key if not limit.keys_of(values)]
         limit = self._named.get(name)
         identity = limit.identity if limit else (decision.identity if decision else None) or "global"
         own = limit.per.of(values) if limit else ()

@@ -132,7 +132,8 @@ def _rates(told: dict[str, Any]) -> Table:
 
 def _limits(told: dict[str, Any]) -> Table:
     table = _table(
-        "What each limit allows a key, and what was admitted of one in one period; likewise",
+        "What each limit allows a key, and how much of one key was admitted in one period of the limit; percentiles "
+        "leave out the keys that were refused",
         "limit", "allows", "of", ">p50", ">p99", ">p99.9", ">max", "key with the most",
     )  # fmt: skip
     for row in told["limits"]:
