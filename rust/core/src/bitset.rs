@@ -1,6 +1,6 @@
 //! Bits in words: a set of at most 64 things, one bit each, and fields of a few bits in a run of words.
 //!
-//! A set knows nothing of its members but their places. Invariant: no bit from [`Member::COUNT`] on is ever set.
+//! A set knows only the places of its members. Invariant: no bit from [`Member::COUNT`] on is ever set.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -126,7 +126,7 @@ pub fn places(mut bits: u64) -> impl Iterator<Item = u32> + Clone {
     })
 }
 
-/// Reads `bits` bits of `words`, 63 at most, from `bit` on.
+/// Reads `bits` bits of `words`, 63 at most, starting at the bit `bit`.
 #[inline]
 pub fn field(words: &[u64], bit: usize, bits: u32) -> u64 {
     let (word, shift) = (bit / 64, bit as u32 % 64);
@@ -135,7 +135,7 @@ pub fn field(words: &[u64], bit: usize, bits: u32) -> u64 {
     (low | high) & ((1 << bits) - 1)
 }
 
-/// Writes `bits` bits of `words`, 63 at most, from `bit` on. `value` has no others.
+/// Writes `bits` bits of `words`, 63 at most, starting at the bit `bit`. `value` has no more bits than that.
 #[inline]
 pub fn set_field(words: &mut [u64], bit: usize, bits: u32, value: u64) {
     let (word, shift, mask) = (bit / 64, bit as u32 % 64, (1 << bits) - 1);

@@ -42,16 +42,16 @@ pub struct Refusal {
     /// Microseconds after which the check would pass, when nothing else is charged to that key; `None` when it never
     /// would.
     pub wait_us: Option<u64>,
-    /// The SMTP stage of the refusal: that of the limit, or of the first check that knows a blocked key.
+    /// The SMTP stage of the refusal: the stage of the limit, or the first stage at which a blocked key is known.
     pub stage: Stage,
-    /// What kind of answer the server should give.
+    /// The kind of answer that the server should give.
     pub kind: Reply,
-    /// What the operator says of the reply.
+    /// The operator's settings for the reply.
     pub answer: Answer,
 }
 
 impl Refusal {
-    /// A refusal that no policy states and that concerns all senders: too many permits, commands out of order.
+    /// Makes a built-in refusal, which no limit of the policy states: too many permits, commands out of order.
     pub(crate) fn unstated(limit: &str, wait_us: Option<u64>, stage: Stage, kind: Reply) -> Self {
         let (global, key) = ("global".into(), "global".into());
         Self { limit: limit.into(), identity: global, key, wait_us, stage, kind, answer: Answer::default() }
@@ -73,7 +73,7 @@ impl Decision {
     }
 }
 
-/// What the operator says of the reply. By default nothing: the reply is temporary, and the text is ours.
+/// The operator's settings for the reply. By default the reply is temporary and has a built-in text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The reply is permanent, and is given at this stage.
@@ -103,10 +103,10 @@ pub enum Reply {
     Capacity,
     /// Too many bytes at once, or for the whole server; `552 5.3.4` if they can never fit.
     Buffer,
-    /// Too many different elements under one key, all of which is refused.
+    /// Too many different elements under one key; the whole key is refused.
     Spread,
-    /// No transaction is open. A server answers commands out of order itself, with 503 (RFC 5321 §4.1.4); if it asks
-    /// nevertheless, nothing bounces.
+    /// No transaction is open. A server should answer commands out of order itself, with 503 (RFC 5321 §4.1.4). If it
+    /// asks the throttle instead, the reply is temporary, so that no message bounces.
     OutOfOrder,
     /// The key is blocked, at connect and HELO; the server closes the connection.
     BlockedClosing,
@@ -116,7 +116,7 @@ pub enum Reply {
     BlockedMailbox,
 }
 
-/// The kinds in the order of their numbers, each with its codes and with what the key does.
+/// The kinds in the order of their numbers, each with its codes and with its complaint about the key.
 const REPLIES: [(Reply, &str, &str); 14] = [
     (Reply::Closing, "421 4.7.0", "connects too often"),
     (Reply::TooFast, "451 4.7.1", "is sending too fast"),
@@ -145,7 +145,7 @@ impl Reply {
         REPLIES.get(usize::from(number)).map_or(Self::TooFast, |(reply, ..)| *reply)
     }
 
-    /// The reply about a blocked key at `stage`. `mailbox` says that the key is a recipient.
+    /// The reply about a blocked key at `stage`. `mailbox` states whether the key is a recipient.
     pub fn blocked(stage: Stage, mailbox: bool) -> Self {
         match stage {
             Stage::Connect | Stage::Helo => Self::BlockedClosing,
@@ -174,7 +174,8 @@ impl Reply {
     }
 }
 
-/// At connect and after the data a transaction fails as a whole (RFC 5321 §3.1, §3.3); elsewhere a command does.
+/// Returns the codes of a permanent reply. At connect and after the data, 554 refuses the whole session or message (RFC
+/// 5321 §3.1, §3.3); elsewhere 550 refuses one command.
 fn rejection(stage: Stage) -> &'static str {
     match stage {
         Stage::Connect | Stage::Data => "554 5.7.1",
@@ -182,7 +183,7 @@ fn rejection(stage: Stage) -> &'static str {
     }
 }
 
-/// The key in printable ASCII (RFC 5321 §4.2), cut to `most` bytes.
+/// Converts the key to printable ASCII (RFC 5321 §4.2), cut to `most` bytes.
 fn printable(key: &str, most: usize) -> String {
     let mut text: String = key.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
     if text.len() > most {
@@ -215,12 +216,12 @@ impl Template {
         self.code().starts_with('5') || early == (self.code() == "421")
     }
 
-    /// The parts of the text: literal text, and the names of places. Each says whether it is a place.
+    /// The parts of the text, each with `true` if it is the name of a place and `false` if it is literal text.
     fn parts(&self) -> impl Iterator<Item = (bool, &str)> {
         self.0.split(['{', '}']).enumerate().map(|(index, part)| (index % 2 == 1, part))
     }
 
-    /// The most bytes of the line, if a key takes `key` of them and the names of the limit and its identity these.
+    /// The most bytes of the line, if each key takes `key` bytes, for these names of the limit and its identity.
     pub(crate) fn bytes(&self, key: usize, limit: &str, identity: &str) -> usize {
         let bytes = |part| match part {
             (false, text) => text.len(),

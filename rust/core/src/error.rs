@@ -2,11 +2,11 @@
 
 use thiserror::Error;
 
-/// A policy that cannot be obeyed: where, what was found, what is allowed.
+/// An error in a policy or an argument: where it is, what was found, what is allowed.
 #[derive(Clone, Debug, Default, Error, PartialEq, Eq)]
 #[error("{}", self.sentence())]
 pub struct PolicyError {
-    /// The policy's file, or `<policy>` when it came as text or from Python; empty for an argument that is no policy's.
+    /// The policy's file, or `<policy>` when it came as text or from Python; empty for an argument outside a policy.
     pub file: String,
     /// Line, counted from one; absent when the policy came from Python.
     pub line: Option<usize>,
@@ -16,11 +16,11 @@ pub struct PolicyError {
     pub limit: Option<String>,
     /// The field.
     pub field: Option<String>,
-    /// What stands there.
+    /// The value that was found.
     pub found: String,
-    /// What may stand there.
+    /// The values that are allowed.
     pub allowed: String,
-    /// What was probably meant, when `found` looks like a misspelling.
+    /// The value that was probably meant, when `found` looks like a misspelling.
     pub suggestion: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl PolicyError {
             text += &format!(":{number}");
         }
         match &self.limit {
-            // A name holds no blank, so this is no name but a place.
+            // A name has no blank, so this is a place such as `limit 3`.
             Some(limit) if limit.contains(' ') => text += &format!(": {limit}"),
             Some(limit) => text += &format!(": limit {limit:?}"),
             None => {}
@@ -44,7 +44,7 @@ impl PolicyError {
         text += &format!(": found {}; allowed: {}", self.found, self.allowed);
         // An argument of a function is in no file.
         let mut text = text.trim_start_matches(": ").to_owned();
-        // What was misspelt is a word, so a suggestion as long as this is wrong.
+        // Only words are misspelt, so such a long suggestion is wrong.
         if let Some(suggestion) = self.suggestion.as_ref().filter(|meant| meant.chars().nth(SHOWN_CHARS).is_none()) {
             text += &format!("; did you mean {suggestion:?}?");
         }
@@ -52,15 +52,15 @@ impl PolicyError {
     }
 }
 
-/// A longer field is cut in the sentence, and a longer suggestion left out; both are whole in the error.
+/// The sentence cuts a longer field and omits a longer suggestion. The fields of the error keep both in full.
 const SHOWN_CHARS: usize = 80;
 
-/// A quoted key may be any text, line ends included, and the sentence is a line of a log.
+/// Writes a field in one line. A quoted key may be any text, with line ends, and the sentence is one line of a log.
 fn in_one_line(field: &str) -> String {
     let mut text = String::new();
     for character in field.chars().take(SHOWN_CHARS) {
         match character {
-            // What quotes the name of a quota: escaped already.
+            // The characters that quote the name of a quota are escaped already.
             '"' | '\'' | '\\' => text.push(character),
             _ => text.extend(character.escape_debug()),
         }

@@ -19,7 +19,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// In the order of the dialogue.
+    /// All stages, in the order of the dialogue.
     pub const ALL: [Self; 5] = [Self::Connect, Self::Helo, Self::Mail, Self::Rcpt, Self::Data];
 
     /// The name of the stage in Python.
@@ -46,12 +46,13 @@ impl Member for Stage {
     }
 }
 
-/// A set of stages: those that one check runs.
+/// A set of stages, such as the stages that one check runs.
 pub type Stages = Set<Stage>;
 
 impl Set<Stage> {
-    /// The stages that a check of `envelope` runs when the caller names none: connect and HELO always, because a limit
-    /// whose identity is absent asks nothing, and from MAIL on every stage of which something is known.
+    /// Returns the stages that a check of `envelope` runs when the caller names none: connect and HELO always, because
+    /// a limit without its identity asks nothing; and with a sender also MAIL, and RCPT and DATA if the envelope has
+    /// anything for them.
     pub fn known_of(envelope: &Envelope<'_>) -> Self {
         let known = Self::default().with(Stage::Connect).with(Stage::Helo);
         if envelope.mail_from.is_none() {

@@ -4,9 +4,9 @@
 //! is rounded. `ticks(t) = ⌊t·n/d⌋`, and the division is a multiplication by the reciprocal m = ⌈2ˢ·n/d⌉.
 //!
 //! **Exact.** With e = m·d − 2ˢ·n < d, ⌊t·m/2ˢ⌋ is ⌊t·n/d⌋ for every t with t·e < 2ˢ (Granlund and Montgomery 1994,
-//! theorem 4.2). [`TickClock::new`] looks for an s that satisfies this for all of engine time: first one whose m has at
-//! most 64 bits, so that one multiplication does, which it always finds where n = 1; else the largest whose m has at
-//! most 126 bits.
+//! theorem 4.2). [`TickClock::new`] looks for an s that satisfies this for all of engine time. It first tries those
+//! whose m has at most 64 bits, so that one multiplication is enough; where n = 1 there always is one. Else it takes
+//! the largest s whose m has at most 126 bits.
 
 /// Engine time stays below 2⁶⁰ µs, 36,000 years of forward steps: up to there every [`TickClock`] is exact.
 pub const MAX_US: u64 = (1 << 60) - 1;
@@ -28,10 +28,10 @@ pub struct TickClock {
 }
 
 impl TickClock {
-    /// The clock of `n` ticks in `d` microseconds.
+    /// Makes the clock of `n` ticks in `d` microseconds.
     ///
-    /// `None` when it cannot be exact for all of engine time: more than eight ticks a microsecond, or n or d of more
-    /// than 62 bits after reduction.
+    /// Returns `None` when it cannot be exact for all of engine time: with more than eight ticks in a microsecond, or
+    /// when n or d has more than 62 bits after reduction.
     pub fn new(n: u128, d: u128) -> Option<Self> {
         let divisor = gcd(n, d);
         let (n, d) = (n.checked_div(divisor)?, d.checked_div(divisor)?);
@@ -41,7 +41,7 @@ impl TickClock {
         let with = |bits: u32| {
             (64..=124).rev().find_map(|shift| {
                 let m = reciprocal(n, d, shift).filter(|&m| m < 1 << bits)?;
-                // It is below d, so the low 128 bits are all of it.
+                // The error is below d, so its low 128 bits are enough.
                 let error = m.wrapping_mul(d).wrapping_sub(n << shift);
                 let is_exact = error.checked_mul(u128::from(MAX_US))? < 1 << shift;
                 is_exact.then_some(Self { n, d, upper: (m >> 64) as u64, lower: m as u64, shift: shift - 64 })
@@ -74,7 +74,8 @@ impl TickClock {
     }
 }
 
-/// ⌈2ˢ·n/d⌉ by long division, bit by bit, since 2ˢ·n does not fit; `None` when the result has more than 126 bits.
+/// Returns ⌈2ˢ·n/d⌉ by long division, bit by bit, since 2ˢ·n does not fit; `None` when the result has more than 126
+/// bits.
 fn reciprocal(n: u128, d: u128, shift: u32) -> Option<u128> {
     let (mut quotient, mut rest) = (n / d, n % d);
     for _ in 0..shift {

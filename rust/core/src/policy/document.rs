@@ -1,7 +1,7 @@
-//! A policy file, perhaps over a base that it extends; and the policy that it makes, which can be written again.
+//! Reads a policy file, with the base that it may extend, and makes the policy; writes a policy as a file.
 //!
-//! A file has two levels of tables: its own fields, and the table `limit`, in which each limit is an entry with the
-//! limit's name. So one rule can lay a whole file over another.
+//! A file is held as two lists of fields: the fields outside the limits, and the limits, each as a table under the
+//! limit's name. So one rule is enough to lay a whole file over another.
 //!
 //! A policy that `extends` another one, its base, states only its differences. The caller finds the text of a base
 //! ([`Bases`]), since this crate does no I/O. A base is validated by itself first, so an error in the two together is
@@ -188,7 +188,7 @@ struct Document {
     limits: Vec<Field>,
     /// The names of the limits of the base.
     base_names: Vec<String>,
-    /// What is wrong so far. The first in the order of the file is reported.
+    /// The errors so far. The first in the order of the file is reported.
     errors: Vec<PolicyError>,
 }
 
@@ -230,7 +230,7 @@ impl Document {
             let unnamed = Field { line: Some(line), file: field.file.clone(), ..Field::loose("limit", &value) };
             let FieldValue::Table(fields) = value else { return Err(self.place().wrong(&unnamed, each())) };
             let name = stated_name(&fields).map_or_else(|| format!("limit {}", index + 1), str::to_owned);
-            // This is checked before a base is below the file: there, the same name is no second limit.
+            // Only one file is checked here: a limit with the name of a limit of the base changes that limit.
             let same = self.limits.iter().find(|first| first.name == name);
             if let (Some(first), Some(second)) = (same, fields.iter().find(|field| field.name == "name")) {
                 let place = Place { limit: Some(name), ..self.place() };
@@ -288,7 +288,7 @@ impl Document {
     }
 }
 
-/// Suggests a limit of the base, if a new limit lacks what only a new limit needs: its name may be misspelt.
+/// Suggests a limit of the base, if a new limit lacks a field that only a new limit needs: its name may be misspelt.
 fn meant(error: PolicyError, name: &str, base_names: &[String]) -> PolicyError {
     let lacks_rule = error.found == "nothing" && matches!(error.field.as_deref(), Some("per" | "rate"));
     let near = nearest(name, base_names).filter(|near| lacks_rule && *near != name);

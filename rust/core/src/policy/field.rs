@@ -109,10 +109,10 @@ impl Field {
     }
 }
 
-/// What is wrong with a value. [`Place::wrong`] adds the place and makes a [`PolicyError`] of it.
+/// An error about a value, without its place. [`Place::wrong`] adds the place and makes a [`PolicyError`] of it.
 #[derive(Debug, Default)]
 pub(super) struct Wrong {
-    /// What a message says instead of the value itself.
+    /// The text that a message shows instead of the value.
     pub(super) found: Option<String>,
     pub(super) allowed: String,
     pub(super) suggestion: Option<String>,

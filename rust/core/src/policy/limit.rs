@@ -1,8 +1,8 @@
-//! A limit from its fields, or what is wrong with them; and the fields of a limit.
+//! Makes a limit from its fields, or the error about them; and makes the fields of a limit.
 //!
 //! First every value is read by itself, in the order of the file, so that the first wrong value is reported. Then the
-//! limit is built, and then its values are checked together. A value is read a second time when the limit is built:
-//! that is cheaper to maintain than a second form of every field.
+//! limit is built, and then its values are checked together. A value is read again when the limit is built: that is
+//! cheaper to maintain than a second type for every field.
 //!
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
 //! [`Limit::to_fields`] writes the fields from which the same limit is read.
@@ -117,7 +117,7 @@ pub(super) struct Fields<'a> {
     pub(super) place: &'a Place,
     pub(super) table: &'a Field,
     pub(super) rows: &'static [Row],
-    /// What messages put before the name of a field, such as `share.`.
+    /// The text before the name of a field in messages, such as `share.`.
     pub(super) path: String,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Fields<'a> {
         if is_allowed { Ok(()) } else { Err(self.error(name, Wrong::allowed(allowed))) }
     }
 
-    /// Returns the error of the first row that is not allowed. A row is a field, whether it is allowed, and what is.
+    /// Returns the error of the first row that is not allowed. A row is a field, whether it is allowed, and the hint.
     fn allow_all(&self, rows: &[(&str, bool, &str)]) -> Result<(), PolicyError> {
         rows.iter().try_for_each(|(name, is_allowed, allowed)| self.allow(name, *is_allowed, allowed))
     }
@@ -230,7 +230,7 @@ impl<'a> Fields<'a> {
         Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us: self.read("settle", duration)? })
     }
 
-    /// Checks the values together. `sized` says whether the rate or the cap has a unit of size.
+    /// Checks the values together. `sized` states whether the rate or the cap has a unit of size.
     #[rustfmt::skip]
     fn check_together(&self, limit: &Limit, sized: bool) -> Result<(), PolicyError> {
         let (per, count, verified, distinct) = (&limit.per[..], limit.count, limit.verified, limit.distinct());
@@ -291,7 +291,7 @@ impl<'a> Fields<'a> {
                 r#""defer" or "reject" beside `in_flight`: to hold much is no offence, and it soon ends by itself"#),
             ("action", !is_common || !rejects,
                 r#""defer" beside an `in_flight` that many share: the client that finds it full has not filled it"#),
-            // A block must not let a sender shut out somebody else.
+            // A block must not allow a sender to shut out another sender.
             ("action", !blocks || settle_us.is_none(), "\"defer\" or \"reject\" beside `settle`: what fans out is a \
                 part of a name, and a block of the whole key would refuse its neighbours"),
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \

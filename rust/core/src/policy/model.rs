@@ -73,7 +73,7 @@ pub struct Limit {
     pub memory: Option<u64>,
     /// Whether the limit refuses.
     pub mode: Mode,
-    /// What follows from a refusal.
+    /// The consequence of a refusal.
     pub action: Action,
     /// The operator's own reply.
     pub reply: Option<Template>,
@@ -118,7 +118,7 @@ impl Limit {
         if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
     }
 
-    /// All amounts, which a scale multiplies, each with the field that it is in.
+    /// All amounts that a scale multiplies, each with the name of its field.
     pub(super) fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
         let of_rule = match &mut self.rule {
             Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
@@ -230,7 +230,7 @@ pub struct Quota {
     pub burst: u64,
 }
 
-/// What follows from a refusal.
+/// The consequence of a refusal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// A temporary reply: the sender's server keeps the message and tries again.

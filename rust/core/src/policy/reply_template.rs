@@ -72,7 +72,7 @@ impl Template {
     }
 }
 
-/// What the limit allows instead of its template; `None` if the template fits.
+/// Returns the error hint for a template that the limit does not allow; `None` if the template fits.
 pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
     let (code, stage, rejects) = (template.code(), limit.stage(), limit.action == Action::Reject);
     let bytes = template.bytes(KEY_BYTES, &limit.name, &limit.per_name());

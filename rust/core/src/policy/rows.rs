@@ -4,7 +4,7 @@
 //! of the rows.
 //!
 //! Editors use the JSON Schema in `python/throttle/policies/policy.schema.json`, which describes each field, gives
-//! examples, and says what one field may hold. It cannot say which values go together: only `limit` knows that.
+//! examples, and states what one field may hold. It cannot state which values go together: only `limit` knows that.
 //! `tests/contract/test_schema.py` checks that it has exactly these fields, and that it accepts every policy that
 //! `limit` and `document` accept.
 //!
@@ -23,11 +23,11 @@ use crate::store::params::{Algorithm, WhenFull};
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// The other field that this one needs; empty if it needs none.
+    /// The other field that this field needs; empty if it needs none.
     pub(super) beside: &'static str,
-    /// What is allowed instead of the field beside `in_flight`; empty if the field is allowed there.
+    /// The error hint when this field is used together with `in_flight`; empty if that is allowed.
     pub(super) in_flight: &'static str,
-    /// What is allowed if the field is missing; empty if the field is optional.
+    /// The error hint when the field is missing; empty if the field is optional.
     pub(super) missing: &'static str,
 }
 
@@ -36,13 +36,14 @@ pub(super) struct Row {
 pub(super) enum Kind {
     /// A single value: the function that checks it by itself.
     Value(Read<()>),
-    /// A table with these fields; the text says what is allowed instead of another value.
+    /// A table with these fields; the text is the error hint for another value.
     Table(&'static [Row], &'static str),
-    /// A table that has a table with the fields [`QUOTA`] for each of its own values; the text is like that above.
+    /// A table that has, for each stated value, a table with the fields [`QUOTA`]; the text is the error hint for
+    /// another value.
     Quotas(&'static str),
 }
 
-/// The row of a field with a single value, which the function `$read` reads; and one more column, if it has one.
+/// Makes the row of a field with a single value, which the function `$read` reads; a row may have one more column.
 macro_rules! row {
     ($name:literal, $read:expr $(, $column:ident: $text:expr)?) => {
         Row { $($column: $text,)? ..row($name, Kind::Value(|value| $read(value).map(drop))) }
@@ -61,7 +62,7 @@ pub(super) fn find(rows: &'static [Row], name: &str) -> Result<&'static Row, Wro
 
 pub(super) const EACH_LIMIT: &str = "`[[limit]]`, once for each limit";
 
-/// What a limit must have, one way or the other.
+/// The error hint for a limit without a rule.
 pub(super) const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
 
 const A_SHARE: Kind = Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#);

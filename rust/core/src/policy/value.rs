@@ -1,8 +1,8 @@
 //! What one field may hold: names, identities, choices, actions and public suffixes; and numbers with their units:
 //! sizes (`2 MiB`), times (`10 minutes`), rates (`600/minute`), fractions (`1/10`) and `scale`.
 //!
-//! A function here reads one value and knows no other field of the limit. All numbers are whole, and every value that
-//! can be read is printed as text that reads as the same value.
+//! A function here reads one value and knows no other field of the limit. All numbers are whole. A printed value reads
+//! as the same value again.
 
 use std::{fmt, slice, str::FromStr};
 
@@ -16,7 +16,7 @@ const NAME_CHARS: usize = 64;
 
 const MAX_IDENTITIES: usize = 4;
 
-/// The largest amount of anything: 2⁵⁰. It leaves the arithmetic of a store fourteen bits.
+/// The largest amount of anything: 2⁵⁰. It leaves fourteen bits for the arithmetic of a store.
 const MAX_AMOUNT: u64 = 1 << 50;
 
 /// The least memory of a limit: one page. The two lines of a key do not fit into less.
@@ -25,7 +25,7 @@ const MIN_MEMORY: u64 = 4096;
 /// The factor of `scale` is kept in millionths.
 pub(super) const MILLION: u64 = 1_000_000;
 
-/// A leap year.
+/// The longest time that a field accepts: 366 days.
 const MAX_SECONDS: u64 = 366 * 86_400;
 
 const SECOND_US: u64 = 1_000_000;
@@ -40,7 +40,7 @@ const SIZES: [(&str, u64); 9] = [
     ("MB", 1_000_000), ("KiB", 1 << 10), ("kB", 1000), ("B", 1),
 ];
 
-/// The units of time, their seconds and their abbreviations, which are only suggested from.
+/// The units of time, their seconds and their abbreviations. An abbreviation is an error; the unit is then suggested.
 const PERIODS: [(&str, u64, &[&str]); 4] = [
     ("day", 86_400, &["d"]),
     ("hour", 3600, &["h", "hr", "hrs"]),
@@ -104,7 +104,7 @@ fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
     let wrong = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
     let name = value.text().ok_or_else(wrong)?;
     name.parse().map_err(|unknown: UnknownIdentity| {
-        // The nearest name would be the same name with its parameters left open.
+        // The nearest name would be the one with placeholders for the parameters.
         if name.starts_with("client.net/") {
             Wrong::allowed("\"client.net\", or with both lengths of prefix, 0–32 and 0–128, as \"client.net/24/48\"")
         } else if name.starts_with("sender.org+") {
@@ -155,8 +155,8 @@ impl Action {
     }
 }
 
-/// Reads a list of texts, each by `read`; `allowed` says what is allowed instead of another value. An item that is no
-/// text is read as an empty one.
+/// Reads a list of texts, each by `read`; `allowed` is the error hint for a value that is no list. An item that is no
+/// text is read as an empty text.
 pub(super) fn list<T>(
     value: &FieldValue, allowed: &str, read: impl Fn(&str) -> Result<T, Wrong>,
 ) -> Result<Vec<T>, Wrong> {

@@ -1,7 +1,7 @@
-//! The first page of the region: what the memory is, engine time, permits, and one counter for each limit.
+//! The first page of the region: its magic and version, engine time, permits, and one counter for each limit.
 //!
-//! Every word has its name and its place here. Before pages that were written earlier are taken over, [`Header::check`]
-//! reads them: pages with another magic or another layout are refused, never interpreted.
+//! [`Header`] defines the name and the place of every word. [`Region::over`](super::Region::over) takes over pages that
+//! were written earlier only after [`Header::check`]: pages with another magic or version are refused.
 //!
 //! Engine time never falls. It starts at zero, so a clock that starts below zero is a step back like any other.
 
@@ -22,7 +22,8 @@ const VERSION: u64 = 1;
 /// Words that nothing uses yet.
 const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>() - 12 - COUNTERS;
 
-/// The clock went back: by this much or more the offset shifts, by less engine time stands still. One second.
+/// The least step back of the clock that changes the offset. During a smaller step engine time stands still. One
+/// second.
 const STEP_US: u64 = 1_000_000;
 
 /// All words of the first page.
@@ -35,28 +36,28 @@ pub struct Header {
     pub epoch: Epoch,
     /// How many times the policy over this region was changed.
     pub generation: u64,
-    /// Not zero while every limit lets pass, whatever its own mode.
+    /// Not zero while all limits are in shadow mode, regardless of their own modes.
     pub shadow: u64,
     /// Only [`Region::set_permits`](super::Region::set_permits) changes them, because a hint says whether any is open.
     pub(super) permits: OpenPermits,
-    /// Charges of each limit that found no room.
+    /// The number of charges of each limit that found no room.
     pub untracked: [u64; COUNTERS],
     _reserved: [u64; RESERVED],
 }
 
 const _: () = assert!(size_of::<Header>() as u64 == PAGE_BYTES);
 
-/// What the region knows of permits. It is kept even when no limit has a table for them.
+/// The state of the permits. It is kept even when no limit has a table for them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct OpenPermits {
     /// Permits that are open now.
     pub open: u64,
-    /// The serial number of the last permit given.
+    /// The serial number of the last permit taken.
     pub last_serial: u64,
     /// Permits up to this serial number are void.
     pub void_up_to: u64,
-    /// The generation of the process that gives permits.
+    /// The generation of the process that takes permits.
     pub generation: u64,
     /// The first record in the list of free ones, plus one; zero when the list is empty.
     pub first_free: u64,
@@ -81,7 +82,7 @@ impl Header {
         Self { magic: MAGIC, version: VERSION, ..Self::zeroed() }
     }
 
-    /// Tells whether the rest of the pages means what this version of the crate takes it for.
+    /// Checks that the pages have the layout of this version of the crate.
     pub(super) fn check(&self) -> Result<(), NotARegion> {
         match (self.magic, self.version) {
             (MAGIC, VERSION) => Ok(()),
@@ -94,7 +95,7 @@ impl Header {
 /// A time that the caller passes, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Now {
-    /// Read from the clock: engine time follows its pace, whatever its steps.
+    /// Read from the clock: engine time runs as fast as the clock, but ignores its steps back.
     Clock(i64),
     /// Stated by the caller: engine time moves there, but never back.
     Stated(i64),
@@ -106,14 +107,14 @@ pub enum Now {
 pub struct Epoch {
     /// Engine time at the last check, µs.
     pub last_us: u64,
-    /// What is added to the clock, µs: the sum of its steps back.
+    /// The number that is added to the clock, µs: the sum of its steps back.
     pub offset_us: i64,
 }
 
 impl Epoch {
     /// `now` as engine time, µs.
     ///
-    /// It lies before [`Epoch::last_us`] when a clock went back by less than a step, or a stated time lies back.
+    /// It is before [`Epoch::last_us`] when the clock went back, or when the caller states an earlier time.
     pub fn reads(self, now: Now) -> i64 {
         match now {
             Now::Clock(us) => us.saturating_add(self.offset_us),

@@ -1,8 +1,13 @@
-//! Hints: what a check may know of the region before it takes the lock.
+//! Hints: facts about the region that a check reads before it takes the lock.
 //!
-//! Hints are written under the lock, and a check reads them once, before it. A check that reads an old value orders
-//! itself before the update, as if its thread had come a moment earlier; nothing that it skipped was in force then.
-//! `Release` and `Acquire` ensure that a thread that knows of an update sees its hint as well.
+//! Hints are written under the lock, and a check reads them before it takes the lock. A stale read orders this check
+//! before the update, which is correct because the update was not in force yet.
+//!
+//! # Synchronisation
+//! Only flags use `Release` and `Acquire`; filters and kinds are `Relaxed`. A flag is set after the filter and the
+//! kinds of the same update, so a check that sees the flag change sees these as well. When the flag was set already, a
+//! check may miss a new kind or a new bit of a filter. That is a stale read like any other. A thread that has held the
+//! lock since the update sees all of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -29,28 +34,30 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Notes that a limit has blocked a key. The caller holds the lock, here and below, so that no thread overwrites
-    /// what another has just found out.
+    /// Notes that a limit has blocked a key. The caller holds the lock, as for every method here that writes, so no
+    /// thread overwrites the update of another one.
     pub fn note_block(&self, key: Key) {
         self.blocks.insert(key);
         self.has_blocks.set(true);
         self.has_access_entries.set(true);
     }
 
-    /// Notes that no limit's block is in force.
+    /// Notes that no limit's block is in force: clears the flag and the filter of blocks.
     pub fn forget_blocks(&self) {
         self.has_blocks.set(false);
         self.blocks.replace(&mut [].into_iter());
     }
 
-    /// Notes that no operator's entry and no limit's block is in force.
+    /// Notes that no operator's entry and no limit's block is in force. It clears the common flag and the filter of
+    /// entries only. The caller clears the blocks first, with [`Hints::forget_blocks`]. The kinds stay: a kind without
+    /// an entry only costs a look-up in the filter.
     pub fn forget_access(&self) {
         self.has_access_entries.set(false);
         self.entries.replace(&mut [].into_iter());
     }
 
-    /// A word of the kinds of access entries that may be present. An entry has one kind, so one bit decides whether a
-    /// check looks for it. A read during an update therefore orders the check before or after each entry.
+    /// Returns a word of the kinds of access entries that may be present. An entry has one kind, so one bit decides
+    /// whether a check looks for it. A read during an update therefore orders the check before or after each entry.
     pub fn entry_kinds(&self, word: usize) -> u64 {
         self.entry_kinds[word].load(Ordering::Relaxed)
     }

@@ -1,9 +1,9 @@
 //! All mutable state, in one run of pages: allocated and touched at construction, never grown (P1).
 //!
 //! The pages are plain words at fixed offsets behind a versioned header, with no pointer inside, so that another
-//! process can map them. A region knows no store: it hands out [`Table`]s and lines.
+//! process can map them. A region knows no store: it provides [`Table`]s and lines.
 //!
-//! * here: the pages   * `header`: the first page   * `shared`: the lock   * `hints`: what is read without it
+//! * here: the pages   * `header`: the first page   * `shared`: the lock   * `hints`: facts that are read without it
 //! * `table`: runs of pages, and the lines in them
 
 mod header;
@@ -41,8 +41,8 @@ impl fmt::Debug for Region {
 impl Region {
     /// Allocates a region with one table for each entry of `table_pages`, each of at least one page, behind the header.
     ///
-    /// `None` when the machine does not give that much, or lines could not be numbered: 256 GiB.
-    /// Writing every page now is the point: no page fault is left for later.
+    /// Returns `None` when the allocation fails, or when there would be too many lines to number them (256 GiB). It
+    /// writes every page, so that no page fault happens later.
     pub fn new(table_pages: &[u32]) -> Option<(Self, Vec<Table>)> {
         let mut next = 1u32;
         let mut tables = Vec::with_capacity(table_pages.len());
@@ -66,7 +66,7 @@ impl Region {
     pub fn over(pages: Box<[Page]>) -> Result<Self, NotARegion> {
         let header: &Header = bytemuck::cast_ref(pages.first().ok_or(NotARegion::Empty)?);
         header.check()?;
-        // The owner of their table knows whether there are entries, and sets that hint.
+        // A region does not know the tables of entries and blocks, so their owner sets the hints about them.
         let hints = Hints::default();
         hints.has_open_permits.set(header.permits.open > 0);
         Ok(Self { pages, hints: Arc::new(hints) })
@@ -92,7 +92,7 @@ impl Region {
         &self.pages[id.page() as usize].0[id.in_page()]
     }
 
-    /// A line, to be written.
+    /// A line, for writing.
     pub fn line_mut(&mut self, id: LineId) -> &mut Line {
         &mut self.pages[id.page() as usize].0[id.in_page()]
     }
@@ -104,19 +104,20 @@ impl Region {
         [&page[first.in_page()], &page[second.in_page()]]
     }
 
-    /// The slot that `in_line` finds in the first of a key's candidate lines that has one, and what else it finds.
+    /// Calls `in_line` for the candidate lines of a key, and returns the first slot that it finds, with its other
+    /// result.
     pub fn find<T>(&self, at: &Candidates, in_line: impl Fn(&Line) -> Option<(u8, T)>) -> Option<(KeySlot, T)> {
         let [first, second] = self.candidates(at);
         let found = |line, id| in_line(line).map(|(slot, what)| (KeySlot { line: id, slot, hot: false }, what));
         found(first, at.lines[0]).or_else(|| found(second, at.lines[1]))
     }
 
-    /// A table as plain words, for what has no lines: a sketch, a list.
+    /// A table as plain words, for data without lines, such as the access list.
     pub fn words(&self, table: &Table) -> &[u64] {
         bytemuck::cast_slice(&self.pages[table.range()])
     }
 
-    /// A table as plain words, to be written.
+    /// A table as plain words, for writing.
     pub fn words_mut(&mut self, table: &Table) -> &mut [u64] {
         bytemuck::cast_slice_mut(&mut self.pages[table.range()])
     }
@@ -131,7 +132,7 @@ impl Region {
         self.pages[table.range()][page as usize] = Page::EMPTY;
     }
 
-    /// The pages between those that are taken, each run as a table; the header is always taken.
+    /// The runs of pages that no table in `taken` has, each as a table. The header is never free.
     pub fn free(pages: u32, taken: &[Table]) -> Vec<Table> {
         let mut taken: Vec<_> = taken.iter().map(Table::range).collect();
         taken.sort_unstable_by_key(|range| range.start);
@@ -150,23 +151,23 @@ impl Region {
         bytemuck::cast_ref(&self.pages[0])
     }
 
-    /// The first page, to be written.
+    /// The first page, for writing.
     pub fn header_mut(&mut self) -> &mut Header {
         bytemuck::cast_mut(&mut self.pages[0])
     }
 
-    /// What is known of permits, whether or not a limit has tables of them.
+    /// The state of the permits, which exists even when no limit has a table for them.
     pub fn permits(&self) -> &OpenPermits {
         &self.header().permits
     }
 
-    /// Changes what is known of permits, and the hint that checks read before the lock.
+    /// Changes the state of the permits, and the hint that checks read before the lock.
     pub fn set_permits(&mut self, permits: OpenPermits) {
         self.header_mut().permits = permits;
         self.hints.has_open_permits.set(permits.open > 0);
     }
 
-    /// Whether every limit decides and lets pass, whatever its own mode.
+    /// Whether all limits are in shadow mode, regardless of their own modes.
     pub fn is_shadow(&self) -> bool {
         self.header().shadow != 0
     }
@@ -174,13 +175,13 @@ impl Region {
 
 /// Asks the system to back memory that is not yet written with pages of two mebibytes.
 ///
-/// A look-up goes anywhere in a table. The processor keeps the addresses of some thousand pages: with pages of 4 KiB
-/// that is six mebibytes, and beyond it nearly every look-up waits for a page walk before it can wait for its lines.
-/// The system may ignore the advice; then only speed is lost.
+/// A look-up goes anywhere in a table. The TLB of a processor holds the addresses of some thousand pages: with pages of
+/// 4 KiB that is six mebibytes. In a larger table nearly every look-up first waits for a page walk and then for its
+/// lines. The system may ignore the advice; then only speed is lost.
 #[cfg(target_os = "linux")]
 fn prefer_huge_pages(pages: &mut [MaybeUninit<Page>]) {
-    // SAFETY: the range is ours, aligned to pages, and this advice neither reads nor writes nor unmaps it. It pays from
-    // some mebibytes on: a hit anywhere in 256 MiB takes 239 ns with it and 295 without (`benches/peers.rs`).
+    // SAFETY: the range is ours, aligned to pages, and this advice neither reads nor writes nor unmaps it. It helps
+    // from some mebibytes on: a hit anywhere in 256 MiB takes 239 ns with it and 295 without (`benches/peers.rs`).
     unsafe { libc::madvise(pages.as_mut_ptr().cast(), size_of_val(pages), libc::MADV_HUGEPAGE) };
 }
 
@@ -195,7 +196,7 @@ pub fn prefetch_word(address: usize, table: &Table, word: usize) {
 /// Asks the processor to load a key's lines, without waiting for them.
 ///
 /// `address` is [`Region::address`]. The region need not be locked: a prefetch reads nothing, so it cannot race.
-/// It pays for a check's many look-ups: eight take 330 ns with it and 371 without in 16 MiB, 467 and 953 in 256 MiB
+/// It helps a check with many look-ups: eight take 330 ns with it and 371 without in 16 MiB, 467 and 953 in 256 MiB
 /// (`benches/gcra.rs`).
 pub fn prefetch(address: usize, at: &Candidates) {
     for id in at.lines {

@@ -5,23 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::hints::Hints;
 use super::{Epoch, Now, Region, Table};
 
-/// Pages that a walk over a table looks at before it pauses: some tenths of a millisecond.
+/// Pages that a walk over a table visits between two pauses: some tenths of a millisecond.
 const PAGES_AT_ONCE: u32 = 256;
 
 /// A region that several threads use.
 ///
 /// # Synchronisation
-/// One mutex guards all pages. Under it only lines are read and written: nothing allocates, calls out or panics there.
+/// One mutex guards all pages. The code under it reads and writes pages. It includes closures of the engine, such as
+/// `look` of [`SharedRegion::each_page`]. They are written not to allocate, wait, panic or call Python; `pause` runs
+/// without the lock.
 #[derive(Clone, Debug)]
 pub struct SharedRegion {
     region: Arc<Mutex<Region>>,
-    /// What may be read without the lock.
+    /// The facts that are read without the lock.
     pub hints: Arc<Hints>,
     /// The address of the first page, for prefetching before the lock.
     pub address: usize,
     /// Bytes allocated: exact, and constant.
     pub bytes: u64,
-    /// The generation of the policy whose tables are meant: how many times the policy was changed before.
+    /// The generation of the policy that this handle belongs to: how many times the policy was changed before.
     pub generation: u64,
 }
 
@@ -33,8 +35,8 @@ impl SharedRegion {
         Self { region, hints, address, bytes, generation }
     }
 
-    /// Passes the memory to the next policy. The limit at each place takes over the counter of untracked charges that
-    /// stands at the place it has in `from`; a limit without one starts at zero.
+    /// Passes the memory to the next policy. For each place of a limit, `from` has the place that the limit had in the
+    /// policy before. The limit keeps its counter of untracked charges; a limit without such a place starts at zero.
     pub fn for_next_generation(&self, from: &[Option<usize>]) -> Self {
         let generation = self.generation + 1;
         let mut region = self.lock();
@@ -48,12 +50,12 @@ impl SharedRegion {
 
     /// Takes the lock.
     pub fn lock(&self) -> MutexGuard<'_, Region> {
-        // Nothing under the lock panics; should it ever, the lines are plain words and stay usable.
+        // Nothing under the lock should panic. If something does, the pages are plain words and stay usable.
         self.region.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock, and reads engine time at `now`. Engine time moves there when `moves`, as for all that may
-    /// charge.
+    /// Takes the lock and returns engine time at `now`. `moves` states whether engine time advances to `now`. A peek
+    /// passes `false`.
     pub fn at(&self, now: Now, moves: bool) -> (MutexGuard<'_, Region>, Epoch) {
         let mut region = self.lock();
         let epoch = region.header().epoch.at(now);
@@ -70,10 +72,10 @@ impl SharedRegion {
         sum
     }
 
-    /// Looks at every page of a table, at engine time.
+    /// Calls `look` for every page of a table, with the last engine time.
     ///
-    /// The lock is released between pages, and `pause` runs after every 256 of them. The walk ends early, and this
-    /// returns `false`, when the policy is changed meanwhile, because the pages may then be another limit's.
+    /// The lock is released between pages, and `pause` runs once for every 256 of them. When the policy changes
+    /// meanwhile, the walk ends early and returns `false`, because the pages may then belong to another limit.
     pub fn each_page(&self, pages: u32, pause: &dyn Fn(), mut look: impl FnMut(&mut Region, u32, u64)) -> bool {
         (0..pages).all(|page| {
             if page % PAGES_AT_ONCE == PAGES_AT_ONCE - 1 {

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  line   word 0     stamp   time of the last write, in ticks of the table's clock, 64 bits
-//!         words 1–7  slots   what a store keeps of a key; zero is free
+//!         words 1–7  slots   the data of a store for a key; zero is free
 //! ```
 //!
-//! Slots hold times of 32 or 16 bits, or counts by pane. They are read as distances from the stamp, so they never wrap:
-//! each write zeroes what has expired, and a line whose stamp is older than any slot can live reads as empty.
+//! Slots hold times of few bits, or counts by pane. They are read as distances from the stamp. These never wrap: each
+//! write zeroes the expired slots, and a line reads as empty when its stamp is older than the longest life of a slot.
 //!
 //! A key has two candidate lines. Both lie in one page, so a look-up costs one entry of the TLB and two cache lines.
 //! The upper half of the key chooses page and lines, the lower half is the fingerprint: they share no bit.
@@ -28,9 +28,9 @@ pub const PAGE_BYTES: u64 = 4096;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Line {
-    /// When the line was last written, in the table's ticks.
+    /// The time of the last write, in the table's ticks.
     pub stamp: u64,
-    /// What the store put there; zero is free.
+    /// The data of the store; zero is free.
     pub slots: [u64; SLOTS],
 }
 
@@ -38,8 +38,8 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(pub(super) u32);
 
-/// The slot of a key, where it was found. While the lock is held a slot does not move; its fingerprint tells whether
-/// another key took it.
+/// The slot in which a key was found. While the lock is held, a key does not move to another slot, but another key of
+/// the check may take its slot. The fingerprint in the slot shows that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySlot {
     /// The line.
@@ -123,12 +123,12 @@ pub struct Table {
 pub struct Candidates {
     /// Two different lines of one page.
     pub lines: [LineId; 2],
-    /// What a slot keeps of the key; never zero, so that a used slot never reads as free.
+    /// The part of the key that a slot keeps; never zero, so that a used slot never reads as free.
     pub fingerprint: u32,
 }
 
 impl Table {
-    /// The page of the header, which is no table: it stands where a limit has none.
+    /// The page of the header, which is no table. It is a placeholder for a limit without a table.
     pub const HEADER: Self = Self { first_page: 0, pages: 1 };
 
     /// A table of `pages` pages from `first_page` on; it has at least one.
@@ -167,8 +167,8 @@ impl Table {
         self.pages
     }
 
-    /// Divides it into its first `pages` pages and the rest, or as near to that as leaves one page for each. `None`
-    /// when it has a single page.
+    /// Divides it into its first `pages` pages and the rest. Each part gets at least one page. `None` when it has a
+    /// single page.
     pub fn split(self, pages: u32) -> Option<(Self, Self)> {
         let first = pages.min(self.pages.checked_sub(1)?).max(1);
         let rest = self.pages.checked_sub(first).filter(|&rest| rest > 0)?;
@@ -191,11 +191,12 @@ impl Table {
     }
 }
 
-/// A line as words, to compare the halves of all of them at once. Bit i of an answer is word i; the stamp is word 0.
+/// A line as words, to compare the halves of all words at once. Bit i of a result stands for word i; the stamp is word
+/// 0.
 ///
-/// Eight words are four registers of SSE2, which every x86-64 has. Elsewhere a plain loop does the same. Seven slots
-/// compared one by one take 35 instructions, or 60 where a time is compared, and the compiler makes no vectors of them.
-/// Compared at once they take 15, or 25.
+/// Eight words are four registers of SSE2, which every x86-64 has. Other processors use a plain loop. Seven slots
+/// compared one by one take 35 instructions, or 60 where a time is compared, because the compiler does not vectorise
+/// the loop. Compared at once they take 15, or 25.
 type Words = [u64; 8];
 
 #[cfg(target_arch = "x86_64")]

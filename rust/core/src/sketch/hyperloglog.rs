@@ -1,8 +1,8 @@
-//! HyperLogLog: how many different keys were added, in three quarters of a byte a register; and the martingale
-//! estimator that may accompany it.
+//! HyperLogLog: estimates how many different keys were added, with six bits for each register. The optional martingale
+//! estimator is here too.
 //!
-//! **Idea.** Among n uniform keys the longest run of leading zeros is about log₂ n. Each of m = 2ᵖ registers sees an
-//! m-th of the keys and keeps its longest run; a mean over all of them estimates n. A key that is added twice changes
+//! **Idea.** Among n uniform keys the longest run of leading zeros is about log₂ n. Each of m = 2ᵖ registers sees 1/m
+//! of the keys and keeps its longest run; a mean over all registers estimates n. A key that is added twice changes
 //! nothing.
 //!
 //! ```text
@@ -23,9 +23,9 @@
 //! σ stands for the registers that would hold 0, −1, −2, … if a run could be that short, τ for those beyond q. With
 //! both the estimate is good from one key to 10¹⁹, without tables and without switching between estimators.
 //!
-//! **Martingale.** While one writer sees every key, a second estimate next to the registers errs a fifth less. A new
-//! key changes a register with a chance that the registers tell. When one changes at chance c, about 1/c new keys
-//! have come since the last change, so 1/c is added.
+//! **Martingale.** While one writer sees every key, a second estimate next to the registers has an error that is a
+//! fifth smaller. The registers determine the chance c that a new key changes one of them. When one changes, about 1/c
+//! new keys have come since the last change, so 1/c is added to the estimate.
 //!
 //! ```text
 //!  chance     (1/m) Σ 2^−register = left / 2⁶⁴     a register of q + 1 counts nothing: it never changes
@@ -36,7 +36,8 @@
 //!  note(change)   sum = sum + 2⁸⁰ / left;   left = left − 2^(q − from) + 2^(q − to)
 //! ```
 //!
-//! After a merge, and when the sum is full, the estimate is lost: both words then say so, and only the registers count.
+//! After a merge, and when the sum is full, this estimate is lost: both words mark that ([`Martingale::LOST`]), and
+//! only the registers remain.
 //!
 //! **Cost.** An addition: one or two words, and one division when it changes a register. An estimate: every word.
 //! `48 · ⌈m / 64⌉` bytes from p = 6 on: 12 KiB at p = 14; two words more for the martingale.
@@ -75,14 +76,14 @@ pub struct HyperLogLog {
 /// A register that an addition has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What it held.
+    /// The value before the change.
     pub from: u8,
-    /// What it holds.
+    /// The value after the change.
     pub to: u8,
 }
 
 impl HyperLogLog {
-    /// 64 registers in six words: it errs by a tenth, and leaves room for something else in the same line.
+    /// 64 registers in six words, with an error of a tenth. A line has room for two more words.
     pub const SMALL: Self = Self { precision: 6 };
 
     /// 2^`precision` registers; `None` for a precision outside of 4 to 18.
@@ -107,7 +108,7 @@ impl HyperLogLog {
 
     /// The register that `key` may raise, and its run.
     pub fn split(&self, key: Key) -> (usize, u8) {
-        // With the register's bits turned to the low end, a bit set at their top ends a run that nothing else ends.
+        // The rotation moves the register's bits to the low end. Setting the highest of them ends a run of q zeros.
         let turned = key.0.rotate_left(self.precision);
         let run = (turned | 1 << (self.precision - 1)).leading_zeros() as u8 + 1;
         (turned as usize & (self.registers() - 1), run)
@@ -129,7 +130,7 @@ impl HyperLogLog {
         field(words, number * BITS, BITS as u32) as u8
     }
 
-    /// How many different keys were added, about.
+    /// Estimates how many different keys were added.
     pub fn estimate(&self, words: &[u64]) -> f64 {
         self.check(words);
         self.estimate_of((0..self.registers()).map(|number| self.register(words, number)))
@@ -149,7 +150,7 @@ impl HyperLogLog {
         m * m / (2.0 * std::f64::consts::LN_2 * z)
     }
 
-    /// Adds all that `others` has seen, a sketch of the same shape and under the same hash.
+    /// Adds the keys of `others`, a sketch of the same shape and the same hash.
     pub fn merge(&self, words: &mut [u64], others: &[u64]) {
         self.check(words);
         self.check(others);
@@ -170,7 +171,7 @@ impl HyperLogLog {
             && (0..self.registers()).all(|number| self.register(words, number) <= self.longest())
     }
 
-    /// 2^(q − register), and zero for the longest run.
+    /// Returns 2^(q − register), and zero for the longest run.
     pub(crate) fn weight(&self, register: u8) -> u64 {
         if register == self.longest() { 0 } else { 1 << (self.longest() - 1 - register) }
     }
@@ -184,7 +185,7 @@ fn set_register(words: &mut [u64], number: usize, value: u8) {
     set_field(words, number * BITS, BITS as u32, value.into());
 }
 
-/// Bits behind the point of the sum.
+/// Fraction bits of the sum.
 const FRACTION: u32 = 16;
 
 /// The martingale estimate, kept next to the registers.
@@ -198,10 +199,10 @@ pub struct Martingale {
 }
 
 impl Martingale {
-    /// The estimate after a merge, and from 2⁴⁸ keys on: there is none.
+    /// The value after a merge, and from 2⁴⁸ keys on: there is no estimate.
     pub const LOST: Self = Self { left: 0, sum: u64::MAX };
 
-    /// Notes a change of [`HyperLogLog::add`]; it needs every change, in order.
+    /// Records a change by [`HyperLogLog::add`]. The caller passes every change, in order.
     pub fn note(&mut self, shape: HyperLogLog, change: Change) {
         if *self == Self::LOST {
             return;
@@ -215,12 +216,12 @@ impl Martingale {
         }
     }
 
-    /// How many different keys were added, about; `None` when it is lost.
+    /// Estimates how many different keys were added; `None` when the estimate is lost.
     pub fn estimate(&self) -> Option<f64> {
         (*self != Self::LOST).then(|| self.sum as f64 / f64::from(1u32 << FRACTION))
     }
 
-    /// Whether it can belong to these registers.
+    /// Whether this estimate can belong to these registers.
     pub fn is_sound(&self, shape: HyperLogLog, words: &[u64]) -> bool {
         let weights = (0..shape.registers()).map(|number| shape.weight(shape.register(words, number)));
         *self == Self::LOST || self.sum < u64::MAX && self.left == weights.fold(0, u64::wrapping_add)

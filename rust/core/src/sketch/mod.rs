@@ -1,11 +1,11 @@
-//! Estimates in fixed memory: how often a key was added ([`count_min`]), and how many different ones ([`hyperloglog`]).
+//! Estimates in fixed memory: how often a key was added ([`count_min`]), and how many different keys were added
+//! ([`hyperloglog`]).
 //!
-//! Pure mathematics. A sketch is a description that can be copied; its memory is the caller's, plain words that start
-//! as zeros. Every method takes exactly as many of them as `words` says, and panics on another number.
+//! This is pure mathematics. A sketch is a description that can be copied. The caller owns its memory: plain words that
+//! start as zeros. A method that takes words needs exactly `words()` of them, and panics otherwise.
 //!
-//! It knows no lines, no time, no text and no mail. What comes in is a [`Key`](crate::key::Key): sixty-four bits,
-//! uniform, and secret from those who choose what is counted. A sender that knows the hash can drive both sketches to
-//! any value.
+//! A sketch knows no lines, no time, no text and no mail. Its input is a [`Key`](crate::key::Key): 64 uniform bits that
+//! a sender cannot predict. A sender that knows the hash can drive both sketches to any value.
 //!
 //! Invariant: nothing here allocates, and a memory of zeros is an empty sketch.
 

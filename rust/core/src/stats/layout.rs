@@ -12,12 +12,12 @@
 //!             I · K names              24 words: since ┊ text, 15 words ┊ HyperLogLog, 6 ┊ martingale, 2
 //! ```
 //!
-//! There are I identities, with m registers and K names each. A table of zeros is empty. A row is one piece for all
-//! identities, so that a pane is merged and cleared in one pass.
+//! There are I identities, with m registers and K names each. A table of zeros is empty. The row of a pane holds all
+//! identities in one run of words, so that the pane is merged and cleared in one pass.
 //!
-//! **Panes.** A minute is four panes of 15 s that are over and the one that is being filled. An hour is the same with
-//! panes of 15 minutes. Only the current pane of 15 s is written to. When it is over, its registers are merged into the
-//! pane of 15 min in which it lies, exactly, and the row that becomes current is cleared.
+//! **Panes.** A minute is four panes of 15 s that are over and the one that is being filled. An hour is four panes of
+//! 15 min and the one that is being filled. A check writes only to the current pane of 15 s. When this pane is over,
+//! its registers are merged into its pane of 15 min, and the row that becomes current is cleared.
 //!
 //! ```text
 //!          … ├ 15 s ┼ 15 s ┼ 15 s ┼ 15 s ┼ ── now     the last minute: 60 to 75 s
@@ -36,7 +36,7 @@
 //! mail it clears every row: 1 µs. It grows with the number of identities, and nothing else in the statistics takes as
 //! long at once (`cargo bench --bench stats`).
 //!
-//! **Bound.** Merging registers is exact: a pane of 15 min holds what it would hold had it seen every key itself.
+//! **Bound.** Merging registers is exact: a pane of 15 min has the same registers as if every key had been added to it.
 //!
 //! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Merging by the higher register:
 //! Flajolet, Fusy, Gandouet, Meunier (2007).
@@ -66,8 +66,7 @@ pub(super) const NAME: usize = 1 + TEXT + 6 + 2;
 /// Words of the head.
 const HEAD: usize = 8;
 
-/// Places in an index for each name: a quarter is used, so that for three keys in four that have no name one look is
-/// enough.
+/// Index entries for each name. The index is at most a quarter full, so three of four unknown keys need one probe.
 const SPREAD: usize = 4;
 
 /// Length of a pane, µs.
@@ -92,13 +91,13 @@ const ROW: usize = 2;
 
 /// Sizes to choose from: registers as a power of two, names.
 ///
-/// 2¹¹ registers err by 2.3 %, which is good enough for a count that people read. Ten rows of them are 20 KiB an
-/// identity, and a turn of the pane takes 60 ns of each; 2¹² would err by 1.6 % and cost twice. With K names, one that
-/// sends more than a K-th of what all the tracked send keeps its slot. 64 names are more than anybody reads, and one
+/// 2¹¹ registers err by 2.3 %, which is good enough for a count that people read. Ten rows of them are 20 KiB for each
+/// identity, and a turn of the pane takes 60 ns for each; 2¹² would err by 1.6 % and cost twice as much. With K names,
+/// a name that sends more than 1/K of what all names send keeps its slot. 64 names are more than anybody reads, and one
 /// byte holds the number of a slot.
 const SIZES: [(u32, usize); 5] = [(11, 64), (10, 64), (10, 32), (8, 16), (6, 8)];
 
-/// Statistics take at most this part of the memory, where that is possible at all.
+/// Statistics take at most 1/16 of the memory, if the smallest size fits in that.
 const PART: u64 = 16;
 
 /// A value that a check brings.
@@ -110,8 +109,8 @@ pub struct IdentityKey {
     pub key: Key,
 }
 
-/// The `nth` value of the identity at that place, or its only one; `None` when it is absent. `values` are in the order
-/// of the places.
+/// The `nth` value of the identity at that place, or its first one if it has no `nth`; `None` when the identity is
+/// absent. `values` are in the order of the places.
 pub fn value_of(values: &[IdentityKey], place: usize, nth: u32) -> Option<IdentityKey> {
     let first = values.partition_point(|value| value.place < place);
     let at = |index: usize| values.get(index).copied().filter(|value| value.place == place);
@@ -198,7 +197,7 @@ impl Layout {
         self.slots + (place * self.names + slot) * NAME
     }
 
-    /// Brings the rows to `at_us`, and returns the word at which the current one begins.
+    /// Advances the rows to `at_us`, and returns the word at which the current row begins.
     pub(super) fn current_row(&self, words: &mut [u64], at_us: u64) -> usize {
         if at_us >= words[UNTIL] {
             self.turn(words, at_us);

@@ -1,19 +1,19 @@
 //! Statistics that never refuse: how many different values an identity had in the last minute and the last hour, and
 //! the names of those that come near a limit.
 //!
-//! They have one table of the region, and a description of it that can be copied. They know no text but the names that
-//! they are given, and no limit. Invariant: no decision depends on anything here.
+//! They have one table of the region, and a description of it that can be copied. They know no limit, and no text
+//! except the names of offenders, which the caller passes. Invariant: no decision depends on anything here.
 //!
 //! * `layout`: the parts of the table, and the panes of time   * `offenders`: names, and what they sent
 //!
-//! **Distinct values.** Every pane has one HyperLogLog for each identity. Every check raises one register for each
-//! value, in the current pane, whether it is admitted or not. The key is there already, because the limits need it. The
-//! panes of a window, merged, are the sketch that has seen all keys of the window.
+//! **Distinct values.** Every pane has one HyperLogLog for each identity. Every check, admitted or not, raises at most
+//! one register for each value, in the current pane. It uses the keys that the limits have computed. The merged panes
+//! of a window are the sketch of all keys of the window.
 //!
 //! ```text
 //!  note(key):  (number, run) ← the key's bits;  register ← max(register, run)
 //!              one byte a register, so that a pane is merged 16 at a time
-//!  distinct:   the higher register of each, over the panes of the window;  Ertl's estimate of them, after the lock
+//!  distinct:   the highest value of each register over the panes of the window;  Ertl's estimate, after the lock
 //! ```
 //!
 //! **Cost.** One byte a value and check: 6 ns for five values (`cargo bench --bench stats`). **Size.** Ten bytes a
@@ -45,7 +45,7 @@ pub struct Stats {
     pub layout: Layout,
     /// Whether its table is being emptied.
     is_paused: bool,
-    /// For each identity, the place of the identity whose values are counted under its names.
+    /// For each identity, the place of the `distinct` identity whose values are counted for each offender.
     elements: Box<[Option<usize>]>,
 }
 
@@ -55,7 +55,7 @@ impl Stats {
         Self { table, layout, is_paused: false, elements }
     }
 
-    /// Stops counting: from now on nothing is noted, and no value has a name.
+    /// Stops counting: from now on no check is noted, and no value gets a name.
     pub fn pause(&mut self) {
         self.is_paused = true;
     }
@@ -101,8 +101,8 @@ impl Stats {
         offenders::find(&self.layout, region.words(&self.table), *seen).is_some()
     }
 
-    /// Gives names to values that have none, and counts the check that brought them. A value that got its name
-    /// meanwhile keeps what was counted under it.
+    /// Gives names to values that have none, and counts the check that brought them. A value that got its name from
+    /// another check meanwhile stays as it is.
     pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
         if self.is_paused {
             return;
@@ -119,7 +119,7 @@ impl Stats {
         }
     }
 
-    /// Room for [`Stats::gather`], allocated before the lock is taken.
+    /// Allocates the registers for [`Stats::gather`], before the lock is taken.
     pub fn registers(&self) -> Vec<u64> {
         vec![0; self.layout.shape.registers() / 8]
     }
@@ -135,7 +135,7 @@ impl Stats {
         }
     }
 
-    /// How many different values the gathered registers stand for.
+    /// Estimates the number of different values from the gathered registers.
     pub fn estimate(&self, gathered: &[u64]) -> f64 {
         self.layout.shape.estimate_of(bytemuck::cast_slice(gathered).iter().copied())
     }
@@ -145,7 +145,7 @@ impl Stats {
         into.take(&self.layout, region.words(&self.table), place, now_us);
     }
 
-    /// The names that were copied, the one that sent most first.
+    /// The copied names, the one that sent most first.
     pub fn offenders(&self, place: usize, copied: &Snapshot) -> Vec<Offender> {
         copied.offenders(self.elements[place].is_some())
     }

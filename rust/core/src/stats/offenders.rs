@@ -1,9 +1,10 @@
-//! Names of keys that come near a limit, with what they send: in fixed memory, and no churn displaces a heavy sender.
+//! Names of keys that come near a limit, with counts of what they send. The memory is fixed, and no churn displaces a
+//! heavy sender.
 //!
 //! **Idea.** The tables of the limits hold every heavy key, but only as a hash. So when a check finds a key above half
 //! of one of its limits, or refuses it, the values of its identities get a slot with their text: K slots for each
-//! identity. From then on all that they send is counted, admitted or refused. A newcomer that finds no free slot takes
-//! the slot of the name that has sent least in the last minute, and takes over its counts as credit.
+//! identity. From then on all their checks are counted, admitted or refused. A newcomer that finds no free slot takes
+//! the slot of the name with the lowest weight in the last minute, and takes over its counts as credit.
 //!
 //! ```text
 //!  counts, for each name and pane of 15 s:   word 0  refused (32) | admitted (32)      word 1  credit
@@ -15,29 +16,29 @@
 //!  weight        Σ over the panes: admitted + refused + credit
 //! ```
 //!
-//! **Bound.** The weights of an identity's names add up to no more than N, what hot and tracked keys sent in the last
-//! 60 to 75 s. So the lowest weight is at most N/K. A name that sends more than a K-th of N is never displaced,
-//! whatever else comes and goes. One that has no slot yet gets it with its next message above half of its limit. No
-//! fresh sender enters with its first message, because nothing was counted of it before. To displace a name of h
-//! messages a minute, an attacker must send more than K·h, all of it above half of some limit.
+//! **Bound.** The weights of an identity's names add up to no more than N, the number of checks that keys with a name
+//! or near a limit sent in the last 60 to 75 s. So the lowest weight is at most N/K. A name that sends more than N/K is
+//! never displaced, whatever others send. A value without a slot gets one with its next check above half of its limit.
+//! To displace a name of h messages a minute, an attacker must send more than K·h, all of it above half of some limit.
 //!
-//! **Cost.** A check that brings no tracked key reads nothing while there are no names, else one byte a value, of an
-//! index that stays in the cache: 12 ns for five (`cargo bench --bench stats`). A new name costs its text, and a second
-//! short lock: 0.7 µs for a name that displaces another, at most 16 a check. **Size.** K · (192 + 80 + 8 + 4) bytes an
-//! identity: 18 KiB for 64 names.
+//! **Cost.** While there are no names, a check without a tracked key reads nothing. Otherwise it reads one byte for
+//! each value, in an index that stays in the cache: 12 ns for five (`cargo bench --bench stats`). A new name costs its
+//! text and a second short lock: 0.7 µs for a name that displaces another, at most 16 for each check. **Size.**
+//! K · (192 + 80 + 8 + 4) bytes for each identity: 18 KiB for 64 names.
 //!
-//! **Counted together.** Proven and claimed mail under one name: a name is what an operator looks up or blocks, and the
-//! decisions tell which of the two was refused. A limit over several identities names each of them, each under its own.
+//! **Counted together.** Proven and claimed mail count under one name: a name is what an operator looks up or blocks,
+//! and the decisions tell which of the two was refused. A limit with several identities gives a name to the value of
+//! each of them.
 //!
 //! **Source.** Metwally, Agrawal, El Abbadi 2005, "Efficient computation of frequent and top-k elements in data
-//! streams" (SpaceSaving: evict the lowest, inherit its count). Here it is done by pane, so that what is inherited
-//! expires with its pane, and kept next to the exact counts, not in them.
+//! streams" (SpaceSaving: evict the lowest, inherit its count). Here each pane has its own credit, which expires with
+//! the pane, and the credit is kept separate from the exact counts.
 //!
-//! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and the rest
-//! takes turns in the last one; a name of 600 messages a minute is absent at 129 of 130 looks
-//! (`tests/adversarial/test_churn_of_offenders.py`; with credit at none). Credit in one sum: it is handed on before it
-//! expires, so under lasting churn it only grows, and displaces a name that sends evenly. A ring of the latest names:
-//! one burst of churn empties it.
+//! **Dropped.** Evicting the lowest without credit: 63 keys that send once a second keep as many slots, and all others
+//! take turns in the last one; a name of 600 messages a minute is absent in 129 of 130 samples
+//! (`tests/adversarial/test_churn_of_offenders.py`; with credit in none). Credit in one sum for all panes: it is
+//! inherited before it expires, so under lasting churn it only grows, and displaces a name that sends evenly. A ring of
+//! the latest names: one burst of churn empties it.
 
 use std::cmp::Reverse;
 
@@ -57,12 +58,12 @@ const ELLIPSIS: &str = "…";
 
 /// A name's text in a fixed number of bytes: at most [`NAME_BYTES`].
 ///
-/// Of a longer text only the end is kept, behind an ellipsis, because the end of a host name tells whose it is.
+/// A longer text is cut to its end, behind an ellipsis, because the end of a host name tells who owns it.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Name([u64; TEXT]);
 
-/// What the table keeps of a name.
+/// The record of a name in the table.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub(super) struct Named {
@@ -88,7 +89,7 @@ pub struct Newcomer {
 /// One name and what it sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offender {
-    /// The value of the identity; of a long one the end.
+    /// The value of the identity; only the end of a long one.
     pub value: String,
     /// Checks that were admitted in the last 60 to 75 seconds.
     pub admitted: u64,
@@ -141,7 +142,7 @@ pub(super) fn find(layout: &Layout, words: &[u64], value: IdentityKey) -> Option
 fn search(layout: &Layout, words: &[u64], IdentityKey { place, key }: IdentityKey) -> Option<usize> {
     let index = &bytemuck::cast_slice::<u64, u8>(words)[layout.index(place)];
     let mut at = key.0 as usize & (index.len() - 1);
-    // At most a quarter is used, so the search meets a free place; the loop is bounded nevertheless.
+    // At most a quarter of the index is used, so the search ends at a free entry. The loop is bounded in any case.
     for _ in 0..index.len() {
         let slot = usize::from(index[at]).checked_sub(1)?;
         if words[layout.keys(place)][slot] == stored(key) {
@@ -185,7 +186,7 @@ pub(super) fn enter(layout: &Layout, words: &mut [u64], now_us: u64, newcomer: &
     slot
 }
 
-/// A free slot, else the one of the lowest weight; of equals the oldest.
+/// Returns a free slot, else the slot of the lowest weight; among equal weights the oldest.
 fn slot_for_one_more(layout: &Layout, words: &[u64], place: usize, now_us: u64) -> usize {
     let keys = &words[layout.keys(place)];
     let weight = |slot: usize| -> u64 {
@@ -215,7 +216,7 @@ fn rebuild_index(layout: &Layout, words: &mut [u64], place: usize) {
     }
 }
 
-/// An identity's names as they were at one moment: copied under the lock, read after it.
+/// A copy of an identity's names at one time: taken under the lock, read after it.
 #[derive(Debug)]
 pub struct Snapshot(Vec<Copied>);
 
@@ -246,7 +247,7 @@ impl Snapshot {
         }
     }
 
-    /// The names, the one that sent most first; of equals the oldest first.
+    /// The names, the one that sent most first; among equal ones the oldest first.
     pub(super) fn offenders(&self, counts_elements: bool) -> Vec<Offender> {
         let used = self.0.iter().filter(|copied| copied.key != 0);
         let mut all: Vec<Offender> = used
@@ -270,12 +271,12 @@ fn named_mut<'w>(layout: &Layout, words: &'w mut [u64], place: usize, slot: usiz
     bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(&mut words[layout.name(place, slot)..][..NAME]))
 }
 
-/// Checks, admitted and refused, of the first word of a name's counts.
+/// Adds up the admitted and the refused checks in the first word of a name's counts.
 fn sent(counts: u64) -> u64 {
     (counts & u64::from(u32::MAX)) + (counts >> 32)
 }
 
-/// A key as a slot keeps it: zero is free.
+/// The form in which a slot keeps a key: never zero, which marks a free slot.
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

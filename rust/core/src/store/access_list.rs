@@ -1,10 +1,10 @@
-//! The access list: what operators block, or let pass whatever the limits say. Its size is fixed, and a full list is an
-//! error that the operator sees.
+//! The access list: entries of operators that block mail, or let it pass regardless of the limits. Its size is fixed,
+//! and adding to a full list is an error that the operator sees.
 //!
-//! **Idea.** An entry covers all that lies below it: every address of a network, every host below a domain. So entries
-//! are not compared one by one. The head keeps the prefix lengths and label counts that entries have, and a check looks
-//! up one key for each of those that its own address and names have. Keys are sorted, so a look-up is a binary search,
-//! and a full list costs little more than a short one.
+//! **Idea.** An entry covers everything below it: every address of a network, every host below a domain. Entries are
+//! not compared one by one. The head keeps the prefix lengths and label counts that entries have. A check cuts its
+//! address and its names to these lengths, and looks up one key for each. Keys are sorted, so a look-up is a binary
+//! search, and a full list costs little more than a short one.
 //!
 //! ```text
 //!  head      entries ┊ untracked blocks ┊ latest end of a limit's block ┊ latest end of an entry ┊ entry kinds
@@ -12,9 +12,9 @@
 //!  rows      most × 29 words of text; a row keeps its place while its entry moves
 //! ```
 //!
-//! It knows no mail and no spelling: keys and text come in. An entry that has ended counts as none, and is removed when
-//! room is needed. **Cost.** log₂ of the entries for each look-up; an operator's change moves up to 24 KiB. **Bound.**
-//! Exact, unless the 64 bits of two keys agree.
+//! It knows no mail and no spelling: the caller passes keys and text. An expired entry is ignored, and is removed when
+//! room is needed. **Cost.** log₂ of the number of entries for each look-up; an operator's change moves up to 24 KiB.
+//! **Bound.** Exact, unless the 64 bits of two keys agree.
 
 use std::ops::Range;
 
@@ -43,7 +43,7 @@ pub struct EntryKinds {
     pub labels: [[u64; 2]; FAMILIES],
 }
 
-/// What an entry covers.
+/// The kind of values that an entry covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// An IPv4 network of this prefix length.
@@ -56,7 +56,7 @@ pub enum EntryKind {
     Whole(u8),
 }
 
-/// What happens to mail that an entry covers.
+/// The consequence for mail that an entry covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessAction {
     /// It is refused.
@@ -74,9 +74,9 @@ pub struct AccessEntry {
     pub key: Key,
     /// Engine time at which it ends, µs; `u64::MAX` when it never ends.
     pub until_us: u64,
-    /// What it does.
+    /// The consequence for mail that it covers.
     pub action: AccessAction,
-    /// What it covers.
+    /// The kind of values that it covers.
     pub kind: EntryKind,
     /// The identity, in the caller's own code of three bytes.
     pub identity: u32,
@@ -128,14 +128,15 @@ impl EntryKind {
 }
 
 impl AccessEntry {
-    /// Its words. The last one holds the row in bits 0–15, then two bits of the action, then kind and identity.
+    /// Packs the entry into words. The last one holds the row in bits 0–15, then two bits of the action, then the kind
+    /// and the identity.
     fn packed(&self, row: u64) -> [u64; WORDS] {
         let last =
             row | (self.action as u64) << 16 | self.kind.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
         [self.key.0, self.until_us, last]
     }
 
-    /// The entry of these words, and its row.
+    /// Unpacks an entry and its row.
     fn unpacked([key, until_us, last]: [u64; WORDS]) -> (Self, u64) {
         let action = match last >> 16 & 3 {
             0 => AccessAction::Block,
@@ -155,7 +156,7 @@ impl AccessEntry {
 /// Most entries.
 pub const MOST: usize = 1024;
 
-/// Bytes of an entry's text. A longer text is refused: an entry that cannot be read cannot be removed either.
+/// Most bytes of an entry's text. A longer text is refused, not cut: the operator needs all of it to remove the entry.
 pub const TEXT_BYTES: usize = 8 * TEXT;
 
 /// Words of text.
@@ -163,19 +164,19 @@ const TEXT: usize = 29;
 
 const HEAD: usize = size_of::<Head>() / size_of::<u64>();
 
-/// Set in a free place behind the last entry once its row was used.
+/// Marks a free place behind the last entry that keeps the row of a removed entry.
 const FREED: u64 = 1 << 63;
 
-/// What the list knows of all its entries, and of all blocks by limits.
+/// A summary of all entries of the list, and of all blocks by limits.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub struct Head {
     entries: u64,
     /// Blocks by limits that found no room, since start.
     pub untracked: u64,
-    /// When the last block by a limit ends, µs.
+    /// The end of the last block by a limit, µs.
     pub blocked_until_us: u64,
-    /// When the last entry ends, µs.
+    /// The end of the last entry, µs.
     pub listed_until_us: u64,
     /// The entry kinds present.
     pub kinds: EntryKinds,
@@ -241,7 +242,7 @@ impl AccessList {
         Some(entry)
     }
 
-    /// Calls `then` with every entry and its text: at most [`AccessList::most`] times.
+    /// Calls `then` with every entry and its text, at most [`AccessList::most`] times.
     pub fn each(&self, region: &Region, mut then: impl FnMut(AccessEntry, &[u64])) {
         for at in 0..self.count(region) {
             let (entry, row) = self.entry(region, at);
@@ -254,12 +255,12 @@ impl AccessList {
         self.index(region).iter().take(self.count(region)).map(|row| Key(row[0]))
     }
 
-    /// Makes room for a key: returns its place in the index, with a row that no other entry has.
+    /// Makes room for a key: returns its place in the index, with a row that no other entry has; `None` when full.
     fn open(&self, region: &mut Region, key: Key) -> Option<usize> {
         let count = self.count(region);
         let at = self.search(region, key).unwrap_or_else(|at| at);
         let index = self.index_mut(region);
-        // The places behind the last entry keep the rows that were used before and are free.
+        // The places behind the last entry keep the rows of removed entries, which are free.
         let [.., spare] = *index.get(count)?;
         let row = if spare & FREED != 0 { spare & 0xFFFF } else { count as u64 };
         index[at..=count].rotate_right(1);
@@ -285,7 +286,7 @@ impl AccessList {
         }
     }
 
-    /// Works out again what the head says of all entries.
+    /// Recomputes the head from all entries.
     fn renew_head(&self, region: &mut Region) {
         let (mut kinds, mut listed_until_us) = (EntryKinds::default(), 0);
         for at in 0..self.count(region) {
@@ -326,14 +327,15 @@ impl AccessList {
         bytemuck::cast_slice_mut(&mut region.words_mut(&self.table)[HEAD..HEAD + self.most * WORDS])
     }
 
-    /// Where the text of a row is.
+    /// Returns the words of a row's text.
     fn text_of(&self, row: u64) -> Range<usize> {
         let first = HEAD + self.most * WORDS + row as usize * TEXT;
         first..first + TEXT
     }
 }
 
-/// Text as a row keeps it; `None` when it is too long. Unused bytes are zero, which no text of an identity contains.
+/// Packs a text into the words of a row; `None` when it is too long. Unused bytes are zero. No value of an identity
+/// contains a zero byte.
 pub fn pack_text(text: &str) -> Option<[u64; TEXT]> {
     let mut words = [0; TEXT];
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);

@@ -1,8 +1,8 @@
-//! Keys that a limit has blocked, each until a time of its own. Lossless: a block in force is never evicted.
+//! Keys that a limit has blocked, each until its own time. Lossless: a block in force is never evicted.
 //!
 //! **Idea.** A key has two candidate lines of three places each. A place is free when its time has passed, so there is
-//! no sweep. A table that is full of blocks in force takes no more: the block is then counted as untracked, and the
-//! limit that wanted it goes on refusing by itself.
+//! no sweep. When both lines are full of blocks in force, a new block is not stored: it is counted as untracked, and
+//! the limit continues to refuse by itself.
 //!
 //! ```text
 //!  line    ┊ by, 2 × 32 bits ┊ key, until ┊ key, until ┊ key, until ┊ by, 32 bits ┊
@@ -12,8 +12,8 @@
 //! **Cost.** Two lines of one page. **Bound.** Exact, unless the 64 bits of two keys agree.
 //!
 //! **Dropped.** Fingerprints and coarse times, seven to a line: the end of a block is reported to the microsecond
-//! (P10), and one key taken for another would be refused for days. The end of the block in the limit's own slot: it
-//! would have to outlive the bucket, whose slot is free when it has drained.
+//! (P10), and a key that is mistaken for a blocked one would be refused for days. The end of the block in the limit's
+//! own slot: a slot is free when its bucket has drained, and the block must outlive it.
 
 use crate::key::Key;
 use crate::region::{Candidates, Line, LineId, Region, Table};
@@ -21,7 +21,7 @@ use crate::region::{Candidates, Line, LineId, Region, Table};
 /// Places of a line.
 const PLACES: usize = 3;
 
-/// Where a line keeps the `by` of each place, in halves of words: two in the stamp, one in the last word.
+/// The halves of words in which a line keeps the `by` of each place: two in the stamp, one in the last word.
 const BY: [usize; PLACES] = [0, 1, 14];
 
 /// Blocks by limits.
@@ -53,7 +53,7 @@ impl Blocks {
         (self.table.lines() * PLACES) as u64
     }
 
-    /// Until when `key` is blocked, µs; `None` when it is not blocked at `now_us`.
+    /// Returns the end of the block of `key`, µs; `None` when the key is not blocked at `now_us`.
     pub fn until_us(&self, region: &Region, at: &Candidates, key: Key, now_us: u64) -> Option<u64> {
         let (line, place) = self.find(region, at, key)?;
         Some(block(region.line(line), place).until_us).filter(|&until_us| until_us > now_us)
@@ -102,7 +102,7 @@ impl Blocks {
     }
 }
 
-/// A free place of the emptier line, so that few keys find none before most places are taken.
+/// Returns a free place of the emptier line. So few keys find no room before most places are taken.
 fn free(region: &Region, at: &Candidates, now_us: u64) -> Option<(LineId, usize)> {
     let places = |line: LineId| (0..PLACES).filter(move |&place| block(region.line(line), place).until_us <= now_us);
     let [first, second] = at.lines;

@@ -1,16 +1,17 @@
 //! Fan-out with `refuse = "all"`: how many different elements a key may have, where the whole key is refused while it
 //! has too many.
 //!
-//! **Idea.** A bucket that only fresh elements fill. For keys with few elements it is exact: a slot holds the hashes of
-//! the first four. The fifth element moves them to 64 registers of a HyperLogLog, where most fresh elements change
-//! nothing. So an element that changes a register is also charged for those that did not: `price / q`, q being the
-//! chance that a fresh element changes a register. On average that is `price` for each (the martingale estimator).
+//! **Idea.** Only fresh elements fill the bucket of a key. For keys with few elements it is exact: a slot holds the
+//! hashes of the first four. The fifth element moves them to 64 registers of a HyperLogLog, where many fresh elements
+//! change nothing. So an element that changes a register is also charged for those that did not: `price / q`, where q
+//! is the chance that a fresh element changes a register. On average each fresh element is charged `price` (the
+//! martingale estimator).
 //!
-//! **What is asked never depends on what was seen.** A message with n elements asks for room for n of them, and for
-//! `price / q` at least, whether it brings anything fresh or not; only what is charged depends on that. So no sender
-//! gets past by the luck of an element that changes nothing, what is admitted is a fair sample of what is sent, and the
-//! average holds. A message with several fresh elements may be charged more than it asked for: then the bucket is in
-//! debt.
+//! **The room that a message needs does not depend on whether its elements are fresh.** A message with n elements needs
+//! room for n of them, and for at least `price / q`; only the charge depends on which elements are fresh. So no sender
+//! passes by the luck of an element that changes nothing, the admitted elements are a fair sample of those sent, and
+//! the average holds. A message with several fresh elements may be charged more than the room that it needed. The level
+//! is then above the capacity.
 //!
 //! ```text
 //!  consult(key, n):  asked ← max(n, 1) · price, with registers at least price / q
@@ -23,14 +24,15 @@
 //!      changes a register      level += price / q;  renew q;  1/q > burst / 4: forget every other element
 //! ```
 //!
-//! **When it forgets.** A drained bucket is the same as one that was never used, so its slot and block are free from
-//! then on, without a sweep. A bucket that has not drained is never evicted; [`WhenFull`] says what happens to keys
-//! without room. For a key that stays at its rate, q would fall without end, until one charge is more than the bucket
-//! holds. So the key forgets its elements when one charge fills a quarter of the bucket.
+//! **When it forgets.** A drained bucket equals one that was never used, so its slot and block are free from then on,
+//! without a sweep. A bucket that has not drained is never evicted; [`WhenFull`] states what happens to keys without
+//! room. For a key that stays at its rate, q would fall without end, until one charge is more than the bucket holds. So
+//! the key forgets its elements when one charge would fill more than a quarter of the bucket.
 //!
 //! **Cost.** Two lines of one page for every key, and a third when registers may change. An element that changes
-//! nothing writes nothing but its block's time. **Size.** 14 bytes for a key with up to four elements, four to a
-//! line, until its bucket has drained, that is W/L an element; 78 bytes for a key with more.
+//! nothing writes nothing but its block's time. **Size.** A slot has 14 bytes, four slots to a line, and holds up to
+//! four elements. It is in use until its bucket has drained, which takes W/L for each element. A key with more elements
+//! also has a block of 64 bytes.
 //!
 //! **Bound.** With up to four elements exact, unless hashes agree: two elements of a key with a chance of 2⁻¹⁴, two
 //! keys with one of 2⁻³² · 8 a look-up. Above, the charges for n fresh elements have the mean n and a relative
@@ -41,9 +43,9 @@
 //! elements" (the estimator). GCRA as in `gcra`. Asking for room that does not depend on the hash is ours.
 //!
 //! **Tried.** How to divide the memory (`examples/distinct.rs`: 1 MiB, 100 an hour, 50 at once, 200,000 ordinary
-//! keys, 200 attackers, 20 million junk keys in an hour). Columns are the pages of eight that hold slots. *Late* is
-//! the number of elements at which an attacker is detected over the oracle's number, the 95th of 100. *Uncounted* are
-//! messages that pass uncounted with the junk, *no junk* those without it.
+//! keys, 200 attackers, 20 million junk keys in an hour). Columns are the pages of eight that hold slots. *Late*:
+//! elements until detection, divided by the oracle's number; 95th percentile. *Uncounted*: messages that pass uncounted
+//! with the junk; *no junk*: the same without it.
 //!
 //! ```text
 //!  slots          1       2       3       4      *5*      6       7
@@ -52,18 +54,26 @@
 //!  no junk      50 %    34 %    20 %    10 %     6 %     6 %     7 %       no ordinary key was refused in any of them
 //! ```
 //!
-//! From five on there is little to gain here, and accounts with many elements, which no junk evicts, need the blocks.
+//! More than five pages gain little, and accounts with many elements, which no junk evicts, need the blocks.
 //!
-//! When to forget: a key at twice its rate for 48 hours, least and most of 1,000 keys over its rate. 0.80 to 1.17
-//! when it forgets at half of the burst, 0.81 to 1.17 at all of it, 0.89 to 1.11 at a quarter: that makes more
-//! cycles, each with an error of its own. What is lost is the memory of elements that lie 550 elements back.
+//! When to forget: 1,000 keys, each at twice its rate for 48 hours. The key forgets its elements when one charge fills
+//! this part of the burst (*threshold*).
 //!
-//! **Dropped.** Asking for what the elements of a message will be charged: a message that happens to change nothing
-//! passes free, and a sender that tries often finds such messages without end. Asking n · price / q for n elements: no
-//! debt, but a message with elements that everybody has seen finds no room in half a bucket. A line for a key's bucket
-//! and registers together, found by two choices: at half load a quarter of the keys find both taken; a slot that names
-//! one of 128 blocks loses none. Slots of 18 bytes with 21-bit hashes: three to a line in place of four, for keys that
-//! are estimated within 10 % from the fifth element on.
+//! ```text
+//!  threshold            min of admitted ÷ rate     max
+//!  all of the burst     0.81                       1.17
+//!  half                 0.80                       1.17
+//!  *a quarter*          0.89                       1.11     more cycles, with independent errors
+//! ```
+//!
+//! With a quarter, a key no longer knows elements that lie 550 elements back.
+//!
+//! **Dropped.** Asking only for what the elements of a message will be charged: a message that happens to change
+//! nothing passes free, and a sender that tries often finds more and more such messages. Asking n · price / q for n
+//! elements: the level never exceeds the capacity, but a message of several known elements is refused in a half-full
+//! bucket. A line for a key's bucket and registers together, found by two choices: at half load a quarter of the keys
+//! find both taken; with slots that name one of 128 blocks, none does. Slots of 18 bytes with 21-bit hashes: only three
+//! to a line, and from the fifth element on the estimate has an error of 10 % anyway.
 
 use super::elements::{Added, Bucket, Elements, FEW, Few, LONGEST, Many, Registers, SLOTS};
 use super::elements::{add_to, clear, cost, fingerprint, level, restamp};
@@ -73,7 +83,8 @@ use super::request::{SlotReservations, Verdict, free_slot};
 use crate::key::Key;
 use crate::region::{Candidates, KeySlot, LINES, Line, Region, Table};
 
-/// How many of eight pages of the limit's share hold slots; the others hold registers. See "Tried" above.
+/// The number of pages with slots among eight pages of the limit's memory; the others hold registers. See "Tried"
+/// above.
 const SLOT_PAGES_OF_EIGHT: u64 = 5;
 
 /// Buckets of one limit, and the elements of each key.
@@ -85,26 +96,26 @@ pub struct Distinct {
     pub registers: Registers,
     /// The rate and burst, of elements.
     pub quota: GcraRate,
-    /// When one charge costs more than this, the key forgets its elements.
+    /// The highest cost of one charge, in ticks. When it is exceeded, the key forgets its elements.
     dearest: u64,
     when_full: WhenFull,
 }
 
 impl Distinct {
-    /// Slots and registers in `table`, which needs two pages.
+    /// Makes slots and registers in `table`, which needs two pages.
     ///
-    /// `None` when it has only one, when no clock of this crate can keep the rate, or when a charge is not a whole
-    /// tick: a burst over 2²³.
+    /// Returns `None` when it has only one, when no clock of this crate can keep the rate, or when one element costs
+    /// less than a tick: a burst over 2²³.
     pub fn new(table: Table, rate: Rate, burst: u64, when_full: WhenFull) -> Option<Self> {
         let slot_pages = u64::from(table.pages()) * SLOT_PAGES_OF_EIGHT / 8;
         Self::with_slot_pages(table, rate, burst, when_full, slot_pages as u32)
     }
 
-    /// Like [`Distinct::new`], with so many pages for slots, or as near to that as leaves one page for each.
+    /// Does what [`Distinct::new`] does, with `slot_pages` pages for slots. Slots and registers get at least one page.
     pub fn with_slot_pages(table: Table, rate: Rate, burst: u64, when_full: WhenFull, slot_pages: u32) -> Option<Self> {
         let quota = GcraRate::new(rate, burst).filter(|quota| quota.unit == 1)?;
         let (table, blocks) = table.split(slot_pages)?;
-        // A bucket of two or three must have room for the second charge.
+        // With a burst of two or three elements, a quarter would be less than one charge.
         let dearest = (quota.capacity / 4).max(quota.capacity.min(2 * quota.price(1)));
         Some(Self { table, registers: Registers { table: blocks }, quota, dearest, when_full })
     }
@@ -114,8 +125,8 @@ impl Distinct {
         u64::from(self.table.pages()) * (LINES * SLOTS) as u64
     }
 
-    /// Tells whether a message with these elements, each of them once, fits now, or from when on, and in which slot the
-    /// key was found, for [`Distinct::charge`].
+    /// Tells whether a message with these elements, which are all different, fits now, or when it will fit. Also
+    /// returns the slot of the key, for [`Distinct::charge`].
     ///
     /// `reserved` holds slots as in [`Gcra::consult`](super::gcra::Gcra::consult), and blocks as well.
     pub fn consult(
@@ -142,7 +153,7 @@ impl Distinct {
 
     /// Charges the fresh ones of `elements` to the key, with what `consult` returned under the same lock.
     ///
-    /// Returns `false` when an element found no room and stays uncounted.
+    /// Returns `false` when an element found no room and is not counted.
     pub fn charge(
         &self, region: &mut Region, at: &Candidates, found_slot: Option<KeySlot>, now_us: u64, elements: &[Key],
     ) -> bool {
@@ -163,7 +174,7 @@ impl Distinct {
         tracked
     }
 
-    /// Empties the key's bucket, and with it what the bucket holds of elements. Returns whether it held anything.
+    /// Empties the key's bucket and forgets its elements. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
         let now = self.quota.clock.ticks(now_us);
         let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
@@ -244,7 +255,8 @@ impl Distinct {
         })
     }
 
-    /// When there is a slot for the key and a block for its elements that are not reserved.
+    /// Returns the time from which there is a slot for the key, and a block if its elements need one, that are not
+    /// reserved.
     fn room_from(
         &self, region: &Region, at: &Candidates, now: u64, bucket: Option<Bucket>, elements: &[Key],
         reserved: &mut SlotReservations,
@@ -279,7 +291,7 @@ impl Distinct {
     }
 }
 
-/// Which slots are free, as bits.
+/// Returns the free slots of a line as bits.
 fn free_slots(line: &Line, now: u64) -> u32 {
     (0..SLOTS).map(|slot| u32::from(level(line, slot, now) == 0) << slot).sum()
 }

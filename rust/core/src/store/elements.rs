@@ -1,8 +1,8 @@
-//! What a fan-out with `refuse = "all"` keeps: a slot for each key with its first few elements, and a block of 64
+//! The memory of a fan-out with `refuse = "all"`: a slot for each key with its first few elements, and a block of 64
 //! registers for a key with more.
 //!
-//! A line has four slots. Each is a bucket and the elements of its key: a small set of the first few, or the place of
-//! their registers.
+//! A line has four slots. A slot holds a bucket and the elements of its key: a small set of up to four, or the number
+//! of the block with their registers.
 //!
 //! ```text
 //!  word 0     stamp                              ticks; the times of the slots are read as distances from it
@@ -15,25 +15,25 @@
 //!             cost, 24 bits ┊ 10 free ┊ block, 7 bits ┊ 0   with registers: hash 0 is none
 //! ```
 //!
-//! A hash is the first fourteen bits of the element's: six choose a register, eight are the beginning of its run. So
-//! a key that gets registers takes its elements along. Only that a run went on after eight zeros is lost, once in
-//! 256. Two elements of a key are taken for one with a chance of 2⁻¹⁴: then four of 16,384 are free. With fourteen
-//! bits a slot has 14 bytes, and a line of four slots is full to the bit. A slot whose time has passed reads as empty,
-//! whatever it contains.
+//! A hash is the first fourteen bits of the element's key: six choose a register, eight are the beginning of its run.
+//! So a key that gets registers can move its elements there. Runs longer than eight zeros are cut to eight
+//! (probability 1/512). Two elements of a key have equal hashes with probability 2⁻¹⁴. So for a key with four elements,
+//! four of 16,384 new elements are mistaken for known ones. With fourteen bits a slot has 14 bytes, and a line of four
+//! slots has no bit left. A slot whose time has passed reads as empty, whatever it contains.
 //!
 //! A block is one line:
 //!
 //! ```text
-//!  word 0     until     ticks: the block is its key's until the key's bucket has drained; 0 when it was never used
-//!  word 1     left      2⁶⁴ · q, q being the chance that a fresh element changes a register, mod 2⁶⁴
+//!  word 0     until     ticks: the block is in use until the bucket of its key has drained; 0 when it was never used
+//!  word 1     left      2⁶⁴ · q mod 2⁶⁴, where q is the chance that a fresh element changes a register
 //!                       an empty block holds 0
 //!  word 2–7   registers of a HyperLogLog, precision 6
 //! ```
 //!
-//! A key may have any line of the two pages that its fingerprint names, and seven bits of its slot say which. So a
-//! block is found without a search. It is given to another key only when its time has passed, and its key's slot
-//! expires at the same time. Finding a free block looks at 128 lines at most. In a simulation of half a million keys
-//! none was without a block while 70 % were used; at 80 % it is 0.03 %, at 90 % 0.7 %.
+//! A key may have any line of the two pages that its fingerprint names, and seven bits of its slot state which. So its
+//! block is found without a search. The block passes to another key only when its time has passed, which is when the
+//! slot of its key expires too. The search for a free block looks at no more than 128 lines. In a simulation of half a
+//! million keys none was without a block while 70 % were used; at 80 % it is 0.03 %, at 90 % 0.7 %.
 //!
 //! This module knows no prices. Invariant: `left` agrees with the registers.
 
@@ -59,7 +59,7 @@ const HASH: u64 = (1 << HASH_BITS) - 1;
 const BLOCK_BITS: u32 = 7;
 const COST_SHIFT: u32 = 32;
 
-/// What a slot holds: how many ticks its bucket takes to drain, and the elements of its key.
+/// The content of a slot: the ticks until its bucket has drained, and the elements of its key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     pub level: u64,
@@ -79,16 +79,16 @@ pub(super) enum Elements {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Few(u64);
 
-/// Where the registers of a key are.
+/// The place of a key's registers, and the current charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Many {
-    /// Which block, of those that the fingerprint may have.
+    /// The number of the block among the 128 that the fingerprint may have.
     pub block: u8,
-    /// What an element that changes a register costs, in ticks.
+    /// The charge for an element that changes a register, in ticks.
     pub cost: u32,
 }
 
-/// What happened to an element that was added.
+/// The result of [`Few::add`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Added {
     /// It was in the set already.
@@ -117,7 +117,7 @@ impl Few {
         Added::Full
     }
 
-    /// The elements, as far as their hashes tell. The bits that are not held are ones, which end a run.
+    /// The elements, as keys that begin with the stored hashes. Their other bits are ones, which end a run.
     pub(super) fn elements(self) -> impl Iterator<Item = Key> {
         let held = (0..FEW).map(move |place| self.0 >> (place as u32 * HASH_BITS) & HASH);
         held.take_while(|&hash| hash != 0).map(|hash| Key(hash << (64 - HASH_BITS) | u64::MAX >> HASH_BITS))
@@ -141,7 +141,7 @@ impl Elements {
     }
 }
 
-/// The first bits of what follows the words of the slots: a fingerprint for each, and the low bits of each time.
+/// The first bits of the two fields behind the words of the slots: the fingerprints, and the low bits of the times.
 const FINGERPRINTS: usize = 64 * SLOTS;
 const UNTILS: usize = FINGERPRINTS + 32 * SLOTS;
 
@@ -156,12 +156,12 @@ pub(super) fn level(line: &Line, slot: usize, now: u64) -> u64 {
 }
 
 impl Bucket {
-    /// What a slot holds at `now`.
+    /// Reads a slot at `now`.
     pub(super) fn of(line: &Line, slot: usize, now: u64) -> Self {
         Self { level: level(line, slot, now), elements: Elements::of(line.slots[slot] & ((1 << HELD_BITS) - 1)) }
     }
 
-    /// Writes a slot, at the stamp of the line: a level of at most [`LONGEST`].
+    /// Writes a slot of a line that was stamped just now. The level is at most [`LONGEST`].
     pub(super) fn put(self, line: &mut Line, slot: usize, fingerprint: u32) {
         let until = line.stamp.wrapping_add(self.level) & LONGEST;
         line.slots[slot] = until >> UNTIL_LOW_BITS << HELD_BITS | self.elements.word();
@@ -193,7 +193,7 @@ fn distance(line: &Line, slot: usize) -> u64 {
     until.wrapping_sub(line.stamp) & LONGEST
 }
 
-/// 64 registers in six words: all that a line holds besides its first two words.
+/// 64 registers in six words: a line without its first two words.
 const SHAPE: HyperLogLog = HyperLogLog::SMALL;
 
 /// The second page of a fingerprint is the page of its product with this odd number: 2³² divided by the golden ratio.
@@ -267,8 +267,8 @@ pub(super) fn clear(block: &mut Line) {
     block.slots = Line::default().slots;
 }
 
-/// `price` / q, to the nearest integer. An element that changes a register is charged so much, and then every fresh
-/// element is charged `price` on average.
+/// Returns `price` / q, to the nearest integer: the charge for an element that changes a register. So a fresh element
+/// is charged `price` on average.
 pub(super) fn cost(block: &Line, price: u64) -> u64 {
     let left = if block.slots[0] == 0 { 1 << 64 } else { u128::from(block.slots[0]) };
     u64::try_from(((u128::from(price) << 64) + left / 2) / left).unwrap_or(u64::MAX)

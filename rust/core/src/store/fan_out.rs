@@ -1,12 +1,12 @@
 //! Fan-out with `refuse = "new"`: how many elements that are not known may appear under one key.
 //!
-//! **Idea.** An element that is known is free. An unknown one costs one whole charge on a bucket, of either algorithm;
-//! once admitted it is known. No estimator is involved, so there is nothing that a sender could drive up or hold down.
+//! **Idea.** A known element is free. An unknown element costs one charge on a rate counter of either algorithm, here
+//! called its bucket. Once admitted, it is known. No estimator is involved, so a sender has none to manipulate.
 //!
 //! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has been known for
-//! `settle`, at worst to the key itself. A flood of fresh names below one tenant is charged to that tenant, below one
-//! organisation to the organisation, whatever the depth; a part admitted during the flood owns no bucket until it has
-//! settled.
+//! `settle`, or to the key itself when there is no such part. A flood of fresh names below one tenant is charged to
+//! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during
+//! the flood has no bucket until it has settled.
 //!
 //! ```text
 //!  look up:  what the seen set knows of every element and part, once for all limits that share it
@@ -17,14 +17,13 @@
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
-//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] walks from
-//! change to change, so the wait that it gives is exact. The times at which elements are forgotten are sorted, so that
-//! a step takes a search and not a look at all of them.
+//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
+//! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
+//! one binary search.
 //!
-//! **Cost.** A known element takes one look-up in the seen set; an unknown one takes a bucket more; the ladder takes
-//! one look-up for each part of the name, at most six. The bucket of a limit and those of the parts share one table.
-//! **Bound.** Exact, but for what the seen set forgets early when it is full and for a fingerprint that two elements
-//! share.
+//! **Cost.** A known element takes one look-up in the seen set. An unknown one takes a bucket as well. The ladder takes
+//! one look-up for each part of the name, at most six. The bucket of a key and those of the parts share one table.
+//! **Bound.** Exact, except when a full seen set evicts an element early, and when two elements share a fingerprint.
 //!
 //! **Source.** Counting distinct children of a name: Afek et al., arXiv 1612.02636. Charging only what is new, and the
 //! ladder, are ours.
@@ -40,7 +39,8 @@ use crate::region::{Candidates, Region};
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
 pub const MAX_PARTS: usize = 6;
 
-/// Asks a seen set about every element and part of one look-up, the next of the request.
+/// Asks a seen set about every element and part of one look-up, and adds the answers to `found`. The caller passes the
+/// look-ups in the order of the request.
 #[inline(always)]
 pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
     let sighting = set.consult(region, &lookup.element, now_us);
@@ -74,7 +74,7 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     *is_any_new |= element.new > 0;
 }
 
-/// Makes every element and part of one look-up known: the check was admitted.
+/// Makes every element and part of one look-up known, after the check was admitted.
 #[inline(always)]
 pub fn make_known(
     set: &SeenSet, region: &mut Region, request: &Request, (lookup, element): (&Lookup, &FoundElement),
@@ -91,7 +91,7 @@ pub fn make_known(
     set.charge(region, &lookup.element, element.sighting, now_us);
 }
 
-/// A fan-out limit: buckets of its own over a seen set that it may share.
+/// A fan-out limit: its own buckets, and a seen set that it may share with other limits.
 #[derive(Clone, Copy, Debug)]
 pub struct FanOut {
     seen_set: SeenSet,
@@ -103,23 +103,23 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// Buckets over the seen set at that place of the plan; with `settle_us` the ladder.
+    /// Makes a fan-out with the seen set at `place` in the plan. With `settle_us` it has the ladder.
     pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>) -> Self {
         Self { seen_set, place: place as u32, buckets, settle_us }
     }
 
-    /// The lines of the bucket that was asked: of a part of the name, or of the key itself.
+    /// Returns the lines of the bucket that was asked: the bucket of a part of the name, or of the key itself.
     pub fn bucket_lines(&self, asked: LookedUp<'_>, part: Option<u8>) -> Candidates {
         let part = part.and_then(|place| asked.parts.get(usize::from(place)));
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))
     }
 
-    /// Tells whether what is new fits, and on which bucket. Not inlined, because most checks bring nothing new.
+    /// Tells whether the new elements fit, and in which bucket. Not inlined, because most checks bring nothing new.
     #[inline(never)]
     pub fn consult(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
         let first = self.consult_at(region, asked, at_us, reserved);
         let (mut from_us, mut verdict) = (at_us, first.verdict);
-        // From change to change, until the bucket that is asked then has room before the next one.
+        // Each turn goes to the next change of the target, until the target has room before the change after that.
         while let Verdict::From(ready_us) = verdict {
             let change_us = self.next_change_us(asked, from_us);
             if ready_us < change_us {
@@ -134,14 +134,14 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Charges what is new; `false` when the bucket found no room.
+    /// Charges the new elements; returns `false` when the bucket found no room and the charge is not counted.
     #[inline(never)]
     pub fn charge(&self, region: &mut Region, asked: LookedUp<'_>, answer: &Answer) -> bool {
         let at = self.bucket_lines(asked, answer.part);
         self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
     }
 
-    /// Answers as if it were `at_us` and nothing changed from then on.
+    /// Answers for the time `at_us`, as if no element or part were forgotten or settled after it.
     fn consult_at(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
         if new == 0 {
@@ -161,7 +161,8 @@ impl FanOut {
         Answer { verdict, slot, now, new, part }
     }
 
-    /// When a part settles or anything known is forgotten next, after `at_us`; `u64::MAX` when never.
+    /// Returns the next time after `at_us` at which a part settles, or an element or part is forgotten; `u64::MAX` when
+    /// there is none.
     fn next_change_us(&self, asked: LookedUp<'_>, at_us: u64) -> u64 {
         let next = asked.forgotten_us.partition_point(|&us| us <= at_us);
         let next_element = asked.forgotten_us.get(next).copied();

@@ -1,10 +1,10 @@
-//! GCRA buckets in a lossless set-associative table: the default for every name that a sender can invent.
+//! GCRA buckets in a set-associative table: the default for every name that a sender can invent.
 //!
 //! **Idea.** The generic cell rate algorithm keeps one number for each key, the theoretical arrival time (TAT): the
-//! time at which its bucket will have drained. A drained bucket is the same as one that was never used, so a slot whose
-//! TAT has passed is free, and forgetting it loses nothing. A slot that still matters is never evicted, so no flood of
-//! other keys can take it. A flood can only take the room of keys that are not tracked yet; [`WhenFull`] says what
-//! happens to those.
+//! time at which its bucket will have drained. A drained bucket equals one that was never used, so a slot whose TAT has
+//! passed is free, and forgetting it loses nothing. Without a sketch the table is lossless: a slot in use is never
+//! evicted, so a flood can only take the room of keys that have no slot yet. [`WhenFull`] states what happens to those.
+//! With a sketch (`overflow`), a slot may pass to a heavier key, and its level moves to the sketch.
 //!
 //! ```text
 //!  slot   63 ─────────── 32 31 ──────────── 0        the TAT is read as a distance from the line's stamp
@@ -17,13 +17,14 @@
 //! ```
 //!
 //! **Scale the clock, not the price.** With L per W and a burst of B, one charge is k whole ticks, and a tick is
-//! W/(L·k). k is as large as B·k ≤ 2²³ allows, while a tick is not below a microsecond, the unit of time. Nothing is
-//! rounded but `now`, down to its tick: a key gets at most B + L·t/W, plus one tick when its bucket was empty. Where
-//! B > 2²³ (bytes), a charge counts in units of ⌈B/2²³⌉, rounded up.
+//! W/(L·k). k is as large as B·k ≤ 2²³ allows, but at most ⌈W/L⌉ with W in microseconds, because time is not known more
+//! finely. Only `now` is rounded, down to its tick: a key gets at most B + L·t/W, plus one tick when its bucket was
+//! empty. Where B > 2²³ (bytes), a charge counts in units of ⌈B/2²³⌉, rounded up.
 //!
-//! **Cost.** Two cache lines of one page, at any number of keys. **Size.** A message occupies a slot for W/L, so R
-//! admitted a second need about 8·R·(W/L)/0.7 bytes; at 70 % load 0.015 % of the new keys find no room. **Bound.** Two
-//! keys share a slot when 32 bits of fingerprint and a line agree: below 14 · 2⁻³² a look-up.
+//! **Cost.** Two cache lines of one page, at any number of keys. **Size.** A slot costs 64/7 bytes, with its part of
+//! the stamp. A message on a new key occupies a slot for W/L. So R new keys a second occupy R·(W/L) slots, and need
+//! about 13·R·(W/L) bytes at 70 % load, where 0.015 % of the new keys find no room. **Bound.** Two keys share a slot
+//! when 32 bits of fingerprint and a line agree: below 14 · 2⁻³² a look-up.
 //!
 //! **Source.** ATM Forum, Traffic Management 4.0 (1996), §4.4.3, virtual scheduling. Two choices: Azar, Broder, Karlin,
 //! Upfal (1994).
@@ -49,17 +50,17 @@ const CAPACITY_MAX: u64 = 1 << 23;
 pub struct GcraRate {
     /// The clock of its ticks.
     pub clock: TickClock,
-    /// What one unit costs, in ticks.
+    /// The cost of one unit, in ticks.
     per_unit: u64,
     /// How much one unit is: 1 unless the burst is over 2²³.
     pub unit: u64,
-    /// What a bucket holds, in ticks: at most 2²³.
+    /// The capacity of a bucket, in ticks: at most 2²³.
     pub capacity: u64,
 }
 
 impl GcraRate {
-    /// Returns `None` when no clock of this crate can keep the rate: more than eight million a second with a burst too
-    /// small for it.
+    /// Makes the rate. Returns `None` when no clock of this crate can keep it: more than eight million a second with a
+    /// burst too small for that.
     pub fn new(rate: Rate, burst: u64) -> Option<Self> {
         let unit = burst.div_ceil(CAPACITY_MAX).max(rate.amount.div_ceil(rate.period_us.checked_mul(8)?)).max(1);
         let units = burst / unit;
@@ -98,7 +99,7 @@ pub struct Gcra {
 }
 
 impl Gcra {
-    /// Buckets in `table`. A sketch needs two pages; where there is only one, a key that finds no slot is refused.
+    /// Makes buckets in `table`. A sketch needs two pages; with only one, a key that finds no slot is refused.
     pub fn new(table: Table, quota: GcraRate, when_full: WhenFull) -> Self {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, quota, Split::GCRA),
@@ -106,10 +107,11 @@ impl Gcra {
         }
     }
 
-    /// Buckets in a part of `table`, and a sketch in the rest, divided as `split` says.
+    /// Makes buckets in a part of `table`, and a sketch in the rest; `split` states how the table is divided.
     pub fn beside_sketch(table: Table, quota: GcraRate, split: Split) -> Self {
         let when_full = WhenFull::Sketch;
-        // A charge stays 64 grains or more, so rounding up takes less than a sixty-fourth of it.
+        // Either one unit costs at least 64 grains, so rounding up adds less than 1/64 of it, or a grain is one tick,
+        // and nothing is rounded.
         let grain = split.grain.min((quota.price(1) / 64).max(1).ilog2());
         let split = Split { grain, ..split };
         let parted = split.of(table).and_then(|(table, sketch)| Some((table, Arrivals::new(sketch, split)?)));
@@ -117,13 +119,13 @@ impl Gcra {
         Self { table, quota, when_full, sketch }
     }
 
-    /// `now_us` in ticks of the table, worked out once for consulting and charging.
+    /// Converts `now_us` to ticks of the table, once for consulting and charging.
     #[inline]
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.quota.clock.ticks(now_us))
     }
 
-    /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for [`Gcra::charge`].
+    /// Tells whether `amount` fits now, or when it will fit. Also returns the slot of the key, for [`Gcra::charge`].
     ///
     /// `reserved` holds the free slots that earlier keys of the same check will take. A new key reserves the slot that
     /// [`Gcra::charge`] will give it when those keys are charged first.
@@ -149,14 +151,14 @@ impl Gcra {
         (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
-    /// When a key in a slot has room again: `level` and `price` together are above the capacity.
+    /// Tells when a key in a slot has room again. `level` and `price` together are above the capacity.
     #[cold]
     fn wait(
         &self, region: &Region, at: &Candidates, now: u64, (level, price): (u64, u64), reserved: &mut SlotReservations,
     ) -> Verdict {
         let over = level + price - self.quota.capacity;
         if over >= level && self.sketch.is_some() {
-            // By then the slot has expired, so the sketch will be asked.
+            // The slot will have expired by then, so the sketch will decide.
             match self.consult_untracked(region, at, now + over, price, reserved) {
                 Verdict::Fits => {}
                 later => return later,
@@ -165,7 +167,7 @@ impl Gcra {
         Verdict::From(self.quota.clock.micros(now + over))
     }
 
-    /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
+    /// Tells whether a key without a slot fits: the sketch decides, or without a sketch the room in the table.
     #[inline(never)]
     fn consult_untracked(
         &self, region: &Region, at: &Candidates, now: u64, price: u64, reserved: &mut SlotReservations,
@@ -178,8 +180,8 @@ impl Gcra {
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
     ///
-    /// A level never goes above the capacity, even when two keys of one check share a slot: see `has_drained`. Returns
-    /// `false` when the key found no room and stays uncounted.
+    /// A level never goes above the capacity, even when two keys of one check share a slot: `has_drained` relies on
+    /// that. Returns `false` when the key found no room and is not counted.
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
         let price = self.quota.price(amount);
@@ -190,7 +192,7 @@ impl Gcra {
         }
     }
 
-    /// Adds `price` to a slot of the key's own.
+    /// Adds `price` to the slot of the key.
     #[inline]
     fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
         let line = line_at(region, found.line, now);
@@ -206,7 +208,7 @@ impl Gcra {
     fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64, price: u64) -> bool {
         let first = region.line_mut(at.lines[0]);
         if self.slots_in_use(first, now) == 0 {
-            // No line is emptier than this one, and most are like this one in a table that has room.
+            // No line is emptier than this one. In a table with room most lines are empty.
             *first = Line { stamp: now, ..Line::default() };
             first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
             return true;
@@ -219,11 +221,11 @@ impl Gcra {
         self.free(region, at, now).is_some_and(|free| self.put(region, at, free, now, price))
     }
 
-    /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether anything was there
-    /// to take.
+    /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether the key had a slot
+    /// and anything was left to take back.
     ///
-    /// Only the key's slot gives back, because a cell of a sketch counts other keys as well. A level never falls below
-    /// what it would be without the charge.
+    /// Nothing is taken from a sketch, because its cells count other keys as well. A level never falls below what it
+    /// would be without the charge.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         let now = now.0;
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
@@ -248,10 +250,11 @@ impl Gcra {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
+    /// Charges the key's slot. A key without one gets a free or won slot with its sketch level; otherwise the sketch is
+    /// raised.
     ///
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
-    /// slot is looked up again, and no level goes above the capacity, which is more than the key can have sent.
+    /// slot is looked up again, and no level goes above the capacity.
     #[inline(never)]
     fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
         let is_still = |slot: &KeySlot| fingerprint(region.line(slot.line), slot.slot) == at.fingerprint;
@@ -288,7 +291,7 @@ impl Gcra {
     }
 
     /// Whether the stamp alone shows that every slot of the line is free: when the line was written, no slot was above
-    /// the capacity. Most lines of a table that has room are so.
+    /// the capacity. This is true of most lines of a table that has room.
     #[inline]
     fn has_drained(&self, line: &Line, now: u64) -> bool {
         now.saturating_sub(line.stamp) >= self.quota.capacity
@@ -305,8 +308,7 @@ impl Gcra {
         if self.has_drained(line, now) { 0 } else { line.later(gap(line, now)) }
     }
 
-    /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
-    /// ever.
+    /// Tells whether a new key finds a slot that is not reserved, or when the next slot that it may get is free.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
         let free_slots = |line: &Line| ALL_SLOTS & !self.slots_in_use(line, now);
         let free_from = |line: &Line, slot: usize| now + level(line, line.slots[slot], now);
@@ -315,7 +317,7 @@ impl Gcra {
     }
 }
 
-/// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
+/// Takes the lightest slot of the two lines when a key of this weight outweighs it. Its level moves to the sketch.
 fn take_lightest(sketch: &Arrivals, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
     let slots = at.lines.into_iter().flat_map(|line| (0..SLOTS as u8).map(move |slot| (line, slot)));
     let level_of = |(line, slot)| level(region.line(line), region.line(line).slots[usize::from(slot)], now);
@@ -334,16 +336,16 @@ fn fingerprint(line: &Line, slot: u8) -> u32 {
     (line.slots[usize::from(slot)] >> 32) as u32
 }
 
-/// Level of one slot: the TAT as a distance from the stamp, less the time since.
+/// Returns the level of one slot: the distance of its TAT from the stamp, less the time since the stamp.
 ///
-/// A distance is at most the capacity, so it fits 32 bits, and a line of any age reads right.
+/// A distance is at most the capacity, so it fits in 32 bits, and a line of any age is read correctly.
 #[inline]
 fn level(line: &Line, slot: u64, now: u64) -> u64 {
     let distance = if slot == 0 { 0 } else { u64::from((slot as u32).wrapping_sub(line.stamp as u32)) };
     distance.saturating_sub(now.saturating_sub(line.stamp))
 }
 
-/// A line to be written at `now`: what has expired is zero.
+/// Returns a line for writing at `now`, with its expired slots set to zero.
 #[inline]
 fn line_at(region: &mut Region, id: LineId, now: u64) -> &mut Line {
     let line = region.line_mut(id);
@@ -353,7 +355,7 @@ fn line_at(region: &mut Region, id: LineId, now: u64) -> &mut Line {
     line
 }
 
-/// How long ago the line was written. More than a slot can say is as good as the most that it can say.
+/// Returns the ticks since the line was written. Ages beyond `u32::MAX` saturate: a line that old is empty.
 #[inline]
 fn gap(line: &Line, now: u64) -> u32 {
     u32::try_from(now.saturating_sub(line.stamp)).unwrap_or(u32::MAX)

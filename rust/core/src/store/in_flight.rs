@@ -1,10 +1,10 @@
-//! What is open at once: connections, messages, bytes. Exact, in memory fixed by the number of permits.
+//! Limits on what is open at once: connections, messages, bytes. Exact, in memory fixed by the number of permits.
 //!
-//! **Idea.** A cap alone is a switch in the attacker's hand: twenty networks that hold a hundred idle messages each
-//! close a server of two thousand. So a cap may have a share: one key holds at most a part of what is *still free*, and
-//! always one. A key that holds much leaves less for itself, and never nothing for others. With a part of 1/a, n keys
-//! that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and a/(a + n) when
-//! they take turns. Twenty of a tenth each leave at least a seventh.
+//! **Idea.** With only a cap, a few networks can fill the server: twenty networks with a hundred idle messages each
+//! fill a cap of two thousand. So a cap may have a share: one key, the *sharer*, holds at most a part of what is *still
+//! free*, and always one. The more a key holds, the less it may add, so a few keys leave room for others. With a part
+//! of 1/a, n keys that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and
+//! a/(a + n) when they take turns. Twenty keys with a part of a tenth leave at least a seventh.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
@@ -14,15 +14,15 @@
 //!  release(token):   the record's amounts back, once
 //! ```
 //!
-//! Only what was held is ever released: a check consults and holds nothing, and a refused permit has no record. No
-//! permit is released by time. A sharer's count is one under each key of the limit. Messages without the sharer's
-//! identity share with one another, so that having no name is no way around the limit. A message whose size is not
-//! declared is counted with no bytes.
+//! Only a permit holds anything, and only its release returns it: a check without a permit holds nothing, and no permit
+//! expires by time. Each key of the limit has its own count for each sharer. Messages without the sharer's identity
+//! share one count, so that a sender cannot avoid the share by having no name. A message without a declared size counts
+//! no bytes.
 //!
-//! **Permits.** There are at most `max_open` records, and a list of the free ones. A permit is released by its token,
-//! once: a record remembers the serial number of its permit, numbers are never given twice, and a token with another
-//! number releases nothing. A token from before [`Permits::begin`] releases nothing either, as in a forked child: what
-//! its parent holds is not the child's.
+//! **Permits.** There are at most `max_open` records, and a list of the free ones. A permit is released once, by its
+//! token. A record keeps the serial number of its permit, no number is used twice, and a token with another number
+//! releases nothing. A token from before [`Permits::begin`] releases nothing either: a forked child does not own what
+//! its parent holds.
 //!
 //! ```text
 //!  region's header   [`OpenPermits`]: how many are open, serial numbers, the list of free records
@@ -33,17 +33,17 @@
 //!
 //! A policy without in-flight limits has no records: permits are only counted.
 //!
-//! **Cost.** One cache line to take a permit, one to give it back. A word where a limit has one key in all (`global`);
-//! else a probe of a [`KeyCounts`], one for all limits that look at the same key. **Size.** A record for each permit,
-//! and 3/2 rows a permit in each of the key counts. **Bound.** Exact; parts are compared without division.
+//! **Cost.** One cache line to take a permit, one to release it. One word for a limit with a single key (`global`);
+//! else a probe of a [`KeyCounts`], which all limits with that key share. **Size.** A record for each permit, and 3/2
+//! rows for each permit in each of the key counts. **Bound.** Exact; parts are compared without division.
 //!
 //! **Source.** Choudhury and Hahne, Dynamic Queue Length Thresholds for Shared-Memory Packet Switches, 1998. Serial
 //! numbers against a token that is shown twice: generational indices.
 //!
-//! **Dropped.** Static caps a key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or time out:
-//! a slow server would forget what it really holds, and a counter that never forgets needs no clock. Estimates: keys
-//! that share the cells of a Count-Min would share what they hold. What is held kept only in the permit itself: then
-//! nothing could release what a process held that has ended.
+//! **Dropped.** A fixed cap for each key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or
+//! time out: a slow server would forget what it really holds, and a counter that never forgets needs no clock.
+//! Estimates: keys that share the cells of a Count-Min would share what they hold. Amounts that are kept only in the
+//! permit itself: after a process has ended, nothing could release what it held.
 
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;
@@ -61,7 +61,7 @@ pub const HINT_US: u64 = 1_000_000;
 pub struct InFlight {
     /// Most at once, of one key.
     pub cap: u64,
-    /// Whether it counts bytes. Otherwise it counts one for each permit.
+    /// Whether it counts bytes; if not, it counts one for each permit.
     pub bytes: bool,
     /// The column that it counts in; `None` when the limit has a single key (`global`).
     pub count: Option<Place>,
@@ -97,7 +97,7 @@ impl InFlight {
 }
 
 impl Capacity {
-    /// Finds the row of each wanted key: the only step that takes a look-up.
+    /// Finds the row of each wanted key. Only this step probes the tables.
     pub fn find(&self, region: &Region, wanted: &Wanted, rows: &mut Vec<Option<Row>>) {
         let is_nothing_open = Permits::open(region) == 0;
         for WantedKey { counts, key } in &wanted.keys {
@@ -112,7 +112,7 @@ impl Capacity {
         if amount > cap {
             return Verdict::Never;
         }
-        // Nothing is held, so all of it is free, and a sharer that holds nothing may have one.
+        // No permit is open, so all of the cap is free, and a sharer that holds nothing may always have one.
         if Permits::open(region) == 0 {
             return Verdict::Fits;
         }
@@ -120,7 +120,7 @@ impl Capacity {
         let fits = amount <= free
             && share.is_none_or(|(place, part)| {
                 let own = self.held(region, wanted, rows, place);
-                // Amounts are at most 2⁵⁰ each, a part has at most ten bits.
+                // Amounts are at most 2⁵⁰ each, and the numbers of a part have at most ten bits: nothing overflows.
                 own == 0 || (own + amount) * part.denominator <= free * part.numerator
             });
         if fits { Verdict::Fits } else { Verdict::From(at_us + HINT_US) }
@@ -134,7 +134,8 @@ impl Capacity {
         }
     }
 
-    /// Holds what is wanted under `limits`, when there is room for a permit and each of them was consulted and fits.
+    /// Holds what is wanted under `limits` and returns the token. The caller has checked that there is room for a
+    /// permit.
     pub fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
         let held = Held { limits, ..wanted.held };
         for limit in held.places() {
@@ -171,7 +172,7 @@ impl Capacity {
         true
     }
 
-    /// Starts with nothing held in the process of this `generation`, unless it has done so before.
+    /// Starts the process of this `generation` with nothing held, unless that process has started already.
     pub fn begin(&self, region: &mut Region, generation: u64) {
         if self.permits.begin(region, generation) {
             for counts in &self.counts {
@@ -196,7 +197,7 @@ pub const COUNTS: usize = 64;
 /// Words of a record before its keys.
 const HEAD: usize = 3;
 
-/// The right to release, once, what a permit holds.
+/// The right to release what a permit holds, once.
 #[must_use = "what it holds stays held until it is released"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
@@ -231,7 +232,7 @@ impl Permits {
         region.permits().open
     }
 
-    /// Whether one more permit can be given.
+    /// Whether one more permit can be taken.
     pub fn has_room(&self, region: &Region) -> bool {
         Self::open(region) < self.most
     }
@@ -248,7 +249,7 @@ impl Permits {
         }
     }
 
-    /// Gives a permit; the caller has checked [`Permits::has_room`]. `keys` are the keys that hold something, each with
+    /// Takes a permit; the caller has checked [`Permits::has_room`]. `keys` are the keys that hold something, each with
     /// its place among the key counts.
     pub fn take(&self, region: &mut Region, held: &Held, keys: impl Iterator<Item = (usize, Key)>) -> Token {
         let mut known = *region.permits();
@@ -275,7 +276,7 @@ impl Permits {
         Token { serial, record: u32::try_from(record).unwrap_or(u32::MAX) }
     }
 
-    /// What the permit of `token` holds; `None` when it was released, or given before [`Permits::begin`].
+    /// What the permit of `token` holds; `None` when it was released, or taken before [`Permits::begin`].
     pub fn held(&self, region: &Region, token: &Token) -> Option<Held> {
         if token.serial <= region.permits().void_up_to {
             return None;
@@ -285,7 +286,7 @@ impl Permits {
         (words.first() == Some(&token.serial)).then(|| Held { limits: words[1], bytes: words[2] })
     }
 
-    /// The key that it holds something under, in the key counts at that place.
+    /// The key under which the permit of `token` holds something, in the key counts at place `nth`.
     pub fn key(&self, region: &Region, token: &Token, nth: usize) -> Key {
         let place = self.place(token.record.into()) + HEAD + nth;
         Key(self.table.as_ref().map_or(0, |table| region.words(table)[place]))
@@ -303,8 +304,8 @@ impl Permits {
         region.set_permits(known);
     }
 
-    /// Starts without permits in the process of this `generation`: every token given before is void. Returns `false`,
-    /// and does nothing, when it has started in this process already.
+    /// Starts the process of this `generation` without permits: every earlier token is void. Returns `false`, and does
+    /// nothing, when that process has started already.
     pub fn begin(&self, region: &mut Region, generation: u64) -> bool {
         let known = *region.permits();
         if known.generation == generation {

@@ -1,17 +1,16 @@
 //! How much each key holds: exact counts, for as many keys as permits can name.
 //!
-//! **Idea.** Open addressing with linear probing. A row is a whole key and a column for each thing that is counted
-//! under such keys, so limits that look at the same key share a probe and a cache line. A row exists while one of its
-//! columns is not zero. Removing a row shifts back what was pushed behind it, so nothing is left over: no tombstone,
-//! no sweep, no clock.
+//! **Idea.** Open addressing with linear probing. A row has a whole key and a column for each count under such keys, so
+//! limits with the same key share a probe and a cache line. A row exists while one of its columns is not zero. Removing
+//! a row shifts back the rows that were pushed behind it, so there are no tombstones, no sweep and no clock.
 //!
 //! ```text
 //!  row    key ≠ 0, 64 bits │ column 0 │ column 1 │ …      2, 4, 8 … words
 //!         the first row of the table holds the number of rows in use
 //!
 //!  find(key):      from ⌊key · rows / 2⁶⁴⌋ on until the key or a free row
-//!  remove(hole):   for each row behind it until a free one: when its home is not between the hole and itself,
-//!                  it moves into the hole, and its place is the next hole
+//!  remove(hole):   for each row behind the hole until a free one: when its home is not behind the hole,
+//!                  it moves into the hole, and its place becomes the hole
 //! ```
 //!
 //! **Size.** A permit names one key, so `most` permits fill at most two thirds of ⌈3/2 · `most`⌉ rows: the table cannot
@@ -21,9 +20,9 @@
 //! **Source.** Knuth, The Art of Computer Programming 3, §6.4, algorithms L and R.
 //!
 //! **Dropped.** Lines with fingerprints, as rates have them: a full line would have to refuse a key that is within
-//! every cap, or let it pass uncounted. Cuckoo hashing and Robin Hood: they shorten the longest probe of tables that
-//! are fuller than this one ever is. Twice as many rows: a third more memory for probes half as long, in a state that
-//! only ten thousand networks at once bring about.
+//! every cap, or admit it uncounted. Cuckoo hashing and Robin Hood: they shorten the longest probe of tables that are
+//! fuller than this one ever is. Twice as many rows as permits: a third more memory for probes half as long, and only
+//! in a table that ten thousand networks fill at once.
 
 use crate::key::Key;
 use crate::region::{PAGE_BYTES, Region, Table, prefetch_word};
@@ -38,7 +37,7 @@ pub struct KeyCounts {
     shift: u32,
 }
 
-/// Where a key was found: the place of its row's first word. It is valid until the next row is removed.
+/// The row of a key: the place of its first word. It is valid until the next row is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row(usize);
 
@@ -135,7 +134,7 @@ impl KeyCounts {
         if next == self.place(self.rows) { self.place(0) } else { next }
     }
 
-    /// The row of the key, or the free row where it would be. A third of the rows are free, so there is one.
+    /// Returns the row of the key, or the free row where it would be. At least a third of the rows are free.
     fn probe(&self, words: &[u64], stored: u64) -> usize {
         let mut place = self.place(self.home(stored));
         for _ in 0..self.rows {
@@ -171,7 +170,7 @@ impl KeyCounts {
     }
 }
 
-/// A key as a row keeps it: zero marks a free row.
+/// The form in which a row keeps a key: never zero, which marks a free row.
 fn stored(key: Key) -> u64 {
     key.0.max(1)
 }

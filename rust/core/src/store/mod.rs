@@ -2,15 +2,19 @@
 //! the region.
 //!
 //! ```text
-//!  lines     where a key may be, so that its lines can be prefetched before the lock
-//!  consult   reads and answers; writes nothing
+//!  consult   reads the counters and answers; writes nothing
 //!  charge    writes, under the same lock
-//!  refund    gives a charge back, less what has drained since
-//!  used      how full a page of its table is
+//!  refund    takes a charge back, less what has drained since
+//!  used      counts the slots in use on one page of a table
 //! ```
 //!
-//! [`Store`] is the enum over all kinds: a new kind is a file of this folder and a variant of that enum. A store knows
-//! no mail, no text, no policy and no other store's memory. Its times are engine time, in microseconds.
+//! [`Store`] is the enum over the stores of limits. The other files of this folder are parts of those stores
+//! (`elements`, `overflow`, `pane_ring`, `key_counts`), the seen sets that fan-outs share, the access list and the
+//! blocks, which are consulted before the limits, and common types (`params`, `request`). ARCHITECTURE.md has the
+//! recipe for a new kind of limit.
+//!
+//! A store knows no mail, no policy and no other store's memory. Only the access list keeps text. [`Store`] takes
+//! engine time, in microseconds.
 
 pub mod access_list;
 pub mod blocks;
@@ -49,14 +53,14 @@ pub enum Store {
     FanOut(FanOut),
     /// A fan-out that refuses the whole key.
     Distinct(Distinct),
-    /// What is in flight: the limit's place among the in-flight limits, which count together.
+    /// An in-flight limit, by its place among the in-flight limits. [`in_flight::Capacity`] counts for all of them.
     InFlight(usize),
 }
 
 /// One table of a store, for the operator.
 #[derive(Clone, Copy, Debug)]
 pub struct TablePart {
-    /// What it holds.
+    /// The kind of its contents.
     pub kind: TableKind,
     /// Its pages.
     pub pages: u32,
@@ -66,7 +70,7 @@ pub struct TablePart {
     pub slots: u64,
 }
 
-/// What a table of a store holds.
+/// The kind of contents of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableKind {
     /// The slots of the keys.
@@ -79,7 +83,8 @@ pub enum TableKind {
 
 impl Store {
     /// Writes into `answer` whether `entry` fits at `at_us`, and from when on if it does not. The caller passes an
-    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` says whether it did so at `at_us`.
+    /// `answer` that is [`Answer::FITS`], and has looked up the seen sets. `is_now` states whether `at_us` is the time
+    /// of those look-ups.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "the hottest call: an answer that is returned is copied once more")]
     pub fn consult(
@@ -91,7 +96,7 @@ impl Store {
                 answer.now = counter.ticks_at(at_us);
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
-            // Where nothing is new now, nothing is counted.
+            // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
             (Self::FanOut(fan_out), Question::FanOut { lookup })
                 if !is_now || sightings.is_any_new && sightings.lookups[*lookup as usize].new > 0 =>
             {
@@ -126,8 +131,8 @@ impl Store {
         }
     }
 
-    /// Gives back what `entry` was charged at `then_us`, less what has drained since. Returns whether there was
-    /// anything to give back. What a fan-out has seen stays known, so its charge is not given back.
+    /// Takes back what `entry` was charged at `then_us`, less what has drained since. Returns whether anything was left
+    /// to take back. An admitted element stays known, so a fan-out keeps its charge.
     pub fn refund(&self, region: &mut Region, entry: &Entry, then_us: u64, now_us: u64) -> bool {
         match (self, entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
@@ -138,7 +143,7 @@ impl Store {
         }
     }
 
-    /// How much of `burst` the key of `entry` has used up, and how much this check adds.
+    /// Returns how much of `burst` the key of `entry` has used up, and how much this check adds.
     pub fn usage(
         &self, region: &Region, request: &Request, entry: &Entry, (sightings, answer): (&Sightings, &Answer),
         at_us: u64, burst: u64,
@@ -158,7 +163,7 @@ impl Store {
         }
     }
 
-    /// The counters that a message, or a new element, is charged to; `None` when the store has no such counters.
+    /// The rate counter that a message or a new element is charged to; `None` when the store has none.
     pub fn rate_counter(&self) -> Option<&RateCounter> {
         match self {
             Self::Rate(counter) => Some(counter),
@@ -201,7 +206,7 @@ impl Store {
         slots.into_iter().chain(beside)
     }
 
-    /// Slots in use on one page of the table of that kind.
+    /// Counts the slots in use on one page of the table of that kind.
     pub fn used(&self, kind: TableKind, region: &Region, page: u32, now_us: u64) -> u64 {
         match (self, self.rate_counter(), kind) {
             (Self::Distinct(distinct), _, TableKind::Registers) => distinct.blocks_used(region, page, now_us),

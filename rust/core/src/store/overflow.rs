@@ -4,32 +4,34 @@
 //! **Idea.** A Count-Min with conservative update in a part of the limit's own share of the memory. It never counts
 //! too low, so a key that it judges never gets more than its limit, whatever others send (P4). It counts too high
 //! when cells are crowded, so such a key may be refused early: "no collateral" (P3) holds for keys with a slot only.
-//! A key with a slot is judged by its slot alone.
+//! For a key with a slot, only the slot decides.
 //!
 //! ```text
-//!  consult:  the key has a slot → that;   else → the lowest of its cells, one a row
-//!  charge:   a slot of its own          → there
+//!  consult:  the key has a slot         → the slot decides
+//!            else                       → the lowest of its cells, one in each row
+//!  charge:   the key has a slot         → charge the slot
 //!            else estimate ← sketch;  weight ← estimate + price
 //!              a free slot              → the key takes it, with estimate and price: nothing that it sent is forgotten
-//!              weight > lightest slot   → the sketch takes over what that slot holds (each cell ← max)
+//!              weight > lightest slot   → what that slot holds moves to the sketch (each cell ← max)
 //!                                         and the key takes the slot
 //!              else                     → each of its cells ← max(cell, weight)
 //! ```
 //!
 //! **Slots pass to the heavy.** A slot is worth most to a key that is near its limit, because a crowded cell would
-//! refuse it there. So the lightest slot of the key's lines passes to a key that weighs more, and keys that are seen
-//! once share the sketch, where each has the whole limit as margin. A slot knows its key by page and fingerprint
-//! only, so the cells are found from these.
+//! refuse it there. So the lightest slot of the key's lines passes to a key that weighs more. Keys that are seen once
+//! share the sketch, where each of them is far below its limit. A slot knows only the page and the fingerprint of its
+//! key, so the cells are found from these.
 //!
 //! **Never too low.** The estimate of a key is at least what it sent: a slot begins with the estimate, and a slot that
-//! passes on leaves all that it held in the sketch. A slot that has expired held only what no longer counts, and what
-//! its key sent without a slot since is in the sketch.
+//! passes to another key leaves all that it held in the sketch. An expired slot held only what no longer counts, and
+//! what its key sent without a slot since then is in the sketch.
 //!
-//! **Time.** The wait of a refused key ends when its estimate has room, if nothing else is charged to its cells. A
-//! window's sketch has wider panes than its table, so a key that moves may wait for up to one of those more.
+//! **Time.** The wait of a refused key ends when its estimate has room, if nothing else is charged to its cells. Panes
+//! of a window's sketch are at least as wide as those of its table. A key that moves into the sketch may wait up to one
+//! sketch pane longer.
 //!
-//! **Cells.** They are narrow, and lie behind the stamp of a line, as many as fit. The first line of the sketch says
-//! until when anything counts; before a table first overflows, a look-up reads no cell.
+//! **Cells.** As many narrow cells as fit lie behind the stamp of each line. The stamp of the first line is the time
+//! until which anything counts; before the table first overflows, a look-up reads no cell.
 //!
 //! ```text
 //!  line of buckets   stamp │ cells of 24 bits less the grain
@@ -39,11 +41,10 @@
 //! ```
 //!
 //! **Cost.** Two lines of the table; for a key without a slot one line more for each row, and as many again when a slot
-//! passes on. **Size.** [`Split`].
+//! passes to another key. **Size.** [`Split`].
 //!
 //! **Bound.** What a key sent ≤ its estimate. The estimate is higher by at most e · N / width for all but e^(−depth) of
-//! the keys, N being what has no slot and still counts; with conservative update by far less. It is never above the
-//! limit, because no cell is raised above it.
+//! the keys, where N is all that was charged without a slot and still counts; with conservative update by far less.
 //!
 //! **Source.** Cormode and Muthukrishnan 2005; Estan and Varghese 2002 (conservative update); Roy, Khan, Alonso 2016
 //! (exact slots before a sketch).
@@ -83,18 +84,19 @@ use crate::sketch::count_min::CountMin;
 /// Bits of a line behind its stamp.
 const LINE_BITS: usize = 64 * SLOTS;
 
-/// How a limit's share of memory is divided, and how it is used.
+/// The division of a limit's memory into slots and a sketch, and the parameters of the sketch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// The sketch gets so many sixteenths of the pages, and one page at least.
+    /// Sixteenths of the pages that the sketch gets; it gets at least one page.
     pub sketch_16ths: u32,
     /// Rows.
     pub depth: usize,
-    /// Into how many panes at least a window is cut in the sketch.
+    /// The fewest panes of a window in the sketch.
     pub panes: u32,
-    /// An arrival time is coarser by at most so many bits: as far as a charge is still 64 of its grains.
+    /// The most bits that an arrival time drops. It drops fewer where one unit would otherwise cost less than 64
+    /// grains.
     pub grain: u32,
-    /// A slot passes to a key that weighs more than so many times as much; 0 for never.
+    /// A slot passes to a key that weighs more than this many times as much; 0 means never.
     pub outweigh: u64,
 }
 
@@ -126,7 +128,7 @@ pub(super) struct Grid {
 impl Grid {
     fn new(table: Table, split: Split, cell_bits: u32) -> Option<Self> {
         let cells_per_line = LINE_BITS / cell_bits as usize;
-        // The first line says until when anything counts.
+        // The first line holds the time until which anything counts.
         let cells = (table.lines() - 1) * cells_per_line;
         let shape = CountMin::new(cells / split.depth, split.depth)?;
         Some(Self { table, shape, cell_bits: cell_bits as usize, cells_per_line, split })
@@ -139,12 +141,12 @@ impl Grid {
         self.shape.positions(key).map(cell)
     }
 
-    /// Whether nothing counts any more. That is so most of the time, and then no cell need be read.
+    /// Whether nothing in the sketch counts at `now`. This is true most of the time, and then no cell is read.
     fn is_empty(&self, region: &Region, now: u64) -> bool {
         region.line(self.table.line(0)).stamp <= now
     }
 
-    /// Notes that something counts until then.
+    /// Records that something counts until `until`.
     fn lives_until(&self, region: &mut Region, until: u64) {
         let header = region.line_mut(self.table.line(0));
         header.stamp = header.stamp.max(until);
@@ -180,9 +182,9 @@ fn raise_field(line: &mut Line, bit: usize, bits: u32, value: u64) {
     }
 }
 
-/// What a sketch counts a key under: the page of its lines and its fingerprint, because a slot knows no more of it.
+/// Returns the key that a sketch counts: a hash of the page and the fingerprint, because a slot keeps only these.
 ///
-/// The finaliser of SplitMix64: page and fingerprint are few bits, and each of them has to reach every row.
+/// It is the finaliser of SplitMix64, so that every bit of page and fingerprint affects every row.
 pub(super) fn sketch_key(line: LineId, fingerprint: u32) -> Key {
     let number = u64::from(line.page()) << 32 | u64::from(fingerprint);
     let a = (number ^ number >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -193,8 +195,8 @@ pub(super) fn sketch_key(line: LineId, fingerprint: u32) -> Key {
 /// Bits of the highest level of a bucket, in ticks.
 const LEVEL_BITS: u32 = 23;
 
-/// A line of arrival times is shifted to a new stamp when its stamp lies so far back. It stands still while distances
-/// fit, so a line is shifted once while half a burst drains, and not at each write.
+/// The age of a stamp in ticks at which a line of arrival times gets a new stamp. Until then distances fit, so a line
+/// is shifted at most once while half of the largest burst drains, and not at each write.
 const STALE: u64 = 1 << (LEVEL_BITS - 1);
 
 /// Arrival times of buckets without a slot. The lowest of a key's cells is the time at which its bucket will have
@@ -254,18 +256,18 @@ impl Arrivals {
     }
 }
 
-/// What one key sent, pane by pane, the newest first.
+/// The amounts that one key sent in each pane, the newest first.
 pub(super) type Counts = [u64; MOST_PANES];
 
 /// Most panes of a cell.
 const MOST_PANES: usize = 16;
 
-/// Panes of windows without a slot. Pane by pane, the lowest of a key's cells is what it sent in that pane, or more.
+/// Counts by pane of windows without a slot. In each pane, the lowest of a key's cells is what it sent there, or more.
 /// Times are panes of the limit's table.
 ///
-/// A pane is as long as a few panes of the table, and begins with one of them. So a count that moves between table and
-/// sketch, however often, stays in the pane in which it was charged. In the table it then stands at that pane's end,
-/// where it counts longest.
+/// A pane of the sketch is one or more whole panes of the table. So a count that moves between table and sketch,
+/// however often, stays in the sketch pane in which it was charged. When it moves to the table, it is put at the end of
+/// that sketch pane, where it counts longest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panes {
     pub grid: Grid,
@@ -275,12 +277,12 @@ pub(super) struct Panes {
     panes: u32,
     /// Panes of the table in one pane of the sketch.
     wide: u64,
-    /// A pane has expired after so many panes of the table.
+    /// The panes of the table after which a count expires.
     life: u64,
 }
 
 impl Panes {
-    /// A sketch for counts of `bits` bits, next to pane rings of `life` panes.
+    /// Makes a sketch for counts of `bits` bits, for a table with rings of `life` panes.
     pub(super) fn new(table: Table, split: Split, bits: u32, life: u32) -> Option<Self> {
         let wide = ((life - 1) / split.panes).max(1);
         let panes = (life + wide - 2) / wide + 1;
@@ -293,7 +295,7 @@ impl Panes {
         self.grid.count(region, page, |line, bit| (0..ages).any(|age| self.count(line, bit, now, age) > 0))
     }
 
-    /// What a key sent in each pane that has not expired at `now`, never too low.
+    /// Returns an estimate of what a key sent in each pane that has not expired at `now`, never too low.
     pub(super) fn counts(&self, region: &Region, key: Key, now: u64) -> Counts {
         let mut counts = Counts::default();
         if self.grid.is_empty(region, now) {
@@ -336,7 +338,8 @@ impl Panes {
         (now / self.wide - pane / self.wide) as usize
     }
 
-    /// The pane of the table from which on all counts together are no more than `room`; `None` when they are now.
+    /// Returns the first pane of the table at which all counts together are at most `room`; `None` when they already
+    /// are.
     pub(super) fn fits_from(&self, counts: &Counts, now: u64, room: u64) -> Option<u64> {
         let mut sum = 0u64;
         let over = counts[..self.ages(now)].iter().position(|&count| {

@@ -1,6 +1,6 @@
 //! Pane rings: counts by pane, packed into the slots of a line.
 //!
-//! They know no clock and no limit: a pane is a number, and the line's stamp is the newest pane of all its slots.
+//! This module knows no clock and no limit: a pane is a number, and the line's stamp is the newest pane of its slots.
 //!
 //! ```text
 //!  the line's seven words as 14 halves of 32 bits:
@@ -11,8 +11,8 @@
 //!  r… the ring, 96 or 192 bits:  … │ stamp − 2 │ stamp − 1 │ stamp     one count a pane, the newest in the low bits
 //! ```
 //!
-//! All rings of a line begin at its stamp, so no slot keeps a time. Moving the stamp shifts them, and what is shifted
-//! out has expired.
+//! All rings of a line begin at its stamp, so no slot keeps a time. A new stamp shifts the rings, and the panes that
+//! are shifted out have expired.
 
 use crate::region::{Line, SLOTS};
 
@@ -29,7 +29,7 @@ const WIDE: usize = 6;
 /// The largest count that a ring can hold: five panes of 38 bits.
 pub const LARGEST: u64 = (1 << 38) - 1;
 
-/// How the slots of a table are cut.
+/// The layout of the slots of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Halves of a ring.
@@ -48,7 +48,8 @@ pub struct PaneRing {
 }
 
 impl Shape {
-    /// The shape for counts up to `most`, which is at most [`LARGEST`]: as small as five panes allow.
+    /// The shape for counts up to `most`, which is at most [`LARGEST`]: the narrow ring if five panes fit, else the
+    /// wide one.
     pub fn new(most: u64) -> Self {
         let bits = (u64::BITS - most.min(LARGEST).leading_zeros()).max(1);
         let panes = |halves: usize| (32 * halves as u32 / bits).min(MOST_PANES);
@@ -126,15 +127,15 @@ impl Shape {
         ((low | carried) & lowest(self.bits)) as u64
     }
 
-    /// The ring as it is `by` panes later, fewer than it has.
+    /// The ring as it is `by` panes later. `by` is below the number of its panes.
     pub fn later(&self, ring: PaneRing, by: u64) -> PaneRing {
         let all = self.bits * self.panes;
         let PaneRing { low, high } = ring.shifted(self.bits * by as u32);
         PaneRing { low: low & lowest(all), high: high & lowest(all.saturating_sub(128)) as u64 }
     }
 
-    /// The ring with `amount` more in its newest pane. What fits the limit fits the pane; more than that stops at the
-    /// pane's largest count and does not run over into the next.
+    /// The ring with `amount` more in its newest pane. A count within the limit fits in a pane. A larger one saturates
+    /// at the pane's largest count and does not overflow into the next pane.
     pub fn with(&self, ring: PaneRing, amount: u64) -> PaneRing {
         let newest = ring.low & lowest(self.bits);
         let room = lowest(self.bits) - newest;
@@ -163,7 +164,7 @@ impl PaneRing {
         Self { low, high: self.high.checked_shl(by).unwrap_or(0) | carried }
     }
 
-    /// Whether anything is counted in its lowest `bits`.
+    /// Whether any of its lowest `bits` bits is set.
     pub fn counts_below(self, bits: u32) -> bool {
         let zeros = if self.low == 0 { 128 + self.high.trailing_zeros() } else { self.low.trailing_zeros() };
         zeros < bits

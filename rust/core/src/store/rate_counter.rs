@@ -1,6 +1,6 @@
 //! The counters of a rate limit, of either algorithm.
 //!
-//! GCRA and the sliding window have the same methods, so a caller need not know which of them it holds.
+//! GCRA and the sliding window have the same methods, so a caller need not know which algorithm a limit uses.
 
 use super::gcra::{Gcra, GcraRate};
 use super::params::{Algorithm, Rate, WhenFull};
@@ -47,7 +47,7 @@ impl RateCounter {
         either!(self, counter => &counter.table)
     }
 
-    /// Keys that it has room for.
+    /// Slots in all: the number of keys that the table has room for.
     pub fn slots(&self) -> u64 {
         match self {
             Self::Gcra(buckets) => buckets.table.slots(),
@@ -105,13 +105,13 @@ impl RateCounter {
         either!(self, counter => counter.charge(region, at, slot, now, amount))
     }
 
-    /// Empties the key's counter. Returns whether it counted anything; a sketch keeps what it knows of the key.
+    /// Empties the key's slot. Returns whether it counted anything. The cells of a sketch stay as they are.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
         let now = self.ticks_at(now_us);
         either!(self, counter => counter.clear(region, at, now))
     }
 
-    /// Gives a charge back: see [`Gcra::refund`] and [`SlidingWindow::refund`].
+    /// Takes a charge back: see [`Gcra::refund`] and [`SlidingWindow::refund`].
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         either!(self, counter => counter.refund(region, at, then, now, amount))
     }

@@ -1,17 +1,17 @@
 //! What one check asks of the stores, and room for what they answer.
 //!
-//! A request is filled in before the lock and never written again. The answers stand apart, in room that is also taken
-//! before the lock, so that consulting writes nothing but answers and allocates nothing.
+//! A request is filled in before the lock and not written after that. The answers are a separate structure, whose
+//! memory is also allocated before the lock. So consulting writes only answers and allocates nothing.
 //!
 //! ```text
-//!  entries    one for each limit and key            ── consult ──>  answers
+//!  entries    one for each key of a limit           ── consult ──>  answers
 //!  lookups    one for each seen set and key: a run of `others` and a run of `parts`   ── look up ──>  sightings
 //!  hashes     elements of fan-outs that refuse the whole key
 //!  in_flight  keys of in-flight limits              ── find ──>     rows
 //! ```
 //!
-//! Here are also [`Verdict`], which every store returns, and [`SlotReservations`] of the new keys of one check. This
-//! module knows no text, no identity and no policy: only where lines are.
+//! This file also has [`Verdict`], which every store returns, and [`SlotReservations`] for the new keys of one check.
+//! It knows no text, no identity and no policy, only keys and the places of lines.
 
 use std::collections::HashMap;
 
@@ -27,40 +27,41 @@ use crate::time::{TickClock, Ticks};
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// One for each limit and key: first those of fan-outs, then those of rates; both in file order.
+    /// One for each key of each limit: first fan-outs of both kinds, then rates, each in file order. In-flight limits
+    /// have no entry: they are asked through `in_flight`.
     pub entries: Vec<Entry>,
-    /// How many of `entries` ask about a fan-out.
+    /// How many of `entries` ask about a fan-out of either kind.
     pub fan_outs: usize,
     /// Whether any entry asks about a fan-out that refuses the whole key.
     pub has_distinct: bool,
     /// One for each seen set and key; limits that share a seen set share its look-ups.
     pub lookups: Vec<Lookup>,
-    /// The elements of all look-ups, but for the first element of each.
+    /// The elements of all look-ups except the first element of each.
     pub others: Vec<Candidates>,
     /// The parts of names of all look-ups.
     pub parts: Vec<NamePart>,
     /// Elements of fan-outs that refuse the whole key, each joined with its key.
     pub hashes: Vec<Key>,
-    /// How many free slots the new keys may have to reserve.
+    /// The most slots that the new keys may reserve.
     pub reservations: usize,
-    /// What in-flight limits are asked.
+    /// What the check asks of the in-flight limits.
     pub in_flight: Wanted,
 }
 
 /// One limit asked about one key.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Place of the limit, or of the quota in its stead, in the plan.
+    /// Place in the plan: of the limit, or of the quota that replaces it for this key.
     pub limit: u16,
     /// Whether an admitted check charges it; otherwise it is only consulted.
     pub is_charged: bool,
-    /// Which value, of an identity that has several.
+    /// Which value of an identity that has several values.
     pub nth: u32,
-    /// What the store is asked.
+    /// The question to the store.
     pub question: Question,
 }
 
-/// What a store is asked.
+/// The question of one entry to its store.
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     /// A rate: where the key's counter may be, and how much is charged.
@@ -84,7 +85,7 @@ pub enum Question {
     },
 }
 
-/// One look-up in a seen set: what a check brings under one key.
+/// One look-up in a seen set: the elements and name parts that a check brings under one key.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup {
     /// Place of the seen set in the plan.
@@ -113,7 +114,7 @@ pub struct Run {
 /// A part of a host's name on the ladder.
 #[derive(Clone, Copy, Debug)]
 pub struct NamePart {
-    /// Where the seen set may have it.
+    /// Its candidate lines in the seen set.
     pub at: Candidates,
     /// Its bucket.
     pub bucket: Key,
@@ -124,9 +125,9 @@ pub struct NamePart {
 pub struct Answer {
     /// Whether it fits.
     pub verdict: Verdict,
-    /// Where the key has its slot.
+    /// The slot of the key, if it has one.
     pub slot: Option<KeySlot>,
-    /// When it was asked, in ticks of the store's clock.
+    /// The time of the question, in ticks of the store's clock.
     pub now: Ticks,
     /// How many elements of a fan-out are not known.
     pub new: u32,
@@ -137,55 +138,54 @@ pub struct Answer {
 /// Room for the answers to one request.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// One for each entry that was consulted: for the last ones, which are those of rates, when nothing in any fan-out
-    /// is new; else for all.
+    /// One for each entry that was consulted. While every element is known, the engine may consult the rates only, and
+    /// then the answers belong to the last entries.
     pub entries: Vec<Answer>,
-    /// What the look-ups have found.
+    /// The results of the look-ups.
     pub sightings: Sightings,
     /// The row of each key of [`Wanted::keys`].
     pub rows: Vec<Option<Row>>,
-    /// Slots that the new keys at hand have reserved.
+    /// The slots that the new keys of this check have reserved.
     pub reservations: SlotReservations,
 }
 
-/// What the look-ups of one request have found in the seen sets.
+/// The results of the look-ups of one request in the seen sets.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    /// For each look-up, what it found of its first element.
+    /// One result for each look-up.
     pub lookups: Vec<FoundElement>,
     /// Whether any element is not known now.
     pub is_any_new: bool,
-    /// For each of the other elements, what the seen set knows of it.
+    /// One sighting for each of the other elements; `None` for an unknown one.
     pub others: Vec<Option<Sighting>>,
-    /// When each element of look-ups with several is forgotten, the earliest of a look-up first; zero for an element
-    /// that is not known.
+    /// Forget times of look-ups with several elements, sorted within each look-up. An unknown element has time 0.
     pub forgotten_us: Vec<u64>,
-    /// For each part, what the seen set knows of it.
+    /// One sighting for each part; `None` for an unknown one.
     pub parts: Vec<Option<Sighting>>,
 }
 
-/// What a look-up found.
+/// The result of one look-up.
 #[derive(Clone, Copy, Debug)]
 pub struct FoundElement {
     /// How many of its elements are not known now.
     pub new: u32,
-    /// What the seen set knows of the first element.
+    /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
-    /// When the first element is forgotten, zero when it is not known; of several elements, the place of their times in
-    /// [`Sightings::forgotten_us`].
+    /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
+    /// times in [`Sightings::forgotten_us`].
     pub forgotten_us: u64,
 }
 
-/// A look-up with what it found.
+/// A look-up with its results.
 #[derive(Clone, Copy, Debug)]
 pub struct LookedUp<'r> {
     /// The bucket of the key itself.
     pub bucket: Key,
     /// The parts of the name, the shallowest first.
     pub parts: &'r [NamePart],
-    /// What the seen set knows of each part.
+    /// The sighting of each part; `None` for an unknown one.
     pub known_parts: &'r [Option<Sighting>],
-    /// When each element is forgotten, the earliest first; zero for an element that is not known.
+    /// The forget times of the elements, sorted. An unknown element has time 0.
     pub forgotten_us: &'r [u64],
 }
 
@@ -209,7 +209,7 @@ impl Run {
 }
 
 impl Request {
-    /// The look-up at that place with what it found.
+    /// Returns the look-up at that place with its results.
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
         let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
@@ -222,9 +222,10 @@ impl Request {
         LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
-    /// Whether an entry that fits now certainly fits at `at_us` too, when nothing is charged. Counts only fall, so a
-    /// rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out does so while its
-    /// element is known, and while a new element can have one bucket only.
+    /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
+    /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
+    /// continues to fit in two cases: its only element is known and stays known until then, or it is new and its name
+    /// has no parts on the ladder. With several elements the answer is never certain.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
@@ -239,8 +240,8 @@ impl Request {
         }
     }
 
-    /// Takes room for one free slot for each of `count` keys of one limit. A single key reserves nothing, because no
-    /// other key asks for its slot.
+    /// Adds room for reservations of `count` keys of one limit. A single key needs none, because no other key of this
+    /// check competes for its slot.
     #[inline]
     pub fn reserve(&mut self, count: usize) {
         if count > 1 {
@@ -273,7 +274,8 @@ impl Answers {
             .map(|(place, (entry, answer))| (place, entry, answer))
     }
 
-    /// Adds an answer for each entry that was not consulted, because nothing of it is new: it fits. There is room.
+    /// Adds an answer for each entry that was not consulted. Such an entry fits, since it brings nothing new. The
+    /// memory was reserved before.
     pub fn fill(&mut self, request: &Request) {
         let missing = request.entries.len().saturating_sub(self.entries.len());
         self.entries.resize(request.entries.len(), Answer::FITS);
@@ -293,7 +295,7 @@ impl Answers {
         self.rows.clear();
     }
 
-    /// Takes all the room that `request` needs, for at least `most` entries and as many look-ups.
+    /// Reserves all the memory that `request` needs, for at least `most` entries and as many look-ups.
     pub fn take_room_for(&mut self, request: &Request, most: usize) {
         self.entries.reserve(most);
         let Sightings { lookups, others, forgotten_us, parts, .. } = &mut self.sightings;
@@ -312,19 +314,19 @@ impl Answers {
     }
 }
 
-/// Whether a charge fits, or from when on.
+/// The answer to one charge: it fits now, fits later, or never fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There is room now.
     Fits,
     /// There will be room at this engine time, in microseconds, and not before, if nothing else is charged.
     From(u64),
-    /// There can never be: it costs more than the burst, or than a window holds.
+    /// There will never be room: the charge costs more than the burst, or more than a window admits.
     Never,
 }
 
 impl Verdict {
-    /// The verdict on a charge that fits from `ready` on, or never, when it is `now`; both in ticks of `clock`.
+    /// Builds the verdict from `ready`, the tick at which the charge fits; `None` means never.
     pub(super) fn at(ready: Option<u64>, now: u64, clock: &TickClock) -> Self {
         match ready {
             None => Self::Never,
@@ -343,7 +345,7 @@ impl Verdict {
     }
 }
 
-/// What one check or one permit asks of the in-flight limits.
+/// The question of one check or one permit to the in-flight limits.
 #[derive(Debug, Default)]
 pub struct Wanted {
     /// The limits that are asked, by their place in [`Capacity::limits`](super::in_flight::Capacity::limits), and the
@@ -353,7 +355,7 @@ pub struct Wanted {
     pub keys: Vec<WantedKey>,
 }
 
-/// What a permit holds.
+/// The amounts that a permit holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The limits that it is held under, a bit each.
@@ -388,15 +390,14 @@ impl Wanted {
 
 const _: () = assert!(SLOTS <= u8::BITS as usize);
 
-/// Up to this many new keys of one check get an exact wait: it takes a look at the lines of all of them for each slot
-/// that falls free. Of more keys, one that finds only reserved slots waits until its own lines have another slot, which
-/// may be later than necessary.
+/// With up to `FEW` new keys in one check the wait is exact: the lines of all of them are searched. With more, a key
+/// looks only at its own two lines, and may report too long a wait.
 const FEW: usize = 16;
 
 /// Free slots reserved for the new keys of one check, so that two of them do not count on the same slot.
 ///
 /// Only a table that refuses when full (`when_full = "refuse"`) needs reservations, and only for a check that brings it
-/// several new keys. The room for them is taken before the lock, so that reserving allocates nothing.
+/// several new keys. Their memory is allocated before the lock, so reserving allocates nothing.
 #[derive(Debug, Default)]
 pub struct SlotReservations(Option<Box<Reserved>>);
 
@@ -404,7 +405,8 @@ pub struct SlotReservations(Option<Box<Reserved>>);
 struct Reserved {
     /// How many slots of each line are reserved.
     lines: HashMap<LineId, u32>,
-    /// The candidate lines of the new keys seen so far; one more entry than [`FEW`] says that there are too many.
+    /// The candidate lines of the new keys so far. More than [`FEW`] entries mean that there are too many keys for an
+    /// exact wait.
     asked: SmallVec<[[LineId; 2]; FEW + 1]>,
 }
 
@@ -425,9 +427,9 @@ impl SlotReservations {
         }
     }
 
-    /// Reserves a slot for a new key. Returns from when on it has one: `now`, or the time at which the next slot that
-    /// it may get is free; `None` when there is no such time. `free_slots` gives the free slots of a line as bits, and
-    /// `free_from` the time from which on one of its `slots` is free.
+    /// Reserves a slot for a new key and returns `now`. Without a free slot it returns the time at which the next slot
+    /// that the key may get is free, or `None` when there is no such time. `free_slots` returns the free slots of a
+    /// line as bits, and `free_from` the time from which one of its `slots` is free.
     pub(super) fn slot_from(
         &mut self, region: &Region, (at, table, slots): (&Candidates, &Table, usize), now: u64,
         free_slots: impl Fn(&Line) -> u32, free_from: impl Fn(&Line, usize) -> u64,
@@ -452,15 +454,15 @@ impl SlotReservations {
         left > 0
     }
 
-    /// The lines that decide whether a new key finds room: its own, and those of new keys before it in `table`, which
-    /// may move from one line to the other.
+    /// The lines that decide whether a new key finds room: its own two, and those of the new keys before it in `table`,
+    /// because each of those keys may take a slot in either of its lines.
     fn lines_of<'a>(&'a self, own: &'a Candidates, table: &'a Table) -> impl Iterator<Item = LineId> + 'a {
         let others = self.0.as_ref().map(|reserved| &reserved.asked[..]).filter(|asked| asked.len() <= FEW);
         let others = others.unwrap_or_default().iter().flatten().copied();
         own.lines.into_iter().chain(others.filter(|line| table.has(*line) && !own.lines.contains(line)))
     }
 
-    /// How many slots of a line are reserved. A line belongs to one table, so tables do not meet here.
+    /// How many slots of a line are reserved. A line belongs to one table, so one map serves all tables.
     #[inline]
     pub(super) fn of(&self, line: LineId) -> u32 {
         self.0.as_ref().and_then(|reserved| reserved.lines.get(&line)).copied().unwrap_or(0)
@@ -475,11 +477,11 @@ impl SlotReservations {
     }
 }
 
-/// A free slot of the emptier of a key's two lines; `free_slots` gives the free slots of a line as bits.
+/// Returns a free slot of the emptier of a key's two lines; `free_slots` returns the free slots of a line as bits.
 #[inline]
 pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<KeySlot> {
     let [first, second] = at.lines.map(|line| (line, free_slots(line)));
-    // A line has fewer than eight slots, and the bits of a byte are counted by a shorter way.
+    // A line has fewer than eight slots, and counting the bits of one byte takes fewer instructions.
     let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
     (free != 0).then(|| KeySlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }

@@ -1,9 +1,11 @@
 //! Seen sets: which elements were admitted before, and since when.
 //!
-//! **Idea.** Only what was *admitted* enters, so a flood cannot fill the set faster than its own limit allows. When
-//! both lines of a new element are full, the victim is the longest unseen of those elements that never came back
-//! (last seen within `comeback` of first seen); only when there is none, the longest unseen of the others. So names
-//! invented for a flood evict one another, and leave the elements that have been here.
+//! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows. An
+//! operator may also import elements that were admitted elsewhere ([`SeenSet::learn`]). When both lines of a new
+//! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
+//! its first; among those, the one that was not seen for the longest time. Only when there is none, the victim is
+//! chosen among the others in the same way. So names invented for a flood evict one another, and not the elements that
+//! came back.
 //!
 //! ```text
 //!  slot   63 ─────────── 32 31 ──── 16 15 ───── 0      both times are coarse
@@ -13,25 +15,25 @@
 //!  a first time older than 2¹⁵ units is kept as 2¹⁵ units
 //! ```
 //!
-//! An element stays known for at least `remember` after its last admission, and at most one unit (0.003 %) longer. An
-//! element that is settled for a stated time was here for at least that time.
+//! An element that is not evicted stays known for at least `remember` after its last admission, and less than two units
+//! (0.006 %) longer. An element that counts as settled was first admitted at least `settle` ago.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
 //!
-//! **Source.** Two ages in one place, distinguished by whether an element came back: segmented least-recently-used
-//! caches, Karedla, Love, Wherry (1994).
+//! **Source.** Protecting the elements that came back: segmented least-recently-used caches, Karedla, Love, Wherry
+//! (1994).
 //!
-//! **Dropped.** Evicting the least recently seen: two minutes of invented organisations from 200 networks evict every
-//! tenant (86.7 % of them are refused; with this rule none).
+//! **Dropped.** Evicting the least recently seen element: two minutes of invented organisations from 200 networks evict
+//! every tenant (86.7 % of the tenants are then refused; with this rule none).
 
 use crate::region::{Candidates, KeySlot, Line, Region, SLOTS, Table};
 use crate::time::TickClock;
 
-/// How many units `remember` is cut into.
+/// The number of units in `remember`.
 const UNITS: u64 = 32_000;
 
-/// A first time is kept as at most so many units back.
+/// The largest distance of a first time from the stamp, in units. An older first time is stored with this distance.
 const LONG_AGO: u64 = 1 << 15;
 
 /// A set of elements that were seen.
@@ -53,23 +55,22 @@ pub struct Sighting {
     found: KeySlot,
 }
 
-/// What happened to an element that was known elsewhere.
+/// The result of [`SeenSet::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
     /// It is known here.
     Kept,
-    /// There was no room for one more: of this element and those in its lines, the one that would be evicted first is
-    /// not known.
+    /// The lines were full. The first candidate for eviction was dropped; this may be the new element.
     OneTooMany,
-    /// It was seen too long ago.
+    /// It was last admitted too long ago.
     Forgotten,
 }
 
 impl SeenSet {
-    /// A set in `table`. An element is forgotten `remember_us` after its last admission. An element that came back at
-    /// least `comeback_us` after its first admission is not evicted while there is one that did not.
+    /// Makes a set in `table`. An element is forgotten `remember_us` after its last admission. An element that came
+    /// back at least `comeback_us` after its first admission is not evicted while its lines hold one that did not.
     ///
-    /// `None` when `remember_us` is zero or beyond what a clock can count.
+    /// Returns `None` when `remember_us` is zero or longer than a clock can count.
     pub fn new(table: Table, remember_us: u64, comeback_us: u64) -> Option<Self> {
         let unit_us = remember_us.div_ceil(UNITS);
         Some(Self {
@@ -94,7 +95,7 @@ impl SeenSet {
         found.map(|(found, (first, last))| Sighting { first, last, found })
     }
 
-    /// Notes that the element was admitted, with what `consult` returned under the same lock.
+    /// Records that the element was admitted, with what `consult` returned under the same lock.
     ///
     /// It writes nothing when the element was already admitted within this unit of time and its line is up to date.
     #[inline]
@@ -128,8 +129,8 @@ impl SeenSet {
     /// Adds an element that was admitted elsewhere, first and last at those times. A time ahead of `now_us` counts as
     /// now.
     ///
-    /// Unlike an element that is admitted here, it evicts none that would be evicted later than itself, because many
-    /// come at once and in any order.
+    /// It evicts only an element of lower or equal rank. Many elements are learned at once, and their order must not
+    /// matter. An element that is admitted here evicts the victim in any case.
     pub fn learn(&self, region: &mut Region, at: &Candidates, first_us: u64, last_us: u64, now_us: u64) -> Learned {
         let now = self.clock.ticks(now_us);
         let (mut first, mut last) = (self.clock.ticks(first_us).min(now), self.clock.ticks(last_us).min(now));
@@ -155,7 +156,7 @@ impl SeenSet {
 
     /// The engine time from which on the element has been known for `settle_us`.
     pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
-        // The first time lies anywhere in its unit, so one unit more makes it at least `settle_us`.
+        // The first time may lie anywhere in its unit. One unit more ensures that at least `settle_us` have passed.
         (sighting.first + settle_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
     }
 
@@ -171,10 +172,10 @@ impl SeenSet {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// When a slot's element was seen first and last; `None` when the slot is free or its element forgotten.
+    /// Returns the first and the last time of a slot's element; `None` when the slot is free or the element forgotten.
     #[inline]
     fn read(&self, line: &Line, slot: u64, now: u64) -> Option<(u64, u64)> {
-        // No time of a slot is below zero, so none lies further back than the stamp.
+        // A slot's time is at most `stamp` units before the stamp, so the subtraction does not wrap below zero.
         let since = |time: u16| line.stamp.wrapping_sub(u64::from((line.stamp as u16).wrapping_sub(time)));
         let (first, last) = (since((slot >> 16) as u16), since(slot as u16));
         (slot != 0 && now <= last + self.remember).then_some((first, last))
@@ -210,7 +211,7 @@ impl SeenSet {
         line.slots.iter().rev().fold(0, |bits, &slot| bits << 1 | u32::from(is_known(slot)))
     }
 
-    /// The slot of a line that a new element would take.
+    /// Returns the slot of the lowest rank in a line.
     #[inline]
     fn worst(&self, line: &Line, now: u64) -> Worst {
         let mut worst = Worst { slot: 0, rank: u64::MAX };
@@ -223,15 +224,15 @@ impl SeenSet {
         worst
     }
 
-    /// The rank against eviction, never zero: an element that came back ranks above one that did not, and then the
-    /// later seen above the earlier.
+    /// Returns the rank of an element; the lowest rank is evicted first. An element that came back ranks above one that
+    /// did not; of two equal in that, the one that was seen later ranks higher. A rank is never zero.
     #[inline]
     fn rank(&self, first: u64, last: u64) -> u64 {
         u64::from(last.saturating_sub(first) >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
     }
 
-    /// Stamps a line: elements that are forgotten are zeroed, and a first time of long ago is kept as long ago. So both
-    /// times stay within 16 bits of the new stamp.
+    /// Stamps a line, zeroes the elements that are forgotten, and moves first times that are too old to [`LONG_AGO`].
+    /// So the distances of both times from the new stamp fit in 16 bits.
     #[inline(never)]
     fn restamp(&self, line: &mut Line, now: u64) {
         let gap = now.saturating_sub(line.stamp);

@@ -1,10 +1,10 @@
-//! Sliding-window counters in the lossless set-associative table: for names that nobody can invent, where a quota must
-//! hold.
+//! Sliding-window counters in a set-associative table: for names that nobody can invent, where a quota must hold.
 //!
 //! **Idea.** The window W is cut into N panes of w = ⌈W/N⌉. A key has a ring of N + 1 counts, the last one for the pane
-//! that is being filled. The oldest pane counts whole until all of it has left the window. A slot whose panes have all
-//! expired is the same as one that was never used, so it is free. A slot that still matters is never evicted, and
-//! [`WhenFull`] says what happens to keys without room.
+//! that is being filled. The oldest pane counts in full until all of it has left the window. A slot whose panes have
+//! all expired equals one that was never used, so it is free. Without a sketch, a slot in use is never evicted, and
+//! [`WhenFull`] states what happens to keys without room. With a sketch (`overflow`), a slot may pass to a heavier key,
+//! and its counts move to the sketch.
 //!
 //! ```text
 //!  pane    q−N        …        q−1       q = stamp          slot: fingerprint | N + 1 counts of log₂(L + 1) bits
@@ -32,15 +32,15 @@
 //! key, three to a line, for L < 2¹⁹; 28 bytes, two to a line, for L < 2³⁸ (256 GiB). Above that, counts are in units
 //! of a power of two that brings L below it, rounded up. Of the keys that fill a table to half, 0.1 % find no room,
 //! and 0.9 % where a line has two slots; so K keys a window need about 43·K bytes, or 64·K. One message occupies a
-//! slot for up to W + w, and a GCRA slot of half the size for W/L: that is why GCRA is the default for names that can
-//! be invented. **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most 6 · 2⁻³² a
-//! look-up.
+//! slot for up to W + w. With GCRA it occupies a slot of less than half the size for W/L. So GCRA is the default for
+//! names that can be invented. **Bound.** Two keys share a slot when 32 bits of fingerprint and a line agree: at most
+//! 6 · 2⁻³² a look-up.
 //!
 //! **Source.** Panes: Li, Maier, Tufte, Papadimos, Tucker, "No pane, no gain" (2005). Whole oldest pane: the upper side
 //! of the error of exponential histograms, Datar, Gionis, Indyk, Motwani (2002).
 //!
-//! **Dropped.** Two buckets and interpolation: it lets up to 2 L through in a window. A pane number in each slot: the
-//! line's stamp tells it, and its bits make a finer ring. A log of times: exact, but 4 L bytes a key.
+//! **Dropped.** Two buckets and interpolation: it admits up to 2 L in a window. A pane number in each slot: the line's
+//! stamp has it already, and the bits allow more panes. A log of times: exact, but 4 L bytes a key.
 
 use super::overflow::{Counts, Panes, Split, sketch_key};
 use super::pane_ring::{LARGEST, PaneRing, Shape};
@@ -67,9 +67,9 @@ pub struct SlidingWindow {
 }
 
 impl SlidingWindow {
-    /// Counters in `table`. `None` when the rate is zero, or its period is beyond what a clock can count.
+    /// Makes counters in `table`. Returns `None` when the rate is zero, or its period is longer than a clock can count.
     ///
-    /// A sketch needs two pages; where there is only one, a key that finds no slot is refused.
+    /// A sketch needs two pages; with only one, a key that finds no slot is refused.
     pub fn new(table: Table, rate: Rate, when_full: WhenFull) -> Option<Self> {
         match when_full {
             WhenFull::Sketch => Self::beside_sketch(table, rate, Split::WINDOW),
@@ -77,7 +77,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Counters in a part of `table`, and a sketch in the rest, divided as `split` says.
+    /// Makes counters in a part of `table`, and a sketch in the rest; `split` states how the table is divided.
     pub fn beside_sketch(table: Table, rate: Rate, split: Split) -> Option<Self> {
         let whole = Self::plain(table, rate, WhenFull::Sketch)?;
         let parted = split.of(table).and_then(|(table, sketch)| {
@@ -101,22 +101,23 @@ impl SlidingWindow {
         u64::from(self.table.pages()) * (LINES * self.shape.slots()) as u64
     }
 
-    /// How long one charge occupies a slot, in microseconds: all panes, and of the first one half on average.
+    /// How long one charge occupies a slot on average, in microseconds: half of the pane in which it is charged, and
+    /// all panes after that.
     pub fn occupied_us(&self) -> u64 {
         self.clock.micros(1).saturating_mul(2 * u64::from(self.panes()) + 1) / 2
     }
 
-    /// Into how many panes the window is cut: at least four.
+    /// The number of panes in a window, at least four.
     pub fn panes(&self) -> u32 {
         self.shape.panes - 1
     }
 
-    /// `now_us` in panes of the table, worked out once for consulting and charging.
+    /// Converts `now_us` to panes of the table, once for consulting and charging.
     pub fn ticks_at(&self, now_us: u64) -> Ticks {
         Ticks(self.clock.ticks(now_us))
     }
 
-    /// Tells whether `amount` fits now, or from when on, and in which slot the key was found, for
+    /// Tells whether `amount` fits now, or when it will fit. Also returns the slot of the key, for
     /// [`SlidingWindow::charge`].
     ///
     /// `reserved` holds the free slots that earlier keys of the same check will take. A new key reserves the slot that
@@ -129,7 +130,7 @@ impl SlidingWindow {
         if let Some(found) = self.find(region, at, now) {
             let line = region.line(found.line);
             let (ring, live) = (self.shape.ring(line, found.slot.into()), self.live_panes(line, now));
-            // Nearly every charge leaves half of the limit free, and then one look is enough.
+            // Nearly every charge leaves half of the limit free, and then this one test is enough.
             if u64::from(self.shape.within(ring, room.saturating_sub(self.most.div_ceil(2)))) >= live {
                 return (Verdict::Fits, Some(found));
             }
@@ -139,7 +140,7 @@ impl SlidingWindow {
                 return (Verdict::Fits, Some(found));
             }
             let from = line.stamp + u64::from(self.shape.panes) - kept;
-            // When the slot has expired by then, the sketch will be asked.
+            // When the slot will have expired by then, the sketch will decide.
             let later = (self.sketch.is_some() && self.find(region, at, from).is_none())
                 .then(|| self.consult_untracked(region, at, from, room, reserved))
                 .filter(|later| *later != Verdict::Fits);
@@ -153,7 +154,7 @@ impl SlidingWindow {
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
     ///
-    /// Returns `false` when the key found no room and stays uncounted.
+    /// Returns `false` when the key found no room and is not counted.
     #[inline]
     pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
         let price = self.price(amount);
@@ -164,7 +165,7 @@ impl SlidingWindow {
         self.put(region, at, slot, now.0, price)
     }
 
-    /// Adds `price` to a slot of the key's own.
+    /// Adds `price` to the slot of the key.
     #[inline]
     fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, now: u64, price: u64) -> bool {
         let (line, slot) = (self.line_at(region, found.line, now), usize::from(found.slot));
@@ -172,12 +173,12 @@ impl SlidingWindow {
         true
     }
 
-    /// Takes back what `amount` was charged at `then`, while its pane counts. Returns whether anything was there to
-    /// take.
+    /// Takes back what `amount` was charged at `then`, unless its pane has expired. Returns whether the key had a slot
+    /// and anything was taken back.
     ///
-    /// Only the key's slot gives back, because a cell of a sketch counts other keys as well. What came from a sketch
-    /// stands as a whole in the last pane that it may have been charged in, so a pane that holds anything of that time
-    /// holds the charge.
+    /// Nothing is taken from a sketch, because its cells count other keys as well. A count that moves from the sketch
+    /// is put as a whole into the latest pane in which it may have been charged. So the pane of `then` either holds the
+    /// charge, or is empty, and then nothing is taken back.
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, Ticks(now): Ticks, amount: u64) -> bool {
         let Some(KeySlot { line, slot, .. }) = self.find(region, at, now) else { return false };
         let (line, slot) = (self.line_at(region, line, now), usize::from(slot));
@@ -200,7 +201,7 @@ impl SlidingWindow {
         true
     }
 
-    /// Tells whether a key without a slot fits, by the sketch, or by the room in the table when there is no sketch.
+    /// Tells whether a key without a slot fits: the sketch decides, or without a sketch the room in the table.
     fn consult_untracked(
         &self, region: &Region, at: &Candidates, now: u64, room: u64, reserved: &mut SlotReservations,
     ) -> Verdict {
@@ -210,10 +211,11 @@ impl SlidingWindow {
         from.map_or(Verdict::Fits, |pane| Verdict::From(self.clock.micros(pane)))
     }
 
-    /// Charges a key in its slot, in one that it is given with all that the sketch knows of it, or in the sketch.
+    /// Charges the key's slot. A key without one gets a free or won slot with its sketch counts; otherwise the sketch
+    /// is raised.
     ///
     /// An earlier key of the same check can have taken the slot or raised the cells since the key was consulted. So the
-    /// slot is looked up again, and no count goes above the limit, which is more than the key can have sent.
+    /// slot is looked up again, and no count that goes to the sketch is above the limit.
     fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
         let fingerprint = |slot: &KeySlot| self.shape.fingerprint(region.line(slot.line), slot.slot.into());
         let own = slot.filter(|slot| fingerprint(slot) == at.fingerprint).or_else(|| self.find(region, at, now));
@@ -235,7 +237,7 @@ impl SlidingWindow {
         self.put(region, at, given, now, price)
     }
 
-    /// Takes the lightest slot from its key when a key of this weight outweighs it: what it holds goes to the sketch.
+    /// Takes the lightest slot of the two lines when a key of this weight outweighs it. Its counts move to the sketch.
     fn take_lightest(&self, region: &mut Region, at: &Candidates, now: u64, weight: u64) -> Option<KeySlot> {
         let sketch = self.sketch.as_ref()?;
         let slots = at.lines.into_iter().flat_map(|id| (0..self.shape.slots()).map(move |slot| (id, slot)));
@@ -249,7 +251,7 @@ impl SlidingWindow {
         Some(KeySlot { line, slot: slot as u8, hot: false })
     }
 
-    /// What a slot holds that has not expired, in panes of the sketch.
+    /// Returns the counts of a slot that have not expired, in panes of the sketch.
     fn counts_of(&self, sketch: &Panes, line: &Line, slot: usize, now: u64) -> Counts {
         let mut counts = Counts::default();
         let ring = self.shape.ring(line, slot);
@@ -261,7 +263,7 @@ impl SlidingWindow {
         counts
     }
 
-    /// A ring that holds these counts, each in the last pane that it may have been charged in.
+    /// Returns a ring with these counts, each in the latest pane in which it may have been charged.
     fn ring_of(&self, sketch: &Panes, counts: &Counts, now: u64) -> PaneRing {
         let (mut ring, mut at) = (PaneRing::default(), 0);
         for (age, &count) in counts.iter().enumerate().rev().filter(|(_, count)| **count > 0) {
@@ -281,7 +283,7 @@ impl SlidingWindow {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// What `amount` counts as, in units.
+    /// Converts `amount` to units, rounded up.
     #[inline]
     fn price(&self, amount: u64) -> u64 {
         if self.unit == 1 { amount } else { amount.div_ceil(self.unit) }
@@ -310,7 +312,7 @@ impl SlidingWindow {
         free_slot(at, |id| self.free_slots(region.line(id), now))
     }
 
-    /// Which slots are free, as bits.
+    /// Returns the free slots of a line as bits.
     #[inline]
     fn free_slots(&self, line: &Line, now: u64) -> u32 {
         let live = self.shape.bits_of(self.live_panes(line, now));
@@ -318,8 +320,7 @@ impl SlidingWindow {
         (0..self.shape.slots()).map(free).sum()
     }
 
-    /// Tells whether a new key finds a slot that is not reserved; else when the next slot that it may get is free, if
-    /// ever.
+    /// Tells whether a new key finds a slot that is not reserved, or when the next slot that it may get is free.
     fn room(&self, region: &Region, at: &Candidates, now: u64, reserved: &mut SlotReservations) -> Verdict {
         let free_from = |line: &Line, slot: usize| {
             let empty = self.shape.within(self.shape.ring(line, slot), 0);
@@ -330,7 +331,7 @@ impl SlidingWindow {
         Verdict::at(ready, now, &self.clock)
     }
 
-    /// A line to be written at `now`: its rings are shifted to that pane, and what has expired is zero.
+    /// Returns a line for writing at `now`: its rings are shifted to that pane, and expired counts are zero.
     #[inline]
     fn line_at<'r>(&self, region: &'r mut Region, id: LineId, now: u64) -> &'r mut Line {
         let line = region.line_mut(id);
