@@ -37,8 +37,8 @@ pub struct Step {
 /// The steps from `old` to `policy`, in a region of so many pages: one if nothing is new, else two.
 ///
 /// # Errors
-/// A rate, a quota or a block that `compile` refuses too, new limits that do not fit into the free pages, a new in-
-/// flight limit, or more identities than the statistics have room for.
+/// A rate, a quota or a block that `compile` refuses too, new limits that do not fit into the free pages, a new
+/// in-flight limit, or more identities than the statistics have room for.
 pub fn recompile(
     old: &Plan, pages: u32, policy: &Policy, suffixes: &SuffixList, secret: &Secret,
 ) -> Result<Vec<Step>, PolicyError> {
