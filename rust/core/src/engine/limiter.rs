@@ -52,6 +52,7 @@ impl Limiter {
     }
 
     /// Charges `cost` to `key` when it fits.
+    #[inline]
     pub fn hit(&self, key: &[u8], cost: u64, now: Now) -> Hit {
         self.hit_at(key, cost, now).0
     }
