@@ -241,14 +241,14 @@ impl<'e> Preparer<'e, '_> {
     #[inline(never)]
     fn recipients(&self, asked: Asked<'_>) -> SmallVec<[u64; 4]> {
         let per = &self.plan.limits[usize::from(asked.place)].limit.per;
-        let all = self.identities.values(Identity::RcptAddress);
+        let all = || self.identities.values(Identity::RcptAddress);
         let is_by_address = per.contains(&Identity::RcptAddress);
         if is_by_address || !per.contains(&Identity::RcptHost) {
-            let amount = if is_by_address { 1 } else { all.len() as u64 };
+            let amount = if is_by_address { 1 } else { all().len() as u64 };
             return SmallVec::from_elem(amount, self.keys.count::<true>(&asked.ask.per));
         }
-        let mut at_host: HashMap<Value<'_>, u64> = HashMap::with_capacity(all.len());
-        for recipient in all {
+        let mut at_host: HashMap<Value<'_>, u64> = HashMap::with_capacity(self.identities.recipients());
+        for recipient in all() {
             let host = if let Value::Address(_, host) = recipient { Value::Name(host) } else { recipient };
             *at_host.entry(host).or_default() += 1;
         }

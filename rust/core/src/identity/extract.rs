@@ -19,7 +19,7 @@ use crate::envelope::{Envelope, Headers, Spf};
 /// Values of one identity: nearly always one.
 pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 
-/// Up to this many values are compared one by one; more of them are put into a set.
+/// Fewer values are compared one by one; from here on they are put into a set.
 const FEW: usize = 16;
 
 /// The most values of one header field that a check reads.
@@ -282,8 +282,8 @@ impl<'a> HeaderIdentities<'a> {
 
 /// Each value once, in order.
 fn unique<'b>(values: impl Iterator<Item = Value<'b>>) -> Values<'b> {
-    if values.size_hint().1.is_none_or(|most| most > FEW) {
-        let mut seen = HashSet::new();
+    if let Some(most @ FEW..) = values.size_hint().1 {
+        let mut seen = HashSet::with_capacity(most);
         return values.filter(|value| seen.insert(*value)).collect();
     }
     let mut unique = Values::new();
