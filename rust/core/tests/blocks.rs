@@ -218,3 +218,23 @@ fn sixteen_mebibytes_have_room_for_a_thousand_and_twenty_four() {
     assert!(check(&engine, &message("10.1.3.255", "a@ex.com"), 0).refusal.is_some());
     assert!(check(&engine, &message("10.2.0.0", "a@ex.com"), 0).refusal.is_none());
 }
+
+/// A check reads the keys of all entries before the lock. Removing some of them must not lose the others there.
+#[test]
+fn every_entry_holds_until_it_is_removed_whichever_others_come_and_go() {
+    let engine = engine(BLOCKING, 16 * MIB);
+    let ip = |number: usize| format!("10.1.{}.{}", number / 256, number % 256);
+    for number in 0..300 {
+        engine.say("client.ip", &ip(number), AccessAction::Block, None, Now::Stated(0)).expect("room");
+    }
+    for number in (0..300).step_by(3) {
+        assert_eq!(engine.unblock("client.ip", &ip(number), Now::Stated(0)), Ok(true));
+    }
+    engine.say("client.ip", &ip(0), AccessAction::Block, None, Now::Stated(0)).expect("room");
+    for number in 0..300 {
+        let refusal = check(&engine, &message(&ip(number), "a@ex.com"), 0).refusal;
+        // The limit of the policy refuses some of the others, under its own name.
+        let is_blocked = refusal.is_some_and(|refusal| &*refusal.limit == "blocked");
+        assert_eq!(is_blocked, number == 0 || number % 3 != 0, "{}", ip(number));
+    }
+}

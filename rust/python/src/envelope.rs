@@ -156,7 +156,7 @@ impl Envelope {
         }
     }
 
-    /// Makes the envelope of a new connection, of which only the client is known.
+    /// Makes the envelope of a new connection from the client's address and name.
     pub(crate) fn of_client(client_ip: Option<Text>, client_name: Option<Text>) -> Self {
         Self { client_ip, client_name, ..Self::default() }
     }

@@ -32,7 +32,7 @@ use crate::store::access_list::{self, AccessAction, AccessEntry, EntryKinds};
 use crate::store::blocks::Block;
 
 // `EntryKinds` fills the words of the hint, and has a bit for each family and for each whole value.
-const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS);
+const _: () = assert!(size_of::<EntryKinds>() == 8 * KIND_WORDS && matches!(FAMILIES[SENDERS], Identity::SenderHost));
 const _: () = assert!(FAMILIES.len() <= access_list::FAMILIES && WHOLE.len() <= u64::BITS as usize);
 
 /// The kinds of entries present whose identity is known at `stage`, and the sources that must be read to look them up.
@@ -58,6 +58,9 @@ fn kinds_at(hints: &Hints, stage: Stage) -> (Kinds, Sources) {
     (kinds, sources)
 }
 
+/// The place of senders in [`FAMILIES`].
+const SENDERS: usize = 2;
+
 /// The key of what a scope covers.
 pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
     match scope {
@@ -69,7 +72,7 @@ pub(super) fn scope_key(secret: &Secret, scope: &Scope<'_>) -> Key {
 
 impl Engine {
     /// The kinds of entries that may hold at these stages, and the sources that must be read of an envelope to look up
-    /// entries and blocks.
+    /// entries and blocks. Returns `None` while there are neither.
     pub(super) fn access_kinds(&self, stages: Stages) -> Option<(Kinds, Sources)> {
         if self.shared.hints.has_access_entries.get() { self.access_kinds_now(stages) } else { None }
     }
@@ -127,8 +130,8 @@ impl Engine {
             Scope::Network(IpAddr::V4(_), length) => {
                 self.plan.client_net.filter(|(v4, _)| v4 == length).map(|(_, place)| (place, mask(Identity::ClientIp)))
             }
-            Scope::Below(2, name) if identities.has_org(name) => {
-                self.plan.sender_org.map(|place| (place, part_mask(FAMILIES[2])))
+            Scope::Below(SENDERS, name) if identities.has_org(name) => {
+                self.plan.sender_org.map(|place| (place, part_mask(Identity::SenderHost)))
             }
             _ => None,
         };

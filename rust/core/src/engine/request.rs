@@ -156,9 +156,8 @@ impl Found {
     pub(super) fn take_room_for(&mut self, request: &Request) {
         let stores = &request.stores;
         let is_more = !stores.others.is_empty() || !stores.parts.is_empty() || !stores.in_flight.keys.is_empty();
-        let is_reserved = stores.reservations + self.reservations > 0;
         let needed = stores.entries.len().max(stores.lookups.len());
-        if needed > self.room || is_more || is_reserved || request.access.is_some() {
+        if needed > self.room || is_more || stores.reservations + self.reservations > 0 || request.access.is_some() {
             self.take_more_room_for(request, needed);
         }
         self.stores.entries.resize(stores.entries.len() - stores.fan_outs, Answer::FITS);

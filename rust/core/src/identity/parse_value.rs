@@ -65,7 +65,7 @@ pub struct Kinds {
     pub v4: u64,
     /// Prefix lengths of IPv6, in the same way.
     pub v6: u128,
-    /// Places in [`FAMILIES`] of which there are any.
+    /// The families that have an entry, as bits by their places in [`FAMILIES`].
     pub families: u64,
     /// Numbers of labels in the names of each of [`FAMILIES`].
     pub labels: [u128; FAMILIES.len()],

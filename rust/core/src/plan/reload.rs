@@ -141,7 +141,7 @@ impl PlanBuilder<'_> {
         let too_little = |least: u64| {
             let found = format!("{} new tables, which need {least} bytes", new.len());
             let left = format!("{left} bytes, which the limits that are gone have left");
-            draft.policy.error(None, "memory", found, left + "; a restart shares the memory out anew")
+            draft.policy.error(None, "memory", found, left + "; a restart divides the memory again")
         };
         let header = HEADER_PAGES * PAGE_BYTES;
         // The spare is not shared out, so that there is some for the next change: only what needs it takes it.
