@@ -5,7 +5,7 @@ from typing import Self, final
 
 from throttle import Decision, Envelope, Throttle
 
-__all__ = ["Counts", "Rows", "Seen", "Texts", "observed", "values"]
+__all__ = ["Counts", "Rows", "Seen", "Texts", "observed", "replies", "values"]
 
 def observed(guard: Throttle) -> list[str]:
     """Returns the names of the identities that the limits of the guard's policy need."""
@@ -15,6 +15,9 @@ def values(guard: Throttle, envelope: Envelope) -> tuple[str | tuple[str, ...] |
 
     An absent identity is ``None``, one that may have several values a tuple.
     """
+
+def replies(key: str) -> set[str]:
+    """Returns every built-in reply about a key, with a wait of one second where it states one."""
 
 @final
 class Texts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias, TypedDict
 
+from throttle.printable import printable
 from throttle.tags import explained
 
 __all__ = [
@@ -109,7 +110,7 @@ class ExplainedIdentity:
 
     def __str__(self) -> str:
         trust = {None: "", True: " (proven)", False: " (claimed)"}[self.proven]
-        return ", ".join(self.values) + trust
+        return printable(", ".join(self.values)) + trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +174,11 @@ class ExplainedLimit:
 
     def __str__(self) -> str:
         if self.key is None:
-            return f"{self.limit}: {self.verdict}: {self.reason}"
+            return printable(f"{self.limit}: {self.verdict}: {self.reason}")
         claimed = " (claimed)" if self.proven is False else ""
         quota = f", quota of {self.quota_of}" if self.quota_of else ""
         used, at_once, adds = self.amounts
-        return (
+        return printable(
             f"{self.limit}: {self.outcome}: {self.identity} {self.key}{claimed}: "
             f"{used} of {at_once} {self.counts} used, +{adds} ({self.allows}{quota})"
         )
@@ -207,7 +208,7 @@ class CoveringEntry:
         done = "blocked" if self.action == "block" else "allowed"
         how_long = f"for {self.seconds:,.0f} s" if math.isfinite(self.seconds) else "for good"
         claims = ", also when merely claimed" if self.unverified else ""
-        return f"{self.identity} {self.value} is {done} by {self.by} {how_long}{claims}."
+        return printable(f"{self.identity} {self.value} is {done} by {self.by} {how_long}{claims}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,10 @@ class Explanation:
     covering: tuple[CoveringEntry, ...]
 
     def __str__(self) -> str:
-        """Returns one line for each finding; tags such as ``UNLISTED`` are explained at the end."""
+        """Returns one line for each finding; tags such as ``UNLISTED`` are explained at the end.
+
+        Characters that are not printable are escaped, because a sender chooses names.
+        """
         if self.allowed:
             unchecked = f"; not checked yet: {', '.join(self.unchecked)}" if self.unchecked else ""
             lines = [f"Allowed{unchecked}."]
@@ -254,7 +258,7 @@ class Explanation:
         if self.left_out:
             lines.append(f"  {self.left_out:,} more keys are left out.")
         lines += [f"  {tag} stands for {meaning}." for tag, meaning in explained(self.keys())]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def keys(self) -> list[str]:
         """Returns every value and key that the text of the explanation contains."""

@@ -316,8 +316,20 @@ def test_bytes_that_are_no_text_are_printed_on_a_terminal_that_takes_text_only()
     done = subprocess.run(command, capture_output=True, check=False, env=strict)
     assert (done.returncode, done.stderr) == (0, b"")
     shown = done.stdout.decode()
-    assert shown.startswith("A message from ?@b.com is let through")
+    assert shown.startswith("A message from \\udcff@b.com is let through")
     assert any(line.startswith("  MALFORMED ") for line in part(shown, "Words"))
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_no_control_character_or_markup_of_a_sender_takes_effect(columns: int) -> None:
+    name = "a\x1b[31m\x07\r\n\u202e\u2066\u2028\x9b[red]:ab:"
+    says = ("--from", f'"{name}"@b.com', "--helo", name, "--to", f'"{name}"@c.com', "--reply-to", f'"{name}"@d.com')
+    done = explain(*says, "--user", name, "--ip", "192.0.2.1", "--after", "300", columns=columns)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.encode(errors="surrogateescape").decode()
+    assert "\\x1b[31m\\x07\\r\\n\\u202e\\u2066\\u2028\\x9b[red]:ab:" in shown.replace("\n  ", "").replace("\n", "")
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert explain("--from", "a@b", "--ip", name).stderr.rstrip("\n").isprintable()
 
 
 def test_a_flag_is_shown_without_a_type() -> None:

@@ -178,11 +178,12 @@ def test_quotas_and_scale_are_suggested_with_their_rules(tmp_path: Path) -> None
         (("{dir}/good.jsonl", "--learned", "{dir}/good.jsonl"), "throttle-known"),
         (("{dir}/good.jsonl", "--learn", "{dir}/no/where"), "--learn"),
         (("-", "-"), "-: found twice"),
+        (("{dir}/good.jsonl", "--format", "\x1b[31m"), "\\x1b[31m"),
     ],
 )
 def test_bad_input_is_named_and_ends_with_2(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
     (tmp_path / "strange.log").write_text("what\n" * 3)
-    (tmp_path / "good.jsonl").write_text('{"time": 1}\n')
+    (tmp_path / "good.jsonl").write_text('{"time": 1, "helo": "a"}\n')
     done = replay(*(argument.format(dir=tmp_path) for argument in arguments), stdin=b"")
     assert done.returncode == 2
     assert named in done.stderr
@@ -201,7 +202,9 @@ def test_a_log_that_is_damaged_in_its_midst_is_told_and_the_rest_replayed(
 
 
 def test_bytes_that_are_no_utf_8_are_no_reason_to_stop(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_bytes(b'{"time": 1, "mail_from": "a@\xff\xfe.com"}\n\x00\xff\n{"time": 2}\n')
+    (tmp_path / "t.jsonl").write_bytes(
+        b'{"time": 1, "mail_from": "a@\xff\xfe.com"}\n\x00\xff\n{"time": 2, "helo": "a"}\n'
+    )
     report = told(str(tmp_path / "t.jsonl"))
     assert (report["transactions"], report["log"]["broken"]) == (2, 1)
 
@@ -216,6 +219,92 @@ def test_what_a_sender_wrote_and_no_terminal_takes_is_shown_as_an_escape(tmp_pat
     done = replay(str(log), "--policy", str(policy))
     assert done.returncode == 0, done.stderr
     assert "\\ud800@x.com" in done.stdout
+
+
+def hostile_log(tmp_path: Path, name: str, client_ip: str = "192.0.2.1") -> tuple[str, ...]:
+    """Five messages of one user, three of them refused, and a line that cannot be read, all under one name."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[[limit]]\nname = "few"\nper = ["client.ip", "auth.user"]\nrate = "2/hour"\n'
+        '[[limit]]\nname = "names"\nper = "client.ip"\ndistinct = "auth.user"\nrate = "9/hour"\nmode = "shadow"\n'
+    )
+    line = {"time": NOW, "client_ip": client_ip, "mail_from": "x@a.com", "auth_user": name, "reply_to": name, name: 1}
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f"{json.dumps(line)}\n" for _ in range(5)) + json.dumps({name: 1, "time": name}) + "\n")
+    return str(log), "--policy", str(policy)
+
+
+def test_no_control_character_of_a_sender_reaches_the_terminal(tmp_path: Path) -> None:
+    done = replay(*hostile_log(tmp_path, "a\x1b[31m\x07\r\n\u202e\u2066\u2028\x9b"))
+    assert done.returncode == 0, done.stderr
+    assert "\\x1b[31m\\x07\\r\\n\\u202e\\u2066\\u2028\\x9b" in done.stdout
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
+
+
+@pytest.mark.parametrize("name", ["[red]a", "[/]", "a[bold", ":ab:", "a\\"])
+def test_no_markup_or_emoji_code_of_a_sender_takes_effect(tmp_path: Path, name: str) -> None:
+    done = replay(*hostile_log(tmp_path, name, "2001:db8:ab::1"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(name) >= 3
+    assert f"2001:db8:ab::1 + {name}" in done.stdout
+
+
+POSTFIX = "Nov 25 17:20:31 mx postfix/smtpd[7]: 4XfG1c: client=a[192.0.2.1]\n"
+EXIM = "2026-11-25 17:20:31 1vNabc-000000001Ab-0001 <= a@b.com H=(helo) [192.0.2.1] P=smtp S=9 for c@d\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", ("--json",), "no transaction in 0 lines"),
+        ("Nov 25 17:20:31 mx cron[1]: x\n", (), "1 lines of other programs). Is this the log of another server?"),
+        (EXIM, ("--format", "postfix"), "Exim's log? Try --format exim."),
+        ("Nov 25 17:20:31 mx cron[1]: x\n" * 300 + f"Nov 25 17:20:31 mx exim[7]: {EXIM}", (), "Try --format exim."),
+        (POSTFIX, ("--format", "exim"), "Postfix's log? Try --format postfix."),
+        (POSTFIX, ("--format", "jsonl"), "Try --format postfix."),
+        ('{"time": 1, "from": "a"}\n', (), "the first of them line 1 of"),
+        ('{"time": 1, "from": "a"}\n', (), "no field of an envelope"),
+        ("time,client_ip\n", (), "It was read as csv"),
+        (
+            "Feb 29 17:20:31 mx postfix/smtpd[7]: 4X: client=a[192.0.2.1]\n",
+            ("--year", "2026", "--format", "postfix"),
+            "no such day in 2026",
+        ),
+        ("Feb 28 17:20:31 mx postfix/smtpd[7]: 4X: client=\x1b[31m\n", (), "\\x1b[31m"),
+    ],
+)
+def test_files_without_a_transaction_end_with_2_and_a_guess(
+    tmp_path: Path, text: str, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "log").write_text(text)
+    state = tmp_path / "known.jsonl"
+    done = replay(str(tmp_path / "log"), *options, "--learn", str(state))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not state.exists()
+
+
+def test_refusals_by_throttle_are_listed_apart_from_those_by_the_server(tmp_path: Path) -> None:
+    refusal = (
+        "Nov 25 17:20:{n} mx postfix/smtpd[{n}]: NOQUEUE: reject: RCPT from a[192.0.2.{n}]: 451 4.7.28 <c@d.com>: "
+        "Recipient address rejected: {answer}; from=<a@b.com> to=<c@d.com> proto=ESMTP helo=<me>\n"
+    )
+    own = "b.com sends under too many new names; retry in 3 s"
+    answers = [own, "User unknown", own]
+    (tmp_path / "log").write_text("".join(refusal.format(n=n, answer=text) for n, text in enumerate(answers, 10)))
+    report = told(str(tmp_path / "log"))
+    assert report["transactions"] == 3
+    assert (report["rejected_by_the_server"], report["rejected_by_throttle"]) == (1, 2)
+    shown = replay(str(tmp_path / "log")).stdout
+    assert "1 of them were refused by the server itself" in shown
+    assert "2 of them were refused by throttle, when the log was written" in shown
+
+
+def test_the_help_has_an_example_for_every_format() -> None:
+    done = replay("--help")
+    for words in ("mail.log*", "exim4/mainlog*", "journalctl", "-o json", "docker inspect", ".jsonl", ".csv"):
+        assert words in done.stdout
 
 
 def test_a_built_in_policy_is_replayed_by_name(tmp_path: Path) -> None:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from outage_log import postfix, said
-from throttle.replay import postfix as replay_postfix
+from throttle._replay import replies
+from throttle.replay import mail_log
+from throttle.replay.mail_log import HOLD_SECONDS, MOST_OPEN, MOST_TEXT
 from throttle.replay.notes import Notes
-from throttle.replay.postfix import HOLD_SECONDS, MOST_OPEN, Postfix
+from throttle.replay.own_replies import is_own
+from throttle.replay.postfix import Postfix
 from throttle.replay.times import Stamps
 
 if TYPE_CHECKING:
@@ -148,7 +151,7 @@ def test_broken_lines_are_counted_and_the_first_is_told_with_its_number() -> Non
 def test_no_more_messages_are_open_than_stated_and_all_of_them_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MOST_OPEN <= 100_000
     most_open = 5_000
-    monkeypatch.setattr(replay_postfix, "MOST_OPEN", most_open)
+    monkeypatch.setattr(mail_log, "MOST_OPEN", most_open)
     notes, most = Notes(), 0
     log = Postfix(Stamps(NOW, 2026), notes)
     lines = (f"Nov 25 17:20:30 mx postfix/smtpd[7]: 4A{n:X}: client=a[192.0.2.1]\n" for n in range(most_open + 500))
@@ -160,6 +163,141 @@ def test_no_more_messages_are_open_than_stated_and_all_of_them_leave(monkeypatch
     assert most <= most_open + 1
     assert len(list(log.rest())) == most_open
     assert not log._open
+
+
+def test_no_more_text_is_held_than_stated_and_all_messages_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MOST_TEXT <= 1 << 28
+    monkeypatch.setattr(mail_log, "MOST_TEXT", 100_000)
+    log = Postfix(Stamps(NOW, 2026), Notes())
+    sender = "a" * 9_000
+    lines = [
+        line
+        for n in range(50)
+        for line in (
+            f"Nov 25 17:20:30 mx postfix/smtpd[7]: 4A{n:X}: client=a[192.0.2.1]\n",
+            f"Nov 25 17:20:30 mx postfix/qmgr[9]: 4A{n:X}: from=<{sender}>, size=1, nrcpt=2 (queue active)\n",
+        )
+    ]
+    left = [one.envelope.mail_from for one in log.read(lines)]
+    assert log._text <= 100_000
+    assert len(left) == 50 - len(log._queue) > 30
+    left += [one.envelope.mail_from for one in log.rest()]
+    assert left == [sender] * 50
+    assert log._text == 0
+
+
+@pytest.mark.parametrize(
+    "programs",
+    [
+        ("postfix/submission/smtpd", "postfix/cleanup", "postfix/qmgr", "postfix/lmtp", "postfix/smtp"),
+        ("postfix-in/smtpd", "postfix-in/cleanup", "postfix-in/qmgr", "postfix-in/lmtp", "postfix-in/smtp"),
+        ("mx-in/smtpd", "mx-in/cleanup", "mx-in/qmgr", "mx-in/lmtp", "mx-in/smtp"),
+        ("postfix",) * 5,  # some writers of RFC 5424 lose what stands behind the slash
+    ],
+)
+def test_a_log_is_read_under_every_name_that_postfix_may_have(programs: tuple[str, ...]) -> None:
+    own = ("postfix/smtpd", "postfix/cleanup", "postfix/qmgr", "postfix/lmtp", "postfix/smtp")
+    lines = [line.replace(f" {old}[", f" {new}[") for line, old, new in zip(ONE, own, programs, strict=True)]
+    notes = Notes()
+    (one,) = read(*lines, notes=notes)
+    (wanted,) = read(*ONE)
+    assert (one, notes.broken) == (wanted, 0)
+
+
+def test_a_daemon_of_another_program_is_passed_over() -> None:
+    notes = Notes()
+    assert not read(ONE[0].replace("postfix/smtpd", "smtpd"), notes=notes)
+    assert notes.passed_over == {"lines of other programs": 1}
+
+
+REFUSAL = "{verb}: {stage} from a[192.0.2.1]: {answer}; from=<a@b> to=<c@d> proto=ESMTP helo=<me>"
+
+
+@pytest.mark.parametrize(
+    ("line", "rejected"),
+    [
+        ("cleanup[8]: 4XfG1c2z: milter-reject: END-OF-MESSAGE from", True),
+        ("smtpd[7]: 4XfG1c2z: milter-reject: DATA from", True),
+        ("smtpd[7]: 4XfG1c2z: reject: END-OF-MESSAGE from", True),
+        ("smtpd[7]: 4XfG1c2z: reject: RCPT from", False),  # one recipient of several
+        ("smtpd[7]: NOQUEUE: proxy-accept: END-OF-MESSAGE from", False),
+        ("smtpd[7]: NOQUEUE: proxy-reject: END-OF-MESSAGE from", True),
+    ],
+)
+def test_what_is_refused_as_a_whole_is_refused_by_the_server(line: str, rejected: bool) -> None:
+    told = f"17:20:31 mx postfix/{line} a[192.0.2.1]: 5.7.1 no; from=<a@b> to=<c@d> proto=ESMTP helo=<me>"
+    first = () if "NOQUEUE" in line else ("17:20:30 mx postfix/smtpd[7]: 4XfG1c2z: client=a[192.0.2.1]",)
+    (one,) = read(*first, told)
+    assert (one.envelope.mail_from, one.envelope.rcpt_to, one.envelope.helo) == ("a@b", ("c@d",), "me")
+    assert (one.rejected, one.by_throttle) == (rejected, False)
+
+
+def test_a_message_that_header_checks_refuse_is_refused() -> None:
+    (one,) = read(
+        ONE[0],
+        "17:20:31 mx postfix/cleanup[8]: 4XfG1c2z: reject: header Subject: spam from mx.example.org[198.51.100.7]; "
+        "from=<joe@example.org> to=<ann@box.test> proto=ESMTP helo=<mx>: 5.7.1 no",
+    )
+    assert (one.envelope.client_ip, one.rejected) == ("198.51.100.7", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "by_throttle"),
+    [
+        ("451 4.7.28 <c@d>: Recipient address rejected: b.com sends under too many new names; retry in 3 s", True),
+        ("451 4.7.28 b.com sends under too many new names; retry in 3 s", True),
+        ("4.7.28 b.com sends under too many new names; retry in 3 s", True),
+        ("421 4.7.0 192.0.2.1 + b.com connects too often; retry in 60 s", True),
+        ("450 4.2.1 <c@d>: Recipient address rejected: a b@c is receiving too fast; retry in 12345 s", True),
+        ("550 5.7.1 <a@b>: Sender address rejected: 192.0.2.0/24 + b.com is blocked", True),
+        ("552 5.3.4 message too big for 192.0.2.1", True),
+        ("452 4.5.3 too many recipients at once for 192.0.2.1", True),
+        ("451 4.5.1 no mail transaction is open", True),
+        ("554 5.7.1 Service unavailable; Client host [192.0.2.1] is blocked using zen.example", False),
+        ("554 5.7.1 Client host [192.0.2.1] is blocked", False),
+        ("554 5.7.1 <a[192.0.2.1]>: Client host rejected: your host is blocked", False),
+        ("450 4.7.1 b.com is sending too fast; retry in a while", False),
+        ("450 4.2.0 <c@d>: Recipient address rejected: Greylisted; retry in 300 s", False),
+        ("550 5.1.1 <c@d>: Recipient address rejected: User unknown", False),
+        ("", False),
+    ],
+)
+def test_refusals_by_throttle_are_told_from_those_of_the_server(answer: str, by_throttle: bool) -> None:
+    line = REFUSAL.format(verb="NOQUEUE: reject", stage="RCPT", answer=answer)
+    (one,) = read(f"17:20:30 mx postfix/smtpd[7]: {line}")
+    assert (one.rejected, one.by_throttle) == (True, by_throttle)
+
+
+def test_every_built_in_reply_is_recognised() -> None:
+    for reply in replies("b.com"):
+        assert is_own(reply), reply
+        assert is_own(f"451 4.7.1 <c@d>: Recipient address rejected: {reply.split(' ', 2)[2]}"), reply
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ("from=<a> to=<b> proto=ESMTP helo=<x> to=<y>", ("a", "b", "x> to=<y")),
+        ('from=<"x; from=<y> proto="@b> to=<c@d> proto=ESMTP helo=<me>', ('y> proto="@b', "c@d", "me")),
+        ("from=<> to=<> proto=SMTP helo=<>", ("", "", "")),
+        ("proto=SMTP", (None, None, None)),
+    ],
+)
+def test_what_a_client_said_is_read_from_the_right(said: str, fields: tuple[str | None, ...]) -> None:
+    (one,) = read(f"17:20:30 mx postfix/smtpd[7]: NOQUEUE: reject: RCPT from a[192.0.2.1]: 550 no; from=<z>; {said}")
+    sender, recipient, helo = fields
+    envelope = one.envelope
+    assert (envelope.mail_from, envelope.helo or None) == (sender, helo or None)
+    assert envelope.rcpt_to == (() if recipient is None else (recipient,))
+
+
+@pytest.mark.parametrize("field", ["size", "nrcpt"])
+def test_a_number_that_no_server_writes_makes_a_broken_line(field: str) -> None:
+    numbers = {"size": "1", "nrcpt": "1"} | {field: "9" * 5_000}
+    told = f"from=<a@b>, size={numbers['size']}, nrcpt={numbers['nrcpt']} (queue active)"
+    notes = Notes()
+    (one,) = read(ONE[0], f"17:20:31 mx postfix/qmgr[9]: 4XfG1c2z: {told}", notes=notes)
+    assert (one.envelope.size, notes.broken) == (None, 1)
 
 
 def test_a_message_whose_end_never_comes_leaves_in_time() -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from throttle.replay.notes import Notes
+from throttle.replay.notes import SHOWN, Notes
 from throttle.replay.transaction import FIELDS, Transaction
 from throttle.replay.transactions import comma_separated, json_lines
 
@@ -37,7 +37,7 @@ def test_every_field_of_an_envelope_is_read_from_json() -> None:
     "time", [1637889600, 1637889600.0, "1637889600", "2021-11-26T01:20:00Z", "2021-11-25T17:20:00-08:00"]
 )
 def test_a_time_is_a_number_or_a_date(time: object) -> None:
-    assert [one.time for one in read_json({"time": time})[0]] == [1637889600.0]
+    assert [one.time for one in read_json({"time": time, "helo": "a"})[0]] == [1637889600.0]
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,13 @@ def test_a_time_is_a_number_or_a_date(time: object) -> None:
         ({"time": 1, "rcpt_to": 7}, "rcpt_to: found int"),
         ({"time": 1, "size": "big"}, "size: found str"),
         ([], "no JSON object"),
+        ({"time": 1}, "no field of an envelope"),
+        ({"time": 1, "subject": "hi", "from": "a@b"}, "no field of an envelope"),
+        ({"log": "x", "stream": "stdout", "time": "2026-11-25T17:20:31Z"}, "no field of an envelope"),
     ],
 )
 def test_a_line_that_says_what_cannot_be_is_counted_and_told(record: object, why: str) -> None:
-    transactions, notes = read_json({"time": 1}, record, {"time": 2})
+    transactions, notes = read_json({"time": 1, "helo": "a"}, record, {"time": 2, "helo": "a"})
     assert [one.time for one in transactions] == [1.0, 2.0]
     assert notes.broken == 1
     assert notes.first_broken is not None
@@ -102,7 +105,9 @@ def test_a_line_that_is_broken_is_told_in_the_words_of_json_and_counted_once(lin
 
 
 def test_fields_that_no_envelope_has_are_counted_by_name() -> None:
-    (one, _), notes = read_json({"time": 1, "subject": "hi", "reply_to": " Joe@Ex.com "}, {"time": 2, "subject": "ho"})
+    (one, _), notes = read_json(
+        {"time": 1, "subject": "hi", "reply_to": " Joe@Ex.com "}, {"time": 2, "subject": "ho", "helo": "a"}
+    )
     assert notes.passed_over == {"field subject": 2}
     assert one.reply_to == "joe@ex.com"
 
@@ -130,3 +135,16 @@ def test_csv_has_the_same_fields_with_recipients_apart_by_blanks_and_empty_cells
     assert (notes.lines, notes.broken) == (7, 2)
     assert notes.first_broken is not None
     assert notes.first_broken.line == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['1,192.0.2.1,"a@b', "1,192.0.2.1," + "9" * 200_000, "1,,", "1," + "," * 100_000, "1,192.0.2.1,a@b,c@d"],
+)
+def test_a_row_that_cannot_be_read_costs_one_line(line: str) -> None:
+    (one,), notes = read_csv(f"time,client_ip,size\n{line}\n2,192.0.2.1,7\n")
+    assert (one.time, one.envelope.size, notes.lines, notes.broken) == (2.0, 7, 3, 1)
+    assert notes.first_broken is not None
+    assert notes.first_broken.line == 2
+    assert len(notes.first_broken.text) <= SHOWN
+    assert len(notes.first_broken.why) <= SHOWN

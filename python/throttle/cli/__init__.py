@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from throttle.printable import printable
+
 if TYPE_CHECKING:
     from throttle import Policy
 
@@ -26,7 +28,7 @@ def main() -> None:
 
 def fail(message: object, code: int = BAD_INPUT) -> NoReturn:
     """Say what is wrong and end."""
-    sys.stderr.write(f"throttle: {message}\n")
+    sys.stderr.write(f"throttle: {printable(str(message))}\n")
     sys.exit(code)
 
 

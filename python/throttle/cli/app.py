@@ -49,8 +49,6 @@ def _options(
 
 app.command("demo", cls=Command, epilog="Example: throttle demo --messages 5000 --out pictures")(demo.command)
 app.command("bench", cls=Command, epilog="Example: throttle bench --seconds 10")(bench.command)
-app.command("replay", cls=Command, epilog="Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz")(
-    replay.command
-)
+app.command("replay", cls=Command, epilog=replay.EXAMPLE, help=replay.HELP)(replay.command)
 app.command("explain", cls=Command, epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
 app.add_typer(policy.app)

@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from throttle.printable import printable
 from throttle.tags import explained
 
 if TYPE_CHECKING:
@@ -89,13 +90,13 @@ def _say(
     *,
     apart: bool,
 ) -> None:
-    console.print(Text(_headline(envelope, explanation), style="bold"))
+    console.print(_shown(_headline(envelope, explanation), style="bold"))
     if explanation.reply:
-        console.print(Text(f"The server would answer: {explanation.reply}"), soft_wrap=True)
+        console.print(_shown(f"The server would answer: {explanation.reply}"), soft_wrap=True)
     for word in explanation.covering:
-        console.print(Text(f"{word.identity} {word.value} is blocked by {word.by} for {word.seconds:,.0f} s."))
+        console.print(_shown(f"{word.identity} {word.value} is blocked by {word.by} for {word.seconds:,.0f} s."))
     if after:
-        console.print(Text(_before(after, refused_by, apart=apart)))
+        console.print(_shown(_before(after, refused_by, apart=apart)))
     _part(console, "Identities of this message", _identities(envelope, explanation))
     asked = [row for row in explanation.limits if row.key is not None]
     asked.sort(key=lambda row: row.verdict == "fits")
@@ -106,7 +107,7 @@ def _say(
             _limits(console, [_cells(row, others) for row, others in _alike(asked)]),
         )
     if explanation.left_out:
-        console.print(Text(f"{' ' * GAP}{explanation.left_out:,} more keys are left out."))
+        console.print(_shown(f"{' ' * GAP}{explanation.left_out:,} more keys are left out."))
     for heading, verdict in (
         ("Not checked, because an option is missing", "not checked"),
         ("Do not apply", "does not apply"),
@@ -119,7 +120,7 @@ def _say(
 
 def _part(console: Console, heading: str, shown: RenderableType) -> None:
     console.print()
-    console.print(Text(heading, style="bold"))
+    console.print(_shown(heading, style="bold"))
     console.print(Padding(shown, (0, 0, 0, GAP)))
 
 
@@ -181,13 +182,8 @@ def _cells(row: ExplainedLimit, others: int) -> tuple[str, ...]:
     numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row.allows)
     quota = f" (quota of {row.quota_of})" if row.quota_of else ""
     used, at_once, adds = row.amounts
-    return (
-        row.limit,
-        key,
-        f"{used} of {at_once} (+{adds})",
-        row.outcome,
-        f"{row.counts} {per}: {numbers}{quota}",
-    )
+    allows = f"{row.counts} {per}: {numbers}{quota}"
+    return tuple(map(printable, (row.limit, key, f"{used} of {at_once} (+{adds})", row.outcome, allows)))
 
 
 def _limits(console: Console, rows: list[tuple[str, ...]]) -> RenderableType:
@@ -204,7 +200,7 @@ def _limits(console: Console, rows: list[tuple[str, ...]]) -> RenderableType:
     widths = (limit.maximum, min(longest, slack - verdict_width), used.maximum, verdict_width)
     lines: list[RenderableType] = [_line(widths, HEADINGS, "underline")]
     for row in rows:
-        lines += [_line(widths, row, "" if row[3] == "fits" else "bold"), Padding(Text(row[-1]), (0, 0, 0, GAP))]
+        lines += [_line(widths, row, "" if row[3] == "fits" else "bold"), Padding(_shown(row[-1]), (0, 0, 0, GAP))]
     return Group(*lines)
 
 
@@ -217,7 +213,7 @@ def _line(widths: tuple[int, ...], cells: tuple[str, ...], style: str) -> Table:
     line = Table.grid(padding=(0, GAP))
     for width in widths:
         line.add_column(width=width)
-    line.add_row(*(Text(cell, style=style) for cell in cells[: len(widths)]))
+    line.add_row(*(_shown(cell, style=style) for cell in cells[: len(widths)]))
     return line
 
 
@@ -279,10 +275,15 @@ def _grid(rows: Iterable[tuple[str, ...]]) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for cells in rows:
-        grid.add_row(*map(Text, cells))
+        grid.add_row(*map(_shown, cells))
     return grid
 
 
+def _shown(text: str, style: str = "") -> Text:
+    """Makes the text of a cell or a line."""
+    return Text(printable(text), style)
+
+
 def _text(text: str | bytes) -> str:
-    """What can be printed: of bytes that are no UTF-8, lone surrogates in an argument, a mark in their place."""
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text.encode("utf-8", "replace").decode()
+    """Decodes what the envelope has; bytes that are no UTF-8 become lone surrogates."""
+    return text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text

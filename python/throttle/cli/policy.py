@@ -15,6 +15,7 @@ import typer
 from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError
 from throttle.cli import BAD_INPUT, fail, load, missing
 from throttle.cli.flags import POLICY_HELP, Command, Group
+from throttle.printable import printable
 
 if TYPE_CHECKING:
     from throttle.types import LimitPlan
@@ -145,13 +146,13 @@ def _sentence(file: str, error: Exception) -> str:
 
 def _say(told: dict[str, Any]) -> None:
     if told["error"]:
-        typer.echo(f"throttle: {told['error']['message']}", err=True)
+        typer.echo(f"throttle: {printable(told['error']['message'])}", err=True)
         return
     limits = [Limit(**fields) for fields in told["limits"]]
     typer.echo(f"{told['file']}: {len(limits)} limits, {told['memory_bytes']:,} bytes of counters")
     width = max(len(limit.name) for limit in limits)
     for limit in limits:
-        typer.echo(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}")
+        typer.echo(printable(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}"))
 
 
 def rule(limit: Limit) -> str:

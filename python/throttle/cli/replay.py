@@ -19,11 +19,15 @@ import typer
 from throttle import Throttle, ThrottleError
 from throttle.cli import fail, load, missing
 from throttle.cli.flags import POLICY_HELP
+from throttle.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from throttle.replay.notes import Notes
+
 INTERRUPTED = 130
+_KINDS = 3
 
 Files = Annotated[
     list[str],
@@ -35,7 +39,9 @@ PolicyName = Annotated[str, typer.Option(metavar="POLICY", help=f"The policy to 
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="Memory of the guard.")]
 Form = Annotated[
     str | None,
-    typer.Option("--format", metavar="FORMAT", help="postfix, jsonl or csv.", show_default="by how each file begins"),
+    typer.Option(
+        "--format", metavar="FORMAT", help="postfix, exim, jsonl or csv.", show_default="by how each file begins"
+    ),
 ]
 Year = Annotated[
     int | None,
@@ -62,6 +68,26 @@ Learned = Annotated[
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many keys of each kind.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 
+# Typer shows a paragraph behind \b as it stands.
+HELP = """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
+
+A log is Postfix's or Exim's main log, or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
+and time. Lines of Postfix and Exim may come from syslog, from journalctl (short, short-precise, short-iso or json),
+from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; 2 when an option is wrong, a file
+cannot be read, or the files contain no transaction.
+"""
+EXAMPLE = """Examples:
+
+\b
+throttle replay /var/log/mail.log* --learn known.jsonl.gz
+throttle replay /var/log/exim4/mainlog*
+journalctl -u 'postfix*' -o json --all | throttle replay -
+journalctl -u exim4 -o short-precise | throttle replay --format exim -
+docker inspect -f '{{.LogPath}}' postfix | xargs throttle replay
+throttle replay transactions.jsonl --policy policy.toml
+throttle replay transactions.csv --json
+"""
+
 
 def command(
     files: Files,
@@ -76,11 +102,7 @@ def command(
     top: Top = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
-
-    A log is Postfix's (mail.log), or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
-    and time.
-    """
+    """Replays files."""
     try:
         from throttle.replay.learning import write
         from throttle.replay.notes import Notes
@@ -110,6 +132,8 @@ def command(
             for transaction in log.transactions(progress):
                 replay.add(transaction)
         replay.close()
+        if not replay.transactions:
+            fail(_nothing(notes, log.why_empty()))
         told = report(replay, notes, top)
         if learn is not None:
             told["learned"] = {"file": str(learn), "elements": write(learn, replay.until, replay.remembered)}
@@ -120,20 +144,33 @@ def command(
     _print(told, show, as_json=as_json)
 
 
+def _nothing(notes: Notes, guess: str) -> str:
+    """Says that there was no transaction, and what there was."""
+    found = [f"{count:,} {kind}" for kind, count in notes.passed_over.most_common(_KINDS)]
+    if notes.first_broken is not None:
+        first = notes.first_broken
+        found.append(
+            f"{notes.broken:,} lines that could not be read, the first of them line {first.line} of {first.file}: "
+            f"{first.why}: {first.text}"
+        )
+    among = f" ({'; '.join(found)})" if found else ""
+    return f"found no transaction in {notes.lines:,} lines of {', '.join(notes.files)}{among}. {guess}"
+
+
 def _print(told: dict[str, Any], show: Callable[[dict[str, Any], Any], None], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
     show(told, console)
     if "learned" in told:
-        console.print(
-            f"{told['learned']['elements']:,} known elements are in {told['learned']['file']}", highlight=False
-        )
+        learned = told["learned"]
+        console.print(Text(printable(f"{learned['elements']:,} known elements are in {learned['file']}")))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def table(policy: Policy, rows: list[LimitPlan], memory: str) -> None:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         shown.add_row(*cells(row))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.width = Measurement.get(console, console.options.update(width=WIDEST), shown).maximum
     console.print(f"{policy.file}, {memory}, mode {policy.mode}, scale {policy.scale:g}", soft_wrap=True)
     console.print(shown)

@@ -1,7 +1,7 @@
-"""What a replay could not use: counted by kind, nothing silently lost.
+"""Counts of what a replay could not use, by kind: nothing is lost without a note.
 
-It knows no format.
-Invariant: memory does not grow with the number of lines.
+This module knows no format.
+Invariant: memory grows neither with the number of lines nor with their length.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-_SHOWN = 160  # characters of a broken line that are told
+SHOWN = 160  # characters of a broken line, and of the reason, that the report shows
 _MOST_KINDS = 50
 
 
@@ -38,12 +38,14 @@ class Notes:
         """Count a line that cannot be read."""
         self.broken += 1
         if self.first_broken is None:
-            shown = text.rstrip("\n").encode("utf-8", "backslashreplace").decode()
-            shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
-            self.first_broken = Broken(self.file, line, shown, why)
+            self.first_broken = Broken(self.file, line, _cut(text.rstrip("\r\n")), _cut(why))
 
     def pass_over(self, kind: str, count: int = 1) -> None:
         """Count what is sound and of no use here."""
         if kind not in self.passed_over and len(self.passed_over) >= _MOST_KINDS:
             kind = "others"
         self.passed_over[kind] += count
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"

@@ -1,270 +1,222 @@
-"""A Postfix log to transactions: who connected, who is said to send what to whom, and what the server refused itself.
+"""Reads the log of Postfix: who connected, who is said to send what to whom, and what the server refused itself.
 
     smtpd    4XfG1c: client=mx.example.org[198.51.100.7], sasl_username=joe
     qmgr     4XfG1c: from=<joe@example.org>, size=1234, nrcpt=1 (queue active)
     smtp     4XfG1c: to=<ann@box.test>, orig_to=<info@box.test>, relay=…, status=sent
     smtpd    NOQUEUE: reject: RCPT from mx.example.org[198.51.100.7]: 550 5.1.1 …; from=<joe@example.org>
-    to=<x@box.test> proto=ESMTP helo=<mx>
+             to=<x@box.test> proto=ESMTP helo=<mx>
+    cleanup  4XfG1c: milter-reject: END-OF-MESSAGE from mx.example.org[198.51.100.7]: 5.7.1 …; from=<joe@example.org>
+             to=<ann@box.test> proto=ESMTP helo=<mx>
 
-What one message says stands on several lines of several processes, other messages' between them and in disorder by
-some seconds. So a message is open from
-its first line until all of its recipients were seen, at most for `HOLD_SECONDS` of the log's time, and messages leave
-in the order in which they came.
-A log tells of no HELO but a refused one's, of no header and of no SPF verdict.
+A program is `postfix/smtpd`, or has another name in front, as `syslog_name` says: `postfix/submission/smtpd`,
+`postfix-in/smtpd`. Where the frame of a line has lost the daemon (`postfix` alone), the text says which it was.
 
-It knows no policy. Invariant: at most `MOST_OPEN` messages are open, whatever the log says.
+A log tells of no HELO but a refused client's, of no header and of no SPF verdict.
+
 Source: Postfix 3.7, postconf(5), and the log lines that smtpd(8), qmgr(8), cleanup(8) and the delivery agents write.
 """
 
 from __future__ import annotations
 
-import re
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from throttle import Envelope
-from throttle.replay.steady import steady
-from throttle.replay.transaction import Transaction
+from throttle.replay.mail_log import DISORDER_SECONDS, MailLog, Message, number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from throttle.replay.framing import Framed
 
-    from throttle.replay.notes import Notes
-    from throttle.replay.steady import Line
-    from throttle.replay.times import Stamps
+PROGRAM = "postfix"
+_DELIVERY = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "error", "discard", "relay"})
+_QUEUE = frozenset({"qmgr", "nqmgr"})
+DAEMONS = _DELIVERY | _QUEUE | {"smtpd", "cleanup"}
 
-HOLD_SECONDS = 300
-MOST_OPEN = 100_000
-MOST_RECIPIENTS = 1000
-DISORDER_SECONDS = 10  # after its last line a message may have others yet
-TOGETHER_SECONDS = 1  # refusals of one process, client and sender within it are recipients of one message
-
-_LINE = re.compile(r"\S+ (postfix[^\s\[]*)\[(\d+)\]: (.*)")
-_SYSLOG = re.compile(r"\S+ [^\s:]+:? ?")
-_CLIENT = re.compile(r"(\w+): client=([^\s\[\]]*)\[([^\]]*)\](?::\d+)?(.*)")
-_USER = re.compile(r", sasl_username=([^,]*)")
-_QUEUED = re.compile(r"(\w+): from=<(.*?)>(?:, size=(\d+), nrcpt=(\d+))?(?:[ ,]|$)")
-_TO = re.compile(r"(\w+): to=<(.*?)>, (?:orig_to=<(.*?)>, )?")
-_REFUSED = re.compile(r"(\w+): (?:milter-|proxy-)?(?:reject|accept): \S+ from ([^\s\[\]]*)\[([^\]]*)\](?::\d+)?: ")
-_SAID = re.compile(r"; (?:from=<(.*?)> )?(?:to=<(.*?)> )?proto=\S+(?: helo=<(.*?)>)?(?: sasl_username=<(.*?)>)?$")
-_DELIVERY = ("smtp", "lmtp", "local", "virtual", "pipe", "error", "discard", "relay")
+_NONE = "NOQUEUE"
+_REMOVED = ": removed"
+OF_EXIM = "lines of Exim"
+_FILTERED = "messages handed on between a filter and Postfix"
 
 
-class _Open:
-    """A message of which more lines may come."""
+class _Refusal(NamedTuple):
+    """What stands behind the stage of a refusal."""
 
-    __slots__ = (
-        "client_ip",
-        "client_name",
-        "done",
-        "helo",
-        "key",
-        "nrcpt",
-        "of",
-        "rcpt",
-        "rejected",
-        "sender",
-        "size",
-        "until",
-        "user",
-    )
-
-    def __init__(self, key: str, at: float, hold: float) -> None:
-        self.key = key
-        self.of = at
-        self.until = at + hold
-        self.client_ip: str | None = None
-        self.client_name: str | None = None
-        self.helo: str | None = None
-        self.sender: str | None = None
-        self.user: str | None = None
-        self.size: int | None = None
-        self.nrcpt = 0
-        self.rcpt: dict[str, str] = {}  # where it went, and what the sender wrote
-        self.done = False
-        self.rejected = False
-
-    def settle(self) -> None:
-        """Whether nothing more is to come, which a queue manager that counts its recipients tells."""
-        self.done = self.done or (self.client_ip is not None and 0 < self.nrcpt <= len(self.rcpt))
+    ip: str
+    name: str
+    answer: str
+    sender: str | None
+    recipient: str | None
+    helo: str | None
+    user: str | None
 
 
-class Postfix:
-    """The messages of a log that may lie in several files."""
+class Postfix(MailLog):
+    """The messages of a Postfix log."""
 
-    def __init__(self, stamps: Stamps, notes: Notes) -> None:
-        self._stamps = stamps
-        self._notes = notes
-        self._open: dict[str, _Open] = {}
-        self._queue: deque[_Open] = deque()
-        self._now = float("-inf")
-        self._readers: dict[str, Callable[[str, str, float], bool] | None] = {}
-
-    def read(self, lines: Iterable[str]) -> Iterator[Transaction]:
-        """The messages that are over by the end of these lines."""
-        notes, match, readers, queue = self._notes, _LINE.match, self._readers, self._queue
-        for at, number, line, rest in steady(self._dated(lines), notes):
-            found = match(line, rest)
-            if found is None:
-                if _SYSLOG.match(line, rest):
-                    notes.pass_over("lines of other programs")
-                else:
-                    notes.break_at(number, line, "a date, and no program behind it")
-                continue
-            program, process, text = found.groups()
-            if at > self._now:
-                self._now = at
-            try:
-                reader = readers[program]
-            except KeyError:
-                reader = readers[program] = self._reader(program)
-            if reader is None:
-                notes.pass_over(f"lines of {program.rpartition('/')[2][:20]}")
-            elif not reader(text, process, at):
-                notes.break_at(number, line, "cut short, or not as Postfix writes it")
-            while queue and (queue[0].done or queue[0].until < self._now or len(queue) > MOST_OPEN):
-                yield from self._leave(queue.popleft())
-
-    def _dated(self, lines: Iterable[str]) -> Iterator[Line[int]]:
-        """With where the rest of each line begins."""
-        notes, read_time = self._notes, self._stamps.read
-        for number, line in enumerate(lines, 1):
-            notes.lines += 1
-            try:
-                at, rest = read_time(line)
-            except ValueError as error:
-                if not line.isspace():
-                    notes.break_at(number, line, str(error))
-                continue
-            yield at, number, line, rest
-
-    def rest(self) -> Iterator[Transaction]:
-        """The messages that are open at the end of the log."""
-        while self._queue:
-            yield from self._leave(self._queue.popleft())
-
-    def _leave(self, message: _Open) -> Iterator[Transaction]:
-        if self._open.get(message.key) is message:
-            del self._open[message.key]
-        ip = message.client_ip
-        if ip is None:
-            self._notes.pass_over("messages that came otherwise than by SMTP, or earlier")
-            return
-        if ip.startswith("127.") or ip == "::1":
-            self._notes.pass_over("messages from this host itself")
-            return
-        if message.sender is None:
-            self._notes.pass_over("transactions without a sender: given up, or refused before")
-        yield Transaction(
-            message.of,
-            Envelope(
-                client_ip=ip,
-                client_name=message.client_name,
-                helo=message.helo,
-                mail_from=message.sender,
-                rcpt_to=tuple(dict.fromkeys(message.rcpt.values())),
-                auth_user=message.user,
-                size=message.size,
-            ),
-            None,
-            message.rejected,
-        )
-
-    def _reader(self, program: str) -> Callable[[str, str, float], bool] | None:
-        name = program.rpartition("/")[2]
-        if name in _DELIVERY:
-            return self._delivered
-        return {"smtpd": self._smtpd, "qmgr": self._queued, "nqmgr": self._queued, "cleanup": self._cleanup}.get(name)
-
-    def _of(self, key: str, at: float) -> _Open:
-        message = self._open.get(key)
-        if message is None:
-            message = self._open[key] = _Open(key, at, HOLD_SECONDS)
-            self._queue.append(message)
-        return message
+    def _take(self, framed: Framed, at: float) -> bool:
+        text = framed.text
+        instance, slash, daemon = framed.program.rpartition("/")
+        if not slash and daemon == PROGRAM:
+            daemon = _daemon_of(text)
+        elif not (slash and instance):
+            if not framed.program and " " not in framed.whole:
+                return False
+            self._notes.pass_over(OF_EXIM if framed.program.startswith("exim") else "lines of other programs")
+            return True
+        if daemon in _DELIVERY:
+            return self._delivered(text, at)
+        if daemon in _QUEUE:
+            return self._queued(text, at)
+        if daemon == "smtpd":
+            return self._smtpd(text, framed.process, at)
+        if daemon == "cleanup":
+            return self._rejected(text, framed.process, at)
+        self._notes.pass_over(f"lines of {daemon[:20]}")
+        return True
 
     def _smtpd(self, text: str, process: str, at: float) -> bool:
-        found = _CLIENT.match(text)
-        if found is None:
-            return self._refused(text, process, at)
-        key, name, ip, more = found.groups()
-        if (
-            key == "NOQUEUE" or "orig_client=" in more
-        ):  # told again under its own id; or it came before, and was filtered
-            self._notes.pass_over("messages handed on between a filter and Postfix")
-            if key != "NOQUEUE":
-                self._of(key, at).client_ip = "127.0.0.1"
+        key, found, rest = text.partition(": client=")
+        if not found or not key.isalnum():
+            return self._rejected(text, process, at)
+        client = _client(rest)
+        if client is None:
+            return False
+        name, ip, more = client
+        # Its own id repeats the client; a filter that returns a message tells whom it had it from.
+        if key == _NONE or "orig_client=" in more:
+            self._notes.pass_over(_FILTERED)
+            if key != _NONE:
+                self._message(key, at, text).client_ip = "127.0.0.1"
             return True
         message = self._open.get(key)
         if message is not None and message.client_ip is not None:  # a short id that is used again
-            message.done = True
-            del self._open[key]
-        message = self._of(key, at)
+            self._end(message)
+        message = self._message(key, at, text)
         message.of = at
         message.client_ip, message.client_name = ip, name
-        user = _USER.search(more) if more else None
+        user = more.partition(", sasl_username=")[2].partition(",")[0]
         if user:
-            message.user = user[1]
+            message.user = user
         message.settle()
         return True
 
-    def _refused(self, text: str, process: str, at: float) -> bool:
-        found = _REFUSED.match(text)
-        if found is None:
-            return not text.startswith("NOQUEUE: reject: ") and ": client=" not in text
-        said = _SAID.search(text, found.end())
-        if said is None:
+    def _rejected(self, text: str, process: str, at: float) -> bool:
+        """Reads a refusal, or an acceptance by a filter that stands before the queue."""
+        key, _, rest = text.partition(": ")
+        verb, _, rest = rest.partition(": ")
+        verb = verb.removeprefix("milter-").removeprefix("proxy-")
+        if verb not in ("reject", "accept") or not key.isalnum():
+            return True
+        stage, found, rest = rest.partition(" from ")
+        if not found:
             return False
-        key, name, ip = found.groups()
-        sender, recipient, helo, user = said.groups()
-        if key == "NOQUEUE":
-            key = f"NOQUEUE {process}"
-            message = self._open.get(key)
-            if (
-                message is None
-                or abs(at - message.of) > TOGETHER_SECONDS
-                or (message.client_ip, message.sender) != (ip, sender)
-            ):
-                message = self._open[key] = _Open(key, at, DISORDER_SECONDS)
-                self._queue.append(message)
-            message.client_ip, message.client_name, message.sender = ip, name, sender
-            message.rejected = True
+        if stage.startswith(("header ", "body ")):  # header_checks and body_checks refuse the whole message
+            self._refuse(self._message(key, at, text), at, "")
+            return True
+        refusal = _refusal(rest)
+        if refusal is None:
+            return False
+        if key == _NONE:
+            client = (refusal.ip, refusal.name)
+            message = self._refused(f"{_NONE} {process}", at, text, client, refusal.sender)
+            if verb == "reject":
+                message.refuse(refusal.answer)
         else:
-            message = self._of(key, at)
+            message = self._message(key, at, text)
             if message.sender is None:
-                message.sender = sender
-        message.helo, message.user = helo or message.helo, user or message.user
-        if recipient is not None and len(message.rcpt) < MOST_RECIPIENTS:
-            message.rcpt[recipient] = recipient
+                message.sender = refusal.sender
+            if verb == "reject" and (stage == "DATA" or stage.startswith("END-OF-")):
+                self._refuse(message, at, refusal.answer)
+        message.helo, message.user = refusal.helo or message.helo, refusal.user or message.user
+        if refusal.recipient is not None:
+            message.add_recipient(refusal.recipient, refusal.recipient)
         return True
 
-    def _cleanup(self, text: str, process: str, at: float) -> bool:
-        return self._refused(text, process, at) if "-reject: " in text else True
+    def _refuse(self, message: Message, at: float, answer: str) -> None:
+        message.refuse(answer)
+        message.until = min(message.until, at + DISORDER_SECONDS)
 
-    def _queued(self, text: str, process: str, at: float) -> bool:
-        found = _QUEUED.match(text)
-        if found is None:
-            if text.endswith(": removed"):
-                message = self._open.get(text[: -len(": removed")])
+    def _queued(self, text: str, at: float) -> bool:
+        key, found, rest = text.partition(": from=<")
+        if not found or not key.isalnum():
+            if text.endswith(_REMOVED):
+                message = self._open.get(text[: -len(_REMOVED)])
                 if message is not None:
                     message.until = min(message.until, at + DISORDER_SECONDS)
-                return True
-            return ": from=<" not in text
-        key, sender, size, nrcpt = found.groups()
-        if size is None:  # expired, or on hold
-            return True
-        message = self._of(key, at)
-        message.sender, message.size, message.nrcpt = sender, int(size), int(nrcpt)
+            return not found
+        sender, found, rest = rest.rpartition(">, size=")
+        if not found:
+            return ">" in rest  # expired, or on hold
+        octets, _, rest = rest.partition(", nrcpt=")
+        size, nrcpt = number(octets), number(rest.partition(" ")[0])
+        if size is None or nrcpt is None:
+            return False
+        message = self._message(key, at, text)
+        message.sender, message.size, message.nrcpt = sender, size, nrcpt
         message.settle()
         return True
 
-    def _delivered(self, text: str, process: str, at: float) -> bool:
-        found = _TO.match(text)
-        if found is None:
-            return ": to=<" not in text
-        key, to, original = found.groups()
-        message = self._of(key, at)
-        if len(message.rcpt) < MOST_RECIPIENTS:
-            message.rcpt[to] = original or to
+    def _delivered(self, text: str, at: float) -> bool:
+        key, found, rest = text.partition(": to=<")
+        if not found or not key.isalnum():
+            return not found
+        to, found, rest = rest.partition(">, ")
+        if not found:
+            return False
+        original = ""
+        if rest.startswith("orig_to=<"):
+            original = rest[len("orig_to=<") :].partition(">, ")[0]
+        message = self._message(key, at, text)
+        message.add_recipient(to, original or to)
         message.settle()
         return True
+
+
+def is_line(framed: Framed) -> bool:
+    """Returns whether Postfix wrote a line."""
+    instance, slash, daemon = framed.program.rpartition("/")
+    return framed.program == PROGRAM or (bool(slash) and (instance.startswith(PROGRAM) or daemon in DAEMONS))
+
+
+def _daemon_of(text: str) -> str:
+    """Returns a daemon that writes such a line: only those that matter here are told apart."""
+    told = text.partition(": ")[2]
+    if told.startswith("to=<"):
+        return "smtp"
+    return "qmgr" if told.startswith("from=<") or told == "removed" else "smtpd"
+
+
+def _client(text: str) -> tuple[str, str, str] | None:
+    """Reads `name[address]:port`, and returns name, address and what follows."""
+    name, _, rest = text.partition("[")
+    ip, closed, rest = rest.partition("]")
+    if not closed or " " in name:
+        return None
+    if rest.startswith(":") and rest[1:2].isdigit():
+        rest = rest[1:].lstrip("0123456789")
+    return name, ip, rest
+
+
+def _refusal(text: str) -> _Refusal | None:
+    """Reads the client, the answer, and from the right what the client said: the answer may repeat any of that."""
+    client = _client(text)
+    if client is None:
+        return None
+    name, ip, rest = client
+    rest, user = _last(rest, " sasl_username=<")
+    rest, helo = _last(rest, " helo=<")
+    rest, found, protocol = rest.rpartition(" proto=")
+    if not found or " " in protocol:
+        return None
+    rest, recipient = _last(rest, " to=<")
+    rest, sender = _last(rest, " from=<")
+    if not (rest.startswith(": ") and rest.endswith(";")):
+        return None
+    return _Refusal(ip, name, rest[2:-1], sender, recipient, helo, user)
+
+
+def _last(text: str, mark: str) -> tuple[str, str | None]:
+    """Takes `mark` and a value in angle brackets off the end of a text."""
+    if text.endswith(">"):
+        before, found, value = text[:-1].rpartition(mark)
+        if found:
+            return before, value
+    return text, None

@@ -38,6 +38,7 @@ def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
         "log": _log(replay, notes),
         "transactions": replay.transactions,
         "rejected_by_the_server": replay.rejected,
+        "rejected_by_throttle": replay.by_throttle,
         "admitted": replay.admitted,
         "refused": refused,
         "share_refused": _share(refused, replay.transactions),

@@ -42,7 +42,7 @@ class Replay:
         self.refused: dict[str, Refusals] = {}
         self.shadow: dict[str, Refusals] = {}
         self.reply_to = Heavy(_REPLY_TOS)
-        self.transactions = self.admitted = self.rejected = 0
+        self.transactions = self.admitted = self.rejected = self.by_throttle = 0
         self.since = self.until = 0.0
         self.lay_back = 0
         self.lay_back_s = 0.0
@@ -84,7 +84,7 @@ class Replay:
 
     def add(self, transaction: Transaction) -> bool:
         """Ask about one more; whether it was admitted."""
-        now, envelope, reply_to, rejected = transaction
+        now, envelope, reply_to, rejected, by_throttle = transaction
         at, rows = now, self._rows
         if now < self.until and self.transactions:
             self.lay_back += 1
@@ -98,7 +98,8 @@ class Replay:
             self.since = at
         self.until = at
         self.transactions += 1
-        self.rejected += rejected
+        self.rejected += rejected and not by_throttle
+        self.by_throttle += by_throttle
         self._waiting += max(1, len(envelope.rcpt_to))
         decision = rows.ask(now, at, envelope)
         if decision is None:

@@ -1,6 +1,8 @@
 """A report as tables, for somebody who has never seen the project.
 
 It knows the report's fields, and counts nothing.
+Invariant: keys and lines of a log are shown as plain text: no escape sequence, markup or emoji code in them takes
+effect.
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from throttle.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,16 +32,16 @@ def show(told: dict[str, Any], console: Console) -> None:
     console.print(_limits(told))
     _suggestions(told, console)
     for tag, meaning in told["tags"].items():
-        console.print(f"{tag} stands for {escape(meaning)}.", highlight=False)
+        _line(console, f"{tag} stands for {meaning}.")
     for bound in told["bounds"]:
-        console.print(f"not exact: {escape(bound)}", highlight=False)
+        _line(console, f"not exact: {bound}")
 
 
 def _summary(told: dict[str, Any], console: Console) -> None:
     log, policy = told["log"], told["policy"]
 
     def line(text: str) -> None:
-        console.print(escape(text), highlight=False)
+        _line(console, text)
 
     line(f"{log['lines']:,} lines of {', '.join(log['files'])}: {told['transactions']:,} transactions")
     if told["transactions"]:
@@ -46,6 +50,11 @@ def _summary(told: dict[str, Any], console: Console) -> None:
         line(
             f"  {told['rejected_by_the_server']:,} of them were refused by the server itself, for reasons of its "
             "own; they count here as they came"
+        )
+    if told["rejected_by_throttle"]:
+        line(
+            f"  {told['rejected_by_throttle']:,} of them were refused by throttle, when the log was written; they "
+            "count here as they came"
         )
     for kind, count in log["passed_over"].items():
         line(f"  passed over: {count:,} {kind}")
@@ -79,16 +88,16 @@ def _refused(refused_by: list[dict[str, Any]], title: str) -> Table:
         title, "limit", "counts per", "key", ">refused", "first", ">admitted before", "fan-out", "commonest Reply-To"
     )
     for refusals in refused_by:
-        table.add_row(
-            escape(refusals["limit"]), refusals["identity"], "all keys",
+        _row(
+            table, refusals["limit"], refusals["identity"], "all keys",
             f"{refusals['count']:,} ({refusals['share']:.2%})",
             refusals["first"]["time"], "", "", _common(refusals["reply_to"], refusals["count"]),
         )  # fmt: skip
         for key in refusals["keys"]:
             fan_out = "" if key["fan_out"] is None else f"~{key['fan_out']:,} {key['of']}"
             before = "" if key["admitted_before"] is None else f"{key['admitted_before']:,}"
-            table.add_row(
-                "", "", escape(key["key"]), f"{key['count']:,}", key["first"] or "", before, fan_out,
+            _row(
+            table, "", "", key["key"], f"{key['count']:,}", key["first"] or "", before, fan_out,
                 _common(key["reply_to"], key["count"]),
             )  # fmt: skip
         table.add_section()
@@ -96,24 +105,21 @@ def _refused(refused_by: list[dict[str, Any]], title: str) -> Table:
 
 
 def _common(reply_to: list[dict[str, Any]], of: int) -> str:
-    return f"{escape(reply_to[0]['value'])} ({reply_to[0]['count'] / of:.0%})" if reply_to and of else ""
+    return f"{reply_to[0]['value']} ({reply_to[0]['count'] / of:.0%})" if reply_to and of else ""
 
 
 def _reply_to(told: dict[str, Any], console: Console) -> None:
     if told["refused"] and told["reply_to"]:
         common = told["reply_to"][0]
         share = common["count"] / told["refused"]
-        console.print(
-            f"Commonest Reply-To of what was refused: {escape(common['value'])}, {common['count']:,} ({share:.1%})",
-            highlight=False,
-        )
+        _line(console, f"Commonest Reply-To of what was refused: {common['value']}, {common['count']:,} ({share:.1%})")
 
 
 def _busiest(told: dict[str, Any]) -> Table:
     table = _table("Who sends most, of what was admitted", "counted per", "key", ">messages")
     for busiest in told["busiest"]:
         for nth, key in enumerate(busiest["keys"][:5]):
-            table.add_row(_name(busiest) if nth == 0 else "", escape(key["key"]), f"{key['admitted']:,}")
+            _row(table, _name(busiest) if nth == 0 else "", key["key"], f"{key['admitted']:,}")
         table.add_section()
     return table
 
@@ -126,7 +132,7 @@ def _rates(told: dict[str, Any]) -> Table:
     )  # fmt: skip
     for row in told["rates"]:
         numbers = [f"{row[unit][name]:,}" for unit in ("minute", "hour") for name in ("p50", "p99", "p99_9", "max")]
-        table.add_row(_name(row), *numbers)
+        _row(table, _name(row), *numbers)
     return table
 
 
@@ -138,21 +144,29 @@ def _limits(told: dict[str, Any]) -> Table:
     )  # fmt: skip
     for row in told["limits"]:
         numbers = [f"{row[name]:,}" for name in ("p50", "p99", "p99_9", "max")]
-        table.add_row(escape(row["limit"]), row["rate"], row["counts"], *numbers, escape(row["max_key"]))
+        _row(table, row["limit"], row["rate"], row["counts"], *numbers, row["max_key"])
     return table
 
 
 def _suggestions(told: dict[str, Any], console: Console) -> None:
     found = told["suggestions"]
     own = "as it is" if found["scale"] == found["own_scale"] else f"it is {found['own_scale']:g}"
-    console.print(f"Suggested scale: {found['scale']:g} ({own}); {escape(found['because'])}.", highlight=False)
-    console.print(f"  The rule: {found['scale_rule']}.", highlight=False)
+    _line(console, f"Suggested scale: {found['scale']:g} ({own}); {found['because']}.")
+    _line(console, f"  The rule: {found['scale_rule']}.")
     if found["quotas"]:
         table = _table("Quotas that would have let pass what was refused", "limit", "for", "rate")
         for quota in found["quotas"]:
-            table.add_row(escape(quota["limit"]), escape(quota["value"]), quota["rate"])
+            _row(table, quota["limit"], quota["value"], quota["rate"])
         console.print(table)
-        console.print(f"  The rule: {found['quota_rule']}.", highlight=False)
+        _line(console, f"  The rule: {found['quota_rule']}.")
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(Text(printable(text)))
+
+
+def _row(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -1,15 +1,17 @@
-"""When a line was written: the two kinds of date that a syslog has, and those of a file of transactions.
+"""Dates at the beginning of a line of a log, and times in a file of transactions.
 
-It knows no mail and reads no clock.
-A date of RFC 3164 (`Nov 25 17:20:31`) has no year: the first line's is given, or the latest that does not lie ahead
-of `now`; from there the year follows the
-months, also where lines are in disorder around New Year. It has no zone either, so it counts as local time; the
-environment's TZ says which.
+A date of RFC 3164 (`Nov 25 17:20:31`) has no year. The year of the first line is given, or is the latest year in which
+the date does not lie ahead of `now`. From there the year follows the months, also where lines are in disorder around
+New Year. Such a date has no zone either: it is local time, of the zone in the environment variable TZ.
+
+This module knows no mail and reads no clock.
+Invariant: a date that its year does not have, such as 29 February 2027, is an error, and no other day.
 """
 
 from __future__ import annotations
 
 import time
+from calendar import monthrange
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -17,14 +19,17 @@ _NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 _MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
 _Local: TypeAlias = tuple[int, int, int, int, int, int, int, int]  # what mktime takes behind the year
 _SHORT = len("Nov 25 17:20:31")
+_DAY = len("2026-11-25")
+_ZONE = len("+0100")
+_LONGEST = 40  # characters of a date of ISO 8601
 _HALF_A_YEAR = 6  # months
 _MOST_KEPT = 4096
-MOST = 1e11  # seconds, as the guard: beyond that somebody counts milliseconds
+MOST = 1e11  # seconds, as in the guard: a larger number counts milliseconds
 
 
 class Stamps:
-    """Reads what lines begin with. One for all files of a log, in their order, since the year goes on from one to the
-    next.
+    """Reads the dates at the beginning of lines. All files of a log share one, in their order, because the year
+    continues from one file to the next.
     """
 
     def __init__(self, now: float, year: int | None = None) -> None:
@@ -34,15 +39,12 @@ class Stamps:
         self._kept: dict[str, float] = {}
 
     def read(self, line: str) -> tuple[float, int]:
-        """Unix seconds, and where the rest of the line begins.
+        """Returns Unix seconds, and the position after the date and the blank behind it.
 
-        Raises `ValueError` for a line that begins with no date.
+        Raises `ValueError` for a line that does not begin with a date.
         """
         if line[:1].isdigit():
-            end = line.find(" ")
-            if end < 0:
-                raise ValueError("nothing but a date")
-            return iso(line[:end]), end + 1
+            return self._iso(line)
         text = line[:_SHORT]
         at = self._kept.get(text)
         if at is None:
@@ -50,7 +52,25 @@ class Stamps:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             self._kept[text] = at
-        return at, _SHORT + 1
+        if line[_SHORT : _SHORT + 1] != ".":
+            return at, _SHORT + 1
+        end = line.find(" ", _SHORT)
+        fraction = line[_SHORT + 1 : end]
+        if end < 0 or len(fraction) > _LONGEST or not _is_number(fraction):
+            raise ValueError("no date at its beginning")
+        return at + float(f"0.{fraction}"), end + 1
+
+    def _iso(self, line: str) -> tuple[float, int]:
+        end = line.find(" ")
+        if end == _DAY:  # a blank between day and time, and perhaps one before the zone
+            end = line.find(" ", end + 1)
+            zone = line[end + 1 : end + 1 + _ZONE]
+            if end > 0 and zone[:1] in ("+", "-") and _is_number(zone[1:]) and len(zone) == _ZONE:
+                text, end = line[:end] + zone, end + 1 + _ZONE
+                return iso(text), end + 1
+        if end < 0:
+            raise ValueError("nothing but a date")
+        return iso(line[:end]), end + 1
 
     def _short(self, text: str) -> float:
         month = _MONTHS.get(text[:3], 0)
@@ -63,37 +83,54 @@ class Stamps:
         if not (1 <= day <= 31 and hour < 24 and minute < 60 and second <= 60):
             raise ValueError(f"no such moment: {text}")
         local: _Local = (month, day, hour, minute, second, 0, 0, -1)
-        year = self._year_of(month, local)
-        return time.mktime((year, *local))
+        try:
+            at = time.mktime((self._year_of(month, day, local), *local))
+        except OverflowError as error:
+            raise ValueError(f"no such moment: {text}") from error
+        if abs(at) > MOST:
+            raise ValueError(f"no such moment: {text}")
+        return at
 
-    def _year_of(self, month: int, local: _Local) -> int:
-        if self._year is None:
+    def _year_of(self, month: int, day: int, local: _Local) -> int:
+        year, passed = self._year, 0
+        if year is None:
             year = time.localtime(self._now).tm_year
-            ahead = time.mktime((year, *local)) > self._now + 86_400  # a clock may be a little ahead, and a zone
-            self._year = year - ahead
+            # A clock may be a little ahead, and so may a zone.
+            year -= time.mktime((year, *local)) > self._now + 86_400
         elif self._month:
             passed = month - self._month
-            if passed < -_HALF_A_YEAR:
-                self._year += 1
-            elif passed > _HALF_A_YEAR:
-                return self._year - 1  # a line of December among those of January
-        self._month = month
-        return self._year
+            year += (passed < -_HALF_A_YEAR) - (passed > _HALF_A_YEAR)
+        if day > monthrange(year, month)[1]:
+            raise ValueError(f"no such day in {year}")
+        if passed <= _HALF_A_YEAR:  # otherwise it is a line of December among those of January
+            if self._year is not None and year != self._year:
+                self._kept.clear()
+            self._year, self._month = year, month
+        return year
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def iso(text: str) -> float:
-    """Unix seconds of a date of RFC 3339 or ISO 8601; without a zone it is local time.
+    """Returns the Unix seconds of a date of RFC 3339 or ISO 8601; a date without a zone is local time.
 
     Raises `ValueError`.
     """
     try:
-        return datetime.fromisoformat(text).timestamp()
+        if len(text) > _LONGEST:
+            raise ValueError("too long for a date")
+        at = datetime.fromisoformat(text).timestamp()
     except (OverflowError, OSError) as error:
-        raise ValueError(f"no such moment: {text[:40]}") from error
+        raise ValueError(f"no such moment: {text}") from error
+    if abs(at) > MOST:
+        raise ValueError(f"no such moment: {text}")
+    return at
 
 
 def seconds(value: object) -> float:
-    """Unix seconds of what a file of transactions says: a number, the same as text, or a date of ISO 8601.
+    """Returns Unix seconds for a time in a file of transactions: a number, a number as text, or a date of ISO 8601.
 
     Raises `ValueError`.
     """
@@ -114,7 +151,7 @@ def seconds(value: object) -> float:
 
 
 def shown(at: float) -> str:
-    """A time for people and for JSON: RFC 3339 in UTC, to the second."""
+    """Returns a time as text for people and for JSON: RFC 3339 in UTC, to the second."""
     try:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):

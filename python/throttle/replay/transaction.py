@@ -1,6 +1,6 @@
 """One mail transaction of a log.
 
-It knows no format.
+This module knows no format.
 """
 
 from __future__ import annotations
@@ -20,4 +20,5 @@ class Transaction(NamedTuple):
     time: float
     envelope: Envelope
     reply_to: str | None = None
-    rejected: bool = False  # by the server itself
+    rejected: bool = False  # when the log was written
+    by_throttle: bool = False  # by throttle, and not by the server itself

@@ -79,6 +79,8 @@ mod _core {
         #[pymodule_export]
         use crate::replay::counts::Counts;
         #[pymodule_export]
+        use crate::replay::replies::replies;
+        #[pymodule_export]
         use crate::replay::rows::Rows;
         #[pymodule_export]
         use crate::replay::seen::Seen;

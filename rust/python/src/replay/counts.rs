@@ -1,10 +1,11 @@
 //! `Counts`: how often each text came.
 //!
-//! Texts lie one behind another, and the table beside them has where each begins: a text costs no allocation of its
-//! own, and a look no more than two misses.
-//! Knows no time and no bound. Invariants: exact up to 2⁶⁴ − 1, where a count stays; what came first begins first, so
-//! that places are an order.
-//! A text of a log may hold lone surrogates, and comes back as it was.
+//! All texts lie in one byte vector, and a hash table has the place of each. So a text costs no allocation of its own,
+//! and a look-up has at most two cache misses.
+//!
+//! This module knows no time and no bound on the number of texts. Invariants: counts are exact up to 2⁶⁴ − 1, where
+//! they stay. Places are in the order in which texts first came. A text of a log may contain lone surrogates, and
+//! Python gets it back unchanged.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -50,7 +51,7 @@ impl Counts {
         keys.iter().for_each(|(hash, key)| self.count(hash, key.as_bytes(), 1));
     }
 
-    /// Counts those that came before; how many did not.
+    /// Counts the texts that are in the table, and returns how many are not.
     fn update_known(&mut self, keys: &Texts) -> usize {
         keys.iter().filter(|(hash, key)| !self.count_known(*hash, key.as_bytes(), 1)).count()
     }
@@ -59,13 +60,13 @@ impl Counts {
         other.of.iter().for_each(|entry| self.count(entry.hash, entry.text(&other.octets), entry.count));
     }
 
-    /// The first of those with the highest count, and that.
+    /// Returns the text with the highest count, and the count. Of several such texts it is the one that came first.
     fn most<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, u64)>> {
         let first = self.of.iter().max_by_key(|entry| (entry.count, Reverse(entry.begin)));
         first.map(|entry| Ok((text(py, entry.text(&self.octets))?, entry.count))).transpose()
     }
 
-    /// The `n` highest, the highest first, and of equals the first by name.
+    /// Returns the `n` texts with the highest counts in descending order. Equal counts are in the order of their texts.
     fn top<'py>(&self, py: Python<'py>, n: usize) -> PyResult<Vec<(Bound<'py, PyAny>, u64)>> {
         let mut all: Vec<_> = self.of.iter().map(|entry| (Reverse(entry.count), entry.text(&self.octets))).collect();
         if n < all.len() {
@@ -76,8 +77,8 @@ impl Counts {
         all.into_iter().map(|(count, octets)| Ok((text(py, octets)?, count.0))).collect()
     }
 
-    /// Takes the count at place `most`, from the highest, off all of them, and leaves out what is nothing then; that
-    /// count.
+    /// Subtracts the count at rank `most` from all counts, and removes the texts whose count is 0 then. Returns the
+    /// count that was subtracted.
     fn prune(&mut self, most: usize) -> u64 {
         let mut counts: Vec<_> = self.of.iter().map(|entry| Reverse(entry.count)).collect();
         if most >= counts.len() {
@@ -91,7 +92,7 @@ impl Counts {
         less
     }
 
-    /// How many texts have each count, without those of a set.
+    /// Returns for each count how many texts have it, without the texts of a set.
     fn amounts<'py>(&self, py: Python<'py>, without: &Bound<'py, PySet>) -> PyResult<Bound<'py, PyDict>> {
         let mut amounts: HashMap<u64, u64> = HashMap::new();
         self.of.iter().for_each(|entry| *amounts.entry(entry.count).or_default() += 1);
@@ -148,7 +149,7 @@ impl Counts {
         }
     }
 
-    /// Whether it came before.
+    /// Adds to the count of a text that is in the table, and returns whether it is.
     fn count_known(&mut self, hash: u64, key: &[u8], amount: u64) -> bool {
         let known = self.of.find_mut(hash, |entry| entry.is(hash, key, &self.octets));
         known.map(|entry| entry.count = entry.count.saturating_add(amount)).is_some()
@@ -165,7 +166,8 @@ impl Entry {
     }
 }
 
-/// UTF-8, in which lone surrogates stand as if they were characters: other bytes for each text, in the same order.
+/// Encodes a text as UTF-8 in which a lone surrogate is encoded like a character. Different texts have different bytes,
+/// and the bytes are in the order of the texts.
 fn octets<'a>(text: &'a Bound<'_, PyString>) -> PyResult<Cow<'a, [u8]>> {
     match text.to_str() {
         Ok(text) => Ok(Cow::Borrowed(text.as_bytes())),

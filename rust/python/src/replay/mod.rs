@@ -1,9 +1,10 @@
-//! What `throttle.replay` counts with: the values of many envelopes, and exact counts of their keys.
+//! The counters of `throttle.replay`: the values of many envelopes, and exact counts of their keys.
 //!
-//! It is here because a log has millions of lines and each some fifteen keys; what is counted, for how long and how
-//! much of it is kept, Python says.
+//! They are in Rust because a log has millions of lines, and each line has about fifteen keys. The Python code decides
+//! what is counted, for how long, and how much of it is kept.
 
 pub(crate) mod counts;
+pub(crate) mod replies;
 pub(crate) mod rows;
 pub(crate) mod seen;
 pub(crate) mod texts;

@@ -1,6 +1,6 @@
-//! `Rows`: the values of many envelopes that wait to be counted, and the keys that are made of them.
+//! `Rows`: the values of many envelopes that are still to be counted, and the keys made of them.
 //!
-//! Knows no limit. Invariant: of a row each identity has a run of texts, of which there may be none.
+//! This module knows no limit. Invariant: each row has one run of texts for each identity; a run may be empty.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::envelope::Envelope;
 use crate::error::wrong_value;
 use crate::guard::Throttle;
 
-/// Between the values of a key.
+/// Separates the values of a key.
 const JOINED: &str = " + ";
 
-/// See `_replay.pyi`. The identities are those of the guard's policy when it was made.
+/// See `_replay.pyi`. The identities are those of the guard's policy at the time when `Rows` is made.
 #[pyclass(module = "throttle._replay")]
 pub(crate) struct Rows {
     guard: Py<Throttle>,
@@ -27,7 +27,7 @@ pub(crate) struct Rows {
     times: Vec<f64>,
     proven: Vec<bool>,
     texts: Piece,
-    /// Where the texts of each identity of each row begin, and where the last end.
+    /// The index of the first text of each identity of each row, and at the end the number of texts.
     begins: Vec<usize>,
 }
 
@@ -40,10 +40,8 @@ impl Rows {
         Self { guard, observed, times, proven, texts, begins }
     }
 
-    /// Asks the guard about an envelope, and appends it when it is admitted and no limit in shadow mode would refuse
-    /// it; what else it says is returned.
-    ///
-    /// It counts at time `at`, and is asked about at `now`.
+    /// Checks an envelope at the time `now`. Appends it with the time `at` if it is admitted and no limit in shadow
+    /// mode would refuse it, and otherwise returns the decision.
     fn ask(&mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>) -> PyResult<Option<Decision>> {
         let guard = self.guard.clone_ref(py);
         let now = guard.get().clock.read(py, Some(now))?;
@@ -61,14 +59,14 @@ impl Rows {
         Ok(said.map(|(core, charge)| Decision::of_envelope(core, guard, envelope.clone().unbind(), charge)))
     }
 
-    /// Appends an envelope.
+    /// Appends an envelope without a check.
     fn add(&mut self, py: Python<'_>, at: f64, envelope: &Bound<'_, Envelope>) {
         let engine = Arc::clone(&self.guard.get().engine());
         envelope.get().with(py, |core| self.append(at, &engine.read(core, Stages::known_of(core))));
     }
 
-    /// The keys of those whose sender is `verified` so, one row after another: the values of the identities at
-    /// `places`, joined, each with each.
+    /// Returns the keys of the rows whose sender has the trust `verified`, in the order of the rows. A key joins one
+    /// value of each identity at `places`, in every combination.
     fn keys(&self, places: Vec<usize>, verified: &str) -> PyResult<Texts> {
         self.check(&places)?;
         let any = verified == "any";
@@ -106,7 +104,7 @@ impl Rows {
         proven.push(identities.trust(Identity::SenderHost) == Trust::Proven);
     }
 
-    /// Of one row.
+    /// Calls `take` with each key of one row.
     pub(super) fn each_key(&self, row: usize, places: &[usize], take: &mut impl FnMut(&str)) {
         if let [place] = places {
             return self.values(row, *place).for_each(take);
@@ -137,7 +135,7 @@ impl Rows {
         &self.times
     }
 
-    /// Whether there are such identities.
+    /// Returns an error if a place is not that of an identity.
     pub(super) fn check(&self, places: &[usize]) -> PyResult<()> {
         let allowed = self.observed.len();
         match places.iter().find(|place| **place >= allowed) {
@@ -149,7 +147,7 @@ impl Rows {
 
 fn push(texts: &mut Piece, value: &Value<'_>) {
     texts.write(|text| {
-        // A String takes whatever is written.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{value}");
     });
 }

@@ -1,8 +1,10 @@
-//! `Seen`: which elements came under which keys, first and last.
+//! `Seen`: which elements came under which keys, and the first and last time of each.
 //!
-//! It lies as `Counts` does: a pair is the text of its key, and behind it that of the element.
-//! Knows no limit. Invariant: what came first begins first, but for what a pruning kept, which comes in the order of
-//! its rank.
+//! The memory is that of `Counts`: one text with all pairs, in which an element follows its key, and a hash table of
+//! places.
+//!
+//! This module knows no limit. Invariant: places are in the order in which pairs first came. Pruning puts the pairs
+//! that it keeps in the order of their rank.
 
 use std::cmp::Ordering;
 
@@ -12,14 +14,15 @@ use pyo3::prelude::*;
 use super::rows::Rows;
 use super::texts::{Texts, hash};
 
-/// A guard knows such by their raw bytes: each is new, and none is worth learning.
+/// Tags of elements without a name. A guard tells such elements apart by their raw bytes, so each of them is new, and
+/// the tag is not worth learning.
 const JUNK: [&str; 2] = ["MALFORMED", "OVERLONG"];
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     begin: usize,
-    /// Where its key ends and the element begins.
+    /// The place where the key ends and the element begins.
     middle: usize,
     end: usize,
     first: f64,
@@ -43,8 +46,8 @@ impl Seen {
         Self { text: String::new(), of: HashTable::new(), most, comeback_s }
     }
 
-    /// Notes the elements at `place` under the keys at `per` of all rows but `without`; for each that was new for
-    /// `remember_s`, its key.
+    /// Notes the elements at `place` under the keys at `per`, for all rows except `without`, which is sorted. Returns
+    /// the key of each element that was not seen for `remember_s` seconds.
     fn update(
         &mut self, rows: &Rows, per: Vec<usize>, place: usize, remember_s: f64, without: Vec<usize>,
     ) -> PyResult<Texts> {
@@ -72,7 +75,8 @@ impl Seen {
         Ok(new)
     }
 
-    /// Beyond `most` keeps half as many: those that came back, and of the others the latest; how many it left out.
+    /// If there are more than `most` pairs, keeps `most / 2`: first those that came back, then the latest. Returns how
+    /// many it removed.
     fn prune(&mut self) -> usize {
         if self.of.len() <= self.most {
             return 0;
@@ -88,7 +92,7 @@ impl Seen {
         dropped
     }
 
-    /// Key, element, first and last of each.
+    /// Returns key, element, first and last time of each pair.
     fn items(&self) -> Vec<(&str, &str, f64, f64)> {
         let parts = |Entry { begin, middle, end, first, last, .. }: Entry| {
             (&self.text[begin..middle], &self.text[middle..end], first, last)
@@ -102,11 +106,11 @@ impl Seen {
 }
 
 impl Seen {
-    /// `pair` is a key of `key_len` bytes, and the element.
+    /// Notes a pair, which is a key of `key_len` bytes and the element, and returns whether the element is new.
     fn is_new(&mut self, at: f64, pair: &str, key_len: usize, remember_s: f64) -> bool {
         let (key, element) = pair.split_at(key_len);
         if element == key {
-            return false; // its own is never new
+            return false; // the key itself is never new
         }
         let hash = hash(pair.as_bytes());
         let text = &self.text;
@@ -127,7 +131,8 @@ impl Seen {
         true
     }
 
-    /// Appends the text of a pair, and its entry, which tells where parts of it began elsewhere.
+    /// Appends the text of a pair and an entry with its times. The places in the given entry are only used to find the
+    /// length of the key.
     fn insert(&mut self, pair: &str, Entry { hash, begin, middle, first, last, .. }: &Entry) {
         let at = self.text.len();
         self.text.push_str(pair);

@@ -1,7 +1,7 @@
-//! `Texts`: many short texts in one piece of memory, so that none of them is an object of Python, and the hash of each.
+//! `Texts`: many short texts in one string, each with its hash. None of them is a Python object.
 //!
-//! Knows not what they are. Invariant: hashes are those of [`hash`], which is another one in each process: a log's
-//! text is anybody's.
+//! This module does not know what the texts mean. Invariant: hashes are those of [`hash`], which has another key in
+//! each process, because anybody can choose the text of a log.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use pyo3::prelude::*;
 
-/// Texts one behind another.
+/// Texts in one string, and the end of each.
 #[derive(Debug, Default)]
 pub(super) struct Piece {
     text: String,
@@ -33,7 +33,7 @@ impl Texts {
         all
     }
 
-    /// As Python has them.
+    /// Returns the texts as a list.
     fn list(&self) -> Vec<&str> {
         self.iter().map(|(_, text)| text).collect()
     }
@@ -49,14 +49,14 @@ impl Texts {
         self.hashes.push(hash(text.as_bytes()));
     }
 
-    /// Hash and text of each.
+    /// Yields the hash and the text of each.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
         self.hashes.iter().enumerate().map(|(place, hash)| (*hash, self.piece.get(place)))
     }
 }
 
 impl Piece {
-    /// Appends what `write` writes at the end of the others.
+    /// Appends the text that `write` writes.
     pub(super) fn write(&mut self, write: impl FnOnce(&mut String)) {
         write(&mut self.text);
         self.ends.push(self.text.len());
@@ -81,7 +81,7 @@ impl Piece {
     }
 }
 
-/// Of a key, wherever it is counted.
+/// Returns the hash of a key, which is the same in `Texts`, `Counts` and `Seen`.
 pub(super) fn hash(octets: &[u8]) -> u64 {
     static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     SECRET.hash_one(octets)

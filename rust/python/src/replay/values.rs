@@ -1,4 +1,4 @@
-//! The values of one envelope as the limits of a policy see them.
+//! The values of one envelope, for the identities that the limits of a policy need.
 
 use std::sync::Arc;
 

@@ -1,0 +1,19 @@
+r"""Text that a sender wrote, made safe for a terminal and for a line of a log.
+
+A name in a message may contain escape sequences that move the cursor or set the title of a window, line ends that
+forge a line of a log, and bidirectional controls that show text in another order than it has (Unicode Technical
+Report 36, section 3). Every text of this package that is printed for people passes through `printable` once.
+"""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Returns `text` with an escape such as ``\x1b`` or ``\u202e`` in place of each character that is not printable.
+
+    These are the characters of the Unicode categories Cc, Cf, Cn, Co, Cs, Zl, Zp and Zs, except the space; see
+    `str.isprintable`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
