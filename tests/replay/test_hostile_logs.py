@@ -12,6 +12,7 @@ import pkgutil
 import re
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,7 +205,7 @@ def test_the_steps_for_a_line_do_not_grow_with_it_except_for_its_recipients(form
     for head, piece in hostile_lines():
         line = f"{head}{piece * 200}{TAILS[4]}".encode("utf-8", "surrogatepass")
         lines = b"time,client_ip,mail_from\n" + line if form == "csv" else line
-        count = steps(lambda lines=lines: read(lines, form))
+        count = steps(partial(read, lines, form))
         words = len(line.split()) + line.count(b",")
         assert count <= A_LINE + A_WORD * words, (count, line[:200])
 

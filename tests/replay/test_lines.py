@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import tracemalloc
 from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from throttle import Limit, Policy, Throttle
 from throttle.replay.lines import MOST_LINE, Overlong, bounded
 from throttle.replay.notes import Notes
 from throttle.replay.reading import Log
+from throttle.replay.run import Replay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,15 +71,30 @@ def test_an_archive_with_one_huge_line_takes_little_memory(tmp_path: Path) -> No
     assert peak < 8 << 20
 
 
-def test_what_is_looked_at_for_the_format_is_bounded_too(tmp_path: Path) -> None:
-    line = b'{"time": 1, "helo": "' + b"a" * (MOST_LINE - 24) + b'"}\n'
-    (tmp_path / "t.jsonl").write_bytes(line * 60)
+def test_a_file_of_long_lines_takes_little_memory(tmp_path: Path) -> None:
+    """No envelope is kept until it is counted."""
+    policy = Policy(
+        [
+            Limit(name="pace", per="auth.user", rate="50/hour"),
+            Limit(name="bytes", per="client.ip", rate="1 GB/hour"),
+            Limit(name="reply", per="reply_to.address", rate="90/hour"),
+        ]
+    )
+    lines, long = 60, "a" * (MOST_LINE // 4)
+    with (tmp_path / "t.jsonl").open("w") as log:
+        for n in range(lines):
+            names = {"auth_user": f"{n}{long}", "mail_from": f"{n}{long}@b.com", "reply_to": f"{n}{long}@c.com"}
+            log.write(f"{json.dumps({'time': 1, 'client_ip': '192.0.2.1', **names})}\n")
     tracemalloc.start()
     try:
-        log = Log([str(tmp_path / "t.jsonl")], Notes(), now=NOW)
+        read = Log([str(tmp_path / "t.jsonl")], Notes(), now=NOW)
+        replay = Replay(Throttle(policy, memory="1 MiB"))
+        for transaction in read.transactions():
+            replay.add(transaction)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    replay.close()
+    assert replay.transactions == lines
+    assert replay.admitted == lines
     assert peak < 24 << 20  # the parser of JSON takes twelve times the line
-    assert log.forms == {str(tmp_path / "t.jsonl"): "jsonl"}
-    assert sum(1 for _ in log.transactions()) == 60

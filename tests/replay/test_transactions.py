@@ -112,6 +112,12 @@ def test_fields_that_no_envelope_has_are_counted_by_name() -> None:
     assert one.reply_to == "joe@ex.com"
 
 
+def test_a_reply_to_is_kept_for_the_report_only_as_far_as_an_address_goes() -> None:
+    ((one,), _) = read_json({"time": 1, "reply_to": "a" * 100_000})
+    assert one.reply_to == "a" * 320
+    assert one.envelope.reply_to == ("a" * 100_000,)
+
+
 def test_csv_has_the_same_fields_with_recipients_apart_by_blanks_and_empty_cells_unknown() -> None:
     text = (
         "time,client_ip,mail_from,rcpt_to,size,reply_to\n"

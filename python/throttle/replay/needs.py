@@ -6,7 +6,7 @@ Invariant: what it is given at once lies in one period.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from throttle.replay.counting import MOST_KEYS, Panes
 from throttle.replay.limits import JOINED, Counted, several
@@ -32,15 +32,15 @@ class Need:
         self._seen: set[tuple[str, str]] = set()  # of the period at hand, where the whole key is refused
         self._pane = 0
 
-    def count(self, at: float, rows: Sequence[tuple[Values, Envelope]]) -> None:
+    def count(self, at: float, rows: Sequence[tuple[Values, Amounts]]) -> None:
         """Count bytes, recipients, or different elements where nothing is remembered beyond the period."""
         limit = self.limit
-        for values, envelope in rows:
+        for values, amounts in rows:
             keys = limit.keys_of(values)
             if self._place is not None:
                 self._appear(at, keys, several(values[self._place]))
                 continue
-            amount = amount_of(limit, envelope)
+            amount = amount_of(limit, amounts)
             for key in keys:
                 self.panes.add(at, key, amount)
 
@@ -56,12 +56,24 @@ class Need:
                     self.panes.add(at, key)
 
 
-def amount_of(limit: Counted, envelope: Envelope) -> int:
-    """What one message is to a limit, of one of its keys."""
+class Amounts(NamedTuple):
+    """What limits count of one message. An envelope may be large, so it is not kept until it is counted."""
+
+    octets: int
+    recipients: int
+
+
+def amounts_of(envelope: Envelope) -> Amounts:
+    """Returns what limits count of an envelope."""
+    return Amounts(envelope.size or 0, len(set(envelope.rcpt_to)))
+
+
+def amount_of(limit: Counted, amounts: Amounts) -> int:
+    """Returns how much one message adds to each key of a limit."""
     if limit.unit == "bytes":
-        return envelope.size or 0
+        return amounts.octets
     if limit.unit == "recipients" and not _per_recipient(limit):
-        return len(set(envelope.rcpt_to))
+        return amounts.recipients
     return 1
 
 

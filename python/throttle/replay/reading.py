@@ -68,18 +68,14 @@ class Source:
         """Yields all lines, and reports progress in bytes. In place of a line that is too long, which is counted as
         broken, stands an empty one.
         """
-        number = 0
-        chunk: Sequence[str] = self._head
-        while chunk:
-            for line in chunk:
-                number += 1
-                if type(line) is str:
-                    yield line
-                else:
-                    notes.break_at(number, line, f"longer than {MOST_LINE:,} bytes")
-                    yield "\n"
-            progress(self._advance())
-            chunk = list(itertools.islice(self._rest, _EVERY))
+        for number, line in enumerate(itertools.chain(self._head, self._rest), 1):
+            if type(line) is str:
+                yield line
+            else:
+                notes.break_at(number, line, f"longer than {MOST_LINE:,} bytes")
+                yield "\n"
+            if not number % _EVERY:
+                progress(self._advance())
         progress(self._advance())
         if self.name != "-":
             self._stream.close()

@@ -16,7 +16,7 @@ from throttle._replay import Rows, observed, values
 from throttle.replay.counting import MOST_KEYS, Heavy, Panes, Tally
 from throttle.replay.learning import memories
 from throttle.replay.limits import counted, uncounted
-from throttle.replay.needs import Need, amount_of, is_plain
+from throttle.replay.needs import Amounts, Need, amount_of, amounts_of, is_plain
 from throttle.replay.refusals import MOST_DETAILS, Refusals, refusals_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Replay:
         # What was admitted in the step at hand, and waits: a message with many recipients has as many keys.
         self._waiting = 0
         self._rows = Rows(guard)
-        self._envelopes: list[tuple[Values, Envelope]] = []  # where something of them is counted
+        self._amounts: list[tuple[Values, Amounts]] = []  # where something of them is counted
         self._in_shadow: dict[int, tuple[str, ...]] = {}  # by its place among them
 
     def _need(self, limit: Counted) -> Need:
@@ -117,7 +117,7 @@ class Replay:
             self._refuse(self.refused, at, decision.limit or "", transaction, decision)
             return False
         if self._slow:
-            self._envelopes.append((self._values(envelope), envelope))
+            self._amounts.append((self._values(envelope), amounts_of(envelope)))
         return True
 
     def close(self) -> None:
@@ -143,12 +143,12 @@ class Replay:
         for (name, verified), tally in self.tallies.items():
             tally.update(at, rows.keys(self.keys[name].places, verified))
         for need in self._slow:
-            need.count(at, self._envelopes)
+            need.count(at, self._amounts)
         for memory, needs in zip(self.remembered, self._fresh, strict=True):
             fresh = memory.update(rows, self._not_admitted_by(memory))
             for need in needs:
                 need.panes.update(at, fresh)
-        for waiting in (rows, self._envelopes, self._in_shadow):
+        for waiting in (rows, self._amounts, self._in_shadow):
             waiting.clear()
 
     def _not_admitted_by(self, memory: Remembered) -> list[int]:
@@ -184,5 +184,5 @@ class Replay:
         value = key if whole else next(iter(own), "")
         if limit and len(self._left_out[identity]) < MOST_KEYS:
             self._left_out[identity].add(value)
-        amount = amount_of(limit, transaction.envelope) if limit else 1
+        amount = amount_of(limit, amounts_of(transaction.envelope)) if limit else 1
         refusals.add(at, key, values, transaction.reply_to, admitted, None if whole else value or None, amount)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TIME = "time"
 REPLY_TO = "reply_to"
 _REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
+_LONGEST = 320  # characters of a Reply-To: the report keeps thousands of them
 _are_fields = FIELDS.issuperset
 _are_no_fields = FIELDS.isdisjoint
 LISTS = frozenset({"rcpt_to", "dkim"}) & FIELDS  # in CSV their values stand apart by blanks
@@ -110,7 +111,7 @@ def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
 
 
 def _told(reply_to: Any) -> str | None:
-    """Returns the Reply-To for the report. The guard reads its own from the envelope."""
+    """Returns the Reply-To for the report, cut where it is too long. The guard reads its own from the envelope."""
     if type(reply_to) is list:
         reply_to = reply_to[0] if reply_to else None
-    return reply_to.strip().lower() if type(reply_to) is str and reply_to else None
+    return reply_to[:_LONGEST].strip().lower() if type(reply_to) is str and reply_to else None
