@@ -176,7 +176,7 @@ def test_other_lines_are_passed_over_and_those_that_are_cut_are_broken() -> None
         f"Nov 25 17:20:31 mx exim[7]: 2026-11-25 17:20:31 {ID} <= a@b H=[192.0.2.1] P=smtp S=1 for c@d",
         f"Nov 25 17:20:31 mx exim4[7]: {ID} <= a@b H=[192.0.2.1] P=smtp S=1 for c@d",
         f"2026-11-25 18:20:31.000 +0100 [77] {ID} <= a@b H=[192.0.2.1] P=smtp S=1 for c@d",
-        f'{{"log":"2026-11-25 17:20:31 {ID} <= a@b H=[192.0.2.1] P=smtp S=1 for c@d\\n","time":"2026-11-25T17:20:31Z"}}',
+        f'{{"log":"2026-11-25 17:20:31 {ID} <= a@b H=[192.0.2.1] P=smtp for c@d\\n","time":"2026-11-25T17:20:31Z"}}',
     ],
 )
 def test_a_main_log_is_read_in_every_frame(line: str) -> None:

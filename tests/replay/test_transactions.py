@@ -7,7 +7,7 @@ import json
 import pytest
 
 from throttle.replay.notes import SHOWN, Notes
-from throttle.replay.transaction import FIELDS, Transaction
+from throttle.replay.transaction import FIELDS, MOST_USER, Transaction
 from throttle.replay.transactions import comma_separated, json_lines
 
 
@@ -112,8 +112,9 @@ def test_fields_that_no_envelope_has_are_counted_by_name() -> None:
     assert one.reply_to == "joe@ex.com"
 
 
-def test_a_reply_to_is_kept_for_the_report_only_as_far_as_an_address_goes() -> None:
-    ((one,), _) = read_json({"time": 1, "reply_to": "a" * 100_000})
+def test_what_a_replay_keeps_of_a_reply_to_and_of_a_user_is_bounded() -> None:
+    ((one,), _) = read_json({"time": 1, "reply_to": "a" * 100_000, "auth_user": "a" * 100_000})
+    assert one.envelope.auth_user == "a" * MOST_USER
     assert one.reply_to == "a" * 320
     assert one.envelope.reply_to == ("a" * 100_000,)
 

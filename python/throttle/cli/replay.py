@@ -73,8 +73,8 @@ HELP = """Play a log through a policy, with the log's own times: what would have
 
 A log is Postfix's or Exim's main log, or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
 and time. Lines of Postfix and Exim may come from syslog, from journalctl (short, short-precise, short-iso or json),
-from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; 2 when an option is wrong, a file
-cannot be read, or the files contain no transaction.
+from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; 2 when an option is wrong, a
+file cannot be read, or the files contain no transaction.
 """
 EXAMPLE = """Examples:
 

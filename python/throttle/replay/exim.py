@@ -10,12 +10,12 @@
 
 What the fields say: `<=` is an arrival. `=>`, `->`, `>>`, `*>`, `**` and `==` begin with a recipient that was
 delivered, delivered in the same transaction, handed on at once, not delivered because of a test, failed, or deferred.
-Where the recipient was rewritten or forwarded, the address that the sender wrote stands behind it in angle brackets. `H=` has the
-name of the client that the server looked up, in parentheses what the client said in HELO, and its address. HELO is left
-out when it is that name. `A=` has the authenticator and the user, `S=` the bytes, `P=` the protocol, which is `local…`
-for what came otherwise than by SMTP. `for` lists the recipients (log selector `received_recipients`); without it they
-come from the deliveries. A process number in brackets may stand before all of it (log selector `pid`). Subjects, TLS
-names and anything else in quotes is the client's, and is skipped.
+Where the recipient was rewritten or forwarded, the address that the sender wrote stands behind it in angle brackets.
+`H=` has the name of the client that the server looked up, in parentheses what the client said in HELO, and its
+address. HELO is left out when it is that name. `A=` has the authenticator and the user, `S=` the bytes, `P=` the
+protocol, which is `local…` for what came otherwise than by SMTP. `for` lists the recipients (log selector
+`received_recipients`); without it they come from the deliveries. A process number in brackets may stand before all of
+it (log selector `pid`). Subjects, TLS names and anything else in quotes is the client's, and is skipped.
 
 A log tells of no header and of no SPF verdict. A message that arrived and of which some recipients were refused makes
 two transactions, since the refusals have no id.

@@ -19,7 +19,7 @@ from throttle import Envelope
 from throttle.replay.framing import Framing
 from throttle.replay.own_replies import is_own
 from throttle.replay.steady import steady
-from throttle.replay.transaction import Transaction
+from throttle.replay.transaction import MOST_USER, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -195,7 +195,7 @@ class MailLog(ABC):
                 helo=message.helo,
                 mail_from=message.sender,
                 rcpt_to=tuple(dict.fromkeys(message.rcpt.values())),
-                auth_user=message.user,
+                auth_user=message.user and message.user[:MOST_USER],
                 size=message.size,
             ),
             None,

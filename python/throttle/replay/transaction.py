@@ -13,6 +13,9 @@ from throttle import Envelope
 #: What an envelope can hold: a file of transactions may have all of these.
 FIELDS = frozenset(inspect.signature(Envelope).parameters)
 
+#: Characters of the name of a user, which is cut there: a guard keeps the whole of it, and a replay keeps thousands.
+MOST_USER = 1024
+
 
 class Transaction(NamedTuple):
     """`time` is in Unix seconds; `reply_to` is kept for the report, whether or not a limit counts it."""

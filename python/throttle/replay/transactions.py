@@ -17,7 +17,7 @@ from throttle import Envelope
 from throttle.replay.objects import AROUND, by_json
 from throttle.replay.steady import steady
 from throttle.replay.times import MOST, seconds
-from throttle.replay.transaction import FIELDS, Transaction
+from throttle.replay.transaction import FIELDS, MOST_USER, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TIME = "time"
 REPLY_TO = "reply_to"
+_USER = "auth_user"
 _REPLY_TO_IS_OF_AN_ENVELOPE = REPLY_TO in FIELDS
 _LONGEST = 320  # characters of a Reply-To: the report keeps thousands of them
 _are_fields = FIELDS.issuperset
@@ -104,6 +105,9 @@ def _transaction(record: dict[str, Any], notes: Notes) -> Transaction:
         others = record.keys() - FIELDS
         for name in others:
             del record[name]
+    user = record.get(_USER)
+    if type(user) is str and len(user) > MOST_USER:
+        record[_USER] = user[:MOST_USER]
     envelope = Envelope(**record)
     for name in others:
         notes.pass_over(f"field {name[:40]}")
