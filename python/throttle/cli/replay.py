@@ -68,14 +68,14 @@ Learned = Annotated[
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many keys of each kind.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on stdout.")]
 
-# Typer shows a paragraph behind \b as it stands.
-HELP = """Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.
-
-A log is Postfix's or Exim's main log, or has a transaction a line, as a JSON object or in CSV: the fields of Envelope,
-and time. Lines of Postfix and Exim may come from syslog, from journalctl (short, short-precise, short-iso or json),
-from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; 2 when an option is wrong, a
-file cannot be read, or the files contain no transaction.
-"""
+HELP = (
+    "Play a log through a policy, with the log's own times: what would have been refused, and which numbers fit.\n\n"
+    "A log is Postfix's or Exim's main log, or has a transaction a line, as a JSON object or in CSV: the fields of "
+    "Envelope, and time. Lines of Postfix and Exim may come from syslog, from journalctl (short, short-precise, "
+    "short-iso or json), from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; "
+    "2 when an option is wrong, a file cannot be read, or the files contain no transaction."
+)
+# Typer shows the lines behind \\b as they stand.
 EXAMPLE = """Examples:
 
 \b
