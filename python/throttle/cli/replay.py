@@ -75,18 +75,18 @@ HELP = (
     "short-iso or json), from busybox, in RFC 5424 or from Docker's json-file. Exit code: 0 when there is a report; "
     "2 when an option is wrong, a file cannot be read, or the files contain no transaction."
 )
-# Typer shows the lines behind \\b as they stand.
-EXAMPLE = """Examples:
+# Typer shows the lines after a line with \b as they stand.
+EXAMPLE = """For each format:
 
 \b
-throttle replay /var/log/mail.log* --learn known.jsonl.gz
 throttle replay /var/log/exim4/mainlog*
 journalctl -u 'postfix*' -o json --all | throttle replay -
 journalctl -u exim4 -o short-precise | throttle replay --format exim -
 docker inspect -f '{{.LogPath}}' postfix | xargs throttle replay
 throttle replay transactions.jsonl --policy policy.toml
 throttle replay transactions.csv --json
-"""
+
+Example: throttle replay /var/log/mail.log* --learn known.jsonl.gz"""
 
 
 def command(
