@@ -1,8 +1,7 @@
 """A guard under ordinary mail, with the senders' queues: what is deferred, by which limit, and when it got through.
 
-The guard sees each message whole, with its header. Who is deferred comes again after 5, 10, 20 … minutes, from any address of its pool, and gives up after five days,
-as mail servers do.
-Only the first deferral of a message counts.
+The guard sees each message whole, with its header. Who is deferred comes again after 5, 10, 20 … minutes, from any
+address of its pool, and gives up after five days, as mail servers do. Only the first deferral of a message counts.
 """
 
 from __future__ import annotations
