@@ -101,13 +101,13 @@ def test_a_tighter_limit_would_be_met(name: str, rng: random.Random) -> None:
 
 
 def test_a_deferred_message_comes_again_after_five_ten_and_twenty_minutes_from_its_senders_pool() -> None:
-    guard = Throttle(
-        Policy([Limit(name="pace", per="global", rate="1/35 minutes", algorithm="gcra", when_full="admit")])
-    )
+    def guard(rate: str) -> Throttle:
+        return Throttle(Policy([Limit(name="pace", per="global", rate=rate, algorithm="gcra", when_full="admit")]))
+
     first = next(ordinary_mail("retry", 1_000, 1))._replace(at_us=START_US, pool=("192.0.2.1", "192.0.2.2"))
     held = first._replace(at_us=START_US + 1)
     later = first._replace(at_us=START_US + 60 * 60_000_000)
-    seen = Trial(guard, "retry").run([first, held, later])
+    seen = Trial(guard("1/35 minutes"), "retry").run([first, held, later])
     assert seen.longest_delay_us == 35 * 60_000_000
     assert sum(seen.deferred.values()) == 2  # the last finds the bucket full of the second's retry
     assert [due - later.at_us for due, *_ in seen.waiting] == [5 * 60_000_000]
@@ -119,6 +119,8 @@ def test_a_deferred_message_comes_again_after_five_ten_and_twenty_minutes_from_i
     assert both.refused_again.total() == both.still_waiting == 2
     assert both.share_deferred(0) == seen.share_deferred(0) == 0.5
     assert both.limits() == {"pace": 4}
+    assert Trial(guard("1/10 minutes"), "retry").run([first, held, later]).refused_again.total() == 1
+    assert Trial(guard("1/5 minutes"), "retry").run([first, held, later]).refused_again.total() == 0
 
 
 def test_one_seed_is_one_traffic_in_order_of_time_and_another_seed_another() -> None:
