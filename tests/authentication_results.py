@@ -449,7 +449,7 @@ ROWS = [
         'mx1.box.example;\r\n\tdkim=fail ("body hash did not verify") header.d=shop.example header.s=s1'
         " header.b=NHOGowH2;\r\n\tspf=pass (mx1.box.example: domain of joe@shop.example designates"
         " 192.0.2.4 as permitted"
-        " sender) smtp.mailfrom=joe@shop.example;\r\n\tarc=pass (\"relay.example:s=arc:i=1\")",
+        ' sender) smtp.mailfrom=joe@shop.example;\r\n\tarc=pass ("relay.example:s=arc:i=1")',
         spf="pass",
     ),
     row(
@@ -463,7 +463,7 @@ ROWS = [
     row(
         f"OpenDKIM, {LISTS}",
         "smtp.box.example",
-        'smtp.box.example;\r\n\tdkim=pass (2048-bit key) header.d=shop.example'
+        "smtp.box.example;\r\n\tdkim=pass (2048-bit key) header.d=shop.example"
         ' header.i=@shop.example header.b="gBeiPQkb";'
         '\r\n\tdkim=permerror (0-bit key) header.d=shop.example header.i=@shop.example header.b="byrPGRCN"',
         dkim="shop.example",
@@ -479,7 +479,7 @@ ROWS = [
         f"OpenDKIM, an unprotected key, {LISTS}",
         "mail1.box.example",
         "mail1.box.example;\r\n\tdkim=pass (1024-bit key; unprotected) header.d=shop.example header.i=@shop.example"
-        ' header.a=rsa-sha256 header.s=s1 header.b=Sk1gl+iT;\r\n\tdkim-atps=neutral',
+        " header.a=rsa-sha256 header.s=s1 header.b=Sk1gl+iT;\r\n\tdkim-atps=neutral",
         dkim="shop.example",
     ),
     row(f"OpenDKIM, nothing signed, {LISTS}", "mail1.box.example", "mail1.box.example;\r\n\tdkim=none; dkim-adsp=none"),
@@ -587,8 +587,8 @@ ROWS = [
     row(
         f"a signature that fails, {EXIM}",
         "mx.box.example",
-        'mx.box.example;\r\n\tdkim=fail (body hash mismatch; body probably modified in'
-        ' transit)\r\n\t\theader.d=shop.example'
+        "mx.box.example;\r\n\tdkim=fail (body hash mismatch; body probably modified in"
+        " transit)\r\n\t\theader.d=shop.example"
         ' header.s=s1 header.a=rsa-sha256 reason="bodyhash_mismatch";\r\n\tspf=fail smtp.mailfrom=shop.example',
         spf="fail",
     ),
@@ -608,7 +608,7 @@ ROWS = [
         f"{STALWART}: a local part that needs quotes",
         "box.example",
         'box.example;\r\n\tdkim=pass header.i="a;b=c (note)\\"x@shop.example"'
-        ' header.s=sel;\r\n\tspf=neutral (box.example:'
+        " header.s=sel;\r\n\tspf=neutral (box.example:"
         " domain of postmaster@shop.example reports neutral for a:b:c::f) smtp.mailfrom=<>",
         spf="neutral",
         dkim="shop.example",
@@ -662,7 +662,7 @@ ROWS = [
         "pymilter, list mail of oss-security",
         "mail.box.example",
         'mail.box.example; iprev=pass policy.iprev="2001:db8:8:809::2" (wiki.shop.example);'
-        ' auth=pass (CRAM-MD5 sslbits=256)'
+        " auth=pass (CRAM-MD5 sslbits=256)"
         " smtp.auth=joe",
     ),
     row(
@@ -691,7 +691,7 @@ ROWS = [
         "RFC 8601 B.6",
         "box.example",
         'box.example;\r\n      dkim=pass reason="good signature"\r\n       '
-        ' header.i=@relay.shop.example;\r\n      dkim=fail'
+        " header.i=@relay.shop.example;\r\n      dkim=fail"
         ' reason="bad signature"\r\n        header.i=@town.shop.example',
         dkim="relay.shop.example",
     ),

@@ -184,7 +184,7 @@ INJECTED = {
     "another result": "dkim=passed header.d=victim.com; dkim=pass-x header.d=victim.com; dkim=pas header.d=victim.com",
     "a longer property": "dkim=pass xheader.d=victim.com; dkim=pass header.dd=victim.com; dkim=pass d=victim.com",
     "a property of another kind": "dkim=pass policy.d=victim.com smtp.i=@victim.com",
-    "a result with an escape": "dkim=pas\\s header.d=victim.com; dkim=\"pass\" header.d=victim.com",
+    "a result with an escape": 'dkim=pas\\s header.d=victim.com; dkim="pass" header.d=victim.com',
     "a result with a NUL": "dkim=pass\0 header.d=victim.com; dkim\0=pass header.d=victim.com",
     "another version of the method": "dkim/2=pass header.d=victim.com; dkim/=pass header.d=victim.com",
     "two results": "dkim=pass=pass header.d=victim.com; dkim=pass pass header.d=victim.com",
@@ -212,7 +212,7 @@ def test_what_a_sender_brings_into_the_servers_own_header_does_not_make_a_signer
         "spf=pass smtp.mailfrom = a b",
         "spf pass",
         "xspf=pass; spf-x=pass; received-spf=pass",
-        "(spf=pass); \"spf=pass\"; x=\"; spf=pass\"",
+        '(spf=pass); "spf=pass"; x="; spf=pass"',
     ],
 )
 def test_a_verdict_on_spf_that_cannot_be_read_or_is_one_on_helo_is_none(part: str) -> None:

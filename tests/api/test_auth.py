@@ -90,8 +90,11 @@ def results(
         (["mx.example.net; spf/2=pass; spf/1=fail"], "fail", ()),
         (["mx.example.net; nonsense here; spf=pass; dkim=pass header.d=a..b"], "pass", ()),
         # blanks and comments where RFC 8601 has them
-        (["mx.example.net;spf(a)=(b)pass(c);dkim/1 = pass(d)reason = \"e; f\" header . d = a.com (g (h; i) \\) j)"],
-         "pass", ("a.com",)),
+        (
+            ['mx.example.net;spf(a)=(b)pass(c);dkim/1 = pass(d)reason = "e; f" header . d = a.com (g (h; i) \\) j)'],
+            "pass",
+            ("a.com",),
+        ),
         (["mx.example.net ; spf=pass", "mx.example.net\t1\t; dkim=pass header.d=a.com"], "pass", ("a.com",)),
         # other names
         (["evil.net; spf=pass; dkim=pass header.d=gmail.com"], None, ()),
@@ -143,7 +146,7 @@ def test_of_several_headers_the_topmost_count() -> None:
 
 @pytest.mark.parametrize("authserv_id", ["", " ", "mx.example.net ", "mx.example.net;", "mx (a)", "a\nb"])
 def test_a_name_that_no_server_has_is_an_error(authserv_id: str) -> None:
-    with pytest.raises(ValueError, match="authserv_id: found .*; allowed: a name such as 'mx.example.net'"):
+    with pytest.raises(ValueError, match=r"authserv_id: found .*; allowed: a name such as 'mx\.example\.net'"):
         with_results(ENVELOPE, b"", authserv_id=authserv_id)
 
 
@@ -181,11 +184,11 @@ def test_nothing_raises(header: bytes, value: str | bytes) -> None:
         with_results(ENVELOPE, "From: a@b.com", authserv_id=MX)  # type: ignore[arg-type]
 
 
-PIECES = st.sampled_from(
-    'mx.example.net; spf=pass spf=fail dkim=pass dkim=fail header.d=a.com header.i=@b.com smtp.mailfrom=<> '
-    'smtp.helo=a.com ( ) " \\ ; = . / @ none reason="x" ü \x00 \r \n \r\n\t \x0b'.split(" ")
+_PIECES = (
+    "mx.example.net; spf=pass spf=fail dkim=pass dkim=fail header.d=a.com header.i=@b.com smtp.mailfrom=<> "
+    'smtp.helo=a.com ( ) " \\ ; = . / @ none reason="x" ü \x00 \r \n \r\n\t \x0b'
 )
-VALUES = st.lists(PIECES | st.just(" ") | st.binary(max_size=3), max_size=25).map(
+VALUES = st.lists(st.sampled_from(_PIECES.split(" ")) | st.just(" ") | st.binary(max_size=3), max_size=25).map(
     lambda pieces: b"".join(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
 )
 FORGED = b"Authentication-Results: mx.example.net; spf=pass; dkim=pass header.d=forged.com\r\n"
