@@ -462,9 +462,12 @@ class Limit:
         refuse: with ``distinct``: ``"new"`` elements only, or ``"all"`` of the key. Default: ``"new"``.
         remember: how long an admitted element stays known. Default: ``"1 day"``.
         settle: how long a part of a name must be known to get a bucket of its own.
+        charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also when it returns after
+            an hour or ``settle``; ``"until-return"``, with every message until it has returned. Default: ``"once"``.
         in_flight: how much may be open at once: connections, messages or bytes.
         share: the part of what is free that one key may hold.
-        verified: which senders it counts. Default: ``"any"``, with separate counters for proven and claimed senders.
+        verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name, or
+            ``"claimed"``. Default: ``"any"``; a key with the sender then has a counter for each level of trust.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
             ``auth.user`` and ``global``.
         memory: the size of its table. Default: a share by how long one message occupies a slot.
@@ -495,6 +498,7 @@ class Limit:
         refuse: Literal["new", "all"] | None = None,
         remember: str | None = None,
         settle: str | None = None,
+        charge: Literal["once", "twice", "until-return"] | None = None,
         in_flight: Size | None = None,
         share: Share | None = None,
         verified: Literal["any", "proven", "claimed"] | None = None,
@@ -538,6 +542,8 @@ class Policy:
         scale: multiplies every rate, burst and cap. Default: 1.
         mode: ``"shadow"``: every limit decides and counts, and lets everything pass. Default: ``"enforce"``.
         suffixes: public suffixes besides those of the Public Suffix List.
+        max_recipients: the most different recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8). One more
+            is refused by limit ``max-recipients`` with ``452 4.5.3``. Default: no bound.
 
     Raises:
         PolicyError: the policy is wrong. The error has file, line, limit, field, what was found and what is allowed.
@@ -551,6 +557,7 @@ class Policy:
         scale: float | None = None,
         mode: Mode | None = None,
         suffixes: Iterable[str] | None = None,
+        max_recipients: int | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
@@ -611,6 +618,10 @@ class Policy:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Public suffixes besides those of the Public Suffix List."""
+
+    @property
+    def max_recipients(self) -> int | None:
+        """The most different recipients of one transaction; ``None``: no bound."""
 
     @property
     def file(self) -> str:

@@ -60,6 +60,10 @@ Algorithm: TypeAlias = Literal["gcra", "sliding-window"]
 WhenFull: TypeAlias = Literal["admit", "sketch", "refuse"]
 """What happens to a new key when its place in the table is full."""
 
+Trust: TypeAlias = Literal["claimed", "named", "proven"]
+"""How far an identity is proven. A sender is ``"proven"`` by SPF, ``"named"`` by the client's confirmed name, else
+``"claimed"``."""
+
 Verdict: TypeAlias = Literal["fits", "refuses", "would refuse", "not checked", "does not apply"]
 """What a limit says of an envelope. ``"would refuse"`` is that of a limit in shadow mode."""
 
@@ -101,15 +105,15 @@ class ExplainedIdentity:
 
     Attributes:
         values: the values in normal form, or a tag such as ``"UNKNOWN"``.
-        proven: whether the server knows it. ``None`` for what nobody can prove or claim: recipients, ``global``, and a
-            client without an address.
+        trust: how far it is proven. ``None`` for what nobody can prove or claim: recipients, ``global``, and a client
+            without an address.
     """
 
     values: tuple[str, ...]
-    proven: bool | None
+    trust: Trust | None
 
     def __str__(self) -> str:
-        trust = {None: "", True: " (proven)", False: " (claimed)"}[self.proven]
+        trust = f" ({self.trust})" if self.trust else ""
         return printable(", ".join(self.values)) + trust
 
 
@@ -117,7 +121,7 @@ class ExplainedIdentity:
 class ExplainedLimit:
     """What one limit says of one key of an envelope.
 
-    A limit that was not asked gives its ``reason``, and ``key``, ``proven``, ``used``, ``at_once`` and ``adds`` are
+    A limit that was not asked gives its ``reason``, and ``key``, ``trust``, ``used``, ``at_once`` and ``adds`` are
     ``None``. A limit that is ``"not checked"`` may still refuse later; one that ``"does not apply"`` will not.
 
     Attributes:
@@ -131,7 +135,7 @@ class ExplainedLimit:
         reason: why it was not asked.
         missing: the fields of the envelope that it needs; empty when it runs at another stage.
         key: the value that it counts.
-        proven: whether that value is proven.
+        trust: how far that value is proven; each level has a counter of its own.
         used: how much of ``at_once`` is taken, in the unit of ``counts``.
         at_once: how much fits at once.
         adds: how much the envelope would add; for a fan-out, the number of new elements.
@@ -148,7 +152,7 @@ class ExplainedLimit:
     reason: str | None
     missing: tuple[str, ...]
     key: str | None
-    proven: bool | None
+    trust: Trust | None
     used: int | None
     at_once: int | None
     adds: int | None
@@ -175,11 +179,11 @@ class ExplainedLimit:
     def __str__(self) -> str:
         if self.key is None:
             return printable(f"{self.limit}: {self.verdict}: {self.reason}")
-        claimed = " (claimed)" if self.proven is False else ""
+        trust = f" ({self.trust})" if self.trust in ("claimed", "named") else ""
         quota = f", quota of {self.quota_of}" if self.quota_of else ""
         used, at_once, adds = self.amounts
         return printable(
-            f"{self.limit}: {self.outcome}: {self.identity} {self.key}{claimed}: "
+            f"{self.limit}: {self.outcome}: {self.identity} {self.key}{trust}: "
             f"{used} of {at_once} {self.counts} used, +{adds} ({self.allows}{quota})"
         )
 

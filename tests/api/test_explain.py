@@ -21,7 +21,7 @@ def test_an_explanation_is_frozen_and_equal_and_travels() -> None:
     told = pace.explain(SENDER)
     assert isinstance(told, Explanation)
     assert pickle.loads(pickle.dumps(told)) == told == pace.explain(SENDER)
-    assert told.identities["sender.registered"] == ExplainedIdentity(("UNLISTED",), proven=True)
+    assert told.identities["sender.registered"] == ExplainedIdentity(("UNLISTED",), trust="proven")
     frozen: Any = told
     with pytest.raises(dataclasses.FrozenInstanceError):
         frozen.allowed = False

@@ -137,7 +137,7 @@ def test_a_client_that_is_not_given_is_not_proven() -> None:
     assert "  client.ip         (not given)" in part(shown, "Identities of this message")
     assert "proven" not in shown
     assert any(line.startswith("  UNKNOWN           a client whose address is absent") for line in part(shown, "Words"))
-    assert told()["identities"]["client.ip"] == {"values": ["UNKNOWN"], "proven": None}
+    assert told()["identities"]["client.ip"] == {"values": ["UNKNOWN"], "trust": None}
 
 
 @pytest.mark.parametrize(
@@ -243,13 +243,13 @@ def test_the_header_of_a_message_is_read(tmp_path: Path) -> None:
     file = tmp_path / "message.eml"
     file.write_bytes(b"From: Joe <joe@a.com>\r\nReply-To: help@b.com\r\n\r\nHello\r\n")
     explanation = told("--from", "x@c.com", "--ip", "192.0.2.1", "--message", str(file))
-    assert explanation["identities"]["reply_to.address"] == {"values": ["help@b.com"], "proven": False}
+    assert explanation["identities"]["reply_to.address"] == {"values": ["help@b.com"], "trust": "claimed"}
     assert explanation["identities"]["from.address"]["values"] == ["joe@a.com"]
 
 
 def test_what_is_proven_is_told() -> None:
     explanation = told("--from", "x@mx.c.com", "--ip", "192.0.2.1", "--spf", "pass")
-    assert explanation["identities"]["sender.org"] == {"values": ["c.com"], "proven": True}
+    assert explanation["identities"]["sender.org"] == {"values": ["c.com"], "trust": "proven"}
     assert rows(explanation)["host-pace"]["verdict"] == "fits"
 
 
@@ -262,9 +262,9 @@ def test_a_wait_without_end_is_null(tmp_path: Path) -> None:
 
 def test_what_nobody_can_prove_is_not_proven() -> None:
     explanation = told(*OPTIONS)
-    classless = {name for name, row in explanation["identities"].items() if row["proven"] is None}
+    classless = {name for name, row in explanation["identities"].items() if row["trust"] is None}
     assert classless == {"rcpt.address", "rcpt.host", "global"}
-    assert rows(explanation)["all-open"]["proven"] is None
+    assert rows(explanation)["all-open"]["trust"] is None
     assert (explanation["allowed"], explanation["stage"]) == (True, None)
     assert told(*OPTIONS, "--after", "250")["stage"] == "mail"
 

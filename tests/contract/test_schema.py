@@ -214,6 +214,7 @@ BESIDE = {
     "refuse": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "remember": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "settle": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
+    "charge": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "distinct": 'per = "sender.registered"\nrate = "9/minute"',
     "in_flight": 'per = "client.ip"',
     "action": 'per = "client.ip"\nrate = "9/minute"',

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from throttle import Envelope
-    from throttle.types import ExplainedIdentity, ExplainedLimit, Explanation
+    from throttle.types import ExplainedIdentity, ExplainedLimit, Explanation, Trust
 
 STAGES = {
     "connect": "at connect",
@@ -53,10 +53,12 @@ OPTIONS = {
     "dkim": "--dkim",
 }
 
-TRUST = {
-    True: "the server knows it: the client's address, a login, a sender whom SPF or the client's forward-confirmed "
-    "reverse name confirms (--spf pass, --name), a verified DKIM signature (--dkim)",
-    False: "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely "
+TRUST: dict[Trust, str] = {
+    "proven": "the server knows it: the client's address, a login, a sender that SPF confirms (--spf pass), a verified "
+    "DKIM signature (--dkim)",
+    "named": "the client's forward-confirmed name lies in the sender's organisation (--name); limits of proven senders "
+    "hold for it, but it never blocks or allows; (named) marks its own counter",
+    "claimed": "anybody can write it, and nothing given here proves it; (claimed) marks a counter of what is merely "
     "claimed: what can be proven has another one for when it is, which no forger uses up",
 }
 
@@ -154,7 +156,7 @@ def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
     rows = explanation.identities.items()
-    return _grid((identity, _value(envelope, identity, row), _trust(row.proven)) for identity, row in rows)
+    return _grid((identity, _value(envelope, identity, row), row.trust or "") for identity, row in rows)
 
 
 def _value(envelope: Envelope, identity: str, row: ExplainedIdentity) -> str:
@@ -177,7 +179,7 @@ def _cells(row: ExplainedLimit, others: int) -> tuple[str, ...]:
     is_global = row.identity == "global"
     per = "on the whole server" if is_global else f"per {row.identity}"
     key = "(everyone)" if is_global else str(row.key)
-    key += " (claimed)" if row.proven is False else ""
+    key += f" ({row.trust})" if row.trust in ("claimed", "named") else ""
     key += f" and {others:,} alike" if others else ""
     numbers = re.sub(r"\d{4,}", lambda digits: f"{int(digits[0]):,}", row.allows)
     quota = f" (quota of {row.quota_of})" if row.quota_of else ""
@@ -224,9 +226,9 @@ def _why(row: ExplainedLimit) -> str:
 
 def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[tuple[str, str]]:
     identities = explanation.identities
-    for proven, means in TRUST.items():
-        if any(row.proven is proven for row in identities.values()):
-            yield _trust(proven), means
+    for trust, means in TRUST.items():
+        if any(row.trust == trust for row in identities.values()):
+            yield trust, means
     if asked:
         used, at_once, adds = asked[0].amounts
         yield (
@@ -264,9 +266,6 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         yield "sender.org", "the same, or a customer's own name below a provider's, such as alice.github.io"
     yield from explained(explanation.keys())
 
-
-def _trust(proven: bool | None) -> str:
-    return "" if proven is None else "proven" if proven else "claimed"
 
 
 def _grid(rows: Iterable[tuple[str, ...]]) -> Table:

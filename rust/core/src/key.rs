@@ -34,7 +34,7 @@ pub struct Secret {
     sip: Sip,
     left: u64,
     right: u64,
-    trusts: [Key; 2],
+    trusts: [Key; Trust::ALL.len()],
     global: u64,
 }
 
@@ -59,10 +59,11 @@ impl Secret {
     pub fn new(bytes: [u8; 16]) -> Self {
         let sip = Sip::new(bytes);
         let global = sip.then(head(Shape::Global, 0, 0)).hash(&[]);
-        // Four constants derived from the secret. The word `u64::MAX` starts no encoded value, so no value is hashed
+        // Five constants derived from the secret. The word `u64::MAX` starts no encoded value, so no value is hashed
         // like them.
-        let [left, right, claimed, proven] = [0, 1, 2, 3].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
-        Self { sip, left: left | 1, right: right | 1, trusts: [Key(claimed), Key(proven)], global }
+        let [left, right, claimed, proven, named] =
+            [0, 1, 2, 3, 4].map(|number| sip.then(u64::MAX).then(number).hash(&[]));
+        Self { sip, left: left | 1, right: right | 1, trusts: [Key(claimed), Key(named), Key(proven)], global }
     }
 
     /// The key of a value of an identity, without trust. It is never zero.
@@ -116,10 +117,10 @@ impl Secret {
         Key(self.sip.hash(part.as_bytes()) ^ part_mask(host))
     }
 
-    /// The key that counts for one trust: proven and claimed keys never share a counter.
+    /// The key that counts for one trust: keys of different trust never share a counter.
     #[inline]
     pub fn with_trust(&self, key: Key, trust: Trust) -> Key {
-        self.join(key, self.trusts[usize::from(trust == Trust::Proven)])
+        self.join(key, self.trusts[trust as usize])
     }
 
     /// The key of a pair. Order matters: `join(a, b)` is not `join(b, a)`.

@@ -379,11 +379,12 @@ fn class(mail_from: &str, spf: Option<Spf>, client_name: Option<&str>) -> Trust 
 }
 
 #[test]
-fn a_sender_is_proven_by_spf_or_by_the_name_of_its_client() {
+fn a_sender_is_proven_by_spf_and_named_by_its_clients_name() {
     assert_eq!(class("u@ex.com", None, None), Trust::Claimed);
     assert_eq!(class("u@ex.com", Some(Spf::Pass), None), Trust::Proven);
-    assert_eq!(class("u@a.ex.com", None, Some("mx.EX.com")), Trust::Proven);
-    assert_eq!(class("u@ex.com", Some(Spf::Silent), Some("mx.ex.com")), Trust::Proven);
+    assert_eq!(class("u@a.ex.com", None, Some("mx.EX.com")), Trust::Named);
+    assert_eq!(class("u@a.ex.com", Some(Spf::Pass), Some("mx.EX.com")), Trust::Proven);
+    assert_eq!(class("u@ex.com", Some(Spf::Silent), Some("mx.ex.com")), Trust::Named);
     assert_eq!(
         class("u@ex.com", Some(Spf::Fail), Some("mx.ex.com")),
         Trust::Claimed,
@@ -433,7 +434,7 @@ fn only_what_is_wanted_is_read() {
         ..Envelope::default()
     };
     let only = Identities::read(&envelope, &common::SUFFIXES, Sources::default().with(Source::Sender));
-    assert_eq!(only.trust(named("sender.org")), Trust::Proven, "the client's name is read for the class");
+    assert_eq!(only.trust(named("sender.org")), Trust::Named, "the client's name is read for the trust");
     let names: Vec<_> = only.named().into_iter().map(|(identity, _)| identity.to_string()).collect();
     assert_eq!(names, ["sender.address", "sender.host", "sender.org", "sender.registered"]);
     let all = read(&envelope).named();

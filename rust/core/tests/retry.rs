@@ -12,19 +12,45 @@ use throttle_core::region::Now;
 const HOSTS: [&str; 8] =
     ["ex.com", "a.ex.com", "b.ex.com", "x.t1.ex.com", "y.t1.ex.com", "z.u.t1.ex.com", "p.github.io", "q.r.p.github.io"];
 
+/// When a fan-out charges an element.
+fn charges() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("once"), Just("twice"), Just("until-return")]
+}
+
 fn policies() -> impl Strategy<Value = String> {
     let amount = 1u64..4;
-    (amount.clone(), amount.clone(), amount, 1u64..200, 1u64..100, 1u64..400, any::<bool>(), any::<[bool; 2]>())
-        .prop_map(|(pair, ladder, fresh, period, settle, remember, refuse, [pair_slides, ladder_slides])| {
-            let slides = "algorithm = \"sliding-window\"";
-            let pair_how = if pair_slides { slides } else { "burst = 2" };
-            let ladder_how = if ladder_slides { slides } else { "" };
-            let remember = remember.max(settle);
-            // Beyond four, registers count.
-            let all_burst = pair * 2;
-            let full = if refuse { "refuse" } else { "admit" };
-            format!(
-                r#"
+    (
+        amount.clone(),
+        amount.clone(),
+        amount,
+        1u64..200,
+        1u64..100,
+        1u64..400,
+        any::<bool>(),
+        any::<[bool; 2]>(),
+        [charges(), charges()],
+    )
+        .prop_map(
+            |(
+                pair,
+                ladder,
+                fresh,
+                period,
+                settle,
+                remember,
+                refuse,
+                [pair_slides, ladder_slides],
+                [fresh_charge, net_charge],
+            )| {
+                let slides = "algorithm = \"sliding-window\"";
+                let pair_how = if pair_slides { slides } else { "burst = 2" };
+                let ladder_how = if ladder_slides { slides } else { "" };
+                let remember = remember.max(settle);
+                // Beyond four, registers count.
+                let all_burst = pair * 2;
+                let full = if refuse { "refuse" } else { "admit" };
+                format!(
+                    r#"
 [[limit]]
 name = "pair"
 per = ["client.net", "sender.org"]
@@ -48,6 +74,7 @@ per = "sender.registered"
 distinct = "sender.host"
 rate = "{fresh}/100 seconds"
 remember = "{remember} seconds"
+charge = "{fresh_charge}"
 
 [[limit]]
 name = "net"
@@ -55,6 +82,7 @@ per = "client.net"
 distinct = "sender.org"
 rate = "1/70 seconds"
 remember = "50 seconds"
+charge = "{net_charge}"
 
 [[limit]]
 name = "all"
@@ -65,8 +93,9 @@ rate = "{fresh}/{period} seconds"
 burst = {all_burst}
 when_full = "{full}"
 "#
-            )
-        })
+                )
+            },
+        )
 }
 
 proptest! {

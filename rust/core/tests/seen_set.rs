@@ -26,7 +26,7 @@ fn consult(known: &SeenSet, region: &Region, key: Key, now_us: u64) -> Option<Si
 fn charge(known: &SeenSet, region: &mut Region, key: Key, now_us: u64) {
     let at = known.table.candidates(key);
     let seen = known.consult(region, &at, now_us);
-    known.charge(region, &at, seen, now_us);
+    known.charge(region, &at, seen, false, now_us);
 }
 
 /// Pauses around every boundary: the units, 2¹⁵ and 2¹⁶ of them, `remember` itself, years.
@@ -244,7 +244,7 @@ fn an_element_whose_slot_was_given_away_in_the_same_check_is_placed_anew() {
         charge(&known, &mut region, newcomer, now);
         if known.consult(&region, &at, now).is_none() {
             displaced += 1;
-            known.charge(&mut region, &at, Some(seen), now);
+            known.charge(&mut region, &at, Some(seen), false, now);
             assert!(known.consult(&region, &at, now).is_some(), "the element is known");
             assert!(consult(&known, &region, newcomer, now).is_some(), "and so is the one that displaced it");
         }

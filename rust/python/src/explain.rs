@@ -25,7 +25,7 @@ pub(crate) fn explanation<'py>(
         }
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
-        row.set_item("proven", proven(class))?;
+        row.set_item("trust", class.map(Trust::name))?;
         identities.set_item(identity.to_string(), identity_class.call((), Some(&row))?)?;
     }
     let (mut limits, mut unchecked) = (Vec::new(), Vec::new());
@@ -86,7 +86,7 @@ fn explained(py: Python<'_>, limit: Explained) -> PyResult<Bound<'_, PyDict>> {
             row.set_item("reason", py.None())?;
             row.set_item("missing", PyTuple::empty(py))?;
             row.set_item("key", key)?;
-            row.set_item("proven", proven(class))?;
+            row.set_item("trust", class.map(Trust::name))?;
             row.set_item("used", used)?;
             row.set_item("at_once", at_once)?;
             row.set_item("adds", adds)?;
@@ -102,12 +102,8 @@ fn unasked(row: &Bound<'_, PyDict>, verdict: &str, reason: &str, missing: Vec<&s
     row.set_item("verdict", verdict)?;
     row.set_item("reason", reason)?;
     row.set_item("missing", PyTuple::new(row.py(), missing)?)?;
-    for absent in ["key", "proven", "used", "at_once", "adds"] {
+    for absent in ["key", "trust", "used", "at_once", "adds"] {
         row.set_item(absent, row.py().None())?;
     }
     row.set_item("retry_after", 0.0)
-}
-
-fn proven(class: Option<Trust>) -> Option<bool> {
-    class.map(|class| class == Trust::Proven)
 }

@@ -84,8 +84,7 @@ impl Engine {
         let (kinds, mut sources) = kinds_at(&self.shared.hints, stage);
         if self.shared.hints.has_blocks.get() {
             let blocking = self.blocking_limits().filter(|(.., rule)| rule.from <= stage);
-            let of_keys = blocking.flat_map(|(_, planned, _)| planned.limit.identities());
-            sources = of_keys.map(Identity::source).fold(sources, Sources::with);
+            sources = blocking.flat_map(|(_, planned, _)| planned.limit.sources()).fold(sources, Sources::with);
         }
         Some((kinds, sources))
     }
@@ -117,8 +116,7 @@ impl Engine {
             self.prepare_blocks(request, identities, access, stage, &mut blocks);
         }
         if !scopes.is_empty() || !blocks.is_empty() {
-            let sender_trust = identities.trust(Identity::SenderHost);
-            request.access = Some(Box::new(AccessQuery { kinds: *kinds, scopes, sender_trust, blocks }));
+            request.access = Some(Box::new(AccessQuery { kinds: *kinds, scopes, blocks }));
         }
     }
 
@@ -146,7 +144,6 @@ impl Engine {
         &self, request: &Request, identities: &Identities<'_>, access: AccessTables, stage: Stage,
         into: &mut SmallVec<[BlockQuery; 4]>,
     ) {
-        let sender_trust = identities.trust(Identity::SenderHost);
         let mut add = |limit, nth, key| {
             if self.shared.hints.blocks.may_contain(key) {
                 let at = access.blocks.table.candidates(key);
@@ -154,9 +151,14 @@ impl Engine {
                 into.push(BlockQuery { limit, nth, key, at });
             }
         };
-        for limit in self.plan.applicable.blocking.intersect(self.plan.applicable.for_trust(sender_trust)).iter() {
+        for limit in
+            self.plan.applicable.blocking.intersect(self.plan.applicable.for_trust(request.sender_trust)).iter()
+        {
             let planned = &self.plan.limits[usize::from(limit)];
             let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };
+            if !is_blockable(planned, request.sender_trust) {
+                continue;
+            }
             // The keys of a limit that is not asked at these stages are not in the request.
             let is_known =
                 !identities.may_have_several() && planned.per.iter().all(|&place| request.keys.first(place).is_some());
@@ -191,7 +193,7 @@ impl Engine {
         }
         for (place, key) in query.scopes.iter().enumerate() {
             let Some(entry) = access.list.get(region, *key, at_us) else { continue };
-            if lets_pass(entry, query.sender_trust) {
+            if lets_pass(entry, request.sender_trust) {
                 return true;
             }
             let is_longest = |(_, longest): (usize, AccessEntry)| entry.until_us > longest.until_us;
@@ -318,6 +320,12 @@ pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply,
     let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
+}
+
+/// Whether a limit may block the key of a message whose sender has this trust: a client's name alone is not enough to
+/// block its owner.
+pub(super) fn is_blockable(planned: &PlannedLimit, sender: Trust) -> bool {
+    planned.trust_source.trust(sender) == Trust::Proven
 }
 
 /// Whether an entry lets a sender of this trust pass.

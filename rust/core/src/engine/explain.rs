@@ -9,7 +9,7 @@ use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, tra
 use crate::identity::parse_value::each_scope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
 use crate::plan::{PlannedLimit, looks_at};
-use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Stage, Stages, Verified, joined_name};
+use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Stage, Stages, joined_name};
 use crate::region::{Now, Region};
 use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
@@ -160,7 +160,7 @@ impl Engine {
         each_scope(identities, &query.kinds, |scope| texts.push(scope.to_string()));
         let entries = rows.entries.iter().zip(texts).filter_map(|(entry, value)| {
             let entry = (*entry)?;
-            let applies = entry.action == AccessAction::Block || lets_pass(entry, query.sender_trust);
+            let applies = entry.action == AccessAction::Block || lets_pass(entry, room.request.sender_trust);
             applies.then(|| Blocked::by_operator(&entry, value, now_us))
         });
         let blocks = query.blocks.iter().zip(&room.found.access.blocks).filter_map(|(block, until_us)| {
@@ -268,11 +268,9 @@ fn unasked(
     };
     if planned.stage >= Stage::Mail && !knows_sender {
         need("mail_from");
-    } else if !looks_at(limit.verified, planned.trust_source.trust(identities.trust(Identity::SenderHost))) {
-        return LimitState::DoesNotApply(match limit.verified {
-            Verified::Claimed => "only claimed senders, and this one is proven".into(),
-            Verified::Any | Verified::Proven => "only proven senders, and this one is claimed".into(),
-        });
+    } else if !looks_at(limit.verified, identities.trust(Identity::SenderHost)) {
+        let (counted, sender) = (limit.verified.name(), identities.trust(Identity::SenderHost).name());
+        return LimitState::DoesNotApply(format!("only {counted} senders, and this one is {sender}"));
     }
     if limit.count == Count::Recipients && envelope.rcpt_to.is_empty() {
         need("rcpt_to");

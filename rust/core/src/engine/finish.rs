@@ -16,7 +16,7 @@ use crate::decision::{Answer, Decision, Refusal, Reply};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Value};
 use crate::plan::PlannedLimit;
-use crate::policy::reserved::{BLOCKED, MAX_OPEN};
+use crate::policy::reserved::{BLOCKED, MAX_OPEN, MAX_RECIPIENTS};
 use crate::policy::{Action, Stage, Stages};
 use crate::region::Now;
 use crate::stats::{Name, Newcomer, value_of};
@@ -87,7 +87,7 @@ impl Engine {
             Receipt::default()
         };
         let refusal = outcome.refused.map(|refused| self.refusal(identities, room, outcome.reads_us, refused, stages));
-        let has_shadow = !outcome.shadow.is_empty() || outcome.is_max_open_shadow || outcome.is_entry_shadow;
+        let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
         let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
         (Decision { refusal, shadow }, receipt)
     }
@@ -96,7 +96,11 @@ impl Engine {
     #[cold]
     fn shadow_names(&self, outcome: &Outcome) -> Box<[Arc<str>]> {
         let shadow = outcome.shadow.iter().map(|limit| self.plan.limits[usize::from(limit)].name.clone());
-        let built_in = [(outcome.is_max_open_shadow, MAX_OPEN), (outcome.is_entry_shadow, BLOCKED)];
+        let built_in = [
+            (outcome.is_max_open_shadow, MAX_OPEN),
+            (outcome.is_max_recipients_shadow, MAX_RECIPIENTS),
+            (outcome.is_entry_shadow, BLOCKED),
+        ];
         let built_in = built_in.into_iter().filter(|(would_refuse, _)| *would_refuse).map(|(_, name)| name.into());
         built_in.chain(shadow).collect()
     }
@@ -113,6 +117,9 @@ impl Engine {
             RefusedBy::Entry { place, .. } => (request.stores.entries[place].limit, request.stores.entries[place].nth),
             RefusedBy::InFlight(limit) => (limit, 0),
             RefusedBy::MaxOpen => return Box::new(max_open(wait_us, stages)),
+            RefusedBy::MaxRecipients => {
+                return Box::new(Refusal::unstated(MAX_RECIPIENTS, wait_us, Stage::Rcpt, Reply::Recipients));
+            }
             RefusedBy::Block(place) => blocked_by(request, place),
             RefusedBy::AccessEntry => {
                 return Box::new(self.refusal_by_entry(identities, request, found, wait_us, stages));

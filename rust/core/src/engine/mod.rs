@@ -64,6 +64,8 @@ pub struct Engine {
     suffixes: Arc<SuffixList>,
     /// The mode that the policy states. [`Engine::mode`] returns the mode in force.
     stated_mode: Mode,
+    /// The most recipients of one transaction.
+    max_recipients: usize,
     shared: SharedRegion,
 }
 
@@ -102,7 +104,14 @@ impl Engine {
     ) -> Result<Self, PolicyError> {
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
-        let engine = Self { plan, secret, suffixes, stated_mode: policy.mode, shared: SharedRegion::new(region) };
+        let engine = Self {
+            plan,
+            secret,
+            suffixes,
+            stated_mode: policy.mode,
+            max_recipients: most_recipients(policy),
+            shared: SharedRegion::new(region),
+        };
         engine.set_mode(policy.mode);
         Ok(engine)
     }
@@ -188,6 +197,7 @@ impl Live {
                 secret: engine.secret.clone(),
                 suffixes: Arc::clone(&suffixes),
                 stated_mode: policy.mode,
+                max_recipients: most_recipients(policy),
                 shared: engine.shared.for_next_generation(&step.from),
             };
             // A mode that was set by hand stays, unless this policy states another mode than the one before. No check
@@ -203,4 +213,9 @@ impl Live {
         }
         Ok(())
     }
+}
+
+/// The most recipients that a policy lets one transaction have.
+fn most_recipients(policy: &Policy) -> usize {
+    policy.max_recipients.map_or(usize::MAX, |most| most as usize)
 }

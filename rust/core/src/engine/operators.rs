@@ -254,7 +254,7 @@ impl Engine {
     pub fn reset(&self, identity: &str, value: &str, now: Now) -> Result<usize, PolicyError> {
         let identity = parsed(identity)?;
         let key = self.key_of(identity, value).map_err(|why| no_value(identity, value, why))?;
-        let keys = [Trust::Proven, Trust::Claimed].map(|trust| self.secret.with_trust(key, trust));
+        let keys = Trust::ALL.map(|trust| self.secret.with_trust(key, trust));
         let mut cleared = vec![false; self.plan.stated];
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;

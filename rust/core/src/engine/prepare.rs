@@ -23,7 +23,7 @@ use crate::key::{Key, Secret};
 use crate::plan::{
     Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
 };
-use crate::policy::{Count, Stages};
+use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{InFlight, Place, WantedKey};
@@ -89,6 +89,7 @@ impl Engine {
             request.keys.fill(plan, &self.secret, identities, needed);
         }
         let senders = identities.trust(Identity::SenderHost);
+        request.sender_trust = senders;
         let mut preparer = Preparer {
             plan,
             secret: &self.secret,
@@ -117,12 +118,23 @@ impl Engine {
         // identity.
         if may_have_several {
             preparer.fill_several(limits);
+            request.is_step = filter.is_some();
+            request.has_too_many_recipients =
+                stages.contains(Stage::Rcpt) && self.has_too_many_recipients(identities, filter);
         } else {
             preparer.fill::<false>(limits);
         }
         if let Some(filter) = filter {
             self.count_once(request, stages, filter);
         }
+    }
+}
+
+impl Engine {
+    fn has_too_many_recipients(&self, identities: &Identities<'_>, filter: Option<&StageFilter>) -> bool {
+        let most = self.max_recipients.saturating_sub(filter.map_or(0, |filter| filter.accepted));
+        // Duplicates count once, and they are looked for only when there are enough with them.
+        identities.recipients() > most && identities.values(Identity::RcptAddress).len() > most
     }
 }
 
@@ -236,6 +248,14 @@ impl<'e> Preparer<'e, '_> {
         });
     }
 
+    /// How many different recipients there are.
+    #[inline(always)]
+    fn count_recipients<const SEVERAL: bool>(&self) -> u32 {
+        let count =
+            if SEVERAL { self.identities.values(Identity::RcptAddress).len() } else { self.identities.recipients() };
+        count.try_into().unwrap_or(u32::MAX)
+    }
+
     /// How many recipients each key of a limit counts, duplicates once: one for an address, as many as there are at a
     /// host, all of them for anything else.
     #[inline(never)]
@@ -264,6 +284,7 @@ impl<'e> Preparer<'e, '_> {
         if SEVERAL && ask.refuses_when_full {
             self.request.reserve(count);
         }
+        let times = if ask.count == Count::Recipients { self.count_recipients::<SEVERAL>() } else { 1 };
         let mut next = self.request.lookups.len();
         if is_known {
             next = self.request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
@@ -279,7 +300,7 @@ impl<'e> Preparer<'e, '_> {
                 continue;
             }
             if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, nth) {
-                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1 });
+                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, times });
             }
         }
     }
@@ -396,7 +417,11 @@ impl<'e> Preparer<'e, '_> {
         }
         let parts = run(first, self.request.parts.len());
         let bucket = self.secret.with_trust(key, asked.trust);
-        self.request.lookups.push(Lookup { seen_set, nth: nth as u32, bucket, element, others, parts });
+        let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
+        let (is_proven, may_return) = (asked.trust != Trust::Claimed, planned.may_return);
+        let nth = nth as u32;
+        let lookup = Lookup { seen_set, nth, bucket, element, others, parts, is_fresh, is_proven, may_return };
+        self.request.lookups.push(lookup);
     }
 
     /// Adds every element of the look-up but the first, which it returns. An element that is equal to the value of

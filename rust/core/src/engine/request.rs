@@ -23,6 +23,12 @@ pub struct Request {
     pub(super) keys: Keys,
     /// What the stores are asked.
     pub(super) stores: Stores,
+    /// The trust of the sender.
+    pub(super) sender_trust: Trust,
+    /// Whether the transaction would have more recipients than the policy allows.
+    pub(super) has_too_many_recipients: bool,
+    /// Whether this is a step of a session.
+    pub(super) is_step: bool,
     /// What statistics count, where a step of a session counts less than all of `keys`.
     pub(super) counted: Option<Vec<IdentityKey>>,
     /// What operators' entries and limits' blocks are asked, where one of them may hold.
@@ -48,6 +54,10 @@ pub(super) struct StageFilter {
     pub(super) without: LimitSet,
     /// Recipients' hosts, by their place among those of the envelope, for which the message was counted before.
     pub(super) hosts: SmallVec<[u32; 4]>,
+    /// How many recipients of the transaction were accepted before.
+    pub(super) accepted: usize,
+    /// Elements that became known at an earlier step of the transaction, and still count as new.
+    pub(super) fresh: SmallVec<[Candidates; 2]>,
     /// Stages whose in-flight limits are consulted too.
     pub(super) in_flight: Stages,
     /// Whether only the client's name is new: statistics count nothing else again.
@@ -60,8 +70,6 @@ pub(super) struct AccessQuery {
     pub(super) kinds: Kinds,
     /// A key for each scope of the envelope of these kinds, if any of them may have an entry; else empty.
     pub(super) scopes: SmallVec<[Key; 8]>,
-    /// The trust of the sender.
-    pub(super) sender_trust: Trust,
     /// Keys that a limit may have blocked.
     pub(super) blocks: SmallVec<[BlockQuery; 4]>,
 }
@@ -141,6 +149,7 @@ impl Room {
         request.counted = None;
         request.access = None;
         request.is_access_checked = false;
+        (request.has_too_many_recipients, request.is_step) = (false, false);
         found.stores.clear();
         found.access = AccessAnswer::default();
         found.held = 0;

@@ -45,7 +45,9 @@ use crate::decision::{Decision, Refusal, Reply};
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
-use crate::{envelope::Envelope, key::Key, region::Now, store::in_flight::Token};
+use crate::region::{Candidates, Now};
+use crate::store::{in_flight::Token, request::Question};
+use crate::{envelope::Envelope, key::Key};
 
 /// HELO names that are remembered. Any further name is charged each time that it is used.
 const NAMES: usize = 8;
@@ -76,6 +78,8 @@ pub struct Session {
     declared: Option<u64>,
     recipients: HashSet<Key>,
     hosts: HashSet<Key>,
+    /// Elements that a fan-out charged in this transaction: for its recipients they still count as new.
+    fresh: SmallVec<[Candidates; 2]>,
 }
 
 /// What a step returns. The default is the answer to a step that asks nothing.
@@ -215,7 +219,8 @@ impl Session {
         let counts_hosts = engine.plan.limits.iter().any(PlannedLimit::counts_hosts_once);
         let hosts = if counts_hosts { engine.keys_of(&envelope, Identity::RcptHost) } else { SmallVec::new() };
         let counted = (0..).zip(&hosts).filter(|(_, host)| self.hosts.contains(host)).map(|(nth, _)| nth).collect();
-        let filter = StageFilter { hosts: counted, ..StageFilter::default() };
+        let (fresh_elements, accepted) = (self.fresh.clone(), self.recipients.len());
+        let filter = StageFilter { hosts: counted, fresh: fresh_elements, accepted, ..StageFilter::default() };
         let step = self.run(engine, &envelope, Stage::Rcpt, now, filter).after(before, engine);
         if !step.decision.allowed() {
             return step;
@@ -249,6 +254,7 @@ impl Session {
         self.declared = None;
         self.recipients = HashSet::new();
         self.hosts = HashSet::new();
+        self.fresh = SmallVec::new();
         for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
             self.done = self.done.without(stage);
             self.again = self.again.without(stage);
@@ -358,10 +364,26 @@ impl Session {
             let counted = stores.entries.iter().map(|entry| plan.limits[usize::from(entry.limit)].of);
             let asked = counted.chain(stores.in_flight.held.places().filter_map(|place| plan.capped_by[place]));
             self.asked[stage as usize] = before.union(filter.without).union(asked.collect());
+            if matches!(stage, Stage::Mail | Stage::Rcpt) {
+                self.note_fresh(&room);
+            }
             receipt.filter = (filter != StageFilter::default()).then(|| Box::new(filter));
         }
         room.keep();
         Step { decision, receipt, ..Step::default() }
+    }
+
+    /// Notes the elements that the step has charged.
+    fn note_fresh(&mut self, room: &Room) {
+        let stores = &room.request.stores;
+        for (_, entry, _) in room.found.stores.consulted(stores).filter(|(.., answer)| answer.new > 0) {
+            if let Question::FanOut { lookup, .. } = entry.question {
+                let element = stores.lookups[lookup as usize].element;
+                if !self.fresh.contains(&element) {
+                    self.fresh.push(element);
+                }
+            }
+        }
     }
 
     fn release_stage(&mut self, engine: &Engine, stage: Stage) {

@@ -15,6 +15,7 @@
 //! undo. Nothing here allocates, panics or calls anything but stores.
 
 use super::Engine;
+use super::access::is_blockable;
 use super::request::{Found, Request};
 use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
@@ -100,6 +101,14 @@ impl Engine {
                 outcome.refuse(Refused { by: RefusedBy::MaxOpen, until_us, part: None });
             }
         }
+        if request.has_too_many_recipients {
+            outcome.is_max_recipients_shadow = region.is_shadow();
+            if !outcome.is_max_recipients_shadow {
+                // The rest fits into the next transaction of a session. An envelope with all of them never fits.
+                let until_us = if request.is_step { at_us + HINT_US } else { u64::MAX };
+                outcome.refuse(Refused { by: RefusedBy::MaxRecipients, until_us, part: None });
+            }
+        }
         outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
     }
 
@@ -108,7 +117,7 @@ impl Engine {
     #[inline(never)]
     fn prefetch_buckets(&self, request: &Request, found: &Found) {
         for entry in &request.stores.entries[..request.stores.fan_outs] {
-            let Question::FanOut { lookup } = entry.question else { continue };
+            let Question::FanOut { lookup, .. } = entry.question else { continue };
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
             if found.stores.sightings.lookups[lookup as usize].new > 0 {
                 let bucket = request.stores.lookups[lookup as usize].bucket;
@@ -170,7 +179,7 @@ impl Engine {
                 continue;
             }
             let mut until_us = answer.verdict.earliest_us(at_us);
-            if let Some(rule) = planned.block_rule {
+            if let Some(rule) = planned.block_rule.filter(|_| is_blockable(planned, request.sender_trust)) {
                 if !self.is_blocked(request, found, planned.of, entry.nth) {
                     found.blocking.push(place as u32);
                     if self.can_block(rule, planned, request, entry.nth, region, at_us) {
@@ -309,7 +318,7 @@ impl Engine {
     /// Whether any limit that is not in shadow mode has admitted a look-up.
     #[cold]
     fn is_admitted(&self, request: &Request, place: u32, admits: impl Fn(&PlannedLimit) -> bool) -> bool {
-        let is_over_it = |entry: &&Entry| matches!(entry.question, Question::FanOut { lookup } if lookup == place);
+        let is_over_it = |entry: &&Entry| matches!(entry.question, Question::FanOut { lookup, .. } if lookup == place);
         let mut entries = request.stores.entries.iter().filter(is_over_it);
         entries.any(|entry| admits(&self.plan.limits[usize::from(entry.limit)]))
     }
@@ -364,6 +373,8 @@ pub struct Outcome {
     pub shadow: LimitSet,
     /// Whether no permit was left, under a policy in shadow mode.
     pub is_max_open_shadow: bool,
+    /// Whether there were too many recipients, under a policy in shadow mode.
+    pub is_max_recipients_shadow: bool,
     /// Whether an operator's entry would have refused, under a policy in shadow mode.
     pub is_entry_shadow: bool,
     /// The permit that holds what is in flight.
@@ -396,6 +407,8 @@ pub(super) enum RefusedBy {
     InFlight(u16),
     /// The number of permits.
     MaxOpen,
+    /// The number of recipients of the transaction.
+    MaxRecipients,
     /// A block by a limit, by its place in the query.
     Block(usize),
     /// A block by an operator.
@@ -403,10 +416,10 @@ pub(super) enum RefusedBy {
 }
 
 impl Refused {
-    /// The order of refusals with equal waits: permits, then entries and blocks, then limits as in the file.
+    /// The order of refusals with equal waits: permits and recipients, then entries and blocks, then limits as in the file.
     fn order(&self) -> (u8, u16) {
         match self.by {
-            RefusedBy::MaxOpen => (0, 0),
+            RefusedBy::MaxOpen | RefusedBy::MaxRecipients => (0, 0),
             RefusedBy::Block(_) | RefusedBy::AccessEntry => (1, 0),
             RefusedBy::Entry { of, .. } | RefusedBy::InFlight(of) => (2, of),
         }
@@ -421,6 +434,11 @@ impl Refused {
 }
 
 impl Outcome {
+    /// Whether a refusal that is not of the policy was let pass, under a policy in shadow mode.
+    pub(super) fn has_built_in_shadow(&self) -> bool {
+        self.is_max_open_shadow || self.is_max_recipients_shadow || self.is_entry_shadow
+    }
+
     /// Adds a refusal. The longest wait counts.
     fn refuse(&mut self, next: Refused) {
         self.refused = Some(self.refused.map_or(next, |worst| worst.or_longer(next)));

@@ -37,7 +37,7 @@ pub struct Identities<'a> {
     helo: Option<Domain<'a>>,
     user: Option<Folded<'a>>,
     sender: Option<Address<'a, Domain<'a>>>,
-    is_sender_proven: bool,
+    sender_trust: Trust,
     rcpt: SmallVec<[Address<'a, Host<'a>>; 1]>,
     header: Option<Box<HeaderIdentities<'a>>>,
     global: bool,
@@ -85,8 +85,8 @@ impl<'a> Identities<'a> {
         if has(Source::Sender) {
             self.sender = envelope.mail_from.map(|path| Address::read(path, domain));
             let sender = self.sender.as_ref().and_then(Address::host);
-            self.is_sender_proven =
-                sender.is_some_and(|sender| is_proven(sender, envelope.spf, self.client_name.as_ref()));
+            let trust = |sender| sender_trust(sender, envelope.spf, self.client_name.as_ref());
+            self.sender_trust = sender.map_or(Trust::Claimed, trust);
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -106,7 +106,7 @@ impl<'a> Identities<'a> {
     pub fn trust(&self, identity: Identity) -> Trust {
         match identity.source() {
             source if source.is_mere_claim() => Trust::Claimed,
-            Source::Sender if !self.is_sender_proven => Trust::Claimed,
+            Source::Sender => self.sender_trust,
             _ => Trust::Proven,
         }
     }
@@ -319,14 +319,15 @@ fn recipient<'b>(address: &'b Address<'_, Host<'_>>, identity: Identity, form: A
     }
 }
 
-/// A sender is proven when SPF passed, or when the organisation of the forward-confirmed client name is the sender's;
-/// never against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and a name without
-/// an organisational domain never aligns.
-fn is_proven(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> bool {
+/// A sender is proven when SPF passed, and named when the organisation of the forward-confirmed client name is the
+/// sender's; neither against `spf="fail"`. A tag has no owner who could stand behind it, whatever the verdict; and a
+/// name without an organisational domain never aligns.
+fn sender_trust(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_>>) -> Trust {
+    let is_named = |client: &Domain<'_>| sender.owner().is_some_and(|owner| client.owner() == Some(owner));
     match (spf, client) {
-        (Some(Spf::Pass), _) => matches!(sender.org(0), Part::Text(_)),
-        (Some(Spf::Silent) | None, Some(client)) => sender.owner().is_some_and(|owner| client.owner() == Some(owner)),
-        _ => false,
+        (Some(Spf::Pass), _) if matches!(sender.org(0), Part::Text(_)) => Trust::Proven,
+        (Some(Spf::Silent) | None, Some(client)) if is_named(client) => Trust::Named,
+        _ => Trust::Claimed,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Client addresses and the networks around them.
 //!
-//! Knows no names. Invariant: an IPv4 address has one form, however it was mapped into IPv6.
+//! Knows no names. Invariant: an IPv4 address has one form, however it was put into an IPv6 address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,7 +27,28 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
         Some((address, _zone)) => IpAddr::V6(address.parse().ok()?),
         None => text.parse().ok()?,
     };
-    Some(IpAddr::to_canonical(&address))
+    Some(unwrapped(address))
+}
+
+/// The IPv4 address that an IPv6 address stands for, if it stands for one: mapped (RFC 4291 §2.5.5.2), 6to4 (RFC 3056
+/// §2), or behind NAT64 with the well-known prefix (RFC 6052 §2.1). Without this, the 256 addresses of one /24 would be
+/// 256 networks under 6to4, and all of IPv4 would be one network behind NAT64.
+fn unwrapped(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let octets = v6.octets();
+    match octets {
+        [0x20, 0x02, a, b, c, d, ..] => Ipv4Addr::new(a, b, c, d).into(),
+        [0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+        _ => v6.to_canonical(),
+    }
+}
+
+/// The prefix length of an IPv4 network that `text` writes as an IPv6 network of this length; `None` when that is shorter
+/// than the bits before the IPv4 address.
+pub(crate) fn inner_length(text: &str, length: u8) -> Option<u8> {
+    let is_6to4 = text.parse::<Ipv6Addr>().is_ok_and(|address| address.segments()[0] == 0x2002);
+    // Behind the IPv4 address of 6to4 are the subnet and the interface.
+    if is_6to4 { length.min(48).checked_sub(16) } else { length.checked_sub(96) }
 }
 
 /// Reads the common case: four numbers and nothing around them. For such a text the general parser gives the same

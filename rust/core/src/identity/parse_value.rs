@@ -234,9 +234,13 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
     let (longest, shortest) = if address.is_ipv4() { (32, SHORTEST.0) } else { (128, SHORTEST.1) };
     let length = match stated {
         Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            // The prefix of an IPv4 address that is mapped into IPv6 counts the bits of the mapping.
-            let mapped = if address.is_ipv4() && bare.contains(':') { 96 } else { 0 };
-            let length = digits.parse::<u8>().ok().and_then(|length| length.checked_sub(mapped));
+            let length = digits.parse::<u8>().ok().filter(|length| *length <= 128);
+            let length = if address.is_ipv4() && bare.contains(':') {
+                // The prefix of an IPv4 address inside an IPv6 address counts the bits before it.
+                length.and_then(|length| network::inner_length(bare, length))
+            } else {
+                length
+            };
             length.filter(|&length| length <= longest).ok_or(NotAValue::Never)?
         }
         Some(_) => return Err(NotAValue::Never),

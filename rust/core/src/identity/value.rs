@@ -5,13 +5,31 @@
 use std::fmt;
 use std::net::IpAddr;
 
-/// How far an identity is proven. Proven and claimed keys never share a counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How far an identity is proven. Keys of different trust never share a counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Trust {
+    /// A sender claims it, and nothing proves it.
+    #[default]
+    Claimed,
+    /// The client's confirmed name lies in the sender's organisation. That is weak for a provider that names its
+    /// customers' hosts: any of them may write the provider's name. So it counts, and it never blocks or allows.
+    Named,
     /// The domain's owner, or the network itself, stands behind it.
     Proven,
-    /// A sender claims it, and nothing proves it.
-    Claimed,
+}
+
+impl Trust {
+    /// Every level, the weakest first.
+    pub const ALL: [Self; 3] = [Self::Claimed, Self::Named, Self::Proven];
+
+    /// The name of the level.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Named => "named",
+            Self::Proven => "proven",
+        }
+    }
 }
 
 /// Stands for all names that have no value of their own: such names share a bucket. No text equals a tag.

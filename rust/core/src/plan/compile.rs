@@ -12,7 +12,8 @@ use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableSha
 use super::memory::{allocate, held_place, in_flight};
 use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
-use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, WhenFull, joined_name};
+use crate::policy::joined_name;
+use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, Verified, WhenFull};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
@@ -135,7 +136,7 @@ impl<'p> Draft<'p> {
         Ok(Plan {
             asks: limits.iter().map(Ask::of).collect(),
             stated,
-            applicable: Applicable::new(&limits[..stated]),
+            applicable: Applicable::new(&limits[..stated], self.policy.max_recipients.is_some()),
             seen_sets,
             stats: Stats::new(shares.stats, shares.layout, self.elements(&limits)),
             in_flight: shares.capacity,
@@ -185,7 +186,7 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { ref per, distinct, remember_us, settle_us, .. } = self.seen_sets[nth];
+        let SeenSetClaim { ref per, distinct, remember_us, settle_us, may_return, .. } = self.seen_sets[nth];
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
@@ -193,7 +194,7 @@ impl<'p> Draft<'p> {
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
         let distinct = place(&mut self.identities, distinct).into();
-        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, has_ladder: settle_us.is_some() })
+        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, may_return, has_ladder: settle_us.is_some() })
     }
 
     /// The store of a limit that has a rate.
@@ -205,9 +206,9 @@ impl<'p> Draft<'p> {
         }
         let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
         let buckets = buckets.ok_or_else(|| self.too_fine(Some(limit), "rate"))?;
-        let Rule::FanOut { settle_us, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
+        let Rule::FanOut { settle_us, charge, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
         let place = self.seen_sets.iter().position(|claim| claim.is_of(limit)).unwrap_or_default();
-        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us)))
+        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us, charge)))
     }
 
     fn too_many(&self, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {
@@ -288,6 +289,7 @@ fn reply_of(limit: &Limit, stage: Stage) -> Reply {
 fn block_rule(limit: &Limit, secret: &Secret) -> Option<BlockRule> {
     let us = limit.action.block_us().filter(|_| limit.mode == Mode::Enforce)?;
     let named = format!("{} per {}", limit.name, limit.per_name());
-    let from = limit.per.iter().map(|identity| identity.stage()).max().unwrap_or(Stage::Connect);
+    let sender = if limit.verified == Verified::Any { Stage::Connect } else { Stage::Mail };
+    let from = limit.per.iter().map(|identity| identity.stage()).fold(sender, Stage::max);
     Some(BlockRule { us, key: secret.text(named.as_bytes()), from })
 }

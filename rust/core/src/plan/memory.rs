@@ -12,7 +12,7 @@
 //! memory only, so they outlive a policy.
 
 use super::{AccessTables, PlannedIdentity, with_places};
-use crate::policy::{Count, Limit, Policy, Quota, Rule};
+use crate::policy::{Charge, Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
 use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
@@ -68,6 +68,8 @@ pub(super) struct SeenSetClaim {
     memory: Option<u64>,
     /// The longest `settle` of the limits that share the seen set; a limit that has one takes the ladder.
     pub(super) settle_us: Option<u64>,
+    /// Whether one of the limits charges elements that return.
+    pub(super) may_return: bool,
 }
 
 /// The tables of a plan.
@@ -134,11 +136,15 @@ impl SeenSetClaim {
     pub(super) fn all<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for limit in limits {
-            let Rule::FanOut { distinct, remember_us, settle_us, .. } = limit.rule else { continue };
+            let Rule::FanOut { distinct, remember_us, settle_us, charge, .. } = limit.rule else { continue };
+            let may_return = charge != Charge::Once;
             let (per, memory) = (limit.per.clone(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
-                Some(claim) => claim.settle_us = claim.settle_us.max(settle_us),
-                None => all.push(Self { per, distinct, remember_us, memory, settle_us }),
+                Some(claim) => {
+                    claim.settle_us = claim.settle_us.max(settle_us);
+                    claim.may_return |= may_return;
+                }
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_return }),
             }
         }
         all

@@ -233,8 +233,8 @@ pub struct Applicable {
     asked_at: [LimitSet; STAGE_SETS],
     /// What the limits read of an envelope, for each set of stages.
     sources: [Sources; STAGE_SETS],
-    /// The limits that look at senders of each trust, claimed first.
-    for_trust: [LimitSet; 2],
+    /// The limits that count messages of senders of each trust, in the order of [`Trust::ALL`].
+    for_trust: [LimitSet; Trust::ALL.len()],
     /// The limits that are rates.
     pub rates: LimitSet,
     /// The limits that block.
@@ -326,27 +326,29 @@ pub struct PlannedSeenSet {
     /// The identities of `per` that are names, as the element's is: the place of each, and how the masks of the two
     /// differ. An element with the same value is never new.
     pub equals: SmallVec<[(u16, u64); 2]>,
+    /// Whether a limit over it charges elements that return.
+    pub may_return: bool,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
 }
 
 impl Applicable {
-    /// The sets of the stated limits.
-    pub(super) fn new(limits: &[PlannedLimit]) -> Self {
+    /// The sets of the stated limits. `counts_recipients` states whether the policy bounds the recipients of a
+    /// transaction.
+    pub(super) fn new(limits: &[PlannedLimit], counts_recipients: bool) -> Self {
         let set = |is_in: &dyn Fn(&PlannedLimit) -> bool| {
             (0..).zip(limits).filter(|(_, limit)| is_in(limit)).map(|(place, _)| place).collect::<LimitSet>()
         };
         let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
-        let recipients = |limit: &Limit| (limit.count == Count::Recipients).then_some(Identity::RcptAddress);
         let sources = |stages: usize| {
             let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
-            asked.flat_map(|limit| limit.identities().chain(recipients(limit))).map(Identity::source).collect()
+            let counted = counts_recipients && stages & 1 << Stage::Rcpt as usize != 0;
+            asked.flat_map(Limit::sources).chain(counted.then_some(Source::Rcpt)).collect()
         };
         Self {
             asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
             sources: array::from_fn(sources),
-            for_trust: [Trust::Claimed, Trust::Proven]
-                .map(|senders| set(&|limit| looks_at(limit.limit.verified, limit.trust_source.trust(senders)))),
+            for_trust: Trust::ALL.map(|senders| set(&|limit| looks_at(limit.limit.verified, senders))),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
             blocking: set(&|limit| limit.block_rule.is_some()),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
@@ -360,9 +362,9 @@ impl Applicable {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
     }
 
-    /// The limits that look at senders of this trust.
+    /// The limits that count messages of senders of this trust.
     pub fn for_trust(&self, senders: Trust) -> LimitSet {
-        self.for_trust[usize::from(senders == Trust::Proven)]
+        self.for_trust[senders as usize]
     }
 }
 
@@ -428,10 +430,13 @@ impl TrustSource {
     }
 }
 
-/// Whether a limit with this `verified` looks at keys of this trust.
-pub fn looks_at(verified: Verified, trust: Trust) -> bool {
-    let only = [(Verified::Proven, Trust::Proven), (Verified::Claimed, Trust::Claimed)];
-    verified == Verified::Any || only.contains(&(verified, trust))
+/// Whether a limit with this `verified` counts messages of senders of this trust.
+pub fn looks_at(verified: Verified, senders: Trust) -> bool {
+    match verified {
+        Verified::Any => true,
+        Verified::Proven => senders != Trust::Claimed,
+        Verified::Claimed => senders == Trust::Claimed,
+    }
 }
 
 /// The place of an identity among those that are hashed; a new one is added.

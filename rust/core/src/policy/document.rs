@@ -18,7 +18,7 @@ use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy};
 use super::rows::{EACH_LIMIT, POLICY};
-use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
+use super::value::{MILLION, choice, list, max_recipients, multiply, scale, suffixes, write_scale};
 use crate::error::{PolicyError, nearest};
 
 /// The most files in a row that extend one another.
@@ -79,7 +79,8 @@ impl Policy {
         Document::read(source, &mut Vec::new(), bases)?.policy()
     }
 
-    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale` and `suffixes`.
+    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale`, `suffixes` and
+    /// `max_recipients`.
     ///
     /// The limits are multiplied here: a limit that was taken from a policy is multiplied once more.
     ///
@@ -90,8 +91,8 @@ impl Policy {
         let mut policy = Self::empty(NO_FILE);
         for (name, value) in fields {
             let set = match name.as_str() {
-                "scale" | "mode" | "suffixes" => policy.set(name, value),
-                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes"])),
+                "scale" | "mode" | "suffixes" | "max_recipients" => policy.set(name, value),
+                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes", "max_recipients"])),
             };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
@@ -101,7 +102,7 @@ impl Policy {
 
     fn empty(file: &str) -> Self {
         let (file, mode) = (file.to_owned(), Mode::default());
-        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], limits: vec![] }
+        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], max_recipients: None, limits: vec![] }
     }
 
     /// Sets a field that is outside the limits.
@@ -109,6 +110,7 @@ impl Policy {
         match (name, value) {
             ("scale", _) => self.scale_millionths = scale(value)?,
             ("mode", _) => self.mode = choice(value)?,
+            ("max_recipients", _) => self.max_recipients = Some(max_recipients(value)?),
             // A file has a table with the one field `extra`, which may be missing; Python has its list.
             ("suffixes", FieldValue::Table(table)) => {
                 table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
@@ -157,10 +159,11 @@ impl Policy {
         let scale = (self.scale_millionths != MILLION).then(|| write_scale(self.scale_millionths));
         let scale = scale.map(|scale| format!("# Every rate, burst and cap is multiplied by {scale} already.\n\n"));
         let mode = unless_default(self.mode, Mode::Enforce).map(|mode| format!("mode = {mode}\n\n"));
+        let most = self.max_recipients.map(|most| format!("max_recipients = {most}\n\n"));
         let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
         let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
-        [scale, mode, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
+        [scale, mode, most, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::reply_template::{misfit, template};
 use super::rows::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
 use super::value::{write_amount, write_period, write_size};
-use crate::store::params::{Algorithm, Rate, WhenFull};
+use crate::store::params::{Algorithm, Charge, Rate, WhenFull};
 use crate::{error::PolicyError, identity::Identity, identity::Source, region::PAGE_BYTES, stage::Stage};
 
 /// The file in the errors of a policy that is in no file.
@@ -55,6 +55,7 @@ impl Limit {
             ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
             ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
             ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
+            ("charge", Rule::FanOut { charge, .. }) => unless_default(*charge, Charge::Once),
             ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
             ("share", Rule::InFlight { share, .. }) => share.as_ref().map(|Share { per, of_free }| {
                 FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
@@ -227,7 +228,8 @@ impl<'a> Fields<'a> {
             return Ok(Rule::Distinct { distinct, rate, burst });
         }
         let remember_us = self.read("remember", duration)?.unwrap_or(REMEMBER_US);
-        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us: self.read("settle", duration)? })
+        let (settle_us, charge) = (self.read("settle", duration)?, self.read("charge", choice)?);
+        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us, charge: charge.unwrap_or(Charge::Once) })
     }
 
     /// Checks the values together. `sized` states whether the rate or the cap has a unit of size.
@@ -239,14 +241,16 @@ impl<'a> Fields<'a> {
             self.check_permits(limit)?;
         }
         for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
-            self.allow(name, !matches!(name.as_str(), "remember" | "settle"), &format!(
+            self.allow(name, !matches!(name.as_str(), "remember" | "settle" | "charge"), &format!(
                 "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }
         self.check_burst(limit, self)?;
-        let (remember_us, settle_us) = match limit.rule {
-            Rule::FanOut { remember_us, settle_us, .. } => (remember_us, settle_us),
-            _ => (0, None),
+        let (remember_us, settle_us, charge) = match limit.rule {
+            Rule::FanOut { remember_us, settle_us, charge, .. } => (remember_us, settle_us, charge),
+            _ => (0, None, Charge::Once),
         };
+        let is_counted = matches!(count, Count::Messages | Count::Recipients);
+        let is_single = !limit.identities().any(Identity::has_many);
         let remember = write_period(remember_us, false);
         let element = distinct.map(|distinct| distinct.to_string()).unwrap_or_default();
         let is_second = distinct.is_some_and(Identity::has_many) && per.iter().any(|identity| identity.has_many());
@@ -260,14 +264,18 @@ impl<'a> Fields<'a> {
         let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
         let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
-        let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
+        let has_sender = limit.identities().any(|identity| identity.source() == Source::Sender);
         self.allow_all(&[
             ("count", !is_cap || count != Count::Recipients,
                 r#""connections", "messages" or "bytes" beside `in_flight`"#),
             ("count", !is_cap || !sized || count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
             ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
-            ("count", distinct.is_none() || count == Count::Messages,
-                r#""messages" beside `distinct`, where new elements are counted"#),
+            ("count", distinct.is_none() || is_counted,
+                r#""messages" or "recipients" beside `distinct`, where new elements are counted"#),
+            ("count", distinct.is_none() || count != Count::Recipients || is_single && !refuses_all,
+                r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#),
+            ("charge", charge == Charge::Once || is_single,
+                r#""once" beside a `distinct` or `per` of which a message has several"#),
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
@@ -300,12 +308,14 @@ impl<'a> Fields<'a> {
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
+            ("verified", count != Count::Connections || verified == Verified::Any,
+                r#""any" beside count = "connections": a connection has no sender"#),
             // A limit that no envelope can meet would silently admit everything.
-            ("verified", can_be_claimed || verified != Verified::Claimed,
-                r#""any" or "proven", since nothing here can be merely claimed"#),
             ("verified", claim.is_none() || verified != Verified::Proven, &format!(
                 "\"any\" or \"claimed\", since {} is never proven",
                 if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
+            ("verified", !is_cap || has_sender || verified == Verified::Any,
+                "\"any\" beside `in_flight` without an identity of sender.*"),
         ])
     }
 

@@ -24,7 +24,7 @@ mod value;
 
 pub use crate::decision::Template;
 pub use crate::stage::{Stage, Stages};
-pub use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
+pub use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
 pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rule, Share, Verified};

@@ -4,8 +4,9 @@
 //! This module knows no file format, only the names of its choices.
 
 use super::field::Place;
-use crate::store::params::{Algorithm, Fraction, Rate, WhenFull};
-use crate::{decision::Template, error::PolicyError, identity::Identity, stage::Stage};
+use crate::identity::{Identity, Source};
+use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
+use crate::{decision::Template, error::PolicyError, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -15,13 +16,16 @@ pub(crate) mod reserved {
     /// The refusal for more open permits than the throttle has.
     pub(crate) const MAX_OPEN: &str = "max-open";
 
+    /// The refusal of a recipient after the most that a transaction may have.
+    pub(crate) const MAX_RECIPIENTS: &str = "max-recipients";
+
     /// The refusal by an operator's block.
     pub(crate) const BLOCKED: &str = "blocked";
 
     /// The refusal of an SMTP command that came too early or too late.
     pub(crate) const OUT_OF_ORDER: &str = "out-of-order";
 
-    pub(in crate::policy) const ALL: [&str; 3] = [MAX_OPEN, BLOCKED, OUT_OF_ORDER];
+    pub(in crate::policy) const ALL: [&str; 4] = [MAX_OPEN, MAX_RECIPIENTS, BLOCKED, OUT_OF_ORDER];
 }
 
 /// A policy: its limits in file order, already multiplied by `scale`.
@@ -35,6 +39,9 @@ pub struct Policy {
     pub mode: Mode,
     /// The operator's own public suffixes (`[suffixes] extra`), in A-labels.
     pub extra_suffixes: Vec<String>,
+    /// The most different recipients of one transaction. The server's next transaction may have as many again, so this
+    /// bounds what one transaction can probe and hold, and no rate.
+    pub max_recipients: Option<u32>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
 }
@@ -63,7 +70,7 @@ pub struct Limit {
     pub rule: Rule,
     /// What one check counts as.
     pub count: Count,
-    /// The trust that an identity needs to be counted.
+    /// The senders whose messages are counted.
     pub verified: Verified,
     /// The algorithm of the rate counter.
     pub algorithm: Algorithm,
@@ -87,7 +94,14 @@ impl Limit {
     /// A cap is charged at MAIL at the latest, where a permit is taken, so it counts the declared SIZE (RFC 1870 §6.1).
     pub fn stage(&self) -> Stage {
         let counted = if self.is_in_flight() { self.count.stage().min(Stage::Mail) } else { self.count.stage() };
-        self.identities().map(Identity::stage).fold(counted, Stage::max)
+        self.sources().map(Source::stage).fold(counted, Stage::max)
+    }
+
+    /// What the limit reads of an envelope. One that counts only some senders reads the sender too.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
+        let sender = (self.verified != Verified::Any).then_some(Source::Sender);
+        let recipients = (self.count == Count::Recipients).then_some(Source::Rcpt);
+        self.identities().map(Identity::source).chain(sender).chain(recipients)
     }
 
     /// All identities that the limit reads.
@@ -159,6 +173,8 @@ pub enum Rule {
         remember_us: u64,
         /// How long a part of a name must be known before it gets its own allowance, in microseconds.
         settle_us: Option<u64>,
+        /// When an element is charged.
+        charge: Charge,
     },
     /// A fan-out that refuses the whole key when it has too many different elements (`refuse = "all"`).
     Distinct {
@@ -301,14 +317,14 @@ impl Count {
 
 names!(Count { Connections => "connections", Messages => "messages", Recipients => "recipients", Bytes => "bytes" });
 
-/// The trust that an identity needs to be counted.
+/// The senders whose messages a limit counts, by the trust of `sender.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verified {
-    /// Proven and claimed identities, with separate counters.
+    /// All. Keys that contain the sender have a counter for each trust.
     Any,
-    /// Proven identities only.
+    /// Senders that SPF or the client's name stands behind.
     Proven,
-    /// Claimed identities only.
+    /// All other senders.
     Claimed,
 }
 
@@ -338,5 +354,7 @@ pub(super) enum Refuse {
 names!(Refuse { New => "new", All => "all" });
 
 names!(Algorithm { Gcra => "gcra", SlidingWindow => "sliding-window" });
+
+names!(Charge { Once => "once", Twice => "twice", UntilReturn => "until-return" });
 
 names!(WhenFull { Admit => "admit", Sketch => "sketch", Refuse => "refuse" });

@@ -16,7 +16,7 @@ use super::field::{Read, Wrong};
 use super::model::{Count, Mode, Refuse, Verified};
 use super::reply_template::template;
 use super::value;
-use crate::store::params::{Algorithm, WhenFull};
+use crate::store::params::{Algorithm, Charge, WhenFull};
 
 /// A field that a policy may have.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ pub(super) const POLICY: &[Row] = &[
     row("without", Kind::Value(|_| Ok(()))),
     row!("mode", value::choice::<Mode>),
     row!("scale", value::scale),
+    row!("max_recipients", value::max_recipients),
     row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
     row("limit", Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)))),
 ];
@@ -96,6 +97,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("refuse", value::choice::<Refuse>, beside: "distinct"),
     row!("remember", value::duration, beside: "distinct"),
     row!("settle", value::duration, beside: "distinct"),
+    row!("charge", value::choice::<Charge>, beside: "distinct"),
     row!("in_flight", value::cap),
     Row { beside: "in_flight", ..row("share", A_SHARE) },
     row!("verified", value::choice::<Verified>),

@@ -269,6 +269,13 @@ pub(super) fn cap(value: &FieldValue) -> Result<Amount, Wrong> {
     amount(value, "a whole number from 1 to 2^50, or a size, as \"1 GiB\"")
 }
 
+/// Reads the most recipients of a transaction. A server must take at least 100 (RFC 5321 §4.5.3.1.8).
+pub(super) fn max_recipients(value: &FieldValue) -> Result<u32, Wrong> {
+    let number = if let FieldValue::Integer(number) = value { u32::try_from(*number).ok() } else { None };
+    let allowed = "a whole number from 100 to 1000000: a server takes at least 100 (RFC 5321 §4.5.3.1.8)";
+    number.filter(|number| (100..=1_000_000).contains(number)).ok_or_else(|| Wrong::allowed(allowed))
+}
+
 /// Prints an amount: as a size if `sized`.
 pub(super) fn write_amount(number: u64, sized: bool) -> FieldValue {
     let integer = FieldValue::Integer(i64::try_from(number).unwrap_or(i64::MAX));

@@ -17,6 +17,11 @@
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
+//! **When.** A limit may charge an element again when it returns, or with each message until it has returned ([`Charge`]).
+//! Then an element counts as new from an earlier time on than the one at which it is forgotten; all else is the same.
+//! A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element became known
+//! at an earlier step of the same transaction, and still counts as new.
+//!
 //! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
 //! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
 //! one binary search.
@@ -31,6 +36,7 @@
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a
 //! flood does.
 
+use super::params::Charge;
 use super::rate_counter::RateCounter;
 use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings, SlotReservations, Verdict};
 use super::seen_set::{SeenSet, Sighting};
@@ -44,9 +50,11 @@ pub const MAX_PARTS: usize = 6;
 #[inline(always)]
 pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
     let sighting = set.consult(region, &lookup.element, now_us);
-    let forgotten_us = sighting.map_or(0, |sighting| set.forgotten_from_us(sighting));
-    let element = FoundElement { new: sighting.is_none().into(), sighting, forgotten_us };
-    found.is_any_new |= sighting.is_none();
+    let is_new = sighting.is_none() || lookup.is_fresh;
+    let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
+    let may_return = lookup.may_return && sighting.is_some_and(|sighting| !set.has_returned(sighting));
+    let element = FoundElement { new: is_new.into(), may_return, sighting, forgotten_us };
+    found.is_any_new |= is_new | may_return;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
         look_up_all(set, region, request, lookup, now_us, found);
@@ -82,13 +90,13 @@ pub fn make_known(
 ) {
     if lookup.others.count + lookup.parts.count > 0 {
         for (part, sighting) in lookup.parts.of(&request.parts).iter().zip(lookup.parts.of(&found.parts)) {
-            set.charge(region, &part.at, *sighting, now_us);
+            set.charge(region, &part.at, *sighting, lookup.is_proven, now_us);
         }
         for (at, sighting) in lookup.others.of(&request.others).iter().zip(lookup.others.of(&found.others)) {
-            set.charge(region, at, *sighting, now_us);
+            set.charge(region, at, *sighting, lookup.is_proven, now_us);
         }
     }
-    set.charge(region, &lookup.element, element.sighting, now_us);
+    set.charge(region, &lookup.element, element.sighting, lookup.is_proven, now_us);
 }
 
 /// A fan-out limit: its own buckets, and a seen set that it may share with other limits.
@@ -100,12 +108,19 @@ pub struct FanOut {
     /// The buckets.
     pub buckets: RateCounter,
     settle_us: Option<u64>,
+    charge: Charge,
 }
 
 impl FanOut {
     /// Makes a fan-out with the seen set at `place` in the plan. With `settle_us` it has the ladder.
-    pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>) -> Self {
-        Self { seen_set, place: place as u32, buckets, settle_us }
+    pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>, charge: Charge) -> Self {
+        Self { seen_set, place: place as u32, buckets, settle_us, charge }
+    }
+
+    /// Whether it may charge an element of this look-up now.
+    #[inline]
+    pub fn may_charge(&self, element: &FoundElement) -> bool {
+        element.new > 0 || element.may_return && self.charge != Charge::Once
     }
 
     /// Returns the lines of the bucket that was asked: the bucket of a part of the name, or of the key itself.
@@ -114,10 +129,17 @@ impl FanOut {
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))
     }
 
-    /// Tells whether the new elements fit, and in which bucket. Not inlined, because most checks bring nothing new.
+    /// Tells whether the new elements fit, each at the price of `times`, and in which bucket. Not inlined, because most
+    /// checks bring nothing new.
     #[inline(never)]
-    pub fn consult(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
-        let first = self.consult_at(region, asked, at_us, reserved);
+    pub fn consult(
+        &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
+    ) -> Answer {
+        // A limit that charges an element again has one element.
+        let charged_us = [asked.sighting.map_or(0, |sighting| self.charged_from_us(sighting))];
+        let charged_us = if self.charge == Charge::Once { asked.forgotten_us } else { &charged_us };
+        let asked = LookedUp { forgotten_us: charged_us, ..asked };
+        let first = self.consult_at(region, asked, times, at_us, reserved);
         let (mut from_us, mut verdict) = (at_us, first.verdict);
         // Each turn goes to the next change of the target, until the target has room before the change after that.
         while let Verdict::From(ready_us) = verdict {
@@ -126,12 +148,24 @@ impl FanOut {
                 break;
             }
             from_us = change_us;
-            verdict = match self.consult_at(region, asked, from_us, reserved).verdict {
+            verdict = match self.consult_at(region, asked, times, from_us, reserved).verdict {
                 Verdict::Fits => return Answer { verdict: Verdict::From(from_us), ..first },
                 later => later,
             };
         }
         Answer { verdict, ..first }
+    }
+
+    /// The time from which a known element is charged again, unless it is admitted before.
+    fn charged_from_us(&self, sighting: Sighting) -> u64 {
+        let forgotten_us = self.seen_set.forgotten_from_us(sighting);
+        match self.charge {
+            Charge::Twice if !self.seen_set.has_returned(sighting) => {
+                forgotten_us.min(self.seen_set.returns_from_us(sighting))
+            }
+            Charge::UntilReturn if !self.seen_set.has_returned(sighting) => 0,
+            Charge::Once | Charge::Twice | Charge::UntilReturn => forgotten_us,
+        }
     }
 
     /// Charges the new elements; returns `false` when the bucket found no room and the charge is not counted.
@@ -142,8 +176,11 @@ impl FanOut {
     }
 
     /// Answers for the time `at_us`, as if no element or part were forgotten or settled after it.
-    fn consult_at(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {
+    fn consult_at(
+        &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
+    ) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
+        let new = new.saturating_mul(times);
         if new == 0 {
             return Answer::FITS;
         }

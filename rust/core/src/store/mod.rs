@@ -97,10 +97,11 @@ impl Store {
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
-            (Self::FanOut(fan_out), Question::FanOut { lookup })
-                if !is_now || sightings.is_any_new && sightings.lookups[*lookup as usize].new > 0 =>
+            (Self::FanOut(fan_out), Question::FanOut { lookup, times })
+                if !is_now || sightings.is_any_new && fan_out.may_charge(&sightings.lookups[*lookup as usize]) =>
             {
-                *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
+                let asked = request.looked_up(*lookup, sightings);
+                *answer = fan_out.consult(region, asked, *times, at_us, reservations);
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 let elements = elements.of(&request.hashes);
@@ -121,7 +122,7 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
+            (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) => {
                 answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
@@ -152,7 +153,7 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
+            (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) => {
                 let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
                 (burst - largest_fitting(&fan_out.buckets, region, &at, at_us, burst), answer.new.into())
             }

@@ -34,6 +34,19 @@ pub enum WhenFull {
     Refuse,
 }
 
+/// When a fan-out charges an element. An element has *returned* when it was admitted again at least an hour (or
+/// `settle`) after it was first admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// When it is new.
+    Once,
+    /// When it is new, and when it returns. So many names, each used once to prepare a flood, are charged again in the
+    /// flood.
+    Twice,
+    /// With every message, until it has returned.
+    UntilReturn,
+}
+
 /// A part of a whole, such as `1/10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fraction {

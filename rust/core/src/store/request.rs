@@ -75,6 +75,8 @@ pub enum Question {
     FanOut {
         /// Place in [`Request::lookups`].
         lookup: u32,
+        /// How often each new element is charged: once, or once for each recipient.
+        times: u32,
     },
     /// A fan-out that refuses the whole key.
     Distinct {
@@ -100,6 +102,12 @@ pub struct Lookup {
     pub others: Run,
     /// Its run of [`Request::parts`], the shallowest first.
     pub parts: Run,
+    /// Whether the element became known at an earlier step of this transaction, and still counts as new.
+    pub is_fresh: bool,
+    /// Whether the elements are proven.
+    pub is_proven: bool,
+    /// Whether a limit over the seen set charges elements that return.
+    pub may_return: bool,
 }
 
 /// A run of an array.
@@ -129,7 +137,7 @@ pub struct Answer {
     pub slot: Option<KeySlot>,
     /// The time of the question, in ticks of the store's clock.
     pub now: Ticks,
-    /// How many elements of a fan-out are not known.
+    /// How much is charged for the new elements of a fan-out.
     pub new: u32,
     /// The part of the name whose bucket was asked; `None` for the key's own bucket.
     pub part: Option<u8>,
@@ -169,6 +177,8 @@ pub struct Sightings {
 pub struct FoundElement {
     /// How many of its elements are not known now.
     pub new: u32,
+    /// Whether the element is known and has not returned, and a limit charges elements that return.
+    pub may_return: bool,
     /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
     /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
@@ -179,6 +189,8 @@ pub struct FoundElement {
 /// A look-up with its results.
 #[derive(Clone, Copy, Debug)]
 pub struct LookedUp<'r> {
+    /// The sighting of the first element; `None` when it is unknown or counts as new.
+    pub sighting: Option<Sighting>,
     /// The bucket of the key itself.
     pub bucket: Key,
     /// The parts of the name, the shallowest first.
@@ -219,21 +231,26 @@ impl Request {
             Run { first: element.forgotten_us as u32, count: lookup.others.count + 1 }.of(&found.forgotten_us)
         };
         let known_parts = lookup.parts.of(&found.parts);
-        LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
+        let sighting = element.sighting.filter(|_| !lookup.is_fresh);
+        LookedUp { sighting, bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
     /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
-    /// continues to fit in two cases: its only element is known and stays known until then, or it is new and its name
+    /// continues to fit in two cases: its only element is known, has returned and stays known until then, or it is new and its name
     /// has no parts on the ladder. With several elements the answer is never certain.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
         fits && match entry.question {
             Question::Rate { .. } => true,
-            Question::FanOut { lookup } => {
+            Question::FanOut { lookup, .. } => {
                 let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
-                let stays = if element.new == 0 { at_us < element.forgotten_us } else { lookup.parts.count == 0 };
+                let stays = if element.new == 0 {
+                    !element.may_return && at_us < element.forgotten_us
+                } else {
+                    lookup.parts.count == 0
+                };
                 lookup.others.count == 0 && stays
             }
             Question::Distinct { .. } => false,

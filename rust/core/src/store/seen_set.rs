@@ -3,13 +3,14 @@
 //! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows. An
 //! operator may also import elements that were admitted elsewhere ([`SeenSet::learn`]). When both lines of a new
 //! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
-//! its first; among those, the one that was not seen for the longest time. Only when there is none, the victim is
-//! chosen among the others in the same way. So names invented for a flood evict one another, and not the elements that
-//! came back.
+//! its first; among those, one that was never admitted with proof of its sender; and among those, the one that was not
+//! seen for the longest time. Only when there is none, the victim is chosen among the others in the same way. So names
+//! invented for a flood evict one another, and not the elements that came back; and names that somebody claims for hours
+//! do not evict those that came back with proof.
 //!
 //! ```text
-//!  slot   63 ─────────── 32 31 ──── 16 15 ───── 0      both times are coarse
-//!         fingerprint ≠ 0   first seen   last seen       and read as distances from the line's stamp
+//!  slot   63 ─────────── 32 31 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
+//!         fingerprint ≠ 0   first seen   proven    last seen       and read as distances from the line's stamp
 //!
 //!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉
 //!  a first time older than 2¹⁵ units is kept as 2¹⁵ units
@@ -52,8 +53,15 @@ pub struct SeenSet {
 pub struct Sighting {
     first: u64,
     last: u64,
+    is_proven: bool,
     found: KeySlot,
 }
+
+/// The bit of a slot whose element was admitted with proof of its sender.
+const PROVEN: u64 = 1 << 15;
+
+/// The bits of a slot's last time. A known element was seen at most [`UNITS`] units before the stamp, which is less.
+const LAST: u16 = (1 << 15) - 1;
 
 /// The result of [`SeenSet::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,38 +100,41 @@ impl SeenSet {
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
         let found = region.find(at, |line| line.find(at.fingerprint, |slot| self.read(line, slot, now)));
-        found.map(|(found, (first, last))| Sighting { first, last, found })
+        found.map(|(found, Times { first, last, is_proven })| Sighting { first, last, is_proven, found })
     }
 
-    /// Records that the element was admitted, with what `consult` returned under the same lock.
+    /// Records that the element was admitted, with what `consult` returned under the same lock. `is_proven` states
+    /// whether its sender is proven now; an element that was proven once remains so.
     ///
     /// It writes nothing when the element was already admitted within this unit of time and its line is up to date.
     #[inline]
-    pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, now_us: u64) {
+    pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, is_proven: bool, now_us: u64) {
         let now = self.clock.ticks(now_us);
-        let Some(Sighting { first, last, found }) = seen else { return self.charge_new(region, at, now) };
+        let Some(seen) = seen else { return self.charge_new(region, at, is_proven, now) };
+        let Sighting { first, last, found, .. } = seen;
         let line = region.line_mut(found.line);
         let slot = usize::from(found.slot);
         if (line.slots[slot] >> 32) as u32 != at.fingerprint {
             // Another element of the same check has taken the slot, so this one is new again.
-            return self.charge_new(region, at, now);
+            return self.charge_new(region, at, is_proven, now);
         }
         if line.stamp != now {
             self.restamp(line, now);
-        } else if last == now {
+        } else if last == now && is_proven <= seen.is_proven {
             return;
         }
-        line.slots[slot] = pack(at.fingerprint, first, now, now);
+        let times = Times { first, last: now, is_proven: is_proven | seen.is_proven };
+        line.slots[slot] = pack(at.fingerprint, times, now);
     }
 
     #[inline(never)]
-    fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64) {
+    fn charge_new(&self, region: &mut Region, at: &Candidates, is_proven: bool, now: u64) {
         let found = self.place(region, at, now);
         let line = region.line_mut(found.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(found.slot)] = pack(at.fingerprint, now, now, now);
+        line.slots[usize::from(found.slot)] = pack(at.fingerprint, Times { first: now, last: now, is_proven }, now);
     }
 
     /// Adds an element that was admitted elsewhere, first and last at those times. A time ahead of `now_us` counts as
@@ -133,24 +144,27 @@ impl SeenSet {
     /// matter. An element that is admitted here evicts the victim in any case.
     pub fn learn(&self, region: &mut Region, at: &Candidates, first_us: u64, last_us: u64, now_us: u64) -> Learned {
         let now = self.clock.ticks(now_us);
-        let (mut first, mut last) = (self.clock.ticks(first_us).min(now), self.clock.ticks(last_us).min(now));
+        let (first, last) = (self.clock.ticks(first_us).min(now), self.clock.ticks(last_us).min(now));
         if now > last + self.remember {
             return Learned::Forgotten;
         }
         let seen = self.consult(region, at, now_us);
-        if let Some(seen) = seen {
-            (first, last) = (first.min(seen.first), last.max(seen.last));
-        }
+        let times = match seen {
+            None => Times { first, last, is_proven: false },
+            Some(Sighting { first: before, last: latest, is_proven, .. }) => {
+                Times { first: first.min(before), last: last.max(latest), is_proven }
+            }
+        };
         let found = seen.map_or_else(|| self.place(region, at, now), |seen| seen.found);
         let in_its_place = if seen.is_some() { 0 } else { self.worst(region.line(found.line), now).rank };
-        if in_its_place > self.rank(first, last) {
+        if in_its_place > self.rank(times) {
             return Learned::OneTooMany;
         }
         let line = region.line_mut(found.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(found.slot)] = pack(at.fingerprint, first, last, now);
+        line.slots[usize::from(found.slot)] = pack(at.fingerprint, times, now);
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
@@ -158,6 +172,17 @@ impl SeenSet {
     pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
         // The first time may lie anywhere in its unit. One unit more ensures that at least `settle_us` have passed.
         (sighting.first + settle_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
+    }
+
+    /// Whether the element was admitted again long enough after it was first admitted.
+    #[inline]
+    pub fn has_returned(&self, sighting: Sighting) -> bool {
+        sighting.last.saturating_sub(sighting.first) >= self.comeback
+    }
+
+    /// The engine time from which on an admission counts as the element's return.
+    pub fn returns_from_us(&self, sighting: Sighting) -> u64 {
+        (sighting.first + self.comeback).saturating_mul(self.unit_us)
     }
 
     /// The engine time at which the element is forgotten unless it is admitted again.
@@ -172,13 +197,14 @@ impl SeenSet {
         region.page(&self.table, page).iter().map(used).sum()
     }
 
-    /// Returns the first and the last time of a slot's element; `None` when the slot is free or the element forgotten.
+    /// Reads the element of a slot; `None` when the slot is free or the element forgotten.
     #[inline]
-    fn read(&self, line: &Line, slot: u64, now: u64) -> Option<(u64, u64)> {
+    fn read(&self, line: &Line, slot: u64, now: u64) -> Option<Times> {
         // A slot's time is at most `stamp` units before the stamp, so the subtraction does not wrap below zero.
-        let since = |time: u16| line.stamp.wrapping_sub(u64::from((line.stamp as u16).wrapping_sub(time)));
-        let (first, last) = (since((slot >> 16) as u16), since(slot as u16));
-        (slot != 0 && now <= last + self.remember).then_some((first, last))
+        let first = line.stamp.wrapping_sub(u64::from((line.stamp as u16).wrapping_sub((slot >> 16) as u16)));
+        let last = line.stamp.wrapping_sub(age_of_last(line.stamp, slot));
+        let times = Times { first, last, is_proven: slot & PROVEN != 0 };
+        (slot != 0 && now <= last + self.remember).then_some(times)
     }
 
     /// The slot for a new element: a free one of the emptier line, else the victim's.
@@ -207,7 +233,7 @@ impl SeenSet {
     #[inline]
     fn slots_in_use(&self, line: &Line, now: u64) -> u32 {
         let Some(oldest) = self.remember.checked_sub(now.saturating_sub(line.stamp)) else { return 0 };
-        let is_known = |slot: u64| slot != 0 && u64::from((line.stamp as u16).wrapping_sub(slot as u16)) <= oldest;
+        let is_known = |slot: u64| slot != 0 && age_of_last(line.stamp, slot) <= oldest;
         line.slots.iter().rev().fold(0, |bits, &slot| bits << 1 | u32::from(is_known(slot)))
     }
 
@@ -216,7 +242,7 @@ impl SeenSet {
     fn worst(&self, line: &Line, now: u64) -> Worst {
         let mut worst = Worst { slot: 0, rank: u64::MAX };
         for (slot, &content) in line.slots.iter().enumerate() {
-            let rank = self.read(line, content, now).map_or(0, |(first, last)| self.rank(first, last));
+            let rank = self.read(line, content, now).map_or(0, |times| self.rank(times));
             if rank < worst.rank {
                 (worst.slot, worst.rank) = (slot as u8, rank);
             }
@@ -225,10 +251,11 @@ impl SeenSet {
     }
 
     /// Returns the rank of an element; the lowest rank is evicted first. An element that came back ranks above one that
-    /// did not; of two equal in that, the one that was seen later ranks higher. A rank is never zero.
+    /// did not; of two equal in that, a proven one ranks higher, then the one that was seen later. A rank is never zero.
     #[inline]
-    fn rank(&self, first: u64, last: u64) -> u64 {
-        u64::from(last.saturating_sub(first) >= self.comeback) << 63 | (last + 1) & (u64::MAX >> 1)
+    fn rank(&self, Times { first, last, is_proven }: Times) -> u64 {
+        let has_returned = last.saturating_sub(first) >= self.comeback;
+        u64::from(has_returned) << 63 | u64::from(is_proven) << 62 | (last + 1) & (u64::MAX >> 2)
     }
 
     /// Stamps a line, zeroes the elements that are forgotten, and moves first times that are too old to [`LONG_AGO`].
@@ -240,14 +267,14 @@ impl SeenSet {
             *line = Line { stamp: now, ..Line::default() };
             return;
         }
-        let stamp = line.stamp as u16;
-        let age = |time: u64| u64::from(stamp.wrapping_sub(time as u16));
+        let before = line.stamp;
+        let age_of_first = |slot: u64| u64::from((before as u16).wrapping_sub((slot >> 16) as u16));
         let (oldest_first, oldest_last) = (LONG_AGO.saturating_sub(gap), self.remember - gap);
         for slot in &mut line.slots {
-            if *slot != 0 && age(*slot) > oldest_last {
+            if *slot != 0 && age_of_last(before, *slot) > oldest_last {
                 *slot = 0;
             }
-            if *slot != 0 && age(*slot >> 16) > oldest_first {
+            if *slot != 0 && age_of_first(*slot) > oldest_first {
                 *slot = *slot & !0xFFFF_0000 | u64::from(now.saturating_sub(LONG_AGO) as u16) << 16;
             }
         }
@@ -262,7 +289,22 @@ struct Worst {
     rank: u64,
 }
 
-fn pack(fingerprint: u32, first: u64, last: u64, now: u64) -> u64 {
+/// What a slot holds of its element, in units of the set.
+#[derive(Clone, Copy)]
+struct Times {
+    first: u64,
+    last: u64,
+    is_proven: bool,
+}
+
+/// How long before the stamp of its line the element of a slot was last seen, in units.
+#[inline]
+fn age_of_last(stamp: u64, slot: u64) -> u64 {
+    u64::from((stamp as u16).wrapping_sub(slot as u16) & LAST)
+}
+
+fn pack(fingerprint: u32, Times { first, last, is_proven }: Times, now: u64) -> u64 {
     let first = first.max(now.saturating_sub(LONG_AGO));
-    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | u64::from(last as u16)
+    let proven = if is_proven { PROVEN } else { 0 };
+    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | proven | u64::from(last as u16 & LAST)
 }

@@ -3,12 +3,14 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, \
-    when_full, memory, algorithm, action, mode, quota, reply";
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, charge, in_flight, share, \
+    verified, when_full, memory, algorithm, action, mode, quota, reply";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
-const POLICY: &str = "extends, without, mode, scale, suffixes, limit";
+const POLICY: &str = "extends, without, mode, scale, max_recipients, suffixes, limit";
+
+const RECIPIENTS: &str = "a whole number from 100 to 1000000: a server takes at least 100 (RFC 5321 §4.5.3.1.8)";
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, \
     helo.org, auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, \
@@ -58,7 +60,7 @@ rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, 
         "pair-pace"),
     (r#"[[limit]]
 name = "blocked""#, 2, "blocked", "name", r#""blocked""#,
-        "another name, since max-open, blocked, out-of-order are the names of built-in refusals", ""),
+        "another name, since max-open, max-recipients, blocked, out-of-order are the names of built-in refusals", ""),
     (r#"[[limit]]
 name = """#, 2, "limit 1", "name", r#""""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"[[limit]]
@@ -85,6 +87,9 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     ("scale = 1000001", 1, "", "scale", "1000001", "a number from 0.000001 to 1,000,000", ""),
     ("scale = nan", 1, "", "scale", "nan", "a number from 0.000001 to 1,000,000", ""),
     (r#"scale = "2""#, 1, "", "scale", r#""2""#, "a number from 0.000001 to 1,000,000", ""),
+    ("max_recipients = 99", 1, "", "max_recipients", "99", RECIPIENTS, ""),
+    ("max_recipients = 1000001", 1, "", "max_recipients", "1000001", RECIPIENTS, ""),
+    (r#"max_recipients = "1000""#, 1, "", "max_recipients", r#""1000""#, RECIPIENTS, ""),
     (r#"mode = "shadwo""#, 1, "", "mode", r#""shadwo""#, r#""enforce" or "shadow""#, "shadow"),
     ("mode = true", 1, "", "mode", "true", r#""enforce" or "shadow""#, ""),
     (r#"extends = "inbound""#, 1, "", "extends", r#""inbound""#, "no `extends` here, where no other policy can be read",
@@ -268,10 +273,21 @@ settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#,
         r#""any" or "claimed", since what a header says is never proven"#, ""),
-    (r#"per = "dkim.org"
+    (r#"per = "client.net"
 rate = "9/minute"
-verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
-        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+count = "connections"
+verified = "claimed""#, 6, "x", "verified", r#""claimed""#,
+        r#""any" beside count = "connections": a connection has no sender"#, ""),
+    (r#"per = "sender.org"
+distinct = "rcpt.host"
+rate = "9/minute"
+count = "recipients""#, 6, "x", "count", r#""recipients""#,
+        r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#, ""),
+    (r#"per = "reply_to.address"
+distinct = "sender.org"
+rate = "9/minute"
+charge = "until-return""#, 6, "x", "charge", r#""until-return""#,
+        r#""once" beside a `distinct` or `per` of which a message has several"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#,
@@ -318,8 +334,7 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
-    (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
-        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+    (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only beside `distinct`", ""),
     (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
     (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#,
         r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
@@ -427,8 +442,12 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
 
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
-    (r#"count="recipients""#, 6, "x", "count", r#""recipients""#,
-        r#""messages" beside `distinct`, where new elements are counted"#, ""),
+    (r#"count="connections""#, 6, "x", "count", r#""connections""#,
+        r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
+    (r#"charge = "always""#, 6, "x", "charge", r#""always""#, r#""once", "twice" or "until-return""#, ""),
+    (r#"refuse = "all"
+charge = "twice""#, 7, "x", "charge", r#""twice""#,
+        r#"no `charge`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
     (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
     (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
     ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
@@ -453,7 +472,7 @@ when_full = "sketch""#, 7, "x", "when_full", r#""sketch""#,
         ""),
     (r#"refuse = "all"
 count = "recipients""#, 7, "x", "count", r#""recipients""#,
-        r#""messages" beside `distinct`, where new elements are counted"#, ""),
+        r#""messages" beside a `distinct` or `per` of which a message has several, and beside refuse = "all""#, ""),
     (r#"remember = "7""#, 6, "x", "remember", r#""7""#,
         r#"a whole number and a unit (second(s), minute(s), hour(s) or day(s)), as "7 days""#, ""),
     ("remember = 7", 6, "x", "remember", "7", r#"text, as "7 days" or "90 minutes""#, ""),
@@ -487,7 +506,7 @@ rate = "9/minute""#, 5, "x", "burst", "9",
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#,
         r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
-        r#""any" or "proven", since nothing here can be merely claimed"#, ""),
+        r#""any" beside `in_flight` without an identity of sender.*"#, ""),
     (r#"count = "connections"
 share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connections""#,
         r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),

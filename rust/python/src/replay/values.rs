@@ -26,7 +26,7 @@ pub(crate) fn values<'py>(py: Python<'py>, guard: &Throttle, envelope: &Envelope
         for identity in engine.observed() {
             values.push(value(py, &identities, identity)?);
         }
-        let proven = identities.trust(Identity::SenderHost) == Trust::Proven;
+        let proven = identities.trust(Identity::SenderHost) != Trust::Claimed;
         values.push(proven.into_pyobject(py)?.to_owned().into_any().unbind());
         PyTuple::new(py, values)
     })
