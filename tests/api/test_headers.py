@@ -147,7 +147,7 @@ def test_an_element_equal_to_one_of_several_values_is_never_new() -> None:
 
 def test_a_signature_is_proven_and_its_domain_has_counters_apart_from_who_merely_claims() -> None:
     proven = guard(
-        limit("proven", ["dkim.org"], "1/day", verified="proven"), limit("pair", ["dkim.org", "sender.org"], "1/day")
+        limit("proven", ["dkim.org"], "1/day"), limit("pair", ["dkim.org", "sender.org"], "1/day")
     )
     claimed = Envelope(mail_from="a@b.com", dkim="ex.com", spf="fail")
     assert proven.check(claimed)
@@ -158,9 +158,10 @@ def test_a_signature_is_proven_and_its_domain_has_counters_apart_from_who_merely
 
 def test_a_composite_is_as_weak_as_what_its_header_says() -> None:
     claims = guard(limit("claims", ["client.ip", "from.org"], "1/day", verified="claimed"))
-    envelope = Envelope(client_ip="192.0.2.1", mail_from="a@b.com", header_from="a@b.com", spf="pass", dkim="b.com")
+    envelope = Envelope(client_ip="192.0.2.1", mail_from="a@b.com", header_from="a@b.com", spf="fail", dkim="b.com")
     assert claims.check(envelope)
     assert not claims.check(envelope)
+    assert claims.check(envelope.replace(spf="pass")), "the sender is proven, and `verified` is about the sender"
 
 
 def test_a_quota_names_a_value_of_a_header() -> None:

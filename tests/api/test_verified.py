@@ -70,10 +70,17 @@ def test_a_composite_is_as_weak_as_its_weakest_part(per: list[str]) -> None:
     assert [bool(pace.check(claimed.replace(spf="pass"))) for _ in range(2)] == [True, True]
 
 
-def test_a_helo_name_is_never_proven() -> None:
-    pace = guard(limit("once", "helo.org", "1/day", verified="claimed"))
-    envelope = sender({"spf": "pass", "client_name": "mx.b.com", "helo": "mx.b.com"})
-    assert [bool(pace.check(envelope)) for _ in range(2)] == [True, False]
+@pytest.mark.parametrize("per", ["helo.org", "client.net", "dkim.org", "from.org", "rcpt.address", "global"])
+def test_a_limit_without_the_sender_in_its_key_looks_at_the_sender_too(per: str) -> None:
+    known = {"helo": "mx.b.com", "dkim": "b.com", "header_from": "a@b.com", "rcpt_to": "p@q.net"}
+    for verified, counted in (("claimed", {}), ("proven", {"spf": "pass"})):
+        if verified == "proven" and per in ("helo.org", "from.org"):
+            continue  # such a name is never proven, and the policy says so
+        pace = guard(limit("once", per, "1/day", verified=verified))
+        other = {"spf": "pass"} if verified == "claimed" else {"spf": "fail"}
+        assert [bool(pace.check(sender(known | other))) for _ in range(3)] == [True] * 3
+        assert [bool(pace.check(sender(known | counted))) for _ in range(2)] == [True, False]
+        assert pace.check(Envelope(client_ip="192.0.2.1", helo="mx.b.com")), "nobody has sent anything yet"
 
 
 def test_a_fan_out_is_as_weak_as_its_element() -> None:
