@@ -464,6 +464,7 @@ class Limit:
         settle: how long a part of a name must be known to get a bucket of its own.
         charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also when it returns after
             an hour or ``settle``; ``"until-return"``, with every message until it has returned. Default: ``"once"``.
+        warm_up: for how long after the first check a fan-out charges nothing and only learns. Default: not at all.
         in_flight: how much may be open at once: connections, messages or bytes.
         share: the part of what is free that one key may hold.
         verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name, or
@@ -499,6 +500,7 @@ class Limit:
         remember: str | None = None,
         settle: str | None = None,
         charge: Literal["once", "twice", "until-return"] | None = None,
+        warm_up: str | None = None,
         in_flight: Size | None = None,
         share: Share | None = None,
         verified: Literal["any", "proven", "claimed"] | None = None,

@@ -121,6 +121,17 @@ fn until_its_return_an_element_is_charged_with_every_message() {
     }
 }
 
+/// An hour after the first check, whatever time that was.
+#[test]
+fn a_limit_that_warms_up_only_learns() {
+    let engine = engine(&fan_out("rate = \"1/day\"\nwarm_up = \"1 hour\""), MIB);
+    let begun = 100 * HOUR;
+    assert!((0..9).all(|nth| is_allowed(&engine, nth, begun + nth * SECOND)), "nothing is charged");
+    assert!(is_allowed(&engine, 20, begun + HOUR - 1));
+    assert!((0..9).all(|nth| is_allowed(&engine, nth, begun + HOUR + nth)), "what it has learned is known");
+    assert_eq!([30, 31].map(|nth| is_allowed(&engine, nth, begun + HOUR + 9)), [true, false], "the one of a day");
+}
+
 const RECIPIENTS: &str = "rate = \"5/day\"\ncount = \"recipients\"";
 
 /// The open transaction of one message from host `number`.

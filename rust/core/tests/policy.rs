@@ -276,7 +276,7 @@ fn every_field_of_the_schema_changes_the_limit() {
         let beside = match name.as_str() {
             "in_flight" => "per = \"client.ip\"",
             "share" => "per = \"global\"\nin_flight = 9",
-            "distinct" | "refuse" | "remember" | "settle" | "charge" => {
+            "distinct" | "refuse" | "remember" | "settle" | "charge" | "warm_up" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
             }
             _ => "name = \"x\"\nper = \"client.ip\"\nrate = \"9/minute\"",

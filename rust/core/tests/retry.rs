@@ -29,6 +29,7 @@ fn policies() -> impl Strategy<Value = String> {
         any::<bool>(),
         any::<[bool; 2]>(),
         [charges(), charges()],
+        prop_oneof![Just(""), Just("warm_up = \"90 seconds\"")],
     )
         .prop_map(
             |(
@@ -41,6 +42,7 @@ fn policies() -> impl Strategy<Value = String> {
                 refuse,
                 [pair_slides, ladder_slides],
                 [fresh_charge, net_charge],
+                warm_up,
             )| {
                 let slides = "algorithm = \"sliding-window\"";
                 let pair_how = if pair_slides { slides } else { "burst = 2" };
@@ -83,6 +85,7 @@ distinct = "sender.org"
 rate = "1/70 seconds"
 remember = "50 seconds"
 charge = "{net_charge}"
+{warm_up}
 
 [[limit]]
 name = "all"

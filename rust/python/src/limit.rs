@@ -20,7 +20,7 @@ impl Limit {
     #[pyo3(
         signature = (**fields),
         text_signature = "(*, name, per, rate=None, burst=None, count=None, distinct=None, refuse=None, \
-                          remember=None, settle=None, charge=None, in_flight=None, share=None, verified=None, when_full=None, \
+                          remember=None, settle=None, charge=None, warm_up=None, in_flight=None, share=None, verified=None, when_full=None, \
                           memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
     )]
     fn new(py: Python<'_>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {

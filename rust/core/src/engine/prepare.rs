@@ -418,9 +418,9 @@ impl<'e> Preparer<'e, '_> {
         let parts = run(first, self.request.parts.len());
         let bucket = self.secret.with_trust(key, asked.trust);
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
-        let (is_proven, may_return) = (asked.trust != Trust::Claimed, planned.may_return);
+        let (is_proven, may_change) = (asked.trust != Trust::Claimed, planned.may_change);
         let nth = nth as u32;
-        let lookup = Lookup { seen_set, nth, bucket, element, others, parts, is_fresh, is_proven, may_return };
+        let lookup = Lookup { seen_set, nth, bucket, element, others, parts, is_fresh, is_proven, may_change };
         self.request.lookups.push(lookup);
     }
 

@@ -186,7 +186,7 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { ref per, distinct, remember_us, settle_us, may_return, .. } = self.seen_sets[nth];
+        let SeenSetClaim { ref per, distinct, remember_us, settle_us, may_change, .. } = self.seen_sets[nth];
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
@@ -194,7 +194,7 @@ impl<'p> Draft<'p> {
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
         let distinct = place(&mut self.identities, distinct).into();
-        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, may_return, has_ladder: settle_us.is_some() })
+        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, may_change, has_ladder: settle_us.is_some() })
     }
 
     /// The store of a limit that has a rate.
@@ -206,9 +206,9 @@ impl<'p> Draft<'p> {
         }
         let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
         let buckets = buckets.ok_or_else(|| self.too_fine(Some(limit), "rate"))?;
-        let Rule::FanOut { settle_us, charge, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
+        let Rule::FanOut { settle_us, charge, warm_up_us, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
         let place = self.seen_sets.iter().position(|claim| claim.is_of(limit)).unwrap_or_default();
-        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us, charge)))
+        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us, charge, warm_up_us)))
     }
 
     fn too_many(&self, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {

@@ -68,8 +68,8 @@ pub(super) struct SeenSetClaim {
     memory: Option<u64>,
     /// The longest `settle` of the limits that share the seen set; a limit that has one takes the ladder.
     pub(super) settle_us: Option<u64>,
-    /// Whether one of the limits charges elements that return.
-    pub(super) may_return: bool,
+    /// Whether one of the limits may charge the same element differently at another time.
+    pub(super) may_change: bool,
 }
 
 /// The tables of a plan.
@@ -136,15 +136,17 @@ impl SeenSetClaim {
     pub(super) fn all<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for limit in limits {
-            let Rule::FanOut { distinct, remember_us, settle_us, charge, .. } = limit.rule else { continue };
-            let may_return = charge != Charge::Once;
+            let Rule::FanOut { distinct, remember_us, settle_us, charge, warm_up_us, .. } = limit.rule else {
+                continue;
+            };
+            let may_change = charge != Charge::Once || warm_up_us > 0;
             let (per, memory) = (limit.per.clone(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => {
                     claim.settle_us = claim.settle_us.max(settle_us);
-                    claim.may_return |= may_return;
+                    claim.may_change |= may_change;
                 }
-                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_return }),
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_change }),
             }
         }
         all

@@ -326,8 +326,8 @@ pub struct PlannedSeenSet {
     /// The identities of `per` that are names, as the element's is: the place of each, and how the masks of the two
     /// differ. An element with the same value is never new.
     pub equals: SmallVec<[(u16, u64); 2]>,
-    /// Whether a limit over it charges elements that return.
-    pub may_return: bool,
+    /// Whether a limit over it may charge the same element differently at another time.
+    pub may_change: bool,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
 }

@@ -56,6 +56,7 @@ impl Limit {
             ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
             ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
             ("charge", Rule::FanOut { charge, .. }) => unless_default(*charge, Charge::Once),
+            ("warm_up", Rule::FanOut { warm_up_us: us @ 1.., .. }) => Some(text(write_period(*us, false))),
             ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
             ("share", Rule::InFlight { share, .. }) => share.as_ref().map(|Share { per, of_free }| {
                 FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
@@ -228,8 +229,15 @@ impl<'a> Fields<'a> {
             return Ok(Rule::Distinct { distinct, rate, burst });
         }
         let remember_us = self.read("remember", duration)?.unwrap_or(REMEMBER_US);
-        let (settle_us, charge) = (self.read("settle", duration)?, self.read("charge", choice)?);
-        Ok(Rule::FanOut { distinct, rate, burst, remember_us, settle_us, charge: charge.unwrap_or(Charge::Once) })
+        Ok(Rule::FanOut {
+            distinct,
+            rate,
+            burst,
+            remember_us,
+            settle_us: self.read("settle", duration)?,
+            charge: self.read("charge", choice)?.unwrap_or(Charge::Once),
+            warm_up_us: self.read("warm_up", duration)?.unwrap_or(0),
+        })
     }
 
     /// Checks the values together. `sized` states whether the rate or the cap has a unit of size.
@@ -241,7 +249,7 @@ impl<'a> Fields<'a> {
             self.check_permits(limit)?;
         }
         for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
-            self.allow(name, !matches!(name.as_str(), "remember" | "settle" | "charge"), &format!(
+            self.allow(name, !matches!(name.as_str(), "remember" | "settle" | "charge" | "warm_up"), &format!(
                 "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }
         self.check_burst(limit, self)?;

@@ -175,6 +175,8 @@ pub enum Rule {
         settle_us: Option<u64>,
         /// When an element is charged.
         charge: Charge,
+        /// How long after the first check nothing is charged, in microseconds.
+        warm_up_us: u64,
     },
     /// A fan-out that refuses the whole key when it has too many different elements (`refuse = "all"`).
     Distinct {

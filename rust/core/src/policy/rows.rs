@@ -98,6 +98,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("remember", value::duration, beside: "distinct"),
     row!("settle", value::duration, beside: "distinct"),
     row!("charge", value::choice::<Charge>, beside: "distinct"),
+    row!("warm_up", value::duration, beside: "distinct"),
     row!("in_flight", value::cap),
     Row { beside: "in_flight", ..row("share", A_SHARE) },
     row!("verified", value::choice::<Verified>),

@@ -20,7 +20,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"throttle");
 const VERSION: u64 = 1;
 
 /// Words that nothing uses yet.
-const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>() - 12 - COUNTERS;
+const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>() - 13 - COUNTERS;
 
 /// The least step back of the clock that changes the offset. During a smaller step engine time stands still. One
 /// second.
@@ -36,6 +36,8 @@ pub struct Header {
     pub epoch: Epoch,
     /// How many times the policy over this region was changed.
     pub generation: u64,
+    /// Engine time of the first check; zero before it.
+    pub began_us: u64,
     /// Not zero while all limits are in shadow mode, regardless of their own modes.
     pub shadow: u64,
     /// Only [`Region::set_permits`](super::Region::set_permits) changes them, because a hint says whether any is open.

@@ -60,7 +60,11 @@ impl SharedRegion {
         let mut region = self.lock();
         let epoch = region.header().epoch.at(now);
         if moves {
-            region.header_mut().epoch = epoch;
+            let header = region.header_mut();
+            header.epoch = epoch;
+            if header.began_us == 0 {
+                header.began_us = epoch.last_us.max(1);
+            }
         }
         (region, epoch)
     }

@@ -22,6 +22,9 @@
 //! A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element became known
 //! at an earlier step of the same transaction, and still counts as new.
 //!
+//! **Warm-up.** A limit with `warm_up` charges nothing for that long after the region's first check, while its elements
+//! become known. Without it, a limit that charges until elements return would refuse ordinary mail after a cold start.
+//!
 //! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
 //! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
 //! one binary search.
@@ -52,7 +55,7 @@ pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     let sighting = set.consult(region, &lookup.element, now_us);
     let is_new = sighting.is_none() || lookup.is_fresh;
     let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
-    let may_return = lookup.may_return && sighting.is_some_and(|sighting| !set.has_returned(sighting));
+    let may_return = lookup.may_change && sighting.is_some_and(|sighting| !set.has_returned(sighting));
     let element = FoundElement { new: is_new.into(), may_return, sighting, forgotten_us };
     found.is_any_new |= is_new | may_return;
     found.lookups.push(element);
@@ -109,12 +112,15 @@ pub struct FanOut {
     pub buckets: RateCounter,
     settle_us: Option<u64>,
     charge: Charge,
+    warm_up_us: u64,
 }
 
 impl FanOut {
     /// Makes a fan-out with the seen set at `place` in the plan. With `settle_us` it has the ladder.
-    pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>, charge: Charge) -> Self {
-        Self { seen_set, place: place as u32, buckets, settle_us, charge }
+    pub fn new(
+        seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>, charge: Charge, warm_up_us: u64,
+    ) -> Self {
+        Self { seen_set, place: place as u32, buckets, settle_us, charge, warm_up_us }
     }
 
     /// Whether it may charge an element of this look-up now.
@@ -180,7 +186,8 @@ impl FanOut {
         &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
     ) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
-        let new = new.saturating_mul(times);
+        let is_warm = at_us >= region.header().began_us.saturating_add(self.warm_up_us);
+        let new = if is_warm { new.saturating_mul(times) } else { 0 };
         if new == 0 {
             return Answer::FITS;
         }

@@ -106,8 +106,9 @@ pub struct Lookup {
     pub is_fresh: bool,
     /// Whether the elements are proven.
     pub is_proven: bool,
-    /// Whether a limit over the seen set charges elements that return.
-    pub may_return: bool,
+    /// Whether a limit over the seen set may charge the same elements differently at another time: when they return, or
+    /// when the limit has warmed up.
+    pub may_change: bool,
 }
 
 /// A run of an array.
@@ -177,7 +178,7 @@ pub struct Sightings {
 pub struct FoundElement {
     /// How many of its elements are not known now.
     pub new: u32,
-    /// Whether the element is known and has not returned, and a limit charges elements that return.
+    /// Whether the element is known and has not returned, and the charge for it may change with time.
     pub may_return: bool,
     /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
@@ -237,8 +238,8 @@ impl Request {
 
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
     /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
-    /// continues to fit in two cases: its only element is known, has returned and stays known until then, or it is new and its name
-    /// has no parts on the ladder. With several elements the answer is never certain.
+    /// continues to fit in two cases: its only element is known and stays known until then, or it is new and its name
+    /// has no parts on the ladder. With several elements, and where the charge may change with time, the answer is never certain.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
@@ -246,12 +247,8 @@ impl Request {
             Question::Rate { .. } => true,
             Question::FanOut { lookup, .. } => {
                 let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
-                let stays = if element.new == 0 {
-                    !element.may_return && at_us < element.forgotten_us
-                } else {
-                    lookup.parts.count == 0
-                };
-                lookup.others.count == 0 && stays
+                let stays = if element.new == 0 { at_us < element.forgotten_us } else { lookup.parts.count == 0 };
+                !lookup.may_change && lookup.others.count == 0 && stays
             }
             Question::Distinct { .. } => false,
         }

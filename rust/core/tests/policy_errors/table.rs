@@ -3,7 +3,7 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, charge, in_flight, share, \
+    "name, per, rate, burst, count, distinct, refuse, remember, settle, charge, warm_up, in_flight, share, \
     verified, when_full, memory, algorithm, action, mode, quota, reply";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
@@ -335,6 +335,7 @@ pub(super) const RATE_CASES: &[Wrong] = &[
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
     (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
     (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only beside `distinct`", ""),
+    (r#"warm_up = "1 hour""#, 5, "x", "warm_up", r#""1 hour""#, "`warm_up` only beside `distinct`", ""),
     (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
     (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#,
         r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
@@ -444,6 +445,7 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"count="connections""#, 6, "x", "count", r#""connections""#,
         r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
+    ("warm_up = 2", 6, "x", "warm_up", "2", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"charge = "always""#, 6, "x", "charge", r#""always""#, r#""once", "twice" or "until-return""#, ""),
     (r#"refuse = "all"
 charge = "twice""#, 7, "x", "charge", r#""twice""#,
