@@ -47,7 +47,13 @@ def guard_for(
     """Under ``policy``, by default `inbound`, with some limits at another rate."""
     policy = policy or Policy.builtin()
     limits = [rated(limit, rates[limit.name]) if rates and limit.name in rates else limit for limit in policy.limits]
-    scaled = Policy(limits, scale=policy.scale * scale_for(per_hour), mode=policy.mode, suffixes=policy.suffixes)
+    scaled = Policy(
+        limits,
+        scale=policy.scale * scale_for(per_hour),
+        mode=policy.mode,
+        suffixes=policy.suffixes,
+        max_recipients=policy.max_recipients,
+    )
     return Throttle(scaled, seed=random.Random(seed).randbytes(16))
 
 

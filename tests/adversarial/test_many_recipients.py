@@ -1,0 +1,67 @@
+"""Messages to a hundred mailboxes each: what counts is how much is delivered.
+
+Gain, in deliveries: 4.5 % for fresh hosts below one name (`org-fan-out-rcpt`: each recipient of a new host is charged),
+8 % for one network under one name (`pair-rcpt-pace`), and 1,000 recipients for one transaction (`max_recipients`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attack import ATTACK_US, SPAN_US, networks
+from throttle import Envelope, ManualClock, Throttle
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+RECIPIENTS = 100
+DELIVERIES = 40_000
+
+
+def play(client: Callable[[int], str], mail_from: Callable[[int], str], deliveries: int, rng: random.Random) -> float:
+    """Each message is a session of its own; returns the share of the deliveries that were admitted."""
+    clock = ManualClock(ATTACK_US / 1e6)
+    guard, admitted = Throttle(clock=clock, seed=rng.randbytes(16)), 0
+    messages = deliveries // RECIPIENTS
+    for n in range(messages):
+        with guard.session(client(n)) as session:
+            session.helo("mx")
+            if session.mail(mail_from(n)):
+                admitted += sum(bool(session.rcpt(f"u{n}.{m}@box.com")) for m in range(RECIPIENTS))
+                session.data(size=2_000)
+        clock.advance(SPAN_US / 1e6 / messages)
+    return admitted / deliveries
+
+
+def test_the_recipients_of_new_hosts_are_charged(rng: random.Random) -> None:
+    share = play(networks(200), lambda n: f"a@x{n}.mass.com", DELIVERIES, rng)
+    print(f"fresh hosts, {RECIPIENTS} recipients each: {share:.1%} of the deliveries")
+    assert share == (1_000 + 800) / DELIVERIES
+
+
+def test_the_recipients_of_new_hosts_are_charged_in_one_check_too(rng: random.Random) -> None:
+    guard, admitted, client = Throttle(seed=rng.randbytes(16)), 0, networks(200)
+    messages = DELIVERIES // RECIPIENTS
+    for n in range(messages):
+        recipients = tuple(f"u{n}.{m}@box.com" for m in range(RECIPIENTS))
+        envelope = Envelope(client_ip=client(n), helo="mx", mail_from=f"a@x{n}.mass.com", rcpt_to=recipients)
+        admitted += RECIPIENTS * bool(guard.check(envelope, now=(ATTACK_US + n * SPAN_US / messages) / 1e6))
+    assert admitted / DELIVERIES <= 0.05
+
+
+def test_one_network_under_one_name_is_held_by_what_it_delivers(rng: random.Random) -> None:
+    share = play(lambda n: f"100.64.0.{1 + n % 254}", lambda n: "a@mass.com", 10 * DELIVERIES, rng)
+    print(f"one network, one name, {RECIPIENTS} recipients each: {share:.1%} of the deliveries")
+    assert share <= 0.10
+
+
+def test_a_search_for_addresses_gets_a_thousand_of_them_in_one_transaction(rng: random.Random) -> None:
+    guard = Throttle(clock=ManualClock(0), seed=rng.randbytes(16))
+    with guard.session("100.64.0.1") as session:
+        session.helo("mx")
+        assert session.mail("a@mass.com")
+        decisions = [session.rcpt(f"u{n}@box.com") for n in range(DELIVERIES)]
+    assert sum(map(bool, decisions)) == 1_000
+    assert {decision.limit for decision in decisions[1_000:]} == {"max-recipients"}
+    assert decisions[-1].reply.startswith("452 4.5.3 ")
