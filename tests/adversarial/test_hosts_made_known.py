@@ -84,7 +84,8 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
     attack.sort(key=lambda shot: shot.at_us)
     seen = run(innocents, before + attack, rng)
     write_down("250 names prepared an hour before, of each trust and unlisted", seen)
-    assert seen.lost == {}
+    # Internal names are unlisted: they share that allowance with the flood.
+    assert seen.losers <= {"internal names"}
     assert seen.admitted <= 3 * 0.066 * 40_000
 
 

@@ -25,7 +25,7 @@ def play(client: Callable[[int], str], mail_from: Callable[[int], str], deliveri
     guard, admitted = Throttle(clock=clock, seed=rng.randbytes(16)), 0
     messages = deliveries // RECIPIENTS
     for n in range(messages):
-        with guard.session(client(n)) as session:
+        with guard.session(client_ip=client(n)) as session:
             session.helo("mx")
             if session.mail(mail_from(n)):
                 admitted += sum(bool(session.rcpt(f"u{n}.{m}@box.com")) for m in range(RECIPIENTS))
@@ -58,7 +58,7 @@ def test_one_network_under_one_name_is_held_by_what_it_delivers(rng: random.Rand
 
 def test_a_search_for_addresses_gets_a_thousand_of_them_in_one_transaction(rng: random.Random) -> None:
     guard = Throttle(clock=ManualClock(0), seed=rng.randbytes(16))
-    with guard.session("100.64.0.1") as session:
+    with guard.session(client_ip="100.64.0.1") as session:
         session.helo("mx")
         assert session.mail("a@mass.com")
         decisions = [session.rcpt(f"u{n}@box.com") for n in range(DELIVERIES)]

@@ -70,12 +70,12 @@ def test_a_claimed_name_from_a_thousand_networks_is_held_to_what_new_networks_ma
     seen = run(mail, before + attack, rng)
     write_down(f"one claimed name from 1,000 networks{', each used an hour before' * prepared}", seen)
     assert seen.lost == {}
+    if prepared:
+        assert seen.share == 1, "a network that has come back is free: listed in docs/algorithms.md"
+        return
     assert seen.limits.keys() == {"org-net-fan-out"}
-    most = held(attack, NEW_NETWORKS)
-    # A network that was prepared returns with the first message that is admitted, and is free from then on.
-    assert seen.admitted <= most + 1 if not prepared else seen.share > 0.5
-    if not prepared:
-        assert round(seen.share, 3) == 0.045
+    assert abs(seen.admitted - held(attack, NEW_NETWORKS)) <= 1
+    assert seen.share <= 0.05
 
 
 def test_the_first_two_hours_after_a_cold_start_only_learn(
