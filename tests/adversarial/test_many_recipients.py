@@ -37,7 +37,7 @@ def play(client: Callable[[int], str], mail_from: Callable[[int], str], deliveri
 def test_the_recipients_of_new_hosts_are_charged(rng: random.Random) -> None:
     share = play(networks(200), lambda n: f"a@x{n}.mass.com", DELIVERIES, rng)
     print(f"fresh hosts, {RECIPIENTS} recipients each: {share:.1%} of the deliveries")
-    assert share == (1_000 + 800) / DELIVERIES
+    assert 0.044 < share <= 0.05
 
 
 def test_the_recipients_of_new_hosts_are_charged_in_one_check_too(rng: random.Random) -> None:
