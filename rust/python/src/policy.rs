@@ -77,10 +77,10 @@ impl Policy {
 #[pymethods]
 impl Policy {
     #[new]
-    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None))]
+    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, largest_message=None))]
     fn new(
         py: Python<'_>, limits: &Bound<'_, PyAny>, scale: Option<&Bound<'_, PyAny>>, mode: Option<&Bound<'_, PyAny>>,
-        suffixes: Option<&Bound<'_, PyAny>>,
+        suffixes: Option<&Bound<'_, PyAny>>, largest_message: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
         let wrong = |given: &Bound<'_, PyAny>| not_of_type("limits", given, "an iterable of Limit");
@@ -89,7 +89,7 @@ impl Policy {
             rules.push(limit.cast::<Limit>().map_err(|_| wrong(&limit))?.get().core.clone());
         }
         let mut fields: Vec<(String, FieldValue)> = Vec::new();
-        for (name, given) in [("scale", scale), ("mode", mode)] {
+        for (name, given) in [("scale", scale), ("mode", mode), ("largest_message", largest_message)] {
             if let Some(given) = given {
                 fields.push((name.into(), field::value(given)?));
             }
@@ -179,6 +179,12 @@ impl Policy {
     #[getter]
     fn suffixes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, &self.core.extra_suffixes)
+    }
+
+    #[doc = doc!("Policy.largest_message")]
+    #[getter]
+    fn largest_message(&self) -> Option<u64> {
+        self.core.largest_message
     }
 
     #[doc = doc!("Policy.file")]

@@ -18,7 +18,7 @@ use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy};
 use super::rows::{EACH_LIMIT, POLICY};
-use super::value::{MILLION, choice, list, multiply, scale, suffixes, write_scale};
+use super::value::{MILLION, choice, list, message_size, multiply, scale, suffixes, write_scale, write_size};
 use crate::error::{PolicyError, nearest};
 
 /// The most files in a row that extend one another.
@@ -90,8 +90,8 @@ impl Policy {
         let mut policy = Self::empty(NO_FILE);
         for (name, value) in fields {
             let set = match name.as_str() {
-                "scale" | "mode" | "suffixes" => policy.set(name, value),
-                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes"])),
+                "scale" | "mode" | "suffixes" | "largest_message" => policy.set(name, value),
+                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes", "largest_message"])),
             };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
@@ -101,7 +101,7 @@ impl Policy {
 
     fn empty(file: &str) -> Self {
         let (file, mode) = (file.to_owned(), Mode::default());
-        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], limits: vec![] }
+        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], largest_message: None, limits: vec![] }
     }
 
     /// Sets a field that is outside the limits.
@@ -109,6 +109,7 @@ impl Policy {
         match (name, value) {
             ("scale", _) => self.scale_millionths = scale(value)?,
             ("mode", _) => self.mode = choice(value)?,
+            ("largest_message", _) => self.largest_message = Some(message_size(value)?),
             // A file has a table with the one field `extra`, which may be missing; Python has its list.
             ("suffixes", FieldValue::Table(table)) => {
                 table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
@@ -143,8 +144,17 @@ impl Policy {
         Ok(())
     }
 
-    /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything.
+    /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything. A
+    /// limit that the largest message can never pass would refuse it for ever.
     fn complete(self) -> Result<Self, PolicyError> {
+        let largest = self.largest_message.unwrap_or_default();
+        let passes = |limit: &&Limit| limit.largest_message().is_none_or(|most| largest <= most);
+        if let Some(limit) = self.limits.iter().find(|limit| !passes(limit)) {
+            let most = write_size(limit.largest_message().unwrap_or_default());
+            let found = format!("{:?}, which {:?} can never let pass", write_size(largest), limit.name);
+            let allowed = format!("at most {most:?}, since that limit lets no more pass when nothing is held");
+            return Err(self.error(None, "largest_message", found, allowed));
+        }
         if !self.limits.is_empty() {
             return Ok(self);
         }
@@ -160,7 +170,8 @@ impl Policy {
         let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
         let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
-        [scale, mode, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
+        let largest = self.largest_message.map(|bytes| format!("largest_message = {:?}\n\n", write_size(bytes)));
+        [scale, mode, largest, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
     }
 }
 

@@ -269,6 +269,12 @@ pub(super) fn cap(value: &FieldValue) -> Result<Amount, Wrong> {
     amount(value, "a whole number from 1 to 2^50, or a size, as \"1 GiB\"")
 }
 
+/// Reads the size of a message: `1 MB`.
+pub(super) fn message_size(value: &FieldValue) -> Result<u64, Wrong> {
+    let wrong = || Wrong::allowed("a size, as \"1 MB\"");
+    value.text().ok_or_else(wrong).and_then(size)
+}
+
 /// Prints an amount: as a size if `sized`.
 pub(super) fn write_amount(number: u64, sized: bool) -> FieldValue {
     let integer = FieldValue::Integer(i64::try_from(number).unwrap_or(i64::MAX));

@@ -75,6 +75,8 @@ pub enum Question {
     FanOut {
         /// Place in [`Request::lookups`].
         lookup: u32,
+        /// The bucket of the limit's key.
+        bucket: Key,
     },
     /// A fan-out that refuses the whole key.
     Distinct {
@@ -92,7 +94,7 @@ pub struct Lookup {
     pub seen_set: u32,
     /// Which value of `per`.
     pub nth: u32,
-    /// The bucket of the key itself.
+    /// The bucket of the key, for every limit with this key.
     pub bucket: Key,
     /// The first element: nearly always the only one.
     pub element: Candidates,
@@ -209,9 +211,9 @@ impl Run {
 }
 
 impl Request {
-    /// Returns the look-up at that place with its results.
+    /// Returns the look-up at that place with its results, for a limit whose key has this bucket.
     #[inline]
-    pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
+    pub fn looked_up<'r>(&'r self, place: u32, bucket: Key, found: &'r Sightings) -> LookedUp<'r> {
         let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
         let forgotten_us = if lookup.others.count == 0 {
             std::slice::from_ref(&element.forgotten_us)
@@ -219,7 +221,7 @@ impl Request {
             Run { first: element.forgotten_us as u32, count: lookup.others.count + 1 }.of(&found.forgotten_us)
         };
         let known_parts = lookup.parts.of(&found.parts);
-        LookedUp { bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
+        LookedUp { bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
@@ -231,7 +233,7 @@ impl Request {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
         fits && match entry.question {
             Question::Rate { .. } => true,
-            Question::FanOut { lookup } => {
+            Question::FanOut { lookup, .. } => {
                 let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
                 let stays = if element.new == 0 { at_us < element.forgotten_us } else { lookup.parts.count == 0 };
                 lookup.others.count == 0 && stays
