@@ -4,8 +4,8 @@ Gain: of everything that is shared, a client, its network and the block of its o
 and never what is kept for those that hold nothing. Of a network's rates one client has a third or a half.
 Innocents lose: nothing. A message of more than 1 MB waits when a hundred networks hold all they can; the table says
 which size still passes. A few clients together use up what their network has.
-Each attack is played against the first `inbound` too, where innocents do lose. Its "always one message" was not bounded,
-and cannot be played any more: there one idle session with SIZE=1073741824 refused 200 of 200.
+Each attack is played against the first `inbound` too, where innocents do lose. Its "always one message" was not
+bounded, and cannot be played any more: there one idle session with SIZE=1073741824 refused 200 of 200.
 """
 
 from __future__ import annotations
@@ -67,13 +67,9 @@ class Server:
     def sends(self, client: str, size: int | None, *, keeps: bool = True) -> bool:
         """Whether a message is admitted up to its recipient; then it idles, unless it is delivered at once."""
         session = self.guard.session(client_ip=client)
-        steps = (
-            session.connect,
-            lambda: session.helo("mx"),
-            lambda: session.mail(f"a@of-{client.replace('.', '-').replace(':', '-')}.com", size=size),
-            lambda: session.rcpt("joe@box.com"),
-        )
-        return self._ends(session, all(step() for step in steps), keeps)
+        sender = f"a@of-{client.replace('.', '-').replace(':', '-')}.com"
+        admitted = session.connect() and session.helo("mx") and session.mail(sender, size=size)
+        return self._ends(session, bool(admitted and session.rcpt("joe@box.com")), keeps)
 
     def _ends(self, session: Session, admitted: bool, keeps: bool) -> bool:
         if admitted and keeps:

@@ -72,11 +72,13 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
 #: for want of such mail.
 MET_AT = {
     "net-pace": "30/minute",
+    "client-pace": "20/minute",
     "pair-pace": "20/minute",
     "host-pace": "60/minute",
     "org-fan-out": "20/10 minutes",
     "org-fresh": "20/10 minutes",
     "net-org-fan-out": "20/10 minutes",
+    "client-org-fan-out": "10/10 minutes",
     "reply-to-fan-out": "4/10 minutes",
     "rcpt-pace": "2/minute",
 }

@@ -316,7 +316,8 @@ impl<'a> Fields<'a> {
             // Then the trust of both keys is that of the element, and each key is one.
             ("new_to", !is_apart || limit.new_to().iter().chain(per).all(is_client),
                 "client.ip and client.net only, in `per` too"),
-            ("new_to", !is_apart || limit.new_to() != per, "another key than `per`, since that is the key without this field"),
+            ("new_to", !is_apart || limit.new_to() != per,
+                "another key than `per`, since that is the key without this field"),
             ("settle", settle_us.is_none() || !is_apart, "no `settle` beside `new_to`"),
             ("settle", settle_us.is_none() || distinct.is_some_and(Identity::is_host), &format!(
                 "`settle` only beside a `distinct` that is a whole host, as sender.host, not {element}")),

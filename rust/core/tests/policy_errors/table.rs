@@ -35,7 +35,8 @@ name = "bytes"
 per = "global"
 in_flight = "1 GB"
 reserve = "100 MB"
-share = { per = "client.net", of_free = "1/8" }"#, 0, "", "largest_message", r#""150 MB", which "bytes" can never let pass"#,
+share = { per = "client.net", of_free = "1/8" }"#, 0, "", "largest_message",
+        r#""150 MB", which "bytes" can never let pass"#,
         r#"at most "112500 kB", since that limit lets no more pass when nothing is held"#, ""),
     (r#"largest_message = "150 MB"
 scale = 0.1
@@ -445,7 +446,8 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
 
 /// Below `FAN_OUT`.
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
-    (r#"new_to = "client.net""#, 6, "x", "new_to", r#""client.net""#, "client.ip and client.net only, in `per` too", ""),
+    (r#"new_to = "client.net""#, 6, "x", "new_to", r#""client.net""#,
+        "client.ip and client.net only, in `per` too", ""),
     (r#"new_to = "client.iq""#, 6, "x", "new_to", r#""client.iq""#, IDENTITIES, "client.ip"),
     ("refuse = \"all\"\nnew_to = \"client.net\"", 7, "x", "new_to", r#""client.net""#,
         "no `new_to`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
@@ -578,8 +580,8 @@ pub(super) const CAP_CASES: &[Wrong] = &[
         r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
     ("per = \"global\"\nin_flight = \"1 MB\"\nreserve = 5\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x",
         "reserve", "5", "a size, since `in_flight` is one", ""),
-    ("per = \"global\"\nin_flight = \"1 MB\"\nfirst = \"2 MB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x",
-        "first", r#""2 MB""#, "at most `in_flight`, since no more passes", ""),
+    ("per = \"global\"\nin_flight = \"1 MB\"\nfirst = \"2 MB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5,
+        "x", "first", r#""2 MB""#, "at most `in_flight`, since no more passes", ""),
     ("per = \"global\"\nin_flight = \"1 MB\"\nfirst = 5\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x",
         "first", "5", MESSAGE_SIZE, ""),
     ("per = \"client.ip\"\ndistinct = \"client.host\"\nrate = \"9/minute\"\nnew_to = \"client.ip\"", 6, "x", "new_to",
