@@ -64,7 +64,7 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
     seen = Trial(Throttle(Policy(limits), seed=rng.randbytes(16)), seed).run(ordinary_mail(seed, 100_000, 1, ipv6=True))
     assert {(kind, limit) for _, kind, limit in seen.deferred} == {
         ("microsoft 365 customers", "net-org-fan-out"),
-        ("google workspace customers", "net-org-fan-out"),
+        ("google workspace customers", "client-org-fan-out"),
     }
 
 
