@@ -293,8 +293,9 @@ fn every_field_of_the_schema_changes_the_limit() {
         let beside = match name.as_str() {
             "in_flight" => "per = \"client.ip\"",
             "share" => "per = \"global\"\nin_flight = 9",
-            "reserve" => "per = \"global\"\nin_flight = 900\nshare = { per = \"client.ip\", of_free = \"1/2\" }",
-            "first" => "per = \"global\"\nin_flight = \"1 GB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }",
+            "reserve" | "first" => {
+                "per = \"global\"\nin_flight = \"1 GiB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }"
+            }
             "new_to" => "per = \"client.ip\"\ndistinct = \"sender.org\"\nrate = \"9/minute\"",
             "distinct" | "refuse" | "remember" | "settle" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""

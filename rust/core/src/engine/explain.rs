@@ -253,7 +253,10 @@ fn numbers(limit: &Limit) -> String {
     }
     if !share.is_empty() {
         numbers += &match limit.count {
-            Count::Bytes => format!(", but always one message of {} bytes", limit.rule.first(limit.count)),
+            Count::Bytes => {
+                let first = text("first").unwrap_or_else(|| format!("{} bytes", limit.rule.first(limit.count)));
+                format!(", but always one message of {first}")
+            }
             Count::Connections => ", but always one connection".to_owned(),
             _ => ", but always one message".to_owned(),
         };
