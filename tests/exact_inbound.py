@@ -76,11 +76,13 @@ class ExactInbound:
 
     def __init__(self) -> None:
         self.net_pace = ExactBuckets(3000, 60)
+        self.client_pace = ExactBuckets(1000, 60)
         self.pair_pace = ExactBuckets(600, 60, 6000)
         self.host_pace = ExactBuckets(600, 60, 6000)
         self.org_fan_out = ExactBuckets(200, 600)
         self.org_fresh = ExactBuckets(3000, 600)
         self.net_org_fan_out = ExactBuckets(200, 600)
+        self.client_org_fan_out = ExactBuckets(100, 600)
         self.rcpt_pace = ExactBuckets(60, 60, 600)
         self.hosts = Known(7 * DAY_US)
         self.organisations = Known(DAY_US)
@@ -89,13 +91,14 @@ class ExactInbound:
         """What every limit says of ``message``."""
         now, proven = message.at_us, message.proven
         net, org, parts = message.client_ip.rsplit(".", 1)[0], organisation(message.host), parts_of(message.host)
-        told_net = f"{net}.0/24"
+        told_net, told_client = f"{net}.0/24", f"{message.client_ip}/32"
         charges: list[Charge] = []
 
         def ask(limit: str, buckets: ExactBuckets, key: Hashable, told: str) -> None:
             charges.append(Charge(limit, buckets, key, told, buckets.excess(key, now)))
 
         ask("net-pace", self.net_pace, net, told_net)
+        ask("client-pace", self.client_pace, message.client_ip, told_client)
         ask("pair-pace", self.pair_pace, (net, org, proven), f"{told_net} + {org}")
         if proven:
             ask("host-pace", self.host_pace, message.host, message.host)
@@ -106,6 +109,7 @@ class ExactInbound:
             ask("org-fresh", self.org_fresh, (org, proven), org)
         if (net, org) not in self.organisations.first:
             ask("net-org-fan-out", self.net_org_fan_out, (net, proven), told_net)
+            ask("client-org-fan-out", self.client_org_fan_out, (message.client_ip, proven), told_client)
         ask("rcpt-pace", self.rcpt_pace, net, f"{told_net} + in@box.com")
         over = [charge for charge in charges if charge.excess > 0]
         refusing = [charge for charge in over if charge.excess >= charge.buckets.tick]

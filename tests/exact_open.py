@@ -17,28 +17,35 @@ if TYPE_CHECKING:
 class ExactOpen:
     """One cap over all keys.
 
-    With ``of_free`` a key holds at most that part of what is still free before the message, and always one.
+    A key is a tuple, and each of its parts has a tier: together, all keys with the same part hold at most ``of_free``
+    of what is still free before the message, less the reserve. A part under which nothing is held may take ``first``.
     """
 
     cap: int
-    of_free: Fraction | None = None
-    held: list[tuple[Hashable, int]] = field(default_factory=list)
+    of_free: tuple[Fraction, ...] = ()
+    reserve: int = 0
+    first: int = 1
+    held: list[tuple[tuple[Hashable, ...], int]] = field(default_factory=list)
 
     def total(self) -> int:
         return sum(amount for _, amount in self.held)
 
-    def of(self, key: Hashable) -> int:
-        return sum(amount for held, amount in self.held if held == key)
+    def of(self, tier: int, part: Hashable) -> int:
+        return sum(amount for held, amount in self.held if held[tier] == part)
 
-    def has_room(self, key: Hashable, amount: int = 1) -> bool:
+    def has_room(self, key: tuple[Hashable, ...] = (), amount: int = 1) -> bool:
         free = self.cap - self.total()
         if amount > free:
             return False
-        own = self.of(key)
-        return self.of_free is None or own == 0 or own + amount <= self.of_free * free
+        shared = max(0, free - self.reserve)
+        owned = [self.of(tier, part) for tier, part in enumerate(key)]
+        return all(
+            (own == 0 and amount <= self.first) or own + amount <= of_free * shared
+            for own, of_free in zip(owned, self.of_free, strict=True)
+        )
 
-    def hold(self, key: Hashable, amount: int = 1) -> None:
+    def hold(self, key: tuple[Hashable, ...] = (), amount: int = 1) -> None:
         self.held.append((key, amount))
 
-    def release(self, key: Hashable, amount: int = 1) -> None:
+    def release(self, key: tuple[Hashable, ...] = (), amount: int = 1) -> None:
         self.held.remove((key, amount))

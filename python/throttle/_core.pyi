@@ -460,13 +460,17 @@ class Limit:
         count: what one check counts as. Default: ``"messages"``, or ``"bytes"`` when the rate has a unit of size.
         distinct: the identity whose different values are counted, instead of messages.
         refuse: with ``distinct``: ``"new"`` elements only, or ``"all"`` of the key. Default: ``"new"``.
+        new_to: with ``distinct``: the key to which an element is new, of ``client.*``. Default: ``per``.
         remember: how long an admitted element stays known. Default: ``"1 day"``.
         settle: how long a part of a name must be known to get a bucket of its own.
         charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also when it returns after
             an hour or ``settle``; ``"until-return"``, with every message until it has returned. Default: ``"once"``.
         warm_up: for how long after the first check a fan-out charges nothing and only learns. Default: not at all.
         in_flight: how much may be open at once: connections, messages or bytes.
-        share: the part of what is free that one key may hold.
+        share: the part of what is free that one key may hold; several tiers as a list.
+        reserve: how much of ``in_flight`` is kept for keys that hold nothing. Default: nothing.
+        first: of bytes, the most that a key which holds nothing may take whatever its share is. Default: a thousandth
+            of ``in_flight``.
         verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name, or
             ``"claimed"``. Default: ``"any"``; a key with the sender then has a counter for each level of trust.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
@@ -497,12 +501,15 @@ class Limit:
         count: Literal["messages", "connections", "recipients", "bytes"] | None = None,
         distinct: str | None = None,
         refuse: Literal["new", "all"] | None = None,
+        new_to: str | Iterable[str] | None = None,
         remember: str | None = None,
         settle: str | None = None,
         charge: Literal["once", "twice", "until-return"] | None = None,
         warm_up: str | None = None,
         in_flight: Size | None = None,
-        share: Share | None = None,
+        share: Share | Iterable[Share] | None = None,
+        reserve: Size | None = None,
+        first: str | None = None,
         verified: Literal["any", "proven", "claimed"] | None = None,
         when_full: WhenFull | None = None,
         memory: Size | None = None,
@@ -546,6 +553,8 @@ class Policy:
         suffixes: public suffixes besides those of the Public Suffix List.
         max_recipients: the most different recipients of one transaction, at least 100 (RFC 5321 §4.5.3.1.8). One more
             is refused by limit ``max-recipients`` with ``452 4.5.3``. Default: no bound.
+        largest_message: the largest message that the server takes, such as ``"150 MB"``. A limit on bytes that would
+            refuse it even while nothing is held is an error.
 
     Raises:
         PolicyError: the policy is wrong. The error has file, line, limit, field, what was found and what is allowed.
@@ -560,6 +569,7 @@ class Policy:
         mode: Mode | None = None,
         suffixes: Iterable[str] | None = None,
         max_recipients: int | None = None,
+        largest_message: str | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
@@ -626,6 +636,10 @@ class Policy:
         """The most different recipients of one transaction; ``None``: no bound."""
 
     @property
+    def largest_message(self) -> int | None:
+        """The largest message that the server takes, in bytes; ``None`` if the policy does not say."""
+
+    @property
     def file(self) -> str:
         """The file that it was read from, or ``"<policy>"``."""
 
@@ -644,8 +658,8 @@ class Throttle:
             :class:`Policy`. A ``str`` that names a built-in policy is never a path; write ``"./inbound"`` for a file of
             that name. Default: ``"inbound"``.
         memory: the bytes of all counters, or text such as ``"64 MiB"``. Default: 16 MiB.
-        max_open: the most permits at once, from 1 to 2²⁴. Default: 10,000, five times the messages that ``inbound``
-            lets be open, so that connections have room too.
+        max_open: the most permits at once, from 1 to 2²⁴. Default: 10,000, more than the connections and
+            the messages together that ``inbound`` lets be open.
         clock: a callable that returns Unix seconds. Default: a monotonic clock, set to the wall time once.
         seed: 16 secret bytes for the hashes. Default: random bytes.
         suffix_list: the path of a newer Public Suffix List. Default: the list of ``tldextract``.

@@ -86,7 +86,7 @@ class EnvelopeFields(TypedDict, total=False):
 
 
 class Share(TypedDict):
-    """The field ``share`` of an in-flight limit: the part of what is free that one key may hold."""
+    """A tier of the field ``share`` of an in-flight limit: the part of what is free that one key may hold."""
 
     per: str | list[str]
     of_free: str

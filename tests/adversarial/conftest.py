@@ -39,9 +39,26 @@ def write_down(record_property: Callable[[str, object], None]) -> Callable[[str,
     return write
 
 
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Puts a line in words into the table, for an attack that is not counted in messages."""
+
+    def write(line: str) -> None:
+        record_property(ROW, line)
+        print(f"\n{line}")
+
+    return write
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for of in terminalreporter.stats.values() for report in of if hasattr(report, "user_properties")]
-    rows = [row for report in reports if report.when == "call" for name, row in report.user_properties if name == ROW]
+    rows = [
+        row
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, row in report.user_properties
+        if name == ROW
+    ]
     if rows:
         terminalreporter.section("attacks under inbound")
         head = f"{'shape':<64}{'sent':>8}{'admitted':>9}{'':>8}{'refused':>8}{'innocents':>11}{'lost':>7}"

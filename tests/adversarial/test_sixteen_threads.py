@@ -1,7 +1,7 @@
 """Sixteen threads at one guard, at one moment, for one key.
 
 Gain: exactly what one thread gains: 200 fresh hosts below one organisation, 3,000 messages from one network
-(`net-pace`). A thread of innocents
+(`net-pace`) or 1,000 from one client (`client-pace`). A thread of innocents
 who are known loses nothing meanwhile.
 """
 
@@ -30,8 +30,12 @@ SHAPES: dict[str, tuple[Callable[[int], Envelope], int]] = {
         200,
     ),
     "one name": (
-        lambda n: Envelope(client_ip="100.64.0.1", mail_from=f"a{n}@mass.com", rcpt_to=f"u{n}@box.com"),
+        lambda n: Envelope(client_ip=networks(1)(n), mail_from=f"a{n}@mass.com", rcpt_to=f"u{n}@box.com"),
         3_000,
+    ),
+    "one client": (
+        lambda n: Envelope(client_ip="100.64.0.1", mail_from=f"a{n}@mass.com", rcpt_to=f"u{n}@box.com"),
+        1_000,
     ),
 }
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
 import threading
 import warnings
-from math import inf
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -257,13 +258,45 @@ def test_of_what_is_free_a_key_has_its_part_and_always_one() -> None:
     assert pace.admit(SENDER.replace(client_ip="203.0.113.1")), "always one"
 
 
-def test_always_one_of_bytes_too_while_it_fits_under_the_cap() -> None:
-    pace = guard(cap("10 kB", share={"per": "client.net/24/48", "of_free": "1/10"}))
+def test_always_one_of_bytes_too_up_to_what_is_stated_while_it_fits_under_the_cap() -> None:
+    pace = guard(cap("10 kB", first="9 kB", share={"per": "client.net/24/48", "of_free": "1/10"}))
+    assert isinf(pace.admit(SENDER.replace(size=9001)).decision.retry_after), "it can never pass"
     with pace.admit(SENDER.replace(size=9000)) as large:
         assert large
         assert not pace.admit(SENDER.replace(size=1))
         assert pace.admit(OTHER.replace(size=1000))
         assert not pace.admit(OTHER.replace(size=1001))
+
+
+def test_unless_stated_always_one_is_a_thousandth_of_the_bytes() -> None:
+    pace = guard(cap("1 MB", reserve="800 kB", share={"per": "client.net/24/48", "of_free": "1/10"}))
+    refused = pace.admit(SENDER.replace(size=20_001)).decision
+    assert isinf(refused.retry_after), "a tenth of 200 kB, if nothing is held"
+    assert str(refused.reply).startswith("552 5.3.4 ")
+    large = [
+        pace.admit(Envelope(client_ip=f"192.0.{n}.1", mail_from="a@b.com", size=20_000 - 2000 * n)) for n in range(9)
+    ]
+    assert all(large[:1])
+    held = sum(20_000 - 2000 * n for n, permit in enumerate(large) if permit)
+    assert 0 < held < 200_000
+    assert pace.admit(OTHER.replace(size=1000)), "from the reserve, however much others hold"
+
+
+def test_a_reserve_is_for_those_that_hold_nothing_and_tiers_bound_it() -> None:
+    tiers = [{"per": "client.net/32/64", "of_free": "1/1"}, {"per": "client.net/24/48", "of_free": "1/1"}]
+    pace = guard(cap(4, reserve=2, share=tiers))
+    at = [Envelope(client_ip=ip, mail_from="a@b.com") for ip in ("192.0.2.1", "192.0.2.2", "198.51.100.1")]
+    first = pace.admit(at[0])
+    assert first
+    assert not pace.admit(at[0]), "of the one that is shared, each has all; it holds one"
+    assert not pace.admit(at[1]), "its network holds one"
+    second, third = pace.admit(at[2]), pace.admit(Envelope(client_ip="203.0.113.1", mail_from="a@b.com"))
+    assert second
+    assert third, "from the reserve"
+    assert not pace.admit(at[1])
+    first.release()
+    assert pace.admit(at[1]), "its network holds nothing any more"
+    assert str(cap(4, reserve=2, share=tiers).fields["share"]) == str(tiers)
 
 
 def test_the_number_of_permits_is_bounded_and_told_before_a_cap_that_waits_as_long() -> None:
@@ -299,6 +332,11 @@ def test_a_scale_multiplies_caps_and_shares_stay_parts() -> None:
     assert policy.limits[0].fields["in_flight"] == 7
     assert policy.limits[0].fields["share"] == share
     assert "in_flight = 7" in policy.to_toml()
+    policy = Policy([cap("1 MB", reserve="100 kB", first="1 kB", share=share)], scale=2.5, largest_message="1 MB")
+    fields = policy.limits[0].fields
+    assert (fields["in_flight"], fields["reserve"], fields["first"]) == ("2500 kB", "250 kB", "1 kB")
+    assert Policy.parse(policy.to_toml()).largest_message == policy.largest_message == 1_000_000
+    assert pickle.loads(pickle.dumps(policy)) == policy
 
 
 def test_a_proven_sender_and_a_claimed_one_are_counted_apart() -> None:

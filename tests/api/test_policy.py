@@ -88,13 +88,13 @@ def test_text_and_a_file_say_the_same(tmp_path: Path) -> None:
 def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin()
     assert [limit.name for limit in policy.limits] == [
-        "net-connections", "all-open", "all-bytes",
-        "net-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out", "reply-to-fan-out",
-        "rcpt-pace", "auth-pace",
+        "net-connections", "all-connections", "all-open", "all-bytes",
+        "net-pace", "client-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out",
+        "client-org-fan-out", "reply-to-fan-out", "rcpt-pace", "auth-pace",
     ]  # fmt: skip
     assert policy.file == "inbound.toml"
     assert Policy.builtin("inbound") == policy
-    assert repr(policy).startswith('Policy("inbound.toml": net-connections, all-open')
+    assert repr(policy).startswith('Policy("inbound.toml": net-connections, all-connections')
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,23 @@ def test_a_permit_outlives_the_policy_under_which_it_was_given() -> None:
     assert guard.admit(MESSAGE)
 
 
+def test_a_share_gets_other_numbers_and_its_tiers_stay() -> None:
+    text = (
+        '[[limit]]\nname = "open"\nper = "global"\nin_flight = {}\nreserve = {}\n'
+        'share = [{{ per = "{}", of_free = "{}" }}, {{ per = "client.net", of_free = "1/1" }}]\n'
+    )
+    guard = guard_of(text.format(20, 10, "client.ip", "1/4"))
+    held = [guard.admit(MESSAGE) for _ in range(9)]
+    assert sum(map(bool, held)) == 2, "3 > (20 − 2 − 10) / 4"
+    guard.reload(Policy.parse(text.format(20, 2, "client.ip", "1/2")))
+    held += [guard.admit(MESSAGE) for _ in range(9)]
+    assert sum(map(bool, held)) == 6, "7 > (20 − 6 − 2) / 2"
+    with pytest.raises(PolicyError, match="restart"):
+        guard.reload(Policy.parse(text.format(20, 2, "client.host", "1/2")))
+    held.clear()
+    assert {table.table: table.used for table in guard.tables()}["permits"] == 0
+
+
 def test_suffixes_go_with_the_policy() -> None:
     guard = guard_of(limit("org", "sender.org", "9/day"))
     tenant = Envelope(mail_from="joe@tenant.example.com")

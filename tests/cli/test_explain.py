@@ -127,7 +127,7 @@ def test_a_connection_alone_is_not_let_through_as_a_message() -> None:
     line = "Only the connection was checked, and it is let through; give {} to check a message."
     assert text().splitlines()[0] == line.format("--ip, --from, --to and --size")
     assert text("--ip", "192.0.2.1").splitlines()[0] == line.format("--from, --to and --size")
-    assert "  auth-pace         add --from" in text("--user", "joe").splitlines(), (
+    assert "  auth-pace           add --from" in text("--user", "joe").splitlines(), (
         "who is logged in has sent nothing yet"
     )
 
@@ -157,11 +157,13 @@ def test_a_size_of_nothing_takes_nothing() -> None:
 def test_sizes_are_written_as_sizes_and_numbers_alike() -> None:
     shown = text("--from", "x@c.com", "--ip", "192.0.2.1", "--size", str(2 << 30))
     assert "  all-bytes" in part(shown, "Limits of the built-in policy inbound")[1]
-    assert "0 B of 1 GiB (+2 GiB)  refuses (permanent)" in shown
+    assert "0 B of 2 GiB (+2 GiB)  refuses (permanent)" in shown
     assert "messages per client.net/24/48: 3,000/minute" in shown
     assert "552 5.3.4 message too big for global" in shown.splitlines()[1]
-    share = "one client.net/24/48 at most 1/10 of what is free, but always one message"
-    assert f"bytes at once on the whole server: 1 GiB; {share}" in shown
+    tiers = (("client.net/32/64", 10), ("client.net/24/48", 8), ("client.net/24/29", 4))
+    share = "; ".join(f"one {per} at most 1/{part} of what is free" for per, part in tiers)
+    share += ", but always one message of 1 MB; 128 MiB kept for that"
+    assert f"bytes at once on the whole server: 2 GiB; {share}" in " ".join(shown.split())
 
 
 def test_recipients_alike_are_one_row() -> None:

@@ -104,7 +104,8 @@ def allowed(text: str) -> str:
         ("{} = 1", SCHEMA),
         ("suffixes = {{ {} = 1 }}", SCHEMA["properties"]["suffixes"]),
         ("[[limit]]\n{} = 1", LIMIT),
-        ("[[limit]]\nshare = {{ {} = 1 }}", LIMIT["properties"]["share"]),
+        ("[[limit]]\nshare = {{ {} = 1 }}", LIMIT["properties"]["share"]["anyOf"][0]),
+        ("[[limit]]\nshare = [{{ {} = 1 }}]", LIMIT["properties"]["share"]["anyOf"][1]["items"]),
         ("[[limit]]\nquota.x = {{ {} = 1 }}", LIMIT["properties"]["quota"]["additionalProperties"]),
     ],
 )
@@ -220,6 +221,9 @@ BESIDE = {
     "in_flight": 'per = "client.ip"',
     "action": 'per = "client.ip"\nrate = "9/minute"',
     "share": 'per = "global"\nin_flight = 9',
+    "reserve": 'per = "global"\nin_flight = "1 GiB"\nshare = { per = "client.ip", of_free = "1/2" }',
+    "first": 'per = "global"\nin_flight = "1 GiB"\nshare = { per = "client.ip", of_free = "1/2" }',
+    "new_to": 'per = "client.ip"\ndistinct = "sender.org"\nrate = "9/minute"',
     "per": 'rate = "9/minute"',
     "rate": 'per = "client.ip"',
     "burst": 'per = "client.ip"\nrate = "1 GiB/minute"',
@@ -249,6 +253,8 @@ def test_every_example_outside_the_limits_is_taken_by_both(name: str, value: Any
 def toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f'"{name}" = {toml(inner)}' for name, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)
 
 

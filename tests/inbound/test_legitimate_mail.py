@@ -70,7 +70,7 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
     limits = [Limit(**{k: v for k, v in limit.fields.items() if k != "quota"}) for limit in Policy.builtin().limits]
     seed = seed_of(rng)
     seen = Trial(Throttle(Policy(limits), seed=rng.randbytes(16)), seed).run(ordinary_mail(seed, 100_000, 1, ipv6=True))
-    assert set(seen.limits()) == {"net-org-fan-out"}
+    assert set(seen.limits()) == {"net-org-fan-out", "client-org-fan-out"}
     assert {kind for _, kind, _ in seen.deferred} == {
         "microsoft 365 customers",
         "google workspace customers",
@@ -83,11 +83,13 @@ def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_prov
 #: for want of such mail.
 MET_AT = {
     "net-pace": "30/minute",
+    "client-pace": "20/minute",
     "pair-pace": "20/minute",
     "host-pace": "60/minute",
     "org-fan-out": "20/10 minutes",
     "org-fresh": "20/10 minutes",
     "net-org-fan-out": "20/10 minutes",
+    "client-org-fan-out": "10/10 minutes",
     "reply-to-fan-out": "4/10 minutes",
     "rcpt-pace": "2/minute",
 }

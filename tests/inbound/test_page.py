@@ -22,7 +22,7 @@ SECTIONS = dict(re.findall(r"^### `([a-z-]+)`\n\n(.*?)(?=^#)", PAGE, re.DOTALL |
 LIMITS = {limit.name: limit for limit in Policy.builtin().limits}
 
 #: What is a number in a limit, or has one.
-NUMBERS = ("rate", "burst", "in_flight", "remember", "settle", "memory")
+NUMBERS = ("rate", "burst", "in_flight", "reserve", "first", "remember", "settle", "memory")
 
 NUMBER = re.compile(r"\d[\d.]*(/[\w ]+| [\w]+)?")
 
@@ -32,7 +32,8 @@ def numbers(limit: Limit) -> set[str]:
     fields: dict[str, Any] = limit.fields
     stated = {str(fields[name]) for name in NUMBERS if name in fields}
     stated |= {quota["rate"] for quota in fields.get("quota", {}).values()}
-    return stated | ({fields["share"]["of_free"]} if "share" in fields else set())
+    share = fields.get("share", [])
+    return stated | {tier["of_free"] for tier in ([share] if isinstance(share, dict) else share)}
 
 
 def test_the_page_has_a_section_for_each_limit_in_the_order_of_the_file() -> None:

@@ -30,8 +30,21 @@ MAX_OPEN = 8
 
 LIMITS = [
     Limit(name="net", per="client.net", in_flight=3),
-    Limit(name="all", per="global", in_flight=12, share={"per": "client.net", "of_free": "1/3"}),
-    Limit(name="bytes", per="global", in_flight="1 MB", share={"per": "client.net", "of_free": "1/2"}),
+    Limit(
+        name="all",
+        per="global",
+        in_flight=20,
+        reserve=4,
+        share=[{"per": "client.net", "of_free": "1/4"}, {"per": "client.net/23/48", "of_free": "1/3"}],
+    ),
+    Limit(
+        name="bytes",
+        per="global",
+        in_flight="1 MB",
+        reserve="100 kB",
+        first="90 kB",
+        share=({"per": "client.net", "of_free": "1/2"}, {"per": "client.net/23/48", "of_free": "2/3"}),
+    ),
 ]
 
 SIZES = [None, 0, 1, 1000, 90_000, 400_000, 1_000_000, 1_000_001]
@@ -46,28 +59,33 @@ class Whom:
     def envelope(self) -> Envelope:
         return Envelope(client_ip=f"192.0.{self.net}.1", mail_from="a@b.com", size=self.size)
 
+    @property
+    def tiers(self) -> tuple[int, int]:
+        """Its network, and the two networks of one owner."""
+        return self.net, self.net // 2
+
 
 class Exact:
     """The three limits and the number of permits."""
 
     def __init__(self) -> None:
         self.nets = {net: ExactOpen(3) for net in range(5)}
-        self.all = ExactOpen(12, Fraction(1, 3))
-        self.bytes = ExactOpen(1_000_000, Fraction(1, 2))
+        self.all = ExactOpen(20, (Fraction(1, 4), Fraction(1, 3)), reserve=4)
+        self.bytes = ExactOpen(1_000_000, (Fraction(1, 2), Fraction(2, 3)), reserve=100_000, first=90_000)
 
     def admits(self, whom: Whom) -> bool:
-        counts = len(self.all.held) < MAX_OPEN and self.nets[whom.net].has_room(0) and self.all.has_room(whom.net)
-        return counts and (not whom.size or self.bytes.has_room(whom.net, whom.size))
+        counts = len(self.all.held) < MAX_OPEN and self.nets[whom.net].has_room() and self.all.has_room(whom.tiers)
+        return counts and (not whom.size or self.bytes.has_room(whom.tiers, whom.size))
 
     def hold(self, whom: Whom) -> None:
-        self.nets[whom.net].hold(0)
-        self.all.hold(whom.net)
-        self.bytes.hold(whom.net, whom.size or 0)
+        self.nets[whom.net].hold()
+        self.all.hold(whom.tiers)
+        self.bytes.hold(whom.tiers, whom.size or 0)
 
     def release(self, whom: Whom) -> None:
-        self.nets[whom.net].release(0)
-        self.all.release(whom.net)
-        self.bytes.release(whom.net, whom.size or 0)
+        self.nets[whom.net].release()
+        self.all.release(whom.tiers)
+        self.bytes.release(whom.tiers, whom.size or 0)
 
     @property
     def used(self) -> dict[str, int]:
@@ -76,6 +94,7 @@ class Exact:
             "all": self.all.total(),
             "bytes": self.bytes.total(),
             "in flight per client.net": sum(net.total() > 0 for net in self.nets.values()),
+            "in flight per client.net/23/48": len({tiers[1] for tiers, _ in self.all.held}),
             "permits": len(self.all.held),
         }
 
@@ -185,7 +204,7 @@ def live(rng: random.Random, loop: asyncio.AbstractEventLoop, ways: dict[str, in
                 exact.hold(whom)
             del permit
         assert used(pace) == exact.used
-        assert exact.all.total() <= min(12, MAX_OPEN)
+        assert exact.all.total() <= min(20, MAX_OPEN)
     open_.clear()
     assert set(used(pace).values()) == {0}
 

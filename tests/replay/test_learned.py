@@ -51,7 +51,7 @@ def deferred_at_once(guard: Throttle, at: float, label: str = "mx") -> int:
 
 
 @pytest.mark.parametrize("name", ["known.jsonl", "known.jsonl.gz"])
-@pytest.mark.parametrize("memory", ["2 MiB", "64 MiB"])
+@pytest.mark.parametrize("memory", ["4 MiB", "64 MiB"])
 def test_an_organisation_that_is_deferred_cold_is_not_when_it_was_learned(
     tmp_path: Path, memory: str, name: str
 ) -> None:

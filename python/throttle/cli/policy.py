@@ -161,13 +161,17 @@ def rule(limit: Limit) -> str:
 
 
 def words(value: Any) -> str:
-    """A list as `Limit.per` writes one; a table's fields one after another, in brackets where it lies in another."""
+    """A list as `Limit.per` writes one; a table's fields one after another, in brackets where it lies in another; of a
+    list of tables one after another.
+    """
     match value:
         case dict():
             inner = {
                 field: f"({words(held)})" if isinstance(held, dict) else words(held) for field, held in value.items()
             }
             return ", ".join(f"{field} {held}" for field, held in inner.items())
+        case [dict(), *_]:
+            return "; ".join(map(words, value))
         case list():
             return " + ".join(value)
     return str(value)

@@ -63,6 +63,7 @@ def write(path: Path, until: float, remembered: Sequence[Remembered]) -> int:
 
     Raises `OSError`.
     """
+    remembered = [memory for memory in remembered if not all(limit.is_apart for limit in memory.limits)]
     entries = list(_entries(until, remembered))
     learned.write(path, _us(until), [memory.memory for memory in remembered], len(entries), entries)
     return len(entries)

@@ -67,6 +67,8 @@ class Counted:
     unit: str  # messages, recipients, bytes, or what is distinct
     distinct: str | None
     refuses_all: bool
+    #: Whether it remembers under another key than its own; then the limits with that key are what is learned.
+    is_apart: bool
     remember_s: int
     verified: str
     shadow: bool
@@ -126,6 +128,7 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
         unit=unit,
         distinct=fields.get("distinct"),
         refuses_all=fields.get("refuse") == "all",
+        is_apart="new_to" in fields,
         remember_s=_seconds(fields.get("remember", "1 day")),
         verified=fields.get("verified", "any"),
         shadow=fields.get("mode") == "shadow",

@@ -273,7 +273,10 @@ fn numbers_are_a_policys_words() {
         allows[3],
         "200/10 minutes; what lies below a subdomain known for 1 hour counts under that, with the same numbers"
     );
-    assert_eq!(allows[4], "1 GiB; one client.net/24/48 at most 1/10 of what is free, but always one message");
+    assert_eq!(
+        allows[4],
+        "1 GiB; one client.net/24/48 at most 1/10 of what is free, but always one message of 1073741 bytes"
+    );
 }
 
 #[test]

@@ -24,8 +24,12 @@ count = "connections"
 [[limit]]
 name = "all-open"
 per = "global"
-in_flight = 9
-share = { per = "client.net", of_free = "1/2" }
+in_flight = 12
+reserve = 3
+share = [
+    { per = "client.net", of_free = "1/3" },
+    { per = "client.net/23/48", of_free = "1/2" },
+]
 
 [[limit]]
 name = "pace"
@@ -36,7 +40,12 @@ rate = "20/minute"
 name = "all-bytes"
 per = "global"
 in_flight = "1 MB"
-share = { per = "client.net", of_free = "1/3" }
+reserve = "200 kB"
+first = "30 kB"
+share = [
+    { per = "client.net", of_free = "1/3" },
+    { per = "client.net/23/48", of_free = "1/2" },
+]
 
 [[limit]]
 name = "host-open"
@@ -50,7 +59,7 @@ in_flight = 5
 share = { per = "sender.host", of_free = "1/2" }
 "#;
 
-const MAX_OPEN: u32 = 5;
+const MAX_OPEN: u32 = 8;
 
 const SECOND: Option<u64> = Some(1_000_000);
 
@@ -58,15 +67,17 @@ const SECOND: Option<u64> = Some(1_000_000);
 fn judge(open: &Open, net: u8, host: u8, bytes: u64, holds: bool) -> Option<(&'static str, Option<u64>)> {
     let by_net = move |held: &Held| held.net == net;
     let by_host = move |held: &Held| held.host == host;
+    let by_owner = move |held: &Held| held.net / 2 == net / 2;
     let all = |_: &Held| true;
+    let tiers: [open::Share<'_>; 2] = [(3, &by_net), (2, &by_owner)];
     let mut told = vec![
-        ("net-connections", open.room(3, 1, false, by_net, None)),
-        ("all-open", open.room(9, 1, false, all, Some((2, &by_net)))),
-        ("host-open", open.room(2, 1, false, |held| by_net(held) && by_host(held), None)),
-        ("net-host-share", open.room(5, 1, false, by_net, Some((2, &by_host)))),
+        ("net-connections", open.room([3, 0, 1], 1, false, by_net, &[])),
+        ("all-open", open.room([12, 3, 1], 1, false, all, &tiers)),
+        ("host-open", open.room([2, 0, 1], 1, false, |held| by_net(held) && by_host(held), &[])),
+        ("net-host-share", open.room([5, 0, 1], 1, false, by_net, &[(2, &by_host)])),
     ];
     if bytes > 0 {
-        told.insert(2, ("all-bytes", open.room(1_000_000, bytes, true, all, Some((3, &by_net)))));
+        told.insert(2, ("all-bytes", open.room([1_000_000, 200_000, 30_000], bytes, true, all, &tiers)));
     }
     if let Some((name, _)) = told.iter().find(|(_, room)| *room == Room::Never) {
         return Some((name, None));
@@ -122,11 +133,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let bytes = prop_oneof![
         Just(None),
         Just(Some(0)),
-        (1u64..50_000).prop_map(Some),
+        (1u64..60_000).prop_map(Some),
         (1u64..1_100_000).prop_map(Some),
         Just(Some(u64::MAX)),
     ];
-    let whom = (0u8..5, 0u8..3, bytes);
+    let whom = (0u8..6, 0u8..3, bytes);
     let step = prop_oneof![
         8 => whom.clone().prop_map(|(net, host, bytes)| Step::Admit { net, host, bytes }),
         2 => whom.prop_map(|(net, host, bytes)| Step::Check { net, host, bytes }),

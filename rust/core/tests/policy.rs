@@ -6,8 +6,6 @@ use throttle_core::policy::{
 
 const INBOUND: &str = include_str!("../../../python/throttle/policies/inbound.toml");
 
-const TENTH: Fraction = Fraction { numerator: 1, denominator: 10 };
-
 const SECOND_US: u64 = 1_000_000;
 const DAY_US: u64 = 86_400 * SECOND_US;
 
@@ -34,15 +32,31 @@ fn bare(policy: &Policy) -> Policy {
 fn inbound_is_what_the_design_says() {
     let policy = parse(INBOUND);
     let (caps, paces): (Vec<_>, Vec<_>) = policy.limits.iter().cloned().partition(Limit::is_in_flight);
-    let share = || Some(Share { per: vec!["client.net/24/48".parse().expect("an identity")], of_free: TENTH });
+    let tier = |&(per, denominator): &(&str, u64)| {
+        let of_free = Fraction { numerator: 1, denominator };
+        Share { per: vec![per.parse().expect("an identity")], of_free }
+    };
+    let (client, net, owner) = ("client.net/32/64", "client.net/24/48", "client.net/24/29");
     let caps: Vec<_> =
         caps.iter().map(|cap| (&*cap.name, cap.per_name(), cap.count, cap.stage(), cap.rule.clone())).collect();
-    let cap =
-        |name, per: &str, count, stage, cap, share| (name, per.to_owned(), count, stage, Rule::InFlight { cap, share });
+    let cap = |name, per: &str, count, [cap, reserve]: [u64; 2], first, share: &[(&str, u64)]| {
+        let stage = if count == Count::Connections { Stage::Connect } else { Stage::Mail };
+        let share = share.iter().map(tier).collect();
+        (name, per.to_owned(), count, stage, Rule::InFlight { cap, share, reserve, first })
+    };
+    let mib = 1 << 20;
     let expected = [
-        cap("net-connections", "client.net/24/48", Count::Connections, Stage::Connect, 100, None),
-        cap("all-open", "global", Count::Messages, Stage::Mail, 2000, share()),
-        cap("all-bytes", "global", Count::Bytes, Stage::Mail, 1 << 30, share()),
+        cap("net-connections", net, Count::Connections, [400, 0], None, &[(client, 3)]),
+        cap("all-connections", "global", Count::Connections, [6000, 1500], None, &[(net, 10), (owner, 4)]),
+        cap("all-open", "global", Count::Messages, [2500, 500], None, &[(client, 20), (net, 10), (owner, 4)]),
+        cap(
+            "all-bytes",
+            "global",
+            Count::Bytes,
+            [2048 * mib, 128 * mib],
+            Some(1_000_000),
+            &[(client, 10), (net, 8), (owner, 4)],
+        ),
     ];
     assert_eq!(caps, expected);
     let policy = Policy { limits: paces, ..policy };
@@ -58,11 +72,13 @@ fn inbound_is_what_the_design_says() {
         |name, per: &str, stage, fans, rate: &str, burst| (name, per.to_owned(), stage, fans, rate.to_owned(), burst);
     let expected = [
         row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
+        row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
         row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
         row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
+        row("client-org-fan-out", "client.net/32/64", Stage::Mail, true, "100/10 minutes", 100),
         row("reply-to-fan-out", "reply_to.address", Stage::Data, true, "100/10 minutes", 100),
         row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
         row("auth-pace", "auth.user", Stage::Mail, false, "500/hour", 500),
@@ -73,15 +89,16 @@ fn inbound_is_what_the_design_says() {
         _ => None,
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
-    assert_eq!(memories, [(7 * DAY_US, Some(3600 * SECOND_US)), (7 * DAY_US, None), (DAY_US, None), (DAY_US, None)]);
+    let (seven_days, day) = (7 * DAY_US, (DAY_US, None));
+    assert_eq!(memories, [(seven_days, Some(3600 * SECOND_US)), (seven_days, None), day, day, day]);
     let verified: Vec<_> = policy.limits.iter().map(|limit| limit.verified).collect();
     assert_eq!(verified.iter().filter(|verified| **verified == Verified::Proven).count(), 1);
-    assert_eq!(verified[2], Verified::Proven);
-    assert_eq!(policy.limits[7].count, Count::Recipients);
+    assert_eq!(verified[3], Verified::Proven);
+    assert_eq!(policy.limits[9].count, Count::Recipients);
     let ways: Vec<_> = policy.limits.iter().map(|limit| (limit.algorithm, limit.when_full)).collect();
-    assert_eq!(ways[8], (Algorithm::SlidingWindow, WhenFull::Sketch));
-    assert!(ways[..8].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
-    assert!(policy.limits[..8].iter().all(|limit| limit.memory.is_none()));
+    assert_eq!(ways[10], (Algorithm::SlidingWindow, WhenFull::Sketch));
+    assert!(ways[..10].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
+    assert!(policy.limits[..10].iter().all(|limit| limit.memory.is_none()));
 }
 
 #[test]
@@ -271,11 +288,15 @@ fn every_field_of_the_schema_changes_the_limit() {
     let schema = include_str!("../../../python/throttle/policies/policy.schema.json");
     let schema: serde_json::Value = serde_json::from_str(schema).expect("JSON");
     let fields = schema["properties"]["limit"]["items"]["properties"].as_object().expect("the fields of a limit");
-    assert!(fields.len() >= 19, "{} fields", fields.len());
+    assert!(fields.len() >= 22, "{} fields", fields.len());
     for (name, field) in fields {
         let beside = match name.as_str() {
             "in_flight" => "per = \"client.ip\"",
             "share" => "per = \"global\"\nin_flight = 9",
+            "reserve" | "first" => {
+                "per = \"global\"\nin_flight = \"1 GiB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }"
+            }
+            "new_to" => "per = \"client.ip\"\ndistinct = \"sender.org\"\nrate = \"9/minute\"",
             "distinct" | "refuse" | "remember" | "settle" | "charge" | "warm_up" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
             }

@@ -123,3 +123,65 @@ fn threads_that_hold_and_release_never_hold_more_than_the_cap_and_leave_nothing(
     }
     assert_eq!(hold(16, 1_000, 100, 5), (7, 0));
 }
+
+const TIERS: &str = r#"
+[[limit]]
+name = "all"
+per = "global"
+in_flight = 40
+reserve = 10
+share = [
+    { per = "client.net", of_free = "1/3" },
+    { per = "client.net/23/48", of_free = "1/2" },
+]
+"#;
+
+/// Of 30 shared slots one network alone gets 7, for 8 > (30 − 7) / 3, and the two of one owner 10, for 11 > (30 − 10) /
+/// 2. Six networks together get no more each, all of them no more than the cap, and each its first.
+#[test]
+fn threads_keep_every_tier_of_a_share_and_leave_nothing() {
+    const NETS: usize = 6;
+    let count = |counts: &[AtomicU64], place: usize, most: u64| {
+        let now = counts[place].fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(now <= most, "{now} of {most}");
+    };
+    for threads in [2, 16] {
+        let engine: Engine = with_max_open(TIERS, MIB, 100);
+        let [nets, owners, all] =
+            [NETS, NETS / 2, 1].map(|places| Vec::from_iter((0..places).map(|_| AtomicU64::new(0))));
+        let admitted = AtomicU64::new(0);
+        let start = Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let (engine, nets, owners, all, admitted, start) = (&engine, &nets, &owners, &all, &admitted, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut held = Vec::new();
+                    let release = |(net, token)| {
+                        for (counts, place) in [(nets, net), (owners, net / 2), (all, 0)] {
+                            counts[place].fetch_sub(1, Ordering::SeqCst);
+                        }
+                        assert!(engine.release(token));
+                    };
+                    for number in 0..3_000 {
+                        let net = (thread + number) % NETS;
+                        let ip = format!("192.0.{net}.1");
+                        if let Some(token) = engine.admit(&message(&ip, "a@ex.com"), None, Now::Stated(1)).1 {
+                            count(nets, net, 7);
+                            count(owners, net / 2, 10);
+                            count(all, 0, 40);
+                            admitted.fetch_add(1, Ordering::Relaxed);
+                            held.push((net, token));
+                        }
+                        if number % 40 > 20 {
+                            held.pop().map(release);
+                        }
+                    }
+                    held.into_iter().for_each(release);
+                });
+            }
+        });
+        assert!(admitted.into_inner() > 1_000);
+        assert_eq!(engine.tables(&|| ()).iter().map(|table| table.used).sum::<u64>(), 0);
+    }
+}

@@ -14,7 +14,11 @@ pub(crate) fn value(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
 
 fn within(given: &Bound<'_, PyAny>, deep: u32) -> PyResult<FieldValue> {
     if given.is_instance_of::<PyList>() || given.is_instance_of::<PyTuple>() {
-        let items: PyResult<_> = given.try_iter()?.map(|item| item.and_then(|item| scalar(&item))).collect();
+        // A tier of a share is a table in a list. No field has a list in a list, so a nested list is not read.
+        let item = |item: Bound<'_, PyAny>| {
+            if item.is_instance_of::<PyDict>() { within(&item, deep) } else { scalar(&item) }
+        };
+        let items: PyResult<_> = given.try_iter()?.map(|given| given.and_then(item)).collect();
         return Ok(FieldValue::List(items?));
     }
     match (given.cast::<PyDict>(), deep.checked_sub(1)) {
@@ -26,7 +30,7 @@ fn within(given: &Bound<'_, PyAny>, deep: u32) -> PyResult<FieldValue> {
     }
 }
 
-/// Converts a value that is not a list or a table. No field has a list in a list, so a nested list is not read.
+/// Converts a value that is not a list or a table.
 fn scalar(given: &Bound<'_, PyAny>) -> PyResult<FieldValue> {
     if let Ok(text) = given.cast::<PyString>() {
         return Ok(FieldValue::Text(text.to_string_lossy().into_owned()));

@@ -77,10 +77,11 @@ impl Policy {
 #[pymethods]
 impl Policy {
     #[new]
-    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, max_recipients=None))]
+    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, max_recipients=None, largest_message=None))]
     fn new(
         py: Python<'_>, limits: &Bound<'_, PyAny>, scale: Option<&Bound<'_, PyAny>>, mode: Option<&Bound<'_, PyAny>>,
         suffixes: Option<&Bound<'_, PyAny>>, max_recipients: Option<&Bound<'_, PyAny>>,
+        largest_message: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
         let wrong = |given: &Bound<'_, PyAny>| not_of_type("limits", given, "an iterable of Limit");
@@ -89,7 +90,8 @@ impl Policy {
             rules.push(limit.cast::<Limit>().map_err(|_| wrong(&limit))?.get().core.clone());
         }
         let mut fields: Vec<(String, FieldValue)> = Vec::new();
-        for (name, given) in [("scale", scale), ("mode", mode), ("max_recipients", max_recipients)] {
+        let others = [("max_recipients", max_recipients), ("largest_message", largest_message)];
+        for (name, given) in [("scale", scale), ("mode", mode)].into_iter().chain(others) {
             if let Some(given) = given {
                 fields.push((name.into(), field::value(given)?));
             }
@@ -185,6 +187,12 @@ impl Policy {
     #[getter]
     fn max_recipients(&self) -> Option<u32> {
         self.core.max_recipients
+    }
+
+    #[doc = doc!("Policy.largest_message")]
+    #[getter]
+    fn largest_message(&self) -> Option<u64> {
+        self.core.largest_message
     }
 
     #[doc = doc!("Policy.file")]

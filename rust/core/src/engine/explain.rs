@@ -9,7 +9,8 @@ use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, tra
 use crate::identity::parse_value::each_scope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
 use crate::plan::{PlannedLimit, looks_at};
-use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Stage, Stages, joined_name};
+use crate::policy::joined_name;
+use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Share, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
@@ -246,11 +247,22 @@ fn numbers(limit: &Limit) -> String {
         numbers +=
             &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
     }
-    if let Rule::InFlight { share: Some(share), .. } = &limit.rule {
-        let Fraction { numerator, denominator } = share.of_free;
-        let per = joined_name(&share.per);
-        let one = if limit.count == Count::Connections { "connection" } else { "message" };
-        numbers += &format!("; one {per} at most {numerator}/{denominator} of what is free, but always one {one}");
+    let Rule::InFlight { share, reserve, .. } = &limit.rule else { return numbers };
+    for Share { per, of_free: Fraction { numerator, denominator } } in share {
+        numbers += &format!("; one {} at most {numerator}/{denominator} of what is free", joined_name(per));
+    }
+    if !share.is_empty() {
+        numbers += &match limit.count {
+            Count::Bytes => {
+                let first = text("first").unwrap_or_else(|| format!("{} bytes", limit.rule.first(limit.count)));
+                format!(", but always one message of {first}")
+            }
+            Count::Connections => ", but always one connection".to_owned(),
+            _ => ", but always one message".to_owned(),
+        };
+    }
+    if *reserve > 0 {
+        numbers += &format!("; {} kept for that", text("reserve").unwrap_or_default());
     }
     numbers
 }

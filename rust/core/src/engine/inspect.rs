@@ -149,7 +149,7 @@ impl Engine {
     /// when the limit has a single key (`global`). The counts are in tables of their own, so the limit has no bytes.
     fn in_flight_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
         let (name, capacity) = (self.table_name(index), &self.plan.in_flight);
-        let InFlight { cap, count, .. } = capacity.limits[limit];
+        let InFlight { cap, count, .. } = capacity.limits[limit].clone();
         let used = match count {
             None => capacity.permits.count(&self.shared.lock(), limit),
             Some(Place { counts, column }) => {

@@ -180,7 +180,7 @@ impl<'e> Preparer<'e, '_> {
             let asked = self.asked(place);
             match asked.ask.kind {
                 AskKind::Rate => {}
-                AskKind::FanOut { seen_set } => {
+                AskKind::FanOut { seen_set, .. } => {
                     let is_known = looked_up >> seen_set & 1 != 0;
                     looked_up |= 1 << seen_set;
                     self.ask_fan_out::<SEVERAL>(asked, seen_set.into(), is_known);
@@ -279,8 +279,8 @@ impl<'e> Preparer<'e, '_> {
     /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit added them.
     #[inline(always)]
     fn ask_fan_out<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, is_known: bool) {
-        let Asked { place, ask, .. } = asked;
-        let count = self.keys.count::<SEVERAL>(&ask.per);
+        let Asked { place, ask, trust } = asked;
+        let count = self.keys.count::<SEVERAL>(&self.plan.seen_sets[seen_set as usize].per);
         if SEVERAL && ask.refuses_when_full {
             self.request.reserve(count);
         }
@@ -295,12 +295,16 @@ impl<'e> Preparer<'e, '_> {
         }
         while let Some(lookup) = self.request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;
-            let nth = lookup.nth as usize;
+            let (nth, mut bucket) = (lookup.nth as usize, lookup.bucket);
+            if let AskKind::FanOut { is_apart: true, .. } = ask.kind {
+                let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
+                bucket = self.secret.with_trust(key, trust);
+            }
             if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
             if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, nth) {
-                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, times });
+                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, bucket, times });
             }
         }
     }
@@ -356,7 +360,7 @@ impl<'e> Preparer<'e, '_> {
 
     #[inline(never)]
     fn ask_in_flight(&mut self, limit: usize) {
-        let InFlight { bytes, count, share, .. } = &self.plan.in_flight.limits[limit];
+        let InFlight { bytes, count, tiers, .. } = &self.plan.in_flight.limits[limit];
         if *bytes {
             // A message without a declared size, or with a size of 0, holds no bytes.
             let Some(size) = self.size.filter(|&size| size > 0) else { return };
@@ -369,7 +373,7 @@ impl<'e> Preparer<'e, '_> {
             }
             self.want(*counts);
         }
-        if let Some((Place { counts, .. }, _)) = share {
+        for (Place { counts, .. }, _) in tiers {
             self.want(*counts);
         }
         self.request.in_flight.held.limits |= 1 << limit;
@@ -398,7 +402,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
-        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &asked.ask.per, nth) else { return };
+        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth) else { return };
         let identity = self.plan.identities[planned.distinct].identity;
         let first = self.request.others.len();
         let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
@@ -413,7 +417,7 @@ impl<'e> Preparer<'e, '_> {
         let others = run(first, self.request.others.len());
         let first = self.request.parts.len();
         if planned.has_ladder && self.identities.may_have_parts(identity) {
-            self.add_parts(asked, planned, key);
+            self.add_parts(asked.trust, planned, key);
         }
         let parts = run(first, self.request.parts.len());
         let bucket = self.secret.with_trust(key, asked.trust);
@@ -443,13 +447,13 @@ impl<'e> Preparer<'e, '_> {
 
     /// Adds the parts of the element's name between the value of `per` and the whole host.
     #[inline(never)]
-    fn add_parts(&mut self, asked: Asked<'_>, planned: &PlannedSeenSet, key: Key) {
+    fn add_parts(&mut self, trust: Trust, planned: &PlannedSeenSet, key: Key) {
         let [host, per] =
-            [planned.distinct, usize::from(*asked.ask.per.parts().0)].map(|place| self.plan.identities[place].identity);
+            [planned.distinct, usize::from(*planned.per.parts().0)].map(|place| self.plan.identities[place].identity);
         for part in self.identities.ladder(host, per) {
             let part = self.secret.join(key, self.secret.part(host, part));
             let at = self.prefetched(planned.set.table.candidates(part));
-            self.request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, asked.trust) });
+            self.request.parts.push(NamePart { at, bucket: self.secret.with_trust(part, trust) });
         }
     }
 

@@ -27,8 +27,8 @@ use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
 
 impl Engine {
-    /// Permits at once, unless stated: five times the messages that `inbound` lets be in flight, so that there is room
-    /// for their connections too.
+    /// Permits at once, unless stated: more than the connections and the messages together that `inbound` lets be in
+    /// flight, since its limits have shares and this number has none.
     pub const MAX_OPEN: u32 = 10_000;
 
     /// Most permits that can be stated.
@@ -117,10 +117,9 @@ impl Engine {
     #[inline(never)]
     fn prefetch_buckets(&self, request: &Request, found: &Found) {
         for entry in &request.stores.entries[..request.stores.fan_outs] {
-            let Question::FanOut { lookup, .. } = entry.question else { continue };
+            let Question::FanOut { lookup, bucket, .. } = entry.question else { continue };
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
             if found.stores.sightings.lookups[lookup as usize].new > 0 {
-                let bucket = request.stores.lookups[lookup as usize].bucket;
                 prefetch(self.shared.address, &fan_out.buckets.lines(bucket));
             }
         }

@@ -239,6 +239,16 @@ impl Identity {
         self.source().stage()
     }
 
+    /// Whether every value of `other` belongs to one value of this identity: a network, and an address or a smaller
+    /// network in it.
+    pub(crate) fn surrounds(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::ClientNet(_), Self::ClientIp) => true,
+            (Self::ClientNet(large), Self::ClientNet(small)) => large.v4 <= small.v4 && large.v6 <= small.v6,
+            _ => false,
+        }
+    }
+
     /// Its code in the lowest byte and its parameters in the next two. Codes never change, and none is 0.
     pub const fn code(self) -> u32 {
         let [first, second] = match self {

@@ -186,7 +186,9 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { ref per, distinct, remember_us, settle_us, may_change, .. } = self.seen_sets[nth];
+        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, .. } = &self.seen_sets[nth];
+        let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
+        let (settle_us, may_change) = (*settle_us, *may_change);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
@@ -194,7 +196,9 @@ impl<'p> Draft<'p> {
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
         let distinct = place(&mut self.identities, distinct).into();
-        Ok(PlannedSeenSet { set, distinct, is_of_sender, equals, may_change, has_ladder: settle_us.is_some() })
+        let per = per.iter().map(|&per| place(&mut self.identities, per)).collect();
+        let has_ladder = settle_us.is_some();
+        Ok(PlannedSeenSet { set, per, distinct, is_of_sender, equals, may_change, has_ladder })
     }
 
     /// The store of a limit that has a rate.

@@ -140,7 +140,7 @@ impl SeenSetClaim {
                 continue;
             };
             let may_change = charge != Charge::Once || warm_up_us > 0;
-            let (per, memory) = (limit.per.clone(), limit.memory);
+            let (per, memory) = (limit.remembered_per().to_vec(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => {
                     claim.settle_us = claim.settle_us.max(settle_us);
@@ -155,8 +155,8 @@ impl SeenSetClaim {
     /// Whether the limit asks this seen set: limits that agree in these fields share one.
     pub(super) fn is_of(&self, limit: &Limit) -> bool {
         matches!(limit.rule, Rule::FanOut { distinct, remember_us, .. }
-            if (&self.per, self.distinct, self.remember_us, self.memory)
-                == (&limit.per, distinct, remember_us, limit.memory))
+            if (&self.per[..], self.distinct, self.remember_us, self.memory)
+                == (limit.remembered_per(), distinct, remember_us, limit.memory))
     }
 }
 
@@ -297,20 +297,28 @@ pub(super) fn in_flight(limits: &[Limit]) -> (Vec<InFlight>, Vec<Counted>) {
     };
     let mut checked = Vec::new();
     for limit in limits {
-        let Rule::InFlight { cap, share } = &limit.rule else { continue };
+        let Rule::InFlight { cap, share, reserve, .. } = &limit.rule else { continue };
         // `global` is in every key, so it distinguishes none.
         let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
-        let share = share.as_ref().map(|share| (place([&per[..], &share.per].concat()), share.of_free));
+        let tiers = share.iter().map(|tier| {
+            // A network around another identity of the key distinguishes none either. Without it, more keys are alike,
+            // and limits with the same key share its counts.
+            let is_needed = |per: &&Identity| !tier.per.iter().any(|tier| per.surrounds(*tier));
+            let key = per.iter().filter(is_needed).chain(&tier.per).copied().collect();
+            (place(key), tier.of_free)
+        });
+        let (tiers, bytes) = (tiers.collect(), limit.count == Count::Bytes);
         let count = (!per.is_empty()).then(|| place(per));
-        checked.push(InFlight { cap: *cap, bytes: limit.count == Count::Bytes, count, share });
+        let (first, largest) = (limit.rule.first(limit.count), limit.rule.largest(limit.count));
+        checked.push(InFlight { cap: *cap, bytes, count, tiers, reserve: *reserve, first, largest });
     }
     (checked, counts)
 }
 
 /// The place of the in-flight limit that counts what `limit` counts.
 pub(super) fn held_place(in_flight_limits: &[Limit], limit: &Limit) -> Option<usize> {
+    let keys = |limit: &Limit| -> Vec<Vec<Identity>> { limit.tiers().iter().map(|tier| tier.per.clone()).collect() };
     in_flight_limits.iter().position(|held| {
-        (&held.name, &held.per, held.count, held.shared_per())
-            == (&limit.name, &limit.per, limit.count, limit.shared_per())
+        (&held.name, &held.per, held.count) == (&limit.name, &limit.per, limit.count) && keys(held) == keys(limit)
     })
 }

@@ -139,6 +139,8 @@ pub struct Ask {
     pub refuses_when_full: bool,
 }
 
+const _: () = assert!(size_of::<Ask>() == 64);
+
 /// The kind of a store, with what `prepare` needs of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskKind {
@@ -148,6 +150,8 @@ pub enum AskKind {
     FanOut {
         /// The place of its seen set in [`Plan::seen_sets`].
         seen_set: u8,
+        /// Whether its own key is not that of the seen set.
+        is_apart: bool,
     },
     /// A fan-out that refuses the whole key.
     Distinct,
@@ -163,7 +167,9 @@ impl Ask {
         let table = store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(store) => AskKind::FanOut { seen_set: store.place as u8 },
+            Store::FanOut(store) => {
+                AskKind::FanOut { seen_set: store.place as u8, is_apart: !limit.new_to().is_empty() }
+            }
             Store::Distinct(_) => AskKind::Distinct,
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
@@ -319,6 +325,8 @@ pub struct PlannedCounts {
 pub struct PlannedSeenSet {
     /// The seen set.
     pub set: SeenSet,
+    /// The identities of the key under which it remembers, as places in [`Plan::identities`].
+    pub per: Places,
     /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
     /// Whether that is an identity of the sender.

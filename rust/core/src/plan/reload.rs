@@ -18,7 +18,7 @@ use super::compile::with_quota;
 use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares};
 use super::memory::{held_place, share_out};
 use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, with_places};
-use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
+use crate::policy::{Limit, Policy, Quota, Rule, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::Capacity;
 use crate::{error::PolicyError, identity::SuffixList, key::Key, key::Secret, stats::Layout};
@@ -202,7 +202,7 @@ fn identities(old: &Plan, policy: &Policy) -> Result<(Vec<PlannedIdentity>, Layo
 fn capacity(old: &Plan, policy: &Policy) -> Result<Capacity, PolicyError> {
     let mut capacity = old.in_flight.clone();
     for limit in &policy.limits {
-        let Rule::InFlight { cap, share } = &limit.rule else { continue };
+        let Rule::InFlight { cap, share, reserve, .. } = &limit.rule else { continue };
         let place = held_place(&old.in_flight_limits, limit).ok_or_else(|| {
             let found = "a new limit on what is in flight, or one that counts something else than at the start";
             let allowed = "those of the start, with the same name, per, count and share.per; \
@@ -210,8 +210,9 @@ fn capacity(old: &Plan, policy: &Policy) -> Result<Capacity, PolicyError> {
             policy.error(Some(limit), "in_flight", found.into(), allowed.into())
         })?;
         let held = &mut capacity.limits[place];
-        held.cap = *cap;
-        held.share = held.share.zip(share.as_ref()).map(|((place, _), Share { of_free, .. })| (place, *of_free));
+        (held.cap, held.reserve) = (*cap, *reserve);
+        (held.first, held.largest) = (limit.rule.first(limit.count), limit.rule.largest(limit.count));
+        held.tiers.iter_mut().zip(share).for_each(|((_, part), tier)| *part = tier.of_free);
     }
     Ok(capacity)
 }

@@ -18,7 +18,8 @@ use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{Limit, MAX_LIMITS, Mode, Policy};
 use super::rows::{EACH_LIMIT, POLICY};
-use super::value::{MILLION, choice, list, max_recipients, multiply, scale, suffixes, write_scale};
+use super::value::{MILLION, choice, list, max_recipients, message_size, multiply, scale, suffixes};
+use super::value::{write_scale, write_size};
 use crate::error::{PolicyError, nearest};
 
 /// The most files in a row that extend one another.
@@ -91,8 +92,11 @@ impl Policy {
         let mut policy = Self::empty(NO_FILE);
         for (name, value) in fields {
             let set = match name.as_str() {
-                "scale" | "mode" | "suffixes" | "max_recipients" => policy.set(name, value),
-                _ => Err(Wrong::unknown(name, &["limits", "mode", "scale", "suffixes", "max_recipients"])),
+                "scale" | "mode" | "suffixes" | "max_recipients" | "largest_message" => policy.set(name, value),
+                _ => {
+                    let known = ["limits", "mode", "scale", "suffixes", "max_recipients", "largest_message"];
+                    Err(Wrong::unknown(name, &known))
+                }
             };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
@@ -102,7 +106,9 @@ impl Policy {
 
     fn empty(file: &str) -> Self {
         let (file, mode) = (file.to_owned(), Mode::default());
-        Self { file, scale_millionths: MILLION, mode, extra_suffixes: vec![], max_recipients: None, limits: vec![] }
+        let (max_recipients, largest_message, extra_suffixes) = (None, None, vec![]);
+        let (scale_millionths, limits) = (MILLION, vec![]);
+        Self { file, scale_millionths, mode, extra_suffixes, max_recipients, largest_message, limits }
     }
 
     /// Sets a field that is outside the limits.
@@ -111,6 +117,7 @@ impl Policy {
             ("scale", _) => self.scale_millionths = scale(value)?,
             ("mode", _) => self.mode = choice(value)?,
             ("max_recipients", _) => self.max_recipients = Some(max_recipients(value)?),
+            ("largest_message", _) => self.largest_message = Some(message_size(value)?),
             // A file has a table with the one field `extra`, which may be missing; Python has its list.
             ("suffixes", FieldValue::Table(table)) => {
                 table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
@@ -145,8 +152,17 @@ impl Policy {
         Ok(())
     }
 
-    /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything.
+    /// The policy, unless it is empty. An empty policy, perhaps a file cut short, would silently admit everything. A
+    /// limit that the largest message can never pass would refuse it for ever.
     fn complete(self) -> Result<Self, PolicyError> {
+        let largest = self.largest_message.unwrap_or_default();
+        let passes = |limit: &&Limit| limit.largest_message().is_none_or(|most| largest <= most);
+        if let Some(limit) = self.limits.iter().find(|limit| !passes(limit)) {
+            let most = write_size(limit.largest_message().unwrap_or_default());
+            let found = format!("{:?}, which {:?} can never let pass", write_size(largest), limit.name);
+            let allowed = format!("at most {most:?}, since that limit lets no more pass when nothing is held");
+            return Err(self.error(None, "largest_message", found, allowed));
+        }
         if !self.limits.is_empty() {
             return Ok(self);
         }
@@ -163,7 +179,8 @@ impl Policy {
         let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
         let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
-        [scale, mode, most, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
+        let largest = self.largest_message.map(|bytes| format!("largest_message = {:?}\n\n", write_size(bytes)));
+        [scale, mode, most, largest, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
     }
 }
 

@@ -7,10 +7,12 @@
 //! This module knows no other limit. A limit that it returns needs no further check, except for the memory it needs.
 //! [`Limit::to_fields`] writes the fields from which the same limit is read.
 
+use std::iter;
+
 use super::field::{Field, FieldValue, Place, Read, Wrong};
 use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
-use super::rows::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
+use super::rows::{Kind, LIMIT, MOST_TIERS, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
 use super::value::{write_amount, write_period, write_size};
 use crate::store::params::{Algorithm, Charge, Rate, WhenFull};
@@ -53,14 +55,15 @@ impl Limit {
             ("count", _) => unless_default(self.count, if is_sized { Count::Bytes } else { Count::Messages }),
             ("distinct", _) => self.distinct().map(text),
             ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
+            ("new_to", Rule::FanOut { new_to, .. }) => (!new_to.is_empty()).then(|| per_field(new_to)),
             ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
             ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
             ("charge", Rule::FanOut { charge, .. }) => unless_default(*charge, Charge::Once),
             ("warm_up", Rule::FanOut { warm_up_us: us @ 1.., .. }) => Some(text(write_period(*us, false))),
             ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
-            ("share", Rule::InFlight { share, .. }) => share.as_ref().map(|Share { per, of_free }| {
-                FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
-            }),
+            ("share", Rule::InFlight { share, .. }) => share_field(share),
+            ("reserve", Rule::InFlight { reserve, .. }) => (*reserve > 0).then(|| write_amount(*reserve, is_sized)),
+            ("first", Rule::InFlight { first, .. }) => first.map(|first| text(write_size(first))),
             ("verified", _) => unless_default(self.verified, Verified::Any),
             ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per).1),
             ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
@@ -114,7 +117,7 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     Ok(limit)
 }
 
-/// The fields of one table: of a policy, a limit, its `share` or one value of its `quota`.
+/// The fields of one table: of a policy, a limit, a tier of its `share` or one value of its `quota`.
 pub(super) struct Fields<'a> {
     pub(super) place: &'a Place,
     pub(super) table: &'a Field,
@@ -163,8 +166,24 @@ impl<'a> Fields<'a> {
         Err(self.error("per", Wrong::allowed(allowed).found(format!("{:?}", wrong.to_string()))))
     }
 
-    fn share(&self) -> Option<Self> {
-        self.get("share").map(|table| Self { table, rows: SHARE, path: "share.".into(), ..*self })
+    /// The tiers of `share`, each as a field with a table: one table, or a list of them.
+    fn tiers(&self) -> Vec<(Field, String)> {
+        let Some(field) = self.get("share") else { return Vec::new() };
+        let FieldValue::List(tiers) = &field.value else { return vec![(field.clone(), "share.".into())] };
+        let tier = |(index, value): (usize, &FieldValue)| {
+            let line = field.item_lines.get(index).copied().or(field.line);
+            let tier = Field { name: field.name.clone(), line, file: field.file.clone(), ..Field::loose("", value) };
+            (tier, format!("share[{index}]."))
+        };
+        tiers.iter().enumerate().map(tier).collect()
+    }
+
+    /// The fields of a tier of `share`.
+    fn tier<'t>(&self, (table, path): &'t (Field, String)) -> Fields<'t>
+    where
+        'a: 't,
+    {
+        Fields { table, rows: SHARE, path: path.clone(), place: self.place }
     }
 
     fn quota(&self, of: &'a Field) -> Self {
@@ -188,7 +207,17 @@ impl<'a> Fields<'a> {
             (Kind::Quotas(_), FieldValue::Table(values)) if !values.is_empty() => {
                 values.iter().try_for_each(|of| self.check_quota(name, of))
             }
-            (Kind::Table(_, allowed) | Kind::Quotas(allowed), _) => self.allow(name, false, allowed),
+            (Kind::Tiers(allowed), FieldValue::Table(_) | FieldValue::List(_)) => {
+                let tiers = self.tiers();
+                self.allow(name, (1..=MOST_TIERS).contains(&tiers.len()), allowed)?;
+                tiers.iter().try_for_each(|tier| {
+                    self.allow(name, matches!(tier.0.value, FieldValue::Table(_)), allowed)?;
+                    self.tier(tier).check_values()
+                })
+            }
+            (Kind::Table(_, allowed) | Kind::Tiers(allowed) | Kind::Quotas(allowed), _) => {
+                self.allow(name, false, allowed)
+            }
         }
     }
 
@@ -216,11 +245,18 @@ impl<'a> Fields<'a> {
 
     fn rule(&self) -> Result<Rule, PolicyError> {
         if let Some(cap) = self.read("in_flight", cap)? {
-            let share = |share: Self| {
-                let (per, of_free) = (share.required("per", identities)?, share.required("of_free", value::fraction)?);
-                Ok(Share { per, of_free })
-            };
-            return Ok(Rule::InFlight { cap: cap.number, share: self.share().map(share).transpose()? });
+            let tiers = self.tiers();
+            let share = tiers.iter().map(|tier| {
+                let tier = self.tier(tier);
+                Ok(Share {
+                    per: tier.required("per", identities)?,
+                    of_free: tier.required("of_free", value::fraction)?,
+                })
+            });
+            let (share, reserve) = (share.collect::<Result<_, PolicyError>>()?, self.read("reserve", value::cap)?);
+            let first = self.read("first", value::message_size)?;
+            let reserve = reserve.map_or(0, |reserve| reserve.number);
+            return Ok(Rule::InFlight { cap: cap.number, share, reserve, first });
         }
         let rate = self.required("rate", rate)?;
         let burst = self.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
@@ -231,6 +267,7 @@ impl<'a> Fields<'a> {
         let remember_us = self.read("remember", duration)?.unwrap_or(REMEMBER_US);
         Ok(Rule::FanOut {
             distinct,
+            new_to: self.read("new_to", identities)?.unwrap_or_default(),
             rate,
             burst,
             remember_us,
@@ -249,7 +286,8 @@ impl<'a> Fields<'a> {
             self.check_permits(limit)?;
         }
         for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
-            self.allow(name, !matches!(name.as_str(), "remember" | "settle" | "charge" | "warm_up"), &format!(
+            let is_of_memory = matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up");
+            self.allow(name, !is_of_memory, &format!(
                 "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }
         self.check_burst(limit, self)?;
@@ -263,10 +301,12 @@ impl<'a> Fields<'a> {
         let element = distinct.map(|distinct| distinct.to_string()).unwrap_or_default();
         let is_second = distinct.is_some_and(Identity::has_many) && per.iter().any(|identity| identity.has_many());
         let is_part = matches!((per, distinct), ([one], Some(distinct)) if one.is_part_of_host(distinct));
+        let is_client = |identity: &Identity| identity.source() == Source::ClientIp;
+        let is_apart = !limit.new_to().is_empty();
         let has_room = limit.memory.is_none_or(|memory| memory >= TWO_PAGES);
         let has_sketch = limit.when_full == WhenFull::Sketch;
         let (blocks, rejects) = (limit.action.block_us().is_some(), limit.action == Action::Reject);
-        let is_common = is_cap && !(limit.shared_per().is_empty() && per.iter().any(is_sender));
+        let is_common = is_cap && !(limit.tiers().is_empty() && per.iter().any(is_sender));
         let is_early = limit.identities().all(|identity| identity.stage() <= Stage::Helo);
         let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
         let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
@@ -290,6 +330,12 @@ impl<'a> Fields<'a> {
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
             ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
+            // Then the trust of both keys is that of the element, and each key is one.
+            ("new_to", !is_apart || limit.new_to().iter().chain(per).all(is_client),
+                "client.ip and client.net only, in `per` too"),
+            ("new_to", !is_apart || limit.new_to() != per,
+                "another key than `per`, since that is the key without this field"),
+            ("settle", settle_us.is_none() || !is_apart, "no `settle` beside `new_to`"),
             ("settle", settle_us.is_none() || distinct.is_some_and(Identity::is_host), &format!(
                 "`settle` only beside a `distinct` that is a whole host, as sender.host, not {element}")),
             ("settle", settle_us.is_none() || is_part, &format!(
@@ -330,18 +376,40 @@ impl<'a> Fields<'a> {
     /// Checks the keys of a cap. A permit has a fixed size and is taken at MAIL, so its identities must be known by
     /// then and have one value each.
     fn check_permits(&self, limit: &Limit) -> Result<(), PolicyError> {
-        let share = self.share();
-        let keys = [Some((self, &limit.per[..])), share.as_ref().map(|share| (share, limit.shared_per()))];
-        for (key, per) in keys.into_iter().flatten() {
+        let tables = self.tiers();
+        let tiers: Vec<_> = tables.iter().map(|tier| self.tier(tier)).zip(limit.tiers()).collect();
+        let shared = tiers.iter().map(|(fields, tier)| (fields, &tier.per[..]));
+        for (key, per) in iter::once((self, &limit.per[..])).chain(shared) {
             let late = per.iter().find(|identity| identity.stage() > Stage::Mail && !identity.has_many());
             key.allow_identity(late, "beside `in_flight` only what is known at MAIL, where a permit is taken")?;
             let many = per.iter().find(|identity| identity.has_many());
             key.allow_identity(many, "beside `in_flight` only what a message has one of: a permit is of fixed size")?;
         }
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
-        let same = limit.shared_per().iter().find(unshared);
-        let allowed = "another identity than those of `per`, with many values, because they share what is free";
-        share.map_or(Ok(()), |share| share.allow_identity(same, allowed))
+        for (place, (fields, tier)) in tiers.iter().enumerate() {
+            let same = tier.per.iter().find(unshared);
+            let allowed = "another identity than those of `per`, of which there can be many: they share what is free";
+            fields.allow_identity(same, allowed)?;
+            let is_first = tiers[..place].iter().all(|(_, other)| other.per != tier.per);
+            fields.allow("per", is_first, "a key that no earlier tier has, since each bounds its own")?;
+        }
+        let Rule::InFlight { cap, reserve, .. } = limit.rule else { return Ok(()) };
+        let is_sized = self.read("in_flight", value::cap)?.is_some_and(|cap| cap.sized);
+        let reserve_is_sized = self.read("reserve", value::cap)?.is_some_and(|reserve| reserve.sized);
+        self.allow_all(&[
+            (
+                "reserve",
+                reserve == 0 || reserve_is_sized == is_sized,
+                &format!("{}, since `in_flight` is one", if is_sized { "a size" } else { "a whole number" }),
+            ),
+            ("reserve", reserve < cap, "less than `in_flight`, since the rest is what is shared"),
+            (
+                "first",
+                self.get("first").is_none() || limit.count == Count::Bytes,
+                "no `first` beside an `in_flight` that does not count bytes: a key that holds nothing may take one",
+            ),
+            ("first", limit.rule.first(limit.count) <= cap, "at most `in_flight`, since no more passes"),
+        ])
     }
 
     /// Checks the burst of the limit or of a quota, which is in `fields`.
@@ -390,6 +458,18 @@ pub(super) fn unless_default<T: Choice>(value: T, default: T) -> Option<FieldVal
 
 fn per_field(per: &[Identity]) -> FieldValue {
     if let [one] = per { text(one) } else { FieldValue::List(per.iter().map(text).collect()) }
+}
+
+/// Writes one tier as a table, several as a list of them.
+fn share_field(share: &[Share]) -> Option<FieldValue> {
+    let tier = |Share { per, of_free }: &Share| {
+        FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
+    };
+    match share {
+        [] => None,
+        [one] => Some(tier(one)),
+        tiers => Some(FieldValue::List(tiers.iter().map(tier).collect())),
+    }
 }
 
 fn burst_field(rate: Rate, burst: u64) -> Option<FieldValue> {

@@ -11,6 +11,9 @@ use crate::{decision::Template, error::PolicyError, stage::Stage};
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
 
+/// The part of a cap on bytes that a key which holds nothing may take whatever its share is, unless `first` says more.
+const FIRST_PART: u64 = 1000;
+
 /// Reserved names of the built-in refusals. No limit may have one of them, so a name in a log means one thing.
 pub(crate) mod reserved {
     /// The refusal for more open permits than the throttle has.
@@ -42,6 +45,8 @@ pub struct Policy {
     /// The most different recipients of one transaction. The server's next transaction may have as many again, so this
     /// bounds what one transaction can probe and hold, and no rate.
     pub max_recipients: Option<u32>,
+    /// The largest message that the server takes, in bytes, if the policy states it. No limit may refuse it for ever.
+    pub largest_message: Option<u64>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
 }
@@ -106,7 +111,8 @@ impl Limit {
 
     /// All identities that the limit reads.
     pub(crate) fn identities(&self) -> impl Iterator<Item = Identity> {
-        self.per.iter().chain(self.shared_per()).copied().chain(self.distinct())
+        let shared = self.tiers().iter().flat_map(|tier| &tier.per);
+        self.per.iter().chain(shared).chain(self.new_to()).copied().chain(self.distinct())
     }
 
     /// The key's identities joined for people: `client.net/24/48 + sender.org`.
@@ -122,20 +128,39 @@ impl Limit {
         }
     }
 
+    /// The field `new_to` of a fan-out; empty for any other limit.
+    pub(crate) fn new_to(&self) -> &[Identity] {
+        if let Rule::FanOut { new_to, .. } = &self.rule { new_to } else { &[] }
+    }
+
+    /// The key under which a fan-out remembers admitted elements.
+    pub(crate) fn remembered_per(&self) -> &[Identity] {
+        if self.new_to().is_empty() { &self.per } else { self.new_to() }
+    }
+
     /// Whether the limit caps what is open at once.
     pub fn is_in_flight(&self) -> bool {
         matches!(self.rule, Rule::InFlight { .. })
     }
 
-    /// The identities whose share of the free amount is bounded; empty without a `share`.
-    pub fn shared_per(&self) -> &[Identity] {
-        if let Rule::InFlight { share: Some(share), .. } = &self.rule { &share.per } else { &[] }
+    /// The tiers of the `share`; empty without one.
+    pub fn tiers(&self) -> &[Share] {
+        if let Rule::InFlight { share, .. } = &self.rule { share } else { &[] }
+    }
+
+    /// The largest message that passes an in-flight limit on bytes when nothing is held; `None` for any other limit.
+    pub(super) fn largest_message(&self) -> Option<u64> {
+        let is_of_bytes = self.is_in_flight() && self.count == Count::Bytes;
+        is_of_bytes.then(|| self.rule.largest(self.count))
     }
 
     /// All amounts that a scale multiplies, each with the name of its field.
     pub(super) fn amounts_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
         let of_rule = match &mut self.rule {
-            Rule::InFlight { cap, .. } => [Some(("in_flight", cap)), None],
+            // Nothing is reserved unless the limit says so, and then `scale` must not make it one.
+            Rule::InFlight { cap, reserve, .. } => {
+                [Some(("in_flight", cap)), Some(("reserve", reserve)).filter(|(_, reserve)| **reserve > 0)]
+            }
             Rule::Rate { rate, burst } | Rule::FanOut { rate, burst, .. } | Rule::Distinct { rate, burst, .. } => {
                 [Some(("rate", &mut rate.amount)), Some(("burst", burst))]
             }
@@ -165,6 +190,8 @@ pub enum Rule {
     FanOut {
         /// The identity whose elements are counted.
         distinct: Identity,
+        /// The key under which admitted elements are remembered, if it is not the key of the limit.
+        new_to: Vec<Identity>,
         /// The sustained rate of new elements.
         rate: Rate,
         /// New elements at once.
@@ -191,8 +218,12 @@ pub enum Rule {
     InFlight {
         /// The cap, in connections, messages or bytes.
         cap: u64,
-        /// The share of it that one key may hold.
-        share: Option<Share>,
+        /// The tiers of its share: how much of what is free one key may hold. Empty: a key may hold all of it.
+        share: Vec<Share>,
+        /// How much of the cap is kept for keys that hold nothing.
+        reserve: u64,
+        /// The most that a key which holds nothing may take whatever its share is, if the policy states it.
+        first: Option<u64>,
     },
 }
 
@@ -200,6 +231,23 @@ impl Rule {
     /// The rate and the burst of a rule that has them.
     pub fn rate_and_burst(&self) -> Option<(Rate, u64)> {
         self.clone().rate_and_burst_mut().map(|(rate, burst)| (*rate, *burst))
+    }
+
+    /// The most that a key which holds nothing may take whatever its share is. One of what is counted one by one; of
+    /// bytes a thousandth of the cap, so that many keys together cannot hold much of it by that right.
+    pub(crate) fn first(&self, count: Count) -> u64 {
+        match *self {
+            Self::InFlight { first: Some(first), .. } => first,
+            Self::InFlight { cap, .. } if count == Count::Bytes => (cap / FIRST_PART).max(1),
+            _ => 1,
+        }
+    }
+
+    /// The most that one check may bring when nothing is held.
+    pub(crate) fn largest(&self, count: Count) -> u64 {
+        let Self::InFlight { cap, share, reserve, .. } = self else { return u64::MAX };
+        let part = |tier: &Share| cap.saturating_sub(*reserve) * tier.of_free.numerator / tier.of_free.denominator;
+        share.iter().map(|tier| part(tier).max(self.first(count))).fold(*cap, u64::min)
     }
 
     /// The default algorithm and the default of `when_full`, for a limit whose key is `per`.
@@ -224,7 +272,8 @@ impl Rule {
     }
 }
 
-/// A share of the free amount: a key of `per` holds at most this fraction of it, and always one.
+/// A tier of a share: a key of `per` holds at most this fraction of what is free. A key that holds nothing may hold one
+/// all the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Share {
     /// The identities that make the key.

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Value(Read<()>),
     /// A table with these fields; the text is the error hint for another value.
     Table(&'static [Row], &'static str),
+    /// A table with the fields [`SHARE`], or a list of such tables; the text is the error hint for another value.
+    Tiers(&'static str),
     /// A table that has, for each stated value, a table with the fields [`QUOTA`]; the text is the error hint for
     /// another value.
     Quotas(&'static str),
@@ -65,7 +67,11 @@ pub(super) const EACH_LIMIT: &str = "`[[limit]]`, once for each limit";
 /// The error hint for a limit without a rule.
 pub(super) const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
 
-const A_SHARE: Kind = Kind::Table(SHARE, r#"a table, as { per = "client.net/24/48", of_free = "1/10" }"#);
+/// The most tiers of a share: each is one more key for each permit.
+pub(super) const MOST_TIERS: usize = 4;
+
+const A_SHARE: Kind =
+    Kind::Tiers(r#"a table, as { per = "client.net/24/48", of_free = "1/10" }, or a list of one to four of them"#);
 
 const QUOTAS: Kind = Kind::Quotas(r#"a table of values, as quota."salesforce.com" = { rate = "6000/minute" }"#);
 
@@ -77,6 +83,7 @@ pub(super) const POLICY: &[Row] = &[
     row!("mode", value::choice::<Mode>),
     row!("scale", value::scale),
     row!("max_recipients", value::max_recipients),
+    row!("largest_message", value::message_size),
     row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
     row("limit", Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)))),
 ];
@@ -95,12 +102,15 @@ pub(super) const LIMIT: &[Row] = &[
     row!("count", value::choice::<Count>),
     row!("distinct", value::distinct, in_flight: ONE_RULE),
     row!("refuse", value::choice::<Refuse>, beside: "distinct"),
+    row!("new_to", value::identities, beside: "distinct"),
     row!("remember", value::duration, beside: "distinct"),
     row!("settle", value::duration, beside: "distinct"),
     row!("charge", value::choice::<Charge>, beside: "distinct"),
     row!("warm_up", value::duration, beside: "distinct"),
     row!("in_flight", value::cap),
     Row { beside: "in_flight", ..row("share", A_SHARE) },
+    row!("reserve", value::cap, beside: "share"),
+    row!("first", value::message_size, beside: "share"),
     row!("verified", value::choice::<Verified>),
     row!("when_full", value::choice::<WhenFull>,
         in_flight: "no `when_full` beside `in_flight`: its tables are made so that they cannot fill"),
@@ -114,7 +124,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("reply", template),
 ];
 
-/// The fields of `share`.
+/// The fields of a tier of `share`.
 pub(super) const SHARE: &[Row] = &[
     row!("per", value::identities, missing: r#"whose part is bounded, as "client.net/24/48""#),
     row!("of_free", value::fraction, missing: r#"a part of what is still free, as "1/10""#),

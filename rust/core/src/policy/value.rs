@@ -276,6 +276,12 @@ pub(super) fn max_recipients(value: &FieldValue) -> Result<u32, Wrong> {
     number.filter(|number| (100..=1_000_000).contains(number)).ok_or_else(|| Wrong::allowed(allowed))
 }
 
+/// Reads the size of a message: `1 MB`.
+pub(super) fn message_size(value: &FieldValue) -> Result<u64, Wrong> {
+    let wrong = || Wrong::allowed("a size, as \"1 MB\"");
+    value.text().ok_or_else(wrong).and_then(size)
+}
+
 /// Prints an amount: as a size if `sized`.
 pub(super) fn write_amount(number: u64, sized: bool) -> FieldValue {
     let integer = FieldValue::Integer(i64::try_from(number).unwrap_or(i64::MAX));

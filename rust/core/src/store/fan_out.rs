@@ -8,6 +8,10 @@
 //! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during
 //! the flood has no bucket until it has settled.
 //!
+//! **Tiers.** With `new_to`, elements are remembered under another key than that of the bucket. So a client may bring
+//! fewer elements that are new to its network than the network may, and none of what another client of it has brought
+//! costs anything. Both limits share the look-up; each has buckets of its own.
+//!
 //! ```text
 //!  look up:  what the seen set knows of every element and part, once for all limits that share it
 //!  consult:  new ← elements that are not known

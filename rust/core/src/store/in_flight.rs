@@ -2,15 +2,28 @@
 //!
 //! **Idea.** With only a cap, a few networks can fill the server: twenty networks with a hundred idle messages each
 //! fill a cap of two thousand. So a cap may have a share: one key, the *sharer*, holds at most a part of what is *still
-//! free*, and always one. The more a key holds, the less it may add, so a few keys leave room for others. Let the part
-//! be 1/a, and let n keys take all that they can. Then (a/(a + 1))ⁿ of the cap stays free when they take it one after
-//! another, and a/(a + n) when they take turns. Twenty keys with a part of a tenth leave at least a seventh free.
+//! free*. The more a key holds, the less it may add, so a few keys leave room for others. With a part of 1/a, n keys
+//! that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and a/(a + n) when
+//! they take turns. Twenty keys with a part of a tenth leave at least a seventh.
+//!
+//! **Tiers.** A client may own a network, and a network may be one of many of one owner. So a share may have several
+//! tiers, such as a client, its /48 and its /29, and each bounds its own key. Every part is one of the *whole* that is
+//! free, not of the tier above: then each bound is read by itself, and an IPv4 network, which is the same key in two
+//! tiers, is not bounded by the product of both. The price: a few clients of a network, as many as its part is larger
+//! than theirs, use up its part, where parts of parts would leave them ever less.
+//!
+//! **Always one.** A hundred keys leave next to nothing of any part. So a key that holds nothing may take one, or of
+//! bytes at most `first`, whatever its part is; and `reserve` is kept for this. It does not count as free for any part.
+//! A tier under which something is held still bounds it: an owner of a million networks has one such right, not a
+//! million.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held
-//!                    never when amount > cap; not now when amount > free
-//!                    not now when the sharer holds something and (its own + amount) > part · free
-//!  hold(amount):     held + amount, the sharer's own + amount, and a record of it in the permit
+//!                    never when amount > largest: more than passes when nothing is held
+//!                    not now when amount > free
+//!                    not now when in any tier (own + amount) > part · (free − reserve),
+//!                                             unless own = 0 and amount ≤ first
+//!  hold(amount):     held + amount, own + amount in each tier, and a record of it in the permit
 //!  release(token):   the record's amounts back, once
 //! ```
 //!
@@ -57,7 +70,7 @@ pub use super::request::{Held, Wanted, WantedKey};
 pub const HINT_US: u64 = 1_000_000;
 
 /// One limit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InFlight {
     /// Most at once, of one key.
     pub cap: u64,
@@ -65,8 +78,14 @@ pub struct InFlight {
     pub bytes: bool,
     /// The column that it counts in; `None` when the limit has a single key (`global`).
     pub count: Option<Place>,
-    /// The column of the sharer's own count, and the part of the free capacity that the sharer may hold.
-    pub share: Option<(Place, Fraction)>,
+    /// For each tier of the share, the column of the sharer's own count, and the part of what is free that it may hold.
+    pub tiers: Box<[(Place, Fraction)]>,
+    /// How much is kept for sharers that hold nothing.
+    pub reserve: u64,
+    /// The most that a sharer which holds nothing may take whatever its part is.
+    pub first: u64,
+    /// The most that one check may bring when nothing is held.
+    pub largest: u64,
 }
 
 /// A column of the counts of a key.
@@ -91,8 +110,8 @@ pub struct Capacity {
 
 impl InFlight {
     /// The columns that it counts in.
-    fn places(&self) -> impl Iterator<Item = Place> + use<> {
-        self.count.into_iter().chain(self.share.map(|(place, _)| place))
+    fn places(&self) -> impl Iterator<Item = Place> + use<'_> {
+        self.count.into_iter().chain(self.tiers.iter().map(|(place, _)| *place))
     }
 }
 
@@ -107,21 +126,22 @@ impl Capacity {
 
     /// Whether one limit has room for what is wanted, whose rows were found.
     pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Verdict {
-        let InFlight { cap, share, .. } = self.limits[limit];
+        let InFlight { cap, ref tiers, reserve, first, largest, .. } = self.limits[limit];
         let amount = self.amount(&wanted.held, limit);
-        if amount > cap {
+        if amount > largest {
             return Verdict::Never;
         }
-        // No permit is open, so all of the cap is free, and a sharer that holds nothing may always have one.
+        // No permit is open, so all of the cap is free.
         if Permits::open(region) == 0 {
             return Verdict::Fits;
         }
         let free = cap.saturating_sub(self.used(region, wanted, rows, limit));
+        let shared = free.saturating_sub(reserve);
         let fits = amount <= free
-            && share.is_none_or(|(place, part)| {
+            && tiers.iter().all(|&(place, part)| {
                 let own = self.held(region, wanted, rows, place);
                 // Amounts are at most 2⁵⁰ each, and the numbers of a part have at most ten bits: nothing overflows.
-                own == 0 || (own + amount) * part.denominator <= free * part.numerator
+                own == 0 && amount <= first || (own + amount) * part.denominator <= shared * part.numerator
             });
         if fits { Verdict::Fits } else { Verdict::From(at_us + HINT_US) }
     }

@@ -97,10 +97,10 @@ impl Store {
                 (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
-            (Self::FanOut(fan_out), Question::FanOut { lookup, times })
+            (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, times })
                 if !is_now || sightings.is_any_new && fan_out.may_charge(&sightings.lookups[*lookup as usize]) =>
             {
-                let asked = request.looked_up(*lookup, sightings);
+                let asked = request.looked_up(*lookup, *bucket, sightings);
                 *answer = fan_out.consult(region, asked, *times, at_us, reservations);
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
@@ -122,8 +122,8 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) => {
-                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
+            (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, .. }) => {
+                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, *bucket, sightings), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))
@@ -153,8 +153,8 @@ impl Store {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 (burst - largest_fitting(counter, region, &at, at_us, burst), amount)
             }
-            (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) => {
-                let at = fan_out.bucket_lines(request.looked_up(lookup, sightings), answer.part);
+            (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, .. }) => {
+                let at = fan_out.bucket_lines(request.looked_up(lookup, bucket, sightings), answer.part);
                 (burst - largest_fitting(&fan_out.buckets, region, &at, at_us, burst), answer.new.into())
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {

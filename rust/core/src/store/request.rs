@@ -77,6 +77,8 @@ pub enum Question {
         lookup: u32,
         /// How often each new element is charged: once, or once for each recipient.
         times: u32,
+        /// The bucket of the limit's key.
+        bucket: Key,
     },
     /// A fan-out that refuses the whole key.
     Distinct {
@@ -94,7 +96,7 @@ pub struct Lookup {
     pub seen_set: u32,
     /// Which value of `per`.
     pub nth: u32,
-    /// The bucket of the key itself.
+    /// The bucket of the key, for every limit with this key.
     pub bucket: Key,
     /// The first element: nearly always the only one.
     pub element: Candidates,
@@ -222,9 +224,9 @@ impl Run {
 }
 
 impl Request {
-    /// Returns the look-up at that place with its results.
+    /// Returns the look-up at that place with its results, for a limit whose key has this bucket.
     #[inline]
-    pub fn looked_up<'r>(&'r self, place: u32, found: &'r Sightings) -> LookedUp<'r> {
+    pub fn looked_up<'r>(&'r self, place: u32, bucket: Key, found: &'r Sightings) -> LookedUp<'r> {
         let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
         let forgotten_us = if lookup.others.count == 0 {
             std::slice::from_ref(&element.forgotten_us)
@@ -233,7 +235,7 @@ impl Request {
         };
         let known_parts = lookup.parts.of(&found.parts);
         let sighting = element.sighting.filter(|_| !lookup.is_fresh);
-        LookedUp { sighting, bucket: lookup.bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
+        LookedUp { sighting, bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
     }
 
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only

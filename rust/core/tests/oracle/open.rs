@@ -8,7 +8,7 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
-/// One in how many of what is free, and who shares.
+/// A tier: one in how many of what is free, and who shares.
 pub(crate) type Share<'s> = (u64, &'s dyn Fn(&Held) -> bool);
 
 /// Permits that are not released.
@@ -29,18 +29,27 @@ impl Open {
         self.0.iter().filter(|held| belongs(held)).map(|held| if bytes { held.bytes } else { 1 }).sum()
     }
 
-    /// A cap, and a share of 1/`a` of what is free before the message; always one.
+    /// A cap, of which `reserve` is kept for those that hold nothing; they may always take `first`. Each tier has 1/`a`
+    /// of what is free before the message, less the reserve.
     pub(crate) fn room(
-        &self, cap: u64, amount: u64, bytes: bool, mine: impl Fn(&Held) -> bool, share: Option<Share<'_>>,
+        &self, [cap, reserve, first]: [u64; 3], amount: u64, bytes: bool, mine: impl Fn(&Held) -> bool,
+        tiers: &[Share<'_>],
     ) -> Room {
-        if amount > cap {
-            return Room::Never;
-        }
-        let free = cap - self.sum(bytes, &mine);
-        let within = |(a, sharers): Share<'_>| {
-            let own = self.sum(bytes, |held| mine(held) && sharers(held));
-            own == 0 || u128::from(own + amount) * u128::from(a) <= u128::from(free)
+        let fits = |held: u64, own: &dyn Fn(Share<'_>) -> u64| {
+            let within = |tier: &Share<'_>| {
+                let shared = (cap - held).saturating_sub(reserve);
+                let own = own(*tier);
+                own == 0 && amount <= first || u128::from(own + amount) * u128::from(tier.0) <= u128::from(shared)
+            };
+            amount <= cap - held && tiers.iter().all(within)
         };
-        if amount <= free && share.is_none_or(within) { Room::Fits } else { Room::Full }
+        let own = |(_, sharers): Share<'_>| self.sum(bytes, |held| mine(held) && sharers(held));
+        if !fits(0, &|_| 0) {
+            Room::Never
+        } else if fits(self.sum(bytes, &mine), &own) {
+            Room::Fits
+        } else {
+            Room::Full
+        }
     }
 }

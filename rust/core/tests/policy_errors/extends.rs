@@ -80,5 +80,6 @@ pub(super) const CASES: &[Wrong] = &[
 ];
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, charge, warm_up, in_flight, share, \
+    "name, per, rate, burst, count, distinct, refuse, new_to, remember, settle, charge, warm_up, in_flight, share, \
+    reserve, first, \
     verified, when_full, memory, algorithm, action, mode, quota, reply";

@@ -3,12 +3,13 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, charge, warm_up, in_flight, share, \
+    "name, per, rate, burst, count, distinct, refuse, new_to, remember, settle, charge, warm_up, in_flight, share, \
+    reserve, first, \
     verified, when_full, memory, algorithm, action, mode, quota, reply";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
-const POLICY: &str = "extends, without, mode, scale, max_recipients, suffixes, limit";
+const POLICY: &str = "extends, without, mode, scale, max_recipients, largest_message, suffixes, limit";
 
 const RECIPIENTS: &str = "a whole number from 100 to 1000000: a server takes at least 100 (RFC 5321 §4.5.3.1.8)";
 
@@ -31,6 +32,22 @@ pub(super) const SYNTAX: &[Broken] = &[
 
 /// A whole file.
 pub(super) const FILE_CASES: &[Wrong] = &[
+    (r#"largest_message = "150 MB"
+[[limit]]
+name = "bytes"
+per = "global"
+in_flight = "1 GB"
+reserve = "100 MB"
+share = { per = "client.net", of_free = "1/8" }"#, 0, "", "largest_message",
+        r#""150 MB", which "bytes" can never let pass"#,
+        r#"at most "112500 kB", since that limit lets no more pass when nothing is held"#, ""),
+    (r#"largest_message = "150 MB"
+scale = 0.1
+[[limit]]
+name = "bytes"
+per = "client.net"
+in_flight = "1 GB""#, 0, "", "largest_message", r#""150 MB", which "bytes" can never let pass"#,
+        r#"at most "100 MB", since that limit lets no more pass when nothing is held"#, ""),
     ("", 0, "", "", "no limit", "1 to 64 of them, each under `[[limit]]`", ""),
     ("limit = []", 1, "", "limit", "[]", "`[[limit]]`, once for each limit", ""),
     (r#"[limit]
@@ -81,6 +98,9 @@ scale = 0"#, 1, "x", "rate", r#""0/minute""#, "an amount from 1 to 2^50", ""),
 
 /// Above a limit that is right.
 pub(super) const TOP_CASES: &[Wrong] = &[
+    ("largest_message = 150", 1, "", "largest_message", "150", MESSAGE_SIZE, ""),
+    (r#"largest_message = "150 mb""#, 1, "", "largest_message", r#""150 mb""#,
+        r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "150 MB"),
     ("scale = 0", 1, "", "scale", "0", "a number from 0.000001 to 1,000,000", ""),
     ("scale = -1", 1, "", "scale", "-1", "a number from 0.000001 to 1,000,000", ""),
     ("scale = 0.0000001", 1, "", "scale", "1e-7", "a number from 0.000001 to 1,000,000", ""),
@@ -450,6 +470,11 @@ pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"refuse = "all"
 charge = "twice""#, 7, "x", "charge", r#""twice""#,
         r#"no `charge`, since nothing is remembered when the bucket has drained, beside refuse = "all""#, ""),
+    (r#"new_to = "client.net""#, 6, "x", "new_to", r#""client.net""#,
+        "client.ip and client.net only, in `per` too", ""),
+    (r#"new_to = "client.iq""#, 6, "x", "new_to", r#""client.iq""#, IDENTITIES, "client.ip"),
+    ("refuse = \"all\"\nnew_to = \"client.net\"", 7, "x", "new_to", r#""client.net""#,
+        "no `new_to`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
     (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
     (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
     ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
@@ -532,6 +557,34 @@ share = { per = "sender.org", of_free = "1/2" }"#, 5, "x", "count", r#""connecti
     (r#"[limit.share]
 per = "client.ip"
 of_free = "2/1""#, 7, "x", "share.of_free", r#""2/1""#, PART, ""),
+    ("share = []", 5, "x", "share", "[]", SHARE, ""),
+    (r#"share = [3]"#, 5, "x", "share", "[3]", SHARE, ""),
+    (r#"share = [{ per = "client.ip", of_free = "1/2" }, { per = "client.net/16/32" }]"#, 5, "x", "share[1].of_free",
+        "nothing", r#"a part of what is still free, as "1/10""#, ""),
+    (r#"share = [
+    { per = "client.ip", of_free = "1/2" },
+    { per = "client.net/16/32", of_free = "1/0" },
+]"#, 7, "x", "share[1].of_free", r#""1/0""#, PART, ""),
+    (r#"share = [
+    { per = "client.ip", of_free = "1/2" },
+    { per = "client.ip", of_free = "1/3" },
+]"#, 7, "x", "share[1].per", r#""client.ip""#, TIER, ""),
+    (r#"share = [{ per = "client.net/16/32", of_free = "1/2" }, { per = "client.net", of_free = "1/2" }]"#, 5, "x",
+        "share[1].per", r#""client.net""#, ANOTHER, ""),
+    (r#"share = [{ per = "client.ip", of_free = "1/2" }, { per = "client.ip", of_fre = "1/2" }]"#, 5, "x",
+        "share[1].of_fre", "an unknown field", "per, of_free", "of_free"),
+    (r#"share = [{ per = "client.ip", of_free = "1/2" }, { per = "client.net/1/1", of_free = "1/2" },
+{ per = "client.net/2/2", of_free = "1/2" }, { per = "client.net/3/3", of_free = "1/2" }, {}]"#, 5, "x", "share",
+        r#"[{ per = "client.ip", of_free = "1/2" }, { per = "client.net…"#, SHARE, ""),
+    ("reserve = 3", 5, "x", "reserve", "3", "`reserve` only beside `share`", ""),
+    (r#"first = "1 MB""#, 5, "x", "first", r#""1 MB""#, "`first` only beside `share`", ""),
+    ("reserve = 0\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", "0", CAP, ""),
+    ("reserve = 9\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", "9",
+        "less than `in_flight`, since the rest is what is shared", ""),
+    ("reserve = \"1 kB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "reserve", r#""1 kB""#,
+        "a whole number, since `in_flight` is one", ""),
+    ("first = \"1 B\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x", "first", r#""1 B""#,
+        "no `first` beside an `in_flight` that does not count bytes: a key that holds nothing may take one", ""),
 ];
 
 /// Below `NAME`, of a cap.
@@ -547,13 +600,28 @@ pub(super) const CAP_CASES: &[Wrong] = &[
         r#""bytes", since `in_flight` is a size"#, ""),
     ("per = \"sender.org\"\nin_flight = 5\ncount = \"connections\"", 5, "x", "count", r#""connections""#,
         r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
+    ("per = \"global\"\nin_flight = \"1 MB\"\nreserve = 5\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x",
+        "reserve", "5", "a size, since `in_flight` is one", ""),
+    ("per = \"global\"\nin_flight = \"1 MB\"\nfirst = \"2 MB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5,
+        "x", "first", r#""2 MB""#, "at most `in_flight`, since no more passes", ""),
+    ("per = \"global\"\nin_flight = \"1 MB\"\nfirst = 5\nshare = { per = \"client.ip\", of_free = \"1/2\" }", 5, "x",
+        "first", "5", MESSAGE_SIZE, ""),
+    ("per = \"client.ip\"\ndistinct = \"client.host\"\nrate = \"9/minute\"\nnew_to = \"client.ip\"", 6, "x", "new_to",
+        r#""client.ip""#, "another key than `per`, since that is the key without this field", ""),
+    ("per = \"client.ip\"\ndistinct = \"client.host\"\nrate = \"9/minute\"\nnew_to = \"sender.org\"", 6, "x", "new_to",
+        r#""sender.org""#, "client.ip and client.net only, in `per` too", ""),
+    ("per = \"client.ip\"\nrate = \"9/minute\"\nnew_to = \"client.net\"", 5, "x", "new_to", r#""client.net""#,
+        "`new_to` only beside `distinct`", ""),
     ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#,
         r#""any" or "claimed", since a HELO name is never proven"#, ""),
 ];
 
+const MESSAGE_SIZE: &str = "a size, as \"1 MB\"";
 const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`";
 const CAP: &str = "a whole number from 1 to 2^50, or a size, as \"1 GiB\"";
-const SHARE: &str = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }";
+const SHARE: &str =
+    "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }, or a list of one to four of them";
+const TIER: &str = "a key that no earlier tier has, since each bounds its own";
 const PART: &str = "a part up to the whole, as \"1/10\", no finer than \"1/1000\"";
 const ANOTHER: &str = "another identity than those of `per`, with many values, because they share what is free";
 const SINGLE: &str =
