@@ -29,9 +29,13 @@
 //! finds one address for each entry of a list, and none in entries that are broken.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use memchr::memchr2;
 use smallvec::SmallVec;
+
+use super::encoded_word::{decode, unquote};
+use super::field_pieces::{CLASSES, Class, Kind, Piece, class, pieces};
+pub use super::field_pieces::{MOST_ATS, MOST_UNCLOSED};
 
 /// The most addresses of a header field, and the most fields of one name. With more of them the field is MANY.
 pub const MOST_VALUES: usize = 8;
@@ -39,12 +43,6 @@ pub const MOST_VALUES: usize = 8;
 /// The most bytes that are read of all fields of one name together. Postfix allows 100 KiB for one field, sendmail
 /// 32 KiB for a whole header; RFC 5322 §2.1.1 allows 998 bytes for a line.
 pub const MOST_FIELD_OCTETS: usize = 64 * 1024;
-
-/// The most quotes, comments and literals of a field that are never closed.
-pub const MOST_UNCLOSED: usize = 8;
-
-/// The most `@` of a field that nothing hides. Those of one address over and over count too.
-pub const MOST_ATS: usize = 64;
 
 /// An address of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,212 +152,9 @@ fn has_text(field: &[u8]) -> bool {
     field.iter().any(|byte| CLASSES[usize::from(*byte)] == Class::Word)
 }
 
-/// What a byte is, outside all that hides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    Word,
-    Blank,
-    Dot,
-    At,
-    Quote,
-    Open,
-    Bracket,
-    Backslash,
-    Junk,
-}
-
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Word; 256];
-    let mut byte = 0;
-    while byte < classes.len() {
-        classes[byte] = match byte as u8 {
-            0..=b' ' | 0x7F => Class::Blank,
-            b'.' => Class::Dot,
-            b'@' => Class::At,
-            b'"' => Class::Quote,
-            b'(' => Class::Open,
-            b'[' => Class::Bracket,
-            b'\\' => Class::Backslash,
-            b')' | b'<' | b'>' | b']' | b',' | b';' | b':' => Class::Junk,
-            _ => Class::Word,
-        };
-        byte += 1;
-    }
-    classes
-};
-
-/// The class of the first character, and its bytes as far as they matter here. Blanks beyond ASCII are blanks too,
-/// because programs split text at them.
-#[inline]
-fn class(text: &[u8]) -> (Class, usize) {
-    match *text {
-        [0xC2, 0x85 | 0xA0, ..] => (Class::Blank, 2),
-        [0xE1, 0x9A, 0x80, ..]
-        | [0xE2, 0x80, 0x80..=0x8A | 0xA8 | 0xA9 | 0xAF, ..]
-        | [0xE2, 0x81, 0x9F, ..]
-        | [0xE3, 0x80, 0x80, ..]
-        | [0xEF, 0xBB, 0xBF, ..] => (Class::Blank, 3),
-        [byte, ..] => (CLASSES[usize::from(byte)], 1),
-        [] => (Class::Junk, 0),
-    }
-}
-
 /// A letter of a host's name.
 fn is_host_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || !byte.is_ascii()
-}
-
-/// What a field is made of. A run of junk is one piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Word,
-    /// A word of RFC 2047.
-    Encoded,
-    Quoted,
-    Literal,
-    Dot,
-    At,
-    Blank,
-    Comment,
-    /// A backslash, or a quote without an end.
-    Ignored,
-    Junk,
-}
-
-/// A piece of a field, by its place there.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    kind: Kind,
-    start: u32,
-    end: u32,
-}
-
-impl Kind {
-    /// Whether it is a part of a local part or of a host.
-    fn is_word(self) -> bool {
-        matches!(self, Self::Word | Self::Encoded | Self::Quoted)
-    }
-
-    fn is_gap(self) -> bool {
-        matches!(self, Self::Blank | Self::Comment)
-    }
-}
-
-/// Cuts a field into pieces. Returns `None` when too many openings have no end, or too many `@` are there.
-fn pieces(field: &[u8]) -> Option<SmallVec<[Piece; 16]>> {
-    let mut pieces: SmallVec<[Piece; 16]> = SmallVec::new();
-    let (mut at, mut unclosed, mut ats, mut is_behind_at) = (0, 0, 0, false);
-    while at < field.len() {
-        let (class, length) = class(&field[at..]);
-        let (kind, end) = match class {
-            Class::Word => word(field, at),
-            Class::Blank => (Kind::Blank, at + length),
-            Class::Dot => (Kind::Dot, at + 1),
-            Class::At => (Kind::At, at + 1),
-            Class::Backslash => (Kind::Ignored, at + 1),
-            Class::Junk => (Kind::Junk, at + 1),
-            Class::Bracket if !is_behind_at => (Kind::Junk, at + 1),
-            Class::Quote | Class::Open | Class::Bracket => {
-                let (kind, end) = match class {
-                    Class::Quote => (Kind::Quoted, quoted(field, at)),
-                    Class::Open => (Kind::Comment, comment(field, at)),
-                    _ => (Kind::Literal, literal(field, at)),
-                };
-                unclosed += usize::from(end.is_none());
-                // A quote without an end may be a slip within an address.
-                let junk = if class == Class::Quote { Kind::Ignored } else { Kind::Junk };
-                end.map_or((junk, at + 1), |end| (kind, end))
-            }
-        };
-        ats += usize::from(kind == Kind::At);
-        if unclosed > MOST_UNCLOSED || ats > MOST_ATS {
-            return None;
-        }
-        is_behind_at = kind == Kind::At || is_behind_at && kind.is_gap();
-        match pieces.last_mut() {
-            Some(last) if last.kind == kind && matches!(kind, Kind::Blank | Kind::Junk) => last.end = end as u32,
-            _ => pieces.push(Piece { kind, start: at as u32, end: end as u32 }),
-        }
-        at = end;
-    }
-    Some(pieces)
-}
-
-/// The word at `at`: an encoded word, or letters up to what ends them.
-fn word(field: &[u8], at: usize) -> (Kind, usize) {
-    if let Some(end) = encoded(field, at) {
-        return (Kind::Encoded, end);
-    }
-    let mut end = at + 1;
-    while end < field.len() {
-        let byte = field[end];
-        let is_end = match byte {
-            b'=' => encoded(field, end).is_some(),
-            // All blanks beyond ASCII begin with one of these.
-            0xC2 | 0xE1 | 0xE2 | 0xE3 | 0xEF => class(&field[end..]).0 != Class::Word,
-            _ => CLASSES[usize::from(byte)] != Class::Word,
-        };
-        if is_end {
-            break;
-        }
-        end += 1;
-    }
-    (Kind::Word, end)
-}
-
-/// Where the encoded word at `at` ends, `=?charset?q?text?=`. An `@` ends it too.
-fn encoded(field: &[u8], at: usize) -> Option<usize> {
-    let behind = field[at..].strip_prefix(b"=?")?;
-    let charset = run_of_letters(behind);
-    let [b'?', b'q' | b'Q' | b'b' | b'B', b'?', text @ ..] = &behind[charset..] else { return None };
-    let length = run_of_letters(text);
-    let end = field.len() - text.len() + length;
-    match &field[end..] {
-        [b'?', b'=', ..] => Some(end + 2),
-        [b'@', ..] if length > 0 => Some(end),
-        _ => None,
-    }
-}
-
-/// How many bytes belong to words and dots, up to a `?`.
-fn run_of_letters(text: &[u8]) -> usize {
-    let is_letter = |byte: &u8| *byte != b'?' && matches!(CLASSES[usize::from(*byte)], Class::Word | Class::Dot);
-    text.iter().position(|byte| !is_letter(byte)).unwrap_or(text.len())
-}
-
-/// Where the quoted string at `at` ends.
-fn quoted(field: &[u8], at: usize) -> Option<usize> {
-    let mut end = at + 1;
-    loop {
-        end += memchr2(b'"', b'\\', field.get(end..)?)?;
-        if field[end] == b'"' {
-            return Some(end + 1);
-        }
-        end += 2;
-    }
-}
-
-/// Where the comment at `at` ends. Comments nest.
-fn comment(field: &[u8], at: usize) -> Option<usize> {
-    let (mut end, mut depth) = (at, 0);
-    while end < field.len() {
-        match field[end] {
-            b'\\' => end += 1,
-            b'(' => depth += 1,
-            b')' if depth == 1 => return Some(end + 1),
-            b')' => depth -= 1,
-            _ => {}
-        }
-        end += 1;
-    }
-    None
-}
-
-/// Where the literal at `at` ends. It holds nothing that could be an address of a field.
-fn literal(field: &[u8], at: usize) -> Option<usize> {
-    let length = field[at + 1..].iter().position(|byte| matches!(byte, b'[' | b']' | b'@' | b'<' | b'>' | b'\\'))?;
-    let end = at + 1 + length;
-    (field[end] == b']').then_some(end + 1)
 }
 
 /// A field in pieces.
@@ -465,13 +260,6 @@ impl<'a> Pieces<'a, '_> {
             return Some(Local { text: Cow::Borrowed(raw), tails: SmallVec::new(), raw });
         }
         pieces.iter().find(|piece| piece.kind.is_word())?;
-        let is_bare = |(nth, piece): (usize, &Piece)| match piece.kind {
-            Kind::Word => nth == 0 || pieces[nth - 1].kind == Kind::Dot,
-            kind => kind == Kind::Dot,
-        };
-        if pieces.iter().enumerate().all(is_bare) {
-            return Some(Local { text: Cow::Borrowed(raw), tails: SmallVec::new(), raw });
-        }
         let (mut text, mut tails) = (Vec::with_capacity(raw.len()), SmallVec::new());
         // Whether another reader may take what comes for the beginning of the address.
         let (mut may_begin, mut last) = (false, Kind::At);
@@ -492,7 +280,8 @@ impl<'a> Pieces<'a, '_> {
                 last = piece.kind;
             }
         }
-        Some(Local { text: Cow::Owned(text), tails, raw })
+        let text = if text == raw { Cow::Borrowed(raw) } else { Cow::Owned(text) };
+        Some(Local { text, tails, raw })
     }
 
     /// The host behind the `@` at `at`.
@@ -502,80 +291,46 @@ impl<'a> Pieces<'a, '_> {
             let raw = self.bytes(self.pieces[first]);
             return Some(HostText { text: Cow::Borrowed(raw), other: None, raw });
         }
-        // The text is borrowed as long as it is one run of the field.
-        let (mut text, mut run) =
-            (Vec::new(), Some(self.pieces[first].start as usize..self.pieces[first].start as usize));
-        let (mut other, mut last, mut is_blank, mut end) = (None, Kind::At, false, first);
+        let (mut text, mut other) = (Vec::new(), None);
+        let (mut last, mut is_blank, mut end) = (Kind::At, false, first);
         for (nth, piece) in self.pieces.iter().enumerate().skip(first) {
-            let letters: Cow<'_, [u8]> = match piece.kind {
-                kind if kind.is_gap() => {
-                    is_blank |= kind == Kind::Blank;
-                    continue;
-                }
-                Kind::Dot => Cow::Borrowed(b"."),
-                kind if kind.is_word() && !last.is_word() => self.host_letters(*piece),
-                _ => break,
-            };
+            if piece.kind.is_gap() {
+                is_blank |= piece.kind == Kind::Blank;
+                continue;
+            }
+            let is_part = piece.kind == Kind::Dot || piece.kind.is_word() && !last.is_word();
+            if !is_part {
+                break;
+            }
             if is_blank && other.is_none() {
-                other = Some(self.so_far(&text, &run).len());
+                other = Some(text.len());
             }
             is_blank = false;
-            let (start, stop) = (piece.start as usize, piece.start as usize + letters.len());
-            let is_whole = stop == piece.end as usize;
-            run = match run {
-                Some(run) if run.end == start && matches!(piece.kind, Kind::Word | Kind::Dot) => Some(run.start..stop),
-                Some(run) => {
-                    text.extend_from_slice(&self.field[run]);
-                    None
-                }
-                None => None,
-            };
-            if run.is_none() {
-                text.extend_from_slice(&letters);
-            }
             (last, end) = (piece.kind, nth + 1);
-            if !is_whole && piece.kind == Kind::Word {
+            if !self.append_host(*piece, &mut text) {
                 break;
             }
         }
         let raw = self.span(&self.pieces[first..end]);
-        let without_dots = |text: &[u8]| {
-            let start = text.iter().position(|byte| *byte != b'.')?;
-            let end = text.iter().rposition(|byte| *byte != b'.')? + 1;
-            Some(start..end)
-        };
-        let whole = self.so_far(&text, &run);
-        let kept = without_dots(whole)?;
-        let other = other.map(|other| &whole[..other]);
-        let other = other.and_then(|other| Some(other[without_dots(other)?].to_vec()));
-        let other = other.filter(|other| other[..] != whole[kept.clone()]);
-        let text = match run {
-            Some(run) => Cow::Borrowed(&self.field[run][kept]),
-            None => Cow::Owned(text[kept].to_vec()),
-        };
+        let kept = without_dots(&text)?;
+        let other = other.and_then(|other| Some(text[without_dots(&text[..other])?].to_vec()));
+        let other = other.filter(|other| other[..] != text[kept.clone()]);
+        let text = if raw.starts_with(&text) { Cow::Borrowed(&raw[kept]) } else { Cow::Owned(text[kept].to_vec()) };
         Some(HostText { text, other, raw })
     }
 
-    fn so_far<'t>(&self, text: &'t [u8], run: &Option<std::ops::Range<usize>>) -> &'t [u8]
-    where
-        'a: 't,
-    {
-        run.clone().map_or(text, |run| &self.field[run])
-    }
-
-    /// The letters of a host at the beginning of a word.
-    fn host_letters(&self, piece: Piece) -> Cow<'a, [u8]> {
-        let is_letter = |byte: u8| is_host_letter(byte) || byte == b'.';
-        let is_end = |text: &[u8], at: usize| !is_letter(text[at]) || class(&text[at..]).0 == Class::Blank;
-        let length = |text: &[u8]| (0..text.len()).find(|at| is_end(text, *at)).unwrap_or(text.len());
-        if piece.kind == Kind::Word {
-            let bytes = self.bytes(piece);
-            return Cow::Borrowed(&bytes[..length(bytes)]);
+    /// Appends the letters of a host at the beginning of a piece. Returns whether that is all of it.
+    fn append_host(&self, piece: Piece, text: &mut Vec<u8>) -> bool {
+        let start = text.len();
+        match piece.kind {
+            Kind::Dot => text.push(b'.'),
+            _ => self.append(piece, text),
         }
-        let mut text = Vec::new();
-        self.append(piece, &mut text);
-        text.truncate(length(&text));
-        Cow::Owned(text)
+        let is_letter = |byte: u8| is_host_letter(byte) || byte == b'.';
+        let is_end = |at: usize| !is_letter(text[at]) || class(&text[at..]).0 == Class::Blank;
+        let end = (start..text.len()).find(|at| is_end(*at));
+        text.truncate(end.unwrap_or(text.len()));
+        end.is_none()
     }
 
     /// Appends what a word says.
@@ -589,76 +344,11 @@ impl<'a> Pieces<'a, '_> {
     }
 }
 
-/// Appends a quoted string without its backslashes and the line ends of its folding (RFC 5322 §3.2.4, §2.2.3).
-fn unquote(inside: &[u8], text: &mut Vec<u8>) {
-    let mut rest = inside;
-    while let [byte, behind @ ..] = rest {
-        rest = behind;
-        match (byte, behind) {
-            (b'\\', [escaped, behind @ ..]) => {
-                text.push(*escaped);
-                rest = behind;
-            }
-            (b'\r', [b'\n', ..]) | (b'\n', _) => {}
-            _ => text.push(*byte),
-        }
-    }
-}
-
-/// Appends what an encoded word says (RFC 2047 §4). Of a character set only this is known: UTF-8 stays as it is, of
-/// ISO 8859-1 and its kin each byte is a character, and any other set is taken for UTF-8.
-fn decode(word: &[u8], text: &mut Vec<u8>) {
-    let mut parts = word.splitn(4, |byte| *byte == b'?').skip(1);
-    let (Some(charset), Some(encoding), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else { return };
-    let encoded = encoded.strip_suffix(b"?=").unwrap_or(encoded);
-    let begin = text.len();
-    if encoding.eq_ignore_ascii_case(b"q") {
-        decode_q(encoded, text)
-    } else {
-        decode_b(encoded, text)
-    }
-    let is_latin = |name: &[u8]| charset.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    if (is_latin(b"iso-8859-1") || is_latin(b"windows-1252")) && !text[begin..].is_ascii() {
-        let latin: String = text.drain(begin..).map(char::from).collect();
-        text.extend_from_slice(latin.as_bytes());
-    }
-}
-
-/// Quoted-printable with `_` for a blank. What is no code stays.
-fn decode_q(mut encoded: &[u8], text: &mut Vec<u8>) {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    while let [byte, behind @ ..] = encoded {
-        encoded = behind;
-        let code = match behind {
-            [high, low, ..] if *byte == b'=' => digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        if code.is_some() {
-            encoded = &behind[2..];
-        }
-        text.push(code.unwrap_or(if *byte == b'_' { b' ' } else { *byte }));
-    }
-}
-
-/// Base64. What is no letter of it is skipped.
-fn decode_b(encoded: &[u8], text: &mut Vec<u8>) {
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in encoded {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => continue,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            text.push((bits >> count) as u8);
-        }
-    }
+/// What is left of a host without the dots around it.
+fn without_dots(text: &[u8]) -> Option<Range<usize>> {
+    let start = text.iter().position(|byte| *byte != b'.')?;
+    let end = text.iter().rposition(|byte| *byte != b'.')? + 1;
+    Some(start..end)
 }
 
 /// The text before the first control character.

@@ -9,6 +9,7 @@
 //!   begins
 //! * [`extract`]: all identities of one envelope   * [`header_parser`]: the fields of a message's header
 //! * [`header_address`]: the addresses of one field   * `freemail`: providers, and spellings of one mailbox there
+//! * `field_pieces`: a field cut into words and signs   * `encoded_word`: what a quoted or an encoded word says
 //! * [`parse_value`]: a value as an operator writes it, and what an access list entry of it covers
 //!
 //! To add an identity:
@@ -21,7 +22,9 @@
 //! Invariant: a name prints as it was read, except that the default prefixes print as `client.net`.
 
 mod address;
+mod encoded_word;
 pub mod extract;
+mod field_pieces;
 mod freemail;
 pub mod header_address;
 pub mod header_parser;
