@@ -261,14 +261,7 @@ impl<'a> HeaderIdentities<'a> {
     fn read(headers: &Headers<'a>, suffixes: &SuffixList, wanted: Sources) -> Box<Self> {
         let domain = |host| Domain::new(host, suffixes);
         let has = |source| wanted.contains(source);
-        let authors = |fields: &'a [&'a [u8]], is_wanted: bool| {
-            let read = |mailbox| author_of(mailbox, suffixes);
-            if is_wanted {
-                mailboxes(fields).map(|all| all.into_iter().map(read).collect())
-            } else {
-                Some(SmallVec::new())
-            }
-        };
+        let authors = |fields, is_wanted: bool| if is_wanted { read_authors(fields, suffixes) } else { no_authors() };
         let dkim = &headers.dkim[..headers.dkim.len().min(MOST_VALUES * usize::from(has(Source::Dkim)))];
         let list = headers.list_id.filter(|_| wanted.contains(Source::ListId)).map(bracketed);
         Box::new(Self {
@@ -295,6 +288,22 @@ impl<'a> HeaderIdentities<'a> {
     }
 }
 
+/// No address, because no field is known or none is wanted.
+fn no_authors<'a>() -> Authors<'a> {
+    Some(SmallVec::new())
+}
+
+/// The addresses of the fields of one name, in their normal form.
+fn read_authors<'a>(fields: &'a [&'a [u8]], suffixes: &SuffixList) -> Authors<'a> {
+    if let [field] = fields {
+        // Nearly always there is one address, and it is in its normal form.
+        if let Some((local, host)) = plain::mailbox(field).filter(|(local, _)| !local.contains('@')) {
+            return Some(SmallVec::from_buf([spelled(Folded::plain(local), Host::plain(host), suffixes)]));
+        }
+    }
+    mailboxes(fields).map(|all| all.into_iter().map(|mailbox| author_of(mailbox, suffixes)).collect())
+}
+
 /// The addresses of all fields of one name. Most have one address in its normal form, which needs no reader.
 fn mailboxes<'a>(fields: &[&'a [u8]]) -> Option<SmallVec<[Mailbox<'a>; 1]>> {
     let mut all = Mailboxes::default();
@@ -307,15 +316,18 @@ fn mailboxes<'a>(fields: &[&'a [u8]]) -> Option<SmallVec<[Mailbox<'a>; 1]>> {
     all.all()
 }
 
-/// An address of a header in its normal form, which is that of a sender, except that spellings of one mailbox at a
-/// provider are one.
+/// An address of a header in its normal form.
 fn author_of<'a>(mailbox: Mailbox<'a>, suffixes: &SuffixList) -> Address<'a, Domain<'a>> {
     let Mailbox { local, host, raw: [raw_local, raw_host] } = mailbox;
-    let mut host = match host {
+    let host = match host {
         Cow::Borrowed(text) => Host::read(text),
         Cow::Owned(text) => Host::written(raw_host, &text),
     };
-    let mut local = Folded::unquoted(raw_local, local);
+    spelled(Folded::unquoted(raw_local, local), host, suffixes)
+}
+
+/// An address of a header: spellings of one mailbox at a provider are one, as they are not in a return path.
+fn spelled<'a>(mut local: Folded<'a>, mut host: Host<'a>, suffixes: &SuffixList) -> Address<'a, Domain<'a>> {
     let spelling = local.text().filter(|_| host.form == Form::Sound).and_then(|local| {
         let (local, name) = freemail::mailbox(local, host.name())?;
         Some((local.into_owned(), name))

@@ -64,7 +64,9 @@ pub(super) fn mailbox<'t>(local: &'t str, host: &'t str) -> Option<(Cow<'t, str>
 
 /// The user and the domain of `joe.fastmail.com`, at which joe gets mail for every local part.
 fn below_fastmail(host: &str) -> Option<(&str, &'static str)> {
-    let dots = host.match_indices('.').map(|(at, _)| at);
+    // Most hosts have one dot, and then no domain below which there are users.
+    let last = host.rfind('.')?;
+    let dots = host[..last].match_indices('.').map(|(at, _)| at);
     let mut domains = dots.filter_map(|dot| Some((dot, FASTMAIL.binary_search(&&host[dot + 1..]).ok()?)));
     let (dot, place) = domains.next()?;
     let user = &host[..dot];
