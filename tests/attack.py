@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from mail.kinds import Verdicts
+    from throttle import Policy
 
 ATTACK_US = START_US + 75 * MINUTE_US
 SPAN_US = 8 * MINUTE_US
@@ -140,13 +141,14 @@ def run(
     *,
     memory: str = "16 MiB",
     since_us: int = ATTACK_US,
+    policy: Policy | None = None,
 ) -> Figures:
-    """Plays both to a new guard; both are in order of time.
+    """Plays both to a new guard, under `inbound` unless told otherwise; both are in order of time.
 
     Innocents count from ``since_us`` until the attack's last message.
     """
     until_us = attack[-1].at_us
-    check, figures = Throttle(memory=memory, seed=rng.randbytes(16)).check, Figures()
+    check, figures = Throttle(policy, memory=memory, seed=rng.randbytes(16)).check, Figures()
     known: set[Hashable] = set()
     for at, kind, envelope in heapq.merge(innocents, attack, key=itemgetter(0)):
         decision = check(envelope, now=at / 1e6)

@@ -71,12 +71,14 @@ class Envelope:
         spf: the server's SPF result (RFC 7208 §2.6). ``"pass"`` proves the sender. ``"fail"`` and unknown words make
             the sender a mere claim. The other results prove nothing and leave other proofs as they are.
         size: the octets of the message, declared by SIZE (RFC 1870) or counted after the data. A negative size is 0.
-        header_from: the addresses of the From header (RFC 5322 §3.6.2), without display names: one, or an iterable.
-        reply_to: the addresses of the Reply-To header: one, or an iterable.
+        header_from: the From headers (RFC 5322 §3.6.2), or their addresses: one, or an iterable.
+        reply_to: the Reply-To headers, or their addresses: one, or an iterable.
         list_id: the List-Id header (RFC 2919), or the text in its brackets.
         dkim: the ``d=`` domains of signatures that the server has verified (RFC 6376): one, or an iterable.
 
-    Of ``header_from``, ``reply_to`` and ``dkim`` the first eight values are used.
+    Each text of ``header_from`` and ``reply_to`` is read as a header is: every address in it counts, whatever stands
+    around it. Text without an address, more than eight addresses or texts, or more than 64 KiB give the one value
+    ``MANY``. Of ``dkim`` the first eight domains are used.
 
     Raises:
         TypeError: an argument has a wrong type.
@@ -136,11 +138,11 @@ class Envelope:
 
     @property
     def header_from(self) -> tuple[Text, ...]:
-        """The addresses of the From header."""
+        """The From headers or their addresses, as they were given."""
 
     @property
     def reply_to(self) -> tuple[Text, ...]:
-        """The addresses of the Reply-To header."""
+        """The Reply-To headers or their addresses, as they were given."""
 
     @property
     def list_id(self) -> Text | None:
@@ -157,8 +159,9 @@ class Envelope:
         The header gives ``header_from``, ``reply_to`` and ``list_id``. ``fields`` give the other fields, and replace
         what the header gives.
 
-        Only the header is read: up to its blank line and at most 256 KiB, and at most 4 KiB of all From fields and
-        4 KiB of all Reply-To fields. A field that does not end within these bounds counts as absent. No header raises.
+        Only the header is read, up to its blank line. ``header_from`` and ``reply_to`` become all addresses of their
+        fields, at most eight, or ``("MANY",)`` when they cannot be read: more than eight addresses or fields, text
+        without an address, more than 64 KiB, or a header of more than 1 MiB. No header raises.
 
         ``size`` and ``dkim`` are not read from it, because a header cannot vouch for itself. See
         :func:`throttle.auth.with_results`.

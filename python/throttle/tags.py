@@ -17,6 +17,8 @@ TAGS = {
     "MALFORMED": "bytes that are no text, or a text that is no host name; all such values count together",
     "OVERLONG": "a value longer than any host name or local part can be; all such values count together",
     "UNKNOWN": "a client whose address is absent or is no IP address; all such clients count together",
+    "MANY": "a From or Reply-To with more than eight addresses, with text but no address, or too long to be read; "
+    "all such fields count together",
 }
 """What each tag stands for."""
 

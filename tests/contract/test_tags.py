@@ -33,5 +33,6 @@ def test_values_without_a_name_are_tags() -> None:
         guard.identities(Envelope(mail_from="joe@mail.invalid"))["sender.registered"],
         guard.identities(Envelope(mail_from=f"joe@{'a.' * 300}com"))["sender.host"],
         guard.identities(Envelope(mail_from=f"joe@{'a' * 300}.com"))["sender.host"],
+        *guard.identities(Envelope(reply_to="nobody"))["reply_to.address"],
     ]
     assert sorted(map(str, found)) == sorted(TAGS)

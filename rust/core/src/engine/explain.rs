@@ -298,6 +298,7 @@ fn unasked(
             Source::Rcpt => ("rcpt_to", "", false),
             Source::From => ("header_from", "the message has no From", is_header_read),
             Source::ReplyTo => ("reply_to", "the message has no Reply-To", is_header_read),
+            Source::Reply => ("header_from", "the message has neither Reply-To nor From", is_header_read),
             Source::ListId => ("list_id", "the message has no List-Id", is_header_read),
             Source::Dkim => ("dkim", "the message has no verified signature", is_header_read),
         };

@@ -323,7 +323,7 @@ fn no_value(identity: Identity, text: &str, why: NotAValue) -> PolicyError {
         Identity::ClientNet(_) => ", as \"203.0.113.0/24\"",
         Identity::ClientIp => ", as \"203.0.113.9\"",
         Identity::ListId => ", as \"news.example.com\"",
-        Identity::ReplyToOrg | Identity::DkimOrg => ", as \"example.com\"",
+        Identity::ReplyToOrg | Identity::ReplyToMailbox | Identity::DkimOrg => ", as \"example.com\"",
         _ if identity.is_name() && identity.source() != Source::AuthUser => {
             ", as \"example.com\"; it covers every host below"
         }

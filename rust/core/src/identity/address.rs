@@ -77,8 +77,23 @@ impl<'a> Folded<'a> {
     }
 
     fn local(raw: &'a [u8]) -> Self {
-        let text = fold(unquoted(raw)).map(|text| without_extension(without_batv(without_srs(text))));
+        Self::unquoted(raw, unquoted(raw))
+    }
+
+    /// A local part that was written as `raw`; `text` is without its quotes.
+    pub(super) fn unquoted(raw: &'a [u8], text: Cow<'a, [u8]>) -> Self {
+        let text = fold(text).map(|text| without_extension(without_batv(without_srs(text))));
         Self { raw, text: bounded(text, LONGEST) }
+    }
+
+    /// The text, if it has a normal form.
+    pub(super) fn text(&self) -> Option<&str> {
+        self.text.as_deref().ok()
+    }
+
+    /// Another spelling instead of the one that was read.
+    pub(super) fn respelled(&mut self, text: Cow<'a, str>) {
+        self.text = bounded(Some(text), LONGEST);
     }
 
     /// Whether it has a normal form.

@@ -4,16 +4,18 @@
 //! the bytes. Exceptions: a client name that is not confirmed, a blank HELO, an empty user or list, and `<>`, which as
 //! a sender or in a header has an organisation and nothing else.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
 use super::address::{Address, Folded};
+use super::header_address::{MOST_VALUES, Mailbox, Mailboxes};
 use super::host::{Form, Host};
 use super::suffix::{Domain, RUNGS, SuffixList};
 use super::value::{As, Part, Tag, Trust, Value};
-use super::{Identity, Source, Sources, Stage, network};
+use super::{Identity, Source, Sources, Stage, freemail, network, plain};
 use crate::envelope::{Envelope, Headers, Spf};
 
 /// Values of one identity: nearly always one.
@@ -21,9 +23,6 @@ pub type Values<'a> = SmallVec<[Value<'a>; 1]>;
 
 /// Fewer values are compared one by one; from here on they are put into a set.
 const FEW: usize = 16;
-
-/// The most values of one header field that a check reads.
-pub const MOST_VALUES: usize = 8;
 
 /// Bytes of a list's name (RFC 2919 §3).
 const LONGEST_LIST: usize = 255;
@@ -43,12 +42,15 @@ pub struct Identities<'a> {
     global: bool,
 }
 
+/// The addresses of a header field; `None` for MANY.
+type Authors<'a> = Option<SmallVec<[Address<'a, Domain<'a>>; 1]>>;
+
 /// The identities of a message's header, as far as they were wanted. Most envelopes have none, so they are stored
-/// apart. `header_parser` finds the fields.
+/// apart. `header_parser` finds the fields, and `header_address` the addresses.
 #[derive(Debug)]
 struct HeaderIdentities<'a> {
-    from: SmallVec<[Address<'a, Domain<'a>>; 1]>,
-    reply_to: SmallVec<[Address<'a, Domain<'a>>; 1]>,
+    from: Authors<'a>,
+    reply_to: Authors<'a>,
     list: Option<Folded<'a>>,
     dkim: SmallVec<[Domain<'a>; 1]>,
 }
@@ -161,7 +163,8 @@ impl<'a> Identities<'a> {
         let hosts: SmallVec<[&Host<'a>; 1]> = match (identity.source(), &self.header) {
             (Source::Rcpt, _) => self.rcpt.iter().filter_map(Address::host).collect(),
             (Source::From, Some(header)) => {
-                header.from.iter().filter_map(Address::host).map(|domain| &domain.host).collect()
+                let from = header.from.iter().flatten();
+                from.filter_map(Address::host).map(|domain| &domain.host).collect()
             }
             _ => self.domain(identity).map(|domain| &domain.host).into_iter().collect(),
         };
@@ -172,7 +175,7 @@ impl<'a> Identities<'a> {
     fn all(&self, identity: Identity, form: As) -> Values<'_> {
         match (identity.source(), &self.header) {
             (Source::Rcpt, _) => unique(self.rcpt.iter().map(|rcpt| recipient(rcpt, identity, form))),
-            (Source::From | Source::ReplyTo | Source::ListId | Source::Dkim, header) => {
+            (Source::From | Source::ReplyTo | Source::Reply | Source::ListId | Source::Dkim, header) => {
                 header.as_ref().map_or_else(Values::new, |header| header.all(identity, form))
             }
             _ => self.one(identity, form).into_iter().collect(),
@@ -205,7 +208,9 @@ impl<'a> Identities<'a> {
             Source::ClientIp => self.client.map(|address| client(identity, address)),
             Source::AuthUser => self.user.as_ref().map(|user| Value::Name(user.part(As::Value))),
             Source::Rcpt => self.rcpt.first().map(|rcpt| recipient(rcpt, identity, form)),
-            Source::From | Source::ReplyTo | Source::ListId | Source::Dkim => self.all(identity, form).first().copied(),
+            Source::From | Source::ReplyTo | Source::Reply | Source::ListId | Source::Dkim => {
+                self.all(identity, form).first().copied()
+            }
             Source::Sender => self.sender.as_ref().and_then(|sender| author(sender, identity, form)),
             Source::ClientName | Source::Helo => {
                 self.domain(identity).map(|domain| Value::Name(named_part(domain, identity, form)))
@@ -255,28 +260,100 @@ impl Identities<'_> {
 impl<'a> HeaderIdentities<'a> {
     fn read(headers: &Headers<'a>, suffixes: &SuffixList, wanted: Sources) -> Box<Self> {
         let domain = |host| Domain::new(host, suffixes);
-        let looked_at = |values: &'a [&'a [u8]], source| {
-            &values[..values.len().min(MOST_VALUES * usize::from(wanted.contains(source)))]
-        };
-        let authors =
-            |values, source| looked_at(values, source).iter().map(|path| Address::read(path, domain)).collect();
+        let has = |source| wanted.contains(source);
+        let authors = |fields, is_wanted: bool| if is_wanted { read_authors(fields, suffixes) } else { no_authors() };
+        let dkim = &headers.dkim[..headers.dkim.len().min(MOST_VALUES * usize::from(has(Source::Dkim)))];
         let list = headers.list_id.filter(|_| wanted.contains(Source::ListId)).map(bracketed);
         Box::new(Self {
-            from: authors(headers.from, Source::From),
-            reply_to: authors(headers.reply_to, Source::ReplyTo),
+            from: authors(headers.from, has(Source::From) || has(Source::Reply)),
+            reply_to: authors(headers.reply_to, has(Source::ReplyTo) || has(Source::Reply)),
             list: list.filter(|name| !name.is_empty()).map(|name| Folded::read(name, LONGEST_LIST)),
-            dkim: looked_at(headers.dkim, Source::Dkim).iter().map(|name| domain(Host::read(name))).collect(),
+            dkim: dkim.iter().map(|name| domain(Host::read(name))).collect(),
         })
     }
 
     /// The values of an identity, each once, in order.
     fn all(&self, identity: Identity, form: As) -> Values<'_> {
         match identity.source() {
-            Source::From => unique(self.from.iter().filter_map(|from| author(from, identity, form))),
-            Source::ReplyTo => unique(self.reply_to.iter().filter_map(|to| author(to, identity, form))),
+            Source::From => authors(&self.from, |from| author(from, identity, form)),
+            Source::ReplyTo => authors(&self.reply_to, |to| author(to, identity, form)),
+            // Without a Reply-To answers go to From (RFC 5322 §3.6.2).
+            Source::Reply => {
+                let is_absent = self.reply_to.as_ref().is_some_and(SmallVec::is_empty);
+                authors(if is_absent { &self.from } else { &self.reply_to }, |reader| reader_of(reader, form))
+            }
             Source::ListId => self.list.iter().map(|list| Value::Name(list.part(form))).collect(),
             _ => unique(self.dkim.iter().map(|domain| Value::Name(named_part(domain, identity, form)))),
         }
+    }
+}
+
+/// No address, because no field is known or none is wanted.
+fn no_authors<'a>() -> Authors<'a> {
+    Some(SmallVec::new())
+}
+
+/// The addresses of the fields of one name, in their normal form.
+fn read_authors<'a>(fields: &'a [&'a [u8]], suffixes: &SuffixList) -> Authors<'a> {
+    if let [field] = fields {
+        // Nearly always there is one address, and it is in its normal form.
+        if let Some((local, host)) = plain::mailbox(field).filter(|(local, _)| !local.contains('@')) {
+            return Some(SmallVec::from_buf([spelled(Folded::plain(local), Host::plain(host), suffixes)]));
+        }
+    }
+    mailboxes(fields).map(|all| all.into_iter().map(|mailbox| author_of(mailbox, suffixes)).collect())
+}
+
+/// The addresses of all fields of one name. Most have one address in its normal form, which needs no reader.
+fn mailboxes<'a>(fields: &[&'a [u8]]) -> Option<SmallVec<[Mailbox<'a>; 1]>> {
+    let mut all = Mailboxes::default();
+    for field in fields {
+        match plain::mailbox(field) {
+            Some((local, host)) if !local.contains('@') => all.add_plain(local.as_bytes(), host.name.as_bytes()),
+            _ => all.read(field),
+        }
+    }
+    all.all()
+}
+
+/// An address of a header in its normal form.
+fn author_of<'a>(mailbox: Mailbox<'a>, suffixes: &SuffixList) -> Address<'a, Domain<'a>> {
+    let Mailbox { local, host, raw: [raw_local, raw_host] } = mailbox;
+    let host = match host {
+        Cow::Borrowed(text) => Host::read(text),
+        Cow::Owned(text) => Host::written(raw_host, &text),
+    };
+    spelled(Folded::unquoted(raw_local, local), host, suffixes)
+}
+
+/// An address of a header: spellings of one mailbox at a provider are one, as they are not in a return path.
+fn spelled<'a>(mut local: Folded<'a>, mut host: Host<'a>, suffixes: &SuffixList) -> Address<'a, Domain<'a>> {
+    let spelling = local.text().filter(|_| host.form == Form::Sound).and_then(|local| {
+        let (local, name) = freemail::mailbox(local, host.name())?;
+        Some((local.into_owned(), name))
+    });
+    if let Some((text, name)) = spelling {
+        local.respelled(text.into());
+        host.renamed(name);
+    }
+    Address::Mailbox(local, Domain::new(host, suffixes))
+}
+
+/// The values of addresses, each once, in order.
+fn authors<'b, 'a>(
+    all: &'b Authors<'a>, value: impl Fn(&'b Address<'a, Domain<'a>>) -> Option<Value<'b>>,
+) -> Values<'b> {
+    let many = || Values::from_iter([Value::Name(Part::Tag(Tag::Many))]);
+    all.as_ref().map_or_else(many, |all| unique(all.iter().filter_map(value)))
+}
+
+/// Who reads the mail for an address: one user of a provider, or the owner of the domain.
+fn reader_of<'b>(address: &'b Address<'_, Domain<'_>>, form: As) -> Option<Value<'b>> {
+    match address {
+        Address::Mailbox(_, domain) if domain.host.form == Form::Sound && freemail::is_provider(domain.host.name()) => {
+            author(address, Identity::ReplyToAddress, form)
+        }
+        _ => author(address, Identity::ReplyToOrg, form),
     }
 }
 
@@ -295,14 +372,11 @@ fn unique<'b>(values: impl Iterator<Item = Value<'b>>) -> Values<'b> {
     unique
 }
 
-/// What an identity shows of a sender, or of an address in a header. A null address has an organisation, NULL, and
+/// What an identity shows of a sender, or of an address in a header. A null sender has an organisation, NULL, and
 /// nothing else.
 fn author<'b>(address: &'b Address<'_, Domain<'_>>, identity: Identity, form: As) -> Option<Value<'b>> {
     match address {
-        Address::Null => {
-            let is_org = matches!(identity, Identity::SenderOrg(0) | Identity::FromOrg | Identity::ReplyToOrg);
-            is_org.then_some(Value::Name(Part::Tag(Tag::Null)))
-        }
+        Address::Null => (identity == Identity::SenderOrg(0)).then_some(Value::Name(Part::Tag(Tag::Null))),
         Address::Mailbox(local, domain) if identity.is_address() => {
             Some(Value::Address(local.part(form), domain.host.part(form)))
         }

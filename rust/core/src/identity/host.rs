@@ -73,6 +73,17 @@ impl<'a> Host<'a> {
         Self { raw, name, form, dots: 0 }
     }
 
+    /// A host that was written as `raw`, between comments or in another way that is no part of its `text`.
+    pub(super) fn written(raw: &'a [u8], text: &[u8]) -> Self {
+        let (name, form) = normalised(without_root(text));
+        Self { raw, name: Cow::Owned(name.into_owned()), form, dots: 0 }
+    }
+
+    /// A sound name in its normal form instead of the one that was read.
+    pub(super) fn renamed(&mut self, name: Cow<'a, str>) {
+        (self.name, self.dots) = (name, 0);
+    }
+
     /// Whether it has a normal form, so that its value is its element too.
     pub(super) fn is_plain(&self) -> bool {
         !matches!(self.form, Form::Unsound { .. })

@@ -7,7 +7,9 @@
 //! * [`value`]: what an identity can hold   * `network`, `host`, `address`: one grammar each
 //! * `plain`: names that need no grammar   * [`suffix`]: the Public Suffix List, and where in a host its organisation
 //!   begins
-//! * [`extract`]: all identities of one envelope   * [`header_parser`]: the address fields of a message's header
+//! * [`extract`]: all identities of one envelope   * [`header_parser`]: the fields of a message's header
+//! * [`header_address`]: the addresses of one field   * `freemail`: providers, and spellings of one mailbox there
+//! * `field_pieces`: a field cut into words and signs   * `encoded_word`: what a quoted or an encoded word says
 //! * [`authentication_results`]: what a border server wrote about a message
 //! * [`parse_value`]: a value as an operator writes it, and what an access list entry of it covers
 //!
@@ -22,7 +24,11 @@
 
 mod address;
 pub mod authentication_results;
+mod encoded_word;
 pub mod extract;
+mod field_pieces;
+mod freemail;
+pub mod header_address;
 pub mod header_parser;
 mod host;
 mod network;
@@ -40,7 +46,8 @@ use crate::bitset::{Member, Set};
 use crate::error::nearest;
 use crate::stage::Stage;
 
-pub use extract::{Identities, MOST_VALUES, Values};
+pub use extract::{Identities, Values};
+pub use header_address::MOST_VALUES;
 pub(crate) use suffix::RUNGS;
 pub use suffix::{SuffixError, SuffixList};
 pub use value::{Part, Tag, Trust, Value};
@@ -86,6 +93,8 @@ pub enum View {
     Address,
     /// A user, or a mailing list.
     Account,
+    /// A mail address at a provider of mailboxes, an organisational domain of any other host.
+    Mailbox,
 }
 
 /// Makes the enum and its rows from one table. `like` gives a name for the error messages that list all names.
@@ -153,6 +162,9 @@ identities! {
     ReplyToAddress: "reply_to.address", 18, ReplyTo, Address;
     /// The organisation of an address of the Reply-To field.
     ReplyToOrg: "reply_to.org", 19, ReplyTo, Org;
+    /// Who reads the answers: the address of the Reply-To field, or without one of the From field, if its host is a
+    /// provider's; otherwise the organisation.
+    ReplyToMailbox: "reply_to.mailbox", 22, Reply, Mailbox;
     /// The mailing list.
     ListId: "list.id", 20, ListId, Account;
     /// The organisation of a verified signature.
@@ -182,6 +194,8 @@ pub enum Source {
     From,
     /// `reply_to`
     ReplyTo,
+    /// `reply_to`, or without one `header_from`
+    Reply,
     /// `list_id`
     ListId,
     /// `dkim`
@@ -201,9 +215,9 @@ pub struct UnknownIdentity {
 
 impl Source {
     /// Every source, in the order of the variants.
-    pub const ALL: [Self; 11] = {
-        use Source::{AuthUser, ClientIp, ClientName, Dkim, From, Helo, ListId, Nothing, Rcpt, ReplyTo, Sender};
-        [Nothing, ClientIp, ClientName, Helo, AuthUser, Sender, Rcpt, From, ReplyTo, ListId, Dkim]
+    pub const ALL: [Self; 12] = {
+        use Source::{AuthUser, ClientIp, ClientName, Dkim, From, Helo, ListId, Nothing, Rcpt, Reply, ReplyTo, Sender};
+        [Nothing, ClientIp, ClientName, Helo, AuthUser, Sender, Rcpt, From, ReplyTo, Reply, ListId, Dkim]
     };
 
     /// The stage at which it becomes known.
@@ -213,13 +227,13 @@ impl Source {
             Self::Helo => Stage::Helo,
             Self::AuthUser | Self::Sender => Stage::Mail,
             Self::Rcpt => Stage::Rcpt,
-            Self::From | Self::ReplyTo | Self::ListId | Self::Dkim => Stage::Data,
+            Self::From | Self::ReplyTo | Self::Reply | Self::ListId | Self::Dkim => Stage::Data,
         }
     }
 
     /// Whether anybody can write it and nothing can prove it: its values are claimed in every envelope.
     pub const fn is_mere_claim(self) -> bool {
-        matches!(self, Self::Helo | Self::From | Self::ReplyTo | Self::ListId)
+        matches!(self, Self::Helo | Self::From | Self::ReplyTo | Self::Reply | Self::ListId)
     }
 }
 
@@ -272,12 +286,17 @@ impl Identity {
 
     /// Whether one envelope may hold several values of it.
     pub const fn has_many(self) -> bool {
-        matches!(self.source(), Source::Rcpt | Source::From | Source::ReplyTo | Source::Dkim)
+        matches!(self.source(), Source::Rcpt | Source::From | Source::ReplyTo | Source::Reply | Source::Dkim)
     }
 
     /// Whether its values are names: two of such identities may have the same value.
     pub const fn is_name(self) -> bool {
         matches!(self.view(), View::Host | View::Org | View::Registered | View::Account)
+    }
+
+    /// Whether a value of it may be a name, so that it can be the value of another identity.
+    pub const fn may_be_name(self) -> bool {
+        self.is_name() || matches!(self.view(), View::Mailbox)
     }
 
     /// Whether its values are addresses: a local part and a host.

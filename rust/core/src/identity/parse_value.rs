@@ -7,13 +7,15 @@
 //! This module knows no keys, limits or entries. Invariant: when a text names a scope, [`each_scope`] finds that scope
 //! for every envelope with a value in it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use super::header_address::{Mailbox, Mailboxes};
 use super::suffix::up_at_dots;
-use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, network};
+use super::{Identities, Identity, Part, Prefixes, Source, Sources, SuffixList, Tag, Value, View, network};
 use crate::bitset::places;
 use crate::envelope::{Envelope, Headers};
 
@@ -24,10 +26,10 @@ pub const FAMILIES: [Identity; 5] =
 /// Identities whose entries cover one whole value. Where a family covers the names of an identity, this is only for
 /// its tags, such as NULL, LITERAL and UNKNOWN, which no text equals.
 #[rustfmt::skip]
-pub const WHOLE: [Identity; 12] = [
+pub const WHOLE: [Identity; 13] = [
     Identity::AuthUser, Identity::SenderAddress, Identity::RcptAddress, Identity::SenderOrg(0),
     Identity::SenderRegistered, Identity::ClientIp, Identity::FromAddress, Identity::FromOrg,
-    Identity::ReplyToAddress, Identity::ReplyToOrg, Identity::ListId, Identity::DkimOrg,
+    Identity::ReplyToAddress, Identity::ReplyToOrg, Identity::ReplyToMailbox, Identity::ListId, Identity::DkimOrg,
 ];
 
 /// An entry's shortest prefixes for IPv4 and IPv6: a shorter one would cover too many networks at once.
@@ -101,7 +103,16 @@ pub fn parse_value<R>(
     read_as(identity, text, suffixes, |read| {
         let value = read.value(identity).filter(|value| identity != Identity::Global && !is_tagged(value));
         let value = value.ok_or(NotAValue::Never)?;
-        let whole = if identity.is_name() { read.value(whole_host(identity)) } else { None };
+        let is_mailbox = identity.view() == View::Mailbox;
+        if is_mailbox && !text.contains('@') && matches!(value, Value::Address(..)) {
+            // A provider is no single user of it.
+            return Err(NotAValue::Never);
+        }
+        if is_mailbox && text.contains('@') && !matches!(value, Value::Address(..)) {
+            return Err(NotAValue::Is(value.to_string()));
+        }
+        let is_name = identity.may_be_name() && matches!(value, Value::Name(_));
+        let whole = if is_name { read.value(whole_host(identity)) } else { None };
         if whole.is_some_and(|whole| whole != value) {
             return Err(NotAValue::Is(value.to_string()));
         }
@@ -146,7 +157,8 @@ pub fn parse_scope<R>(
         let bare = if identity == Identity::SenderRegistered { split.registered } else { split.org };
         bare.is_none() && split.listed
     };
-    let is_domain = family.is_some() || matches!(identity, Identity::ReplyToOrg | Identity::DkimOrg);
+    let is_domain =
+        family.is_some() || matches!(identity, Identity::ReplyToOrg | Identity::ReplyToMailbox | Identity::DkimOrg);
     if is_domain && is_broad(text.to_ascii_lowercase().trim_end_matches('.')) {
         return Err(NotAValue::Broad);
     }
@@ -261,7 +273,7 @@ fn parse_network(identity: Identity, text: &str) -> Result<(IpAddr, u8), NotAVal
 fn whole_host(identity: Identity) -> Identity {
     match identity.source() {
         // These have no identity for the whole host, but a name is read alike in every field.
-        Source::ReplyTo | Source::Dkim => Identity::FromHost,
+        Source::ReplyTo | Source::Reply | Source::Dkim => Identity::FromHost,
         source => FAMILIES.into_iter().find(|host| host.source() == source).unwrap_or(identity),
     }
 }
@@ -273,9 +285,13 @@ fn read_as<R>(identity: Identity, text: &str, suffixes: &SuffixList, then: impl 
         (Identity::ClientNet(_), Some((address, _))) => address,
         _ => text,
     };
-    let path = if identity.is_address() { text.as_bytes() } else { at_host.as_bytes() };
-    let headers =
-        Headers { from: &[path], reply_to: &[path], list_id: Some(text.as_bytes()), dkim: &[text.as_bytes()] };
+    let is_address = identity.is_address() || identity.view() == View::Mailbox && text.contains('@');
+    let path = if is_address { text } else { &at_host };
+    let field = header_field(path);
+    let field = field.as_deref();
+    let fields = field.as_slice();
+    let path = path.as_bytes();
+    let headers = Headers { from: fields, reply_to: fields, list_id: Some(text.as_bytes()), dkim: &[text.as_bytes()] };
     let envelope = Envelope {
         client_ip: Some(bare.as_bytes()),
         client_name: Some(text.as_bytes()),
@@ -290,14 +306,34 @@ fn read_as<R>(identity: Identity, text: &str, suffixes: &SuffixList, then: impl 
     then(&Identities::read(&envelope, suffixes, sources))
 }
 
+/// The field of a header that has this address and no other; `None` when none has.
+fn header_field(path: &str) -> Option<Vec<u8>> {
+    let path = path.trim().trim_start_matches('<').trim_end_matches('>');
+    let (local, host) = path.rsplit_once('@')?;
+    let host = host.trim().trim_end_matches('.');
+    let is_bare_ipv6 = !host.starts_with('[') && host.contains(':');
+    let host = if is_bare_ipv6 { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) };
+    let field = if local.contains('"') {
+        format!("{local}@{host}").into_bytes()
+    } else {
+        Mailbox::plain(local.as_bytes(), host.as_bytes()).written()
+    };
+    let mut read = Mailboxes::default();
+    read.read(&field);
+    let is_only = matches!(&read.all()?[..], [only] if *only.host == *host.as_bytes());
+    is_only.then_some(field)
+}
+
 /// The tag with this name, which is in upper case, when the identity can have it.
 fn tag(identity: Identity, text: &str) -> Option<Tag> {
     let all: &[Tag] = match identity {
         Identity::SenderRegistered => &[Tag::Unqualified, Tag::Literal, Tag::Unlisted, Tag::Malformed, Tag::Overlong],
         Identity::DkimOrg => &[Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
-        Identity::SenderOrg(0) | Identity::FromOrg | Identity::ReplyToOrg => {
-            &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong]
+        Identity::SenderOrg(0) => &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
+        Identity::FromOrg | Identity::ReplyToOrg | Identity::ReplyToMailbox => {
+            &[Tag::Many, Tag::Literal, Tag::Malformed, Tag::Overlong]
         }
+        Identity::FromAddress | Identity::ReplyToAddress => &[Tag::Many],
         Identity::ClientIp | Identity::ClientNet(_) => &[Tag::Unknown],
         _ => &[],
     };

@@ -53,6 +53,8 @@ pub enum Tag {
     Overlong,
     /// A client address that is missing or cannot be read.
     Unknown,
+    /// From or Reply-To fields with more than eight addresses, with text and no address, or too long to be read.
+    Many,
 }
 
 /// A host name or a local part: text, or the tag that stands for it.
@@ -99,6 +101,7 @@ impl fmt::Display for Tag {
             Self::Malformed => "MALFORMED",
             Self::Overlong => "OVERLONG",
             Self::Unknown => "UNKNOWN",
+            Self::Many => "MANY",
         })
     }
 }

@@ -191,7 +191,7 @@ impl<'p> Draft<'p> {
         let (settle_us, may_change) = (*settle_us, *may_change);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
-        let may_be_equal = per.iter().filter(|per| per.is_name() && distinct.is_name());
+        let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
