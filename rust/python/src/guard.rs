@@ -121,8 +121,7 @@ impl Throttle {
             envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit));
         // From here on, every error path must release the token.
         let guard = slf.clone().unbind();
-        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
-        match Py::new(py, decision) {
+        match Decision::of_envelope(py, core, guard.clone_ref(py), envelope.clone().unbind(), charge) {
             Ok(decision) => Ok(Permit::new(guard, decision, token)),
             Err(error) => {
                 token.map(|token| this.engine().release(token));
@@ -295,6 +294,6 @@ impl Throttle {
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
         let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
-        Py::new(py, Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
+        Decision::of_envelope(py, core, slf.clone().unbind(), envelope.clone().unbind(), charge)
     }
 }
