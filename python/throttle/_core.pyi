@@ -717,7 +717,8 @@ class Throttle:
         """Explains a check, and charges nothing: every identity, and for every limit its key, level and verdict.
 
         ``print`` shows the result as text; ``dataclasses.asdict`` makes dictionaries of it. It takes some microseconds
-        a limit.
+        a limit. Of a message with many recipients it lists a part, and counts what it leaves out; other threads run
+        meanwhile.
 
         The arguments and errors are those of :meth:`check`.
         """

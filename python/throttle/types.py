@@ -99,17 +99,20 @@ class ExplainedIdentity:
     """The values of one identity of an envelope.
 
     Attributes:
-        values: the values in normal form, or a tag such as ``"UNKNOWN"``.
+        values: the values in normal form, or a tag such as ``"UNKNOWN"``; of recipients, the first hundred.
         proven: whether the server knows it. ``None`` for what nobody can prove or claim: recipients, ``global``, and a
             client without an address.
+        left_out: the number of values that ``values`` leaves out.
     """
 
     values: tuple[str, ...]
     proven: bool | None
+    left_out: int = 0
 
     def __str__(self) -> str:
         trust = {None: "", True: " (proven)", False: " (claimed)"}[self.proven]
-        return ", ".join(self.values) + trust
+        more = f" and {self.left_out:,} more" if self.left_out else ""
+        return ", ".join(self.values) + more + trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +227,10 @@ class Explanation:
         problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report
         it.
         identities: every identity of the envelope, by name.
-        limits: what each limit says, in the order of the policy; one entry for each key.
-        left_out: the number of keys that ``limits`` leaves out, because there are too many.
+        limits: what each limit says, in the order of the policy; one entry for each key, up to a hundred of a limit.
+        left_out: the number of keys that ``limits`` and ``covering`` leave out, because there are too many.
         unchecked: the names of limits that were not asked yet.
-        covering: the blocks and allow entries that cover the envelope.
+        covering: the blocks and allow entries that cover the envelope, up to a hundred.
     """
 
     allowed: bool

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -55,6 +57,37 @@ def test_keys_that_are_left_out_are_counted() -> None:
     assert told.left_out > 0
     assert told.left_out + len(told.limits) == 5000
     assert f"  {told.left_out:,} more keys are left out." in str(told)
+
+
+def test_values_that_are_left_out_are_counted() -> None:
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+    told = pace.explain(SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)]))
+    mailboxes = told.identities["rcpt.address"]
+    assert (mailboxes.values[:2], len(mailboxes.values), mailboxes.left_out) == (("u0@b.com", "u1@b.com"), 100, 4900)
+    assert str(mailboxes).endswith("u99@b.com and 4,900 more")
+    assert told.identities["sender.host"].left_out == 0
+
+
+def test_other_threads_run_during_an_explanation() -> None:
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+    message = SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)])
+    pace.explain(message)
+    begins, ran = threading.Lock(), []
+    begins.acquire()
+    other = threading.Thread(target=lambda: (begins.acquire(), ran.append(True)))
+    other.start()
+    interval = sys.getswitchinterval()
+    # No thread has to give its turn to another: it does so only where it releases the interpreter.
+    sys.setswitchinterval(1000)
+    try:
+        begins.release()
+        for _ in range(100):
+            if not ran:
+                pace.explain(message)
+        assert ran
+    finally:
+        sys.setswitchinterval(interval)
+        other.join()
 
 
 @pytest.mark.parametrize("client_ip", ["192.0.2.256", b"somewhere", ""])

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
+use throttle_core::engine::{Blocked, Explained, ExplainedIdentity, Explanation, LimitState};
 use throttle_core::identity::{Identity, Trust};
 use throttle_core::store::access_list::AccessAction;
 
@@ -18,14 +18,15 @@ pub(crate) fn explanation<'py>(
     let (identity_class, limit_class) = (class("ExplainedIdentity")?, class("ExplainedLimit")?);
     let identities = PyDict::new(py);
     let mut problems = Vec::new();
-    for (identity, values, class) in found.identities {
-        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, class) {
+    for ExplainedIdentity { identity, values, left_out, trust } in found.identities {
+        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, trust) {
             let found = given.object(py).bind(py).repr()?;
             problems.push(format!("client_ip: found {found}; allowed: an IPv4 or IPv6 address"));
         }
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
-        row.set_item("proven", proven(class))?;
+        row.set_item("proven", proven(trust))?;
+        row.set_item("left_out", left_out)?;
         identities.set_item(identity.to_string(), identity_class.call((), Some(&row))?)?;
     }
     let (mut limits, mut unchecked) = (Vec::new(), Vec::new());

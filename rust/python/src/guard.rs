@@ -197,7 +197,12 @@ impl Throttle {
     ) -> PyResult<Bound<'py, PyAny>> {
         let stages = stages(stage)?;
         let now = self.clock.read(py, now)?;
-        let found = envelope.get().with(py, |core| self.engine().explain(core, stages, now));
+        // In a forked child, this call clears what the parent holds in flight, so that it is not explained.
+        drop(self.engine());
+        // The interpreter is taken back for the locks: a thread that holds the interpreter may fork, and the child
+        // would have the lock of a thread that it does not have.
+        let hold = |section: &mut dyn FnMut()| Python::attach(|_| section());
+        let found = envelope.get().with(py, |core| py.detach(|| self.live.explain(core, stages, now, &hold)));
         explain::explanation(py, found, envelope.get().client_ip.as_ref())
     }
 

@@ -45,7 +45,7 @@ mod transaction;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use crate::plan::LimitSet;
-pub use explain::{Explained, Explanation, LimitState};
+pub use explain::{Explained, ExplainedIdentity, Explanation, LimitState};
 pub use finish::Decided;
 pub use inspect::{Forecast, TableUse};
 pub use limiter::{Hit, Limiter};
