@@ -99,20 +99,17 @@ class ExplainedIdentity:
     """The values of one identity of an envelope.
 
     Attributes:
-        values: the values in normal form, or a tag such as ``"UNKNOWN"``; of recipients, the first hundred.
+        values: the values in normal form, or a tag such as ``"UNKNOWN"``.
         proven: whether the server knows it. ``None`` for what nobody can prove or claim: recipients, ``global``, and a
             client without an address.
-        left_out: the number of values that ``values`` leaves out.
     """
 
     values: tuple[str, ...]
     proven: bool | None
-    left_out: int = 0
 
     def __str__(self) -> str:
         trust = {None: "", True: " (proven)", False: " (claimed)"}[self.proven]
-        more = f" and {self.left_out:,} more" if self.left_out else ""
-        return ", ".join(self.values) + more + trust
+        return ", ".join(self.values) + trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +223,8 @@ class Explanation:
         reply: the SMTP reply line of the refusal.
         problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report
         it.
-        identities: every identity of the envelope, by name.
+        identities: every identity of the envelope, by name, with up to a hundred values.
+        values_left_out: the number of values that ``identities`` leaves out, of each identity that has more.
         limits: what each limit says, in the order of the policy; one entry for each key, up to a hundred of a limit.
         left_out: the number of keys that ``limits`` and ``covering`` leave out, because there are too many.
         unchecked: the names of limits that were not asked yet.
@@ -239,6 +237,7 @@ class Explanation:
     reply: str | None
     problems: tuple[str, ...]
     identities: dict[str, ExplainedIdentity]
+    values_left_out: dict[str, int]
     limits: tuple[ExplainedLimit, ...]
     left_out: int
     unchecked: tuple[str, ...]
@@ -252,12 +251,17 @@ class Explanation:
         else:
             lines = [f"Refused at {self.stage} by {self.limit}: {self.reply}"]
         lines += [*self.problems, *map(str, self.covering)]
-        lines += [f"  {name}: {identity}" for name, identity in self.identities.items()]
+        lines += [f"  {name}: {identity}{self.more_values(name)}" for name, identity in self.identities.items()]
         lines += [f"  {limit}" for limit in self.limits]
         if self.left_out:
             lines.append(f"  {self.left_out:,} more keys are left out.")
         lines += [f"  {tag} stands for {meaning}." for tag, meaning in explained(self.keys())]
         return "\n".join(lines)
+
+    def more_values(self, identity: str) -> str:
+        """Returns how many values of an identity are left out, as text; empty when none is."""
+        left_out = self.values_left_out.get(identity, 0)
+        return f" and {left_out:,} more" if left_out else ""
 
     def keys(self) -> list[str]:
         """Returns every value and key that the text of the explanation contains."""

@@ -62,10 +62,11 @@ def test_keys_that_are_left_out_are_counted() -> None:
 def test_values_that_are_left_out_are_counted() -> None:
     pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
     told = pace.explain(SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)]))
-    mailboxes = told.identities["rcpt.address"]
-    assert (mailboxes.values[:2], len(mailboxes.values), mailboxes.left_out) == (("u0@b.com", "u1@b.com"), 100, 4900)
-    assert str(mailboxes).endswith("u99@b.com and 4,900 more")
-    assert told.identities["sender.host"].left_out == 0
+    mailboxes = told.identities["rcpt.address"].values
+    assert (mailboxes[0], mailboxes[-1], len(mailboxes)) == ("u0@b.com", "u99@b.com", 100)
+    assert told.values_left_out == {"rcpt.address": 4900}
+    assert any(line.endswith(", u99@b.com and 4,900 more") for line in str(told).splitlines())
+    assert pace.explain(SENDER).values_left_out == {}
 
 
 def test_other_threads_run_during_an_explanation() -> None:
