@@ -98,8 +98,8 @@ pub enum LimitState {
     },
 }
 
-/// Most keys that an explanation lists of a limit, most values of an identity, and most entries that cover it. A message
-/// may have any number of recipients: nobody reads all of them, and the lock must not be held for so many.
+/// Most keys that an explanation lists of a limit, most values of an identity, and most entries that cover it. A
+/// message may have any number of recipients: nobody reads all of them, and the lock must not be held for so many.
 const MOST_ROWS: usize = 100;
 
 /// An explanation in the making.

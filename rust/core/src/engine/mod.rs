@@ -55,7 +55,7 @@ pub use session::{Receipt, Session, Step};
 pub use transaction::{Outcome, Purpose};
 
 use crate::identity::{Identities, Identity, Sources, SuffixList};
-use crate::plan::{self, Plan, compile, recompile};
+use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
 use crate::region::{PAGE_BYTES, SharedRegion};
 use crate::{envelope::Envelope, error::PolicyError, key::Secret};
@@ -174,14 +174,14 @@ impl Live {
         // Declared before the guard below, so that it is dropped after it: no check waits for that.
         let before = Arc::clone(&self.engine());
         let pages = (before.memory_bytes() / PAGE_BYTES) as u32;
-        let step = recompile(&before.plan, pages, policy, &suffixes, &before.secret).map_err(NotReloaded::Wrong)?;
-        let plan::Step { mut plan, idle, used, from } = step;
+        let next = recompile(&before.plan, pages, policy, &suffixes, &before.secret).map_err(NotReloaded::Wrong)?;
+        let (mut plan, from) = (next.plan, next.from);
         let is_same_list = Arc::ptr_eq(&suffixes, &before.suffixes) || suffixes == before.suffixes;
         let since = plan.since(&from, &before.plan, before.generation() + 1, is_same_list);
         for (planned, since) in plan.limits.iter_mut().zip(since) {
             planned.since = since;
         }
-        if !idle.iter().all(|table| before.shared.clear(table, pause)) {
+        if !next.idle.iter().all(|table| before.shared.clear(table, pause)) {
             return Err(NotReloaded::Overtaken);
         }
         let mut current = self.engine.write().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +193,7 @@ impl Live {
             secret: before.secret.clone(),
             suffixes,
             stated_mode: policy.mode,
-            shared: before.shared.for_next_generation(&from, &used),
+            shared: before.shared.for_next_generation(&from, &next.used),
         };
         // A mode that was set by hand stays, unless this policy states another mode than the one before. No check
         // runs the new limits in the old mode.
