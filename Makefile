@@ -10,7 +10,6 @@ BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
-SETUPTOOLS := setuptools>=70.1
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
 # the bindings' crate is linked by maturin only: a test binary of it would need libpython
@@ -157,11 +156,10 @@ $(VENV)/.ready-python:
 	else $(call missing,no Python found: install Python 3.11 or newer or say make PYTHON=/path/to/python.); fi; \
 	$(need_rust); \
 	echo "make: setting up $(VENV) with $$python ($$version)" >&2; \
-	$$python -m venv $(VENV) >&2 && $(PY) -m pip install --quiet '$(MATURIN)' '$(SETUPTOOLS)' >&2
+	$$python -m venv $(VENV) >&2 && $(PY) -m pip install --quiet '$(MATURIN)' >&2
 	@touch $@
 
-# maturin stands in the environment already, so that no second one is fetched for an isolated build;
-# and setuptools, since then what is published as source only (authres) is built without isolation too
+# maturin stands in the environment already, so that no second one is fetched for an isolated build
 $(VENV)/.ready-%: $(VENV)/.ready-python $(BUILT_FROM)
 	@$(need_rust); \
 	echo "make: building throttle and installing what $* needs; the first time takes a few minutes" >&2; \

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exact_buckets import ExactBuckets
 from mail.kinds import MINUTE_US
-from mail.mix import START_US, ordinary_mail
+from mail.mix import ALL_VERDICTS, START_US, ordinary_mail
 from throttle import Envelope, Throttle
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Hashable, Iterable
+
+    from mail.kinds import Verdicts
 
 ATTACK_US = START_US + 75 * MINUTE_US
 SPAN_US = 8 * MINUTE_US
@@ -79,9 +81,11 @@ class Figures:
         return sum(count for (of, _), count in self.lost.items() if of == kind) / self.innocent[kind]
 
 
-def settling(seed: str, per_hour: int = VOLUME, minutes: float = 85) -> list[Shot]:
-    """Ordinary mail from the cold start on."""
-    mail = ordinary_mail(seed, per_hour, minutes / 60)
+def settling(
+    seed: str, per_hour: int = VOLUME, minutes: float = 85, *, verdicts: Verdicts = ALL_VERDICTS
+) -> list[Shot]:
+    """Ordinary mail from the cold start on, each message whole, with its header."""
+    mail = ordinary_mail(seed, per_hour, minutes / 60, verdicts=verdicts)
     return [Shot(message.at_us, message.kind, message.envelope()) for message in mail]
 
 

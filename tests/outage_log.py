@@ -1,6 +1,6 @@
 """Logs of mail with the outage in them, as Postfix writes them or as transactions. Pure functions of a seed.
 
-Ordinary mail is that of `mail/`, 22 kinds of sender. The flood begins in the last hour and lasts twenty minutes:
+Ordinary mail is that of `mail/`. The flood begins in the last hour and lasts twenty minutes:
 each message from a fresh host, at least six labels
 below one tenant of one organisation, from 64 networks, under one constant Reply-To.
 

@@ -46,9 +46,13 @@ __all__ = [
     "Throttle",
     "ThrottleError",
     "__version__",
+    "authentication_results",
 ]
 
 __version__: str
+
+def authentication_results(message: bytes, authserv_id: bytes, fields: int) -> tuple[str | None, tuple[str, ...]]:
+    """The verdict on SPF and the signers that `throttle.auth.with_results` adds to an envelope."""
 
 @final
 class Envelope:

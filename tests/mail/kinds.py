@@ -1,7 +1,9 @@
-"""How a kind of sender is written down: a generator of its messages in order of time, beside its share of all mail.
+"""How a kind of sender is written down: a generator of its messages in order of time, beside its share of all mail
+and the sizes of its messages.
 
 It knows no particular kind.
 Invariant: a kind draws from random numbers of its own, so that a change in one leaves the others' mail as it was.
+Which verdicts the server has changes no draw.
 """
 
 from __future__ import annotations
@@ -12,14 +14,26 @@ from math import inf, log
 from typing import TYPE_CHECKING, NamedTuple
 
 from mail.message import Message
+from mail.sizes import ENTRIES, ENTRY_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from mail.sizes import Sizes
 
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
 #: Mailboxes of the server for each message of an hour: someone gets two in an hour of the day.
 MAILBOXES_A_MESSAGE = 0.5
+#: Letters of persons that go to more than one mailbox of the server.
+TO_SEVERAL = 0.12
+
+
+class Verdicts(NamedTuple):
+    """Which results of its own checks the server hands to the guard."""
+
+    spf: bool = True
+    dkim: bool = True
 
 
 class Kind(NamedTuple):
@@ -27,18 +41,26 @@ class Kind(NamedTuple):
 
     name: str
     share: float
+    sizes: Sizes
     messages: Callable[[Mail], Iterator[Message]]
+
+    @property
+    def stands_for(self) -> str:
+        """The real senders of this kind: the first line of its description."""
+        return (self.messages.__doc__ or "").partition("\n")[0]
 
 
 #: All kinds, in the order of their definition.
 KINDS: list[Kind] = []
 
 
-def kind(share: float) -> Callable[[Callable[[Mail], Iterator[Message]]], Callable[[Mail], Iterator[Message]]]:
-    """Writes a generator down as a kind."""
+def kind(
+    share: float, sizes: Sizes
+) -> Callable[[Callable[[Mail], Iterator[Message]]], Callable[[Mail], Iterator[Message]]]:
+    """Writes a generator down as a kind. The first line of its documentation says which senders it stands for."""
 
     def written(messages: Callable[[Mail], Iterator[Message]]) -> Callable[[Mail], Iterator[Message]]:
-        KINDS.append(Kind(messages.__name__.replace("_", " "), share, messages))
+        KINDS.append(Kind(messages.__name__.replace("_", " "), share, sizes, messages))
         return messages
 
     return written
@@ -48,17 +70,28 @@ class Mail:
     """What one kind writes with: its volume, its times, its random numbers, and the server's mailboxes."""
 
     def __init__(
-        self, kind: str, seed: str, an_hour: float, server_an_hour: int, span_us: tuple[int, int], ipv6: bool
+        self,
+        kind: Kind,
+        seed: str,
+        an_hour: float,
+        server_an_hour: int,
+        span_us: tuple[int, int],
+        *,
+        ipv6: bool,
+        verdicts: Verdicts,
     ) -> None:
         """``an_hour`` of the kind, of ``server_an_hour`` in all; ``ipv6`` says whether the server's MX has an AAAA
         record.
         """
-        self.kind = kind
-        self.rng = random.Random(f"{seed} {kind}")
+        self.kind = kind.name
+        self.sizes = kind.sizes
+        self.rng = random.Random(f"{seed} {kind.name}")
+        self.first_mailing = self.rng.randrange(ENTRIES)
         self.an_hour = an_hour
         self.server_an_hour = server_an_hour
         self.start_us, self.end_us = span_us
         self.ipv6 = ipv6
+        self.has_spf, self.has_dkim = verdicts
         self.mailboxes = max(100, int(server_an_hour * MAILBOXES_A_MESSAGE))
         self.busiest = ranks(self.mailboxes, 0.7)
 
@@ -106,6 +139,17 @@ class Mail:
         box = self.busiest(self.rng)
         return f"u{box}@d{box % 97}.box.com"
 
+    def mailboxes_of_a_letter(self) -> str | list[str]:
+        """One, or two to six of the same house: colleagues, a family."""
+        if self.rng.random() >= TO_SEVERAL:
+            return self.mailbox()
+        return self.some_mailboxes(2, 6)
+
+    def some_mailboxes(self, least: int, most: int) -> list[str]:
+        """Small numbers are the rule, as in :meth:`at_once`."""
+        count = int(least / (1 - self.rng.random() * (1 - least / (most + 1))))
+        return [self.mailbox() for _ in range(count)]
+
     def message(
         self,
         at: int,
@@ -116,14 +160,39 @@ class Mail:
         helo: str | None = None,
         spf: str | None = "pass",
         rcpt_to: str | list[str] | None = None,
+        header_from: str | None = None,
         reply_to: str | None = None,
+        list_id: str | None = None,
+        dkim: str | tuple[str, ...] = (),
+        mailing: int | None = None,
     ) -> Message:
-        """``zone`` is the domain under which the clients' reverse names lie; without one there is no reverse name."""
-        client = pool[int(self.rng.random() * len(pool))] if len(pool) > 1 else pool[0]
+        """``zone`` is the domain under which the clients' reverse names lie; without one there is no reverse name.
+
+        From is the return path if no other address is given. All copies of a ``mailing`` have nearly one size.
+        """
+        draw = self.rng.random
+        client = pool[int(draw() * len(pool))] if len(pool) > 1 else pool[0]
         name = None if zone is None else f"{client.replace('.', '-').replace(':', '-')}.{zone}"
-        helo = helo or name or f"[{client}]"
-        to = rcpt_to or self.mailbox()
-        return Message(at, self.kind, client, name, helo, mail_from, to, spf, pool, reply_to)
+        if mailing is None:
+            size = self.sizes[self.rng.getrandbits(ENTRY_BITS)]
+        else:  # an odd step visits each entry once
+            size = self.sizes[(self.first_mailing + mailing * 1_597) % ENTRIES] + at % 500
+        return Message(
+            at,
+            self.kind,
+            client,
+            name,
+            helo or name or f"[{client}]",
+            mail_from,
+            rcpt_to or self.mailbox(),
+            spf if self.has_spf else None,
+            pool,
+            header_from or mail_from,
+            reply_to,
+            list_id,
+            dkim if self.has_dkim else (),
+            size,
+        )
 
 
 def ranks(count: int, exponent: float) -> Callable[[random.Random], int]:

@@ -1,11 +1,15 @@
-"""Mail that no person and no mail server's keeper wrote: alerts, web forms, devices, tenants of platforms."""
+"""Mail that no person and no mail server's keeper wrote: alerts, web forms, devices, tenants of platforms.
+
+From is what the return path is, and hardly anything is signed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from mail.kinds import Mail, kind, ranks
-from mail.names import TLDS, firm, hosts_of, person, rented
+from mail.names import TLDS, firm, hosts_of, person, rented, token
+from mail.sizes import LETTERS_OF_FIRMS, NOTIFICATIONS, PLAIN_TEXTS, SCANS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +30,11 @@ PLATFORMS = (
 NAMES_FOR_LINES = ("duckdns.org", "dyndns.org", "no-ip.org", "ddns.net", "synology.me", "myfritz.net")
 
 
-@kind(15)
+@kind(15, PLAIN_TEXTS)
 def monitoring(mail: Mail) -> Iterator[Message]:
-    """A system that watches others writes from one constant host to one mailbox; when a line breaks,
-    400 alerts in a few minutes.
+    """Systems that watch others: one constant host writes to one mailbox.
+
+    When a line breaks, 400 alerts come in a few minutes.
     """
     for at, number in mail.at_once(1, 400, (1, 6)):
         host = f"monitor.{firm(5_000_000 + number % 2_000)}"
@@ -38,10 +43,11 @@ def monitoring(mail: Mail) -> Iterator[Message]:
         yield mail.message(at, rented(5_000_000 + number % 2_000), sender, zone=host, spf=None, rcpt_to=to)
 
 
-@kind(10)
+@kind(10, PLAIN_TEXTS)
 def web_forms(mail: Mail) -> Iterator[Message]:
-    """`www-data@` the name that a hoster gave the machine: eight hosters with 5,000 machines each,
-    proven by the reverse name for half of them.
+    """Web forms that write as `www-data@` the name that a hoster gave the machine.
+
+    Eight hosters with 5,000 machines each. The reverse name proves half of them. Answers go to the form's visitor.
     """
     for at in mail.steadily():
         hoster, machine = mail.rng.randrange(8), mail.rng.randrange(5_000)
@@ -54,11 +60,28 @@ def web_forms(mail: Mail) -> Iterator[Message]:
         yield mail.message(at, (client,), sender, zone=zone if named else None, spf=None, reply_to=answers)
 
 
-@kind(3)
-def internal_names(mail: Mail) -> Iterator[Message]:
-    """`root@web01`, `backup@nas.local`, `app@srv7.corp`: machines that were never told their name outside;
-    10,000 of them.
+@kind(2, PLAIN_TEXTS)
+def web_forms_in_their_visitors_names(mail: Mail) -> Iterator[Message]:
+    """Web forms that write as their visitor: return path and From are his, the machine is a hoster's.
+
+    The visitor is at a large provider more often than not, and SPF fails or nearly. 4,000 machines in 1,000
+    networks.
     """
+    which = ranks(4_000, 0.5)
+    for at in mail.steadily():
+        machine = which(mail.rng)
+        place = mail.rng.random()
+        if place < 0.7:
+            name, spf = ("gmail.com", "softfail") if place < 0.4 else ("gmx.net", "fail")
+        else:
+            name, spf = firm(int(place * 100_000)), "fail"
+        client = f"91.{100 + machine // 1_000}.{machine % 1_000 // 4}.{10 + machine % 4}"
+        yield mail.message(at, (client,), f"v{token(mail.rng, 3)}{person(mail.rng)}@{name}", spf=spf)
+
+
+@kind(3, PLAIN_TEXTS)
+def internal_names(mail: Mail) -> Iterator[Message]:
+    """Machines that were never told their name outside: `root@web01`, `backup@nas.local`, `app@srv7.corp`; 10,000."""
     which = ranks(10_000, 0.7)
     for at in mail.steadily():
         number = which(mail.rng)
@@ -73,7 +96,7 @@ def internal_names(mail: Mail) -> Iterator[Message]:
         yield mail.message(at, rented(5_100_000 + number), f"root@{host}", spf=None)
 
 
-@kind(0.3)
+@kind(0.3, SCANS)
 def address_literals(mail: Mail) -> Iterator[Message]:
     """Printers and scanners in branch offices: `scan@[192.0.2.1]`, of their own address; 500 of them."""
     which = ranks(500, 0.6)
@@ -82,9 +105,12 @@ def address_literals(mail: Mail) -> Iterator[Message]:
         yield mail.message(at, pool, f"scan@[{pool[0]}]", helo=f"[{pool[0]}]", spf=None)
 
 
-@kind(1)
+@kind(1, LETTERS_OF_FIRMS)
 def servers_with_a_dynamic_name(mail: Mail) -> Iterator[Message]:
-    """At home, below a public suffix that gives names away: six of those, 1,500 users each who write here."""
+    """Servers at home, below a public suffix that gives names away.
+
+    Six suffixes, 1,500 users each who write here.
+    """
     which = ranks(1_500, 0.6)
     for at in mail.steadily():
         number, suffix = which(mail.rng), mail.rng.randrange(len(NAMES_FOR_LINES))
@@ -93,37 +119,41 @@ def servers_with_a_dynamic_name(mail: Mail) -> Iterator[Message]:
         yield mail.message(at, (client,), f"{person(mail.rng)}@{host}", spf=None)
 
 
-@kind(3)
+@kind(3, NOTIFICATIONS)
 def tenants_of_platforms(mail: Mail) -> Iterator[Message]:
-    """Shops and programs below a private suffix, by their platform's relays; eight platforms, 3,000 tenants each."""
+    """Shops and programs below a private suffix, by their platform's relays; eight platforms, 3,000 tenants each.
+
+    The platform signs with its own name, answers go to the keeper's address at a large provider.
+    """
     which = ranks(3_000, 0.7)
     pools = [hosts_of([f"23.{number}.{net}" for net in range(4)], 1, 40) for number in range(len(PLATFORMS))]
     for at in mail.steadily():
         number = mail.rng.randrange(len(PLATFORMS))
         shop = which(mail.rng)
-        host, zone = f"shop{shop}.{PLATFORMS[number]}", f"mta.{PLATFORMS[number]}"
+        platform = PLATFORMS[number]
+        host, zone = f"shop{shop}.{platform}", f"mta.{platform}"
         spf = "pass" if number % 2 else None
         answers = f"shop{shop}.{number}@gmail.com"
-        yield mail.message(at, pools[number], f"mailer@{host}", zone=zone, spf=spf, reply_to=answers)
+        yield mail.message(at, pools[number], f"mailer@{host}", zone=zone, spf=spf, reply_to=answers, dkim=platform)
 
 
-@kind(3)
+@kind(3, LETTERS_OF_FIRMS)
 def tenants_without_a_domain(mail: Mail) -> Iterator[Message]:
-    """Firms at Microsoft that have not set up a name, and its systems' notes: `…@tenant.onmicrosoft.com`;
+    """Firms at Microsoft that have not set up a name, and its systems' notes: `…@tenant.onmicrosoft.com`.
+
     20,000 tenants.
     """
     which = ranks(20_000, 0.7)
     pool = hosts_of([f"40.107.{net}" for net in range(10, 40)], 30, 110)
     for at in mail.steadily():
         host = f"tenant{which(mail.rng)}.onmicrosoft.com"
-        yield mail.message(at, pool, f"{person(mail.rng)}@{host}", zone="outbound.protection.outlook.com")
+        sender = f"{person(mail.rng)}@{host}"
+        yield mail.message(at, pool, sender, zone="outbound.protection.outlook.com", dkim=host)
 
 
-@kind(2)
+@kind(2, PLAIN_TEXTS)
 def cron(mail: Mail) -> Iterator[Message]:
-    """Jobs on the full hour: hundreds of machines of one keeper, each with a host of its own below his name,
-    write to one mailbox.
-    """
+    """Jobs on the full hour: hundreds of machines of one keeper write to one mailbox, each under a host of its own."""
     for at, number in mail.at_once(10, 150, (1, 2)):
         machine = mail.rng.randrange(150)
         keeper = 5_300_000 + number % 300

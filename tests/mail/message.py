@@ -1,4 +1,4 @@
-"""One transaction, as it stands at the server's door."""
+"""One transaction, as it stands at the server's door, with what the header of its message says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from throttle import Envelope
 
 
 class Message(NamedTuple):
-    """``pool`` holds the addresses from which its sender would try again."""
+    """``pool`` holds the addresses from which its sender would try again. ``dkim`` holds the domains of the signatures
+    that verify, ``size`` counts octets.
+    """
 
     at_us: int
     kind: str
@@ -19,10 +21,14 @@ class Message(NamedTuple):
     rcpt_to: str | list[str]
     spf: str | None
     pool: tuple[str, ...]
-    reply_to: str | None = None
+    header_from: str
+    reply_to: str | None
+    list_id: str | None
+    dkim: str | tuple[str, ...]
+    size: int
 
     def envelope(self) -> Envelope:
-        """What the server knows when it has read the header, but for the size."""
+        """What the server knows at the end of the message."""
         return Envelope(
             client_ip=self.client_ip,
             client_name=self.client_name,
@@ -30,5 +36,9 @@ class Message(NamedTuple):
             mail_from=self.mail_from,
             rcpt_to=self.rcpt_to,
             spf=self.spf,
+            size=self.size,
+            header_from=self.header_from,
             reply_to=self.reply_to,
+            list_id=self.list_id,
+            dkim=self.dkim,
         )

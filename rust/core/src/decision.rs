@@ -89,7 +89,7 @@ pub enum Reply {
     Closing,
     /// Too many messages.
     TooFast,
-    /// Too many new names (mail flood, RFC 7372 §3.2's registry).
+    /// Too many new names: "mail flood detected" in the registry of enhanced codes (RFC 5248).
     Flood,
     /// One mailbox receives too much.
     Mailbox,

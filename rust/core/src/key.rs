@@ -1,7 +1,7 @@
 //! The keyed 64-bit hash of an identity and its value. Text ends here: no table of a limit stores any.
 //!
-//! SipHash-1-3 under a secret, so that nobody outside can aim at a slot, over an encoding in which different values
-//! differ:
+//! The hash is SipHash-1-3 under a secret, so that nobody outside can aim at a slot. It is taken over an encoding of
+//! the value. Different values have different encodings:
 //!
 //! ```text
 //!  a name                bytes of the text

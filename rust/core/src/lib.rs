@@ -2,14 +2,16 @@
 //!
 //! Pure: no Python, no I/O, no clock.
 //!
-//! * [`envelope`]: what is known of one SMTP transaction   * [`identity`]: text in, normalised identities out
+//! * [`envelope`]: what is known of one SMTP transaction
+//! * [`identity`]: text in, normalised identities out
 //! * [`key`]: what a value is hashed to; text ends there
-//! * [`policy`]: a TOML file, its limits, the compiled plan   * [`region`], [`store`]: the memory, and what counts in
-//!   it
-//! * [`stats`]: what may never refuse: distinct counts, names of offenders
-//! * [`sketch`]: estimates in fixed memory, over anybody's words
+//! * [`policy`]: a TOML file and its limits
+//! * [`plan`]: a policy compiled into stores and their tables
+//! * [`region`], [`store`]: the memory, and what counts in it
+//! * [`stats`]: distinct counts and names of offenders, which never refuse
+//! * [`sketch`]: estimates in fixed memory
 //! * [`engine`]: one envelope, all its limits, one [`decision`] with what the server should answer
-//! * [`time`]: integers for it
+//! * [`time`]: times as integers
 //!
 //! ```
 //! use std::sync::Arc;

@@ -50,7 +50,7 @@ impl TickClock {
         let clock = with(64).or_else(|| with(126))?;
         debug_assert!(
             n > 1 || d == 1 || clock.upper == 0,
-            "one multiplication does where a tick is whole microseconds"
+            "one multiplication is enough when a tick is a whole number of microseconds"
         );
         Some(clock)
     }

@@ -7,6 +7,8 @@
 
 #[path = "../../fuzz/src/addresses.rs"]
 mod addresses;
+#[path = "../../fuzz/src/authentication_results.rs"]
+mod authentication_results;
 #[path = "../../fuzz/src/domains.rs"]
 mod domains;
 #[path = "../../fuzz/src/headers.rs"]
@@ -46,6 +48,11 @@ fn check_all(target: &str, check: impl Fn(&[u8]) + panic::RefUnwindSafe) {
 #[test]
 fn addresses_hold() {
     check_all("addresses", addresses::check);
+}
+
+#[test]
+fn authentication_results_hold() {
+    check_all("authentication_results", authentication_results::check);
 }
 
 #[test]

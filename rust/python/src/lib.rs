@@ -2,6 +2,7 @@
 
 include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
+mod authentication_results;
 mod base;
 mod blocked;
 mod clock;
@@ -45,6 +46,8 @@ use pyo3::pymodule;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::authentication_results::authentication_results;
     #[pymodule_export]
     use super::blocked::Blocked;
     #[pymodule_export]

@@ -145,8 +145,8 @@ impl Engine {
         }
     }
 
-    /// The use of an in-flight limit: `slots` is its cap, and `used` what is held; with a limit per key, what the key
-    /// that holds most of it holds. The counts are in tables of their own, so the limit has no bytes.
+    /// The use of an in-flight limit. `slots` is its cap. `used` is what is held: by the key that holds most, or in all
+    /// when the limit has a single key (`global`). The counts are in tables of their own, so the limit has no bytes.
     fn in_flight_under(&self, index: usize, limit: usize, pause: &dyn Fn()) -> TableUse {
         let (name, capacity) = (self.table_name(index), &self.plan.in_flight);
         let InFlight { cap, count, .. } = capacity.limits[limit];

@@ -64,8 +64,8 @@ impl Limiter {
         self.decide(key, cost, now, true)
     }
 
-    /// Returns what `cost` charged to `key` at the engine time `then_us`, less what has drained since. Whether anything
-    /// was left to return. The caller refunds a charge once.
+    /// Takes back what `cost` charged to `key` at the engine time `then_us`, less what has drained since. Returns
+    /// whether anything was left to take back. The caller refunds a charge once.
     pub fn refund(&self, key: &[u8], cost: u64, then_us: u64, now: Now) -> bool {
         let at = self.counter.lines(self.secret.text(key));
         let (mut region, epoch) = self.shared.at(now, true);

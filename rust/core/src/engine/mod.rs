@@ -165,8 +165,8 @@ impl Live {
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the policy and its suffix list. Limits that did not change keep their counts and their share, and
-    /// everything in flight stays so. `pause` runs every so many pages that are emptied while checks go on.
+    /// Changes the policy and its suffix list. Limits that did not change keep their tables with all counts, and
+    /// permits stay held. `pause` runs every so many pages that are emptied while checks go on.
     ///
     /// # Errors
     /// [`NotReloaded`]. When the policy is wrong, nothing has changed.

@@ -274,8 +274,8 @@ impl Engine {
         Ok(cleared.into_iter().filter(|cleared| *cleared).count())
     }
 
-    /// The seen sets of what `distinct` brings under `per`: none when no limit needs it, several when limits remember
-    /// it apart.
+    /// The seen sets that remember values of `distinct` under `per`: none when no limit needs one, several when limits
+    /// with another `remember` or `memory` have seen sets of their own.
     pub fn seen_sets(&self, per: &[Identity], distinct: Identity) -> Vec<usize> {
         let element = |place: usize| self.plan.identities[self.plan.seen_sets[place].distinct].identity;
         let all = 0..self.plan.seen_sets.len();

@@ -335,7 +335,7 @@ impl<'e> Preparer<'e, '_> {
     fn ask_in_flight(&mut self, limit: usize) {
         let InFlight { bytes, count, share, .. } = &self.plan.in_flight.limits[limit];
         if *bytes {
-            // A message whose size is not declared is asked for no bytes, and one of no bytes holds none.
+            // A message without a declared size, or with a size of 0, holds no bytes.
             let Some(size) = self.size.filter(|&size| size > 0) else { return };
             self.request.in_flight.held.bytes = size;
         }

@@ -383,7 +383,7 @@ impl Engine {
         self.prepare_filtered(&mut request, &identities, envelope.size, receipt.stages, Purpose::Check, filter);
         let in_shadow = self.plan.limits.iter().filter(|planned| shadow.contains(&planned.name));
         let uncharged: LimitSet = in_shadow.map(|planned| planned.of).collect();
-        // After a change of policy, what a step of a session left out are other limits than at the check.
+        // A filter names limits by their places, and a change of policy can give a place to another limit.
         let is_same_policy = receipt.generation == self.generation();
         let charges_as_then = |since| is_same_policy || filter.is_none() && since <= receipt.generation;
         // A stated time has no relation to the clock, so the refund is as late as the latest stated time.

@@ -39,10 +39,11 @@ impl Engine {
         self.plan.in_flight.release(&mut self.shared.lock(), &token)
     }
 
-    /// Starts with nothing held in the process of this `generation`, unless it has done so before: every token given
-    /// earlier is void.
+    /// Starts the process of this `generation` with nothing held: every earlier token is void. Does nothing when that
+    /// process has started already.
     ///
-    /// A process begins as generation 0, and a forked child counts on: what the parent holds is not the child's.
+    /// The generation of a process is the number of forks that led to it: the first process has 0, and a forked child
+    /// has one more than its parent. What the parent holds is not the child's.
     pub fn begin(&self, generation: u64) {
         self.plan.in_flight.begin(&mut self.shared.lock(), generation);
     }

@@ -1,8 +1,8 @@
 //! The identities of one envelope: what each holds, and how far it is proven.
 //!
 //! Knows no keys and no limits. Invariant: every identity that is wanted and whose field is known has a value, whatever
-//! the bytes. Exceptions: a client name that is not confirmed, a blank HELO, an empty user or list, and `<>`, which has
-//! only an organisation (as a recipient, every identity).
+//! the bytes. Exceptions: a client name that is not confirmed, a blank HELO, an empty user or list, and `<>`, which as
+//! a sender or in a header has an organisation and nothing else.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

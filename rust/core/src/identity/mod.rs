@@ -8,6 +8,7 @@
 //! * `plain`: names that need no grammar   * [`suffix`]: the Public Suffix List, and where in a host its organisation
 //!   begins
 //! * [`extract`]: all identities of one envelope   * [`header_parser`]: the address fields of a message's header
+//! * [`authentication_results`]: what a border server wrote about a message
 //! * [`parse_value`]: a value as an operator writes it, and what an access list entry of it covers
 //!
 //! To add an identity:
@@ -20,6 +21,7 @@
 //! Invariant: a name prints as it was read, except that the default prefixes print as `client.net`.
 
 mod address;
+pub mod authentication_results;
 pub mod extract;
 pub mod header_parser;
 mod host;

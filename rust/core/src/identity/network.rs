@@ -30,8 +30,8 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::to_canonical(&address))
 }
 
-/// The common case: four numbers and nothing around them. The way behind it takes the same for the same, and three
-/// times as long.
+/// Reads the common case: four numbers and nothing around them. For such a text the general parser gives the same
+/// address, but takes three times as long.
 fn dotted(mut text: &[u8]) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     for (place, octet) in octets.iter_mut().enumerate() {

@@ -4,8 +4,8 @@
 //! The text takes the same path as the text of a sender, so both give the same value, and spelling does not matter.
 //! Only a network in an entry is read differently, because its prefix may have any length.
 //!
-//! This module knows no keys, limits or entries. Invariant: when a text names a scope, every envelope that has a value
-//! in that scope has the scope among its own.
+//! This module knows no keys, limits or entries. Invariant: when a text names a scope, [`each_scope`] finds that scope
+//! for every envelope with a value in it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -176,7 +176,8 @@ pub fn each_scope<'i>(identities: &'i Identities<'_>, kinds: &Kinds, mut then: i
     }
     for family in places(kinds.families).map(|family| family as usize) {
         for (name, dots) in identities.hosts(FAMILIES[family]).into_iter().filter(|(name, _)| !name.is_empty()) {
-            // From the last label on, as far as there are entries; the whole name comes first.
+            // Walks from the last label towards the first, up to the most labels that an entry has. The longest name is
+            // handed on first.
             let (mut starts, mut start) = (SmallVec::<[usize; 4]>::new(), name.len() + 1);
             let mut counts = kinds.labels[family] >> 1;
             while let Some(label) = up_at_dots(name, dots, start).filter(|_| counts != 0) {

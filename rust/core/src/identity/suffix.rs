@@ -240,7 +240,8 @@ fn rule(text: &str, section: Type) -> Option<Rule> {
     let (text, exception) = text.strip_prefix('!').map_or((text, false), |text| (text, true));
     let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |text| (text, true));
     let labels = name.split('.').map(|label| host::label(label.as_bytes())).collect::<Option<Vec<_>>>()?;
-    // An exception has a wildcard's label before it; a star elsewhere is nothing that `publicsuffix` could look up.
+    // The first label of an exception stands in place of a wildcard's star, so an exception has two labels at least.
+    // `publicsuffix` can look up a star only as the first label.
     if (exception && (wildcard || labels.len() < 2)) || labels.iter().any(|label| label.contains(['*', '!', '.', '/']))
     {
         return None;
@@ -248,8 +249,8 @@ fn rule(text: &str, section: Type) -> Option<Rule> {
     Some(Rule { labels: format!("{}{}", if wildcard { "*." } else { "" }, labels.join(".")), exception, section })
 }
 
-/// `publicsuffix` takes a list as text only. Of equal rules the last gives the section; ICANN's needs no second
-/// look-up.
+/// Compiles rules, as text, because `publicsuffix` reads a list only as text. When both sections have a rule, the one
+/// that comes last gives the section. So ICANN comes last: a name under its rules needs no second look-up.
 fn compiled(rules: &[Rule]) -> Result<List, SuffixError> {
     let mut text = String::new();
     for (section, marker) in [(Type::Private, "PRIVATE"), (Type::Icann, "ICANN")] {

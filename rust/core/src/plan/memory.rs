@@ -24,8 +24,8 @@ pub(super) const FLOOR_PAGES: u64 = 65_536 / PAGE_BYTES;
 /// Pages of the region that no table gets: the header.
 pub(super) const HEADER_PAGES: u64 = 1;
 
-/// A key of a fan-out that refuses the whole key takes 14 bytes where one of a bucket takes 8, and its table is half of
-/// the share.
+/// The weight of a fan-out that refuses the whole key, as a multiple of a bucket's weight. Its slot takes 14 bytes, and
+/// a slot of a bucket takes 8. Three eighths of its memory go to registers.
 const DISTINCT_WEIGHT: u128 = 4;
 
 /// One part in this many of the memory stays free, if the tables leave it. A limit or a quota that a reload brings
@@ -238,7 +238,7 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
     };
     let most = "as much as this machine gives, and less than 256 GiB".into();
     let (region, tables) = Region::new(&pages).ok_or_else(|| policy.error(None, "memory", budget, most))?;
-    // In the order of the claims. The spare stays no table's.
+    // The tables are in the order of the claims. The spare belongs to no table of the plan.
     let stats = tables[pages.len() - 1];
     let (access, tables) = tables[..claims.len()].split_at(access.map_or(0, |bytes| bytes.len()));
     let access = match *access {

@@ -75,8 +75,8 @@ pub struct PlannedIdentity {
     pub same_as: Option<u16>,
     /// The stages at which it is needed.
     pub at: Stages,
-    /// The limits that are not asked if the identity is absent. An in-flight limit is asked, since its share may be
-    /// shared with senders that lack the identity.
+    /// The limits that are not asked if the identity is absent. In-flight limits are not among them: all senders that
+    /// lack an identity of a `share` hold one share together.
     pub needed_by: LimitSet,
 }
 
@@ -107,7 +107,7 @@ pub struct PlannedLimit {
     pub store: Store,
     /// The table of its store; an in-flight limit has none of its own.
     pub table: Option<Table>,
-    /// The policy generation in which it last changed which envelopes it charges to which keys. A receipt from an
+    /// The generation of the policy since which it charges the same envelopes to the same keys. A receipt from an
     /// earlier generation is not refunded here.
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.

@@ -113,7 +113,7 @@ fn new_tables(draft: &Draft, old: &Plan, pages: u32, had: &[Option<Table>]) -> R
         draft.policy.error(None, "memory", found, left + "; a restart divides the memory again")
     };
     let header = HEADER_PAGES * PAGE_BYTES;
-    // The spare is not shared out, so that there is some for the next change: only what needs it takes it.
+    // The spare is kept for the next change. It is used only when the new tables do not fit without it.
     let shared = share_out((left + header).saturating_sub(spare), &new);
     let shared = shared.or_else(|least| share_out(least.min(left + header), &new));
     let sizes = shared.map_err(|least| too_little(least - header))?;

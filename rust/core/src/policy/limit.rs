@@ -273,7 +273,7 @@ impl<'a> Fields<'a> {
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
-            ("distinct", !is_second, "what each message has one of, beside a `per` of which it has several"),
+            ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
             ("settle", settle_us.is_none() || distinct.is_some_and(Identity::is_host), &format!(
                 "`settle` only beside a `distinct` that is a whole host, as sender.host, not {element}")),
             ("settle", settle_us.is_none() || is_part, &format!(
@@ -322,7 +322,7 @@ impl<'a> Fields<'a> {
         }
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
         let same = limit.shared_per().iter().find(unshared);
-        let allowed = "another identity than those of `per`, of which there can be many: they share what is free";
+        let allowed = "another identity than those of `per`, with many values, because they share what is free";
         share.map_or(Ok(()), |share| share.allow_identity(same, allowed))
     }
 

@@ -65,7 +65,7 @@ pub(super) fn name(value: &FieldValue) -> Result<String, Wrong> {
     let name = value.text().ok_or_else(wrong)?;
     if reserved::ALL.contains(&name) {
         let names = reserved::ALL.join(", ");
-        return Err(Wrong::allowed(format!("a name but for {names}: what refuses beside a policy is called so")));
+        return Err(Wrong::allowed(format!("another name, since {names} are the names of built-in refusals")));
     }
     let meant = name.trim().to_ascii_lowercase().replace([' ', '_', '.'], "-");
     if is_name(name) { Ok(name.to_owned()) } else { Err(wrong().suggest(Some(meant).filter(|name| is_name(name)))) }

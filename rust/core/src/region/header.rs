@@ -57,7 +57,7 @@ pub struct OpenPermits {
     pub last_serial: u64,
     /// Permits up to this serial number are void.
     pub void_up_to: u64,
-    /// The generation of the process that takes permits.
+    /// The generation of the process that takes permits: how many forks led to it.
     pub generation: u64,
     /// The first record in the list of free ones, plus one; zero when the list is empty.
     pub first_free: u64,

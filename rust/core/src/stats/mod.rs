@@ -21,7 +21,7 @@
 //! smallest size, which only a memory of some ten pages gets.
 //!
 //! Keys carry no trust here: a name counts once, whether it is proven or claimed. An absent identity counts nothing.
-//! All values without a normal form are one value, MALFORMED.
+//! Values without a normal form count as their tag: all MALFORMED ones as one value, and all OVERLONG ones as one.
 //!
 //! **Source.** `sketch/hyperloglog.rs`. **Dropped.** The martingale estimator: a window is a merge, and merged sketches
 //! have none.

@@ -26,7 +26,7 @@ use crate::region::{KIND_WORDS, PAGE_BYTES, Region, Table};
 /// Words of an entry.
 const WORDS: usize = 3;
 
-/// Families of names whose trailing parts can be listed: client, HELO, sender, recipient, and room for others.
+/// Families of names whose trailing parts can be listed: client, HELO, sender, recipient, From, and room for others.
 pub const FAMILIES: usize = 8;
 
 /// Bitmap of the entry kinds present, so that no check looks up anything else.

@@ -2,9 +2,9 @@
 //!
 //! **Idea.** With only a cap, a few networks can fill the server: twenty networks with a hundred idle messages each
 //! fill a cap of two thousand. So a cap may have a share: one key, the *sharer*, holds at most a part of what is *still
-//! free*, and always one. The more a key holds, the less it may add, so a few keys leave room for others. With a part
-//! of 1/a, n keys that take all they can leave (a/(a + 1))ⁿ of the cap free when they take it one after another, and
-//! a/(a + n) when they take turns. Twenty keys with a part of a tenth leave at least a seventh.
+//! free*, and always one. The more a key holds, the less it may add, so a few keys leave room for others. Let the part
+//! be 1/a, and let n keys take all that they can. Then (a/(a + 1))ⁿ of the cap stays free when they take it one after
+//! another, and a/(a + n) when they take turns. Twenty keys with a part of a tenth leave at least a seventh free.
 //!
 //! ```text
 //!  consult(amount):  free ← cap − held

@@ -67,7 +67,7 @@ pub(super) const CASES: &[Wrong] = &[
         "one rule: `rate`, `distinct` with `rate`, or `in_flight`", ""),
     ("extends = \"base\"\n[[limit]]\nname = \"open\"\nper = \"client.net/24/48\"", OWN, 2, "open", "share.per",
         r#""client.net/24/48", which built-in base.toml:16 says"#,
-        "another identity than those of `per`, of which there can be many: they share what is free", ""),
+        "another identity than those of `per`, with many values, because they share what is free", ""),
     ("extends = \"base\"\n[[limit]]\nname = \"hosts\"\nper = \"sender.host\"", OWN, 2, "hosts", "distinct",
         r#""sender.host", which built-in base.toml:20 says"#,
         "another identity than those of `per`: under itself, a thing is never new", ""),

@@ -58,7 +58,7 @@ rate="9/minute""#, 2, "limit 1", "name", r#""Pair Pace""#, "lower-case letters, 
         "pair-pace"),
     (r#"[[limit]]
 name = "blocked""#, 2, "blocked", "name", r#""blocked""#,
-        "a name but for max-open, blocked, out-of-order: what refuses beside a policy is called so", ""),
+        "another name, since max-open, blocked, out-of-order are the names of built-in refusals", ""),
     (r#"[[limit]]
 name = """#, 2, "limit 1", "name", r#""""#, "lower-case letters, digits and `-`, at most 64 of them", ""),
     (r#"[[limit]]
@@ -141,7 +141,7 @@ rate = "9/minute""#, 6, "x", "name", r#""x" a second time, first in line 1"#, "e
     (r#"per = "reply_to.address"
 distinct = "from.org"
 rate = "9/minute""#, 4, "x", "distinct", r#""from.org""#,
-        "what each message has one of, beside a `per` of which it has several", ""),
+        "an identity with one value in a message, since `per` has one with several", ""),
     ("per = 5", 3, "x", "per", "5", IDENTITIES, ""),
     (r#"per = [["client.net"]]"#, 3, "x", "per", r#"["client.net"]"#, IDENTITIES, ""),
     ("per = {a=1}", 3, "x", "per", "a table", IDENTITIES, ""),
@@ -534,6 +534,6 @@ const ONE_RULE: &str = "one rule: `rate`, `distinct` with `rate`, or `in_flight`
 const CAP: &str = "a whole number from 1 to 2^50, or a size, as \"1 GiB\"";
 const SHARE: &str = "a table, as { per = \"client.net/24/48\", of_free = \"1/10\" }";
 const PART: &str = "a part up to the whole, as \"1/10\", no finer than \"1/1000\"";
-const ANOTHER: &str = "another identity than those of `per`, of which there can be many: they share what is free";
+const ANOTHER: &str = "another identity than those of `per`, with many values, because they share what is free";
 const SINGLE: &str =
     "beside `in_flight` only what a message has one of: a permit is of fixed size";
