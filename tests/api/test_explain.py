@@ -73,9 +73,14 @@ def test_other_threads_run_during_an_explanation() -> None:
     pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
     message = SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)])
     pace.explain(message)
-    begins, ran = threading.Lock(), []
+    begins, ran = threading.Lock(), threading.Event()
+
+    def wait() -> None:
+        with begins:
+            ran.set()
+
     begins.acquire()
-    other = threading.Thread(target=lambda: (begins.acquire(), ran.append(True)))
+    other = threading.Thread(target=wait)
     other.start()
     interval = sys.getswitchinterval()
     # No thread has to give its turn to another: it does so only where it releases the interpreter.
@@ -83,9 +88,9 @@ def test_other_threads_run_during_an_explanation() -> None:
     try:
         begins.release()
         for _ in range(100):
-            if not ran:
+            if not ran.is_set():
                 pace.explain(message)
-        assert ran
+        assert ran.is_set()
     finally:
         sys.setswitchinterval(interval)
         other.join()
