@@ -751,7 +751,8 @@ class Throttle:
         """Explains a check, and charges nothing: every identity, and for every limit its key, level and verdict.
 
         ``print`` shows the result as text; ``dataclasses.asdict`` makes dictionaries of it. It takes some microseconds
-        a limit.
+        a limit. Of a message with many recipients it lists a part, and counts what it leaves out; other threads run
+        meanwhile.
 
         The arguments and errors are those of :meth:`check`.
         """
@@ -918,14 +919,15 @@ class Throttle:
     """
 
     def reload(self, policy: str | PathLike[str] | Policy) -> None:
-        """Replaces the policy while checks go on. No check waits longer for it than one check takes.
+        """Replaces the policy while checks go on. The earlier policy decides until the new one is ready.
 
         Unchanged limits keep their counts and their memory. So do limits of which only ``mode``, ``verified``,
         ``action`` or ``reply`` changed. Known elements stay known while a limit has the same ``per``, ``distinct``,
-        ``remember`` and ``memory``. A limit whose numbers changed starts empty, and so does a quota whose own numbers
-        changed, each without the other. New limits share the memory that others have left, and count as soon as it is
-        cleared, some milliseconds later. Permits stay open. Their tables exist from the start, so an in-flight limit
-        can get other numbers, be removed and be put back.
+        ``remember`` and ``memory``. A limit whose numbers changed starts empty with its quotas, so a key gets at most
+        one burst more; a quota whose own numbers changed starts empty without its limit. New limits share the memory
+        that others have left. Where that is in use until the end, checks wait until it is cleared: some milliseconds
+        at 256 MiB. Permits stay open. Their tables exist from the start, so an in-flight limit can get other numbers,
+        be removed and be put back.
 
         Args:
             policy: the name of a built-in policy, a path, or a :class:`Policy`, as in :class:`Throttle`.

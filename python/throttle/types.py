@@ -228,11 +228,12 @@ class Explanation:
         reply: the SMTP reply line of the refusal.
         problems: what is wrong with the envelope, such as a ``client_ip`` that is no address. A check does not report
         it.
-        identities: every identity of the envelope, by name.
-        limits: what each limit says, in the order of the policy; one entry for each key.
-        left_out: the number of keys that ``limits`` leaves out, because there are too many.
+        identities: every identity of the envelope, by name, with up to a hundred values.
+        values_left_out: the number of values that ``identities`` leaves out, of each identity that has more.
+        limits: what each limit says, in the order of the policy; one entry for each key, up to a hundred of a limit.
+        left_out: the number of keys that ``limits`` and ``covering`` leave out, because there are too many.
         unchecked: the names of limits that were not asked yet.
-        covering: the blocks and allow entries that cover the envelope.
+        covering: the blocks and allow entries that cover the envelope, up to a hundred.
     """
 
     allowed: bool
@@ -241,6 +242,7 @@ class Explanation:
     reply: str | None
     problems: tuple[str, ...]
     identities: dict[str, ExplainedIdentity]
+    values_left_out: dict[str, int]
     limits: tuple[ExplainedLimit, ...]
     left_out: int
     unchecked: tuple[str, ...]
@@ -257,12 +259,17 @@ class Explanation:
         else:
             lines = [f"Refused at {self.stage} by {self.limit}: {self.reply}"]
         lines += [*self.problems, *map(str, self.covering)]
-        lines += [f"  {name}: {identity}" for name, identity in self.identities.items()]
+        lines += [f"  {name}: {identity}{self.more_values(name)}" for name, identity in self.identities.items()]
         lines += [f"  {limit}" for limit in self.limits]
         if self.left_out:
             lines.append(f"  {self.left_out:,} more keys are left out.")
         lines += [f"  {tag} stands for {meaning}." for tag, meaning in explained(self.keys())]
         return "\n".join(map(printable, lines))
+
+    def more_values(self, identity: str) -> str:
+        """Returns how many values of an identity are left out, as text; empty when none is."""
+        left_out = self.values_left_out.get(identity, 0)
+        return f" and {left_out:,} more" if left_out else ""
 
     def keys(self) -> list[str]:
         """Returns every value and key that the text of the explanation contains."""

@@ -461,3 +461,17 @@ def test_a_time_is_named_and_of_the_right_type() -> None:
         with pytest.raises(TypeError):
             say("client.ip", "203.0.113.9", seconds="60")
     assert pace.blocked() == pace.allowed() == []
+
+
+def test_an_entry_after_an_idle_hour_and_a_step_back_of_the_clock_ends_after_its_seconds() -> None:
+    clock = ManualClock(REAL)
+    pace = plenty(clock=clock)
+    assert pace.check(SENDER)
+    clock.advance(3600)
+    pace.block("client.ip", "203.0.113.9", seconds=600)
+    clock.advance(-1800)
+    assert not pace.check(SENDER)
+    clock.advance(599)
+    assert not pace.check(SENDER)
+    clock.advance(1)
+    assert pace.check(SENDER)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -55,6 +57,43 @@ def test_keys_that_are_left_out_are_counted() -> None:
     assert told.left_out > 0
     assert told.left_out + len(told.limits) == 5000
     assert f"  {told.left_out:,} more keys are left out." in str(told)
+
+
+def test_values_that_are_left_out_are_counted() -> None:
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+    told = pace.explain(SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)]))
+    mailboxes = told.identities["rcpt.address"].values
+    assert (mailboxes[0], mailboxes[-1], len(mailboxes)) == ("u0@b.com", "u99@b.com", 100)
+    assert told.values_left_out == {"rcpt.address": 4900}
+    assert any(line.endswith(", u99@b.com and 4,900 more") for line in str(told).splitlines())
+    assert pace.explain(SENDER).values_left_out == {}
+
+
+def test_other_threads_run_during_an_explanation() -> None:
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+    message = SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(5000)])
+    pace.explain(message)
+    begins, ran = threading.Lock(), threading.Event()
+
+    def wait() -> None:
+        with begins:
+            ran.set()
+
+    begins.acquire()
+    other = threading.Thread(target=wait)
+    other.start()
+    interval = sys.getswitchinterval()
+    # No thread has to give its turn to another: it does so only where it releases the interpreter.
+    sys.setswitchinterval(1000)
+    try:
+        begins.release()
+        for _ in range(100):
+            if not ran.is_set():
+                pace.explain(message)
+        assert ran.is_set()
+    finally:
+        sys.setswitchinterval(interval)
+        other.join()
 
 
 @pytest.mark.parametrize("client_ip", ["192.0.2.256", b"somewhere", ""])

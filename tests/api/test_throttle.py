@@ -283,6 +283,57 @@ def test_a_clock_that_belongs_to_who_holds_the_guard_keeps_neither_alive() -> No
     assert known() is None
 
 
+@pytest.mark.parametrize("answer", ["check", "admit", "session", "rcpt", "hit"])
+def test_an_answer_that_the_owner_of_the_clock_keeps_is_collected_with_it(answer: str) -> None:
+    class Server:
+        def __init__(self) -> None:
+            self.pace = guard(PACE, clock=self.time)
+            self.limiter = RateLimiter("1/minute", clock=self.time)
+            self.kept: Any = None
+
+        def time(self) -> float:
+            return REAL
+
+        def answer(self) -> Any:
+            if answer == "hit":
+                return self.limiter.hit("a")
+            if answer in ("check", "admit"):
+                return getattr(self.pace, answer)(SENDER)
+            session = self.pace.session(client_ip="192.0.2.1")
+            mail = session.mail("a@b.com")
+            return mail if answer == "session" else session.rcpt("a@b.com")
+
+    def gone() -> weakref.ref[Server]:
+        server = Server()
+        # The second answer takes the memory of the first, as all but the first few do.
+        server.answer()
+        server.kept = server.answer()
+        assert gc.is_tracked(server.kept)
+        return weakref.ref(server)
+
+    servers = [gone() for _ in range(200)]
+    gc.collect()
+    assert [server() for server in servers] == [None] * 200
+
+
+def test_a_permit_that_is_collected_is_released() -> None:
+    pace = Throttle(Policy([Limit(name="cap", per="global", in_flight=1)]), memory="4 MiB")
+
+    class Holder:
+        def __init__(self) -> None:
+            self.permit = pace.admit(SENDER)
+            self.itself = self
+
+    gc.disable()
+    try:
+        assert Holder().permit
+        assert not pace.admit(SENDER)
+        gc.collect()
+        assert pace.admit(SENDER)
+    finally:
+        gc.enable()
+
+
 def test_more_memory_than_the_machine_gives_is_an_error_and_no_abort() -> None:
     with pytest.raises(PolicyError, match="memory: found a budget of") as raised:
         Throttle(memory="100 TiB")

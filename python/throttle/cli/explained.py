@@ -156,7 +156,8 @@ def _before(after: int, refused_by: Counter[str], *, apart: bool) -> str:
 
 def _identities(envelope: Envelope, explanation: Explanation) -> Table:
     rows = explanation.identities.items()
-    return _grid((identity, _value(envelope, identity, row), row.trust or "") for identity, row in rows)
+    more = explanation.more_values
+    return _grid((name, _value(envelope, name, row) + more(name), row.trust or "") for name, row in rows)
 
 
 def _value(envelope: Envelope, identity: str, row: ExplainedIdentity) -> str:

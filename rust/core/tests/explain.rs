@@ -285,12 +285,8 @@ fn what_nobody_can_prove_or_claim_has_no_class() {
     let envelope =
         Envelope { rcpt_to: &[b"x@box.com"], size: Some(9), client_ip: None, ..message("", "joe@example.com") };
     let told = engine.explain(&envelope, None, Now::Stated(NOW_US as i64));
-    let classless: Vec<String> = told
-        .identities
-        .iter()
-        .filter(|(_, _, class)| class.is_none())
-        .map(|(identity, ..)| identity.to_string())
-        .collect();
+    let classless: Vec<String> =
+        told.identities.iter().filter(|row| row.trust.is_none()).map(|row| row.identity.to_string()).collect();
     assert_eq!(classless, ["client.ip", "client.net", "rcpt.address", "rcpt.host", "global", "client.net/24/48"]);
     let [buffer] = &explained(&engine, &envelope, "buffer")[..] else { panic!("one key") };
     assert!(matches!(buffer.found, LimitState::Key { trust: None, .. }), "{buffer:?}");

@@ -3,13 +3,15 @@
 mod guard;
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use guard::{MIB, check, engine, list, message};
 use proptest::prelude::*;
 use throttle_core::engine::{Live, NotReloaded};
 use throttle_core::envelope::Envelope;
 use throttle_core::error::PolicyError;
+use throttle_core::key::Secret;
+use throttle_core::plan::{self, recompile};
 use throttle_core::policy::{Mode, Policy, Stage, Stages};
 use throttle_core::region::Now;
 use throttle_core::stats::Window;
@@ -107,6 +109,8 @@ fn under_two_threads_of_checks_an_unchanged_limit_admits_its_number_exactly() {
 #[test]
 fn a_change_that_is_overtaken_leaves_the_mode_and_the_limits_of_the_one_that_holds() {
     let live = live(&format!("{STAYS}{}", pace("goes", "client.net", "9/day")));
+    // Its pages are idle from now on, so a new limit is emptied in them while checks go on.
+    reload(&live, STAYS).expect("it fits");
     let next = Policy::parse("next.toml", &format!("mode = 'shadow'\n{STAYS}{}", pace("new", "sender.org", "9/day")));
     let overtaking = format!("mode = 'shadow'\n{STAYS}");
     let came_between = Cell::new(false);
@@ -118,7 +122,7 @@ fn a_change_that_is_overtaken_leaves_the_mode_and_the_limits_of_the_one_that_hol
     assert_eq!(live.reload(&next.expect("a right policy"), list(&[]), &pause), Err(NotReloaded::Overtaken));
     assert!(came_between.get(), "a table so large that there is a pause");
     assert_eq!(live.engine().mode(), Mode::Shadow);
-    assert!(live.engine().tables(&|| ()).iter().all(|table| table.name != "new" && table.name != "goes"));
+    assert!(live.engine().tables(&|| ()).iter().all(|table| table.name != "new"));
 }
 
 #[test]
@@ -167,24 +171,109 @@ fn a_quota_that_stays_keeps_its_counts_and_a_new_one_has_none() {
     assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (0, 4));
 }
 
+/// A policy that has released more than the half of the memory, and a policy whose new limit takes that.
+fn released() -> (Live, &'static str) {
+    let large = |name: &str, rate: &str| pace(name, "sender.org", rate);
+    let live = live(&format!("{STAYS}{}", large("gone", "9/day")));
+    reload(&live, STAYS).expect("it fits");
+    (live, "[[limit]]\nname = 'large'\nper = 'client.org'\nrate = '9/day'\n")
+}
+
 #[test]
-fn who_gets_another_quota_is_not_held_to_the_numbers_of_all_meanwhile() {
+fn what_changes_keeps_its_numbers_and_its_names_until_the_new_table_is_ready() {
+    let (live, large) = released();
     let quota = |rate: &str| format!("[limit.quota.'example.com']\nrate = '{rate}'\n");
-    let org = pace("org", "sender.org", "1/day");
-    let large = |name: &str| pace(name, "client.ip", "1000000/second") + "memory = '8 MiB'\n";
-    let live = live(&format!("{org}{}{}", quota("3/day"), large("gone")));
+    let small = |rate: &str| pace("org", "sender.org", rate) + "memory = '64 KiB'\n";
+    reload(&live, &format!("{STAYS}{}{}", small("1/day"), quota("3/day"))).expect("it fits");
     let (quoted, other) = (message("198.51.100.7", "joe@example.com"), message("198.51.100.7", "joe@example.net"));
     assert_eq!((passed(&live, &quoted, 2), passed(&live, &other, 2)), (2, 1));
-    let next = format!("{org}{}{}", quota("4/day"), large("come"));
+
+    let next = format!("{STAYS}{}{}{large}", small("2/day"), quota("4/day"));
     let policy = Policy::parse("next.toml", &next).expect("a right policy");
     let pauses = AtomicUsize::new(0);
     let pause = || {
-        pauses.fetch_add(1, Ordering::Relaxed);
-        assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (9, 0));
+        let first = pauses.fetch_add(1, Ordering::Relaxed) == 0;
+        assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (usize::from(first), 0));
+        let top = live.engine().top("sender.org".parse().expect("an identity"), Now::Stated(NOW_US as i64));
+        assert!(top.is_some_and(|names| names.iter().any(|name| name.value == "example.net")));
     };
     live.reload(&policy, list(&[]), &pause).expect("it fits");
     assert!(pauses.load(Ordering::Relaxed) > 0, "the table is large enough to be emptied in parts");
-    assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (4, 0));
+    assert_eq!((passed(&live, &quoted, 9), passed(&live, &other, 9)), (4, 2));
+}
+
+/// Under a held flood a changed limit gives one burst more: whether its new table lies in idle pages or in its own.
+#[test]
+fn eight_threads_of_a_held_flood_get_one_burst_more_and_no_message_beyond() {
+    for memory in ["memory = '64 KiB'\n", ""] {
+        let changed = |burst: usize| pace("org", "sender.org", "1/day") + &format!("burst = {burst}\n{memory}");
+        let policy = |burst: usize| format!("{}{}", changed(burst), STAYS.replace("1000", "1000000"));
+        let live = live(&policy(100));
+        let envelope = message("198.51.100.7", "joe@example.com");
+        assert_eq!(passed(&live, &envelope, 200), 100);
+        let (admitted, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        admitted.fetch_add(passed(&live, &envelope, 20), Ordering::Relaxed);
+                    }
+                });
+            }
+            let mut expected = 0;
+            for burst in (101..=120).rev() {
+                reload(&live, &policy(burst)).expect("it fits");
+                // The flood has all of the burst before the next change.
+                expected += burst;
+                while admitted.load(Ordering::Relaxed) < expected {
+                    std::thread::yield_now();
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(admitted.into_inner(), (101..=120).sum(), "{memory}");
+    }
+}
+
+#[test]
+fn a_small_limit_that_changes_takes_idle_pages_and_a_large_one_its_own() {
+    let text = |small: &str, large: &str| {
+        let (small, large) = (pace("small", "client.ip", small), pace("large", "sender.org", large));
+        format!("{STAYS}{small}memory = '64 KiB'\n{large}")
+    };
+    let policy = |small, large| Policy::parse("next.toml", &text(small, large)).expect("a right policy");
+    let engine = engine(&text("9/day", "9/day"), 16 * MIB);
+    let (plan, secret) = (engine.parts().0, Secret::new([7; 16]));
+    let step = |small, large| recompile(plan, 4096, &policy(small, large), &list(&[]), &secret).expect("it fits");
+    let counts = |step: plan::Step| (step.idle.len(), step.used.len());
+    assert_eq!(counts(step("9/day", "9/day")), (0, 0));
+    assert_eq!(counts(step("8/day", "9/day")), (1, 0));
+    assert_eq!(counts(step("9/day", "8/day")), (0, 1));
+    assert_eq!(counts(step("8/day", "8/day")), (1, 1));
+}
+
+#[test]
+fn a_hundred_changes_leave_every_table_its_size() {
+    let sizes = |live: &Live| {
+        let mut all: Vec<_> = live.engine().tables(&|| ()).into_iter().map(|table| (table.name, table.bytes)).collect();
+        all.sort_unstable();
+        all
+    };
+    let text = |small: usize, large: usize| {
+        let limits = [
+            pace("small", "client.ip", &format!("{}/day", 9 + small)),
+            pace("large", "sender.org", &format!("{}/day", 9 + large)),
+        ];
+        format!("{STAYS}{}memory = '64 KiB'\n{}{HOSTS}memory = '1 MiB'\n", limits[0], limits[1])
+    };
+    let live = live(&text(0, 0));
+    reload(&live, &text(1, 1)).expect("it fits");
+    let before = sizes(&live);
+    for change in 0..100 {
+        reload(&live, &text(change % 2, change / 2 % 3)).expect("it fits");
+    }
+    reload(&live, &text(1, 1)).expect("it fits");
+    assert_eq!(sizes(&live), before);
 }
 
 #[test]

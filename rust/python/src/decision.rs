@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::decision::{Answer, Decision as Core, Refusal, Reply};
 use throttle_core::engine::Receipt;
 use throttle_core::policy::{Stage, Template};
@@ -13,6 +14,7 @@ use crate::clock::wait;
 use crate::envelope::Envelope;
 use crate::error::ThrottleError;
 use crate::guard::Throttle;
+use crate::tracked::tracked;
 
 // The free list is for hot callers: each check makes one decision, which is soon dropped. It saves 5 % of a check.
 #[doc = doc!("Decision")]
@@ -43,10 +45,12 @@ type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Opt
 
 impl Decision {
     #[inline]
-    pub(crate) fn of_envelope(decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt) -> Self {
+    pub(crate) fn of_envelope(
+        py: Python<'_>, decision: Core, guard: Py<Throttle>, envelope: Py<Envelope>, charge: Receipt,
+    ) -> PyResult<Py<Self>> {
         let Core { refusal, shadow } = decision;
         let made_on = MadeOn::Envelope(guard, envelope, charge);
-        Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) }
+        tracked(py, Self { refusal, shadow, made_on, is_refunded: AtomicBool::new(false) })
     }
 
     /// Returns the reply as code, enhanced code and text. Every reply has all three parts, because a policy may not
@@ -181,6 +185,15 @@ impl Decision {
                 refusal.key,
                 self.retry_after()
             ),
+        }
+    }
+
+    /// Shows the guard to the garbage collector: its clock can refer back to the decision. `__clear__` is not needed,
+    /// because nothing here can be changed, so each cycle has a part that can.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.made_on {
+            MadeOn::Envelope(guard, ..) => visit.call(guard),
+            MadeOn::Known(identities) => visit.call(identities),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use throttle_core::engine::{Blocked, Explained, Explanation, LimitState};
+use throttle_core::engine::{Blocked, Explained, ExplainedIdentity, Explanation, LimitState};
 use throttle_core::identity::{Identity, Trust};
 use throttle_core::store::access_list::AccessAction;
 
@@ -16,16 +16,19 @@ pub(crate) fn explanation<'py>(
     let types = py.import("throttle.types")?;
     let class = |name: &str| types.getattr(name);
     let (identity_class, limit_class) = (class("ExplainedIdentity")?, class("ExplainedLimit")?);
-    let identities = PyDict::new(py);
+    let (identities, values_left_out) = (PyDict::new(py), PyDict::new(py));
     let mut problems = Vec::new();
-    for (identity, values, class) in found.identities {
-        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, class) {
+    for ExplainedIdentity { identity, values, left_out, trust } in found.identities {
+        if let (Identity::ClientIp, Some(given), None) = (identity, client_ip, trust) {
             let found = given.object(py).bind(py).repr()?;
             problems.push(format!("client_ip: found {found}; allowed: an IPv4 or IPv6 address"));
         }
         let row = PyDict::new(py);
         row.set_item("values", PyTuple::new(py, values)?)?;
-        row.set_item("trust", class.map(Trust::name))?;
+        row.set_item("trust", trust.map(Trust::name))?;
+        if left_out > 0 {
+            values_left_out.set_item(identity.to_string(), left_out)?;
+        }
         identities.set_item(identity.to_string(), identity_class.call((), Some(&row))?)?;
     }
     let (mut limits, mut unchecked) = (Vec::new(), Vec::new());
@@ -46,6 +49,7 @@ pub(crate) fn explanation<'py>(
     all.set_item("reply", found.decision.refusal.as_ref().map(|refusal| refusal.reply()))?;
     all.set_item("problems", PyTuple::new(py, problems)?)?;
     all.set_item("identities", identities)?;
+    all.set_item("values_left_out", values_left_out)?;
     all.set_item("limits", PyTuple::new(py, limits)?)?;
     all.set_item("left_out", found.left_out)?;
     all.set_item("unchecked", PyTuple::new(py, unchecked)?)?;

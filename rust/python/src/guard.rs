@@ -121,8 +121,7 @@ impl Throttle {
             envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit));
         // From here on, every error path must release the token.
         let guard = slf.clone().unbind();
-        let decision = Decision::of_envelope(core, guard.clone_ref(py), envelope.clone().unbind(), charge);
-        match Py::new(py, decision) {
+        match Decision::of_envelope(py, core, guard.clone_ref(py), envelope.clone().unbind(), charge) {
             Ok(decision) => Ok(Permit::new(guard, decision, token)),
             Err(error) => {
                 token.map(|token| this.engine().release(token));
@@ -198,7 +197,12 @@ impl Throttle {
     ) -> PyResult<Bound<'py, PyAny>> {
         let stages = stages(stage)?;
         let now = self.clock.read(py, now)?;
-        let found = envelope.get().with(py, |core| self.engine().explain(core, stages, now));
+        // In a forked child, this call clears what the parent holds in flight, so that it is not explained.
+        drop(self.engine());
+        // The interpreter is taken back for the locks: a thread that holds the interpreter may fork, and the child
+        // would have the lock of a thread that it does not have.
+        let hold = |section: &mut dyn FnMut()| Python::attach(|_| section());
+        let found = envelope.get().with(py, |core| py.detach(|| self.live.explain(core, stages, now, &hold)));
         explain::explanation(py, found, envelope.get().client_ip.as_ref())
     }
 
@@ -295,6 +299,6 @@ impl Throttle {
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
         let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
-        Py::new(py, Decision::of_envelope(core, slf.clone().unbind(), envelope.clone().unbind(), charge))
+        Decision::of_envelope(py, core, slf.clone().unbind(), envelope.clone().unbind(), charge)
     }
 }

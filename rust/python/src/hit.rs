@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::Hit;
 use throttle_core::region::Now;
 
@@ -11,6 +12,7 @@ use crate::clock::wait;
 use crate::error::ThrottleError;
 use crate::limiter::RateLimiter;
 use crate::text::Text;
+use crate::tracked::tracked;
 
 // The free list is for hot callers: each hit makes one result, which is soon dropped.
 #[doc = doc!("HitResult")]
@@ -37,8 +39,8 @@ pub(crate) struct Charge {
 
 impl HitResult {
     #[inline]
-    pub(crate) fn new(key: Text, hit: Hit, charge: Charge) -> Self {
-        Self { key, hit, charged_by: Some(charge), is_refunded: AtomicBool::new(false) }
+    pub(crate) fn new(py: Python<'_>, key: Text, hit: Hit, charge: Charge) -> PyResult<Py<Self>> {
+        tracked(py, Self { key, hit, charged_by: Some(charge), is_refunded: AtomicBool::new(false) })
     }
 
     /// Returns the wait in microseconds: 0 when the hit is allowed, `None` when a retry never passes.
@@ -107,6 +109,11 @@ impl HitResult {
             true => format!("HitResult({key} allowed)"),
             false => format!("HitResult({key} refused, retry_after={:?})", self.retry_after()),
         })
+    }
+
+    /// Shows the limiter to the garbage collector: its clock can refer back to the result.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.charged_by.as_ref().map_or(Ok(()), |charge| visit.call(&charge.limiter))
     }
 
     /// Pickles the result without its limiter.

@@ -35,6 +35,7 @@ mod sketches;
 mod stage;
 mod suffixes;
 mod text;
+mod tracked;
 #[cfg(not(feature = "abi3"))]
 mod vectorcall;
 mod watch;

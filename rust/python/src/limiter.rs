@@ -64,7 +64,7 @@ impl RateLimiter {
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn hit(
         slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
-    ) -> PyResult<HitResult> {
+    ) -> PyResult<Py<HitResult>> {
         Self::decide(slf, key, cost, now, true)
     }
 
@@ -72,7 +72,7 @@ impl RateLimiter {
     #[pyo3(signature = (key, cost=None, *, now=None), text_signature = "($self, key, cost=1, *, now=None)")]
     fn peek(
         slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>,
-    ) -> PyResult<HitResult> {
+    ) -> PyResult<Py<HitResult>> {
         Self::decide(slf, key, cost, now, false)
     }
 
@@ -116,7 +116,7 @@ impl RateLimiter {
     #[inline]
     fn decide(
         slf: &Bound<'_, Self>, key: &Bound<'_, PyAny>, cost: Option<&Bound<'_, PyAny>>, now: Option<f64>, charge: bool,
-    ) -> PyResult<HitResult> {
+    ) -> PyResult<Py<HitResult>> {
         let (py, this) = (slf.py(), slf.get());
         let cost = cost.map_or(Ok(1), |cost| whole("cost", cost, 0))?;
         let now = this.clock.read(py, now)?;
@@ -128,7 +128,7 @@ impl RateLimiter {
         };
         drop(bytes);
         let limiter = slf.clone().unbind();
-        Ok(HitResult::new(text, hit, Charge { limiter, cost, at_us, is_stated: matches!(now, Now::Stated(_)) }))
+        HitResult::new(py, text, hit, Charge { limiter, cost, at_us, is_stated: matches!(now, Now::Stated(_)) })
     }
 }
 

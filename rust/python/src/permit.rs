@@ -1,11 +1,12 @@
 //! `Permit`: what one transaction holds in flight. It is released exactly once: at the end of `with`, by a call, or
-//! when its last reference is dropped.
+//! when its last reference is dropped or collected.
 
 use std::sync::Mutex;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::store::in_flight::Token;
 
 use crate::decision::Decision;
@@ -70,6 +71,13 @@ impl Permit {
     fn __aexit__(&self, _raised: &Bound<'_, PyTuple>) -> Ready {
         self.let_go();
         Ready { value: None }
+    }
+
+    /// Shows the guard to the garbage collector: its clock can refer back to the permit. A permit that is collected is
+    /// released, as one whose last reference is dropped.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.guard)?;
+        visit.call(&self.decision)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -74,11 +74,12 @@ impl Session {
     fn step(
         &self, py: Python<'_>, envelope: Envelope, now: Now,
         take: impl FnOnce(&mut CoreSession, &Engine, &Core<'_>, Now) -> Step,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         let Step { decision, receipt: charge, .. } =
             envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now));
         let known = decision.allowed().then(|| envelope.copy(py));
-        let decision = Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, envelope)?, charge);
+        let envelope = Py::new(py, envelope)?;
+        let decision = Decision::of_envelope(py, decision, self.guard.clone_ref(py), envelope, charge)?;
         if let Some(known) = known {
             let _before = std::mem::replace(&mut self.talk().known, known);
         }
@@ -100,14 +101,14 @@ impl Session {
 impl Session {
     #[doc = doc!("Session.connect")]
     #[pyo3(signature = (*, now=None))]
-    fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Decision> {
+    fn connect(&self, py: Python<'_>, now: Option<f64>) -> PyResult<Py<Decision>> {
         let now = self.now(py, now)?;
         self.step(py, self.known(py, true), now, CoreSession::connect)
     }
 
     #[doc = doc!("Session.helo")]
     #[pyo3(signature = (name, *, now=None))]
-    fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
+    fn helo(&self, py: Python<'_>, name: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Py<Decision>> {
         let (name, now) = (Text::new("name", name)?, self.now(py, now)?);
         self.forget(py);
         let mut known = self.known(py, false);
@@ -120,7 +121,7 @@ impl Session {
     fn mail(
         &self, py: Python<'_>, address: &Bound<'_, PyAny>, size: Option<&Bound<'_, PyAny>>,
         spf: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>, now: Option<f64>,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         let mut known = self.known(py, false);
         known.mail_from = Some(Text::new("address", address)?);
         known.size = octets(size)?;
@@ -135,7 +136,7 @@ impl Session {
 
     #[doc = doc!("Session.rcpt")]
     #[pyo3(signature = (recipients, *, now=None))]
-    fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Decision> {
+    fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Py<Decision>> {
         let mut asked = texts("recipients", Some(recipients))?;
         let now = self.now(py, now)?;
         let is_behind = self.talk().dialogue.is_behind();
@@ -150,7 +151,7 @@ impl Session {
             self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
         }
         known.rcpt_to = asked;
-        Ok(Decision::of_envelope(decision, self.guard.clone_ref(py), Py::new(py, known)?, charge))
+        Decision::of_envelope(py, decision, self.guard.clone_ref(py), Py::new(py, known)?, charge)
     }
 
     #[doc = doc!("Session.data")]
@@ -158,7 +159,7 @@ impl Session {
     fn data(
         &self, py: Python<'_>, headers: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
         size: Option<&Bound<'_, PyAny>>, now: Option<f64>,
-    ) -> PyResult<Decision> {
+    ) -> PyResult<Py<Decision>> {
         let mut known = self.known(py, true);
         if let Some(size) = octets(size)? {
             known.size = Some(size);

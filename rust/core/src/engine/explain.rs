@@ -1,16 +1,20 @@
 //! A check in words: the identities of an envelope and, for every limit, the key, how full it is and what it answers.
 //!
 //! It takes the path of a check, charges nothing, and reads everything under one lock. How full a key is comes from how
-//! much more would fit, so it means the same for every kind of limit. It is slow, some microseconds a limit: people
-//! read the answer.
+//! much more would fit, so it means the same for every kind of limit. It takes as long as some checks of the same
+//! envelope, and of many recipients it lists only a part: people read the answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::request::{Found, Request, Room};
-use super::{Engine, access::lets_pass, finish::key_text, operators::Blocked, transaction::Purpose};
+use super::transaction::{Outcome, Purpose};
+use super::{Engine, Live, access::lets_pass, finish::key_text_of, operators::Blocked};
 use crate::identity::parse_value::each_scope;
-use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value};
-use crate::plan::{PlannedLimit, looks_at};
+use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
+use crate::plan::{PlannedIdentity, PlannedLimit, looks_at};
 use crate::policy::joined_name;
-use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, Mode, Rule, Share, Stage, Stages};
+use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, MAX_LIMITS, Mode, Rule, Share, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
@@ -18,16 +22,29 @@ use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::reque
 /// What a check of one envelope would look at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// The identities that are present: name, values, and how far they are proven, of those that can be.
-    pub identities: Vec<(Identity, Vec<String>, Option<Trust>)>,
-    /// The limits in file order, one entry for each key.
+    /// The identities that are present.
+    pub identities: Vec<ExplainedIdentity>,
+    /// The limits in file order, one entry for each key, up to a hundred of each limit.
     pub limits: Vec<Explained>,
-    /// How many keys were left out of `limits`, because there were too many.
+    /// How many keys were left out of `limits` and of `covering`, because there were too many.
     pub left_out: usize,
     /// The operators' entries and the blocks by limits that cover it. They take precedence over the limits.
     pub covering: Vec<Blocked>,
     /// The decision of the check.
     pub decision: Decision,
+}
+
+/// An identity that is present.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExplainedIdentity {
+    /// The identity.
+    pub identity: Identity,
+    /// Its values, up to a hundred.
+    pub values: Vec<String>,
+    /// How many values were left out.
+    pub left_out: usize,
+    /// How far it is proven; `None` if nobody can prove or claim it.
+    pub trust: Option<Trust>,
 }
 
 /// One limit and one key.
@@ -80,12 +97,63 @@ pub enum LimitState {
     },
 }
 
-/// Most keys that an explanation measures, so that the lock is not held for long when a message has more recipients.
-const MOST_ROWS: usize = 1_000;
+/// Most keys that an explanation lists of a limit, most values of an identity, and most entries that cover it. A
+/// message may have any number of recipients: nobody reads all of them, and the lock must not be held for so many.
+const MOST_ROWS: usize = 100;
+
+/// An explanation in the making.
+struct Explaining<'e, 'i> {
+    engine: &'e Engine,
+    envelope: &'i Envelope<'i>,
+    /// The stages that are asked.
+    stages: Stages,
+    /// Whether the header of the message was read.
+    is_header_read: bool,
+    identities: Identities<'i>,
+    room: Box<Room>,
+    rows: Rows,
+    outcome: Outcome,
+}
+
+impl Live {
+    /// [`Engine::explain`], without holding up a change of policy. `hold` runs a section that takes a lock: a binding
+    /// whose locks must not be held without its interpreter takes the interpreter there.
+    pub fn explain(
+        &self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now, hold: &dyn Fn(&mut dyn FnMut()),
+    ) -> Explanation {
+        // Once more only for each change of policy that came between.
+        loop {
+            let mut engine = None;
+            hold(&mut || engine = Some(Arc::clone(&self.engine())));
+            let Some(engine) = engine else { continue };
+            let mut explaining = Explaining::new(&engine, envelope, stages);
+            let mut is_current = false;
+            hold(&mut || {
+                let current = self.engine();
+                is_current = Arc::ptr_eq(&current, &engine);
+                if is_current {
+                    explaining.consult(now);
+                }
+            });
+            if is_current {
+                return explaining.finish(now);
+            }
+        }
+    }
+}
 
 impl Engine {
     /// What a check of `envelope` would look at and answer. It is read under one lock, so no part contradicts another.
     pub fn explain(&self, envelope: &Envelope<'_>, stages: Option<Stages>, now: Now) -> Explanation {
+        let mut explaining = Explaining::new(self, envelope, stages);
+        explaining.consult(now);
+        explaining.finish(now)
+    }
+}
+
+impl<'e, 'i> Explaining<'e, 'i> {
+    /// Reads the envelope, and takes all room that the lock needs.
+    fn new(engine: &'e Engine, envelope: &'i Envelope<'i>, stages: Option<Stages>) -> Self {
         // Every message has a From, so the header was read when one is known.
         let has_author = envelope.headers.is_some_and(|headers| !headers.from.is_empty());
         let is_header_read = stages.map_or(has_author, |stages| stages.contains(Stage::Data));
@@ -94,53 +162,89 @@ impl Engine {
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
         let mut room = Room::kept();
         let mut identities = Identities::default();
-        self.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, None, Sources::ALL);
-        let Room { request, found } = &mut *room;
-        let in_flight = request.stores.in_flight.held.places().count();
-        let mut rows = Rows {
-            measured: Vec::with_capacity(request.stores.entries.len().min(MOST_ROWS) + in_flight),
-            entries: Vec::with_capacity(request.access.as_ref().map_or(0, |query| query.scopes.len())),
+        engine.prepare_check(&mut identities, &mut room, envelope, stages, Purpose::Admit, None, Sources::ALL);
+        let Request { stores, access, .. } = &room.request;
+        let most = stores.entries.len().min(MOST_ROWS * engine.plan.stated) + stores.in_flight.held.places().count();
+        let rows = Rows {
+            measured: Vec::with_capacity(most),
+            entries: Vec::with_capacity(access.as_ref().map_or(0, |query| query.scopes.len())),
+            is_shadow: false,
         };
-        let inspect =
-            |region: &Region, at_us: u64, found: &mut Found| self.measure(request, found, region, at_us, &mut rows);
-        let outcome = self.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
-        let (decision, _) = self.finish(&identities, &room, &outcome, stages, now);
+        let outcome = Outcome::default();
+        Self { engine, envelope, stages, is_header_read, identities, room, rows, outcome }
+    }
 
-        let covering = self.covering(&identities, &room, &rows, outcome.at_us);
+    /// Takes the lock and consults everything.
+    fn consult(&mut self, now: Now) {
+        let (engine, rows, Room { request, found }) = (self.engine, &mut self.rows, &mut *self.room);
+        let inspect = |region: &Region, at_us: u64, found: &mut Found| {
+            engine.measure(request, found, region, at_us, rows);
+        };
+        self.outcome = engine.transact_releasing(request, found, now, Purpose::Peek, &[], inspect);
+    }
+
+    /// Puts into words what was found.
+    fn finish(self, now: Now) -> Explanation {
+        let Self { engine, envelope, stages, is_header_read, identities, room, rows, outcome } = self;
+        let (decision, _) = engine.finish(&identities, &room, &outcome, stages, now);
+        // Each identity once: of recipients, reading the values takes as long as there are recipients.
+        let read = |planned: &PlannedIdentity| (planned.identity, identities.values(planned.identity));
+        let values: HashMap<Identity, Values<'_>> = engine.plan.identities.iter().map(read).collect();
+        let of = |identity: Identity| values.get(&identity).map(|all| &all[..]).unwrap_or_default();
+        let key_text =
+            |planned: &PlannedLimit, nth: u32, part: Option<u8>| key_text_of(&identities, planned, nth, part, of);
+
+        let mut covering = engine.covering(&identities, &room, &rows, outcome.at_us, &key_text);
+        let mut left_out = room.request.stores.entries.len() - rows.measured.iter().filter(|row| row.is_entry).count();
+        left_out += covering.len().saturating_sub(MOST_ROWS);
+        covering.truncate(MOST_ROWS);
         let mut limits = Vec::new();
-        for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
-            let own = rows.measured.iter().filter(|row| usize::from(self.plan.limits[row.limit].of) == place);
+        for (place, planned) in engine.plan.limits[..engine.plan.stated].iter().enumerate() {
+            let own = rows.measured.iter().filter(|row| usize::from(engine.plan.limits[row.limit].of) == place);
             let before = limits.len();
-            limits.extend(own.map(|row| self.explained(&identities, row, outcome.at_us)));
+            limits.extend(own.map(|row| engine.explained(&identities, row, &outcome, rows.is_shadow, &key_text)));
             if limits.len() == before {
                 limits.push(described(planned, unasked(&identities, planned, envelope, stages, is_header_read)));
             }
         }
-        let left_out = room.request.stores.entries.len().saturating_sub(MOST_ROWS);
+        let named = engine.named_identities(&identities).into_iter().map(|(identity, mut values)| {
+            let left_out = values.len().saturating_sub(MOST_ROWS);
+            values.truncate(MOST_ROWS);
+            ExplainedIdentity { identity, values, left_out, trust: trust(&identities, identity) }
+        });
+        let named = named.collect();
         room.keep();
-        let named = self.named_identities(&identities).into_iter();
-        let identities = named.map(|(identity, values)| (identity, values, trust(&identities, identity))).collect();
-        Explanation { identities, limits, left_out, covering, decision }
+        Explanation { identities: named, limits, left_out, covering, decision }
     }
+}
 
+impl Engine {
     /// Measures how full every key is, and reads the access list: under the lock, into room that was taken before it.
     fn measure(&self, request: &Request, found: &mut Found, region: &Region, at_us: u64, rows: &mut Rows) {
         let stores = &request.stores;
         if let (Some(access), Some(query)) = (self.plan.access, &request.access) {
             rows.entries.extend(query.scopes.iter().map(|key| access.list.get(region, *key, at_us)));
         }
+        rows.is_shadow = region.is_shadow();
         found.stores.fill(stores);
         let Answers { entries: answers, sightings, reservations, rows: held } = &mut found.stores;
         reservations.clear();
-        for (entry, answer) in stores.entries.iter().zip(answers).take(MOST_ROWS) {
+        let mut listed = [0; MAX_LIMITS];
+        for (entry, answer) in stores.entries.iter().zip(answers) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
+            let listed = &mut listed[usize::from(planned.of)];
+            if *listed == MOST_ROWS {
+                continue;
+            }
+            *listed += 1;
             if !found.is_consulted {
                 planned.store.consult(region, stores, entry, (at_us, true), sightings, reservations, answer);
             }
             let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
             let (used, adds) = planned.store.usage(region, stores, entry, (sightings, answer), at_us, burst);
             let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
-            rows.measured.push(Measured { limit, nth, part, used, at_once: burst, adds, verdict });
+            let at_once = burst;
+            rows.measured.push(Measured { limit, nth, part, used, at_once, adds, verdict, is_entry: true });
         }
         let (capacity, wanted) = (&self.plan.in_flight, &stores.in_flight);
         for place in wanted.held.places() {
@@ -149,13 +253,16 @@ impl Engine {
             let used = capacity.used(region, wanted, held, place);
             let at_once = capacity.limits[place].cap;
             let adds = if capacity.limits[place].bytes { wanted.held.bytes } else { 1 };
-            rows.measured.push(Measured { limit: limit.into(), nth: 0, part: None, used, at_once, adds, verdict });
+            let (limit, nth, part) = (limit.into(), 0, None);
+            rows.measured.push(Measured { limit, nth, part, used, at_once, adds, verdict, is_entry: false });
         }
     }
 
     /// The entries that cover the envelope, in the order of the scopes and without those that allow only what is
     /// proven; then the blocks of limits, in file order.
-    fn covering(&self, identities: &Identities<'_>, room: &Room, rows: &Rows, now_us: u64) -> Vec<Blocked> {
+    fn covering(
+        &self, identities: &Identities<'_>, room: &Room, rows: &Rows, now_us: u64, key_text: &KeyText<'_>,
+    ) -> Vec<Blocked> {
         let Some(query) = &room.request.access else { return Vec::new() };
         let mut texts = Vec::with_capacity(query.scopes.len());
         each_scope(identities, &query.kinds, |scope| texts.push(scope.to_string()));
@@ -166,26 +273,29 @@ impl Engine {
         });
         let blocks = query.blocks.iter().zip(&room.found.access.blocks).filter_map(|(block, until_us)| {
             let planned = &self.plan.limits[usize::from(block.limit)];
-            let value = key_text(identities, planned, block.nth, None);
-            Some(Blocked::by_limit(planned, Some(value), (*until_us)?, now_us))
+            let until_us = (*until_us)?;
+            Some(Blocked::by_limit(planned, Some(key_text(planned, block.nth, None)), until_us, now_us))
         });
         entries.chain(blocks).collect()
     }
 
     /// One key of a limit, or of a quota of it.
-    fn explained(&self, identities: &Identities<'_>, measured: &Measured, at_us: u64) -> Explained {
-        let &Measured { limit, nth, part, used, at_once, adds, verdict } = measured;
+    fn explained(
+        &self, identities: &Identities<'_>, measured: &Measured, outcome: &Outcome, is_shadow: bool,
+        key_text: &KeyText<'_>,
+    ) -> Explained {
+        let &Measured { limit, nth, part, used, at_once, adds, verdict, is_entry: _ } = measured;
         let planned = &self.plan.limits[limit];
         let stated = &self.plan.limits[usize::from(planned.of)];
         let has_trust = looked_at(&planned.limit).any(|identity| trust(identities, identity).is_some());
         let trust = has_trust.then(|| planned.trust_source.trust(identities.trust(Identity::SenderHost)));
         let wait_us = match verdict {
             Verdict::Fits => Some(0),
-            Verdict::From(us) => Some(us.saturating_sub(at_us)),
+            Verdict::From(us) => Some(us.saturating_sub(outcome.at_us)),
             Verdict::Never => None,
         };
-        let is_shadow = planned.limit.mode == Mode::Shadow || self.mode() == Mode::Shadow;
-        let key = key_text(identities, planned, nth, part);
+        let is_shadow = planned.limit.mode == Mode::Shadow || is_shadow;
+        let key = key_text(planned, nth, part);
         let found = LimitState::Key { key, trust, used, at_once, adds, wait_us, is_shadow };
         let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
         Explained { allows: numbers(&planned.limit), quota_of, ..described(stated, found) }
@@ -211,13 +321,20 @@ struct Measured {
     at_once: u64,
     adds: u64,
     verdict: Verdict,
+    /// Whether it is an entry of the request; else it is an in-flight limit.
+    is_entry: bool,
 }
+
+/// The key of a limit as text: of the values with this number, or the part of the name whose bucket was asked.
+type KeyText<'k> = dyn Fn(&PlannedLimit, u32, Option<u8>) -> String + 'k;
 
 /// What is read under the lock.
 struct Rows {
     measured: Vec<Measured>,
     /// The entry of each scope.
     entries: Vec<Option<AccessEntry>>,
+    /// Whether all limits were in shadow mode.
+    is_shadow: bool,
 }
 
 fn described(planned: &PlannedLimit, found: LimitState) -> Explained {

@@ -172,12 +172,19 @@ impl Engine {
 
 /// The key as people read it: the part of the name whose bucket was asked, else the values of the limit's identities.
 pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth: u32, part: Option<u8>) -> String {
+    key_text_of(identities, planned, nth, part, |identity| identities.values(identity))
+}
+
+/// [`key_text`] of values that the caller has read: for many keys of one envelope.
+pub(super) fn key_text_of<'v, V: std::ops::Deref<Target = [Value<'v>]>>(
+    identities: &Identities<'_>, planned: &PlannedLimit, nth: u32, part: Option<u8>, values: impl Fn(Identity) -> V,
+) -> String {
     let part = part.zip(planned.limit.distinct()).and_then(|(part, distinct)| {
         identities.ladder(distinct, planned.limit.per[0]).get(usize::from(part)).map(|part| (*part).to_owned())
     });
     part.unwrap_or_else(|| {
         let text = |&identity: &Identity| {
-            let values = identities.values(identity);
+            let values = values(identity);
             values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
         };
         match &planned.limit.per[..] {

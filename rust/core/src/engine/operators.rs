@@ -116,7 +116,9 @@ impl Engine {
             let allowed = format!("a value of at most {TEXT_BYTES} octets");
             return Err(wrong("value", format!("one of {} octets", text.len()), &allowed).into());
         };
-        let (mut region, epoch) = self.shared.at(now, false);
+        // Engine time moves to now, as in a check: the clock may step back before the next check, and the entry must
+        // not last longer for that.
+        let (mut region, epoch) = self.shared.at(now, true);
         let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
         let entry = AccessEntry { key, until_us, action, kind, identity: identity.code() };
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {

@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{
-    Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
+    Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
 };
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
@@ -224,7 +224,7 @@ impl<'e> Preparer<'e, '_> {
                 continue;
             }
             let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
-            let Some((limit, table)) = self.limit_of::<SEVERAL>(place, ask, nth) else { continue };
+            let (limit, table) = self.limit_of::<SEVERAL>(place, ask, nth);
             let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
             add(self, limit, nth, key, at);
         }
@@ -303,9 +303,8 @@ impl<'e> Preparer<'e, '_> {
             if SEVERAL && self.was_asked(place, nth) {
                 continue;
             }
-            if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, nth) {
-                self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, bucket, times });
-            }
+            let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
+            self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, bucket, times });
         }
     }
 
@@ -336,25 +335,24 @@ impl<'e> Preparer<'e, '_> {
     }
 
     /// Returns the limit that counts the `nth` key, and its table. If a value of the key has a quota, that is the
-    /// quota; if several have one, the first in the file. Returns `None` while the quota has no table.
+    /// quota; if several have one, the first in the file.
     #[inline(always)]
-    fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
+    fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> (u16, Table) {
         let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
         if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.quota_bits & quota_bit(key(per)) != 0) {
             return self.quota_of(place, ask, nth);
         }
-        Some((place, ask.table))
+        (place, ask.table)
     }
 
     #[inline(never)]
-    fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
+    fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> (u16, Table) {
         let quotas = &self.plan.limits[usize::from(place)].quotas[..];
         let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
         let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
         match found.map(|found| quotas[found].1).min() {
-            None => Some((place, ask.table)),
-            Some(NO_TABLE) => None,
-            Some(quota) => Some((quota, self.plan.asks[usize::from(quota)].table)),
+            None => (place, ask.table),
+            Some(quota) => (quota, self.plan.asks[usize::from(quota)].table),
         }
     }
 

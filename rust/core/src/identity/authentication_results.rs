@@ -22,7 +22,7 @@
 
 use std::borrow::Cow;
 
-use super::extract::MOST_VALUES;
+use super::header_address::MOST_VALUES;
 use super::host::{Form, Host};
 
 /// Bytes of a header that are read. A field that does not end within them is not read.

@@ -112,8 +112,8 @@ pub struct PlannedLimit {
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
-    /// Its quotas by key: the key of the named value, without trust, and the place in [`Plan::limits`], or
-    /// [`NO_TABLE`].
+    /// Its quotas by key: the key of the named value, without trust, and the place in
+    /// [`Plan::limits`].
     pub quotas: Vec<(Key, u16)>,
 }
 
@@ -228,9 +228,6 @@ impl FromIterator<u16> for Places {
         places
     }
 }
-
-/// The place of a quota that has no table yet. Until it has one, keys of that quota are exempt.
-pub const NO_TABLE: u16 = u16::MAX;
 
 /// Sets of the stated limits by stages and by trust, so that a check finds the limits that apply with one intersection.
 #[derive(Clone, Debug)]

@@ -127,9 +127,11 @@ impl Region {
         &self.pages[table.range()][page as usize].0
     }
 
-    /// Empties a page of a table.
-    pub fn clear(&mut self, table: &Table, page: u32) {
-        self.pages[table.range()][page as usize] = Page::EMPTY;
+    /// Empties up to `count` pages of a table from `page` on.
+    pub fn clear(&mut self, table: &Table, page: u32, count: u32) {
+        let pages = &mut self.pages[table.range()];
+        let end = pages.len().min((page + count) as usize);
+        pages[page as usize..end].fill(Page::EMPTY);
     }
 
     /// The runs of pages that no table in `taken` has, each as a table. The header is never free.

@@ -152,6 +152,12 @@ impl Table {
         (self.first_page..self.first_page + self.pages).contains(&line.page())
     }
 
+    /// Whether the two have a page in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (own, others) = (self.range(), other.range());
+        own.start < others.end && others.start < own.end
+    }
+
     /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         u64::from(self.pages) * PAGE_BYTES

@@ -43,8 +43,6 @@ pub struct Stats {
     pub table: Table,
     /// The layout of the table.
     pub layout: Layout,
-    /// Whether its table is being emptied.
-    is_paused: bool,
     /// For each identity, the place of the `distinct` identity whose values are counted for each offender.
     elements: Box<[Option<usize>]>,
 }
@@ -52,19 +50,11 @@ pub struct Stats {
 impl Stats {
     /// Statistics in `table`, which has [`Layout::bytes`]; `elements` has an entry for each identity.
     pub fn new(table: Table, layout: Layout, elements: Box<[Option<usize>]>) -> Self {
-        Self { table, layout, is_paused: false, elements }
-    }
-
-    /// Stops counting: from now on no check is noted, and no value gets a name.
-    pub fn pause(&mut self) {
-        self.is_paused = true;
+        Self { table, layout, elements }
     }
 
     /// Notes a check: every value that it brought, and whether it was admitted.
     pub fn note(&self, region: &mut Region, seen: &[IdentityKey], admitted: bool, at_us: u64) {
-        if self.is_paused {
-            return;
-        }
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, at_us);
         let shape = self.layout.shape;
@@ -104,9 +94,6 @@ impl Stats {
     /// Gives names to values that have none, and counts the check that brought them. A value that got its name from
     /// another check meanwhile stays as it is.
     pub fn enter(&self, region: &mut Region, newcomers: &[Newcomer], seen: &[IdentityKey], admitted: bool) {
-        if self.is_paused {
-            return;
-        }
         let now_us = region.header().epoch.last_us;
         let words = region.words_mut(&self.table);
         let row = self.layout.current_row(words, now_us);

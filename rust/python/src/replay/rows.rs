@@ -42,7 +42,9 @@ impl Rows {
 
     /// Checks an envelope at the time `now`. Appends it with the time `at` if it is admitted and no limit in shadow
     /// mode would refuse it, and otherwise returns the decision.
-    fn ask(&mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>) -> PyResult<Option<Decision>> {
+    fn ask(
+        &mut self, py: Python<'_>, now: f64, at: f64, envelope: &Bound<'_, Envelope>,
+    ) -> PyResult<Option<Py<Decision>>> {
         let guard = self.guard.clone_ref(py);
         let now = guard.get().clock.read(py, Some(now))?;
         let said = envelope.get().with(py, |core| {
@@ -56,7 +58,8 @@ impl Rows {
                 });
             (!is_appended).then_some((decision, charge))
         });
-        Ok(said.map(|(core, charge)| Decision::of_envelope(core, guard, envelope.clone().unbind(), charge)))
+        let made = |(core, charge)| Decision::of_envelope(py, core, guard, envelope.clone().unbind(), charge);
+        said.map(made).transpose()
     }
 
     /// Appends an envelope without a check.
