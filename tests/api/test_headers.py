@@ -103,6 +103,18 @@ def test_an_operator_names_a_reader_by_the_address_or_by_the_organisation() -> N
             by.block("reply_to.mailbox", value)
 
 
+def test_a_reader_of_the_senders_organisation_is_aligned() -> None:
+    pace = guard(limit("readers", "reply_to.unaligned", "1/day"))
+    own = Envelope(mail_from="a@mail.shop.com", reply_to="help@shop.com")
+    assert all(pace.check(own) for _ in range(3))
+    assert all(pace.check(own.replace(mail_from="a@gmail.com", reply_to="joe@gmail.com")) for _ in range(3))
+    assert [bool(pace.check(own.replace(mail_from=f"a@org{n}.com"))) for n in range(2)] == [True, False]
+    both = own.replace(reply_to="help@shop.com, joe@gmail.com")
+    assert pace.identities(both)["reply_to.unaligned"] == ("joe@gmail.com",)
+    assert pace.check(own.replace(mail_from="", reply_to="x@other.com")), "the null sender has no organisation"
+    assert not pace.check(own.replace(mail_from="", reply_to="x@other.com"))
+
+
 def test_its_identities_are_told_several_as_tuples() -> None:
     by_org = guard(limit("any", ["client.ip", "from.org"]))
     assert by_org.identities(Envelope.from_message(MESSAGE, dkim=("mail.ex.co.uk", "ex.co.uk"))) == {
@@ -114,6 +126,7 @@ def test_its_identities_are_told_several_as_tuples() -> None:
         "reply_to.address": ("answers@ex.com",),
         "reply_to.org": ("ex.com",),
         "reply_to.mailbox": ("ex.com",),
+        "reply_to.unaligned": ("ex.com",),
         "list.id": "us.ex.com",
         "dkim.org": ("ex.co.uk",),
         "global": "global",

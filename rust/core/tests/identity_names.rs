@@ -57,6 +57,7 @@ fn who_writes_several_may_not_be_paired_with_another_such() {
         "reply_to.address",
         "reply_to.org",
         "reply_to.mailbox",
+        "reply_to.unaligned",
         "dkim.org",
     ];
     assert_eq!(many.collect::<Vec<_>>(), expected);

@@ -176,7 +176,8 @@ impl<'a> Identities<'a> {
         match (identity.source(), &self.header) {
             (Source::Rcpt, _) => unique(self.rcpt.iter().map(|rcpt| recipient(rcpt, identity, form))),
             (Source::From | Source::ReplyTo | Source::Reply | Source::ListId | Source::Dkim, header) => {
-                header.as_ref().map_or_else(Values::new, |header| header.all(identity, form))
+                let sender = self.sender.as_ref().and_then(Address::host).and_then(Domain::owner);
+                header.as_ref().map_or_else(Values::new, |header| header.all(identity, form, sender))
             }
             _ => self.one(identity, form).into_iter().collect(),
         }
@@ -272,15 +273,22 @@ impl<'a> HeaderIdentities<'a> {
         })
     }
 
-    /// The values of an identity, each once, in order.
-    fn all(&self, identity: Identity, form: As) -> Values<'_> {
+    /// The values of an identity, each once, in order. `sender` is the sender's organisation, if it has one.
+    fn all(&self, identity: Identity, form: As, sender: Option<&str>) -> Values<'_> {
         match identity.source() {
             Source::From => authors(&self.from, |from| author(from, identity, form)),
             Source::ReplyTo => authors(&self.reply_to, |to| author(to, identity, form)),
             // Without a Reply-To answers go to From (RFC 5322 §3.6.2).
             Source::Reply => {
                 let is_absent = self.reply_to.as_ref().is_some_and(SmallVec::is_empty);
-                authors(if is_absent { &self.from } else { &self.reply_to }, |reader| reader_of(reader, form))
+                let readers = if is_absent { &self.from } else { &self.reply_to };
+                let is_aligned = |reader: &Address<'_, Domain<'_>>| {
+                    sender.is_some() && reader.host().and_then(Domain::owner) == sender
+                };
+                authors(readers, |reader| {
+                    let is_left_out = identity == Identity::ReplyToUnaligned && is_aligned(reader);
+                    if is_left_out { None } else { reader_of(reader, form) }
+                })
             }
             Source::ListId => self.list.iter().map(|list| Value::Name(list.part(form))).collect(),
             _ => unique(self.dkim.iter().map(|domain| Value::Name(named_part(domain, identity, form)))),

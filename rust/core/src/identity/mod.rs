@@ -165,6 +165,8 @@ identities! {
     /// Who reads the answers: the address of the Reply-To field, or without one of the From field, if its host is a
     /// provider's; otherwise the organisation.
     ReplyToMailbox: "reply_to.mailbox", 22, Reply, Mailbox;
+    /// The same reader, unless the sender is of the reader's organisation.
+    ReplyToUnaligned: "reply_to.unaligned", 23, Reply, Mailbox;
     /// The mailing list.
     ListId: "list.id", 20, ListId, Account;
     /// The organisation of a verified signature.

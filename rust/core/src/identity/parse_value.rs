@@ -330,7 +330,7 @@ fn tag(identity: Identity, text: &str) -> Option<Tag> {
         Identity::SenderRegistered => &[Tag::Unqualified, Tag::Literal, Tag::Unlisted, Tag::Malformed, Tag::Overlong],
         Identity::DkimOrg => &[Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
         Identity::SenderOrg(0) => &[Tag::Null, Tag::Unqualified, Tag::Literal, Tag::Malformed, Tag::Overlong],
-        Identity::FromOrg | Identity::ReplyToOrg | Identity::ReplyToMailbox => {
+        Identity::FromOrg | Identity::ReplyToOrg | Identity::ReplyToMailbox | Identity::ReplyToUnaligned => {
             &[Tag::Many, Tag::Literal, Tag::Malformed, Tag::Overlong]
         }
         Identity::FromAddress | Identity::ReplyToAddress => &[Tag::Many],

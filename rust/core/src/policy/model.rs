@@ -104,7 +104,8 @@ impl Limit {
 
     /// What the limit reads of an envelope. One that counts only some senders reads the sender too.
     pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
-        let sender = (self.verified != Verified::Any).then_some(Source::Sender);
+        let reads_sender = self.verified != Verified::Any || self.per.contains(&Identity::ReplyToUnaligned);
+        let sender = reads_sender.then_some(Source::Sender);
         let recipients = (self.count == Count::Recipients).then_some(Source::Rcpt);
         self.identities().map(Identity::source).chain(sender).chain(recipients)
     }

@@ -15,8 +15,8 @@ const RECIPIENTS: &str = "a whole number from 100 to 1000000: a server takes at 
 
 const IDENTITIES: &str = "one of client.ip, client.net, client.net/<v4>/<v6>, client.host, client.org, helo.host, \
     helo.org, auth.user, sender.address, sender.host, sender.org, sender.org+N, sender.registered, rcpt.address, \
-    rcpt.host, \
-    from.address, from.host, from.org, reply_to.address, reply_to.org, reply_to.mailbox, list.id, dkim.org, global";
+    rcpt.host, from.address, from.host, from.org, reply_to.address, reply_to.org, reply_to.mailbox, \
+    reply_to.unaligned, list.id, dkim.org, global";
 
 /// Text that is not TOML.
 pub(super) const SYNTAX: &[Broken] = &[
