@@ -272,6 +272,15 @@ impl<'e> Preparer<'e, '_> {
                 self.look_up::<SEVERAL>(asked, seen_set, nth);
             }
         }
+        if !SEVERAL {
+            // One key has one look-up, or none.
+            if next < self.request.lookups.len() {
+                if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, 0) {
+                    self.push(limit, ask, 0, Question::FanOut { lookup: next as u32 });
+                }
+            }
+            return;
+        }
         while let Some(lookup) = self.request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;
             let nth = lookup.nth as usize;

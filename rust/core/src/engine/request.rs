@@ -8,9 +8,9 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Trust, value::As};
+use crate::identity::{Identities, Identity, Part, Source, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{LimitSet, Places, Plan};
+use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
@@ -190,8 +190,39 @@ pub(super) struct Keys {
     spans: Vec<Run>,
 }
 
+/// The key of the first value of an identity. Nearly all values have one of three shapes, which are hashed from where
+/// they are: no value is made of them.
+#[inline(always)]
+fn key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
+    let PlannedIdentity { identity, source, mask, .. } = *needed;
+    match source {
+        Source::Sender => {
+            if let Some(name) = identities.sender_name(identity) {
+                return Some(secret.masked(mask, &Value::Name(Part::Text(name))));
+            }
+        }
+        Source::ClientIp => {
+            if let Some((network, prefix)) = identities.client_v4(identity) {
+                return Some(secret.masked(mask, &Value::Network(network.into(), prefix)));
+            }
+        }
+        Source::Rcpt if identity == Identity::RcptAddress => {
+            if let Some((local, host)) = identities.first_recipient() {
+                return Some(secret.masked(mask, &Value::Address(Part::Text(local), Part::Text(host))));
+            }
+        }
+        _ => {}
+    }
+    any_key_of(needed, secret, identities)
+}
+
+#[inline(never)]
+fn any_key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
+    identities.value(needed.identity).map(|value| secret.masked(needed.mask, &value))
+}
+
 /// The key of an identity that is absent. [`Secret::key`] never returns it. A key that `fill` makes by XOR equals it
-/// with a chance of 2⁻⁶⁴; then the identity counts as absent.
+/// with a chance of 2⁻⁶⁴; then limits on what is in flight take the identity for absent.
 const ABSENT: Key = Key(0);
 
 impl Keys {
@@ -219,8 +250,7 @@ impl Keys {
                     let between = plan.identities[usize::from(org)].mask ^ needed.mask;
                     Some(Key(first[usize::from(org)].0 ^ between))
                 }
-                _ => identities
-                    .map_one((needed.source, needed.identity), As::Value, |value| secret.masked(needed.mask, &value)),
+                _ => key_of(needed, secret, identities),
             };
             match key {
                 Some(key) => {
@@ -256,15 +286,17 @@ impl Keys {
     }
 
     /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is
-    /// absent.
+    /// absent. `fill` has ruled out the limits for which one is, so without `SEVERAL` none is.
     #[inline(always)]
     pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
-        let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
         let (first, others) = per.parts();
-        let mut joined = get(first);
+        if !SEVERAL {
+            return Some(others.iter().fold(self.get(first), |joined, other| secret.join(joined, self.get(other))));
+        }
+        let mut joined = self.nth(*first, nth);
         let mut is_absent = joined == ABSENT;
         for other in others {
-            let other = get(other);
+            let other = self.nth(*other, nth);
             is_absent |= other == ABSENT;
             joined = secret.join(joined, other);
         }

@@ -93,8 +93,7 @@ impl Store {
     ) {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
-                answer.now = counter.ticks_at(at_us);
-                (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
+                counter.consult_at(region, at, (at_us, *amount), reservations, answer);
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
             (Self::FanOut(fan_out), Question::FanOut { lookup })
