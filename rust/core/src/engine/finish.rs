@@ -14,7 +14,7 @@ use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Answer, Decision, Refusal, Reply};
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Sources, Value};
+use crate::identity::{Identities, Identity, Part, Sources, Value};
 use crate::plan::PlannedLimit;
 use crate::policy::reserved::{BLOCKED, MAX_OPEN};
 use crate::policy::{Action, Stage, Stages};
@@ -153,8 +153,7 @@ impl Engine {
                 if newcomers.len() == MOST_NAMES || newcomers.iter().any(|newcomer| newcomer.seen == seen) {
                     continue;
                 }
-                let values = identities.values(identity);
-                if let Some(value) = values.get(entry.nth as usize).or(values.first()) {
+                if let Some(value) = identities.nth(identity, entry.nth) {
                     newcomers.push(Newcomer { seen, name: Name::of(&value.to_string()), since_us });
                 }
             }
@@ -169,9 +168,10 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
         identities.ladder(distinct, planned.limit.per[0]).get(usize::from(part)).map(|part| (*part).to_owned())
     });
     part.unwrap_or_else(|| {
-        let text = |&identity: &Identity| {
-            let values = identities.values(identity);
-            values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+        let text = |&identity: &Identity| match identities.nth(identity, nth) {
+            // The usual value needs no formatting.
+            Some(Value::Name(Part::Text(name))) => name.to_owned(),
+            value => value.map(|value| value.to_string()).unwrap_or_default(),
         };
         match &planned.limit.per[..] {
             [identity] => text(identity),

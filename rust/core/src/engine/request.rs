@@ -240,22 +240,22 @@ impl Keys {
         let Self { values, first, ruled_out, .. } = self;
         values.reserve(plan.identities.len());
         first.resize(plan.identities.len(), ABSENT);
+        // `sender.org` and `sender.registered` nearly always have the same value, which is hashed once.
+        let (has_one_hash, mut hash) = (identities.is_org_registered(), 0);
         for (place, needed) in plan.identities.iter().enumerate() {
             if !needed.at.intersects(stages) {
                 continue;
             }
-            let key = match needed.same_as {
-                // The policy may have no limit by `sender.org` any more; then it is not hashed.
-                Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
-                    let between = plan.identities[usize::from(org)].mask ^ needed.mask;
-                    Some(Key(first[usize::from(org)].0 ^ between))
-                }
-                _ => key_of(needed, secret, identities),
-            };
+            let is_owner = has_one_hash && needed.is_owner;
+            let key =
+                if is_owner && hash != 0 { Some(Key(hash ^ needed.mask)) } else { key_of(needed, secret, identities) };
             match key {
                 Some(key) => {
                     values.push(IdentityKey { place, key });
                     first[place] = key;
+                    if is_owner {
+                        hash = key.0 ^ needed.mask;
+                    }
                 }
                 None => *ruled_out = ruled_out.union(needed.needed_by),
             }

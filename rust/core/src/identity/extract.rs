@@ -121,6 +121,15 @@ impl<'a> Identities<'a> {
         self.one(identity, As::Value)
     }
 
+    /// The `nth` value of an identity, or its first one if it has no `nth`.
+    pub fn nth(&self, identity: Identity, nth: u32) -> Option<Value<'_>> {
+        if nth == 0 {
+            return self.value(identity);
+        }
+        let values = self.values(identity);
+        values.get(nth as usize).or(values.first()).copied()
+    }
+
     /// The values of an identity: none when it is absent or was not wanted; several of recipients, of addresses in a
     /// header and of signatures, each once, in order.
     pub fn values(&self, identity: Identity) -> Values<'_> {

@@ -96,10 +96,15 @@ impl Store {
                 counter.consult_at(region, at, (at_us, *amount), reservations, answer);
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
-            (Self::FanOut(fan_out), Question::FanOut { lookup })
-                if !is_now || sightings.is_any_new && sightings.lookups[*lookup as usize].new > 0 =>
+            (Self::FanOut(fan_out), Question::FanOut { lookup: place })
+                if !is_now || sightings.is_any_new && sightings.lookups[*place as usize].new > 0 =>
             {
-                *answer = fan_out.consult(region, request.looked_up(*lookup, sightings), at_us, reservations);
+                let lookup = &request.lookups[*place as usize];
+                if is_now && lookup.others.count + lookup.parts.count == 0 {
+                    fan_out.consult_one(region, lookup, at_us, reservations, answer);
+                } else {
+                    *answer = fan_out.consult(region, request.looked_up(*place, sightings), at_us, reservations);
+                }
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 let elements = elements.of(&request.hashes);
@@ -112,16 +117,13 @@ impl Store {
     /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays
     /// untracked.
     #[inline(always)]
-    pub fn charge(
-        &self, region: &mut Region, request: &Request, entry: &Entry, sightings: &Sightings, answer: &Answer,
-        at_us: u64,
-    ) -> bool {
+    pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup }) => {
-                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, sightings), answer)
+                answer.new == 0 || fan_out.charge(region, request, &request.lookups[*lookup as usize], answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))
