@@ -52,8 +52,8 @@ impl Engine {
 
     /// Reads the envelope and fills in a request with all that a check asks. `more` lists sources to read that no limit
     /// needs.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "each of the three callers states all of them")]
     pub(super) fn prepare_check<'e>(
         &self, identities: &mut Identities<'e>, room: &mut Room, envelope: &Envelope<'e>, stages: Stages,
         purpose: Purpose, filter: Option<&StageFilter>, more: Sources,
@@ -271,15 +271,6 @@ impl<'e> Preparer<'e, '_> {
             for nth in 0..count {
                 self.look_up::<SEVERAL>(asked, seen_set, nth);
             }
-        }
-        if !SEVERAL {
-            // One key has one look-up, or none.
-            if next < self.request.lookups.len() {
-                if let Some((limit, _)) = self.limit_of::<SEVERAL>(place, ask, 0) {
-                    self.push(limit, ask, 0, Question::FanOut { lookup: next as u32 });
-                }
-            }
-            return;
         }
         while let Some(lookup) = self.request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
             next += 1;

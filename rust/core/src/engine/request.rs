@@ -8,7 +8,7 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Identity, Part, Source, Trust, Value};
+use crate::identity::{Identities, Identity, Source, Trust};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
@@ -195,30 +195,17 @@ pub(super) struct Keys {
 #[inline(always)]
 fn key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
     let PlannedIdentity { identity, source, mask, .. } = *needed;
-    match source {
-        Source::Sender => {
-            if let Some(name) = identities.sender_name(identity) {
-                return Some(secret.masked(mask, &Value::Name(Part::Text(name))));
-            }
-        }
+    let usual = match source {
+        Source::Sender => identities.sender_name(identity).map(|name| secret.name_key(mask, name)),
         Source::ClientIp => {
-            if let Some((network, prefix)) = identities.client_v4(identity) {
-                return Some(secret.masked(mask, &Value::Network(network.into(), prefix)));
-            }
+            identities.client_v4(identity).map(|(network, prefix)| secret.v4_key(mask, network, prefix))
         }
         Source::Rcpt if identity == Identity::RcptAddress => {
-            if let Some((local, host)) = identities.first_recipient() {
-                return Some(secret.masked(mask, &Value::Address(Part::Text(local), Part::Text(host))));
-            }
+            identities.first_recipient().map(|(local, host)| secret.address_key(mask, local, host))
         }
-        _ => {}
-    }
-    any_key_of(needed, secret, identities)
-}
-
-#[inline(never)]
-fn any_key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
-    identities.value(needed.identity).map(|value| secret.masked(needed.mask, &value))
+        _ => None,
+    };
+    usual.or_else(|| Some(secret.key(identity, &identities.value(identity)?)))
 }
 
 /// The key of an identity that is absent. [`Secret::key`] never returns it. A key that `fill` makes by XOR equals it
@@ -246,7 +233,8 @@ impl Keys {
             if !needed.at.intersects(stages) {
                 continue;
             }
-            let is_owner = has_one_hash && needed.is_owner;
+            let is_owner =
+                has_one_hash && matches!(needed.identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
             let key =
                 if is_owner && hash != 0 { Some(Key(hash ^ needed.mask)) } else { key_of(needed, secret, identities) };
             match key {

@@ -71,8 +71,6 @@ pub struct PlannedIdentity {
     pub source: Source,
     /// What its keys are masked with.
     pub mask: u64,
-    /// Whether it is `sender.org` or `sender.registered`.
-    pub is_owner: bool,
     /// The stages at which it is needed.
     pub at: Stages,
     /// The limits that are not asked if the identity is absent. An in-flight limit is asked, since its share may be
@@ -438,9 +436,8 @@ pub fn looks_at(verified: Verified, trust: Trust) -> bool {
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let known = identities.iter().position(|known| known.identity == identity);
     let place = known.unwrap_or_else(|| {
-        let is_owner = matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
-        let (source, mask, at) = (identity.source(), mask(identity), Stages::default());
-        identities.push(PlannedIdentity { identity, source, mask, is_owner, at, needed_by: LimitSet::EMPTY });
+        let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
+        identities.push(PlannedIdentity { identity, source: identity.source(), mask: mask(identity), at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.

@@ -114,16 +114,6 @@ impl FanOut {
         self.buckets.lines(part.map_or(asked.bucket, |part| part.bucket))
     }
 
-    /// Tells whether the one element of a look-up, which is new and whose name has no parts, fits at `at_us`. It gives
-    /// the same answer as [`FanOut::consult`]: nothing can change the bucket that is asked.
-    #[inline(never)]
-    pub fn consult_one(
-        &self, region: &Region, lookup: &Lookup, at_us: u64, reserved: &mut SlotReservations, answer: &mut Answer,
-    ) {
-        self.buckets.consult_at(region, &self.buckets.lines(lookup.bucket), (at_us, 1), reserved, answer);
-        answer.new = 1;
-    }
-
     /// Tells whether the new elements fit, and in which bucket. Not inlined, because most checks bring nothing new.
     #[inline(never)]
     pub fn consult(&self, region: &Region, asked: LookedUp<'_>, at_us: u64, reserved: &mut SlotReservations) -> Answer {

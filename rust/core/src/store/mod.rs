@@ -101,7 +101,10 @@ impl Store {
             {
                 let lookup = &request.lookups[*place as usize];
                 if is_now && lookup.others.count + lookup.parts.count == 0 {
-                    fan_out.consult_one(region, lookup, at_us, reservations, answer);
+                    // The one element is new, and its name has no parts: the bucket that is asked never changes.
+                    let (buckets, charge) = (&fan_out.buckets, (at_us, 1));
+                    buckets.consult_at(region, &buckets.lines(lookup.bucket), charge, reservations, answer);
+                    answer.new = 1;
                 } else {
                     *answer = fan_out.consult(region, request.looked_up(*place, sightings), at_us, reservations);
                 }
