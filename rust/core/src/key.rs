@@ -20,7 +20,7 @@
 //! and 2⁻⁶³ for two joined keys.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::identity::{Identity, Part, Trust, Value};
 
@@ -77,12 +77,30 @@ impl Secret {
         Key((self.hash(value) ^ mask).max(1))
     }
 
+    /// [`Secret::masked`] of a name. This function and the next two are for the usual shapes of values.
+    #[inline]
+    pub fn name_key(&self, mask: u64, name: &str) -> Key {
+        self.masked(mask, &Value::Name(Part::Text(name)))
+    }
+
+    /// [`Secret::masked`] of an IPv4 network.
+    #[inline(never)]
+    pub fn v4_key(&self, mask: u64, network: Ipv4Addr, prefix: u8) -> Key {
+        self.masked(mask, &Value::Network(network.into(), prefix))
+    }
+
+    /// [`Secret::masked`] of a mail address.
+    #[inline(never)]
+    pub fn address_key(&self, mask: u64, local: &str, host: &str) -> Key {
+        self.masked(mask, &Value::Address(Part::Text(local), Part::Text(host)))
+    }
+
     /// The hash of a value, whatever its identity is.
     #[inline(always)]
     fn hash(&self, value: &Value<'_>) -> u64 {
         let (v4, v6);
         let (head, bytes) = match value {
-            Value::Name(Part::Text(text)) => return self.sip.hash(text.as_bytes()),
+            Value::Name(Part::Text(text)) => return self.hash_text(text.as_bytes()),
             Value::Global => return self.global,
             Value::Network(IpAddr::V4(address), prefix) => {
                 v4 = address.octets();
@@ -108,7 +126,12 @@ impl Secret {
     /// The key of text, for a limiter that knows no mail.
     #[inline]
     pub fn text(&self, text: &[u8]) -> Key {
-        Key(self.sip.hash(text))
+        Key(self.hash_text(text))
+    }
+
+    #[inline(never)]
+    fn hash_text(&self, text: &[u8]) -> u64 {
+        self.sip.hash(text)
     }
 
     /// The key of a part of a host's name, which never equals the like-named whole host; `host` is the identity of the
@@ -220,7 +243,7 @@ impl Sip {
     }
 
     /// The hash, with these bytes at the end.
-    #[inline]
+    #[inline(always)]
     fn hash(mut self, bytes: &[u8]) -> u64 {
         let length = self.length + bytes.len();
         bytes.chunks_exact(8).for_each(|eight| self.take(word(eight)));

@@ -14,7 +14,7 @@ use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
 use crate::decision::{Answer, Decision, Refusal, Reply};
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Sources, Value};
+use crate::identity::{Identities, Identity, Part, Sources, Value};
 use crate::plan::PlannedLimit;
 use crate::policy::reserved::{BLOCKED, MAX_OPEN, MAX_RECIPIENTS};
 use crate::policy::{Action, Stage, Stages};
@@ -160,8 +160,7 @@ impl Engine {
                 if newcomers.len() == MOST_NAMES || newcomers.iter().any(|newcomer| newcomer.seen == seen) {
                     continue;
                 }
-                let values = identities.values(identity);
-                if let Some(value) = values.get(entry.nth as usize).or(values.first()) {
+                if let Some(value) = identities.nth(identity, entry.nth) {
                     newcomers.push(Newcomer { seen, name: Name::of(&value.to_string()), since_us });
                 }
             }
@@ -185,7 +184,11 @@ pub(super) fn key_text_of<'v, V: std::ops::Deref<Target = [Value<'v>]>>(
     part.unwrap_or_else(|| {
         let text = |&identity: &Identity| {
             let values = values(identity);
-            values.get(nth as usize).or(values.first()).map(Value::to_string).unwrap_or_default()
+            match values.get(nth as usize).or(values.first()) {
+                // The usual value needs no formatting.
+                Some(Value::Name(Part::Text(name))) => (*name).to_owned(),
+                value => value.map(Value::to_string).unwrap_or_default(),
+            }
         };
         match &planned.limit.per[..] {
             [identity] => text(identity),

@@ -52,8 +52,8 @@ impl Engine {
 
     /// Reads the envelope and fills in a request with all that a check asks. `more` lists sources to read that no limit
     /// needs.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "inlined into three callers, each of which states all of them")]
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "each of the three callers states all of them")]
     pub(super) fn prepare_check<'e>(
         &self, identities: &mut Identities<'e>, room: &mut Room, envelope: &Envelope<'e>, stages: Stages,
         purpose: Purpose, filter: Option<&StageFilter>, more: Sources,

@@ -8,9 +8,9 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Trust, value::As};
+use crate::identity::{Identities, Identity, Source, Trust};
 use crate::key::{Key, Secret};
-use crate::plan::{LimitSet, Places, Plan};
+use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
@@ -199,8 +199,26 @@ pub(super) struct Keys {
     spans: Vec<Run>,
 }
 
+/// The key of the first value of an identity. Nearly all values have one of three shapes, which are hashed from where
+/// they are: no value is made of them.
+#[inline(always)]
+fn key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
+    let PlannedIdentity { identity, source, mask, .. } = *needed;
+    let usual = match source {
+        Source::Sender => identities.sender_name(identity).map(|name| secret.name_key(mask, name)),
+        Source::ClientIp => {
+            identities.client_v4(identity).map(|(network, prefix)| secret.v4_key(mask, network, prefix))
+        }
+        Source::Rcpt if identity == Identity::RcptAddress => {
+            identities.first_recipient().map(|(local, host)| secret.address_key(mask, local, host))
+        }
+        _ => None,
+    };
+    usual.or_else(|| Some(secret.key(identity, &identities.value(identity)?)))
+}
+
 /// The key of an identity that is absent. [`Secret::key`] never returns it. A key that `fill` makes by XOR equals it
-/// with a chance of 2⁻⁶⁴; then the identity counts as absent.
+/// with a chance of 2⁻⁶⁴; then limits on what is in flight take the identity for absent.
 const ABSENT: Key = Key(0);
 
 impl Keys {
@@ -218,23 +236,23 @@ impl Keys {
         let Self { values, first, ruled_out, .. } = self;
         values.reserve(plan.identities.len());
         first.resize(plan.identities.len(), ABSENT);
+        // `sender.org` and `sender.registered` nearly always have the same value, which is hashed once.
+        let (has_one_hash, mut hash) = (identities.is_org_registered(), 0);
         for (place, needed) in plan.identities.iter().enumerate() {
             if !needed.at.intersects(stages) {
                 continue;
             }
-            let key = match needed.same_as {
-                // The policy may have no limit by `sender.org` any more; then it is not hashed.
-                Some(org) if first[usize::from(org)] != ABSENT && identities.is_org_registered() => {
-                    let between = plan.identities[usize::from(org)].mask ^ needed.mask;
-                    Some(Key(first[usize::from(org)].0 ^ between))
-                }
-                _ => identities
-                    .map_one((needed.source, needed.identity), As::Value, |value| secret.masked(needed.mask, &value)),
-            };
+            let is_owner =
+                has_one_hash && matches!(needed.identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
+            let key =
+                if is_owner && hash != 0 { Some(Key(hash ^ needed.mask)) } else { key_of(needed, secret, identities) };
             match key {
                 Some(key) => {
                     values.push(IdentityKey { place, key });
                     first[place] = key;
+                    if is_owner {
+                        hash = key.0 ^ needed.mask;
+                    }
                 }
                 None => *ruled_out = ruled_out.union(needed.needed_by),
             }
@@ -265,15 +283,17 @@ impl Keys {
     }
 
     /// The key of a composite, with the `nth` value of the identity that has several; `None` when one of them is
-    /// absent.
+    /// absent. `fill` has ruled out the limits for which one is, so without `SEVERAL` none is.
     #[inline(always)]
     pub(super) fn joined<const SEVERAL: bool>(&self, secret: &Secret, per: &Places, nth: usize) -> Option<Key> {
-        let get = |place: &u16| if SEVERAL { self.nth(*place, nth) } else { self.get(place) };
         let (first, others) = per.parts();
-        let mut joined = get(first);
+        if !SEVERAL {
+            return Some(others.iter().fold(self.get(first), |joined, other| secret.join(joined, self.get(other))));
+        }
+        let mut joined = self.nth(*first, nth);
         let mut is_absent = joined == ABSENT;
         for other in others {
-            let other = get(other);
+            let other = self.nth(*other, nth);
             is_absent |= other == ABSENT;
             joined = secret.join(joined, other);
         }

@@ -300,7 +300,7 @@ impl Engine {
         for (_, entry, answer) in found.stores.consulted(&request.stores) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
             if entry.is_charged && admits(planned) {
-                let is_tracked = planned.store.charge(region, &request.stores, entry, sightings, answer, at_us);
+                let is_tracked = planned.store.charge(region, &request.stores, entry, answer, at_us);
                 if !is_tracked {
                     region.header_mut().untracked[usize::from(entry.limit)] += 1;
                 }

@@ -101,6 +101,11 @@ impl<'a> Folded<'a> {
         self.text.is_ok()
     }
 
+    /// Its normal form, if it has one.
+    pub(super) fn plain_text(&self) -> Option<&str> {
+        self.text.as_deref().ok()
+    }
+
     pub(super) fn part(&self, form: As) -> Part<'_> {
         match &self.text {
             Ok(text) => Part::Text(text),

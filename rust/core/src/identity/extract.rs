@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use smallvec::SmallVec;
 
@@ -123,6 +123,15 @@ impl<'a> Identities<'a> {
         self.one(identity, As::Value)
     }
 
+    /// The `nth` value of an identity, or its first one if it has no `nth`.
+    pub fn nth(&self, identity: Identity, nth: u32) -> Option<Value<'_>> {
+        if nth == 0 {
+            return self.value(identity);
+        }
+        let values = self.values(identity);
+        values.get(nth as usize).or(values.first()).copied()
+    }
+
     /// The values of an identity: none when it is absent or was not wanted; several of recipients, of addresses in a
     /// header and of signatures, each once, in order.
     pub fn values(&self, identity: Identity) -> Values<'_> {
@@ -183,27 +192,9 @@ impl<'a> Identities<'a> {
         }
     }
 
-    fn one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
-        self.map_one((identity.source(), identity), form, |value| value)
-    }
-
-    /// Calls `use_it` with the identity's first value. Returns `None` when there is none.
-    #[inline(always)]
-    pub(crate) fn map_one<'s, R>(
-        &'s self, (source, identity): (Source, Identity), form: As, use_it: impl FnOnce(Value<'s>) -> R,
-    ) -> Option<R> {
-        match (source, &self.sender) {
-            (Source::ClientIp, _) => self.client.map(|address| use_it(client(identity, address))),
-            (Source::Sender, Some(Address::Mailbox(_, domain))) if identity != Identity::SenderAddress => {
-                Some(use_it(Value::Name(named_part(domain, identity, form))))
-            }
-            _ => self.other_one(identity, form).map(use_it),
-        }
-    }
-
-    /// Returns the value of a rarely used identity. Not inlined, so the hot path needs fewer registers.
+    /// The identity's first value; `None` when there is none.
     #[inline(never)]
-    fn other_one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
+    fn one(&self, identity: Identity, form: As) -> Option<Value<'_>> {
         match identity.source() {
             Source::Nothing => self.global.then_some(Value::Global),
             Source::ClientIp => self.client.map(|address| client(identity, address)),
@@ -232,6 +223,28 @@ impl<'a> Identities<'a> {
 
 /// Shortcuts for prepare, which compares and hashes most values once.
 impl Identities<'_> {
+    /// The name that an identity of the sender shows, if that is the end of a sound name.
+    #[inline(always)]
+    pub(crate) fn sender_name(&self, identity: Identity) -> Option<&str> {
+        let Some(Address::Mailbox(_, domain)) = &self.sender else { return None };
+        domain.sound_part(identity)
+    }
+
+    /// The client's network under an identity, if its address is one of IPv4.
+    #[inline(always)]
+    pub(crate) fn client_v4(&self, identity: Identity) -> Option<(Ipv4Addr, u8)> {
+        let Some(Some(IpAddr::V4(address))) = self.client else { return None };
+        let prefix = if let Identity::ClientNet(prefixes) = identity { prefixes.v4 } else { 32 };
+        Some(network::v4(address, prefix))
+    }
+
+    /// Local part and host of the first recipient, if they have a normal form.
+    #[inline(always)]
+    pub(crate) fn first_recipient(&self) -> Option<(&str, &str)> {
+        let Some(Address::Mailbox(local, host)) = self.rcpt.first() else { return None };
+        if host.form == Form::Sound { Some((local.plain_text()?, host.name())) } else { None }
+    }
+
     /// Whether the sender has a normal form, so that each value of it is its element too.
     pub(crate) fn is_sender_plain(&self) -> bool {
         matches!(&self.sender, Some(Address::Mailbox(local, domain)) if local.is_plain() && domain.host.is_plain())

@@ -77,13 +77,20 @@ fn number(text: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
+/// The IPv4 network around an address.
+#[inline]
+pub(crate) fn v4(address: Ipv4Addr, prefix: u8) -> (Ipv4Addr, u8) {
+    let prefix = prefix.min(32);
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+    (Ipv4Addr::from_bits(address.to_bits() & mask), prefix)
+}
+
 /// The network around an address.
 pub(crate) fn network(address: IpAddr, prefixes: Prefixes) -> Value<'static> {
     match address {
         IpAddr::V4(address) => {
-            let prefix = prefixes.v4.min(32);
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            Value::Network(Ipv4Addr::from_bits(address.to_bits() & mask).into(), prefix)
+            let (network, prefix) = v4(address, prefixes.v4);
+            Value::Network(network.into(), prefix)
         }
         IpAddr::V6(address) => {
             let prefix = prefixes.v6.min(128);

@@ -12,6 +12,7 @@ use publicsuffix::{List, Psl, Type};
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::Identity;
 use super::host::{self, Form, Host};
 use super::value::{As, Part, Tag};
 
@@ -321,6 +322,18 @@ impl<'a> Domain<'a> {
             None if self.host.form == Form::Literal => Part::Tag(Tag::Literal),
             None => self.host.part(As::Value),
         }
+    }
+
+    /// The part of a sound host that an identity of senders shows; `None` for a tag, and for `sender.org+N`.
+    #[inline(always)]
+    pub(super) fn sound_part(&self, identity: Identity) -> Option<&str> {
+        let start = match identity {
+            Identity::SenderHost => 0,
+            Identity::SenderOrg(0) => self.split.org?,
+            Identity::SenderRegistered => self.split.registered?,
+            _ => return None,
+        };
+        if self.host.form == Form::Sound { self.host.name().get(start..) } else { None }
     }
 
     /// `*.registered`: by the ICANN section alone; names that share nothing share a tag.

@@ -71,8 +71,6 @@ pub struct PlannedIdentity {
     pub source: Source,
     /// What its keys are masked with.
     pub mask: u64,
-    /// Of `sender.registered`, the place of `sender.org`, which nearly always has the same value.
-    pub same_as: Option<u16>,
     /// The stages at which it is needed.
     pub at: Stages,
     /// The limits that are not asked if the identity is absent. In-flight limits are not among them: all senders that
@@ -446,12 +444,10 @@ pub fn looks_at(verified: Verified, senders: Trust) -> bool {
 
 /// The place of an identity among those that are hashed; a new one is added.
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
-    let place_of = |identity| identities.iter().position(|known| known.identity == identity);
-    let org = place_of(Identity::SenderOrg(0)).filter(|_| identity == Identity::SenderRegistered);
-    let place = place_of(identity).unwrap_or_else(|| {
-        let (source, same_as) = (identity.source(), org.map(|place| place as u16));
+    let known = identities.iter().position(|known| known.identity == identity);
+    let place = known.unwrap_or_else(|| {
         let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
-        identities.push(PlannedIdentity { identity, source, mask: mask(identity), same_as, at, needed_by });
+        identities.push(PlannedIdentity { identity, source: identity.source(), mask: mask(identity), at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.

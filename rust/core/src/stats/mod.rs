@@ -61,7 +61,7 @@ impl Stats {
         let registers: &mut [u8] = bytemuck::cast_slice_mut(&mut words[row..row + self.layout.registers]);
         for IdentityKey { place, key } in seen {
             let (number, run) = shape.split(*key);
-            let register = &mut registers[place * shape.registers() + number];
+            let register = &mut registers[(place << shape.precision) + number];
             // Most values were seen before in this pane, and then the cache line stays clean.
             if run > *register {
                 *register = run;

@@ -47,6 +47,7 @@ use super::params::Charge;
 use super::rate_counter::RateCounter;
 use super::request::{Answer, FoundElement, LookedUp, Lookup, Request, Sightings, SlotReservations, Verdict};
 use super::seen_set::{SeenSet, Sighting};
+use crate::key::Key;
 use crate::region::{Candidates, Region};
 
 /// Most parts of a name on the ladder: the organisational domain and five labels more.
@@ -180,8 +181,11 @@ impl FanOut {
 
     /// Charges the new elements; returns `false` when the bucket found no room and the charge is not counted.
     #[inline(never)]
-    pub fn charge(&self, region: &mut Region, asked: LookedUp<'_>, answer: &Answer) -> bool {
-        let at = self.bucket_lines(asked, answer.part);
+    pub fn charge(
+        &self, region: &mut Region, request: &Request, (lookup, bucket): (&Lookup, Key), answer: &Answer,
+    ) -> bool {
+        let part = answer.part.and_then(|part| lookup.parts.of(&request.parts).get(usize::from(part)));
+        let at = self.buckets.lines(part.map_or(bucket, |part| part.bucket));
         self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
     }
 

@@ -93,15 +93,23 @@ impl Store {
     ) {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
-                answer.now = counter.ticks_at(at_us);
-                (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, *amount, reservations);
+                counter.consult_at(region, at, (at_us, *amount), reservations, answer);
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
-            (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, times })
-                if !is_now || sightings.is_any_new && fan_out.may_charge(&sightings.lookups[*lookup as usize]) =>
+            (Self::FanOut(fan_out), Question::FanOut { lookup: place, bucket, times })
+                if !is_now || sightings.is_any_new && fan_out.may_charge(&sightings.lookups[*place as usize]) =>
             {
-                let asked = request.looked_up(*lookup, *bucket, sightings);
-                *answer = fan_out.consult(region, asked, *times, at_us, reservations);
+                let lookup = &request.lookups[*place as usize];
+                let has_more = lookup.others.count + lookup.parts.count > 0;
+                if is_now && !has_more && !lookup.may_change {
+                    // The one element is new, and its name has no parts: the bucket that is asked never changes.
+                    let (buckets, charge) = (&fan_out.buckets, (at_us, u64::from(*times)));
+                    buckets.consult_at(region, &buckets.lines(*bucket), charge, reservations, answer);
+                    answer.new = *times;
+                } else {
+                    let asked = request.looked_up(*place, *bucket, sightings);
+                    *answer = fan_out.consult(region, asked, *times, at_us, reservations);
+                }
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 let elements = elements.of(&request.hashes);
@@ -114,16 +122,14 @@ impl Store {
     /// Charges `entry`, which was consulted under the same lock; `false` when its key found no room and stays
     /// untracked.
     #[inline(always)]
-    pub fn charge(
-        &self, region: &mut Region, request: &Request, entry: &Entry, sightings: &Sightings, answer: &Answer,
-        at_us: u64,
-    ) -> bool {
+    pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
         match (self, &entry.question) {
             (Self::Rate(counter), Question::Rate { at, amount }) => {
                 counter.charge(region, at, answer.slot, answer.now, *amount)
             }
             (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, .. }) => {
-                answer.new == 0 || fan_out.charge(region, request.looked_up(*lookup, *bucket, sightings), answer)
+                let lookup = &request.lookups[*lookup as usize];
+                answer.new == 0 || fan_out.charge(region, request, (lookup, *bucket), answer)
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))

@@ -4,7 +4,7 @@
 
 use super::gcra::{Gcra, GcraRate};
 use super::params::{Algorithm, Rate, WhenFull};
-use super::request::{SlotReservations, Verdict};
+use super::request::{Answer, SlotReservations, Verdict};
 use super::sliding_window::SlidingWindow;
 use crate::key::Key;
 use crate::region::{Candidates, KeySlot, Region, Table};
@@ -97,6 +97,18 @@ impl RateCounter {
         &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
         either!(self, counter => counter.consult(region, at, now, amount, reserved))
+    }
+
+    /// Writes into `answer` what [`RateCounter::consult`] returns at `at_us`. The algorithm is looked at once.
+    #[inline(always)]
+    pub fn consult_at(
+        &self, region: &Region, at: &Candidates, (at_us, amount): (u64, u64), reserved: &mut SlotReservations,
+        answer: &mut Answer,
+    ) {
+        either!(self, counter => {
+            answer.now = counter.ticks_at(at_us);
+            (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, amount, reserved);
+        });
     }
 
     /// Charges a key: see [`Gcra::charge`] and [`SlidingWindow::charge`].
