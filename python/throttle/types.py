@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "LimitPlan",
     "Mode",
+    "Outcome",
     "Quota",
     "Share",
     "Size",
@@ -52,6 +53,9 @@ Window: TypeAlias = Literal["minute", "hour"]
 
 Mode: TypeAlias = Literal["enforce", "shadow"]
 """``"enforce"`` refuses; ``"shadow"`` only reports what would be refused."""
+
+Outcome: TypeAlias = Literal["unknown-recipient", "auth-failure", "spam", "virus"]
+"""What a server finds out and reports."""
 
 Algorithm: TypeAlias = Literal["gcra", "sliding-window"]
 """How a rate is counted."""
@@ -298,7 +302,9 @@ class LimitPlan(TypedDict):
     """The value that the quota names; ``None`` for the limit itself."""
     per: str
     counted: str
-    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity whose values it counts."""
+    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, ``"reports"``, or the identity whose values it
+    counts.
+    """
     rate: str | None
     at_once: int | None
     """The burst, or what an in-flight limit allows; ``None`` for a sliding window."""

@@ -271,11 +271,12 @@ fn every_field_of_the_schema_changes_the_limit() {
     let schema = include_str!("../../../python/throttle/policies/policy.schema.json");
     let schema: serde_json::Value = serde_json::from_str(schema).expect("JSON");
     let fields = schema["properties"]["limit"]["items"]["properties"].as_object().expect("the fields of a limit");
-    assert!(fields.len() >= 19, "{} fields", fields.len());
+    assert!(fields.len() >= 20, "{} fields", fields.len());
     for (name, field) in fields {
         let beside = match name.as_str() {
             "in_flight" => "per = \"client.ip\"",
             "share" => "per = \"global\"\nin_flight = 9",
+            "reports" => "per = \"client.ip\"\nrate = \"9/minute\"\ncount = \"reports\"",
             "distinct" | "refuse" | "remember" | "settle" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
             }

@@ -28,6 +28,7 @@ mod permit;
 mod policy;
 mod process;
 mod replay;
+mod report;
 mod seed;
 mod session;
 mod sketches;

@@ -8,7 +8,7 @@
 //! [`Limit::to_fields`] writes the fields from which the same limit is read.
 
 use super::field::{Field, FieldValue, Place, Read, Wrong};
-use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
+use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Report, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
 use super::rows::{Kind, LIMIT, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
@@ -51,6 +51,8 @@ impl Limit {
             ("rate", _) => numbers.map(|(rate, _)| text(rate)),
             ("burst", _) => numbers.and_then(|(rate, burst)| burst_field(rate, burst)),
             ("count", _) => unless_default(self.count, if is_sized { Count::Bytes } else { Count::Messages }),
+            ("reports", _) if self.reports.is_empty() => None,
+            ("reports", _) => Some(FieldValue::List(self.reports.iter().map(|report| text(report.name())).collect())),
             ("distinct", _) => self.distinct().map(text),
             ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
             ("remember", Rule::FanOut { remember_us, .. }) => Some(text(write_period(*remember_us, false))),
@@ -60,9 +62,9 @@ impl Limit {
                 FieldValue::Table(vec![Field::loose("per", &per_field(per)), Field::loose("of_free", &text(of_free))])
             }),
             ("verified", _) => unless_default(self.verified, Verified::Any),
-            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per).1),
+            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per, self.count).1),
             ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
-            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per).0),
+            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per, self.count).0),
             ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
             ("mode", _) => unless_default(self.mode, Mode::Enforce),
             ("quota", _) if self.quotas.is_empty() => None,
@@ -88,14 +90,16 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
     let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
     let rule = fields.rule()?;
-    let (algorithm, when_full) = rule.defaults(&per);
+    let count = fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages });
+    let (algorithm, when_full) = rule.defaults(&per, count);
     let mut limit = Limit {
         name,
         line: place.line,
         file: place.base_of(field),
         per,
         rule,
-        count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
+        count,
+        reports: fields.read("reports", value::reports)?.unwrap_or_default(),
         verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
         algorithm: fields.read("algorithm", choice)?.unwrap_or(algorithm),
         when_full: fields.read("when_full", choice)?.unwrap_or(when_full),
@@ -259,10 +263,12 @@ impl<'a> Fields<'a> {
         let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
         let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
         let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
+        // Anybody can fail to log in as any user.
+        let is_guessed = limit.reports.contains(Report::AuthFailure) && per.contains(&Identity::AuthUser);
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
         let can_be_claimed = claim.is_some() || limit.identities().any(|identity| identity.source() == Source::Sender);
         self.allow_all(&[
-            ("count", !is_cap || count != Count::Recipients,
+            ("count", !is_cap || !matches!(count, Count::Recipients | Count::Reports),
                 r#""connections", "messages" or "bytes" beside `in_flight`"#),
             ("count", !is_cap || !sized || count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
             ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
@@ -271,6 +277,7 @@ impl<'a> Fields<'a> {
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
+            ("reports", count == Count::Reports || limit.reports.is_empty(), r#"`reports` only beside count = "reports""#),
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
             ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
@@ -297,6 +304,8 @@ impl<'a> Fields<'a> {
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
                 dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
+            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": \
+                whoever guesses at the password of a user could have the user blocked; \"block\" per client.ip alone"),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
@@ -306,7 +315,8 @@ impl<'a> Fields<'a> {
             ("verified", claim.is_none() || verified != Verified::Proven, &format!(
                 "\"any\" or \"claimed\", since {} is never proven",
                 if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
-        ])
+        ])?;
+        if count == Count::Reports { self.required("reports", value::reports).map(drop) } else { Ok(()) }
     }
 
     /// Checks the keys of a cap. A permit has a fixed size and is taken at MAIL, so its identities must be known by

@@ -80,5 +80,5 @@ pub(super) const CASES: &[Wrong] = &[
 ];
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, remember, settle, in_flight, share, verified, \
+    "name, per, rate, burst, count, reports, distinct, refuse, remember, settle, in_flight, share, verified, \
     when_full, memory, algorithm, action, mode, quota, reply";
