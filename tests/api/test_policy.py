@@ -90,7 +90,7 @@ def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     assert [limit.name for limit in policy.limits] == [
         "net-connections", "all-open", "all-bytes",
         "net-pace", "pair-pace", "host-pace", "org-fan-out", "org-fresh", "net-org-fan-out", "reply-to-fan-out",
-        "rcpt-pace", "auth-pace",
+        "rcpt-pace", "auth-pace", "harvest",
     ]  # fmt: skip
     assert policy.file == "inbound.toml"
     assert Policy.builtin("inbound") == policy

@@ -28,7 +28,7 @@ def test_without_a_policy_it_takes_the_built_in_one_and_16_mib() -> None:
     pace = Throttle()
     assert pace.policy == Policy.builtin()
     assert 0.99 * (16 << 20) < pace.memory_bytes <= 16 << 20
-    assert repr(pace) == f'Throttle("inbound.toml", limits=12, memory_bytes={pace.memory_bytes})'
+    assert repr(pace) == f'Throttle("inbound.toml", limits=13, memory_bytes={pace.memory_bytes})'
 
 
 def test_a_policy_is_an_object_or_the_path_of_a_file(tmp_path: Path) -> None:
@@ -48,8 +48,9 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     rest = pace.memory_bytes - sum(table.bytes for table in tables)
     # the header's page; what observes; what operators say, and blocks; what is spare
     assert 4096 < rest <= 4096 + most // 16 + most // 56 + most // 64 + most // 32
-    assert [table.table for table in tables][-10:] == [
+    assert [table.table for table in tables][-11:] == [
         "auth-pace",
+        "harvest",
         *(f"net-org-fan-out, quota of {net}::/48" for net in ("2a00:1450:4864", "2607:f8b0:4864", "2a01:111:f403")),
         "sketch of auth-pace",
         "memory of org-fan-out, org-fresh",
