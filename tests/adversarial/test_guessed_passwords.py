@@ -22,9 +22,8 @@ def guard() -> Throttle:
 
 def submits(guard: Throttle, client_ip: str, user: str, now: float) -> bool:
     with guard.session(client_ip=client_ip) as session:
-        sender = f"{user}@our-company.com"
-        steps = [lambda: session.connect(now=now), lambda: session.mail(sender, auth_user=user, now=now)]
-        return all(step() for step in steps)
+        is_connected = session.connect(now=now)
+        return bool(is_connected and session.mail(f"{user}@our-company.com", auth_user=user, now=now))
 
 
 def guesses(guard: Throttle, client_ip: str, now: float) -> int:

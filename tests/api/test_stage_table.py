@@ -73,9 +73,7 @@ def limit_of(count: str, identity: str, most: int) -> Limit:
     of = count.partition(" in flight")[0]
     size = " B" if of == "bytes" else ""
     if of.startswith("reports of "):
-        return Limit(
-            name="it", per=identity, rate=f"{most}/day", count="reports", reports=outcomes_of(count), **WINDOW
-        )
+        return Limit(name="it", per=identity, rate=f"{most}/day", count="reports", reports=outcomes_of(count), **WINDOW)
     counts: dict[str, Any] = {"count": of}
     if count.endswith("in flight"):
         return Limit(name="it", per=identity, in_flight=f"{most}{size}" if size else most, **counts)

@@ -20,8 +20,8 @@ impl Limit {
     #[pyo3(
         signature = (**fields),
         text_signature = "(*, name, per, rate=None, burst=None, count=None, reports=None, distinct=None, \
-                          refuse=None, remember=None, settle=None, in_flight=None, share=None, verified=None, when_full=None, \
-                          memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
+                          refuse=None, remember=None, settle=None, in_flight=None, share=None, verified=None, \
+                          when_full=None, memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
     )]
     fn new(py: Python<'_>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let fields = fields.map_or(Ok(Vec::new()), field::fields)?;

@@ -277,7 +277,8 @@ impl<'a> Fields<'a> {
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
-            ("reports", count == Count::Reports || limit.reports.is_empty(), r#"`reports` only beside count = "reports""#),
+            ("reports", count == Count::Reports || limit.reports.is_empty(),
+                r#"`reports` only beside count = "reports""#),
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
             ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
@@ -304,8 +305,9 @@ impl<'a> Fields<'a> {
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
                 dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
-            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": \
-                whoever guesses at the password of a user could have the user blocked; \"block\" per client.ip alone"),
+            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user beside reports of \
+                \"auth-failure\": whoever guesses at the password of a user could have the user blocked; \"block\" \
+                needs a key of client.* alone"),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),

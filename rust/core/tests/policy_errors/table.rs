@@ -12,8 +12,8 @@ const REPORTS: &str = r#"beside count = "reports" a list of what it counts, as [
 
 const OUTCOMES: &str = r#""unknown-recipient", "auth-failure", "spam" or "virus""#;
 
-const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": whoever guesses at the \
-    password of a user could have the user blocked; \"block\" per client.ip alone";
+const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": whoever guesses at \
+    the password of a user could have the user blocked; \"block\" needs a key of client.* alone";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
@@ -538,7 +538,8 @@ rate = "9/minute""#, 5, "x", "burst", "9",
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#,
         r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"count = "reports"
-reports = ["virus"]"#, 5, "x", "count", r#""reports""#, r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+reports = ["virus"]"#, 5, "x", "count", r#""reports""#,
+        r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
         r#""any" or "proven", since nothing here can be merely claimed"#, ""),
     (r#"count = "connections"
