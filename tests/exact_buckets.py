@@ -37,3 +37,8 @@ class ExactBuckets:
         """Charges, whether it keeps the limit or not."""
         now = now_us * self.amount
         self.drained_at[key] = max(self.drained_at.get(key, 0), now) + cost * self.price
+
+    def charge_up_to_full(self, key: Hashable, now_us: int) -> None:
+        """Charges one, at most until the bucket is full: a report."""
+        now = now_us * self.amount
+        self.drained_at[key] = now + min(max(self.drained_at.get(key, 0), now) - now + self.price, self.capacity)

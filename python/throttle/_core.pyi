@@ -18,6 +18,7 @@ from throttle.types import (
     Explanation,
     LimitPlan,
     Mode,
+    Outcome,
     Quota,
     Share,
     Size,
@@ -414,6 +415,16 @@ class Session:
             now: Unix seconds, instead of the clock.
         """
 
+    def report(self, outcome: Outcome, recipient: Text | None = None, *, now: float | None = None) -> None:
+        """Reports what the server has found out, as :meth:`Throttle.report`, about what the session knows.
+
+        That is the client, the sender and SPF verdict of the transaction, and the ``recipient`` of the report. After
+        :meth:`data` it is the message that has ended, with its header if :meth:`data` was admitted, until the next
+        :meth:`mail`, :meth:`helo` or :meth:`reset`. Recipients of the transaction that are not named are not reported.
+
+        It never refuses and holds nothing. It may be called after :meth:`close`.
+        """
+
     def reset(self) -> None:
         """Ends the transaction, as RSET does, and releases its permit. What was charged stays unless it is refunded."""
 
@@ -460,7 +471,9 @@ class Limit:
         per: the identity that it counts per, or several that make one key together.
         rate: an amount in a time, such as ``"600/minute"``. With ``distinct``: the new elements.
         burst: how much fits at once, for ``"gcra"`` only. Default: the amount of the rate.
-        count: what one check counts as. Default: ``"messages"``, or ``"bytes"`` when the rate has a unit of size.
+        count: what one check counts as. Default: ``"messages"``, or ``"bytes"`` when the rate has a unit of size. With
+            ``"reports"`` a check counts nothing: only :meth:`Throttle.report` and :meth:`Session.report` do.
+        reports: the outcomes that ``count="reports"`` counts.
         distinct: the identity whose different values are counted, instead of messages.
         refuse: with ``distinct``: ``"new"`` elements only, or ``"all"`` of the key. Default: ``"new"``.
         new_to: with ``distinct``: the key to which an element is new, of ``client.*``. Default: ``per``.
@@ -501,7 +514,8 @@ class Limit:
         per: str | Iterable[str],
         rate: str | None = None,
         burst: Size | None = None,
-        count: Literal["messages", "connections", "recipients", "bytes"] | None = None,
+        count: Literal["messages", "connections", "recipients", "bytes", "reports"] | None = None,
+        reports: Iterable[Outcome] | None = None,
         distinct: str | None = None,
         refuse: Literal["new", "all"] | None = None,
         new_to: str | Iterable[str] | None = None,
@@ -728,6 +742,32 @@ class Throttle:
         second, and infinite for a message that is larger than the limit.
 
         The arguments and errors are those of :meth:`check`.
+        """
+
+    def report(self, envelope: Envelope, outcome: Outcome, *, now: float | None = None) -> None:
+        """Reports what the server has found out, and no envelope says.
+
+        It charges one to each key of the envelope, in every limit with ``count="reports"`` whose ``reports`` list the
+        outcome. It is never refused: what a limit has no room for is not counted. Checks consult these limits, and are
+        refused while there is no room for one more report.
+
+        Args:
+            envelope: what the report is about. Limits count the sender as a check of it would: proven or claimed.
+            outcome: what happened.
+            now: Unix seconds, as in :meth:`check`.
+
+        Raises:
+            ValueError: an unknown outcome, or a time as in :meth:`check`.
+
+        Example:
+            >>> guard = Throttle(Policy([Limit(name="guesses", per="client.ip", rate="5/hour", action="block 1 hour",
+            ...                                count="reports", reports=["auth-failure"])]))
+            >>> client = Envelope(client_ip="192.0.2.1")
+            >>> for _ in range(5):
+            ...     assert guard.check(client)
+            ...     guard.report(client, "auth-failure")
+            >>> guard.check(client).reply
+            '421 4.7.0 192.0.2.1 was reported too often; retry in 3600 s'
         """
 
     def session(self, *, client_ip: Address | None = None, client_name: Text | None = None) -> Session:

@@ -22,6 +22,7 @@ __all__ = [
     "Explanation",
     "LimitPlan",
     "Mode",
+    "Outcome",
     "Quota",
     "Share",
     "Size",
@@ -53,6 +54,9 @@ Window: TypeAlias = Literal["minute", "hour"]
 
 Mode: TypeAlias = Literal["enforce", "shadow"]
 """``"enforce"`` refuses; ``"shadow"`` only reports what would be refused."""
+
+Outcome: TypeAlias = Literal["unknown-recipient", "auth-failure", "spam", "virus"]
+"""What a server finds out and reports."""
 
 Algorithm: TypeAlias = Literal["gcra", "sliding-window"]
 """How a rate is counted."""
@@ -313,7 +317,9 @@ class LimitPlan(TypedDict):
     """The value that the quota names; ``None`` for the limit itself."""
     per: str
     counted: str
-    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, or the identity whose values it counts."""
+    """``"messages"``, ``"connections"``, ``"recipients"``, ``"bytes"``, ``"reports"``, or the identity whose values it
+    counts.
+    """
     rate: str | None
     at_once: int | None
     """The burst, or what an in-flight limit allows; ``None`` for a sliding window."""

@@ -55,7 +55,7 @@ OF = {
 }
 
 # What one transaction to two mailboxes of one host comes to.
-AMOUNT = {"connections": 1, "messages": 1, "recipients": 2, "bytes": 700}
+AMOUNT = {"connections": 1, "messages": 1, "recipients": 2, "bytes": 700, "reports": 1}
 
 
 def counted() -> list[tuple[str, str, str]]:
@@ -72,14 +72,21 @@ def counted() -> list[tuple[str, str, str]]:
 def limit_of(count: str, identity: str, most: int) -> Limit:
     of = count.partition(" in flight")[0]
     size = " B" if of == "bytes" else ""
+    if of.startswith("reports of "):
+        return Limit(name="it", per=identity, rate=f"{most}/day", count="reports", reports=outcomes_of(count), **WINDOW)
     counts: dict[str, Any] = {"count": of}
     if count.endswith("in flight"):
         return Limit(name="it", per=identity, in_flight=f"{most}{size}" if size else most, **counts)
     return Limit(name="it", per=identity, rate=f"{most}{size}/day", **counts, **WINDOW)
 
 
+def outcomes_of(count: str) -> list[Any]:
+    """The outcomes of a row of reports; of another row none."""
+    return re.findall(r"`([^`]+)`", count)
+
+
 def test_the_tables_are_there() -> None:
-    assert len(counted()) == 7 * sum(map(len, OF.values()))
+    assert len(counted()) == 10 * sum(map(len, OF.values()))
     steps = [re.findall(r"^`(\w+)\(", row[0]) for row in rows("The dialogue")[1:]]
     assert steps == [[step] for step in (*STEPS, "reset", "close")]
 
@@ -95,6 +102,8 @@ def test_a_limit_runs_at_its_step_and_at_no_other(count: str, identity: str, ste
     assert pace.policy.limits[0].stage == step
     with pace.session(client_ip="192.0.2.1", client_name="mx.b.com") as first:
         assert all(do(first) for name, do in STEPS.items() if name != "data" or "in flight" not in count)
+        for outcome in outcomes_of(count):
+            first.report(outcome, "p@q.net")
         # As much as one transaction takes is gone, and not more: another connection meets the limit,
         # and at its step alone.
         told = [
@@ -113,7 +122,8 @@ def test_a_limit_runs_at_its_step_and_at_no_other(count: str, identity: str, ste
 
 
 @pytest.mark.parametrize(
-    ("count", "identity", "step"), [cell for cell in counted() if cell[2] != "–" and "in flight" not in cell[0]]
+    ("count", "identity", "step"),
+    [cell for cell in counted() if cell[2] != "–" and "in flight" not in cell[0] and not outcomes_of(cell[0])],
 )
 def test_a_limit_is_charged_once_and_exactly(count: str, identity: str, step: str) -> None:
     per_mailbox = (count, identity) == ("recipients", "rcpt.address")

@@ -45,6 +45,7 @@ def test_it_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin("submission")
     assert [limit.name for limit in policy.limits] == [
         "user-hour", "user-day", "user-recipients-hour", "user-recipients-day", "user-mailboxes", "user-networks",
+        "auth-failures",
     ]  # fmt: skip
     assert policy.file == "submission.toml"
 

@@ -52,6 +52,7 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     assert [table.table for table in tables][-16:] == [
         "auth-pace",
         *(f"client-pace, quota of {net}:20::/64" for net in google),
+        "harvest",
         *(f"net-org-fan-out, quota of {net}::/48" for net in ("2a00:1450:4864", "2607:f8b0:4864", "2a01:111:f403")),
         *(f"client-org-fan-out, quota of {net}:20::/64" for net in google),
         "sketch of auth-pace",

@@ -99,8 +99,8 @@ def test_tables_are_for_somebody_who_has_never_seen_the_project(logs: dict[str, 
         "Who sends most",
         "Suggested scale: 1",
         "The rule:",
-        "no log tells how long a message was under way, so these refused nothing: ",
-        ": net-connections, all-connections, all-open, all-bytes",
+        "what the server reports, so these refused nothing: ",
+        ": net-connections, all-connections, all-open, all-bytes, harvest",
     ):
         assert words in done.stdout
 

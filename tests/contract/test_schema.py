@@ -228,13 +228,15 @@ BESIDE = {
     "rate": 'per = "client.ip"',
     "burst": 'per = "client.ip"\nrate = "1 GiB/minute"',
     "count": 'per = "client.ip"\nrate = "9/minute"',
+    "count = reports": 'per = "client.ip"\nrate = "9/minute"\nreports = ["spam"]',
+    "reports": 'per = "client.ip"\nrate = "9/minute"\ncount = "reports"',
     "reply": 'per = "sender.org"\nrate = "9/minute"',
 }
 
 
 @pytest.mark.parametrize(("name", "value"), fields(SCHEMA["properties"]["limit"]["items"]))
 def test_every_example_and_every_word_is_taken_by_both(name: str, value: Any) -> None:
-    beside = BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
+    beside = BESIDE.get(f"{name} = {value}") or BESIDE.get(name, 'per = "sender.org"\nrate = "9/minute"')
     named = "" if name == "name" else 'name = "x"\n'
     text = f"[[limit]]\n{named}{beside}\n{name} = {toml(value)}\n"
     Policy.parse(text)

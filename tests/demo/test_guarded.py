@@ -79,6 +79,21 @@ def test_admitted_mail_reaches_the_handler_behind_and_refused_mail_does_not() ->
     assert [decision.allowed for decision in decisions] == [True] * (2 + 3 * 200) + [False] * 10
 
 
+def test_unknown_recipients_are_refused_for_good_and_reported_until_the_harvester_is_deferred() -> None:
+    guard = Throttle(
+        Policy([Limit(name="harvest", per="client.ip", count="reports", reports=["unknown-recipient"], rate="3/hour")]),
+        clock=ManualClock(1_637_889_600.0),
+    )
+    guarded = Guarded(guard, Inbox(), has_mailbox=lambda address: address == "in@quickbox.email")
+
+    def speak(connection: smtplib.SMTP) -> list[int]:
+        connection.mail("a@sender.net")
+        guesses = [connection.rcpt(f"guess{number}@quickbox.email")[0] for number in range(5)]
+        return [*guesses, connection.rcpt("in@quickbox.email")[0]]
+
+    assert talk(guarded, speak) == [550, 550, 550, 451, 451, 451]
+
+
 def test_the_null_sender_is_admitted() -> None:
     inbox = Inbox()
     assert talk(Guarded(Throttle(), inbox), lambda connection: send(connection, "")) == [250, 250, 250]

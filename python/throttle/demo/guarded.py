@@ -80,16 +80,23 @@ class GuardedSMTP(SMTP):
 class Guarded:
     """`GuardedSMTP(Guarded(Throttle(), behind=Inbox()))`; `on_decision` is told every decision, for metrics.
 
+    A recipient that `has_mailbox` does not know is refused for good, and reported to the guard.
+
     Under a plain `SMTP` a client is asked about at its first command, and a connection is let go of when its protocol
     object is collected.
     """
 
     def __init__(
-        self, guard: Throttle, behind: Behind, on_decision: Callable[[Decision], None] = lambda _: None
+        self,
+        guard: Throttle,
+        behind: Behind,
+        on_decision: Callable[[Decision], None] = lambda _: None,
+        has_mailbox: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._guard = guard
         self._behind = behind
         self._on_decision = on_decision
+        self._has_mailbox = has_mailbox
         self._talks: WeakKeyDictionary[SMTP, Talk] = WeakKeyDictionary()
 
     def connected(self, server: SMTP, transport: asyncio.BaseTransport) -> str | None:
@@ -140,7 +147,11 @@ class Guarded:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        reply = self._refusal(self._talk_of(server, session).rcpt(address))
+        talk = self._talk_of(server, session)
+        reply = self._refusal(talk.rcpt(address))
+        if reply is None and not self._has_mailbox(address):
+            talk.report("unknown-recipient", address)
+            return "550 5.1.1 no such mailbox"
         if reply is None:
             envelope.rcpt_tos.append(address)
             envelope.rcpt_options.extend(options)

@@ -98,12 +98,16 @@ class Counted:
 
 def counted(policy: Policy, observed: Sequence[str]) -> list[Counted]:
     """The limits on a rate, in file order; `observed` names the values of an envelope."""
-    return [_counted(limit, observed) for limit in policy.limits if "rate" in limit.fields]
+    return [_counted(limit, observed) for limit in policy.limits if _is_counted(limit)]
 
 
 def uncounted(policy: Policy) -> list[str]:
-    """Names of the others: how long something was open, no log tells."""
-    return [limit.name for limit in policy.limits if "rate" not in limit.fields]
+    """Names of the others: how long something was open, and what a server reports, no log tells."""
+    return [limit.name for limit in policy.limits if not _is_counted(limit)]
+
+
+def _is_counted(limit: Limit) -> bool:
+    return "rate" in limit.fields and limit.fields.get("count") != "reports"
 
 
 def keys(identity: str, observed: Sequence[str]) -> Keys:

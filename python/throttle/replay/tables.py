@@ -75,7 +75,7 @@ def _summary(told: dict[str, Any], console: Console) -> None:
     )
     if policy["not_replayed"]:
         line(
-            "  no log tells how long a message was under way, so these refused nothing: "
+            "  no log tells how long a message was under way, or what the server reports, so these refused nothing: "
             f"{', '.join(policy['not_replayed'])}"
         )
     if policy["never_asked"]:

@@ -114,10 +114,14 @@ pub enum Reply {
     Blocked,
     /// The mailbox is blocked.
     BlockedMailbox,
+    /// The server has reported too much of the key, at connect and HELO; the server closes the connection.
+    ReportedClosing,
+    /// The server has reported too much of the key.
+    Reported,
 }
 
 /// The kinds in the order of their numbers, each with its codes and with its complaint about the key.
-const REPLIES: [(Reply, &str, &str); 14] = [
+const REPLIES: [(Reply, &str, &str); 16] = [
     (Reply::Closing, "421 4.7.0", "connects too often"),
     (Reply::TooFast, "451 4.7.1", "is sending too fast"),
     (Reply::Flood, "451 4.7.28", "sends under too many new names"),
@@ -132,6 +136,8 @@ const REPLIES: [(Reply, &str, &str); 14] = [
     (Reply::BlockedClosing, "421 4.7.0", "is blocked"),
     (Reply::Blocked, "451 4.7.1", "is blocked"),
     (Reply::BlockedMailbox, "450 4.2.1", "is blocked"),
+    (Reply::ReportedClosing, "421 4.7.0", "was reported too often"),
+    (Reply::Reported, "451 4.7.1", "was reported too often"),
 ];
 
 impl Reply {

@@ -82,6 +82,7 @@ fn inbound_is_what_the_design_says() {
         row("reply-to-fan-out", "reply_to.address", Stage::Data, true, "100/10 minutes", 100),
         row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
         row("auth-pace", "auth.user", Stage::Mail, false, "500/hour", 500),
+        row("harvest", "client.net/24/48 + sender.org", Stage::Mail, false, "30/minute", 300),
     ];
     assert_eq!(rows, expected);
     let memory = |limit: &Limit| match limit.rule {
@@ -297,6 +298,7 @@ fn every_field_of_the_schema_changes_the_limit() {
                 "per = \"global\"\nin_flight = \"1 GiB\"\nshare = { per = \"client.ip\", of_free = \"1/2\" }"
             }
             "new_to" => "per = \"client.ip\"\ndistinct = \"sender.org\"\nrate = \"9/minute\"",
+            "reports" => "per = \"client.ip\"\nrate = \"9/minute\"\ncount = \"reports\"",
             "distinct" | "refuse" | "remember" | "settle" | "charge" | "warm_up" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
             }

@@ -64,7 +64,14 @@ fn right_limit() -> impl Strategy<Value = String> {
             "[\"auth.user\", \"global\"]",
             "\"sender.address\"",
         ]),
-        prop::sample::select(vec!["", "count = \"bytes\"", "count = \"recipients\"", "count = \"messages\""]),
+        prop::sample::select(vec![
+            "",
+            "count = \"bytes\"",
+            "count = \"recipients\"",
+            "count = \"messages\"",
+            "count = \"reports\"\nreports = [\"virus\", \"auth-failure\"]",
+            "count = \"reports\"\nreports = [\"unknown-recipient\", \"spam\"]",
+        ]),
         any::<bool>(),
     )
         .prop_map(|(per, count, sized)| {

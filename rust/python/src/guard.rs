@@ -24,6 +24,7 @@ use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::permit::Permit;
 use crate::policy::Policy;
+use crate::report::report;
 use crate::session::Session;
 use crate::stage::stages;
 use crate::{explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
@@ -128,6 +129,16 @@ impl Throttle {
                 Err(error)
             }
         }
+    }
+
+    #[doc = doc!("Throttle.report")]
+    #[pyo3(signature = (envelope, outcome, *, now=None))]
+    fn report(
+        &self, py: Python<'_>, envelope: &Bound<'_, Envelope>, outcome: &Bound<'_, PyAny>, now: Option<f64>,
+    ) -> PyResult<()> {
+        let (report, now) = (report(outcome)?, self.clock.read(py, now)?);
+        envelope.get().with(py, |core| self.engine().report(core, report, now));
+        Ok(())
     }
 
     #[doc = doc!("Throttle.session")]

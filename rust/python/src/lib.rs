@@ -29,6 +29,7 @@ mod permit;
 mod policy;
 mod process;
 mod replay;
+mod report;
 mod seed;
 mod session;
 mod sketches;

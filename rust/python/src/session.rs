@@ -19,6 +19,7 @@ use crate::envelope::{Envelope, octets};
 use crate::guard::Throttle;
 use crate::headers::texts;
 use crate::permit::Ready;
+use crate::report::report;
 use crate::text::Text;
 
 // Like the lock of a permit, this lock is held only for an instant, and no Python code runs meanwhile.
@@ -35,6 +36,8 @@ pub(crate) struct Session {
 struct Talk {
     dialogue: CoreSession,
     known: Envelope,
+    /// The message whose data came last, without its recipients, until the next step: reports may be about it.
+    ended: Option<Envelope>,
 }
 
 impl Session {
@@ -43,7 +46,7 @@ impl Session {
     ) -> PyResult<Self> {
         let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
-        Ok(Self { guard, talk: Mutex::new(Talk { dialogue: CoreSession::default(), known }) })
+        Ok(Self { guard, talk: Mutex::new(Talk { known, ..Talk::default() }) })
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk> {
@@ -86,10 +89,11 @@ impl Session {
         Ok(decision)
     }
 
-    /// Forgets the transaction, which has ended.
+    /// Forgets the transaction, which has ended, and the one that ended before.
     fn forget(&self, py: Python<'_>) {
         let known = self.known(py, false).without_message();
-        let _before = std::mem::replace(&mut self.talk().known, known);
+        let mut talk = self.talk();
+        let _before = (std::mem::replace(&mut talk.known, known), talk.ended.take());
     }
 
     fn let_go(&self) {
@@ -167,8 +171,26 @@ impl Session {
         known.set_headers(py, headers, dkim)?;
         let now = self.now(py, now)?;
         let decision = self.step(py, known, now, CoreSession::data);
-        self.forget(py);
+        let ended = self.known(py, false);
+        if ended.mail_from.is_some() {
+            self.forget(py);
+            self.talk().ended = Some(ended);
+        }
         decision
+    }
+
+    #[doc = doc!("Session.report")]
+    #[pyo3(signature = (outcome, recipient=None, *, now=None))]
+    fn report(
+        &self, py: Python<'_>, outcome: &Bound<'_, PyAny>, recipient: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+    ) -> PyResult<()> {
+        let (report, recipient) = (report(outcome)?, Text::optional("recipient", recipient)?);
+        let now = self.now(py, now)?;
+        let ended = self.talk().ended.as_ref().map(|ended| ended.copy(py));
+        let mut known = ended.unwrap_or_else(|| self.known(py, false));
+        known.rcpt_to = recipient.into_iter().collect();
+        known.with(py, |core| self.engine().report(core, report, now));
+        Ok(())
     }
 
     #[doc = doc!("Session.reset")]

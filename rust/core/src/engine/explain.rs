@@ -14,7 +14,7 @@ use crate::identity::parse_value::each_scope;
 use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
 use crate::plan::{PlannedIdentity, PlannedLimit, looks_at};
 use crate::policy::joined_name;
-use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, MAX_LIMITS, Mode, Rule, Share, Stage, Stages};
+use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, MAX_LIMITS, Mode, Report, Rule, Share, Stage, Stages};
 use crate::region::{Now, Region};
 use crate::store::access_list::{AccessAction, AccessEntry};
 use crate::{decision::Decision, envelope::Envelope, store::Verdict, store::request::Answers};
@@ -242,6 +242,8 @@ impl Engine {
             }
             let burst = planned.limit.rule.rate_and_burst().map_or(0, |(_, burst)| burst);
             let (used, adds) = planned.store.usage(region, stores, entry, (sightings, answer), at_us, burst);
+            // A check asks whether there is room for one more report, and adds none.
+            let adds = if planned.limit.count == Count::Reports { 0 } else { adds };
             let (limit, nth, part, verdict) = (entry.limit.into(), entry.nth, answer.part, answer.verdict);
             let at_once = burst;
             rows.measured.push(Measured { limit, nth, part, used, at_once, adds, verdict, is_entry: true });
@@ -340,6 +342,10 @@ struct Rows {
 fn described(planned: &PlannedLimit, found: LimitState) -> Explained {
     let limit = &planned.limit;
     let counts = match limit.rule {
+        Rule::Rate { .. } if limit.count == Count::Reports => {
+            let reports: Vec<&str> = limit.reports.iter().map(Report::name).collect();
+            format!("reports of {}", reports.join(", "))
+        }
         Rule::Rate { .. } => limit.count.name().to_owned(),
         Rule::FanOut { distinct, .. } => format!("new {distinct}"),
         Rule::Distinct { distinct, .. } => format!("different {distinct}"),

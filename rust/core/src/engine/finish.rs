@@ -132,9 +132,11 @@ impl Engine {
                 let stage = earliest(stages, rule.from);
                 (stage, answer_to_blocked(planned, stage))
             }
-            // A limit refuses at its own stage, or at MAIL for bytes where a SIZE is declared.
+            // A limit refuses at its own stage, or at another at which it is asked: at MAIL for bytes where a SIZE is
+            // declared, at RCPT for reports of unknown recipients.
             _ => {
-                let stage = if stages.contains(planned.stage) { planned.stage } else { Stage::Mail };
+                let others = planned.asked_at.intersect(stages).iter().next().unwrap_or(planned.stage);
+                let stage = if stages.contains(planned.stage) { planned.stage } else { others };
                 let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
                 (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone() }))
             }

@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Check, peek, admit, the steps of a session and explain take these three steps in this order. Refund prepares a
-//! request, and then takes the lock to give charges back. The engine knows the order of the steps; it knows no
-//! algorithm and no mail syntax.
+//! request, and then takes the lock to give charges back; report prepares a request, and then takes the lock to charge
+//! what the server has found out. The engine knows the order of the steps; it knows no algorithm and no mail syntax.
 //!
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
 //! * `operators`: block, allow, reset, learn   * `inspect`: tables, forecast, statistics
-//! * `explain`: a check in words
+//! * `report`: what a server finds out later   * `explain`: a check in words
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
@@ -38,6 +38,7 @@ mod inspect;
 mod limiter;
 mod operators;
 mod prepare;
+mod report;
 mod request;
 mod session;
 mod transaction;

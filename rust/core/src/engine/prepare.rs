@@ -233,7 +233,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn ask_rate<const SEVERAL: bool>(&mut self, asked: Asked<'_>) {
         let (amount, amounts) = match asked.ask.count {
-            Count::Connections | Count::Messages => (1, None),
+            Count::Connections | Count::Messages | Count::Reports => (1, None),
             Count::Bytes => match self.size {
                 Some(size) => (size, None),
                 None => return,
@@ -471,7 +471,7 @@ impl<'e> Preparer<'e, '_> {
     /// Adds an entry, under the limit itself or a quota of it.
     #[inline(always)]
     fn push(&mut self, limit: u16, ask: &Ask, nth: usize, question: Question) {
-        let is_charged = self.stages.contains(ask.stage);
+        let is_charged = self.stages.contains(ask.stage) && ask.count != Count::Reports;
         self.request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }

@@ -12,8 +12,8 @@ use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableSha
 use super::memory::{allocate, held_place, in_flight};
 use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
-use crate::policy::joined_name;
-use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Rule, Stage, Stages, Verified, WhenFull};
+use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Report, Rule, Stage, Stages, Verified};
+use crate::policy::{WhenFull, joined_name};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
@@ -166,9 +166,12 @@ impl<'p> Draft<'p> {
         let stage = limit.stage();
         let own = Stages::default().with(stage);
         let is_declared = limit.count == Count::Bytes && !limit.is_in_flight();
+        // A transaction may have many unknown recipients, so the limit holds within it, too.
+        let is_reported_at_rcpt = limit.reports.contains(Report::UnknownRecipient) && stage < Stage::Rcpt;
+        let asked_at = if is_declared { own.with(Stage::Mail) } else { own };
         PlannedLimit {
             stage,
-            asked_at: if is_declared { own.with(Stage::Mail) } else { own },
+            asked_at: if is_reported_at_rcpt { asked_at.with(Stage::Rcpt) } else { asked_at },
             name: limit.name.as_str().into(),
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
@@ -276,8 +279,10 @@ fn reply_of(limit: &Limit, stage: Stage) -> Reply {
     let is_global = limit.per.iter().all(|identity| *identity == Identity::Global);
     let is_capacity = limit.is_in_flight() || is_global && limit.count != Count::Recipients;
     match stage {
+        Stage::Connect | Stage::Helo if limit.count == Count::Reports => Reply::ReportedClosing,
         Stage::Connect | Stage::Helo if limit.is_in_flight() => Reply::Crowded,
         Stage::Connect | Stage::Helo => Reply::Closing,
+        _ if limit.count == Count::Reports => Reply::Reported,
         _ if matches!(limit.rule, Rule::Distinct { .. }) => Reply::Spread,
         _ if limit.distinct().is_some() => Reply::Flood,
         _ if is_capacity && limit.count == Count::Bytes => Reply::Buffer,

@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source, Sources, Trust};
 use crate::key::{Key, mask};
-use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Stage, Stages, Verified, WhenFull};
+use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Report, Stage, Stages, Verified, WhenFull};
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
 use crate::{decision::Reply, region::Table, stats::Stats};
 
@@ -85,7 +85,8 @@ pub struct PlannedLimit {
     pub limit: Limit,
     /// The stage at which the limit runs.
     pub stage: Stage,
-    /// The stages at which it is asked: its own, and for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1).
+    /// The stages at which it is asked: its own, for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1), and for
+    /// reports of unknown recipients RCPT too.
     pub asked_at: Stages,
     /// The name, shared with refusals.
     pub name: Arc<str>,
@@ -246,6 +247,8 @@ pub struct Applicable {
     pub unless_idle: LimitSet,
     /// The in-flight limits.
     pub in_flight: LimitSet,
+    /// The limits that count each report.
+    reported: [LimitSet; Report::ALL.len()],
 }
 
 const STAGE_SETS: usize = 1 << Stage::ALL.len();
@@ -357,12 +360,18 @@ impl Applicable {
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
             in_flight: set(&|limit| limit.limit.is_in_flight()),
+            reported: Report::ALL.map(|report| set(&|limit| limit.limit.reports.contains(report))),
         }
     }
 
     /// The limits that are asked at `stages`.
     pub fn asked_at(&self, stages: Stages) -> LimitSet {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
+    }
+
+    /// The limits that count this report.
+    pub fn reported(&self, report: Report) -> LimitSet {
+        self.reported[report as usize]
     }
 
     /// The limits that count messages of senders of this trust.

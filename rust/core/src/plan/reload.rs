@@ -83,7 +83,7 @@ fn stays_at(old: &Plan, policy: &Policy, drafted: &DraftLimit) -> Option<usize> 
 
 /// The place under `old` of a limit, or of a limit with the numbers of a quota, that counts the same in the same way.
 fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usize> {
-    let numbers = |limit: &Limit| (limit.count, limit.algorithm, limit.when_full, limit.memory);
+    let numbers = |limit: &Limit| (limit.count, limit.reports, limit.algorithm, limit.when_full, limit.memory);
     let is_same = |place: &usize| {
         let was = &old.limits[*place].limit;
         let is_same_rule = (&was.name, &was.per, &was.rule) == (&limit.name, &limit.per, &limit.rule);

@@ -10,7 +10,7 @@
 use std::iter;
 
 use super::field::{Field, FieldValue, Place, Read, Wrong};
-use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Rule, Share, Verified, joined_name};
+use super::model::{Action, Choice, Count, Limit, Mode, Quota, Refuse, Report, Rule, Share, Verified, joined_name};
 use super::reply_template::{misfit, template};
 use super::rows::{Kind, LIMIT, MOST_TIERS, ONE_RULE, QUOTA, Row, SHARE, find};
 use super::value::{self, burst, cap, choice, duration, identities, is_name, rate};
@@ -53,6 +53,8 @@ impl Limit {
             ("rate", _) => numbers.map(|(rate, _)| text(rate)),
             ("burst", _) => numbers.and_then(|(rate, burst)| burst_field(rate, burst)),
             ("count", _) => unless_default(self.count, if is_sized { Count::Bytes } else { Count::Messages }),
+            ("reports", _) if self.reports.is_empty() => None,
+            ("reports", _) => Some(FieldValue::List(self.reports.iter().map(|report| text(report.name())).collect())),
             ("distinct", _) => self.distinct().map(text),
             ("refuse", Rule::Distinct { .. }) => Some(text(Refuse::All.name())),
             ("new_to", Rule::FanOut { new_to, .. }) => (!new_to.is_empty()).then(|| per_field(new_to)),
@@ -65,9 +67,9 @@ impl Limit {
             ("reserve", Rule::InFlight { reserve, .. }) => (*reserve > 0).then(|| write_amount(*reserve, is_sized)),
             ("first", Rule::InFlight { first, .. }) => first.map(|first| text(write_size(first))),
             ("verified", _) => unless_default(self.verified, Verified::Any),
-            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per).1),
+            ("when_full", _) => unless_default(self.when_full, self.rule.defaults(&self.per, self.count).1),
             ("memory", _) => self.memory.map(|bytes| text(write_size(bytes))),
-            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per).0),
+            ("algorithm", _) => unless_default(self.algorithm, self.rule.defaults(&self.per, self.count).0),
             ("action", _) => (self.action != Action::Defer).then(|| text(self.action.text())),
             ("mode", _) => unless_default(self.mode, Mode::Enforce),
             ("quota", _) if self.quotas.is_empty() => None,
@@ -93,14 +95,16 @@ pub(super) fn validate(place: &Place, field: &Field) -> Result<Limit, PolicyErro
     let sized_cap = fields.read("in_flight", cap)?.is_some_and(|cap| cap.sized);
     let sized = sized_cap || fields.read("rate", rate)?.is_some_and(|rate| rate.sized);
     let rule = fields.rule()?;
-    let (algorithm, when_full) = rule.defaults(&per);
+    let count = fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages });
+    let (algorithm, when_full) = rule.defaults(&per, count);
     let mut limit = Limit {
         name,
         line: place.line,
         file: place.base_of(field),
         per,
         rule,
-        count: fields.read("count", choice)?.unwrap_or(if sized { Count::Bytes } else { Count::Messages }),
+        count,
+        reports: fields.read("reports", value::reports)?.unwrap_or_default(),
         verified: fields.read("verified", choice)?.unwrap_or(Verified::Any),
         algorithm: fields.read("algorithm", choice)?.unwrap_or(algorithm),
         when_full: fields.read("when_full", choice)?.unwrap_or(when_full),
@@ -311,10 +315,12 @@ impl<'a> Fields<'a> {
         let is_unproven = |source: Source| source == Source::Sender && verified != Verified::Proven;
         let claimed = per.iter().find(|per| per.source().is_mere_claim() || is_unproven(per.source()));
         let can_be_proven = claimed.is_some_and(|claimed| claimed.source() == Source::Sender);
+        // Anybody can fail to log in as any user.
+        let is_guessed = limit.reports.contains(Report::AuthFailure) && per.contains(&Identity::AuthUser);
         let claim = limit.identities().map(Identity::source).find(|source| source.is_mere_claim());
         let has_sender = limit.identities().any(|identity| identity.source() == Source::Sender);
         self.allow_all(&[
-            ("count", !is_cap || count != Count::Recipients,
+            ("count", !is_cap || !matches!(count, Count::Recipients | Count::Reports),
                 r#""connections", "messages" or "bytes" beside `in_flight`"#),
             ("count", !is_cap || !sized || count == Count::Bytes, r#""bytes", since `in_flight` is a size"#),
             ("rate", distinct.is_none() || !sized, "beside `distinct` a rate of new elements, without a unit of size"),
@@ -327,6 +333,8 @@ impl<'a> Fields<'a> {
             ("count", is_cap || !sized || count == Count::Bytes, r#""bytes", since the rate has a unit of size"#),
             ("count", is_early || count != Count::Connections,
                 r#""connections" only per identities known before a message: client.*, helo.*, global"#),
+            ("reports", count == Count::Reports || limit.reports.is_empty(),
+                r#"`reports` only beside count = "reports""#),
             ("distinct", !distinct.is_some_and(|distinct| per.contains(&distinct)),
                 "another identity than those of `per`: under itself, a thing is never new"),
             ("distinct", !is_second, "an identity with one value in a message, since `per` has one with several"),
@@ -359,6 +367,9 @@ impl<'a> Fields<'a> {
             ("action", !blocks || claimed.is_none(), &format!("\"defer\" or \"reject\" per {}, which is a mere claim: \
                 whoever writes the name could have its owner blocked; \"block\" needs a key of client.*, auth.user or \
                 dkim.org{}", joined_name(claimed), if can_be_proven { ", or verified = \"proven\"" } else { "" })),
+            ("action", !blocks || !is_guessed, "\"defer\" or \"reject\" per auth.user beside reports of \
+                \"auth-failure\": whoever guesses at the password of a user could have the user blocked; \"block\" \
+                needs a key of client.* alone"),
             ("action", !blocks || per.iter().any(is_sender), &format!("\"defer\" or \"reject\" per {}, which is no \
                 sender: a block would shut it to everybody; \"block\" needs a part that is client.*, auth.user, \
                 dkim.org or a proven sender", joined_name(per))),
@@ -370,7 +381,8 @@ impl<'a> Fields<'a> {
                 if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
             ("verified", !is_cap || has_sender || verified == Verified::Any,
                 "\"any\" beside `in_flight` without an identity of sender.*"),
-        ])
+        ])?;
+        if count == Count::Reports { self.required("reports", value::reports).map(drop) } else { Ok(()) }
     }
 
     /// Checks the keys of a cap. A permit has a fixed size and is taken at MAIL, so its identities must be known by

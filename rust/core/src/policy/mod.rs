@@ -27,6 +27,6 @@ pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
-pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rule, Share, Verified};
+pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Report, Rule, Share, Verified};
 pub(crate) use model::{joined_name, reserved};
 pub use value::memory_bytes;

@@ -4,6 +4,7 @@
 //! This module knows no file format, only the names of its choices.
 
 use super::field::Place;
+use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source};
 use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 use crate::{decision::Template, error::PolicyError, stage::Stage};
@@ -75,6 +76,8 @@ pub struct Limit {
     pub rule: Rule,
     /// What one check counts as.
     pub count: Count,
+    /// The reports that it counts; empty unless it counts reports.
+    pub reports: Set<Report>,
     /// The senders whose messages are counted.
     pub verified: Verified,
     /// The algorithm of the rate counter.
@@ -98,7 +101,11 @@ impl Limit {
     ///
     /// A cap is charged at MAIL at the latest, where a permit is taken, so it counts the declared SIZE (RFC 1870 §6.1).
     pub fn stage(&self) -> Stage {
-        let counted = if self.is_in_flight() { self.count.stage().min(Stage::Mail) } else { self.count.stage() };
+        let counted = match self.count {
+            Count::Reports => self.reports.iter().map(Report::stage).max().unwrap_or(Stage::Connect),
+            _ if self.is_in_flight() => self.count.stage().min(Stage::Mail),
+            _ => self.count.stage(),
+        };
         self.sources().map(Source::stage).fold(counted, Stage::max)
     }
 
@@ -255,10 +262,11 @@ impl Rule {
     ///
     /// A rate per nothing but `auth.user` and `global` is strict: it must hold in every window and for every key, since
     /// no sender can invent its keys. With other limits, an invented name must neither occupy a slot for long nor hurt
-    /// other senders.
-    pub(super) fn defaults(&self, per: &[Identity]) -> (Algorithm, WhenFull) {
+    /// other senders. A report may name a user that nobody has proven to be, so a limit on reports is not strict.
+    pub(super) fn defaults(&self, per: &[Identity], count: Count) -> (Algorithm, WhenFull) {
         let cannot_be_invented = |identity: &Identity| matches!(identity, Identity::AuthUser | Identity::Global);
-        let is_strict = matches!(self, Self::Rate { .. }) && per.iter().all(cannot_be_invented);
+        let is_strict = matches!(self, Self::Rate { .. }) && count != Count::Reports;
+        let is_strict = is_strict && per.iter().all(cannot_be_invented);
         if is_strict { (Algorithm::SlidingWindow, WhenFull::Sketch) } else { (Algorithm::Gcra, WhenFull::Admit) }
     }
 
@@ -353,6 +361,8 @@ pub enum Count {
     Recipients,
     /// The size of the message in bytes.
     Bytes,
+    /// Nothing: only reports of the server are counted. A check asks whether there is room for one more.
+    Reports,
 }
 
 impl Count {
@@ -363,11 +373,55 @@ impl Count {
             Self::Messages => Stage::Mail,
             Self::Recipients => Stage::Rcpt,
             Self::Bytes => Stage::Data,
+            // [`Limit::stage`] takes the stage of the reports that it counts.
+            Self::Reports => Stage::Mail,
         }
     }
 }
 
-names!(Count { Connections => "connections", Messages => "messages", Recipients => "recipients", Bytes => "bytes" });
+names!(Count {
+    Connections => "connections", Messages => "messages", Recipients => "recipients", Bytes => "bytes",
+    Reports => "reports"
+});
+
+/// What a server found out about a client or a message, and reports: no envelope says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A recipient does not exist.
+    UnknownRecipient,
+    /// The client could not authenticate.
+    AuthFailure,
+    /// The message is spam.
+    Spam,
+    /// The message carries a virus.
+    Virus,
+}
+
+impl Report {
+    /// All reports, in the order of their places in a set.
+    pub const ALL: [Self; 4] = [Self::UnknownRecipient, Self::AuthFailure, Self::Spam, Self::Virus];
+
+    /// The stage from which a client is refused for such reports: before it can cause another.
+    fn stage(self) -> Stage {
+        if self == Self::AuthFailure { Stage::Connect } else { Stage::Mail }
+    }
+}
+
+impl Member for Report {
+    const COUNT: u32 = Self::ALL.len() as u32;
+
+    fn place(self) -> u32 {
+        self as u32
+    }
+
+    fn at(place: u32) -> Self {
+        Self::ALL[place as usize]
+    }
+}
+
+names!(Report {
+    UnknownRecipient => "unknown-recipient", AuthFailure => "auth-failure", Spam => "spam", Virus => "virus"
+});
 
 /// The senders whose messages a limit counts, by the trust of `sender.*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

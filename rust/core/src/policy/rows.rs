@@ -100,6 +100,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("burst", value::burst,
         in_flight: "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once"),
     row!("count", value::choice::<Count>),
+    row!("reports", value::reports, missing: value::REPORTS),
     row!("distinct", value::distinct, in_flight: ONE_RULE),
     row!("refuse", value::choice::<Refuse>, beside: "distinct"),
     row!("new_to", value::identities, beside: "distinct"),

@@ -7,7 +7,8 @@
 use std::{fmt, slice, str::FromStr};
 
 use super::field::{Field, FieldValue, Place, Read, Wrong, listed};
-use super::model::{Action, Choice, reserved};
+use super::model::{Action, Choice, Report, reserved};
+use crate::bitset::Set;
 use crate::error::{PolicyError, nearest};
 use crate::identity::{Identity, UnknownIdentity};
 use crate::store::params::{Fraction, Rate};
@@ -53,6 +54,9 @@ const PERIOD_UNITS: &str = "second(s), minute(s), hour(s) or day(s)";
 const RATE_SHAPE: &str = "a whole number, a slash and a period, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"";
 
 const BLOCK: &str = "block";
+
+/// The error hint for a limit that does not say which reports it counts.
+pub(super) const REPORTS: &str = r#"beside count = "reports" a list of what it counts, as ["unknown-recipient"]"#;
 
 pub(super) fn is_name(name: &str) -> bool {
     let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -127,6 +131,26 @@ pub(super) fn choice<T: Choice>(value: &FieldValue) -> Result<T, Wrong> {
     let text = value.text().unwrap_or_default();
     let names: Vec<&str> = T::NAMES.iter().map(|(name, _)| *name).collect();
     T::from_name(text).ok_or_else(|| Wrong::allowed(listed(&names)).suggest(nearest(text, names)))
+}
+
+/// Reads the reports that a limit counts.
+pub(super) fn reports(value: &FieldValue) -> Result<Set<Report>, Wrong> {
+    let mut reports = Set::EMPTY;
+    let items = if let FieldValue::List(items) = value { &items[..] } else { &[] };
+    for (index, item) in items.iter().enumerate() {
+        let wrong = match choice(item) {
+            Err(wrong) => wrong.found(item.shown()),
+            Ok(report) if reports.contains(report) => {
+                Wrong::allowed("each of them once").found(format!("{} a second time", item.shown()))
+            }
+            Ok(report) => {
+                reports.insert(report);
+                continue;
+            }
+        };
+        return Err(wrong.item(index));
+    }
+    if reports.is_empty() { Err(Wrong::allowed(REPORTS)) } else { Ok(reports) }
 }
 
 pub(super) fn action(value: &FieldValue) -> Result<Action, Wrong> {

@@ -117,6 +117,19 @@ impl RateCounter {
         either!(self, counter => counter.charge(region, at, slot, now, amount))
     }
 
+    /// Charges one, whether it fits or not. What does not fit is lost: it fills a bucket to the brim, and a window
+    /// without room for one is full already. So a counter never holds more than its limit, and the wait for the next
+    /// one is what it is after a charge that just fitted. Returns `false` when the key found no room in the table and
+    /// is not counted.
+    pub fn charge_up_to_full(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
+        let now = self.ticks_at(now_us);
+        let (verdict, slot) = self.consult(region, at, now, 1, &mut SlotReservations::default());
+        match self {
+            Self::SlidingWindow(windows) if verdict != Verdict::Fits => slot.is_some() || windows.sketch.is_some(),
+            _ => self.charge(region, at, slot, now, 1),
+        }
+    }
+
     /// Empties the key's slot. Returns whether it counted anything. The cells of a sketch stay as they are.
     pub fn clear(&self, region: &mut Region, at: &Candidates, now_us: u64) -> bool {
         let now = self.ticks_at(now_us);

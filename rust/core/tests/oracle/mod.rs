@@ -43,6 +43,20 @@ impl<K: Eq + Hash> Buckets<K> {
         let level = self.level(&key, now_us) + u128::from(cost) * self.bucket.period_us;
         self.drained_at.insert(key, u128::from(now_us) * self.bucket.amount + level);
     }
+
+    /// Charges one, at most until the bucket is full.
+    pub(crate) fn charge_up_to_full(&mut self, key: K, now_us: u64) {
+        let Bucket { period_us, burst, amount } = self.bucket;
+        let level = (self.level(&key, now_us) + period_us).min(burst * period_us);
+        self.drained_at.insert(key, u128::from(now_us) * amount + level);
+    }
+
+    /// The first microsecond from `now_us` on at which `cost` fits.
+    pub(crate) fn fits_from(&self, key: &K, now_us: u64, cost: u64) -> u64 {
+        let Bucket { period_us, burst, amount } = self.bucket;
+        let level = self.level(key, now_us) + u128::from(cost) * period_us;
+        now_us + level.saturating_sub(burst * period_us).div_ceil(amount) as u64
+    }
 }
 
 /// Buckets that only fresh elements fill; what came under a key is forgotten when its bucket has drained.

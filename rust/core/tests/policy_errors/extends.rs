@@ -80,6 +80,5 @@ pub(super) const CASES: &[Wrong] = &[
 ];
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, new_to, remember, settle, charge, warm_up, in_flight, share, \
-    reserve, first, \
-    verified, when_full, memory, algorithm, action, mode, quota, reply";
+    "name, per, rate, burst, count, reports, distinct, refuse, new_to, remember, settle, charge, warm_up, \
+    in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";

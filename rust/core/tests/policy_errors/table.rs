@@ -3,9 +3,17 @@
 use super::{Broken, Wrong};
 
 const FIELDS: &str =
-    "name, per, rate, burst, count, distinct, refuse, new_to, remember, settle, charge, warm_up, in_flight, share, \
-    reserve, first, \
-    verified, when_full, memory, algorithm, action, mode, quota, reply";
+    "name, per, rate, burst, count, reports, distinct, refuse, new_to, remember, settle, charge, warm_up, \
+    in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";
+
+const COUNTS: &str = r#""connections", "messages", "recipients", "bytes" or "reports""#;
+
+const REPORTS: &str = r#"beside count = "reports" a list of what it counts, as ["unknown-recipient"]"#;
+
+const OUTCOMES: &str = r#""unknown-recipient", "auth-failure", "spam" or "virus""#;
+
+const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": whoever guesses at \
+    the password of a user could have the user blocked; \"block\" needs a key of client.* alone";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
@@ -250,6 +258,27 @@ rate = "6 00/minute""#, 4, "x", "rate", r#""6 00/minute""#,
 rate = "9/minute"
 count = "connections""#, 5, "x", "count", r#""connections""#,
         r#""connections" only per identities known before a message: client.*, helo.*, global"#, ""),
+    (r#"per = "client.net"
+rate = "9 MiB/hour"
+count = "reports"
+reports = ["spam"]"#, 5, "x", "count", r#""reports""#, r#""bytes", since the rate has a unit of size"#, ""),
+    (r#"per = "auth.user"
+rate = "9/hour"
+count = "reports"
+reports = ["spam", "auth-failure"]
+action = "block 1 hour""#, 7, "x", "action", r#""block 1 hour""#, GUESSED, ""),
+    (r#"per = ["client.ip", "auth.user"]
+rate = "9/hour"
+count = "reports"
+reports = ["auth-failure"]
+action = "block 1 hour""#, 7, "x", "action", r#""block 1 hour""#, GUESSED, ""),
+    (r#"per = "auth.user"
+rate = "9/hour"
+count = "reports"
+reports = ["auth-failure"]
+algorithm = "sliding-window"
+burst = 9"#, 8, "x", "burst", "9",
+        "no `burst` beside algorithm \"sliding-window\": a window lets its amount through at once", ""),
     (r#"per="client.net"
 rate="1 GiB/hour"
 count="messages""#, 5, "x", "count", r#""messages""#, r#""bytes", since the rate has a unit of size"#, ""),
@@ -344,11 +373,29 @@ pub(super) const RATE_CASES: &[Wrong] = &[
         r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
     ("burst = 1125899906842625", 5, "x", "burst", "1125899906842625",
         r#"a whole number from 1 to 2^50; of bytes also a size, as "64 MiB""#, ""),
-    (r#"count = "message""#, 5, "x", "count", r#""message""#, r#""connections", "messages", "recipients" or "bytes""#,
-        "messages"),
-    (r#"count = "stones""#, 5, "x", "count", r#""stones""#, r#""connections", "messages", "recipients" or "bytes""#,
-        ""),
-    ("count = 1", 5, "x", "count", "1", r#""connections", "messages", "recipients" or "bytes""#, ""),
+    (r#"count = "message""#, 5, "x", "count", r#""message""#, COUNTS, "messages"),
+    (r#"count = "stones""#, 5, "x", "count", r#""stones""#, COUNTS, ""),
+    ("count = 1", 5, "x", "count", "1", COUNTS, ""),
+    (r#"count = "reports""#, 1, "x", "reports", "nothing", REPORTS, ""),
+    (r#"reports = ["spam"]"#, 5, "x", "reports", r#"["spam"]"#, r#"`reports` only beside count = "reports""#, ""),
+    (r#"count = "messages"
+reports = ["spam"]"#, 6, "x", "reports", r#"["spam"]"#, r#"`reports` only beside count = "reports""#, ""),
+    (r#"count = "reports"
+reports = []"#, 6, "x", "reports", "[]", REPORTS, ""),
+    (r#"count = "reports"
+reports = "spam""#, 6, "x", "reports", r#""spam""#, REPORTS, ""),
+    (r#"count = "reports"
+reports = ["spam", "unknown-recipients"]"#, 6, "x", "reports", r#""unknown-recipients""#, OUTCOMES,
+        "unknown-recipient"),
+    (r#"count = "reports"
+reports = ["spam", 3]"#, 6, "x", "reports", "3", OUTCOMES, ""),
+    (r#"count = "reports"
+reports = ["spam", "virus", "spam"]"#, 6, "x", "reports", r#""spam" a second time"#, "each of them once", ""),
+    (r#"count = "reports"
+reports = ["spam"]
+action = "block 1 hour"
+quota."192.0.2.0/24" = { rate = "9 MiB/hour" }"#, 8, "x", "quota.\"192.0.2.0/24\".rate", r#""9 MiB/hour""#,
+        "a rate without a unit of size, as the limit's own", ""),
     (r#"refuse = "new""#, 5, "x", "refuse", r#""new""#, "`refuse` only beside `distinct`", ""),
     (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
@@ -475,6 +522,9 @@ charge = "twice""#, 7, "x", "charge", r#""twice""#,
     (r#"new_to = "client.iq""#, 6, "x", "new_to", r#""client.iq""#, IDENTITIES, "client.ip"),
     ("refuse = \"all\"\nnew_to = \"client.net\"", 7, "x", "new_to", r#""client.net""#,
         "no `new_to`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
+    (r#"count = "reports"
+reports = ["spam"]"#, 6, "x", "count", r#""reports""#,
+        r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
     (r#"refuse = "old""#, 6, "x", "refuse", r#""old""#, r#""new" or "all""#, ""),
     (r#"refuse = "al""#, 6, "x", "refuse", r#""al""#, r#""new" or "all""#, "all"),
     ("refuse = true", 6, "x", "refuse", "true", r#""new" or "all""#, ""),
@@ -531,6 +581,9 @@ pub(super) const IN_FLIGHT_CASES: &[Wrong] = &[
 rate = "9/minute""#, 5, "x", "burst", "9",
         "no `burst` beside `in_flight`: it is no rate, all that it allows may come at once", ""),
     (r#"count = "recipients""#, 5, "x", "count", r#""recipients""#,
+        r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
+    (r#"count = "reports"
+reports = ["virus"]"#, 5, "x", "count", r#""reports""#,
         r#""connections", "messages" or "bytes" beside `in_flight`"#, ""),
     (r#"verified = "claimed""#, 5, "x", "verified", r#""claimed""#,
         r#""any" beside `in_flight` without an identity of sender.*"#, ""),
