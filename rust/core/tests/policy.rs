@@ -72,14 +72,21 @@ fn inbound_is_what_the_design_says() {
         |name, per: &str, stage, fans, rate: &str, burst| (name, per.to_owned(), stage, fans, rate.to_owned(), burst);
     let expected = [
         row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
+        row("net-claimed-pace", "client.net/24/48", Stage::Mail, false, "300/minute", 3000),
         row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
+        row("pair-rcpt-pace", "client.net/24/48 + sender.org", Stage::Rcpt, false, "1800/minute", 18_000),
+        row("owner-pace", "sender.registered", Stage::Mail, false, "600/minute", 6000),
         row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
-        row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
+        row("org-fresh", "sender.registered", Stage::Mail, true, "1450/10 minutes", 1450),
+        row("org-fan-out-rcpt", "sender.registered", Stage::Rcpt, true, "1000/10 minutes", 1000),
+        row("org-net-fan-out", "sender.org", Stage::Mail, true, "1000/10 minutes", 1000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
         row("client-org-fan-out", "client.net/32/64", Stage::Mail, true, "100/10 minutes", 100),
-        row("reply-to-fan-out", "reply_to.address", Stage::Data, true, "100/10 minutes", 100),
+        row("reply-to-fan-out", "reply_to.mailbox", Stage::Data, true, "100/10 minutes", 100),
+        row("reply-to-pace", "reply_to.unaligned", Stage::Data, false, "100/minute", 1000),
+        row("dkim-fan-out", "dkim.org", Stage::Data, true, "200/10 minutes", 200),
         row("rcpt-pace", "client.net/24/48 + rcpt.address", Stage::Rcpt, false, "60/minute", 600),
         row("auth-pace", "auth.user", Stage::Mail, false, "500/hour", 500),
         row("harvest", "client.net/24/48 + sender.org", Stage::Mail, false, "30/minute", 300),
@@ -91,15 +98,23 @@ fn inbound_is_what_the_design_says() {
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
     let (seven_days, day) = (7 * DAY_US, (DAY_US, None));
-    assert_eq!(memories, [(seven_days, Some(3600 * SECOND_US)), (seven_days, None), day, day, day]);
-    let verified: Vec<_> = policy.limits.iter().map(|limit| limit.verified).collect();
-    assert_eq!(verified.iter().filter(|verified| **verified == Verified::Proven).count(), 1);
-    assert_eq!(verified[3], Verified::Proven);
-    assert_eq!(policy.limits[9].count, Count::Recipients);
-    let ways: Vec<_> = policy.limits.iter().map(|limit| (limit.algorithm, limit.when_full)).collect();
-    assert_eq!(ways[10], (Algorithm::SlidingWindow, WhenFull::Sketch));
-    assert!(ways[..10].iter().all(|way| *way == (Algorithm::Gcra, WhenFull::Admit)));
-    assert!(policy.limits[..10].iter().all(|limit| limit.memory.is_none()));
+    let later = [(seven_days, None); 3];
+    assert_eq!(memories, [&[(seven_days, Some(3600 * SECOND_US))], &later[..], &[day; 4]].concat());
+    let of = |verified| {
+        let limits = policy.limits.iter().filter(|limit| limit.verified == verified);
+        limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Verified::Proven), ["owner-pace", "host-pace"]);
+    assert_eq!(of(Verified::Claimed), ["net-claimed-pace", "org-net-fan-out", "reply-to-pace", "dkim-fan-out"]);
+    let recipients = policy.limits.iter().filter(|limit| limit.count == Count::Recipients);
+    let recipients: Vec<_> = recipients.map(|limit| limit.name.as_str()).collect();
+    assert_eq!(recipients, ["pair-rcpt-pace", "org-fan-out-rcpt", "rcpt-pace"]);
+    for limit in &policy.limits {
+        let is_of_account = limit.name == "auth-pace";
+        let way = (Algorithm::SlidingWindow, WhenFull::Sketch);
+        assert_eq!((limit.algorithm, limit.when_full) == way, is_of_account, "{}", limit.name);
+        assert_eq!(limit.memory.is_some(), is_of_account || limit.name == "harvest", "{}", limit.name);
+    }
 }
 
 #[test]

@@ -400,7 +400,7 @@ impl<'a> Fields<'a> {
         let unshared = |identity: &&Identity| limit.per.contains(identity) || **identity == Identity::Global;
         for (place, (fields, tier)) in tiers.iter().enumerate() {
             let same = tier.per.iter().find(unshared);
-            let allowed = "another identity than those of `per`, of which there can be many: they share what is free";
+            let allowed = "another identity than those of `per`, with many values, because they share what is free";
             fields.allow_identity(same, allowed)?;
             let is_first = tiers[..place].iter().all(|(_, other)| other.per != tier.per);
             fields.allow("per", is_first, "a key that no earlier tier has, since each bounds its own")?;
