@@ -231,6 +231,7 @@ fn what_does_not_fit_is_lost_so_the_wait_is_never_longer_than_that_of_a_full_cou
     for (more, wait_us) in [("", 720 * SECOND_US), ("algorithm = 'sliding-window'", 4_500 * SECOND_US)] {
         let engine = engine(&guesses(more), MIB);
         guess(&engine, 500, NOW_US);
+        assert_eq!(used(&engine, &CLIENT, NOW_US), 5, "{more}");
         let wait = check(&engine, &CLIENT, NOW_US).refusal.expect("it is full").wait_us.expect("some time");
         assert!(wait <= wait_us, "{more}: {wait}");
         assert!(check(&engine, &CLIENT, NOW_US + wait).allowed(), "{more}");
