@@ -79,7 +79,7 @@ fn inbound_is_what_the_design_says() {
         row("owner-pace", "sender.registered", Stage::Mail, false, "600/minute", 6000),
         row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
-        row("org-fresh", "sender.registered", Stage::Mail, true, "1450/10 minutes", 1450),
+        row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
         row("org-fan-out-rcpt", "sender.registered", Stage::Rcpt, true, "1000/10 minutes", 1000),
         row("org-net-fan-out", "sender.org", Stage::Mail, true, "1000/10 minutes", 1000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
@@ -98,8 +98,8 @@ fn inbound_is_what_the_design_says() {
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
     let (seven_days, day) = (7 * DAY_US, (DAY_US, None));
-    let later = [(seven_days, None); 3];
-    assert_eq!(memories, [&[(seven_days, Some(3600 * SECOND_US))], &later[..], &[day; 4]].concat());
+    let settled = (seven_days, Some(3600 * SECOND_US));
+    assert_eq!(memories, [settled, (seven_days, None), settled, (seven_days, None), day, day, day, day]);
     let of = |verified| {
         let limits = policy.limits.iter().filter(|limit| limit.verified == verified);
         limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()

@@ -13,11 +13,11 @@
 //!         fingerprint ≠ 0   first seen   proven    last seen       and read as distances from the line's stamp
 //!
 //!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉
-//!  a first time older than 2¹⁵ units is kept as 2¹⁵ units
+//!  a first time older than 65,000 units is kept as 65,000 units
 //! ```
 //!
 //! An element that is not evicted stays known for at least `remember` after its last admission, and less than two units
-//! (0.006 %) longer. An element that counts as settled was first admitted at least `settle` ago.
+//! (0.006 %) longer. An element that counts as settled was admitted again at least `settle` after it was first admitted.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
@@ -34,8 +34,11 @@ use crate::time::TickClock;
 /// The number of units in `remember`.
 const UNITS: u64 = 32_000;
 
-/// The largest distance of a first time from the stamp, in units. An older first time is stored with this distance.
-const LONG_AGO: u64 = 1 << 15;
+/// The largest distance of a first time from the stamp, in units: less than 2¹⁶. An older first time is stored with this
+/// distance. It is more than twice [`UNITS`], so an element that has settled or returned remains so until it is forgotten.
+const LONG_AGO: u64 = 65_000;
+
+const _: () = assert!(LONG_AGO > 2 * UNITS + 2 && LONG_AGO < 1 << 16);
 
 /// A set of elements that were seen.
 #[derive(Clone, Copy, Debug)]
@@ -168,10 +171,10 @@ impl SeenSet {
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
-    /// The engine time from which on the element has been known for `settle_us`.
-    pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
+    /// Whether the element was admitted again at least `settle_us` after it was first admitted.
+    pub fn has_settled(&self, sighting: Sighting, settle_us: u64) -> bool {
         // The first time may lie anywhere in its unit. One unit more ensures that at least `settle_us` have passed.
-        (sighting.first + settle_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
+        sighting.last.saturating_sub(sighting.first) > settle_us.div_ceil(self.unit_us)
     }
 
     /// Whether the element was admitted again long enough after it was first admitted.
