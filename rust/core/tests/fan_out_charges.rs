@@ -94,7 +94,8 @@ proptest! {
         let mut now_us = 10 * HOUR;
         for (element, pause) in events {
             now_us += pause - pause % SECOND + SECOND;
-            prop_assert_eq!(is_allowed(&engine, element, now_us), model.admits(element, now_us), "{} at {}", element, now_us);
+            let [told, expected] = [is_allowed(&engine, element, now_us), model.admits(element, now_us)];
+            prop_assert_eq!(told, expected, "{} at {}", element, now_us);
         }
     }
 }

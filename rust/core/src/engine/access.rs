@@ -156,7 +156,7 @@ impl Engine {
         {
             let planned = &self.plan.limits[usize::from(limit)];
             let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };
-            if !is_blockable(planned, request.sender_trust) {
+            if !planned.may_block(request.sender_trust) {
                 continue;
             }
             // The keys of a limit that is not asked at these stages are not in the request.
@@ -320,12 +320,6 @@ pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply,
     let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
     (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
-}
-
-/// Whether a limit may block the key of a message whose sender has this trust: a client's name alone is not enough to
-/// block its owner.
-pub(super) fn is_blockable(planned: &PlannedLimit, sender: Trust) -> bool {
-    planned.trust_source.trust(sender) == Trust::Proven
 }
 
 /// Whether an entry lets a sender of this trust pass.

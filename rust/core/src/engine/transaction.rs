@@ -15,7 +15,6 @@
 //! undo. Nothing here allocates, panics or calls anything but stores.
 
 use super::Engine;
-use super::access::is_blockable;
 use super::request::{Found, Request};
 use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
@@ -178,7 +177,7 @@ impl Engine {
                 continue;
             }
             let mut until_us = answer.verdict.earliest_us(at_us);
-            if let Some(rule) = planned.block_rule.filter(|_| is_blockable(planned, request.sender_trust)) {
+            if let Some(rule) = planned.block_rule.filter(|_| planned.may_block(request.sender_trust)) {
                 if !self.is_blocked(request, found, planned.of, entry.nth) {
                     found.blocking.push(place as u32);
                     if self.can_block(rule, planned, request, entry.nth, region, at_us) {
@@ -415,7 +414,8 @@ pub(super) enum RefusedBy {
 }
 
 impl Refused {
-    /// The order of refusals with equal waits: permits and recipients, then entries and blocks, then limits as in the file.
+    /// The order of refusals with equal waits: permits and recipients, then entries and blocks, then limits as in the
+    /// file.
     fn order(&self) -> (u8, u16) {
         match self.by {
             RefusedBy::MaxOpen | RefusedBy::MaxRecipients => (0, 0),

@@ -43,8 +43,8 @@ fn unwrapped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The prefix length of an IPv4 network that `text` writes as an IPv6 network of this length; `None` when that is shorter
-/// than the bits before the IPv4 address.
+/// The prefix length of an IPv4 network that `text` writes as an IPv6 network of this length; `None` when that is
+/// shorter than the bits before the IPv4 address.
 pub(crate) fn inner_length(text: &str, length: u8) -> Option<u8> {
     let is_6to4 = text.parse::<Ipv6Addr>().is_ok_and(|address| address.segments()[0] == 0x2002);
     // Behind the IPv4 address of 6to4 are the subnet and the interface.

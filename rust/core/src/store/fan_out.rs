@@ -22,10 +22,10 @@
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
-//! **When.** A limit may charge an element again when it returns, or with each message until it has returned ([`Charge`]).
-//! Then an element counts as new from an earlier time on than the one at which it is forgotten; all else is the same.
-//! A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element became known
-//! at an earlier step of the same transaction, and still counts as new.
+//! **When.** A limit may charge an element again when it returns, or with each message until it has returned
+//! ([`Charge`]). Then an element counts as new from an earlier time on than the one at which it is forgotten; all else
+//! is the same. A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element
+//! became known at an earlier step of the same transaction, and still counts as new.
 //!
 //! **Warm-up.** A limit with `warm_up` charges nothing for that long after the region's first check, while its elements
 //! become known. Without it, a limit that charges until elements return would refuse ordinary mail after a cold start.

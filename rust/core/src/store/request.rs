@@ -241,7 +241,8 @@ impl Request {
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
     /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
     /// continues to fit in two cases: its only element is known and stays known until then, or it is new and its name
-    /// has no parts on the ladder. With several elements, and where the charge may change with time, the answer is never certain.
+    /// has no parts on the ladder. With several elements, and where the charge may change with time, the answer is
+    /// never certain.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;

@@ -5,8 +5,8 @@
 //! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
 //! its first; among those, one that was never admitted with proof of its sender; and among those, the one that was not
 //! seen for the longest time. Only when there is none, the victim is chosen among the others in the same way. So names
-//! invented for a flood evict one another, and not the elements that came back; and names that somebody claims for hours
-//! do not evict those that came back with proof.
+//! invented for a flood evict one another, and not the elements that came back; and names that somebody claims for
+//! hours do not evict those that came back with proof.
 //!
 //! ```text
 //!  slot   63 ─────────── 32 31 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
@@ -17,7 +17,8 @@
 //! ```
 //!
 //! An element that is not evicted stays known for at least `remember` after its last admission, and less than two units
-//! (0.006 %) longer. An element that counts as settled was admitted again at least `settle` after it was first admitted.
+//! (0.006 %) longer. An element that counts as settled was admitted again at least `settle` after it was first
+//! admitted.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
@@ -34,8 +35,9 @@ use crate::time::TickClock;
 /// The number of units in `remember`.
 const UNITS: u64 = 32_000;
 
-/// The largest distance of a first time from the stamp, in units: less than 2¹⁶. An older first time is stored with this
-/// distance. It is more than twice [`UNITS`], so an element that has settled or returned remains so until it is forgotten.
+/// The largest distance of a first time from the stamp, in units: less than 2¹⁶. An older first time is stored with
+/// this distance. It is more than twice [`UNITS`], so an element that has settled or returned remains so until it is
+/// forgotten.
 const LONG_AGO: u64 = 65_000;
 
 const _: () = assert!(LONG_AGO > 2 * UNITS + 2 && LONG_AGO < 1 << 16);
@@ -254,7 +256,8 @@ impl SeenSet {
     }
 
     /// Returns the rank of an element; the lowest rank is evicted first. An element that came back ranks above one that
-    /// did not; of two equal in that, a proven one ranks higher, then the one that was seen later. A rank is never zero.
+    /// did not; of two equal in that, a proven one ranks higher, then the one that was seen later. A rank is never
+    /// zero.
     #[inline]
     fn rank(&self, Times { first, last, is_proven }: Times) -> u64 {
         let has_returned = last.saturating_sub(first) >= self.comeback;
