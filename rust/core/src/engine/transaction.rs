@@ -65,6 +65,9 @@ impl Engine {
         for token in released {
             self.plan.in_flight.release(&mut region, token);
         }
+        if purpose != Purpose::Peek && region.header().began_us == 0 {
+            region.header_mut().began_us = epoch.last_us.max(1);
+        }
         let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, ..Outcome::default() };
         self.consult(request, &region, purpose, found, &mut outcome);
         if purpose != Purpose::Peek {

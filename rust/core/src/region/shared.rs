@@ -72,11 +72,7 @@ impl SharedRegion {
         let mut region = self.lock();
         let epoch = region.header().epoch.at(now);
         if moves {
-            let header = region.header_mut();
-            header.epoch = epoch;
-            if header.began_us == 0 {
-                header.began_us = epoch.last_us.max(1);
-            }
+            region.header_mut().epoch = epoch;
         }
         (region, epoch)
     }
