@@ -18,6 +18,7 @@ from throttle.types import (
     Explanation,
     LimitPlan,
     Mode,
+    PolicyEntry,
     Quota,
     Share,
     Size,
@@ -565,6 +566,8 @@ class Policy:
     def parse(text: str, file: str = "<policy>") -> Policy:
         """Parses TOML. ``extends`` names a built-in policy, or a path relative to the directory of ``file``.
 
+        The path of ``quota_file`` is relative to it, too.
+
         Raises:
             PolicyError: the policy is wrong.
         """
@@ -624,6 +627,14 @@ class Policy:
     @property
     def max_recipients(self) -> int | None:
         """The most different recipients of one transaction; ``None``: no bound."""
+
+    @property
+    def quota_file(self) -> tuple[str, int] | None:
+        """The file of quotas, and how many values it has. These are among the quotas of the limits."""
+
+    @property
+    def entries(self) -> tuple[PolicyEntry, ...]:
+        """The entries of ``[[allow]]`` and ``[[block]]``, those of the extended policy first."""
 
     @property
     def file(self) -> str:
@@ -887,7 +898,11 @@ class Throttle:
 
     @property
     def memory_bytes(self) -> int:
-        """The bytes of all counters; exact and constant. The suffix list is not included."""
+        """The bytes of all counters; exact and constant. The suffix list is not included, nor is :attr:`quota_bytes`."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """The bytes of the index of values that have quotas. Only :meth:`reload` changes it."""
 
     @property
     def policy(self) -> Policy:
@@ -932,9 +947,10 @@ class Blocked:
         identity: the identity, such as ``"client.net"``; for a block by a limit all its identities.
         value: the value in normal form.
         until: Unix seconds; infinite when it is for good.
-        by: ``"operator"``, or the name of the limit.
+        by: ``"operator"`` for an entry made at run time, ``"policy"`` for one of the policy, or the name of the limit.
         action: ``"block"`` or ``"allow"``.
         unverified: whether an allow entry also holds for a merely claimed sender.
+        comment: the remark of an entry of the policy.
     """
 
     def __new__(
@@ -945,6 +961,7 @@ class Blocked:
         by: str,
         action: Literal["block", "allow"],
         unverified: bool,
+        comment: str | None = None,
     ) -> Self: ...
     @property
     def identity(self) -> str:
@@ -960,7 +977,7 @@ class Blocked:
 
     @property
     def by(self) -> str:
-        """``"operator"``, or the name of the limit."""
+        """``"operator"``, ``"policy"``, or the name of the limit."""
 
     @property
     def action(self) -> Literal["block", "allow"]:
@@ -970,9 +987,13 @@ class Blocked:
     def unverified(self) -> bool:
         """Whether an allow entry also holds for a merely claimed sender."""
 
+    @property
+    def comment(self) -> str | None:
+        """The remark of an entry of the policy."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool]: ...
+    def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool, str | None]: ...
 
 @final
 class Offender:

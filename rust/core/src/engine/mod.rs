@@ -13,7 +13,7 @@
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
-//! * `operators`: block, allow, reset, learn   * `inspect`: tables, forecast, statistics
+//! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy   * `inspect`: tables, forecast, statistics
 //! * `explain`: a check in words
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan; compiling
@@ -32,6 +32,7 @@ mod explain;
 mod finish;
 mod inspect;
 mod limiter;
+mod lists;
 mod operators;
 mod prepare;
 mod request;
@@ -53,8 +54,9 @@ pub use transaction::{Outcome, Purpose};
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
-use crate::region::{PAGE_BYTES, SharedRegion};
+use crate::region::{Now, PAGE_BYTES, SharedRegion};
 use crate::{envelope::Envelope, error::PolicyError, key::Secret};
+use lists::Lists;
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub struct Engine {
     stated_mode: Mode,
     /// The most recipients of one transaction.
     max_recipients: usize,
+    /// The remarks of the policy's entries.
+    comments: lists::Comments,
     shared: SharedRegion,
 }
 
@@ -102,6 +106,17 @@ impl Engine {
     pub fn with_max_open(
         policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32,
     ) -> Result<Self, PolicyError> {
+        Self::starting_at(policy, memory_bytes, suffixes, secret, max_open, Now::Stated(0))
+    }
+
+    /// [`Engine::with_max_open`], with the entries of the policy that have not ended at `now`.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn starting_at(
+        policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32, now: Now,
+    ) -> Result<Self, PolicyError> {
+        let lists = Lists::of(policy, &suffixes, &secret)?;
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
         let engine = Self {
@@ -110,8 +125,10 @@ impl Engine {
             suffixes,
             stated_mode: policy.mode,
             max_recipients: most_recipients(policy),
+            comments: Arc::clone(&lists.comments),
             shared: SharedRegion::new(region),
         };
+        engine.put_lists(policy, &lists, Some(now))?;
         engine.set_mode(policy.mode);
         Ok(engine)
     }
@@ -135,6 +152,11 @@ impl Engine {
     /// Bytes of all counters: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
         self.shared.bytes
+    }
+
+    /// Bytes of the index of values that have quotas: fixed with the policy, and outside [`Engine::memory_bytes`].
+    pub fn quota_bytes(&self) -> u64 {
+        self.plan.quota_bytes()
     }
 
     /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy
@@ -170,14 +192,16 @@ impl Live {
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the policy and its suffix list. Limits that did not change keep their tables with all counts, and
-    /// permits stay held. `pause` runs every so many pages that are emptied.
+    /// Changes the policy and its suffix list. Limits that did not change keep their tables with all counts, permits
+    /// stay held, and entries made at run time stay. `pause` runs every so many pages that are emptied.
     ///
     /// # Errors
     /// [`NotReloaded`]. When the policy is wrong, nothing has changed.
     pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
         let mut engine = Arc::clone(&self.engine());
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
+        let lists = Lists::of(policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
+        let mut are_lists_pending = true;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         for mut step in steps {
             let is_same_list = Arc::ptr_eq(&suffixes, &engine.suffixes) || suffixes == engine.suffixes;
@@ -192,12 +216,17 @@ impl Live {
             if !Arc::ptr_eq(&current, &engine) {
                 return Err(NotReloaded::Overtaken);
             }
+            // No operator makes an entry meanwhile: that takes the lock for reading.
+            if std::mem::take(&mut are_lists_pending) {
+                engine.put_lists(policy, &lists, None).map_err(NotReloaded::Wrong)?;
+            }
             let next = Engine {
                 plan: step.plan,
                 secret: engine.secret.clone(),
                 suffixes: Arc::clone(&suffixes),
                 stated_mode: policy.mode,
                 max_recipients: most_recipients(policy),
+                comments: Arc::clone(&lists.comments),
                 shared: engine.shared.for_next_generation(&step.from),
             };
             // A mode that was set by hand stays, unless this policy states another mode than the one before. No check

@@ -344,10 +344,9 @@ impl<'e> Preparer<'e, '_> {
 
     #[inline(never)]
     fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
-        let quotas = &self.plan.limits[usize::from(place)].quotas[..];
-        let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
-        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
-        match found.map(|found| quotas[found].1).min() {
+        let quotas = &self.plan.limits[usize::from(place)].quotas;
+        let first = ask.per.iter().filter_map(|&place| quotas.rank(self.keys.nth(place, nth))).min();
+        match first.and_then(|rank| quotas.place(rank)) {
             None => Some((place, ask.table)),
             Some(NO_TABLE) => None,
             Some(quota) => Some((quota, self.plan.asks[usize::from(quota)].table)),

@@ -11,6 +11,7 @@
 //! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
 //! memory only, so they outlive a policy.
 
+use super::compile::group_bytes;
 use super::{AccessTables, PlannedIdentity, with_places};
 use crate::policy::{Charge, Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
@@ -45,6 +46,9 @@ pub(super) struct Draft<'p> {
     pub(super) secret: &'p Secret,
     /// The limits of the policy, then the quotas, each as a limit with other numbers.
     pub(super) limits: Vec<DraftLimit>,
+    /// For each limit of the policy the keys of values that have quotas, in the order of the file, and the places of
+    /// these quotas in `limits`.
+    pub(super) quotas: Vec<Vec<(Key, u16)>>,
     pub(super) seen_sets: Vec<SeenSetClaim>,
     /// The identities that have a place already, even if no limit needs them.
     pub(super) identities: Vec<PlannedIdentity>,
@@ -56,8 +60,8 @@ pub(super) struct DraftLimit {
     pub(super) of: usize,
     /// The limit; for a quota, a copy with the numbers of the quota.
     pub(super) limit: Limit,
-    /// The keys of a quota's value, one for each part of `per` that can have it; empty for a limit.
-    pub(super) keys: Vec<Key>,
+    /// How many values have the numbers of a quota; 0 for a limit.
+    pub(super) values: usize,
 }
 
 /// A seen set, before it has a table.
@@ -109,7 +113,7 @@ impl Draft<'_> {
 impl DraftLimit {
     /// The quota, if this is one.
     pub(super) fn quota(&self) -> Option<&Quota> {
-        self.limit.quotas.first().filter(|_| !self.keys.is_empty())
+        self.limit.quotas.first().filter(|_| self.values > 0)
     }
 
     /// The claim of a limit or a quota that has a rate.
@@ -119,9 +123,9 @@ impl DraftLimit {
         let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
         let (weight, stated) = match limit.rule {
             Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
-            // One value has two buckets, one for each trust. With the ladder it has as many as its name has parts.
+            // One value has a bucket for each trust. With the ladder it has as many as its name has parts.
             Rule::FanOut { settle_us: None, .. } if self.quota().is_some() && limit.per.len() == 1 => {
-                (occupied, Some(PAGE_BYTES))
+                (occupied, Some(group_bytes(limit, self.values)))
             }
             // The memory that a fan-out states is that of its seen set.
             Rule::FanOut { .. } => (occupied, None),

@@ -14,14 +14,13 @@
 
 use std::cmp::Reverse;
 
-use super::compile::with_quota;
 use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares};
 use super::memory::{held_place, share_out};
-use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, with_places};
+use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, QuotaIndex, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::Capacity;
-use crate::{error::PolicyError, identity::SuffixList, key::Key, key::Secret, stats::Layout};
+use crate::{error::PolicyError, identity::SuffixList, key::Secret, stats::Layout};
 
 /// One step from a plan to the next.
 #[derive(Debug)]
@@ -61,10 +60,10 @@ pub fn recompile(
 fn exempt_pending_quotas(between: &mut Plan, then: &Plan) {
     for (planned, ask) in between.limits[..between.stated].iter_mut().zip(&mut between.asks) {
         let next = then.limits[..then.stated].iter().find(|next| next.name == planned.name);
-        let pending = next.into_iter().flat_map(|next| &next.quotas).map(|(key, _)| *key);
-        let own: Vec<Key> = planned.quotas.iter().map(|(key, _)| *key).collect();
-        planned.quotas.extend(pending.filter(|key| !own.contains(key)).map(|key| (key, NO_TABLE)));
-        planned.quotas.sort_unstable_by_key(|(key, _)| *key);
+        let pending = next.into_iter().flat_map(|next| next.quotas.pairs()).map(|(key, _)| (key, NO_TABLE));
+        let mut pairs = planned.quotas.pairs();
+        pairs.extend(pending.filter(|(key, _)| planned.quotas.rank(*key).is_none()));
+        planned.quotas = QuotaIndex::new(&pairs);
         ask.quota_bits = super::quota_bits(&planned.quotas);
     }
 }
@@ -74,8 +73,15 @@ fn what_stays(old: &Plan, policy: &Policy) -> Policy {
     let stays = |limit: &&Limit| limit.is_in_flight() || place_before(old, limit, None).is_some();
     let mut limits: Vec<Limit> = policy.limits.iter().filter(stays).cloned().collect();
     for limit in &mut limits {
-        let whole = limit.clone();
-        limit.quotas.retain(|quota| place_before(old, &with_quota(&whole, quota), Some(quota)).is_some());
+        // How many values share the numbers does not matter: a table that does not fit them all is made anew.
+        let is_there = |quota: &Quota| {
+            old.limits.iter().enumerate().any(|(place, planned)| {
+                *planned.name == *limit.name
+                    && old.quota(place).is_some_and(|was| (was.rate, was.burst) == (quota.rate, quota.burst))
+            })
+        };
+        let quotas = std::mem::take(&mut limit.quotas);
+        limit.quotas = quotas.into_iter().filter(is_there).collect();
     }
     Policy { limits, ..policy.clone() }
 }
@@ -86,9 +92,7 @@ fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usiz
     let is_same = |place: &usize| {
         let was = &old.limits[*place].limit;
         let is_same_rule = (&was.name, &was.per, &was.rule) == (&limit.name, &limit.per, &limit.rule);
-        is_same_rule
-            && numbers(was) == numbers(limit)
-            && old.quota(*place).map(|quota| &quota.of) == quota.map(|quota| &quota.of)
+        is_same_rule && numbers(was) == numbers(limit) && old.quota(*place).is_some() == quota.is_some()
     };
     (0..old.limits.len()).find(is_same)
 }

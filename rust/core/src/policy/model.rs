@@ -3,13 +3,16 @@
 //! Every way to a [`Policy`] or a [`Limit`] goes through `limit`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
-use super::field::Place;
+use super::{entries::PolicyEntry, field::Place};
 use crate::identity::{Identity, Source};
 use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 use crate::{decision::Template, error::PolicyError, stage::Stage};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
+
+/// The most values that have quotas.
+pub const MAX_VALUES: usize = 100_000;
 
 /// Reserved names of the built-in refusals. No limit may have one of them, so a name in a log means one thing.
 pub(crate) mod reserved {
@@ -42,6 +45,11 @@ pub struct Policy {
     /// The most different recipients of one transaction. The server's next transaction may have as many again, so this
     /// bounds what one transaction can probe and hold, and no rate.
     pub max_recipients: Option<u32>,
+    /// The file of quotas as messages name it, and how many values it has. They are among the quotas of the limits.
+    pub quota_file: Option<(String, usize)>,
+    /// The operator's entries (`[[allow]]` and `[[block]]`), in file order. Of two for the same value the last counts,
+    /// and they are of different files.
+    pub entries: Vec<PolicyEntry>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
 }
@@ -240,8 +248,10 @@ pub struct Quota {
     pub of: String,
     /// The line in the file, if there is a file.
     pub line: Option<usize>,
-    /// The file of that line, if it is a base of the policy's file.
+    /// The file of that line, if it is a base of the policy's file or a file of quotas.
     pub file: Option<String>,
+    /// How many files extend the one that states this quota: of two quotas of a value, the one of the last file counts.
+    pub depth: u8,
     /// The sustained rate.
     pub rate: Rate,
     /// The amount at once; by default the amount of this rate, not the limit's burst.

@@ -12,6 +12,7 @@
 //! schemars would derive the schema from structs that serde reads. That would be a second definition: `limit` keeps
 //! lines and suggestions for messages, which serde does not have.
 
+use super::entries::{truth, until, words};
 use super::field::{Read, Wrong};
 use super::model::{Count, Mode, Refuse, Verified};
 use super::reply_template::template;
@@ -77,12 +78,37 @@ pub(super) const POLICY: &[Row] = &[
     row!("mode", value::choice::<Mode>),
     row!("scale", value::scale),
     row!("max_recipients", value::max_recipients),
+    row!("quota_file", value::csv_path),
     row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
+    // `entries` checks these two, item by item.
+    row("allow", Kind::Value(|_| Ok(()))),
+    row("block", Kind::Value(|_| Ok(()))),
     row("limit", Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)))),
 ];
 
 /// The fields of `[suffixes]`.
 const SUFFIXES: &[Row] = &[row!("extra", value::suffixes)];
+
+/// The fields of `[[allow]]`.
+pub(super) const ALLOW: &[Row] = &[
+    row!("identity", value::identity, missing: AN_IDENTITY),
+    row!("value", words, missing: A_VALUE),
+    row!("until", until),
+    row!("unverified", truth),
+    row!("comment", words),
+];
+
+/// The fields of `[[block]]`.
+pub(super) const BLOCK: &[Row] = &[
+    row!("identity", value::identity, missing: AN_IDENTITY),
+    row!("value", words, missing: A_VALUE),
+    row!("until", until),
+    row!("comment", words),
+];
+
+const AN_IDENTITY: &str = r#"one identity, as "client.net""#;
+
+const A_VALUE: &str = r#"a value of the identity, as "203.0.113.0/24""#;
 
 /// The fields of `[[limit]]`.
 #[rustfmt::skip]
@@ -119,6 +145,10 @@ pub(super) const SHARE: &[Row] = &[
     row!("per", value::identities, missing: r#"whose part is bounded, as "client.net/24/48""#),
     row!("of_free", value::fraction, missing: r#"a part of what is still free, as "1/10""#),
 ];
+
+/// The columns of a file of quotas.
+pub(super) const QUOTA_COLUMNS: &[Row] =
+    &[row!("limit", value::name), row!("value", words), row!("rate", value::rate), row!("burst", value::burst)];
 
 /// The fields of one value of `quota`.
 pub(super) const QUOTA: &[Row] =

@@ -100,7 +100,7 @@ pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
     if per.is_empty() { Err(empty()) } else { Ok(per) }
 }
 
-fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
+pub(super) fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
     let wrong = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
     let name = value.text().ok_or_else(wrong)?;
     name.parse().map_err(|unknown: UnknownIdentity| {
@@ -172,6 +172,12 @@ pub(super) fn suffixes(value: &FieldValue) -> Result<Vec<String>, Wrong> {
         let meant = suffix(text.trim().trim_start_matches(['*', '!', '@', '.']));
         suffix(text).ok_or_else(|| Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").suggest(meant))
     })
+}
+
+/// Reads the path of a file of quotas.
+pub(super) fn csv_path(value: &FieldValue) -> Result<String, Wrong> {
+    let path = value.text().filter(|path| !path.is_empty());
+    path.map(str::to_owned).ok_or_else(|| Wrong::allowed("the path of a CSV file, as \"quotas.csv\""))
 }
 
 /// Converts a suffix to A-labels in lower case; `None` if it is not a DNS name.
