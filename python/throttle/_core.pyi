@@ -898,7 +898,7 @@ class Throttle:
 
     @property
     def memory_bytes(self) -> int:
-        """The bytes of all counters; exact and constant. The suffix list is not included, nor is :attr:`quota_bytes`."""
+        """The bytes of all counters; exact and constant. The suffix list and :attr:`quota_bytes` are not included."""
 
     @property
     def quota_bytes(self) -> int:

@@ -161,8 +161,15 @@ def test_built_in_policies_are_checked_by_name() -> None:
 
 def test_a_policy_is_shown_with_its_lists_and_its_file_of_quotas(tmp_path: Path) -> None:
     (tmp_path / "quotas.csv").write_text("limit,value,rate\npace,a.com,9/minute\npace,b.com,9/minute\n")
-    entries = '[[block]]\nidentity = "client.ip"\nvalue = "203.0.113.9"\n[[allow]]\nidentity = "sender.org"\n' \
-        'value = "ex.com"\nuntil = 2001-01-01T00:00:00Z\n'
+    entries = """
+[[block]]
+identity = "client.ip"
+value = "203.0.113.9"
+[[allow]]
+identity = "sender.org"
+value = "ex.com"
+until = 2001-01-01T00:00:00Z
+"""
     limit = '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "5/minute"\n'
     file = tmp_path / "policy.toml"
     file.write_text(f'quota_file = "quotas.csv"\n{entries}{limit}')

@@ -53,7 +53,8 @@ UNSEEN = re.compile(
     r"itself|first in line|every name once|each identity once|"
     r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one "
     r"identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
-    r"with its zone|no `quota_file` here|relative to this file|from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a "
+    r"with its zone|no `quota_file` here|relative to this file|"
+    r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a "
     r"size, as \"1 GiB\"$"
 )
 

@@ -86,13 +86,15 @@ class Entry:
 
     def lets_pass(self, sender: Sender) -> bool:
         """Whether it lets this sender pass, whom it covers."""
-        return not self.blocks and (
-            self.unverified or sender.is_proven() or not self.identity.startswith("sender")
-        )
+        return not self.blocks and (self.unverified or sender.is_proven() or not self.identity.startswith("sender"))
 
     def toml(self) -> str:
         """As a policy states it."""
-        lines = [f"[[{'block' if self.blocks else 'allow'}]]", f'identity = "{self.identity}"', f'value = "{self.value}"']
+        lines = [
+            f"[[{'block' if self.blocks else 'allow'}]]",
+            f'identity = "{self.identity}"',
+            f'value = "{self.value}"',
+        ]
         if self.until != math.inf:
             lines.append(f"until = {datetime.fromtimestamp(self.until, UTC).isoformat()}")
         return "\n".join([*lines, "unverified = true" if self.unverified else ""]) + "\n"
@@ -210,7 +212,9 @@ class Model:
     def holding(self, now: float) -> list[Entry]:
         """Those in force: of two for one scope that of the operator."""
         holding = {key: entry for key, entry in self.entries.items() if entry.until > now}
-        return [entry for (scope, by), entry in holding.items() if by == "operator" or (scope, "operator") not in holding]
+        return [
+            entry for (scope, by), entry in holding.items() if by == "operator" or (scope, "operator") not in holding
+        ]
 
     def covering(self, sender: Sender, now: float) -> list[Entry]:
         return [entry for entry in self.holding(now) if entry.covers(sender)]

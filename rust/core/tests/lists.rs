@@ -238,7 +238,8 @@ fn a_value_is_listed_once_in_a_file_and_a_file_that_extends_replaces_what_its_ba
     let error = start(&policy(&twice), MIB, Now::Stated(0)).expect_err("twice");
     assert_eq!(
         error.to_string(),
-        "policy.toml:5: block.value: found \"ex.com.\" a second time, first in line 1; allowed: each value once in a file"
+        "policy.toml:5: block.value: found \"ex.com.\" a second time, first in line 1; \
+         allowed: each value once in a file"
     );
     let base = entry("block", "client.ip", "203.0.113.1", "comment = \"base\"")
         + &entry("block", "client.ip", "203.0.113.2", "comment = \"base\"");

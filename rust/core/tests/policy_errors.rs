@@ -136,7 +136,8 @@ fn whatever_a_key_holds_its_error_is_one_short_line() {
         |key: &str| Policy::parse("policy.toml", &format!("{key} = 1\n{RATE}")).map_err(|error| error.to_string());
     let told = |key: &str| {
         Err(format!(
-            "policy.toml:1: {key}: found an unknown field; allowed: extends, without, mode, scale, max_recipients, quota_file, suffixes, allow, block, limit"
+            "policy.toml:1: {key}: found an unknown field; allowed: extends, without, mode, scale, \
+             max_recipients, quota_file, suffixes, allow, block, limit"
         ))
     };
     assert_eq!(sentence(r#""a\nb\u2028\u0007""#), told(r"a\nb\u{2028}\u{7}"));

@@ -221,7 +221,7 @@ fn after_a_change_of_policy_only_a_key_that_paid_gets_anything_back() {
         ("the same quota", format!("{pace}{org}"), format!("# moved\n{pace}{org}"), 4, true),
         ("a quota that came before", format!("{pace}{org}"), format!("{pace}{net}{org}"), 6, false),
         ("quotas in another order", format!("{pace}{org}{net}"), format!("{pace}{net}{org}"), 6, false),
-        // The values share a table, in which the pair has its count; but then another value is the one that has the quota.
+        // The values share a table, in which the pair has its count; but then another value has the quota.
         ("a value with the same numbers", format!("{pace}{org}"), format!("{pace}{same}{org}"), 4, false),
         ("a class that was left out", format!("{pace}{proven}"), pace.into(), 5, false),
         ("an organisation that is another", pace.into(), format!("suffixes.extra = ['b.com']\n{pace}"), 5, false),

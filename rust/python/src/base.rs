@@ -1,5 +1,5 @@
-//! Reads the text of a base policy, a policy of the package or a file, and of a file of quotas. Paths are relative to the
-//! file that names them.
+//! Reads the text of a base policy, a policy of the package or a file, and of a file of quotas. Paths are relative to
+//! the file that names them.
 //!
 //! The core does no I/O. Python reads the files, so its errors name a file that cannot be read.
 

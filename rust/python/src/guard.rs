@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Engine, Live, Purpose, TableUse};
-use throttle_core::region::Now;
 use throttle_core::policy::{Choice, Mode};
+use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
 
 use crate::blocked::{self, Blocked};

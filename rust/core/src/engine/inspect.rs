@@ -186,8 +186,7 @@ impl Engine {
         // The quota of one value has one key for each trust, unless other identities are part of the key or the ladder
         // adds the parts of a name.
         let has_ladder = matches!(limit.rule, Rule::FanOut { settle_us: Some(_), .. });
-        let is_exact =
-            planned.values == 1 || matches!(limit.memory, Some(_)) && matches!(limit.rule, Rule::Rate { .. });
+        let is_exact = planned.values == 1 || limit.memory.is_some() && matches!(limit.rule, Rule::Rate { .. });
         let is_one = quota.is_some() && limit.per.len() == 1 && !has_ladder && is_exact;
         let keys_per_minute = match (store, store.rate_counter()) {
             (Store::Distinct(distinct), _) => {

@@ -16,22 +16,20 @@ use crate::region::{Now, Region};
 use crate::store::access_list::{AccessEntry, PackedText};
 use crate::{error::PolicyError, identity::SuffixList, key::Key, key::Secret};
 
-/// The remarks of entries, by the keys of what they cover.
-pub(super) type Comments = Arc<HashMap<Key, String>>;
-
 /// The entries of a policy, before they are in the access list.
 pub(super) struct Lists {
     /// Each with its time of the calendar, in microseconds since the Unix epoch.
     entries: Vec<(AccessEntry, PackedText, Option<i64>)>,
-    pub(super) comments: Comments,
+    /// The remarks, by the keys of what the entries cover.
+    pub(super) comments: Arc<HashMap<Key, String>>,
 }
 
-impl Lists {
+impl Engine {
     /// Reads the entries.
     ///
     /// # Errors
     /// An identity that cannot be listed, a value that is none of it, a value that is listed twice in one file.
-    pub(super) fn of(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Self, PolicyError> {
+    pub(super) fn read_lists(policy: &Policy, suffixes: &SuffixList, secret: &Secret) -> Result<Lists, PolicyError> {
         let mut listed: HashMap<Key, (usize, &PolicyEntry)> = HashMap::new();
         let mut entries = Vec::new();
         for stated in &policy.entries {
@@ -71,11 +69,9 @@ impl Lists {
             }
         }
         let comments = listed.iter().filter_map(|(key, (_, stated))| Some((*key, stated.comment.clone()?)));
-        Ok(Self { comments: Arc::new(comments.collect()), entries })
+        Ok(Lists { comments: Arc::new(comments.collect()), entries })
     }
-}
 
-impl Engine {
     /// Replaces the entries of the policy in the access list. `now` tells which have ended; if it is
     /// missing, engine time does.
     ///

@@ -13,8 +13,8 @@
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
-//! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy   * `inspect`: tables, forecast, statistics
-//! * `explain`: a check in words
+//! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
+//! * `inspect`: tables, forecast, statistics   * `explain`: a check in words
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan; compiling
 //! and clearing tables happen before. No check sees two policies.
@@ -39,6 +39,7 @@ mod request;
 mod session;
 mod transaction;
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use crate::plan::LimitSet;
@@ -55,8 +56,7 @@ use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
 use crate::region::{Now, PAGE_BYTES, SharedRegion};
-use crate::{envelope::Envelope, error::PolicyError, key::Secret};
-use lists::Lists;
+use crate::{envelope::Envelope, error::PolicyError, key::Key, key::Secret};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ pub struct Engine {
     /// The most recipients of one transaction.
     max_recipients: usize,
     /// The remarks of the policy's entries.
-    comments: lists::Comments,
+    comments: Arc<HashMap<Key, String>>,
     shared: SharedRegion,
 }
 
@@ -116,7 +116,7 @@ impl Engine {
     pub fn starting_at(
         policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32, now: Now,
     ) -> Result<Self, PolicyError> {
-        let lists = Lists::of(policy, &suffixes, &secret)?;
+        let lists = Self::read_lists(policy, &suffixes, &secret)?;
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
         let engine = Self {
@@ -200,7 +200,7 @@ impl Live {
     pub fn reload(&self, policy: &Policy, suffixes: Arc<SuffixList>, pause: &dyn Fn()) -> Result<(), NotReloaded> {
         let mut engine = Arc::clone(&self.engine());
         let pages = (engine.memory_bytes() / PAGE_BYTES) as u32;
-        let lists = Lists::of(policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
+        let lists = Engine::read_lists(policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         let mut are_lists_pending = true;
         let steps = recompile(&engine.plan, pages, policy, &suffixes, &engine.secret).map_err(NotReloaded::Wrong)?;
         for mut step in steps {

@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{
-    Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
+    Ask, AskKind, LimitSet, NO_TABLE, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource,
 };
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
@@ -336,7 +336,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> Option<(u16, Table)> {
         let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
-        if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.quota_bits & quota_bit(key(per)) != 0) {
+        if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.may_have_quota(key(per))) {
             return self.quota_of(place, ask, nth);
         }
         Some((place, ask.table))

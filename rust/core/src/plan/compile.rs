@@ -12,11 +12,11 @@ use std::{collections::HashMap, mem};
 use smallvec::SmallVec;
 
 use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
-use super::memory::{allocate, held_place, in_flight};
+use super::memory::{allocate, group_bytes, held_place, in_flight, keys_of};
 use super::{
     Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, TrustSource, place,
 };
-use crate::identity::{Identity, Source, SuffixList, Trust, parse_value::NotAValue, parse_value::parse_value};
+use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
 use crate::policy::joined_name;
 use crate::policy::{
     Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Rule, Stage, Stages, Verified, WhenFull,
@@ -86,8 +86,8 @@ impl<'p> Draft<'p> {
         Ok(draft)
     }
 
-    /// The keys of the values of a limit's quotas, in the order of the file. Of two quotas of one value, that of the file
-    /// that extends the other counts.
+    /// The keys of the values of a limit's quotas, in the order of the file. Of two quotas of one value, that of the
+    /// file that extends the other counts.
     fn values<'q>(&self, limit: &'q Limit, suffixes: &SuffixList) -> Result<Vec<(Key, &'q Quota)>, PolicyError> {
         let mut all: Vec<(Key, &Quota)> = Vec::with_capacity(limit.quotas.len());
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(limit.quotas.len());
@@ -353,21 +353,6 @@ pub(super) fn with_numbers(limit: &Limit, quota: &Quota, values: usize) -> Limit
 
 /// The most keys for a page in which none finds its lines full, also if a line has two slots.
 const FEW_KEYS: u64 = 12;
-
-/// Keys for a page of buckets: a fourth of its slots is used, and hardly ever does a key find both of its lines full.
-/// Windows have fewer slots; many of them share the memory as the keys of a limit do.
-const KEYS_OF_A_PAGE: u64 = 112;
-
-/// The bytes of a table for the buckets of so many values of a limit per one identity.
-pub(super) fn group_bytes(limit: &Limit, values: usize) -> u64 {
-    keys_of(limit, values).div_ceil(KEYS_OF_A_PAGE).max(1) * PAGE_BYTES
-}
-
-/// The keys of so many values: one for each trust, where the sender has one.
-fn keys_of(limit: &Limit, values: usize) -> u64 {
-    let trusts = if TrustSource::of(limit.identities()) == TrustSource::Senders { Trust::ALL.len() } else { 1 };
-    (values * trusts) as u64
-}
 
 /// The kind of reply for a refusal by `limit`, which runs at `stage`.
 fn reply_of(limit: &Limit, stage: Stage) -> Reply {

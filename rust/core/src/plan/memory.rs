@@ -11,13 +11,12 @@
 //! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
 //! memory only, so they outlive a policy.
 
-use super::compile::group_bytes;
-use super::{AccessTables, PlannedIdentity, with_places};
+use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
 use crate::policy::{Charge, Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
 use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
-use crate::{error::PolicyError, identity::Identity, key::Key, key::Secret, stats::Layout};
+use crate::{error::PolicyError, identity::Identity, identity::Trust, key::Key, key::Secret, stats::Layout};
 
 /// The smallest table: 64 KiB.
 pub(super) const FLOOR_PAGES: u64 = 65_536 / PAGE_BYTES;
@@ -162,6 +161,21 @@ impl SeenSetClaim {
             if (&self.per, self.distinct, self.remember_us, self.memory)
                 == (&limit.per, distinct, remember_us, limit.memory))
     }
+}
+
+/// Keys for a page of buckets: a fourth of its slots is used, and hardly ever does a key find both of its lines full.
+/// Windows have fewer slots; many of them share the memory as the keys of a limit do.
+const KEYS_OF_A_PAGE: u64 = 112;
+
+/// The bytes of a table for the buckets of so many values of a limit per one identity.
+pub(super) fn group_bytes(limit: &Limit, values: usize) -> u64 {
+    keys_of(limit, values).div_ceil(KEYS_OF_A_PAGE).max(1) * PAGE_BYTES
+}
+
+/// The keys of so many values: one for each trust, where the sender has one.
+pub(super) fn keys_of(limit: &Limit, values: usize) -> u64 {
+    let trusts = if TrustSource::of(limit.identities()) == TrustSource::Senders { Trust::ALL.len() } else { 1 };
+    (values * trusts) as u64
 }
 
 /// Pages for each claim, in order, out of `memory_bytes`. The error is the number of bytes that would be enough.

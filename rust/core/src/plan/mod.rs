@@ -29,6 +29,7 @@ use crate::{decision::Reply, region::Table, stats::Stats};
 
 pub use compile::compile;
 pub use quota_index::QuotaIndex;
+use quota_index::is_in_filter;
 pub use reload::{Step, recompile};
 
 /// A compiled policy.
@@ -121,7 +122,7 @@ pub struct PlannedLimit {
 }
 
 /// What `prepare` needs of a limit, in one cache line: a check reads it for every limit that applies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 pub struct Ask {
     /// The identities of the key.
@@ -139,6 +140,8 @@ pub struct Ask {
     /// A bit for each key that has a quota, by the lowest bits of the key: with few quotas, nearly all other keys need
     /// no search.
     pub quota_bits: u64,
+    /// With many quotas, a filter of their keys in more bits; empty with few.
+    pub quota_filter: Box<[u64]>,
     /// Whether a key without room in the table is refused.
     pub refuses_when_full: bool,
 }
@@ -159,6 +162,8 @@ pub enum AskKind {
     InFlight(u8),
 }
 
+const _: () = assert!(size_of::<Ask>() == 64);
+
 impl Ask {
     /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
@@ -172,7 +177,14 @@ impl Ask {
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
         let (quota_bits, refuses_when_full) = (quota_bits(&planned.quotas), limit.when_full == WhenFull::Refuse);
-        Self { per, table, kind, trust_source, stage, count, quota_bits, refuses_when_full }
+        let quota_filter = planned.quotas.filter();
+        Self { per, table, kind, trust_source, stage, count, quota_bits, quota_filter, refuses_when_full }
+    }
+
+    /// Whether a key may have a quota: nearly always `false` for one that has none.
+    #[inline(always)]
+    pub fn may_have_quota(&self, key: Key) -> bool {
+        self.quota_bits & quota_bit(key) != 0 && (self.quota_filter.is_empty() || is_in_filter(&self.quota_filter, key))
     }
 }
 
@@ -393,7 +405,8 @@ impl Plan {
 
     /// Bytes of the indexes of quotas. They lie outside the region.
     pub fn quota_bytes(&self) -> u64 {
-        self.limits.iter().map(|planned| planned.quotas.bytes()).sum()
+        let filters = self.asks.iter().map(|ask| size_of_val(&*ask.quota_filter) as u64);
+        self.limits.iter().map(|planned| planned.quotas.bytes()).chain(filters).sum()
     }
 
     /// The generation since which each limit has charged the same envelopes to the same keys, if `self` follows `old`.

@@ -16,7 +16,7 @@ use std::cmp::Reverse;
 
 use super::memory::{Claim, Draft, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares};
 use super::memory::{held_place, share_out};
-use super::{AccessTables, LimitSet, NO_TABLE, Plan, PlannedIdentity, QuotaIndex, with_places};
+use super::{AccessTables, Ask, LimitSet, NO_TABLE, Plan, PlannedIdentity, QuotaIndex, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Share, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::Capacity;
@@ -64,7 +64,7 @@ fn exempt_pending_quotas(between: &mut Plan, then: &Plan) {
         let mut pairs = planned.quotas.pairs();
         pairs.extend(pending.filter(|(key, _)| planned.quotas.rank(*key).is_none()));
         planned.quotas = QuotaIndex::new(&pairs);
-        ask.quota_bits = super::quota_bits(&planned.quotas);
+        *ask = Ask::of(planned);
     }
 }
 

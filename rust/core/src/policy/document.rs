@@ -15,10 +15,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::entries::{LISTS, entries};
+use super::entries::entries;
 use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
-use super::model::{Limit, MAX_LIMITS, Mode, Policy};
+use super::model::{LISTS, Limit, MAX_LIMITS, Mode, Policy};
 use super::quota_file::{self, QuotaRow};
 use super::rows::{EACH_LIMIT, POLICY};
 use super::value::{MILLION, choice, csv_path, list, max_recipients, multiply, scale, suffixes, write_scale};
@@ -282,7 +282,7 @@ impl Document {
             let rows = quota_source(&place, field, bases);
             let rows = rows.and_then(|source| {
                 let names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
-                Ok((quota_file::rows(&source, &names, &left_out)?, source.file))
+                Ok((quota_file::rows(&source.file, &source.text, &names, &left_out)?, source.file))
             });
             rows.map_err(|error| errors.push(error)).ok()
         });

@@ -29,8 +29,10 @@ pub use crate::decision::Template;
 pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};
-pub use entries::{PolicyEntry, Until};
 pub use field::{Field, FieldValue};
-pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rule, Share, Verified};
+pub use model::{
+    Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, PolicyEntry, Quota, Rule, Share, Until,
+    Verified,
+};
 pub(crate) use model::{joined_name, reserved};
 pub use value::memory_bytes;

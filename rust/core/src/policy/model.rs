@@ -3,10 +3,10 @@
 //! Every way to a [`Policy`] or a [`Limit`] goes through `limit`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
-use super::{entries::PolicyEntry, field::Place};
+use super::field::Place;
 use crate::identity::{Identity, Source};
 use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
-use crate::{decision::Template, error::PolicyError, stage::Stage};
+use crate::{decision::Template, error::PolicyError, stage::Stage, store::access_list::AccessAction};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
@@ -60,6 +60,55 @@ impl Policy {
         let file = limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&self.file).clone();
         let line = limit.and_then(|limit| limit.line);
         Place { file, line, limit: limit.map(|limit| limit.name.clone()) }.error(Some(field), found, allowed)
+    }
+}
+
+/// The fields of a policy that are lists of entries.
+pub(super) const LISTS: [&str; 2] = ["allow", "block"];
+
+/// An entry of `[[allow]]` or `[[block]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyEntry {
+    /// What happens to mail that the entry covers.
+    pub action: AccessAction,
+    /// The identity.
+    pub identity: Identity,
+    /// The value, as it was written.
+    pub value: String,
+    /// When the entry ends; `None`: never.
+    pub until: Option<Until>,
+    /// The operator's own remark.
+    pub comment: Option<String>,
+    /// The line in the file, if there is a file.
+    pub line: Option<usize>,
+    /// The file of that line, if it is a base of the policy's file.
+    pub file: Option<String>,
+}
+
+/// A time of the calendar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// Microseconds since the Unix epoch.
+    pub us: i64,
+    /// The time as ISO 8601 writes it.
+    pub text: String,
+}
+
+impl PolicyEntry {
+    /// The name of the list that the entry is in.
+    pub fn list(&self) -> &'static str {
+        LISTS[usize::from(self.action == AccessAction::Block)]
+    }
+
+    /// Whether the entry has ended at this time.
+    pub fn has_ended(&self, now_us: i64) -> bool {
+        self.until.as_ref().is_some_and(|until| until.us <= now_us)
+    }
+
+    /// The place of the entry, for an error about its identity or its value.
+    pub(crate) fn place(&self, policy_file: &str) -> PolicyError {
+        let file = self.file.as_deref().unwrap_or(policy_file).to_owned();
+        PolicyError { file, line: self.line, ..PolicyError::default() }
     }
 }
 

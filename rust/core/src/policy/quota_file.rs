@@ -12,7 +12,6 @@
 //!
 //! A row becomes what `[limit.quota]` has for a value, so both kinds of quotas go through the same checks.
 
-use super::document::Source;
 use super::field::{Field, FieldValue, Wrong};
 use super::model::MAX_VALUES;
 use super::rows::{QUOTA_COLUMNS, find};
@@ -31,19 +30,19 @@ pub(super) struct QuotaRow {
 /// A field of a row, and its column in characters, counted from one.
 type Cell = (String, usize);
 
-/// Reads all rows. `limits` are the names of the limits, and `left_out` those that the policy has left out of its base:
+/// Reads all rows of `file`, which has this text. `limits` are the names of the limits, and `left_out` those that the policy has left out of its base:
 /// their rows are skipped.
-pub(super) fn rows(source: &Source, limits: &[&str], left_out: &[String]) -> Result<Vec<QuotaRow>, PolicyError> {
-    let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text);
+pub(super) fn rows(file: &str, text: &str, limits: &[&str], left_out: &[String]) -> Result<Vec<QuotaRow>, PolicyError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
-    let mut lines = lines.map(|(line, text)| Ok((line, cells(text).map_err(|wrong| at(source, line, wrong))?)));
+    let mut lines = lines.map(|(line, text)| Ok((line, cells(text).map_err(|wrong| at(file, line, wrong))?)));
     let (line, names) = lines.next().unwrap_or_else(|| Ok((1, Vec::new())))?;
-    let columns = Columns::of(&names).map_err(|wrong| at(source, line, wrong))?;
+    let columns = Columns::of(&names).map_err(|wrong| at(file, line, wrong))?;
     let mut all = Vec::new();
     for row in lines {
         let (line, row) = row?;
-        let quota = columns.quota(&row, limits, left_out).map_err(|wrong| at(source, line, wrong))?;
-        let placed = |field: Field| Field { line: Some(line), file: Some(source.file.clone()), ..field };
+        let quota = columns.quota(&row, limits, left_out).map_err(|wrong| at(file, line, wrong))?;
+        let placed = |field: Field| Field { line: Some(line), file: Some(file.to_owned()), ..field };
         all.extend(quota.map(|(limit, quota)| {
             let numbers = quota.value.entries().iter().cloned().map(placed).collect();
             QuotaRow { limit, quota: placed(Field { value: FieldValue::Table(numbers), ..quota }) }
@@ -51,7 +50,7 @@ pub(super) fn rows(source: &Source, limits: &[&str], left_out: &[String]) -> Res
     }
     if all.len() > MAX_VALUES {
         let (found, allowed) = (format!("{} values", all.len()), format!("at most {MAX_VALUES} in one file"));
-        return Err(PolicyError { file: source.file.clone(), found, allowed, ..PolicyError::default() });
+        return Err(PolicyError { file: file.to_owned(), found, allowed, ..PolicyError::default() });
     }
     Ok(all)
 }
@@ -59,9 +58,9 @@ pub(super) fn rows(source: &Source, limits: &[&str], left_out: &[String]) -> Res
 /// An error of a field: the name of its column, its place and what is wrong.
 type Misread = (Option<&'static str>, usize, Wrong);
 
-fn at(source: &Source, line: usize, (field, column, wrong): Misread) -> PolicyError {
+fn at(file: &str, line: usize, (field, column, wrong): Misread) -> PolicyError {
     PolicyError {
-        file: source.file.clone(),
+        file: file.to_owned(),
         line: Some(line),
         column: Some(column),
         limit: None,

@@ -12,11 +12,10 @@
 //! schemars would derive the schema from structs that serde reads. That would be a second definition: `limit` keeps
 //! lines and suggestions for messages, which serde does not have.
 
-use super::entries::{truth, until, words};
 use super::field::{Read, Wrong};
 use super::model::{Count, Mode, Refuse, Verified};
 use super::reply_template::template;
-use super::value;
+use super::value::{self, truth, until, words};
 use crate::store::params::{Algorithm, Charge, WhenFull};
 
 /// A field that a policy may have.

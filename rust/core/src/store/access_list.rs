@@ -12,8 +12,8 @@
 //!  rows      most × 29 words of text; a row keeps its place while its entry moves
 //! ```
 //!
-//! A key has two entries at most: one that was made at run time, and one of the policy. While the first is in force, the
-//! second is not.
+//! A key has two entries at most: one that was made at run time, and one of the policy. While the first is in force,
+//! the second is not.
 //!
 //! It knows no mail and no spelling: the caller passes keys and text. An expired entry is ignored, and is removed when
 //! room is needed. **Cost.** log₂ of the number of entries for each look-up; an operator's change moves up to 24 KiB.
