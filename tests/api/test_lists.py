@@ -130,7 +130,8 @@ def test_no_check_sees_half_of_a_list_while_it_is_reloaded() -> None:
     pace = guard(limit("any", "client.ip", "1000000/minute"))
     pace.block("client.ip", "192.0.2.1")
     pace.reload(policies[0])
-    done, seen, errors = threading.Event(), [0, 0], []
+    done, seen = threading.Event(), [0, 0]
+    errors: list[object] = []
 
     def check() -> None:
         while not done.is_set():

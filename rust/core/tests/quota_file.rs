@@ -186,7 +186,8 @@ fn a_wrong_row_is_told_with_file_line_and_column() {
         (
             "limit,value,rate\norg,\"bü.com\", 9 an hour",
             ":2:15: rate: found \"9 an hour\"; allowed: \
-             a whole number, a slash and a period, as \"600/minute\", \"20/10 minutes\" or \"1 GiB/hour\"; did you mean \"9/hour\"?",
+             a whole number, a slash and a period, as \"600/minute\", \"20/10 minutes\" or \
+             \"1 GiB/hour\"; did you mean \"9/hour\"?",
         ),
         (
             "limit,value,rate,burst\norg,ex.com,9/hour,many",

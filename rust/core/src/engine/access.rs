@@ -186,8 +186,8 @@ impl Engine {
     }
 
     /// Looks up entries and blocks. Returns whether the limits are left out: when an entry lets the check through, now
-    /// or as soon as no other entry blocks it. Then only operators' blocks, the in-flight limits and the number of permits
-    /// can refuse it.
+    /// or as soon as no other entry blocks it. Then only operators' blocks, the in-flight limits and the number of
+    /// permits can refuse it.
     #[cold]
     pub(super) fn consult_access(
         &self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome,

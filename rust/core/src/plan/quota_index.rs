@@ -5,8 +5,8 @@
 //! values that meet in a slot.
 //!
 //! **Cost.** A check takes 33 instructions more for a limit with 99,000 quotas than for one without any. The index
-//! takes 34 to 70 bytes for a key. It lies outside the region, since its size depends on the policy; it is made when the
-//! policy is read, and no message changes it.
+//! takes 34 to 70 bytes for a key. It lies outside the region, since its size depends on the policy; it is made when
+//! the policy is read, and no message changes it.
 //!
 //! **Dropped.** The index without a filter: it took 107 instructions in place of 33.
 
@@ -88,8 +88,8 @@ impl QuotaIndex {
         self.places.get(rank as usize).copied()
     }
 
-    /// The bits of the keys, sixteen for each, so that hardly any other key needs a search; empty for few keys, for which
-    /// [`quota_bits`](super::quota_bits) is enough.
+    /// The bits of the keys, sixteen for each, so that hardly any other key needs a search; empty for few keys, for
+    /// which [`quota_bits`](super::quota_bits) is enough.
     pub(super) fn filter(&self) -> Box<[u64]> {
         if self.places.len() <= FEW {
             return Box::default();

@@ -30,8 +30,8 @@ pub(super) struct QuotaRow {
 /// A field of a row, and its column in characters, counted from one.
 type Cell = (String, usize);
 
-/// Reads all rows of `file`, which has this text. `limits` are the names of the limits, and `left_out` those that the policy has left out of its base:
-/// their rows are skipped.
+/// Reads all rows of `file`, which has this text. `limits` are the names of the limits, and `left_out` those that the
+/// policy has left out of its base: their rows are skipped.
 pub(super) fn rows(file: &str, text: &str, limits: &[&str], left_out: &[String]) -> Result<Vec<QuotaRow>, PolicyError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
