@@ -110,7 +110,12 @@ fn a_block_of_an_operator_beats_an_allow_and_an_allow_beats_the_block_of_a_limit
     assert_eq!(refused(&engine, "198.51.100.7", 2), None, "a limit has blocked it, and an operator allows it");
     say(AccessAction::Block, Some(60_000_000)).expect("room");
     assert_eq!(refused(&engine, "198.51.100.7", 2).map(|(limit, _)| limit).as_deref(), Some("once"), "a day is longer");
-    // The larger block ends first, and from then on the allow holds: no limit has a say.
+    engine
+        .say("client.ip", "198.51.100.7", AccessAction::Allow, Some(30_000_000), Now::Stated(2_000_000))
+        .expect("room");
+    let limit = refused(&engine, "198.51.100.7", 2).map(|(limit, _)| limit);
+    assert_eq!(limit.as_deref(), Some("once"), "the allow ends before the block, and then the limit decides");
+    // When this block ends, the allow of the network holds: no limit has a say.
     engine
         .say("client.ip", "203.0.113.8", AccessAction::Block, Some(60_000_000), Now::Stated(2_000_000))
         .expect("room");
