@@ -19,6 +19,7 @@ from throttle.types import (
     LimitPlan,
     Mode,
     Outcome,
+    PolicyEntry,
     Quota,
     Share,
     Size,
@@ -592,6 +593,8 @@ class Policy:
     def parse(text: str, file: str = "<policy>") -> Policy:
         """Parses TOML. ``extends`` names a built-in policy, or a path relative to the directory of ``file``.
 
+        The path of ``quota_file`` is relative to it, too.
+
         Raises:
             PolicyError: the policy is wrong.
         """
@@ -655,6 +658,14 @@ class Policy:
     @property
     def largest_message(self) -> int | None:
         """The largest message that the server takes, in bytes; ``None`` if the policy does not say."""
+
+    @property
+    def quota_file(self) -> tuple[str, int] | None:
+        """The file of quotas, and how many values it has. These are among the quotas of the limits."""
+
+    @property
+    def entries(self) -> tuple[PolicyEntry, ...]:
+        """The entries of ``[[allow]]`` and ``[[block]]``, those of the extended policy first."""
 
     @property
     def file(self) -> str:
@@ -945,7 +956,11 @@ class Throttle:
 
     @property
     def memory_bytes(self) -> int:
-        """The bytes of all counters; exact and constant. The suffix list is not included."""
+        """The bytes of all counters; exact and constant. The suffix list and :attr:`quota_bytes` are not included."""
+
+    @property
+    def quota_bytes(self) -> int:
+        """The bytes of the index of values that have quotas. Only :meth:`reload` changes it."""
 
     @property
     def policy(self) -> Policy:
@@ -991,9 +1006,10 @@ class Blocked:
         identity: the identity, such as ``"client.net"``; for a block by a limit all its identities.
         value: the value in normal form.
         until: Unix seconds; infinite when it is for good.
-        by: ``"operator"``, or the name of the limit.
+        by: ``"operator"`` for an entry made at run time, ``"policy"`` for one of the policy, or the name of the limit.
         action: ``"block"`` or ``"allow"``.
         unverified: whether an allow entry also holds for a merely claimed sender.
+        comment: the remark of an entry of the policy.
     """
 
     def __new__(
@@ -1004,6 +1020,7 @@ class Blocked:
         by: str,
         action: Literal["block", "allow"],
         unverified: bool,
+        comment: str | None = None,
     ) -> Self: ...
     @property
     def identity(self) -> str:
@@ -1019,7 +1036,7 @@ class Blocked:
 
     @property
     def by(self) -> str:
-        """``"operator"``, or the name of the limit."""
+        """``"operator"``, ``"policy"``, or the name of the limit."""
 
     @property
     def action(self) -> Literal["block", "allow"]:
@@ -1029,9 +1046,13 @@ class Blocked:
     def unverified(self) -> bool:
         """Whether an allow entry also holds for a merely claimed sender."""
 
+    @property
+    def comment(self) -> str | None:
+        """The remark of an entry of the policy."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
-    def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool]: ...
+    def __getnewargs__(self) -> tuple[str, str | None, float, str, Literal["block", "allow"], bool, str | None]: ...
 
 @final
 class Offender:

@@ -23,6 +23,7 @@ __all__ = [
     "LimitPlan",
     "Mode",
     "Outcome",
+    "PolicyEntry",
     "Quota",
     "Share",
     "Size",
@@ -193,6 +194,27 @@ class ExplainedLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """An entry of ``[[allow]]`` or ``[[block]]``.
+
+    Attributes:
+        action: ``"block"`` or ``"allow"``.
+        identity: the identity of the entry.
+        value: its value, as the policy writes it.
+        until: Unix seconds; ``math.inf`` for good.
+        unverified: whether an allow entry also holds for a merely claimed sender.
+        comment: the operator's own remark.
+    """
+
+    action: Literal["block", "allow"]
+    identity: str
+    value: str
+    until: float
+    unverified: bool
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CoveringEntry:
     """A block or an allow entry that covers an envelope.
 
@@ -200,7 +222,7 @@ class CoveringEntry:
         action: ``"block"`` or ``"allow"``.
         identity: the identity of the entry.
         value: its value; ``None`` when a limit blocked a key whose name is not known.
-        by: ``"operator"``, or the name of the limit.
+        by: ``"operator"`` for an entry made at run time, ``"policy"`` for one of the policy, or the name of the limit.
         unverified: whether an allow entry also holds for a merely claimed sender.
         seconds: how long it still holds; ``math.inf`` for good.
     """

@@ -324,11 +324,12 @@ def test_who_is_let_through_is_refused_by_nothing_but_what_is_open_and_charged_f
     many = [SENDER.replace(mail_from=f"a@h{number}.b{number}.com", size=5_000) for number in range(20)]
     assert all(pace.check(message) for message in many)
     pace.block("client.ip", "203.0.113.9")
-    assert all(pace.check(message) for message in many), "to let pass is above a block"
+    assert {pace.check(message).limit for message in many} == {"blocked"}, "an operator's block is above it"
+    assert pace.unblock("client.ip", "203.0.113.9")
+    assert all(pace.check(message) for message in many)
     with pace.admit(many[0]) as first, pace.admit(many[1]) as second:
         assert (first.decision.allowed, second.decision.limit) == (True, "open")
     assert pace.unblock("client.net", "203.0.113.0/24")
-    assert pace.unblock("client.ip", "203.0.113.9")
     small = many[0].replace(size=1_000)
     assert pace.check(small), "nothing was charged meanwhile"
     assert not pace.check(small)
@@ -428,14 +429,18 @@ def test_what_covers_a_message_is_explained_with_it() -> None:
     assert told.covering == (allowance, author, by_limit)
     assert str(allowance) == "sender.org salesforce.com is allowed by operator for good."
     assert str(author) in str(told).splitlines()
-    assert told.allowed
-    assert pace.check(proven)
+    assert (told.allowed, told.limit) == (False, "blocked"), "the operator's block is above what he allows"
+    assert pace.check(proven).retry_after == 60, "the block of the limit lasts an hour, and is none for what is allowed"
     forged = pace.explain(FORGED)
     assert forged.covering == (author, by_limit), "an allowance of what is proven is none here"
     assert (forged.allowed, forged.limit) == (False, "once")
     assert pace.check(FORGED).limit == "once"
     early = pace.explain(FORGED, stage="connect")
     assert (early.covering, early.allowed) == ((), True)
+    pace.unblock("from.org", "salesforce.com")
+    told = pace.explain(proven)
+    assert (told.covering, told.allowed) == ((allowance, by_limit), True)
+    assert pace.check(proven)
 
 
 def test_blocks_and_allowances_are_listed_apart() -> None:

@@ -157,3 +157,29 @@ def test_built_in_policies_are_checked_by_name() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("inbound", "submission"):
         assert f"{name}: {len(Policy.builtin(name).limits)} limits, " in done.stdout
+
+
+def test_a_policy_is_shown_with_its_lists_and_its_file_of_quotas(tmp_path: Path) -> None:
+    (tmp_path / "quotas.csv").write_text("limit,value,rate\npace,a.com,9/minute\npace,b.com,9/minute\n")
+    entries = """
+[[block]]
+identity = "client.ip"
+value = "203.0.113.9"
+[[allow]]
+identity = "sender.org"
+value = "ex.com"
+until = 2001-01-01T00:00:00Z
+"""
+    limit = '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "5/minute"\n'
+    file = tmp_path / "policy.toml"
+    file.write_text(f'quota_file = "quotas.csv"\n{entries}{limit}')
+    lines = [
+        f"{tmp_path / 'quotas.csv'}: 2 values with quotas",
+        "2 entries in [[allow]] and [[block]], 1 of them ended and left out",
+    ]
+    for command in ("check", "show"):
+        told = policy(command, file)
+        assert told.returncode == 0
+        assert [line.strip() for line in told.stdout.splitlines() if line.strip() in lines] == lines
+    [one] = json.loads(policy("check", file, "--json").stdout)
+    assert (one["quota_file"], one["ended"], len(one["entries"])) == ([str(tmp_path / "quotas.csv"), 2], 1, 2)

@@ -53,6 +53,7 @@ UNSEEN = re.compile(
     r"itself|first in line|every name once|each identity once|"
     r"with a `per`|known at connect|for a limit at|with its places filled|they share what is free|at most one "
     r"identity|of recipients|from 1 to 2\^50|from 1 second|1024 TiB|"
+    r"with its zone|no `quota_file` here|relative to this file|"
     r"from \"4 KiB\" on|when_full \"sketch\"|up to the whole|there is one `global`|no other policy can be read|a "
     r"size, as \"1 GiB\"$"
 )
@@ -103,6 +104,8 @@ def allowed(text: str) -> str:
     [
         ("{} = 1", SCHEMA),
         ("suffixes = {{ {} = 1 }}", SCHEMA["properties"]["suffixes"]),
+        ("[[allow]]\n{} = 1", SCHEMA["properties"]["allow"]["items"]),
+        ("[[block]]\n{} = 1", SCHEMA["properties"]["block"]["items"]),
         ("[[limit]]\n{} = 1", LIMIT),
         ("[[limit]]\nshare = {{ {} = 1 }}", LIMIT["properties"]["share"]["anyOf"][0]),
         ("[[limit]]\nshare = [{{ {} = 1 }}]", LIMIT["properties"]["share"]["anyOf"][1]["items"]),
@@ -246,6 +249,7 @@ def test_every_example_and_every_word_is_taken_by_both(name: str, value: Any) ->
 @pytest.mark.parametrize(("name", "value"), fields(SCHEMA))
 def test_every_example_outside_the_limits_is_taken_by_both(name: str, value: Any, tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text('extends = "inbound"\n')
+    (tmp_path / "quotas.csv").write_text("limit,value,rate\n")
     base = "" if name == "extends" else 'extends = "inbound"\n'
     text = f"{base}{name} = {toml(value)}\n"
     Policy.parse(text, str(tmp_path / "mine.toml"))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,8 @@ from throttle.cli.flags import POLICY_HELP, Command, Group
 from throttle.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from throttle.types import LimitPlan
 
 EXITS = "Exit code: 0 when all is right, 2 when something is wrong, a file cannot be read or an option is none."
@@ -105,6 +109,9 @@ def show(
         except ModuleNotFoundError as error:
             missing(error, "the table", "cli")
         table(policy, rows, memory)
+        ended = sum(entry.until <= time.time() for entry in policy.entries)
+        for line in beside(policy.quota_file, policy.entries, ended):
+            typer.echo(line)
 
 
 @app.command(
@@ -136,6 +143,10 @@ def _checked(file: str, memory: str, max_open: int | None) -> dict[str, Any]:
         "file": file,
         "error": None,
         "memory_bytes": guard.memory_bytes,
+        "quota_bytes": guard.quota_bytes,
+        "quota_file": policy.quota_file,
+        "entries": [asdict(entry) for entry in policy.entries],
+        "ended": sum(entry.until <= time.time() for entry in policy.entries),
         "limits": [limit.fields for limit in policy.limits],
     }
 
@@ -150,9 +161,20 @@ def _say(told: dict[str, Any]) -> None:
         return
     limits = [Limit(**fields) for fields in told["limits"]]
     typer.echo(f"{told['file']}: {len(limits)} limits, {told['memory_bytes']:,} bytes of counters")
+    for line in beside(told["quota_file"], told["entries"], told["ended"]):
+        typer.echo(f"  {line}")
     width = max(len(limit.name) for limit in limits)
     for limit in limits:
         typer.echo(printable(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}"))
+
+
+def beside(quota_file: tuple[str, int] | None, entries: Sequence[Any], ended: int) -> Iterator[str]:
+    """What a policy has besides its limits, a line for each."""
+    if quota_file:
+        yield f"{quota_file[0]}: {quota_file[1]:,} values with quotas"
+    if entries:
+        over = f", {ended:,} of them ended and left out" if ended else ""
+        yield f"{len(entries):,} entries in [[allow]] and [[block]]{over}"
 
 
 def rule(limit: Limit) -> str:

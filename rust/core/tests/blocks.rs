@@ -65,38 +65,58 @@ proptest! {
 
     #[test]
     fn a_list_holds_what_was_put_and_is_full_only_when_all_of_it_holds(
-        steps in prop::collection::vec((0u64..40, 0u64..30, prop::option::of(1u64..200), any::<bool>()), 1..300),
+        steps in prop::collection::vec(
+            (0u64..40, 0u64..30, prop::option::of(1u64..200), prop_oneof![4 => Just(0), 2 => Just(1), 1 => Just(2)]),
+            1..300,
+        ),
     ) {
         let (mut region, tables) = Region::new(&[1]).expect("a page");
         let list = AccessList::new(tables[0]);
-        let mut model: BTreeMap<Key, (u64, String)> = BTreeMap::new();
+        // By key and origin: what is made at run time comes first.
+        let mut model: BTreeMap<(Key, bool), (u64, String)> = BTreeMap::new();
         let mut now_us = 0;
-        for (number, pause_us, length_us, takes) in steps {
+        for (number, pause_us, length_us, act) in steps {
             now_us += pause_us;
-            let key = key(number);
-            if takes {
-                let taken = list.take(&mut region, key).map(|entry| entry.until_us);
-                prop_assert_eq!(
-                    taken.filter(|until_us| *until_us > now_us),
-                    model.remove(&key).map(|(until_us, _)| until_us).filter(|until_us| *until_us > now_us),
-                );
-            } else {
-                let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
+            let until_us = length_us.map_or(u64::MAX, |length_us| now_us + length_us);
+            let made = |number: u64, is_of_policy| {
+                let key = key(number);
                 let kind = if number % 2 == 0 {
                     EntryKind::V4(number as u8 % 33)
                 } else {
                     EntryKind::Labels(number as u8 % 4, number as u8)
                 };
-                let entry = AccessEntry { key, until_us, action: AccessAction::Block, kind, identity: number as u32 };
+                let (action, identity) = (AccessAction::Block, number as u32);
                 let text = format!("host-{number}-until-{until_us}.example");
+                let packed = pack_text(&text).expect("short");
+                (AccessEntry { key, until_us, action, kind, identity, is_of_policy }, packed, text)
+            };
+            if act == 1 {
+                let held = [false, true].map(|origin| model.remove(&(key(number), origin)));
+                let held = held.iter().flatten().map(|(until_us, _)| *until_us > now_us).max();
+                prop_assert_eq!(list.take(&mut region, key(number), now_us) == Some(true), held == Some(true));
+            } else if act == 2 {
+                let next: Vec<_> = (number..number + pause_us / 4).map(|number| made(number, true)).collect();
+                let entries: Vec<_> = next.iter().map(|(entry, packed, _)| (*entry, *packed)).collect();
+                let at_run_time = |(key, (until_us, _)): (&(Key, bool), &(u64, String))| !key.1 && *until_us > now_us;
+                let room = list.most - model.iter().filter(|row| at_run_time(*row)).count();
+                let had = model.iter().any(|((_, is_of_policy), (until_us, _))| *is_of_policy && *until_us > now_us);
+                let is_changed = had || !entries.is_empty();
+                let expected = if entries.len() > room { Err(room) } else { Ok(is_changed) };
+                prop_assert_eq!(list.replace_policy(&mut region, &entries, now_us), expected);
+                if expected.is_ok() {
+                    model.retain(|(_, is_of_policy), _| !is_of_policy);
+                    let next = next.into_iter().map(|(entry, _, text)| ((entry.key, true), (entry.until_us, text)));
+                    model.extend(next);
+                }
+            } else {
+                let (entry, packed, text) = made(number, false);
                 let holding = model.values().filter(|(until_us, _)| *until_us > now_us).count();
-                let has_room = list.put(&mut region, entry, &pack_text(&text).expect("short"), now_us);
-                prop_assert_eq!(
-                    has_room, model.get(&key).is_some_and(|(until_us, _)| *until_us > now_us) || holding < list.most,
-                );
+                let has_room = list.put(&mut region, entry, &packed, now_us);
+                let own = model.get(&(entry.key, false)).is_some_and(|(until_us, _)| *until_us > now_us);
+                prop_assert_eq!(has_room, own || holding < list.most);
                 if has_room {
-                    prop_assert_eq!(list.get(&region, key, now_us), Some(entry));
-                    model.insert(key, (until_us, text));
+                    prop_assert_eq!(list.get(&region, entry.key, now_us), Some(entry));
+                    model.insert((entry.key, false), (until_us, text));
                 }
             }
             model.retain(|_, (until_us, _)| *until_us > now_us);
@@ -104,12 +124,17 @@ proptest! {
             let mut kinds = EntryKinds::default();
             list.each(&region, |entry, text| {
                 if entry.holds(now_us) {
-                    told.insert(entry.key, (entry.until_us, unpack_text(text)));
+                    told.insert((entry.key, entry.is_of_policy), (entry.until_us, unpack_text(text)));
                     kinds = list.head(&region).kinds;
                     assert!(kinds.has(entry.kind), "{entry:?} would not be looked for");
                 }
             });
             prop_assert_eq!(&told, &model);
+            for number in 0..50 {
+                let own = model.range((key(number), false)..=(key(number), true)).next();
+                let in_force = list.get(&region, key(number), now_us).map(|entry| (entry.is_of_policy, entry.until_us));
+                prop_assert_eq!(in_force, own.map(|((_, is_of_policy), (until_us, _))| (*is_of_policy, *until_us)));
+            }
             let head = list.head(&region);
             let is_over = head.listed_until_us.max(head.blocked_until_us) <= now_us;
             prop_assert_eq!(is_over, model.is_empty());

@@ -41,12 +41,12 @@ rate = "200/10 minutes"
 fn read(files: &HashMap<&str, String>, base: Base<'_>) -> Result<Source, NoBase> {
     let (file, name) = match base {
         Base::BuiltIn(name) => (format!("built-in {name}.toml"), name),
-        Base::File { path, .. } => (path.to_owned(), path),
+        Base::File { path, .. } | Base::Quotas { path, .. } => (path.to_owned(), path),
     };
     match (files.get(name), base) {
         (Some(text), _) => Ok(Source { file, text: text.clone() }),
         (None, Base::BuiltIn(_)) => Err(NoBase::Unknown(vec!["base".into(), "submission".into()])),
-        (None, Base::File { .. }) => Err(NoBase::Unreadable("No such file or directory".into())),
+        (None, Base::File { .. } | Base::Quotas { .. }) => Err(NoBase::Unreadable("No such file or directory".into())),
     }
 }
 

@@ -137,7 +137,7 @@ fn whatever_a_key_holds_its_error_is_one_short_line() {
     let told = |key: &str| {
         Err(format!(
             "policy.toml:1: {key}: found an unknown field; allowed: extends, without, mode, scale, max_recipients, \
-             largest_message, suffixes, limit"
+             largest_message, quota_file, suffixes, allow, block, limit"
         ))
     };
     assert_eq!(sentence(r#""a\nb\u2028\u0007""#), told(r"a\nb\u{2028}\u{7}"));

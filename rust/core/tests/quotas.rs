@@ -217,5 +217,5 @@ fn a_value_that_no_envelope_can_have_is_an_error_that_says_which_it_would_have()
         r#""sender.org""#,
         "[limit.quota]\n\"ex.com\" = { rate = \"1/hour\" }\n\"EX.com.\" = { rate = \"1/hour\" }",
     );
-    assert_eq!((twice.line, &*twice.found), (Some(7), "\"EX.com.\" a second time"));
+    assert_eq!((twice.line, &*twice.found), (Some(7), "\"EX.com.\" a second time, first in line 6"));
 }

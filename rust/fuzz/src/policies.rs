@@ -8,7 +8,7 @@ use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::error::PolicyError;
 use throttle_core::identity::SuffixList;
 use throttle_core::key::Secret;
-use throttle_core::policy::{Limit, MAX_LIMITS, Policy, Quota};
+use throttle_core::policy::{Limit, MAX_LIMITS, Policy, PolicyEntry, Quota};
 use throttle_core::region::Now;
 
 use crate::reading::LIST;
@@ -67,7 +67,9 @@ fn check_policy(policy: &Policy) {
 
 /// What printing does not keep: places, and the scale that is in the numbers already.
 fn bare(policy: &Policy) -> Policy {
-    Policy { scale_millionths: 1_000_000, limits: policy.limits.iter().map(without_lines).collect(), ..policy.clone() }
+    let limits = policy.limits.iter().map(without_lines).collect();
+    let entries = policy.entries.iter().map(|entry| PolicyEntry { line: None, ..entry.clone() }).collect();
+    Policy { scale_millionths: 1_000_000, limits, entries, ..policy.clone() }
 }
 
 fn without_lines(limit: &Limit) -> Limit {

@@ -1,4 +1,5 @@
-//! Reads the text of a base policy: a policy of the package, or a file with a path relative to the extending file.
+//! Reads the text of a base policy, a policy of the package or a file, and of a file of quotas. Paths are relative to
+//! the file that names them.
 //!
 //! The core does no I/O. Python reads the files, so its errors name a file that cannot be read.
 
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use throttle_core::policy::{Base, NoBase, Source};
 
-/// Reads a base, for `Policy::parse_with`.
+/// Reads a base or a file of quotas, for `Policy::parse_with`.
 pub(crate) fn source(py: Python<'_>, base: Base<'_>) -> Result<Source, NoBase> {
     match base {
         Base::BuiltIn(name) => {
@@ -18,7 +19,9 @@ pub(crate) fn source(py: Python<'_>, base: Base<'_>) -> Result<Source, NoBase> {
             let text = builtin_text(py, name).map_err(|error| unreadable(py, &error))?;
             Ok(Source { file: format!("built-in {name}.toml"), text })
         }
-        Base::File { path, from } => beside(py, path, from).map_err(|error| unreadable(py, &error)),
+        Base::File { path, from } | Base::Quotas { path, from } => {
+            beside(py, path, from).map_err(|error| unreadable(py, &error))
+        }
     }
 }
 

@@ -30,28 +30,41 @@ pub(crate) struct Blocked {
     action: String,
     #[doc = doc!("Blocked.unverified")]
     unverified: bool,
+    #[doc = doc!("Blocked.comment")]
+    comment: Option<String>,
 }
 
-/// The `by` of an operator's entry.
-const OPERATOR: &str = "operator";
+/// What `__new__` takes, for pickles.
+type Arguments<'a> = (&'a str, Option<&'a str>, f64, &'a str, &'a str, bool, Option<&'a str>);
+
+/// The `by` of an entry: the limit that blocks, or where the operator made it.
+pub(crate) fn by(core: &Core) -> &str {
+    let operator = if core.is_of_policy { "policy" } else { "operator" };
+    core.by.as_deref().unwrap_or(operator)
+}
 
 #[pymethods]
 impl Blocked {
     #[new]
-    #[pyo3(signature = (identity, value, until, by, action, unverified))]
-    fn new(identity: String, value: Option<String>, until: f64, by: String, action: String, unverified: bool) -> Self {
-        Self { identity, value, until, by, action, unverified }
+    #[pyo3(signature = (identity, value, until, by, action, unverified, comment=None))]
+    fn new(
+        identity: String, value: Option<String>, until: f64, by: String, action: String, unverified: bool,
+        comment: Option<String>,
+    ) -> Self {
+        Self { identity, value, until, by, action, unverified, comment }
     }
 
-    fn __getnewargs__(&self) -> (&str, Option<&str>, f64, &str, &str, bool) {
-        (&self.identity, self.value.as_deref(), self.until, &self.by, &self.action, self.unverified)
+    fn __getnewargs__(&self) -> Arguments<'_> {
+        let Self { identity, value, until, by, action, unverified, comment } = self;
+        (identity, value.as_deref(), *until, by, action, *unverified, comment.as_deref())
     }
 
     fn __repr__(&self) -> String {
         let Self { identity, until, by, action, .. } = self;
         let value = self.value.as_deref().map_or("None".into(), |value| format!("{value:?}"));
         let unverified = if self.unverified { ", unverified=True" } else { "" };
-        format!("Blocked({action} {identity:?} {value}, until={until:?}, by={by:?}{unverified})")
+        let comment = self.comment.as_ref().map_or(String::new(), |comment| format!(", comment={comment:?}"));
+        format!("Blocked({action} {identity:?} {value}, until={until:?}, by={by:?}{unverified}{comment})")
     }
 }
 
@@ -59,10 +72,11 @@ impl Blocked {
     fn of(core: Core, now_us: i64) -> Self {
         let until = |left_us: u64| seconds(now_us.saturating_add_unsigned(left_us));
         Self {
+            by: by(&core).to_owned(),
+            comment: core.comment,
             identity: core.identity,
             value: core.value,
             until: core.left_us.map_or(f64::INFINITY, until),
-            by: core.by.unwrap_or_else(|| OPERATOR.into()),
             action: if core.action == AccessAction::Block { "block" } else { "allow" }.into(),
             unverified: core.action == AccessAction::AllowUnverified,
         }

@@ -6,6 +6,7 @@ use throttle_core::engine::{Blocked, Explained, ExplainedIdentity, Explanation, 
 use throttle_core::identity::{Identity, Trust};
 use throttle_core::store::access_list::AccessAction;
 
+use crate::blocked::by;
 use crate::clock::seconds;
 use crate::text::Text;
 
@@ -60,9 +61,9 @@ pub(crate) fn explanation<'py>(
 fn covered(py: Python<'_>, entry: Blocked) -> PyResult<Bound<'_, PyDict>> {
     let row = PyDict::new(py);
     row.set_item("action", if entry.action == AccessAction::Block { "block" } else { "allow" })?;
+    row.set_item("by", by(&entry))?;
     row.set_item("identity", entry.identity)?;
     row.set_item("value", entry.value)?;
-    row.set_item("by", entry.by.as_deref().unwrap_or("operator"))?;
     row.set_item("unverified", entry.action == AccessAction::AllowUnverified)?;
     let left = entry.left_us.map_or(f64::INFINITY, |us| seconds(i64::try_from(us).unwrap_or(i64::MAX)));
     row.set_item("seconds", left)?;

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Engine, Live, Purpose, TableUse};
 use throttle_core::policy::{Choice, Mode};
+use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
 
 use crate::blocked::{self, Blocked};
@@ -66,7 +67,9 @@ impl Throttle {
         let clock = Clock::new(clock)?;
         let core = &policy.get().core;
         let suffixes = suffixes::compiled(py, suffix_list, &core.extra_suffixes)?;
-        let engine = py.detach(|| Engine::with_max_open(core, bytes, suffixes, secret, max_open));
+        // A clock is not read without need: it may be the operator's, and raise.
+        let now = if core.entries.is_empty() { Now::Stated(0) } else { clock.read(py, None)? };
+        let engine = py.detach(|| Engine::starting_at(core, bytes, suffixes, secret, max_open, now));
         let engine = engine.map_err(|error| policy_error(py, error))?;
         if let Some(path) = learned {
             learned::load(py, &engine, path, clock.read(py, None)?)?;
@@ -221,6 +224,12 @@ impl Throttle {
     #[getter]
     fn memory_bytes(&self) -> u64 {
         self.engine().memory_bytes()
+    }
+
+    #[doc = doc!("Throttle.quota_bytes")]
+    #[getter]
+    fn quota_bytes(&self) -> u64 {
+        self.engine().quota_bytes()
     }
 
     #[doc = doc!("Throttle.policy")]

@@ -7,7 +7,9 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use throttle_core::engine::{Engine, Forecast};
 use throttle_core::error::PolicyError as CoreError;
 use throttle_core::policy::{Choice, FieldValue, Policy as Core};
+use throttle_core::store::access_list::AccessAction;
 
+use crate::clock::seconds;
 use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
 use crate::{base, field, max_open, memory, seed, suffixes};
@@ -193,6 +195,26 @@ impl Policy {
     #[getter]
     fn largest_message(&self) -> Option<u64> {
         self.core.largest_message
+    }
+
+    #[doc = doc!("Policy.quota_file")]
+    #[getter]
+    fn quota_file(&self) -> Option<(&str, usize)> {
+        self.core.quota_file.as_ref().map(|(file, values)| (file.as_str(), *values))
+    }
+
+    #[doc = doc!("Policy.entries")]
+    #[getter]
+    fn entries<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let class = py.import("throttle.types")?.getattr("PolicyEntry")?;
+        let entries = self.core.entries.iter().map(|entry| {
+            let until = entry.until.as_ref().map_or(f64::INFINITY, |until| seconds(until.us));
+            let action = if entry.action == AccessAction::Block { "block" } else { "allow" };
+            let is_unverified = entry.action == AccessAction::AllowUnverified;
+            let identity = entry.identity.to_string();
+            class.call1((action, identity, entry.value.as_str(), until, is_unverified, entry.comment.as_deref()))
+        });
+        PyTuple::new(py, entries.collect::<PyResult<Vec<_>>>()?)
     }
 
     #[doc = doc!("Policy.file")]

@@ -5,13 +5,15 @@
 //!  prepare    kinds ← the kinds of entries present
 //!             a key for each scope of the envelope of these kinds, a key for each key that a limit may have blocked
 //!  ── lock ──
+//!  blocked?   by an operator: refused until no entry blocks, and then the other two questions decide
 //!  allowed?   the in-flight limits are consulted, and no other; nothing is charged, and `admit` holds a permit
-//!  blocked?   the end of the block is one more wait, and the longest wait is reported
+//!  blocked?   by a limit: the end of the block is one more wait, and the longest wait is reported
 //! ```
 //!
 //! An entry holds from the stage at which its identity is known, and a limit's block from the stage at which all of its
-//! key is known: a network that was blocked for its messages is refused at connect. An operator's `allow` beats every
-//! block.
+//! key is known: a network that was blocked for its messages is refused at connect. An operator's block beats every
+//! `allow`, and an `allow` beats the block of a limit. Entries of the policy and entries made at run time count alike,
+//! but of two for the same scope the one made at run time is in force.
 
 use std::net::IpAddr;
 
@@ -19,7 +21,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::request::{AccessQuery, BlockQuery, Found, Request};
-use super::transaction::{Refused, RefusedBy};
+use super::transaction::{Outcome, Refused, RefusedBy};
 use crate::bitset::places;
 use crate::decision::{Answer, Refusal, Reply};
 use crate::identity::parse_value::{FAMILIES, Kinds, Scope, WHOLE, each_scope};
@@ -183,33 +185,58 @@ impl Engine {
         parts.fold(of, |joined, key| self.secret.join(joined, key))
     }
 
-    /// Looks up entries and blocks. Returns whether an entry lets the check through. Then only the in-flight limits and
-    /// the number of permits can refuse it.
+    /// Looks up entries and blocks. Returns whether the limits are left out: when an entry lets the check through, now
+    /// or as soon as no other entry blocks it. Then only operators' blocks, the in-flight limits and the number of
+    /// permits can refuse it.
     #[cold]
-    pub(super) fn consult_access(&self, request: &Request, region: &Region, at_us: u64, found: &mut Found) -> bool {
+    pub(super) fn consult_access(
+        &self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome,
+    ) -> bool {
         let (Some(access), Some(query)) = (self.plan.access, &request.access) else { return false };
+        let at_us = outcome.at_us;
         for block in &query.blocks {
             found.access.blocks.push(access.blocks.until_us(region, &block.at, block.key, at_us));
         }
-        for (place, key) in query.scopes.iter().enumerate() {
-            let Some(entry) = access.list.get(region, *key, at_us) else { continue };
-            if lets_pass(entry, request.sender_trust) {
-                return true;
-            }
-            let is_longest = |(_, longest): (usize, AccessEntry)| entry.until_us > longest.until_us;
-            if entry.action == AccessAction::Block && found.access.entry.is_none_or(is_longest) {
-                found.access.entry = Some((place, entry));
+        found.access.entry = self.blocking_entry(request, region, at_us);
+        let mut free_us = at_us;
+        while let Some((_, entry)) = self.blocking_entry(request, region, free_us) {
+            free_us = entry.until_us;
+        }
+        let is_let_through = self.is_let_through(request, region, free_us);
+        if is_let_through && found.access.entry.is_some() {
+            outcome.is_entry_shadow = region.is_shadow();
+            if !outcome.is_entry_shadow {
+                outcome.refuse(Refused { by: RefusedBy::AccessEntry, until_us: free_us, part: None });
             }
         }
-        false
+        is_let_through
     }
 
-    /// The longest of the blocks that still hold at `at_us`. Of equal ones an operator's comes before a limit's, then
-    /// the first in file order.
+    /// The operator's entry that blocks at `at_us`, and the place of its scope: of several the one that ends last.
+    fn blocking_entry(&self, request: &Request, region: &Region, at_us: u64) -> Option<(usize, AccessEntry)> {
+        let (access, query) = (self.plan.access?, request.access.as_ref()?);
+        let entries = query.scopes.iter().enumerate();
+        let entries = entries.filter_map(|(place, key)| Some((place, access.list.get(region, *key, at_us)?)));
+        let blocking = entries.filter(|(_, entry)| entry.action == AccessAction::Block);
+        blocking.reduce(|last, next| if next.1.until_us > last.1.until_us { next } else { last })
+    }
+
+    /// Whether an operator's entry lets the check through at `at_us`, if none blocks it then.
+    fn is_let_through(&self, request: &Request, region: &Region, at_us: u64) -> bool {
+        let (Some(access), Some(query)) = (self.plan.access, &request.access) else { return false };
+        let mut entries = query.scopes.iter().filter_map(|key| access.list.get(region, *key, at_us));
+        entries.any(|entry| lets_pass(entry, request.sender_trust))
+    }
+
+    /// The longest of the blocks that hold at `at_us`. Of equal ones an operator's comes before a limit's, then the
+    /// first in file order.
     #[cold]
-    pub(super) fn longest_block(&self, found: &Found, at_us: u64) -> Option<Refused> {
+    pub(super) fn longest_block(
+        &self, request: &Request, region: &Region, found: &Found, at_us: u64,
+    ) -> Option<Refused> {
         let refused = |by, until_us| (until_us > at_us).then_some(Refused { by, until_us, part: None });
-        let entry = found.access.entry.and_then(|(_, entry)| refused(RefusedBy::AccessEntry, entry.until_us));
+        let entry = self.blocking_entry(request, region, at_us);
+        let entry = entry.and_then(|(_, entry)| refused(RefusedBy::AccessEntry, entry.until_us));
         let blocks = found.access.blocks.iter().enumerate();
         let blocks = blocks.filter_map(|(place, until_us)| refused(RefusedBy::Block(place), (*until_us)?));
         entry.into_iter().chain(blocks).reduce(|worst, next| if next.until_us > worst.until_us { next } else { worst })

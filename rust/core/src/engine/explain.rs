@@ -299,8 +299,20 @@ impl Engine {
         let is_shadow = planned.limit.mode == Mode::Shadow || is_shadow;
         let key = key_text(planned, nth, part);
         let found = LimitState::Key { key, trust, used, at_once, adds, wait_us, is_shadow };
-        let quota_of = self.plan.quota(limit).map(|quota| quota.of.clone());
+        let quota_of = self.plan.quota(limit).and_then(|_| self.quota_value(identities, stated, nth));
         Explained { allows: numbers(&planned.limit), quota_of, ..described(stated, found) }
+    }
+}
+
+impl Engine {
+    /// The value of the `nth` key of a limit that has a quota.
+    fn quota_value(&self, identities: &Identities<'_>, stated: &PlannedLimit, nth: u32) -> Option<String> {
+        let values = stated.limit.per.iter().filter_map(|identity| {
+            let values = identities.values(*identity);
+            let value = values.get(nth as usize).or(values.first())?;
+            Some((stated.quotas.rank(self.secret.key(*identity, value))?, value.to_string()))
+        });
+        values.min().map(|(_, value)| value)
     }
 }
 

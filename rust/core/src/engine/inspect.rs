@@ -139,8 +139,8 @@ impl Engine {
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.
     fn table_name(&self, index: usize) -> String {
         let name = &self.plan.limits[index].name;
-        match self.plan.quota(index) {
-            Some(quota) => format!("{name}, quota of {}", quota.of),
+        match self.plan.quota_name(index) {
+            Some(values) => format!("{name}, quota of {values}"),
             None => name.to_string(),
         }
     }
@@ -165,7 +165,7 @@ impl Engine {
     /// The forecast of each limit, in file order, then that of each quota.
     pub fn forecast(&self) -> Vec<Forecast> {
         let limits = self.plan.limits.iter().enumerate();
-        limits.map(|(place, planned)| self.forecast_of(planned, self.plan.quota(place).map(|q| q.of.clone()))).collect()
+        limits.map(|(place, planned)| self.forecast_of(planned, self.plan.quota_name(place))).collect()
     }
 
     fn forecast_of(&self, planned: &PlannedLimit, quota: Option<String>) -> Forecast {
@@ -186,7 +186,8 @@ impl Engine {
         // The quota of one value has one key for each trust, unless other identities are part of the key or the ladder
         // adds the parts of a name.
         let has_ladder = matches!(limit.rule, Rule::FanOut { settle_us: Some(_), .. });
-        let is_one = quota.is_some() && limit.per.len() == 1 && !has_ladder;
+        let is_exact = planned.values == 1 || limit.memory.is_some() && matches!(limit.rule, Rule::Rate { .. });
+        let is_one = quota.is_some() && limit.per.len() == 1 && !has_ladder && is_exact;
         let keys_per_minute = match (store, store.rate_counter()) {
             (Store::Distinct(distinct), _) => {
                 Some(carried(&distinct.table, distinct.slots(), distinct.quota.occupied_us(1)))

@@ -13,8 +13,8 @@
 //! * This file: the engine, and [`Live`], whose policy can change while checks go on
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
-//! * `operators`: block, allow, reset, learn   * `inspect`: tables, forecast, statistics
-//! * `report`: what a server finds out later   * `explain`: a check in words
+//! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
+//! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics   * `explain`: a check in words
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
@@ -36,6 +36,7 @@ mod explain;
 mod finish;
 mod inspect;
 mod limiter;
+mod lists;
 mod operators;
 mod prepare;
 mod report;
@@ -43,6 +44,7 @@ mod request;
 mod session;
 mod transaction;
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 pub use crate::plan::LimitSet;
@@ -58,8 +60,8 @@ pub use transaction::{Outcome, Purpose};
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
-use crate::region::{PAGE_BYTES, SharedRegion};
-use crate::{envelope::Envelope, error::PolicyError, key::Secret};
+use crate::region::{Now, PAGE_BYTES, SharedRegion};
+use crate::{envelope::Envelope, error::PolicyError, key::Key, key::Secret};
 
 /// A compiled policy over its memory. May be shared between threads.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ pub struct Engine {
     stated_mode: Mode,
     /// The most recipients of one transaction.
     max_recipients: usize,
+    /// The remarks of the policy's entries.
+    comments: Arc<HashMap<Key, String>>,
     shared: SharedRegion,
 }
 
@@ -107,6 +111,17 @@ impl Engine {
     pub fn with_max_open(
         policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32,
     ) -> Result<Self, PolicyError> {
+        Self::starting_at(policy, memory_bytes, suffixes, secret, max_open, Now::Stated(0))
+    }
+
+    /// [`Engine::with_max_open`], with the entries of the policy that have not ended at `now`.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn starting_at(
+        policy: &Policy, memory_bytes: u64, suffixes: Arc<SuffixList>, secret: Secret, max_open: u32, now: Now,
+    ) -> Result<Self, PolicyError> {
+        let lists = Self::read_lists(policy, &suffixes, &secret)?;
         let max_open = max_open.clamp(1, Self::MAX_OPEN_MOST);
         let (plan, region) = compile(policy, memory_bytes, max_open, &suffixes, &secret)?;
         let engine = Self {
@@ -115,8 +130,10 @@ impl Engine {
             suffixes,
             stated_mode: policy.mode,
             max_recipients: most_recipients(policy),
+            comments: Arc::clone(&lists.comments),
             shared: SharedRegion::new(region),
         };
+        engine.put_lists(policy, &lists, Some(now))?;
         engine.set_mode(policy.mode);
         Ok(engine)
     }
@@ -140,6 +157,11 @@ impl Engine {
     /// Bytes of all counters: exact, and constant.
     pub fn memory_bytes(&self) -> u64 {
         self.shared.bytes
+    }
+
+    /// Bytes of the index of values that have quotas: fixed with the policy, and outside [`Engine::memory_bytes`].
+    pub fn quota_bytes(&self) -> u64 {
+        self.plan.quota_bytes()
     }
 
     /// Every identity of `envelope` that is present, as text: those without parameters, and those that the policy
@@ -175,8 +197,8 @@ impl Live {
         self.engine.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the policy and its suffix list. Limits that did not change keep their tables with all counts, and
-    /// permits stay held. `pause` runs every so many pages that are emptied while checks go on.
+    /// Changes the policy and its suffix list. Limits that did not change keep their tables with all counts, permits
+    /// stay held, and entries made at run time stay. `pause` runs every so many pages that are emptied.
     ///
     /// # Errors
     /// [`NotReloaded`]. When the policy is wrong, nothing has changed.
@@ -184,6 +206,7 @@ impl Live {
         // Declared before the guard below, so that it is dropped after it: no check waits for that.
         let before = Arc::clone(&self.engine());
         let pages = (before.memory_bytes() / PAGE_BYTES) as u32;
+        let lists = Engine::read_lists(policy, &suffixes, &before.secret).map_err(NotReloaded::Wrong)?;
         let next = recompile(&before.plan, pages, policy, &suffixes, &before.secret).map_err(NotReloaded::Wrong)?;
         let (mut plan, from) = (next.plan, next.from);
         let is_same_list = Arc::ptr_eq(&suffixes, &before.suffixes) || suffixes == before.suffixes;
@@ -198,12 +221,15 @@ impl Live {
         if !Arc::ptr_eq(&current, &before) {
             return Err(NotReloaded::Overtaken);
         }
+        // No operator makes an entry meanwhile: that takes the lock for reading.
+        before.put_lists(policy, &lists, None).map_err(NotReloaded::Wrong)?;
         let next = Engine {
             plan,
             secret: before.secret.clone(),
             suffixes,
             stated_mode: policy.mode,
             max_recipients: most_recipients(policy),
+            comments: Arc::clone(&lists.comments),
             shared: before.shared.for_next_generation(&from, &next.used),
         };
         // A mode that was set by hand stays, unless this policy states another mode than the one before. No check

@@ -12,10 +12,13 @@ use std::collections::HashMap;
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
 use crate::identity::parse_value::{NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
-use crate::identity::{Identity, Source, Trust, UnknownIdentity};
+use crate::identity::{Identity, Source, SuffixList, Trust, UnknownIdentity};
 use crate::plan::{AccessTables, PlannedLimit};
-use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, TEXT_BYTES, pack_text, unpack_text};
-use crate::{error::PolicyError, key::Key, region::Now, store::Store, store::blocks::Block, store::seen_set::Learned};
+use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, PackedText, TEXT_BYTES, pack_text, unpack_text};
+use crate::{
+    error::PolicyError, key::Key, key::Secret, region::Now, store::Store, store::blocks::Block,
+    store::seen_set::Learned,
+};
 
 /// Longest time that an entry may state: 366 days. A longer entry has no end.
 const LONGEST_US: u64 = 366 * 86_400 * 1_000_000;
@@ -38,10 +41,14 @@ pub struct Blocked {
     pub value: Option<String>,
     /// For how long from now, µs; `None`: for good.
     pub left_us: Option<u64>,
-    /// The limit that blocks; `None`: an operator.
+    /// The limit that blocks; `None`: an operator, at run time or in the policy.
     pub by: Option<String>,
     /// What happens to the value.
     pub action: AccessAction,
+    /// Whether it is an entry of the policy.
+    pub is_of_policy: bool,
+    /// The remark of an entry of the policy.
+    pub comment: Option<String>,
 }
 
 /// An element that was admitted elsewhere.
@@ -61,13 +68,15 @@ impl Blocked {
     /// What an operator's entry covers.
     pub(super) fn by_operator(entry: &AccessEntry, value: String, now_us: u64) -> Self {
         let (identity, left_us) = (entry_identity(entry).to_string(), left_us(entry.until_us, now_us));
-        Self { identity, value: Some(value), left_us, by: None, action: entry.action }
+        let (action, is_of_policy) = (entry.action, entry.is_of_policy);
+        Self { identity, value: Some(value), left_us, by: None, action, is_of_policy, comment: None }
     }
 
     /// What a limit has blocked.
     pub(super) fn by_limit(planned: &PlannedLimit, value: Option<String>, until_us: u64, now_us: u64) -> Self {
         let (identity, by) = (planned.per_name.to_string(), Some(planned.name.to_string()));
-        Self { identity, value, left_us: left_us(until_us, now_us), by, action: AccessAction::Block }
+        let (left_us, action) = (left_us(until_us, now_us), AccessAction::Block);
+        Self { identity, value, left_us, by, action, is_of_policy: false, comment: None }
     }
 }
 
@@ -97,40 +106,21 @@ impl Engine {
             let allowed = "more than 0 and at most 31622400 (366 days), or None: for good";
             return Err(wrong("seconds", found, allowed).into());
         }
-        let identity = parsed(identity)?;
-        if action != AccessAction::Block && identity.source() == Source::Rcpt {
-            let allowed =
-                "an identity of who sends: one mailbox among the recipients would carry the others past every limit";
-            return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed).into());
-        }
-        let (key, kind, text) = self.read_scope(identity, value)?;
-        // A whole value of these two can only be a tag, which nobody owns.
-        let is_tag = matches!(kind, EntryKind::Whole(_))
-            && matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
-        let unproven = identity.source().is_mere_claim() || is_tag;
-        if action == AccessAction::Allow && can_be_claimed(identity) && unproven {
-            let allowed = "what can be proven, or unverified=True: nobody ever proves this";
-            return Err(wrong("value", format!("{value:?}"), allowed).into());
-        }
-        let Some(text) = pack_text(&text) else {
-            let allowed = format!("a value of at most {TEXT_BYTES} octets");
-            return Err(wrong("value", format!("one of {} octets", text.len()), &allowed).into());
-        };
+        let (mut entry, text) = access_entry(parsed(identity)?, value, action, &self.suffixes, &self.secret)?;
         // Engine time moves to now, as in a check: the clock may step back before the next check, and the entry must
         // not last longer for that.
         let (mut region, epoch) = self.shared.at(now, true);
-        let until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
-        let entry = AccessEntry { key, until_us, action, kind, identity: identity.code() };
+        entry.until_us = us.map_or(u64::MAX, |us| epoch.last_us.saturating_add(us));
         if !access.list.put(&mut region, entry, &text, epoch.last_us) {
             return Err(BlockError::Full(access.list.most));
         }
-        self.shared.hints.entries.insert(key);
+        self.shared.hints.entries.insert(entry.key);
         self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
         Ok(())
     }
 
-    /// Removes the operator's entry of a value, and the blocks of limits whose key is this value. Returns whether any
-    /// of them was in force.
+    /// Removes the operator's entries of a value, and the blocks of limits whose key is this value. Returns whether any
+    /// of them was in force. An entry of the policy is there again after a reload.
     ///
     /// # Errors
     /// The identity is unknown, or `value` is no value of it.
@@ -139,7 +129,7 @@ impl Engine {
         let identities: Vec<Identity> = identity.split(" + ").map(parsed).collect::<Result<_, _>>()?;
         let by_limits = self.keys_of_limits(&identities, value);
         let listed = match identities[..] {
-            [identity] => self.read_scope(identity, value).map(|(key, ..)| Some(key)),
+            [identity] => read_scope(identity, value, &self.suffixes, &self.secret).map(|(key, ..)| Some(key)),
             _ => {
                 let allowed = "one identity, or those of a limit that blocks, with as many values";
                 Err(wrong("identity", format!("{identity:?}"), allowed))
@@ -149,12 +139,11 @@ impl Engine {
         let listed = if by_limits.is_empty() { listed? } else { listed.unwrap_or_default() };
         let (mut region, epoch) = self.shared.at(now, false);
         let now_us = epoch.last_us;
-        let taken = listed.and_then(|key| access.list.take(&mut region, key));
+        let taken = listed.and_then(|key| access.list.take(&mut region, key, now_us));
         if taken.is_some() {
-            self.shared.hints.entries.replace(&mut access.list.keys(&region));
-            self.shared.hints.set_entry_kinds(&bytemuck::cast(access.list.head(&region).kinds));
+            self.renew_entry_hints(access, &region);
         }
-        let mut any = taken.is_some_and(|entry| entry.holds(now_us));
+        let mut any = taken == Some(true);
         for key in by_limits {
             any |= access.blocks.lift(&mut region, key, now_us);
         }
@@ -170,8 +159,14 @@ impl Engine {
         access.list.each(&region, |entry, text| list.push((entry, text.try_into().unwrap_or_default())));
         drop(region);
         let now_us = epoch.last_us;
-        let held = list.iter().filter(|(entry, _)| entry.holds(now_us));
-        let by_operators = held.map(|(entry, text)| Blocked::by_operator(entry, unpack_text(text), now_us));
+        // Of two entries of a key the first is in force.
+        let mut last = None;
+        let mut is_in_force = |entry: &AccessEntry| entry.holds(now_us) && last.replace(entry.key) != Some(entry.key);
+        let held = list.iter().filter(|(entry, _)| is_in_force(entry));
+        let by_operators = held.map(|(entry, text)| Blocked {
+            comment: self.comments.get(&entry.key).filter(|_| entry.is_of_policy).cloned(),
+            ..Blocked::by_operator(entry, unpack_text(text), now_us)
+        });
         let names = self.names_of_blocks(now);
         let blocks = self.live_blocks(access, now_us, pause).into_iter();
         let by_limits = blocks.filter_map(|Block { key, until_us, by }| {
@@ -229,20 +224,6 @@ impl Engine {
     /// The key of a value, without trust.
     fn key_of(&self, identity: Identity, value: &str) -> Result<Key, NotAValue> {
         parse_value(identity, value, &self.suffixes, |value| self.secret.key(identity, value))
-    }
-
-    /// The key, the kind and the normal text of what an entry of this value covers.
-    fn read_scope(&self, identity: Identity, text: &str) -> Result<(Key, EntryKind, String), PolicyError> {
-        let read = parse_scope(identity, text, &self.suffixes, |scope, text| {
-            let kind = match scope {
-                Scope::Network(address, length) if address.is_ipv4() => EntryKind::V4(length),
-                Scope::Network(_, length) => EntryKind::V6(length),
-                Scope::Below(family, name) => EntryKind::Labels(family as u8, count_labels(name) as u8),
-                Scope::Whole(place, _) => EntryKind::Whole(place as u8),
-            };
-            (scope_key(&self.secret, &scope), kind, text)
-        });
-        read.map_err(|why| no_value(identity, text, why))
     }
 
     /// Clears the rate counters of `value` in every limit whose `per` is exactly `identity`, and in its quotas, for
@@ -317,6 +298,51 @@ impl Engine {
         let over_it = self.plan.limits.iter().find(|planned| planned.store.seen_set() == Some(seen_set));
         over_it.map_or(&[], |planned| &planned.limit.per)
     }
+}
+
+/// An operator's entry without an end, and its text.
+///
+/// # Errors
+/// The identity cannot have such an entry, or `value` is no value of it.
+pub(super) fn access_entry(
+    identity: Identity, value: &str, action: AccessAction, suffixes: &SuffixList, secret: &Secret,
+) -> Result<(AccessEntry, PackedText), PolicyError> {
+    if action != AccessAction::Block && identity.source() == Source::Rcpt {
+        let allowed =
+            "an identity of who sends: one mailbox among the recipients would carry the others past every limit";
+        return Err(wrong("identity", format!("{:?}", identity.to_string()), allowed));
+    }
+    let (key, kind, text) = read_scope(identity, value, suffixes, secret)?;
+    // A whole value of these two can only be a tag, which nobody owns.
+    let is_tag =
+        matches!(kind, EntryKind::Whole(_)) && matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
+    let unproven = identity.source().is_mere_claim() || is_tag;
+    if action == AccessAction::Allow && can_be_claimed(identity) && unproven {
+        let allowed = "what can be proven, or unverified=True: nobody ever proves this";
+        return Err(wrong("value", format!("{value:?}"), allowed));
+    }
+    let Some(text) = pack_text(&text) else {
+        let allowed = format!("a value of at most {TEXT_BYTES} octets");
+        return Err(wrong("value", format!("one of {} octets", text.len()), &allowed));
+    };
+    let (until_us, is_of_policy) = (u64::MAX, false);
+    Ok((AccessEntry { key, until_us, action, kind, identity: identity.code(), is_of_policy }, text))
+}
+
+/// The key, the kind and the normal text of what an entry of this value covers.
+fn read_scope(
+    identity: Identity, text: &str, suffixes: &SuffixList, secret: &Secret,
+) -> Result<(Key, EntryKind, String), PolicyError> {
+    let read = parse_scope(identity, text, suffixes, |scope, text| {
+        let kind = match scope {
+            Scope::Network(address, length) if address.is_ipv4() => EntryKind::V4(length),
+            Scope::Network(_, length) => EntryKind::V6(length),
+            Scope::Below(family, name) => EntryKind::Labels(family as u8, count_labels(name) as u8),
+            Scope::Whole(place, _) => EntryKind::Whole(place as u8),
+        };
+        (scope_key(secret, &scope), kind, text)
+    });
+    read.map_err(|why| no_value(identity, text, why))
 }
 
 /// The error for a text that names no value of `identity`, or no scope.

@@ -20,9 +20,7 @@ use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{
-    Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource, quota_bit,
-};
+use crate::plan::{Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -339,7 +337,7 @@ impl<'e> Preparer<'e, '_> {
     #[inline(always)]
     fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> (u16, Table) {
         let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
-        if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.quota_bits & quota_bit(key(per)) != 0) {
+        if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.may_have_quota(key(per))) {
             return self.quota_of(place, ask, nth);
         }
         (place, ask.table)
@@ -347,10 +345,9 @@ impl<'e> Preparer<'e, '_> {
 
     #[inline(never)]
     fn quota_of(&self, place: u16, ask: &Ask, nth: usize) -> (u16, Table) {
-        let quotas = &self.plan.limits[usize::from(place)].quotas[..];
-        let keys = ask.per.iter().map(|&place| self.keys.nth(place, nth));
-        let found = keys.filter_map(|key| quotas.binary_search_by_key(&key, |(key, _)| *key).ok());
-        match found.map(|found| quotas[found].1).min() {
+        let quotas = &self.plan.limits[usize::from(place)].quotas;
+        let first = ask.per.iter().filter_map(|&place| quotas.rank(self.keys.nth(place, nth))).min();
+        match first.and_then(|rank| quotas.place(rank)) {
             None => (place, ask.table),
             Some(quota) => (quota, self.plan.asks[usize::from(quota)].table),
         }

@@ -88,7 +88,7 @@ impl Engine {
         if found.stores.sightings.is_any_new {
             self.prefetch_buckets(request, found);
         }
-        let is_let_through = request.access.is_some() && self.consult_access(request, region, at_us, found);
+        let is_let_through = request.access.is_some() && self.consult_access(request, region, found, outcome);
         found.is_consulted = !is_let_through;
         if !is_let_through {
             self.consult_limits(request, region, found, outcome);
@@ -198,7 +198,7 @@ impl Engine {
     fn add_access(&self, request: &Request, region: &Region, found: &Found, outcome: &mut Outcome) {
         if region.is_shadow() {
             outcome.is_entry_shadow = self.shadow_access(request, found, outcome.at_us, &mut outcome.shadow);
-        } else if let Some(block) = self.longest_block(found, outcome.at_us) {
+        } else if let Some(block) = self.longest_block(request, region, found, outcome.at_us) {
             outcome.refuse(block);
         }
     }
@@ -212,7 +212,7 @@ impl Engine {
         let is_shadow = region.is_shadow();
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
-            let mut later = if is_shadow { None } else { self.longest_block(found, at_us) };
+            let mut later = if is_shadow { None } else { self.longest_block(request, region, found, at_us) };
             let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
             reservations.clear();
             let first = request.stores.entries.len() - answers.len();
@@ -442,7 +442,7 @@ impl Outcome {
     }
 
     /// Adds a refusal. The longest wait counts.
-    fn refuse(&mut self, next: Refused) {
+    pub(super) fn refuse(&mut self, next: Refused) {
         self.refused = Some(self.refused.map_or(next, |worst| worst.or_longer(next)));
     }
 }

@@ -3,17 +3,22 @@
 //! A new kind of limit is one arm of [`Draft::store`] and one file in `store/`. This module knows no TOML, and not how
 //! memory is shared out: `memory` knows.
 //!
-//! A quota is a limit with a table of its own. Its value is read here and not where the file is read: what it names
-//! depends on the suffix list. A value that no sender can have is an error, and not a quota without effect.
+//! The values of a limit whose quotas have equal numbers share a table, as a limit of its own. A value is read here and
+//! not where the file is read: what it names depends on the suffix list. A value that no sender can have is an error,
+//! and not a quota without effect.
 
-use std::mem;
+use std::{collections::HashMap, mem};
+
+use smallvec::SmallVec;
 
 use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
-use super::memory::{allocate, held_place, in_flight};
-use super::{Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, TrustSource, place};
+use super::memory::{allocate, group_bytes, held_place, in_flight, keys_of};
+use super::{
+    Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, TrustSource, place,
+};
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
-use crate::policy::{Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Rate, Report, Rule, Stage, Stages, Verified};
-use crate::policy::{WhenFull, joined_name};
+use crate::policy::{Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Report, Rule, Stage};
+use crate::policy::{Stages, Verified, WhenFull, joined_name};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
 use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
@@ -26,7 +31,7 @@ const COMEBACK_US: u64 = 3_600_000_000;
 /// The most different elements at once: with this many, a charge is a whole tick.
 const MOST_DISTINCT: u64 = 1 << 23;
 
-/// The most quotas of a policy: a check looks each of its keys up among the quotas of its limit.
+/// The most quotas with different numbers of a policy: each has a table.
 const MAX_QUOTAS: usize = 256;
 
 const _: () = assert!(MAX_LIMITS + MAX_QUOTAS <= COUNTERS);
@@ -62,27 +67,63 @@ impl<'p> Draft<'p> {
     /// Reads the quotas of a policy, and finds the seen sets that it needs.
     pub(super) fn of(policy: &'p Policy, suffixes: &SuffixList, secret: &'p Secret) -> Result<Self, PolicyError> {
         let seen_sets = SeenSetClaim::all(&policy.limits);
-        let stated = policy.limits.iter().cloned().enumerate();
-        let limits = stated.map(|(of, limit)| DraftLimit { of, limit, keys: Vec::new() }).collect();
-        let mut draft = Self { policy, secret, limits, seen_sets, identities: Vec::new() };
+        let stated = policy.limits.iter().enumerate();
+        let limits = stated.map(|(of, limit)| DraftLimit { of, limit: without_quotas(limit), values: 0 }).collect();
+        let quotas = Vec::with_capacity(policy.limits.len());
+        let mut draft = Self { policy, secret, limits, quotas, seen_sets, identities: Vec::new() };
         for (of, limit) in policy.limits.iter().enumerate() {
-            for quota in &limit.quotas {
-                let keys = draft.keys(of, quota, suffixes).map_err(|(found, allowed)| {
-                    let error = policy.error(Some(limit), "quota", found, allowed);
-                    let file = quota.file.clone().unwrap_or(error.file);
-                    PolicyError { file, line: quota.line.or(error.line), ..error }
-                })?;
-                draft.limits.push(DraftLimit { of, limit: with_quota(limit, quota), keys });
+            let stated = draft.values(limit, suffixes)?;
+            let all = draft.quotas.iter().map(Vec::len).sum::<usize>() + stated.len();
+            if all > MAX_VALUES {
+                let found = format!("{all} values with quotas");
+                return Err(policy.error(Some(limit), "quota", found, format!("at most {MAX_VALUES} in a policy")));
             }
+            let places = draft.group(of, limit, &stated)?;
+            draft.quotas.push(places);
         }
         Ok(draft)
     }
 
+    /// The keys of the values of a limit's quotas, in the order of the file. Of two quotas of one value, that of the
+    /// file that extends the other counts.
+    fn values<'q>(&self, limit: &'q Limit, suffixes: &SuffixList) -> Result<Vec<(Key, &'q Quota)>, PolicyError> {
+        let mut all: Vec<(Key, &Quota)> = Vec::with_capacity(limit.quotas.len());
+        let mut places: HashMap<Key, usize> = HashMap::with_capacity(limit.quotas.len());
+        for quota in &limit.quotas {
+            let wrong = |(found, allowed)| self.wrong_quota(limit, quota, found, allowed);
+            for key in self.keys(limit, quota, suffixes).map_err(wrong)? {
+                let place = *places.entry(key).or_insert(all.len());
+                match all.get_mut(place).map(|(_, first)| first) {
+                    None => all.push((key, quota)),
+                    Some(first) if first.depth > quota.depth => *first = quota,
+                    Some(first) if first.depth < quota.depth => {}
+                    Some(first) => {
+                        let line = first.line.map(|line| match &first.file {
+                            Some(file) => format!(", first in {file}:{line}"),
+                            None => format!(", first in line {line}"),
+                        });
+                        let found = format!("{:?} a second time{}", quota.of, line.unwrap_or_default());
+                        return Err(wrong((found, "each value once".into())));
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The error about the quota of a value, with its place.
+    fn wrong_quota(&self, limit: &Limit, quota: &Quota, found: String, allowed: String) -> PolicyError {
+        let error = self.policy.error(Some(limit), "quota", found, allowed);
+        let file = quota.file.clone().unwrap_or(error.file);
+        PolicyError { file, line: quota.line.or(error.line), ..error }
+    }
+
     /// The keys of a quota's value, which is read as a sender's would be. The error is what was found, and what is
     /// allowed.
-    fn keys(&self, of: usize, quota: &Quota, suffixes: &SuffixList) -> Result<Vec<Key>, (String, String)> {
-        let limit = &self.policy.limits[of];
-        let (mut keys, mut instead) = (Vec::new(), None);
+    fn keys(
+        &self, limit: &Limit, quota: &Quota, suffixes: &SuffixList,
+    ) -> Result<SmallVec<[Key; 4]>, (String, String)> {
+        let (mut keys, mut instead) = (SmallVec::new(), None);
         for identity in &limit.per {
             let instead_of = |other| Some(format!("{other:?}, the {identity} that it has"));
             match parse_value(*identity, &quota.of, suffixes, |value| self.secret.key(*identity, value)) {
@@ -91,18 +132,37 @@ impl<'p> Draft<'p> {
                 Err(_) => {}
             }
         }
-        let found = format!("{:?}", quota.of);
-        let is_same = |other: &DraftLimit| other.of == of && other.keys.iter().any(|key| keys.contains(key));
         if keys.is_empty() {
-            Err((found, instead.unwrap_or_else(|| format!("a value of {}", limit.per_name()))))
-        } else if self.limits.iter().any(is_same) {
-            Err((format!("{found} a second time"), "each value once".into()))
-        } else if self.limits.len() == self.policy.limits.len() + MAX_QUOTAS {
-            let found = format!("a quota after the first {MAX_QUOTAS}");
-            Err((found, format!("at most {MAX_QUOTAS} quotas in a policy")))
-        } else {
-            Ok(keys)
+            let allowed = instead.unwrap_or_else(|| format!("a value of {}", limit.per_name()));
+            return Err((format!("{:?}", quota.of), allowed));
         }
+        Ok(keys)
+    }
+
+    /// Adds a limit for each of the different numbers of a limit's quotas. Returns the keys with the places of these.
+    fn group(&mut self, of: usize, limit: &Limit, stated: &[(Key, &Quota)]) -> Result<Vec<(Key, u16)>, PolicyError> {
+        let numbers = |quota: &Quota| (quota.rate.amount, quota.rate.period_us, quota.burst);
+        let mut groups: HashMap<(u64, u64, u64), usize> = HashMap::new();
+        let mut places = Vec::with_capacity(stated.len());
+        for (key, quota) in stated {
+            let place = *groups.entry(numbers(quota)).or_insert(self.limits.len());
+            if place == self.limits.len() {
+                if place == self.policy.limits.len() + MAX_QUOTAS {
+                    let found = format!("other numbers than those of the first {MAX_QUOTAS} quotas");
+                    let allowed = format!("at most {MAX_QUOTAS} quotas with different numbers in a policy");
+                    return Err(self.wrong_quota(limit, quota, found, allowed));
+                }
+                let limit = Limit { quotas: vec![(*quota).clone()], ..without_quotas(limit) };
+                self.limits.push(DraftLimit { of, limit, values: 0 });
+            }
+            self.limits[place].values += 1;
+            places.push((*key, place as u16));
+        }
+        let first = self.policy.limits.len();
+        for group in self.limits[first..].iter_mut().filter(|group| group.of == of) {
+            group.limit = with_numbers(limit, &group.limit.quotas[0], group.values);
+        }
+        Ok(places)
     }
 
     /// The plan over its tables.
@@ -112,7 +172,7 @@ impl<'p> Draft<'p> {
         let mut limits: Vec<PlannedLimit> = Vec::new();
         let mut capped_by = vec![None; shares.in_flight_limits.len()];
         let mut tables = shares.rates.into_iter();
-        for (place, DraftLimit { of, limit, keys }) in (0u16..).zip(mem::take(&mut self.limits)) {
+        for DraftLimit { of, limit, values } in mem::take(&mut self.limits) {
             let rated = limit.rule.rate_and_burst().and_then(|(rate, burst)| Some((rate, burst, tables.next()?)));
             let store = match rated {
                 Some(rated) => self.store(&limit, rated, &seen_sets)?,
@@ -121,10 +181,12 @@ impl<'p> Draft<'p> {
             if let Store::InFlight(held) = store {
                 capped_by[held] = Some(of as u16);
             }
-            limits.push(self.planned(of as u16, limit, store, rated.map(|(.., table)| table)));
-            limits[of].quotas.extend(keys.into_iter().map(|key| (key, place)));
+            let planned = self.planned(of as u16, limit, store, rated.map(|(.., table)| table));
+            limits.push(PlannedLimit { values, ..planned });
         }
-        limits.iter_mut().for_each(|planned| planned.quotas.sort_unstable_by_key(|(key, _)| *key));
+        for (planned, pairs) in limits.iter_mut().zip(&self.quotas) {
+            planned.quotas = QuotaIndex::new(pairs);
+        }
         let count_keys = in_flight(&shares.in_flight_limits).1.into_iter().map(|(per, _)| PlannedCounts {
             per: per.iter().map(|&identity| place(&mut self.identities, identity)).collect(),
             trust_source: TrustSource::of(per.iter().copied()),
@@ -183,7 +245,8 @@ impl<'p> Draft<'p> {
             table,
             since: 0,
             of,
-            quotas: Vec::new(),
+            values: 0,
+            quotas: QuotaIndex::default(),
             limit,
         }
     }
@@ -255,22 +318,46 @@ impl<'p> Draft<'p> {
     }
 }
 
-/// A copy of `limit` with the numbers of a quota. It gets a table of its own; a single key needs only the smallest.
-pub(super) fn with_quota(limit: &Limit, quota: &Quota) -> Limit {
+/// A copy of `limit` without its quotas, which may be many.
+fn without_quotas(limit: &Limit) -> Limit {
+    let Limit { name, file, per, .. } = limit;
+    Limit {
+        name: name.clone(),
+        file: file.clone(),
+        per: per.clone(),
+        rule: limit.rule.clone(),
+        reply: limit.reply.clone(),
+        quotas: Vec::new(),
+        ..*limit
+    }
+}
+
+/// A copy of `limit` with the numbers of a quota that so many values share. It gets a table of its own, with room for
+/// these values in the pages that it needs.
+pub(super) fn with_numbers(limit: &Limit, quota: &Quota, values: usize) -> Limit {
+    let keys = keys_of(limit, values);
+    let is_window = limit.algorithm == Algorithm::SlidingWindow;
     let (memory, when_full) = match limit.rule {
         Rule::FanOut { .. } => (limit.memory, limit.when_full),
-        // One page holds both keys, proven and claimed. It is never full, so there is nothing to sketch.
-        Rule::Rate { .. } if limit.per.len() == 1 => (Some(PAGE_BYTES), WhenFull::Refuse),
+        // So few keys never fill a page, so there is nothing to sketch.
+        Rule::Rate { .. } if limit.per.len() == 1 && keys <= FEW_KEYS => (Some(PAGE_BYTES), WhenFull::Refuse),
+        Rule::Rate { .. } if limit.per.len() == 1 && !is_window => {
+            let is_exact = limit.when_full == WhenFull::Sketch;
+            (Some(group_bytes(limit, values)), if is_exact { WhenFull::Refuse } else { limit.when_full })
+        }
         // One page is for the keys, one for their registers.
-        Rule::Distinct { .. } if limit.per.len() == 1 => (Some(2 * PAGE_BYTES), limit.when_full),
+        Rule::Distinct { .. } if limit.per.len() == 1 && values == 1 => (Some(2 * PAGE_BYTES), limit.when_full),
         Rule::Rate { .. } | Rule::Distinct { .. } | Rule::InFlight { .. } => (None, limit.when_full),
     };
-    let mut copy = Limit { quotas: vec![quota.clone()], memory, when_full, ..limit.clone() };
+    let mut copy = Limit { quotas: vec![quota.clone()], memory, when_full, ..without_quotas(limit) };
     if let Some((rate, burst)) = copy.rule.rate_and_burst_mut() {
         (*rate, *burst) = (quota.rate, quota.burst);
     }
     copy
 }
+
+/// The most keys for a page in which none finds its lines full, also if a line has two slots.
+const FEW_KEYS: u64 = 12;
 
 /// The kind of reply for a refusal by `limit`, which runs at `stage`.
 fn reply_of(limit: &Limit, stage: Stage) -> Reply {

@@ -11,12 +11,12 @@
 //! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
 //! memory only, so they outlive a policy.
 
-use super::{AccessTables, PlannedIdentity, with_places};
+use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
 use crate::policy::{Charge, Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
 use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
-use crate::{error::PolicyError, identity::Identity, key::Key, key::Secret, stats::Layout};
+use crate::{error::PolicyError, identity::Identity, identity::Trust, key::Key, key::Secret, stats::Layout};
 
 /// The smallest table: 64 KiB.
 pub(super) const FLOOR_PAGES: u64 = 65_536 / PAGE_BYTES;
@@ -45,6 +45,9 @@ pub(super) struct Draft<'p> {
     pub(super) secret: &'p Secret,
     /// The limits of the policy, then the quotas, each as a limit with other numbers.
     pub(super) limits: Vec<DraftLimit>,
+    /// For each limit of the policy the keys of values that have quotas, in the order of the file, and the places of
+    /// these quotas in `limits`.
+    pub(super) quotas: Vec<Vec<(Key, u16)>>,
     pub(super) seen_sets: Vec<SeenSetClaim>,
     /// The identities that have a place already, even if no limit needs them.
     pub(super) identities: Vec<PlannedIdentity>,
@@ -56,8 +59,8 @@ pub(super) struct DraftLimit {
     pub(super) of: usize,
     /// The limit; for a quota, a copy with the numbers of the quota.
     pub(super) limit: Limit,
-    /// The keys of a quota's value, one for each part of `per` that can have it; empty for a limit.
-    pub(super) keys: Vec<Key>,
+    /// How many values have the numbers of a quota; 0 for a limit.
+    pub(super) values: usize,
 }
 
 /// A seen set, before it has a table.
@@ -109,7 +112,7 @@ impl Draft<'_> {
 impl DraftLimit {
     /// The quota, if this is one.
     pub(super) fn quota(&self) -> Option<&Quota> {
-        self.limit.quotas.first().filter(|_| !self.keys.is_empty())
+        self.limit.quotas.first().filter(|_| self.values > 0)
     }
 
     /// The claim of a limit or a quota that has a rate.
@@ -119,9 +122,9 @@ impl DraftLimit {
         let occupied = (u128::from(rate.period_us) << 20) / u128::from(rate.amount.max(1));
         let (weight, stated) = match limit.rule {
             Rule::Distinct { .. } => (occupied * DISTINCT_WEIGHT, limit.memory),
-            // One value has two buckets, one for each trust. With the ladder it has as many as its name has parts.
+            // One value has a bucket for each trust. With the ladder it has as many as its name has parts.
             Rule::FanOut { settle_us: None, .. } if self.quota().is_some() && limit.per.len() == 1 => {
-                (occupied, Some(PAGE_BYTES))
+                (occupied, Some(group_bytes(limit, self.values)))
             }
             // The memory that a fan-out states is that of its seen set.
             Rule::FanOut { .. } => (occupied, None),
@@ -158,6 +161,21 @@ impl SeenSetClaim {
             if (&self.per[..], self.distinct, self.remember_us, self.memory)
                 == (limit.remembered_per(), distinct, remember_us, limit.memory))
     }
+}
+
+/// Keys for a page of buckets: a fourth of its slots is used, and hardly ever does a key find both of its lines full.
+/// Windows have fewer slots; many of them share the memory as the keys of a limit do.
+const KEYS_OF_A_PAGE: u64 = 112;
+
+/// The bytes of a table for the buckets of so many values of a limit per one identity.
+pub(super) fn group_bytes(limit: &Limit, values: usize) -> u64 {
+    keys_of(limit, values).div_ceil(KEYS_OF_A_PAGE).max(1) * PAGE_BYTES
+}
+
+/// The keys of so many values: one for each trust, where the sender has one.
+pub(super) fn keys_of(limit: &Limit, values: usize) -> u64 {
+    let trusts = if TrustSource::of(limit.identities()) == TrustSource::Senders { Trust::ALL.len() } else { 1 };
+    (values * trusts) as u64
 }
 
 /// Pages for each claim, in order, out of `memory_bytes`. The error is the number of bytes that would be enough.

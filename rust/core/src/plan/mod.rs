@@ -7,15 +7,16 @@
 //!
 //! * this file: the plan itself. Sets of limits leave out what cannot apply to an envelope, before any limit is read
 //! * `compile`: limits and quotas to stores   * `memory`: the size of each table
-//! * `reload`: another policy over a region in use
+//! * `quota_index`: the values that have quotas   * `reload`: another policy over a region in use
 //!
 //! This module knows no envelope and no TOML.
 
 mod compile;
 mod memory;
+mod quota_index;
 mod reload;
 
-use std::{array, sync::Arc};
+use std::{array, collections::HashMap, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -27,6 +28,8 @@ use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Ca
 use crate::{decision::Reply, region::Table, stats::Stats};
 
 pub use compile::compile;
+pub use quota_index::QuotaIndex;
+use quota_index::is_in_filter;
 pub use reload::{Step, recompile};
 
 /// A compiled policy.
@@ -38,7 +41,7 @@ pub struct Plan {
     pub sender_org: Option<u16>,
     /// The IPv4 prefix and the place of the first network of clients in `identities`.
     pub client_net: Option<(u8, u16)>,
-    /// The stated limits in file order, then their quotas, each with its own table.
+    /// The stated limits in file order, then their quotas, a table for all values of a limit with equal numbers.
     pub limits: Vec<PlannedLimit>,
     /// What `prepare` needs of each of `limits`.
     pub asks: Vec<Ask>,
@@ -81,8 +84,10 @@ pub struct PlannedIdentity {
 /// A limit with its store.
 #[derive(Debug)]
 pub struct PlannedLimit {
-    /// The limit of the policy; for a quota, a copy of it with the numbers of the quota.
+    /// The limit of the policy, without its quotas. For a quota, a copy with its numbers, and the first of its values.
     pub limit: Limit,
+    /// How many values share the table of a quota; 0 for a stated limit.
+    pub values: usize,
     /// The stage at which the limit runs.
     pub stage: Stage,
     /// The stages at which it is asked: its own, for bytes MAIL too, where a SIZE is declared (RFC 1870 §6.1), and for
@@ -111,13 +116,12 @@ pub struct PlannedLimit {
     pub since: u64,
     /// Its own place in [`Plan::limits`]; for a quota, the place of its limit.
     pub of: u16,
-    /// Its quotas by key: the key of the named value, without trust, and the place in
-    /// [`Plan::limits`].
-    pub quotas: Vec<(Key, u16)>,
+    /// Its quotas: the keys of named values, without trust, and the places in [`Plan::limits`].
+    pub quotas: QuotaIndex,
 }
 
 /// What `prepare` needs of a limit, in one cache line: a check reads it for every limit that applies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 pub struct Ask {
     /// The identities of the key.
@@ -132,8 +136,11 @@ pub struct Ask {
     pub stage: Stage,
     /// What one check counts as.
     pub count: Count,
-    /// A bit for each key that has a quota, by the lowest bits of the key: nearly all other keys need no search.
+    /// A bit for each key that has a quota, by the lowest bits of the key: with few quotas, nearly all other keys need
+    /// no search.
     pub quota_bits: u64,
+    /// With many quotas, a filter of their keys in more bits; empty with few.
+    pub quota_filter: Box<[u64]>,
     /// Whether a key without room in the table is refused.
     pub refuses_when_full: bool,
 }
@@ -158,6 +165,8 @@ pub enum AskKind {
     InFlight(u8),
 }
 
+const _: () = assert!(size_of::<Ask>() == 64);
+
 impl Ask {
     /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
@@ -173,7 +182,14 @@ impl Ask {
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
         let (quota_bits, refuses_when_full) = (quota_bits(&planned.quotas), limit.when_full == WhenFull::Refuse);
-        Self { per, table, kind, trust_source, stage, count, quota_bits, refuses_when_full }
+        let quota_filter = planned.quotas.filter();
+        Self { per, table, kind, trust_source, stage, count, quota_bits, quota_filter, refuses_when_full }
+    }
+
+    /// Whether a key may have a quota: nearly always `false` for one that has none.
+    #[inline(always)]
+    pub fn may_have_quota(&self, key: Key) -> bool {
+        self.quota_bits & quota_bit(key) != 0 && (self.quota_filter.is_empty() || is_in_filter(&self.quota_filter, key))
     }
 }
 
@@ -183,8 +199,8 @@ pub fn quota_bit(key: Key) -> u64 {
 }
 
 /// [`Ask::quota_bits`] of a limit's quotas.
-fn quota_bits(quotas: &[(Key, u16)]) -> u64 {
-    quotas.iter().fold(0, |bits, (key, _)| bits | quota_bit(*key))
+fn quota_bits(quotas: &QuotaIndex) -> u64 {
+    quotas.pairs().iter().fold(0, |bits, (key, _)| bits | quota_bit(*key))
 }
 
 /// The places of a composite in [`Plan::identities`]: at least one and at most [`MOST_PARTS`]. They are stored inline,
@@ -386,9 +402,23 @@ impl Plan {
         self.applicable.sources[stages.bits() as usize % STAGE_SETS]
     }
 
-    /// The quota at this place of [`Plan::limits`]; `None` at the place of a stated limit.
+    /// The first of the values that share the quota at this place of [`Plan::limits`]; `None` at the place of a stated
+    /// limit.
     pub fn quota(&self, place: usize) -> Option<&Quota> {
         self.limits[place].limit.quotas.first().filter(|_| place >= self.stated)
+    }
+
+    /// The values of the quota at this place: `salesforce.com`, or `salesforce.com and 2 more`.
+    pub fn quota_name(&self, place: usize) -> Option<String> {
+        let more = self.limits[place].values.saturating_sub(1);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        self.quota(place).map(|quota| quota.of.clone() + &more)
+    }
+
+    /// Bytes of the indexes of quotas. They lie outside the region.
+    pub fn quota_bytes(&self) -> u64 {
+        let filters = self.asks.iter().map(|ask| size_of_val(&*ask.quota_filter) as u64);
+        self.limits.iter().map(|planned| planned.quotas.bytes()).chain(filters).sum()
     }
 
     /// The generation since which each limit has charged the same envelopes to the same keys, if `self` follows `old`.
@@ -396,10 +426,13 @@ impl Plan {
     /// `old`, `next` is the generation of `self`, and `is_same_list` states whether the suffix list stayed the same.
     pub(crate) fn since(&self, from: &[Option<usize>], old: &Plan, next: u64, is_same_list: bool) -> Vec<u64> {
         let stated = |plan: &Self, place: usize| usize::from(plan.limits[place].of);
-        let charges_alike = |place: usize, from: usize| {
-            let (is, was) = (&self.limits[stated(self, place)].limit, &old.limits[stated(old, from)].limit);
-            let is_same_quotas = is.quotas.iter().map(numbers).eq(was.quotas.iter().map(numbers));
-            is.verified == was.verified && is_same_quotas
+        // A limit has as many places as quotas with different numbers, and these are all alike or none is.
+        let mut known: HashMap<(usize, usize), bool> = HashMap::new();
+        let mut charges_alike = |place: usize, from: usize| {
+            let (is, was) = (stated(self, place), stated(old, from));
+            *known.entry((is, was)).or_insert_with(|| {
+                self.limits[is].limit.verified == old.limits[was].limit.verified && self.numbers(is) == old.numbers(was)
+            })
         };
         let since = |(place, from): (usize, &Option<usize>)| match *from {
             Some(from) if is_same_list && charges_alike(place, from) => old.limits[from].since,
@@ -407,11 +440,12 @@ impl Plan {
         };
         from.iter().enumerate().map(since).collect()
     }
-}
 
-/// The value of a quota and its numbers, without their place in a file.
-fn numbers(quota: &Quota) -> (&str, Rate, u64) {
-    (&quota.of, quota.rate, quota.burst)
+    /// The keys of a limit's quotas and their numbers, in the order of the file.
+    fn numbers(&self, limit: usize) -> Vec<(Key, Option<(Rate, u64)>)> {
+        let rule = |place: u16| self.limits.get(usize::from(place)).and_then(|quota| quota.limit.rule.rate_and_burst());
+        self.limits[limit].quotas.pairs().into_iter().map(|(key, place)| (key, rule(place))).collect()
+    }
 }
 
 impl PlannedLimit {

@@ -87,9 +87,7 @@ fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usiz
     let is_same = |place: &usize| {
         let was = &old.limits[*place].limit;
         let is_same_rule = (&was.name, &was.per, &was.rule) == (&limit.name, &limit.per, &limit.rule);
-        is_same_rule
-            && numbers(was) == numbers(limit)
-            && old.quota(*place).map(|quota| &quota.of) == quota.map(|quota| &quota.of)
+        is_same_rule && numbers(was) == numbers(limit) && old.quota(*place).is_some() == quota.is_some()
     };
     (0..old.limits.len()).find(is_same)
 }

@@ -12,20 +12,23 @@
 //! keeps the `burst` of the base, and a changed `burst` keeps its `rate`: the reader of two files need not know which
 //! fields belong together. A field cannot be removed. A limit can, by `without`, and it can then be written again.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use super::entries::entries;
 use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
-use super::model::{Limit, MAX_LIMITS, Mode, Policy};
+use super::model::{LISTS, Limit, MAX_LIMITS, Mode, Policy};
+use super::quota_file::{self, QuotaRow};
 use super::rows::{EACH_LIMIT, POLICY};
-use super::value::{MILLION, choice, list, max_recipients, message_size, multiply, scale, suffixes};
+use super::value::{MILLION, choice, csv_path, list, max_recipients, message_size, multiply, scale, suffixes};
 use super::value::{write_scale, write_size};
 use crate::error::{PolicyError, nearest};
 
 /// The most files in a row that extend one another.
 const MAX_FILES: usize = 8;
 
-/// A policy that another one extends.
+/// What a policy takes from elsewhere: a policy that it extends, or its file of quotas.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
     /// A policy that comes with the library.
@@ -35,6 +38,13 @@ pub enum Base<'a> {
         /// The path as it was written.
         path: &'a str,
         /// The file with the `extends`; the path is relative to it.
+        from: &'a str,
+    },
+    /// A file of quotas.
+    Quotas {
+        /// The path as it was written.
+        path: &'a str,
+        /// The file with the `quota_file`; the path is relative to it.
         from: &'a str,
     },
 }
@@ -77,7 +87,7 @@ impl Policy {
     /// The first thing that is wrong with the base, then with the file, in the order of the file.
     pub fn parse_with(file: &str, text: &str, bases: &mut Bases<'_>) -> Result<Self, PolicyError> {
         let source = Source { file: file.to_owned(), text: text.to_owned() };
-        Document::read(source, &mut Vec::new(), bases)?.policy()
+        Document::read(source, &mut Vec::new(), bases)?.policy(bases)
     }
 
     /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale`, `suffixes` and
@@ -105,10 +115,17 @@ impl Policy {
     }
 
     fn empty(file: &str) -> Self {
-        let (file, mode) = (file.to_owned(), Mode::default());
-        let (max_recipients, largest_message, extra_suffixes) = (None, None, vec![]);
-        let (scale_millionths, limits) = (MILLION, vec![]);
-        Self { file, scale_millionths, mode, extra_suffixes, max_recipients, largest_message, limits }
+        Self {
+            file: file.to_owned(),
+            scale_millionths: MILLION,
+            mode: Mode::default(),
+            extra_suffixes: vec![],
+            max_recipients: None,
+            largest_message: None,
+            quota_file: None,
+            entries: vec![],
+            limits: vec![],
+        }
     }
 
     /// Sets a field that is outside the limits.
@@ -178,9 +195,11 @@ impl Policy {
         let most = self.max_recipients.map(|most| format!("max_recipients = {most}\n\n"));
         let extra = FieldValue::List(self.extra_suffixes.iter().map(text).collect());
         let extra = (!self.extra_suffixes.is_empty()).then(|| format!("[suffixes]\nextra = {extra}\n\n"));
+        let entries: String = self.entries.iter().map(|entry| entry.to_toml() + "\n").collect();
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
         let largest = self.largest_message.map(|bytes| format!("largest_message = {:?}\n\n", write_size(bytes)));
-        [scale, mode, most, largest, extra, Some(limits.join("\n"))].into_iter().flatten().collect()
+        let limits = Some(limits.join("\n"));
+        [scale, mode, most, largest, extra, Some(entries), limits].into_iter().flatten().collect()
     }
 }
 
@@ -208,6 +227,10 @@ struct Document {
     limits: Vec<Field>,
     /// The names of the limits of the base.
     base_names: Vec<String>,
+    /// The names of the limits that were left out.
+    left_out: Vec<String>,
+    /// This file, and then those that it extends.
+    files: Vec<String>,
     /// The errors so far. The first in the order of the file is reported.
     errors: Vec<PolicyError>,
 }
@@ -222,7 +245,9 @@ impl Document {
         let Source { file, text } = source;
         let fields = read_toml(&file, &text)?.into_iter();
         let (fields, limits): (Vec<Field>, _) = fields.partition(|field| field.name != "limit");
-        let mut document = Self { file, fields, limits: vec![], base_names: vec![], errors: vec![] };
+        let (files, limits_read) = (vec![file.clone()], vec![]);
+        let mut document =
+            Self { file, fields, limits: limits_read, base_names: vec![], left_out: vec![], files, errors: vec![] };
         for field in limits {
             let limits = document.read_limits(field);
             document.errors.extend(limits.err());
@@ -231,7 +256,7 @@ impl Document {
         above.push(document.file.clone());
         let base = base(field, above, bases).map_err(|wrong| document.place().wrong(field, wrong))?;
         let base = Self::read(base, above, bases)?;
-        base.clone().policy()?;
+        base.clone().policy(bases)?;
         Ok(document.over(base))
     }
 
@@ -265,21 +290,51 @@ impl Document {
     ///
     /// # Errors
     /// The first thing that is wrong, in the order of the file.
-    fn policy(self) -> Result<Policy, PolicyError> {
+    fn policy(self, bases: &mut Bases<'_>) -> Result<Policy, PolicyError> {
         let place = self.place();
-        let Self { file, fields, limits, base_names, mut errors } = self;
+        let Self { file, fields, mut limits, base_names, left_out, files, mut errors } = self;
         let mut policy = Policy::empty(&file);
+        let quotas = fields.iter().find(|field| field.name == "quota_file");
+        let rows = quotas.and_then(|field| {
+            let rows = quota_source(&place, field, bases);
+            let rows = rows.and_then(|source| {
+                let names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
+                Ok((quota_file::rows(&source.file, &source.text, &names, &left_out)?, source.file))
+            });
+            rows.map_err(|error| errors.push(error)).ok()
+        });
         let table = Field::loose("", &FieldValue::Table(fields.clone()));
         let check = Fields { place: &place, table: &table, rows: POLICY, path: String::new() };
         for field in &fields {
+            if LISTS.contains(&field.name.as_str()) {
+                match entries(&place, field) {
+                    Ok(entries) => policy.entries.extend(entries),
+                    Err(error) => errors.push(error),
+                }
+                continue;
+            }
             let mut set = || policy.set(&field.name, &field.value).map_err(|wrong| place.wrong(field, wrong));
             errors.extend(check.check_value(field).and_then(|()| set()).err());
+        }
+        if let Some((rows, file)) = rows {
+            policy.quota_file = Some((file, rows.len()));
+            add_quotas(&mut limits, rows);
         }
         let scale_line = fields.iter().find(|field| field.name == "scale").and_then(|field| field.line);
         for field in &limits {
             let place = Place { line: field.line, limit: Some(field.name.clone()), ..place.clone() };
             let limit = validate(&place, field).map_err(|error| meant(error, &field.name, &base_names));
-            if let Err(error) = limit.and_then(|limit| policy.push(limit, scale_line)) {
+            let push = |mut limit: Limit| {
+                for quota in &mut limit.quotas {
+                    let csv =
+                        || quotas.filter(|_| policy.quota_file.as_ref().map(|(file, _)| file) == quota.file.as_ref());
+                    let stated_in = csv().map_or(&quota.file, |field| &field.file);
+                    let depth = stated_in.as_ref().and_then(|file| files.iter().position(|known| known == file));
+                    quota.depth = depth.unwrap_or_default() as u8;
+                }
+                policy.push(limit, scale_line)
+            };
+            if let Err(error) = limit.and_then(push) {
                 errors.push(error);
                 // A later limit may be wrong only because of this one.
                 break;
@@ -292,7 +347,10 @@ impl Document {
     fn over(mut self, mut base: Self) -> Self {
         if let Some(field) = self.fields.iter().find(|field| field.name == "without") {
             match without(field, &base.names()) {
-                Ok(left_out) => base.limits.retain(|limit| !left_out.contains(&limit.name)),
+                Ok(left_out) => {
+                    base.limits.retain(|limit| !left_out.contains(&limit.name));
+                    base.left_out.extend(left_out);
+                }
                 Err(wrong) => self.errors.push(self.place().wrong(field, wrong)),
             }
         }
@@ -300,7 +358,8 @@ impl Document {
         self.base_names = base.names();
         lay_over(&mut base.fields, self.fields);
         lay_over(&mut base.limits, self.limits);
-        Self { fields: base.fields, limits: base.limits, ..self }
+        self.files.append(&mut base.files);
+        Self { fields: base.fields, limits: base.limits, left_out: base.left_out, ..self }
     }
 
     fn names(&self) -> Vec<String> {
@@ -344,6 +403,52 @@ fn base(field: &Field, above: &[String], bases: &mut Bases<'_>) -> Result<Source
     Ok(source)
 }
 
+/// Reads the file that the field `quota_file` names.
+fn quota_source(place: &Place, field: &Field, bases: &mut Bases<'_>) -> Result<Source, PolicyError> {
+    let path = csv_path(&field.value).map_err(|wrong| place.wrong(field, wrong))?;
+    let from = field.file.as_deref().unwrap_or(&place.file);
+    bases(Base::Quotas { path: &path, from }).map_err(|none| {
+        let wrong = match none {
+            NoBase::Unreadable(why) => {
+                let found = format!("{}, which cannot be read ({why})", field.value.shown());
+                Wrong::allowed("the path of a CSV file, relative to this file").found(found)
+            }
+            NoBase::Unknown(_) | NoBase::Nowhere => {
+                Wrong::allowed("no `quota_file` here, where no other file can be read")
+            }
+        };
+        place.wrong(field, wrong)
+    })
+}
+
+/// Adds the rows of a file of quotas to the quotas that the limits state themselves.
+fn add_quotas(limits: &mut [Field], rows: Vec<QuotaRow>) {
+    let mut by_limit: HashMap<String, Vec<Field>> = HashMap::new();
+    for row in rows {
+        by_limit.entry(row.limit).or_default().push(row.quota);
+    }
+    for limit in limits {
+        let (Some(quotas), FieldValue::Table(fields)) = (by_limit.remove(&limit.name), &mut limit.value) else {
+            continue;
+        };
+        let quota = fields.iter_mut().find(|field| field.name == "quota");
+        match quota.map(|quota| &mut quota.value) {
+            Some(FieldValue::Table(own)) => own.extend(quotas),
+            // It is no table, and that is reported.
+            Some(_) => {}
+            None => {
+                let table = Field::loose("quota", &FieldValue::Table(Vec::new()));
+                fields.push(Field {
+                    file: limit.file.clone(),
+                    line: limit.line,
+                    value: FieldValue::Table(quotas),
+                    ..table
+                });
+            }
+        }
+    }
+}
+
 /// Reads the field `without`: the names of limits of the base, which has the limits `names`.
 fn without(field: &Field, names: &[String]) -> Result<Vec<String>, Wrong> {
     list(&field.value, "a list of limits, as [\"auth-pace\"]", |name| {
@@ -362,6 +467,12 @@ fn lay_over(base: &mut Vec<Field>, own: Vec<Field>) {
                 (FieldValue::Table(entries), FieldValue::Table(own)) if !own.is_empty() || field.name == "suffixes" => {
                     lay_over(entries, own);
                     (below.name, below.line, below.file) = (field.name, field.line, field.file);
+                }
+                // The entries of the base come first.
+                (FieldValue::List(entries), FieldValue::List(own)) if LISTS.contains(&field.name.as_str()) => {
+                    entries.extend(own);
+                    below.item_lines.extend(field.item_lines);
+                    (below.line, below.file) = (field.line, field.file);
                 }
                 (_, value) => *below = Field { value, ..field },
             },

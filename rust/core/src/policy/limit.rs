@@ -136,12 +136,12 @@ impl<'a> Fields<'a> {
         self.table.value.entries().iter().find(|field| field.name == name)
     }
 
-    fn read<T>(&self, name: &str, read: Read<T>) -> Result<Option<T>, PolicyError> {
+    pub(super) fn read<T>(&self, name: &str, read: Read<T>) -> Result<Option<T>, PolicyError> {
         let value = self.get(name).map(|field| read(&field.value)).transpose();
         value.map_err(|wrong| self.error(name, wrong))
     }
 
-    fn required<T>(&self, name: &str, read: Read<T>) -> Result<T, PolicyError> {
+    pub(super) fn required<T>(&self, name: &str, read: Read<T>) -> Result<T, PolicyError> {
         let allowed = find(self.rows, name).map_or("", |row| row.missing);
         self.read(name, read)?.ok_or_else(|| self.error(name, Wrong::allowed(allowed).found("nothing")))
     }
@@ -195,7 +195,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Checks every value by itself, in the order of the file.
-    fn check_values(&self) -> Result<(), PolicyError> {
+    pub(super) fn check_values(&self) -> Result<(), PolicyError> {
         self.table.value.entries().iter().try_for_each(|field| self.check_value(field))
     }
 
@@ -449,7 +449,8 @@ impl<'a> Fields<'a> {
             fields.allow("rate", rate.sized == sized, &allowed)?;
             self.check_burst(limit, &fields)?;
             let burst = fields.read("burst", burst)?.map_or(rate.amount, |burst| burst.number);
-            Ok(Quota { of: of.name.clone(), line: of.line, file: self.place.base_of(of), rate, burst })
+            let file = self.place.base_of(of);
+            Ok(Quota { of: of.name.clone(), line: of.line, file, depth: 0, rate, burst })
         };
         field.value.entries().iter().map(quota).collect()
     }

@@ -12,12 +12,15 @@
 //! * `model`: policies and limits   * `rows`: the table of all fields
 //! * `field`: a field as it was written, and what is wrong with it   * `value`: what one field may hold
 //! * `limit`: the fields of one limit together   * `document`: one file over its base, and all its limits together
+//! * `entries`: `[[allow]]` and `[[block]]`   * `quota_file`: quotas of many values, in a file of their own
 //! * `reply_template`: the operator's own replies
 
 mod document;
+mod entries;
 mod field;
 mod limit;
 mod model;
+mod quota_file;
 mod reply_template;
 mod rows;
 mod value;
@@ -27,6 +30,7 @@ pub use crate::stage::{Stage, Stages};
 pub use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
 pub use document::{Base, Bases, NoBase, Source};
 pub use field::{Field, FieldValue};
-pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, Mode, Policy, Quota, Report, Rule, Share, Verified};
+pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, PolicyEntry, Quota, Report, Rule};
+pub use model::{Share, Until, Verified};
 pub(crate) use model::{joined_name, reserved};
 pub use value::memory_bytes;

@@ -7,13 +7,16 @@ use super::field::Place;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source};
 use crate::store::params::{Algorithm, Charge, Fraction, Rate, WhenFull};
-use crate::{decision::Template, error::PolicyError, stage::Stage};
+use crate::{decision::Template, error::PolicyError, stage::Stage, store::access_list::AccessAction};
 
 /// The most limits of a policy: each costs every check two cache lines.
 pub const MAX_LIMITS: usize = 64;
 
 /// The part of a cap on bytes that a key which holds nothing may take whatever its share is, unless `first` says more.
 const FIRST_PART: u64 = 1000;
+
+/// The most values that have quotas.
+pub const MAX_VALUES: usize = 100_000;
 
 /// Reserved names of the built-in refusals. No limit may have one of them, so a name in a log means one thing.
 pub(crate) mod reserved {
@@ -48,6 +51,11 @@ pub struct Policy {
     pub max_recipients: Option<u32>,
     /// The largest message that the server takes, in bytes, if the policy states it. No limit may refuse it for ever.
     pub largest_message: Option<u64>,
+    /// The file of quotas as messages name it, and how many values it has. They are among the quotas of the limits.
+    pub quota_file: Option<(String, usize)>,
+    /// The operator's entries (`[[allow]]` and `[[block]]`), in file order. Of two for the same value the last counts,
+    /// and they are of different files.
+    pub entries: Vec<PolicyEntry>,
     /// The limits in file order.
     pub limits: Vec<Limit>,
 }
@@ -58,6 +66,55 @@ impl Policy {
         let file = limit.and_then(|limit| limit.file.as_ref()).unwrap_or(&self.file).clone();
         let line = limit.and_then(|limit| limit.line);
         Place { file, line, limit: limit.map(|limit| limit.name.clone()) }.error(Some(field), found, allowed)
+    }
+}
+
+/// The fields of a policy that are lists of entries.
+pub(super) const LISTS: [&str; 2] = ["allow", "block"];
+
+/// An entry of `[[allow]]` or `[[block]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyEntry {
+    /// What happens to mail that the entry covers.
+    pub action: AccessAction,
+    /// The identity.
+    pub identity: Identity,
+    /// The value, as it was written.
+    pub value: String,
+    /// When the entry ends; `None`: never.
+    pub until: Option<Until>,
+    /// The operator's own remark.
+    pub comment: Option<String>,
+    /// The line in the file, if there is a file.
+    pub line: Option<usize>,
+    /// The file of that line, if it is a base of the policy's file.
+    pub file: Option<String>,
+}
+
+/// A time of the calendar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// Microseconds since the Unix epoch.
+    pub us: i64,
+    /// The time as ISO 8601 writes it.
+    pub text: String,
+}
+
+impl PolicyEntry {
+    /// The name of the list that the entry is in.
+    pub fn list(&self) -> &'static str {
+        LISTS[usize::from(self.action == AccessAction::Block)]
+    }
+
+    /// Whether the entry has ended at this time.
+    pub fn has_ended(&self, now_us: i64) -> bool {
+        self.until.as_ref().is_some_and(|until| until.us <= now_us)
+    }
+
+    /// The place of the entry, for an error about its identity or its value.
+    pub(crate) fn place(&self, policy_file: &str) -> PolicyError {
+        let file = self.file.as_deref().unwrap_or(policy_file).to_owned();
+        PolicyError { file, line: self.line, ..PolicyError::default() }
     }
 }
 
@@ -298,8 +355,10 @@ pub struct Quota {
     pub of: String,
     /// The line in the file, if there is a file.
     pub line: Option<usize>,
-    /// The file of that line, if it is a base of the policy's file.
+    /// The file of that line, if it is a base of the policy's file or a file of quotas.
     pub file: Option<String>,
+    /// How many files extend the one that states this quota: of two quotas of a value, the one of the last file counts.
+    pub depth: u8,
     /// The sustained rate.
     pub rate: Rate,
     /// The amount at once; by default the amount of this rate, not the limit's burst.

@@ -15,7 +15,7 @@
 use super::field::{Read, Wrong};
 use super::model::{Count, Mode, Refuse, Verified};
 use super::reply_template::template;
-use super::value;
+use super::value::{self, truth, until, words};
 use crate::store::params::{Algorithm, Charge, WhenFull};
 
 /// A field that a policy may have.
@@ -84,12 +84,37 @@ pub(super) const POLICY: &[Row] = &[
     row!("scale", value::scale),
     row!("max_recipients", value::max_recipients),
     row!("largest_message", value::message_size),
+    row!("quota_file", value::csv_path),
     row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
+    // `entries` checks these two, item by item.
+    row("allow", Kind::Value(|_| Ok(()))),
+    row("block", Kind::Value(|_| Ok(()))),
     row("limit", Kind::Value(|_| Err(Wrong::allowed(EACH_LIMIT)))),
 ];
 
 /// The fields of `[suffixes]`.
 const SUFFIXES: &[Row] = &[row!("extra", value::suffixes)];
+
+/// The fields of `[[allow]]`.
+pub(super) const ALLOW: &[Row] = &[
+    row!("identity", value::identity, missing: AN_IDENTITY),
+    row!("value", words, missing: A_VALUE),
+    row!("until", until),
+    row!("unverified", truth),
+    row!("comment", words),
+];
+
+/// The fields of `[[block]]`.
+pub(super) const BLOCK: &[Row] = &[
+    row!("identity", value::identity, missing: AN_IDENTITY),
+    row!("value", words, missing: A_VALUE),
+    row!("until", until),
+    row!("comment", words),
+];
+
+const AN_IDENTITY: &str = r#"one identity, as "client.net""#;
+
+const A_VALUE: &str = r#"a value of the identity, as "203.0.113.0/24""#;
 
 /// The fields of `[[limit]]`.
 #[rustfmt::skip]
@@ -130,6 +155,10 @@ pub(super) const SHARE: &[Row] = &[
     row!("per", value::identities, missing: r#"whose part is bounded, as "client.net/24/48""#),
     row!("of_free", value::fraction, missing: r#"a part of what is still free, as "1/10""#),
 ];
+
+/// The columns of a file of quotas.
+pub(super) const QUOTA_COLUMNS: &[Row] =
+    &[row!("limit", value::name), row!("value", words), row!("rate", value::rate), row!("burst", value::burst)];
 
 /// The fields of one value of `quota`.
 pub(super) const QUOTA: &[Row] =

@@ -6,8 +6,10 @@
 
 use std::{fmt, slice, str::FromStr};
 
+use toml_datetime::{Datetime, Offset};
+
 use super::field::{Field, FieldValue, Place, Read, Wrong, listed};
-use super::model::{Action, Choice, Report, reserved};
+use super::model::{Action, Choice, Report, Until, reserved};
 use crate::bitset::Set;
 use crate::error::{PolicyError, nearest};
 use crate::identity::{Identity, UnknownIdentity};
@@ -104,7 +106,7 @@ pub(super) fn identities(value: &FieldValue) -> Result<Vec<Identity>, Wrong> {
     if per.is_empty() { Err(empty()) } else { Ok(per) }
 }
 
-fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
+pub(super) fn identity(value: &FieldValue) -> Result<Identity, Wrong> {
     let wrong = || Wrong::allowed(format!("one of {}", Identity::NAMES.join(", ")));
     let name = value.text().ok_or_else(wrong)?;
     name.parse().map_err(|unknown: UnknownIdentity| {
@@ -196,6 +198,12 @@ pub(super) fn suffixes(value: &FieldValue) -> Result<Vec<String>, Wrong> {
         let meant = suffix(text.trim().trim_start_matches(['*', '!', '@', '.']));
         suffix(text).ok_or_else(|| Wrong::allowed("a plain suffix, as \"onmicrosoft.com\"").suggest(meant))
     })
+}
+
+/// Reads the path of a file of quotas.
+pub(super) fn csv_path(value: &FieldValue) -> Result<String, Wrong> {
+    let path = value.text().filter(|path| !path.is_empty());
+    path.map(str::to_owned).ok_or_else(|| Wrong::allowed("the path of a CSV file, as \"quotas.csv\""))
 }
 
 /// Converts a suffix to A-labels in lower case; `None` if it is not a DNS name.
@@ -459,4 +467,58 @@ pub(super) fn multiply(amount: u64, scale_millionths: u64) -> Option<u64> {
 pub(super) fn write_scale(millionths: u64) -> String {
     let text = format!("{}.{:06}", millionths / MILLION, millionths % MILLION);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Reads any text but an empty one.
+pub(super) fn words(value: &FieldValue) -> Result<String, Wrong> {
+    let words = value.text().filter(|text| !text.is_empty());
+    words.map(str::to_owned).ok_or_else(|| Wrong::allowed("text in quotes"))
+}
+
+/// Reads `true` or `false`.
+pub(super) fn truth(value: &FieldValue) -> Result<bool, Wrong> {
+    match value {
+        FieldValue::Other(text) if text == "true" => Ok(true),
+        FieldValue::Other(text) if text == "false" => Ok(false),
+        _ => Err(Wrong::allowed("true or false")),
+    }
+}
+
+/// Reads a date with a time and its zone.
+pub(super) fn until(value: &FieldValue) -> Result<Until, Wrong> {
+    let (FieldValue::Other(text) | FieldValue::Text(text)) = value else { return Err(no_time()) };
+    let time = Datetime::from_str(text.trim()).map_err(|_| no_time())?;
+    let us = unix_us(&time).ok_or_else(no_time)?;
+    Ok(Until { us, text: time.to_string() })
+}
+
+fn no_time() -> Wrong {
+    Wrong::allowed("a date and a time with its zone (ISO 8601), as 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+01:00")
+}
+
+/// Microseconds from the Unix epoch to a time; `None` without a date, a time of day or a zone.
+fn unix_us(time: &Datetime) -> Option<i64> {
+    let (date, clock) = (time.date?, time.time?);
+    let east_minutes = match time.offset? {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let minutes = days(date.year.into(), date.month.into(), date.day.into()) * 1440
+        + i64::from(clock.hour) * 60
+        + i64::from(clock.minute)
+        - east_minutes;
+    let seconds = minutes * 60 + i64::from(clock.second.unwrap_or(0));
+    Some(seconds * 1_000_000 + i64::from(clock.nanosecond.unwrap_or(0) / 1000))
+}
+
+/// Days from 1 January 1970 to a date of the Gregorian calendar.
+///
+/// A year is taken to begin in March, so that the day of a leap year is the last one of its year.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    // The months from March on have 31, 30, 31, 30, 31 days, and again: 153 days in five months.
+    let before_month = (153 * month + 2) / 5;
+    let before_year = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    // 1 March of the year 0 is 719,468 days before the epoch.
+    before_year + before_month + day - 1 - 719_468
 }

@@ -8,9 +8,12 @@
 //!
 //! ```text
 //!  head      entries ┊ untracked blocks ┊ latest end of a limit's block ┊ latest end of an entry ┊ entry kinds
-//!  index     most × (key ┊ until µs ┊ row, action, kind, identity), sorted by key
+//!  index     most × (key ┊ until µs ┊ row, action, kind, identity, origin), sorted by key and origin
 //!  rows      most × 29 words of text; a row keeps its place while its entry moves
 //! ```
+//!
+//! A key has two entries at most: one that was made at run time, and one of the policy. While the first is in force,
+//! the second is not.
 //!
 //! It knows no mail and no spelling: the caller passes keys and text. An expired entry is ignored, and is removed when
 //! room is needed. **Cost.** log₂ of the number of entries for each look-up; an operator's change moves up to 24 KiB.
@@ -80,7 +83,12 @@ pub struct AccessEntry {
     pub kind: EntryKind,
     /// The identity, in the caller's own code of three bytes.
     pub identity: u32,
+    /// Whether the policy states it, and not the operator at run time.
+    pub is_of_policy: bool,
 }
+
+/// The text of an entry, packed into words.
+pub type PackedText = [u64; TEXT];
 
 impl EntryKinds {
     fn add(&mut self, kind: EntryKind) {
@@ -128,12 +136,12 @@ impl EntryKind {
 }
 
 impl AccessEntry {
-    /// Packs the entry into words. The last one holds the row in bits 0–15, then two bits of the action, then the kind
-    /// and the identity.
+    /// Packs the entry into words. The last one holds the row in bits 0–15, then two bits of the action, then the kind,
+    /// the identity and the origin.
     fn packed(&self, row: u64) -> [u64; WORDS] {
         let last =
             row | (self.action as u64) << 16 | self.kind.packed() << 18 | u64::from(self.identity & 0xFF_FFFF) << 37;
-        [self.key.0, self.until_us, last]
+        [self.key.0, self.until_us, last | if self.is_of_policy { OF_POLICY } else { 0 }]
     }
 
     /// Unpacks an entry and its row.
@@ -144,7 +152,8 @@ impl AccessEntry {
             _ => AccessAction::AllowUnverified,
         };
         let (kind, identity) = (EntryKind::unpacked(last >> 18 & 0x7_FFFF), (last >> 37) as u32 & 0xFF_FFFF);
-        (Self { key: Key(key), until_us, action, kind, identity }, last & 0xFFFF)
+        let is_of_policy = last & OF_POLICY != 0;
+        (Self { key: Key(key), until_us, action, kind, identity, is_of_policy }, last & 0xFFFF)
     }
 
     /// Whether it is in force at `now_us`.
@@ -163,6 +172,9 @@ pub const TEXT_BYTES: usize = 8 * TEXT;
 const TEXT: usize = 29;
 
 const HEAD: usize = size_of::<Head>() / size_of::<u64>();
+
+/// Marks an entry of the policy.
+const OF_POLICY: u64 = 1 << 61;
 
 /// Marks a free place behind the last entry that keeps the row of a removed entry.
 const FREED: u64 = 1 << 63;
@@ -212,34 +224,63 @@ impl AccessList {
         }
     }
 
-    /// The entry of a key, when it is in force at `now_us`.
+    /// The entry of a key that is in force at `now_us`.
     pub fn get(&self, region: &Region, key: Key, now_us: u64) -> Option<AccessEntry> {
-        let at = self.search(region, key).ok()?;
-        Some(self.entry(region, at).0).filter(|entry| entry.holds(now_us))
+        let first = self.first(region, key);
+        let mut own =
+            (first..self.count(region)).map(|at| self.entry(region, at).0).take_while(|entry| entry.key == key);
+        own.find(|entry| entry.holds(now_us))
     }
 
-    /// Adds an entry, or replaces the one of the same key. Entries that have ended make room for it; it returns `false`
-    /// when there is still none.
-    pub fn put(&self, region: &mut Region, entry: AccessEntry, text: &[u64; TEXT], now_us: u64) -> bool {
-        let own = self.search(region, entry.key).ok();
+    /// Adds an entry, or replaces the one of the same key and origin. Entries that have ended make room for it; it
+    /// returns `false` when there is still none.
+    pub fn put(&self, region: &mut Region, entry: AccessEntry, text: &PackedText, now_us: u64) -> bool {
+        let own = self.search(region, entry.key, entry.is_of_policy).ok();
         if own.is_none() && self.count(region) == self.most {
             self.drop_ended(region, now_us);
         }
-        let Some(at) = own.or_else(|| self.open(region, entry.key)) else { return false };
-        let row = self.entry(region, at).1;
-        self.index_mut(region)[at] = entry.packed(row);
-        region.words_mut(&self.table)[self.text_of(row)].copy_from_slice(text);
+        let Some(at) = own.or_else(|| self.open(region, entry.key, entry.is_of_policy)) else { return false };
+        self.write(region, at, entry, text);
         self.renew_head(region);
         true
     }
 
-    /// Removes the entry of a key, and returns it.
-    pub fn take(&self, region: &mut Region, key: Key) -> Option<AccessEntry> {
-        let at = self.search(region, key).ok()?;
-        let (entry, _) = self.entry(region, at);
-        self.close(region, at);
+    /// Replaces the entries of the policy. Returns whether there were any or are any now. The error is the number of
+    /// entries for which there is room beside those made at run time; then nothing is changed.
+    pub fn replace_policy(
+        &self, region: &mut Region, entries: &[(AccessEntry, PackedText)], now_us: u64,
+    ) -> Result<bool, usize> {
+        self.drop_ended(region, now_us);
+        let all = 0..self.count(region);
+        let room = self.most - all.filter(|&at| !self.entry(region, at).0.is_of_policy).count();
+        if entries.len() > room {
+            return Err(room);
+        }
+        let mut is_changed = !entries.is_empty();
+        for at in (0..self.count(region)).rev() {
+            if self.entry(region, at).0.is_of_policy {
+                self.close(region, at);
+                is_changed = true;
+            }
+        }
+        for (entry, text) in entries {
+            if let Some(at) = self.open(region, entry.key, true) {
+                self.write(region, at, *entry, text);
+            }
+        }
         self.renew_head(region);
-        Some(entry)
+        Ok(is_changed)
+    }
+
+    /// Removes the entries of a key. Returns whether one of them was in force at `now_us`; `None` if there was none.
+    pub fn take(&self, region: &mut Region, key: Key, now_us: u64) -> Option<bool> {
+        let mut taken = None;
+        while let Ok(at) = self.search(region, key, false).or_else(|_| self.search(region, key, true)) {
+            taken = Some(taken == Some(true) || self.entry(region, at).0.holds(now_us));
+            self.close(region, at);
+        }
+        self.renew_head(region);
+        taken
     }
 
     /// Calls `then` with every entry and its text, at most [`AccessList::most`] times.
@@ -255,10 +296,16 @@ impl AccessList {
         self.index(region).iter().take(self.count(region)).map(|row| Key(row[0]))
     }
 
+    fn write(&self, region: &mut Region, at: usize, entry: AccessEntry, text: &PackedText) {
+        let row = self.entry(region, at).1;
+        self.index_mut(region)[at] = entry.packed(row);
+        region.words_mut(&self.table)[self.text_of(row)].copy_from_slice(text);
+    }
+
     /// Makes room for a key: returns its place in the index, with a row that no other entry has; `None` when full.
-    fn open(&self, region: &mut Region, key: Key) -> Option<usize> {
+    fn open(&self, region: &mut Region, key: Key, is_of_policy: bool) -> Option<usize> {
         let count = self.count(region);
-        let at = self.search(region, key).unwrap_or_else(|at| at);
+        let at = self.search(region, key, is_of_policy).unwrap_or_else(|at| at);
         let index = self.index_mut(region);
         // The places behind the last entry keep the rows of removed entries, which are free.
         let [.., spare] = *index.get(count)?;
@@ -298,8 +345,15 @@ impl AccessList {
         (head.kinds, head.listed_until_us) = (kinds, listed_until_us);
     }
 
-    fn search(&self, region: &Region, key: Key) -> Result<usize, usize> {
-        self.index(region)[..self.count(region)].binary_search_by_key(&key.0, |[key, ..]| *key)
+    /// The place of an entry, or where it would be.
+    fn search(&self, region: &Region, key: Key, is_of_policy: bool) -> Result<usize, usize> {
+        let place = |[key, _, last]: &[u64; WORDS]| (*key, last & OF_POLICY != 0);
+        self.index(region)[..self.count(region)].binary_search_by_key(&(key.0, is_of_policy), place)
+    }
+
+    /// The place of the first entry of a key or of a later one.
+    fn first(&self, region: &Region, key: Key) -> usize {
+        self.index(region)[..self.count(region)].partition_point(|[other, ..]| *other < key.0)
     }
 
     fn entry(&self, region: &Region, at: usize) -> (AccessEntry, u64) {
@@ -336,7 +390,7 @@ impl AccessList {
 
 /// Packs a text into the words of a row; `None` when it is too long. Unused bytes are zero. No value of an identity
 /// contains a zero byte.
-pub fn pack_text(text: &str) -> Option<[u64; TEXT]> {
+pub fn pack_text(text: &str) -> Option<PackedText> {
     let mut words = [0; TEXT];
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
     bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());

@@ -17,7 +17,11 @@ const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
-const POLICY: &str = "extends, without, mode, scale, max_recipients, largest_message, suffixes, limit";
+const POLICY: &str =
+    "extends, without, mode, scale, max_recipients, largest_message, quota_file, suffixes, allow, block, limit";
+
+const TIME: &str =
+    "a date and a time with its zone (ISO 8601), as 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+01:00";
 
 const RECIPIENTS: &str = "a whole number from 100 to 1000000: a server takes at least 100 (RFC 5321 §4.5.3.1.8)";
 
@@ -138,6 +142,32 @@ extra = [".b.com"]"#, 2, "", "suffixes.extra", r#"".b.com""#, r#"a plain suffix,
 extra = ["b c"]"#, 2, "", "suffixes.extra", r#""b c""#, r#"a plain suffix, as "onmicrosoft.com""#, ""),
     ("[suffixes]\nextra = [5]", 2, "", "suffixes.extra", "5", r#"a plain suffix, as "onmicrosoft.com""#, ""),
     (r#"suffixes = ["a.com"]"#, 1, "", "suffixes", r#"["a.com"]"#, "a table `[suffixes]` with `extra`", ""),
+    ("allow = 3", 1, "", "allow", "3", "`[[allow]]`, once for each entry", ""),
+    ("block = [3]", 1, "", "block", "3", "`[[block]]`, once for each entry", ""),
+    ("[[block]]\nvalue = \"x\"", 1, "", "block.identity", "nothing", r#"one identity, as "client.net""#, ""),
+    ("[[block]]\nidentity = \"client.net\"", 1, "", "block.value", "nothing",
+        r#"a value of the identity, as "203.0.113.0/24""#, ""),
+    (r#"[[allow]]
+identity = "sender.orgs""#, 2, "", "allow.identity", r#""sender.orgs""#, IDENTITIES, "sender.org"),
+    ("[[allow]]\nvalue = 5", 2, "", "allow.value", "5", "text in quotes", ""),
+    ("[[allow]]\nvalue = \"\"", 2, "", "allow.value", "\"\"", "text in quotes", ""),
+    ("[[allow]]\ncomment = 5", 2, "", "allow.comment", "5", "text in quotes", ""),
+    ("[[allow]]\nunverified = 1", 2, "", "allow.unverified", "1", "true or false", ""),
+    ("[[allow]]\nunverified = \"true\"", 2, "", "allow.unverified", "\"true\"", "true or false", ""),
+    ("[[block]]\nunverified = true", 2, "", "block.unverified", "an unknown field",
+        "identity, value, until, comment", ""),
+    ("[[block]]\nuntill = 5", 2, "", "block.untill", "an unknown field", "identity, value, until, comment", "until"),
+    ("[[block]]\nuntil = 5", 2, "", "block.until", "5", TIME, ""),
+    ("[[block]]\nuntil = true", 2, "", "block.until", "true", TIME, ""),
+    ("[[block]]\nuntil = 2027-01-31", 2, "", "block.until", "2027-01-31", TIME, ""),
+    ("[[block]]\nuntil = 2027-01-31T12:00:00", 2, "", "block.until", "2027-01-31T12:00:00", TIME, ""),
+    ("[[block]]\nuntil = \"2027-01-31T12:00\"", 2, "", "block.until", "\"2027-01-31T12:00\"", TIME, ""),
+    ("[[block]]\nuntil = \"2027-02-29T12:00Z\"", 2, "", "block.until", "\"2027-02-29T12:00Z\"", TIME, ""),
+    ("[[block]]\nuntil = \"tomorrow\"", 2, "", "block.until", "\"tomorrow\"", TIME, ""),
+    ("quota_file = 5", 1, "", "quota_file", "5", "the path of a CSV file, as \"quotas.csv\"", ""),
+    ("quota_file = \"\"", 1, "", "quota_file", "\"\"", "the path of a CSV file, as \"quotas.csv\"", ""),
+    ("quota_file = \"q.csv\"", 1, "", "quota_file", "\"q.csv\"",
+        "no `quota_file` here, where no other file can be read", ""),
 ];
 
 /// Below `NAME`.
