@@ -6,8 +6,8 @@
 //! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has settled, or to
 //! the key itself when there is no such part. A part settles when it was admitted again at least `settle` after it was
 //! first admitted, and a third of `settle` has passed since then. A flood of fresh names below one tenant is charged to
-//! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during the
-//! flood has no bucket, and neither has a name that somebody used once to prepare the flood.
+//! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during
+//! the flood has no bucket, and neither has a name that somebody used once to prepare the flood.
 //!
 //! **Tiers.** With `new_to`, elements are remembered under another key than that of the bucket. So a client may bring
 //! fewer elements that are new to its network than the network may, and none of what another client of it has brought

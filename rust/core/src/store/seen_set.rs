@@ -192,8 +192,8 @@ impl SeenSet {
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
-    /// The engine time from which on the element has settled: a third of `settle_us` after its return. `u64::MAX` as long
-    /// as it has not returned.
+    /// The engine time from which on the element has settled: a third of `settle_us` after its return. It is `u64::MAX`
+    /// as long as the element has not returned.
     pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
         if !sighting.has_returned {
             return u64::MAX;
