@@ -44,6 +44,8 @@ ANSWERED = (100, 600, 100)
 PAIR = (600, 60, 6_000)
 MAILBOX = (60, 60, 600)
 NETWORK = (3_000, 60, 3_000)
+CLAIMED = (300, 60, 3_000)
+OWNER = (600, 60, 6_000)
 
 
 class Shot(NamedTuple):

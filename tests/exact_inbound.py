@@ -1,14 +1,13 @@
 """The policy `inbound` in its plainest words: sets, dictionaries, exact arrival times, unbounded memory.
 
 Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to
-the closest part of its
-name that was here `settle` ago, at worst to the organisation. It knows only what the floods need: one mailbox,
-names that need no normalisation,
-organisations of two labels.
+the closest part of its name that was admitted again `settle` after its first admission, at worst to the organisation.
+It knows only what the floods need: one recipient a message, names that need no normalisation, organisations of two
+labels, and no header. So it has no `pair-rcpt-pace`, which with one recipient a message allows what `pair-pace` does.
 
-Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is who was here for
-`settle` whichever moment of
-its unit the first one was. Nothing is forgotten here: a run lasts hours, the shortest `remember` a day.
+Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is a part that came
+back `settle` later at whichever moment of its unit the first admission was. Nothing is forgotten here: a run lasts
+hours, the shortest `remember` a day.
 
 Invariant: :meth:`ExactInbound.judge` writes nothing; :meth:`ExactInbound.admit` follows what was decided,
 so that one difference stays one.
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
+WARM_UP_US = 2 * HOUR_US
 DEEPEST = 5  # labels below the organisation that a part may have
 
 
@@ -57,18 +57,37 @@ class Verdict(NamedTuple):
 
 
 class Known:
-    """Elements and when they were first admitted, in units of a 32,000th of ``remember``."""
+    """Elements, and the first and the last time they were admitted, in units of a 32,000th of ``remember``."""
 
     def __init__(self, remember_us: int) -> None:
         self.unit_us = -(-remember_us // 32_000)
-        self.first: dict[Hashable, int] = {}
+        self.hour = -(-HOUR_US // self.unit_us)
+        self.times: dict[Hashable, tuple[int, int]] = {}
 
-    def settled(self, element: Hashable, now_us: int, settle_us: int) -> bool:
-        first = self.first.get(element)
-        return first is not None and now_us // self.unit_us > first + -(-settle_us // self.unit_us)
+    def __contains__(self, element: Hashable) -> bool:
+        return element in self.times
+
+    def settled(self, element: Hashable) -> bool:
+        """Whether a part of a name was admitted again an hour after its first admission."""
+        first, last = self.times.get(element, (0, 0))
+        return last - first > self.hour
+
+    def returned(self, element: Hashable) -> bool:
+        """Whether an element was admitted again an hour after its first admission."""
+        first, last = self.times.get(element, (0, 0))
+        return last - first >= self.hour
+
+    def returns(self, element: Hashable, now_us: int) -> bool:
+        """Whether an admission at ``now_us`` is the first after an hour."""
+        if element not in self.times or self.returned(element):
+            return False
+        first, _ = self.times[element]
+        return now_us // self.unit_us - first >= self.hour
 
     def add(self, element: Hashable, now_us: int) -> None:
-        self.first.setdefault(element, now_us // self.unit_us)
+        now = now_us // self.unit_us
+        first, _ = self.times.get(element, (now, now))
+        self.times[element] = (first, now)
 
 
 class ExactInbound:
@@ -76,20 +95,28 @@ class ExactInbound:
 
     def __init__(self) -> None:
         self.net_pace = ExactBuckets(3000, 60)
+        self.net_claimed_pace = ExactBuckets(300, 60, 3000)
         self.client_pace = ExactBuckets(1000, 60)
         self.pair_pace = ExactBuckets(600, 60, 6000)
+        self.owner_pace = ExactBuckets(600, 60, 6000)
         self.host_pace = ExactBuckets(600, 60, 6000)
         self.org_fan_out = ExactBuckets(200, 600)
+        self.org_fan_out_rcpt = ExactBuckets(1000, 600)
         self.org_fresh = ExactBuckets(3000, 600)
+        self.org_net_fan_out = ExactBuckets(1000, 600)
         self.net_org_fan_out = ExactBuckets(200, 600)
         self.client_org_fan_out = ExactBuckets(100, 600)
         self.rcpt_pace = ExactBuckets(60, 60, 600)
         self.hosts = Known(7 * DAY_US)
+        self.networks = Known(7 * DAY_US)
         self.organisations = Known(DAY_US)
+        self.began_us: int | None = None
 
     def judge(self, message: Message) -> Verdict:
         """What every limit says of ``message``."""
         now, proven = message.at_us, message.proven
+        if self.began_us is None:
+            self.began_us = now
         net, org, parts = message.client_ip.rsplit(".", 1)[0], organisation(message.host), parts_of(message.host)
         told_net, told_client = f"{net}.0/24", f"{message.client_ip}/32"
         charges: list[Charge] = []
@@ -101,13 +128,22 @@ class ExactInbound:
         ask("client-pace", self.client_pace, message.client_ip, told_client)
         ask("pair-pace", self.pair_pace, (net, org, proven), f"{told_net} + {org}")
         if proven:
+            ask("owner-pace", self.owner_pace, org, org)
             ask("host-pace", self.host_pace, message.host, message.host)
-        if message.host != org and message.host not in self.hosts.first:
-            settled = [part for part in parts if self.hosts.settled((org, part), now, HOUR_US)]
-            target = settled[0] if settled else org
-            ask("org-fan-out", self.org_fan_out, (target, proven), target)
-            ask("org-fresh", self.org_fresh, (org, proven), org)
-        if (net, org) not in self.organisations.first:
+        else:
+            ask("net-claimed-pace", self.net_claimed_pace, net, told_net)
+            is_warm = now >= self.began_us + WARM_UP_US
+            if is_warm and not self.networks.returned((org, net)):
+                ask("org-net-fan-out", self.org_net_fan_out, org, org)
+        if message.host != org:
+            is_new = message.host not in self.hosts
+            if is_new:
+                target = next((part for part in parts if self.hosts.settled((org, part))), org)
+                ask("org-fan-out", self.org_fan_out, (target, proven), target)
+                ask("org-fan-out-rcpt", self.org_fan_out_rcpt, (target, proven), target)
+            if is_new or self.hosts.returns(message.host, now):
+                ask("org-fresh", self.org_fresh, (org, proven), org)
+        if (net, org) not in self.organisations:
             ask("net-org-fan-out", self.net_org_fan_out, (net, proven), told_net)
             ask("client-org-fan-out", self.client_org_fan_out, (message.client_ip, proven), told_client)
         ask("rcpt-pace", self.rcpt_pace, net, f"{told_net} + in@box.com")
@@ -117,14 +153,16 @@ class ExactInbound:
 
     def admit(self, message: Message, verdict: Verdict) -> None:
         """Charges every limit, and lets the memories know."""
-        now, org = message.at_us, organisation(message.host)
+        now, org, net = message.at_us, organisation(message.host), message.client_ip.rsplit(".", 1)[0]
         for charge in verdict.charges:
             charge.buckets.charge(charge.key, now)
         if message.host != org:
             self.hosts.add(message.host, now)
         for part in parts_of(message.host):
             self.hosts.add((org, part), now)
-        self.organisations.add((message.client_ip.rsplit(".", 1)[0], org), now)
+        if not message.proven:
+            self.networks.add((org, net), now)
+        self.organisations.add((net, org), now)
 
 
 def organisation(host: str) -> str:

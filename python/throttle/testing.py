@@ -6,7 +6,7 @@ In a ``conftest.py``::
 
 and then::
 
-    @pytest.mark.throttle(policy="policy.toml", memory="4 MiB")
+    @pytest.mark.throttle(policy="policy.toml", memory="8 MiB")
     def test_a_flood_is_deferred_and_a_day_later_forgotten(throttle_guard, throttle_clock):
         decisions = [throttle_guard.check(message) for message in fresh_hosts("example.com", 300)]
         assert not decisions[-1]

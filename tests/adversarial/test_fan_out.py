@@ -68,7 +68,7 @@ class Play:
     [
         pytest.param("16 MiB", False, id="16MiB"),
         pytest.param("16 MiB", True, id="16MiB-flushed"),
-        pytest.param("4 MiB", True, id="4MiB-flushed"),
+        pytest.param("8 MiB", True, id="8MiB-flushed"),
     ],
 )
 @pytest.mark.parametrize("shape", SHAPES)

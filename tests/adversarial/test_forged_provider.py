@@ -1,7 +1,7 @@
 """A large provider's name forged from many networks, while the provider's own mail flows.
 
-Gain: what any claimed name gains: everything from ten networks or more, 27 % from one; with a fresh host below the name
-for each message 0.9 %.
+Gain: what any claimed name gains: in the first two hours after a cold start everything from ten networks or more, and
+13.5 % from one (`net-claimed-pace`); with a fresh host below the name for each message 0.9 %.
 The provider loses nothing, since its proven mail shares no counter with the forger's; other innocents neither.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FAN_OUT, NETWORKS, PAIR, flood, held, networks, run
+from attack import CLAIMED, FAN_OUT, NETWORKS, flood, held, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -29,7 +29,7 @@ def test_proven_mail_of_the_provider_flows(
     write_down(f"gmail.com forged, {count} networks", seen)
     assert seen.innocent["gmail"] > 300
     assert seen.lost == {}
-    assert abs(seen.admitted - held(attack, PAIR, lambda n: n % count)) <= count
+    assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % count)) <= count
 
 
 def test_with_nothing_proven_on_either_side_mail_from_the_providers_own_networks_flows(
@@ -64,4 +64,4 @@ def test_from_the_providers_own_networks_a_forger_burns_nothing_of_its_proven_na
     seen = run(innocents, attack, rng)
     write_down("gmail.com forged from three of its own networks", seen)
     assert seen.lost == {}
-    assert abs(seen.admitted - held(attack, PAIR, lambda n: n % 3)) <= 3
+    assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % 3)) <= 3

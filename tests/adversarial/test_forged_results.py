@@ -109,7 +109,7 @@ def test_what_only_looks_like_the_servers_header_proves_nothing(shape: str) -> N
 
 @pytest.mark.parametrize("shape", FORGED)
 def test_what_a_forged_header_says_does_not_prove_the_sender(shape: str) -> None:
-    guard = Throttle(memory="4 MiB")
+    guard = Throttle(memory="8 MiB")
     identities = guard.identities(read(REAL + FORGED[shape], fields=9))
     assert identities["dkim.org"] == ("real.com",)
 

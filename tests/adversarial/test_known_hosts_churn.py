@@ -4,7 +4,7 @@ networks, into a guard with little memory; then a flood below the organisation w
 
 Gain: none beyond the flood's 0.9 %. Innocents lose nothing who came back after an hour: they are never put out for
 newcomers. Tenants seen once only may have been
-forgotten, and wait like new ones: here all of them do, at 4 MiB as at 16.
+forgotten, and wait like new ones: here all of them do, at 8 MiB as at 16.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHURN_US = 30 * MINUTE_US
 CHURNED = 120_000
 
 
-@pytest.mark.parametrize("memory", ["16 MiB", "4 MiB"])
+@pytest.mark.parametrize("memory", ["16 MiB", "8 MiB"])
 def test_who_came_back_after_an_hour_stays_known(
     memory: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:

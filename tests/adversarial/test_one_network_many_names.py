@@ -3,15 +3,15 @@
 Gain: 13.5 % (`net-claimed-pace`: 3,000 at once and 300 a minute for what a network claims). A newsletter that proves
 itself, 5,000 in a minute from one network, loses nothing; nor do other networks.
 
-6to4 and NAT64: an address that stands for an IPv4 address counts as that address. So the 256 networks that 6to4 makes of
-one /24 are one, and clients behind NAT64 are as many as they are.
+6to4 and NAT64: an address that stands for an IPv4 address counts as that address. So the 256 networks that 6to4 makes
+of one /24 are one, and clients behind NAT64 are as many as they are.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attack import ATTACK_US, FAN_OUT, flood, held, run
+from attack import ATTACK_US, CLAIMED, FAN_OUT, flood, held, run
 from mail.kinds import MINUTE_US
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attack import Figures, Shot
-
-CLAIMED = (300, 60, 3_000)
 
 
 def test_a_network_is_held_by_all_that_it_claims(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import ATTACK_US, END_US, flood, held, networks, run
+from attack import ATTACK_US, END_US, OWNER, flood, held, networks, run
 from mail.kinds import MINUTE_US
 from mail.mix import START_US
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from attack import Figures, Shot
 
-OWNER = (600, 60, 6_000)
 NEW_NETWORKS = (1_000, 600, 1_000)
 HOUR_US = 60 * MINUTE_US
 

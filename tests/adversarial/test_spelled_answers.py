@@ -1,8 +1,8 @@
 """One reader of the answers who is written in another way in each message: in broken fields, in the spellings that
 mail providers take for one mailbox, under the names of an own domain, or in From alone.
 
-Gain: 179 of 40,000 in each shape, 0.45 %, as under one constant Reply-To. `inbound` holds broken fields, which
-`reply_to.address` reads; the other shapes are held by a limit per `reply_to.mailbox`.
+Gain: 179 of 40,000 in each shape, 0.45 %, as under one constant Reply-To (`reply-to-fan-out`, per
+`reply_to.mailbox`). A limit per `reply_to.address` holds broken fields and the spellings of providers only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 WAYS = list(spellings())
 
-#: `inbound`, and its limit on answers per reader. What claims to be from the organisation itself is nothing new.
-READERS = Policy.parse("""extends = "inbound"
-without = ["reply-to-fan-out"]
+#: `inbound` with its limits on answers per address, not per reader.
+ADDRESSES = Policy.parse("""extends = "inbound"
+without = ["reply-to-fan-out", "reply-to-pace"]
 
 [[limit]]
 name = "answers-fan-out"
-per = "reply_to.mailbox"
+per = "reply_to.address"
 distinct = "sender.org"
 rate = "100/10 minutes"
 refuse = "new"
@@ -85,11 +85,11 @@ def test_one_reader_is_held_under_all_his_names(
     shape: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
     attack = of(SHAPES[shape], 40_000)
-    seen = run(innocents, attack, rng, policy=READERS)
-    write_down(f"answers per mailbox: {shape}", seen)
+    seen = run(innocents, attack, rng)
+    write_down(f"one reader: {shape}", seen)
     assert abs(seen.admitted - held(attack, ANSWERED)) <= 1
     assert seen.share <= 0.01
-    assert seen.limits.keys() == {"answers-fan-out"}
+    assert seen.limits.keys() == {"reply-to-fan-out"}
     assert seen.lost == {}
 
 
@@ -97,6 +97,6 @@ def test_one_reader_is_held_under_all_his_names(
 def test_a_limit_per_address_alone_does_not_hold_them_all(
     shape: str, innocents: list[Shot], rng: random.Random
 ) -> None:
-    """Why there is `reply_to.mailbox`: of these `inbound` as it was holds what is one address."""
-    seen = run(innocents[:1_000], of(SHAPES[shape], 2_000), rng)
+    """Why there is `reply_to.mailbox`: of these, such a limit holds what is one address."""
+    seen = run(innocents[:1_000], of(SHAPES[shape], 2_000), rng, policy=ADDRESSES)
     assert (seen.admitted == 2_000) == (shape != "Gmail's dots")

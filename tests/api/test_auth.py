@@ -169,7 +169,7 @@ def test_a_body_has_no_results() -> None:
 
 
 def test_what_was_found_proves_the_sender_and_the_signer() -> None:
-    guard = Throttle(memory="4 MiB")
+    guard = Throttle(memory="8 MiB")
     message = f"Authentication-Results: {MX}; dkim=pass header.d=mail.ex.com\n".encode()
     assert guard.identities(with_results(ENVELOPE, message, authserv_id=MX))["dkim.org"] == ("ex.com",)
 

@@ -111,8 +111,8 @@ def test_a_reader_of_the_senders_organisation_is_aligned() -> None:
     assert [bool(pace.check(own.replace(mail_from=f"a@org{n}.com"))) for n in range(2)] == [True, False]
     both = own.replace(reply_to="help@shop.com, joe@gmail.com")
     assert pace.identities(both)["reply_to.unaligned"] == ("joe@gmail.com",)
-    assert pace.check(own.replace(mail_from="", reply_to="x@other.com")), "the null sender has no organisation"
-    assert not pace.check(own.replace(mail_from="", reply_to="x@other.com"))
+    bounce = own.replace(mail_from="", reply_to="x@other.com")
+    assert all(pace.check(bounce) for _ in range(3)), "the null sender has no organisation"
 
 
 def test_its_identities_are_told_several_as_tuples() -> None:
@@ -126,7 +126,6 @@ def test_its_identities_are_told_several_as_tuples() -> None:
         "reply_to.address": ("answers@ex.com",),
         "reply_to.org": ("ex.com",),
         "reply_to.mailbox": ("ex.com",),
-        "reply_to.unaligned": ("ex.com",),
         "list.id": "us.ex.com",
         "dkim.org": ("ex.co.uk",),
         "global": "global",

@@ -49,7 +49,7 @@ def test_an_explanation_is_printed_without_control_characters() -> None:
 
 
 def test_the_parts_of_an_explanation_are_printed_so_too() -> None:
-    assert str(ExplainedIdentity((HOSTILE,), proven=False)).isprintable()
+    assert str(ExplainedIdentity((HOSTILE,), trust="claimed")).isprintable()
     entry = CoveringEntry("block", "auth.user", HOSTILE, "operator", unverified=False, seconds=1.0)
     assert str(entry).isprintable()
     pace = guard(limit("pace", "auth.user", "1/day"))

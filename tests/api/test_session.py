@@ -270,7 +270,7 @@ def test_nothing_that_a_client_sends_in_any_order_raises(steps: Any, ip: Any, na
     assert {table.used for table in SHARED.tables() if table.table in ("permits", "all-open", "all-bytes")} == {0}
 
 
-SHARED = Throttle(clock=ManualClock(REAL), memory="4 MiB")
+SHARED = Throttle(clock=ManualClock(REAL), memory="8 MiB")
 
 
 def test_a_session_tells_where_it_is() -> None:

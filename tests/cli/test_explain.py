@@ -61,10 +61,10 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     cells = ("org-fan-out", "salesforce.com (claimed)", "200 of 200 (+1)", "refuses; room again in 3 s")
     assert tuple(re.split(" {2,}", refusing.strip())) == cells, "what refuses comes first"
     assert allows.strip() == (
-        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain known for 1 hour counts "
-        "under that, with the same numbers"
+        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain that came back after 1 hour "
+        "counts under that, with the same numbers"
     )
-    assert "  auth-pace  the client has not logged in" in part(shown, "Do not apply")
+    assert "  auth-pace   the client has not logged in" in part(shown, "Do not apply")
     words = part(shown, "Words")
     assert any(line.startswith("  claimed            anybody can write it") for line in words)
     taken = "200 of 200 (+1): 200 of 200 are taken, and this message would take 1 more"
@@ -99,26 +99,41 @@ def test_what_came_before_is_told_to_a_program_as_it_is_in_words() -> None:
 def test_what_is_not_checked_says_which_option_is_missing() -> None:
     message = ("--from", INCIDENT, "--ip", "198.51.100.7")
     shown = text(*message)
-    unchecked = ["all-bytes", "reply-to-fan-out", "rcpt-pace"]
-    assert shown.splitlines()[0] == (
+    missing = {
+        "all-bytes": ["size"],
+        "pair-rcpt-pace": ["rcpt_to"],
+        "org-fan-out-rcpt": ["rcpt_to"],
+        "reply-to-fan-out": ["header_from"],
+        "reply-to-pace": ["header_from"],
+        "dkim-fan-out": ["dkim"],
+        "rcpt-pace": ["rcpt_to"],
+    }
+    unchecked = list(missing)
+    assert " ".join(shown.splitlines()[:2]) == (
         f"A message from {INCIDENT} is let through as far as it was checked. Not checked, see below: "
         f"{', '.join(unchecked)}."
-    )
+    ), "it is longer than a line here"
     assert part(shown, "Not checked, because an option is missing") == [
         "  all-bytes         add --size",
+        "  pair-rcpt-pace    add --to",
+        "  org-fan-out-rcpt  add --to",
         "  reply-to-fan-out  add --reply-to or --message",
+        "  reply-to-pace     add --reply-to or --message",
+        "  dkim-fan-out      add --dkim",
         "  rcpt-pace         add --to",
     ]
     explanation = told(*message)
     assert explanation["unchecked"] == unchecked
-    assert {name: rows(explanation)[name]["missing"] for name in unchecked} == {
-        "all-bytes": ["size"],
-        "reply-to-fan-out": ["reply_to"],
-        "rcpt-pace": ["rcpt_to"],
-    }
-    sized = part(text(*message, "--size", "10"), "Not checked, because an option is missing")
-    assert sized == ["  reply-to-fan-out  add --reply-to or --message", "  rcpt-pace         add --to"]
-    whole = text(*OPTIONS, "--size", "10")
+    assert {name: rows(explanation)[name]["missing"] for name in unchecked} == missing
+    sized = part(text(*message, "--size", "10", "--dkim", "constant.com"), "Not checked, because an option is missing")
+    assert sized == [
+        "  pair-rcpt-pace    add --to",
+        "  org-fan-out-rcpt  add --to",
+        "  reply-to-fan-out  add --reply-to or --message",
+        "  reply-to-pace     add --reply-to or --message",
+        "  rcpt-pace         add --to",
+    ]
+    whole = text(*OPTIONS, "--size", "10", "--dkim", "constant.com")
     assert whole.splitlines()[0] == f"A message from {INCIDENT} is let through."
     assert "Not checked" not in whole
 

@@ -21,7 +21,7 @@ from throttle import Envelope, Throttle
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-GUARD = Throttle(memory="2 MiB")
+GUARD = Throttle(memory="8 MiB")
 MANY = ("MANY",)
 
 #: Hosts as our reader takes them: letters, digits, `-`, `_` and all beyond ASCII, or a literal.

@@ -25,7 +25,7 @@ HIDDEN = (
 )
 DEFAULT = "no rule"  # tldextract has no default rule `*`, which the list's algorithm states
 
-GUARD = Throttle(memory="4 MiB")
+GUARD = Throttle(memory="8 MiB")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ LINE = re.compile(r"^checkPublicSuffix\((null|'[^']*'), (null|'[^']*')\);$", re.
 # otherwise a dot in front would be a way out of an organisation's limits.
 DIFFERENT = {".example.com": "example.com", ".example.example": "example.example"}
 
-GUARD = Throttle(memory="4 MiB")
+GUARD = Throttle(memory="8 MiB")
 
 
 def sender(host: str | None) -> dict[str, str | tuple[str, ...]]:

@@ -13,7 +13,7 @@ from throttle import Envelope, Policy, RateLimiter, Throttle
 # One charge each, so that the second message of a sender is refused by every limit that has a key for it.
 GUARDS = {name: guard(limit("only", name, "1/30 days")) for name in IDENTITIES}
 
-INBOUND = Throttle(memory="4 MiB", seed=SEED)
+INBOUND = Throttle(memory="8 MiB", seed=SEED)
 
 # Scaled down until it refuses: then replies and the names of offenders are made of what senders write.
 EVERY_KIND = Throttle(

@@ -176,7 +176,7 @@ def steps(run: Callable[[], object]) -> int:
 @example(data=b"9999-12-31T23:59:59Z mx postfix/smtpd[7]: 4A: client=a[192.0.2.1]")
 @settings(max_examples=200)
 def test_no_bytes_raise_and_every_line_is_counted(form: Format, data: bytes) -> None:
-    replay = Replay(Throttle(memory="2 MiB"))
+    replay = Replay(Throttle(memory="8 MiB"))
     notes = read(data, form, replay)
     replay.close()
     if not data.startswith(b"\x1f\x8b"):  # an archive

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle, learned
 from throttle._replay import Rows, observed, values
@@ -13,10 +15,13 @@ from throttle.replay.learning import Remembered
 from throttle.replay.limits import Keys
 from throttle.replay.notes import Notes
 from throttle.replay.report import report
+from throttle.replay.suggest import suggestions
+from throttle.replay.tables import show
 from throttle.replay.transaction import Transaction
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from throttle.replay.limits import Values
 
@@ -175,7 +180,7 @@ def test_a_place_that_no_identity_has_is_told() -> None:
 
 def test_what_waits_is_bounded_by_its_recipients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_AT_ONCE", 4)
-    replay = run.Replay(Throttle(memory="4 MiB", clock=ManualClock(0.0)))
+    replay = run.Replay(Throttle(memory="8 MiB", clock=ManualClock(0.0)))
     waited = []
     for count in (1, 2, 5, 1, 1):
         recipients = [f"u{number}@box.com" for number in range(count)]
@@ -217,3 +222,95 @@ def test_a_limit_was_asked_when_all_messages_with_its_keys_were_refused() -> Non
         Envelope(client_ip="192.0.2.1", mail_from="a@b.com", auth_user="joe"),
     ]
     assert never_asked(limits, sent) == ["proven"]
+
+
+def mail(
+    at: float, network: int, sender: str = "a@b.com", to: Sequence[str] = ("in@box.com",), spf: str | None = None
+) -> Transaction:
+    return Transaction(at, Envelope(client_ip=f"10.0.{network}.1", mail_from=sender, rcpt_to=to, spf=spf))
+
+
+def replayed(limits: list[Limit], sent: list[Transaction]) -> run.Replay:
+    replay = run.Replay(Throttle(Policy(limits), clock=ManualClock(0.0)))
+    for transaction in sent:
+        replay.add(transaction)
+    replay.close()
+    return replay
+
+
+FAN_OUT = {"per": "sender.registered", "distinct": "sender.host", "rate": "40/hour"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({"count": "recipients"}, "recipients of new sender.host"),
+        ({"charge": "twice"}, "new or returned sender.host"),
+        ({"charge": "until-return"}, "messages of new sender.host"),
+        ({"warm_up": "2 hours"}, "new sender.host"),
+        ({"new_to": "client.net", "per": "client.ip"}, "new sender.host"),
+    ],
+)
+def test_what_a_limit_charges_beyond_what_is_new_to_its_key_is_not_told(fields: dict[str, str], counts: str) -> None:
+    limits = [Limit(name="new", **FAN_OUT), Limit(name="more", **FAN_OUT | fields)]  # type: ignore[arg-type]
+    sent = [mail(n, 0, f"a@h{n}.b.com", ["x@box.com", "y@box.com"]) for n in range(30)]
+    told = report(replayed(limits, sent), Notes())
+    rows = {row["limit"]: row for row in told["limits"]}
+    assert (rows["new"]["counts"], rows["new"]["max"]) == ("new sender.host", 20 if "count" in fields else 30)
+    assert (rows["more"]["counts"], rows["more"]["max"], rows["more"]["p99"]) == (counts, None, None)
+    assert told["policy"]["not_told"] == ["more"]
+    assert told["policy"]["warm_up"] == ({"more": "2 hours"} if "warm_up" in fields else {})
+    refused = [(row["limit"], row["count"]) for row in told["refused_by"]]
+    assert refused == ([("more", 10)] if "count" in fields else [])
+    show(told, Console(file=io.StringIO()))
+
+
+def test_a_quota_for_a_fan_out_of_recipients_is_in_recipients() -> None:
+    limits = [Limit(name="hosts", **FAN_OUT | {"count": "recipients"})]
+    sent = [mail(n, 0, f"a@h{n}.b.com", ["x@box.com", "y@box.com"]) for n in range(30)]
+    (quota,) = suggestions(replayed(limits, sent))["quotas"]
+    assert quota["rate"] == "75/hour"  # 40, and 20 for ten refused messages, with a quarter more
+
+
+def test_in_the_warm_up_of_a_log_nothing_is_refused_and_networks_are_learned() -> None:
+    limit = Limit(name="net", per="sender.org", distinct="client.net", rate="5/day", charge="until-return",
+                  warm_up="2 hours")  # fmt: skip
+    early = [mail(at + n, n) for at in (0, 4000) for n in range(50)]
+    late = [mail(9000 + n, n) for n in range(100)]  # fifty that came back an hour later, and fifty new ones
+    told = report(replayed([limit], [*early, *late]), Notes())
+    assert [(row["limit"], row["count"]) for row in told["refused_by"]] == [("net", 45)]
+
+
+def test_a_limit_on_claimed_senders_learns_nothing_of_proven_ones() -> None:
+    limit = Limit(name="net", per="sender.org", distinct="client.net", rate="100/day", verified="claimed")
+    sent = [mail(n, n, spf="pass" if n % 3 else None) for n in range(60)]
+    replay = replayed([limit], sent)
+    networks = [f"10.0.{n}.0/24" for n in range(0, 60, 3)]
+    assert [element for _, element, *_ in replay.remembered[0].seen.items()] == networks
+    (row,) = report(replay, Notes())["limits"]
+    assert (row["counts"], row["max"]) == ("new client.net", 20)
+    # As a guard: the claimed mail of a network that has only sent proven mail is new to it.
+    guard = Throttle(Policy([limit]), clock=ManualClock(0.0))
+    for transaction in sent:
+        guard.check(transaction.envelope, now=transaction.time)
+    assert guard.explain(mail(60, 1).envelope).limits[0].adds == 1
+    assert guard.explain(mail(60, 0).envelope).limits[0].adds == 0
+
+
+def test_a_limit_that_shares_its_memory_with_other_senders_is_not_told() -> None:
+    limits = [
+        Limit(name="all", **FAN_OUT),
+        Limit(name="claimed", **FAN_OUT, verified="claimed"),
+        Limit(name="short", **FAN_OUT, remember="1 hour"),
+    ]
+    told = report(replayed(limits, [mail(0, 0)]), Notes())
+    assert told["policy"]["not_told"] == ["claimed", "short"]
+
+
+def test_what_is_new_to_another_key_is_learned_under_that_key() -> None:
+    limit = Limit(name="client", per="client.net/32/64", new_to="client.net/24/48", distinct="sender.org", rate="9/day")
+    (memory,) = replayed([limit], [mail(n, n % 2, f"a@o{n}.com") for n in range(4)]).remembered
+    assert memory.memory == learned.Memory(["client.net/24/48"], "sender.org")
+    assert [(key, element) for key, element, *_ in memory.seen.items()] == [
+        (f"10.0.{n % 2}.0/24", f"o{n}.com") for n in range(4)
+    ]

@@ -221,7 +221,9 @@ def _line(widths: tuple[int, ...], cells: tuple[str, ...], style: str) -> Table:
 
 
 def _why(row: ExplainedLimit) -> str:
-    options = [OPTIONS[field] for field in row.missing]
+    # Who reads the answers stands in Reply-To, else in From: either option tells it.
+    is_reader = row.identity.startswith("reply_to.")
+    options = [OPTIONS["reply_to" if is_reader else field] for field in row.missing]
     return f"add {' and '.join(options)}" if options else row.reason or ""
 
 
@@ -266,7 +268,6 @@ def _legend(explanation: Explanation, asked: list[ExplainedLimit]) -> Iterable[t
         yield "sender.registered", "the domain that somebody registered, such as github.io"
         yield "sender.org", "the same, or a customer's own name below a provider's, such as alice.github.io"
     yield from explained(explanation.keys())
-
 
 
 def _grid(rows: Iterable[tuple[str, ...]]) -> Table:

@@ -60,7 +60,7 @@ def _throttle(plan: Plan, behind: Behind) -> Side:
     checks = Counter("throttle_checks", "Checks by outcome", ["decision", "limit"], registry=registry)
     Gauge("throttle_memory_bytes", "Bytes of all counters", registry=registry).set(guard.memory_bytes)
     admitted = checks.labels("admitted", "")
-    for limit in (*(limit.name for limit in guard.policy.limits), "max-open", "out-of-order"):
+    for limit in (*(limit.name for limit in guard.policy.limits), "max-open", "max-recipients", "out-of-order"):
         checks.labels("refused", limit)  # there from the start: the page never grows
 
     def count(decision: Decision) -> None:

@@ -36,6 +36,11 @@ class Remembered:
     seen: Seen = field(default_factory=lambda: Seen(MOST_ELEMENTS, COMEBACK_S))
     dropped: int = 0
 
+    def agrees_with(self, limit: Counted) -> bool:
+        """Returns whether what is new here is new to this limit: others may remember longer, or other senders."""
+        is_of_all = limit.verified == "any" or all(other.verified == limit.verified for other in self.limits)
+        return is_of_all and limit.remember_s == self.remember_s
+
     def update(self, rows: Rows, without: Sequence[int] = ()) -> Texts:
         """Note what was admitted, all but the rows `without`; for each element that was new, its key."""
         new = self.seen.update(rows, self.per.places, self.place, self.remember_s, without)
@@ -50,9 +55,9 @@ def memories(limits: Sequence[Counted], observed: Sequence[str]) -> list[Remembe
         memory = limit.memory
         if memory is None:
             continue
-        key = (limit.identity, memory.distinct)
+        key = (limit.remembers.name, memory.distinct)
         if key not in found:
-            found[key] = Remembered(memory, limit.per, observed.index(memory.distinct), [], limit.remember_s)
+            found[key] = Remembered(memory, limit.remembers, observed.index(memory.distinct), [], limit.remember_s)
         found[key].limits.append(limit)
         found[key].remember_s = max(found[key].remember_s, limit.remember_s)
     return list(found.values())
@@ -63,7 +68,6 @@ def write(path: Path, until: float, remembered: Sequence[Remembered]) -> int:
 
     Raises `OSError`.
     """
-    remembered = [memory for memory in remembered if not all(limit.is_apart for limit in memory.limits)]
     entries = list(_entries(until, remembered))
     learned.write(path, _us(until), [memory.memory for memory in remembered], len(entries), entries)
     return len(entries)

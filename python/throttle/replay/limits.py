@@ -65,19 +65,47 @@ class Counted:
     period_s: int
     period: str
     unit: str  # messages, recipients, bytes, or what is distinct
+    count: str  # what one message adds: messages, recipients or connections
     distinct: str | None
     refuses_all: bool
-    #: Whether it remembers under another key than its own; then the limits with that key are what is learned.
-    is_apart: bool
+    #: The key under which it remembers elements: its own, or that of `new_to`.
+    remembers: Keys
     remember_s: int
+    #: When it charges an element: `once`, `twice` or `until-return`.
+    charge: str
+    warm_up: str | None  # as a policy writes it
     verified: str
     shadow: bool
 
+    def counts_sender(self, values: Values) -> bool:
+        """Returns whether this limit counts a sender of this class."""
+        return self.verified in ("any", "proven" if values[-1] else "claimed")
+
     def keys_of(self, values: Values) -> Sequence[str]:
         """Returns the keys of an envelope that this limit counts: none when its sender is of another class."""
-        if self.verified not in ("any", "proven" if values[-1] else "claimed"):
-            return ()
-        return self.per.of(values)
+        return self.per.of(values) if self.counts_sender(values) else ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a replay can tell how much of a key the limit charges.
+
+        A replay knows which elements were new to the limit's own key, and nothing else of a fan-out.
+        """
+        is_once = self.charge == "once" and self.warm_up is None
+        return self.memory is None or (is_once and self.count != "recipients" and self.remembers == self.per)
+
+    @property
+    def counts(self) -> str:
+        """What the limit charges, in words."""
+        if self.memory is None:
+            return self.unit
+        if self.count == "recipients":
+            return f"recipients of new {self.unit}"
+        return {
+            "once": f"new {self.unit}",
+            "twice": f"new or returned {self.unit}",
+            "until-return": f"messages of new {self.unit}",
+        }[self.charge]
 
     @property
     def rate(self) -> str:
@@ -93,7 +121,7 @@ class Counted:
         """What it remembers, if it does."""
         if self.distinct is None or self.refuses_all:
             return None
-        return Memory(self.identity.split(JOINED), self.distinct)
+        return Memory(self.remembers.name.split(JOINED), self.distinct)
 
 
 def counted(policy: Policy, observed: Sequence[str]) -> list[Counted]:
@@ -130,10 +158,13 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
         period_s=_seconds(period),
         period=period,
         unit=unit,
+        count=fields.get("count", "messages"),
         distinct=fields.get("distinct"),
         refuses_all=fields.get("refuse") == "all",
-        is_apart="new_to" in fields,
+        remembers=keys(fields.get("new_to", identity), observed),
         remember_s=_seconds(fields.get("remember", "1 day")),
+        charge=fields.get("charge", "once"),
+        warm_up=fields.get("warm_up"),
         verified=fields.get("verified", "any"),
         shadow=fields.get("mode") == "shadow",
     )

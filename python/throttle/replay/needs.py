@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Need:
     """One limit's. Messages are counted with the tally, new elements by who remembers them; the others here."""
 
-    def __init__(self, limit: Counted, tally: Tally, panes: Panes | None, place: int | None) -> None:
-        """`place` is that of what is distinct."""
+    def __init__(self, limit: Counted, tally: Tally, panes: Panes | None, place: int | None, *, is_told: bool) -> None:
+        """`place` is that of what is distinct. `is_told` is false where a replay cannot tell what the limit charges."""
         self.limit = limit
         self.tally = tally
         self.panes = panes or Panes(limit.period_s)
         self.is_own = panes is None
+        self.is_told = is_told
         self._place = place
         self._seen: set[tuple[str, str]] = set()  # of the period at hand, where the whole key is refused
         self._pane = 0
@@ -72,7 +73,7 @@ def amount_of(limit: Counted, amounts: Amounts) -> int:
     """Returns how much one message adds to each key of a limit."""
     if limit.unit == "bytes":
         return amounts.octets
-    if limit.unit == "recipients" and not _per_recipient(limit):
+    if limit.count == "recipients" and not _per_recipient(limit):
         return amounts.recipients
     return 1
 

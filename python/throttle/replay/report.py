@@ -33,6 +33,8 @@ def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
             "scale": guard.policy.scale,
             "memory_bytes": guard.memory_bytes,
             "not_replayed": replay.not_replayed,
+            "not_told": [need.limit.name for need in replay.needs if not need.is_told],
+            "warm_up": {limit.name: limit.warm_up for limit in replay.limits if limit.warm_up},
             "never_asked": [need.limit.name for need in replay.needs if not replay.has_key(need)],
         },
         "log": _log(replay, notes),
@@ -60,7 +62,8 @@ def report(replay: Replay, notes: Notes, top: int = TOP) -> dict[str, Any]:
 def _keys(told: dict[str, Any]) -> list[str]:
     """Returns the keys that the report contains."""
     listed = [*told["refused_by"], *told["shadow"], *told["busiest"]]
-    return [row["key"] for rows in listed for row in rows["keys"]] + [row["max_key"] for row in told["limits"]]
+    most = [row["max_key"] for row in told["limits"] if row["max_key"] is not None]
+    return [row["key"] for rows in listed for row in rows["keys"]] + most
 
 
 def _log(replay: Replay, notes: Notes) -> dict[str, Any]:
@@ -135,8 +138,8 @@ def _need(need: Need) -> dict[str, Any]:
         "limit": limit.name,
         "identity": limit.identity,
         "rate": limit.rate,
-        "counts": f"new {limit.unit}" if limit.memory else limit.unit,
-        **_panes(need.panes),
+        "counts": limit.counts,
+        **(_panes(need.panes) if need.is_told else dict.fromkeys(_panes(need.panes))),
     }
 
 

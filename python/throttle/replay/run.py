@@ -65,8 +65,15 @@ class Replay:
                 panes.left_out = self._left_out[name]
         for need in self._own:
             need.panes.left_out = self._left_out[need.limit.identity]
-        self._fresh = [[need for need in self.needs if need.limit in memory.limits] for memory in self.remembered]
+        self._fresh = [
+            [need for need in self.needs if need.limit in memory.limits and need.is_told]
+            for memory in self.remembered
+        ]
         self._slow = [need for need in self._own if need.limit.memory is None]
+        #: Memories that learn nothing of senders of one class.
+        self._of_class = [
+            memory for memory in self.remembered if all(limit.verified != "any" for limit in memory.limits)
+        ]
         self._step_s = math.gcd(_MINUTE, *(limit.period_s for limit in self.limits))
         self._step_at, self._step_ends = 0.0, float(self._step_s)
         self._flushed = 0  # transactions
@@ -80,7 +87,10 @@ class Replay:
         """Messages are counted with the tally; what else a limit counts, by itself."""
         tally = self.tallies[limit.identity, limit.verified]
         place = self.observed.index(limit.distinct) if limit.distinct else None
-        return Need(limit, tally, tally.panes[limit.period_s] if is_plain(limit) else None, place)
+        memory = next((memory for memory in self.remembered if limit in memory.limits), None)
+        is_told = memory is None or (limit.is_told and memory.agrees_with(limit))
+        panes = tally.panes[limit.period_s] if is_plain(limit) else None
+        return Need(limit, tally, panes, place, is_told=is_told)
 
     def add(self, transaction: Transaction) -> bool:
         """Ask about one more; whether it was admitted."""
@@ -116,7 +126,7 @@ class Replay:
                 self.reply_to.add(reply_to)
             self._refuse(self.refused, at, decision.limit or "", transaction, decision)
             return False
-        if self._slow:
+        if self._slow or self._of_class:
             self._amounts.append((self._values(envelope), amounts_of(envelope)))
         return True
 
@@ -145,16 +155,25 @@ class Replay:
         for need in self._slow:
             need.count(at, self._amounts)
         for memory, needs in zip(self.remembered, self._fresh, strict=True):
-            fresh = memory.update(rows, self._not_admitted_by(memory))
+            fresh = memory.update(rows, self._not_learned_by(memory))
             for need in needs:
                 need.panes.update(at, fresh)
         for waiting in (rows, self._amounts, self._in_shadow):
             waiting.clear()
 
-    def _not_admitted_by(self, memory: Remembered) -> list[int]:
-        """Places of what every limit of this memory would have refused, which a guard does not get to know either."""
+    def _not_learned_by(self, memory: Remembered) -> list[int]:
+        """Places of what no limit of this memory counts, or every one would have refused: a guard does not get to know
+        it either.
+        """
         names = {limit.name for limit in memory.limits}
-        return [place for place, shadow in self._in_shadow.items() if names <= set(shadow)]
+        places = {place for place, shadow in self._in_shadow.items() if names <= set(shadow)}
+        if memory in self._of_class:
+            places.update(
+                place
+                for place, (values, _) in enumerate(self._amounts)
+                if not any(limit.counts_sender(values) for limit in memory.limits)
+            )
+        return sorted(places)
 
     def _values(self, envelope: Envelope) -> Values:
         return values(self.guard, envelope)

@@ -78,6 +78,13 @@ def _summary(told: dict[str, Any], console: Console) -> None:
             "  no log tells how long a message was under way, or what the server reports, so these refused nothing: "
             f"{', '.join(policy['not_replayed'])}"
         )
+    if policy["not_told"]:
+        line(
+            "  of these the report has what they refused, but not how much of one key they charged: "
+            f"{', '.join(policy['not_told'])}"
+        )
+    for name, period in policy["warm_up"].items():
+        line(f"  {name} only learns in the first {period} of the log, and refuses nothing there")
     if policy["never_asked"]:
         line(f"  nothing in this log had what these count: {', '.join(policy['never_asked'])}")
     line(f"{told['admitted']:,} would have been admitted, {told['refused']:,} refused ({told['share_refused']:.2%})")
@@ -143,8 +150,8 @@ def _limits(told: dict[str, Any]) -> Table:
         "limit", "allows", "of", ">p50", ">p99", ">p99.9", ">max", "key with the most",
     )  # fmt: skip
     for row in told["limits"]:
-        numbers = [f"{row[name]:,}" for name in ("p50", "p99", "p99_9", "max")]
-        _row(table, row["limit"], row["rate"], row["counts"], *numbers, row["max_key"])
+        numbers = ["–" if row[name] is None else f"{row[name]:,}" for name in ("p50", "p99", "p99_9", "max")]
+        _row(table, row["limit"], row["rate"], row["counts"], *numbers, row["max_key"] or "")
     return table
 
 

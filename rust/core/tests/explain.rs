@@ -271,7 +271,8 @@ fn numbers_are_a_policys_words() {
         engine.explain(&Envelope::default(), None, Now::Stated(0)).limits.into_iter().map(|row| row.allows).collect();
     assert_eq!(
         allows[3],
-        "200/10 minutes; what lies below a subdomain known for 1 hour counts under that, with the same numbers"
+        "200/10 minutes; what lies below a subdomain that came back after 1 hour counts under that, with the same \
+         numbers"
     );
     assert_eq!(
         allows[4],

@@ -73,15 +73,16 @@ fn inbound_is_what_the_design_says() {
     let expected = [
         row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
         row("net-claimed-pace", "client.net/24/48", Stage::Mail, false, "300/minute", 3000),
+        row("client-claimed-pace", "client.net/32/64", Stage::Mail, false, "100/minute", 1000),
         row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
         row("pair-rcpt-pace", "client.net/24/48 + sender.org", Stage::Rcpt, false, "1800/minute", 18_000),
-        row("owner-pace", "sender.registered", Stage::Mail, false, "600/minute", 6000),
+        row("owner-pace", "sender.org", Stage::Mail, false, "600/minute", 6000),
         row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
         row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
         row("org-fan-out-rcpt", "sender.registered", Stage::Rcpt, true, "1000/10 minutes", 1000),
-        row("org-net-fan-out", "sender.org", Stage::Mail, true, "1000/10 minutes", 1000),
+        row("org-net-fan-out", "sender.org + sender.registered", Stage::Mail, true, "1000/10 minutes", 1000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
         row("client-org-fan-out", "client.net/32/64", Stage::Mail, true, "100/10 minutes", 100),
         row("reply-to-fan-out", "reply_to.mailbox", Stage::Data, true, "100/10 minutes", 100),
@@ -105,7 +106,8 @@ fn inbound_is_what_the_design_says() {
         limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(of(Verified::Proven), ["owner-pace", "host-pace"]);
-    assert_eq!(of(Verified::Claimed), ["net-claimed-pace", "org-net-fan-out", "reply-to-pace", "dkim-fan-out"]);
+    let claimed = ["net-claimed-pace", "client-claimed-pace", "org-net-fan-out", "reply-to-pace", "dkim-fan-out"];
+    assert_eq!(of(Verified::Claimed), claimed);
     let recipients = policy.limits.iter().filter(|limit| limit.count == Count::Recipients);
     let recipients: Vec<_> = recipients.map(|limit| limit.name.as_str()).collect();
     assert_eq!(recipients, ["pair-rcpt-pace", "org-fan-out-rcpt", "rcpt-pace"]);

@@ -58,7 +58,7 @@ proptest! {
         let (mut region, known) = memory(16, remember_us, remember_us / 2);
         let unit = remember_us.div_ceil(32_000);
         let settle_us = remember_us * settle_part / 8;
-        let mut exact: HashMap<u64, (u64, u64)> = HashMap::new();
+        let (mut exact, mut returned) = (HashMap::<u64, (u64, u64)>::new(), HashMap::<u64, u64>::new());
         let mut now = start;
         for (pause, element, admit) in steps {
             now += pause;
@@ -75,14 +75,30 @@ proptest! {
             if let (Some(sighting), Some((first, last))) = (seen, remembered) {
                 let until = known.forgotten_from_us(sighting);
                 prop_assert!(until > last + remember_us && until <= last + remember_us + 2 * unit);
-                let has_settled = known.has_settled(sighting, settle_us);
-                prop_assert!(!has_settled || last - first >= settle_us, "settled too early");
-                prop_assert!(has_settled || last - first < settle_us + 2 * unit, "settled too late");
+                let comeback_us = remember_us / 2;
+                prop_assert!(!known.has_returned(sighting) || last - first + unit > comeback_us, "too early");
+                prop_assert!(known.has_returned(sighting) || last - first < comeback_us + 2 * unit, "too late");
+                let settled = known.settled_from_us(sighting, settle_us);
+                match returned.get(&element).filter(|_| known.has_returned(sighting)) {
+                    None => prop_assert!(!known.has_returned(sighting) && settled == u64::MAX),
+                    // A return of long ago is kept as one of 2¹⁵ units ago.
+                    Some(&at) if now - at < remember_us => {
+                        let third = settle_us / 3;
+                        prop_assert!(settled > at + third && settled <= at + third + 3 * unit, "{settled} after {at}");
+                    }
+                    Some(_) => prop_assert!(settled <= now),
+                }
             }
             if admit {
                 charge(&known, &mut region, key(element), now);
                 let first = if seen.is_some() { remembered.map_or(now, |(first, _)| first) } else { now };
                 exact.insert(element, (first, now));
+                let has_returned = consult(&known, &region, key(element), now).is_some_and(|s| known.has_returned(s));
+                if !has_returned {
+                    returned.remove(&element);
+                } else if seen.is_none_or(|seen| !known.has_returned(seen)) {
+                    returned.insert(element, now);
+                }
             }
         }
     }
@@ -111,7 +127,7 @@ proptest! {
             prop_assert_eq!(learned == Learned::Kept, there.is_some());
             let here = known.consult(&learned_in, &at, now);
             let told = |seen: Option<Sighting>| seen.map(|seen| {
-                (known.has_settled(seen, remember_us / 2), known.forgotten_from_us(seen))
+                (known.has_returned(seen), known.forgotten_from_us(seen))
             });
             prop_assert_eq!(told(here), told(there));
         }
@@ -129,7 +145,7 @@ fn what_is_learned_twice_was_here_since_the_first_of_its_times_and_until_the_las
     known.learn(&mut region, &once, now - 3 * HOUR, now - HOUR, now);
     let told = |at| {
         let seen = known.consult(&region, at, now).expect("known");
-        (known.has_settled(seen, HOUR), known.forgotten_from_us(seen))
+        (known.has_returned(seen), known.forgotten_from_us(seen))
     };
     assert_eq!(told(&twice), told(&once));
     assert_eq!(known.learn(&mut region, &known.table.candidates(key(3)), 0, now - 2 * DAY, now), Learned::Forgotten);
@@ -259,6 +275,6 @@ fn who_has_come_for_ever_stays_settled() {
         let now = visit * 1_000 * unit;
         charge(&known, &mut region, key(1), now);
         let seen = consult(&known, &region, key(1), now).expect("it was just charged");
-        assert!(visit < 40 || known.has_settled(seen, DAY), "after {visit} visits");
+        assert!(visit < 40 || known.settled_from_us(seen, DAY) <= now, "after {visit} visits");
     }
 }

@@ -379,8 +379,9 @@ fn numbers(limit: &Limit) -> String {
         numbers += &format!(", burst {burst}");
     }
     if let Some(settle) = text("settle") {
-        numbers +=
-            &format!("; what lies below a subdomain known for {settle} counts under that, with the same numbers");
+        numbers += &format!(
+            "; what lies below a subdomain that came back after {settle} counts under that, with the same numbers"
+        );
     }
     let Rule::InFlight { share, reserve, .. } = &limit.rule else { return numbers };
     for Share { per, of_free: Fraction { numerator, denominator } } in share {

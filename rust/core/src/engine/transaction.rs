@@ -206,7 +206,7 @@ impl Engine {
     /// Finds the time from which all limits that enforce fit together. A limit that fits now can refuse later, because
     /// a known element is forgotten (P10).
     ///
-    /// Each iteration moves to the next time at which an element or a part is forgotten, a bucket has drained
+    /// Each iteration moves to the next time at which an element is forgotten, a part is settled, a bucket has drained
     /// or a block ends. Their number is finite.
     fn until_all_fits(&self, request: &Request, region: &Region, found: &mut Found, mut refused: Refused) -> Refused {
         let is_shadow = region.is_shadow();

@@ -295,12 +295,12 @@ impl<'a> HeaderIdentities<'a> {
             Source::Reply => {
                 let is_absent = self.reply_to.as_ref().is_some_and(SmallVec::is_empty);
                 let readers = if is_absent { &self.from } else { &self.reply_to };
-                let is_aligned = |reader: &Address<'_, Domain<'_>>| {
-                    sender.is_some() && reader.host().and_then(Domain::owner) == sender
+                let is_unaligned = |reader: &Address<'_, Domain<'_>>| {
+                    sender.is_some_and(|sender| reader.host().and_then(Domain::owner) != Some(sender))
                 };
                 authors(readers, |reader| {
-                    let is_left_out = identity == Identity::ReplyToUnaligned && is_aligned(reader);
-                    if is_left_out { None } else { reader_of(reader, form) }
+                    let counts = identity != Identity::ReplyToUnaligned || is_unaligned(reader);
+                    if counts { reader_of(reader, form) } else { None }
                 })
             }
             Source::ListId => self.list.iter().map(|list| Value::Name(list.part(form))).collect(),

@@ -165,7 +165,7 @@ identities! {
     /// Who reads the answers: the address of the Reply-To field, or without one of the From field, if its host is a
     /// provider's; otherwise the organisation.
     ReplyToMailbox: "reply_to.mailbox", 22, Reply, Mailbox;
-    /// The same reader, unless the sender is of the reader's organisation.
+    /// The same reader, if the sender has an organisation and it is not the reader's.
     ReplyToUnaligned: "reply_to.unaligned", 23, Reply, Mailbox;
     /// The mailing list.
     ListId: "list.id", 20, ListId, Account;

@@ -450,9 +450,9 @@ impl Plan {
 
 impl PlannedLimit {
     /// Whether the limit may block the key of a message whose sender has this trust: a client's name alone is not
-    /// enough to block its owner.
+    /// enough to block its owner. Elements of a fan-out are not part of the key.
     pub fn may_block(&self, sender: Trust) -> bool {
-        self.trust_source.trust(sender) == Trust::Proven
+        TrustSource::of(self.limit.per.iter().copied()).trust(sender) == Trust::Proven
     }
 
     /// Whether a message counts once for a recipient's host, however many mailboxes it goes to there.

@@ -4,10 +4,10 @@
 //! called its bucket. Once admitted, it is known. No estimator is involved, so a sender has none to manipulate.
 //!
 //! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has settled, or to
-//! the key itself when there is no such part. A part has settled when it was admitted again at least `settle` after it
-//! was first admitted. A flood of fresh names below one tenant is charged to that tenant, and a flood below one
-//! organisation to the organisation, at any depth. A part that is admitted during the flood has no bucket, and neither
-//! has a name that somebody used once to prepare it.
+//! the key itself when there is no such part. A part settles when it was admitted again at least `settle` after it was
+//! first admitted, and a third of `settle` has passed since then. A flood of fresh names below one tenant is charged to
+//! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during
+//! the flood has no bucket, and neither has a name that somebody used once to prepare the flood.
 //!
 //! **Tiers.** With `new_to`, elements are remembered under another key than that of the bucket. So a client may bring
 //! fewer elements that are new to its network than the network may, and none of what another client of it has brought
@@ -30,7 +30,7 @@
 //! **Warm-up.** A limit with `warm_up` charges nothing for that long after the region's first check, while its elements
 //! become known. Without it, a limit that charges until elements return would refuse ordinary mail after a cold start.
 //!
-//! While an element waits, its target can change: a part is forgotten. [`FanOut::consult`] steps from
+//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
 //! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
 //! one binary search.
 //!
@@ -197,14 +197,15 @@ impl FanOut {
         &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
     ) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
-        let is_warm = at_us >= region.header().began_us.saturating_add(self.warm_up_us);
+        let is_warm = self.warm_up_us == 0 || at_us >= region.header().began_us.saturating_add(self.warm_up_us);
         let new = if is_warm { new.saturating_mul(times) } else { 0 };
         if new == 0 {
             return Answer::FITS;
         }
         let part = self.settle_us.and_then(|settle_us| {
             let owns = |sighting: &Sighting| {
-                at_us < self.seen_set.forgotten_from_us(*sighting) && self.seen_set.has_settled(*sighting, settle_us)
+                at_us < self.seen_set.forgotten_from_us(*sighting)
+                    && self.seen_set.settled_from_us(*sighting, settle_us) <= at_us
             };
             let mut parts = asked.known_parts.iter();
             parts.rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
@@ -215,13 +216,16 @@ impl FanOut {
         Answer { verdict, slot, now, new, part }
     }
 
-    /// Returns the next time after `at_us` at which an element or a part is forgotten; `u64::MAX` when
+    /// Returns the next time after `at_us` at which a part settles, or an element or part is forgotten; `u64::MAX` when
     /// there is none.
     fn next_change_us(&self, asked: LookedUp<'_>, at_us: u64) -> u64 {
         let next = asked.forgotten_us.partition_point(|&us| us <= at_us);
         let next_element = asked.forgotten_us.get(next).copied();
-        let parts = asked.known_parts.iter().flatten().map(|sighting| self.seen_set.forgotten_from_us(*sighting));
-        let changes = parts.chain(next_element);
+        let changes_of_part = |sighting: &Sighting| {
+            let settled_us = self.settle_us.map(|settle_us| self.seen_set.settled_from_us(*sighting, settle_us));
+            [Some(self.seen_set.forgotten_from_us(*sighting)), settled_us]
+        };
+        let changes = asked.known_parts.iter().flatten().flat_map(changes_of_part).flatten().chain(next_element);
         changes.filter(|&us| us > at_us).min().unwrap_or(u64::MAX)
     }
 }

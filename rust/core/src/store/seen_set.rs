@@ -9,16 +9,18 @@
 //! hours do not evict those that came back with proof.
 //!
 //! ```text
-//!  slot   63 ─────────── 32 31 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
-//!         fingerprint ≠ 0   first seen   proven    last seen       and read as distances from the line's stamp
+//!  slot   63 ─────────── 32 31 ─ 31 30 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
+//!         fingerprint ≠ 0   returned   since      proven   last seen       and read as distances from the line's stamp
 //!
+//!  since: when it was first seen; from its return on, when it returned
 //!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉
-//!  a first time older than 65,000 units is kept as 65,000 units
+//!  a time since older than 2¹⁵ − 1 units is kept as 2¹⁵ − 1 units
 //! ```
 //!
 //! An element that is not evicted stays known for at least `remember` after its last admission, and less than two units
-//! (0.006 %) longer. An element that counts as settled was admitted again at least `settle` after it was first
-//! admitted.
+//! (0.006 %) longer. An element has *returned* when it was admitted again at least `comeback` after it was first
+//! admitted. It settles a third of `settle` after that: in a flood, the first message below a prepared name is such a
+//! return, and must not open an allowance for the messages behind it.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
@@ -35,12 +37,10 @@ use crate::time::TickClock;
 /// The number of units in `remember`.
 const UNITS: u64 = 32_000;
 
-/// The largest distance of a first time from the stamp, in units: less than 2¹⁶. An older first time is stored with
-/// this distance. It is more than twice [`UNITS`], so an element that has settled or returned remains so until it is
-/// forgotten.
-const LONG_AGO: u64 = 65_000;
+/// The largest distance of the time since from the stamp, in units. An older time is stored with this distance.
+const LONG_AGO: u64 = (1 << 15) - 1;
 
-const _: () = assert!(LONG_AGO > 2 * UNITS + 2 && LONG_AGO < 1 << 16);
+const _: () = assert!(LONG_AGO > UNITS);
 
 /// A set of elements that were seen.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +56,9 @@ pub struct SeenSet {
 /// A known element: when it was seen, in units of the set, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    first: u64,
+    since: u64,
     last: u64,
+    has_returned: bool,
     is_proven: bool,
     found: KeySlot,
 }
@@ -65,8 +66,14 @@ pub struct Sighting {
 /// The bit of a slot whose element was admitted with proof of its sender.
 const PROVEN: u64 = 1 << 15;
 
-/// The bits of a slot's last time. A known element was seen at most [`UNITS`] units before the stamp, which is less.
+/// The bit of a slot whose element has returned.
+const RETURNED: u64 = 1 << 31;
+
+/// The bits of a time. A known element was last seen at most [`UNITS`] units before the stamp, which is less.
 const LAST: u16 = (1 << 15) - 1;
+
+/// The bits of a slot's time since.
+const SINCE: u64 = 0x7FFF_0000;
 
 /// The result of [`SeenSet::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +112,13 @@ impl SeenSet {
     pub fn consult(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<Sighting> {
         let now = self.clock.ticks(now_us);
         let found = region.find(at, |line| line.find(at.fingerprint, |slot| self.read(line, slot, now)));
-        found.map(|(found, Times { first, last, is_proven })| Sighting { first, last, is_proven, found })
+        found.map(|(found, Times { since, last, has_returned, is_proven })| Sighting {
+            since,
+            last,
+            has_returned,
+            is_proven,
+            found,
+        })
     }
 
     /// Records that the element was admitted, with what `consult` returned under the same lock. `is_proven` states
@@ -116,7 +129,7 @@ impl SeenSet {
     pub fn charge(&self, region: &mut Region, at: &Candidates, seen: Option<Sighting>, is_proven: bool, now_us: u64) {
         let now = self.clock.ticks(now_us);
         let Some(seen) = seen else { return self.charge_new(region, at, is_proven, now) };
-        let Sighting { first, last, found, .. } = seen;
+        let Sighting { since, last, found, .. } = seen;
         let line = region.line_mut(found.line);
         let slot = usize::from(found.slot);
         if (line.slots[slot] >> 32) as u32 != at.fingerprint {
@@ -128,7 +141,9 @@ impl SeenSet {
         } else if last == now && is_proven <= seen.is_proven {
             return;
         }
-        let times = Times { first, last: now, is_proven: is_proven | seen.is_proven };
+        let returns = !seen.has_returned && now.saturating_sub(since) >= self.comeback;
+        let (since, has_returned) = if returns { (now, true) } else { (since, seen.has_returned) };
+        let times = Times { since, last: now, has_returned, is_proven: is_proven | seen.is_proven };
         line.slots[slot] = pack(at.fingerprint, times, now);
     }
 
@@ -139,7 +154,7 @@ impl SeenSet {
         if line.stamp != now {
             self.restamp(line, now);
         }
-        line.slots[usize::from(found.slot)] = pack(at.fingerprint, Times { first: now, last: now, is_proven }, now);
+        line.slots[usize::from(found.slot)] = pack(at.fingerprint, Times::new(now, is_proven), now);
     }
 
     /// Adds an element that was admitted elsewhere, first and last at those times. A time ahead of `now_us` counts as
@@ -155,9 +170,13 @@ impl SeenSet {
         }
         let seen = self.consult(region, at, now_us);
         let times = match seen {
-            None => Times { first, last, is_proven: false },
-            Some(Sighting { first: before, last: latest, is_proven, .. }) => {
-                Times { first: first.min(before), last: last.max(latest), is_proven }
+            Some(Sighting { since, last: latest, has_returned: true, is_proven, .. }) => {
+                Times { since, last: last.max(latest), has_returned: true, is_proven }
+            }
+            _ => {
+                let (since, latest) = seen.map_or((first, last), |seen| (first.min(seen.since), last.max(seen.last)));
+                let has_returned = latest - since >= self.comeback;
+                Times { since, last: latest, has_returned, is_proven: seen.is_some_and(|seen| seen.is_proven) }
             }
         };
         let found = seen.map_or_else(|| self.place(region, at, now), |seen| seen.found);
@@ -173,21 +192,25 @@ impl SeenSet {
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
-    /// Whether the element was admitted again at least `settle_us` after it was first admitted.
-    pub fn has_settled(&self, sighting: Sighting, settle_us: u64) -> bool {
-        // The first time may lie anywhere in its unit. One unit more ensures that at least `settle_us` have passed.
-        sighting.last.saturating_sub(sighting.first) > settle_us.div_ceil(self.unit_us)
+    /// The engine time from which on the element has settled: a third of `settle_us` after its return. It is `u64::MAX`
+    /// as long as the element has not returned.
+    pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
+        if !sighting.has_returned {
+            return u64::MAX;
+        }
+        // The return may lie anywhere in its unit. One unit more ensures that at least a third has passed.
+        (sighting.since + (settle_us / 3).div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
     }
 
     /// Whether the element was admitted again long enough after it was first admitted.
     #[inline]
     pub fn has_returned(&self, sighting: Sighting) -> bool {
-        sighting.last.saturating_sub(sighting.first) >= self.comeback
+        sighting.has_returned
     }
 
     /// The engine time from which on an admission counts as the element's return.
     pub fn returns_from_us(&self, sighting: Sighting) -> u64 {
-        (sighting.first + self.comeback).saturating_mul(self.unit_us)
+        (sighting.since + self.comeback).saturating_mul(self.unit_us)
     }
 
     /// The engine time at which the element is forgotten unless it is admitted again.
@@ -206,9 +229,9 @@ impl SeenSet {
     #[inline]
     fn read(&self, line: &Line, slot: u64, now: u64) -> Option<Times> {
         // A slot's time is at most `stamp` units before the stamp, so the subtraction does not wrap below zero.
-        let first = line.stamp.wrapping_sub(u64::from((line.stamp as u16).wrapping_sub((slot >> 16) as u16)));
+        let since = line.stamp.wrapping_sub(age_of_since(line.stamp, slot));
         let last = line.stamp.wrapping_sub(age_of_last(line.stamp, slot));
-        let times = Times { first, last, is_proven: slot & PROVEN != 0 };
+        let times = Times { since, last, has_returned: slot & RETURNED != 0, is_proven: slot & PROVEN != 0 };
         (slot != 0 && now <= last + self.remember).then_some(times)
     }
 
@@ -259,12 +282,11 @@ impl SeenSet {
     /// did not; of two equal in that, a proven one ranks higher, then the one that was seen later. A rank is never
     /// zero.
     #[inline]
-    fn rank(&self, Times { first, last, is_proven }: Times) -> u64 {
-        let has_returned = last.saturating_sub(first) >= self.comeback;
+    fn rank(&self, Times { last, has_returned, is_proven, .. }: Times) -> u64 {
         u64::from(has_returned) << 63 | u64::from(is_proven) << 62 | (last + 1) & (u64::MAX >> 2)
     }
 
-    /// Stamps a line, zeroes the elements that are forgotten, and moves first times that are too old to [`LONG_AGO`].
+    /// Stamps a line, zeroes the elements that are forgotten, and moves times that are too old to [`LONG_AGO`].
     /// So the distances of both times from the new stamp fit in 16 bits.
     #[inline(never)]
     fn restamp(&self, line: &mut Line, now: u64) {
@@ -274,14 +296,13 @@ impl SeenSet {
             return;
         }
         let before = line.stamp;
-        let age_of_first = |slot: u64| u64::from((before as u16).wrapping_sub((slot >> 16) as u16));
-        let (oldest_first, oldest_last) = (LONG_AGO.saturating_sub(gap), self.remember - gap);
+        let (oldest_since, oldest_last) = (LONG_AGO.saturating_sub(gap), self.remember - gap);
         for slot in &mut line.slots {
             if *slot != 0 && age_of_last(before, *slot) > oldest_last {
                 *slot = 0;
             }
-            if *slot != 0 && age_of_first(*slot) > oldest_first {
-                *slot = *slot & !0xFFFF_0000 | u64::from(now.saturating_sub(LONG_AGO) as u16) << 16;
+            if *slot != 0 && age_of_since(before, *slot) > oldest_since {
+                *slot = *slot & !SINCE | u64::from(now.saturating_sub(LONG_AGO) as u16 & LAST) << 16;
             }
         }
         line.stamp = now;
@@ -298,9 +319,17 @@ struct Worst {
 /// What a slot holds of its element, in units of the set.
 #[derive(Clone, Copy)]
 struct Times {
-    first: u64,
+    since: u64,
     last: u64,
+    has_returned: bool,
     is_proven: bool,
+}
+
+impl Times {
+    /// Those of an element that is admitted for the first time.
+    fn new(now: u64, is_proven: bool) -> Self {
+        Self { since: now, last: now, has_returned: false, is_proven }
+    }
 }
 
 /// How long before the stamp of its line the element of a slot was last seen, in units.
@@ -309,8 +338,14 @@ fn age_of_last(stamp: u64, slot: u64) -> u64 {
     u64::from((stamp as u16).wrapping_sub(slot as u16) & LAST)
 }
 
-fn pack(fingerprint: u32, Times { first, last, is_proven }: Times, now: u64) -> u64 {
-    let first = first.max(now.saturating_sub(LONG_AGO));
-    let proven = if is_proven { PROVEN } else { 0 };
-    u64::from(fingerprint) << 32 | u64::from(first as u16) << 16 | proven | u64::from(last as u16 & LAST)
+/// How long before the stamp of its line the time since of a slot lies, in units.
+#[inline]
+fn age_of_since(stamp: u64, slot: u64) -> u64 {
+    age_of_last(stamp, slot >> 16)
+}
+
+fn pack(fingerprint: u32, Times { since, last, has_returned, is_proven }: Times, now: u64) -> u64 {
+    let since = since.max(now.saturating_sub(LONG_AGO));
+    let bits = if has_returned { RETURNED } else { 0 } | if is_proven { PROVEN } else { 0 };
+    u64::from(fingerprint) << 32 | bits | u64::from(since as u16 & LAST) << 16 | u64::from(last as u16 & LAST)
 }
