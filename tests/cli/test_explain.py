@@ -61,8 +61,8 @@ def test_the_message_of_the_incident_is_told_in_words() -> None:
     cells = ("org-fan-out", "salesforce.com (claimed)", "200 of 200 (+1)", "refuses; room again in 3 s")
     assert tuple(re.split(" {2,}", refusing.strip())) == cells, "what refuses comes first"
     assert allows.strip() == (
-        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain that came back after 1 hour "
-        "counts under that, with the same numbers"
+        "new sender.host per sender.registered: 200/10 minutes; what lies below a subdomain that came back after 1 "
+        "hour counts under that, with the same numbers"
     )
     assert "  auth-pace   the client has not logged in" in part(shown, "Do not apply")
     words = part(shown, "Words")
