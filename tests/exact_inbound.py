@@ -1,13 +1,14 @@
 """The policy `inbound` in its plainest words: sets, dictionaries, exact arrival times, unbounded memory.
 
 Written from the policy's file and from the ladder's rule, not from the code: a host that nobody has seen is charged to
-the closest part of its name that was admitted again `settle` after its first admission, at worst to the organisation.
+the closest part of its name that came back an hour after its first admission and ten minutes ago, at worst to the
+organisation.
 It knows only what the floods need: one recipient a message, names that need no normalisation, organisations of two
 labels, and no header. So it has no `pair-rcpt-pace`, which with one recipient a message allows what `pair-pace` does.
 
-Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and settled is a part that came
-back `settle` later at whichever moment of its unit the first admission was. Nothing is forgotten here: a run lasts
-hours, the shortest `remember` a day.
+Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and a part is settled at
+whichever moment of its unit the return was. Nothing is forgotten here: a run lasts hours, the shortest `remember` a
+day.
 
 Invariant: :meth:`ExactInbound.judge` writes nothing; :meth:`ExactInbound.admit` follows what was decided,
 so that one difference stays one.
@@ -57,37 +58,36 @@ class Verdict(NamedTuple):
 
 
 class Known:
-    """Elements, and the first and the last time they were admitted, in units of a 32,000th of ``remember``."""
+    """Elements, and the times that the memory keeps of them, in units of a 32,000th of ``remember``."""
 
     def __init__(self, remember_us: int) -> None:
         self.unit_us = -(-remember_us // 32_000)
         self.hour = -(-HOUR_US // self.unit_us)
-        self.times: dict[Hashable, tuple[int, int]] = {}
+        self.wait = -(-(HOUR_US // 6) // self.unit_us)
+        self.first: dict[Hashable, int] = {}
+        self.returned_at: dict[Hashable, int] = {}
 
     def __contains__(self, element: Hashable) -> bool:
-        return element in self.times
+        return element in self.first
 
-    def settled(self, element: Hashable) -> bool:
-        """Whether a part of a name was admitted again an hour after its first admission."""
-        first, last = self.times.get(element, (0, 0))
-        return last - first > self.hour
+    def settled(self, element: Hashable, now_us: int) -> bool:
+        """Whether a part of a name came back an hour after its first admission, and ten minutes ago."""
+        at = self.returned_at.get(element)
+        return at is not None and now_us // self.unit_us > at + self.wait
 
     def returned(self, element: Hashable) -> bool:
         """Whether an element was admitted again an hour after its first admission."""
-        first, last = self.times.get(element, (0, 0))
-        return last - first >= self.hour
+        return element in self.returned_at
 
     def returns(self, element: Hashable, now_us: int) -> bool:
         """Whether an admission at ``now_us`` is the first after an hour."""
-        if element not in self.times or self.returned(element):
-            return False
-        first, _ = self.times[element]
-        return now_us // self.unit_us - first >= self.hour
+        first = self.first.get(element)
+        return first is not None and not self.returned(element) and now_us // self.unit_us - first >= self.hour
 
     def add(self, element: Hashable, now_us: int) -> None:
-        now = now_us // self.unit_us
-        first, _ = self.times.get(element, (now, now))
-        self.times[element] = (first, now)
+        if self.returns(element, now_us):
+            self.returned_at[element] = now_us // self.unit_us
+        self.first.setdefault(element, now_us // self.unit_us)
 
 
 class ExactInbound:
@@ -96,6 +96,7 @@ class ExactInbound:
     def __init__(self) -> None:
         self.net_pace = ExactBuckets(3000, 60)
         self.net_claimed_pace = ExactBuckets(300, 60, 3000)
+        self.client_claimed_pace = ExactBuckets(100, 60, 1000)
         self.client_pace = ExactBuckets(1000, 60)
         self.pair_pace = ExactBuckets(600, 60, 6000)
         self.owner_pace = ExactBuckets(600, 60, 6000)
@@ -132,13 +133,14 @@ class ExactInbound:
             ask("host-pace", self.host_pace, message.host, message.host)
         else:
             ask("net-claimed-pace", self.net_claimed_pace, net, told_net)
+            ask("client-claimed-pace", self.client_claimed_pace, message.client_ip, told_client)
             is_warm = now >= self.began_us + WARM_UP_US
             if is_warm and not self.networks.returned((org, net)):
-                ask("org-net-fan-out", self.org_net_fan_out, org, org)
+                ask("org-net-fan-out", self.org_net_fan_out, org, f"{org} + {org}")
         if message.host != org:
             is_new = message.host not in self.hosts
             if is_new:
-                target = next((part for part in parts if self.hosts.settled((org, part))), org)
+                target = next((part for part in parts if self.hosts.settled((org, part), now)), org)
                 ask("org-fan-out", self.org_fan_out, (target, proven), target)
                 ask("org-fan-out-rcpt", self.org_fan_out_rcpt, (target, proven), target)
             if is_new or self.hosts.returns(message.host, now):

@@ -4,7 +4,7 @@ one of several shapes.
 It knows no guard and no limit; who plays it stands in tests/adversarial.
 Tenants: 300 with one host each, 40 that write a fresh host a message below a name of their own,
 and one more of those that will flood.
-In the first 70 minutes the 40 write five messages a minute together, since an organisation that nobody knows may bring
+In the first 85 minutes the 40 write five messages a minute together, since an organisation that nobody knows may bring
 200 hosts in ten minutes;
 then, each of them being settled, five a minute each. While a flood runs all keep sending,
 the others more often than before, so that a refusal is seen.
@@ -26,7 +26,7 @@ ORGANISATION = "bigmail.com"
 START_US = 1_795_000_000_000_000  # November 2026
 MINUTE_US = 60_000_000
 QUIET_US = 180 * MINUTE_US
-COLD_US = 70 * MINUTE_US
+COLD_US = 85 * MINUTE_US
 FLUSH_US = 2 * MINUTE_US
 FLOOD_US = 8 * MINUTE_US
 FRESH_HOST_PACE_US = MINUTE_US // 5

@@ -120,8 +120,11 @@ def test_the_ladder_charges_a_settled_part_and_spares_the_rest() -> None:
 
     assert fresh("tenant.b.com", 1) == 1
     clock.advance(3700.0)
-    assert fresh("tenant.b.com", 10) == 4  # one on the organisation's account, with which it is back; then its own
+    assert fresh("tenant.b.com", 10) == 3  # on the organisation's account: it is back, and has not settled
+    assert pace.check(ONE.replace(mail_from="a@more.tenant.b.com")).key == "b.com"
+    clock.advance(700.0)
+    assert fresh("tenant.b.com", 10) == 3  # its own
     assert pace.check(ONE.replace(mail_from="a@more.tenant.b.com")).key == "tenant.b.com"
-    assert fresh("flood.b.com", 10) == 2  # what the organisation has left
+    assert fresh("flood.b.com", 10) == 3  # what the organisation has
     assert pace.check(ONE.replace(mail_from="a@more.flood.b.com")).key == "b.com"
     assert pace.check(ONE.replace(mail_from="a@b.com"))  # never new under itself

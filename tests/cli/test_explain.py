@@ -142,7 +142,7 @@ def test_a_connection_alone_is_not_let_through_as_a_message() -> None:
     line = "Only the connection was checked, and it is let through; give {} to check a message."
     assert text().splitlines()[0] == line.format("--ip, --from, --to and --size")
     assert text("--ip", "192.0.2.1").splitlines()[0] == line.format("--from, --to and --size")
-    assert "  auth-pace           add --from" in text("--user", "joe").splitlines(), (
+    assert "  auth-pace            add --from" in text("--user", "joe").splitlines(), (
         "who is logged in has sent nothing yet"
     )
 

@@ -72,7 +72,8 @@ def without_backslashes(addresses: set[tuple[str, str]]) -> set[tuple[str, str]]
 def test_what_both_readers_of_python_find_is_found(field: str) -> None:
     found = ours(field)
     if found is not None:
-        expected = {(local, host) for local, host in of_both(field) if local.isprintable()}
+        # Words before an address are a phrase, which Python's readers take for the start of its local part.
+        expected = {(local, host) for local, host in of_both(field) if local.isprintable() and " " not in local}
         missing = without_backslashes(expected) - without_backslashes(found)
         assert not missing, f"{field!r}: {found}"
 

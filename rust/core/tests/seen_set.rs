@@ -83,8 +83,8 @@ proptest! {
                     None => prop_assert!(!known.has_returned(sighting) && settled == u64::MAX),
                     // A return of long ago is kept as one of 2¹⁵ units ago.
                     Some(&at) if now - at < remember_us => {
-                        let third = settle_us / 3;
-                        prop_assert!(settled > at + third && settled <= at + third + 3 * unit, "{settled} after {at}");
+                        let wait = settle_us / 6;
+                        prop_assert!(settled > at + wait && settled <= at + wait + 3 * unit, "{settled} after {at}");
                     }
                     Some(_) => prop_assert!(settled <= now),
                 }

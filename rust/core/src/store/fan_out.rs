@@ -5,7 +5,7 @@
 //!
 //! **The ladder.** With `settle`, the bucket belongs to the closest part of the element's name that has settled, or to
 //! the key itself when there is no such part. A part settles when it was admitted again at least `settle` after it was
-//! first admitted, and a third of `settle` has passed since then. A flood of fresh names below one tenant is charged to
+//! first admitted, and a sixth of `settle` has passed since then. A flood of fresh names below one tenant is charged to
 //! that tenant, and a flood below one organisation to the organisation, at any depth. A part that is admitted during
 //! the flood has no bucket, and neither has a name that somebody used once to prepare the flood.
 //!

@@ -19,7 +19,7 @@
 //!
 //! An element that is not evicted stays known for at least `remember` after its last admission, and less than two units
 //! (0.006 %) longer. An element has *returned* when it was admitted again at least `comeback` after it was first
-//! admitted. It settles a third of `settle` after that: in a flood, the first message below a prepared name is such a
+//! admitted. It settles a sixth of `settle` after that: in a flood, the first message below a prepared name is such a
 //! return, and must not open an allowance for the messages behind it.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
@@ -192,14 +192,14 @@ impl SeenSet {
         if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
-    /// The engine time from which on the element has settled: a third of `settle_us` after its return. It is `u64::MAX`
+    /// The engine time from which on the element has settled: a sixth of `settle_us` after its return. It is `u64::MAX`
     /// as long as the element has not returned.
     pub fn settled_from_us(&self, sighting: Sighting, settle_us: u64) -> u64 {
         if !sighting.has_returned {
             return u64::MAX;
         }
-        // The return may lie anywhere in its unit. One unit more ensures that at least a third has passed.
-        (sighting.since + (settle_us / 3).div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
+        // The return may lie anywhere in its unit. One unit more ensures that at least a sixth has passed.
+        (sighting.since + (settle_us / 6).div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
     }
 
     /// Whether the element was admitted again long enough after it was first admitted.
