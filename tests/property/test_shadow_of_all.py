@@ -82,7 +82,7 @@ def test_nothing_is_refused_and_all_that_would_be_is_told(steps: list[Any], how:
         lets_pass = any(row.action == "allow" for row in explained.covering)
         if lets_pass:
             refusing &= {"open"}
-        elif any(row.action == "block" for row in explained.covering):
+        if any(row.action == "block" for row in explained.covering):
             refusing.add("blocked")
         assert set(decision.shadow) - {"max-open"} == refusing
         assert would.allowed == (not refusing)

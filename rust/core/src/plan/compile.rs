@@ -7,7 +7,8 @@
 //! not where the file is read: what it names depends on the suffix list. A value that no sender can have is an error,
 //! and not a quota without effect.
 
-use std::{collections::HashMap, mem};
+use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use smallvec::SmallVec;
 
@@ -143,7 +144,7 @@ impl<'p> Draft<'p> {
     fn group(&mut self, of: usize, limit: &Limit, stated: &[(Key, &Quota)]) -> Result<Vec<(Key, u16)>, PolicyError> {
         let numbers = |quota: &Quota| (quota.rate.amount, quota.rate.period_us, quota.burst);
         let mut groups: HashMap<(u64, u64, u64), usize> = HashMap::new();
-        let mut places = Vec::with_capacity(stated.len());
+        let (mut places, mut counted) = (Vec::with_capacity(stated.len()), HashSet::new());
         for (key, quota) in stated {
             let place = *groups.entry(numbers(quota)).or_insert(self.limits.len());
             if place == self.limits.len() {
@@ -155,7 +156,8 @@ impl<'p> Draft<'p> {
                 let limit = Limit { quotas: vec![(*quota).clone()], ..without_quotas(limit) };
                 self.limits.push(DraftLimit { of, limit, values: 0 });
             }
-            self.limits[place].values += 1;
+            // A value may have a key for several parts of `per`.
+            self.limits[place].values += usize::from(counted.insert(quota.of.as_str()));
             places.push((*key, place as u16));
         }
         let first = self.policy.limits.len();
