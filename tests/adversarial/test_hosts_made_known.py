@@ -8,6 +8,7 @@ five hours does not make the memory forget a provider's proven tenants.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,11 @@ def test_hosts_that_were_used_once_are_charged_when_they_return(
     assert seen.share <= 0.275
 
 
+def named(name: Callable[[int, str], str], host: str, n: int) -> str:
+    """The sender of the nth message."""
+    return name(n, host.format(n))
+
+
 def test_names_prepared_under_each_trust_have_an_allowance_each(
     innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
@@ -67,17 +73,19 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
         "proven": (lambda n, host: f"a@{host}.p{n % 250}.mass.com", "pass"),
         "unlisted": (lambda n, host: f"a@{host}.p{n % 250}.mass.invalid", None),
     }
-    before, attack = [], []
+    before: list[Shot] = []
+    attack: list[Shot] = []
     for name, spf in sorts.values():
+        first, fresh = partial(named, name, "first"), partial(named, name, "x{}")
         before += flood(
-            lambda n, name=name: name(n, "first"),
+            first,
             networks(200),
             count=250,
             start_us=ATTACK_US - 75 * MINUTE_US,
             span_us=12 * MINUTE_US,
             spf=spf,
         )
-        attack += flood(lambda n, name=name: name(n, f"x{n}"), networks(200), count=13_333, spf=spf, span_us=SPAN_US)
+        attack += flood(fresh, networks(200), count=13_333, spf=spf, span_us=SPAN_US)
     before.sort(key=lambda shot: shot.at_us)
     attack.sort(key=lambda shot: shot.at_us)
     seen = run(innocents, before + attack, rng)

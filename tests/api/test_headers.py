@@ -196,9 +196,7 @@ def test_an_element_equal_to_one_of_several_values_is_never_new() -> None:
 
 
 def test_a_signature_is_proven_and_its_domain_has_counters_apart_from_who_merely_claims() -> None:
-    proven = guard(
-        limit("proven", ["dkim.org"], "1/day"), limit("pair", ["dkim.org", "sender.org"], "1/day")
-    )
+    proven = guard(limit("proven", ["dkim.org"], "1/day"), limit("pair", ["dkim.org", "sender.org"], "1/day"))
     claimed = Envelope(mail_from="a@b.com", dkim="ex.com", spf="fail")
     assert proven.check(claimed)
     assert proven.check(claimed).limit == "proven"

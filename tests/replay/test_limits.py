@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 import pytest
 from rich.console import Console
@@ -238,7 +238,7 @@ def replayed(limits: list[Limit], sent: list[Transaction]) -> run.Replay:
     return replay
 
 
-FAN_OUT = {"per": "sender.registered", "distinct": "sender.host", "rate": "40/hour"}
+FAN_OUT: dict[str, Any] = {"per": "sender.registered", "distinct": "sender.host", "rate": "40/hour"}
 
 
 @pytest.mark.parametrize(

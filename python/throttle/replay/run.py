@@ -66,8 +66,7 @@ class Replay:
         for need in self._own:
             need.panes.left_out = self._left_out[need.limit.identity]
         self._fresh = [
-            [need for need in self.needs if need.limit in memory.limits and need.is_told]
-            for memory in self.remembered
+            [need for need in self.needs if need.limit in memory.limits and need.is_told] for memory in self.remembered
         ]
         self._slow = [need for need in self._own if need.limit.memory is None]
         #: Memories that learn nothing of senders of one class.

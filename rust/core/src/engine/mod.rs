@@ -14,7 +14,8 @@
 //! * `request`: what `prepare` fills in   * `access`: operators' entries and limits' blocks, in all three steps
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
 //! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
-//! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics   * `explain`: a check in words
+//! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics
+//! * `explain`: a check in words
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
