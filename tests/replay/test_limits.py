@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -252,7 +252,7 @@ FAN_OUT: dict[str, Any] = {"per": "sender.registered", "distinct": "sender.host"
     ],
 )
 def test_what_a_limit_charges_beyond_what_is_new_to_its_key_is_not_told(fields: dict[str, str], counts: str) -> None:
-    limits = [Limit(name="new", **FAN_OUT), Limit(name="more", **FAN_OUT | fields)]  # type: ignore[arg-type]
+    limits = [Limit(name="new", **FAN_OUT), Limit(name="more", **FAN_OUT | fields)]
     sent = [mail(n, 0, f"a@h{n}.b.com", ["x@box.com", "y@box.com"]) for n in range(30)]
     told = report(replayed(limits, sent), Notes())
     rows = {row["limit"]: row for row in told["limits"]}
