@@ -9,6 +9,7 @@ ARGS  ?=
 BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
+UNDER ?= 12 13 14
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
@@ -27,7 +28,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak bench against wheel instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak attacks bench against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -46,6 +47,11 @@ soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, F
 	@$(need_rust)
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
 	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
+
+attacks: $(VENV)/.ready-test ## every attack under inbound, under the seeds UNDER='12 13 14': a table for each of what passed and who lost; ARGS go to pytest
+	@failed=; for seed in $(UNDER); do \
+		THROTTLE_SEED=$$seed $(PY) -m pytest tests/adversarial -n 2 --dist worksteal -q $(ARGS) || failed="$$failed $$seed"; \
+	done; test -z "$$failed" || { echo "failed under seed:$$failed" >&2; exit 1; }
 
 bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
 	@$(need_rust)

@@ -4,7 +4,7 @@ This file is the only source of the docstrings: the build compiles them into the
 ``mypy.stubtest`` checks the signatures against the module.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, Self, Unpack, final
 
@@ -525,7 +525,7 @@ class Limit:
         charge: Literal["once", "twice", "until-return"] | None = None,
         warm_up: str | None = None,
         in_flight: Size | None = None,
-        share: Share | Iterable[Share] | None = None,
+        share: Share | Sequence[Share] | None = None,
         reserve: Size | None = None,
         first: str | None = None,
         verified: Literal["any", "proven", "claimed"] | None = None,
