@@ -89,9 +89,19 @@ def test_the_picture_is_a_png(replayed: tuple[dict[str, Any], Path]) -> None:
 
 
 def started(out: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """A demo whose first server and its senders are there, and these two processes."""
+    """A demo whose first server and its senders are there, and these two processes.
+
+    A shell that runs the tests in the background lets them ignore SIGINT, and a process inherits that; so it is undone.
+    """
     command = [sys.executable, "-m", "throttle", "demo", "--out", str(out)]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    demo = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 60
     while len(children) < 2 and time.monotonic() < deadline:
