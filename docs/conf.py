@@ -58,4 +58,7 @@ def signature(
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    from pygments.lexers.special import TextLexer
+
+    app.add_lexer("csv", TextLexer)  # Pygments has none of this name, and an unknown language is a warning
     app.connect("autodoc-process-signature", signature)
