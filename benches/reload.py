@@ -77,7 +77,7 @@ class Flood:
     def look(self) -> None:
         """Asks for the busiest senders, and notes how long it was without an answer."""
         start = time.perf_counter()
-        time.sleep(0.001)
+        time.sleep(0.001)  # a dashboard asks now and then; without a pause it would be part of the flood
         self.guard.top("sender.org")
         self.tops.append((time.perf_counter() - start) * 1e3)
 
@@ -103,7 +103,7 @@ def measure(memory: str, change: str, threads: int, reloads: int) -> Row:
     flood = Flood(guard, threads)
     for number in range(1, reloads + 1):
         flood.tops.clear()
-        time.sleep(0.5)
+        time.sleep(0.5)  # half a second of the flood before the reload, by the wall clock, and below as much after it
         row.top_before_ms = max([row.top_before_ms, *flood.tops])
         flood.passed.clear()
         flood.tops.clear()

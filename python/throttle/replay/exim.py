@@ -17,8 +17,8 @@ protocol, which is `local…` for what came otherwise than by SMTP. `for` lists 
 `received_recipients`); without it they come from the deliveries. A process number in brackets may stand before all of
 it (log selector `pid`). Subjects, TLS names and anything else in quotes is the client's, and is skipped.
 
-A log tells of no header and of no SPF verdict. A message that arrived and of which some recipients were refused makes
-two transactions, since the refusals have no id.
+A log contains neither headers nor SPF verdicts. When a message arrived and some of its recipients were refused, it
+makes two transactions, since the refusals have no id.
 
 Source: The Exim specification, version 4.98, chapter 53, "Log files".
 """
@@ -210,7 +210,7 @@ def _id(text: str) -> str | None:
 
 
 def _client(text: str) -> _Client | None:
-    """Reads `H=name (helo) [address]:port`, of which name, HELO or both may be missing."""
+    """Reads `H=name (helo) [address]:port`. The name, the HELO or both may be missing."""
     if not text.startswith("H="):
         return None
     rest, name, helo = text[2:], None, None
