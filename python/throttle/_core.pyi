@@ -483,13 +483,15 @@ class Limit:
         charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also when it returns after
             an hour or ``settle``; ``"until-return"``, with every message until it has returned. Default: ``"once"``.
         warm_up: for how long after the first check a fan-out charges nothing and only learns. Default: not at all.
+        readmit: a refused element that comes back at least this long after its first refusal is let through, for as
+            long as ``remember``. Default: never.
         in_flight: how much may be open at once: connections, messages or bytes.
         share: the part of what is free that one key may hold; several tiers as a list.
         reserve: how much of ``in_flight`` is kept for keys that hold nothing. Default: nothing.
         first: of bytes, the most that a key which holds nothing may take whatever its share is. Default: a thousandth
             of ``in_flight``.
-        verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name, or
-            ``"claimed"``. Default: ``"any"``; a key with the sender then has a counter for each level of trust.
+        verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name,
+            ``"claimed"``, or ``"unproven"``: claimed although the envelope has an SPF result. Default: ``"any"``; a key with the sender then has a counter for each level of trust.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
             ``auth.user`` and ``global``.
         memory: the size of its table. Default: a share by how long one message occupies a slot.
@@ -524,11 +526,12 @@ class Limit:
         settle: str | None = None,
         charge: Literal["once", "twice", "until-return"] | None = None,
         warm_up: str | None = None,
+        readmit: str | None = None,
         in_flight: Size | None = None,
         share: Share | Sequence[Share] | None = None,
         reserve: Size | None = None,
         first: str | None = None,
-        verified: Literal["any", "proven", "claimed"] | None = None,
+        verified: Literal["any", "proven", "claimed", "unproven"] | None = None,
         when_full: WhenFull | None = None,
         memory: Size | None = None,
         algorithm: Algorithm | None = None,

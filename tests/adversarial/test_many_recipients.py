@@ -1,12 +1,15 @@
 """Messages to a hundred mailboxes each: what counts is how much is delivered.
 
 Gain, in deliveries: 4.5 % for fresh hosts below one name (`org-fan-out-rcpt`: each recipient of a new host is charged),
-8 % for one network under one name (`pair-rcpt-pace`), and 1,000 recipients for one transaction (`max_recipients`).
+8 % for one network under one name (`pair-rcpt-pace`), 13.5 % for one client under a hundred names by turns
+(`client-claimed-rcpt-pace`; 40 % for three or more of one network), and 1,000 recipients for one transaction (`max_recipients`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 from attack import ATTACK_US, SPAN_US, networks
 from throttle import Envelope, ManualClock, Throttle
@@ -54,6 +57,15 @@ def test_one_network_under_one_name_is_held_by_what_it_delivers(rng: random.Rand
     share = play(lambda n: f"100.64.0.{1 + n % 254}", lambda n: "a@mass.com", 10 * DELIVERIES, rng)
     print(f"one network, one name, {RECIPIENTS} recipients each: {share:.1%} of the deliveries")
     assert share <= 0.10
+
+
+@pytest.mark.parametrize(("clients", "most"), [(1, 0.14), (254, 0.41)])
+def test_names_by_turns_are_held_by_what_their_client_and_network_deliver(
+    clients: int, most: float, rng: random.Random
+) -> None:
+    share = play(lambda n: f"100.64.0.{1 + n % clients}", lambda n: f"a@org{n % 100}.com", DELIVERIES, rng)
+    print(f"{clients} clients of a network, 100 names, {RECIPIENTS} recipients each: {share:.1%} of the deliveries")
+    assert share <= most
 
 
 def test_a_search_for_addresses_gets_a_thousand_of_them_in_one_transaction(rng: random.Random) -> None:

@@ -52,6 +52,17 @@ def test_6to4_makes_no_networks(
     assert seen.share <= 0.01
 
 
+def test_teredo_makes_no_networks(
+    innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    """One client, which chooses its server and its port: only the last 32 bits are its own (RFC 4380 §4)."""
+    attack = flood(lambda n: f"a@org{n}.com", lambda n: f"2001:0:{0x4100 + n % 400:x}:{n:x}:0:1234:34ff:8ef8")
+    seen = run(innocents, attack, rng)
+    write_down("one Teredo client, invented organisations", seen)
+    assert seen.lost == {}
+    assert seen.share <= 0.01
+
+
 def test_clients_behind_nat64_are_not_one_network(
     innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:

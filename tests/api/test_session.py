@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import pickle
+import tracemalloc
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -419,3 +420,32 @@ def test_a_header_that_is_text_is_named_with_what_is_allowed() -> None:
     for call in (Envelope.from_message, Envelope().with_headers):
         with pytest.raises(TypeError, match="message: found str; allowed: bytes"):
             call(text)
+
+
+def test_an_idle_session_keeps_no_long_header() -> None:
+    """A field of 64 KB has up to eight readings; nothing of it is kept until the next command."""
+    long = '"a""b""c""d""e""f""g""' + "x" * 65_000 + '"@e.com'
+    headers = f"From: {long}\r\nReply-To: {long}\r\nList-Id: <{'y' * 60_000}>\r\n\r\n".encode()
+    pace, idle = Throttle(), []
+    tracemalloc.start()
+    for number in range(50):
+        session = pace.session(client_ip=f"203.0.{number}.1")
+        session.helo("mx")
+        session.mail(f"a@org{number}.com")
+        session.data(headers=headers)
+        idle.append(session)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 50 * 10_000
+
+
+def test_a_report_counts_by_what_an_ordinary_header_said() -> None:
+    spam = Limit(name="spam", per="dkim.org", rate="1/day", count="reports", reports=["spam"])
+    pace = guard(spam)
+    session = pace.session(client_ip="203.0.113.1")
+    for _ in range(2):
+        session.mail("a@b.com")
+        session.data(headers=b"From: <a@b.com>\r\n\r\n", dkim="b.com")
+        session.report("spam")
+    refused = pace.check(Envelope(client_ip="203.0.113.2", mail_from="c@d.com", header_from="c@d.com", dkim="b.com"))
+    assert refused.limit == "spam"

@@ -220,6 +220,7 @@ BESIDE = {
     "settle": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "charge": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "warm_up": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
+    "readmit": 'per = "sender.registered"\ndistinct = "sender.host"\nrate = "9/minute"',
     "distinct": 'per = "sender.registered"\nrate = "9/minute"',
     "in_flight": 'per = "client.ip"',
     "action": 'per = "client.ip"\nrate = "9/minute"',

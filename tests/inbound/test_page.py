@@ -22,7 +22,7 @@ SECTIONS = dict(re.findall(r"^### `([a-z-]+)`\n\n(.*?)(?=^#)", PAGE, re.DOTALL |
 LIMITS = {limit.name: limit for limit in Policy.builtin().limits}
 
 #: What is a number in a limit, or has one.
-NUMBERS = ("rate", "burst", "in_flight", "reserve", "first", "remember", "settle", "warm_up", "memory")
+NUMBERS = ("rate", "burst", "in_flight", "reserve", "first", "remember", "settle", "warm_up", "readmit", "memory")
 
 NUMBER = re.compile(r"\d[\d.]*(/[\w ]+| [\w]+)?")
 

@@ -168,6 +168,7 @@ class Mail:
     ) -> Message:
         """``zone`` is the domain under which the clients' reverse names lie; without one there is no reverse name.
 
+        ``spf=None`` is a domain that publishes no SPF record.
         From is the return path if no other address is given. All copies of a ``mailing`` have nearly one size.
         """
         draw = self.rng.random
@@ -185,7 +186,7 @@ class Mail:
             helo or name or f"[{client}]",
             mail_from,
             rcpt_to or self.mailbox(),
-            spf if self.has_spf else None,
+            (spf or "none") if self.has_spf else None,
             pool,
             header_from or mail_from,
             reply_to,

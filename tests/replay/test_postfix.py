@@ -342,3 +342,11 @@ def test_every_message_of_a_log_in_disorder_comes_out_as_it_was_sent(
     assert len(wanted) * 0.999 <= len(found) <= len(wanted)
     missing = set(wanted) - set(found)
     assert len(missing) <= len(wanted) * 0.001
+
+
+def test_a_helo_name_that_looks_like_a_login_is_no_login() -> None:
+    (one,) = read(
+        "17:20:30 mx postfix/smtpd[7]: NOQUEUE: reject: RCPT from a[192.0.2.1]: 554 5.7.1 no; "
+        "from=<a@b> to=<c@d> proto=ESMTP helo=<me> sasl_username=<boss>"
+    )
+    assert (one.envelope.auth_user, one.envelope.helo) == (None, "me")

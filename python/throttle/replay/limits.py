@@ -74,6 +74,8 @@ class Counted:
     #: When it charges an element: `once`, `twice` or `until-return`.
     charge: str
     warm_up: str | None  # as a policy writes it
+    #: Whether it lets through what comes back after a refusal, or counts only senders with an SPF verdict.
+    is_partial: bool
     verified: str
     shadow: bool
 
@@ -91,7 +93,7 @@ class Counted:
 
         A replay knows which elements were new to the limit's own key, and nothing else of a fan-out.
         """
-        is_once = self.charge == "once" and self.warm_up is None
+        is_once = self.charge == "once" and self.warm_up is None and not self.is_partial
         return self.memory is None or (is_once and self.count != "recipients" and self.remembers == self.per)
 
     @property
@@ -165,7 +167,9 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
         remember_s=_seconds(fields.get("remember", "1 day")),
         charge=fields.get("charge", "once"),
         warm_up=fields.get("warm_up"),
-        verified=fields.get("verified", "any"),
+        is_partial="readmit" in fields or fields.get("verified") == "unproven",
+        # Rows do not tell whether SPF was checked, so such a limit's keys are counted as those of all claimed senders.
+        verified=fields.get("verified", "any").replace("unproven", "claimed"),
         shadow=fields.get("mode") == "shadow",
     )
 

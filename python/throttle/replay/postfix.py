@@ -45,7 +45,6 @@ class _Refusal(NamedTuple):
     sender: str | None
     recipient: str | None
     helo: str | None
-    user: str | None
 
 
 class Postfix(MailLog):
@@ -125,7 +124,7 @@ class Postfix(MailLog):
                 message.sender = refusal.sender
             if verb == "reject" and (stage == "DATA" or stage.startswith("END-OF-")):
                 self._refuse(message, at, refusal.answer)
-        message.helo, message.user = refusal.helo or message.helo, refusal.user or message.user
+        message.helo = refusal.helo or message.helo
         if refusal.recipient is not None:
             message.add_recipient(refusal.recipient, refusal.recipient)
         return True
@@ -196,12 +195,15 @@ def _client(text: str) -> tuple[str, str, str] | None:
 
 
 def _refusal(text: str) -> _Refusal | None:
-    """Reads the client, the answer, and from the right what the client said: the answer may repeat any of that."""
+    """Reads the client, the answer, and from the right what the client said: the answer may repeat any of that.
+
+    A user at the end is left out: a HELO name may look like it. The line of the client names the user of a message.
+    """
     client = _client(text)
     if client is None:
         return None
     name, ip, rest = client
-    rest, user = _last(rest, " sasl_username=<")
+    rest, _ = _last(rest, " sasl_username=<")
     rest, helo = _last(rest, " helo=<")
     rest, found, protocol = rest.rpartition(" proto=")
     if not found or " " in protocol:
@@ -210,7 +212,7 @@ def _refusal(text: str) -> _Refusal | None:
     rest, sender = _last(rest, " from=<")
     if not (rest.startswith(": ") and rest.endswith(";")):
         return None
-    return _Refusal(ip, name, rest[2:-1], sender, recipient, helo, user)
+    return _Refusal(ip, name, rest[2:-1], sender, recipient, helo)
 
 
 def _last(text: str, mark: str) -> tuple[str, str | None]:

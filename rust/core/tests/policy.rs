@@ -74,6 +74,8 @@ fn inbound_is_what_the_design_says() {
         row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
         row("net-claimed-pace", "client.net/24/48", Stage::Mail, false, "300/minute", 3000),
         row("client-claimed-pace", "client.net/32/64", Stage::Mail, false, "100/minute", 1000),
+        row("net-claimed-rcpt-pace", "client.net/24/48", Stage::Rcpt, false, "900/minute", 9000),
+        row("client-claimed-rcpt-pace", "client.net/32/64", Stage::Rcpt, false, "300/minute", 3000),
         row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
         row("pair-rcpt-pace", "client.net/24/48 + sender.org", Stage::Rcpt, false, "1800/minute", 18_000),
@@ -85,6 +87,8 @@ fn inbound_is_what_the_design_says() {
         row("org-net-fan-out", "sender.org + sender.registered", Stage::Mail, true, "1000/10 minutes", 1000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
         row("client-org-fan-out", "client.net/32/64", Stage::Mail, true, "100/10 minutes", 100),
+        row("all-org-fan-out", "global", Stage::Mail, true, "6000/10 minutes", 6000),
+        row("all-org-fan-out-spf", "global", Stage::Mail, true, "3000/10 minutes", 3000),
         row("reply-to-fan-out", "reply_to.mailbox", Stage::Data, true, "100/10 minutes", 100),
         row("reply-to-pace", "reply_to.unaligned", Stage::Data, false, "100/minute", 1000),
         row("dkim-fan-out", "dkim.org", Stage::Data, true, "200/10 minutes", 200),
@@ -100,17 +104,21 @@ fn inbound_is_what_the_design_says() {
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
     let (seven_days, day) = (7 * DAY_US, (DAY_US, None));
     let settled = (seven_days, Some(3600 * SECOND_US));
-    assert_eq!(memories, [settled, (seven_days, None), settled, (seven_days, None), day, day, day, day]);
+    assert_eq!(memories, [settled, (seven_days, None), settled, (seven_days, None), day, day, day, day, day, day]);
     let of = |verified| {
         let limits = policy.limits.iter().filter(|limit| limit.verified == verified);
         limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(of(Verified::Proven), ["owner-pace", "host-pace"]);
-    let claimed = ["net-claimed-pace", "client-claimed-pace", "org-net-fan-out", "reply-to-pace", "dkim-fan-out"];
-    assert_eq!(of(Verified::Claimed), claimed);
+    let claimed = of(Verified::Claimed);
+    let paces = ["net-claimed-pace", "client-claimed-pace", "net-claimed-rcpt-pace", "client-claimed-rcpt-pace"];
+    assert_eq!(claimed[..4], paces);
+    assert_eq!(claimed[4..], ["org-net-fan-out", "all-org-fan-out", "reply-to-pace", "dkim-fan-out"]);
+    assert_eq!(of(Verified::Unproven), ["all-org-fan-out-spf"]);
     let recipients = policy.limits.iter().filter(|limit| limit.count == Count::Recipients);
     let recipients: Vec<_> = recipients.map(|limit| limit.name.as_str()).collect();
-    assert_eq!(recipients, ["pair-rcpt-pace", "org-fan-out-rcpt", "rcpt-pace"]);
+    assert_eq!(recipients[..2], paces[2..]);
+    assert_eq!(recipients[2..], ["pair-rcpt-pace", "org-fan-out-rcpt", "rcpt-pace"]);
     for limit in &policy.limits {
         let is_of_account = limit.name == "auth-pace";
         let way = (Algorithm::SlidingWindow, WhenFull::Sketch);
@@ -316,7 +324,7 @@ fn every_field_of_the_schema_changes_the_limit() {
             }
             "new_to" => "per = \"client.ip\"\ndistinct = \"sender.org\"\nrate = \"9/minute\"",
             "reports" => "per = \"client.ip\"\nrate = \"9/minute\"\ncount = \"reports\"",
-            "distinct" | "refuse" | "remember" | "settle" | "charge" | "warm_up" => {
+            "distinct" | "refuse" | "remember" | "settle" | "charge" | "warm_up" | "readmit" => {
                 "per = \"sender.registered\"\ndistinct = \"sender.host\"\nrate = \"9/minute\""
             }
             _ => "name = \"x\"\nper = \"client.ip\"\nrate = \"9/minute\"",

@@ -29,7 +29,7 @@ fn policies() -> impl Strategy<Value = String> {
         any::<bool>(),
         any::<[bool; 2]>(),
         [charges(), charges()],
-        prop_oneof![Just(""), Just("warm_up = \"90 seconds\"")],
+        (prop_oneof![Just(""), Just("warm_up = \"90 seconds\"")], prop::option::of(1u64..20)),
     )
         .prop_map(
             |(
@@ -42,7 +42,7 @@ fn policies() -> impl Strategy<Value = String> {
                 refuse,
                 [pair_slides, ladder_slides],
                 [fresh_charge, net_charge],
-                warm_up,
+                (warm_up, readmit),
             )| {
                 let slides = "algorithm = \"sliding-window\"";
                 let pair_how = if pair_slides { slides } else { "burst = 2" };
@@ -50,6 +50,9 @@ fn policies() -> impl Strategy<Value = String> {
                 let remember = remember.max(settle);
                 // Beyond four, registers count.
                 let all_burst = pair * 2;
+                // Only a limit that charges once has notes.
+                let readmit = readmit.filter(|_| net_charge == "once");
+                let readmit = readmit.map_or(String::new(), |after| format!("readmit = \"{after} seconds\""));
                 let full = if refuse { "refuse" } else { "admit" };
                 format!(
                     r#"
@@ -86,6 +89,7 @@ rate = "1/70 seconds"
 remember = "50 seconds"
 charge = "{net_charge}"
 {warm_up}
+{readmit}
 
 [[limit]]
 name = "all"

@@ -167,6 +167,12 @@ impl Envelope {
         Self { client_ip, client_name, helo, auth_user, ..Self::default() }
     }
 
+    /// Drops what is known of the header if its texts have more than `most` bytes.
+    pub(crate) fn without_longer_header(mut self, py: Python<'_>, most: usize) -> Self {
+        self.headers = self.headers.filter(|headers| headers.octets(py) <= most);
+        self
+    }
+
     /// Sets the SPF verdict.
     pub(crate) fn set_spf(&mut self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         (self.spf, self.verdict) = spf.map(said).transpose()?.unzip();

@@ -24,6 +24,12 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
+    /// The bytes of all texts.
+    pub(crate) fn octets(&self, py: Python<'_>) -> usize {
+        let Self { from, reply_to, list_id, dkim } = self;
+        from.iter().chain(reply_to).chain(list_id).chain(dkim).map(|text| text.bytes(py).len()).sum()
+    }
+
     /// Reads the arguments. Returns `None` when none of them has a value.
     pub(crate) fn optional(
         header_from: Option<&Bound<'_, PyAny>>, reply_to: Option<&Bound<'_, PyAny>>,

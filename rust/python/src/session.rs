@@ -31,6 +31,10 @@ pub(crate) struct Session {
     talk: Mutex<Talk>,
 }
 
+/// The most bytes of a header's addresses and names that an idle session keeps for reports (P1). A longer header is of
+/// no ordinary message, and a report about such a message counts without it.
+const MOST_KEPT: usize = 4096;
+
 /// The state of the dialogue, and the envelope that is known so far.
 #[derive(Debug, Default)]
 struct Talk {
@@ -171,7 +175,7 @@ impl Session {
         known.set_headers(py, headers, dkim)?;
         let now = self.now(py, now)?;
         let decision = self.step(py, known, now, CoreSession::data);
-        let ended = self.known(py, false);
+        let ended = self.known(py, false).without_longer_header(py, MOST_KEPT);
         if ended.mail_from.is_some() {
             self.forget(py);
             self.talk().ended = Some(ended);

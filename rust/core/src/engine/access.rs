@@ -154,7 +154,7 @@ impl Engine {
             }
         };
         for limit in
-            self.plan.applicable.blocking.intersect(self.plan.applicable.for_trust(request.sender_trust)).iter()
+            self.plan.applicable.blocking.intersect(self.plan.applicable.for_sender(request.sender_kind)).iter()
         {
             let planned = &self.plan.limits[usize::from(limit)];
             let Some(rule) = planned.block_rule.filter(|rule| rule.from <= stage) else { continue };

@@ -11,8 +11,9 @@ use super::request::{Found, Request, Room};
 use super::transaction::{Outcome, Purpose};
 use super::{Engine, Live, access::lets_pass, finish::key_text_of, operators::Blocked};
 use crate::identity::parse_value::each_scope;
-use crate::identity::{Identities, Identity, Part, Source, Sources, Tag, Trust, Value, Values};
+use crate::identity::{Identities, Identity, Part, SenderKind, Source, Sources, Tag, Trust, Value, Values};
 use crate::plan::{PlannedIdentity, PlannedLimit, looks_at};
+use crate::policy::Verified;
 use crate::policy::joined_name;
 use crate::policy::{Choice, Count, FieldValue, Fraction, Limit, MAX_LIMITS, Mode, Report, Rule, Share, Stage, Stages};
 use crate::region::{Now, Region};
@@ -416,7 +417,10 @@ fn unasked(
     };
     if planned.stage >= Stage::Mail && !knows_sender {
         need("mail_from");
-    } else if !looks_at(limit.verified, identities.trust(Identity::SenderHost)) {
+    } else if !looks_at(limit.verified, identities.sender_kind()) {
+        if limit.verified == Verified::Unproven && identities.sender_kind() == SenderKind::Unchecked {
+            return LimitState::DoesNotApply("only senders that SPF was checked for, and there is no verdict".into());
+        }
         let (counted, sender) = (limit.verified.name(), identities.trust(Identity::SenderHost).name());
         return LimitState::DoesNotApply(format!("only {counted} senders, and this one is {sender}"));
     }

@@ -18,7 +18,7 @@ use super::Engine;
 use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Sources, Trust, Value};
+use crate::identity::{Identities, Identity, Part, Sources, Tag, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
 use crate::policy::{Count, Stage, Stages};
@@ -87,7 +87,7 @@ impl Engine {
             request.keys.fill(plan, &self.secret, identities, needed);
         }
         let senders = identities.trust(Identity::SenderHost);
-        request.sender_trust = senders;
+        (request.sender_trust, request.sender_kind) = (senders, identities.sender_kind());
         let mut preparer = Preparer {
             plan,
             secret: &self.secret,
@@ -105,7 +105,7 @@ impl Engine {
             let held_elsewhere = plan.applicable.asked_at(filter.in_flight).intersect(plan.applicable.in_flight);
             limits = limits.union(held_elsewhere).minus(filter.without);
         }
-        limits = limits.intersect(plan.applicable.for_trust(senders)).minus(preparer.keys.ruled_out);
+        limits = limits.intersect(plan.applicable.for_sender(request.sender_kind)).minus(preparer.keys.ruled_out);
         if size.is_none() {
             limits = limits.minus(plan.applicable.sized);
         }
@@ -398,6 +398,9 @@ impl<'e> Preparer<'e, '_> {
     fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
         let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth) else { return };
+        if planned.is_under_mailbox && self.is_own_mailbox(planned, nth) {
+            return;
+        }
         let identity = self.plan.identities[planned.distinct].identity;
         let first = self.request.others.len();
         let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
@@ -417,10 +420,30 @@ impl<'e> Preparer<'e, '_> {
         let parts = run(first, self.request.parts.len());
         let bucket = self.secret.with_trust(key, asked.trust);
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
-        let (is_proven, may_change) = (asked.trust != Trust::Claimed, planned.may_change);
-        let nth = nth as u32;
-        let lookup = Lookup { seen_set, nth, bucket, element, others, parts, is_fresh, is_proven, may_change };
-        self.request.lookups.push(lookup);
+        self.request.lookups.push(Lookup {
+            seen_set,
+            nth: nth as u32,
+            bucket,
+            element,
+            others,
+            parts,
+            is_fresh,
+            is_proven: asked.trust != Trust::Claimed,
+            may_change: planned.may_change,
+            has_notes: planned.has_notes,
+        });
+    }
+
+    /// Whether the `nth` mailbox lies in the sender's organisation, or there is no sender: a bounce is nobody's name.
+    fn is_own_mailbox(&self, planned: &PlannedSeenSet, nth: usize) -> bool {
+        let per = self.plan.identities[usize::from(*planned.per.parts().0)].identity;
+        let Some(Value::Address(_, Part::Text(host))) = self.identities.nth(per, nth as u32) else { return false };
+        match self.identities.value(Identity::SenderOrg(0)) {
+            Some(Value::Name(Part::Text(org))) => {
+                host.strip_suffix(org).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            sender => sender == Some(Value::Name(Part::Tag(Tag::Null))),
+        }
     }
 
     /// Adds every element of the look-up but the first, which it returns. An element that is equal to the value of

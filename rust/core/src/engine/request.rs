@@ -8,7 +8,7 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use crate::identity::parse_value::Kinds;
-use crate::identity::{Identities, Identity, Source, Trust};
+use crate::identity::{Identities, Identity, SenderKind, Source, Trust};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
 use crate::policy::Stages;
@@ -25,6 +25,8 @@ pub struct Request {
     pub(super) stores: Stores,
     /// The trust of the sender.
     pub(super) sender_trust: Trust,
+    /// Which limits with `verified` count the message.
+    pub(super) sender_kind: SenderKind,
     /// Whether the transaction would have more recipients than the policy allows.
     pub(super) has_too_many_recipients: bool,
     /// Whether this is a step of a session.
@@ -114,6 +116,9 @@ pub struct Found {
     pub(super) near_limit: Vec<u32>,
     /// Entries of limits that block their key when the check is refused: places in the request.
     pub(super) blocking: Vec<u32>,
+    /// Entries of limits that note their element when the check is refused: places in the request, and the time of the
+    /// note in units of the seen set.
+    pub(super) noting: Vec<(u32, u64)>,
     /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }
@@ -155,6 +160,7 @@ impl Room {
         found.held = 0;
         found.near_limit.clear();
         found.blocking.clear();
+        found.noting.clear();
         found.unnamed.clear();
         KEPT.set(Some(self));
     }
@@ -178,6 +184,7 @@ impl Found {
         self.reservations = request.stores.reservations;
         self.stores.take_room_for(&request.stores, needed);
         self.blocking.reserve(needed);
+        self.noting.reserve(needed);
         self.near_limit.reserve(needed);
         self.unnamed.reserve(needed);
         if let Some(access) = &request.access {

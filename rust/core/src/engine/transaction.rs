@@ -7,7 +7,7 @@
 //!  consult the rates, and the fan-outs if an element may be new; neither if an entry lets the check through
 //!  consult the in-flight limits and the number of permits
 //!  all fit?  charge the entries, then make the elements known; hold what is in flight
-//!  else      charge no limit; the limits that block note their keys
+//!  else      charge no limit; the limits that block keep their keys, those that readmit note their elements
 //!  statistics count the check, admitted or refused
 //! ```
 //!
@@ -20,7 +20,7 @@ use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
 use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
-use crate::store::fan_out::{look_up, make_known};
+use crate::store::fan_out::{FanOut, look_up, make_known};
 use crate::store::in_flight::{HINT_US, Token};
 use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
@@ -161,8 +161,18 @@ impl Engine {
         if request.access.is_some() {
             self.add_access(request, region, found, outcome);
         }
+        Self::foresee_notes(request, found);
         if let Some(refused) = outcome.refused {
             outcome.refused = Some(self.until_all_fits(request, region, found, refused));
+        }
+    }
+
+    /// Adds the notes that this check makes to the answers of the look-ups.
+    fn foresee_notes(request: &Request, found: &mut Found) {
+        for &(place, now) in &found.noting {
+            if let Question::FanOut { lookup, .. } = request.stores.entries[place as usize].question {
+                found.stores.sightings.lookups[lookup as usize].noted.get_or_insert(now);
+            }
         }
     }
 
@@ -187,6 +197,9 @@ impl Engine {
                         until_us = until_us.max(at_us.saturating_add(rule.us));
                     }
                 }
+            }
+            if let Store::FanOut(fan_out @ FanOut { readmit_us: Some(_), .. }) = &planned.store {
+                found.noting.push((place as u32, fan_out.note_at(at_us)));
             }
             let by = RefusedBy::Entry { place, of: planned.of };
             outcome.refuse(Refused { by, until_us, part: answer.part });
@@ -281,6 +294,9 @@ impl Engine {
             if !found.blocking.is_empty() {
                 self.block_refused(request, &found.blocking, region, at_us);
             }
+            if !found.noting.is_empty() {
+                self.note_refused(request, &found.noting, region, at_us);
+            }
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
             outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, found.held));
         }
@@ -290,6 +306,18 @@ impl Engine {
         }
         if request.is_access_checked {
             self.forget_access(region, at_us);
+        }
+    }
+
+    /// Notes the elements that limits with `readmit` have refused.
+    #[cold]
+    fn note_refused(&self, request: &Request, noting: &[(u32, u64)], region: &mut Region, at_us: u64) {
+        for &(place, _) in noting {
+            let entry = &request.stores.entries[place as usize];
+            let Question::FanOut { lookup, .. } = entry.question else { continue };
+            if let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store {
+                fan_out.note(region, &request.stores.lookups[lookup as usize], at_us);
+            }
         }
     }
 

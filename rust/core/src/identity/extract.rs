@@ -14,7 +14,7 @@ use super::address::{Address, Folded};
 use super::header_address::{MOST_VALUES, Mailbox, Mailboxes};
 use super::host::{Form, Host};
 use super::suffix::{Domain, RUNGS, SuffixList};
-use super::value::{As, Part, Tag, Trust, Value};
+use super::value::{As, Part, SenderKind, Tag, Trust, Value};
 use super::{Identity, Source, Sources, Stage, freemail, network, plain};
 use crate::envelope::{Envelope, Headers, Spf};
 
@@ -37,6 +37,8 @@ pub struct Identities<'a> {
     user: Option<Folded<'a>>,
     sender: Option<Address<'a, Domain<'a>>>,
     sender_trust: Trust,
+    /// Whether the server has an SPF verdict for the sender.
+    is_spf_checked: bool,
     rcpt: SmallVec<[Address<'a, Host<'a>>; 1]>,
     header: Option<Box<HeaderIdentities<'a>>>,
     global: bool,
@@ -89,6 +91,7 @@ impl<'a> Identities<'a> {
             let sender = self.sender.as_ref().and_then(Address::host);
             let trust = |sender| sender_trust(sender, envelope.spf, self.client_name.as_ref());
             self.sender_trust = sender.map_or(Trust::Claimed, trust);
+            self.is_spf_checked = envelope.spf.is_some();
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -110,6 +113,15 @@ impl<'a> Identities<'a> {
             source if source.is_mere_claim() => Trust::Claimed,
             Source::Sender => self.sender_trust,
             _ => Trust::Proven,
+        }
+    }
+
+    /// The kind of sender, which decides whether limits with `verified` count the message.
+    pub fn sender_kind(&self) -> SenderKind {
+        match self.sender_trust {
+            Trust::Proven | Trust::Named => SenderKind::Proven,
+            Trust::Claimed if self.is_spf_checked => SenderKind::Unproven,
+            Trust::Claimed => SenderKind::Unchecked,
         }
     }
 

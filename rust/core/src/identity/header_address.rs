@@ -40,7 +40,7 @@ pub use super::field_pieces::{MOST_ATS, MOST_UNCLOSED};
 /// The most addresses of a header field, and the most fields of one name. With more of them the field is MANY.
 pub const MOST_VALUES: usize = 8;
 
-/// The most bytes that are read of all fields of one name together. Postfix allows 100 KiB for one field, sendmail
+/// The most bytes that are read of all fields of one name together, and that their addresses may have together. Postfix allows 100 KiB for one field, sendmail
 /// 32 KiB for a whole header; RFC 5322 §2.1.1 allows 998 bytes for a line.
 pub const MOST_FIELD_OCTETS: usize = 64 * 1024;
 
@@ -61,6 +61,8 @@ pub struct Mailboxes<'a> {
     found: SmallVec<[Mailbox<'a>; 1]>,
     fields: usize,
     octets: usize,
+    /// Bytes of the addresses. One field may have several readings of a long local part.
+    kept: usize,
     is_many: bool,
 }
 
@@ -140,6 +142,8 @@ impl<'a> Mailboxes<'a> {
             if self.found.len() == MOST_VALUES {
                 self.is_many = true;
             } else {
+                self.kept = self.kept.saturating_add(mailbox.local.len() + mailbox.host.len());
+                self.is_many |= self.kept > MOST_FIELD_OCTETS;
                 self.found.push(mailbox);
             }
         }

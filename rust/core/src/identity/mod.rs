@@ -50,7 +50,7 @@ pub use extract::{Identities, Values};
 pub use header_address::MOST_VALUES;
 pub(crate) use suffix::RUNGS;
 pub use suffix::{SuffixError, SuffixList};
-pub use value::{Part, Tag, Trust, Value};
+pub use value::{Part, SenderKind, Tag, Trust, Value};
 
 /// Prefix lengths of a client network, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -304,6 +304,12 @@ impl Identity {
     /// Whether its values are addresses: a local part and a host.
     pub const fn is_address(self) -> bool {
         matches!(self.view(), View::Address)
+    }
+
+    /// Whether its values may be mailboxes that a header names: authors, or readers of answers.
+    pub const fn is_header_mailbox(self) -> bool {
+        matches!(self.source(), Source::From | Source::ReplyTo | Source::Reply)
+            && matches!(self.view(), View::Address | View::Mailbox)
     }
 
     /// Whether it is a whole host.

@@ -32,6 +32,23 @@ impl Trust {
     }
 }
 
+/// The kinds of senders that `verified` tells apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SenderKind {
+    /// Claimed, and the server has no SPF verdict.
+    #[default]
+    Unchecked,
+    /// Claimed, although the server has checked SPF.
+    Unproven,
+    /// Proven or named.
+    Proven,
+}
+
+impl SenderKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Unchecked, Self::Unproven, Self::Proven];
+}
+
 /// Stands for all names that have no value of their own: such names share a bucket. No text equals a tag.
 ///
 /// `repr(usize)` makes a [`Part`] three whole words. With a one-byte tag the compiler copies it in pieces, and the

@@ -21,7 +21,7 @@ use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, pars
 use crate::policy::{Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Report, Rule, Stage};
 use crate::policy::{Stages, Verified, WhenFull, joined_name};
 use crate::region::{COUNTERS, PAGE_BYTES, Region, Table};
-use crate::store::{Store, distinct::Distinct, fan_out::FanOut, in_flight::COUNTS};
+use crate::store::{Store, distinct::Distinct, fan_out::FanOut, fan_out::Timing, in_flight::COUNTS};
 use crate::store::{rate_counter::RateCounter, seen_set::SeenSet};
 use crate::{decision::Reply, error::PolicyError, key::Key, key::Secret, key::mask, stats::Stats};
 
@@ -254,19 +254,20 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, .. } = &self.seen_sets[nth];
+        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, has_notes, .. } = &self.seen_sets[nth];
         let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
-        let (settle_us, may_change) = (*settle_us, *may_change);
+        let (settle_us, may_change, has_notes) = (*settle_us, *may_change, *has_notes);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
         let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
+        let is_under_mailbox = distinct == Identity::SenderOrg(0) && matches!(per[..], [one] if one.is_header_mailbox());
         let distinct = place(&mut self.identities, distinct).into();
         let per = per.iter().map(|&per| place(&mut self.identities, per)).collect();
         let has_ladder = settle_us.is_some();
-        Ok(PlannedSeenSet { set, per, distinct, is_of_sender, equals, may_change, has_ladder })
+        Ok(PlannedSeenSet { set, per, distinct, is_of_sender, equals, may_change, has_ladder, has_notes, is_under_mailbox })
     }
 
     /// The store of a limit that has a rate.
@@ -278,9 +279,12 @@ impl<'p> Draft<'p> {
         }
         let buckets = RateCounter::new(table, limit.algorithm, rate, burst, limit.when_full);
         let buckets = buckets.ok_or_else(|| self.too_fine(Some(limit), "rate"))?;
-        let Rule::FanOut { settle_us, charge, warm_up_us, .. } = limit.rule else { return Ok(Store::Rate(buckets)) };
+        let Rule::FanOut { settle_us, charge, warm_up_us, readmit_us, .. } = limit.rule else {
+            return Ok(Store::Rate(buckets));
+        };
+        let timing = Timing { settle_us, charge, warm_up_us, readmit_us };
         let place = self.seen_sets.iter().position(|claim| claim.is_of(limit)).unwrap_or_default();
-        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, settle_us, charge, warm_up_us)))
+        Ok(Store::FanOut(FanOut::new(seen_sets[place].set, place, buckets, timing)))
     }
 
     fn too_many(&self, limit: &Limit, rate: Rate, burst: u64) -> PolicyError {

@@ -73,6 +73,8 @@ pub(super) struct SeenSetClaim {
     pub(super) settle_us: Option<u64>,
     /// Whether one of the limits may charge the same element differently at another time.
     pub(super) may_change: bool,
+    /// Whether one of the limits readmits what it refused.
+    pub(super) has_notes: bool,
 }
 
 /// The tables of a plan.
@@ -139,17 +141,19 @@ impl SeenSetClaim {
     pub(super) fn all<'l>(limits: impl IntoIterator<Item = &'l Limit>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for limit in limits {
-            let Rule::FanOut { distinct, remember_us, settle_us, charge, warm_up_us, .. } = limit.rule else {
+            let Rule::FanOut { distinct, remember_us, settle_us, charge, warm_up_us, readmit_us, .. } = limit.rule
+            else {
                 continue;
             };
-            let may_change = charge != Charge::Once || warm_up_us > 0;
+            let (may_change, has_notes) = (charge != Charge::Once || warm_up_us > 0, readmit_us.is_some());
             let (per, memory) = (limit.remembered_per().to_vec(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => {
                     claim.settle_us = claim.settle_us.max(settle_us);
                     claim.may_change |= may_change;
+                    claim.has_notes |= has_notes;
                 }
-                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_change }),
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_change, has_notes }),
             }
         }
         all

@@ -21,7 +21,7 @@ use std::{array, collections::HashMap, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::bitset::{Member, Set};
-use crate::identity::{Identity, Source, Sources, Trust};
+use crate::identity::{Identity, SenderKind, Source, Sources, Trust};
 use crate::key::{Key, mask};
 use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Report, Stage, Stages, Verified, WhenFull};
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
@@ -251,8 +251,8 @@ pub struct Applicable {
     asked_at: [LimitSet; STAGE_SETS],
     /// What the limits read of an envelope, for each set of stages.
     sources: [Sources; STAGE_SETS],
-    /// The limits that count messages of senders of each trust, in the order of [`Trust::ALL`].
-    for_trust: [LimitSet; Trust::ALL.len()],
+    /// The limits that count messages of senders of each kind, in the order of [`SenderKind::ALL`].
+    for_sender: [LimitSet; SenderKind::ALL.len()],
     /// The limits that are rates.
     pub rates: LimitSet,
     /// The limits that block.
@@ -312,12 +312,14 @@ impl BlockRule {
     }
 }
 
-/// Where the trust of a limit's keys comes from: from the weakest of its identities.
+/// Where the trust of a limit's keys comes from. Keys of different trust never share a counter, so where the sender is
+/// part of the limit, its trust counts: nobody who merely claims a sender uses up what proven senders have, also under
+/// a key that is itself a mere claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustSource {
-    /// All of them are proven, or cannot be claimed.
+    /// Its identities cannot be claimed.
     Proven,
-    /// One of them is always a mere claim.
+    /// One of them is always a mere claim, and none is the sender's.
     Claimed,
     /// The sender's: all of `sender.*` have the same trust.
     Senders,
@@ -352,6 +354,11 @@ pub struct PlannedSeenSet {
     pub may_change: bool,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
+    /// Whether it keeps notes of refused elements too, since a limit over it has `readmit`.
+    pub has_notes: bool,
+    /// Whether it remembers the sender's organisation under a mailbox of the header: for a mailbox, its own organisation
+    /// is never new.
+    pub is_under_mailbox: bool,
 }
 
 impl Applicable {
@@ -370,7 +377,7 @@ impl Applicable {
         Self {
             asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
             sources: array::from_fn(sources),
-            for_trust: Trust::ALL.map(|senders| set(&|limit| looks_at(limit.limit.verified, senders))),
+            for_sender: SenderKind::ALL.map(|sender| set(&|limit| looks_at(limit.limit.verified, sender))),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
             blocking: set(&|limit| limit.block_rule.is_some()),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
@@ -390,9 +397,9 @@ impl Applicable {
         self.reported[report as usize]
     }
 
-    /// The limits that count messages of senders of this trust.
-    pub fn for_trust(&self, senders: Trust) -> LimitSet {
-        self.for_trust[senders as usize]
+    /// The limits that count messages of senders of this kind.
+    pub fn for_sender(&self, sender: SenderKind) -> LimitSet {
+        self.for_sender[sender as usize]
     }
 }
 
@@ -452,7 +459,8 @@ impl PlannedLimit {
     /// Whether the limit may block the key of a message whose sender has this trust: a client's name alone is not
     /// enough to block its owner. Elements of a fan-out are not part of the key.
     pub fn may_block(&self, sender: Trust) -> bool {
-        TrustSource::of(self.limit.per.iter().copied()).trust(sender) == Trust::Proven
+        let mut per = self.limit.per.iter().map(|identity| identity.source());
+        per.all(|source| !source.is_mere_claim() && (source != Source::Sender || sender == Trust::Proven))
     }
 
     /// Whether a message counts once for a recipient's host, however many mailboxes it goes to there.
@@ -474,20 +482,21 @@ impl TrustSource {
 
     /// The trust source of keys that these identities make together.
     pub(super) fn of(identities: impl Iterator<Item = Identity>) -> Self {
-        identities.map(Identity::source).fold(Self::Proven, |weakest, source| match source {
-            claimed if claimed.is_mere_claim() => Self::Claimed,
-            Source::Sender if weakest == Self::Proven => Self::Senders,
-            _ => weakest,
+        identities.map(Identity::source).fold(Self::Proven, |so_far, source| match source {
+            Source::Sender => Self::Senders,
+            claim if claim.is_mere_claim() && so_far == Self::Proven => Self::Claimed,
+            _ => so_far,
         })
     }
 }
 
-/// Whether a limit with this `verified` counts messages of senders of this trust.
-pub fn looks_at(verified: Verified, senders: Trust) -> bool {
+/// Whether a limit with this `verified` counts messages of senders of this kind.
+pub fn looks_at(verified: Verified, sender: SenderKind) -> bool {
     match verified {
         Verified::Any => true,
-        Verified::Proven => senders != Trust::Claimed,
-        Verified::Claimed => senders == Trust::Claimed,
+        Verified::Proven => sender == SenderKind::Proven,
+        Verified::Claimed => sender != SenderKind::Proven,
+        Verified::Unproven => sender == SenderKind::Unproven,
     }
 }
 

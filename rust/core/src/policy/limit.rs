@@ -62,6 +62,7 @@ impl Limit {
             ("settle", Rule::FanOut { settle_us, .. }) => settle_us.map(|us| text(write_period(us, false))),
             ("charge", Rule::FanOut { charge, .. }) => unless_default(*charge, Charge::Once),
             ("warm_up", Rule::FanOut { warm_up_us: us @ 1.., .. }) => Some(text(write_period(*us, false))),
+            ("readmit", Rule::FanOut { readmit_us, .. }) => readmit_us.map(|us| text(write_period(us, false))),
             ("in_flight", Rule::InFlight { cap, .. }) => Some(write_amount(*cap, is_sized)),
             ("share", Rule::InFlight { share, .. }) => share_field(share),
             ("reserve", Rule::InFlight { reserve, .. }) => (*reserve > 0).then(|| write_amount(*reserve, is_sized)),
@@ -278,6 +279,7 @@ impl<'a> Fields<'a> {
             settle_us: self.read("settle", duration)?,
             charge: self.read("charge", choice)?.unwrap_or(Charge::Once),
             warm_up_us: self.read("warm_up", duration)?.unwrap_or(0),
+            readmit_us: self.read("readmit", duration)?,
         })
     }
 
@@ -290,14 +292,16 @@ impl<'a> Fields<'a> {
             self.check_permits(limit)?;
         }
         for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
-            let is_of_memory = matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up");
+            let is_of_memory = matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up" | "readmit");
             self.allow(name, !is_of_memory, &format!(
                 "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }
         self.check_burst(limit, self)?;
-        let (remember_us, settle_us, charge) = match limit.rule {
-            Rule::FanOut { remember_us, settle_us, charge, .. } => (remember_us, settle_us, charge),
-            _ => (0, None, Charge::Once),
+        let (remember_us, settle_us, charge, readmit_us) = match limit.rule {
+            Rule::FanOut { remember_us, settle_us, charge, readmit_us, .. } => {
+                (remember_us, settle_us, charge, readmit_us)
+            }
+            _ => (0, None, Charge::Once, None),
         };
         let is_counted = matches!(count, Count::Messages | Count::Recipients);
         let is_single = !limit.identities().any(Identity::has_many);
@@ -349,6 +353,13 @@ impl<'a> Fields<'a> {
             ("settle", settle_us.is_none() || is_part, &format!(
                 "`settle` only with a `per` that is one identity, and a part of {element}: its organisation")),
             ("settle", settle_us <= Some(remember_us), &format!("at most as long as `remember`, here {remember:?}")),
+            ("readmit", readmit_us.is_none() || is_single && count == Count::Messages,
+                r#"no `readmit` beside count = "recipients", or a `distinct` or `per` of which a message has several"#),
+            ("readmit", readmit_us.is_none() || limit.action == Action::Defer,
+                "no `readmit` beside an `action`: only what was deferred comes back"),
+            ("readmit", readmit_us.is_none() || charge == Charge::Once,
+                r#"no `readmit` beside a `charge` other than "once": a note is of an element that is not known"#),
+            ("readmit", readmit_us <= Some(remember_us / 2), &format!("at most half of `remember`, here {remember:?}")),
             ("algorithm", !refuses_all || limit.algorithm == Algorithm::Gcra,
                 r#""gcra", a bucket that only a fresh element fills, beside refuse = "all""#),
             ("memory", !refuses_all || has_room, r#""8 KiB" or more, for two tables, beside refuse = "all""#),
@@ -377,7 +388,7 @@ impl<'a> Fields<'a> {
                 r#""any" beside count = "connections": a connection has no sender"#),
             // A limit that no envelope can meet would silently admit everything.
             ("verified", claim.is_none() || verified != Verified::Proven, &format!(
-                "\"any\" or \"claimed\", since {} is never proven",
+                "\"any\", \"claimed\" or \"unproven\", since {} is never proven",
                 if claim == Some(Source::Helo) { "a HELO name" } else { "what a header says" })),
             ("verified", !is_cap || has_sender || verified == Verified::Any,
                 "\"any\" beside `in_flight` without an identity of sender.*"),

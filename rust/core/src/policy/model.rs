@@ -269,6 +269,8 @@ pub enum Rule {
         charge: Charge,
         /// How long after the first check nothing is charged, in microseconds.
         warm_up_us: u64,
+        /// After which time an element that was refused is let through, in microseconds.
+        readmit_us: Option<u64>,
     },
     /// A fan-out that refuses the whole key when it has too many different elements (`refuse = "all"`).
     Distinct {
@@ -491,9 +493,11 @@ pub enum Verified {
     Proven,
     /// All other senders.
     Claimed,
+    /// Claimed senders that SPF was checked for: the server has a verdict, and it is not `pass`.
+    Unproven,
 }
 
-names!(Verified { Any => "any", Proven => "proven", Claimed => "claimed" });
+names!(Verified { Any => "any", Proven => "proven", Claimed => "claimed", Unproven => "unproven" });
 
 /// Whether a limit or a policy refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -133,6 +133,7 @@ pub(super) const LIMIT: &[Row] = &[
     row!("settle", value::duration, beside: "distinct"),
     row!("charge", value::choice::<Charge>, beside: "distinct"),
     row!("warm_up", value::duration, beside: "distinct"),
+    row!("readmit", value::duration, beside: "distinct"),
     row!("in_flight", value::cap),
     Row { beside: "in_flight", ..row("share", A_SHARE) },
     row!("reserve", value::cap, beside: "share"),

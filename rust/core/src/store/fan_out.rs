@@ -30,6 +30,11 @@
 //! **Warm-up.** A limit with `warm_up` charges nothing for that long after the region's first check, while its elements
 //! become known. Without it, a limit that charges until elements return would refuse ordinary mail after a cold start.
 //!
+//! **Readmission.** A limit with `readmit` notes an element that it refuses, and lets it through without a charge when
+//! it comes back that long after the first refusal. So a server that keeps a message and tries again, as all mail
+//! servers do (RFC 5321 §4.5.4), waits once, however full the bucket is; a sender that never tries again does not pass.
+//! A note lies in the seen set ([`SeenSet::note`]), and only a refused check writes it.
+//!
 //! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
 //! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
 //! one binary search.
@@ -64,7 +69,8 @@ pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     let is_new = sighting.is_none() || lookup.is_fresh;
     let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
     let may_return = lookup.may_change && sighting.is_some_and(|sighting| !set.has_returned(sighting));
-    let element = FoundElement { new: is_new.into(), may_return, sighting, forgotten_us };
+    let noted = if is_new && lookup.has_notes { set.noted(region, &lookup.element, now_us) } else { None };
+    let element = FoundElement { new: is_new.into(), may_return, sighting, noted, forgotten_us };
     found.is_any_new |= is_new | may_return;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
@@ -121,14 +127,28 @@ pub struct FanOut {
     settle_us: Option<u64>,
     charge: Charge,
     warm_up_us: u64,
+    /// How long after its first refusal an element is let through.
+    pub readmit_us: Option<u64>,
+}
+
+/// The times that a fan-out is made of, in microseconds, and when it charges.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long after its first admission a part of a name may return; a fan-out without it has no ladder.
+    pub settle_us: Option<u64>,
+    /// When an element is charged.
+    pub charge: Charge,
+    /// For how long after the first check nothing is charged.
+    pub warm_up_us: u64,
+    /// How long after its first refusal an element is let through, if at all.
+    pub readmit_us: Option<u64>,
 }
 
 impl FanOut {
-    /// Makes a fan-out with the seen set at `place` in the plan. With `settle_us` it has the ladder.
-    pub fn new(
-        seen_set: SeenSet, place: usize, buckets: RateCounter, settle_us: Option<u64>, charge: Charge, warm_up_us: u64,
-    ) -> Self {
-        Self { seen_set, place: place as u32, buckets, settle_us, charge, warm_up_us }
+    /// Makes a fan-out with the seen set at `place` in the plan.
+    pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, timing: Timing) -> Self {
+        let Timing { settle_us, charge, warm_up_us, readmit_us } = timing;
+        Self { seen_set, place: place as u32, buckets, settle_us, charge, warm_up_us, readmit_us }
     }
 
     /// Whether it may charge an element of this look-up now.
@@ -168,6 +188,32 @@ impl FanOut {
             };
         }
         Answer { verdict, ..first }
+    }
+
+    /// The time of a note that is made at `at_us`, in units of the seen set.
+    pub fn note_at(&self, at_us: u64) -> u64 {
+        self.seen_set.units(at_us)
+    }
+
+    /// Lets a refused element through at `at_us` if it was noted long enough before, or shortens its wait to that time.
+    #[cold]
+    pub fn readmit(&self, answer: &mut Answer, noted: Option<u64>, at_us: u64) {
+        let (Some(readmit_us), Some(noted)) = (self.readmit_us, noted) else { return };
+        let from_us = self.seen_set.waited_from_us(noted, readmit_us);
+        if at_us >= self.seen_set.note_forgotten_from_us(noted) {
+            return;
+        }
+        if from_us <= at_us {
+            *answer = Answer::FITS;
+        } else if answer.verdict.earliest_us(at_us) > from_us {
+            answer.verdict = Verdict::From(from_us);
+        }
+    }
+
+    /// Notes the element of a look-up that this limit has refused.
+    #[cold]
+    pub fn note(&self, region: &mut Region, lookup: &Lookup, now_us: u64) {
+        self.seen_set.note(region, &lookup.element, now_us);
     }
 
     /// The time from which a known element is charged again, unless it is admitted before.

@@ -110,6 +110,12 @@ impl Store {
                     let asked = request.looked_up(*place, *bucket, sightings);
                     *answer = fan_out.consult(region, asked, *times, at_us, reservations);
                 }
+                if answer.verdict != Verdict::Fits && fan_out.readmit_us.is_some() {
+                    let noted = sightings.lookups[*place as usize].noted;
+                    // A refusal now makes a note; one that is only foreseen makes none.
+                    let noted = if is_now { noted.or_else(|| Some(fan_out.note_at(at_us))) } else { noted };
+                    fan_out.readmit(answer, noted, at_us);
+                }
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 let elements = elements.of(&request.hashes);

@@ -111,6 +111,8 @@ pub struct Lookup {
     /// Whether a limit over the seen set may charge the same elements differently at another time: when they return, or
     /// when the limit has warmed up.
     pub may_change: bool,
+    /// Whether the seen set keeps notes of refused elements.
+    pub has_notes: bool,
 }
 
 /// A run of an array.
@@ -184,6 +186,8 @@ pub struct FoundElement {
     pub may_return: bool,
     /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
+    /// When the first element was noted, in units of the set, if it is new and was refused before or is refused now.
+    pub noted: Option<u64>,
     /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
     /// times in [`Sightings::forgotten_us`].
     pub forgotten_us: u64,
@@ -240,9 +244,9 @@ impl Request {
 
     /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
     /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
-    /// continues to fit in two cases: its only element is known and stays known until then, or it is new and its name
-    /// has no parts on the ladder. With several elements, and where the charge may change with time, the answer is
-    /// never certain.
+    /// continues to fit in two cases: its only element is known and stays known until then, or it is new, its name has
+    /// no parts on the ladder, and no note of it can be forgotten. With several elements, and where the charge may
+    /// change with time, the answer is never certain.
     #[inline]
     pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
         let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
@@ -250,7 +254,8 @@ impl Request {
             Question::Rate { .. } => true,
             Question::FanOut { lookup, .. } => {
                 let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
-                let stays = if element.new == 0 { at_us < element.forgotten_us } else { lookup.parts.count == 0 };
+                let is_certain = lookup.parts.count == 0 && !lookup.has_notes;
+                let stays = if element.new == 0 { at_us < element.forgotten_us } else { is_certain };
                 !lookup.may_change && lookup.others.count == 0 && stays
             }
             Question::Distinct { .. } => false,

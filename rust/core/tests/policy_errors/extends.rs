@@ -81,4 +81,4 @@ pub(super) const CASES: &[Wrong] = &[
 
 const FIELDS: &str =
     "name, per, rate, burst, count, reports, distinct, refuse, new_to, remember, settle, charge, warm_up, \
-    in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";
+     readmit, in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";

@@ -4,7 +4,7 @@ use super::{Broken, Wrong};
 
 const FIELDS: &str =
     "name, per, rate, burst, count, reports, distinct, refuse, new_to, remember, settle, charge, warm_up, \
-    in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";
+    readmit, in_flight, share, reserve, first, verified, when_full, memory, algorithm, action, mode, quota, reply";
 
 const COUNTS: &str = r#""connections", "messages", "recipients", "bytes" or "reports""#;
 
@@ -14,6 +14,9 @@ const OUTCOMES: &str = r#""unknown-recipient", "auth-failure", "spam" or "virus"
 
 const GUESSED: &str = "\"defer\" or \"reject\" per auth.user beside reports of \"auth-failure\": whoever guesses at \
     the password of a user could have the user blocked; \"block\" needs a key of client.* alone";
+
+const READMITTED: &str =
+    "no `readmit` beside count = \"recipients\", or a `distinct` or `per` of which a message has several";
 
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
@@ -351,7 +354,7 @@ settle = "1 hour""#, 6, "x", "settle", r#""1 hour""#,
     (r#"per = ["dkim.org", "list.id"]
 rate = "9/minute"
 verified = "proven""#, 5, "x", "verified", r#""proven""#,
-        r#""any" or "claimed", since what a header says is never proven"#, ""),
+        r#""any", "claimed" or "unproven", since what a header says is never proven"#, ""),
     (r#"per = "client.net"
 rate = "9/minute"
 count = "connections"
@@ -369,7 +372,7 @@ charge = "until-return""#, 6, "x", "charge", r#""until-return""#,
         r#""once" beside a `distinct` or `per` of which a message has several"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
-verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any" or "claimed", since a HELO name is never proven"#,
+verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any", "claimed" or "unproven", since a HELO name is never proven"#,
         ""),
     (r#"per = "auth.user"
 rate = "9/minute"
@@ -430,9 +433,10 @@ quota."192.0.2.0/24" = { rate = "9 MiB/hour" }"#, 8, "x", "quota.\"192.0.2.0/24\
     (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
-    (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven" or "claimed""#, "proven"),
+    (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven", "claimed" or "unproven""#, "proven"),
     (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only beside `distinct`", ""),
     (r#"warm_up = "1 hour""#, 5, "x", "warm_up", r#""1 hour""#, "`warm_up` only beside `distinct`", ""),
+    (r#"readmit = "1 minute""#, 5, "x", "readmit", r#""1 minute""#, "`readmit` only beside `distinct`", ""),
     (r#"when_full = "drop""#, 5, "x", "when_full", r#""drop""#, r#""admit", "sketch" or "refuse""#, ""),
     (r#"memory = "2 MB/s""#, 5, "x", "memory", r#""2 MB/s""#,
         r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, ""),
@@ -542,6 +546,15 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
 pub(super) const FAN_OUT_CASES: &[Wrong] = &[
     (r#"count="connections""#, 6, "x", "count", r#""connections""#,
         r#""messages" or "recipients" beside `distinct`, where new elements are counted"#, ""),
+    ("readmit = 2", 6, "x", "readmit", "2", r#"text, as "7 days" or "90 minutes""#, ""),
+    (r#"readmit = "13 hours""#, 6, "x", "readmit", r#""13 hours""#, "at most half of `remember`, here \"1 day\"", ""),
+    ("count = \"recipients\"\nreadmit = \"1 minute\"", 7, "x", "readmit", r#""1 minute""#, READMITTED, ""),
+    ("readmit = \"1 minute\"\ncharge = \"twice\"", 6, "x", "readmit", r#""1 minute""#,
+        r#"no `readmit` beside a `charge` other than "once": a note is of an element that is not known"#, ""),
+    ("readmit = \"1 minute\"\naction = \"reject\"", 6, "x", "readmit", r#""1 minute""#,
+        "no `readmit` beside an `action`: only what was deferred comes back", ""),
+    ("refuse = \"all\"\nreadmit = \"1 minute\"", 7, "x", "readmit", r#""1 minute""#,
+        "no `readmit`, since nothing is remembered when the bucket has drained, beside refuse = \"all\"", ""),
     ("warm_up = 2", 6, "x", "warm_up", "2", r#"text, as "7 days" or "90 minutes""#, ""),
     (r#"charge = "always""#, 6, "x", "charge", r#""always""#, r#""once", "twice" or "until-return""#, ""),
     (r#"refuse = "all"
@@ -696,7 +709,7 @@ pub(super) const CAP_CASES: &[Wrong] = &[
     ("per = \"client.ip\"\nrate = \"9/minute\"\nnew_to = \"client.net\"", 5, "x", "new_to", r#""client.net""#,
         "`new_to` only beside `distinct`", ""),
     ("per = \"helo.host\"\nin_flight = 5\nverified = \"proven\"", 5, "x", "verified", r#""proven""#,
-        r#""any" or "claimed", since a HELO name is never proven"#, ""),
+        r#""any", "claimed" or "unproven", since a HELO name is never proven"#, ""),
 ];
 
 const MESSAGE_SIZE: &str = "a size, as \"1 MB\"";

@@ -1,0 +1,98 @@
+"""Messages that name eight readers in Reply-To, so that one network holds hundreds of them at their limit.
+
+Gain: what one network may claim. Whoever is named so loses nothing of the mail that comes from his own provider, nor of
+what proven senders write for him. Lists and ticket systems without SPF that write for him wait as long as he is held.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from attack import ATTACK_US, ATTACKER, Shot
+from mail.kinds import MINUTE_US
+from throttle import Envelope, Throttle
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+READERS = 240
+TOGETHER = 8
+SPAN_US = 40 * MINUTE_US
+
+
+def reader(number: int) -> str:
+    return f"person{number}@gmail.com"
+
+
+class Network:
+    """One /24 that keeps all groups of readers at their limit: it tries at the moment it is told."""
+
+    def __init__(self, guard: Throttle) -> None:
+        self.guard, self.sent, self.admitted = guard, 0, 0
+        self.due = [(ATTACK_US + nth * 100_000, nth, 0) for nth in range(READERS // TOGETHER)]
+        self.full: set[int] = set()
+
+    def attempt(self) -> None:
+        at, group, number = heapq.heappop(self.due)
+        named = [reader(TOGETHER * group + nth) for nth in range(TOGETHER)]
+        envelope = Envelope(
+            client_ip=f"203.0.113.{1 + self.sent % 4}",
+            mail_from=f"a@invented-{number}.com",
+            rcpt_to=f"u{self.sent % 4_999}@d{group}.box.com",
+            reply_to=named,
+            header_from="a@some.name",
+        )
+        decision = self.guard.check(envelope, now=at / 1e6)
+        self.sent += 1
+        self.admitted += decision.allowed
+        if not decision.allowed:
+            self.full.add(group)
+        wait = decision.retry_after if decision.retry_after is not None else 5.9 if group in self.full else 0.5
+        heapq.heappush(self.due, (at + int((wait + 0.02) * 1e6), group, number + decision.allowed))
+
+
+def of_reader(number: int, kind: str) -> Envelope:
+    """A message from the reader's own provider, or of a firm that writes for the reader, with or without SPF."""
+    if kind == "the reader":
+        return Envelope(
+            client_ip="209.85.220.41",
+            mail_from=reader(number),
+            rcpt_to="in@box.com",
+            spf="pass",
+            dkim="gmail.com",
+            header_from=reader(number),
+        )
+    return Envelope(
+        client_ip=f"198.51.{number}.9",
+        mail_from=f"news@firm{number}.com",
+        rcpt_to="in@box.com",
+        spf="pass" if kind == "a proven firm" else "none",
+        header_from=f"news@firm{number}.com",
+        reply_to=reader(number),
+    )
+
+
+def test_a_reader_loses_nothing_of_his_own_and_of_proven_mail(rng: random.Random, tell: Callable[[str], None]) -> None:
+    network = Network(Throttle(seed=rng.randbytes(16)))
+    kinds = ("the reader", "a proven firm", "a firm without SPF")
+    mail = [
+        Shot(ATTACK_US + int(rng.uniform(5 * MINUTE_US, SPAN_US)), kind, of_reader(number, kind))
+        for number in range(READERS)
+        for kind in kinds
+        for _ in range(3)
+    ]
+    lost = dict.fromkeys(kinds, 0)
+    for at, kind, envelope in sorted(mail, key=lambda shot: shot.at_us):
+        while network.due[0][0] <= at:
+            network.attempt()
+        # Nobody learns from this question, so that each asks as if for the first time.
+        lost[kind] += not network.guard.peek(envelope, now=at / 1e6)
+    each = 3 * READERS
+    tell(
+        f"{READERS} readers named by one network, {ATTACKER} admitted {network.admitted} of {network.sent}: refused "
+        + ", ".join(f"{count} of {each} of {kind}" for kind, count in lost.items())
+    )
+    assert lost["the reader"] == lost["a proven firm"] == 0
+    assert lost["a firm without SPF"] > each / 2, "listed in SECURITY.md"
