@@ -4,7 +4,8 @@ Written from the policy's file and from the ladder's rule, not from the code: a 
 the closest part of its name that came back an hour after its first admission and ten minutes ago, at worst to the
 organisation.
 It knows only what the floods need: one recipient a message, names that need no normalisation, organisations of two
-labels, and no header. So it has no `pair-rcpt-pace`, which with one recipient a message allows what `pair-pace` does.
+labels, no header and no SPF verdict but a pass. So it has no `pair-rcpt-pace` and the like, which with one recipient a
+message allow what `pair-pace` does, and no `all-org-fan-out-spf`.
 
 Times of known elements are coarse, as documented: a unit is a 32,000th of `remember`, and a part is settled at
 whichever moment of its unit the return was. Nothing is forgotten here: a run lasts hours, the shortest `remember` a
@@ -23,7 +24,8 @@ from exact_buckets import ExactBuckets
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-HOUR_US = 3_600_000_000
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 WARM_UP_US = 2 * HOUR_US
 DEEPEST = 5  # labels below the organisation that a part may have
@@ -107,10 +109,14 @@ class ExactInbound:
         self.org_net_fan_out = ExactBuckets(1000, 600)
         self.net_org_fan_out = ExactBuckets(200, 600)
         self.client_org_fan_out = ExactBuckets(100, 600)
+        self.all_org_fan_out = ExactBuckets(6000, 600)
         self.rcpt_pace = ExactBuckets(60, 60, 600)
         self.hosts = Known(7 * DAY_US)
         self.networks = Known(7 * DAY_US)
         self.organisations = Known(DAY_US)
+        self.everybody = Known(DAY_US)
+        #: When `all-org-fan-out` first refused an organisation, in units of its memory.
+        self.noted: dict[str, int] = {}
         self.began_us: int | None = None
 
     def judge(self, message: Message) -> Verdict:
@@ -120,6 +126,7 @@ class ExactInbound:
             self.began_us = now
         net, org, parts = message.client_ip.rsplit(".", 1)[0], organisation(message.host), parts_of(message.host)
         told_net, told_client = f"{net}.0/24", f"{message.client_ip}/32"
+        is_warm = now >= self.began_us + WARM_UP_US
         charges: list[Charge] = []
 
         def ask(limit: str, buckets: ExactBuckets, key: Hashable, told: str) -> None:
@@ -134,7 +141,6 @@ class ExactInbound:
         else:
             ask("net-claimed-pace", self.net_claimed_pace, net, told_net)
             ask("client-claimed-pace", self.client_claimed_pace, message.client_ip, told_client)
-            is_warm = now >= self.began_us + WARM_UP_US
             if is_warm and not self.networks.returned((org, net)):
                 ask("org-net-fan-out", self.org_net_fan_out, org, f"{org} + {org}")
         if message.host != org:
@@ -148,10 +154,23 @@ class ExactInbound:
         if (net, org) not in self.organisations:
             ask("net-org-fan-out", self.net_org_fan_out, (net, proven), told_net)
             ask("client-org-fan-out", self.client_org_fan_out, (message.client_ip, proven), told_client)
+        if not proven and is_warm and org not in self.everybody and not self.is_readmitted(org, now):
+            ask("all-org-fan-out", self.all_org_fan_out, None, "global")
         ask("rcpt-pace", self.rcpt_pace, net, f"{told_net} + in@box.com")
         over = [charge for charge in charges if charge.excess > 0]
         refusing = [charge for charge in over if charge.excess >= charge.buckets.tick]
         return Verdict(charges, refusing, [charge for charge in over if charge.excess < charge.buckets.tick])
+
+    def is_readmitted(self, org: str, now_us: int) -> bool:
+        """Whether an organisation was refused a minute ago. That it passes because there is room charges the same."""
+        unit_us, noted = self.everybody.unit_us, self.noted.get(org)
+        has_room = self.all_org_fan_out.excess(None, now_us) <= 0
+        return not has_room and noted is not None and now_us >= (noted - (-MINUTE_US // unit_us) + 1) * unit_us
+
+    def refuse(self, message: Message, verdict: Verdict) -> None:
+        """Notes what will be let through."""
+        if any(charge.limit == "all-org-fan-out" for charge in verdict.refusing):
+            self.noted.setdefault(organisation(message.host), message.at_us // self.everybody.unit_us)
 
     def admit(self, message: Message, verdict: Verdict) -> None:
         """Charges every limit, and lets the memories know."""
@@ -164,6 +183,7 @@ class ExactInbound:
             self.hosts.add((org, part), now)
         if not message.proven:
             self.networks.add((org, net), now)
+            self.everybody.add(org, now)
         self.organisations.add((net, org), now)
 
 

@@ -54,6 +54,7 @@ class Play:
                 model.admit(message, verdict)
             else:
                 told = (decision.limit, decision.key)
+                model.refuse(message, verdict)
                 agreed = told in [(charge.limit, charge.told) for charge in verdict.refusing]
                 refused[message.group] += 1
                 if message.group == "flood" and self.flood_before_refusal is None:

@@ -89,9 +89,11 @@ def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin()
     assert [limit.name for limit in policy.limits] == [
         "net-connections", "all-connections", "all-open", "all-bytes",
-        "net-pace", "net-claimed-pace", "client-claimed-pace", "client-pace",
+        "net-pace", "net-claimed-pace", "client-claimed-pace", "net-claimed-rcpt-pace", "client-claimed-rcpt-pace",
+        "client-pace",
         "pair-pace", "pair-rcpt-pace", "owner-pace", "host-pace",
         "org-fan-out", "org-fresh", "org-fan-out-rcpt", "org-net-fan-out", "net-org-fan-out", "client-org-fan-out",
+        "all-org-fan-out", "all-org-fan-out-spf",
         "reply-to-fan-out", "reply-to-pace", "dkim-fan-out", "rcpt-pace", "auth-pace", "harvest",
     ]  # fmt: skip
     assert policy.file == "inbound.toml"

@@ -28,7 +28,7 @@ def test_without_a_policy_it_takes_the_built_in_one_and_16_mib() -> None:
     pace = Throttle()
     assert pace.policy == Policy.builtin()
     assert 0.99 * (16 << 20) < pace.memory_bytes <= 16 << 20
-    assert repr(pace) == f'Throttle("inbound.toml", limits=24, memory_bytes={pace.memory_bytes})'
+    assert repr(pace) == f'Throttle("inbound.toml", limits=28, memory_bytes={pace.memory_bytes})'
 
 
 def test_a_policy_is_an_object_or_the_path_of_a_file(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     limits = Policy.builtin().limits
     quotas = [row for limit in limits for row in quotas_of(limit)]
     assert quotas[0] == "net-claimed-pace, quota of 2a00:1450:4864::/48 and 2 more"
-    assert len(quotas) == 9
+    assert len(quotas) == 11
     assert [table.table for table in tables] == [
         *(limit.name for limit in limits),
         *quotas,
@@ -68,6 +68,7 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
         "memory of org-fan-out, org-fresh, org-fan-out-rcpt",
         "memory of org-net-fan-out",
         "memory of net-org-fan-out, client-org-fan-out",
+        "memory of all-org-fan-out, all-org-fan-out-spf",
         "memory of reply-to-fan-out",
         "memory of dkim-fan-out",
         "in flight per client.net/32/64",

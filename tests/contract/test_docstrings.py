@@ -86,7 +86,7 @@ def test_help_shows_signatures_and_docstrings() -> None:
 
 def test_the_signature_of_a_limit_has_the_fields_of_a_policy_file() -> None:
     parameters = inspect.signature(throttle.Limit).parameters
-    assert len(parameters) == 25
+    assert len(parameters) == 26
     assert '"name"' in throttle.Policy.schema()
     assert all(f'"{name}"' in throttle.Policy.schema() for name in parameters)
 

@@ -83,8 +83,9 @@ def _summary(told: dict[str, Any], console: Console) -> None:
             "  of these the report has what they refused, but not how much of one key they charged: "
             f"{', '.join(policy['not_told'])}"
         )
-    for name, period in policy["warm_up"].items():
-        line(f"  {name} only learns in the first {period} of the log, and refuses nothing there")
+    for period in dict.fromkeys(policy["warm_up"].values()):
+        names = [name for name, of in policy["warm_up"].items() if of == period]
+        line(f"  in the first {period} of the log these only learn, and refuse nothing: {', '.join(names)}")
     if policy["never_asked"]:
         line(f"  nothing in this log had what these count: {', '.join(policy['never_asked'])}")
     line(f"{told['admitted']:,} would have been admitted, {told['refused']:,} refused ({told['share_refused']:.2%})")

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::Engine;
 use super::access::{can_be_claimed, entry_identity, scope_key};
 use crate::identity::parse_value::{NotAValue, Scope, count_labels, parse_scope, parse_value, parts_of_host};
-use crate::identity::{Identity, Source, SuffixList, Trust, UnknownIdentity};
+use crate::identity::{Identity, Source, SuffixList, Trust, UnknownIdentity, Value};
 use crate::plan::{AccessTables, PlannedLimit};
 use crate::store::access_list::{AccessAction, AccessEntry, EntryKind, PackedText, TEXT_BYTES, pack_text, unpack_text};
 use crate::{
@@ -273,7 +273,10 @@ impl Engine {
         if per.len() != lesson.per.len() {
             return Err(NotAValue::Never);
         }
-        let parts = per.iter().zip(lesson.per).map(|(identity, text)| self.key_of(*identity, text));
+        let parts = per.iter().zip(lesson.per).map(|(identity, text)| match identity {
+            Identity::Global => Ok(self.secret.key(*identity, &Value::Global)),
+            _ => self.key_of(*identity, text),
+        });
         let parts: Vec<Key> = parts.collect::<Result<_, _>>()?;
         let under = parts.into_iter().reduce(|under, key| self.secret.join(under, key)).ok_or(NotAValue::Never)?;
         let mut keys = vec![self.secret.join(under, self.key_of(distinct, lesson.element)?)];
@@ -296,7 +299,7 @@ impl Engine {
     /// The identities under which a seen set remembers elements.
     fn per_of(&self, seen_set: usize) -> &[Identity] {
         let over_it = self.plan.limits.iter().find(|planned| planned.store.seen_set() == Some(seen_set));
-        over_it.map_or(&[], |planned| &planned.limit.per)
+        over_it.map_or(&[], |planned| planned.limit.remembered_per())
     }
 }
 
