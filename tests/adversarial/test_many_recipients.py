@@ -1,8 +1,9 @@
 """Messages to a hundred mailboxes each: what counts is how much is delivered.
 
 Gain, in deliveries: 4.5 % for fresh hosts below one name (`org-fan-out-rcpt`: each recipient of a new host is charged),
-8 % for one network under one name (`pair-rcpt-pace`), 13.5 % for one client under a hundred names by turns
-(`client-claimed-rcpt-pace`; 40 % for three or more of one network), and 1,000 recipients for one transaction (`max_recipients`).
+4 % for one network under one name (`net-claimed-rcpt-pace`), 13.5 % for one client under a hundred names by turns
+(`client-claimed-rcpt-pace`; 40 % for three or more of one network), and 1,000 recipients for one transaction
+(`max_recipients`).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ impl Limit {
         signature = (**fields),
         text_signature = "(*, name, per, rate=None, burst=None, count=None, reports=None, distinct=None, \
                           refuse=None, new_to=None, remember=None, settle=None, charge=None, warm_up=None, \
-                          readmit=None, in_flight=None, share=None, reserve=None, first=None, verified=None, when_full=None, \
-                          memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
+                          readmit=None, in_flight=None, share=None, reserve=None, first=None, verified=None, \
+                          when_full=None, memory=None, algorithm=None, action=None, mode=None, quota=None, reply=None)"
     )]
     fn new(py: Python<'_>, fields: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let fields = fields.map_or(Ok(Vec::new()), field::fields)?;

@@ -40,8 +40,8 @@ pub use super::field_pieces::{MOST_ATS, MOST_UNCLOSED};
 /// The most addresses of a header field, and the most fields of one name. With more of them the field is MANY.
 pub const MOST_VALUES: usize = 8;
 
-/// The most bytes that are read of all fields of one name together, and that their addresses may have together. Postfix allows 100 KiB for one field, sendmail
-/// 32 KiB for a whole header; RFC 5322 §2.1.1 allows 998 bytes for a line.
+/// The most bytes that are read of all fields of one name together, and that their addresses may have together. Postfix
+/// allows 100 KiB for one field, sendmail 32 KiB for a whole header; RFC 5322 §2.1.1 allows 998 bytes for a line.
 pub const MOST_FIELD_OCTETS: usize = 64 * 1024;
 
 /// An address of a field.

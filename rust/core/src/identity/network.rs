@@ -31,9 +31,9 @@ pub(crate) fn address(text: &[u8]) -> Option<IpAddr> {
 }
 
 /// The IPv4 address that an IPv6 address stands for, if it stands for one: mapped (RFC 4291 §2.5.5.2), 6to4 (RFC 3056
-/// §2), Teredo (RFC 4380 §4), or behind NAT64 with the well-known prefix (RFC 6052 §2.1). Without this, the 256 addresses
-/// of one /24 would be 256 networks under 6to4, a Teredo client would choose its network by its server's address, and all
-/// of IPv4 would be one network behind NAT64.
+/// §2), Teredo (RFC 4380 §4), or behind NAT64 with the well-known prefix (RFC 6052 §2.1). Without this, the 256
+/// addresses of one /24 would be 256 networks under 6to4, a Teredo client would choose its network by its server's
+/// address, and all of IPv4 would be one network behind NAT64.
 fn unwrapped(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let octets = v6.octets();

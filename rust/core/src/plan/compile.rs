@@ -263,11 +263,22 @@ impl<'p> Draft<'p> {
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let is_of_sender = distinct.source() == Source::Sender;
-        let is_under_mailbox = distinct == Identity::SenderOrg(0) && matches!(per[..], [one] if one.is_header_mailbox());
+        let is_under_mailbox =
+            distinct == Identity::SenderOrg(0) && matches!(per[..], [one] if one.is_header_mailbox());
         let distinct = place(&mut self.identities, distinct).into();
         let per = per.iter().map(|&per| place(&mut self.identities, per)).collect();
         let has_ladder = settle_us.is_some();
-        Ok(PlannedSeenSet { set, per, distinct, is_of_sender, equals, may_change, has_ladder, has_notes, is_under_mailbox })
+        Ok(PlannedSeenSet {
+            set,
+            per,
+            distinct,
+            is_of_sender,
+            equals,
+            may_change,
+            has_ladder,
+            has_notes,
+            is_under_mailbox,
+        })
     }
 
     /// The store of a limit that has a rate.

@@ -356,8 +356,8 @@ pub struct PlannedSeenSet {
     pub has_ladder: bool,
     /// Whether it keeps notes of refused elements too, since a limit over it has `readmit`.
     pub has_notes: bool,
-    /// Whether it remembers the sender's organisation under a mailbox of the header: for a mailbox, its own organisation
-    /// is never new.
+    /// Whether it remembers the sender's organisation under a mailbox of the header. For a mailbox, its own
+    /// organisation is never new.
     pub is_under_mailbox: bool,
 }
 

@@ -292,7 +292,8 @@ impl<'a> Fields<'a> {
             self.check_permits(limit)?;
         }
         for Field { name, .. } in self.table.value.entries().iter().filter(|_| refuses_all) {
-            let is_of_memory = matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up" | "readmit");
+            let is_of_memory =
+                matches!(name.as_str(), "new_to" | "remember" | "settle" | "charge" | "warm_up" | "readmit");
             self.allow(name, !is_of_memory, &format!(
                 "no `{name}`, since nothing is remembered when the bucket has drained, beside refuse = \"all\""))?;
         }

@@ -4,10 +4,11 @@
 //! operator may also import elements that were admitted elsewhere ([`SeenSet::learn`]). When both lines of a new
 //! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
 //! its first; among those, one that was never admitted with proof of its sender; and among those, the one that was not
-//! seen for the longest time. When all came back, the victim is again one without proof; then one that has kept coming
-//! back for the shortest time, to a power of two; then the one that was not seen for the longest time. So names invented
-//! for a flood evict one another, and not the elements that came back; names that somebody claims for hours do not evict
-//! those that came back with proof; and names that are kept warm for hours, with proof, do not evict tenants of days.
+//! seen for the longest time. When all came back, the victim is again one without proof; among those, one that has kept
+//! coming back for the shortest time, to a power of two; and among those, the one that was not seen for the longest
+//! time. So names invented for a flood evict one another, and not the elements that came back. Names that somebody
+//! claims for hours do not evict those that came back with proof. Names that are kept warm for hours, with proof, do
+//! not evict tenants of days.
 //!
 //! ```text
 //!  slot   63 ─────────── 32 31 ─ 31 30 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
@@ -320,8 +321,8 @@ impl SeenSet {
     }
 
     /// Returns the rank of an element; the lowest rank is evicted first. An element that came back ranks above one that
-    /// did not; of two equal in that, a proven one ranks higher, then the one that has come back for longer, to a power of
-    /// two, then the one that was seen later. A rank is never zero.
+    /// did not; of two equal in that, a proven one ranks higher, then the one that has come back for longer, to a power
+    /// of two, then the one that was seen later. A rank is never zero.
     #[inline]
     fn rank(&self, Times { since, last, has_returned, is_proven }: Times) -> u64 {
         let came_for = if has_returned { last.saturating_sub(since) } else { 0 };

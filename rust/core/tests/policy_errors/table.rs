@@ -372,8 +372,8 @@ charge = "until-return""#, 6, "x", "charge", r#""until-return""#,
         r#""once" beside a `distinct` or `per` of which a message has several"#, ""),
     (r#"per = "helo.host"
 rate = "9/minute"
-verified = "proven""#, 5, "x", "verified", r#""proven""#, r#""any", "claimed" or "unproven", since a HELO name is never proven"#,
-        ""),
+verified = "proven""#, 5, "x", "verified", r#""proven""#,
+        r#""any", "claimed" or "unproven", since a HELO name is never proven"#, ""),
     (r#"per = "auth.user"
 rate = "9/minute"
 memory = "4 KiB""#, 5, "x", "memory", r#""4 KiB""#,
@@ -433,7 +433,8 @@ quota."192.0.2.0/24" = { rate = "9 MiB/hour" }"#, 8, "x", "quota.\"192.0.2.0/24\
     (r#"refuse = "all""#, 5, "x", "refuse", r#""all""#, "`refuse` only beside `distinct`", ""),
     (r#"remember = "1 day""#, 5, "x", "remember", r#""1 day""#, "`remember` only beside `distinct`", ""),
     (r#"settle = "1 hour""#, 5, "x", "settle", r#""1 hour""#, "`settle` only beside `distinct`", ""),
-    (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#, r#""any", "proven", "claimed" or "unproven""#, "proven"),
+    (r#"verified = "prooven""#, 5, "x", "verified", r#""prooven""#,
+        r#""any", "proven", "claimed" or "unproven""#, "proven"),
     (r#"charge = "twice""#, 5, "x", "charge", r#""twice""#, "`charge` only beside `distinct`", ""),
     (r#"warm_up = "1 hour""#, 5, "x", "warm_up", r#""1 hour""#, "`warm_up` only beside `distinct`", ""),
     (r#"readmit = "1 minute""#, 5, "x", "readmit", r#""1 minute""#, "`readmit` only beside `distinct`", ""),
