@@ -47,9 +47,11 @@ class Network:
         decision = self.guard.check(envelope, now=at / 1e6)
         self.sent += 1
         self.admitted += decision.allowed
-        if not decision.allowed:
+        if decision.allowed:
+            wait = 5.9 if group in self.full else 0.5
+        else:
             self.full.add(group)
-        wait = decision.retry_after if decision.retry_after is not None else 5.9 if group in self.full else 0.5
+            wait = decision.retry_after
         heapq.heappush(self.due, (at + int((wait + 0.02) * 1e6), group, number + decision.allowed))
 
 
