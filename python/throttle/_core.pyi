@@ -72,7 +72,8 @@ class Envelope:
         rcpt_to: the forward-paths: one, or any iterable of them.
         auth_user: the authenticated user (RFC 4954).
         spf: the server's SPF result (RFC 7208 §2.6). ``"pass"`` proves the sender. ``"fail"`` and unknown words make
-            the sender a mere claim. The other results prove nothing and leave other proofs as they are.
+            the sender a mere claim. The other results prove nothing and leave other proofs as they are; ``""`` and
+            ``"temperror"`` count as no result for limits with ``verified="unproven"``.
         size: the octets of the message, declared by SIZE (RFC 1870) or counted after the data. A negative size is 0.
         header_from: the From headers (RFC 5322 §3.6.2), or their addresses: one, or an iterable.
         reply_to: the Reply-To headers, or their addresses: one, or an iterable.

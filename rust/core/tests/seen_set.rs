@@ -279,25 +279,22 @@ fn who_has_come_for_ever_stays_settled() {
     }
 }
 
-/// A page of elements that came back, and twenty thousand notes on top: without the comparison of ranks, a note in a
-/// line without another victim evicted one of seven elements.
+/// Notes have pages of their own: they evict nothing but notes, and known elements evict none.
 #[test]
-fn notes_evict_nothing_that_came_back() {
-    let (mut region, known) = memory(1, DAY, HOUR);
-    let known = known.noting(true);
-    for at in [HOUR, 2 * HOUR + MINUTE] {
-        (0..440).for_each(|nth| charge(&known, &mut region, key(nth), at));
-    }
-    let has_returned = |seen| known.has_returned(seen);
-    let is_known = |region: &Region, nth: &u64| consult(&known, region, key(*nth), 3 * HOUR).is_some_and(has_returned);
-    let returned_now = |region: &Region| (0..440).filter(|nth| is_known(region, nth)).collect::<Vec<_>>();
-    let before = returned_now(&region);
-    assert!(before.len() > 400, "{}", before.len());
-    let notes = 1_000_000..1_020_000;
-    notes.clone().for_each(|nth| known.note(&mut region, &known.table.candidates(key(nth)), 3 * HOUR));
-    assert_eq!(returned_now(&region), before);
+fn notes_and_elements_leave_each_other_alone() {
+    let (mut region, tables) = Region::new(&[1, 1]).expect("as much memory as that");
+    let known = SeenSet::new(tables[0], DAY, HOUR).expect("a time that a clock can keep").noting(tables[1]);
+    let note = |region: &mut Region, nth| known.note(region, &known.table.candidates(key(nth)), 3 * HOUR);
+    (0..5_000).for_each(|nth| charge(&known, &mut region, key(nth), HOUR));
+    let is_known = |region: &Region, nth: &u64| consult(&known, region, key(*nth), 3 * HOUR).is_some();
+    let known_now = |region: &Region| (0..5_000).filter(|nth| is_known(region, nth)).collect::<Vec<_>>();
+    let before = known_now(&region);
+    (1_000_000..1_000_300).for_each(|nth| note(&mut region, nth));
+    assert_eq!(known_now(&region), before);
+    (5_000..10_000).for_each(|nth| charge(&known, &mut region, key(nth), 3 * HOUR));
     let is_noted = |nth: &u64| known.noted_units(&region, &known.table.candidates(key(*nth)), 3 * HOUR).is_some();
-    assert!(notes.filter(is_noted).count() < 50, "there is hardly any room left");
+    assert!((1_000_000..1_000_300).filter(is_noted).count() > 290, "a page has 448 slots");
+    assert_eq!((0..5_000).filter(is_noted).count(), 0, "no element is taken for a note");
 }
 
 /// Of elements that came back with proof, those that have come for longer stay, however recent the others are.

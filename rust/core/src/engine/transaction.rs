@@ -187,6 +187,9 @@ impl Engine {
                 continue;
             }
             let planned = &self.plan.limits[usize::from(entry.limit)];
+            if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
+                found.noting.push(place as u32);
+            }
             if planned.limit.mode == Mode::Shadow || region.is_shadow() {
                 outcome.shadow.insert(planned.of);
                 continue;
@@ -199,9 +202,6 @@ impl Engine {
                         until_us = until_us.max(at_us.saturating_add(rule.us));
                     }
                 }
-            }
-            if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
-                found.noting.push(place as u32);
             }
             let by = RefusedBy::Entry { place, of: planned.of };
             outcome.refuse(Refused { by, until_us, part: answer.part });
@@ -292,12 +292,13 @@ impl Engine {
         if outcome.is_charged {
             self.charge(request, region, found, at_us, outcome.shadow);
         }
+        // Also in shadow mode, so that a limit counts there what it would refuse.
+        if !found.noting.is_empty() {
+            self.note_refused(request, &found.noting, region, at_us);
+        }
         if outcome.refused.is_some() {
             if !found.blocking.is_empty() {
                 self.block_refused(request, &found.blocking, region, at_us);
-            }
-            if !found.noting.is_empty() {
-                self.note_refused(request, &found.noting, region, at_us);
             }
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
             outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, found.held));

@@ -91,7 +91,7 @@ impl<'a> Identities<'a> {
             let sender = self.sender.as_ref().and_then(Address::host);
             let trust = |sender| sender_trust(sender, envelope.spf, self.client_name.as_ref());
             self.sender_trust = sender.map_or(Trust::Claimed, trust);
-            self.is_spf_checked = envelope.spf.is_some();
+            self.is_spf_checked = !matches!(envelope.spf, None | Some(Spf::Unchecked));
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -267,6 +267,10 @@ impl Identities<'_> {
     pub(crate) fn is_aligned(&self, identity: Identity, nth: u32) -> bool {
         let org = self.domain(Identity::SenderHost).and_then(Domain::owner);
         let Some(Value::Address(_, Part::Text(host))) = self.nth(identity, nth) else { return false };
+        // A mailbox is folded to the provider's first name.
+        if org.is_some_and(|org| freemail::mailbox("x", org).is_some_and(|(_, name)| name == host)) {
+            return true;
+        }
         org.and_then(|org| host.strip_suffix(org)).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
@@ -441,7 +445,7 @@ fn sender_trust(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_
     let is_named = |client: &Domain<'_>| sender.owner().is_some_and(|owner| client.owner() == Some(owner));
     match (spf, client) {
         (Some(Spf::Pass), _) if matches!(sender.org(0), Part::Text(_)) => Trust::Proven,
-        (Some(Spf::Silent) | None, Some(client)) if is_named(client) => Trust::Named,
+        (Some(Spf::Silent | Spf::Unchecked) | None, Some(client)) if is_named(client) => Trust::Named,
         _ => Trust::Claimed,
     }
 }

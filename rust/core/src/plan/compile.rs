@@ -261,8 +261,11 @@ impl<'p> Draft<'p> {
         let (settle_us, may_change, charges_returns, has_notes) =
             (*settle_us, *may_change, *charges_returns, *has_notes);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
+        // Half is for the notes. A single page has room for elements only.
+        let (whole, parts) = (table, table.split(table.pages() / 2).filter(|_| has_notes));
+        let table = parts.map_or(whole, |(elements, _)| elements);
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
-        let set = set.noting(has_notes);
+        let set = parts.map_or(set, |(_, notes)| set.noting(notes));
         let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
@@ -274,6 +277,7 @@ impl<'p> Draft<'p> {
         let has_ladder = settle_us.is_some();
         Ok(PlannedSeenSet {
             set,
+            whole,
             per,
             distinct,
             is_of_sender,

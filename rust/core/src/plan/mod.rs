@@ -343,6 +343,8 @@ pub struct PlannedCounts {
 pub struct PlannedSeenSet {
     /// The seen set.
     pub set: SeenSet,
+    /// The pages of the elements and of the notes together.
+    pub whole: Table,
     /// The identities of the key under which it remembers, as places in [`Plan::identities`].
     pub per: Places,
     /// The place of the element's identity in [`Plan::identities`].
