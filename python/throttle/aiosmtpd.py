@@ -112,16 +112,16 @@ class SMTP(smtp.SMTP):
         finally:
             if self.guard_session is not None:
                 self.guard_session.close()
+            if self.transport is not None:
+                self.transport.close()  # a client that left before the greeting would keep its socket until a time-out
 
     async def _admits_connection(self, client_ip: str | None) -> bool:
-        """Asks about the connection, before the greeting; a refused client is answered and the connection closed."""
+        """Asks about the connection, before the greeting, and answers a refused client."""
         self._client_ip = client_ip
         refusal = self._refusal("connect", lambda session: session.connect())
         if refusal is None or refusal is FAULT:  # there is no command to answer yet: the first one meets the fault
             return True
         await self.push(refusal)
-        assert isinstance(self.transport, asyncio.Transport)
-        self.transport.close()
         return False
 
     @syntax("HELO hostname")
@@ -223,9 +223,7 @@ class SMTP(smtp.SMTP):
         """
         if refusal.startswith("421"):
             await self.push(refusal)
-            assert isinstance(self.transport, asyncio.Transport)
             assert self._handler_coroutine is not None
-            self.transport.close()
             self._handler_coroutine.cancel()
             await asyncio.sleep(0)  # the cancellation comes here, before a command that was pipelined
         return refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,4 +29,14 @@ def serve() -> Iterator[Callable[..., Loopback]]:
     yield start
     for server in started:
         if not server.loop.is_closed():
+            asyncio.run_coroutine_threadsafe(connections_end(), server.loop).result(10)
             server.stop()  # type: ignore[no-untyped-call]
+
+
+async def connections_end() -> None:
+    """Waits until the server has seen that its clients are gone, which aiosmtpd's `stop` does not."""
+    for _ in range(400):
+        if asyncio.all_tasks() == {asyncio.current_task()}:
+            break
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0)

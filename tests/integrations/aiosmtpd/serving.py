@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 import time
 from importlib.resources import files
@@ -25,7 +26,10 @@ class Loopback(throttle.aiosmtpd.Controller):
 
     def _trigger_server(self) -> None:
         self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        super()._trigger_server()  # type: ignore[no-untyped-call]
+        if "proxy_protocol_timeout" in self.SMTP_kwargs:  # else aiosmtpd waits a second for a greeting
+            socket.create_connection((self.hostname, self.port)).close()
+        else:
+            super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 class Inbox:
