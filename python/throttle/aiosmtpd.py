@@ -138,7 +138,7 @@ class SMTP(smtp.SMTP):
 
     async def _admits_name(self, hostname: str) -> bool:
         refusal = self._refusal("HELO", lambda session: session.helo(hostname))
-        # Without a name aiosmtpd answers 503 to MAIL, which bounces: after a fault the name is taken, and MAIL is asked.
+        # Without a name aiosmtpd answers 503 to MAIL, which bounces. So after a fault the name is taken.
         if refusal is None or refusal is FAULT:
             return True
         await self.push(await self._or_close(refusal))
@@ -217,7 +217,7 @@ class SMTP(smtp.SMTP):
         return self.decision.reply
 
     async def _or_close(self, refusal: str) -> str:
-        """Returns the reply for aiosmtpd to send; after a 421 it sends it itself and ends the connection (RFC 5321 §3.8).
+        """Returns the reply for aiosmtpd to send. A 421 is sent here, and the connection ends (RFC 5321 §3.8).
 
         aiosmtpd leaves a connection open after a 421 of a hook.
         """
@@ -285,7 +285,15 @@ class _Guarded(controller.BaseController):
 
 
 class Controller(_Guarded, controller.Controller):
-    """Runs a guarded server in a thread; the parameters are those of aiosmtpd's class and of :class:`SMTP`."""
+    """Runs a guarded server in a thread; the parameters are those of aiosmtpd's class and of :class:`SMTP`.
+
+    With ``port=0``, which aiosmtpd's own class does not take, the system chooses the port, and ``port`` says which.
+    """
+
+    def _trigger_server(self) -> None:
+        if not self.port:
+            self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 class UnixSocketController(_Guarded, controller.UnixSocketController):
@@ -302,7 +310,7 @@ class UnixSocketUnthreadedController(_Guarded, controller.UnixSocketUnthreadedCo
 
 def _authenticated_user(session: smtp.Session) -> Text | None:
     """The user of AUTH: the login of aiosmtpd's own mechanisms, or the text that a handler returned."""
-    data = session.auth_data if session.authenticated else session._login_data  # noqa: SLF001 - login_data logs a warning
+    data = session.auth_data if session.authenticated else session._login_data  # noqa: SLF001 - the public one logs
     user = getattr(data, "login", data)
     return user if isinstance(user, (str, bytes)) else None
 

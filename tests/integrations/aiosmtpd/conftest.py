@@ -30,7 +30,7 @@ def serve() -> Iterator[Callable[..., Loopback]]:
     for server in started:
         if not server.loop.is_closed():
             asyncio.run_coroutine_threadsafe(connections_end(), server.loop).result(10)
-            server.stop()  # type: ignore[no-untyped-call]
+            server.stop()
 
 
 async def connections_end() -> None:

@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import throttle.aiosmtpd
 from given_guards import guard
+from throttle import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from throttle import Limit, Throttle
+    from throttle import Throttle
 
 SENDER, RECIPIENT = "a@sender.net", "in@box.com"
 MESSAGE = b"From: a@sender.net\r\n\r\nhi\r\n"
 
 
 class Loopback(throttle.aiosmtpd.Controller):
-    """A controller on a port that the system chooses; aiosmtpd's own has to be told one."""
+    """A controller that does not wait a second for a greeting where a proxy is expected."""
 
     def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        if "proxy_protocol_timeout" in self.SMTP_kwargs:  # else aiosmtpd waits a second for a greeting
+        if "proxy_protocol_timeout" in self.SMTP_kwargs:
+            self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
             socket.create_connection((self.hostname, self.port)).close()
         else:
-            super()._trigger_server()  # type: ignore[no-untyped-call]
+            super()._trigger_server()
 
 
 class Inbox:
@@ -39,21 +40,20 @@ class Inbox:
         self.senders: list[str] = []
         self.contents: list[Any] = []
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         self.senders.append(envelope.mail_from)
         self.contents.append(envelope.content)
         return "250 2.0.0 delivered"
 
 
-def open_guard(*limits: Limit) -> Throttle:
+def open_guard(*limits: Limit, **policy: Any) -> Throttle:
     """A guard that holds connections, messages and bytes, beside the limits given."""
-    from throttle import Limit as Rule
-
     return guard(
-        Rule(name="open-connections", per="client.ip", in_flight=1000, count="connections"),
-        Rule(name="open-messages", per="global", in_flight=1000),
-        Rule(name="open-bytes", per="global", in_flight="100 MiB", count="bytes"),
+        Limit(name="open-connections", per="client.ip", in_flight=1000, count="connections"),
+        Limit(name="open-messages", per="global", in_flight=1000),
+        Limit(name="open-bytes", per="global", in_flight="100 MiB", count="bytes"),
         *limits,
+        **policy,
     )
 
 
@@ -99,10 +99,7 @@ def send(
     ]
     codes: list[int] = []
     for step in steps:
-        try:
-            codes.append(step()[0])
-        except smtplib.SMTPDataError as refused:
-            codes.append(refused.smtp_code)
+        codes.append(step()[0])
         if codes[-1] >= 400:
             connection.rset()
             break

@@ -126,10 +126,10 @@ def test_a_user_of_a_handlers_own_mechanism_or_of_auth_callback_is_the_guards_us
     serve: Callable[..., Loopback],
 ) -> None:
     class Tokens(Inbox):
-        async def auth_TOKEN(self, server: Any, args: list[str]) -> Any:  # noqa: N802 - the older way to return a user
+        async def auth_TOKEN(self, server: Any, args: list[str]) -> Any:  # the older way to return a user
             return args[1]
 
-        async def handle_AUTH(self, server: Any, session: Any, envelope: Any, args: list[str]) -> Any:  # noqa: N802
+        async def handle_AUTH(self, server: Any, session: Any, envelope: Any, args: list[str]) -> Any:
             if args[0] != "OWN":
                 from aiosmtpd.smtp import MISSING
 
@@ -137,7 +137,7 @@ def test_a_user_of_a_handlers_own_mechanism_or_of_auth_callback_is_the_guards_us
             session.authenticated, session.auth_data = True, LoginPassword(args[1].encode(), b"")
             return "235 2.7.0 own"
 
-        async def auth_OWN(self, server: Any, args: list[str]) -> Any:  # noqa: N802
+        async def auth_OWN(self, server: Any, args: list[str]) -> Any:
             raise AssertionError("handle_AUTH has answered")
 
     server = serve(guard(once("auth.user")), Tokens(), auth_require_tls=False, auth_callback=lambda *_: True)
@@ -186,7 +186,7 @@ class Behind(Inbox):
 
     may = True
 
-    async def handle_PROXY(self, server: Any, session: Any, envelope: Any, proxy: Any) -> bool:  # noqa: N802
+    async def handle_PROXY(self, server: Any, session: Any, envelope: Any, proxy: Any) -> bool:
         return self.may
 
 
@@ -258,7 +258,7 @@ def test_a_proxy_that_names_nobody_is_the_client_itself(
             seen.append(client_ip)
             return Throttle().session(client_ip=client_ip)
 
-    server = serve(Watching(), Behind(), proxy_protocol_timeout=5.0)  # type: ignore[arg-type]
+    server = serve(Watching(), Behind(), proxy_protocol_timeout=5.0)
     with proxied(server, header) as connection:
         assert connection.getreply()[0] == 220
     assert seen == [ip]
@@ -284,12 +284,12 @@ def test_a_proxy_that_is_wrong_or_that_the_handler_refuses_asks_nothing(
 def test_clients_of_a_unix_socket_are_guarded_and_share_the_address_unknown(tmp_path: Path) -> None:
     rules = open_guard(once("sender.org"), limit("net", "client.net/0/0", "2/day"))
     server = UnixSocketController(Inbox(), unix_socket=tmp_path / "smtp", guard=rules)
-    server.start()  # type: ignore[no-untyped-call]
+    server.start()
     try:
         assert talk_over_unix(tmp_path / "smtp") == [[250, 250, 250], [451], [250, 250, 250]]
         assert talk_over_unix(tmp_path / "smtp") == [[451], [451], [451]]
     finally:
-        server.stop()  # type: ignore[no-untyped-call]
+        server.stop()
     assert not held(rules)
 
 
