@@ -523,7 +523,7 @@ class Limit:
         first: of bytes, the most that a key which holds nothing may take whatever its share is. Default: a thousandth
             of ``in_flight``.
         verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name,
-            ``"claimed"``, or ``"unproven"``: claimed although the envelope has an SPF result. Default: ``"any"``; a
+            ``"claimed"``, or ``"unproven"``: claimed, and the envelope has an SPF result. Default: ``"any"``; a
             key with the sender then has a counter for each level of trust.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
             ``auth.user`` and ``global``.

@@ -167,7 +167,7 @@ impl Envelope {
         Self { client_ip, client_name, helo, auth_user, ..Self::default() }
     }
 
-    /// Drops what is known of the header if its texts have more than `most` bytes.
+    /// Drops the header fields if their texts have more than `most` bytes.
     pub(crate) fn without_longer_header(mut self, py: Python<'_>, most: usize) -> Self {
         self.headers = self.headers.filter(|headers| headers.octets(py) <= most);
         self
