@@ -150,13 +150,29 @@ class SMTP(smtp.SMTP):
         await super().smtp_AUTH(arg)
         self._report("AUTH", self._last_reply)
 
+    def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
+        """Parses an address. Python's parser raises on some malformed ones; aiosmtpd answers 553 to ``None``."""
+        try:
+            return super()._getaddr(arg)
+        except Exception:  # noqa: BLE001
+            return None, None
+
     async def push(self, status: AnyStr) -> None:
-        """Sends a reply. The last one of AUTH tells how it went, also where a handler has sent it."""
+        """Sends a reply, with an escape for each character that its encoding lacks: a reply may quote a client.
+
+        The last reply of AUTH tells how it went, also where a handler has sent it.
+        """
         self._last_reply = _text(status)
-        await super().push(status)
+        if isinstance(status, str):
+            await super().push(status.encode("utf-8" if self.enable_SMTPUTF8 else "ascii", "backslashreplace"))
+        else:
+            await super().push(status)
 
     async def handle_exception(self, error: Exception) -> str:
         """Returns the answer after an exception: the handler's own, or 451 in place of aiosmtpd's 500."""
+        if isinstance(error, smtp.TLSSetupException):  # the client's fault; aiosmtpd closes without an answer
+            logger.info("a TLS handshake failed: %s", printable(repr(error.__cause__)))
+            return FAULT
         if hasattr(self.event_handler, "handle_exception"):
             try:
                 return await super().handle_exception(error)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from given_guards import guard, limit
@@ -19,6 +20,7 @@ from integrations.aiosmtpd.serving import (
     RECIPIENT,
     SENDER,
     Inbox,
+    Loopback,
     client,
     client_tls,
     held,
@@ -31,13 +33,11 @@ from integrations.aiosmtpd.serving import (
     wait_until,
 )
 from throttle import Limit, Throttle
-from throttle.aiosmtpd import UnixSocketController, UnixSocketUnthreadedController, UnthreadedController
+from throttle.aiosmtpd import SMTP, UnixSocketController, UnixSocketUnthreadedController, UnthreadedController
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from integrations.aiosmtpd.serving import Loopback
 
 
 def once(per: str, **fields: Any) -> Limit:
@@ -70,7 +70,9 @@ def test_a_server_that_requires_starttls_works(serve: Callable[..., Loopback]) -
         assert [send(connection), send(connection)] == [[250, 250, 250], [451]]
 
 
-def test_a_client_that_breaks_the_tls_handshake_leaves_nothing(serve: Callable[..., Loopback]) -> None:
+def test_a_client_that_breaks_the_tls_handshake_leaves_nothing_and_is_no_fault(
+    serve: Callable[..., Loopback], caplog: pytest.LogCaptureFixture
+) -> None:
     rules = open_guard()
     with client(serve(rules, tls_context=server_tls())) as connection:
         connection.ehlo()
@@ -79,6 +81,7 @@ def test_a_client_that_breaks_the_tls_handshake_leaves_nothing(serve: Callable[.
         read_all(connection)
         wait_until(lambda: not held(rules))
         connection.close()
+    assert not [record for record in caplog.records if record.name == "throttle" and record.levelname == "ERROR"]
 
 
 def test_tls_from_the_start_works_and_a_refused_client_is_told(serve: Callable[..., Loopback]) -> None:
@@ -333,6 +336,29 @@ def test_the_unthreaded_controllers_are_guarded(tmp_path: Path, kind: str) -> No
         loop.close()
 
 
+def test_lmtp_is_guarded_when_the_guarded_class_comes_second() -> None:
+    class GuardedLMTP(LMTP, SMTP):
+        pass
+
+    rules = guard(limit("names", "helo.host", "1/day", count="connections"), once("sender.org"))
+
+    class LMTPController(Loopback):
+        def factory(self) -> SMTP:
+            return GuardedLMTP(self.handler, guard=self.guard, **self.SMTP_kwargs)
+
+    server = LMTPController(Inbox(), hostname="127.0.0.1", port=0, guard=rules)
+    server.start()
+    try:
+        with client(server) as connection:
+            assert connection.docmd("EHLO mx")[0] == 500
+            assert connection.docmd("LHLO mx")[0] == 250
+            assert [send(connection), send(connection)] == [[250, 250, 250], [451]]
+        with client(server) as connection:
+            assert connection.docmd("LHLO mx")[0] == 421
+    finally:
+        server.stop()
+
+
 def test_addresses_in_utf8_and_bytes_that_are_none_are_counted(serve: Callable[..., Loopback]) -> None:
     inbox = Inbox()
     server = serve(guard(once("sender.address")), inbox, enable_SMTPUTF8=True)
@@ -349,6 +375,24 @@ def test_addresses_in_utf8_and_bytes_that_are_none_are_counted(serve: Callable[.
         connection.send(b"EHLO \xff\r\n")
         assert connection.getreply()[0] == 250
         assert send(connection, message="From: jörg@bücher.example\r\n\r\nhü".encode()) == [250, 250, 250]
+
+
+@pytest.mark.parametrize("utf8", [False, True])
+def test_no_malformed_command_is_a_fault(
+    serve: Callable[..., Loopback], caplog: pytest.LogCaptureFixture, utf8: bool
+) -> None:
+    with client(serve(Throttle(), enable_SMTPUTF8=utf8)) as connection:
+        connection.ehlo()
+        for command, code in (
+            (b"MAIL FROM:<", 553),  # an IndexError in Python's parser of addresses
+            (b"MAIL FROM:<\t", 553),
+            (b'MAIL FROM:"', 553),
+            (b"VRFY <", 502),
+            (b"VRFY )\xff", 502 if utf8 else 500),
+        ):
+            connection.send(command + b"\r\n")
+            assert (command, connection.getreply()[0]) == (command, code)
+    assert not [record for record in caplog.records if record.name == "throttle"]
 
 
 @pytest.mark.parametrize("utf8", [False, True])
