@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 QUIET_S = 600
 
 
-def message(org: str, **fields: str) -> Envelope:
-    return Envelope(**{"client_ip": "192.0.2.1", "mail_from": f"a@{org}"} | fields)
+def message(org: str) -> Envelope:
+    return Envelope(client_ip="192.0.2.1", mail_from=f"a@{org}")
 
 
 def told(entries: tuple[Notice, ...]) -> list[tuple[str, str, str, int]]:

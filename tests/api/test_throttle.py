@@ -71,6 +71,7 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
         "memory of all-org-fan-out, all-org-fan-out-spf",
         "memory of reply-to-fan-out",
         "memory of dkim-fan-out",
+        "notes of all-org-fan-out, all-org-fan-out-spf",
         "in flight per client.net/32/64",
         "in flight per client.net/24/48",
         "in flight per client.net/24/29",

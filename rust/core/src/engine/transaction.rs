@@ -178,8 +178,8 @@ impl Engine {
         }
     }
 
-    /// Collects what the refusing limits ask for: the longest wait, of equal waits the first in file order; the limits in
-    /// shadow mode that would refuse; the keys to block and the elements to note.
+    /// Collects what the refusing limits ask for: the longest wait, of equal waits the first in file order; the limits
+    /// in shadow mode that would refuse; the keys to block and the elements to note.
     fn collect_refusals(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for (place, entry, answer) in found.stores.consulted(&request.stores) {

@@ -246,7 +246,8 @@ impl FromIterator<u16> for Places {
     }
 }
 
-/// Sets of the stated limits by stages and by the kind of sender, so that a check finds the limits that apply with one intersection.
+/// Sets of the stated limits by stages and by the kind of sender, so that a check finds the limits that apply with one
+/// intersection.
 #[derive(Clone, Debug)]
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.

@@ -40,7 +40,8 @@
 //! A note lies in the seen set ([`SeenSet::note`]), and only a refused check writes it.
 //!
 //! **Cost.** A known element takes one look-up in the seen set. An unknown one takes a bucket as well. The ladder takes
-//! one look-up for each part of the name, at most six, and notes take one for each unknown element. The bucket of a key and those of the parts share one table.
+//! one look-up for each part of the name, at most six, and notes take one for each unknown element. The bucket of a key
+//! and those of the parts share one table.
 //! **Bound.** Exact, except when a full seen set evicts an element early, and when two elements share a fingerprint.
 //!
 //! **Source.** Counting distinct children of a name: Afek et al., arXiv 1612.02636. Charging only what is new, and the
@@ -189,9 +190,10 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for one look-up, whose element was noted at that time. `is_now` states whether `at_us` is the time of the
+    /// Answers for the look-up at `place`, under this bucket. `is_now` states whether `at_us` is the time of the
     /// look-ups.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]
     pub fn answer(
         &self, region: &Region, request: &Request, (place, bucket, times): (u32, Key, u32),
         (at_us, is_now): (u64, bool), sightings: &Sightings, reserved: &mut SlotReservations, answer: &mut Answer,

@@ -1,7 +1,6 @@
 //! Seen sets: which elements were admitted before, and since when.
 //!
-//! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows; what it is
-//! refused leaves at most a note. An
+//! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows. An
 //! operator may also import elements that were admitted elsewhere ([`SeenSet::learn`]). When both lines of a new
 //! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
 //! its first; among those, one that was never admitted with proof of its sender; and among those, the one that was not
