@@ -29,9 +29,10 @@ FLOOD = 2_500
 NOW = 1_800_000_000.0
 
 
-def replay(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+def replay(*arguments: str, stdin: bytes | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "throttle", "replay", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=os.environ | {"TZ": "UTC"})
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=inherited | {"TZ": "UTC"} | env)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -103,6 +104,13 @@ def test_tables_are_for_somebody_who_has_never_seen_the_project(logs: dict[str, 
         ": net-connections, all-connections, all-open, all-bytes, harvest",
     ):
         assert words in done.stdout
+
+
+def test_a_pipe_is_as_wide_as_columns_says(logs: dict[str, Path]) -> None:
+    def width(**env: str) -> int:
+        return max(map(len, replay(str(logs["t.jsonl"]), **env).stdout.splitlines()))
+
+    assert width(COLUMNS="90") <= 90 < width(COLUMNS="150") <= 150 < width() <= 200
 
 
 def test_rotated_zipped_and_piped_logs_tell_the_same(logs: dict[str, Path], tmp_path: Path) -> None:
