@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from pages import PAGES, README, ROOT, Block, blocks
 from throttle import Policy, PolicyError, Throttle
+from throttle._replay import replies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,7 @@ def said(command: list[str], directory: Path) -> str:
         encoding="utf-8",
         timeout=60,
         check=False,
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"},
     )
     return re.sub(r" in [0-9.]+s$", "", re.sub(r"^\.+ .*\n", "", done.stdout, flags=re.MULTILINE), flags=re.MULTILINE)
 
@@ -142,6 +145,22 @@ def test_the_reference_has_a_row_for_each_field(heading: str, policy: str) -> No
         Policy.parse(policy)
     allowed = caught.value.allowed.removeprefix("one of ").split(", ")
     assert sorted(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) == sorted(allowed)
+
+
+def test_the_page_for_deferred_senders_has_every_built_in_reply_and_no_other() -> None:
+    """A sender finds the line that the log shows. What no limit can say is left out: only `out-of-order` has no key."""
+    text = (ROOT / "docs" / "deferred.md").read_text(encoding="utf-8")
+    table = text.split("## Every reply, and what to do\n")[1].split("\n### ")[0]
+    cells = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
+    told = {reply for cell in cells for reply in re.findall(r"`(\d{3} [\d.]+ [^`]+)`", cell)}
+    general = next(cell for cell in cells if "`NAME asks" in cell)
+    told |= {f"{codes} NAME asks for more than it can ever have" for codes in re.findall(r"`(\d{3} [\d.]+)`", general)}
+    built_in = {re.sub(r"retry in \d+ s", "retry in N s", reply) for reply in replies("NAME")}
+    built_in = {reply for reply in built_in if not reply.endswith("out of order") and "out of order;" not in reply}
+    final = {reply for reply in built_in if reply.startswith("55") and not reply.startswith("552")}
+    assert told == built_in - final
+    complaints = {reply.split(" ", 2)[2].partition("; retry")[0] for reply in told}
+    assert {reply.split(" ", 2)[2] for reply in final} <= complaints
 
 
 def test_every_public_name_is_in_the_reference() -> None:

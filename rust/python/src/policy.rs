@@ -81,6 +81,7 @@ impl Policy {
     #[new]
     #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, max_recipients=None, largest_message=None,
         help_url=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>, limits: &Bound<'_, PyAny>, scale: Option<&Bound<'_, PyAny>>, mode: Option<&Bound<'_, PyAny>>,
         suffixes: Option<&Bound<'_, PyAny>>, max_recipients: Option<&Bound<'_, PyAny>>,

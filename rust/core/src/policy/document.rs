@@ -95,8 +95,8 @@ impl Policy {
         Document::read(source, &mut Vec::new(), bases)?.policy(bases)
     }
 
-    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields outside the limits that
-    /// [`OUTSIDE_LIMITS`] lists.
+    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields outside the limits,
+    /// except those that only a file has.
     ///
     /// The limits are multiplied here: a limit that was taken from a policy is multiplied once more.
     ///
