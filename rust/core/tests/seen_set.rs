@@ -278,3 +278,41 @@ fn who_has_come_for_ever_stays_settled() {
         assert!(visit < 40 || known.settled_from_us(seen, DAY) <= now, "after {visit} visits");
     }
 }
+
+/// A page of elements that came back, and twenty thousand notes on top: without the comparison of ranks, a note in a
+/// line without another victim evicted one of seven elements.
+#[test]
+fn notes_evict_nothing_that_came_back() {
+    let (mut region, known) = memory(1, DAY, HOUR);
+    let known = known.noting(true);
+    for at in [HOUR, 2 * HOUR + MINUTE] {
+        (0..440).for_each(|nth| charge(&known, &mut region, key(nth), at));
+    }
+    let has_returned = |seen| known.has_returned(seen);
+    let is_known = |region: &Region, nth: &u64| consult(&known, region, key(*nth), 3 * HOUR).is_some_and(has_returned);
+    let returned_now = |region: &Region| (0..440).filter(|nth| is_known(region, nth)).collect::<Vec<_>>();
+    let before = returned_now(&region);
+    assert!(before.len() > 400, "{}", before.len());
+    let notes = 1_000_000..1_020_000;
+    notes.clone().for_each(|nth| known.note(&mut region, &known.table.candidates(key(nth)), 3 * HOUR));
+    assert_eq!(returned_now(&region), before);
+    let is_noted = |nth: &u64| known.noted_units(&region, &known.table.candidates(key(*nth)), 3 * HOUR).is_some();
+    assert!(notes.filter(is_noted).count() < 50, "there is hardly any room left");
+}
+
+/// Of elements that came back with proof, those that have come for longer stay, however recent the others are.
+#[test]
+fn an_element_that_has_come_back_for_longer_outlasts_one_that_was_seen_later() {
+    let (mut region, known) = memory(1, 7 * DAY, HOUR);
+    for at in [DAY, DAY + 2 * HOUR, 3 * DAY, 3 * DAY + 2 * HOUR, 3 * DAY + 12 * HOUR] {
+        (0..200).for_each(|nth| charge(&known, &mut region, key(nth), at));
+        (1000..1200).filter(|_| at >= 3 * DAY).for_each(|nth| charge(&known, &mut region, key(nth), at));
+    }
+    let now = 3 * DAY + 13 * HOUR;
+    (1000..1200).for_each(|nth| charge(&known, &mut region, key(nth), now));
+    // Each new element that finds no free slot evicts one.
+    (2000..2300).for_each(|nth| charge(&known, &mut region, key(nth), now));
+    let count = |of: std::ops::Range<u64>| of.filter(|nth| consult(&known, &region, key(*nth), now).is_some()).count();
+    let [long, short] = [count(0..200), count(1000..1200)];
+    assert!(long > 190 && short < long, "{long} and {short}");
+}

@@ -167,10 +167,15 @@ impl Envelope {
         Self { client_ip, client_name, helo, auth_user, ..Self::default() }
     }
 
-    /// Drops what is known of the header if its texts have more than `most` bytes.
+    /// Drops the header fields if their texts have more than `most` bytes.
     pub(crate) fn without_longer_header(mut self, py: Python<'_>, most: usize) -> Self {
         self.headers = self.headers.filter(|headers| headers.octets(py) <= most);
         self
+    }
+
+    /// The SPF verdict as the caller passed it.
+    pub(crate) fn spf_word(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.spf.as_ref().map(|word| word.clone_ref(py).into_any())
     }
 
     /// Sets the SPF verdict.

@@ -109,11 +109,7 @@ impl<'a> Identities<'a> {
 
     /// How far an identity of this envelope is proven. An identity that cannot be forged counts as proven.
     pub fn trust(&self, identity: Identity) -> Trust {
-        match identity.source() {
-            source if source.is_mere_claim() => Trust::Claimed,
-            Source::Sender => self.sender_trust,
-            _ => Trust::Proven,
-        }
+        identity.source().trust(self.sender_trust)
     }
 
     /// The kind of sender, which decides whether limits with `verified` count the message.
@@ -260,6 +256,18 @@ impl Identities<'_> {
     /// Whether the sender has a normal form, so that each value of it is its element too.
     pub(crate) fn is_sender_plain(&self) -> bool {
         matches!(&self.sender, Some(Address::Mailbox(local, domain)) if local.is_plain() && domain.host.is_plain())
+    }
+
+    /// Whether there is no sender: a bounce is in nobody's name.
+    pub(crate) fn is_bounce(&self) -> bool {
+        matches!(self.sender, Some(Address::Null))
+    }
+
+    /// Whether the `nth` value of an identity is an address in the sender's organisation.
+    pub(crate) fn is_aligned(&self, identity: Identity, nth: u32) -> bool {
+        let org = self.domain(Identity::SenderHost).and_then(Domain::owner);
+        let Some(Value::Address(_, Part::Text(host))) = self.nth(identity, nth) else { return false };
+        org.and_then(|org| host.strip_suffix(org)).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
     /// Whether [`Identities::ladder`] may have parts.

@@ -238,6 +238,7 @@ impl<'p> Draft<'p> {
             stage,
             asked_at: if is_reported_at_rcpt { asked_at.with(Stage::Rcpt) } else { asked_at },
             name: limit.name.as_str().into(),
+            name_key: self.secret.text(limit.name.as_bytes()),
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
             block_rule: block_rule(&limit, self.secret),
@@ -255,11 +256,14 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, has_notes, .. } = &self.seen_sets[nth];
+        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, charges_returns, has_notes, .. } =
+            &self.seen_sets[nth];
         let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
-        let (settle_us, may_change, has_notes) = (*settle_us, *may_change, *has_notes);
+        let (settle_us, may_change, charges_returns, has_notes) =
+            (*settle_us, *may_change, *charges_returns, *has_notes);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
+        let set = set.noting(has_notes);
         let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
@@ -277,7 +281,7 @@ impl<'p> Draft<'p> {
             equals,
             may_change,
             has_ladder,
-            has_notes,
+            charges_returns,
             is_under_mailbox,
         })
     }
