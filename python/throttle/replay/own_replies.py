@@ -13,7 +13,7 @@ _KEY = "{key}"
 _CODES = re.compile(r"(?:\d{3}[ -])?(?:\d\.\d{1,3}\.\d{1,3} )?")
 _WAIT = "; retry in "
 #: The address that `help_url` of a policy states, at the end of a reply.
-_HELP = re.compile(r"; see https?://\S+$")
+_HELP = re.compile(r"; see https?://\S++$")
 
 
 def _texts() -> tuple[set[tuple[str, str]], set[str]]:
