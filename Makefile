@@ -35,6 +35,7 @@ help: ## this list
 
 demo: $(VENV)/.ready-demo ## replay the outage on real SMTP servers; ARGS=--json prints the table as JSON only
 	@$(PY) -m throttle demo $(ARGS)
+	@echo "make: to guard a Postfix of your own: $(VENV)/bin/throttle serve --postfix inet:127.0.0.1:10040" >&2
 
 test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, under fixed seeds; ARGS go to pytest
 	@$(need_rust)

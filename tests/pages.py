@@ -3,6 +3,7 @@ not what a block means.
 
     <!-- file: policy.toml -->      the block is also a file in the directory in which the page's commands run
     <!-- not run: why -->           the block is not run, for a reason
+    <!-- part: acl -->              the block is a part of a file that another test makes and runs
     <!-- wrong -->                  the policy is wrong on purpose
 
 A block of `text`, or of no language, right behind another is what that prints.

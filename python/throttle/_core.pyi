@@ -534,7 +534,8 @@ class Limit:
         action: ``"defer"``, ``"reject"``, or ``"block"`` and a time. Default: ``"defer"``.
         mode: ``"shadow"`` decides and counts, and lets everything pass. Default: ``"enforce"``.
         quota: other numbers for named values of ``per``, by value.
-        reply: the reply line of a refusal, with the places ``{key}``, ``{identity}``, ``{limit}`` and ``{seconds}``.
+        reply: the reply line of a refusal, with the places ``{key}``, ``{identity}``, ``{limit}``, ``{seconds}`` and
+            ``{help}``.
 
     Raises:
         PolicyError: a field is wrong. The message says what was found and what is allowed.
@@ -610,6 +611,8 @@ class Policy:
             is refused by limit ``max-recipients`` with ``452 4.5.3``. Default: no bound.
         largest_message: the largest message that the server takes, such as ``"150 MB"``. A limit on bytes that would
             refuse it even while nothing is held is an error.
+        help_url: the http or https address of a page that explains refusals, at most 200 bytes in the characters of
+            RFC 3986. Built-in replies end with it, and ``{help}`` inserts it into others. Default: none.
 
     Raises:
         PolicyError: the policy is wrong. The error has file, line, limit, field, what was found and what is allowed.
@@ -625,6 +628,7 @@ class Policy:
         suffixes: Iterable[str] | None = None,
         max_recipients: int | None = None,
         largest_message: str | None = None,
+        help_url: str | None = None,
     ) -> Self: ...
     @staticmethod
     def parse(text: str, file: str = "<policy>") -> Policy:
@@ -695,6 +699,10 @@ class Policy:
     @property
     def largest_message(self) -> int | None:
         """The largest message that the server takes, in bytes; ``None`` if the policy does not say."""
+
+    @property
+    def help_url(self) -> str | None:
+        """The address of a page that explains refusals; ``None`` if the policy states none."""
 
     @property
     def quota_file(self) -> tuple[str, int] | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from throttle import Limit, Policy, __version__
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # stands in front of the package search: an import of the named package fails as if it were not installed
 WITHOUT = """
@@ -49,9 +48,36 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_help_ends_with_an_example(command: tuple[str, ...]) -> None:
-    done = throttle(*command, "--help")
+    done, short = throttle(*command, "--help"), throttle(*command, "-h")
     assert done.returncode == 0
     assert done.stdout.strip().splitlines()[-1].strip().startswith("Example: throttle")
+    assert (short.returncode, short.stdout) == (0, done.stdout)
+
+
+@pytest.mark.parametrize("columns", [60, 130])
+def test_a_help_in_a_pipe_is_as_wide_as_columns_says(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert {len(line) for line in throttle("demo", "-h").stdout.splitlines() if line.startswith("│")} == {columns}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (("throttle", "pol"), ["policy"]),
+        (("throttle", "policy", "s"), ["schema", "show"]),
+        (("throttle", "demo", "--mess"), ["--messages"]),
+    ],
+)
+def test_bash_completes_commands_and_options(words: tuple[str, ...], completed: list[str]) -> None:
+    script = (
+        'eval "$(throttle --show-completion)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+        '_throttle_completion throttle; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    bash = ["bash", "--norc", "-c", script, "bash", *words]
+    done = subprocess.run(bash, capture_output=True, text=True, timeout=60, env=os.environ | {"PATH": path})
+    assert (sorted(done.stdout.split()), done.stderr) == (completed, "")
 
 
 def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tmp_path: Path) -> None:

@@ -29,9 +29,12 @@ FLOOD = 2_500
 NOW = 1_800_000_000.0
 
 
-def replay(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+def replay(*arguments: str, stdin: bytes | None = None, columns: int | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "throttle", "replay", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=os.environ | {"TZ": "UTC"})
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TZ": "UTC"}
+    if columns is not None:
+        env["COLUMNS"] = str(columns)
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=env)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -103,6 +106,13 @@ def test_tables_are_for_somebody_who_has_never_seen_the_project(logs: dict[str, 
         ": net-connections, all-connections, all-open, all-bytes, harvest",
     ):
         assert words in done.stdout
+
+
+def test_a_pipe_is_as_wide_as_columns_says(logs: dict[str, Path]) -> None:
+    def width(columns: int | None) -> int:
+        return max(map(len, replay(str(logs["t.jsonl"]), columns=columns).stdout.splitlines()))
+
+    assert width(90) <= 90 < width(150) <= 150 < width(None) <= 200
 
 
 def test_rotated_zipped_and_piped_logs_tell_the_same(logs: dict[str, Path], tmp_path: Path) -> None:

@@ -253,6 +253,8 @@ def test_a_message_that_header_checks_refuse_is_refused() -> None:
         ("552 5.3.4 message too big for 192.0.2.1", True),
         ("452 4.5.3 too many recipients at once for 192.0.2.1", True),
         ("451 4.5.1 no mail transaction is open", True),
+        ("451 4.7.1 b.com is sending too fast; retry in 3 s; see https://mx.example/deferred?why=fast", True),
+        ("451 4.7.1 b.com has no time; retry in 3 s; see https://mx.example/deferred", False),
         ("554 5.7.1 Service unavailable; Client host [192.0.2.1] is blocked using zen.example", False),
         ("554 5.7.1 Client host [192.0.2.1] is blocked", False),
         ("554 5.7.1 <a[192.0.2.1]>: Client host rejected: your host is blocked", False),
@@ -271,6 +273,7 @@ def test_refusals_by_throttle_are_told_from_those_of_the_server(answer: str, by_
 def test_every_built_in_reply_is_recognised() -> None:
     for reply in replies("b.com"):
         assert is_own(reply), reply
+        assert is_own(f"{reply}; see https://mx.example/deferred"), reply
         assert is_own(f"451 4.7.1 <c@d>: Recipient address rejected: {reply.split(' ', 2)[2]}"), reply
 
 

@@ -23,7 +23,7 @@ app = typer.Typer(
     "not be shown.",
     epilog="Example: throttle demo",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # commands take it over
     pretty_exceptions_enable=False,
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,7 +166,7 @@ def _print(told: dict[str, Any], show: Callable[[dict[str, Any], Any], None], *,
     from rich.text import Text
 
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # else rich has read it
         console = Console(width=200)
     show(told, console)
     if "learned" in told:

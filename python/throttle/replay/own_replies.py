@@ -12,6 +12,8 @@ from throttle._replay import replies
 _KEY = "{key}"
 _CODES = re.compile(r"(?:\d{3}[ -])?(?:\d\.\d{1,3}\.\d{1,3} )?")
 _WAIT = "; retry in "
+#: The address that `help_url` of a policy states, at the end of a reply.
+_HELP = re.compile(r"; see https?://\S++$")
 
 
 def _texts() -> tuple[set[tuple[str, str]], set[str]]:
@@ -37,7 +39,7 @@ def is_own(answer: str) -> bool:
     An answer that states no wait counts only when its key is one word or several that a plus joins: "Client host
     [192.0.2.1] is blocked" is what others write.
     """
-    told = _without_codes(answer.strip().rpartition(" rejected: ")[2])
+    told = _HELP.sub("", _without_codes(answer.strip().rpartition(" rejected: ")[2]))
     text, states_wait, seconds = told.rpartition(_WAIT)
     if not states_wait:
         text = told

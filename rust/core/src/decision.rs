@@ -18,6 +18,9 @@ const CUT: &str = "...";
 /// Length of a reply line without its CRLF (RFC 5321 §4.5.3.1.5).
 pub(crate) const LINE_BYTES: usize = 510;
 
+/// The longest address of a page with help (`help_url`). With it a line still holds 200 bytes of a key.
+pub(crate) const HELP_BYTES: usize = 200;
+
 /// Digits of the longest wait in seconds.
 const SECONDS_DIGITS: usize = 20;
 
@@ -60,9 +63,11 @@ impl Refusal {
     /// What the server should answer: one legal SMTP line without its CRLF. It is written only when a caller asks for
     /// it, because most refusals in a flood are only counted.
     pub fn reply(&self) -> String {
-        let Answer { rejects_at, template } = &self.answer;
-        let fill = |template: &Template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us);
-        template.as_ref().and_then(fill).unwrap_or_else(|| self.kind.text(&self.key, self.wait_us, *rejects_at))
+        let Answer { rejects_at, template, help } = &self.answer;
+        let help = help.as_deref();
+        let fill = |template: &Template| template.fill(&self.key, &self.limit, &self.identity, self.wait_us, help);
+        let built_in = || self.kind.text(&self.key, self.wait_us, *rejects_at, help);
+        template.as_ref().and_then(fill).unwrap_or_else(built_in)
     }
 }
 
@@ -80,6 +85,8 @@ pub struct Answer {
     pub rejects_at: Option<Stage>,
     /// The operator's own text.
     pub template: Option<Template>,
+    /// The address of a page that explains the refusal (`help_url`).
+    pub help: Option<Arc<str>>,
 }
 
 /// The kind of a refusal, as the SMTP client sees it.
@@ -160,9 +167,20 @@ impl Reply {
         }
     }
 
-    /// The reply line. `wait_us` is `None` if the check can never pass.
-    pub fn text(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>) -> String {
+    /// The reply line. `wait_us` is `None` if the check can never pass. The line ends with `help`, the address of a
+    /// page, which is never cut: a key that is too long beside it is.
+    pub fn text(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>, help: Option<&str>) -> String {
         let key = printable(key, KEY_BYTES);
+        let end = help.map(|help| format!("; see {help}")).unwrap_or_default();
+        let line = self.complaint(&key, wait_us, rejects_at) + &end;
+        match line.len().saturating_sub(LINE_BYTES) {
+            0 => line,
+            excess => self.complaint(&printable(&key, key.len().saturating_sub(excess)), wait_us, rejects_at) + &end,
+        }
+    }
+
+    /// The reply line about a printable key.
+    fn complaint(self, key: &str, wait_us: Option<u64>, rejects_at: Option<Stage>) -> String {
         let (_, code, complaint) = REPLIES[self as usize];
         let is_block = matches!(self, Self::BlockedClosing | Self::Blocked | Self::BlockedMailbox);
         match (self, wait_us, rejects_at) {
@@ -227,27 +245,39 @@ impl Template {
         self.0.split(['{', '}']).enumerate().map(|(index, part)| (index % 2 == 1, part))
     }
 
-    /// The most bytes of the line, if each key takes `key` bytes, for these names of the limit and its identity.
-    pub(crate) fn bytes(&self, key: usize, limit: &str, identity: &str) -> usize {
+    /// Whether the text has a place for the address of a page with help.
+    pub(crate) fn names_help(&self) -> bool {
+        self.parts().any(|part| part == (true, "help"))
+    }
+
+    /// The most bytes of the line, if each key takes `key` bytes and the address of a page `help` bytes, for these
+    /// names of the limit and its identity.
+    pub(crate) fn bytes(&self, key: usize, limit: &str, identity: &str, help: usize) -> usize {
         let bytes = |part| match part {
             (false, text) => text.len(),
             (_, "key") => key,
             (_, "limit") => limit.len(),
             (_, "identity") => identity.len(),
+            (_, "help") => help,
             (_, _) => SECONDS_DIGITS,
         };
         self.parts().map(bytes).sum()
     }
 
-    /// Fills the places and returns the line; `None` if the template has a place for a wait and there is no wait.
-    pub(crate) fn fill(&self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>) -> Option<String> {
+    /// Fills the places and returns the line; `None` if the template has a place for a wait, or for the address of a
+    /// page, and there is none.
+    pub(crate) fn fill(
+        &self, key: &str, limit: &str, identity: &str, wait_us: Option<u64>, help: Option<&str>,
+    ) -> Option<String> {
+        let help_bytes = help.map_or(0, str::len);
         let keys = self.parts().filter(|part| *part == (true, "key")).count();
-        let room = LINE_BYTES.saturating_sub(self.bytes(0, limit, identity)).checked_div(keys).unwrap_or(0);
+        let room = LINE_BYTES.saturating_sub(self.bytes(0, limit, identity, help_bytes)).checked_div(keys).unwrap_or(0);
         let fill = |part| match part {
             (false, text) => Some(text.to_owned()),
             (_, "key") => Some(printable(key, room)),
             (_, "limit") => Some(limit.to_owned()),
             (_, "identity") => Some(identity.to_owned()),
+            (_, "help") => help.map(str::to_owned),
             (_, _) => wait_us.map(|us| us.div_ceil(1_000_000).to_string()),
         };
         self.parts().map(fill).collect()

@@ -137,7 +137,7 @@ fn whatever_a_key_holds_its_error_is_one_short_line() {
     let told = |key: &str| {
         Err(format!(
             "policy.toml:1: {key}: found an unknown field; allowed: extends, without, mode, scale, max_recipients, \
-             largest_message, quota_file, suffixes, allow, block, limit"
+             largest_message, help_url, quota_file, suffixes, allow, block, limit"
         ))
     };
     assert_eq!(sentence(r#""a\nb\u2028\u0007""#), told(r"a\nb\u{2028}\u{7}"));
@@ -245,7 +245,7 @@ fn a_policy_from_python_is_told_without_a_line() {
     assert_eq!(
         told(vec![limit("x")], &fields(&[("scal", FieldValue::Integer(1))])),
         "<policy>: scal: found an unknown field; allowed: limits, mode, scale, suffixes, max_recipients, \
-         largest_message; did you mean \"scale\"?",
+         largest_message, help_url; did you mean \"scale\"?",
     );
     assert_eq!(told(Vec::new(), &[]), "<policy>: found no limit; allowed: 1 to 64 of them, each under `[[limit]]`");
 }

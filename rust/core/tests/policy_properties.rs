@@ -134,7 +134,9 @@ fn right_policy() -> impl Strategy<Value = String> {
         |(scale, limits)| {
             let named = |(n, limit)| format!("[[limit]]\nname = \"limit-{n}\"\n{limit}");
             let limits: String = limits.iter().enumerate().map(named).collect();
-            format!("scale = {}.{:06}\n[suffixes]\nextra = [\"a.com\"]\n{limits}", scale / 1_000_000, scale % 1_000_000)
+            let scale = format!("{}.{:06}", scale / 1_000_000, scale % 1_000_000);
+            let help = "https://h/%20?a=[b]";
+            format!("scale = {scale}\nhelp_url = \"{help}\"\n[suffixes]\nextra = [\"a.com\"]\n{limits}")
         },
     )
 }

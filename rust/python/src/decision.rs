@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::decision::{Answer, Decision as Core, Refusal, Reply};
 use throttle_core::engine::Receipt;
-use throttle_core::policy::{Stage, Template};
+use throttle_core::policy::{Stage, Template, is_help_url};
 
 use crate::clock::wait;
 use crate::envelope::Envelope;
@@ -39,9 +39,9 @@ enum MadeOn {
     Known(Py<PyDict>),
 }
 
-/// A refusal as a pickle stores it: limit, identity and key; wait; kind; the stage of a rejection and the operator's
-/// reply; the stage of the refusal.
-type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>), String);
+/// A refusal as a pickle stores it: limit, identity and key; wait; kind; the stage of a rejection, the operator's reply
+/// and the page with help; the stage of the refusal.
+type Detached = ((String, String, String), Option<u64>, u8, (Option<String>, Option<String>, Option<String>), String);
 
 impl Decision {
     #[inline]
@@ -201,9 +201,10 @@ impl Decision {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
         let refusal = this.refusal.as_ref().map(|refusal| {
-            let Refusal { limit, identity, key, wait_us, stage, kind, answer: Answer { rejects_at, template } } =
-                &**refusal;
-            let answer = (rejects_at.map(Stage::name), template.as_ref().map(|template| template.text().to_owned()));
+            let Refusal { limit, identity, key, wait_us, stage, kind, answer } = &**refusal;
+            let Answer { rejects_at, template, help } = answer;
+            let template = template.as_ref().map(|template| template.text().to_owned());
+            let answer = (rejects_at.map(Stage::name), template, help.as_deref());
             let names = (limit.to_string(), identity.to_string(), key.clone());
             (names, *wait_us, kind.number(), answer, stage.name())
         });
@@ -214,10 +215,11 @@ impl Decision {
     #[staticmethod]
     fn _detached(refusal: Option<Detached>, shadow: Vec<String>, identities: Py<PyDict>) -> Self {
         let stage_of = |name: &str| Stage::ALL.into_iter().find(|stage| stage.name() == name);
-        let refusal = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template), stage)| {
+        let refusal = refusal.map(|((limit, identity, key), wait_us, kind, (rejects_at, template, help), stage)| {
             let (limit, identity, kind) = (limit.into(), identity.into(), Reply::of_number(kind));
             let template = template.and_then(|text| Template::restored(&text));
-            let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template };
+            let help = help.filter(|help| is_help_url(help)).map(Into::into);
+            let answer = Answer { rejects_at: rejects_at.as_deref().and_then(stage_of), template, help };
             let stage = stage_of(&stage).unwrap_or(Stage::Connect);
             Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
         });

@@ -79,11 +79,13 @@ impl Policy {
 #[pymethods]
 impl Policy {
     #[new]
-    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, max_recipients=None, largest_message=None))]
+    #[pyo3(signature = (limits, *, scale=None, mode=None, suffixes=None, max_recipients=None, largest_message=None,
+        help_url=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>, limits: &Bound<'_, PyAny>, scale: Option<&Bound<'_, PyAny>>, mode: Option<&Bound<'_, PyAny>>,
         suffixes: Option<&Bound<'_, PyAny>>, max_recipients: Option<&Bound<'_, PyAny>>,
-        largest_message: Option<&Bound<'_, PyAny>>,
+        largest_message: Option<&Bound<'_, PyAny>>, help_url: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut rules = Vec::new();
         let wrong = |given: &Bound<'_, PyAny>| not_of_type("limits", given, "an iterable of Limit");
@@ -92,7 +94,7 @@ impl Policy {
             rules.push(limit.cast::<Limit>().map_err(|_| wrong(&limit))?.get().core.clone());
         }
         let mut fields: Vec<(String, FieldValue)> = Vec::new();
-        let others = [("max_recipients", max_recipients), ("largest_message", largest_message)];
+        let others = [("max_recipients", max_recipients), ("largest_message", largest_message), ("help_url", help_url)];
         for (name, given) in [("scale", scale), ("mode", mode)].into_iter().chain(others) {
             if let Some(given) = given {
                 fields.push((name.into(), field::value(given)?));
@@ -195,6 +197,12 @@ impl Policy {
     #[getter]
     fn largest_message(&self) -> Option<u64> {
         self.core.largest_message
+    }
+
+    #[doc = doc!("Policy.help_url")]
+    #[getter]
+    fn help_url(&self) -> Option<&str> {
+        self.core.help_url.as_deref()
     }
 
     #[doc = doc!("Policy.quota_file")]

@@ -324,7 +324,7 @@ impl Engine {
             });
         }
         let stage = earliest(stages, identity.stage());
-        let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), template: None };
+        let answer = Answer { rejects_at: wait_us.is_none().then_some(stage), ..Answer::default() };
         let kind = Reply::blocked(stage, identity.source() == Source::Rcpt);
         Refusal { limit: BLOCKED.into(), identity: identity.to_string().into(), key, wait_us, stage, kind, answer }
     }
@@ -346,7 +346,7 @@ pub(super) fn blocked_by(request: &Request, place: usize) -> (u16, u32) {
 pub(super) fn answer_to_blocked(planned: &PlannedLimit, stage: Stage) -> (Reply, Answer) {
     let template = planned.limit.reply.clone().filter(|template| template.suits(stage <= Stage::Helo));
     let mailbox = planned.limit.per.iter().any(|identity| identity.source() == Source::Rcpt);
-    (Reply::blocked(stage, mailbox), Answer { rejects_at: None, template })
+    (Reply::blocked(stage, mailbox), Answer { template, ..Answer::default() })
 }
 
 /// Whether an entry lets a sender of this trust pass.

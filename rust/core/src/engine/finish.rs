@@ -88,7 +88,11 @@ impl Engine {
         } else {
             Receipt::default()
         };
-        let refusal = outcome.refused.map(|refused| self.refusal(identities, room, outcome.reads_us, refused, stages));
+        let refusal = outcome.refused.map(|refused| {
+            let mut refusal = self.refusal(identities, room, outcome.reads_us, refused, stages);
+            refusal.answer.help.clone_from(&self.plan.help_url);
+            refusal
+        });
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
         let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
         if (refusal.is_some() || has_shadow) && !outcome.is_peek {
@@ -178,7 +182,7 @@ impl Engine {
                 let others = planned.asked_at.intersect(stages).iter().next().unwrap_or(planned.stage);
                 let stage = if stages.contains(planned.stage) { planned.stage } else { others };
                 let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-                (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone() }))
+                (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone(), help: None }))
             }
         };
         let key = key_text(identities, planned, nth, refused.part);

@@ -216,6 +216,7 @@ impl<'p> Draft<'p> {
                 _ => None,
             }),
             identities: self.identities,
+            help_url: self.policy.help_url.clone(),
             limits,
         })
     }

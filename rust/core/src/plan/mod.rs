@@ -61,6 +61,8 @@ pub struct Plan {
     pub capped_by: Vec<Option<u16>>,
     /// Operators' entries and limits' blocks; `None` if the memory is too small for them.
     pub access: Option<AccessTables>,
+    /// The address of a page that explains refusals.
+    pub help_url: Option<Arc<str>>,
     /// The keys of each of the counts of [`Plan::in_flight`].
     pub count_keys: Vec<PlannedCounts>,
 }

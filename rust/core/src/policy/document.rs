@@ -20,10 +20,15 @@ use super::field::{Field, FieldValue, Place, Wrong, listed, read_toml};
 use super::limit::{Fields, NO_FILE, stated_name, text, unless_default, validate};
 use super::model::{LISTS, Limit, MAX_LIMITS, Mode, Policy};
 use super::quota_file::{self, QuotaRow};
+use super::reply_template::help_url;
 use super::rows::{EACH_LIMIT, POLICY};
 use super::value::{MILLION, choice, csv_path, list, max_recipients, message_size, multiply, scale, suffixes};
 use super::value::{write_scale, write_size};
+use crate::decision::Template;
 use crate::error::{PolicyError, nearest};
+
+/// The fields outside the limits that Python may state.
+const OUTSIDE_LIMITS: [&str; 6] = ["mode", "scale", "suffixes", "max_recipients", "largest_message", "help_url"];
 
 /// The most files in a row that extend one another.
 const MAX_FILES: usize = 8;
@@ -90,8 +95,8 @@ impl Policy {
         Document::read(source, &mut Vec::new(), bases)?.policy(bases)
     }
 
-    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields `mode`, `scale`, `suffixes` and
-    /// `max_recipients`.
+    /// Makes a policy of Python's limits ([`Limit::from_fields`]) and the fields outside the limits,
+    /// except those that only a file has.
     ///
     /// The limits are multiplied here: a limit that was taken from a policy is multiplied once more.
     ///
@@ -101,13 +106,9 @@ impl Policy {
         let place = Place { file: NO_FILE.into(), ..Place::default() };
         let mut policy = Self::empty(NO_FILE);
         for (name, value) in fields {
-            let set = match name.as_str() {
-                "scale" | "mode" | "suffixes" | "max_recipients" | "largest_message" => policy.set(name, value),
-                _ => {
-                    let known = ["limits", "mode", "scale", "suffixes", "max_recipients", "largest_message"];
-                    Err(Wrong::unknown(name, &known))
-                }
-            };
+            let is_known = OUTSIDE_LIMITS.contains(&name.as_str());
+            let known = || [&["limits"][..], &OUTSIDE_LIMITS].concat();
+            let set = if is_known { policy.set(name, value) } else { Err(Wrong::unknown(name, &known())) };
             set.map_err(|wrong| place.wrong(&Field::loose(name, value), wrong))?;
         }
         limits.into_iter().try_for_each(|limit| policy.push(limit, None))?;
@@ -122,6 +123,7 @@ impl Policy {
             extra_suffixes: vec![],
             max_recipients: None,
             largest_message: None,
+            help_url: None,
             quota_file: None,
             entries: vec![],
             limits: vec![],
@@ -135,6 +137,7 @@ impl Policy {
             ("mode", _) => self.mode = choice(value)?,
             ("max_recipients", _) => self.max_recipients = Some(max_recipients(value)?),
             ("largest_message", _) => self.largest_message = Some(message_size(value)?),
+            ("help_url", _) => self.help_url = Some(help_url(value)?),
             // A file has a table with the one field `extra`, which may be missing; Python has its list.
             ("suffixes", FieldValue::Table(table)) => {
                 table.iter().try_for_each(|extra| self.set("suffixes", &extra.value))?
@@ -158,6 +161,10 @@ impl Policy {
         if let Some(first) = self.limits.iter().find(|first| first.name == limit.name) {
             let wrong = second_time(&format!("{:?}", limit.name), first.line);
             return Err(place.error(Some("name"), wrong.found.unwrap_or_default(), wrong.allowed));
+        }
+        if self.help_url.is_none() && limit.reply.as_ref().is_some_and(Template::names_help) {
+            let allowed = "{help} only beside `help_url`, the address that it inserts";
+            return Err(place.error(Some("reply"), "{help}".into(), allowed.into()));
         }
         for (field, amount) in limit.amounts_mut() {
             *amount = multiply(*amount, self.scale_millionths).ok_or_else(|| {
@@ -198,8 +205,9 @@ impl Policy {
         let entries: String = self.entries.iter().map(|entry| entry.to_toml() + "\n").collect();
         let limits: Vec<String> = self.limits.iter().map(ToString::to_string).collect();
         let largest = self.largest_message.map(|bytes| format!("largest_message = {:?}\n\n", write_size(bytes)));
+        let help = self.help_url.as_ref().map(|url| format!("help_url = {}\n\n", text(url)));
         let limits = Some(limits.join("\n"));
-        [scale, mode, most, largest, extra, Some(entries), limits].into_iter().flatten().collect()
+        [scale, mode, most, largest, help, extra, Some(entries), limits].into_iter().flatten().collect()
     }
 }
 

@@ -13,7 +13,7 @@
 //! * `field`: a field as it was written, and what is wrong with it   * `value`: what one field may hold
 //! * `limit`: the fields of one limit together   * `document`: one file over its base, and all its limits together
 //! * `entries`: `[[allow]]` and `[[block]]`   * `quota_file`: quotas of many values, in a file of their own
-//! * `reply_template`: the operator's own replies
+//! * `reply_template`: the operator's own replies, and the page that they name
 
 mod document;
 mod entries;
@@ -33,4 +33,5 @@ pub use field::{Field, FieldValue};
 pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, PolicyEntry, Quota, Report, Rule};
 pub use model::{Share, Until, Verified};
 pub(crate) use model::{joined_name, reserved};
+pub use reply_template::is_help_url;
 pub use value::memory_bytes;

@@ -3,6 +3,8 @@
 //! Every way to a [`Policy`] or a [`Limit`] goes through `limit`, so code that has one need not check it again.
 //! This module knows no file format, only the names of its choices.
 
+use std::sync::Arc;
+
 use super::field::Place;
 use crate::bitset::{Member, Set};
 use crate::identity::{Identity, Source};
@@ -51,6 +53,8 @@ pub struct Policy {
     pub max_recipients: Option<u32>,
     /// The largest message that the server takes, in bytes, if the policy states it. No limit may refuse it for ever.
     pub largest_message: Option<u64>,
+    /// The address of a page that explains refusals (`help_url`), which replies name.
+    pub help_url: Option<Arc<str>>,
     /// The file of quotas as messages name it, and how many values it has. They are among the quotas of the limits.
     pub quota_file: Option<(String, usize)>,
     /// The operator's entries (`[[allow]]` and `[[block]]`), in file order. Of two for the same value the last counts,

@@ -1,4 +1,4 @@
-//! Reads the operator's own reply: a line with places for the facts of a refusal.
+//! Reads the operator's own reply, a line with places for the facts of a refusal, and the address of a page with help.
 //!
 //! ```text
 //! 450 4.7.1 {key} exceeds {limit}; retry in {seconds} s
@@ -6,17 +6,44 @@
 //! code  enhanced code        text, printable ASCII
 //! ```
 //!
-//! `{key}` and `{identity}` are those of the decision, `{limit}` is the limit's name, and `{seconds}` is the wait,
-//! rounded up. Every template that is accepted here fills to one legal SMTP line (RFC 5321 §4.2), whatever the key is.
+//! `{key}` and `{identity}` are those of the decision, `{limit}` is the limit's name, `{seconds}` is the wait, rounded
+//! up, and `{help}` is the policy's `help_url`. Every template that is accepted here fills to one legal SMTP line (RFC
+//! 5321 §4.2), whatever the key is.
+
+use std::sync::Arc;
 
 use super::field::{FieldValue, Wrong};
 use super::model::{Action, Limit};
-use crate::{decision::LINE_BYTES, decision::Template, error::nearest, stage::Stage};
+use crate::decision::{HELP_BYTES, LINE_BYTES, Template};
+use crate::{error::nearest, stage::Stage};
 
 /// The least room for a key in the line. Longer keys are cut.
 const KEY_BYTES: usize = 64;
 
-const PLACES: [&str; 4] = ["key", "limit", "identity", "seconds"];
+const PLACES: [&str; 5] = ["key", "limit", "identity", "seconds", "help"];
+
+/// Reads the address of a page that explains refusals.
+///
+/// Only the characters of RFC 3986 are allowed. `%` is one of them, as an address needs it for all others; nothing here
+/// reads a reply as a format.
+pub(super) fn help_url(value: &FieldValue) -> Result<Arc<str>, Wrong> {
+    let text = value.text().unwrap_or_default();
+    let wrong = || {
+        let allowed = format!("an http or https address of at most {HELP_BYTES} bytes in the characters of RFC 3986");
+        let meant = Some(format!("https://{text}")).filter(|meant| is_help_url(meant) && !text.contains("//"));
+        Wrong::allowed(allowed + ", as \"https://example.com/deferred\"").suggest(meant)
+    };
+    if is_help_url(text) { Ok(text.into()) } else { Err(wrong()) }
+}
+
+/// Whether the text is an address that `help_url` allows.
+pub fn is_help_url(text: &str) -> bool {
+    let host = ["https://", "http://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
+    let begins_with_host =
+        host.is_some_and(|host| host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '['));
+    let is_url_byte = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
+    begins_with_host && text.len() <= HELP_BYTES && text.bytes().all(is_url_byte)
+}
 
 pub(super) fn template(value: &FieldValue) -> Result<Template, Wrong> {
     let wrong = || Wrong::allowed("one line of text, as \"450 4.7.1 {key} sends too fast; retry in {seconds} s\"");
@@ -75,7 +102,7 @@ impl Template {
 /// Returns the error hint for a template that the limit does not allow; `None` if the template fits.
 pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
     let (code, stage, rejects) = (template.code(), limit.stage(), limit.action == Action::Reject);
-    let bytes = template.bytes(KEY_BYTES, &limit.name, &limit.per_name());
+    let bytes = template.bytes(KEY_BYTES, &limit.name, &limit.per_name(), HELP_BYTES);
     let (at, action, suits) = (stage.name(), limit.action.text(), template.suits(stage <= Stage::Helo));
     Some(match code.starts_with('5') {
         true if !rejects => format!(
@@ -88,8 +115,9 @@ pub(super) fn misfit(template: &Template, limit: &Limit) -> Option<String> {
         }
         _ if suits && bytes <= LINE_BYTES => return None,
         _ if suits => format!(
-            "a line of at most {LINE_BYTES} octets with its places filled, {KEY_BYTES} of them for each key; \
-             this one takes {bytes}"
+            "a line of at most {LINE_BYTES} octets with its places filled, {KEY_BYTES} of them for each key{}; \
+             this one takes {bytes}",
+            if template.names_help() { format!(" and {HELP_BYTES} for help") } else { String::new() }
         ),
         _ if stage <= Stage::Helo => format!("421 for a limit at {at}, where the server closes the connection"),
         _ => format!("another code than 421 for a limit at {at}, where the connection stays open"),

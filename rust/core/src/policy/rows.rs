@@ -14,7 +14,7 @@
 
 use super::field::{Read, Wrong};
 use super::model::{Count, Mode, Refuse, Verified};
-use super::reply_template::template;
+use super::reply_template::{help_url, template};
 use super::value::{self, truth, until, words};
 use crate::store::params::{Algorithm, Charge, WhenFull};
 
@@ -84,6 +84,7 @@ pub(super) const POLICY: &[Row] = &[
     row!("scale", value::scale),
     row!("max_recipients", value::max_recipients),
     row!("largest_message", value::message_size),
+    row!("help_url", help_url),
     row!("quota_file", value::csv_path),
     row("suffixes", Kind::Table(SUFFIXES, "a table `[suffixes]` with `extra`")),
     // `entries` checks these two, item by item.

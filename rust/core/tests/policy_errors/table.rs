@@ -21,10 +21,14 @@ const READMITTED: &str =
 const ACTIONS: &str = r#""defer", "reject" or "block" with a time, as "block 10 minutes""#;
 
 const POLICY: &str =
-    "extends, without, mode, scale, max_recipients, largest_message, quota_file, suffixes, allow, block, limit";
+    "extends, without, mode, scale, max_recipients, largest_message, help_url, quota_file, suffixes, allow, block, \
+    limit";
 
 const TIME: &str =
     "a date and a time with its zone (ISO 8601), as 2027-01-31T12:00:00Z or 2027-01-31T12:00:00+01:00";
+
+const HELP: &str = "an http or https address of at most 200 bytes in the characters of RFC 3986, as \
+    \"https://example.com/deferred\"";
 
 const RECIPIENTS: &str = "a whole number from 100 to 1000000: a server takes at least 100 (RFC 5321 §4.5.3.1.8)";
 
@@ -116,6 +120,24 @@ pub(super) const TOP_CASES: &[Wrong] = &[
     ("largest_message = 150", 1, "", "largest_message", "150", MESSAGE_SIZE, ""),
     (r#"largest_message = "150 mb""#, 1, "", "largest_message", r#""150 mb""#,
         r#"a whole number and a unit (B, kB, MB, GB, TB, KiB, MiB, GiB or TiB), as "64 MiB""#, "150 MB"),
+    ("help_url = 5", 1, "", "help_url", "5", HELP, ""),
+    (r#"help_url = """#, 1, "", "help_url", r#""""#, HELP, ""),
+    (r#"help_url = "https://""#, 1, "", "help_url", r#""https://""#, HELP, ""),
+    (r#"help_url = "https:///deferred""#, 1, "", "help_url", r#""https:///deferred""#, HELP, ""),
+    (r#"help_url = "ftp://example.com/""#, 1, "", "help_url", r#""ftp://example.com/""#, HELP, ""),
+    (r#"help_url = "HTTPS://example.com/""#, 1, "", "help_url", r#""HTTPS://example.com/""#, HELP, ""),
+    (r#"help_url = "example.com/deferred""#, 1, "", "help_url", r#""example.com/deferred""#, HELP,
+        "https://example.com/deferred"),
+    (r#"help_url = "https://example.com/why deferred""#, 1, "", "help_url", r#""https://example.com/why deferred""#,
+        HELP, ""),
+    (r#"help_url = "https://example.com/{key}""#, 1, "", "help_url", r#""https://example.com/{key}""#, HELP, ""),
+    (r#"help_url = "https://ex.com/\r\n250 ok""#, 1, "", "help_url", r#""https://ex.com/\U0000000D\n250 ok""#, HELP,
+        ""),
+    (r#"help_url = "https://例え.jp/""#, 1, "", "help_url", r#""https://例え.jp/""#, HELP, ""),
+    (concat!("help_url = \"https://example.com/",
+        "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789",
+        "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890\""),
+        1, "", "help_url", r#""https://example.com/012345678901234567890123456789012345678…"#, HELP, ""),
     ("scale = 0", 1, "", "scale", "0", "a number from 0.000001 to 1,000,000", ""),
     ("scale = -1", 1, "", "scale", "-1", "a number from 0.000001 to 1,000,000", ""),
     ("scale = 0.0000001", 1, "", "scale", "1e-7", "a number from 0.000001 to 1,000,000", ""),
@@ -513,8 +535,13 @@ burst = 3"#, 8, "x", r#"quota."192.0.2.0/24".burst"#, "3",
         "printable ASCII on one line (RFC 5321 §4.2)", ""),
     (r#"reply = "450 4.7.1 no\r\n250 ok""#, 5, "x", "reply", r#""450 4.7.1 no\U0000000D\n250 ok""#,
         "printable ASCII on one line (RFC 5321 §4.2)", ""),
-    (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}", "{key}, {limit}, {identity}, {seconds}",
-        "{key}"),
+    (r#"reply = "450 4.7.1 {kye} is too fast""#, 5, "x", "reply", "{kye}",
+        "{key}, {limit}, {identity}, {seconds}, {help}", "{key}"),
+    (r#"reply = "450 4.7.1 {key} is too fast: {help}""#, 1, "x", "reply", "{help}",
+        "{help} only beside `help_url`, the address that it inserts", ""),
+    (r#"reply = "450 4.7.1 {help} {help} {key}, {key}""#, 5, "x", "reply", r#""450 4.7.1 {help} {help} {key}, {key}""#,
+        "a line of at most 510 octets with its places filled, 64 of them for each key and 200 for help; this one takes \
+         542", ""),
     (r#"reply = "450 4.7.1 {key is too fast""#, 5, "x", "reply", r#""450 4.7.1 {key is too fast""#,
         "braces in pairs, around the name of a place, as {key}", ""),
     (r#"reply = "450 4.7.1 key} is too fast""#, 5, "x", "reply", r#""450 4.7.1 key} is too fast""#,

@@ -16,7 +16,7 @@ pub(crate) fn replies(key: &str) -> BTreeSet<String> {
     for kind in (0..=u8::MAX).map(Reply::of_number) {
         for wait_us in [Some(WAIT_US), None] {
             for rejects_at in Stage::ALL.into_iter().map(Some).chain([None]) {
-                replies.insert(kind.text(key, wait_us, rejects_at));
+                replies.insert(kind.text(key, wait_us, rejects_at, None));
             }
         }
     }
