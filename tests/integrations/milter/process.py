@@ -1,0 +1,95 @@
+"""A milter in a process of its own, as `serving.py` runs it.
+
+It knows the process, its address and its commands, not the protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPT = Path(__file__).with_name("serving.py")
+PATIENCE_SECONDS = 20.0
+
+
+class Serving:
+    """A running milter."""
+
+    def __init__(self, address: str, policy: str | None = None, *, broken: str | None = None, **arguments: Any) -> None:
+        self.address = address
+        self._errors = Path(f"{address.partition(':')[2]}.errors").open("w+b") if address.startswith("unix:") else None
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+        )
+        self.say(json.dumps({"policy": policy, "broken": broken, "arguments": arguments}))
+        assert self.heard() == "ready"
+
+    def held(self) -> int:
+        """The slots that are held in flight."""
+        self.say("held")
+        return int(self.heard())
+
+    def all_is_released(self) -> bool:
+        """Whether nothing is held, as soon as libmilter has seen all connections end."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while self.held():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def log(self) -> str:
+        """What it wrote on standard error so far."""
+        assert self._errors is not None
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def heard(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the milter has ended: {self.process.wait(PATIENCE_SECONDS)}\n{self.log() if self._errors else ''}"
+        return json.loads(line)
+
+    def stop(self) -> int:
+        """Ends it as `throttle serve` ends."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """Ends it as a crash does, and closes what is left of it here."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self._errors):
+            if stream is not None:
+                stream.close()
+
+
+@contextmanager
+def serving(
+    address: str, policy: str | None = None, *, broken: str | None = None, **arguments: Any
+) -> Iterator[Serving]:
+    """A milter that runs until the end of the block."""
+    milter = Serving(address, policy, broken=broken, **arguments)
+    try:
+        yield milter
+    finally:
+        milter.kill()
