@@ -54,8 +54,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
             used at the end of the header. Your server must remove such headers from what it receives; see
             :mod:`throttle.auth`. Default: no header is believed.
         fields: how many such headers your server adds to each message.
-        on_fault: the answer when a step fails on our side: ``"accept"`` lets the step pass, ``"tempfail"`` answers
-            ``451 4.3.0``. Default: ``"accept"``, because a fault of a rate limit must not stop all mail, and because
+        on_fault: the answer when a step fails on our side: ``"accept"`` lets the message pass, or at connect and HELO
+            the connection; ``"tempfail"`` answers ``451 4.3.0``. Default: ``"accept"``, because a fault of a rate limit must not stop all mail, and because
             mail passes in the same way while the milter is down (``default_action=accept``).
     """
 
@@ -86,8 +86,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
         return int(super().protocol_mask()) & ~Milter.P_RCPT_REJ
 
     def connect(self, hostname: str, family: int, address: Any) -> int:
-        """The client connects. A second call, as after XCLIENT, is another client."""
-        self.close()
+        """The client connects. After XCLIENT the server ends this connection and opens another."""
         try:
             self._session = self._guard.session(
                 client_ip=address[0] if family in (socket.AF_INET, socket.AF_INET6) else None,
@@ -95,7 +94,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
             )
             return self._answer(self._session.connect())
         except Exception:
-            return self._fault("connect")
+            logger.exception("fault at connect")
+            return self._fault()
 
     def hello(self, name: str) -> int:
         """HELO or EHLO."""
@@ -116,7 +116,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
             try:
                 self._session.report("unknown-recipient", address)
             except Exception:
-                self._fault("a report")
+                logger.exception("fault at a report")
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]
@@ -141,10 +141,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
             results = with_results(Envelope(), header, authserv_id=self._authserv_id, fields=self._fields)
             return session.headers(header, spf=results.spf, dkim=results.dkim or None)
 
-        answer = self._step("the end of the header", headers)
-        if answer != Milter.CONTINUE and self._session is not None:
-            self._session.reset()  # libmilter reports neither an end nor an abort of a message refused here
-        return answer
+        return self._step("the end of the header", headers)
 
     @Milter.noreply  # type: ignore[untyped-decorator]
     def body(self, chunk: bytes) -> int:
@@ -182,7 +179,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
                 raise RuntimeError("the connection has no session")
             return self._answer(step(self._session))
         except Exception:
-            return self._fault(name)
+            logger.exception("fault at %s", name)
+            return self._fault()
 
     def _answer(self, decision: Decision) -> int:
         if decision.code is None or decision.text is None:
@@ -190,10 +188,10 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
         self.setreply(str(decision.code), decision.enhanced_code, decision.text.replace("%", "%%"))
         return int(Milter.REJECT if decision.code >= 500 else Milter.TEMPFAIL)
 
-    def _fault(self, step: str) -> int:
-        logger.exception("fault at %s", step)
+    def _fault(self) -> int:
+        self.abort()  # libmilter reports no more of this message
         if self._on_fault == "accept":
-            return int(Milter.CONTINUE)
+            return int(Milter.ACCEPT)  # the message, or the connection; a next step might fail for want of this one
         self.setreply("451", "4.3.0", "local fault; try again later")
         return int(Milter.TEMPFAIL)
 
@@ -274,9 +272,9 @@ def run(
     if not stop.is_set():
         on_ready()
     stop.wait()
-    milter.stop()
+    threading.Thread(target=milter.stop, daemon=True).start()
     while thread.is_alive():
-        _can_connect(family, target)  # libmilter looks only once in five seconds whether it has to stop
+        _can_connect(family, target)  # a connection wakes libmilter, which otherwise looks up once in five seconds
         thread.join(0.05)
     if failed:
         raise OSError(f"libmilter cannot serve {address}: {failed[0]}; the system log says why")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ class Serving:
 
     def __init__(self, address: str, policy: str | None = None, *, broken: str | None = None, **arguments: Any) -> None:
         self.address = address
-        self._errors = Path(f"{address.partition(':')[2]}.errors").open("w+b") if address.startswith("unix:") else None
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `kill`
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT), address],
             stdin=subprocess.PIPE,
@@ -53,7 +54,6 @@ class Serving:
 
     def log(self) -> str:
         """What it wrote on standard error so far."""
-        assert self._errors is not None
         self._errors.seek(0)
         return self._errors.read().decode()
 
@@ -65,7 +65,7 @@ class Serving:
     def heard(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, f"the milter has ended: {self.process.wait(PATIENCE_SECONDS)}\n{self.log() if self._errors else ''}"
+        assert line, f"the milter has ended: {self.process.wait(PATIENCE_SECONDS)}\n{self.log()}"
         return json.loads(line)
 
     def stop(self) -> int:

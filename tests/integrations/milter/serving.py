@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import Any
 
-from throttle import Policy, Session, Throttle
+from throttle import Policy, Throttle
 from throttle.milter import run
 
 
@@ -38,34 +38,6 @@ class BrokenSession:
         return fail if name == self.step else getattr(self.session, name)
 
 
-class Shim:
-    def __init__(self, guard: Any) -> None:
-        self.guard = guard
-
-    def session(self, **arguments: Any) -> Any:
-        return ShimSession(self.guard.session(**arguments))
-
-
-class ShimSession:
-    def __init__(self, session: Any) -> None:
-        self.session = session
-        self.last = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.session, name)
-
-    def mail(self, *a, spf=None, **k):
-        self.mailed = a, k
-        return self.session.mail(*a, **k)
-
-    def headers(self, headers: bytes, *, dkim: Any = None, spf: Any = None) -> Any:
-        self.last = self.session.data(headers=headers, dkim=dkim or ())
-        return self.last
-
-    def data(self, *, size: int) -> Any:
-        return self.last
-
-
 def say(value: object) -> None:
     sys.stdout.write(f"{json.dumps(value)}\n")
     sys.stdout.flush()
@@ -88,8 +60,6 @@ def main() -> None:
 
     threading.Thread(target=obey, daemon=True).start()
     broken: Any = Broken(guard, asked["broken"]) if asked.get("broken") else guard
-    if not hasattr(Session, "headers"):
-        broken = Shim(broken)
     run(broken, sys.argv[1], stop=stop, on_ready=lambda: say("ready"), **asked.get("arguments", {}))
 
 

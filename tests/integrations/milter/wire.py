@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-CONTINUE, TEMPFAIL, REJECT, REPLY = b"c", b"t", b"r", b"y"
+CONTINUE, ACCEPT, REPLY = b"c", b"a", b"y"
 
 VERSION = 6
 ALL_ACTIONS = 0x1FF
