@@ -24,7 +24,15 @@ PATIENCE_SECONDS = 20.0
 class Serving:
     """A running milter."""
 
-    def __init__(self, address: str, policy: str | None = None, *, broken: str | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        address: str,
+        policy: str | None = None,
+        *,
+        broken: str | None = None,
+        quiet_hours: bool = False,
+        **arguments: Any,
+    ) -> None:
         self.address = address
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `kill`
         self.process = subprocess.Popen(
@@ -35,7 +43,8 @@ class Serving:
             text=True,
             encoding="utf-8",
         )
-        self.say(json.dumps({"policy": policy, "broken": broken, "arguments": arguments}))
+        asked = {"policy": policy, "broken": broken, "quiet_hours": quiet_hours, "arguments": arguments}
+        self.say(json.dumps({**asked, "memory": "16 MiB" if policy is None else "1 MiB"}))
         assert self.heard() == "ready"
 
     def held(self) -> int:
@@ -84,11 +93,9 @@ class Serving:
 
 
 @contextmanager
-def serving(
-    address: str, policy: str | None = None, *, broken: str | None = None, **arguments: Any
-) -> Iterator[Serving]:
-    """A milter that runs until the end of the block."""
-    milter = Serving(address, policy, broken=broken, **arguments)
+def serving(address: str, policy: str | None = None, **how: Any) -> Iterator[Serving]:
+    """A milter that runs until the end of the block; the arguments are those of `Serving`."""
+    milter = Serving(address, policy, **how)
     try:
         yield milter
     finally:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from typing import Any
 
-from throttle import Policy, Throttle
+from throttle import Envelope, Policy, Throttle
+from throttle.demo.traffic import quiet_hours
 from throttle.milter import run
+
+SEED = 1
 
 
 class Broken:
@@ -46,7 +50,9 @@ def say(value: object) -> None:
 def main() -> None:
     asked = json.loads(sys.stdin.readline())
     policy = Policy.parse(asked["policy"]) if asked["policy"] else Policy.builtin()
-    guard = Throttle(policy, memory=asked.get("memory", "8 MiB"))
+    guard = Throttle(policy, memory=asked["memory"])
+    if asked.get("quiet_hours"):
+        remember_quiet_hours(guard)
     stop = threading.Event()
 
     def obey() -> None:
@@ -61,6 +67,14 @@ def main() -> None:
     threading.Thread(target=obey, daemon=True).start()
     broken: Any = Broken(guard, asked["broken"]) if asked.get("broken") else guard
     run(broken, sys.argv[1], stop=stop, on_ready=lambda: say("ready"), **asked.get("arguments", {}))
+
+
+def remember_quiet_hours(guard: Throttle) -> None:
+    """Checks what the demo's senders wrote in the hours before the outage, each message at its time."""
+    start = time.time()
+    for seconds_before, message in quiet_hours(SEED):
+        past = Envelope(client_ip=message.client_ip, mail_from=message.mail_from, rcpt_to=[message.rcpt_to])
+        guard.check(past, now=start - seconds_before)
 
 
 def held(guard: Throttle) -> int:
