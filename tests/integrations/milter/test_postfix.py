@@ -117,13 +117,13 @@ def test_each_step_is_refused_with_its_own_code_and_text() -> None:
 
 
 def test_a_client_refused_at_connect_is_told_421_and_disconnected() -> None:
-    with servers(limit("open", 'per = "client.ip"\nin_flight = 1\ncount = "connections"')) as (postfix, milter):
-        with Client(postfix.port, "2001:db8::1") as client:
-            assert client.greeting == 220
-            with Client(postfix.port, "2001:db8::1") as second:
-                assert second.greeting == 421
+    with servers(limit("open", 'per = "client.ip"\nin_flight = 2\ncount = "connections"')) as (postfix, milter):
+        with Client(postfix.port, "2001:db8::1") as client, Client(postfix.port, "2001:db8::1") as second:
+            assert (client.greeting, second.greeting) == (220, 220)
+            with Client(postfix.port, "2001:db8::1") as third:
+                assert third.greeting == 421
                 with pytest.raises(smtplib.SMTPServerDisconnected):
-                    second.noop()
+                    third.noop()
         assert milter.all_is_released()
         with Client(postfix.port, "2001:db8::1") as client:
             assert client.greeting == 220
