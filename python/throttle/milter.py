@@ -43,7 +43,7 @@ _messages = RateLimiter("6/minute", memory="64 KiB")
 logger.addFilter(lambda record: bool(_messages.hit(record.getMessage())))  # a client repeats a fault at will
 
 
-class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no types
+class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     """One connection of a client to the mail server, as the server reports it.
 
     pymilter calls ``Milter.factory`` for each connection: ``Milter.factory = partial(ThrottleMilter, guard)``.
@@ -54,9 +54,10 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
             used at the end of the header. Your server must remove such headers from what it receives; see
             :mod:`throttle.auth`. Default: no header is believed.
         fields: how many such headers your server adds to each message.
-        on_fault: the answer when a step fails on our side: ``"accept"`` lets the message pass, or at connect and HELO
-            the connection; ``"tempfail"`` answers ``451 4.3.0``. Default: ``"accept"``, because a fault of a rate limit must not stop all mail, and because
-            mail passes in the same way while the milter is down (``default_action=accept``).
+        on_fault: the answer when a step fails on our side. ``"accept"`` lets the message pass, or at connect and HELO
+            the connection. ``"tempfail"`` answers ``451 4.3.0``. Default: ``"accept"``, because a fault of a rate limit
+            must not stop all mail, and because mail passes in the same way while the milter is down
+            (``default_action=accept``).
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]  # pymilter has no type
     @classmethod
     def protocol_mask(cls) -> int:
         """Asks for the recipients that the server itself refuses, besides what pymilter asks for."""
-        return int(super().protocol_mask()) & ~Milter.P_RCPT_REJ
+        return int(super().protocol_mask() & ~Milter.P_RCPT_REJ)
 
     def connect(self, hostname: str, family: int, address: Any) -> int:
         """The client connects. After XCLIENT the server ends this connection and opens another."""
@@ -313,7 +314,7 @@ def _declared_size(parameters: tuple[bytes, ...]) -> int | None:
 
 
 def _undecoded(otherwise: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Logs what pymilter could not decode, which has no traceback; it would be printed for each time a client does so."""
+    """Logs what pymilter could not decode, which has no traceback. Printed, it would be as often as clients like."""
     if kind is UnicodeDecodeError and trace is None:
         logger.warning("a HELO name that is not UTF-8 was not counted")
     else:

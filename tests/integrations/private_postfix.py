@@ -1,4 +1,4 @@
-"""A Postfix of the tests' own: its configuration, queue and log lie in a temporary directory, and it listens on loopback.
+"""A Postfix of the tests' own: its configuration, queue and log lie in a temporary directory. It listens on loopback.
 
 Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file. It needs root, as Postfix does.
 It knows no policy service and no milter: whoever uses it passes those lines of ``main.cf``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import time
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOES_ON = Answer(CONTINUE, b"")
-
-Serve = "Callable[..., tuple[Serving, str]]"
 
 
 @pytest.fixture
@@ -297,6 +296,20 @@ def test_a_huge_header_is_cut_and_still_answered(serve: Callable[..., tuple[Serv
             assert [answer and answer.code for answer in answers] == codes
 
 
+def last_answer(wire: Wire) -> Answer | None:
+    """The first answer of a connection with one message that is not to go on, or the last one."""
+    steps: list[Callable[[], Answer | None]] = [
+        lambda: wire.connect("192.0.2.1"),
+        lambda: wire.helo(b"mx"),
+        lambda: wire.mail(b"<>"),
+        lambda: wire.rcpt(b"<in@box.example>"),
+        lambda: wire.rcpt(b"<no@box.example>", refused="5.1.1"),
+        wire.end_of_header,
+        wire.end,
+    ]
+    return next((answer for ask in steps if (answer := ask()) != GOES_ON), GOES_ON)
+
+
 @pytest.mark.parametrize("step", ["session", "connect", "helo", "mail", "rcpt", "headers", "data", "report"])
 @pytest.mark.parametrize("on_fault", ["accept", "tempfail"])
 def test_a_fault_of_ours_lets_pass_or_defers_and_never_bounces(
@@ -306,16 +319,7 @@ def test_a_fault_of_ours_lets_pass_or_defers_and_never_bounces(
     ends = []
     for _ in range(20):
         with Wire(path) as wire:
-            steps: list[Callable[[], Answer | None]] = [
-                lambda wire=wire: wire.connect("192.0.2.1"),
-                lambda wire=wire: wire.helo(b"mx"),
-                lambda wire=wire: wire.mail(b"<>"),
-                lambda wire=wire: wire.rcpt(b"<in@box.example>"),
-                lambda wire=wire: wire.rcpt(b"<no@box.example>", refused="5.1.1"),
-                wire.end_of_header,
-                wire.end,
-            ]
-            ends.append(next((answer for ask in steps if (answer := ask()) != GOES_ON), GOES_ON))
+            ends.append(last_answer(wire))
     expected = (
         Answer(ACCEPT, b"") if on_fault == "accept" else Answer(REPLY, b"451 4.3.0 local fault; try again later\0")
     )
@@ -383,8 +387,6 @@ def test_it_stops_at_once_also_with_open_connections(serve: Callable[..., tuple[
 
 
 def test_reload_of_the_guard_holds_for_connections_that_are_open(serve: Callable[..., tuple[Serving, str]]) -> None:
-    import json
-
     milter, path = serve(once("pace", "sender.address"))
     with Wire(path) as wire:
         wire.connect("192.0.2.1")
