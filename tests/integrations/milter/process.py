@@ -44,8 +44,12 @@ class Serving:
             encoding="utf-8",
         )
         asked = {"policy": policy, "broken": broken, "quiet_hours": quiet_hours, "arguments": arguments}
-        self.say(json.dumps({**asked, "memory": "16 MiB" if policy is None else "1 MiB"}))
-        assert self.heard() == "ready"
+        try:
+            self.say(json.dumps(asked))
+            assert self.heard() == "ready"
+        except BaseException:
+            self.kill()
+            raise
 
     def held(self) -> int:
         """The slots that are held in flight."""

@@ -49,8 +49,8 @@ def say(value: object) -> None:
 
 def main() -> None:
     asked = json.loads(sys.stdin.readline())
-    policy = Policy.parse(asked["policy"]) if asked["policy"] else Policy.builtin()
-    guard = Throttle(policy, memory=asked["memory"])
+    policy = Policy.parse(asked["policy"]) if asked.get("policy") else Policy.builtin()
+    guard = Throttle(policy)
     if asked.get("quiet_hours"):
         remember_quiet_hours(guard)
     stop = threading.Event()

@@ -7,16 +7,19 @@ import itertools
 import re
 import signal
 import smtplib
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from integrations.milter.process import Serving, serving
-from integrations.private_postfix import LOOPBACK, PrivatePostfix, free_port, is_missing, private_postfix
+from integrations.private_postfix import LOOPBACK, PrivatePostfix, free_port, is_missing, private_postfix, wait_for_port
 from pages import ROOT, blocks
 from throttle.demo.traffic import GROUPS, Message, Mix, conversations
 
@@ -220,6 +223,37 @@ def test_a_fault_of_ours_lets_mail_pass_or_defers_it(on_fault: str, code: int) -
         with Client(postfix.port, "192.0.2.1") as client:
             client.ehlo()
             assert [sent(client, "<a@one.example>")[1] for _ in range(3)] == [code] * 3
+
+
+def test_verdicts_of_an_earlier_milter_count_and_those_of_a_policy_service_do() -> None:
+    own, verifying = free_port(), free_port()
+    script = Path(__file__).with_name("verdicts.py")
+    prepended = "Authentication-Results: mx.quickbox.email; dkim=pass header.d=two.example"
+    lines = f"""
+smtpd_milters = inet:{LOOPBACK}:{verifying}, inet:{LOOPBACK}:{own}
+smtpd_recipient_restrictions = check_sender_access inline:{{ {{ two.example = PREPEND {prepended} }} }}
+"""
+    process = subprocess.Popen([sys.executable, script, f"inet:{verifying}@{LOOPBACK}", "mx.one.example"])
+    try:
+        wait_for_port(verifying)
+        for authserv_id, sender in [("mx.one.example", "one.example"), ("mx.quickbox.email", "two.example")]:
+            policy = once("signed", "dkim.org")
+            with serving(f"inet:{LOOPBACK}:{own}", policy, authserv_id=authserv_id), private_postfix(lines) as postfix:
+                with Client(postfix.port, "192.0.2.1") as client:
+                    client.ehlo()
+                    assert [sent(client, f"<a@{sender}>")[1] for _ in range(2)] == [250, 451]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("default_action", "code"), [("accept", 250), ("tempfail", 451)])
+def test_without_a_milter_mail_passes_or_is_deferred_as_the_operator_says(default_action: str, code: int) -> None:
+    lines = f"smtpd_milters = {{ inet:{LOOPBACK}:{free_port()}, connect_timeout=1s, default_action={default_action} }}"
+    with private_postfix(lines) as postfix, Client(postfix.port, "192.0.2.1") as client:
+        client.ehlo()
+        step, answer, text = sent(client, "<a@one.example>")
+        assert answer == code, (step, text)
 
 
 def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_nothing() -> None:

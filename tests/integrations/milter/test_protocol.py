@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
+import sys
+import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.milter.process import Serving, serving
+from integrations.milter.process import SCRIPT, Serving, serving
 from integrations.milter.wire import ACCEPT, CONTINUE, REJECTED_RECIPIENTS, REPLY, Answer, Wire
+from pages import ROOT, blocks
+from throttle import Throttle
+from throttle.milter import run
+
+pytest.importorskip("milter", reason="pymilter is not installed")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,22 +286,64 @@ def test_authentication_results_count_under_the_trusted_name_only(serve: Callabl
             assert sent(wire, b"<a@sender.example>", (b"Authentication-Results", signed % name)) == codes
 
 
-def test_a_huge_header_is_cut_and_still_answered(serve: Callable[..., tuple[Serving, str]]) -> None:
+def test_a_huge_header_is_cut_and_counts_as_one_with_too_many_addresses(
+    serve: Callable[..., tuple[Serving, str]],
+) -> None:
     _, path = serve(once("reply", "reply_to.mailbox"))
     with Wire(path) as wire:
         wire.connect("192.0.2.1")
-        for codes in ([0, 0], [451]):
+        answers = []
+        for number in range(2):
             wire.mail(b"<a@sender.example>")
             wire.rcpt(b"<in@box.example>")
+            wire.header(b"Reply-To", b"joe@reply%d.example" % number)
             wire.header(b"X-Long", b"x" * 100_000)  # Postfix sends fields of up to header_size_limit, 102,400
             for _ in range(3):
                 wire.header(b"X-Long", b"x" * 700_000)
-            wire.header(b"Reply-To", b"joe@reply.example")  # not read any more: the mailbox is MANY
-            answers = [wire.end_of_header()]
+            answers.append(wire.end_of_header())
             if answers == [GOES_ON]:
                 wire.body(b"x" * 65_535)
-                answers.append(wire.end())
-            assert [answer and answer.code for answer in answers] == codes
+                assert wire.end() == GOES_ON
+        assert answers[0] == GOES_ON
+        assert answers[1] is not None
+        assert answers[1].text.startswith("451 4.7.1 MANY ")
+
+
+def test_the_program_of_the_documentation_runs(tmp_path: Path) -> None:
+    (program,) = (
+        block.text for block in blocks(ROOT / "docs" / "milter.md") if block.marks.get("file") == "guard_milter.py"
+    )
+    path = tmp_path / "milter"
+    (tmp_path / "guard_milter.py").write_text(program.replace("/run/throttle/milter", str(path)))
+    process = subprocess.Popen([sys.executable, tmp_path / "guard_milter.py"])
+    try:
+        until = time.monotonic() + 20
+        while not path.exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with Wire(str(path)) as wire:
+            assert wire.connect("192.0.2.1") == GOES_ON
+            assert wire.helo(b"\xff") == GOES_ON
+            assert sent(wire) == [0] * 4
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "address", ["", "inet:", "inet:10045", "inet:localhost:0", "inet:h:65536", "inet:h:x", "unix:"]
+)
+def test_a_wrong_address_is_told(address: str) -> None:
+    with pytest.raises(ValueError, match="inet:HOST:PORT"):
+        run(Throttle(), address, stop=threading.Event())
+
+
+def test_an_address_that_cannot_be_listened_on_is_told() -> None:
+    process = subprocess.run(
+        [sys.executable, SCRIPT, "unix:/nowhere/milter"], input="{}", capture_output=True, text=True, timeout=30
+    )
+    assert process.stdout == ""
+    assert process.stderr.splitlines()[-1].startswith("OSError: libmilter cannot serve unix:/nowhere/milter: ")
 
 
 def last_answer(wire: Wire) -> Answer | None:
