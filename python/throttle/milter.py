@@ -102,14 +102,14 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         """HELO or EHLO."""
         return self._step("HELO", lambda session: session.helo(name))
 
-    def envfrom(self, address: bytes, *parameters: bytes) -> int:
+    def envfrom(self, address: str, *parameters: str) -> int:
         """MAIL."""
         self._forget_message()
         user = self._macro("{auth_authen}") or None
         size = _declared_size(parameters)
         return self._step("MAIL", lambda session: session.mail(address, size=size, auth_user=user))
 
-    def envrcpt(self, address: bytes, *parameters: bytes) -> int:
+    def envrcpt(self, address: str, *parameters: str) -> int:
         """RCPT; also of a recipient that the server refuses itself, whose answer is then not ours to give."""
         if self._macro("{rcpt_mailer}") != "error":
             return self._step("RCPT", lambda session: session.rcpt(address))
@@ -169,10 +169,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
             self._session = None
         return int(Milter.CONTINUE)
 
-    # pymilter decodes what it calls with `_bytes`; these callbacks take the bytes.
-    envfrom_bytes = envfrom
-    envrcpt_bytes = envrcpt
-    header_bytes = header
+    header_bytes = header  # pymilter calls this one, which otherwise decodes the value first
 
     def _step(self, name: str, step: Callable[[Session], Decision]) -> int:
         try:
@@ -203,7 +200,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         does not. Sendmail's ``{client_name}`` is not confirmed; Postfix's is the argument of connect.
         """
         validated = self._macro("_")
-        return validated is not None and not validated.endswith("(may be forged)") and not hostname.startswith("[")
+        return validated is not None and not validated.endswith("(may be forged)")
 
     def _macro(self, name: str) -> str | None:
         try:
@@ -304,11 +301,11 @@ def _can_connect(family: socket.AddressFamily, target: Any) -> bool:
     return True
 
 
-def _declared_size(parameters: tuple[bytes, ...]) -> int | None:
+def _declared_size(parameters: tuple[str, ...]) -> int | None:
     """The octets that MAIL declares (RFC 1870 §6: at most twenty digits)."""
     for parameter in parameters:
-        name, _, value = parameter.partition(b"=")
-        if name.upper() == b"SIZE" and value.isdigit() and len(value) <= 20:
+        name, _, value = parameter.partition("=")
+        if name.upper() == "SIZE" and value.isascii() and value.isdecimal() and len(value) <= 20:
             return int(value)
     return None
 
