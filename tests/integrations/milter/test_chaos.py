@@ -131,7 +131,7 @@ def test_chaotic_sessions_leave_no_slot_held(tmp_path: Path, seed: str, sessions
                 held = max(held, milter.held())
         assert held > 0
         assert refusals > sessions // 100
-        assert milter.all_is_released()
+        milter.wait_for_release()
         with Wire(path) as wire:
             assert wire.connect("192.0.2.1") == Answer(CONTINUE, b"")
         log = milter.log()  # a server that forgets to say who is connected is the only fault

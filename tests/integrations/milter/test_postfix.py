@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from integrations.milter.process import Serving, serving
+from integrations.milter.process import Serving, serving, wait_until
 from integrations.private_postfix import LOOPBACK, PrivatePostfix, free_port, is_missing, private_postfix, wait_for_port
 from pages import ROOT, blocks
 from throttle.demo.traffic import GROUPS, Message, Mix, conversations
@@ -116,7 +116,7 @@ def test_each_step_is_refused_with_its_own_code_and_text() -> None:
             assert (code, reply[:20]) == (421, b"4.7.0 sender.example")
             with pytest.raises(smtplib.SMTPServerDisconnected):
                 client.noop()
-        assert milter.all_is_released()
+        milter.wait_for_release()
 
 
 def test_a_client_refused_at_connect_is_told_421_and_disconnected() -> None:
@@ -127,7 +127,7 @@ def test_a_client_refused_at_connect_is_told_421_and_disconnected() -> None:
                 assert third.greeting == 421
                 with pytest.raises(smtplib.SMTPServerDisconnected):
                     third.noop()
-        assert milter.all_is_released()
+        milter.wait_for_release()
         with Client(postfix.port, "2001:db8::1") as client:
             assert client.greeting == 220
 
@@ -162,7 +162,7 @@ def test_connections_that_are_opened_and_closed_leave_nothing() -> None:
                 client.ehlo()
                 client.mail("a@one.example")
             assert milter.held() >= 60
-        assert milter.all_is_released()
+        milter.wait_for_release()
 
 
 def test_rset_and_a_client_lost_in_mid_message_release_the_message() -> None:
@@ -177,7 +177,7 @@ def test_rset_and_a_client_lost_in_mid_message_release_the_message() -> None:
             client.docmd("DATA")
             client.send(b"Subject: half\r\n")
             assert milter.held() > 0
-        assert milter.all_is_released()
+        milter.wait_for_release()
 
 
 def test_bytes_that_are_not_utf_8_pass() -> None:
@@ -273,7 +273,7 @@ def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_no
             client.ehlo()
             assert sent(client, "<b@one.example>")[1] == 250
             assert sent(client, "<b@one.example>")[1] == 451
-        assert milter.all_is_released()
+        milter.wait_for_release()
 
 
 class Outcome:
@@ -353,7 +353,7 @@ def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> 
         assert {(step, code) for _, step, code in outcome.refused} == {("MAIL", 451)}
         assert_each_accepted_message_is_delivered_once_and_none_bounced(outcome, postfix, sum(map(len, talks)))
         assert not re.findall(r"milter inet:.*", postfix.log)  # no time-out, no lost connection
-        assert milter.all_is_released()
+        milter.wait_for_release()
 
 
 def test_a_milter_killed_in_mid_flood_and_restarted_bounces_nothing() -> None:
@@ -377,11 +377,4 @@ def test_a_milter_killed_in_mid_flood_and_restarted_bounces_nothing() -> None:
             assert max(outcome.seconds) < 3
             assert [outcome.refused_of(group) for group in ("innocent", "tenant")] == [0, 0]
             assert_each_accepted_message_is_delivered_once_and_none_bounced(outcome, postfix, sum(map(len, talks)))
-            assert again.all_is_released()
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+            again.wait_for_release()

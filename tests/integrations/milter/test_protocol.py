@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.milter.process import SCRIPT, Serving, serving
+from integrations.milter.process import SCRIPT, Serving, serving, wait_until
 from integrations.milter.wire import ACCEPT, CONTINUE, REJECTED_RECIPIENTS, REPLY, Answer, Wire
 from pages import ROOT, blocks
 from throttle import Throttle
@@ -139,7 +139,7 @@ def test_a_refused_step_answers_with_the_code_and_the_text_of_its_decision(
             held = milter.held()
             assert sent(second, b"<other@sender.example>") == [0, 0, 0, 0]
             assert milter.held() == held
-    assert milter.all_is_released()
+    milter.wait_for_release()
 
 
 def test_a_percent_sign_is_doubled_as_the_protocol_asks(serve: Callable[..., tuple[Serving, str]]) -> None:
@@ -377,7 +377,7 @@ def test_a_fault_of_ours_lets_pass_or_defers_and_never_bounces(
     )
     assert ends == 20 * [GOES_ON if step == "report" else expected]
     assert milter.log().count("RuntimeError: fault") == 6  # a minute
-    assert milter.all_is_released()
+    milter.wait_for_release()
 
 
 def test_a_message_that_passes_after_a_fault_is_held_no_longer(serve: Callable[..., tuple[Serving, str]]) -> None:
@@ -418,7 +418,7 @@ def test_a_message_that_ends_early_holds_nothing(
                 other.connect("192.0.2.1")
                 wait_until(lambda: other.mail(b"<b@sender.example>", b"SIZE=1000000") == GOES_ON)
             assert wire.helo(b"mx") == GOES_ON
-    assert milter.all_is_released()
+    milter.wait_for_release()
 
 
 def test_half_a_packet_and_one_that_is_too_long_end_the_connection_and_nothing_else(
@@ -436,7 +436,7 @@ def test_half_a_packet_and_one_that_is_too_long_end_the_connection_and_nothing_e
             wire.connect("192.0.2.1")
             wire._socket.sendall(packet)
             wire._socket.shutdown(socket.SHUT_WR)
-    assert milter.all_is_released()
+    milter.wait_for_release()
     with Wire(path) as wire:
         assert wire.connect("192.0.2.1") == GOES_ON
 
