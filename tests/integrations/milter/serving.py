@@ -7,6 +7,7 @@ Run as `python serving.py ADDRESS < one JSON object`, then one command a line on
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -65,6 +66,8 @@ def main() -> None:
         stop.set()
 
     threading.Thread(target=obey, daemon=True).start()
+    signal.signal(signal.SIGHUP, lambda *_: say("hung up"))
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     broken: Any = Broken(guard, asked["broken"]) if asked.get("broken") else guard
     run(broken, sys.argv[1], stop=stop, on_ready=lambda: say("ready"), **asked.get("arguments", {}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import struct
 import subprocess
@@ -448,6 +449,17 @@ def test_it_stops_at_once_also_with_open_connections(serve: Callable[..., tuple[
         begun = time.monotonic()
         assert milter.stop() == 0
         assert time.monotonic() - begun < 3  # libmilter by itself takes up to five
+
+
+def test_signals_stay_those_of_the_process(serve: Callable[..., tuple[Serving, str]]) -> None:
+    milter, path = serve(once("pace", "sender.address"))
+    for _ in range(2):
+        milter.process.send_signal(signal.SIGHUP)
+        assert milter.heard() == "hung up"
+        with Wire(path) as wire:
+            assert wire.connect("192.0.2.1") == GOES_ON
+    milter.process.send_signal(signal.SIGTERM)
+    assert milter.process.wait(3) == 0
 
 
 def test_reload_of_the_guard_holds_for_connections_that_are_open(serve: Callable[..., tuple[Serving, str]]) -> None:
