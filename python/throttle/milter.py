@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import Milter
@@ -230,7 +231,8 @@ def run(
     Connections that are open at the end are cut when the process ends.
 
     Args:
-        address: ``inet:HOST:PORT`` or ``unix:PATH``. A socket that is left at the path is replaced.
+        address: ``inet:HOST:PORT`` or ``unix:PATH``. A socket file that nobody listens on is replaced. Anybody who can
+            reach the file may connect.
         stop: ends it. It is also set when libmilter ends by itself.
         on_ready: called once, when the address takes connections.
 
@@ -243,6 +245,8 @@ def run(
     listen, family, target = _parse_address(address)
     connection = functools.partial(ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault)
     connection()  # raises for wrong arguments
+    if _can_connect(family, target):
+        raise OSError(f"{address}: another process listens there")
     Milter.factory = connection
     # pymilter itself raises for a HELO name that is not UTF-8, before it calls us. By default it then answers 451.
     milter.set_exception_policy(milter.CONTINUE)
@@ -268,6 +272,8 @@ def run(
             raise OSError(f"{address} takes no connections after {START_SECONDS:.0f} s")
         stop.wait(0.01)
     if not stop.is_set():
+        if family == socket.AF_UNIX:
+            Path(target).chmod(0o666)  # who may connect is said by its directory
         on_ready()
     stop.wait()
     threading.Thread(target=milter.stop, daemon=True).start()

@@ -451,6 +451,18 @@ def test_it_stops_at_once_also_with_open_connections(serve: Callable[..., tuple[
         assert time.monotonic() - begun < 3  # libmilter by itself takes up to five
 
 
+def test_an_address_that_is_taken_is_not_taken_over(serve: Callable[..., tuple[Serving, str]]) -> None:
+    _, path = serve(once("pace", "sender.address"))
+    process = subprocess.run(
+        [sys.executable, SCRIPT, f"unix:{path}"], input="{}", capture_output=True, text=True, timeout=30
+    )
+    assert (process.stdout, process.stderr.splitlines()[-1]) == (
+        "", f"OSError: unix:{path}: another process listens there",
+    )  # fmt: skip
+    with Wire(path) as wire:
+        assert wire.connect("192.0.2.1") == GOES_ON
+
+
 def test_signals_stay_those_of_the_process(serve: Callable[..., tuple[Serving, str]]) -> None:
     milter, path = serve(once("pace", "sender.address"))
     for _ in range(2):
