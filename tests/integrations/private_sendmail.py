@@ -29,7 +29,7 @@ OSTYPE(`linux')dnl
 FEATURE(`accept_unresolvable_domains')dnl
 FEATURE(`no_default_msa')dnl
 define(`confDOMAIN_NAME', `mx.quickbox.email')dnl
-define(`confDONT_BLAME_SENDMAIL', `GroupWritableDirPathSafe,InsufficientEntropy')dnl
+define(`confDONT_BLAME_SENDMAIL', `TrustStickyBit,InsufficientEntropy')dnl
 define(`confPID_FILE', `{root}/pid')dnl
 define(`confSERVICE_SWITCH_FILE', `{root}/switch')dnl
 define(`confDELIVERY_MODE', `queueonly')dnl
