@@ -162,7 +162,7 @@ class ExactInbound:
         return Verdict(charges, refusing, [charge for charge in over if charge.excess < charge.buckets.tick])
 
     def is_readmitted(self, org: str, now_us: int) -> bool:
-        """Whether an organisation was refused a minute ago. That it passes because there is room charges the same."""
+        """Whether an organisation was refused a minute ago. When the bucket has room, it is charged as usual."""
         unit_us, noted = self.everybody.unit_us, self.noted.get(org)
         has_room = self.all_org_fan_out.excess(None, now_us) <= 0
         return not has_room and noted is not None and now_us >= (noted - (-MINUTE_US // unit_us) + 1) * unit_us

@@ -119,7 +119,7 @@ def test_what_is_not_run_says_why() -> None:
 
 def test_the_blocks_are_found() -> None:
     """A reader of Markdown that finds nothing would let everything pass."""
-    assert len(of(README, "python")) == 6
+    assert len(of(README, "python")) == 7
     assert of(README, "python")[0].prints
     found = [block for page in PAGES for block in blocks(page)]
     assert {"python", "toml", "console"} <= {block.language for block in found}

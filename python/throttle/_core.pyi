@@ -72,7 +72,8 @@ class Envelope:
         rcpt_to: the forward-paths: one, or any iterable of them.
         auth_user: the authenticated user (RFC 4954).
         spf: the server's SPF result (RFC 7208 §2.6). ``"pass"`` proves the sender. ``"fail"`` and unknown words make
-            the sender a mere claim. The other results prove nothing and leave other proofs as they are.
+            the sender a mere claim. The other results prove nothing and leave other proofs as they are; ``""`` and
+            ``"temperror"`` count as no result for limits with ``verified="unproven"``.
         size: the octets of the message, declared by SIZE (RFC 1870) or counted after the data. A negative size is 0.
         header_from: the From headers (RFC 5322 §3.6.2), or their addresses: one, or an iterable.
         reply_to: the Reply-To headers, or their addresses: one, or an iterable.
@@ -523,7 +524,7 @@ class Limit:
         first: of bytes, the most that a key which holds nothing may take whatever its share is. Default: a thousandth
             of ``in_flight``.
         verified: the senders whose messages it counts: ``"proven"`` by SPF or by the client's confirmed name,
-            ``"claimed"``, or ``"unproven"``: claimed although the envelope has an SPF result. Default: ``"any"``; a
+            ``"claimed"``, or ``"unproven"``: claimed, and the envelope has an SPF result. Default: ``"any"``; a
             key with the sender then has a counter for each level of trust.
         when_full: what happens to a key for which the table has no room. Default: ``"admit"``, or ``"sketch"`` per
             ``auth.user`` and ``global``.

@@ -1,4 +1,4 @@
-"""Where mail arrives: the handler behind the guard, and the stopwatch in front of it.
+"""Where mail arrives: the handler that takes delivery, and the servers that measure their answers.
 
 It knows no guard. What it counts was delivered, whatever a guard believes to have admitted.
 Invariant: nothing here grows with the number of messages or names.
@@ -11,11 +11,14 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from aiosmtpd.smtp import MISSING, SMTP
+
+import throttle.aiosmtpd
 from throttle.demo.traffic import FLOOD_PARENT, GROUPS
 
 if TYPE_CHECKING:
     from aiosmtpd.proxy_protocol import ProxyData
-    from aiosmtpd.smtp import SMTP, Envelope, Session
+    from aiosmtpd.smtp import Envelope, Session
 
 GROUP_HEADER = b"X-Demo-Group: "  # of the message, so no guard can see it at MAIL or RCPT
 
@@ -28,6 +31,11 @@ class Inbox:
     def __init__(self) -> None:
         self.delivered: dict[str, int] = dict.fromkeys(("quiet", *GROUPS), 0)
 
+    async def handle_PROXY(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData
+    ) -> bool:
+        return proxy.valid
+
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""
         self.delivered[content.partition(b"\r\n")[0].removeprefix(GROUP_HEADER).decode("ascii")] += 1
@@ -35,62 +43,58 @@ class Inbox:
 
 
 class Stopwatch:
-    """Handler around a side's handler that times its answer to MAIL, where every side decides, and notes the first
-    refusal.
+    """What the connections of a server measure: the time of each answer to MAIL, where every side decides, the first
+    refusal, and faults.
     """
 
-    def __init__(self, timed: Any, messages: int) -> None:
-        self._timed = timed
+    def __init__(self, messages: int) -> None:
         self._nanoseconds = array("q", bytes(8 * messages))  # allocated before the flood: measuring may not grow
         self._count = 0
         self._flood_seen = 0
         self.first_refusal_after: int | None = None  # flood messages that had come when the first one was refused
         self.faults = 0
-        if hasattr(timed, "handle_RCPT"):
-            self.handle_RCPT = self._rcpt
-        for hook in ("handle_HELO", "handle_EHLO", "handle_RSET"):  # aiosmtpd looks which of them there are
-            if hasattr(timed, hook):
-                setattr(self, hook, getattr(timed, hook))
 
-    async def handle_PROXY(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, proxy: ProxyData
-    ) -> bool:
-        return bool(await self._timed.handle_PROXY(server, session, envelope, proxy))
-
-    async def handle_MAIL(  # noqa: N802
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        start = time.perf_counter_ns()
-        reply: str = await self._timed.handle_MAIL(server, session, envelope, address, options)
-        elapsed = time.perf_counter_ns() - start
+    def note_time(self, nanoseconds: int) -> None:
         if self._count < len(self._nanoseconds):
-            self._nanoseconds[self._count] = elapsed
+            self._nanoseconds[self._count] = nanoseconds
             self._count += 1
-        if address.endswith(FLOOD_PARENT):
-            self._judge(reply)
-            self._flood_seen += 1
-        return reply
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        reply: str = await self._timed.handle_DATA(server, session, envelope)
-        return reply
-
-    async def handle_exception(self, error: Exception) -> str:
-        self.faults += 1
-        logger.error("fault in a handler", exc_info=error)
-        return "451 4.3.0 local fault; try again later"  # aiosmtpd's own answer is 500: a bounce
+    def note_answer(self, command: str, sender: str, reply: Any) -> None:
+        refused = reply is not MISSING and not reply.startswith("2")
+        self.faults += refused and reply == throttle.aiosmtpd.FAULT
+        if not sender.endswith(FLOOD_PARENT):
+            return
+        if refused and self.first_refusal_after is None:
+            self.first_refusal_after = self._flood_seen
+        self._flood_seen += command == "MAIL"
 
     def percentile_us(self, percent: int) -> float | None:
         """Microseconds that `percent` of the timed answers did not exceed."""
         taken = sorted(self._nanoseconds[: self._count])
         return taken[(len(taken) - 1) * percent // 100] / 1000 if taken else None
 
-    async def _rcpt(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
-        reply: str = await self._timed.handle_RCPT(server, session, envelope, address, options)
-        if (envelope.mail_from or reply).endswith(FLOOD_PARENT):
-            self._judge(reply)
+
+class TimedSMTP(SMTP):
+    """A connection that tells its stopwatch."""
+
+    stopwatch: Stopwatch
+
+    async def _call_handler_hook(self, command: str, *args: Any) -> Any:
+        start = time.perf_counter_ns()
+        reply = await super()._call_handler_hook(command, *args)
+        elapsed = time.perf_counter_ns() - start
+        if command == "MAIL":
+            self.stopwatch.note_time(elapsed)
+        if command in ("MAIL", "RCPT", "DATA"):
+            sender = args[0] if command == "MAIL" else self.envelope and self.envelope.mail_from
+            self.stopwatch.note_answer(command, sender or "", reply)
         return reply
 
-    def _judge(self, reply: str) -> None:
-        if self.first_refusal_after is None and not reply.startswith("2"):
-            self.first_refusal_after = self._flood_seen
+    async def handle_exception(self, error: Exception) -> str:
+        self.stopwatch.faults += 1
+        logger.error("fault in a handler", exc_info=error)
+        return throttle.aiosmtpd.FAULT  # aiosmtpd's own answer is 500: a bounce
+
+
+class TimedGuardedSMTP(TimedSMTP, throttle.aiosmtpd.SMTP):
+    """A connection with a guard that tells its stopwatch."""

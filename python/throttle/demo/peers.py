@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Session
     from aiosmtpd.smtp import Envelope as Transaction
 
-    from throttle.demo.guarded import Behind
+    from throttle.demo.inbox import Inbox
 
 # What an operator would choose with a look at his logs: the busiest organisation of the quiet hours sends nine a
 # minute,
@@ -41,10 +41,10 @@ class PeerGuard(Protocol):
 class Counted:
     """Handler around a guard, with the counter by name that makes a dashboard."""
 
-    def __init__(self, guard: PeerGuard, label: str, behind: Behind) -> None:
+    def __init__(self, guard: PeerGuard, label: str, inbox: Inbox) -> None:
         self.registry = CollectorRegistry()
         self._guard = guard
-        self._behind = behind
+        self._inbox = inbox
         self._messages = Counter("inbound_messages", "Messages at MAIL FROM", [label], registry=self.registry)
 
     async def handle_PROXY(  # noqa: N802
@@ -62,7 +62,7 @@ class Counted:
         return "250 2.1.0 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Transaction) -> str:  # noqa: N802
-        return await self._behind.handle_DATA(server, session, envelope)
+        return await self._inbox.handle_DATA(server, session, envelope)
 
     def seen(self, mail_from: str) -> bool:
         """Count a message by its sender's name and ask the guard."""

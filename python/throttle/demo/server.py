@@ -14,8 +14,7 @@ from prometheus_client import start_http_server
 
 from throttle.demo.cast import ORGANISATIONS
 from throttle.demo.child import ignore_interrupts, say, serve
-from throttle.demo.guarded import Guarded, GuardedSMTP
-from throttle.demo.inbox import Inbox, Stopwatch
+from throttle.demo.inbox import Inbox, Stopwatch, TimedSMTP
 from throttle.demo.plan import Plan
 from throttle.demo.sides import Side, SideName, build
 from throttle.demo.traffic import RECEIVER, quiet_hours
@@ -29,16 +28,15 @@ LOOPBACK = "127.0.0.1"
 async def _run(side: Side, inbox: Inbox, stopwatch: Stopwatch, plan: Plan) -> None:
     loop = asyncio.get_running_loop()
 
-    def connection() -> GuardedSMTP:
-        smtp = GuardedSMTP(
-            stopwatch,
+    def connection() -> TimedSMTP:
+        smtp = side.connection(
             hostname=f"mx.{RECEIVER}",
             ident="demo",
             proxy_protocol_timeout=5.0,  # the clients' addresses come by PROXY, as from a load balancer
             timeout=30,
             loop=loop,
         )
-        smtp.guarded = side.handler if isinstance(side.handler, Guarded) else None
+        smtp.stopwatch = stopwatch
         return smtp
 
     server = await loop.create_server(connection, LOOPBACK, 0, backlog=1024)
@@ -78,7 +76,7 @@ def main() -> None:
     plan = Plan.from_argument(sys.argv[2])
     inbox = Inbox()
     side = build(cast("SideName", sys.argv[1]), plan, inbox)
-    asyncio.run(_run(side, inbox, Stopwatch(side.handler, plan.mix.total + ORGANISATIONS), plan))
+    asyncio.run(_run(side, inbox, Stopwatch(plan.mix.total + ORGANISATIONS), plan))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The three sides of the demo under one interface: a handler, its metrics, and how it is told of the quiet hours.
+"""The three sides of the demo under one interface: a server, its metrics, and how it is told of the quiet hours.
 
 It knows how to put a guard behind aiosmtpd, not how any guard decides.
 Invariant: the traffic's group of a message reaches no guard.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from throttle import Decision, Envelope
 from throttle.demo.careful import Careful
-from throttle.demo.guarded import Behind, Guarded
+from throttle.demo.inbox import TimedGuardedSMTP, TimedSMTP
 from throttle.demo.naive import Naive
 from throttle.demo.peers import Counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from throttle.demo.inbox import Inbox
     from throttle.demo.plan import Plan
     from throttle.demo.traffic import Message
 
@@ -32,18 +34,18 @@ SIDES: tuple[SideName, ...] = ("naive", "careful", "throttle")
 class Side:
     """What a server process needs of a side."""
 
-    handler: Any
+    connection: Callable[..., TimedSMTP]  # takes the parameters of aiosmtpd's class but for the handler
     registry: CollectorRegistry
     feed: Callable[[Iterable[tuple[int, Message]]], None]
     reserved_bytes: int | None  # memory taken before the first message, where the side knows
 
 
-def build(name: SideName, plan: Plan, behind: Behind) -> Side:
-    """The side of that name with `behind` taking delivery."""
+def build(name: SideName, plan: Plan, inbox: Inbox) -> Side:
+    """The side of that name with `inbox` taking delivery."""
     if name == "throttle":
-        return _throttle(plan, behind)
+        return _throttle(plan, inbox)
     guard = Naive() if name == "naive" else Careful()
-    handler = Counted(guard, "domain" if name == "naive" else "organisation", behind)
+    handler = Counted(guard, "domain" if name == "naive" else "organisation", inbox)
 
     def feed(quiet: Iterable[tuple[int, Message]]) -> None:
         # `limits` takes no time of day: all of the past would fall into one window. By now those windows are over.
@@ -51,10 +53,10 @@ def build(name: SideName, plan: Plan, behind: Behind) -> Side:
             handler.seen(message.mail_from)
         guard.forget_expired()
 
-    return Side(handler, handler.registry, feed, reserved_bytes=None)
+    return Side(partial(TimedSMTP, handler), handler.registry, feed, reserved_bytes=None)
 
 
-def _throttle(plan: Plan, behind: Behind) -> Side:
+def _throttle(plan: Plan, inbox: Inbox) -> Side:
     guard = plan.guard()
     registry = CollectorRegistry()
     checks = Counter("throttle_checks", "Checks by outcome", ["decision", "limit"], registry=registry)
@@ -74,4 +76,5 @@ def _throttle(plan: Plan, behind: Behind) -> Side:
             )
             count(guard.check(past, now=start - seconds_before))
 
-    return Side(Guarded(guard, behind, count), registry, feed, guard.memory_bytes)
+    connection = partial(TimedGuardedSMTP, inbox, guard=guard, on_decision=count)
+    return Side(connection, registry, feed, guard.memory_bytes)

@@ -74,8 +74,8 @@ class Counted:
     #: When it charges an element: `once`, `twice` or `until-return`.
     charge: str
     warm_up: str | None  # as a policy writes it
-    #: Whether it lets through what comes back after a refusal, or counts only senders with an SPF verdict.
-    is_partial: bool
+    #: Whether its charges depend on a refusal's retry or on whether SPF was checked, which no row tells.
+    depends_on_unlogged: bool
     verified: str
     shadow: bool
 
@@ -93,7 +93,7 @@ class Counted:
 
         A replay knows which elements were new to the limit's own key, and nothing else of a fan-out.
         """
-        is_once = self.charge == "once" and self.warm_up is None and not self.is_partial
+        is_once = self.charge == "once" and self.warm_up is None and not self.depends_on_unlogged
         return self.memory is None or (is_once and self.count != "recipients" and self.remembers == self.per)
 
     @property
@@ -167,7 +167,7 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
         remember_s=_seconds(fields.get("remember", "1 day")),
         charge=fields.get("charge", "once"),
         warm_up=fields.get("warm_up"),
-        is_partial="readmit" in fields or fields.get("verified") == "unproven",
+        depends_on_unlogged="readmit" in fields or fields.get("verified") == "unproven",
         # Rows do not tell whether SPF was checked, so such a limit's keys are counted as those of all claimed senders.
         verified=fields.get("verified", "any").replace("unproven", "claimed"),
         shadow=fields.get("mode") == "shadow",

@@ -55,6 +55,8 @@ pub enum Spf {
     Pass,
     /// `fail`: the owner says it must not.
     Fail,
-    /// Everything else (`none`, `neutral`, `softfail`, `temperror`, `permerror`): says nothing.
+    /// The check said nothing about the client: `none`, `neutral`, `softfail`, `permerror`.
     Silent,
+    /// There was no check, or it met a fault of the name servers: `temperror`.
+    Unchecked,
 }

@@ -9,8 +9,8 @@ use guard::{MIB, check, engine, message};
 use oracle::{Bucket, Buckets};
 use proptest::prelude::*;
 use throttle_core::decision::Decision;
-use throttle_core::engine::Engine;
-use throttle_core::envelope::{Envelope, Spf};
+use throttle_core::engine::{Engine, Session};
+use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::region::Now;
 
 const SECOND: u64 = 1_000_000;
@@ -44,7 +44,7 @@ struct Model {
 }
 
 impl Model {
-    /// The time from which the element is admitted; the present, and it is admitted.
+    /// Returns the time from which the element is admitted. When that is now, records the admission.
     fn admits_from(&mut self, element: u64, now_us: u64) -> u64 {
         let now_s = now_us / SECOND;
         let is_kept = |time: &&u64| now_s <= **time + REMEMBER_S;
@@ -100,7 +100,7 @@ proptest! {
 }
 
 #[test]
-fn who_comes_back_is_admitted_however_full_the_bucket_is() {
+fn an_element_that_comes_back_is_admitted_however_full_the_bucket_is() {
     let engine = engine(&all_new("rate = \"2/10 minutes\""), MIB);
     let begun = 100 * MINUTE;
     assert_eq!([0, 1, 2, 3].map(|nth| ask(&engine, nth, begun).allowed()), [true, true, false, false]);
@@ -115,27 +115,58 @@ fn who_comes_back_is_admitted_however_full_the_bucket_is() {
     assert!(!ask(&engine, 4, begun + 90 * SECOND).allowed(), "one that was never refused");
 }
 
-/// A flood that notes as much as it can evicts notes, and organisations that came once, but none that came back.
 #[test]
-fn notes_do_not_evict_what_came_back() {
-    let engine = engine(&all_new("rate = \"100/hour\"\nmemory = \"64 KiB\""), MIB);
-    let begun = 100 * MINUTE;
-    assert!((0..100).all(|nth| ask(&engine, nth, begun).allowed()), "they come");
-    let back = begun + 61 * MINUTE;
-    assert!((0..100).all(|nth| ask(&engine, nth, back).allowed()), "and come back");
-    assert_eq!((0..50_000).filter(|nth| ask(&engine, 1000 + nth, back + 1).allowed()).count(), 100);
-    assert!((0..100).all(|nth| ask(&engine, nth, back + 2).allowed()), "all are known still");
+fn a_peek_notes_nothing() {
+    let engine = engine(&all_new("rate = \"1/hour\""), MIB);
+    assert!(ask(&engine, 0, MINUTE).allowed());
+    let name = org(1);
+    let envelope = message("192.0.2.1", &name);
+    assert!(!engine.peek(&envelope, None, Now::Stated(MINUTE as i64)).allowed());
+    assert!(!ask(&engine, 1, 3 * MINUTE).allowed(), "it has no note");
+    assert!(ask(&engine, 1, 5 * MINUTE).allowed());
 }
 
+/// In shadow mode a limit counts what it would refuse: of a name that comes each minute, the first two messages.
 #[test]
-fn a_peek_and_a_limit_in_shadow_mode_note_nothing() {
-    let shadow = format!("{}mode = \"shadow\"", all_new("rate = \"1/hour\""));
-    let another = "[[limit]]\nname = \"net\"\nper = \"client.net\"\nrate = \"1/30 days\"\n";
-    let engine = engine(&format!("{shadow}\n{another}"), MIB);
+fn in_shadow_mode_a_limit_would_refuse_what_it_refuses_in_force() {
+    let counts = |mode: &str| {
+        let engine = engine(&format!("{}mode = \"{mode}\"", all_new("rate = \"1/hour\"\n")), MIB);
+        assert!(ask(&engine, 0, MINUTE).allowed());
+        let told = |minute: u64| {
+            let decision = ask(&engine, 1, minute * MINUTE);
+            !decision.allowed() || !decision.shadow.is_empty()
+        };
+        (1..10).filter(|minute| told(*minute)).count()
+    };
+    assert_eq!([counts("enforce"), counts("shadow")], [2, 2]);
+}
+
+/// An element that is admitted again counts as new for the recipients of its message, in one check and step by step.
+#[test]
+fn the_recipients_of_a_readmitted_element_are_charged_step_by_step_too() {
+    let recipients = all_new("rate = \"9/hour\"\ncount = \"recipients\"").replace("all-new", "all-recipients");
+    let recipients = recipients.replace(&format!("readmit = \"{READMIT_S} seconds\"\n"), "");
+    let engine = engine(&format!("{}\n{recipients}", all_new("rate = \"1/hour\"")), MIB);
     assert!(ask(&engine, 0, MINUTE).allowed());
-    assert!(!ask(&engine, 1, MINUTE).allowed(), "by the other limit");
-    let later = check(&engine, &message("198.51.100.1", &org(1)), 9 * MINUTE);
-    assert_eq!(&*later.shadow, &["all-new".into()][..], "it would be refused: it has no note");
+    let mut session = Session::default();
+    let name = org(1);
+    let known = message("192.0.2.1", &name);
+    let at = |minute: u64| Now::Stated((minute * MINUTE) as i64);
+    assert!(!session.mail(&engine, &known, at(1)).decision.allowed());
+    assert!(session.mail(&engine, &known, at(3)).decision.allowed(), "a session's refusal is noted as well");
+    let boxes: Vec<String> = (0..12).map(|nth| format!("u{nth}@x.com")).collect();
+    let accepted = boxes.iter().filter(|to| session.rcpt(&engine, &known, &[to.as_bytes()], at(3)).decision.allowed());
+    assert_eq!(accepted.count(), 9);
+}
+
+/// Two limits over one seen set, of which only the second readmits.
+#[test]
+fn a_limit_without_readmission_is_no_obstacle_to_one_with_it() {
+    let without = all_new("rate = \"9/hour\"").replace("all-new", "wide");
+    let without = without.replace(&format!("readmit = \"{READMIT_S} seconds\"\n"), "");
+    let engine = engine(&format!("{without}\n{}", all_new("rate = \"1/hour\"")), MIB);
+    assert!(ask(&engine, 0, MINUTE).allowed());
+    assert_eq!([1, 3].map(|minute| ask(&engine, 1, minute * MINUTE).allowed()), [false, true]);
 }
 
 #[test]
@@ -153,11 +184,33 @@ fn a_note_outlives_a_refusal_by_another_limit() {
 fn an_unproven_sender_is_one_that_spf_was_checked_for() {
     let policy = "[[limit]]\nname = \"x\"\nper = \"client.net\"\nrate = \"2/day\"\nverified = \"unproven\"\n";
     let engine = engine(policy, MIB);
-    let unchecked = message("192.0.2.1", "a@b.com");
-    let passed = Envelope { spf: Some(Spf::Pass), ..unchecked };
-    let named = Envelope { client_name: Some(b"mx.b.com"), spf: Some(Spf::Silent), ..unchecked };
-    assert!((0..9).all(|_| [unchecked, passed, named].iter().all(|one| check(&engine, one, 1).allowed())));
-    let [silent, failed] = [Spf::Silent, Spf::Fail].map(|spf| Envelope { spf: Some(spf), ..unchecked });
+    let none = message("192.0.2.1", "a@b.com");
+    let fault = Envelope { spf: Some(Spf::Unchecked), ..none };
+    let passed = Envelope { spf: Some(Spf::Pass), ..none };
+    let named = Envelope { client_name: Some(b"mx.b.com"), spf: Some(Spf::Silent), ..none };
+    assert!((0..9).all(|_| [none, fault, passed, named].iter().all(|one| check(&engine, one, 1).allowed())));
+    let [silent, failed] = [Spf::Silent, Spf::Fail].map(|spf| Envelope { spf: Some(spf), ..none });
     assert_eq!([silent, failed, silent].map(|one| check(&engine, &one, 1).allowed()), [true, true, false]);
-    assert!(check(&engine, &unchecked, 1).allowed());
+    assert!(check(&engine, &none, 1).allowed());
+}
+
+/// Mail from a reader's own provider, and bounces, bring a reader nothing new; a name that only ends alike does.
+#[test]
+fn the_own_organisation_of_a_mailbox_is_never_new_to_it() {
+    let policy =
+        "[[limit]]\nname = \"readers\"\nper = \"reply_to.mailbox\"\ndistinct = \"sender.org\"\nrate = \"1/day\"\n";
+    let engine = engine(policy, MIB);
+    let ask = |sender: &str, reader: &str| {
+        let fields = [reader.as_bytes()];
+        let headers = Headers { reply_to: &fields, ..Headers::default() };
+        check(&engine, &Envelope { headers: Some(&headers), ..message("192.0.2.1", sender) }, 1).allowed()
+    };
+    for reader in ["joe@gmail.com", "joe@hotmail.com", "joe@firm.com"] {
+        assert!(ask("a@first.com", reader), "the one of a day");
+        assert!(!ask("a@second.com", reader), "{reader} is full");
+        assert!(ask("", reader), "a bounce to {reader}");
+    }
+    assert!(ask("joe@gmail.com", "joe@gmail.com") && ask("joe@googlemail.com", "joe@googlemail.com"));
+    assert!(ask("a@firm.com", "joe@firm.com") && ask("a@mail.firm.com", "joe@firm.com"));
+    assert!(!ask("a@mail.com", "joe@hotmail.com"), "hotmail.com does not belong to mail.com");
 }

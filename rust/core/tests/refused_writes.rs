@@ -1,5 +1,5 @@
-//! A refused check leaves every line of memory as it was (P5), but for engine time, statistics, and the block of a
-//! limit that blocks. Compares the memory word by word.
+//! A refused check leaves every line of memory as it was (P5), but for engine time, statistics, the block of a limit
+//! that blocks, and the note of a limit that readmits. Compares the memory word by word.
 
 mod guard;
 
@@ -52,6 +52,14 @@ rate = "4/second"
 when_full = "refuse"
 
 [[limit]]
+name = "all-new"
+per = "global"
+distinct = "sender.host"
+rate = "6/20 seconds"
+remember = "30 seconds"
+readmit = "5 seconds"
+
+[[limit]]
 name = "open"
 per = "global"
 in_flight = 4
@@ -74,7 +82,9 @@ in_flight = "2 kB"
 fn tables(engine: &Engine) -> [Vec<Table>; 2] {
     let (plan, _) = engine.parts();
     let access = plan.access.expect("memory for blocks");
-    let others = vec![access.list.table, access.blocks.table, plan.stats.table];
+    let notes = plan.seen_sets.iter().filter_map(|planned| planned.set.notes().copied());
+    let others =
+        [access.list.table, access.blocks.table, plan.stats.table].into_iter().chain(notes).collect::<Vec<_>>();
     let counted = Region::free((engine.memory_bytes() / PAGE_BYTES) as u32, &others);
     [others[..2].to_vec(), counted]
 }

@@ -278,3 +278,38 @@ fn who_has_come_for_ever_stays_settled() {
         assert!(visit < 40 || known.settled_from_us(seen, DAY) <= now, "after {visit} visits");
     }
 }
+
+/// Notes have pages of their own: they evict nothing but notes, and known elements evict none.
+#[test]
+fn notes_and_elements_leave_each_other_alone() {
+    let (mut region, tables) = Region::new(&[1, 1]).expect("as much memory as that");
+    let known = SeenSet::new(tables[0], DAY, HOUR).expect("a time that a clock can keep").noting(tables[1]);
+    let note = |region: &mut Region, nth| known.note(region, &known.table.candidates(key(nth)), 3 * HOUR);
+    (0..5_000).for_each(|nth| charge(&known, &mut region, key(nth), HOUR));
+    let is_known = |region: &Region, nth: &u64| consult(&known, region, key(*nth), 3 * HOUR).is_some();
+    let known_now = |region: &Region| (0..5_000).filter(|nth| is_known(region, nth)).collect::<Vec<_>>();
+    let before = known_now(&region);
+    (1_000_000..1_000_300).for_each(|nth| note(&mut region, nth));
+    assert_eq!(known_now(&region), before);
+    (5_000..10_000).for_each(|nth| charge(&known, &mut region, key(nth), 3 * HOUR));
+    let is_noted = |nth: &u64| known.noted_units(&region, &known.table.candidates(key(*nth)), 3 * HOUR).is_some();
+    assert!((1_000_000..1_000_300).filter(is_noted).count() > 290, "a page has 448 slots");
+    assert_eq!((0..5_000).filter(is_noted).count(), 0, "no element is taken for a note");
+}
+
+/// Of elements that came back with proof, those that have come for longer stay, however recent the others are.
+#[test]
+fn an_element_that_has_come_back_for_longer_outlasts_one_that_was_seen_later() {
+    let (mut region, known) = memory(1, 7 * DAY, HOUR);
+    for at in [DAY, DAY + 2 * HOUR, 3 * DAY, 3 * DAY + 2 * HOUR, 3 * DAY + 12 * HOUR] {
+        (0..200).for_each(|nth| charge(&known, &mut region, key(nth), at));
+        (1000..1200).filter(|_| at >= 3 * DAY).for_each(|nth| charge(&known, &mut region, key(nth), at));
+    }
+    let now = 3 * DAY + 13 * HOUR;
+    (1000..1200).for_each(|nth| charge(&known, &mut region, key(nth), now));
+    // Each new element that finds no free slot evicts one.
+    (2000..2300).for_each(|nth| charge(&known, &mut region, key(nth), now));
+    let count = |of: std::ops::Range<u64>| of.filter(|nth| consult(&known, &region, key(*nth), now).is_some()).count();
+    let [long, short] = [count(0..200), count(1000..1200)];
+    assert!(long > 190 && short < long, "{long} and {short}");
+}

@@ -167,7 +167,7 @@ impl Envelope {
         Self { client_ip, client_name, helo, auth_user, ..Self::default() }
     }
 
-    /// Drops what is known of the header if its texts have more than `most` bytes.
+    /// Drops the header fields if their texts have more than `most` bytes.
     pub(crate) fn without_longer_header(mut self, py: Python<'_>, most: usize) -> Self {
         self.headers = self.headers.filter(|headers| headers.octets(py) <= most);
         self
@@ -253,7 +253,7 @@ fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
     let Ok(word) = spf.cast::<PyString>() else {
         return Err(not_of_type("spf", spf, "str or None"));
     };
-    Ok((word.clone().unbind(), word.to_str().map_or(Spf::Silent, verdict)))
+    Ok((word.clone().unbind(), word.to_str().map_or(Spf::Unchecked, verdict)))
 }
 
 /// Parses a verdict of RFC 7208 §2.6. An unknown word counts as a failure: then the client's name does not prove the
@@ -261,7 +261,8 @@ fn said(spf: &Bound<'_, PyAny>) -> PyResult<(Py<PyString>, Spf)> {
 fn verdict(spf: &str) -> Spf {
     match spf.trim().to_ascii_lowercase().as_str() {
         "pass" => Spf::Pass,
-        "" | "none" | "neutral" | "softfail" | "temperror" | "permerror" => Spf::Silent,
+        "none" | "neutral" | "softfail" | "permerror" => Spf::Silent,
+        "" | "temperror" => Spf::Unchecked,
         _ => Spf::Fail,
     }
 }

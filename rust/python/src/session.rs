@@ -33,9 +33,9 @@ pub(crate) struct Session {
     talk: Mutex<Talk>,
 }
 
-/// The most bytes of a header's addresses and names that an idle session keeps for reports (P1). A longer header is of
-/// no ordinary message, and a report about such a message counts without it.
-const MOST_KEPT: usize = 4096;
+/// The most bytes of a header's addresses and names that an idle session keeps for reports (P1). Ordinary headers are
+/// shorter. A report about a message with a longer header ignores the header.
+const MOST_HEADER_OCTETS: usize = 4096;
 
 /// The state of the dialogue, and the envelope that is known so far.
 #[derive(Debug, Default)]
@@ -230,7 +230,7 @@ impl Session {
         known.set_headers(py, headers, dkim)?;
         let now = self.now(py, now)?;
         let decision = self.step(py, known, now, CoreSession::data);
-        let ended = self.known(py, false).without_longer_header(py, MOST_KEPT);
+        let ended = self.known(py, false).without_longer_header(py, MOST_HEADER_OCTETS);
         if ended.mail_from.is_some() {
             self.forget(py);
             self.talk().ended = Some(ended);

@@ -384,6 +384,12 @@ fn numbers(limit: &Limit) -> String {
             "; what lies below a subdomain that came back after {settle} counts under that, with the same numbers"
         );
     }
+    if let Some(readmit) = text("readmit") {
+        numbers += &format!("; what was refused passes when it comes back {readmit} after the first refusal");
+    }
+    if let Some(warm_up) = text("warm_up") {
+        numbers += &format!("; in the first {warm_up} after the start it only learns");
+    }
     let Rule::InFlight { share, reserve, .. } = &limit.rule else { return numbers };
     for Share { per, of_free: Fraction { numerator, denominator } } in share {
         numbers += &format!("; one {} at most {numerator}/{denominator} of what is free", joined_name(per));
@@ -463,9 +469,13 @@ fn unasked(
     })
 }
 
-/// The reason when the only element of a fan-out is the value that it counts under, which is never new.
+/// The reason when the only element of a fan-out is the value that it counts under, or that value's organisation, which
+/// are never new.
 fn nothing_new(identities: &Identities<'_>, limit: &Limit) -> Option<String> {
     let distinct = limit.distinct()?;
+    if limit.per.iter().any(|per| per.is_header_mailbox()) && distinct == Identity::SenderOrg(0) {
+        return Some("the sender is of the mailbox's own organisation, or there is none".into());
+    }
     let element = identities.elements(distinct).first().map(Value::to_string)?;
     let mut values = limit.per.iter().flat_map(|per| identities.values(*per));
     let is_value = values.any(|value| value.to_string() == element);

@@ -94,13 +94,16 @@ impl Engine {
             }
         }
         all.append(&mut sketches);
-        all.extend(self.plan.seen_sets.iter().enumerate().map(|(place, planned)| {
-            let (set, table) = (planned.set, &planned.set.table);
-            let used = self.shared.sum_pages(table.pages(), pause, |region, page, now| set.used(region, page, now));
+        let elements = self.plan.seen_sets.iter().enumerate().map(|(place, one)| (place, one, "memory", one.set.table));
+        let notes = self.plan.seen_sets.iter().enumerate();
+        let notes = notes.filter_map(|(place, one)| Some((place, one, "notes", *one.set.notes()?)));
+        all.extend(elements.chain(notes).map(|(place, planned, what, table)| {
+            let used = |region: &Region, page, now| planned.set.used_of(&table, region, page, now);
+            let used = self.shared.sum_pages(table.pages(), pause, used);
             let stated = self.plan.limits[..self.plan.stated].iter();
             let over_it = stated.filter(|limit| limit.store.seen_set() == Some(place));
             let names: Vec<&str> = over_it.map(|limit| &*limit.name).collect();
-            TableUse::new(format!("memory of {}", names.join(", ")), table, table.slots(), used)
+            TableUse::new(format!("{what} of {}", names.join(", ")), &table, table.slots(), used)
         }));
         // The lock is taken for each number alone, because names are allocated.
         let (in_flight, most) = (&self.plan.in_flight, self.plan.in_flight.permits.most);
@@ -202,7 +205,7 @@ impl Engine {
             rate,
             at_once: if is_window { None } else { burst.or(cap) },
             bytes: store.tables().map(|part| part.bytes).sum(),
-            memory_bytes: store.seen_set().map_or(0, |place| self.plan.seen_sets[place].set.table.bytes()),
+            memory_bytes: store.seen_set().map_or(0, |place| self.plan.seen_sets[place].whole.bytes()),
             keys_per_minute: keys_per_minute.filter(|_| !is_one),
             memory_full_us: rate.and_then(|rate| self.memory_full_us(planned, rate)),
             most_in_minute: most_in(MINUTE_US),

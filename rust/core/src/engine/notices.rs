@@ -3,8 +3,8 @@
 //!
 //! **Idea.** A row for each limit and key that is refused now. The first refusal of a key makes a row and the notice
 //! "began"; later ones only count. A key that was not refused for [`QUIET_US`] has stopped: the next reader of notices
-//! finds that out, removes the row, and adds the notice "stopped" with the time of the last refusal. No thread is
-//! needed.
+//! finds that out, or a new key that needs the row. It removes the row, and adds the notice "stopped" with the time of
+//! the last refusal. No thread is needed.
 //!
 //! ```text
 //!  refusal:  row of (limit, key) ← count, time      no row: a new one, and "began"; no room: untracked
@@ -89,6 +89,8 @@ struct State {
     entries: VecDeque<Notice>,
     last: u64,
     untracked: u64,
+    /// Before this time no row is quiet, so a search for one is of no use.
+    full_until_us: i64,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ pub(super) struct Refusing<'l> {
 impl Default for Notices {
     fn default() -> Self {
         let (rows, entries) = (HashMap::with_capacity(MOST_ROWS), VecDeque::with_capacity(MOST_ENTRIES));
-        Self(Mutex::new(State { rows, entries, last: 0, untracked: 0 }))
+        Self(Mutex::new(State { rows, entries, last: 0, untracked: 0, full_until_us: i64::MIN }))
     }
 }
 
@@ -133,6 +135,9 @@ impl Notices {
                 return;
             }
             state.stop(place);
+        }
+        if state.rows.len() == MOST_ROWS && now_us >= state.full_until_us {
+            state.stop_quiet(now_us);
         }
         if state.rows.len() == MOST_ROWS {
             state.untracked += 1;
@@ -156,13 +161,7 @@ impl Notices {
     /// Finds out which keys have stopped by `now_us`, and returns the notices after the one of number `after`.
     pub(super) fn read(&self, after: u64, now_us: i64) -> Read {
         let mut state = self.state();
-        let is_quiet = |row: &Row| now_us.saturating_sub(row.last_us) >= QUIET_US;
-        let mut quiet: Vec<(i64, u64)> =
-            state.rows.iter().filter(|(_, row)| is_quiet(row)).map(|(place, row)| (row.last_us, *place)).collect();
-        quiet.sort_unstable();
-        for (_, place) in quiet {
-            state.stop(place);
-        }
+        state.stop_quiet(now_us);
         let State { entries, last, untracked, .. } = &*state;
         let first = entries.front().map_or(*last + 1, |notice| notice.serial);
         Read {
@@ -183,6 +182,20 @@ impl State {
             self.entries.pop_front();
         }
         self.entries.push_back(notice);
+    }
+
+    /// Removes the rows of all keys that have stopped by `now_us`.
+    fn stop_quiet(&mut self, now_us: i64) {
+        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.last_us, *place)).collect();
+        last.sort_unstable();
+        for (last_us, place) in last {
+            let quiet_from_us = last_us.saturating_add(QUIET_US);
+            if now_us < quiet_from_us {
+                self.full_until_us = quiet_from_us;
+                break;
+            }
+            self.stop(place);
+        }
     }
 
     /// Removes the row at a place, whose key has stopped.

@@ -18,7 +18,7 @@ use super::Engine;
 use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Part, Sources, Tag, Trust, Value};
+use crate::identity::{Identities, Identity, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
 use crate::policy::{Count, Stage, Stages};
@@ -398,7 +398,7 @@ impl<'e> Preparer<'e, '_> {
     fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
         let planned = &self.plan.seen_sets[seen_set as usize];
         let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth) else { return };
-        if planned.is_under_mailbox && self.is_own_mailbox(planned, nth) {
+        if planned.is_under_mailbox && self.has_own_organisation(planned, nth) {
             return;
         }
         let identity = self.plan.identities[planned.distinct].identity;
@@ -430,20 +430,14 @@ impl<'e> Preparer<'e, '_> {
             is_fresh,
             is_proven: asked.trust != Trust::Claimed,
             may_change: planned.may_change,
-            has_notes: planned.has_notes,
+            charges_returns: planned.charges_returns,
         });
     }
 
-    /// Whether the `nth` mailbox lies in the sender's organisation, or there is no sender: a bounce is nobody's name.
-    fn is_own_mailbox(&self, planned: &PlannedSeenSet, nth: usize) -> bool {
+    /// Whether the sender of this message brings nothing new to the `nth` mailbox.
+    fn has_own_organisation(&self, planned: &PlannedSeenSet, nth: usize) -> bool {
         let per = self.plan.identities[usize::from(*planned.per.parts().0)].identity;
-        let Some(Value::Address(_, Part::Text(host))) = self.identities.nth(per, nth as u32) else { return false };
-        match self.identities.value(Identity::SenderOrg(0)) {
-            Some(Value::Name(Part::Text(org))) => {
-                host.strip_suffix(org).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            }
-            sender => sender == Some(Value::Name(Part::Tag(Tag::Null))),
-        }
+        self.identities.is_bounce() || self.identities.is_aligned(per, nth as u32)
     }
 
     /// Adds every element of the look-up but the first, which it returns. An element that is equal to the value of

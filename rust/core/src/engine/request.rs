@@ -25,7 +25,7 @@ pub struct Request {
     pub(super) stores: Stores,
     /// The trust of the sender.
     pub(super) sender_trust: Trust,
-    /// Which limits with `verified` count the message.
+    /// The kind of sender, for `verified`.
     pub(super) sender_kind: SenderKind,
     /// Whether the transaction would have more recipients than the policy allows.
     pub(super) has_too_many_recipients: bool,
@@ -120,9 +120,8 @@ pub struct Found {
     pub(super) near_limit: Vec<u32>,
     /// Entries of limits that block their key when the check is refused: places in the request.
     pub(super) blocking: Vec<u32>,
-    /// Entries of limits that note their element when the check is refused: places in the request, and the time of the
-    /// note in units of the seen set.
-    pub(super) noting: Vec<(u32, u64)>,
+    /// Entries of limits that note their element when the check is refused: places in the request.
+    pub(super) noting: Vec<u32>,
     /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }

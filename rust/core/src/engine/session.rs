@@ -56,7 +56,7 @@ use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
 use crate::region::{Candidates, Now};
-use crate::store::{in_flight::Token, request::Question};
+use crate::store::in_flight::Token;
 use crate::{envelope::Envelope, key::Key};
 
 /// HELO names that are remembered. Any further name is charged each time that it is used.
@@ -450,15 +450,12 @@ impl Session {
         Step { decision, receipt, ..Step::default() }
     }
 
-    /// Notes the elements that the step has charged.
+    /// Keeps the elements that were new at this step.
     fn note_fresh(&mut self, room: &Room) {
-        let stores = &room.request.stores;
-        for (_, entry, _) in room.found.stores.consulted(stores).filter(|(.., answer)| answer.new > 0) {
-            if let Question::FanOut { lookup, .. } = entry.question {
-                let element = stores.lookups[lookup as usize].element;
-                if !self.fresh.contains(&element) {
-                    self.fresh.push(element);
-                }
+        let found = &room.found.stores.sightings.lookups;
+        for (lookup, _) in room.request.stores.lookups.iter().zip(found).filter(|(_, found)| found.new > 0) {
+            if !self.fresh.contains(&lookup.element) {
+                self.fresh.push(lookup.element);
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
 use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
-use crate::store::fan_out::{FanOut, look_up, make_known};
+use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, Token};
 use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
@@ -86,7 +86,7 @@ impl Engine {
             let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
             look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
         }
-        if found.stores.sightings.is_any_new {
+        if found.stores.sightings.may_charge_any {
             self.prefetch_buckets(request, found);
         }
         let is_let_through = request.access.is_some() && self.consult_access(request, region, found, outcome);
@@ -136,7 +136,7 @@ impl Engine {
         let stores = &request.stores;
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
         let mut first = stores.fan_outs;
-        if sightings.is_any_new || stores.has_distinct {
+        if sightings.may_charge_any || stores.has_distinct {
             first = 0;
             answers.resize(stores.entries.len(), Answer::FITS);
         }
@@ -157,35 +157,39 @@ impl Engine {
     #[inline(never)]
     fn weigh(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool) {
         if !all_fit {
-            self.find_longest_wait(request, region, found, outcome);
+            self.collect_refusals(request, region, found, outcome);
+            self.foresee_notes(request, found, outcome.at_us);
         }
         if request.access.is_some() {
             self.add_access(request, region, found, outcome);
         }
-        Self::foresee_notes(request, found);
         if let Some(refused) = outcome.refused {
             outcome.refused = Some(self.until_all_fits(request, region, found, refused));
         }
     }
 
-    /// Adds the notes that this check makes to the answers of the look-ups.
-    fn foresee_notes(request: &Request, found: &mut Found) {
-        for &(place, now) in &found.noting {
+    /// Adds the notes that this check makes, or would make, to the answers of the look-ups.
+    fn foresee_notes(&self, request: &Request, found: &mut Found, at_us: u64) {
+        for &place in &found.noting {
             if let Question::FanOut { lookup, .. } = request.stores.entries[place as usize].question {
-                found.stores.sightings.lookups[lookup as usize].noted.get_or_insert(now);
+                let seen_set = &self.plan.seen_sets[request.stores.lookups[lookup as usize].seen_set as usize].set;
+                found.stores.sightings.lookups[lookup as usize].noted_units.get_or_insert(seen_set.units(at_us));
             }
         }
     }
 
-    /// Finds the longest wait of the limits that enforce, of equal waits the first in file order, and notes those in
-    /// shadow mode that would refuse.
-    fn find_longest_wait(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
+    /// Collects what the refusing limits ask for: the longest wait, of equal waits the first in file order; the limits in
+    /// shadow mode that would refuse; the keys to block and the elements to note.
+    fn collect_refusals(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for (place, entry, answer) in found.stores.consulted(&request.stores) {
             if answer.verdict == Verdict::Fits {
                 continue;
             }
             let planned = &self.plan.limits[usize::from(entry.limit)];
+            if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
+                found.noting.push(place as u32);
+            }
             if planned.limit.mode == Mode::Shadow || region.is_shadow() {
                 outcome.shadow.insert(planned.of);
                 continue;
@@ -198,9 +202,6 @@ impl Engine {
                         until_us = until_us.max(at_us.saturating_add(rule.us));
                     }
                 }
-            }
-            if let Store::FanOut(fan_out @ FanOut { readmit_us: Some(_), .. }) = &planned.store {
-                found.noting.push((place as u32, fan_out.note_at(at_us)));
             }
             let by = RefusedBy::Entry { place, of: planned.of };
             outcome.refuse(Refused { by, until_us, part: answer.part });
@@ -220,8 +221,8 @@ impl Engine {
     /// Finds the time from which all limits that enforce fit together. A limit that fits now can refuse later, because
     /// a known element is forgotten (P10).
     ///
-    /// Each iteration moves to the next time at which an element is forgotten, a part is settled, a bucket has drained
-    /// or a block ends. Their number is finite.
+    /// Each iteration moves to the next time at which an element is forgotten, a part is settled, a note has waited
+    /// long enough or is forgotten, a bucket has drained, or a block ends. Their number is finite.
     fn until_all_fits(&self, request: &Request, region: &Region, found: &mut Found, mut refused: Refused) -> Refused {
         let is_shadow = region.is_shadow();
         while refused.until_us < u64::MAX {
@@ -281,7 +282,7 @@ impl Engine {
         }
     }
 
-    /// Writes what the check came to: charges and a permit when it is admitted, blocks when it is refused, and
+    /// Writes the outcome: charges and a permit when it is admitted, blocks when it is refused, and
     /// statistics.
     #[inline(always)]
     fn record(
@@ -291,12 +292,13 @@ impl Engine {
         if outcome.is_charged {
             self.charge(request, region, found, at_us, outcome.shadow);
         }
+        // Also in shadow mode, so that a limit counts there what it would refuse.
+        if !found.noting.is_empty() {
+            self.note_refused(request, &found.noting, region, at_us);
+        }
         if outcome.refused.is_some() {
             if !found.blocking.is_empty() {
                 self.block_refused(request, &found.blocking, region, at_us);
-            }
-            if !found.noting.is_empty() {
-                self.note_refused(request, &found.noting, region, at_us);
             }
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
             outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, found.held));
@@ -312,12 +314,11 @@ impl Engine {
 
     /// Notes the elements that limits with `readmit` have refused.
     #[cold]
-    fn note_refused(&self, request: &Request, noting: &[(u32, u64)], region: &mut Region, at_us: u64) {
-        for &(place, _) in noting {
-            let entry = &request.stores.entries[place as usize];
-            let Question::FanOut { lookup, .. } = entry.question else { continue };
-            if let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store {
-                fan_out.note(region, &request.stores.lookups[lookup as usize], at_us);
+    fn note_refused(&self, request: &Request, noting: &[u32], region: &mut Region, at_us: u64) {
+        for &place in noting {
+            if let Question::FanOut { lookup, .. } = request.stores.entries[place as usize].question {
+                let lookup = &request.stores.lookups[lookup as usize];
+                self.plan.seen_sets[lookup.seen_set as usize].set.note(region, &lookup.element, at_us);
             }
         }
     }

@@ -91,7 +91,7 @@ impl<'a> Identities<'a> {
             let sender = self.sender.as_ref().and_then(Address::host);
             let trust = |sender| sender_trust(sender, envelope.spf, self.client_name.as_ref());
             self.sender_trust = sender.map_or(Trust::Claimed, trust);
-            self.is_spf_checked = envelope.spf.is_some();
+            self.is_spf_checked = !matches!(envelope.spf, None | Some(Spf::Unchecked));
         }
         if !has(Source::ClientName) {
             self.client_name = None;
@@ -109,11 +109,7 @@ impl<'a> Identities<'a> {
 
     /// How far an identity of this envelope is proven. An identity that cannot be forged counts as proven.
     pub fn trust(&self, identity: Identity) -> Trust {
-        match identity.source() {
-            source if source.is_mere_claim() => Trust::Claimed,
-            Source::Sender => self.sender_trust,
-            _ => Trust::Proven,
-        }
+        identity.source().trust(self.sender_trust)
     }
 
     /// The kind of sender, which decides whether limits with `verified` count the message.
@@ -260,6 +256,22 @@ impl Identities<'_> {
     /// Whether the sender has a normal form, so that each value of it is its element too.
     pub(crate) fn is_sender_plain(&self) -> bool {
         matches!(&self.sender, Some(Address::Mailbox(local, domain)) if local.is_plain() && domain.host.is_plain())
+    }
+
+    /// Whether there is no sender: a bounce is in nobody's name.
+    pub(crate) fn is_bounce(&self) -> bool {
+        matches!(self.sender, Some(Address::Null))
+    }
+
+    /// Whether the `nth` value of an identity is an address in the sender's organisation.
+    pub(crate) fn is_aligned(&self, identity: Identity, nth: u32) -> bool {
+        let org = self.domain(Identity::SenderHost).and_then(Domain::owner);
+        let Some(Value::Address(_, Part::Text(host))) = self.nth(identity, nth) else { return false };
+        // A mailbox is folded to the provider's first name.
+        if org.is_some_and(|org| freemail::mailbox("x", org).is_some_and(|(_, name)| name == host)) {
+            return true;
+        }
+        org.and_then(|org| host.strip_suffix(org)).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
     /// Whether [`Identities::ladder`] may have parts.
@@ -433,7 +445,7 @@ fn sender_trust(sender: &Domain<'_>, spf: Option<Spf>, client: Option<&Domain<'_
     let is_named = |client: &Domain<'_>| sender.owner().is_some_and(|owner| client.owner() == Some(owner));
     match (spf, client) {
         (Some(Spf::Pass), _) if matches!(sender.org(0), Part::Text(_)) => Trust::Proven,
-        (Some(Spf::Silent) | None, Some(client)) if is_named(client) => Trust::Named,
+        (Some(Spf::Silent | Spf::Unchecked) | None, Some(client)) if is_named(client) => Trust::Named,
         _ => Trust::Claimed,
     }
 }

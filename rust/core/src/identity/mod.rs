@@ -237,6 +237,16 @@ impl Source {
     pub const fn is_mere_claim(self) -> bool {
         matches!(self, Self::Helo | Self::From | Self::ReplyTo | Self::Reply | Self::ListId)
     }
+
+    /// How far its values are proven in an envelope whose sender has the trust `sender`. What nobody can forge counts
+    /// as proven.
+    pub fn trust(self, sender: Trust) -> Trust {
+        match self {
+            source if source.is_mere_claim() => Trust::Claimed,
+            Self::Sender => sender,
+            _ => Trust::Proven,
+        }
+    }
 }
 
 impl Identity {

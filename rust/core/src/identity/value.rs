@@ -38,7 +38,7 @@ pub enum SenderKind {
     /// Claimed, and the server has no SPF verdict.
     #[default]
     Unchecked,
-    /// Claimed, although the server has checked SPF.
+    /// Claimed, and the server has an SPF result. A pass proves nothing for a sender without a domain.
     Unproven,
     /// Proven or named.
     Proven,

@@ -255,11 +255,17 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, has_notes, .. } = &self.seen_sets[nth];
+        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, charges_returns, has_notes, .. } =
+            &self.seen_sets[nth];
         let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
-        let (settle_us, may_change, has_notes) = (*settle_us, *may_change, *has_notes);
+        let (settle_us, may_change, charges_returns, has_notes) =
+            (*settle_us, *may_change, *charges_returns, *has_notes);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
+        // Half is for the notes. A single page has room for elements only.
+        let (whole, parts) = (table, table.split(table.pages() / 2).filter(|_| has_notes));
+        let table = parts.map_or(whole, |(elements, _)| elements);
         let set = SeenSet::new(table, remember_us, comeback_us).ok_or_else(|| self.too_fine(None, "remember"))?;
+        let set = parts.map_or(set, |(_, notes)| set.noting(notes));
         let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
@@ -271,13 +277,14 @@ impl<'p> Draft<'p> {
         let has_ladder = settle_us.is_some();
         Ok(PlannedSeenSet {
             set,
+            whole,
             per,
             distinct,
             is_of_sender,
             equals,
             may_change,
             has_ladder,
-            has_notes,
+            charges_returns,
             is_under_mailbox,
         })
     }

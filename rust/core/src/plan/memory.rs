@@ -73,6 +73,8 @@ pub(super) struct SeenSetClaim {
     pub(super) settle_us: Option<u64>,
     /// Whether one of the limits may charge the same element differently at another time.
     pub(super) may_change: bool,
+    /// Whether one of the limits charges a known element again.
+    pub(super) charges_returns: bool,
     /// Whether one of the limits readmits what it refused.
     pub(super) has_notes: bool,
 }
@@ -145,15 +147,26 @@ impl SeenSetClaim {
             else {
                 continue;
             };
-            let (may_change, has_notes) = (charge != Charge::Once || warm_up_us > 0, readmit_us.is_some());
+            let (charges_returns, has_notes) = (charge != Charge::Once, readmit_us.is_some());
+            let may_change = charges_returns || warm_up_us > 0;
             let (per, memory) = (limit.remembered_per().to_vec(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => {
                     claim.settle_us = claim.settle_us.max(settle_us);
                     claim.may_change |= may_change;
+                    claim.charges_returns |= charges_returns;
                     claim.has_notes |= has_notes;
                 }
-                None => all.push(Self { per, distinct, remember_us, memory, settle_us, may_change, has_notes }),
+                None => all.push(Self {
+                    per,
+                    distinct,
+                    remember_us,
+                    memory,
+                    settle_us,
+                    may_change,
+                    charges_returns,
+                    has_notes,
+                }),
             }
         }
         all

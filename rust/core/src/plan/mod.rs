@@ -246,7 +246,7 @@ impl FromIterator<u16> for Places {
     }
 }
 
-/// Sets of the stated limits by stages and by trust, so that a check finds the limits that apply with one intersection.
+/// Sets of the stated limits by stages and by the kind of sender, so that a check finds the limits that apply with one intersection.
 #[derive(Clone, Debug)]
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
@@ -314,9 +314,9 @@ impl BlockRule {
     }
 }
 
-/// Where the trust of a limit's keys comes from. Keys of different trust never share a counter, so where the sender is
-/// part of the limit, its trust counts: nobody who merely claims a sender uses up what proven senders have, also under
-/// a key that is itself a mere claim.
+/// Where the trust of a limit's keys comes from; keys of different trust never share a counter. If any identity of the
+/// limit is the sender's, its keys have the sender's trust, even beside an identity that is always a claim, such as a
+/// Reply-To. So claimed senders cannot use up the bucket of proven ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustSource {
     /// Its identities cannot be claimed.
@@ -343,6 +343,8 @@ pub struct PlannedCounts {
 pub struct PlannedSeenSet {
     /// The seen set.
     pub set: SeenSet,
+    /// The pages of the elements and of the notes together.
+    pub whole: Table,
     /// The identities of the key under which it remembers, as places in [`Plan::identities`].
     pub per: Places,
     /// The place of the element's identity in [`Plan::identities`].
@@ -356,8 +358,8 @@ pub struct PlannedSeenSet {
     pub may_change: bool,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
-    /// Whether it keeps notes of refused elements too, since a limit over it has `readmit`.
-    pub has_notes: bool,
+    /// Whether a limit over it charges a known element again.
+    pub charges_returns: bool,
     /// Whether it remembers the sender's organisation under a mailbox of the header. For a mailbox, its own
     /// organisation is never new.
     pub is_under_mailbox: bool,
@@ -461,8 +463,7 @@ impl PlannedLimit {
     /// Whether the limit may block the key of a message whose sender has this trust: a client's name alone is not
     /// enough to block its owner. Elements of a fan-out are not part of the key.
     pub fn may_block(&self, sender: Trust) -> bool {
-        let mut per = self.limit.per.iter().map(|identity| identity.source());
-        per.all(|source| !source.is_mere_claim() && (source != Source::Sender || sender == Trust::Proven))
+        self.limit.per.iter().all(|identity| identity.source().trust(sender) == Trust::Proven)
     }
 
     /// Whether a message counts once for a recipient's host, however many mailboxes it goes to there.

@@ -95,7 +95,9 @@ fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usiz
 /// The table of a seen set that the old plan has.
 fn seen_set(old: &Plan, claim: &SeenSetClaim) -> Option<Table> {
     let asks = old.limits[..old.stated].iter().find(|planned| claim.is_of(&planned.limit))?;
-    Some(old.seen_sets[asks.store.seen_set()?].set.table)
+    let planned = &old.seen_sets[asks.store.seen_set()?];
+    // Notes take half of the table, so a set that gets or loses them begins anew.
+    (planned.set.notes().is_some() == claim.has_notes).then_some(planned.whole)
 }
 
 /// A table for each claim that had none.
@@ -154,7 +156,7 @@ fn place(pages: u32, claims: &[(Claim, u32)], staying: &[Table], used: Option<&[
 
 /// Every table of a plan.
 fn in_use(plan: &Plan) -> Vec<Table> {
-    let seen_sets = plan.seen_sets.iter().map(|planned| planned.set.table);
+    let seen_sets = plan.seen_sets.iter().map(|planned| planned.whole);
     let limits = plan.limits.iter().filter_map(|planned| planned.table);
     taken(plan, &seen_sets.chain(limits).map(Some).collect::<Vec<_>>())
 }

@@ -263,7 +263,8 @@ pub enum Rule {
         burst: u64,
         /// How long an admitted element stays known, in microseconds.
         remember_us: u64,
-        /// How long a part of a name must be known before it gets its own allowance, in microseconds.
+        /// The shortest time between a part's first admission and its return, in microseconds. A sixth of it later the
+        /// part has a bucket of its own.
         settle_us: Option<u64>,
         /// When an element is charged.
         charge: Charge,

@@ -38,6 +38,13 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LineId(pub(super) u32);
 
+impl LineId {
+    /// Its number in the region.
+    pub fn number(self) -> u64 {
+        self.0.into()
+    }
+}
+
 /// The slot in which a key was found. While the lock is held, a key does not move to another slot, but another key of
 /// the check may take its slot. The fingerprint in the slot shows that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

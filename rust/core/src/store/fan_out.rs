@@ -13,11 +13,15 @@
 //! fewer elements that are new to its network than the network may, and none of what another client of it has brought
 //! costs anything. Both limits share the look-up; each has buckets of its own.
 //!
+//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
+//! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
+//! one binary search.
+//!
 //! ```text
 //!  look up:  what the seen set knows of every element and part, once for all limits that share it
 //!  consult:  new ← elements that are not known
 //!            target ← closest part that has settled, else the key
-//!            fits when new = 0 or the bucket of target has room for new
+//!            fits when new = 0, or the bucket of target has room for new, or `readmit` has passed since the note
 //!  charge:   new on the bucket of target
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
@@ -30,17 +34,13 @@
 //! **Warm-up.** A limit with `warm_up` charges nothing for that long after the region's first check, while its elements
 //! become known. Without it, a limit that charges until elements return would refuse ordinary mail after a cold start.
 //!
-//! **Readmission.** A limit with `readmit` notes an element that it refuses, and lets it through without a charge when
-//! it comes back that long after the first refusal. So a server that keeps a message and tries again, as all mail
+//! **Readmission.** A limit with `readmit` notes an element that it refuses, and admits it without a charge when it
+//! comes back at least `readmit` after its first refusal. So a server that keeps a message and tries again, as all mail
 //! servers do (RFC 5321 §4.5.4), waits once, however full the bucket is; a sender that never tries again does not pass.
 //! A note lies in the seen set ([`SeenSet::note`]), and only a refused check writes it.
 //!
-//! While an element waits, its target can change: a part settles, or is forgotten. [`FanOut::consult`] steps from
-//! change to change, so the wait that it returns is exact. The forget times of the elements are sorted, so a step takes
-//! one binary search.
-//!
 //! **Cost.** A known element takes one look-up in the seen set. An unknown one takes a bucket as well. The ladder takes
-//! one look-up for each part of the name, at most six. The bucket of a key and those of the parts share one table.
+//! one look-up for each part of the name, at most six, and notes take one for each unknown element. The bucket of a key and those of the parts share one table.
 //! **Bound.** Exact, except when a full seen set evicts an element early, and when two elements share a fingerprint.
 //!
 //! **Source.** Counting distinct children of a name: Afek et al., arXiv 1612.02636. Charging only what is new, and the
@@ -48,6 +48,8 @@
 //!
 //! **Dropped.** A part that settles by being known for `settle`: 250 names that were each used once, an hour before,
 //! then admit 13.5 % of a flood below them; with this rule 0.9 %.
+//! **Dropped.** Notes of a sender's organisation with each recipient: a flood that tries again does so for the same
+//! recipient, so that costs it nothing more, and the limit could refuse only at RCPT.
 //! **Dropped.** Charging by changed HyperLogLog registers: an element that changes none passes free, and 82 % of a
 //! flood does.
 
@@ -68,10 +70,11 @@ pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     let sighting = set.consult(region, &lookup.element, now_us);
     let is_new = sighting.is_none() || lookup.is_fresh;
     let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
-    let may_return = lookup.may_change && sighting.is_some_and(|sighting| !set.has_returned(sighting));
-    let noted = if is_new && lookup.has_notes { set.noted(region, &lookup.element, now_us) } else { None };
-    let element = FoundElement { new: is_new.into(), may_return, sighting, noted, forgotten_us };
-    found.is_any_new |= is_new | may_return;
+    let may_return = lookup.charges_returns && sighting.is_some_and(|sighting| !set.has_returned(sighting));
+    // A note is older than the admission that it led to, so it is forgotten first: a known element needs none.
+    let noted_units = if is_new { set.noted_units(region, &lookup.element, now_us) } else { None };
+    let element = FoundElement { new: is_new.into(), may_return, sighting, noted_units, forgotten_us };
+    found.may_charge_any |= is_new | may_return;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
         look_up_all(set, region, request, lookup, now_us, found);
@@ -81,7 +84,7 @@ pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
 /// Asks about all other elements and the parts.
 #[inline(never)]
 fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
-    let Sightings { lookups, is_any_new, others, forgotten_us, parts } = found;
+    let Sightings { lookups, may_charge_any, others, forgotten_us, parts } = found;
     for part in lookup.parts.of(&request.parts) {
         parts.push(set.consult(region, &part.at, now_us));
     }
@@ -96,7 +99,7 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     }
     forgotten_us[first..].sort_unstable();
     element.forgotten_us = first as u64;
-    *is_any_new |= element.new > 0;
+    *may_charge_any |= element.new > 0;
 }
 
 /// Makes every element and part of one look-up known, after the check was admitted.
@@ -124,14 +127,11 @@ pub struct FanOut {
     pub place: u32,
     /// The buckets.
     pub buckets: RateCounter,
-    settle_us: Option<u64>,
-    charge: Charge,
-    warm_up_us: u64,
-    /// How long after its first refusal an element is let through.
-    pub readmit_us: Option<u64>,
+    /// When it charges.
+    pub timing: Timing,
 }
 
-/// The times that a fan-out is made of, in microseconds, and when it charges.
+/// When a fan-out charges, and the times that decide it, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// How long after its first admission a part of a name may return; a fan-out without it has no ladder.
@@ -147,14 +147,13 @@ pub struct Timing {
 impl FanOut {
     /// Makes a fan-out with the seen set at `place` in the plan.
     pub fn new(seen_set: SeenSet, place: usize, buckets: RateCounter, timing: Timing) -> Self {
-        let Timing { settle_us, charge, warm_up_us, readmit_us } = timing;
-        Self { seen_set, place: place as u32, buckets, settle_us, charge, warm_up_us, readmit_us }
+        Self { seen_set, place: place as u32, buckets, timing }
     }
 
     /// Whether it may charge an element of this look-up now.
     #[inline]
     pub fn may_charge(&self, element: &FoundElement) -> bool {
-        element.new > 0 || element.may_return && self.charge != Charge::Once
+        element.new > 0 || element.may_return && self.timing.charge != Charge::Once
     }
 
     /// Returns the lines of the bucket that was asked: the bucket of a part of the name, or of the key itself.
@@ -171,7 +170,7 @@ impl FanOut {
     ) -> Answer {
         // A limit that charges an element again has one element.
         let charged_us = [asked.sighting.map_or(0, |sighting| self.charged_from_us(sighting))];
-        let charged_us = if self.charge == Charge::Once { asked.forgotten_us } else { &charged_us };
+        let charged_us = if self.timing.charge == Charge::Once { asked.forgotten_us } else { &charged_us };
         let asked = LookedUp { forgotten_us: charged_us, ..asked };
         let first = self.consult_at(region, asked, times, at_us, reserved);
         let (mut from_us, mut verdict) = (at_us, first.verdict);
@@ -190,17 +189,39 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// The time of a note that is made at `at_us`, in units of the seen set.
-    pub fn note_at(&self, at_us: u64) -> u64 {
-        self.seen_set.units(at_us)
+    /// Answers for one look-up, whose element was noted at that time. `is_now` states whether `at_us` is the time of the
+    /// look-ups.
+    #[inline(always)]
+    pub fn answer(
+        &self, region: &Region, request: &Request, (place, bucket, times): (u32, Key, u32),
+        (at_us, is_now): (u64, bool), sightings: &Sightings, reserved: &mut SlotReservations, answer: &mut Answer,
+    ) {
+        let lookup = &request.lookups[place as usize];
+        let has_more = lookup.others.count + lookup.parts.count > 0;
+        if is_now && !has_more && !lookup.may_change {
+            // The one element is new, and its name has no parts: the bucket that is asked never changes.
+            let (buckets, charge) = (&self.buckets, (at_us, u64::from(times)));
+            buckets.consult_at(region, &buckets.lines(bucket), charge, reserved, answer);
+            answer.new = times;
+        } else {
+            let asked = request.looked_up(place, bucket, sightings);
+            *answer = self.consult(region, asked, times, at_us, reserved);
+        }
+        if answer.verdict != Verdict::Fits && self.timing.readmit_us.is_some() {
+            let noted_units = sightings.lookups[place as usize].noted_units;
+            // A refusal now makes a note; one that is only foreseen makes none.
+            let noted_units =
+                if is_now { noted_units.or_else(|| Some(self.seen_set.units(at_us))) } else { noted_units };
+            self.readmit(answer, noted_units, at_us);
+        }
     }
 
     /// Lets a refused element through at `at_us` if it was noted long enough before, or shortens its wait to that time.
     #[cold]
-    pub fn readmit(&self, answer: &mut Answer, noted: Option<u64>, at_us: u64) {
-        let (Some(readmit_us), Some(noted)) = (self.readmit_us, noted) else { return };
-        let from_us = self.seen_set.waited_from_us(noted, readmit_us);
-        if at_us >= self.seen_set.note_forgotten_from_us(noted) {
+    fn readmit(&self, answer: &mut Answer, noted_units: Option<u64>, at_us: u64) {
+        let (Some(readmit_us), Some(noted_units)) = (self.timing.readmit_us, noted_units) else { return };
+        let from_us = self.seen_set.passed_from_us(noted_units, readmit_us);
+        if at_us >= self.seen_set.forgotten_after_us(noted_units) {
             return;
         }
         if from_us <= at_us {
@@ -210,16 +231,10 @@ impl FanOut {
         }
     }
 
-    /// Notes the element of a look-up that this limit has refused.
-    #[cold]
-    pub fn note(&self, region: &mut Region, lookup: &Lookup, now_us: u64) {
-        self.seen_set.note(region, &lookup.element, now_us);
-    }
-
     /// The time from which a known element is charged again, unless it is admitted before.
     fn charged_from_us(&self, sighting: Sighting) -> u64 {
         let forgotten_us = self.seen_set.forgotten_from_us(sighting);
-        match self.charge {
+        match self.timing.charge {
             Charge::Twice if !self.seen_set.has_returned(sighting) => {
                 forgotten_us.min(self.seen_set.returns_from_us(sighting))
             }
@@ -243,12 +258,13 @@ impl FanOut {
         &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
     ) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
-        let is_warm = self.warm_up_us == 0 || at_us >= region.header().began_us.saturating_add(self.warm_up_us);
+        let warm_up_us = self.timing.warm_up_us;
+        let is_warm = warm_up_us == 0 || at_us >= region.header().began_us.saturating_add(warm_up_us);
         let new = if is_warm { new.saturating_mul(times) } else { 0 };
         if new == 0 {
             return Answer::FITS;
         }
-        let part = self.settle_us.and_then(|settle_us| {
+        let part = self.timing.settle_us.and_then(|settle_us| {
             let owns = |sighting: &Sighting| {
                 at_us < self.seen_set.forgotten_from_us(*sighting)
                     && self.seen_set.settled_from_us(*sighting, settle_us) <= at_us
@@ -268,7 +284,7 @@ impl FanOut {
         let next = asked.forgotten_us.partition_point(|&us| us <= at_us);
         let next_element = asked.forgotten_us.get(next).copied();
         let changes_of_part = |sighting: &Sighting| {
-            let settled_us = self.settle_us.map(|settle_us| self.seen_set.settled_from_us(*sighting, settle_us));
+            let settled_us = self.timing.settle_us.map(|settle_us| self.seen_set.settled_from_us(*sighting, settle_us));
             [Some(self.seen_set.forgotten_from_us(*sighting)), settled_us]
         };
         let changes = asked.known_parts.iter().flatten().flat_map(changes_of_part).flatten().chain(next_element);

@@ -97,25 +97,10 @@ impl Store {
             }
             // A fan-out without new elements has nothing to charge, so it keeps `FITS`.
             (Self::FanOut(fan_out), Question::FanOut { lookup: place, bucket, times })
-                if !is_now || sightings.is_any_new && fan_out.may_charge(&sightings.lookups[*place as usize]) =>
+                if !is_now || sightings.may_charge_any && fan_out.may_charge(&sightings.lookups[*place as usize]) =>
             {
-                let lookup = &request.lookups[*place as usize];
-                let has_more = lookup.others.count + lookup.parts.count > 0;
-                if is_now && !has_more && !lookup.may_change {
-                    // The one element is new, and its name has no parts: the bucket that is asked never changes.
-                    let (buckets, charge) = (&fan_out.buckets, (at_us, u64::from(*times)));
-                    buckets.consult_at(region, &buckets.lines(*bucket), charge, reservations, answer);
-                    answer.new = *times;
-                } else {
-                    let asked = request.looked_up(*place, *bucket, sightings);
-                    *answer = fan_out.consult(region, asked, *times, at_us, reservations);
-                }
-                if answer.verdict != Verdict::Fits && fan_out.readmit_us.is_some() {
-                    let noted = sightings.lookups[*place as usize].noted;
-                    // A refusal now makes a note; one that is only foreseen makes none.
-                    let noted = if is_now { noted.or_else(|| Some(fan_out.note_at(at_us))) } else { noted };
-                    fan_out.readmit(answer, noted, at_us);
-                }
+                let (asked, at) = ((*place, *bucket, *times), (at_us, is_now));
+                fan_out.answer(region, request, asked, at, sightings, reservations, answer);
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
                 let elements = elements.of(&request.hashes);

@@ -111,8 +111,8 @@ pub struct Lookup {
     /// Whether a limit over the seen set may charge the same elements differently at another time: when they return, or
     /// when the limit has warmed up.
     pub may_change: bool,
-    /// Whether the seen set keeps notes of refused elements.
-    pub has_notes: bool,
+    /// Whether a limit over the seen set charges a known element again.
+    pub charges_returns: bool,
 }
 
 /// A run of an array.
@@ -167,8 +167,8 @@ pub struct Answers {
 pub struct Sightings {
     /// One result for each look-up.
     pub lookups: Vec<FoundElement>,
-    /// Whether any element is not known now.
-    pub is_any_new: bool,
+    /// Whether a limit may charge any element: it is not known, or a limit charges it again when it returns.
+    pub may_charge_any: bool,
     /// One sighting for each of the other elements; `None` for an unknown one.
     pub others: Vec<Option<Sighting>>,
     /// Forget times of look-ups with several elements, sorted within each look-up. An unknown element has time 0.
@@ -187,7 +187,7 @@ pub struct FoundElement {
     /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
     /// When the first element was noted, in units of the set, if it is new and was refused before or is refused now.
-    pub noted: Option<u64>,
+    pub noted_units: Option<u64>,
     /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
     /// times in [`Sightings::forgotten_us`].
     pub forgotten_us: u64,
@@ -260,7 +260,7 @@ impl Request {
             Question::Rate { .. } => true,
             Question::FanOut { lookup, .. } => {
                 let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
-                let is_certain = lookup.parts.count == 0 && !lookup.has_notes;
+                let is_certain = lookup.parts.count == 0 && element.noted_units.is_none();
                 let stays = if element.new == 0 { at_us < element.forgotten_us } else { is_certain };
                 !lookup.may_change && lookup.others.count == 0 && stays
             }
@@ -314,9 +314,9 @@ impl Answers {
     #[inline]
     pub fn clear(&mut self) {
         self.entries.clear();
-        let Sightings { lookups, is_any_new, others, forgotten_us, parts } = &mut self.sightings;
+        let Sightings { lookups, may_charge_any, others, forgotten_us, parts } = &mut self.sightings;
         lookups.clear();
-        *is_any_new = false;
+        *may_charge_any = false;
         others.clear();
         forgotten_us.clear();
         parts.clear();

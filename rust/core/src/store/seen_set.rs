@@ -1,20 +1,26 @@
 //! Seen sets: which elements were admitted before, and since when.
 //!
-//! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows. An
+//! **Idea.** Only *admitted* elements enter, so a flood cannot fill the set faster than its own limit allows; what it is
+//! refused leaves at most a note. An
 //! operator may also import elements that were admitted elsewhere ([`SeenSet::learn`]). When both lines of a new
 //! element are full, the victim is an element that never came back, that is, whose last time is within `comeback` of
 //! its first; among those, one that was never admitted with proof of its sender; and among those, the one that was not
-//! seen for the longest time. When all came back, the victim is again one without proof; among those, one that has kept
-//! coming back for the shortest time, to a power of two; and among those, the one that was not seen for the longest
-//! time. So names invented for a flood evict one another, and not the elements that came back. Names that somebody
-//! claims for hours do not evict those that came back with proof. Names that are kept warm for hours, with proof, do
-//! not evict tenants of days.
+//! seen for the longest time. When all came back, the victim is again one without proof; among those, one with the
+//! shortest time between its return and its last admission, where only the highest bit of that time counts; and among
+//! those, the one that was not seen for the longest time. So names invented for a flood evict one another, and not the
+//! elements that came back. Names that somebody claims for hours do not evict those that came back with proof. Names
+//! that are kept warm for hours, with proof, do not evict tenants that have sent for days.
+//!
+//! ```text
+//!  rank   63 ─────── 62 ───── 61 ──────────────────────────── 57 56 ────────── 0
+//!         returned   proven   bits of (last admission − return)   last seen + 1      the lowest rank is evicted
+//! ```
 //!
 //! ```text
 //!  slot   63 ─────────── 32 31 ─ 31 30 ──── 16 15 ─── 15 14 ───── 0      both times are coarse
 //!         fingerprint ≠ 0   returned   since      proven   last seen       and read as distances from the line's stamp
 //!
-//!  since: when it was first seen; from its return on, when it returned
+//!  since: when it was first seen; from its return on, when it returned (of a learned element, when it was first seen)
 //!  one unit = ⌈remember / 32,000⌉;  known while now ≤ last + ⌈remember/unit⌉
 //!  a time since older than 2¹⁵ − 1 units is kept as 2¹⁵ − 1 units
 //! ```
@@ -24,10 +30,9 @@
 //! admitted. It settles a sixth of `settle` after that: in a flood, the first message below a prepared name is such a
 //! return, and must not open an allowance for the messages behind it.
 //!
-//! **Notes.** A limit that readmits may note an element that it refuses ([`SeenSet::note`]). A note is a slot of its
-//! own, under another fingerprint of the element in the same two lines. It never returns and is never proven, so it can
-//! evict other notes and elements that came once, and nothing else. A note is not renewed: it keeps the time of the
-//! first refusal, and is forgotten `remember` after it.
+//! **Notes.** A limit that readmits notes an element that it refuses ([`SeenSet::note`]). Notes have a table of their
+//! own, so they evict only one another, and known elements leave them their room. A note is not renewed: it keeps the
+//! time of the first refusal, and is forgotten `remember` after it.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
@@ -39,7 +44,10 @@
 //! every tenant (86.7 % of the tenants are then refused; with this rule none).
 //! **Dropped.** Evicting, of those that came back, the least recently seen one: 27,000 hosts of five domains, each used
 //! four times an hour apart with proof, evict half of the tenants that have come once an hour for longer.
+//! **Dropped.** Notes among the elements: after a day of mail without SPF verdicts, elements that came back fill the
+//! table, and of 300 messages a second of a flood a third of the others' notes are gone before their first retry.
 
+use crate::key::Key;
 use crate::region::{Candidates, KeySlot, Line, Region, SLOTS, Table};
 use crate::time::TickClock;
 
@@ -60,6 +68,8 @@ pub struct SeenSet {
     unit_us: u64,
     remember: u64,
     comeback: u64,
+    /// Where refused elements are noted, if they are.
+    notes: Option<Table>,
 }
 
 /// A known element: when it was seen, in units of the set, and where.
@@ -84,8 +94,8 @@ const LAST: u16 = (1 << 15) - 1;
 /// The bits of a slot's time since.
 const SINCE: u64 = 0x7FFF_0000;
 
-/// The bits in which the fingerprint of a note differs from that of its element.
-const NOTE: u32 = 0xA5A5_5A5A;
+/// An odd number that mixes the place of an element to the key of its note.
+const NOTE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The result of [`SeenSet::learn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +121,18 @@ impl SeenSet {
             unit_us,
             remember: remember_us.div_ceil(unit_us),
             comeback: comeback_us.div_ceil(unit_us).clamp(1, LONG_AGO),
+            notes: None,
         })
+    }
+
+    /// The set with notes of refused elements in another table.
+    pub fn noting(self, notes: Table) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+
+    /// The table of its notes.
+    pub fn notes(&self) -> Option<&Table> {
+        self.notes.as_ref()
     }
 
     /// How long an element stays known after its last admission, in microseconds.
@@ -160,16 +181,22 @@ impl SeenSet {
     }
 
     /// Returns when the element was noted, in units of the set, or `None` if it is not noted.
+    #[inline]
+    pub fn noted_units(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<u64> {
+        self.notes.and_then(|notes| self.find_note(region, &note_of(&notes, at), now_us))
+    }
+
     #[inline(never)]
-    pub fn noted(&self, region: &Region, at: &Candidates, now_us: u64) -> Option<u64> {
-        self.consult(region, &note_of(at), now_us).map(|sighting| sighting.since)
+    fn find_note(&self, region: &Region, note: &Candidates, now_us: u64) -> Option<u64> {
+        self.consult(region, note, now_us).map(|sighting| sighting.since)
     }
 
     /// Notes that the element was refused now, unless it is noted already.
     #[cold]
     pub fn note(&self, region: &mut Region, at: &Candidates, now_us: u64) {
-        if self.noted(region, at, now_us).is_none() {
-            self.charge_new(region, &note_of(at), false, self.clock.ticks(now_us));
+        let Some(note) = self.notes.map(|notes| note_of(&notes, at)) else { return };
+        if self.find_note(region, &note, now_us).is_none() {
+            self.charge_new(region, &note, false, self.clock.ticks(now_us));
         }
     }
 
@@ -178,25 +205,21 @@ impl SeenSet {
         self.clock.ticks(us)
     }
 
-    /// The engine time at which `wait_us` has passed since `noted`.
-    pub fn waited_from_us(&self, noted: u64, wait_us: u64) -> u64 {
-        // The note may lie anywhere in its unit. One unit more ensures that at least the wait has passed.
-        (noted + wait_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
+    /// The engine time at which `wait_us` has certainly passed since a time in units.
+    pub fn passed_from_us(&self, since_units: u64, wait_us: u64) -> u64 {
+        // That time may lie anywhere in its unit. One unit more ensures that at least the wait has passed.
+        (since_units + wait_us.div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
     }
 
-    /// The engine time at which a note is forgotten.
-    pub fn note_forgotten_from_us(&self, noted: u64) -> u64 {
-        (noted + self.remember + 1).saturating_mul(self.unit_us)
+    /// The engine time at which what was last seen then is forgotten.
+    pub fn forgotten_after_us(&self, last_units: u64) -> u64 {
+        (last_units + self.remember + 1).saturating_mul(self.unit_us)
     }
 
     #[inline(never)]
     fn charge_new(&self, region: &mut Region, at: &Candidates, is_proven: bool, now: u64) {
         let found = self.place(region, at, now);
-        let line = region.line_mut(found.line);
-        if line.stamp != now {
-            self.restamp(line, now);
-        }
-        line.slots[usize::from(found.slot)] = pack(at.fingerprint, Times::new(now, is_proven), now);
+        self.put(region, at, found, Times::new(now, is_proven), now);
     }
 
     /// Adds an element that was admitted elsewhere, first and last at those times. A time ahead of `now_us` counts as
@@ -221,17 +244,36 @@ impl SeenSet {
                 Times { since, last: latest, has_returned, is_proven: seen.is_some_and(|seen| seen.is_proven) }
             }
         };
-        let found = seen.map_or_else(|| self.place(region, at, now), |seen| seen.found);
-        let in_its_place = if seen.is_some() { 0 } else { self.worst(region.line(found.line), now).rank };
+        let times = times.storable(now);
+        match seen {
+            Some(seen) => self.put(region, at, seen.found, times, now),
+            None => {
+                let found = self.place(region, at, now);
+                return self.put_unless_outranked(region, at, found, times, now);
+            }
+        }
+        Learned::Kept
+    }
+
+    /// Writes an element into its slot, unless the slot holds an element of higher rank.
+    fn put_unless_outranked(
+        &self, region: &mut Region, at: &Candidates, found: KeySlot, times: Times, now: u64,
+    ) -> Learned {
+        let in_its_place = self.worst(region.line(found.line), now).rank;
         if in_its_place > self.rank(times) {
             return Learned::OneTooMany;
         }
+        self.put(region, at, found, times, now);
+        if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
+    }
+
+    /// Writes an element into a slot.
+    fn put(&self, region: &mut Region, at: &Candidates, found: KeySlot, times: Times, now: u64) {
         let line = region.line_mut(found.line);
         if line.stamp != now {
             self.restamp(line, now);
         }
         line.slots[usize::from(found.slot)] = pack(at.fingerprint, times, now);
-        if in_its_place > 0 { Learned::OneTooMany } else { Learned::Kept }
     }
 
     /// The engine time from which on the element has settled: a sixth of `settle_us` after its return. It is `u64::MAX`
@@ -240,8 +282,7 @@ impl SeenSet {
         if !sighting.has_returned {
             return u64::MAX;
         }
-        // The return may lie anywhere in its unit. One unit more ensures that at least a sixth has passed.
-        (sighting.since + (settle_us / 6).div_ceil(self.unit_us) + 1).saturating_mul(self.unit_us)
+        self.passed_from_us(sighting.since, settle_us / 6)
     }
 
     /// Whether the element was admitted again long enough after it was first admitted.
@@ -257,14 +298,19 @@ impl SeenSet {
 
     /// The engine time at which the element is forgotten unless it is admitted again.
     pub fn forgotten_from_us(&self, sighting: Sighting) -> u64 {
-        (sighting.last + self.remember + 1).saturating_mul(self.unit_us)
+        self.forgotten_after_us(sighting.last)
     }
 
     /// Slots in use on one page of the table.
     pub fn used(&self, region: &Region, page: u32, now_us: u64) -> u64 {
+        self.used_of(&self.table, region, page, now_us)
+    }
+
+    /// Slots in use on one page of a table: of the elements or of the notes.
+    pub fn used_of(&self, table: &Table, region: &Region, page: u32, now_us: u64) -> u64 {
         let now = self.clock.ticks(now_us);
         let used = |line: &Line| line.slots.iter().filter(|&&slot| self.read(line, slot, now).is_some()).count() as u64;
-        region.page(&self.table, page).iter().map(used).sum()
+        region.page(table, page).iter().map(used).sum()
     }
 
     /// Reads the element of a slot; `None` when the slot is free or the element forgotten.
@@ -320,14 +366,13 @@ impl SeenSet {
         worst
     }
 
-    /// Returns the rank of an element; the lowest rank is evicted first. An element that came back ranks above one that
-    /// did not; of two equal in that, a proven one ranks higher, then the one that has come back for longer, to a power
-    /// of two, then the one that was seen later. A rank is never zero.
+    /// Returns the rank of an element, as the head of this file draws it. A rank is never zero.
     #[inline]
     fn rank(&self, Times { since, last, has_returned, is_proven }: Times) -> u64 {
         let came_for = if has_returned { last.saturating_sub(since) } else { 0 };
-        let doublings = u64::from(u64::BITS - came_for.leading_zeros()).min(31);
-        u64::from(has_returned) << 63 | u64::from(is_proven) << 62 | doublings << 57 | (last + 1) & (u64::MAX >> 7)
+        // A stored time since is at most 15 bits ago.
+        let bits = u64::from(u64::BITS - came_for.leading_zeros());
+        u64::from(has_returned) << 63 | u64::from(is_proven) << 62 | bits << 57 | (last + 1) & (u64::MAX >> 7)
     }
 
     /// Stamps a line, zeroes the elements that are forgotten, and moves times that are too old to [`LONG_AGO`].
@@ -374,11 +419,18 @@ impl Times {
     fn new(now: u64, is_proven: bool) -> Self {
         Self { since: now, last: now, has_returned: false, is_proven }
     }
+
+    /// The times as a slot can hold them at `now`.
+    fn storable(self, now: u64) -> Self {
+        Self { since: self.since.max(now.saturating_sub(LONG_AGO)), ..self }
+    }
 }
 
-/// Where the note of an element is kept: in the lines of the element, under another fingerprint.
-fn note_of(at: &Candidates) -> Candidates {
-    Candidates { fingerprint: (at.fingerprint ^ NOTE).max(1), ..*at }
+/// Where the note of an element is kept. The place of the element and its fingerprint are all that the set tells
+/// elements apart by, so they are the key of the note.
+fn note_of(notes: &Table, at: &Candidates) -> Candidates {
+    let mixed = (at.lines[0].number() << 32 | u64::from(at.fingerprint)).wrapping_mul(NOTE);
+    notes.candidates(Key((mixed ^ mixed >> 32).wrapping_mul(NOTE)))
 }
 
 /// How long before the stamp of its line the element of a slot was last seen, in units.
@@ -393,8 +445,8 @@ fn age_of_since(stamp: u64, slot: u64) -> u64 {
     age_of_last(stamp, slot >> 16)
 }
 
-fn pack(fingerprint: u32, Times { since, last, has_returned, is_proven }: Times, now: u64) -> u64 {
-    let since = since.max(now.saturating_sub(LONG_AGO));
+fn pack(fingerprint: u32, times: Times, now: u64) -> u64 {
+    let Times { since, last, has_returned, is_proven } = times.storable(now);
     let bits = if has_returned { RETURNED } else { 0 } | if is_proven { PROVEN } else { 0 };
     u64::from(fingerprint) << 32 | bits | u64::from(since as u16 & LAST) << 16 | u64::from(last as u16 & LAST)
 }
