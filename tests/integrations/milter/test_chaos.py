@@ -12,6 +12,9 @@ import pytest
 from integrations.milter.process import serving
 from integrations.milter.wire import CONTINUE, Answer, Wire
 
+pytestmark = pytest.mark.servers
+pytest.importorskip("throttle.milter", reason="pymilter is not installed")
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path

@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(is_missing() is not None, reason=is_missing() or ""),
     pytest.mark.timeout(600),
 ]
-pytest.importorskip("milter", reason="pymilter is not installed")
+pytest.importorskip("throttle.milter", reason="pymilter is not installed")
 
 SEED = 1
 

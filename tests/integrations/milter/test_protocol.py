@@ -19,9 +19,9 @@ from integrations.milter.process import SCRIPT, Serving, serving, wait_until
 from integrations.milter.wire import ACCEPT, CONTINUE, REJECTED_RECIPIENTS, REPLY, Answer, Wire
 from pages import ROOT, blocks
 from throttle import Throttle
-from throttle.milter import run
 
-pytest.importorskip("milter", reason="pymilter is not installed")
+pytestmark = pytest.mark.servers
+run = pytest.importorskip("throttle.milter", reason="pymilter is not installed").run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

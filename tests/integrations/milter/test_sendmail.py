@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.servers,
     pytest.mark.skipif(os.geteuid() != 0, reason="Sendmail needs root"),
 ]
-pytest.importorskip("milter", reason="pymilter is not installed")
+pytest.importorskip("throttle.milter", reason="pymilter is not installed")
 
 
 def limit(name: str, fields: str) -> str:
