@@ -78,8 +78,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         self._fields = fields
         self._on_fault = on_fault
         self._session: Session | None = None
-        self._header: list[bytes] = []
-        self._header_bytes = 0
+        self._header = bytearray()
         self._size = 0
 
     @classmethod
@@ -126,15 +125,14 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         """One header field. The fields that begin within the first MiB are kept; all bytes are counted."""
         line = b"%s: %s\n" % (name.encode("utf-8", "surrogateescape"), value)
         self._size += len(line) + line.count(b"\n")  # CRLF on the wire
-        if self._header_bytes <= HEADER_BYTES:
-            self._header_bytes += len(line)
-            self._header.append(line)
+        if len(self._header) <= HEADER_BYTES:
+            self._header += line
         return int(Milter.CONTINUE)
 
     def eoh(self) -> int:
         """The end of the header."""
         self._size += 2
-        header = b"".join(self._header)
+        header = bytes(self._header)
         self._header.clear()
 
         def headers(session: Session) -> Decision:
@@ -212,7 +210,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
 
     def _forget_message(self) -> None:
         self._header.clear()
-        self._header_bytes = self._size = 0
+        self._size = 0
 
 
 def run(
