@@ -1,0 +1,380 @@
+"""The milter behind a real Postfix, with the lines of ``main.cf`` that docs/milter.md gives."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import signal
+import smtplib
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from integrations.milter.process import Serving, serving, wait_until
+from integrations.private_postfix import LOOPBACK, PrivatePostfix, free_port, is_missing, private_postfix, wait_for_port
+from pages import ROOT, blocks
+from throttle.demo.traffic import GROUPS, Message, Mix, conversations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.skipif(is_missing() is not None, reason=is_missing() or ""),
+    pytest.mark.timeout(600),
+]
+pytest.importorskip("throttle.milter", reason="pymilter is not installed")
+
+SEED = 1
+
+
+class Servers(NamedTuple):
+    """A Postfix and the milter that it asks."""
+
+    postfix: PrivatePostfix
+    milter: Serving
+
+
+@contextlib.contextmanager
+def servers(policy: str | None = None, *, more: str = "", **how: Any) -> Iterator[Servers]:
+    """`more` are further lines of main.cf; the other arguments are those of `Serving`."""
+    (lines,) = (block.text for block in blocks(ROOT / "docs" / "milter.md") if block.marks.get("file") == "main.cf")
+    address = f"inet:{LOOPBACK}:{free_port()}"
+    assert "inet:127.0.0.1:10045" in lines
+    with serving(address, policy, **how) as milter:
+        with private_postfix(lines.replace("inet:127.0.0.1:10045", address) + more) as postfix:
+            yield Servers(postfix, milter)
+
+
+class Client(smtplib.SMTP):
+    """A client whose address Postfix takes from XCLIENT; `greeting` is the code with which it is then greeted."""
+
+    connections = itertools.count()
+
+    def __init__(self, port: int, address: str, *, helo: str = "mx.sender.example") -> None:
+        super().__init__(LOOPBACK, port, local_hostname=helo, timeout=60)
+        self.ehlo(f"proxy{next(self.connections)}.example")
+        self.become(address)
+
+    def become(self, address: str, name: str = "[UNAVAILABLE]") -> None:
+        family = "IPV6:" if ":" in address else ""
+        self.greeting, _ = self.docmd("XCLIENT", f"NAME={name} ADDR={family}{address} PORT=50000")
+
+
+def limit(name: str, fields: str) -> str:
+    return f'[[limit]]\nname = "{name}"\n{fields}\n'
+
+
+def once(name: str, per: str, more: str = "") -> str:
+    return limit(name, f'per = "{per}"\nrate = "1/day"\nburst = 1\n{more}')
+
+
+def sent(
+    client: smtplib.SMTP, sender: str, header: str = "Subject: hi", to: str = "box1@quickbox.email"
+) -> tuple[str, int, str]:
+    """The last step of a message, with its answer."""
+    steps: dict[str, Callable[[], tuple[int, bytes]]] = {
+        "MAIL": lambda: client.docmd("MAIL", f"FROM:{sender}"),
+        "RCPT": lambda: client.rcpt(to),
+        "DATA": lambda: client.data(f"{header}\r\n\r\nhello\r\n".encode()),
+    }
+    for step, ask in steps.items():
+        code, text = ask()
+        if code >= 400 or step == "DATA":
+            return step, code, text.decode()
+    raise AssertionError
+
+
+def test_each_step_is_refused_with_its_own_code_and_text() -> None:
+    policy = (
+        once("hello", "helo.org", 'count = "connections"')
+        + once("sender", "sender.address")
+        + once("recipient", "rcpt.address", 'count = "recipients"')
+        + once("reply", "reply_to.mailbox")
+    )
+    with servers(policy) as (postfix, milter):
+        with Client(postfix.port, "192.0.2.1") as client:
+            client.ehlo()
+            assert sent(client, "<a%%b%c@one.example>", "Reply-To: joe@reply.example")[:2] == ("DATA", 250)
+            refused = "4.7.1 a%%b%c@one.example is sending too fast; retry in 86400 s"
+            assert sent(client, "<a%%b%c@one.example>") == ("MAIL", 451, refused)
+            step, code, text = sent(client, "<b@one.example>")
+            assert (step, code, text[:27]) == ("RCPT", 450, "4.2.1 box1@quickbox.email i")
+            client.rset()
+            step, code, text = sent(client, "<c@one.example>", "Reply-To: joe@reply.example", "box2@quickbox.email")
+            assert (step, code, text[:20]) == ("DATA", 451, "4.7.1 reply.example ")
+            assert sent(client, "<>", to="box3@quickbox.email")[:2] == ("DATA", 250)
+            code, reply = client.docmd("HELO", "other.sender.example")
+            assert (code, reply[:20]) == (421, b"4.7.0 sender.example")
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                client.noop()
+        milter.wait_for_release()
+
+
+def test_a_client_refused_at_connect_is_told_421_and_disconnected() -> None:
+    with servers(limit("open", 'per = "client.ip"\nin_flight = 2\ncount = "connections"')) as (postfix, milter):
+        with Client(postfix.port, "2001:db8::1") as client, Client(postfix.port, "2001:db8::1") as second:
+            assert (client.greeting, second.greeting) == (220, 220)
+            with Client(postfix.port, "2001:db8::1") as third:
+                assert third.greeting == 421
+                with pytest.raises(smtplib.SMTPServerDisconnected):
+                    third.noop()
+        milter.wait_for_release()
+        with Client(postfix.port, "2001:db8::1") as client:
+            assert client.greeting == 220
+
+
+def test_behind_xclient_the_connection_is_that_of_another_client() -> None:
+    pace = 'per = "client.ip"\nrate = "2/day"\nburst = 2\ncount = "connections"'  # 127.0.0.1 has connected before
+    with servers(limit("pace", pace)) as (postfix, _):
+        with Client(postfix.port, "192.0.2.1") as client:
+            greetings = [client.greeting]
+            for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+                client.become(address)
+                greetings.append(client.greeting)
+            assert greetings == [220, 220, 220, 421]
+
+
+def test_the_name_of_a_client_counts_when_postfix_has_confirmed_it() -> None:
+    with servers(once("pace", "client.host", 'count = "connections"')) as (postfix, _):
+        with Client(postfix.port, "192.0.2.1") as client:
+            greetings = []
+            for number in range(2):
+                client.become(f"192.0.2.{number}", "mx.sender.example")
+                greetings.append(client.greeting)
+            assert greetings == [220, 421]
+
+
+def test_connections_that_are_opened_and_closed_leave_nothing() -> None:
+    with servers(limit("open", 'per = "global"\nin_flight = 100\ncount = "connections"')) as (postfix, milter):
+        with contextlib.ExitStack() as stack:
+            clients = [Client(postfix.port, f"192.0.2.{number}") for number in range(30)]
+            for number, client in enumerate(clients):
+                stack.callback(client.quit if number % 2 else client.close)
+                client.ehlo()
+                client.mail("a@one.example")
+            assert milter.held() >= 60
+        milter.wait_for_release()
+
+
+def test_rset_and_a_client_lost_in_mid_message_release_the_message() -> None:
+    with servers(limit("open", 'per = "global"\nin_flight = 1\ncount = "messages"')) as (postfix, milter):
+        with contextlib.closing(Client(postfix.port, "192.0.2.1")) as client:
+            client.ehlo()
+            for _ in range(3):
+                assert client.mail("a@one.example")[0] == 250
+                client.rset()
+            assert client.mail("a@one.example")[0] == 250
+            client.rcpt("box1@quickbox.email")
+            client.docmd("DATA")
+            client.send(b"Subject: half\r\n")
+            assert milter.held() > 0
+        milter.wait_for_release()
+
+
+def test_bytes_that_are_not_utf_8_pass() -> None:
+    with servers(once("sender", "sender.host"), more="smtputf8_enable = no\n") as (postfix, milter):
+        with Client(postfix.port, "192.0.2.1") as client:
+            for line, code in [
+                (b"EHLO \xff\xfe", 250),
+                (b"MAIL FROM:<\xff@one.example>", 250),
+                (b"RCPT TO:<box1@quickbox.email>", 250),
+                (b"DATA", 354),
+                (b"Subject: \xff\r\nX\xff: \xfe\r\n\r\n\xff\r\n.", 250),
+                (b"MAIL FROM:<other@one.example>", 451),
+            ]:
+                client.send(line + b"\r\n")
+                assert client.getreply()[0] == code, line
+        assert "Traceback" not in milter.log()
+
+
+def test_unknown_recipients_that_postfix_refuses_are_reported() -> None:
+    harvest = 'per = "client.ip"\nrate = "3/day"\nburst = 3\ncount = "reports"\nreports = ["unknown-recipient"]'
+    with servers(limit("harvest", harvest)) as (postfix, _):
+        with Client(postfix.port, "192.0.2.1") as client:
+            client.ehlo()
+            client.mail("a@one.example")
+            assert [client.rcpt(f"guess{number}@quickbox.email")[0] for number in range(3)] == [550] * 3
+            assert client.rcpt("box1@quickbox.email")[0] == 451
+            assert client.rcpt("somebody@elsewhere.example")[0] == 454  # Postfix's own answer is not ours to change
+
+
+def test_a_header_field_as_long_as_postfix_sends_it_hides_nothing() -> None:
+    with servers(once("reply", "reply_to.mailbox")) as (postfix, _):
+        with Client(postfix.port, "192.0.2.1") as client:
+            client.ehlo()
+            field = "X-Long: " + "\r\n\t".join(["x" * 900] * 110)
+            assert 65_535 < len(field) < 102_400
+            messages = [sent(client, "<a@one.example>", f"{field}\r\nReply-To: joe@reply.example") for _ in range(2)]
+            assert [code for _, code, _ in messages] == [250, 451]
+
+
+@pytest.mark.parametrize(("on_fault", "code"), [("accept", 250), ("tempfail", 451)])
+def test_a_fault_of_ours_lets_mail_pass_or_defers_it(on_fault: str, code: int) -> None:
+    with servers(once("pace", "sender.address"), broken="mail", on_fault=on_fault) as (postfix, _):
+        with Client(postfix.port, "192.0.2.1") as client:
+            client.ehlo()
+            assert [sent(client, "<a@one.example>")[1] for _ in range(3)] == [code] * 3
+
+
+def test_verdicts_of_an_earlier_milter_count_and_those_of_a_policy_service_do() -> None:
+    own, verifying = free_port(), free_port()
+    script = Path(__file__).with_name("verdicts.py")
+    prepended = "Authentication-Results: mx.quickbox.email; dkim=pass header.d=two.example"
+    lines = f"""
+smtpd_milters = inet:{LOOPBACK}:{verifying}, inet:{LOOPBACK}:{own}
+smtpd_recipient_restrictions = check_sender_access inline:{{ {{ two.example = PREPEND {prepended} }} }}
+"""
+    process = subprocess.Popen([sys.executable, script, f"inet:{verifying}@{LOOPBACK}", "mx.one.example"])
+    try:
+        wait_for_port(verifying)
+        for authserv_id, sender in [("mx.one.example", "one.example"), ("mx.quickbox.email", "two.example")]:
+            policy = once("signed", "dkim.org")
+            with serving(f"inet:{LOOPBACK}:{own}", policy, authserv_id=authserv_id), private_postfix(lines) as postfix:
+                with Client(postfix.port, "192.0.2.1") as client:
+                    client.ehlo()
+                    assert [sent(client, f"<a@{sender}>")[1] for _ in range(2)] == [250, 451]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("default_action", "code"), [("accept", 250), ("tempfail", 451)])
+def test_without_a_milter_mail_passes_or_is_deferred_as_the_operator_says(default_action: str, code: int) -> None:
+    lines = f"smtpd_milters = {{ inet:{LOOPBACK}:{free_port()}, connect_timeout=1s, default_action={default_action} }}"
+    with private_postfix(lines) as postfix, Client(postfix.port, "192.0.2.1") as client:
+        client.ehlo()
+        step, answer, text = sent(client, "<a@one.example>")
+        assert answer == code, (step, text)
+
+
+def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_nothing() -> None:
+    with servers(once("pace", "sender.address")) as (postfix, milter):
+        with Client(postfix.port, "192.0.2.1") as client, Client(postfix.port, "192.0.2.2") as second:
+            for one in (client, second):
+                one.ehlo()
+                milter.process.send_signal(signal.SIGSTOP)
+                begun = time.monotonic()
+                assert sent(one, "<a@one.example>")[1] == 250
+                assert 0.9 < time.monotonic() - begun < 1.9
+                begun = time.monotonic()
+                assert sent(one, "<a@one.example>")[1] == 250
+                assert time.monotonic() - begun < 0.5  # asked no more until the client's next connection
+                milter.process.send_signal(signal.SIGCONT)
+        with Client(postfix.port, "192.0.2.1") as client:
+            client.ehlo()
+            assert sent(client, "<b@one.example>")[1] == 250
+            assert sent(client, "<b@one.example>")[1] == 451
+        milter.wait_for_release()
+
+
+class Outcome:
+    """What the senders of an outage are told, as it comes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.accepted: dict[str, str] = {}
+        self.refused: Counter[tuple[str, str, int]] = Counter()
+        self.seconds: list[float] = []
+
+    def answered(self, message: Message, name: str, step: str, code: int, seconds: float) -> None:
+        with self.lock:
+            self.seconds.append(seconds)
+            if code == 250:
+                self.accepted[name] = message.group
+            else:
+                self.refused[message.group, step, code] += 1
+
+    def delivered(self, group: str) -> int:
+        with self.lock:
+            return sum(accepted == group for accepted in self.accepted.values())
+
+    def refused_of(self, group: str) -> int:
+        return sum(count for (refused, _, _), count in self.refused.items() if refused == group)
+
+    def __str__(self) -> str:
+        ordered = sorted(self.seconds)
+        times = f"p50 {ordered[len(ordered) // 2] * 1000:.0f} ms, p99 {ordered[len(ordered) * 99 // 100] * 1000:.0f} ms"
+        return f"{len(ordered)} messages, {times}, longest {ordered[-1]:.2f} s; refused {dict(self.refused)}"
+
+
+def send_outage(port: int, talks: list[list[Message]], connections: int, outcome: Outcome) -> None:
+    """Sends the demo's outage, each conversation over a connection of its own."""
+    serial = itertools.count()
+
+    def converse(messages: list[Message]) -> None:
+        with Client(port, messages[0].client_ip, helo=messages[0].helo) as client:
+            assert (client.greeting, client.ehlo()[0]) == (220, 250)
+            for message in messages:
+                begun = time.monotonic()
+                name = f"<{next(serial)}@test>"
+                head = f"Message-ID: {name}\r\nFrom: {message.header_from}\r\nReply-To: {message.reply_to}"
+                step, code, _ = sent(client, f"<{message.mail_from.strip('<>')}>", head, message.rcpt_to)
+                if step == "RCPT":
+                    client.rset()
+                outcome.answered(message, name, step, code, time.monotonic() - begun)
+
+    with ThreadPoolExecutor(connections) as pool:
+        for _ in pool.map(converse, talks):
+            pass
+
+
+def assert_each_accepted_message_is_delivered_once_and_none_bounced(
+    outcome: Outcome, postfix: PrivatePostfix, sent_messages: int
+) -> None:
+    assert {code for _, _, code in outcome.refused} <= {421, 450, 451, 452}
+    assert len(outcome.accepted) + sum(outcome.refused.values()) == sent_messages
+    postfix.wait_for_empty_queue()
+    assert postfix.delivered("Message-ID") == Counter(outcome.accepted.keys())
+    assert " 4.3.5 " not in postfix.log
+
+
+@pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.slow)])
+def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> None:
+    talks = conversations(SEED, Mix.scaled(flood))
+    outcome = Outcome()
+    with servers(quiet_hours=True) as (postfix, milter):
+        begun = time.monotonic()
+        send_outage(postfix.port, talks, connections, outcome)
+        print(
+            f"\n{outcome}; of the flood {outcome.delivered('flood') / flood:.2%} delivered, "
+            f"{len(outcome.seconds) / (time.monotonic() - begun):.0f} messages/s over {connections} connections"
+        )
+        assert outcome.delivered("flood") <= max(0.02 * flood, 220)  # 200 new names at once, and what time brings
+        assert [outcome.refused_of(group) for group in GROUPS] == [flood - outcome.delivered("flood"), 0, 0]
+        assert {(step, code) for _, step, code in outcome.refused} == {("MAIL", 451)}
+        assert_each_accepted_message_is_delivered_once_and_none_bounced(outcome, postfix, sum(map(len, talks)))
+        assert not re.findall(r"milter inet:.*", postfix.log)  # no time-out, no lost connection
+        milter.wait_for_release()
+
+
+def test_a_milter_killed_in_mid_flood_and_restarted_bounces_nothing() -> None:
+    flood = 3_000
+    talks = conversations(SEED, Mix.scaled(flood))
+    outcome = Outcome()
+    with servers(quiet_hours=True) as (postfix, milter), ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send_outage, postfix.port, talks, 20, outcome)
+        wait_until(lambda: len(outcome.seconds) > 700)
+        before = outcome.delivered("flood")
+        milter.kill()
+        wait_until(lambda: len(outcome.seconds) > 1_400)
+        with serving(milter.address, quiet_hours=True) as again:
+            passed = outcome.delivered("flood") - before
+            refused = outcome.refused_of("flood")
+            sending.result()
+            print(f"\n{outcome}; {passed} flood messages passed without a milter, {before} before it was killed")
+            assert passed > 0
+            assert outcome.refused_of("flood") > refused
+            assert outcome.delivered("flood") - before - passed <= 250  # a new memory: 200 new names once more
+            assert max(outcome.seconds) < 3
+            assert [outcome.refused_of(group) for group in ("innocent", "tenant")] == [0, 0]
+            assert_each_accepted_message_is_delivered_once_and_none_bounced(outcome, postfix, sum(map(len, talks)))
+            again.wait_for_release()

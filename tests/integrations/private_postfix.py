@@ -1,0 +1,178 @@
+"""A Postfix of the tests' own: its configuration, queue and log lie in a temporary directory. It listens on loopback.
+
+Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file. It needs root, as Postfix does.
+It knows no policy service and no milter: whoever uses it passes those lines of ``main.cf``.
+Invariants: the machine's own Postfix is neither read nor changed, and nothing runs after the end of the block.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOOPBACK = "127.0.0.1"
+PATIENCE_SECONDS = 120.0
+
+#: Limits of Postfix that a test of many clients on one address would run into, and look-ups that nobody answers here.
+MAIN = """
+compatibility_level = 3.6
+queue_directory = {directory}/queue
+data_directory = {directory}/data
+maillog_file = {directory}/log
+maillog_file_prefixes = {directory}
+mail_owner = postfix
+myhostname = mx.quickbox.email
+mydestination =
+local_recipient_maps =
+mynetworks = 192.0.2.255/32
+inet_interfaces = 127.0.0.1
+inet_protocols = all
+relay_domains = quickbox.email
+relay_recipient_maps = regexp:{{ {{ /^box[0-9]+@/ OK }} }}
+relay_transport = smtp:[127.0.0.1]:{sink}
+smtp_dns_support_level = disabled
+smtp_destination_concurrency_limit = 50
+smtpd_peername_lookup = no
+smtpd_authorized_xclient_hosts = 0.0.0.0/0
+smtpd_client_connection_count_limit = 0
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 1000
+in_flow_delay = 0
+default_process_limit = 300
+"""
+
+MASTER = """
+{port} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+class PrivatePostfix:
+    """A running Postfix."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.directory = directory
+        self.port = port
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.directory / "log").read_text(encoding="utf-8", errors="surrogateescape")
+
+    def delivered(self, header: str) -> Counter[str]:
+        """How often the sink has got each value of a header field."""
+        found: Counter[str] = Counter()
+        pattern = re.compile(rf"^{re.escape(header)}: (.*?)\r?$", re.MULTILINE)
+        for message in (self.directory / "sink").iterdir():
+            found.update(pattern.findall(message.read_text(encoding="utf-8", errors="surrogateescape")))
+        return found
+
+    def wait_for_empty_queue(self) -> None:
+        """Returns when every accepted message has left; fails when one does not."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while waiting := self.queued():
+            assert time.monotonic() < until, f"{len(waiting)} messages are still queued:\n{self.log[-2000:]}"
+            time.sleep(0.05)
+
+    def queued(self) -> list[Path]:
+        """The messages in its queue."""
+        queues = ("maildrop", "incoming", "active", "deferred")
+        return [path for name in queues for path in (self.directory / "queue" / name).rglob("*") if path.is_file()]
+
+    def control(self, command: str) -> None:
+        """Runs `postfix start`, `postfix stop` and the like for this instance."""
+        subprocess.run(
+            ["postfix", "-c", self.directory / "conf", command], check=True, capture_output=True, text=True, timeout=60
+        )
+
+
+@contextmanager
+def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
+    """Runs a Postfix with further lines of ``main.cf`` until the end of the block."""
+    directory = Path(tempfile.mkdtemp(prefix="postfix-"))  # pytest's own directories are closed to user postfix
+    sink_port = free_port()
+    postfix = PrivatePostfix(directory, free_port())
+    sink = None
+    try:
+        directory.chmod(0o755)
+        for name in ("conf", "queue", "data", "sink"):
+            (directory / name).mkdir()
+        for name in ("data", "sink"):
+            shutil.chown(directory / name, "postfix")
+        main = MAIN.format(directory=directory, sink=sink_port)
+        (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
+        (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
+        address = f"{LOOPBACK}:{sink_port}"
+        sink = subprocess.Popen(["smtp-sink", "-u", "postfix", "-d", f"{directory}/sink/", address, "1000"])
+        postfix.control("start")
+        wait_for_port(sink_port)
+        wait_for_port(postfix.port)
+        yield postfix
+    finally:
+        if (directory / "queue" / "pid" / "master.pid").exists():
+            postfix.control("stop")
+        if sink is not None:
+            sink.terminate()
+            sink.wait()
+        shutil.rmtree(directory)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind((LOOPBACK, 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int) -> None:
+    """Returns when somebody listens on a port of loopback."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < until, f"nobody listens on port {port}"
+            time.sleep(0.02)
+        else:
+            return
+
+
+def is_missing() -> str | None:
+    """Why a private Postfix cannot run here, if it cannot."""
+    if os.geteuid() != 0:
+        return "Postfix needs root"
+    missing = [program for program in ("postfix", "smtp-sink") if shutil.which(program) is None]
+    return f"not installed: {', '.join(missing)}" if missing else None
