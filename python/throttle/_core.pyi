@@ -18,6 +18,7 @@ from throttle.types import (
     Explanation,
     LimitPlan,
     Mode,
+    Notices,
     Outcome,
     PolicyEntry,
     Quota,
@@ -350,11 +351,15 @@ class Session:
     ``math.inf``. Servers usually answer such commands themselves, with 503 (RFC 5321 §4.1.4).
 
     Steps raise ``TypeError`` for an argument of a wrong type, and ``ValueError`` for a time as in
-    :meth:`Throttle.check`. Nothing that a client sends raises.
+    :meth:`Throttle.check` and for a ``transaction`` that is not the one of :meth:`mail`. Nothing that a client sends
+    raises.
     """
 
     client_name: Text | None
     """The forward-confirmed reverse name. It may be set late: limits that need it run with the next step."""
+
+    spf: str | None
+    """The SPF result of the transaction. It may be set until the first RCPT, after which it is a ``ThrottleError``."""
 
     auth_user: Text | None
     """The authenticated user (RFC 4954), set after AUTH or given to :meth:`mail`. It stays for the connection."""
@@ -375,6 +380,7 @@ class Session:
         size: int | None = None,
         spf: str | None = None,
         auth_user: Text | None = None,
+        transaction: Text | None = None,
         now: float | None = None,
     ) -> Decision:
         """Runs the limits on messages and senders, and holds a permit and the declared size.
@@ -386,14 +392,38 @@ class Session:
             size: the octets that SIZE declares (RFC 1870).
             spf: as in :class:`Envelope`.
             auth_user: as :attr:`auth_user`; ``None`` leaves that unchanged.
+            transaction: a name of the transaction, such as Postfix's ``instance``. A server that is asked the same
+                again passes the same name: an admitted step of that name is admitted again, and charges nothing.
             now: Unix seconds, instead of the clock.
         """
 
-    def rcpt(self, recipients: Text | Iterable[Text], *, now: float | None = None) -> Decision:
+    def rcpt(
+        self, recipients: Text | Iterable[Text], *, transaction: Text | None = None, now: float | None = None
+    ) -> Decision:
         """Runs the limits on recipients, for one recipient or several: all of them are admitted, or none.
 
         Recipients that the transaction already has are not charged. A message counts once for each of their hosts.
-        The decision's ``identities`` are those of the new recipients.
+        The decision's ``identities`` are those of the new recipients. A ``transaction`` must be that of :meth:`mail`.
+        """
+
+    def headers(
+        self,
+        headers: bytes,
+        *,
+        dkim: Iterable[Text] | None = None,
+        spf: str | None = None,
+        now: float | None = None,
+    ) -> Decision:
+        """Runs the limits on what the header says, where a server has it before the size of the message.
+
+        :meth:`data` then runs what is left. A refusal is that of the whole message, and ends the transaction. A second
+        call runs nothing again.
+
+        Args:
+            headers: the header as ``bytes``, read as in :meth:`Envelope.with_headers`.
+            dkim: the domains whose signatures were verified.
+            spf: the SPF result, if it became known only now: it counts for the limits of this step and of :meth:`data`.
+            now: Unix seconds, instead of the clock.
         """
 
     def data(
@@ -402,6 +432,7 @@ class Session:
         headers: bytes | None = None,
         dkim: Iterable[Text] | None = None,
         size: int | None = None,
+        transaction: Text | None = None,
         now: float | None = None,
     ) -> Decision:
         """Runs the limits on headers and bytes. It ends the transaction and releases its permit, whatever the decision.
@@ -413,6 +444,7 @@ class Session:
             headers: the header as ``bytes``, read as in :meth:`Envelope.with_headers`.
             dkim: the domains whose signatures were verified.
             size: the octets received; without it, the declared ones.
+            transaction: that of :meth:`mail`. The answer is repeated for the name of the transaction that ended last.
             now: Unix seconds, instead of the clock.
         """
 
@@ -785,13 +817,28 @@ class Throttle:
             '421 4.7.0 192.0.2.1 was reported too often; retry in 3600 s'
         """
 
-    def session(self, *, client_ip: Address | None = None, client_name: Text | None = None) -> Session:
+    def session(
+        self, *, client_ip: Address | None = None, client_name: Text | None = None, hold: bool = True
+    ) -> Session:
         """Returns a session: one SMTP connection, step by step, for a server that sees the whole dialogue.
 
         Args:
             client_ip: the address of the connecting client.
             client_name: its forward-confirmed reverse name, as in :class:`Envelope`. It can be set later as
                 :attr:`Session.client_name`.
+            hold: whether it holds what is in flight. A server that does not learn when a client is gone, such as a
+                policy service of Postfix, passes ``False``: then no in-flight limit is asked.
+        """
+
+    def notices(self, after: int = 0, *, now: float | None = None) -> Notices:
+        """Returns which limit began to refuse which key, and which has stopped, for logs and alerts.
+
+        A limit and a key give one notice when the refusals begin, and one when none came for ten minutes; the latter is
+        found out by this call. Each reader keeps the ``last`` of the result and passes it to its next call.
+
+        Args:
+            after: the number of the last notice that the caller has seen.
+            now: Unix seconds, instead of the clock.
         """
 
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:

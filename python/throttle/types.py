@@ -328,6 +328,48 @@ class Table:
         return f"{self.table}: {self.used:,} of {self.slots:,} slots used{part}{memory}{untracked}"
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A limit began to refuse a key, or stopped.
+
+    Attributes:
+        serial: its number; each notice has one more than the one before.
+        kind: ``"began"``, or ``"stopped"`` when the key was not refused for ten minutes.
+        time: Unix seconds of the first refusal; of a notice ``"stopped"``, of the last.
+        limit: the limit, or the name of a built-in refusal (``"blocked"``, ``"max-open"``).
+        identity: its identities.
+        key: the key as refusals tell it, cut at 256 bytes. A sender may have chosen it: escape it before you print it.
+        refused: how many checks were refused; of a notice ``"began"``, up to now it is 1.
+        mode: ``"shadow"`` when the limit admitted what it would have refused.
+    """
+
+    serial: int
+    kind: Literal["began", "stopped"]
+    time: float
+    limit: str
+    identity: str
+    key: str
+    refused: int
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """What :meth:`throttle.Throttle.notices` returns.
+
+    Attributes:
+        entries: the notices, the oldest first.
+        overwritten: how many notices after the stated number are gone: 1,024 are kept.
+        untracked: refusals that were followed by no notice, since 256 keys are followed at once.
+        last: the number of the latest notice, for the next call.
+    """
+
+    entries: tuple[Notice, ...]
+    overwritten: int
+    untracked: int
+    last: int
+
+
 class LimitPlan(TypedDict):
     """What one limit, or a quota of it, gets of the memory, and how much it can count with it.
 

@@ -173,6 +173,11 @@ impl Envelope {
         self
     }
 
+    /// The SPF verdict as the caller passed it.
+    pub(crate) fn spf_word(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.spf.as_ref().map(|word| word.clone_ref(py).into_any())
+    }
+
     /// Sets the SPF verdict.
     pub(crate) fn set_spf(&mut self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         (self.spf, self.verdict) = spf.map(said).transpose()?.unzip();

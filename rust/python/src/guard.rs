@@ -11,7 +11,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
-use throttle_core::engine::{Engine, Live, Purpose, TableUse};
+use throttle_core::engine::{Change, Engine, Live, Notice, Purpose, ReadNotices, TableUse};
 use throttle_core::policy::{Choice, Mode};
 use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
@@ -145,11 +145,32 @@ impl Throttle {
     }
 
     #[doc = doc!("Throttle.session")]
-    #[pyo3(signature = (*, client_ip=None, client_name=None))]
+    #[pyo3(signature = (*, client_ip=None, client_name=None, hold=true))]
     fn session(
-        slf: &Bound<'_, Self>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>,
+        slf: &Bound<'_, Self>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>, hold: bool,
     ) -> PyResult<Session> {
-        Session::new(slf.clone().unbind(), client_ip, client_name)
+        Session::new(slf.clone().unbind(), client_ip, client_name, hold)
+    }
+
+    #[doc = doc!("Throttle.notices")]
+    #[pyo3(signature = (after=0, *, now=None))]
+    fn notices<'py>(&self, py: Python<'py>, after: u64, now: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let now = self.clock.read(py, now)?;
+        let ReadNotices { entries, overwritten, last, untracked } = self.engine().notices(after, now);
+        let types = py.import("throttle.types")?;
+        let class = types.getattr("Notice")?;
+        let entry = |notice: Notice| {
+            let kind = match notice.change {
+                Change::Began => "began",
+                Change::Stopped => "stopped",
+            };
+            let mode = if notice.is_shadow { Mode::Shadow } else { Mode::Enforce };
+            let time = notice.at_us as f64 / 1e6;
+            let Notice { serial, limit, identity, key, refused, .. } = notice;
+            class.call1((serial, kind, time, &*limit, &*identity, key, refused, mode.name()))
+        };
+        let entries = entries.into_iter().map(entry).collect::<PyResult<Vec<_>>>()?;
+        types.getattr("Notices")?.call1((PyTuple::new(py, entries)?, overwritten, untracked, last))
     }
 
     #[doc = doc!("Throttle.block")]

@@ -12,10 +12,12 @@ use pyo3::{PyTraverseError, PyVisit};
 use smallvec::SmallVec;
 use throttle_core::engine::{Engine, Session as CoreSession, Step};
 use throttle_core::envelope::Envelope as Core;
+use throttle_core::policy::Stage;
 use throttle_core::region::Now;
 
 use crate::decision::Decision;
 use crate::envelope::{Envelope, octets};
+use crate::error::{ThrottleError, wrong_value};
 use crate::guard::Throttle;
 use crate::headers::texts;
 use crate::permit::Ready;
@@ -46,11 +48,12 @@ struct Talk {
 
 impl Session {
     pub(crate) fn new(
-        guard: Py<Throttle>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>,
+        guard: Py<Throttle>, client_ip: Option<&Bound<'_, PyAny>>, client_name: Option<&Bound<'_, PyAny>>, hold: bool,
     ) -> PyResult<Self> {
         let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
-        Ok(Self { guard, talk: Mutex::new(Talk { known, ..Talk::default() }) })
+        let dialogue = if hold { CoreSession::default() } else { CoreSession::without_slots() };
+        Ok(Self { guard, talk: Mutex::new(Talk { dialogue, known, ..Talk::default() }) })
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk> {
@@ -93,6 +96,25 @@ impl Session {
         Ok(decision)
     }
 
+    /// The answer to MAIL or the data of this transaction, if it was given before.
+    fn repeated(&self, py: Python<'_>, stage: Stage, transaction: Option<&Text>) -> PyResult<Option<Py<Decision>>> {
+        let repeated = |name: &Text| self.talk().dialogue.repeated(&self.engine(), stage, &name.bytes(py));
+        let step = transaction.and_then(repeated);
+        let Some(Step { decision, receipt, .. }) = step else { return Ok(None) };
+        let envelope = Py::new(py, self.known(py, false))?;
+        Decision::of_envelope(py, decision, self.guard.clone_ref(py), envelope, receipt).map(Some)
+    }
+
+    /// Raises when this is not the transaction that MAIL began: the server has mixed up two of them.
+    fn check_transaction(&self, py: Python<'_>, transaction: Option<&Text>) -> PyResult<()> {
+        let is_other = |name: &Text| self.talk().dialogue.is_other(&self.engine(), &name.bytes(py));
+        if transaction.is_some_and(is_other) {
+            let found = "the name of another transaction";
+            return Err(wrong_value("transaction", found, "that of the mail step of this transaction"));
+        }
+        Ok(())
+    }
+
     /// Forgets the transaction, which has ended, and the one that ended before.
     fn forget(&self, py: Python<'_>) {
         let known = self.known(py, false).without_message();
@@ -125,11 +147,17 @@ impl Session {
     }
 
     #[doc = doc!("Session.mail")]
-    #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, now=None))]
+    #[pyo3(signature = (address, *, size=None, spf=None, auth_user=None, transaction=None, now=None))]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the Python method")]
     fn mail(
         &self, py: Python<'_>, address: &Bound<'_, PyAny>, size: Option<&Bound<'_, PyAny>>,
-        spf: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        spf: Option<&Bound<'_, PyAny>>, auth_user: Option<&Bound<'_, PyAny>>, transaction: Option<&Bound<'_, PyAny>>,
+        now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
+        let transaction = Text::optional("transaction", transaction)?;
+        if let Some(decision) = self.repeated(py, Stage::Mail, transaction.as_ref())? {
+            return Ok(decision);
+        }
         let mut known = self.known(py, false);
         known.mail_from = Some(Text::new("address", address)?);
         known.size = octets(size)?;
@@ -139,12 +167,19 @@ impl Session {
         }
         let now = self.now(py, now)?;
         self.forget(py);
-        self.step(py, known, now, CoreSession::mail)
+        let decision = self.step(py, known, now, CoreSession::mail);
+        if let Some(name) = transaction {
+            self.talk().dialogue.name(&self.engine(), &name.bytes(py));
+        }
+        decision
     }
 
     #[doc = doc!("Session.rcpt")]
-    #[pyo3(signature = (recipients, *, now=None))]
-    fn rcpt(&self, py: Python<'_>, recipients: &Bound<'_, PyAny>, now: Option<f64>) -> PyResult<Py<Decision>> {
+    #[pyo3(signature = (recipients, *, transaction=None, now=None))]
+    fn rcpt(
+        &self, py: Python<'_>, recipients: &Bound<'_, PyAny>, transaction: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+    ) -> PyResult<Py<Decision>> {
+        self.check_transaction(py, Text::optional("transaction", transaction)?.as_ref())?;
         let mut asked = texts("recipients", Some(recipients))?;
         let now = self.now(py, now)?;
         let is_behind = self.talk().dialogue.is_behind();
@@ -162,12 +197,32 @@ impl Session {
         Decision::of_envelope(py, decision, self.guard.clone_ref(py), Py::new(py, known)?, charge)
     }
 
+    #[doc = doc!("Session.headers")]
+    #[pyo3(signature = (headers, *, dkim=None, spf=None, now=None))]
+    fn headers(
+        &self, py: Python<'_>, headers: &Bound<'_, PyAny>, dkim: Option<&Bound<'_, PyAny>>,
+        spf: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+    ) -> PyResult<Py<Decision>> {
+        let mut known = self.known(py, true);
+        known.set_headers(py, Some(headers), dkim)?;
+        if spf.is_some() {
+            known.set_spf(spf)?;
+        }
+        let now = self.now(py, now)?;
+        self.step(py, known, now, CoreSession::headers)
+    }
+
     #[doc = doc!("Session.data")]
-    #[pyo3(signature = (*, headers=None, dkim=None, size=None, now=None))]
+    #[pyo3(signature = (*, headers=None, dkim=None, size=None, transaction=None, now=None))]
     fn data(
         &self, py: Python<'_>, headers: Option<&Bound<'_, PyAny>>, dkim: Option<&Bound<'_, PyAny>>,
-        size: Option<&Bound<'_, PyAny>>, now: Option<f64>,
+        size: Option<&Bound<'_, PyAny>>, transaction: Option<&Bound<'_, PyAny>>, now: Option<f64>,
     ) -> PyResult<Py<Decision>> {
+        let transaction = Text::optional("transaction", transaction)?;
+        if let Some(decision) = self.repeated(py, Stage::Data, transaction.as_ref())? {
+            return Ok(decision);
+        }
+        self.check_transaction(py, transaction.as_ref())?;
         let mut known = self.known(py, true);
         if let Some(size) = octets(size)? {
             known.size = Some(size);
@@ -236,6 +291,24 @@ impl Session {
         let user = Text::optional("auth_user", user)?;
         let _before = std::mem::replace(&mut self.talk().known.auth_user, user);
         Ok(())
+    }
+
+    #[doc = doc!("Session.spf")]
+    #[getter]
+    fn spf(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.talk().known.spf_word(py)
+    }
+
+    /// Sets the verdict when it becomes known after MAIL. It holds for the transaction, if there is one.
+    #[setter]
+    fn set_spf(&self, spf: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let mut talk = self.talk();
+        if !talk.known.rcpt_to.is_empty() {
+            return Err(ThrottleError::new_err(
+                "spf: found a transaction with recipients; allowed: before the first RCPT",
+            ));
+        }
+        if talk.known.mail_from.is_some() { talk.known.set_spf(spf) } else { Envelope::default().set_spf(spf) }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

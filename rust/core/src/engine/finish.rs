@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::Engine;
 use super::access::{answer_to_blocked, blocked_by, earliest};
+use super::notices::Refusing;
 use super::request::Room;
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
@@ -21,6 +22,7 @@ use crate::policy::{Action, Stage, Stages};
 use crate::region::Now;
 use crate::stats::{Name, Newcomer, value_of};
 use crate::store::in_flight::Token;
+use crate::store::request::Question;
 
 /// Most names that one check brings: a message to a thousand mailboxes must not hold the lock for as many. The next
 /// check brings more.
@@ -89,7 +91,45 @@ impl Engine {
         let refusal = outcome.refused.map(|refused| self.refusal(identities, room, outcome.reads_us, refused, stages));
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
         let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
+        if (refusal.is_some() || has_shadow) && !outcome.is_peek {
+            self.note(identities, room, outcome, refusal.as_deref(), now);
+        }
         (Decision { refusal, shadow }, receipt)
+    }
+
+    /// Tells the notices which limits refused which keys, or would have.
+    #[inline(never)]
+    fn note(&self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now) {
+        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+        let Room { request, found } = room;
+        for (_, entry, answer) in found.stores.consulted(&request.stores).filter(|(.., answer)| !answer.fits()) {
+            let planned = &self.plan.limits[usize::from(entry.limit)];
+            let Some(key) = request.keys.joined::<true>(&self.secret, &planned.per, entry.nth as usize) else {
+                continue;
+            };
+            let key = match (answer.part, entry.question) {
+                (Some(part), Question::FanOut { lookup, .. }) => {
+                    let parts = request.stores.lookups[lookup as usize].parts.of(&request.stores.parts);
+                    parts.get(usize::from(part)).map_or(key, |part| part.bucket)
+                }
+                _ => key,
+            };
+            let refusing = Refusing {
+                key: self.secret.join(planned.name_key, key),
+                limit: &planned.name,
+                identity: &planned.per_name,
+                is_shadow: outcome.shadow.contains(planned.of),
+            };
+            self.notices.refused(refusing, now_us, || key_text(identities, planned, entry.nth, answer.part));
+        }
+        // What refuses and has no entry: what is in flight, blocks, and the number of permits or recipients.
+        let is_of_entry = |refused: &Refused| matches!(refused.by, RefusedBy::Entry { .. });
+        if let Some(refusal) = refusal.filter(|_| !outcome.refused.as_ref().is_some_and(is_of_entry)) {
+            let [name, key] = [&*refusal.limit, &refusal.key].map(|text| self.secret.text(text.as_bytes()));
+            let Refusal { limit, identity, .. } = refusal;
+            let refusing = Refusing { key: self.secret.join(name, key), limit, identity, is_shadow: false };
+            self.notices.refused(refusing, now_us, || refusal.key.clone());
+        }
     }
 
     /// The names of the limits that would have refused.

@@ -15,7 +15,7 @@
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
 //! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
 //! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics
-//! * `explain`: a check in words
+//! * `explain`: a check in words   * `notices`: which limit began to refuse which key, for logs and alerts
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
@@ -38,6 +38,7 @@ mod finish;
 mod inspect;
 mod limiter;
 mod lists;
+mod notices;
 mod operators;
 mod prepare;
 mod report;
@@ -53,10 +54,13 @@ pub use explain::{Explained, ExplainedIdentity, Explanation, LimitState};
 pub use finish::Decided;
 pub use inspect::{Forecast, TableUse};
 pub use limiter::{Hit, Limiter};
+pub use notices::{Change, MOST_ENTRIES, MOST_ROWS, MOST_TEXT, Notice, QUIET_US, Read as ReadNotices};
 pub use operators::{BlockError, Blocked, Lesson};
 pub use request::{Found, Request};
 pub use session::{Receipt, Session, Step};
 pub use transaction::{Outcome, Purpose};
+
+use notices::Notices;
 
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::plan::{Plan, compile, recompile};
@@ -76,6 +80,8 @@ pub struct Engine {
     max_recipients: usize,
     /// The remarks of the policy's entries.
     comments: Arc<HashMap<Key, String>>,
+    /// What limits refuse now, over all policies.
+    notices: Arc<Notices>,
     shared: SharedRegion,
 }
 
@@ -132,6 +138,7 @@ impl Engine {
             stated_mode: policy.mode,
             max_recipients: most_recipients(policy),
             comments: Arc::clone(&lists.comments),
+            notices: Arc::default(),
             shared: SharedRegion::new(region),
         };
         engine.put_lists(policy, &lists, Some(now))?;
@@ -153,6 +160,12 @@ impl Engine {
     /// Changes [`Engine::mode`], for this policy and those that follow.
     pub fn set_mode(&self, mode: Mode) {
         self.shared.lock().header_mut().shadow = u64::from(mode == Mode::Shadow);
+    }
+
+    /// The notices after the one of number `after`: which limit began to refuse which key, and which has stopped.
+    pub fn notices(&self, after: u64, now: Now) -> ReadNotices {
+        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+        self.notices.read(after, now_us)
     }
 
     /// Bytes of all counters: exact, and constant.
@@ -231,6 +244,7 @@ impl Live {
             stated_mode: policy.mode,
             max_recipients: most_recipients(policy),
             comments: Arc::clone(&lists.comments),
+            notices: Arc::clone(&before.notices),
             shared: before.shared.for_next_generation(&from, &next.used),
         };
         // A mode that was set by hand stays, unless this policy states another mode than the one before. No check

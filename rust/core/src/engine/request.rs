@@ -64,6 +64,10 @@ pub(super) struct StageFilter {
     pub(super) in_flight: Stages,
     /// Whether only the client's name is new: statistics count nothing else again.
     pub(super) is_late: bool,
+    /// Whether the slots that an earlier step holds stay held.
+    pub(super) keeps_slots: bool,
+    /// Whether an earlier step of this stage was counted by statistics.
+    pub(super) is_counted: bool,
 }
 
 /// What one check asks of entries and blocks.

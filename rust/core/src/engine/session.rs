@@ -11,8 +11,18 @@
 //!  MAIL          begins a transaction, and ends an open one; a refusal of MAIL also refuses the RCPTs and the data
 //!                that a client sends without waiting for the reply (RFC 2920)
 //!  RCPT          asked only about recipients that are new in the transaction; a message counts once for each host
-//!  data          ends the transaction, whatever the answer: the step that consults the actual size releases its slots
+//!  header        asks the limits on what the header says, before the size is known; a refusal ends the transaction
+//!  data          asks what is left, and ends the transaction, whatever the answer: the step that consults the actual
+//!                size releases its slots
 //! ```
+//!
+//! **Repeats.** A server that is asked the same question twice passes on a name of the transaction, such as Postfix's
+//! `instance`. A step that was answered for that name before returns the same answer and charges nothing
+//! ([`Session::repeated`]). Recipients need no name: an accepted one is never charged again. A refused step charged
+//! nothing, so it is simply asked again.
+//!
+//! **Without slots.** A server that does not learn when a client is gone must hold nothing for it
+//! ([`Session::without_slots`]): no in-flight limit is asked.
 //!
 //! A session stores no text: the caller keeps the envelope and passes all of it to each step. It stores keys: of at
 //! most [`NAMES`] HELO names, and, until the transaction ends, of the accepted recipients.
@@ -60,6 +70,8 @@ const HOLDING: usize = Stage::Mail as usize + 1;
 pub struct Session {
     /// The generation of the policy whose limits are in `asked`.
     generation: Option<u64>,
+    /// Whether it holds nothing in flight.
+    is_without_slots: bool,
     is_closed: bool,
     in_transaction: bool,
     /// Stages that ran in this connection and transaction.
@@ -80,6 +92,10 @@ pub struct Session {
     hosts: HashSet<Key>,
     /// Elements that a fan-out charged in this transaction: for its recipients they still count as new.
     fresh: SmallVec<[Candidates; 2]>,
+    /// The name of the open transaction, if the server gave it one.
+    named: Option<Key>,
+    /// The name of the named transaction that ended last, and the answer to its data.
+    ended: Option<(Key, Decision)>,
 }
 
 /// What a step returns. The default is the answer to a step that asks nothing.
@@ -134,6 +150,32 @@ impl Step {
 }
 
 impl Session {
+    /// A session that holds nothing in flight. In-flight limits are not asked.
+    pub fn without_slots() -> Self {
+        Self { is_without_slots: true, ..Self::default() }
+    }
+
+    /// The answer to MAIL or the data of this transaction, if it was given before and still holds.
+    pub fn repeated(&self, engine: &Engine, stage: Stage, transaction: &[u8]) -> Option<Step> {
+        let key = engine.secret.text(transaction);
+        match (&self.ended, stage) {
+            (Some((ended, answer)), Stage::Data) if *ended == key => Some(Step::without_receipt(answer.clone())),
+            (Some((ended, _)), Stage::Mail) if *ended == key => Some(Step::default()),
+            (_, Stage::Mail) if self.in_transaction && self.named == Some(key) => Some(Step::default()),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the name of another transaction than the one that MAIL began or tried to begin.
+    pub fn is_other(&self, engine: &Engine, transaction: &[u8]) -> bool {
+        self.named != Some(engine.secret.text(transaction))
+    }
+
+    /// Names the transaction that the last MAIL began or tried to begin.
+    pub fn name(&mut self, engine: &Engine, transaction: &[u8]) {
+        self.named = Some(engine.secret.text(transaction));
+    }
+
     /// The connection is open: `known` contains the client. A repeated call asks nothing, unless the client's name has
     /// become known since.
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
@@ -230,6 +272,31 @@ impl Session {
         Step { fresh, ..step }
     }
 
+    /// The end of the header, which `known` contains. A refusal is that of the whole message, and ends the transaction.
+    pub fn headers(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        self.follow(engine);
+        if !self.in_transaction {
+            return self.without_transaction(Stage::Data);
+        }
+        // The size is not known yet.
+        let known = Envelope { size: None, ..*known };
+        let filter = StageFilter { keeps_slots: true, ..self.filter_of_data() };
+        let step = self.step(engine, &known, Stage::Data, now, filter);
+        if !step.decision.allowed() {
+            let named = self.named;
+            self.reset(engine);
+            (self.refused, self.named) = (Some(step.decision.clone()), named);
+        }
+        step
+    }
+
+    /// Leaves out what the header was asked about before.
+    fn filter_of_data(&self) -> StageFilter {
+        let is_counted = self.done.contains(Stage::Data);
+        let without = if is_counted { self.asked[Stage::Data as usize] } else { LimitSet::default() };
+        StageFilter { without, is_counted, ..StageFilter::default() }
+    }
+
     /// The end of the data: `known` contains the headers, the accepted recipients and the actual size. The transaction
     /// is over, whatever the answer.
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
@@ -240,9 +307,13 @@ impl Session {
         // The step releases what was held for the declared size, and consults the actual size.
         let is_declared = known.size == self.declared;
         let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
-        let filter = StageFilter { in_flight, ..StageFilter::default() };
+        let filter = StageFilter { in_flight, ..self.filter_of_data() };
         let step = self.step(engine, known, Stage::Data, now, filter);
+        let named = self.named;
         self.reset(engine);
+        if let Some(named) = named {
+            self.ended = Some((named, step.decision.clone()));
+        }
         step
     }
 
@@ -251,6 +322,7 @@ impl Session {
         self.release_stage(engine, Stage::Mail);
         self.in_transaction = false;
         self.refused = None;
+        self.named = None;
         self.declared = None;
         self.recipients = HashSet::new();
         self.hosts = HashSet::new();
@@ -337,12 +409,17 @@ impl Session {
     }
 
     /// Checks a stage. Its permit replaces the one that the stage held before; a late check takes one in addition.
-    fn run(&mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, filter: StageFilter) -> Step {
+    fn run(
+        &mut self, engine: &Engine, envelope: &Envelope<'_>, stage: Stage, now: Now, mut filter: StageFilter,
+    ) -> Step {
         let stages = Stages::default().with(stage);
-        let replaces = !filter.is_late && stage != Stage::Rcpt;
+        if self.is_without_slots {
+            filter.without = filter.without.union(engine.plan.applicable.in_flight);
+        }
+        let replaces = !filter.is_late && !filter.keeps_slots && stage != Stage::Rcpt;
         let held = &mut self.held[stage.min(Stage::Mail) as usize];
         let released = if replaces { std::mem::take(held) } else { SmallVec::new() };
-        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late;
+        let is_slot = matches!(stage, Stage::Connect | Stage::Mail) && !filter.is_late && !self.is_without_slots;
         let mut room = Room::kept();
         let mut identities = Identities::default();
         // Prepared as for a permit: then the in-flight limits are asked even while nothing is in flight.
@@ -430,7 +507,8 @@ impl Engine {
     /// Leaves out of statistics what an earlier step has counted already.
     pub(super) fn count_once(&self, request: &mut Request, stages: Stages, filter: &StageFilter) {
         let is_new = |needed: &PlannedIdentity| {
-            needed.at.intersects(stages) && (!filter.is_late || needed.identity.source() == Source::ClientName)
+            let is_again = filter.is_late || filter.is_counted;
+            needed.at.intersects(stages) && (!is_again || needed.identity.source() == Source::ClientName)
         };
         let values = request.keys.values.iter().copied();
         request.counted = Some(values.filter(|value| is_new(&self.plan.identities[value.place])).collect());

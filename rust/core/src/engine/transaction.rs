@@ -68,7 +68,8 @@ impl Engine {
         if purpose != Purpose::Peek && region.header().began_us == 0 {
             region.header_mut().began_us = epoch.last_us.max(1);
         }
-        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, ..Outcome::default() };
+        let is_peek = purpose == Purpose::Peek;
+        let mut outcome = Outcome { reads_us: epoch.reads(now), at_us: epoch.last_us, is_peek, ..Outcome::default() };
         self.consult(request, &region, purpose, found, &mut outcome);
         if purpose != Purpose::Peek {
             self.record(request, &mut region, purpose, found, &mut outcome);
@@ -393,6 +394,8 @@ pub struct Outcome {
     pub reads_us: i64,
     /// Engine time, µs.
     pub at_us: u64,
+    /// Whether nothing was to be written.
+    pub is_peek: bool,
     /// Why the check is refused; `None` when it is admitted.
     pub refused: Option<Refused>,
     /// Whether the limits were charged: not by a peek, not by a refused check, nor by one that an operator's entry lets

@@ -237,6 +237,7 @@ impl<'p> Draft<'p> {
             stage,
             asked_at: if is_reported_at_rcpt { asked_at.with(Stage::Rcpt) } else { asked_at },
             name: limit.name.as_str().into(),
+            name_key: self.secret.text(limit.name.as_bytes()),
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
             block_rule: block_rule(&limit, self.secret),

@@ -95,6 +95,8 @@ pub struct PlannedLimit {
     pub asked_at: Stages,
     /// The name, shared with refusals.
     pub name: Arc<str>,
+    /// The key of its name, for notices.
+    pub name_key: Key,
     /// The identities by name, `client.net/24/48 + sender.org`, shared with refusals.
     pub per_name: Arc<str>,
     /// The kind of reply to a refusal.

@@ -212,6 +212,12 @@ impl Answer {
     /// The answer of a store in which the entry fits.
     pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
 
+    /// Whether the entry fits now.
+    #[inline]
+    pub fn fits(&self) -> bool {
+        self.verdict == Verdict::Fits
+    }
+
     /// Whether the key is near its limit, or above it.
     #[inline]
     pub fn is_near_limit(&self) -> bool {
