@@ -142,7 +142,9 @@ def ours(ready: Connection) -> None:
         port = free.getsockname()[1]
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         ready.send(port)
-        run(ListenAddress.parse(f"inet:127.0.0.1:{port}"), Guards([PolicySource.parse("inbound")]), Log("text", nowhere))
+        run(
+            ListenAddress.parse(f"inet:127.0.0.1:{port}"), Guards([PolicySource.parse("inbound")]), Log("text", nowhere)
+        )
 
 
 def measure(result: Connection, port: int, connections: int, seconds: float) -> None:
@@ -231,18 +233,33 @@ def main() -> None:
             found[connections][name].append(once(server, connections, asked.seconds))
     rows = []
     for connections, by_name in found.items():
-        medians = {name: statistics.median(one.requests_a_second for one in results) for name, results in by_name.items()}
+        medians = {
+            name: statistics.median(one.requests_a_second for one in results) for name, results in by_name.items()
+        }
         for name, results in by_name.items():
             p99_us = statistics.median(one.p99_us for one in results)
             cpu_us = statistics.median(one.cpu_us for one in results)
             part = medians[name] / medians["floor"]
-            rows.append({"server": name, "connections": connections, "requests_s": round(medians[name]), "p99_us": round(p99_us), "cpu_us": round(cpu_us, 1), "of_floor": round(part, 3)})
+            rows.append(
+                {
+                    "server": name,
+                    "connections": connections,
+                    "requests_s": round(medians[name]),
+                    "p99_us": round(p99_us),
+                    "cpu_us": round(cpu_us, 1),
+                    "of_floor": round(part, 3),
+                }
+            )
     if asked.json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     for row in rows:
-        print("{server:<15} {connections:>4} connections {requests_s:>9,} requests/s  p99 {p99_us:>7,} µs  {cpu_us:>5.1f} µs of CPU each  {of_floor:>6.1%} of the floor".format(**row))
+        print(
+            "{server:<15} {connections:>4} connections {requests_s:>9,} requests/s  p99 {p99_us:>7,} µs  {cpu_us:>5.1f} µs of CPU each  {of_floor:>6.1%} of the floor".format(
+                **row
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -109,9 +109,7 @@ def transaction(client: PolicyClient, *, lists: int, recipients: int, name: str,
     """
     actions = []
     for number in range(recipients):
-        actions += [
-            client.ask(instance=name, recipient=f"box{number}@example.net", **attributes) for _ in range(lists)
-        ]
+        actions += [client.ask(instance=name, recipient=f"box{number}@example.net", **attributes) for _ in range(lists)]
     for state in ("DATA", "END-OF-MESSAGE"):
         actions.append(
             client.ask(

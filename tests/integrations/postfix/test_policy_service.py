@@ -61,7 +61,20 @@ def client(service: ServeProcess) -> Iterator[PolicyClient]:
 
 
 def test_each_state_is_answered(client: PolicyClient) -> None:
-    for state in ("CONNECT", "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "END-OF-MESSAGE", "VRFY", "ETRN", "XCLIENT", ""):
+    for state in (
+        "CONNECT",
+        "EHLO",
+        "HELO",
+        "MAIL",
+        "RCPT",
+        "DATA",
+        "BDAT",
+        "END-OF-MESSAGE",
+        "VRFY",
+        "ETRN",
+        "XCLIENT",
+        "",
+    ):
         assert client.ask(protocol_state=state, client_address="192.0.2.1", sender="joe@states.example") == DUNNO
 
 
@@ -102,7 +115,20 @@ def test_the_null_sender_and_hostile_values_get_one_legal_line(client: PolicyCli
             name: bytes(rng.choices([b for b in range(1, 256) if b != 10], k=rng.randint(0, 60))).decode(
                 "utf-8", "surrogateescape"
             )
-            for name in rng.sample(["sender", "recipient", "helo_name", "client_address", "client_name", "size", "instance", "sasl_username", "client_port"], 3)
+            for name in rng.sample(
+                [
+                    "sender",
+                    "recipient",
+                    "helo_name",
+                    "client_address",
+                    "client_name",
+                    "size",
+                    "instance",
+                    "sasl_username",
+                    "client_port",
+                ],
+                3,
+            )
         }
         action = client.ask(**junk)
         assert action == DUNNO or action[0] in "45", action
