@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from throttle.printable import printable
 from throttle.serve.policy_request import PolicyRequest, RequestReader, RequestTooLongError, parse
-from throttle.serve.sessions import SessionTable
+from throttle.serve.sessions import CONNECT_STATES, SessionTable
 
 if TYPE_CHECKING:
     from throttle import Decision
@@ -74,7 +74,7 @@ class PolicyService:
             return table.of(request).mail(request)
         if state in (b"EHLO", b"HELO"):
             return table.of(request).helo(request)
-        if state == b"CONNECT":
+        if state in CONNECT_STATES:
             return table.of(request).connect()
         return None
 

@@ -23,6 +23,9 @@ MOST_SESSIONS = 30_000
 IDLE_SECONDS = 600.0
 """How long a session without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up."""
 
+CONNECT_STATES = (b"CONNECT", b"XCLIENT")
+"""Where a connection begins. XCLIENT is when a proxy has said whose connection it is."""
+
 _serial = itertools.count(1)
 
 
@@ -130,7 +133,7 @@ class SessionTable:
         port = request.client_port
         key = (request.client_address, port if port.isdigit() else request.instance)
         session = self._sessions.get(key)
-        if session is not None and request.protocol_state == b"CONNECT" and session.greeted:
+        if session is not None and request.protocol_state in CONNECT_STATES and session.greeted:
             self._sessions.pop(key).close()  # the client's port has come round
             session = None
         if session is None:
