@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from throttle.printable import printable
+from throttle.serve.notices import NoticeReader
 from throttle.serve.policy_request import PolicyRequest, RequestReader, RequestTooLongError, parse
 from throttle.serve.sessions import CONNECT_STATES, SessionTable
 
@@ -43,6 +44,7 @@ class PolicyService:
         self.now = 0.0
         self._stress = False
         self._tables = {source.name.encode(): SessionTable(guard) for source, guard in guards}
+        self._readers = {source.name.encode(): NoticeReader(guard) for source, guard in guards}
         self._dropped = 0
 
     def answer(self, block: bytes) -> bytes:
@@ -54,32 +56,19 @@ class PolicyService:
         request = parse(block)
         if request is None:
             raise RequestError("no policy request")
-        decision = self._step(request)
-        return DUNNO if decision is None or decision else action(decision)
-
-    def _step(self, request: PolicyRequest) -> Decision | None:
-        """Takes the step that a request asks about; `None` admits. An unknown state is admitted."""
-        table = self._tables.get(request.policy_context)
+        context = request.policy_context if request.policy_context in self._tables else b""
+        table = self._tables.get(context)
         if table is None:
-            table = self._tables.get(b"")
-            if table is None:
-                name = request.policy_context.decode("utf-8", "backslashreplace")
-                raise RequestError("unknown policy", f"policy_context={name}: the connection is closed")
-        state = request.protocol_state
-        if state == b"RCPT":
-            return table.of(request).rcpt(request)
-        if state == b"END-OF-MESSAGE":
-            return table.of(request).data(request)
-        if state in (b"MAIL", b"DATA", b"BDAT"):
-            return table.of(request).mail(request)
-        if state in (b"EHLO", b"HELO"):
-            return table.of(request).helo(request)
-        if state in CONNECT_STATES:
-            return table.of(request).connect()
-        return None
+            name = request.policy_context.decode("utf-8", "backslashreplace")
+            raise RequestError("unknown policy", f"policy_context={name}: the connection is closed")
+        decision = step(table, request)
+        if decision is None or decision:
+            return DUNNO
+        self._readers[context].count(decision)
+        return action(decision)
 
     def sweep(self, now: float) -> None:
-        """Ends idle sessions, and connections that are idle or whose request never ends."""
+        """Ends idle sessions, and connections that are idle or whose request never ends; logs notices."""
         self.now = now
         for table in self._tables.values():
             table.sweep(now)
@@ -89,6 +78,8 @@ class PolicyService:
             self._dropped = dropped
         for connection in list(self.connections):
             connection.sweep(now)
+        for reader in self._readers.values():
+            reader.log_new(self.log, now)
 
     def saw_stress(self, stress: bool) -> None:
         """Logs that Postfix begins or ceases to be under stress. It changes no limit: idle clients cause it."""
@@ -174,6 +165,22 @@ class PolicyConnection(asyncio.Protocol):
     def _give_up(self, event: str, message: str = "the connection is closed without an answer") -> None:
         self._service.log.event(event, message)
         self.close()
+
+
+def step(table: SessionTable, request: PolicyRequest) -> Decision | None:
+    """Takes the step that a request asks about; `None` admits. An unknown state is admitted."""
+    state = request.protocol_state
+    if state == b"RCPT":
+        return table.of(request).rcpt(request)
+    if state == b"END-OF-MESSAGE":
+        return table.of(request).data(request)
+    if state in (b"MAIL", b"DATA", b"BDAT"):
+        return table.of(request).mail(request)
+    if state in (b"EHLO", b"HELO"):
+        return table.of(request).helo(request)
+    if state in CONNECT_STATES:
+        return table.of(request).connect()
+    return None
 
 
 def action(decision: Decision) -> bytes:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from throttle.serve import systemd
 from throttle.serve.address import shown
-from throttle.serve.notices import NoticeReader
 from throttle.serve.postfix import PolicyConnection, PolicyService
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     for listener in sockets:
         log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
     systemd.notify("READY=1", "STATUS=Answering Postfix")
-    ticks = asyncio.create_task(_tick(service, guards, log))
+    ticks = asyncio.create_task(_tick(service, log))
     try:
         ended = asyncio.create_task(end.wait())
         await asyncio.wait((ended, ticks), return_when=asyncio.FIRST_COMPLETED)
@@ -68,18 +67,15 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
         log.event("ended", "all answers are sent", limited=False)
 
 
-async def _tick(service: PolicyService, guards: Guards, log: Log) -> None:
+async def _tick(service: PolicyService, log: Log) -> None:
     """Does what is to be done every few seconds; it also gives systemd its signs of life."""
     loop = asyncio.get_running_loop()
     watchdog = systemd.watchdog_seconds()
     pause = min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
-    readers = [NoticeReader(guard) for _, guard in guards]
     while True:
         if watchdog:
             systemd.notify("WATCHDOG=1")
         service.sweep(loop.time())
-        for reader in readers:
-            reader.log_new(log)
         log.flush(time.monotonic())
         await asyncio.sleep(pause)
 

@@ -127,12 +127,12 @@ def test_a_fault_of_ours_closes_without_an_answer_and_is_logged(monkeypatch: pyt
     out = StringIO()
     service, made, transport = connection(monkeypatch, out)
 
-    def broken(request: PolicyRequest) -> Any:
+    def broken(table: SessionTable, request: PolicyRequest) -> Any:
         raise RuntimeError("fault\x1b of ours")
 
     made.data_received(request())
     assert transport.written == b"action=DUNNO\n\n"
-    monkeypatch.setattr(service, "_step", broken)
+    monkeypatch.setattr(postfix, "step", broken)
     made.data_received(request())
     assert transport.written == b"action=DUNNO\n\n"
     assert transport.closed
