@@ -3,9 +3,9 @@
     python benches/policy_service.py [--seconds 4] [--json]
 
 Both servers are processes of their own and get one stream of requests: the first RCPT of each message of the outage
-(`throttle.demo.traffic`, seed 1), as Postfix 3.7 writes it. The floor is an `asyncio.Protocol` that finds the empty line and
-answers DUNNO. The client is a third process with plain sockets and one outstanding request a connection, as Postfix
-has. Each pair is measured three times by turns, and the median counts.
+(`throttle.demo.traffic`, seed 1), as Postfix 3.7 writes it. The floor is an `asyncio.Protocol` that finds the empty
+line and answers DUNNO. The client is a third process with plain sockets and one outstanding request a connection, as
+Postfix has. Each pair is measured three times by turns, and the median counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import psutil
 from throttle.demo.traffic import Mix, conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
 SEED = 1
@@ -73,10 +73,21 @@ policy_context=
 class Result(NamedTuple):
     """What one client has measured."""
 
-    requests_a_second: float
+    requests_s: float
     p99_us: float
     cpu_us: float = 0.0
     """The server's own time for a request: what other processes of the machine change least."""
+
+
+class Row(NamedTuple):
+    """What is printed of one server with so many connections."""
+
+    server: str
+    connections: int
+    requests_s: int
+    p99_us: int
+    cpu_us: float
+    of_floor: float
 
 
 def stream() -> list[bytes]:
@@ -231,35 +242,24 @@ def main() -> None:
     for _, connections in itertools.product(range(ROUNDS), CONNECTIONS):
         for name, server in (("floor", floor), ("throttle serve", ours)):
             found[connections][name].append(once(server, connections, asked.seconds))
-    rows = []
-    for connections, by_name in found.items():
-        medians = {
-            name: statistics.median(one.requests_a_second for one in results) for name, results in by_name.items()
-        }
-        for name, results in by_name.items():
-            p99_us = statistics.median(one.p99_us for one in results)
-            cpu_us = statistics.median(one.cpu_us for one in results)
-            part = medians[name] / medians["floor"]
-            rows.append(
-                {
-                    "server": name,
-                    "connections": connections,
-                    "requests_s": round(medians[name]),
-                    "p99_us": round(p99_us),
-                    "cpu_us": round(cpu_us, 1),
-                    "of_floor": round(part, 3),
-                }
-            )
+    rows = [row for connections, by_name in found.items() for row in rows_of(connections, by_name)]
     if asked.json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        sys.stdout.write(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     for row in rows:
         print(
-            "{server:<15} {connections:>4} connections {requests_s:>9,} requests/s  p99 {p99_us:>7,} µs  {cpu_us:>5.1f} µs of CPU each  {of_floor:>6.1%} of the floor".format(
-                **row
-            )
+            f"{row.server:<15} {row.connections:>4} connections {row.requests_s:>9,} requests/s  p99 {row.p99_us:>7,} µs"
+            f"  {row.cpu_us:>5.1f} µs of CPU each  {row.of_floor:>6.1%} of the floor"
         )
+
+
+def rows_of(connections: int, results: dict[str, list[Result]]) -> Iterator[Row]:
+    """The medians of each server."""
+    floor_s = statistics.median(one.requests_s for one in results["floor"])
+    for name, of_server in results.items():
+        requests_s, p99_us, cpu_us = (statistics.median(values) for values in zip(*of_server, strict=True))
+        yield Row(name, connections, round(requests_s), round(p99_us), round(cpu_us, 1), round(requests_s / floor_s, 3))
 
 
 if __name__ == "__main__":

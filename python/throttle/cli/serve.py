@@ -6,6 +6,7 @@ Invariant: every option is tried before anything listens.
 
 from __future__ import annotations
 
+import importlib
 from enum import StrEnum
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def command(
     events = Log(log.value)
     if milter is not None:
         try:
-            from throttle.serve import milter as milter_service
+            milter_service = importlib.import_module("throttle.serve.milter")
         except ModuleNotFoundError as error:
             missing(error, "throttle serve --milter", "milter")
         milter_service.run(milter, guards, events, check=check)

@@ -47,14 +47,14 @@ class NoticeReader:
         if notices.overwritten:
             log.event("notices lost", f"{notices.overwritten:,} notices came too fast to be read")
         for notice in notices.entries:
-            key = (notice.limit, notice.key)
+            key: tuple[str | None, str | None] = (notice.limit, notice.key)
             if notice.kind == "began" and len(self._ongoing) < MOST_KEYS:
                 self._ongoing[key] = (notice, now)
             began, _ = self._ongoing.pop(key, (notice, now)) if notice.kind == "stopped" else (notice, now)
             self._write(log, began, notice)
-        for key, (began, told_at) in self._ongoing.items():
+        for ongoing, (began, told_at) in self._ongoing.items():
             if now - told_at >= AGAIN_SECONDS:
-                self._ongoing[key] = (began, now)
+                self._ongoing[ongoing] = (began, now)
                 self._write(log, began, began)
         self._refused = {key: number for key, number in self._refused.items() if key in self._ongoing}
 

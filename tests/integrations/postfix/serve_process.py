@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START_SECONDS = 60.0
 END_SECONDS = 20.0

@@ -92,7 +92,7 @@ class SmtpClient:
         return sent
 
     def _reply(self, start: float) -> Reply:
-        lines = []
+        lines: list[str] = []
         while True:
             line = self._lines.readline().decode("utf-8", "replace")
             if not line:

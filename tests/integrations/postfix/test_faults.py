@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import asyncio
 import time
 from contextlib import ExitStack
 from io import StringIO
@@ -21,6 +21,7 @@ from throttle.serve.postfix import PolicyConnection, PolicyService
 from throttle.serve.sessions import IDLE_SECONDS, SessionTable
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -48,9 +49,8 @@ def test_a_thousand_idle_connections_cost_little_and_delay_nobody(service: Serve
 def test_a_line_of_100_mb_is_cut_off_and_not_kept(service: ServeProcess) -> None:
     with PolicyClient(service.address) as client:
         before = service.resident_bytes()
-        with pytest.raises(OSError):  # noqa: PT011  a reset or a broken pipe
-            for _ in range(100):
-                client.socket.sendall(b"x" * 1_000_000)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.socket.sendall(b"x" * 100_000_000)
         service.wait_for("request too long")
         assert service.resident_bytes() - before < 8 * MIB
     with PolicyClient(service.address) as client:
@@ -91,8 +91,7 @@ def test_a_client_that_reads_no_answers_is_not_read_either(tmp_path: Path) -> No
             before = service.resident_bytes()
             client.socket.settimeout(1)
             with pytest.raises(TimeoutError):
-                for _ in range(200):
-                    client.socket.sendall(request() * 1000)
+                client.socket.sendall(request() * 200_000)
             assert service.resident_bytes() - before < 8 * MIB
         with PolicyClient(service.address) as client:
             assert client.ask() == DUNNO
@@ -116,7 +115,7 @@ class Transport:
 
 
 def connection(monkeypatch: pytest.MonkeyPatch, out: StringIO) -> tuple[PolicyService, PolicyConnection, Transport]:
-    monkeypatch.setattr(postfix.asyncio, "Transport", Transport)
+    monkeypatch.setattr(asyncio, "Transport", Transport)
     service = PolicyService(Guards([PolicySource.parse("inbound")]), Log("text", out))
     made, transport = PolicyConnection(service), Transport()
     made.connection_made(transport)  # type: ignore[arg-type]

@@ -77,7 +77,7 @@ def test_six_restriction_lists_with_delayed_rejects_charge_once(client: PolicyCl
 
 def test_six_restriction_lists_without_delayed_rejects_charge_once(client: PolicyClient) -> None:
     for port in range(MESSAGES):
-        ask = {"client_port": 2000 + port, "instance": ""}
+        ask: dict[str, str | int] = {"client_port": 2000 + port, "instance": ""}
         early = [client.ask(protocol_state=state, **ask) for state in ("CONNECT", "EHLO", "MAIL", "MAIL")]
         assert set(early) == {DUNNO}
         actions = transaction(client, lists=1, recipients=RECIPIENTS, name=instance(), client_port=2000 + port)
@@ -101,7 +101,11 @@ def test_two_instances_interleaved_on_two_policy_connections_are_charged_once_ea
         for number in range(RECIPIENTS):
             for client, name, port in ((one, names[0], 2000), (other, names[1], 2001)):
                 for _ in range(2):
-                    ask = {"instance": name, "client_port": port, "recipient": f"box{number}@example.net"}
+                    ask: dict[str, str | int] = {
+                        "instance": name,
+                        "client_port": port,
+                        "recipient": f"box{number}@example.net",
+                    }
                     assert client.ask(**ask) == DUNNO
         for number in range(RECIPIENTS):
             for client in (one, other):
@@ -116,7 +120,11 @@ def test_a_question_is_sent_again_after_the_connection_was_cut(service: ServePro
         for port in range(MESSAGES):
             name = instance()
             for number in range(RECIPIENTS):
-                ask = {"instance": name, "client_port": 2000 + port, "recipient": f"box{number}@example.net"}
+                ask: dict[str, str | int] = {
+                    "instance": name,
+                    "client_port": 2000 + port,
+                    "recipient": f"box{number}@example.net",
+                }
                 if number % 10 == 0:
                     stack.enter_context(PolicyClient(service.address)).socket.sendall(
                         b"request=smtpd_access_policy\nsen"
@@ -150,7 +158,9 @@ def refused_by(client: PolicyClient, **attributes: str | int) -> bool:
     ]
     found = []
     for number, (changes, expected) in enumerate(alone):
-        ask = {"recipient": "other@elsewhere.example"} | attributes | changes | {"client_port": 4000 + number}
+        ask: dict[str, str | int] = (
+            {"recipient": "other@elsewhere.example"} | attributes | changes | {"client_port": 4000 + number}
+        )
         action = client.ask(instance=instance(), **ask)
         found.append((expected, action))
     for expected, action in found:
