@@ -249,8 +249,8 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     for row in rows:
         print(
-            f"{row.server:<15} {row.connections:>4} connections {row.requests_s:>9,} requests/s  p99 {row.p99_us:>7,} µs"
-            f"  {row.cpu_us:>5.1f} µs of CPU each  {row.of_floor:>6.1%} of the floor"
+            f"{row.server:<15} {row.connections:>4} connections {row.requests_s:>9,} requests/s  "
+            f"p99 {row.p99_us:>7,} µs  {row.cpu_us:>5.1f} µs of CPU each  {row.of_floor:>6.1%} of the floor"
         )
 
 

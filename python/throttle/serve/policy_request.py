@@ -26,7 +26,7 @@ class RequestTooLongError(Exception):
 
 
 class PolicyRequest(NamedTuple):
-    """The attributes that are used, in the order in which Postfix sends them."""
+    """The attributes that are used, in the order in which Postfix sends them. A missing one is empty."""
 
     protocol_state: bytes
     client_address: bytes
@@ -43,30 +43,17 @@ class PolicyRequest(NamedTuple):
 
 NAMES = tuple(name.encode() for name in PolicyRequest._fields)
 
-# One match is four times as fast as a dictionary of all attributes. The atomic groups keep it linear on any bytes.
-_IN_POSTFIX_ORDER = re.compile(
-    rb"\n*request=smtpd_access_policy\n" + b"\n".join(rb"(?>(?:[^\n]*\n)*?" + name + rb"=)([^\n]*)" for name in NAMES)
+# One whole request, as Postfix writes it. One match takes a quarter of the time that a dictionary of all attributes
+# takes, and on any bytes its time is linear, because the groups are atomic.
+_FROM_POSTFIX = re.compile(
+    rb"request=smtpd_access_policy\n"
+    + b"".join(rb"(?>(?:[^\n]+\n)*?" + name + rb"=)([^\n]*)\n" for name in NAMES)
+    + rb"(?>(?:[^\n]+\n)*)\n\Z"
 )
 
 
-def parse(request: bytes) -> PolicyRequest | None:
-    """Parses one request without its empty line; returns `None` when it is no `request=smtpd_access_policy`."""
-    match = _IN_POSTFIX_ORDER.match(request)
-    if match is not None:
-        values = match.groups()
-    else:
-        lines = reversed(request.split(b"\n"))
-        attributes = dict(line.split(b"=", 1) for line in lines if b"=" in line)
-        if attributes.get(b"request") != b"smtpd_access_policy":
-            return None
-        values = tuple(attributes.get(name, b"") for name in NAMES)
-    if len(request) > MOST_VALUE_BYTES:
-        values = tuple(value[:MOST_VALUE_BYTES] for value in values)
-    return PolicyRequest._make(values)
-
-
 class RequestReader:
-    """Cuts a stream into requests."""
+    """Cuts a stream into requests, and parses them."""
 
     __slots__ = ("_rest",)
 
@@ -78,12 +65,16 @@ class RequestReader:
         """Whether a part of a request has come."""
         return bool(self._rest)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Returns the requests that `data` completes, without their empty lines.
+    def feed(self, data: bytes) -> list[PolicyRequest | None]:
+        """Returns the requests that `data` completes; `None` stands for one that is no `smtpd_access_policy`.
 
         Raises:
             RequestTooLongError: a request is too long. The reader is of no use afterwards.
         """
+        if b"\r" not in data and len(data) <= MOST_VALUE_BYTES and not self._rest:
+            match = _FROM_POSTFIX.match(data)
+            if match is not None:
+                return [PolicyRequest._make(match.groups())]
         if b"\r" in data:
             data = data.replace(b"\r", b"")
         if self._rest:
@@ -92,4 +83,13 @@ class RequestReader:
         if len(data) > MOST_REQUEST_BYTES and max(map(len, (*requests, self._rest))) > MOST_REQUEST_BYTES:
             self._rest = b""
             raise RequestTooLongError
-        return [request for request in requests if request]
+        return [_parse(request) for request in requests if request]
+
+
+def _parse(request: bytes) -> PolicyRequest | None:
+    """Parses one request without its empty line."""
+    lines = reversed(request.split(b"\n"))
+    attributes = dict(line.split(b"=", 1) for line in lines if b"=" in line)
+    if attributes.get(b"request") != b"smtpd_access_policy":
+        return None
+    return PolicyRequest._make(attributes.get(name, b"")[:MOST_VALUE_BYTES] for name in NAMES)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from throttle.printable import printable
 from throttle.serve.notices import NoticeReader
-from throttle.serve.policy_request import PolicyRequest, RequestReader, RequestTooLongError, parse
+from throttle.serve.policy_request import PolicyRequest, RequestReader, RequestTooLongError
 from throttle.serve.sessions import CONNECT_STATES, SessionTable
 
 if TYPE_CHECKING:
@@ -47,13 +47,12 @@ class PolicyService:
         self._readers = {source.name.encode(): NoticeReader(guard) for source, guard in guards}
         self._dropped = 0
 
-    def answer(self, block: bytes) -> bytes:
+    def answer(self, request: PolicyRequest | None) -> bytes:
         """Returns the answer to one request.
 
         Raises:
             RequestError: it is of another protocol, or its `policy_context` is the name of no policy.
         """
-        request = parse(block)
         if request is None:
             raise RequestError("no policy request")
         context = request.policy_context if request.policy_context in self._tables else b""
@@ -108,7 +107,7 @@ class PolicyConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answers all requests that are complete, with one write."""
         service, transport = self._service, self._transport
-        if transport is None or transport.is_closing():
+        if transport is None:
             return
         if self._heard_at != service.now:  # not at each request
             self._heard_at = service.now

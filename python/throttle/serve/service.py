@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import time
@@ -35,6 +36,7 @@ def run(address: ListenAddress, guards: Guards, log: Log) -> None:
         AddressError: the address cannot be listened on.
     """
     _allow_many_connections()
+    gc.freeze()  # what is there now stays until the end, and need not be searched for garbage
     asyncio.run(_serve(address, guards, log))
 
 

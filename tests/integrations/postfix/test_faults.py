@@ -16,7 +16,7 @@ from throttle import Throttle
 from throttle.serve import postfix
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import MOST_A_PERIOD, Log
-from throttle.serve.policy_request import PolicyRequest, parse
+from throttle.serve.policy_request import PolicyRequest, RequestReader
 from throttle.serve.postfix import PolicyConnection, PolicyService
 from throttle.serve.sessions import IDLE_SECONDS, SessionTable
 
@@ -189,6 +189,6 @@ def asked(table: SessionTable, port: int, state: str = "RCPT") -> Any:
 
 
 def parsed(port: int, state: str) -> PolicyRequest:
-    found = parse(request(client_port=port, protocol_state=state)[:-2])
+    (found,) = RequestReader().feed(request(client_port=port, protocol_state=state))
     assert found is not None
     return found
