@@ -111,7 +111,7 @@ def test_what_is_not_run_says_why() -> None:
         assert block.not_run, str(block)
     assert len(unrun) == NOT_RUN, [str(block) for block in unrun]
     for page in PAGES:
-        known = {"python", "toml", "console", "csv", *DIRECTIVES, *([""] if page == README else [])}
+        known = {"python", "toml", "console", "csv", "cfg", *DIRECTIVES, *([""] if page == README else [])}
         strange = [str(block) for block in blocks(page) if block.language not in known and block.not_run is None]
         assert not strange, "neither run nor excused"
 

@@ -44,6 +44,7 @@ COMMANDS = [
     ("policy", "show"),
     ("policy", "schema"),
     ("replay",),
+    ("serve",),
 ]
 
 

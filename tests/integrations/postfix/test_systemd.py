@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -114,7 +113,7 @@ def test_without_a_passed_socket_the_service_says_so() -> None:
     assert "systemd: found no socket" in done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is not installed")
+@pytest.mark.servers
 def test_systemd_socket_activate_starts_it(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     process = subprocess.Popen(
@@ -142,7 +141,7 @@ def test_the_unit_files_are_printed(name: str) -> None:
     assert "[Install]" in done.stdout
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.servers
 def test_systemd_finds_the_units_right_and_little_exposed(tmp_path: Path) -> None:
     paths = []
     for name in NAMES:
