@@ -17,7 +17,7 @@ from throttle.serve import postfix
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import MOST_A_PERIOD, Log
 from throttle.serve.policy_request import PolicyRequest, RequestReader
-from throttle.serve.postfix import PolicyConnection, PolicyService
+from throttle.serve.postfix import PolicyConnection, PolicyService, action
 from throttle.serve.sessions import IDLE_SECONDS, SessionTable
 
 if TYPE_CHECKING:
@@ -91,10 +91,15 @@ def test_a_client_that_reads_no_answers_is_not_read_either(tmp_path: Path) -> No
             before = service.resident_bytes()
             client.socket.settimeout(1)
             with pytest.raises(TimeoutError):
-                client.socket.sendall(request() * 200_000)
+                send_until_it_blocks(client)
             assert service.resident_bytes() - before < 8 * MIB
         with PolicyClient(service.address) as client:
             assert client.ask() == DUNNO
+
+
+def send_until_it_blocks(client: PolicyClient) -> None:
+    for _ in range(300_000):
+        client.socket.send(request())
 
 
 class Transport:
@@ -192,3 +197,11 @@ def parsed(port: int, state: str) -> PolicyRequest:
     (found,) = RequestReader().feed(request(client_port=port, protocol_state=state))
     assert found is not None
     return found
+
+
+def test_an_answer_is_one_line_of_ascii_whatever_the_reply_is() -> None:
+    class Refusal:
+        reply = "451 4.7.1 \x1b\u202eü\r\naction=DUNNO"
+
+    found = action(Refusal())  # type: ignore[arg-type]
+    assert found == b"action=451 4.7.1 \\x1b\\u202e\\xfc\\r\\naction=DUNNO\n\n"

@@ -204,8 +204,10 @@ def test_hangup_loads_the_policy_again_and_a_wrong_one_changes_nothing(tmp_path:
 
 
 def test_shadow_refuses_nothing_and_stays_over_a_reload(tmp_path: Path) -> None:
-    path = policy_file(tmp_path, '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "1/day"\n')
+    text = '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "1/day"\n'
+    path = policy_file(tmp_path, 'mode = "shadow"\n' + text)
     with ServeProcess(tmp_path, "--policy", path, "--shadow") as service, PolicyClient(service.address) as client:
+        policy_file(tmp_path, 'mode = "enforce"\n' + text)
         service.process.send_signal(signal.SIGHUP)
         service.wait_for("reloaded: ")
         assert {client.ask(instance=instance()) for _ in range(5)} == {DUNNO}

@@ -105,6 +105,12 @@ def test_a_passed_socket_is_listened_on(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_sockets_of_another_process_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", "1")
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert systemd.passed_sockets() == []
+
+
 def test_without_a_passed_socket_the_service_says_so() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "throttle", "serve", "--postfix", "systemd"], capture_output=True, text=True, timeout=60
