@@ -10,6 +10,7 @@ BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 UNDER ?= 12 13 14
+SERVERS := postfix systemd
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
@@ -28,7 +29,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak attacks bench against wheel instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak attacks bench servers against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -42,7 +43,7 @@ test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, unde
 	@echo "seed: PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED)"
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE); else cargo test $(CORE) --all-targets; fi
 	@cargo test $(CORE) --doc
-	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal -m 'not servers' $(ARGS)
 
 soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
 	@$(need_rust)
@@ -59,6 +60,12 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
+
+servers: $(VENV)/.ready-test ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
+	@test "$$(id -u)" = 0 || $(call missing,the mail servers are installed and started as root.)
+	@if ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) >&2; fi
+	@THROTTLE_SERVERS=1 $(PY) -m pytest -m servers tests/integrations $(ARGS)
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
 	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)

@@ -114,7 +114,7 @@ def test_what_is_not_run_says_why() -> None:
         assert block.not_run, str(block)
     assert len(unrun) == NOT_RUN, [str(block) for block in unrun]
     for page in PAGES:
-        known = {"python", "toml", "console", "csv", *DIRECTIVES, *([""] if page == README else [])}
+        known = {"python", "toml", "console", "csv", "cfg", *DIRECTIVES, *([""] if page == README else [])}
         excused = {"not run", "part", "file"}  # files of other programs, which other tests read and run
         strange = [block for block in blocks(page) if block.language not in known and not excused & block.marks.keys()]
         assert not strange, f"neither run nor excused: {[str(block) for block in strange]}"

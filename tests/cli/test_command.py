@@ -43,6 +43,7 @@ COMMANDS = [
     ("policy", "show"),
     ("policy", "schema"),
     ("replay",),
+    ("serve",),
 ]
 
 

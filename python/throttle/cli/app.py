@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from throttle import __version__
-from throttle.cli import bench, demo, explain, policy, replay
+from throttle.cli import bench, demo, explain, policy, replay, serve
 from throttle.cli.flags import Command, Group
 
 app = typer.Typer(
@@ -51,4 +51,5 @@ app.command("demo", cls=Command, epilog="Example: throttle demo --messages 5000 
 app.command("bench", cls=Command, epilog="Example: throttle bench --seconds 10")(bench.command)
 app.command("replay", cls=Command, epilog=replay.EXAMPLE, help=replay.HELP)(replay.command)
 app.command("explain", cls=Command, epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
+app.command("serve", cls=Command, epilog=serve.EXAMPLE, help=serve.HELP)(serve.command)
 app.add_typer(policy.app)

@@ -1,0 +1,137 @@
+"""`throttle serve`: its options, and what may be wrong with them.
+
+It knows no protocol: `throttle.serve` does, and is loaded only here.
+Invariant: every option is tried before anything listens.
+"""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from throttle import ThrottleError
+from throttle.cli import fail, missing
+from throttle.cli.flags import POLICY_HELP
+
+EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
+HELP = (
+    "Answer a mail server at each step of its SMTP dialogue. SIGHUP loads the policies again, with their lists; one "
+    "that is wrong is logged and changes nothing. SIGTERM ends when all answers are sent. "
+    "Exit codes: 0 ended; 2 wrong input, with one message on stderr."
+)
+
+
+class Form(StrEnum):
+    """The form of the log."""
+
+    text = "text"
+    json = "json"
+
+
+class Unit(StrEnum):
+    """A unit file of systemd."""
+
+    service = "service"
+    socket = "socket"
+
+
+Postfix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Answer Postfix's policy delegation on inet:HOST:PORT, unix:PATH or systemd: the sockets of a .socket "
+        "unit.",
+        show_default=False,
+    ),
+]
+Milter = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Answer as a milter on inet:HOST:PORT or unix:PATH.", show_default=False),
+]
+Policies = Annotated[
+    list[str],
+    typer.Option(
+        "--policy",
+        metavar="[NAME=]POLICY",
+        help=f"A policy: {POLICY_HELP}. With NAME= it is asked when Postfix sends that policy_context; several may "
+        "be given.",
+    ),
+]
+Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of each policy.", show_default="16 MiB")]
+Learned = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="What `throttle replay --learn` wrote: known from the start.", show_default=False
+    ),
+]
+Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and refuse nothing.")]
+Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
+LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
+PrintUnit = Annotated[
+    Unit | None, typer.Option("--print-unit", help="Print a unit file of systemd, and end.", show_default=False)
+]
+
+
+def command(
+    *,
+    postfix: Postfix = None,
+    milter: Milter = None,
+    policy: Policies = ["inbound"],  # noqa: B006  typer copies it
+    memory: Memory = None,
+    learned: Learned = None,
+    shadow: Shadow = False,
+    check: Check = False,
+    log: LogForm = Form.text,
+    print_unit: PrintUnit = None,
+) -> None:
+    """Tries the options, and serves."""
+    from throttle.serve.address import AddressError, ListenAddress
+    from throttle.serve.guards import Guards, PolicySource
+    from throttle.serve.inactive import inactive_limits
+    from throttle.serve.log import Log
+    from throttle.serve.service import run
+    from throttle.serve.units import unit
+
+    if print_unit is not None:
+        typer.echo(unit(print_unit.value), nl=False)
+        return
+    if postfix is not None and milter is not None:
+        fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
+    if postfix is None and milter is None:
+        fail("--postfix or --milter: found neither; allowed: one of them")
+    try:
+        guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror or error}")
+    except (ThrottleError, ValueError) as error:
+        fail(error)
+    events = Log(log.value)
+    if milter is not None:
+        try:
+            milter_service = importlib.import_module("throttle.serve.milter")
+        except ModuleNotFoundError as error:
+            missing(error, "throttle serve --milter", "milter")
+        milter_service.run(milter, guards, events, check=check)
+        return
+    try:
+        address = ListenAddress.parse(postfix or "")
+    except AddressError as error:
+        fail(f"--postfix: {error}")
+    for source, guard in guards:
+        inactive = list(inactive_limits(guard.policy))
+        events.event(
+            "policy",
+            f"{source}: {len(guard.policy.limits)} limits, {len(inactive)} of them cannot act here",
+            limited=False,
+        )
+        for limit in inactive:
+            events.event("inactive limit", str(limit), limited=False)
+    if check:
+        return
+    try:
+        run(address, guards, events)
+    except AddressError as error:
+        fail(f"--postfix {error}")

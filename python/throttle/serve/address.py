@@ -1,0 +1,103 @@
+"""Where a service listens: `inet:HOST:PORT`, `unix:PATH`, or `systemd` for the sockets that systemd passes.
+
+The words are those of Postfix's `check_policy_service` and `smtpd_milters`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from throttle.serve import systemd
+
+BACKLOG = 1024
+ALLOWED = "inet:HOST:PORT, unix:PATH or systemd"
+
+_INET = re.compile(r"inet:(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+
+
+class AddressError(ValueError):
+    """An address that is none, or that cannot be listened on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """One address, as the command line gives it."""
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> ListenAddress:
+        """Parses an address.
+
+        Raises:
+            AddressError: it is none of those that are allowed.
+        """
+        if text == "systemd":
+            return cls(text)
+        if text.startswith("unix:") and len(text) > len("unix:"):
+            return cls(text, path=text.removeprefix("unix:"))
+        match = _INET.fullmatch(text)
+        if match is None or int(match["port"]) > 0xFFFF:
+            raise AddressError(f"found {text!r}; allowed: {ALLOWED}")
+        return cls(text, host=match["v6"] or match["host"] or "127.0.0.1", port=int(match["port"]))
+
+    def listen(self) -> list[socket.socket]:
+        """Opens the address.
+
+        A socket file that nobody listens on is replaced. Anybody may connect to a new one: its directory says who
+        can reach it.
+
+        Raises:
+            AddressError: it cannot be opened, or somebody listens there.
+        """
+        try:
+            if self.path:
+                return [self._listen_unix()]
+            if self.host:
+                family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+                return [socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)]
+        except OSError as error:
+            raise AddressError(f"{self.text}: {error.strerror or error}") from error
+        sockets = systemd.passed_sockets()
+        if not sockets:
+            raise AddressError("systemd: found no socket (LISTEN_FDS); start the service through its .socket unit")
+        return sockets
+
+    def remove(self) -> None:
+        """Removes the socket file of a service that has ended."""
+        if self.path:
+            with contextlib.suppress(OSError):
+                Path(self.path).unlink()
+
+    def _listen_unix(self) -> socket.socket:
+        path = Path(self.path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                    if probe.connect_ex(self.path) == 0:
+                        raise AddressError(f"{self.text}: another process listens there")
+                path.unlink()
+            listener.bind(self.path)
+            path.chmod(0o666)
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+
+def shown(listener: socket.socket) -> str:
+    """Returns the address of a listening socket as text; of port 0 the port that the system has chosen."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{name.decode() if isinstance(name, bytes) else name}"
+    return f"inet:[{name[0]}]:{name[1]}" if listener.family == socket.AF_INET6 else f"inet:{name[0]}:{name[1]}"

@@ -1,0 +1,94 @@
+"""The guards of a service, one for each policy that the command line names, and how they are loaded again.
+
+Postfix chooses among them by `policy_context`.
+Invariant: a policy that is wrong changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from throttle import Policy, Throttle, ThrottleError, policies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from throttle.serve.log import Log
+
+_NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """Where a policy comes from. The one without a name is asked when a request names none."""
+
+    name: str
+    source: str
+
+    @classmethod
+    def parse(cls, text: str) -> PolicySource:
+        """Parses `FILE`, the name of a built-in policy, or either behind `name=`."""
+        match = _NAMED.fullmatch(text)
+        return cls(match["name"], match["source"]) if match else cls("", text)
+
+    def read(self) -> Policy:
+        """Reads the policy.
+
+        Raises:
+            PolicyError: it is wrong.
+            OSError: the file cannot be read.
+        """
+        return Policy.builtin(self.source) if self.source in policies.names() else Policy.from_file(self.source)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.source}" if self.name else self.source
+
+
+class Guards:
+    """One guard for each source, each with `memory` of its own.
+
+    Raises:
+        ValueError: two sources have one name.
+        PolicyError: a policy is wrong, or does not fit.
+        OSError: a file cannot be read.
+        ThrottleError: `learned` cannot be read, or is no state.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[PolicySource],
+        *,
+        memory: str | None = None,
+        learned: str | None = None,
+        shadow: bool = False,
+    ) -> None:
+        self._shadow = shadow
+        self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
+        for source in sources:
+            if source.name in self._guards:
+                raise ValueError(f"policy {source}: another one has the same name")
+            guard = Throttle(source.read(), memory=memory, learned=learned)
+            self._guards[source.name] = (source, guard)
+            self._set_mode(guard)
+
+    def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
+        return iter(self._guards.values())
+
+    def reload(self, log: Log) -> None:
+        """Reads every policy again, with its lists and quotas. What is wrong is logged."""
+        for source, guard in self._guards.values():
+            try:
+                guard.reload(source.read())
+            except OSError as error:
+                log.event("reload failed", f"{source}: {error.strerror or error}; the earlier policy stays")
+            except (ThrottleError, ValueError) as error:
+                log.event("reload failed", f"{error}; the earlier policy stays", policy=str(source))
+            else:
+                self._set_mode(guard)
+                log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
+
+    def _set_mode(self, guard: Throttle) -> None:
+        if self._shadow:
+            guard.mode = "shadow"

@@ -1,0 +1,104 @@
+"""The process of `throttle serve --postfix`: it listens, answers until SIGTERM, and loads its policies again at SIGHUP.
+
+It knows no protocol: `postfix` has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from throttle.serve import systemd
+from throttle.serve.address import shown
+from throttle.serve.postfix import PolicyConnection, PolicyService
+
+if TYPE_CHECKING:
+    from throttle.serve.address import ListenAddress
+    from throttle.serve.guards import Guards
+    from throttle.serve.log import Log
+
+TICK_SECONDS = 2.0
+"""How often idle connections are looked for and notices are read."""
+
+END_SECONDS = 2.0
+"""How long the end waits for answers to be sent."""
+
+
+def run(address: ListenAddress, guards: Guards, log: Log) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Raises:
+        AddressError: the address cannot be listened on.
+    """
+    _allow_many_connections()
+    gc.freeze()  # what is there now stays until the end, and need not be searched for garbage
+    asyncio.run(_serve(address, guards, log))
+
+
+async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, guards, log)
+    service = PolicyService(guards, log)
+    service.sweep(loop.time())
+    sockets = address.listen()
+    servers = [await loop.create_server(lambda: PolicyConnection(service), sock=listener) for listener in sockets]
+    for listener in sockets:
+        log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
+    systemd.notify("READY=1", "STATUS=Answering Postfix")
+    ticks = asyncio.create_task(_tick(service, log))
+    try:
+        ended = asyncio.create_task(end.wait())
+        await asyncio.wait((ended, ticks), return_when=asyncio.FIRST_COMPLETED)
+        if ticks.done():
+            ticks.result()  # a fault of the ticks ends the process, and systemd starts another
+    finally:
+        systemd.notify("STOPPING=1")
+        for server in servers:
+            server.close()
+        address.remove()
+        await _end_connections(service)
+        ticks.cancel()
+        log.event("ended", "all answers are sent", limited=False)
+
+
+async def _tick(service: PolicyService, log: Log) -> None:
+    """Does what is to be done every few seconds; it also gives systemd its signs of life."""
+    loop = asyncio.get_running_loop()
+    watchdog = systemd.watchdog_seconds()
+    pause = min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
+    while True:
+        if watchdog:
+            systemd.notify("WATCHDOG=1")
+        service.sweep(loop.time())
+        log.flush(time.monotonic())
+        await asyncio.sleep(pause)
+
+
+async def _end_connections(service: PolicyService) -> None:
+    """Closes all connections. Requests are answered as they come, so only answers that a client does not read wait."""
+    for connection in list(service.connections):
+        connection.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            await service.no_connections.wait()
+
+
+def _reload(guards: Guards, log: Log) -> None:
+    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    guards.reload(log)
+    systemd.notify("READY=1")
+
+
+def _allow_many_connections() -> None:
+    """Raises the soft limit on open files to the hard one: every smtpd keeps a connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,75 @@
+"""Notices of a guard as sentences of the log."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+from throttle import Envelope, Limit, ManualClock, Policy, Throttle
+from throttle.serve.log import Log
+from throttle.serve.notices import AGAIN_SECONDS, MOST_KEYS, NoticeReader
+
+FAN_OUT = Limit(name="org-fan-out", per="sender.registered", distinct="sender.host", rate="1/day")
+
+
+def test_refusals_are_told_when_they_begin_go_on_and_have_stopped() -> None:
+    clock, out = ManualClock(1_700_000_000.0), StringIO()
+    guard = Throttle(Policy([FAN_OUT]), clock=clock)
+    reader, log = NoticeReader(guard), Log("text", out)
+
+    def flood(messages: int) -> None:
+        for number in range(messages):
+            envelope = Envelope(client_ip="192.0.2.1", mail_from=f"a@h{clock()}-{number}.salesforce.com")
+            decision = guard.check(envelope)
+            if not decision:
+                reader.count(decision)
+
+    flood(1 + 300)
+    reader.log_new(log, clock())
+    clock.advance(AGAIN_SECONDS - 1)
+    flood(100)
+    reader.log_new(log, clock())
+    clock.advance(1)
+    reader.log_new(log, clock())
+    clock.advance(1000)
+    reader.log_new(log, clock())
+    reader.log_new(log, clock())
+    told = re.findall(r"notice: (.*)", re.sub(r"\b\d\d:\d\d:\d\d\b", "TIME", out.getvalue()))
+    assert [line.partition(" limit=org-fan-out key=salesforce.com ")[::2] for line in told] == [
+        ("org-fan-out defers salesforce.com: 300 new hosts since TIME", "refused=300"),
+        ("org-fan-out defers salesforce.com: 400 new hosts since TIME", "refused=400"),
+        ("org-fan-out deferred salesforce.com: 400 new hosts from TIME to TIME", "refused=400"),
+    ]
+
+
+def test_shadow_and_other_actions_have_words_of_their_own() -> None:
+    out = StringIO()
+    limits = [
+        Limit(name="rejects", per="sender.host", rate="1/day", action="reject"),
+        Limit(name="watches", per="client.ip", rate="1/day", mode="shadow"),
+        Limit(name="blocks", per="client.ip", count="connections", rate="1/day", action="block 1 hour"),
+    ]
+    for limit in limits:
+        guard = Throttle(Policy([limit]))
+        for _ in range(2):
+            guard.check(Envelope(client_ip="192.0.2.1", helo="mx.example.org", mail_from="a@example.com"))
+        NoticeReader(guard).log_new(Log("text", out), 0)
+    assert re.findall(r"notice: (.*?) since", out.getvalue()) == [
+        "rejects rejects example.com: 1 message",
+        "watches would defer 192.0.2.1: 1 message",
+        "blocks blocks 192.0.2.1: 1 connection",
+    ]
+
+
+def test_many_keys_cost_bounded_memory_and_few_lines() -> None:
+    out = StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="sender.address", rate="1/day")]))
+    reader, log = NoticeReader(guard), Log("text", out)
+    for number in range(5 * MOST_KEYS):
+        for _ in range(2):
+            decision = guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a{number}@example.com"))
+            if not decision:
+                reader.count(decision)
+    assert len(reader._refused) == MOST_KEYS
+    reader.log_new(log, 0)
+    assert len(out.getvalue().splitlines()) <= 12

@@ -1,0 +1,107 @@
+"""The options of `throttle serve`: what is wrong is said in one message, and `--check` listens nowhere."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from throttle import Limit, Policy
+from throttle.serve.address import AddressError, ListenAddress
+from throttle.serve.guards import PolicySource
+from throttle.serve.inactive import inactive_limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--postfix or --milter: found neither"),
+        (("--postfix", "inet:127.0.0.1:0", "--milter", "inet:127.0.0.1:0"), "found both"),
+        (("--postfix", "tcp:10040"), "--postfix: found 'tcp:10040'; allowed: inet:HOST:PORT"),
+        (("--postfix", "inet:127.0.0.1:0", "--policy", "no-such.toml"), "no-such.toml: No such file"),
+        (("--postfix", "inet:127.0.0.1:0", "--policy", "inbound", "--policy", "submission"), "has the same name"),
+        (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
+        (("--postfix", "unix:/no/such/directory/socket"), "--postfix unix:/no/such/directory/socket: No such file"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_message(arguments: tuple[str, ...], message: str) -> None:
+    done = serve(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_check_lists_what_cannot_act_and_listens_nowhere() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"inet:127.0.0.1:{taken.getsockname()[1]}"
+        done = serve(
+            "--postfix", address, "--check", "--log", "json", "--policy", "inbound", "--policy", "s=submission"
+        )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["message"].split(":")[0] for line in lines if line["event"] == "policy"] == ["inbound", "s=submission"]
+    told = [line["message"] for line in lines if line["event"] == "inactive limit"]
+    assert (
+        "net-connections cannot act here: Postfix does not say when something ends; "
+        "instead: smtpd_client_connection_count_limit" in told
+    )
+    assert any(line.startswith("reply-to-fan-out cannot act here: Postfix sends no headers") for line in told)
+
+
+def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = serve("--postfix", f"inet:127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 2
+    assert "Address already in use" in done.stderr
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(tmp_path / "socket"))
+        taken.listen()
+        done = serve("--postfix", f"unix:{tmp_path}/socket")
+    assert done.returncode == 2
+    assert "another process listens there" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "inet:", "inet:x", "inet:x:70000", "inet:::1:25", "unix:", "10040", "inet:[::1]"])
+def test_no_address(text: str) -> None:
+    with pytest.raises(AddressError, match="allowed"):
+        ListenAddress.parse(text)
+
+
+def test_addresses_and_policies_are_read() -> None:
+    assert ListenAddress.parse("inet:[::1]:10040").host == "::1"
+    assert ListenAddress.parse("inet::10040").host == "127.0.0.1"
+    assert PolicySource.parse("a=b=c.toml") == PolicySource("a", "b=c.toml")
+    assert PolicySource.parse("./a=b.toml") == PolicySource("", "./a=b.toml")
+
+
+def test_each_limit_that_cannot_act_has_a_setting_in_place_of_it() -> None:
+    limits = [
+        Limit(name="open", per="client.ip", in_flight=5),
+        Limit(name="open-bytes", per="global", in_flight="1 GiB"),
+        Limit(name="all-open", per="global", in_flight=5),
+        Limit(name="from", per="from.org", rate="5/day"),
+        Limit(name="guesses", per="client.ip", count="reports", reports=["auth-failure"], rate="5/day"),
+        Limit(name="bytes", per="client.ip", rate="5 MB/day"),
+        Limit(name="acts", per="sender.org", rate="5/day"),
+    ]
+    assert [(one.limit, one.instead) for one in inactive_limits(Policy(limits))] == [
+        ("open", "smtpd_client_connection_count_limit"),
+        ("open-bytes", "message_size_limit and queue_minfree"),
+        ("all-open", "default_process_limit, or the maxproc of smtpd in master.cf"),
+        ("from", "throttle serve --milter"),
+        ("guesses", "smtpd_client_auth_rate_limit"),
+        ("bytes", "list the service in smtpd_end_of_data_restrictions, too"),
+    ]

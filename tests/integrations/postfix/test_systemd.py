@@ -1,0 +1,165 @@
+"""What systemd sees of the service, without systemd."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integrations.postfix.policy_client import DUNNO, PolicyClient
+from integrations.postfix.serve_process import ServeProcess
+from throttle.serve import systemd
+from throttle.serve.units import NAMES, unit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Manager:
+    """The end of `NOTIFY_SOCKET` that systemd has."""
+
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(30)
+        self.socket.bind(path)
+
+    def __enter__(self) -> Manager:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def wait_for(self, state: str) -> str:
+        while state not in (told := self.socket.recv(4096).decode()).splitlines():
+            pass
+        return told
+
+
+def test_it_tells_when_it_is_ready_alive_reloading_and_stopping(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with Manager(path) as manager, ServeProcess(tmp_path, NOTIFY_SOCKET=path, WATCHDOG_USEC="400000") as service:
+        manager.wait_for("READY=1")
+        for _ in range(3):
+            manager.wait_for("WATCHDOG=1")
+        service.process.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC=" in manager.wait_for("RELOADING=1")
+        manager.wait_for("READY=1")
+        service.process.send_signal(signal.SIGSTOP)
+        manager.socket.settimeout(0.8)
+        with pytest.raises(TimeoutError):  # two watchdog periods, once what had been sent before is read
+            manager.wait_for("never")
+        manager.socket.settimeout(30)
+        service.process.send_signal(signal.SIGCONT)
+        manager.wait_for("WATCHDOG=1")
+        service.process.terminate()
+        manager.wait_for("STOPPING=1")
+
+
+def test_an_abstract_socket_is_told_too_and_a_missing_manager_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"throttle-test-{os.getpid()}"
+    with Manager(f"\0{name}") as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        systemd.notify("READY=1", "STATUS=x")
+        assert manager.wait_for("READY=1") == "READY=1\nSTATUS=x"
+    systemd.notify("READY=1")
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    systemd.notify("READY=1")
+
+
+def test_the_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert systemd.watchdog_seconds() is None
+    monkeypatch.setenv("WATCHDOG_USEC", "10000000")
+    assert systemd.watchdog_seconds() == 10
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert systemd.watchdog_seconds() is None
+
+
+def test_a_passed_socket_is_listened_on(tmp_path: Path) -> None:
+    """The child sets LISTEN_PID as systemd does: it is the number of the process that becomes the service."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    starter = (
+        "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3, inheritable=True); "
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'}; "
+        "os.execv(sys.executable, [sys.executable, '-m', 'throttle', 'serve', '--postfix', 'systemd'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", starter, str(listener.fileno())], pass_fds=[listener.fileno()], stderr=subprocess.PIPE
+    )
+    try:
+        with PolicyClient(f"inet:127.0.0.1:{port}") as client:  # it waits in the backlog until the service is there
+            assert client.ask() == DUNNO
+    finally:
+        listener.close()
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_sockets_of_another_process_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", "1")
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    assert systemd.passed_sockets() == []
+
+
+def test_without_a_passed_socket_the_service_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", "--postfix", "systemd"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "systemd: found no socket" in done.stderr
+
+
+@pytest.mark.servers
+def test_systemd_socket_activate_starts_it(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    process = subprocess.Popen(
+        ["systemd-socket-activate", f"--listen={path}", "--setenv=PYTHONPATH",
+         sys.executable, "-m", "throttle", "serve", "--postfix", "systemd"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        process.stderr.readline()  # Listening on …
+        with PolicyClient(f"unix:{path}") as client:
+            assert client.ask() == DUNNO
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_unit_files_are_printed(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", "--print-unit", name], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == unit(name)
+    assert "[Install]" in done.stdout
+
+
+@pytest.mark.servers
+def test_systemd_finds_the_units_right_and_little_exposed(tmp_path: Path) -> None:
+    paths = []
+    for name in NAMES:
+        path = tmp_path / f"throttle.{name}"
+        path.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit(name), flags=re.MULTILINE))
+        paths.append(str(path))
+    done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
+    assert not [line for line in done.stderr.splitlines() if "throttle" in line], done.stderr
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", paths[0]], capture_output=True, text=True, timeout=60
+    )
+    match = re.search(r"exposure level for throttle\.service: ([0-9.]+)", done.stdout)
+    assert match, done.stdout + done.stderr
+    print(match[0])
+    assert float(match[1]) <= 2.0
