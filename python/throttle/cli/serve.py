@@ -31,6 +31,13 @@ class Form(StrEnum):
     json = "json"
 
 
+class OnFault(StrEnum):
+    """What a milter answers when a step fails on our side."""
+
+    accept = "accept"
+    tempfail = "tempfail"
+
+
 class Unit(StrEnum):
     """A unit file of systemd."""
 
@@ -51,6 +58,15 @@ Milter = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Answer as a milter on inet:HOST:PORT or unix:PATH.", show_default=False),
 ]
+AuthservId = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="As a milter: believe the SPF and DKIM verdicts of this server in Authentication-Results headers.",
+        show_default=False,
+    ),
+]
+WhenFaulty = Annotated[OnFault, typer.Option(help="As a milter: what happens to mail when a step fails on our side.")]
 Policies = Annotated[
     list[str],
     typer.Option(
@@ -79,6 +95,8 @@ def command(
     *,
     postfix: Postfix = None,
     milter: Milter = None,
+    authserv_id: AuthservId = None,
+    on_fault: WhenFaulty = OnFault.accept,
     policy: Policies = ["inbound"],  # noqa: B006  typer copies it
     memory: Memory = None,
     learned: Learned = None,
@@ -114,7 +132,11 @@ def command(
             milter_service = importlib.import_module("throttle.serve.milter")
         except ModuleNotFoundError as error:
             missing(error, "throttle serve --milter", "milter")
-        milter_service.run(milter, guards, events, check=check)
+        if not check:
+            try:
+                milter_service.run(milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value)
+            except (OSError, ValueError) as error:
+                fail(f"--milter: {error}")
         return
     try:
         address = ListenAddress.parse(postfix or "")
