@@ -43,7 +43,7 @@ test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, unde
 	@echo "seed: PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED)"
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE); else cargo test $(CORE) --all-targets; fi
 	@cargo test $(CORE) --doc
-	@$(PY) -m pytest -n 2 --dist worksteal -m 'not servers' $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
 	@$(need_rust)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ["--locked", "--workspace", "--exclude", "throttle-python"]
-EVERY_TEST = ["-m", "slow or not slow"]
+EVERY_TEST = ["-m", "not servers"]
 #: Exit codes of pytest: all passed, a test failed, stopped from within, no test ran.
 PASSED, STOPPED, NONE_RAN = 0, 2, 5
 

@@ -79,7 +79,7 @@ def beside_ordinary_mail(
     return figures, trial
 
 
-@pytest.mark.parametrize("hours", [HOURS, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("hours", [HOURS, pytest.param(24, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("spf", ["none", None], ids=["SPF is checked", "SPF is not checked"])
 def test_they_are_held_together_and_new_innocents_pass_at_their_first_retry(
     spf: str | None, hours: int, seed: str, rng: random.Random, write_down: Callable[[str, Figures], None]

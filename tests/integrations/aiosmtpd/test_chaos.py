@@ -100,7 +100,7 @@ async def visits(port: int, count: int, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize(
-    "sessions", [10_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    "sessions", [10_000, pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_sessions_that_are_dropped_at_any_step_leave_no_slot(
     serve: Callable[..., Loopback], rng: random.Random, sessions: int

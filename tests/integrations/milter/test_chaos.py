@@ -121,7 +121,7 @@ def chaotic_session(path: str, seed: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "sessions", [10_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    "sessions", [10_000, pytest.param(100_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_chaotic_sessions_leave_no_slot_held(tmp_path: Path, seed: str, sessions: int) -> None:
     path = str(tmp_path / "milter")

@@ -337,7 +337,7 @@ def assert_each_accepted_message_is_delivered_once_and_none_bounced(
     assert " 4.3.5 " not in postfix.log
 
 
-@pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.soak)])
 def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> None:
     talks = conversations(SEED, Mix.scaled(flood))
     outcome = Outcome()
