@@ -10,7 +10,7 @@ BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 UNDER ?= 12 13 14
-SERVERS := postfix systemd
+SERVERS := postfix systemd libmilter-dev python3-dev
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
@@ -61,11 +61,13 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 
-servers: $(VENV)/.ready-test ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
+servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
 	@test "$$(id -u)" = 0 || $(call missing,the mail servers are installed and started as root.)
 	@if ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) >&2; fi
-	@THROTTLE_SERVERS=1 $(PY) -m pytest -m servers tests/integrations $(ARGS)
+	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
+	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' tests/integrations $(ARGS)
+	@$(PY) tests/integrations/aiosmtpd/own_suite.py
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
 	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
