@@ -264,15 +264,20 @@ def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_no
                 milter.process.send_signal(signal.SIGSTOP)
                 begun = time.monotonic()
                 assert sent(one, "<a@one.example>")[1] == 250
-                assert 0.9 < time.monotonic() - begun < 1.9
+                assert 0.9 < time.monotonic() - begun < 5  # without the time-outs of main.cf it is 30 s
                 begun = time.monotonic()
                 assert sent(one, "<a@one.example>")[1] == 250
-                assert time.monotonic() - begun < 0.5  # asked no more until the client's next connection
+                assert time.monotonic() - begun < 0.9  # asked no more until the client's next connection
                 milter.process.send_signal(signal.SIGCONT)
-        with Client(postfix.port, "192.0.2.1") as client:
-            client.ehlo()
-            assert sent(client, "<b@one.example>")[1] == 250
-            assert sent(client, "<b@one.example>")[1] == 451
+        senders = itertools.count()
+
+        def is_asked_again() -> bool:
+            with Client(postfix.port, "192.0.2.1") as client:
+                client.ehlo()
+                sender = f"<b{next(senders)}@one.example>"
+                return [sent(client, sender)[1] for _ in range(2)] == [250, 451]
+
+        wait_until(is_asked_again)
         milter.wait_for_release()
 
 
