@@ -131,7 +131,9 @@ def command(
         try:
             milter_service = importlib.import_module("throttle.serve.milter")
         except ModuleNotFoundError as error:
-            missing(error, "throttle serve --milter", "milter")
+            if error.name is not None and error.name.lower() == "milter":
+                fail("throttle serve --milter needs pymilter, which is not installed: pip install 'mailthrottle[milter]'")
+            raise
         if not check:
             try:
                 milter_service.run(milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value)
