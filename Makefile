@@ -75,7 +75,7 @@ wheel: $(VENV)/.ready-python ## wheels, in dist: one for this Python, built with
 	@$(need_rust)
 	@$(PY) benches/wheel.py $(ARGS)
 
-instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded line; ARGS=--record adds a line
+instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded lines and the bounds of inbound; ARGS=--record adds lines
 	@$(need_rust)
 	@$(PY) benches/instructions.py $(ARGS)
 
