@@ -11,6 +11,8 @@ FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targ
 FOR   ?= 60
 UNDER ?= 12 13 14
 SERVERS := postfix systemd libmilter-dev python3-dev
+DOCS  ?=
+OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
 MSRV  := $(shell sed -n 's/^rust-version *= *"\([0-9.]*\)".*/\1/p' Cargo.toml)
 
@@ -50,10 +52,14 @@ soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, F
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
 	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
 
-attacks: $(VENV)/.ready-test ## every attack under inbound, under the seeds UNDER='12 13 14': a table for each of what passed and who lost; ARGS go to pytest
+attacks: $(VENV)/.ready-test ## every attack under the seeds UNDER='12 13 14', and one table of all; DOCS=write puts it into the docs; ARGS go to pytest
+	@mkdir -p out && rm -f $(OUTCOMES)
 	@failed=; for seed in $(UNDER); do \
-		THROTTLE_SEED=$$seed $(PY) -m pytest tests/adversarial -n 2 --dist worksteal -q $(ARGS) || failed="$$failed $$seed"; \
-	done; test -z "$$failed" || { echo "failed under seed:$$failed" >&2; exit 1; }
+		THROTTLE_SEED=$$seed THROTTLE_ATTACKS=$(OUTCOMES) $(PY) -m pytest tests/adversarial -n 2 --dist worksteal -q $(ARGS) \
+			|| failed="$$failed $$seed"; \
+	done; \
+	$(PY) tests/attack_table.py $(OUTCOMES) $(if $(DOCS),--write) && \
+	{ test -z "$$failed" || { echo "failed under seed:$$failed" >&2; exit 1; }; }
 
 bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
 	@$(need_rust)
@@ -77,7 +83,7 @@ wheel: $(VENV)/.ready-python ## wheels, in dist: one for this Python, built with
 	@$(need_rust)
 	@$(PY) benches/wheel.py $(ARGS)
 
-instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded line; ARGS=--record adds a line
+instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded lines and the bounds of inbound; ARGS=--record adds lines
 	@$(need_rust)
 	@$(PY) benches/instructions.py $(ARGS)
 

@@ -2,11 +2,15 @@
 failure.
 
     make instructions                   count and compare
-    make instructions ARGS=--record     count, and append a line to benches/instructions.jsonl
+    make instructions ARGS=--record     count, and append a line for each policy to benches/instructions.jsonl
 
 Wall time on a shared machine says nothing about five per cent; instructions are the same from run to run.
-They depend on the compiler and on the architecture, so a line is compared with lines of the same two only;
-where there is none, it is recorded.
+They depend on the compiler and on the architecture, so a line is compared with lines of the same two and of the same
+policy only; where there is none, it is recorded.
+
+Two policies are counted. `inbound-1` never changes, so its lines compare over all versions. `inbound` is the built-in
+policy of today: a check under it has bounds of its own, in terms of the same check under `inbound-1`. A bound that is
+exceeded is printed as SHORT, and is a failure as soon as all of them have been met once (`ARE_MET`).
 
 It needs nothing but valgrind and cargo. Invariant: a path that has vanished or is new is told, never passed over.
 """
@@ -22,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +35,20 @@ HISTORY = ROOT / "benches" / "instructions.jsonl"
 
 #: How much more than the recorded line is too much.
 GROWTH = 0.05
+
+#: The policies that are counted, by the name in their lines. Paths of the second one begin with its name and a colon.
+FIRST, BUILT_IN = "inbound-1", "inbound"
+POLICIES = {
+    FIRST: ROOT / "benches" / "inbound-1.toml",
+    BUILT_IN: ROOT / "python" / "throttle" / "policies" / "inbound.toml",
+}
+
+#: A check under `inbound` takes at most this many times the instructions of the same check under `inbound-1`,
+TIMES = 1.6
+#: and at most this many instructions more for each limit that it has more.
+PER_LIMIT = 350
+#: Whether both bounds have been met. Recording a line does not excuse a check that exceeds them after that.
+ARE_MET = False
 
 FAILED = 1
 CANNOT = 2
@@ -46,10 +65,11 @@ class Line:
     rustc: str
     machine: str
     counts: dict[str, float]
+    policy: str = FIRST
 
     def is_like(self, other: Line) -> bool:
         """Whether the two may be compared."""
-        return (self.rustc, self.machine) == (other.rustc, other.machine)
+        return (self.rustc, self.machine, self.policy) == (other.rustc, other.machine, other.policy)
 
 
 def said(*command: str) -> str:
@@ -93,16 +113,25 @@ def collected(executable: str, path: str) -> int:
     return int(total)
 
 
-def measured(executable: str) -> Line:
+def measured(executable: str) -> list[Line]:
+    """A line for each policy."""
     packages = json.loads(said("cargo", "metadata", "--locked", "--no-deps", "--format-version=1"))["packages"]
-    return Line(
-        date=time.strftime("%Y-%m-%d", time.gmtime()),
-        version=next(package["version"] for package in packages if package["name"] == "throttle-core"),
-        on=commit(),
-        rustc=said("rustc", "--version"),
-        machine=platform.machine(),
-        counts={path: round(instructions, 1) for path, instructions in count(executable).items()},
-    )
+    counts: dict[str, dict[str, float]] = {policy: {} for policy in POLICIES}
+    for name, instructions in count(executable).items():
+        policy, _, path = name.rpartition(": ")
+        counts[policy or FIRST][path] = round(instructions, 1)
+    return [
+        Line(
+            date=time.strftime("%Y-%m-%d", time.gmtime()),
+            version=next(package["version"] for package in packages if package["name"] == "throttle-core"),
+            on=commit(),
+            rustc=said("rustc", "--version"),
+            machine=platform.machine(),
+            counts=of_policy,
+            policy=policy,
+        )
+        for policy, of_policy in counts.items()
+    ]
 
 
 def commit() -> str:
@@ -140,34 +169,77 @@ def compare(line: Line, last: Line) -> list[str]:
     return wrong
 
 
+def limits_of(policy: str) -> int:
+    return len(tomllib.loads(POLICIES[policy].read_text(encoding="utf-8"))["limit"])
+
+
+def exceeded(built_in: Line, first: Line, more: int) -> list[str]:
+    """The bounds that a check under the built-in policy exceeds; it has so many limits more than the first one."""
+    found = []
+    for path, now in built_in.counts.items():
+        was = first.counts[path]
+        if now > was * TIMES:
+            found.append(f"{path}: {now / was:.2f} × {FIRST}, at most {TIMES} ×")
+        if now > was + more * PER_LIMIT:
+            found.append(f"{path}: {(now - was) / more:.0f} instructions for each added limit, at most {PER_LIMIT}")
+    return found
+
+
+def compare_policies(built_in: Line, first: Line, more: int) -> list[str]:
+    """Prints the checks of both policies, and returns the bounds that are exceeded."""
+    print(f"\n{BUILT_IN:>10} {FIRST:>10} {'ratio':>8} {'a limit':>8}   {more} limits more")
+    for path, now in built_in.counts.items():
+        was = first.counts[path]
+        print(f"{now:10,.1f} {was:10,.1f} {now / was:8.2f} {(now - was) / more:8.0f}   {path}")
+    found = exceeded(built_in, first, more)
+    for bound in found:
+        print(f"SHORT: {bound}")
+    if not found and not ARE_MET:
+        print("the bounds are met: set ARE_MET in benches/instructions.py, so that they stay so")
+    return found
+
+
+def last_like(line: Line) -> Line | None:
+    """The last recorded line that may be compared."""
+    return next((last for last in reversed(recorded()) if line.is_like(last)), None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--record", action="store_true", help="append what is counted to the recorded lines")
     parser.add_argument(
-        "--json", action="store_true", help="print the line that would be recorded, and compare nothing"
+        "--json", action="store_true", help="print the lines that would be recorded, and compare nothing"
     )
     arguments = parser.parse_args()
     if not shutil.which("valgrind"):
         return fail("valgrind is not installed: install it (Debian and Ubuntu: apt-get install valgrind)", CANNOT)
-    line = measured(build())
+    lines = measured(build())
     if arguments.json:
-        print(json.dumps(asdict(line)))
+        for line in lines:
+            print(json.dumps(asdict(line)))
         return 0
-    alike = [last for last in recorded() if line.is_like(last)]
-    print(f"instructions a call; {line.rustc}, {line.machine}, on {line.on}")
-    wrong = compare(line, alike[-1]) if alike else []
-    if not alike:
-        for path, instructions in line.counts.items():
-            print(f"{instructions:10,.1f}   {path}")
-        print(
-            f"no line of {line.rustc} on {line.machine} is recorded: nothing was compared, and this one now is; "
-            f"commit it"
-        )
-    if arguments.record or not alike:
-        record(line)
-        print(f"recorded in {HISTORY.relative_to(ROOT)}")
-        return 0
-    if wrong:
+    first, built_in = lines
+    print(f"instructions a call; {first.rustc}, {first.machine}, on {first.on}")
+    wrong = []
+    for line in lines:
+        last = last_like(line)
+        print(f"\n{line.policy}")
+        if last:
+            wrong += compare(line, last)
+        else:
+            for path, instructions in line.counts.items():
+                print(f"{instructions:10,.1f}   {path}")
+            print(
+                f"no line of {line.policy} by {line.rustc} on {line.machine} is recorded: nothing was compared, and "
+                f"this one now is; commit it"
+            )
+        if arguments.record or not last:
+            record(line)
+            print(f"recorded in {HISTORY.relative_to(ROOT)}")
+    short = compare_policies(built_in, first, limits_of(BUILT_IN) - limits_of(FIRST))
+    if short and ARE_MET:
+        return fail("; ".join(short), FAILED)
+    if wrong and not arguments.record:
         return fail("; ".join(wrong) + ". Where it is worth that: make instructions ARGS=--record", FAILED)
     return 0
 

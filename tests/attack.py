@@ -136,6 +136,11 @@ def networks(count: int) -> Callable[[int], str]:
     return client
 
 
+def in_words(count: int) -> str:
+    """So many networks."""
+    return f"{count:,} network{'s' * (count != 1)}"
+
+
 def run(
     innocents: Iterable[Shot],
     attack: list[Shot],

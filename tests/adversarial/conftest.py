@@ -1,20 +1,29 @@
-"""Ordinary mail for all attacks, and a table of what each attack gained and what innocents lost, after the tests."""
+"""Ordinary mail for all attacks, and a table of what each attack gained and what innocents lost, after the tests.
+
+`make attacks` sets THROTTLE_ATTACKS to a file, to which each run appends its outcomes; then it prints one table of all
+runs (tests/attack_table.py). Without that variable a run prints its own table.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from attack import settling
+from attack_table import Outcome, in_order, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from attack import Figures, Shot
 
-#: Under this name a test's report carries its line of the table.
-ROW = "attack under inbound"
+#: Under this name a test's report carries an outcome.
+OUTCOME = "attack under inbound"
 
 
 @pytest.fixture(scope="session")
@@ -24,44 +33,47 @@ def innocents(seed: str) -> list[Shot]:
 
 
 @pytest.fixture
-def write_down(record_property: Callable[[str, object], None]) -> Callable[[str, Figures], None]:
-    """Puts a line into the table. The line travels with the test's report, since several processes may run tests."""
+def write_outcome(seed: str, record_property: Callable[[str, object], None]) -> Callable[[Outcome], None]:
+    """Puts an outcome into the table. It travels with the test's report, since several processes may run tests."""
 
-    def write(shape: str, figures: Figures) -> None:
-        lost = ", ".join(f"{kind} {count} by {limit}" for (kind, limit), count in figures.lost.items())
-        refused = sum(figures.lost.values())
-        first = "never" if figures.before_refusal is None else str(figures.before_refusal)
-        row = f"{shape:<64}{figures.sent:>8}{figures.admitted:>9}{figures.share:>8.1%}{first:>8}"
-        row = f"{row}{sum(figures.innocent.values()):>11}{refused:>7}  {lost}"
-        record_property(ROW, row)
-        print(f"\n{row}\n  refused by {dict(figures.limits)}, known and lost {sum(figures.lost_known.values())}")
+    def write(outcome: Outcome) -> None:
+        record_property(OUTCOME, asdict(replace(outcome, seed=seed)))
+        print(f"\n{outcome}")
 
     return write
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Puts a line in words into the table, for an attack that is not counted in messages."""
+def write_down(write_outcome: Callable[[Outcome], None]) -> Callable[[str, Figures], None]:
+    """Puts the figures of an attack beside ordinary mail into the table, under its name: see :class:`Outcome`."""
 
-    def write(line: str) -> None:
-        record_property(ROW, line)
-        print(f"\n{line}")
+    def write(name: str, figures: Figures) -> None:
+        lost = {
+            kind: (sum(count for (of, _), count in figures.lost.items() if of == kind), figures.innocent[kind])
+            for kind in sorted(figures.innocent)
+        }
+        write_outcome(Outcome(name, figures.admitted, figures.sent, lost=lost if figures.innocent else None))
+        print(
+            f"  first refusal after {figures.before_refusal}, refused by {dict(figures.limits)}; innocents "
+            f"{sum(figures.innocent.values())}, lost by limit {dict(figures.lost)}, known and lost "
+            f"{sum(figures.lost_known.values())}"
+        )
 
     return write
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for of in terminalreporter.stats.values() for report in of if hasattr(report, "user_properties")]
-    rows = [
-        row
+    lines = [
+        {"place": f"{report.location[0]}:{report.location[1]} {report.nodeid}", "outcome": outcome}
         for report in reports
         if getattr(report, "when", "") == "call"
-        for name, row in report.user_properties
-        if name == ROW
+        for name, outcome in report.user_properties
+        if name == OUTCOME
     ]
-    if rows:
+    if file := os.environ.get("THROTTLE_ATTACKS"):
+        with Path(file).open("a", encoding="utf-8") as appended:
+            appended.writelines(json.dumps(line) + "\n" for line in lines)
+    elif lines:
         terminalreporter.section("attacks under inbound")
-        head = f"{'shape':<64}{'sent':>8}{'admitted':>9}{'':>8}{'refused':>8}{'innocents':>11}{'lost':>7}"
-        terminalreporter.write_line(f"{head}  of whom\n{'':<81}{'after':>16}")
-        for row in rows:
-            terminalreporter.write_line(row)
+        terminalreporter.write(table(in_order(lines)))

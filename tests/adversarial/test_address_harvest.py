@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attack import END_US, SPAN_US
+from attack_table import Outcome
 from exact_buckets import ExactBuckets
 from mail.mix import START_US
 from throttle import Envelope, Limit, Policy, Throttle
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from attack import Shot
     from throttle import Session
@@ -26,9 +28,11 @@ GUESSES = 10_000
 HARVEST = (30, 60, 300)  # amount, seconds, burst
 
 
-def harvested(guard: Throttle, of_each: int) -> tuple[int, int, int]:
-    """The guesses that are answered, the messages that are not refused at MAIL, and the neighbours that are refused."""
-    answers = messages = lost = 0
+def harvested(guard: Throttle, of_each: int) -> tuple[int, int, int, int]:
+    """The guesses that are answered, the messages that are not refused at MAIL, the neighbours' messages that are
+    refused, and how many of these there are.
+    """
+    answers = messages = lost = sent = 0
     session: Session | None = None
     for number in range(GUESSES):
         now = (START_US + number * SPAN_US // GUESSES) / 1e6
@@ -48,7 +52,8 @@ def harvested(guard: Throttle, of_each: int) -> tuple[int, int, int]:
                 Envelope(client_ip="81.0.0.7", mail_from="a@harvest.com", rcpt_to="known@box.com", spf="pass"),
             ]
             lost += sum(not guard.check(envelope, now=now) for envelope in others)
-    return answers, messages, lost
+            sent += len(others)
+    return answers, messages, lost, sent
 
 
 def expected(of_each: int) -> tuple[int, int]:
@@ -69,10 +74,15 @@ def expected(of_each: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("of_each", [1, 10, 100])
-def test_a_harvester_is_deferred_whatever_its_messages_and_its_neighbours_are_not(of_each: int) -> None:
-    answers, messages, lost = harvested(Throttle(seed=b"16 secret bytes."), of_each)
+def test_a_harvester_is_deferred_whatever_its_messages_and_its_neighbours_are_not(
+    of_each: int, write_outcome: Callable[[Outcome], None]
+) -> None:
+    answers, messages, lost, sent = harvested(Throttle(seed=b"16 secret bytes."), of_each)
     most, admitted = expected(of_each)
-    print(f"{of_each} recipients a message: {answers} of {GUESSES} guesses answered, {messages} messages admitted")
+    name = (
+        f"guesses at mailboxes that the server reports as unknown: {of_each} recipient{'s' * (of_each > 1)} a message"
+    )
+    write_outcome(Outcome(name, answers, GUESSES, "guesses", {"messages of neighbours": (lost, sent)}))
     assert abs(answers - most) <= 3
     assert abs(messages - admitted) <= 3
     assert 300 <= answers <= 300 + 8 * 30 + 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import CLAIMED, flood, held, networks, run
+from attack import CLAIMED, flood, held, in_words, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -26,7 +26,7 @@ def test_a_network_burns_the_null_sender_for_itself(
 ) -> None:
     attack = flood(lambda n: sender, networks(count))
     seen = run(innocents, attack, rng)
-    write_down(f"null sender, {count} networks", seen)
+    write_down(f"the null sender: {in_words(count)}", seen)
     assert seen.innocent["bounces"] > 50
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % count)) <= count

@@ -23,7 +23,7 @@ def test_customers_who_are_new_wait_and_known_ones_do_not(
 ) -> None:
     attack = flood(lambda n: f"a@bad{n}.com", lambda n: f"81.0.{n % 3}.{1 + n % 30}")
     seen = run(innocents, attack, rng)
-    write_down("organisations invented at a hoster with innocent customers", seen)
+    write_down("invented organisations from the relays of a hoster with innocent customers", seen)
     print(f"of customers of hosters lost {seen.lost_of('customers of hosters'):.1%}")
     most = held(attack, FAN_OUT, lambda n: n % 3)
     assert most - 150 <= seen.admitted <= most + 3
@@ -38,5 +38,5 @@ def test_the_class_of_the_sender_has_a_bucket_of_its_own_there_too(
 ) -> None:
     attack = flood(lambda n: f"a@bad{n}.com", lambda n: f"40.107.{10 + n % 30}.{30 + n % 80}")
     seen = run(innocents, attack, rng)
-    write_down("organisations merely claimed at Microsoft's networks", seen)
+    write_down("invented organisations from the networks of Microsoft's customers", seen)
     assert seen.lost == {}  # all that comes from there is proven

@@ -41,7 +41,7 @@ def test_one_reader_of_known_organisations_is_held(
 ) -> None:
     attack = flood(lambda n: f"a@org{n % KNOWN}.com", networks(200), reply_to=lambda n: reader)
     seen = run(innocents, attack, rng)
-    write_down(f"one Reply-To ({reader}), {KNOWN} organisations by turns", seen)
+    write_down(f"one Reply-To, {KNOWN} known organisations by turns: {reader}", seen)
     assert seen.lost == {}
     assert seen.limits.keys() == {"reply-to-pace"}
     assert abs(seen.admitted - held(attack, READER)) <= 1
@@ -71,7 +71,7 @@ def test_a_newsletter_whose_names_and_reader_are_borrowed_loses_nothing(
     mail = sorted([*innocents, *known, *newsletter(ATTACK_US, SPAN_US, rng)], key=lambda shot: shot.at_us)
     attack = flood(lambda n: f"a@customer{n % KNOWN}.com", networks(200), reply_to=lambda n: "answers@letters.com")
     seen = run(mail, attack, rng)
-    write_down(f"the names and the Reply-To of a newsletter of {CUSTOMERS} organisations", seen)
+    write_down(f"the names and the Reply-To of a newsletter for {CUSTOMERS} organisations", seen)
     assert seen.innocent["newsletter"] >= CUSTOMERS - 1
     assert seen.lost == {}
     assert seen.limits.keys() == {"reply-to-pace"}
@@ -88,7 +88,7 @@ def test_one_verified_signature_brings_so_many_organisations(
         for shot in flood(lambda n: f"a@made{n}.com", networks(400))
     ]
     seen = run(innocents, attack, rng)
-    write_down(f"one verified d={signer}, organisations invented", seen)
+    write_down(f"invented organisations with one verified signature: d={signer}", seen)
     assert seen.lost == {}
     assert seen.limits.keys() == {"dkim-fan-out"}
     assert abs(seen.admitted - held(attack, SIGNERS[signer])) <= 1
@@ -104,7 +104,7 @@ def test_answers_go_to_from_where_there_is_no_reply_to(
         for n, shot in enumerate(flood(lambda n: f"a@made{n}.com", networks(200)))
     ]
     seen = run(innocents, attack, rng)
-    write_down(f"From without Reply-To ({header_from}), organisations invented", seen)
+    write_down(f"invented organisations with one From and no Reply-To: {header_from}", seen)
     assert seen.lost == {}
     assert seen.limits.keys() == {"reply-to-fan-out"}
     assert abs(seen.admitted - held(attack, ANSWERED)) <= 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FAN_OUT, NETWORKS, flood, held, networks, run
+from attack import FAN_OUT, NETWORKS, flood, held, in_words, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -27,7 +27,7 @@ def test_a_network_brings_no_more_than_its_share_of_organisations(
 ) -> None:
     attack = flood(lambda n: f"a@cheap{n}.com", networks(count), spf=spf)
     seen = run(innocents, attack, rng)
-    write_down(f"organisations invented, {'proven, ' if spf else ''}{count} networks", seen)
+    write_down(f"invented organisations that share nothing: {in_words(count)}{', proven' if spf else ''}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT, lambda n: n % count)) <= count
     assert round(seen.share, 3) == {200: 1.0, 10: 0.09, 1: 0.009}[count]

@@ -53,7 +53,7 @@ def test_invented_organisations_with_one_mailbox_for_answers_are_held(
         for n, shot in enumerate(flood(lambda n: f"a@prize{n}.com", networks(200), spf=spf))
     ]
     seen = run(innocents, attack, rng)
-    write_down(f"constant Reply-To {spelling}{', proven' if spf else ''}", seen)
+    write_down(f"invented organisations with one Reply-To: {spelling}{', proven' if spf else ''}", seen)
     most = held(attack, ANSWERED)
     assert most == 179
     assert abs(seen.admitted - most) <= 1
@@ -81,7 +81,7 @@ def test_whose_mailbox_is_forged_loses_nothing_but_what_nobody_knows(
     )
     attack = flood(lambda n: f"a@prize{n}.com", networks(200), reply_to=lambda n: MAILBOX)
     seen = run(sorted([*innocents, *owner], key=lambda shot: shot.at_us), attack, rng)
-    write_down("the Reply-To of a service forged", seen)
+    write_down("invented organisations with the Reply-To of a service", seen)
     assert seen.innocent["customers of a service"] > 100
     assert seen.lost == {}
     assert seen.share <= 0.01

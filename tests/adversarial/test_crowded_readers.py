@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
-from attack import ATTACK_US, ATTACKER, Shot
+from attack import ATTACK_US, Shot
+from attack_table import Outcome
 from mail.kinds import MINUTE_US
 from throttle import Envelope, Throttle
 
@@ -76,7 +77,9 @@ def of_reader(number: int, kind: str) -> Envelope:
     )
 
 
-def test_a_reader_loses_nothing_of_his_own_and_of_proven_mail(rng: random.Random, tell: Callable[[str], None]) -> None:
+def test_a_reader_loses_nothing_of_his_own_and_of_proven_mail(
+    rng: random.Random, write_outcome: Callable[[Outcome], None]
+) -> None:
     network = Network(Throttle(seed=rng.randbytes(16)))
     kinds = ("the reader", "a proven firm", "a firm without SPF")
     mail = [
@@ -92,9 +95,13 @@ def test_a_reader_loses_nothing_of_his_own_and_of_proven_mail(rng: random.Random
         # Nobody learns from this question, so that each asks as if for the first time.
         lost[kind] += not network.guard.peek(envelope, now=at / 1e6)
     each = 3 * READERS
-    tell(
-        f"{READERS} readers named by one network, {ATTACKER} admitted {network.admitted} of {network.sent}: refused "
-        + ", ".join(f"{count} of {each} of {kind}" for kind, count in lost.items())
+    name = f"{READERS} readers, {TOGETHER} in each Reply-To, named by one network for {SPAN_US // MINUTE_US} minutes"
+    told = (
+        "their own mail",
+        "proven senders that name them in Reply-To",
+        "senders without SPF that name them in Reply-To",
     )
+    losses = {who: (lost[kind], each) for who, kind in zip(told, kinds, strict=True)}
+    write_outcome(Outcome(name, network.admitted, network.sent, lost=losses))
     assert lost["the reader"] == lost["a proven firm"] == 0
     assert lost["a firm without SPF"] > each / 2, "listed in SECURITY.md"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from attack_table import Outcome
 from exact_inbound import ExactInbound
 from outage import COLD_US, FLOOD, FLUSH_US, INNOCENTS, QUIET_US, SHAPES, START_US, Outage
 from throttle import Envelope, Throttle
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from exact_inbound import Message
 
@@ -74,7 +75,7 @@ class Play:
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_flood_of_fresh_names_is_held_and_nobody_known_is_refused(
-    shape: str, memory: str, flushed: bool, rng: random.Random
+    shape: str, memory: str, flushed: bool, rng: random.Random, write_outcome: Callable[[Outcome], None]
 ) -> None:
     outage, play = Outage(rng), Play(memory, rng)
     play.run(outage.quiet())
@@ -97,6 +98,10 @@ def test_a_flood_of_fresh_names_is_held_and_nobody_known_is_refused(
         f"{play.close}, "
         f"differences {len(play.differences)}"
     )
+    churned = ", after a flood of invented names" if flushed else ""
+    lost = {group: (play.refused[group], play.sent[group]) for group in INNOCENTS}
+    name = f"fresh hosts under one organisation with known tenants, in any shape: {memory}{churned}"
+    write_outcome(Outcome(name, admitted, FLOOD, lost=lost))
     assert quiet_refused == {}
     assert play.differences == []
     assert play.sent["flood"] == FLOOD

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import CLAIMED, FAN_OUT, NETWORKS, flood, held, networks, run
+from attack import CLAIMED, FAN_OUT, NETWORKS, flood, held, in_words, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -26,7 +26,7 @@ def test_proven_mail_of_the_provider_flows(
 ) -> None:
     attack = flood(lambda n: f"user{n}@gmail.com", networks(count), spf="fail")
     seen = run(innocents, attack, rng)
-    write_down(f"gmail.com forged, {count} networks", seen)
+    write_down(f"gmail.com claimed, while its own mail is proven: {in_words(count)}", seen)
     assert seen.innocent["gmail"] > 300
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % count)) <= count
@@ -39,7 +39,7 @@ def test_with_nothing_proven_on_either_side_mail_from_the_providers_own_networks
     unproven = [shot._replace(envelope=shot.envelope.replace(spf=None, client_name=None)) for shot in innocents]
     attack = flood(lambda n: f"user{n}@gmail.com", networks(1_000))
     seen = run(unproven, attack, rng)
-    write_down("gmail.com forged, 1000 networks, nothing proven", seen)
+    write_down("gmail.com claimed, while its own mail is not proven: 1,000 networks", seen)
     assert seen.innocent["gmail"] > 300
     assert seen.lost_of("gmail") == 0
     assert seen.lost == {}
@@ -52,7 +52,7 @@ def test_fresh_hosts_below_its_name_are_held_and_its_own_fresh_hosts_flow(
 ) -> None:
     attack = flood(lambda n: f"a@x{n}.{name}", networks(200), spf="fail")
     seen = run(innocents, attack, rng)
-    write_down(f"fresh hosts below {name} forged", seen)
+    write_down(f"fresh hosts claimed below the name of a provider: {name}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
 
@@ -62,6 +62,6 @@ def test_from_the_providers_own_networks_a_forger_burns_nothing_of_its_proven_na
 ) -> None:
     attack = flood(lambda n: f"user{n}@gmail.com", lambda n: f"209.85.{(128, 208, 221)[n % 3]}.{41 + n % 14}")
     seen = run(innocents, attack, rng)
-    write_down("gmail.com forged from three of its own networks", seen)
+    write_down("gmail.com claimed, while its own mail is proven: three of its own networks", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % 3)) <= 3

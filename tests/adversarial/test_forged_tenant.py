@@ -60,7 +60,9 @@ def test_only_a_tenant_that_proves_nothing_loses_and_only_fresh_hosts(
     mail = sorted(innocents + tenants(spf, rng), key=lambda shot: shot.at_us)
     attack = flood(lambda n: f"m@x{n}.k7.victim.bnc.{PROVIDER}", networks(200))
     seen = run(mail, attack, rng)
-    write_down(f"the name of a tenant forged that is {'proven' if spf else 'claimed'}", seen)
+    write_down(
+        f"fresh hosts claimed below the name of a tenant: its own mail is {'proven' if spf else 'claimed'}", seen
+    )
     most = held(attack, FAN_OUT)
     if spf:
         assert seen.lost == {}

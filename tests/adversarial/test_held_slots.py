@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from attack_table import Outcome
 from throttle import Envelope, Limit, ManualClock, Permit, Policy, Throttle
 
 if TYPE_CHECKING:
@@ -163,6 +164,11 @@ def one_48(rng: random.Random) -> list[Callable[[], Envelope]]:
     return [somewhere]
 
 
+def outcome(name: str, played: Played) -> Outcome:
+    lost = {"messages": (played.refused, played.innocent)}
+    return Outcome(f"networks that hold for five minutes all they may: {name}", lost=lost)
+
+
 def told(name: str, policy: str, played: Played) -> str:
     return (
         f"{name}, {policy}: {played.refused} of {played.innocent} innocent messages refused ({100 * played.share:.2f} "
@@ -186,12 +192,13 @@ ATTACKS: dict[str, Callable[[random.Random], Attack]] = {
 
 @pytest.mark.parametrize("name", list(ATTACKS))
 def test_who_holds_all_it_can_gets_nobody_else_refused(
-    name: str, rng: random.Random, capsys: pytest.CaptureFixture[str]
+    name: str, rng: random.Random, capsys: pytest.CaptureFixture[str], write_outcome: Callable[[Outcome], None]
 ) -> None:
     shared = play(None, ATTACKS[name](rng), rng)
     static = play(STATIC, ATTACKS[name](rng), rng)
     with capsys.disabled():
         print(f"\n{told(name, 'inbound', shared)}\n{told(name, 'static caps', static)}")
+    write_outcome(outcome(name, shared))
     assert shared.innocent > 15_000
     assert (shared.refused, shared.refused_networks) == (0, set())
     assert static.share > 0.2, "the attack is one"
@@ -205,13 +212,14 @@ def test_without_an_attack_nobody_is_refused(rng: random.Random) -> None:
 
 @pytest.mark.parametrize("in_turns", [True, False])
 def test_two_hundred_networks_do_hurt_and_how_much_is_told(
-    in_turns: bool, rng: random.Random, capsys: pytest.CaptureFixture[str]
+    in_turns: bool, rng: random.Random, capsys: pytest.CaptureFixture[str], write_outcome: Callable[[Outcome], None]
 ) -> None:
     attack = Attack(networks(200), IDLE, in_turns)
     shared, static = (play(policy, attack, rng) for policy in (None, STATIC))
     name = f"200 networks, idle messages, {'in turns' if in_turns else 'one after another'}"
     with capsys.disabled():
         print(f"\n{told(name, 'inbound', shared)}\n{told(name, 'static caps', static)}")
+    write_outcome(outcome(name, shared))
     assert static.share > 0.8
     # One after another they leave 2000 · (10/11)²⁰⁰ to share: less than one. From the reserve of 500 they get one each.
     assert shared.share < (0.01 if in_turns else 0.4)

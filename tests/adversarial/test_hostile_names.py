@@ -45,7 +45,7 @@ def test_what_cannot_be_read_is_a_fresh_host_like_any_other(
 ) -> None:
     attack = flood(BELOW_ONE_NAME[shape], networks(200))
     seen = run(innocents, attack, rng)
-    write_down(f"{shape} below one name", seen)
+    write_down(f"fresh hosts under one name, made to break a parser: {shape}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
     assert seen.limits.keys() == {"org-fan-out"}
@@ -63,7 +63,7 @@ def test_organisations_that_cannot_be_read_share_one_bucket(
 ) -> None:
     attack = flood(WITHOUT_AN_ORGANISATION[shape], networks(200))
     seen = run(innocents, attack, rng)
-    write_down(shape, seen)
+    write_down(f"invented organisations, made to break a parser: {shape}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
 
@@ -81,6 +81,6 @@ def test_a_local_part_is_a_local_part_whatever_it_holds(
     shape: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
     seen = run(innocents, flood(LOCAL_PARTS[shape], networks(200)), rng)
-    write_down(f"local parts: {shape}", seen)
+    write_down(f"fresh local parts under one name, 200 networks: {shape}", seen)
     assert seen.lost == {}
     assert seen.admitted == FLOOD

@@ -54,7 +54,10 @@ def test_hosts_that_were_used_once_are_charged_when_they_return(
     before = made_known(ATTACK_US - (hours + 1) * HOUR_US, hours, spf)
     attack = flood(lambda n: f"a@x{n}.p{n % 200}.mass.com", networks(200), spf=spf)
     seen = run(innocents, names + before + attack, rng)
-    write_down(f"{HOSTS} hosts made known in {hours} hours, {'proven' if spf else 'claimed'}", seen)
+    write_down(
+        f"{HOSTS:,} hosts of one domain, made known before and used once: in {hours} hours{', proven' if spf else ''}",
+        seen,
+    )
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FRESH)) <= 5
     assert seen.share <= 0.275
@@ -89,7 +92,7 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
     before.sort(key=lambda shot: shot.at_us)
     attack.sort(key=lambda shot: shot.at_us)
     seen = run(innocents, before + attack, rng)
-    write_down("250 names prepared an hour before, of each trust and unlisted", seen)
+    write_down("fresh hosts under 250 names each that are claimed, proven and unlisted, prepared an hour before", seen)
     # Internal names are unlisted: they share that allowance with the flood.
     assert seen.losers <= {"internal names"}
     assert seen.admitted <= 3 * 0.066 * 40_000
@@ -122,7 +125,7 @@ def test_five_hours_of_preparation_make_no_provider_forget_its_proven_tenants(
     attack = flood(lambda n: f"m@x{n}.desk.com", networks(200), spf=spf)
     mail = sorted([*innocents, *tenants], key=lambda shot: shot.at_us)
     seen = run(mail, churn + attack, rng)
-    write_down(f"five hours of deep hosts, then a provider's name, tenants {'proven' if spf else 'claimed'}", seen)
+    write_down(f"five hours of deep hosts, then a provider's name: tenants {'proven' if spf else 'claimed'}", seen)
     lost = seen.lost_of("returning tenants")
     print(f"returning tenants lost: {lost:.1%} of {seen.innocent['returning tenants']}")
     if spf:

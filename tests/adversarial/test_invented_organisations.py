@@ -89,7 +89,7 @@ def test_they_are_held_together_and_new_innocents_pass_at_their_first_retry(
     attack = invented(spf, start_us=START_US + hours * HOUR_US)
     seen, trial = beside_ordinary_mail(seed, attack, rng, verdicts, hours)
     checked = "checked" if spf else "not checked"
-    write_down(f"organisations invented, 200 networks, {hours} hours, SPF {checked}", seen)
+    write_down(f"invented organisations that share nothing, {hours} hours after a cold start: SPF is {checked}", seen)
     assert seen.limits.keys() <= BY
     assert seen.share <= (0.15 if spf else 0.28)
     assert abs(seen.admitted + NEW_INNOCENTS[spf] - held(attack, UNPROVEN if spf else CLAIMED)) < 300
@@ -110,7 +110,9 @@ def test_a_flood_ten_times_as_large_gains_no_more_but_lets_new_innocents_wait_lo
     """Its notes evict one another, and those of innocents, in three minutes: before the first retry."""
     attack = invented("none", count=10 * FLOOD, of=2_000)
     seen, trial = beside_ordinary_mail(seed, attack, rng, Verdicts())
-    write_down("organisations invented, 2,000 networks, 400,000 messages, three hours", seen)
+    write_down(
+        "invented organisations that share nothing, 3 hours after a cold start: 400,000 from 2,000 networks", seen
+    )
     print(f"  deferred twice {trial.refused_again.total()}, longest delay {trial.longest_delay_us / MINUTE_US} min")
     assert seen.admitted < 6_000
     assert {limit for _, limit in seen.lost} <= BY
@@ -125,7 +127,9 @@ def test_names_that_were_sent_before_pass(rng: random.Random, write_down: Callab
     before = invented("none", start_us=ATTACK_US - HOUR_US)
     attack = invented("none")
     seen = run([], [*begin, *before, *attack], rng, since_us=ATTACK_US)
-    write_down("organisations invented, 200 networks, each sent an hour before", seen)
+    write_down(
+        "invented organisations that share nothing, 3 hours after a cold start: each sent an hour before", seen
+    )
     assert seen.share == 1
 
 
@@ -135,5 +139,5 @@ def test_the_first_two_hours_after_a_cold_start_only_learn(
     begin = flood(lambda n: "y@other.com", networks(1), count=1, start_us=START_US)
     attack = invented("none", start_us=START_US + 110 * MINUTE_US)
     seen = run([], [*begin, *attack], rng, since_us=attack[0].at_us)
-    write_down("organisations invented, 200 networks, within two hours of a cold start", seen)
+    write_down("invented organisations that share nothing: 200 networks, within two hours of a cold start", seen)
     assert seen.share == 1

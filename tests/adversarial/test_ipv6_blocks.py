@@ -49,7 +49,7 @@ def test_a_site_is_one_network(
     invented = flood(lambda n: f"a@six{n}.com", inside(bits))
     assert len({shot.envelope.client_ip for shot in invented}) == len(invented)
     seen = run(innocents, invented, rng)
-    write_down(f"organisations invented, inside one IPv6 /{bits}", seen)
+    write_down(f"invented organisations from one IPv6 block: /{bits}", seen)
     assert seen.lost == {}
     # A /64 is one client.
     limit, numbers = ("client-org-fan-out", ONE_CLIENT) if bits == 64 else ("net-org-fan-out", FAN_OUT)
@@ -57,7 +57,7 @@ def test_a_site_is_one_network(
     assert abs(seen.admitted - held(invented, numbers)) <= 1
     named = flood(lambda n: f"a{n}@six.com", inside(bits))
     seen = run(innocents, named, rng)
-    write_down(f"one name, inside one IPv6 /{bits}", seen)
+    write_down(f"one claimed name from one IPv6 block: /{bits}", seen)
     assert seen.lost == {}
     assert seen.limits.keys() == {"client-claimed-pace" if bits == 64 else "net-claimed-pace"}
     assert abs(seen.admitted - held(named, ONE_CLIENT_CLAIMED if bits == 64 else CLAIMED)) <= 1
@@ -69,7 +69,7 @@ def test_a_wider_block_is_as_many_networks_as_it_has_sites(
 ) -> None:
     attack = flood(lambda n: f"a@six{n}.com", inside(bits))
     seen = run(innocents, attack, rng)
-    write_down(f"organisations invented, inside one IPv6 /{bits}", seen)
+    write_down(f"invented organisations from one IPv6 block: /{bits}", seen)
     expected = held(attack, FAN_OUT, lambda n: n * 40_503 % WIDER[bits])
     assert seen.lost == {}
     assert abs(seen.admitted - expected) <= min(WIDER[bits], 16)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from attack import ATTACK_US, ATTACKER, FAN_OUT, flood, held, networks, run
+from attack_table import Outcome
 from mail.kinds import MINUTE_US
 from mail.mix import START_US
 from throttle import Throttle
@@ -61,7 +62,7 @@ def kept_warm() -> list[Shot]:
 
 
 def test_tenants_of_half_a_day_outlast_names_that_are_kept_warm_for_hours(
-    rng: random.Random, tell: Callable[[str], None]
+    rng: random.Random, write_outcome: Callable[[Outcome], None]
 ) -> None:
     first_us, count = ATTACK_US - 10 * HOUR_US, 300
     tenants = flood(
@@ -85,7 +86,8 @@ def test_tenants_of_half_a_day_outlast_names_that_are_kept_warm_for_hours(
     now = attack[-1].at_us / 1e6
     last = {shot.envelope.mail_from: shot.envelope for shot in tenants}
     refused = sum(not guard.peek(envelope, now=now) for envelope in last.values())
-    tell(f"{FIT} hosts kept warm for four rounds, then a flood under a provider's name: {refused} of {count} tenants")
+    name = f"{FIT:,} hosts kept warm for four hours to make the guard forget, then fresh hosts under one name"
+    write_outcome(Outcome(name, lost={"tenants": (refused, count)}))
     assert len(last) == count
     assert not guard.peek(attack[-1].envelope.replace(mail_from="m@another.desk.com"), now=now), "the flood goes on"
     assert refused <= count / 100
@@ -130,7 +132,7 @@ def test_who_came_back_after_an_hour_stays_known(
     calm = run(mail, attack, rng, memory=memory)
     assert calm.lost == {}
     seen = run(mail, churn + attack, rng, memory=memory)
-    write_down(f"known hosts churned for half an hour, {memory}", seen)
+    write_down(f"half an hour of deep hosts to make the guard forget, then fresh hosts under one name: {memory}", seen)
     assert seen.innocent["regular tenants"] > 7 * TENANTS
     assert seen.losers == {"seldom tenants"}
     assert seen.lost_of("seldom tenants") > 0.9

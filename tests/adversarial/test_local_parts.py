@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import CLAIMED, FLOOD, OWNER, flood, held, networks, run
+from attack import CLAIMED, FLOOD, OWNER, flood, held, in_words, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -36,7 +36,7 @@ def test_a_claimed_name_is_held_for_each_network(
 ) -> None:
     attack = flood(SHAPES[shape], networks(count))
     seen = run(innocents, attack, rng)
-    write_down(f"{shape}, {count} networks", seen)
+    write_down(f"one claimed name, fresh local parts: {shape}, {in_words(count)}", seen)
     assert seen.lost == {}
     assert seen.sent == FLOOD
     assert abs(seen.admitted - held(attack, CLAIMED, lambda n: n % count)) <= count
@@ -49,7 +49,7 @@ def test_a_proven_name_is_held_wherever_it_sends_from(
 ) -> None:
     attack = flood(SHAPES["fresh local parts"], networks(200), spf="pass")
     seen = run(innocents, attack, rng)
-    write_down("fresh local parts, proven, 200 networks", seen)
+    write_down("one proven name, fresh local parts: 200 networks", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, OWNER)) <= 1
     assert seen.limits.keys() == {"owner-pace"}

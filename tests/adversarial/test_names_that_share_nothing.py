@@ -37,7 +37,7 @@ def test_all_of_a_sort_share_one_bucket(
 ) -> None:
     attack = flood(SHAPES[shape], networks(200))
     seen = run(innocents, attack, rng)
-    write_down(shape, seen)
+    write_down(f"names without an organisation: {shape}", seen)
     most = held(attack, FAN_OUT)
     assert most == 359
     assert most - 60 <= seen.admitted <= most + 1
@@ -52,7 +52,7 @@ def test_three_sorts_have_three_buckets(
     sorts = [SHAPES[shape] for shape in ("address literals", "names under TLDs that are none", "single labels")]
     attack = flood(lambda n: sorts[n % 3](n), networks(200))
     seen = run(innocents, attack, rng)
-    write_down("literals, unlisted TLDs and single labels by turns", seen)
+    write_down("names without an organisation: literals, unlisted TLDs and single labels by turns", seen)
     most = held(attack, FAN_OUT, lambda n: n % 3)
     assert round(most / FLOOD, 3) == 0.027
     assert most - 100 <= seen.admitted <= most + 3

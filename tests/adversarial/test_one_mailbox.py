@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FLOOD, MAILBOX, NETWORKS, SPAN_US, flood, held, networks, run
+from attack import FLOOD, MAILBOX, NETWORKS, SPAN_US, flood, held, in_words, networks, run
 
 if TYPE_CHECKING:
     import random
@@ -40,7 +40,7 @@ def test_a_network_burns_the_mailbox_for_itself(
     assert len(attack) == FLOOD
     mail = sorted(innocents + friends, key=lambda shot: shot.at_us)
     seen = run(mail, attack, rng)
-    write_down(f"one mailbox, {count} networks", seen)
+    write_down(f"one mailbox as recipient: {in_words(count)}", seen)
     assert seen.innocent["friends"] >= 795
     assert attack[-1].at_us - attack[0].at_us < SPAN_US
     assert seen.lost == {}

@@ -35,7 +35,7 @@ def test_a_network_is_held_by_all_that_it_claims(
     )
     attack = flood(lambda n: f"a@org{n % 150}.com", lambda n: f"100.64.0.{1 + n % 254}")
     seen = run(sorted([*innocents, *newsletter], key=lambda shot: shot.at_us), attack, rng)
-    write_down("one network, 150 invented organisations by turns", seen)
+    write_down("150 invented organisations by turns from one network", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, CLAIMED)) <= 1
     assert seen.share <= 0.15
@@ -46,7 +46,7 @@ def test_6to4_makes_no_networks(
 ) -> None:
     attack = flood(lambda n: f"a@org{n}.com", lambda n: f"2002:6440:{n % 256:x}::1")
     seen = run(innocents, attack, rng)
-    write_down("6to4 addresses of one /24, invented organisations", seen)
+    write_down("invented organisations from the 6to4 addresses of one /24", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
     assert seen.share <= 0.01
@@ -58,7 +58,7 @@ def test_teredo_makes_no_networks(
     """One client, which chooses its server and its port: only the last 32 bits are its own (RFC 4380 §4)."""
     attack = flood(lambda n: f"a@org{n}.com", lambda n: f"2001:0:{0x4100 + n % 400:x}:{n:x}:0:1234:34ff:8ef8")
     seen = run(innocents, attack, rng)
-    write_down("one Teredo client, invented organisations", seen)
+    write_down("invented organisations from one Teredo client", seen)
     assert seen.lost == {}
     assert seen.share <= 0.01
 
@@ -76,6 +76,6 @@ def test_clients_behind_nat64_are_not_one_network(
     )
     attack = flood(lambda n: f"a@org{n}.com", lambda n: "64:ff9b::6440:1")
     seen = run(sorted([*innocents, *clients], key=lambda shot: shot.at_us), attack, rng)
-    write_down("one client behind NAT64, invented organisations", seen)
+    write_down("invented organisations from one client behind NAT64", seen)
     assert seen.lost == {}
     assert seen.share <= 0.01

@@ -47,7 +47,7 @@ def test_patience_gains_the_rate_and_no_more(
             seen.limits[decision.limit] += 1
             seen.before_refusal = seen.sent - 1 if seen.before_refusal is None else seen.before_refusal
             heapq.heappush(queue, (at + max(1, round(decision.retry_after * 1e6)), number, kind, envelope))
-    write_down(f"{PATIENT} fresh hosts that come again when told", seen)
+    write_down(f"{PATIENT:,} fresh hosts that retry when they are told to", seen)
     assert seen.lost == {}
     assert seen.sent > 10 * PATIENT
     assert abs(seen.admitted - (200 + 20 * 8 - 1)) <= 1

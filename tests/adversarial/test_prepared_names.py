@@ -54,7 +54,7 @@ def test_prepared_names_share_one_allowance_of_their_organisation(
 ) -> None:
     attack = flood(lambda n: f"a@x{n}.p{n % PREPARED}.mass.com", networks(200))
     seen = run(innocents, prepared("mass.com", BEFORE[before], None) + attack, rng)
-    write_down(f"{PREPARED} names prepared {before} before", seen)
+    write_down(f"fresh hosts under {PREPARED} names that were used once before: {before} before", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
     assert round(seen.share, 3) == 0.009
@@ -67,7 +67,7 @@ def test_names_that_were_kept_warm_share_one_allowance_for_fresh_hosts(
 ) -> None:
     attack = flood(lambda n: f"a@x{n}.p{n % PREPARED}.mass.com", networks(200))
     seen = run(innocents, prepared("mass.com", BEFORE[before], None, rounds=2) + attack, rng)
-    write_down(f"{PREPARED} names kept warm since {before} before", seen)
+    write_down(f"fresh hosts under {PREPARED} names that were used twice before: first used {before} before", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FRESH)) <= 1
     assert round(seen.share, 3) == 0.135
@@ -80,7 +80,7 @@ def test_names_that_were_not_prepared_gain_nothing_by_their_number(
 ) -> None:
     attack = flood(lambda n: f"a@x{n}.p{n % PREPARED}.mass.com", networks(200))
     seen = run(innocents, prepared("mass.com", ATTACK_US - 30 * MINUTE_US, None) + attack, rng)
-    write_down(f"{PREPARED} names prepared half an hour before", seen)
+    write_down(f"fresh hosts under {PREPARED} names that were used once before: half an hour before", seen)
     assert seen.lost == {}
     assert seen.share < 0.01
 
@@ -107,7 +107,7 @@ def test_tenants_of_a_provider_prepared_once_cost_its_other_tenants_nothing(
     mail = sorted(innocents + tenants(rng), key=lambda shot: shot.at_us)
     attack = flood(lambda n: f"a@x{n}.p{n % PREPARED}.cloudmail.com", networks(200), spf="pass")
     seen = run(mail, prepared("cloudmail.com", START_US, "pass") + attack, rng)
-    write_down(f"{PREPARED} tenants of a provider prepared an hour before", seen)
+    write_down(f"fresh hosts under {PREPARED} tenants of a provider: each used once, an hour before", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
 
@@ -119,7 +119,7 @@ def test_prepared_tenants_of_a_provider_use_up_what_its_other_tenants_have_for_f
     attack = flood(lambda n: f"a@x{n}.p{n % PREPARED}.cloudmail.com", networks(200), spf="pass")
     before = prepared("cloudmail.com", START_US, "pass", rounds=2)
     seen = run(mail, before + attack, rng)
-    write_down(f"{PREPARED} tenants of a provider kept warm since an hour before", seen)
+    write_down(f"fresh hosts under {PREPARED} tenants of a provider: each used twice, first an hour before", seen)
     most = held(attack, FRESH)
     assert most - 100 <= seen.admitted <= most + 1
     assert seen.losers == {"tenants, fresh hosts"}

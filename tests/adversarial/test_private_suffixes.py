@@ -38,7 +38,7 @@ def test_all_names_below_a_suffix_share_one_bucket(
 ) -> None:
     attack = flood(lambda n: f"a@evil{n}.{suffix}", networks(200), spf=spf)
     seen = run(innocents, attack, rng)
-    write_down(f"tenants of {suffix}{', proven' if spf else ''}", seen)
+    write_down(f"fresh tenants of a platform: {suffix}{', proven' if spf else ''}", seen)
     most = held(attack, FAN_OUT)
     assert most == 359
     assert most - 60 <= seen.admitted <= most + 1
@@ -65,7 +65,7 @@ def test_a_tenant_that_was_there_before_flows(
     )
     attack = flood(lambda n: f"a@evil{n}.workers.dev", networks(200), spf=spf)
     seen = run(sorted([*innocents, *tenant], key=lambda shot: shot.at_us), attack, rng)
-    write_down(f"tenants of workers.dev beside one that was there{', proven' if spf else ''}", seen)
+    write_down(f"fresh tenants of workers.dev, where one tenant is known{': proven' if spf else ': claimed'}", seen)
     assert seen.innocent["tenant"] > 25
     assert seen.lost_of("tenant") == 0
     assert seen.limits.keys() == {"org-fan-out"}

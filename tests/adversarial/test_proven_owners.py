@@ -31,7 +31,7 @@ def test_proven_hosts_of_one_domain_share_the_allowance_of_their_owner(
 ) -> None:
     attack = flood(lambda n: f"a@h{n % hosts}.mass.com", networks(200), spf="pass")
     seen = run(innocents, attack, rng)
-    write_down(f"{hosts} proven hosts of one domain", seen)
+    write_down(f"proven hosts of one domain: {hosts}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, OWNER)) <= 1
     assert seen.share <= 0.275
@@ -67,7 +67,7 @@ def test_a_claimed_name_from_a_thousand_networks_is_held_to_what_new_networks_ma
         span_us=MINUTE_US,
     )
     seen = run(mail, before + attack, rng)
-    write_down(f"one claimed name from 1,000 networks{', each used an hour before' * prepared}", seen)
+    write_down(f"one claimed name from 1,000 networks: {'each used an hour before' if prepared else 'new ones'}", seen)
     assert seen.lost == {}
     if prepared:
         assert seen.share == 1, "a network that has come back is free: listed in docs/algorithms.md"
@@ -82,5 +82,5 @@ def test_the_first_two_hours_after_a_cold_start_only_learn(
 ) -> None:
     attack = flood(lambda n: "x@mass.com", networks(1_000), start_us=START_US + 110 * MINUTE_US)
     seen = run([], [*flood(lambda n: "y@other.com", networks(1), count=1, start_us=START_US), *attack], rng)
-    write_down("one claimed name from 1,000 networks, within two hours of a cold start", seen)
+    write_down("one claimed name from 1,000 networks: within two hours of a cold start", seen)
     assert seen.share == 1

@@ -69,6 +69,6 @@ def test_threads_admit_exactly_the_limit_together(
         seen.admitted = sum(pool.map(attack, range(THREADS)))
         done.result()
     seen.sent, seen.before_refusal = THREADS * EACH, seen.admitted
-    write_down(f"{shape}, sixteen threads at one moment", seen)
+    write_down(f"sixteen threads at one moment: {shape}", seen)
     assert seen.admitted == expected
     assert seen.lost == {}

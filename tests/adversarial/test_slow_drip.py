@@ -41,7 +41,7 @@ def test_twenty_a_minute_pass_and_hurt_nobody(
         spf="pass",
     )
     seen = run(quiet_mail, attack, rng)
-    write_down(f"slow drip, 20 a minute for {HOURS} hours, proven", seen)
+    write_down(f"slow drip of fresh hosts below a provider's name for {HOURS} hours: 20 a minute", seen)
     assert seen.innocent["help desks"] > 100
     assert seen.lost == {}
     assert seen.admitted == seen.sent
@@ -58,7 +58,7 @@ def test_a_drip_at_twice_the_rate_gets_the_rate_and_leaves_fresh_hosts_of_that_n
         spf="pass",
     )
     seen = run(quiet_mail, attack, rng)
-    write_down(f"slow drip, 40 a minute for {HOURS} hours, proven", seen)
+    write_down(f"slow drip of fresh hosts below a provider's name for {HOURS} hours: 40 a minute", seen)
     most = held(attack, FAN_OUT)
     assert abs(most - (200 + 20 * 60 * HOURS)) <= 1
     assert most - 60 <= seen.admitted <= most

@@ -72,7 +72,7 @@ def test_a_reply_to_that_is_spelled_in_hundreds_of_ways_is_held_as_a_constant_on
 ) -> None:
     attack = of(lambda n: b"Reply-To: " + spelled(WAYS[n % len(WAYS)], f"{letters(n)}{n}"), 40_000)
     seen = run(innocents, attack, rng)
-    write_down("constant Reply-To in every spelling", seen)
+    write_down("invented organisations with one Reply-To: a new spelling each", seen)
     assert abs(seen.admitted - held(attack, ANSWERED)) <= 1
     assert seen.share <= 0.01
     assert seen.before_refusal == 100
@@ -86,7 +86,7 @@ def test_one_reader_is_held_under_all_his_names(
 ) -> None:
     attack = of(SHAPES[shape], 40_000)
     seen = run(innocents, attack, rng)
-    write_down(f"one reader: {shape}", seen)
+    write_down(f"invented organisations with one reader of answers: {shape}", seen)
     assert abs(seen.admitted - held(attack, ANSWERED)) <= 1
     assert seen.share <= 0.01
     assert seen.limits.keys() == {"reply-to-fan-out"}

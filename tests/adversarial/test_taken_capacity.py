@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from attack import in_words
+from attack_table import Outcome
 from throttle import Envelope, ManualClock, Policy, PolicyError, Session, Throttle
 
 if TYPE_CHECKING:
@@ -98,17 +100,26 @@ def refused(answers: Iterable[bool]) -> int:
 
 
 def test_one_idle_session_with_a_huge_size_refuses_nobody(
-    server: Callable[..., Server], tell: Callable[[str], None]
+    server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
 ) -> None:
     at = server()
     assert not at.sends(attacker(0), GIB), "more than passes when nothing is held"
     # So it takes all it can, in whatever pieces.
+    taken = 0
     for size in (190 * MB, *LARGEST, 5 * MB, MB, 1000):
         while at.sends(attacker(0), size):
-            pass
+            taken += size
     one_by_one = refused(at.sends(innocent(number), 10 * MB, keeps=False) for number in range(200))
     at_once = refused(at.sends(innocent(number), (75_000, MB, 10 * MB)[number % 3]) for number in range(200))
-    tell(f"one client that declares all it can: {one_by_one} and {at_once} of 200 innocents refused, up to 10 MB")
+    lost = {"messages of up to 10 MB": (one_by_one + at_once, 400)}
+    write_outcome(
+        Outcome(
+            "one client that declares all the bytes it can, beside messages of up to 10 MB",
+            taken // MB,
+            unit="MB",
+            lost=lost,
+        )
+    )
     assert (one_by_one, at_once) == (0, 0)
     at.close()
 
@@ -126,9 +137,10 @@ def take_bytes(at: Server, networks: int, largest: int, *, clients: int = 1) -> 
 @pytest.mark.parametrize("networks", [1, 20, 100])
 @pytest.mark.parametrize("largest", LARGEST)
 def test_a_first_message_of_a_megabyte_passes_whatever_others_declare(
-    largest: int, networks: int, server: Callable[..., Server], tell: Callable[[str], None]
+    largest: int, networks: int, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
 ) -> None:
     told = []
+    lost = 0
     for clients in (1, 3):
         at = server()
         assert at.sends(innocent(0), largest, keeps=False), "nothing is held"
@@ -138,14 +150,17 @@ def test_a_first_message_of_a_megabyte_passes_whatever_others_declare(
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if at.guard.peek(envelope.replace(size=middle)) else (low, middle - 1)
-        assert refused(at.sends(innocent(number), MB) for number in range(30)) == 0
+        lost += refused(at.sends(innocent(number), MB) for number in range(30))
         told.append(f"{low / MB:.1f}")
         assert low >= MB
         at.close()
-    tell(
+    print(
         f"{networks} networks that declare {largest // MB} MB and all they can: a first message of {told[0]} MB passes,"
         f" {told[1]} MB if each has three clients"
     )
+    name = f"networks that declare all the bytes they can, beside first messages of 1 MB: {in_words(networks)}"
+    write_outcome(Outcome(name, lost={"first messages of 1 MB": (lost, 60)}))
+    assert lost == 0
 
 
 def test_the_first_inbound_left_next_to_nothing(server: Callable[..., Server]) -> None:
@@ -173,7 +188,7 @@ NEIGHBOURS = {
 
 @pytest.mark.parametrize("name", list(NEIGHBOURS))
 def test_one_address_with_a_hundred_idle_connections_refuses_no_neighbour(
-    name: str, server: Callable[..., Server], tell: Callable[[str], None]
+    name: str, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
 ) -> None:
     (own, *others), together = NEIGHBOURS[name]
 
@@ -185,7 +200,9 @@ def test_one_address_with_a_hundred_idle_connections_refuses_no_neighbour(
         return idle, one_by_one, at_once
 
     idle, one_by_one, at_once = play(server())
-    tell(f"one address with {idle} idle connections: {one_by_one} of {name} refused; {at_once} of {together} at once")
+    print(f"one address with {idle} idle connections: {one_by_one} of {name} refused; {at_once} of {together} at once")
+    lost = {"connections of neighbours": (one_by_one + at_once, len(others) + together)}
+    write_outcome(Outcome(f"idle connections from one address: {name}", idle, 300, "connections", lost))
     assert (idle, one_by_one, at_once) == (100, 0, 0)
     assert play(server(FIRST_INBOUND))[1:] == (len(others), together)
 
@@ -206,16 +223,16 @@ def take_connections(at: Server, networks: int, clients: int, *, in_turns: bool)
 @pytest.mark.parametrize("clients", [1, 100])
 @pytest.mark.parametrize("networks", [100, 400])
 def test_networks_full_of_idle_connections_refuse_nobody_at_connect(
-    networks: int, clients: int, in_turns: bool, server: Callable[..., Server], tell: Callable[[str], None]
+    networks: int, clients: int, in_turns: bool, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
 ) -> None:
     at = server()
     taken = take_connections(at, networks, clients, in_turns=in_turns)
     lost = refused(at.connects(innocent(number)) for number in range(300))
     at.close()
-    tell(
-        f"{networks} networks × 100 idle connections of {clients} clients, {'in turns' if in_turns else 'in a row'}: "
-        f"{taken} admitted, {lost} of 300 innocents refused at connect"
-    )
+    order = "in turns" if in_turns else "one after another"
+    each = f"{clients} client{'s' * (clients > 1)} each"
+    name = f"100 idle connections from each network: {in_words(networks)}, {each}, {order}"
+    write_outcome(Outcome(name, taken, 100 * networks, "connections", {"first connections": (lost, 300)}))
     assert lost == 0
 
 
@@ -228,7 +245,7 @@ def test_the_first_inbound_refused_everybody_at_connect(server: Callable[..., Se
 
 @pytest.mark.parametrize("bits", [41, 32, 29])
 def test_the_holder_of_a_block_takes_a_quarter_of_what_is_free(
-    bits: int, server: Callable[..., Server], tell: Callable[[str], None]
+    bits: int, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
 ) -> None:
     def play(policy: Policy | None) -> tuple[int, int, int, int]:
         at = server(policy)
@@ -244,10 +261,10 @@ def test_the_holder_of_a_block_takes_a_quarter_of_what_is_free(
         return taken, lost, declared, waiting
 
     taken, lost, declared, waiting = play(None)
-    tell(
-        f"the holder of an IPv6 /{bits}: {taken} connections, {lost} of 300 innocents refused; {declared} messages of "
-        f"10 MB, {waiting} of 300 refused"
-    )
+    name = f"idle connections from one IPv6 block: /{bits}"
+    write_outcome(Outcome(name, taken, 12_000, "connections", {"first connections": (lost, 300)}))
+    name = f"declared messages of 10 MB from one IPv6 block: /{bits}"
+    write_outcome(Outcome(name, declared, 3_000, "messages of 10 MB", {"messages of 10 MB": (waiting, 300)}))
     assert (lost, waiting) == (0, 0)
     assert taken <= 6_000 / 4
     assert declared * 10 * MB <= 2 * GIB / 4
@@ -272,7 +289,7 @@ FLOODS: dict[str, Callable[[int], str]] = {
 @pytest.mark.parametrize("what", list(FLOODS))
 @pytest.mark.parametrize("home", list(HOMES))
 def test_one_client_leaves_its_neighbours_their_first_mail(
-    home: str, what: str, spf: str | None, rng: random.Random, tell: Callable[[str], None]
+    home: str, what: str, spf: str | None, rng: random.Random, write_outcome: Callable[[Outcome], None]
 ) -> None:
     """3,000 messages at once and then 100 a second from one client; in the next minute each of 100 neighbours writes
     the first time, half of them proven.
@@ -302,10 +319,12 @@ def test_one_client_leaves_its_neighbours_their_first_mail(
 
     admitted, lost, lost_proven = play(None)
     was = play(FIRST_INBOUND)
-    tell(
+    print(
         f"{home} {what}{', proven' if spf else ''}: {admitted} of 13,000 admitted, of 100 neighbours' first mail {lost}"
         f" refused, {lost_proven} proven; under the first inbound {was[0]} admitted, {was[1]} and {was[2]} refused"
     )
+    name = f"one client that {what}: {home}{', proven' if spf else ''}"
+    write_outcome(Outcome(name, admitted, 13_000, lost={"first messages of neighbours": (lost, 100)}))
     assert (lost, lost_proven) == (0, 0)
     assert was[1] > 30
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FAN_OUT, flood, held, networks, run
+from attack import FAN_OUT, flood, held, in_words, networks, run
 from outage import SHAPES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_an_organisation_has_one_allowance_for_hosts(
 ) -> None:
     attack = flood(lambda n: f"m@{SHAPES[shape](n)}", networks(count), spf=spf)
     seen = run(innocents, attack, rng)
-    write_down(f"{shape}, {'proven, ' if spf else ''}{count} networks", seen)
+    write_down(f"fresh hosts under one organisation: {shape}, {in_words(count)}{', proven' if spf else ''}", seen)
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FAN_OUT)) <= 1
     assert seen.limits.keys() == {"org-fan-out"}

@@ -1,4 +1,6 @@
-"""What `make instructions` says of a growth, by the recorded lines; it counts nothing here."""
+"""What `make instructions` says of a growth, by the recorded lines, and of the bounds of the built-in policy; it counts
+nothing here.
+"""
 
 import importlib.util
 import sys
@@ -8,6 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from throttle import Policy
 
 SCRIPT = Path(__file__).parents[2] / "benches" / "instructions.py"
 
@@ -43,9 +47,25 @@ def test_only_lines_of_one_compiler_and_machine_are_alike(script: ModuleType) ->
     assert one.is_like(replace(one, date="2027-01-01", counts={}))
     assert not one.is_like(replace(one, rustc="rustc 1.96.0"))
     assert not one.is_like(replace(one, machine="aarch64"))
+    assert not one.is_like(replace(one, policy="inbound"))
+
+
+def test_a_check_under_the_built_in_policy_has_a_ratio_and_a_price_for_each_added_limit(script: ModuleType) -> None:
+    first = line(script, check=5_000.0)
+    assert script.exceeded(line(script, check=8_000.0), first, 12) == []
+    assert script.exceeded(line(script, check=8_001.0), first, 8) == [
+        "check: 1.60 × inbound-1, at most 1.6 ×",
+        "check: 375 instructions for each added limit, at most 350",
+    ]
+
+
+def test_the_limits_of_both_policies_are_counted(script: ModuleType) -> None:
+    assert script.limits_of(script.FIRST) == 12
+    assert script.limits_of(script.BUILT_IN) == len(Policy.builtin().limits)
 
 
 def test_the_recorded_lines_are_lines(script: ModuleType) -> None:
     recorded = script.recorded()
     assert recorded
     assert all(count > 0 for one in recorded for count in one.counts.values())
+    assert {one.policy for one in recorded} == set(script.POLICIES)

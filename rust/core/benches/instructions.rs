@@ -2,7 +2,8 @@
 //!
 //! It counts nothing itself: callgrind collects while `counted` runs, which does one path only,
 //! the one that is named as an argument.
-//! Without an argument it lists the paths, having walked each to see that it does what its name says.
+//! Without an argument it lists the paths, having walked each to see that it does what its name says. A path of another
+//! policy than `inbound-1.toml` begins with that policy's name and a colon.
 //! Invariant: seeds, names and times are fixed, and all paths are walked in the same order whichever is counted,
 //! so that a run is like the last.
 
@@ -18,7 +19,7 @@ use throttle_core::key::Secret;
 use throttle_core::policy::{Algorithm, Rate, WhenFull};
 use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
-use traffic::{PACE_US, START_US, Senders, at, stages, warm, warm_with};
+use traffic::{INBOUND, INBOUND_1, PACE_US, PolicyFile, START_US, Senders, at, stages, warm, warm_under};
 
 const MIB: u64 = 1 << 20;
 
@@ -60,23 +61,29 @@ fn flooding(names: &[String; 2]) -> Envelope<'_> {
     }
 }
 
-fn checks() {
+/// Whole checks under a policy; `prefix` stands before their names. Returns the engine and the senders that it knows.
+fn checks(prefix: &str, policy: PolicyFile) -> (Engine, Senders) {
     let known = Senders::numbered(0..2_000);
-    let engine = warm(16 * MIB, &known);
+    let engine = warm_under(policy, "", 16 * MIB, &known);
     let mut turn = known.count();
     let mut next = || {
         turn += 1;
         turn
     };
-    path("check, known sender", |call| engine.check(&known.envelope(call), None, at(next())).allowed());
+    let named = |case: &str| format!("{prefix}check, {case}");
+    path(&named("known sender"), |call| engine.check(&known.envelope(call), None, at(next())).allowed());
     let fresh = Senders::numbered(10_000..10_000 + CALLS);
-    path("check, fresh sender", |call| engine.check(&fresh.envelope(call), None, at(next())).allowed());
+    path(&named("fresh sender"), |call| engine.check(&fresh.envelope(call), None, at(next())).allowed());
     let flood = flood();
     let (before, refused) = flood.split_at(1_000);
     for names in before {
         engine.check(&flooding(names), None, at(next()));
     }
-    path("check, refused", |call| !engine.check(&flooding(&refused[call]), None, at(next())).allowed());
+    path(&named("refused"), |call| !engine.check(&flooding(&refused[call]), None, at(next())).allowed());
+    (engine, known)
+}
+
+fn identities((engine, known): (Engine, Senders)) {
     path("identities read", |call| {
         black_box(engine.read(&known.envelope(call), stages()));
         true
@@ -120,7 +127,7 @@ fn peeks() {
         block(&engine, "sender.address", &format!("bounce{number}@flood.org"));
     }
     peek("peek, 1,000 entries", &engine);
-    engine = warm_with(BLOCKING, 16 * MIB, &known);
+    engine = warm_under(INBOUND_1, BLOCKING, 16 * MIB, &known);
     peek("peek, a limit that may block", &engine);
     let flood = Envelope { client_ip: Some(b"203.0.113.9"), ..known.envelope(0) };
     let refused = (0..=600).filter(|_| !engine.check(&flood, None, now).allowed()).count();
@@ -145,8 +152,9 @@ fn main() {
     if is_listing() {
         return;
     }
-    checks();
+    identities(checks("", INBOUND_1));
     peeks();
     hits("RateLimiter hit", Algorithm::Gcra);
     hits("RateLimiter hit, sliding window", Algorithm::SlidingWindow);
+    checks("inbound: ", INBOUND); // last: nothing that is counted for inbound-1.toml may move
 }

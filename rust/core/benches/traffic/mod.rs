@@ -13,8 +13,17 @@ use throttle_core::key::Secret;
 use throttle_core::policy::{Policy, Stage, Stages};
 use throttle_core::region::Now;
 
-/// A fixed copy of the built-in policy, so that the figures of two versions compare.
-const INBOUND: &str = include_str!("../../../../benches/inbound-1.toml");
+/// The text of a policy and the name of its file.
+#[derive(Clone, Copy)]
+pub(crate) struct PolicyFile(&'static str, &'static str);
+
+/// The first built-in policy, which never changes, so that the figures of two versions compare.
+pub(crate) const INBOUND_1: PolicyFile =
+    PolicyFile("inbound-1.toml", include_str!("../../../../benches/inbound-1.toml"));
+
+/// The built-in policy of today.
+pub(crate) const INBOUND: PolicyFile =
+    PolicyFile("inbound.toml", include_str!("../../../../python/throttle/policies/inbound.toml"));
 
 /// A few rules of both sections, for when `SUFFIX_LIST` names no file.
 const RULES: &str = include_str!("../../tests/data/suffixes.dat");
@@ -73,19 +82,20 @@ pub(crate) fn at(turn: usize) -> Now {
     Now::Stated(START_US + turn as i64 * PACE_US)
 }
 
-/// An engine for `inbound` that every sender has passed once.
+/// An engine for `inbound-1.toml` that every sender has passed once.
+pub(crate) fn warm(memory_bytes: u64, senders: &Senders) -> Engine {
+    warm_under(INBOUND_1, "", memory_bytes, senders)
+}
+
+/// An engine for a policy and more limits that every sender has passed once.
 ///
 /// # Panics
 /// When not nearly all were admitted: then something else would be measured.
-pub(crate) fn warm(memory_bytes: u64, senders: &Senders) -> Engine {
-    warm_with("", memory_bytes, senders)
-}
-
-/// The same, under `inbound` with more limits.
-pub(crate) fn warm_with(more: &str, memory_bytes: u64, senders: &Senders) -> Engine {
+pub(crate) fn warm_under(policy: PolicyFile, more: &str, memory_bytes: u64, senders: &Senders) -> Engine {
     let list = std::env::var("SUFFIX_LIST")
         .map_or_else(|_| RULES.to_owned(), |path| std::fs::read_to_string(path).expect("SUFFIX_LIST names a file"));
-    let policy = Policy::parse("inbound-1.toml", &format!("{INBOUND}\n{more}")).expect("a right policy");
+    let PolicyFile(name, text) = policy;
+    let policy = Policy::parse(name, &format!("{text}\n{more}")).expect("a right policy");
     let suffixes = SuffixList::parse(&list, &policy.extra_suffixes).expect("a sound list");
     let engine = Engine::new(&policy, memory_bytes, Arc::new(suffixes), Secret::new(*b"sixteen octets!!"))
         .expect("enough memory");
