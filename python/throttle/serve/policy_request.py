@@ -74,7 +74,7 @@ class RequestReader:
         if b"\r" not in data and len(data) <= MOST_VALUE_BYTES and not self._rest:
             match = _FROM_POSTFIX.match(data)
             if match is not None:
-                return [PolicyRequest._make(match.groups())]
+                return [tuple.__new__(PolicyRequest, match.groups())]
         if b"\r" in data:
             data = data.replace(b"\r", b"")
         if self._rest:

@@ -184,4 +184,7 @@ def step(table: SessionTable, request: PolicyRequest) -> Decision | None:
 
 def action(decision: Decision) -> bytes:
     """Returns the answer that refuses: code, enhanced code and text, in one line of ASCII."""
-    return f"action={printable(decision.reply or '')}\n\n".encode("ascii", "backslashreplace")
+    reply = decision.reply or ""
+    if not (reply.isascii() and reply.isprintable()):
+        reply = printable(reply).encode("ascii", "backslashreplace").decode("ascii")
+    return b"action=%b\n\n" % reply.encode("ascii")
