@@ -127,9 +127,7 @@ def test_names_that_were_sent_before_pass(rng: random.Random, write_down: Callab
     before = invented("none", start_us=ATTACK_US - HOUR_US)
     attack = invented("none")
     seen = run([], [*begin, *before, *attack], rng, since_us=ATTACK_US)
-    write_down(
-        "invented organisations that share nothing, 3 hours after a cold start: each sent an hour before", seen
-    )
+    write_down("invented organisations that share nothing, 3 hours after a cold start: each sent an hour before", seen)
     assert seen.share == 1
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from throttle import ThrottleError
-from throttle.cli import fail, missing
+from throttle.cli import fail
 from throttle.cli.flags import POLICY_HELP
 
 EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
@@ -132,7 +132,7 @@ def command(
             milter_service = importlib.import_module("throttle.serve.milter")
         except ModuleNotFoundError as error:
             if error.name is not None and error.name.lower() == "milter":
-                fail("throttle serve --milter needs pymilter, which is not installed: pip install 'mailthrottle[milter]'")
+                fail("--milter: needs pymilter, which is not installed: pip install 'mailthrottle[milter]'")
             raise
         if not check:
             try:
