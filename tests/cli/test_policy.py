@@ -147,8 +147,8 @@ def test_a_plan_shares_the_memory_of_the_guard() -> None:
         name = row["limit"] if row["quota"] is None else f"{row['limit']}, quota of {row['quota']}"
         own = tables[name] + tables.get(f"sketch of {name}", 0) + tables.get(f"registers of {name}", 0)
         assert row["bytes"] == own
-        shared = {table: table.removeprefix("memory of ").split(", ") for table in tables if "memory of" in table}
-        memories = [tables[table] for table, owners in shared.items() if row["limit"] in owners]
+        shared = [table.partition(" of ") for table in tables if table.startswith(("memory of ", "notes of "))]
+        memories = [tables["".join(table)] for table in shared if row["limit"] in table[2].split(", ")]
         assert row["memory_bytes"] == sum(memories)
 
 
