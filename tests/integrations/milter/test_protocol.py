@@ -315,6 +315,12 @@ def test_a_huge_header_is_cut_and_counts_as_one_with_too_many_addresses(
         assert answers[1].text.startswith("451 4.7.1 MANY ")
 
 
+def is_served(path: Path) -> bool:
+    """Whether somebody listens there: the file of a socket comes a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def test_the_program_of_the_documentation_runs(tmp_path: Path) -> None:
     (program,) = (
         block.text for block in blocks(ROOT / "docs" / "milter.md") if block.marks.get("file") == "guard_milter.py"
@@ -323,7 +329,7 @@ def test_the_program_of_the_documentation_runs(tmp_path: Path) -> None:
     (tmp_path / "guard_milter.py").write_text(program.replace("/run/throttle/milter", str(path)))
     process = subprocess.Popen([sys.executable, tmp_path / "guard_milter.py"])
     try:
-        wait_until(path.exists)
+        wait_until(lambda: is_served(path))
         with Wire(str(path)) as wire:
             assert wire.connect("192.0.2.1") == GOES_ON
             assert wire.helo(b"\xff") == GOES_ON

@@ -57,7 +57,11 @@ class Wire:
     def __init__(self, path: str, *, steps: int = ALL_STEPS) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(20)
-        self._socket.connect(path)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
         self._buffer = b""
         self.send(b"O", struct.pack(">III", VERSION, ALL_ACTIONS, steps))
         answer = self.receive()
