@@ -52,7 +52,7 @@ soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, F
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
 	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
 
-attacks: $(VENV)/.ready-test ## every attack under the seeds UNDER='12 13 14', and one table of all; DOCS=write puts it into the docs; ARGS go to pytest
+attacks: $(VENV)/.ready-test ## every attack under the seeds UNDER, one table of all; DOCS=write puts it into the docs
 	@mkdir -p out && rm -f $(OUTCOMES)
 	@failed=; for seed in $(UNDER); do \
 		THROTTLE_SEED=$$seed THROTTLE_ATTACKS=$(OUTCOMES) $(PY) -m pytest tests/adversarial -n 2 --dist worksteal -q $(ARGS) \
@@ -83,7 +83,7 @@ wheel: $(VENV)/.ready-python ## wheels, in dist: one for this Python, built with
 	@$(need_rust)
 	@$(PY) benches/wheel.py $(ARGS)
 
-instructions: $(VENV)/.ready-python ## instructions of the hot path (needs valgrind) against the recorded lines and the bounds of inbound; ARGS=--record adds lines
+instructions: $(VENV)/.ready-python ## instructions of the hot path against records (valgrind); ARGS=--record adds lines
 	@$(need_rust)
 	@$(PY) benches/instructions.py $(ARGS)
 

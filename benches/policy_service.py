@@ -200,7 +200,7 @@ def connected(port: int) -> socket.socket:
         try:
             return socket.create_connection(("127.0.0.1", port))
         except ConnectionRefusedError:
-            time.sleep(0.01)
+            time.sleep(0.01)  # another process starts; nothing tells when it listens
     raise ConnectionError(f"nobody listens on port {port}")
 
 

@@ -240,7 +240,7 @@ def run(
         ValueError: an argument is wrong.
         OSError: the address cannot be listened on, or libmilter has ended; the system log says why.
     """
-    listen, family, target = _parse_address(address)
+    listen, family, target = parse_address(address)
     connection = functools.partial(ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault)
     connection()  # raises for wrong arguments
     if _can_connect(family, target):
@@ -282,7 +282,7 @@ def run(
         raise OSError(f"libmilter cannot serve {address}: {failed[0]}; the system log says why")
 
 
-def _parse_address(address: str) -> tuple[str, socket.AddressFamily, Any]:
+def parse_address(address: str) -> tuple[str, socket.AddressFamily, Any]:
     """The address for libmilter, and for a socket."""
     kind, _, rest = address.partition(":")
     if kind == "unix" and rest:

@@ -134,11 +134,13 @@ def command(
             if error.name is not None and error.name.lower() == "milter":
                 fail("--milter: needs pymilter, which is not installed: pip install 'mailthrottle[milter]'")
             raise
-        if not check:
-            try:
+        try:
+            if check:
+                milter_service.check(milter, guards)
+            else:
                 milter_service.run(milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value)
-            except (OSError, ValueError) as error:
-                fail(f"--milter: {error}")
+        except (OSError, ValueError) as error:
+            fail(f"--milter: {error}")
         return
     try:
         address = ListenAddress.parse(postfix or "")

@@ -17,9 +17,23 @@ from throttle.serve.notices import NoticeReader
 from throttle.serve.service import TICK_SECONDS
 
 if TYPE_CHECKING:
+    from throttle import Throttle
     from throttle.milter import OnFault
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+
+
+def check(address: str, guards: Guards) -> Throttle:
+    """Returns the guard that a milter at this address asks, and listens nowhere.
+
+    Raises:
+        ValueError: the address is none, or there are several policies.
+    """
+    milter.parse_address(address)
+    (_, guard), *others = guards
+    if others:
+        raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")
+    return guard
 
 
 def run(
@@ -37,9 +51,7 @@ def run(
         ValueError: the address is none, there are several policies, or an argument is wrong.
         OSError: the address cannot be listened on, or libmilter has ended by itself.
     """
-    (_, guard), *others = guards
-    if others:
-        raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")
+    guard = check(address, guards)
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import throttle.aiosmtpd
-from given_guards import guard
+from given_guards import guard, limit
 from throttle import Limit
 
 if TYPE_CHECKING:
@@ -70,12 +70,17 @@ def holds(guard: Throttle, limit: str) -> int:
     return held(guard).get(limit, 0)
 
 
+def once(per: str, **fields: Any) -> Limit:
+    """A limit that admits one, and refuses the second."""
+    return limit("once", per, "1/day", **fields)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """A server learns of a lost connection a little later than its client."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+        time.sleep(0.005)  # the server runs in a thread of its own
 
 
 def client(server: Loopback, **parameters: Any) -> smtplib.SMTP:

@@ -26,6 +26,7 @@ from integrations.aiosmtpd.serving import (
     held,
     holds,
     line,
+    once,
     open_guard,
     read_all,
     send,
@@ -38,10 +39,6 @@ from throttle.aiosmtpd import SMTP, UnixSocketController, UnixSocketUnthreadedCo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-def once(per: str, **fields: Any) -> Limit:
-    return limit("once", per, "1/day", **fields)
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------

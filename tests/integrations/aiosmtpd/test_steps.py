@@ -17,6 +17,7 @@ from integrations.aiosmtpd.serving import (
     held,
     holds,
     line,
+    once,
     open_guard,
     read_all,
     send,
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from integrations.aiosmtpd.serving import Loopback
-
-
-def once(per: str, **fields: Any) -> Limit:
-    """A limit that admits one, and refuses the second."""
-    return limit("once", per, "1/day", **fields)
 
 
 def last_reply(server: Loopback) -> tuple[str, str]:

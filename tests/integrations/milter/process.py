@@ -26,7 +26,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE_SECONDS
     while not happened():
         assert time.monotonic() < until, "it has not happened"
-        time.sleep(0.01)
+        time.sleep(0.01)  # another process does it
 
 
 class Serving:

@@ -337,4 +337,4 @@ def until(done: object, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.01)  # Postfix does it, in processes of its own

@@ -96,7 +96,7 @@ fn place_before(old: &Plan, limit: &Limit, quota: Option<&Quota>) -> Option<usiz
 fn seen_set(old: &Plan, claim: &SeenSetClaim) -> Option<Table> {
     let asks = old.limits[..old.stated].iter().find(|planned| claim.is_of(&planned.limit))?;
     let planned = &old.seen_sets[asks.store.seen_set()?];
-    // Notes take half of the table, so a set that gets or loses them begins anew.
+    // Notes take half of the table. A set that gets or loses them starts with an empty table.
     (planned.set.notes().is_some() == claim.has_notes).then_some(planned.whole)
 }
 
