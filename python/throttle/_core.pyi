@@ -1056,6 +1056,41 @@ class Throttle:
         """
 
 @final
+class PolicyDelegation:
+    """Answers requests of Postfix's policy delegation (SMTPD_POLICY_README) for :mod:`throttle.serve`.
+
+    Args:
+        guards: the guard for each ``policy_context``; that of ``""`` answers for all other contexts.
+        most_connections: how many SMTP connections are kept for each guard. The longest idle one is dropped first.
+    """
+
+    def __new__(cls, guards: dict[str, Throttle], most_connections: int) -> Self: ...
+    def answer(self, stream: bytes, at: float) -> tuple[bytes, int]:
+        """Answers the requests that ``stream`` completes.
+
+        Args:
+            stream: what a policy client sent and was not answered yet, without CRs.
+            at: the time for :meth:`end_idle`, in seconds of any clock.
+
+        Returns:
+            The answers, and how many bytes of ``stream`` they answer.
+
+        Raises:
+            ThrottleError: a request is of another protocol, or its ``policy_context`` is that of no guard.
+        """
+
+    def end_idle(self, before: float) -> None:
+        """Ends the SMTP connections about which nobody has asked since ``before``."""
+
+    @property
+    def connections(self) -> int:
+        """How many SMTP connections are kept."""
+
+    @property
+    def dropped(self) -> int:
+        """How many SMTP connections were dropped because there was no room."""
+
+@final
 class Blocked:
     """A block or an allow entry, of an operator or of a limit.
 

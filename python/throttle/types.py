@@ -335,17 +335,19 @@ class Notice:
     Attributes:
         serial: its number; each notice has one more than the one before.
         kind: ``"began"``, or ``"stopped"`` when the key was not refused for ten minutes.
-        time: Unix seconds of the first refusal; of a notice ``"stopped"``, of the last.
+        since: Unix seconds of the first refusal.
+        until: Unix seconds of the last refusal until then.
         limit: the limit, or the name of a built-in refusal (``"blocked"``, ``"max-open"``).
         identity: its identities.
         key: the key as refusals tell it, cut at 256 bytes. A sender may have chosen it: escape it before you print it.
-        refused: how many checks were refused; of a notice ``"began"``, up to now it is 1.
+        refused: how many checks were refused until then: 1 in a notice ``"began"`` among ``entries``.
         mode: ``"shadow"`` when the limit admitted what it would have refused.
     """
 
     serial: int
     kind: Literal["began", "stopped"]
-    time: float
+    since: float
+    until: float
     limit: str
     identity: str
     key: str
@@ -359,12 +361,14 @@ class Notices:
 
     Attributes:
         entries: the notices, the oldest first.
+        refusing: the keys that are refused now: the notice ``"began"`` of each, with the number of refused checks so far.
         overwritten: how many notices after the stated number are gone: 1,024 are kept.
         untracked: refusals that were followed by no notice, since 256 keys are followed at once.
         last: the number of the latest notice, for the next call.
     """
 
     entries: tuple[Notice, ...]
+    refusing: tuple[Notice, ...]
     overwritten: int
     untracked: int
     last: int

@@ -31,15 +31,19 @@ def test_a_flood_is_one_notice_and_its_end_another() -> None:
         clock.advance(1)
     first = pace.notices()
     assert told(first.entries) == [("began", "pair", "b.com", 1)]
-    assert first.entries[0].time == REAL + 2
+    assert (first.entries[0].since, first.entries[0].until) == (REAL + 2, REAL + 2)
     assert first.entries[0].identity == "sender.org"
-    assert told(pace.notices(first.last).entries) == []
+    again = pace.notices(first.last)
+    assert told(again.entries) == []
+    assert told(again.refusing) == [("began", "pair", "b.com", 100)]
+    assert (again.refusing[0].serial, again.refusing[0].until) == (first.last, REAL + 101)
     clock.advance(QUIET_S - 1.5)
     assert told(pace.notices(first.last).entries) == [], "the last refusal is not ten minutes ago"
     clock.advance(1.5)
     second = pace.notices(first.last)
     assert told(second.entries) == [("stopped", "pair", "b.com", 100)]
-    assert second.entries[0].time == REAL + 101
+    assert (second.entries[0].since, second.entries[0].until) == (REAL + 2, REAL + 101)
+    assert second.refusing == ()
     assert [entry.serial for entry in pace.notices().entries] == [1, 2]
     pace.check(message("b.com"))
     assert told(pace.notices(second.last).entries) == [("began", "pair", "b.com", 1)]

@@ -10,27 +10,31 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from throttle.printable import printable
+from throttle._core import PolicyDelegation
+from throttle.errors import ThrottleError
 from throttle.serve.notices import NoticeReader
-from throttle.serve.policy_request import PolicyRequest, RequestReader, RequestTooLongError
-from throttle.serve.sessions import CONNECT_STATES, SessionTable
 
 if TYPE_CHECKING:
-    from throttle import Decision
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
 
-DUNNO = b"action=DUNNO\n\n"
+MOST_SMTP_CONNECTIONS = 30_000
+"""Connections of the last 20 seconds of a flood that brings 1,500 a second."""
+
+SMTP_IDLE_SECONDS = 600.0
+"""How long an SMTP connection without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up."""
+
+MOST_REQUEST_BYTES = 1 << 16
+"""The longest unfinished request. Those of Postfix have about a thousand bytes."""
+
+READ_BYTES = 1 << 16
+"""The most that is read at once."""
 
 UNFINISHED_SECONDS = 10.0
 """How long a request may take to come in. Postfix sends it with one write."""
 
 IDLE_SECONDS = 1200.0
 """How long a connection may wait for its next request: longer than Postfix keeps one (`max_ttl`, 1000 s)."""
-
-
-class RequestError(Exception):
-    """A request that cannot be answered: its text is the name of the event, and what is logged with it."""
 
 
 class PolicyService:
@@ -42,57 +46,43 @@ class PolicyService:
         self.no_connections = asyncio.Event()
         self.no_connections.set()
         self.now = 0.0
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self._stress = False
-        self._tables = {source.name.encode(): SessionTable(guard) for source, guard in guards}
-        self._readers = {source.name.encode(): NoticeReader(guard) for source, guard in guards}
+        self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
+        self._readers = [NoticeReader(guard) for _, guard in guards]
         self._dropped = 0
 
-    def answer(self, request: PolicyRequest | None) -> bytes:
-        """Returns the answer to one request.
-
-        Raises:
-            RequestError: it is of another protocol, or its `policy_context` is the name of no policy.
-        """
-        if request is None:
-            raise RequestError("no policy request")
-        context = request.policy_context if request.policy_context in self._tables else b""
-        table = self._tables.get(context)
-        if table is None:
-            name = request.policy_context.decode("utf-8", "backslashreplace")
-            raise RequestError("unknown policy", f"policy_context={name}: the connection is closed")
-        decision = step(table, request)
-        if decision is None or decision:
-            return DUNNO
-        self._readers[context].count(decision)
-        return action(decision)
-
     def sweep(self, now: float) -> None:
-        """Ends idle sessions, and connections that are idle or whose request never ends; logs notices."""
+        """Forgets idle SMTP connections, closes connections that are idle or whose request never ends, logs notices."""
         self.now = now
-        for table in self._tables.values():
-            table.sweep(now)
-        dropped = sum(table.dropped for table in self._tables.values())
-        if dropped > self._dropped:
-            self.log.event("sessions dropped", f"{dropped - self._dropped:,} sessions, because the table was full")
-            self._dropped = dropped
+        self.delegation.end_idle(now - SMTP_IDLE_SECONDS)
+        dropped = self.delegation.dropped - self._dropped
+        if dropped:
+            self.log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
+            self._dropped += dropped
         for connection in list(self.connections):
             connection.sweep(now)
-        for reader in self._readers.values():
+        for reader in self._readers:
             reader.log_new(self.log, now)
 
-    def saw_stress(self, stress: bool) -> None:
+    def saw_stress(self, data: bytes) -> None:
         """Logs that Postfix begins or ceases to be under stress. It changes no limit: idle clients cause it."""
-        if stress != self._stress:
+        stress = b"\nstress=yes" in data
+        if stress != self._stress and b"\nstress=" in data:
             self._stress = stress
             self.log.event("stress", "Postfix has all its smtpd busy" if stress else "Postfix has idle smtpd again")
 
 
-class PolicyConnection(asyncio.Protocol):
-    """One connection of a policy client."""
+class PolicyConnection(asyncio.BufferedProtocol):
+    """One connection of a policy client.
+
+    All connections read into one buffer: what comes is used up before the next read. asyncio would make a new buffer of
+    256 KB for each read.
+    """
 
     def __init__(self, service: PolicyService) -> None:
         self._service = service
-        self._reader = RequestReader()
+        self._unfinished = b""
         self._transport: asyncio.Transport | None = None
         self._heard_at = service.now
         self._unfinished_since: float | None = None
@@ -104,33 +94,40 @@ class PolicyConnection(asyncio.Protocol):
         self._service.connections.add(self)
         self._service.no_connections.clear()
 
-    def data_received(self, data: bytes) -> None:
-        """Answers all requests that are complete, with one write."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Returns where to read to."""
+        return self._service.buffer
+
+    def buffer_updated(self, size: int) -> None:
+        """Answers the requests that are complete."""
         service, transport = self._service, self._transport
-        if transport is None:
-            return
+        assert transport is not None
+        data = bytes(service.buffer[:size])
         if self._heard_at != service.now:  # not at each request
             self._heard_at = service.now
-            if b"\nstress=" in data:
-                service.saw_stress(b"\nstress=yes" in data)
-        answers: list[bytes] = []
+            service.saw_stress(data)
+        if self._unfinished or b"\r" in data:
+            data = self._unfinished + data.replace(b"\r", b"")
         try:
-            for request in self._reader.feed(data):
-                answers.append(service.answer(request))  # noqa: PERF401  those before a fault are sent
-        except RequestTooLongError:
-            self._give_up("request too long")
-        except RequestError as error:
-            self._give_up(*error.args)
+            answers, answered = service.delegation.answer(data, service.now)
+        except ThrottleError as error:
+            self._give_up("bad request", f"{error}; the connection is closed without an answer")
+            return
         except Exception as error:  # noqa: BLE001  a fault of ours delays mail, or lets it pass, and never bounces it
             service.log.fault("fault", error)
             transport.close()
+            return
         if answers:
-            transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
-        if self._reader.unfinished:
-            if self._unfinished_since is None or answers:
-                self._unfinished_since = service.now
-        else:
+            transport.write(answers)
             self._unfinished_since = None
+        if answered == len(data):
+            self._unfinished = b""
+            return
+        self._unfinished = data[answered:]
+        if self._unfinished_since is None:
+            self._unfinished_since = service.now
+        if len(self._unfinished) > MOST_REQUEST_BYTES:
+            self._give_up("bad request", "too long; the connection is closed without an answer")
 
     def pause_writing(self) -> None:
         """Reads nothing more from a client that does not read its answers."""
@@ -152,7 +149,7 @@ class PolicyConnection(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Closes the connection when its request never ends, or none comes."""
         if self._unfinished_since is not None and now - self._unfinished_since > UNFINISHED_SECONDS:
-            self._give_up("request never ends")
+            self._give_up("bad request", "it never ends; the connection is closed without an answer")
         elif now - self._heard_at > IDLE_SECONDS:
             self.close()
 
@@ -161,30 +158,6 @@ class PolicyConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _give_up(self, event: str, message: str = "the connection is closed without an answer") -> None:
+    def _give_up(self, event: str, message: str) -> None:
         self._service.log.event(event, message)
         self.close()
-
-
-def step(table: SessionTable, request: PolicyRequest) -> Decision | None:
-    """Takes the step that a request asks about; `None` admits. An unknown state is admitted."""
-    state = request.protocol_state
-    if state == b"RCPT":
-        return table.of(request).rcpt(request)
-    if state == b"END-OF-MESSAGE":
-        return table.of(request).data(request)
-    if state in (b"MAIL", b"DATA", b"BDAT"):
-        return table.of(request).mail(request)
-    if state in (b"EHLO", b"HELO"):
-        return table.of(request).helo(request)
-    if state in CONNECT_STATES:
-        return table.of(request).connect()
-    return None
-
-
-def action(decision: Decision) -> bytes:
-    """Returns the answer that refuses: code, enhanced code and text, in one line of ASCII."""
-    reply = decision.reply or ""
-    if not (reply.isascii() and reply.isprintable()):
-        reply = printable(reply).encode("ascii", "backslashreplace").decode("ascii")
-    return b"action=%b\n\n" % reply.encode("ascii")

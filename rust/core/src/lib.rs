@@ -11,6 +11,7 @@
 //! * [`stats`]: distinct counts and names of offenders, which never refuse
 //! * [`sketch`]: estimates in fixed memory
 //! * [`engine`]: one envelope, all its limits, one [`decision`] with what the server should answer
+//! * [`delegation`]: what Postfix asks a policy service, as steps of sessions
 //! * [`time`]: times as integers
 //!
 //! ```
@@ -36,6 +37,7 @@
 
 pub mod bitset;
 pub mod decision;
+pub mod delegation;
 pub mod engine;
 pub mod envelope;
 pub mod error;

@@ -156,7 +156,7 @@ impl Throttle {
     #[pyo3(signature = (after=0, *, now=None))]
     fn notices<'py>(&self, py: Python<'py>, after: u64, now: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let now = self.clock.read(py, now)?;
-        let ReadNotices { entries, overwritten, last, untracked } = self.engine().notices(after, now);
+        let ReadNotices { entries, refusing, overwritten, last, untracked } = self.engine().notices(after, now);
         let types = py.import("throttle.types")?;
         let class = types.getattr("Notice")?;
         let entry = |notice: Notice| {
@@ -165,12 +165,12 @@ impl Throttle {
                 Change::Stopped => "stopped",
             };
             let mode = if notice.is_shadow { Mode::Shadow } else { Mode::Enforce };
-            let time = notice.at_us as f64 / 1e6;
+            let [since, until] = [notice.since_us, notice.until_us].map(|us| us as f64 / 1e6);
             let Notice { serial, limit, identity, key, refused, .. } = notice;
-            class.call1((serial, kind, time, &*limit, &*identity, key, refused, mode.name()))
+            class.call1((serial, kind, since, until, &*limit, &*identity, key, refused, mode.name()))
         };
-        let entries = entries.into_iter().map(entry).collect::<PyResult<Vec<_>>>()?;
-        types.getattr("Notices")?.call1((PyTuple::new(py, entries)?, overwritten, untracked, last))
+        let of = |notices: Vec<Notice>| PyTuple::new(py, notices.into_iter().map(entry).collect::<PyResult<Vec<_>>>()?);
+        types.getattr("Notices")?.call1((of(entries)?, of(refusing)?, overwritten, untracked, last))
     }
 
     #[doc = doc!("Throttle.block")]

@@ -8,6 +8,7 @@ mod blocked;
 mod clock;
 mod count_min;
 mod decision;
+mod delegation;
 mod envelope;
 mod error;
 mod explain;
@@ -57,6 +58,8 @@ mod _core {
     use super::count_min::CountMin;
     #[pymodule_export]
     use super::decision::Decision;
+    #[pymodule_export]
+    use super::delegation::PolicyDelegation;
     #[pymodule_export]
     use super::envelope::Envelope;
     #[pymodule_export]

@@ -6,19 +6,15 @@ import asyncio
 import time
 from contextlib import ExitStack
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from integrations.postfix.policy_client import ATTRIBUTES, DUNNO, PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess
-from throttle import Throttle
-from throttle.serve import postfix
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import MOST_A_PERIOD, Log
-from throttle.serve.policy_request import PolicyRequest, RequestReader
-from throttle.serve.postfix import PolicyConnection, PolicyService, action
-from throttle.serve.sessions import IDLE_SECONDS, SessionTable
+from throttle.serve.postfix import PolicyConnection, PolicyService
 
 if TYPE_CHECKING:
     import random
@@ -51,7 +47,7 @@ def test_a_line_of_100_mb_is_cut_off_and_not_kept(service: ServeProcess) -> None
         before = service.resident_bytes()
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             client.socket.sendall(b"x" * 100_000_000)
-        service.wait_for("request too long")
+        service.wait_for("bad request: too long")
         assert service.resident_bytes() - before < 8 * MIB
     with PolicyClient(service.address) as client:
         assert client.ask() == DUNNO
@@ -79,7 +75,7 @@ def test_random_bytes_leave_the_memory_flat_and_the_log_short(service: ServeProc
     for _ in range(1500):
         junk()
     assert service.resident_bytes() - before < 16 * MIB
-    assert service.log().count("no policy request") <= 3 * (MOST_A_PERIOD + 1)
+    assert service.log().count("bad request") <= 3 * (MOST_A_PERIOD + 1)
     with PolicyClient(service.address) as client:
         assert client.ask() == DUNNO
 
@@ -127,17 +123,23 @@ def connection(monkeypatch: pytest.MonkeyPatch, out: StringIO) -> tuple[PolicySe
     return service, made, transport
 
 
+def receive(made: PolicyConnection, data: bytes) -> None:
+    """What asyncio does when data has come."""
+    made.get_buffer(-1)[: len(data)] = data
+    made.buffer_updated(len(data))
+
+
 def test_a_fault_of_ours_closes_without_an_answer_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def answer(self, stream: bytes, at: float) -> tuple[bytes, int]:
+            raise RuntimeError("fault\x1b of ours")
+
     out = StringIO()
     service, made, transport = connection(monkeypatch, out)
-
-    def broken(table: SessionTable, request: PolicyRequest) -> Any:
-        raise RuntimeError("fault\x1b of ours")
-
-    made.data_received(request())
+    receive(made, request())
     assert transport.written == b"action=DUNNO\n\n"
-    monkeypatch.setattr(postfix, "step", broken)
-    made.data_received(request())
+    monkeypatch.setattr(service, "delegation", Broken())
+    receive(made, request())
     assert transport.written == b"action=DUNNO\n\n"
     assert transport.closed
     assert "fault: RuntimeError: fault\\x1b of ours at=test_faults.py:" in out.getvalue()
@@ -146,62 +148,42 @@ def test_a_fault_of_ours_closes_without_an_answer_and_is_logged(monkeypatch: pyt
     assert out.getvalue().count("\n") == MOST_A_PERIOD
 
 
+def test_a_stream_is_answered_alike_wherever_it_is_cut_and_with_crs(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = (
+        b"\n" + request() + request(sender="").replace(b"\n", b"\r\n") + request(protocol_state="VRFY") + request()[:99]
+    )
+    for size in (1, 2, 3, 50, 600, len(stream)):
+        _, made, transport = connection(monkeypatch, StringIO())
+        for start in range(0, len(stream), size):
+            receive(made, stream[start : start + size])
+        assert transport.written == b"action=DUNNO\n\n" * 3
+        assert not transport.closed
+
+
+@pytest.mark.parametrize("stream", [b"request=junk\n\n", b"sender=a\n\n", b"\n\n=\n\n"])
+def test_another_protocol_is_closed_without_an_answer(monkeypatch: pytest.MonkeyPatch, stream: bytes) -> None:
+    out = StringIO()
+    _, made, transport = connection(monkeypatch, out)
+    receive(made, stream)
+    assert (transport.written, transport.closed) == (b"", True)
+    assert "bad request: no smtpd_access_policy" in out.getvalue()
+
+
 def test_a_request_that_never_ends_is_cut_off_and_an_idle_connection_much_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = StringIO()
     service, made, transport = connection(monkeypatch, out)
     for second in range(11):
-        made.data_received(b"a")
+        receive(made, b"a")
         service.sweep(float(second))
         assert not transport.closed
     service.sweep(11.0)
     assert transport.closed
-    assert "request never ends" in out.getvalue()
+    assert "bad request: it never ends" in out.getvalue()
     service, made, transport = connection(monkeypatch, out)
-    made.data_received(request())
+    receive(made, request())
     service.sweep(1100.0)
     assert not transport.closed
     service.sweep(1300.0)
     assert transport.closed
-
-
-def test_the_table_of_sessions_has_a_fixed_size_and_drops_the_oldest_idle_one() -> None:
-    table = SessionTable(Throttle(), most=100)
-    kept = asked(table, 0)
-    for port in range(1, 300):
-        asked(table, port)
-        assert asked(table, 0) is kept
-    assert len(table) == 100
-    assert table.dropped == 200
-    assert asked(table, 299) is asked(table, 299)
-    table.sweep(IDLE_SECONDS - 1)
-    asked(table, 0)
-    table.sweep(IDLE_SECONDS + 1)
-    assert len(table) == 1
-
-
-def test_a_port_that_comes_round_is_another_connection() -> None:
-    table = SessionTable(Throttle())
-    first = asked(table, 1, "CONNECT")
-    assert asked(table, 1, "CONNECT") is first
-    assert first.helo(parsed(1, "EHLO")) is None
-    assert asked(table, 1, "CONNECT") is not first
-
-
-def asked(table: SessionTable, port: int, state: str = "RCPT") -> Any:
-    return table.of(parsed(port, state))
-
-
-def parsed(port: int, state: str) -> PolicyRequest:
-    (found,) = RequestReader().feed(request(client_port=port, protocol_state=state))
-    assert found is not None
-    return found
-
-
-def test_an_answer_is_one_line_of_ascii_whatever_the_reply_is() -> None:
-    class Refusal:
-        reply = "451 4.7.1 \x1b\u202eü\r\naction=DUNNO"
-
-    found = action(Refusal())  # type: ignore[arg-type]
-    assert found == b"action=451 4.7.1 \\x1b\\u202e\\xfc\\r\\naction=DUNNO\n\n"

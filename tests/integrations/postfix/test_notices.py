@@ -7,7 +7,7 @@ from io import StringIO
 
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle
 from throttle.serve.log import Log
-from throttle.serve.notices import AGAIN_SECONDS, MOST_KEYS, NoticeReader
+from throttle.serve.notices import AGAIN_SECONDS, NoticeReader
 
 FAN_OUT = Limit(name="org-fan-out", per="sender.registered", distinct="sender.host", rate="1/day")
 
@@ -20,9 +20,7 @@ def test_refusals_are_told_when_they_begin_go_on_and_have_stopped() -> None:
     def flood(messages: int) -> None:
         for number in range(messages):
             envelope = Envelope(client_ip="192.0.2.1", mail_from=f"a@h{clock()}-{number}.salesforce.com")
-            decision = guard.check(envelope)
-            if not decision:
-                reader.count(decision)
+            guard.check(envelope)
 
     flood(1 + 300)
     reader.log_new(log, clock())
@@ -61,15 +59,12 @@ def test_shadow_and_other_actions_have_words_of_their_own() -> None:
     ]
 
 
-def test_many_keys_cost_bounded_memory_and_few_lines() -> None:
+def test_many_keys_are_few_lines() -> None:
     out = StringIO()
     guard = Throttle(Policy([Limit(name="pace", per="sender.address", rate="1/day")]))
     reader, log = NoticeReader(guard), Log("text", out)
-    for number in range(5 * MOST_KEYS):
+    for number in range(5_000):
         for _ in range(2):
-            decision = guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a{number}@example.com"))
-            if not decision:
-                reader.count(decision)
-    assert len(reader._refused) == MOST_KEYS
+            guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a{number}@example.com"))
     reader.log_new(log, 0)
     assert len(out.getvalue().splitlines()) <= 12

@@ -162,7 +162,7 @@ def test_a_client_that_half_closes_gets_its_answer_and_the_end(client: PolicyCli
 def test_another_protocol_is_closed_without_an_answer(service: ServeProcess, client: PolicyClient) -> None:
     client.socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.rest() == b""
-    service.wait_for("no policy request")
+    service.wait_for("bad request: no smtpd_access_policy")
 
 
 def test_a_session_without_a_port_is_one_transaction(client: PolicyClient) -> None:
@@ -185,7 +185,7 @@ def test_policy_context_chooses_the_policy(tmp_path: Path) -> None:
     with ServeProcess(tmp_path, "--policy", f"strict={strict}") as service, PolicyClient(service.address) as client:
         client.socket.sendall(request(policy_context="other\x1b"))
         assert client.rest() == b""
-        assert "policy_context=other\\x1b" in service.wait_for("unknown policy.*")[0]
+        assert "no policy is named other\\x1b" in service.wait_for("bad request.*")[0]
 
 
 def test_hangup_loads_the_policy_again_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:

@@ -51,8 +51,10 @@ pub struct Notice {
     pub serial: u64,
     /// What it tells.
     pub change: Change,
-    /// The time of the first or the last refusal, in microseconds of the caller's clock.
-    pub at_us: i64,
+    /// The time of the first refusal, in microseconds of the caller's clock.
+    pub since_us: i64,
+    /// The time of the last refusal until then.
+    pub until_us: i64,
     /// The limit.
     pub limit: Arc<str>,
     /// Its identities by name.
@@ -70,6 +72,8 @@ pub struct Notice {
 pub struct Read {
     /// The notices after the reader's serial number, the oldest first.
     pub entries: Vec<Notice>,
+    /// The keys that are refused now: the notice "began" of each, with the number of refusals so far. The oldest first.
+    pub refusing: Vec<Notice>,
     /// How many notices after that number are gone.
     pub overwritten: u64,
     /// The number of the latest notice, 0 before the first.
@@ -84,19 +88,13 @@ pub(super) struct Notices(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Rows by the hash of limit and key.
-    rows: HashMap<u64, Row>,
+    /// Rows by the hash of limit and key: the notice "began" of each, with what was refused so far.
+    rows: HashMap<u64, Notice>,
     entries: VecDeque<Notice>,
     last: u64,
     untracked: u64,
     /// Before this time no row is quiet, so a search for one is of no use.
     full_until_us: i64,
-}
-
-#[derive(Debug)]
-struct Row {
-    notice: Notice,
-    last_us: i64,
 }
 
 /// What refused a check: a limit and one of its keys.
@@ -129,9 +127,9 @@ impl Notices {
         let mut state = self.state();
         let place = refusing.key.0;
         if let Some(row) = state.rows.get_mut(&place) {
-            if now_us.saturating_sub(row.last_us) < QUIET_US {
-                row.notice.refused += 1;
-                row.last_us = row.last_us.max(now_us);
+            if now_us.saturating_sub(row.until_us) < QUIET_US {
+                row.refused += 1;
+                row.until_us = row.until_us.max(now_us);
                 return;
             }
             state.stop(place);
@@ -148,24 +146,30 @@ impl Notices {
         let key = clipped(text());
         let (limit, identity) = (Arc::clone(refusing.limit), Arc::clone(refusing.identity));
         let is_shadow = refusing.is_shadow;
-        let notice =
-            Notice { serial: 0, change: Change::Began, at_us: now_us, limit, identity, key, refused: 1, is_shadow };
+        let (change, since_us, until_us) = (Change::Began, now_us, now_us);
+        let notice = Notice { serial: 0, change, since_us, until_us, limit, identity, key, refused: 1, is_shadow };
         let mut state = self.state();
-        if state.rows.len() == MOST_ROWS || state.rows.contains_key(&place) {
-            return;
+        if let Some(row) = state.rows.get_mut(&place) {
+            row.refused += 1; // another thread was faster
+        } else if state.rows.len() == MOST_ROWS {
+            state.untracked += 1;
+        } else {
+            let notice = state.push(notice);
+            state.rows.insert(place, notice);
         }
-        state.push(notice.clone());
-        state.rows.insert(place, Row { notice, last_us: now_us });
     }
 
     /// Finds out which keys have stopped by `now_us`, and returns the notices after the one of number `after`.
     pub(super) fn read(&self, after: u64, now_us: i64) -> Read {
         let mut state = self.state();
         state.stop_quiet(now_us);
-        let State { entries, last, untracked, .. } = &*state;
+        let State { rows, entries, last, untracked, .. } = &*state;
+        let mut refusing: Vec<_> = rows.values().cloned().collect();
+        refusing.sort_unstable_by_key(|notice| notice.serial);
         let first = entries.front().map_or(*last + 1, |notice| notice.serial);
         Read {
             entries: entries.iter().filter(|notice| notice.serial > after).cloned().collect(),
+            refusing,
             overwritten: first.saturating_sub(after.saturating_add(1)),
             last: *last,
             untracked: *untracked,
@@ -174,19 +178,20 @@ impl Notices {
 }
 
 impl State {
-    /// Adds a notice with the next number.
-    fn push(&mut self, mut notice: Notice) {
+    /// Adds a notice with the next number, and returns it.
+    fn push(&mut self, mut notice: Notice) -> Notice {
         self.last += 1;
         notice.serial = self.last;
         if self.entries.len() == MOST_ENTRIES {
             self.entries.pop_front();
         }
-        self.entries.push_back(notice);
+        self.entries.push_back(notice.clone());
+        notice
     }
 
     /// Removes the rows of all keys that have stopped by `now_us`.
     fn stop_quiet(&mut self, now_us: i64) {
-        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.last_us, *place)).collect();
+        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.until_us, *place)).collect();
         last.sort_unstable();
         for (last_us, place) in last {
             let quiet_from_us = last_us.saturating_add(QUIET_US);
@@ -200,8 +205,8 @@ impl State {
 
     /// Removes the row at a place, whose key has stopped.
     fn stop(&mut self, place: u64) {
-        if let Some(Row { notice, last_us }) = self.rows.remove(&place) {
-            self.push(Notice { change: Change::Stopped, at_us: last_us, ..notice });
+        if let Some(row) = self.rows.remove(&place) {
+            self.push(Notice { change: Change::Stopped, ..row });
         }
     }
 }

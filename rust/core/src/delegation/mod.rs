@@ -1,0 +1,123 @@
+//! Postfix's policy delegation (SMTPD_POLICY_README): what each request asks, and the connections that are asked about.
+//!
+//! ```text
+//!  bytes ──Requests──▶ lines ──Request──▶ attributes ──Connections──▶ connection ──step──▶ Session of the engine
+//! ```
+//!
+//! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
+//! flight. It is known by the client's address and port, whatever way a question comes.
+//!
+//! **Bound.** At most so many connections are kept, and at most [`MOST_KEPT_OCTETS`] of recipients. When there is no
+//! room, the connection that has been idle longest is dropped, and counted. When Postfix asks again about a connection
+//! that was dropped, the connection and its message are charged again.
+
+mod connection;
+mod request;
+
+use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use self::connection::{Asking, Connection};
+pub use self::request::{MOST_VALUE_OCTETS, Request, Requests};
+use crate::decision::Refusal;
+use crate::engine::Engine;
+use crate::region::Now;
+
+/// The most octets that are kept of recipients of open transactions, with what keeping them costs.
+pub const MOST_KEPT_OCTETS: usize = 32 << 20;
+
+/// The connections that one engine is asked about.
+#[derive(Debug)]
+pub struct Connections {
+    /// By the hash of address and port, the longest idle last.
+    connections: LruCache<u64, Connection>,
+    /// Its key is secret, so a client cannot choose names that collide.
+    hasher: RandomState,
+    kept_octets: usize,
+    questions: u64,
+    dropped: u64,
+}
+
+impl Connections {
+    /// A table of at most `most` connections.
+    pub fn new(most: NonZeroUsize) -> Self {
+        let (connections, hasher) = (LruCache::new(most), RandomState::new());
+        Self { connections, hasher, kept_octets: 0, questions: 0, dropped: 0 }
+    }
+
+    /// How many connections are kept.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether no connection is kept.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// How many connections were dropped because there was no room.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What is kept of recipients of open transactions, with what keeping them costs.
+    pub fn kept_octets(&self) -> usize {
+        self.kept_octets
+    }
+
+    /// Takes the step that a request asks for. A request at an unknown state asks nothing.
+    ///
+    /// `at` is the time for [`Connections::end_idle`], in seconds of any clock.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub fn answer(&mut self, engine: &Engine, request: &Request<'_>, now: Now, at: f64) -> Result<(), Box<Refusal>> {
+        let step = match request.protocol_state {
+            b"RCPT" => Connection::rcpt,
+            b"END-OF-MESSAGE" => Connection::data,
+            b"MAIL" | b"DATA" | b"BDAT" => Connection::mail, // the size is that of MAIL
+            b"EHLO" | b"HELO" => Connection::helo,
+            b"CONNECT" | b"XCLIENT" => Connection::connect, // after XCLIENT it is known whose connection it is
+            _ => return Ok(()),
+        };
+        // Without a port, connections of one client cannot be told apart, and each transaction is a connection.
+        let is_port = !request.client_port.is_empty() && request.client_port.iter().all(u8::is_ascii_digit);
+        let port = if is_port { request.client_port } else { request.instance };
+        let key = self.hasher.hash_one((request.client_address, port));
+        if self.connections.len() == self.connections.cap().get() && !self.connections.contains(&key) {
+            self.drop_oldest();
+        }
+        self.questions += 1;
+        let asking = Asking { engine, request: *request, hasher: &self.hasher, serial: self.questions, now };
+        let connection = self.connections.get_or_insert_mut(key, Connection::new);
+        let kept_octets = connection.kept_octets;
+        connection.asked_at = at;
+        let answer = step(connection, &asking);
+        self.kept_octets = self.kept_octets - kept_octets + connection.kept_octets;
+        while self.kept_octets > MOST_KEPT_OCTETS && self.connections.len() > 1 {
+            self.drop_oldest();
+        }
+        answer
+    }
+
+    /// Ends the connections that nobody has asked about since `before`.
+    pub fn end_idle(&mut self, before: f64) {
+        while self.connections.peek_lru().is_some_and(|(_, oldest)| oldest.asked_at < before) {
+            self.pop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        self.pop_oldest();
+        self.dropped += 1;
+    }
+
+    fn pop_oldest(&mut self) {
+        if let Some((_, oldest)) = self.connections.pop_lru() {
+            self.kept_octets -= oldest.kept_octets;
+        }
+    }
+}
