@@ -361,7 +361,7 @@ class Notices:
 
     Attributes:
         entries: the notices, the oldest first.
-        refusing: the keys that are refused now: the notice ``"began"`` of each, with the number of refused checks so far.
+        refusing: the keys that are refused now: the notice ``"began"`` of each, with the refused checks so far.
         overwritten: how many notices after the stated number are gone: 1,024 are kept.
         untracked: refusals that were followed by no notice, since 256 keys are followed at once.
         last: the number of the latest notice, for the next call.
