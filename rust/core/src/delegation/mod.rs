@@ -19,11 +19,11 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use self::connection::{Asking, Connection};
-pub use self::request::{MOST_VALUE_OCTETS, Request, Requests};
 use crate::decision::Refusal;
 use crate::engine::Engine;
 use crate::region::Now;
+use connection::{Asking, Connection};
+pub use request::{MOST_VALUE_OCTETS, Request, Requests};
 
 /// The most octets that are kept of recipients of open transactions, with what keeping them costs.
 pub const MOST_KEPT_OCTETS: usize = 32 << 20;
