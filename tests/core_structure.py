@@ -146,7 +146,7 @@ class Crate:
             return self.resolve(("self", *rest), (*at, first), seen)
         if first in module.items:
             return module.file
-        if first in module.of:
+        if first in module.of and module.of[first].target[0] != first:  # `use memchr::memchr` names a crate first
             return self.resolve((*module.of[first].target, *rest), at, seen)
         for imported in module.imports:
             if imported.alias == "*" and (found := self.resolve((*imported.target[:-1], *path), at, seen)):
