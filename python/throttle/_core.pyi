@@ -43,6 +43,7 @@ __all__ = [
     "Offender",
     "Permit",
     "Policy",
+    "PolicyDelegation",
     "PolicyError",
     "RateLimiter",
     "Session",
