@@ -1,13 +1,13 @@
 """A Postfix of the tests' own: its configuration, queue and log lie in a temporary directory. It listens on loopback.
 
-Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file. It needs root, as Postfix does.
-It knows no policy service and no milter: whoever uses it passes those lines of ``main.cf``.
+Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file, and any client may say by XCLIENT
+who it is. It needs root, as Postfix does.
+It knows no policy service and no milter: a test passes those lines of ``main.cf``, which it takes from a page.
 Invariants: the machine's own Postfix is neither read nor changed, and nothing runs after the end of the block.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -19,13 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pages import ROOT, blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
+RECEIVER = "quickbox.email"
 PATIENCE_SECONDS = 120.0
 
-#: Limits of Postfix that a test of many clients on one address would run into, and look-ups that nobody answers here.
+#: No limits of Postfix that many clients on one address would run into, and no look-ups that nobody answers here.
 MAIN = """
 compatibility_level = 3.6
 queue_directory = {directory}/queue
@@ -40,7 +43,6 @@ mynetworks = 192.0.2.255/32
 inet_interfaces = 127.0.0.1
 inet_protocols = all
 relay_domains = quickbox.email
-relay_recipient_maps = regexp:{{ {{ /^box[0-9]+@/ OK }} }}
 relay_transport = smtp:[127.0.0.1]:{sink}
 smtp_dns_support_level = disabled
 smtp_destination_concurrency_limit = 50
@@ -50,7 +52,9 @@ smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
+smtpd_junk_command_limit = 1000
 in_flow_delay = 0
+smtp_connection_cache_on_demand = no
 default_process_limit = 300
 """
 
@@ -91,20 +95,13 @@ class PrivatePostfix:
         """What it has logged so far."""
         return (self.directory / "log").read_text(encoding="utf-8", errors="surrogateescape")
 
-    def delivered(self, header: str) -> Counter[str]:
-        """How often the sink has got each value of a header field."""
-        found: Counter[str] = Counter()
-        pattern = re.compile(rf"^{re.escape(header)}: (.*?)\r?$", re.MULTILINE)
-        for message in (self.directory / "sink").iterdir():
-            found.update(pattern.findall(message.read_text(encoding="utf-8", errors="surrogateescape")))
-        return found
-
-    def wait_for_empty_queue(self) -> None:
-        """Returns when every accepted message has left; fails when one does not."""
+    def delivered(self) -> Counter[str]:
+        """How often the sink has got each message, by its `X-Number`, once every accepted message has left."""
         until = time.monotonic() + PATIENCE_SECONDS
         while waiting := self.queued():
             assert time.monotonic() < until, f"{len(waiting)} messages are still queued:\n{self.log[-2000:]}"
             time.sleep(0.05)
+        return numbers_of_messages(self.directory / "sink")
 
     def queued(self) -> list[Path]:
         """The messages in its queue."""
@@ -149,6 +146,19 @@ def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
         shutil.rmtree(directory)
 
 
+def lines_of_page(page: str, file: str, service: str, instead: str) -> str:
+    """A block of a page that is a part of a server's configuration, with another address in place of the page's."""
+    (found,) = [block.text for block in blocks(ROOT / "docs" / page) if block.marks.get("file") == file]
+    assert service in found
+    return found.replace(service, instead)
+
+
+def numbers_of_messages(directory: Path) -> Counter[str]:
+    """How often each message of a `SmtpClient` lies in a directory, by its `X-Number`."""
+    pattern = re.compile(rb"^X-Number: (\S+)\r?$", re.MULTILINE)
+    return Counter(number.decode() for path in directory.iterdir() for number in pattern.findall(path.read_bytes()))
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on now."""
     with socket.socket() as found:
@@ -168,11 +178,3 @@ def wait_for_port(port: int) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-def is_missing() -> str | None:
-    """Why a private Postfix cannot run here, if it cannot."""
-    if os.geteuid() != 0:
-        return "Postfix needs root"
-    missing = [program for program in ("postfix", "smtp-sink") if shutil.which(program) is None]
-    return f"not installed: {', '.join(missing)}" if missing else None

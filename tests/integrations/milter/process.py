@@ -6,6 +6,7 @@ It knows the process, its address and its commands, not the protocol.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ class Serving:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         asked = {"policy": policy, "broken": broken, "quiet_hours": quiet_hours, "arguments": arguments}
         try:
