@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import throttle.aiosmtpd
-from integrations.aiosmtpd.serving import Inbox, Loopback
+from integrations.aiosmtpd.serving import Inbox, Loopback, connections_end
 from throttle import RateLimiter
 
 if TYPE_CHECKING:
@@ -39,12 +39,3 @@ def serve() -> Iterator[Callable[..., Loopback]]:
         if not server.loop.is_closed():
             asyncio.run_coroutine_threadsafe(connections_end(), server.loop).result(10)
             server.stop()
-
-
-async def connections_end() -> None:
-    """Waits until the server has seen that its clients are gone, which aiosmtpd's `stop` does not."""
-    for _ in range(400):
-        if asyncio.all_tasks() == {asyncio.current_task()}:
-            break
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(0)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCRIPT = Path(__file__).with_name("serving.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 PATIENCE_SECONDS = 60.0
 
 
@@ -51,7 +52,7 @@ class Serving:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=ENVIRONMENT,
         )
         asked = {"policy": policy, "broken": broken, "quiet_hours": quiet_hours, "arguments": arguments}
         try:

@@ -40,7 +40,7 @@ def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path:
     service = ServeProcess(tmp_path, *arguments, postfix=f"inet:127.0.0.1:{port}")
     try:
         with private_postfix(lines_for(port)) as postfix:
-            with SentOutage(postfix.port, 10, 2000) as outage:
+            with SentOutage(postfix.port, 50, 2000) as outage:
                 until(lambda: len(outage.results) > 300)
                 before = len(outage.accepted("flood"))
                 if fault == "stopped":
