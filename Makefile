@@ -74,7 +74,7 @@ servers: ## tests with real mail servers, as root: installs Debian's packages; A
 	@command -v apt-get >/dev/null || $(call missing,the mail servers are Debian's packages$(comma) and there is no apt-get.)
 	@$(install_servers)
 	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
-	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' tests/integrations $(ARGS)
+	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' --durations=10 tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'

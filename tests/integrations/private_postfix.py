@@ -8,6 +8,7 @@ Invariants: the machine's own Postfix is neither read nor changed, and nothing r
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -131,6 +132,7 @@ def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
         main = MAIN.format(directory=directory, sink=sink_port)
         (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
         (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
+        os.utime(directory / "conf" / "main.cf", (1, 1))  # Postfix waits until its configuration is two seconds old
         address = f"{LOOPBACK}:{sink_port}"
         sink = subprocess.Popen(["smtp-sink", "-u", "postfix", "-d", f"{directory}/sink/", address, "1000"])
         postfix.control("start")
