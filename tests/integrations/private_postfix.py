@@ -117,8 +117,8 @@ class PrivatePostfix:
 
 
 @contextmanager
-def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
-    """Runs a Postfix with further lines of ``main.cf`` until the end of the block."""
+def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
+    """Runs a Postfix with further lines of ``main.cf`` and a configuration of Cyrus SASL until the end of the block."""
     directory = Path(tempfile.mkdtemp(prefix="postfix-"))  # pytest's own directories are closed to user postfix
     sink_port = free_port()
     postfix = PrivatePostfix(directory, free_port())
@@ -132,6 +132,8 @@ def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
         main = MAIN.format(directory=directory, sink=sink_port)
         (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
         (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
+        (directory / "conf" / "sasl").mkdir()  # Debian's smtpd looks only here, whatever cyrus_sasl_config_path is
+        (directory / "conf" / "sasl" / "smtpd.conf").write_text(sasl, encoding="utf-8")
         os.utime(directory / "conf" / "main.cf", (1, 1))  # Postfix waits until its configuration is two seconds old
         address = f"{LOOPBACK}:{sink_port}"
         sink = subprocess.Popen(["smtp-sink", "-u", "postfix", "-d", f"{directory}/sink/", address, "1000"])

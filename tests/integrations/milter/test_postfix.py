@@ -3,91 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
-import signal
 import smtplib
 import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from integrations.milter.process import Serving, serving, wait_until
+from integrations.milter.behind_postfix import (
+    Client,
+    assert_each_accepted_message_is_delivered_once_and_none_bounced,
+    limit,
+    once,
+    sent,
+    servers,
+)
+from integrations.milter.process import serving
 from integrations.private_postfix import (
     LOOPBACK,
-    PrivatePostfix,
     free_port,
-    lines_of_page,
     private_postfix,
     wait_for_port,
 )
-from integrations.sent_outage import BURST, SentOutage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from integrations.sent_outage import SentOutage
 
 pytestmark = pytest.mark.servers
 pytest.importorskip("throttle.milter", reason="pymilter is not installed")
-
-
-class Servers(NamedTuple):
-    """A Postfix and the milter that it asks."""
-
-    postfix: PrivatePostfix
-    milter: Serving
-
-
-@contextlib.contextmanager
-def servers(policy: str | None = None, *, more: str = "", **how: Any) -> Iterator[Servers]:
-    """`more` are further lines of main.cf; the other arguments are those of `Serving`."""
-    address = f"inet:{LOOPBACK}:{free_port()}"
-    lines = lines_of_page("milter.md", "main.cf", "inet:127.0.0.1:10045", address)
-    with serving(address, policy, **how) as milter:
-        with private_postfix(lines + more) as postfix:
-            yield Servers(postfix, milter)
-
-
-class Client(smtplib.SMTP):
-    """A client whose address Postfix takes from XCLIENT; `greeting` is the code with which it is then greeted."""
-
-    connections = itertools.count()
-
-    def __init__(self, port: int, address: str, *, helo: str = "mx.sender.example") -> None:
-        super().__init__(LOOPBACK, port, local_hostname=helo, timeout=60)
-        self.ehlo(f"proxy{next(self.connections)}.example")
-        self.become(address)
-
-    def become(self, address: str, name: str = "[UNAVAILABLE]") -> None:
-        family = "IPV6:" if ":" in address else ""
-        self.greeting, _ = self.docmd("XCLIENT", f"NAME={name} ADDR={family}{address} PORT=50000")
-
-
-def limit(name: str, fields: str) -> str:
-    return f'[[limit]]\nname = "{name}"\n{fields}\n'
-
-
-def once(name: str, per: str, more: str = "") -> str:
-    return limit(name, f'per = "{per}"\nrate = "1/day"\nburst = 1\n{more}')
-
-
-def sent(
-    client: smtplib.SMTP, sender: str, header: str = "Subject: hi", to: str = "box1@quickbox.email"
-) -> tuple[str, int, str]:
-    """The last step of a message, with its answer."""
-    steps: dict[str, Callable[[], tuple[int, bytes]]] = {
-        "MAIL": lambda: client.docmd("MAIL", f"FROM:{sender}"),
-        "RCPT": lambda: client.rcpt(to),
-        "DATA": lambda: client.data(f"{header}\r\n\r\nhello\r\n".encode()),
-    }
-    for step, ask in steps.items():
-        code, text = ask()
-        if code >= 400 or step == "DATA":
-            return step, code, text.decode()
-    raise AssertionError
 
 
 def test_each_step_is_refused_with_its_own_code_and_text() -> None:
@@ -215,14 +157,6 @@ def test_a_header_field_as_long_as_postfix_sends_it_hides_nothing() -> None:
             assert [code for _, code, _ in messages] == [250, 451]
 
 
-@pytest.mark.parametrize(("on_fault", "code"), [("accept", 250), ("tempfail", 451)])
-def test_a_fault_of_ours_lets_mail_pass_or_defers_it(on_fault: str, code: int) -> None:
-    with servers(once("pace", "sender.address"), broken="mail", on_fault=on_fault) as (postfix, _):
-        with Client(postfix.port, "192.0.2.1") as client:
-            client.ehlo()
-            assert [sent(client, "<a@one.example>")[1] for _ in range(3)] == [code] * 3
-
-
 def test_verdicts_of_an_earlier_milter_count_and_those_of_a_policy_service_do() -> None:
     own, verifying = free_port(), free_port()
     script = Path(__file__).with_name("verdicts.py")
@@ -245,48 +179,6 @@ smtpd_recipient_restrictions = check_sender_access inline:{{ {{ two.example = PR
         process.wait()
 
 
-@pytest.mark.parametrize(("default_action", "code"), [("accept", 250), ("tempfail", 451)])
-def test_without_a_milter_mail_passes_or_is_deferred_as_the_operator_says(default_action: str, code: int) -> None:
-    lines = f"smtpd_milters = {{ inet:{LOOPBACK}:{free_port()}, connect_timeout=1s, default_action={default_action} }}"
-    with private_postfix(lines) as postfix, Client(postfix.port, "192.0.2.1") as client:
-        client.ehlo()
-        step, answer, text = sent(client, "<a@one.example>")
-        assert answer == code, (step, text)
-
-
-def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_nothing() -> None:
-    with servers(once("pace", "sender.address")) as (postfix, milter):
-        with Client(postfix.port, "192.0.2.1") as client, Client(postfix.port, "192.0.2.2") as second:
-            for one in (client, second):
-                one.ehlo()
-                milter.process.send_signal(signal.SIGSTOP)
-                begun = time.monotonic()
-                assert sent(one, "<a@one.example>")[1] == 250
-                assert 0.9 < time.monotonic() - begun < 5  # without the time-outs of main.cf it is 30 s
-                begun = time.monotonic()
-                assert sent(one, "<a@one.example>")[1] == 250
-                assert time.monotonic() - begun < 0.9  # asked no more until the client's next connection
-                milter.process.send_signal(signal.SIGCONT)
-        senders = itertools.count()
-
-        def is_asked_again() -> bool:
-            with Client(postfix.port, "192.0.2.1") as client:
-                client.ehlo()
-                sender = f"<b{next(senders)}@one.example>"
-                return [sent(client, sender)[1] for _ in range(2)] == [250, 451]
-
-        wait_until(is_asked_again)
-        milter.wait_for_release()
-
-
-def assert_each_accepted_message_is_delivered_once_and_none_bounced(
-    outage: SentOutage, postfix: PrivatePostfix
-) -> None:
-    outage.assert_only_the_flood_was_refused("MAIL", "451 4.7.28")
-    assert postfix.delivered() == Counter(outage.accepted())
-    assert " 4.3.5 " not in postfix.log
-
-
 @pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.soak)])
 def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> None:
     with servers(quiet_hours=True) as (postfix, milter):
@@ -297,23 +189,3 @@ def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> 
         assert_each_accepted_message_is_delivered_once_and_none_bounced(outage, postfix)
         assert not re.findall(r"milter inet:.*", postfix.log)  # no time-out, no lost connection
         milter.wait_for_release()
-
-
-def test_a_milter_killed_in_mid_flood_and_restarted_bounces_nothing() -> None:
-    with servers(quiet_hours=True) as (postfix, milter), contextlib.ExitStack() as stack:
-        with SentOutage(postfix.port, 20, 3_000) as outage:
-            wait_until(lambda: len(outage.results) > 700)
-            before = len(outage.accepted("flood"))
-            milter.kill()
-            wait_until(lambda: len(outage.results) > 1_400)
-            again = stack.enter_context(serving(milter.address, quiet_hours=True))
-            seen, begun = len(outage.results), outage.begun
-        after = sum(int(number.partition(".")[0]) > begun for number in outage.accepted("flood"))
-        passed = len(outage.accepted("flood")) - before - after
-        print(f"\n{outage.report()}; of the flood {before} passed before the kill, {passed} meanwhile, {after} after")
-        assert passed > 0
-        assert after <= BURST  # a new memory: 200 new names once more
-        assert any(not sent.accepted for _, sent in outage.results[seen:])
-        assert max(sent.seconds for _, sent in outage.results) < 3
-        assert_each_accepted_message_is_delivered_once_and_none_bounced(outage, postfix)
-        again.wait_for_release()
