@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import smtplib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,47 @@ def test_the_outage_is_refused_and_nobody_else(flood: int, connections: int) -> 
         assert_each_accepted_message_is_delivered_once_and_none_bounced(outage, postfix)
         assert not re.findall(r"milter inet:.*", postfix.log)  # no time-out, no lost connection
         milter.wait_for_release()
+
+
+def test_a_user_of_auth_is_limited_wherever_the_mail_comes_from() -> None:
+    """Postfix asks Cyrus SASL, whose users are in a file of the test's."""
+    users = Path(tempfile.mkdtemp(prefix="sasl-"))  # pytest's own directories are closed to user postfix
+    try:
+        users.chmod(0o755)
+        sasl = (
+            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {users}/sasldb\nmech_list: PLAIN CRAM-MD5\n"
+        )
+        for user in ("ann", "bob"):
+            add = ["saslpasswd2", "-p", "-c", "-f", f"{users}/sasldb", "-u", "quickbox.email", user]
+            subprocess.run(add, input=b"secret", check=True, timeout=60)
+        shutil.chown(users / "sasldb", "postfix")
+        lines = "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_local_domain = quickbox.email\n"
+        policy = limit("user", 'per = "auth.user"\nrate = "3/day"')
+        with servers(policy, more=lines, sasl=sasl) as (postfix, _):
+
+            def codes(number: int, user: str | None, mechanism: str = "PLAIN", messages: int = 1) -> list[int]:
+                with Client(postfix.port, f"192.0.2.{number}") as client:
+                    client.ehlo()
+                    if user is not None:
+                        assert mechanism in client.esmtp_features["auth"].split()
+                        client.user, client.password = user, "secret"
+                        code, _ = client.auth(mechanism, getattr(client, f"auth_{mechanism.lower().replace('-', '_')}"))
+                        assert code == 235
+                    return [sent(client, f"<{user}{n}@sender{number}.example>")[1] for n in range(messages)]
+
+            with Client(postfix.port, "192.0.2.1") as client:
+                client.ehlo()
+                with pytest.raises(smtplib.SMTPAuthenticationError):
+                    client.login("ann", "wrong")
+                assert [sent(client, f"<ann@s{n}.example>")[1] for n in range(5)] == [250] * 5  # nobody's
+            assert codes(2, "ann", messages=2) == [250, 250]
+            assert codes(3, "ann", "CRAM-MD5", messages=2) == [250, 451]
+            with Client(postfix.port, "192.0.2.4") as client:
+                client.ehlo()
+                client.login("ann", "secret")
+                refused = "4.7.1 ann@quickbox.email is sending too fast; retry in "
+                assert sent(client, "<ann@other.example>")[2].startswith(refused)
+            assert codes(5, "bob", messages=3) == [250] * 3
+            assert codes(6, None, messages=4) == [250] * 4
+    finally:
+        shutil.rmtree(users)
