@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,12 @@ class Serving:
         line = self.process.stdout.readline()
         assert line, f"the milter has ended: {self.process.wait(PATIENCE_SECONDS)}\n{self.log()}"
         return json.loads(line)
+
+    def suspend(self) -> None:
+        """Stops all its threads, until it gets SIGCONT."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
 
     def stop(self) -> int:
         """Ends it as `throttle serve` ends."""

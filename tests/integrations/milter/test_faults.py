@@ -51,7 +51,7 @@ def test_a_milter_that_hangs_delays_each_connection_by_one_second_and_refuses_no
         with Client(postfix.port, "192.0.2.1") as client, Client(postfix.port, "192.0.2.2") as second:
             for one in (client, second):
                 one.ehlo()
-                milter.process.send_signal(signal.SIGSTOP)
+                milter.suspend()
                 begun = time.monotonic()
                 assert sent(one, "<a@one.example>")[1] == 250
                 assert 0.9 < time.monotonic() - begun < 5  # without the time-outs of main.cf it is 30 s
