@@ -10,7 +10,9 @@ BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 UNDER ?= 12 13 14
-SERVERS := postfix systemd libmilter-dev python3-dev
+# the last line has the libraries of Exim, which conflicts with Postfix and is only unpacked
+SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules \
+	libgnutls-dane0 libidn12 libnsl2
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
@@ -69,10 +71,10 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 
 servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
 	@test "$$(id -u)" = 0 || $(call missing,the mail servers are installed and started as root.)
-	@if ! dpkg -s $(SERVERS) >/dev/null 2>&1; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SERVERS) >&2; fi
+	@command -v apt-get >/dev/null || $(call missing,the mail servers are Debian's packages$(comma) and there is no apt-get.)
+	@$(install_servers)
 	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
-	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' tests/integrations $(ARGS)
+	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' --durations=10 tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
@@ -133,6 +135,17 @@ flood: $(VENV)/.ready-test ## designs under a flood of unique keys, at equal mem
 
 clean: ## remove what was built here
 	rm -rf $(VENV) target python/throttle/_core.*so
+
+# --- mail servers -----------------------------------------------------------------------------------------------------
+
+# Nothing of the machine is removed or upgraded. A Postfix that comes in has no configuration, so it does not start.
+define install_servers
+export DEBIAN_FRONTEND=noninteractive; \
+apt-get update -qq && \
+{ test -e /etc/postfix/main.cf || \
+	echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections; } && \
+apt-get install -y -qq --no-install-recommends --no-remove --no-upgrade $(SERVERS) >&2
+endef
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------
 

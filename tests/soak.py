@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ["--locked", "--workspace", "--exclude", "throttle-python"]
-EVERY_TEST = ["-m", "not servers"]
+#: Those of mail servers, too, where root and Postfix are there; elsewhere they are skipped.
+EVERY_TEST = ["-m", ""]
 #: Exit codes of pytest: all passed, a test failed, stopped from within, no test ran.
 PASSED, STOPPED, NONE_RAN = 0, 2, 5
 

@@ -27,6 +27,7 @@ from warnings import warn
 from aiosmtpd import controller, smtp
 from aiosmtpd.smtp import MISSING, syntax
 
+from throttle import RateLimiter
 from throttle.printable import printable
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger("throttle")
+_lines = RateLimiter("6/minute", memory="64 KiB")  # a client repeats a fault at will
 
 FAULT = "451 4.3.0 local fault; try again later"
 """The answer to a command that met a fault: the client keeps the message and tries again."""
@@ -171,7 +173,8 @@ class SMTP(smtp.SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """Returns the answer after an exception: the handler's own, or 451 in place of aiosmtpd's 500."""
         if isinstance(error, smtp.TLSSetupException):  # the client's fault; aiosmtpd closes without an answer
-            logger.info("a TLS handshake failed: %s", printable(repr(error.__cause__)))
+            if _lines.hit("TLS"):
+                logger.info("a TLS handshake failed: %s", printable(repr(error.__cause__)))
             return FAULT
         if hasattr(self.event_handler, "handle_exception"):
             try:
@@ -342,6 +345,10 @@ def _text(status: object) -> str:
 
 
 def _log_fault(step: str, error: Exception) -> None:
-    """Logs where a fault was raised. The text of an exception may contain what a client sent, so it is escaped."""
-    stack = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("fault at %s: %s\n%s", step, printable(repr(error)), stack)
+    """Logs where a fault was raised, up to six times a minute for a step and a class of exceptions.
+
+    The text of an exception may contain what a client sent, so it is escaped.
+    """
+    if _lines.hit(f"{step} {type(error).__qualname__}"):
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("fault at %s: %s\n%s", step, printable(repr(error)), stack)

@@ -1,7 +1,8 @@
 """A Postfix of the tests' own: its configuration, queue and log lie in a temporary directory. It listens on loopback.
 
-Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file. It needs root, as Postfix does.
-It knows no policy service and no milter: whoever uses it passes those lines of ``main.cf``.
+Mail for ``quickbox.email`` goes to an `smtp-sink` that keeps each message in a file, and any client may say by XCLIENT
+who it is. It needs root, as Postfix does.
+It knows no policy service and no milter: a test passes those lines of ``main.cf``, which it takes from a page.
 Invariants: the machine's own Postfix is neither read nor changed, and nothing runs after the end of the block.
 """
 
@@ -19,13 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pages import ROOT, blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
+RECEIVER = "quickbox.email"
 PATIENCE_SECONDS = 120.0
 
-#: Limits of Postfix that a test of many clients on one address would run into, and look-ups that nobody answers here.
+#: No limits of Postfix that many clients on one address would run into, and no look-ups that nobody answers here.
 MAIN = """
 compatibility_level = 3.6
 queue_directory = {directory}/queue
@@ -40,7 +44,6 @@ mynetworks = 192.0.2.255/32
 inet_interfaces = 127.0.0.1
 inet_protocols = all
 relay_domains = quickbox.email
-relay_recipient_maps = regexp:{{ {{ /^box[0-9]+@/ OK }} }}
 relay_transport = smtp:[127.0.0.1]:{sink}
 smtp_dns_support_level = disabled
 smtp_destination_concurrency_limit = 50
@@ -50,7 +53,9 @@ smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
+smtpd_junk_command_limit = 1000
 in_flow_delay = 0
+smtp_connection_cache_on_demand = no
 default_process_limit = 300
 """
 
@@ -91,20 +96,13 @@ class PrivatePostfix:
         """What it has logged so far."""
         return (self.directory / "log").read_text(encoding="utf-8", errors="surrogateescape")
 
-    def delivered(self, header: str) -> Counter[str]:
-        """How often the sink has got each value of a header field."""
-        found: Counter[str] = Counter()
-        pattern = re.compile(rf"^{re.escape(header)}: (.*?)\r?$", re.MULTILINE)
-        for message in (self.directory / "sink").iterdir():
-            found.update(pattern.findall(message.read_text(encoding="utf-8", errors="surrogateescape")))
-        return found
-
-    def wait_for_empty_queue(self) -> None:
-        """Returns when every accepted message has left; fails when one does not."""
+    def delivered(self) -> Counter[str]:
+        """How often the sink has got each message, by its `X-Number`, once every accepted message has left."""
         until = time.monotonic() + PATIENCE_SECONDS
         while waiting := self.queued():
             assert time.monotonic() < until, f"{len(waiting)} messages are still queued:\n{self.log[-2000:]}"
             time.sleep(0.05)
+        return numbers_of_messages(self.directory / "sink")
 
     def queued(self) -> list[Path]:
         """The messages in its queue."""
@@ -119,8 +117,8 @@ class PrivatePostfix:
 
 
 @contextmanager
-def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
-    """Runs a Postfix with further lines of ``main.cf`` until the end of the block."""
+def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
+    """Runs a Postfix with further lines of ``main.cf`` and a configuration of Cyrus SASL until the end of the block."""
     directory = Path(tempfile.mkdtemp(prefix="postfix-"))  # pytest's own directories are closed to user postfix
     sink_port = free_port()
     postfix = PrivatePostfix(directory, free_port())
@@ -134,6 +132,9 @@ def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
         main = MAIN.format(directory=directory, sink=sink_port)
         (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
         (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
+        (directory / "conf" / "sasl").mkdir()  # Debian's smtpd looks only here, whatever cyrus_sasl_config_path is
+        (directory / "conf" / "sasl" / "smtpd.conf").write_text(sasl, encoding="utf-8")
+        os.utime(directory / "conf" / "main.cf", (1, 1))  # Postfix waits until its configuration is two seconds old
         address = f"{LOOPBACK}:{sink_port}"
         sink = subprocess.Popen(["smtp-sink", "-u", "postfix", "-d", f"{directory}/sink/", address, "1000"])
         postfix.control("start")
@@ -147,6 +148,19 @@ def private_postfix(lines: str) -> Iterator[PrivatePostfix]:
             sink.terminate()
             sink.wait()
         shutil.rmtree(directory)
+
+
+def lines_of_page(page: str, file: str, service: str, instead: str) -> str:
+    """A block of a page that is a part of a server's configuration, with another address in place of the page's."""
+    (found,) = [block.text for block in blocks(ROOT / "docs" / page) if block.marks.get("file") == file]
+    assert service in found
+    return found.replace(service, instead)
+
+
+def numbers_of_messages(directory: Path) -> Counter[str]:
+    """How often each message of a `SmtpClient` lies in a directory, by its `X-Number`."""
+    pattern = re.compile(rb"^X-Number: (\S+)\r?$", re.MULTILINE)
+    return Counter(number.decode() for path in directory.iterdir() for number in pattern.findall(path.read_bytes()))
 
 
 def free_port() -> int:
@@ -168,11 +182,3 @@ def wait_for_port(port: int) -> None:
             time.sleep(0.02)
         else:
             return
-
-
-def is_missing() -> str | None:
-    """Why a private Postfix cannot run here, if it cannot."""
-    if os.geteuid() != 0:
-        return "Postfix needs root"
-    missing = [program for program in ("postfix", "smtp-sink") if shutil.which(program) is None]
-    return f"not installed: {', '.join(missing)}" if missing else None

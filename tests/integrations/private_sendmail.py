@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from integrations.debian_packages import extract
 from integrations.private_postfix import free_port, wait_for_port
 
 if TYPE_CHECKING:
@@ -46,21 +47,13 @@ MAILER(smtp)dnl
 """
 
 
-class CannotExtractError(Exception):
-    """The packages cannot be had."""
-
-
 @contextmanager
 def private_sendmail(lines: str) -> Iterator[int]:
-    """Runs Sendmail with further lines of ``sendmail.mc``; yields its port.
-
-    Raises:
-        CannotExtractError: apt has no such packages.
-    """
+    """Runs Sendmail with further lines of ``sendmail.mc``; yields its port."""
     root = Path(tempfile.mkdtemp(prefix="sendmail-"))
     port = free_port()
     try:
-        extract(root)
+        extract(root, *PACKAGES)
         (root / "queue").mkdir(mode=0o700)
         (root / "switch").write_text("hosts files\naliases files\n")  # no DNS
         (root / "sendmail.mc").write_text(MACROS.format(root=root, port=port, lines=lines))
@@ -81,12 +74,3 @@ def private_sendmail(lines: str) -> Iterator[int]:
             process.wait()
     finally:
         shutil.rmtree(root)
-
-
-def extract(root: Path) -> None:
-    """Downloads the packages and unpacks them below a directory."""
-    done = subprocess.run(["apt-get", "download", *PACKAGES], cwd=root, capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        raise CannotExtractError(done.stderr.strip().splitlines()[-1])
-    for package in root.glob("*.deb"):
-        subprocess.run(["dpkg", "-x", package, root], check=True)

@@ -1,4 +1,4 @@
-"""A fixture that starts servers and stops them after the test."""
+"""Fixtures for tests with servers: one starts them and stops them after the test."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integrations.aiosmtpd.serving import Inbox, Loopback
+import throttle.aiosmtpd
+from integrations.aiosmtpd.serving import Inbox, Loopback, connections_end
+from throttle import RateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from throttle import Throttle
+
+
+@pytest.fixture(autouse=True)
+def no_line_logged_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test may log as many lines as a process that has logged none."""
+    monkeypatch.setattr(throttle.aiosmtpd, "_lines", RateLimiter("6/day", memory="64 KiB"))
 
 
 @pytest.fixture
@@ -31,12 +39,3 @@ def serve() -> Iterator[Callable[..., Loopback]]:
         if not server.loop.is_closed():
             asyncio.run_coroutine_threadsafe(connections_end(), server.loop).result(10)
             server.stop()
-
-
-async def connections_end() -> None:
-    """Waits until the server has seen that its clients are gone, which aiosmtpd's `stop` does not."""
-    for _ in range(400):
-        if asyncio.all_tasks() == {asyncio.current_task()}:
-            break
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(0)

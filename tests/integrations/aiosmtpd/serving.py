@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 import socket
 import ssl
@@ -31,6 +32,15 @@ class Loopback(throttle.aiosmtpd.Controller):
             socket.create_connection((self.hostname, self.port)).close()
         else:
             super()._trigger_server()
+
+
+async def connections_end() -> None:
+    """Waits until the server has seen that its clients are gone, which aiosmtpd's `stop` does not."""
+    for _ in range(400):
+        if asyncio.all_tasks() == {asyncio.current_task()}:
+            break
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0)
 
 
 class Inbox:

@@ -188,6 +188,22 @@ def test_a_fault_of_the_guard_delays_the_message_and_is_logged(
     assert "RuntimeError('fault \\x1b[31m')" in faults[0]
 
 
+def test_a_fault_at_each_message_writes_few_lines(
+    serve: Callable[..., Loopback], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Inbox):
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            raise ValueError(f"a text of the client's: {envelope.mail_from}")
+
+    with client(serve(Faulty("rcpt"))) as one, client(serve(Throttle(), Broken())) as other:
+        for connection, codes in ((one, [250, 451]), (other, [250, 250, 451])):
+            connection.ehlo()
+            for number in range(20):
+                assert send(connection, f"a{number}@sender.net") == codes
+    logged = [record.getMessage().split(":")[0] for record in caplog.records if record.name == "throttle"]
+    assert logged == ["fault at RCPT"] * 6 + ["fault at a handler"] * 6
+
+
 @pytest.mark.parametrize(
     ("hook", "steps_until_then"),
     [("handle_MAIL", 1), ("handle_RCPT", 2), ("handle_DATA", 3)],

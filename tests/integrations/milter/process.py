@@ -6,6 +6,8 @@ It knows the process, its address and its commands, not the protocol.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SCRIPT = Path(__file__).with_name("serving.py")
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 PATIENCE_SECONDS = 60.0
 
 
@@ -50,6 +53,7 @@ class Serving:
             stderr=self._errors,
             text=True,
             encoding="utf-8",
+            env=ENVIRONMENT,
         )
         asked = {"policy": policy, "broken": broken, "quiet_hours": quiet_hours, "arguments": arguments}
         try:
@@ -83,6 +87,12 @@ class Serving:
         line = self.process.stdout.readline()
         assert line, f"the milter has ended: {self.process.wait(PATIENCE_SECONDS)}\n{self.log()}"
         return json.loads(line)
+
+    def suspend(self) -> None:
+        """Stops all its threads, until it gets SIGCONT."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
 
     def stop(self) -> int:
         """Ends it as `throttle serve` ends."""

@@ -10,14 +10,11 @@ import json
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
-from throttle import Envelope, Policy, Throttle
-from throttle.demo.traffic import quiet_hours
+from integrations.sent_outage import remember_quiet_hours
+from throttle import Policy, Throttle
 from throttle.milter import run
-
-SEED = 1
 
 
 class Broken:
@@ -70,14 +67,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     broken: Any = Broken(guard, asked["broken"]) if asked.get("broken") else guard
     run(broken, sys.argv[1], stop=stop, on_ready=lambda: say("ready"), **asked.get("arguments", {}))
-
-
-def remember_quiet_hours(guard: Throttle) -> None:
-    """Checks what the demo's senders wrote in the hours before the outage, each message at its time."""
-    start = time.time()
-    for seconds_before, message in quiet_hours(SEED):
-        past = Envelope(client_ip=message.client_ip, mail_from=message.mail_from, rcpt_to=[message.rcpt_to])
-        guard.check(past, now=start - seconds_before)
 
 
 def held(guard: Throttle) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.milter.process import SCRIPT, Serving, serving, wait_until
+from integrations.milter.process import ENVIRONMENT, SCRIPT, Serving, serving, wait_until
 from integrations.milter.wire import ACCEPT, CONTINUE, REJECTED_RECIPIENTS, REPLY, Answer, Wire
 from pages import ROOT, blocks
 from throttle import Throttle
@@ -349,7 +349,12 @@ def test_a_wrong_address_is_told(address: str) -> None:
 
 def test_an_address_that_cannot_be_listened_on_is_told() -> None:
     process = subprocess.run(
-        [sys.executable, SCRIPT, "unix:/nowhere/milter"], input="{}", capture_output=True, text=True, timeout=30
+        [sys.executable, SCRIPT, "unix:/nowhere/milter"],
+        input="{}",
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert process.stdout == ""
     assert process.stderr.splitlines()[-1].startswith("OSError: libmilter cannot serve unix:/nowhere/milter: ")
@@ -460,7 +465,12 @@ def test_it_stops_at_once_also_with_open_connections(serve: Callable[..., tuple[
 def test_an_address_that_is_taken_is_not_taken_over(serve: Callable[..., tuple[Serving, str]]) -> None:
     _, path = serve(once("pace", "sender.address"))
     process = subprocess.run(
-        [sys.executable, SCRIPT, f"unix:{path}"], input="{}", capture_output=True, text=True, timeout=30
+        [sys.executable, SCRIPT, f"unix:{path}"],
+        input="{}",
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert (process.stdout, process.stderr.splitlines()[-1]) == (
         "", f"OSError: unix:{path}: another process listens there",

@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections import Counter
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.postfix.real_postfix import RECEIVER, RealPostfix, free_port, main_cf_of_page
 from integrations.postfix.serve_process import ServeProcess, policy_file
-from integrations.postfix.smtp_client import Sent, SmtpClient
-from throttle.demo.traffic import Mix, conversations, quiet_hours
+from integrations.private_postfix import RECEIVER, PrivatePostfix, lines_of_page, private_postfix
+from integrations.sent_outage import SentOutage
+from integrations.smtp_client import Sent, SmtpClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from throttle.demo.traffic import Message
-
 pytestmark = pytest.mark.servers
 
-SEED = 1
-FLOOD = 20_000
-CONNECTIONS = 100
 
-
-def with_service(port: int, *names: str) -> str:
+def with_service(port: int, *files: str) -> str:
     """The lines of the page for a service on this port."""
-    return "\n".join(main_cf_of_page(name, f"inet:127.0.0.1:{port}") for name in names)
+    return "\n".join(
+        lines_of_page("postfix.md", file, "unix:private/throttle", f"inet:127.0.0.1:{port}") for file in files
+    )
 
 
 def asked_in(*lists: str, port: int) -> str:
     """Lines that list the service in other restrictions, as the page lists it in those of recipients."""
     (asked,) = re.findall(r"check_policy_service {.*}", with_service(port, "main.cf"))
     return "".join(f"smtpd_{name}_restrictions = {asked}\n" for name in lists)
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `throttle replay --learn` makes of the hours before the flood."""
-    directory = tmp_path_factory.mktemp("learned")
-    log, state = directory / "quiet.jsonl", directory / "known.jsonl.gz"
-    now = time.time()
-    with log.open("w") as lines:
-        for seconds_before, message in quiet_hours(SEED):
-            fields = {"client_ip": message.client_ip, "helo": message.helo, "mail_from": message.mail_from}
-            line = {"time": now - seconds_before, "rcpt_to": [message.rcpt_to], **fields}
-            lines.write(json.dumps(line) + "\n")
-    subprocess.run(
-        [sys.executable, "-m", "throttle", "replay", str(log), "--learn", str(state)],
-        check=True, stdout=subprocess.DEVNULL, timeout=120,
-    )  # fmt: skip
-    return state
 
 
 #: Each connection comes from here, before XCLIENT says where from.
@@ -101,16 +72,16 @@ DELAYED = ("main.cf", "bytes.cf")
 
 
 @pytest.fixture(params=["yes", "no"], ids=["delayed", "not delayed"])
-def stepped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[RealPostfix, ServeProcess, bool]]:
+def stepped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[PrivatePostfix, ServeProcess, bool]]:
     """A Postfix that asks in all restriction lists."""
     with ServeProcess(tmp_path, "--policy", policy_file(tmp_path, STEPS)) as service:
         lists = asked_in("client", "helo", "sender", "data", port=service.port)
         lines = f"smtpd_delay_reject = {request.param}\n{lists}\n" + with_service(service.port, *DELAYED)
-        with RealPostfix(lines) as postfix:
+        with private_postfix(lines) as postfix:
             yield postfix, service, request.param == "yes"
 
 
-def test_each_step_of_the_dialogue_gets_its_code(stepped: tuple[RealPostfix, ServeProcess, bool]) -> None:
+def test_each_step_of_the_dialogue_gets_its_code(stepped: tuple[PrivatePostfix, ServeProcess, bool]) -> None:
     postfix, service, delayed = stepped
     box = f"box@{RECEIVER}"
     early = "RCPT" if delayed else "MAIL"
@@ -170,8 +141,8 @@ def test_each_step_of_the_dialogue_gets_its_code(stepped: tuple[RealPostfix, Ser
         assert code(client.send("-", "joe@bytes.example", [f"b1@{RECEIVER}"], body)) == (early, "451 4.7.1")
 
     numbers = [*(f"c{n}" for n in range(3)), "h0", "h1", "m0", "m1", *(f"r{n}" for n in range(4)), "b0"]
-    assert postfix.wait_until_delivered(len(numbers), 30) == Counter(numbers)
-    assert "451 4.3.5" not in postfix.log()
+    assert postfix.delivered() == Counter(numbers)
+    assert "451 4.3.5" not in postfix.log
     assert "fault" not in service.log()
 
 
@@ -185,7 +156,7 @@ def test_fifty_recipients_in_six_lists_are_charged_once(tmp_path: Path) -> None:
     with ServeProcess(tmp_path, "--policy", policy) as service:
         lists = asked_in("client", "helo", "sender", "data", port=service.port)
         for delay in ("yes", "no"):
-            with RealPostfix(
+            with private_postfix(
                 f"smtpd_delay_reject = {delay}\n{lists}\n" + with_service(service.port, *DELAYED)
             ) as postfix:
                 with SmtpClient(postfix.port) as client:
@@ -195,7 +166,7 @@ def test_fifty_recipients_in_six_lists_are_charged_once(tmp_path: Path) -> None:
                     assert sent.accepted, sent
                     again = client.send("-", f"joe@x.{delay}.example", [f"box@{RECEIVER}"])
                     assert again.reply.text.startswith("452 4.5.3"), again.reply  # of the recipients, fifty are used up
-                assert postfix.wait_until_delivered(1, 30) == Counter({"one": 1})
+                assert postfix.delivered() == Counter({"one": 1})
 
 
 def test_submission_asks_before_it_permits_users(tmp_path: Path) -> None:
@@ -203,138 +174,28 @@ def test_submission_asks_before_it_permits_users(tmp_path: Path) -> None:
     with ServeProcess(tmp_path, "--policy", "inbound", "--policy", f"submission={policy}") as service:
         lines = with_service(service.port, "submission.cf")
         lines += "smtpd_sasl_auth_enable = yes\nsmtpd_recipient_restrictions = $submission_recipient_restrictions\n"
-        with RealPostfix(lines) as postfix, SmtpClient(postfix.port) as client:
+        with private_postfix(lines) as postfix, SmtpClient(postfix.port) as client:
             client.xclient("192.0.2.1", 2000, login="ann")
             client.say("EHLO a.example.org")
             assert client.send("one", "ann@example.org", [f"box@{RECEIVER}"]).accepted
             assert client.send("-", "ann@example.org", [f"box@{RECEIVER}"]).reply.text.startswith("451 4.7.1")
 
 
-class Outage:
-    """The mail of the outage, sent over parallel connections."""
-
-    def __init__(self, port: int, connections: int, flood: int) -> None:
-        self.results: list[tuple[Message, Sent]] = []
-        self.lost: list[str] = []
-        self.longest_wait = 0.0
-        self._port = port
-        self._work: SimpleQueue[tuple[int, list[Message]]] = SimpleQueue()
-        for entry in enumerate(conversations(SEED, Mix.scaled(flood))):
-            self._work.put(entry)
-        self._threads = [threading.Thread(target=self._client) for _ in range(connections)]
-
-    def __enter__(self) -> Outage:
-        self._started = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for thread in self._threads:
-            thread.join()
-        self.seconds = time.monotonic() - self._started
-
-    def _client(self) -> None:
-        while True:
-            try:
-                number, messages = self._work.get_nowait()
-            except Empty:
-                return
-            try:
-                with SmtpClient(self._port) as client:
-                    client.xclient(messages[0].client_ip, 1024 + number)
-                    client.say(f"EHLO {messages[0].helo}")
-                    for index, message in enumerate(messages):
-                        self.results.append(
-                            (message, client.send(f"{number}.{index}", message.mail_from, [message.rcpt_to]))
-                        )
-                    client.say("QUIT")
-            except OSError as error:
-                self.lost.append(repr(error))
-
-    def summary(self) -> Counter[str]:
-        """How many messages of each group were accepted, and how many refused at which step with which code."""
-        return Counter(
-            f"{message.group} "
-            + ("accepted" if sent.accepted else f"{sent.step} {' '.join(sent.reply.text.split()[:2])}")
-            for message, sent in self.results
-        )
-
-
-def test_the_outage_is_over_and_nobody_else_has_noticed(tmp_path: Path, learned: Path) -> None:
+@pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.soak)])
+def test_the_outage_is_over_and_nobody_else_has_noticed(
+    tmp_path: Path, learned: Path, flood: int, connections: int
+) -> None:
     with ServeProcess(tmp_path, "--learned", str(learned)) as service:
-        with RealPostfix(with_service(service.port, "main.cf")) as postfix:
-            with Outage(postfix.port, CONNECTIONS, FLOOD) as outage:
+        with private_postfix(with_service(service.port, "main.cf")) as postfix:
+            with SentOutage(postfix.port, connections, flood) as outage:
                 pass
-            accepted = [sent.number for _, sent in outage.results if sent.accepted]
-            delivered = postfix.wait_until_delivered(len(accepted), 60)
-            log = postfix.log()
+            print(f"\n{outage.report()}")
+            outage.assert_only_the_flood_was_refused("RCPT", "451 4.7.28")
+            outage.assert_little_of_the_flood_passed()
+            assert postfix.delivered() == Counter(outage.accepted())
+            assert "451 4.3.5" not in postfix.log
         notices = [line for line in service.log().splitlines() if " notice: " in line]
-    summary = outage.summary()
-    print(f"{len(outage.results):,} messages in {outage.seconds:.0f} s over {CONNECTIONS} connections")
-    print("\n".join(f"{count:>7,} {what}" for what, count in sorted(summary.items())), *notices, sep="\n")
-    assert outage.lost == []
-    assert len(outage.results) == Mix.scaled(FLOOD).total
-    assert summary["flood accepted"] <= 0.02 * FLOOD
-    assert summary["flood RCPT 451 4.7.28"] == FLOOD - summary["flood accepted"]
-    assert {what for what in summary if not what.endswith("accepted")} == {"flood RCPT 451 4.7.28"}
-    assert delivered == Counter(accepted)
-    assert "451 4.3.5" not in log
-    assert any(
-        re.search(r"org-fan-out defers \S*salesforce\.com: [\d,]+ new hosts? since", notice) for notice in notices
-    ), notices
-
-
-@pytest.mark.parametrize("fault", ["killed", "restarted", "stopped"])
-def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path: Path, learned: Path) -> None:
-    port = free_port()
-    arguments = ("--learned", str(learned))
-    service = ServeProcess(tmp_path, *arguments, postfix=f"inet:127.0.0.1:{port}")
-    try:
-        with RealPostfix(with_service(port, "main.cf")) as postfix:
-            with Outage(postfix.port, 10, 2000) as outage:
-                until(lambda: len(outage.results) > 300)
-                before = outage.summary()["flood accepted"]
-                if fault == "stopped":
-                    service.process.send_signal(signal.SIGSTOP)
-                elif fault == "killed":
-                    service.kill()
-                else:
-                    service.process.terminate()
-                    service.process.wait(20)
-                until(lambda: len(outage.results) > 400)
-                if fault == "stopped":
-                    service.kill()
-                during = outage.summary()["flood accepted"]
-                service = ServeProcess(tmp_path, *arguments, postfix=f"inet:127.0.0.1:{port}")
-                seen = len(outage.results)
-            accepted = [sent.number for _, sent in outage.results if sent.accepted]
-            delivered = postfix.wait_until_delivered(len(accepted), 60)
-            log = postfix.log()
-    finally:
-        service.__exit__()
-    after = outage.summary()["flood accepted"]
-    waits = [reply.seconds for _, sent in outage.results for step, reply in sent.steps if step == "RCPT"]
-    print(
-        f"{fault}: {before} flood messages passed before, {during - before} meanwhile, {after - during} after; "
-        f"longest wait of a recipient {max(waits):.2f} s; {log.count('problem talking to server')} warnings of Postfix"
-    )
-    assert outage.lost == []
-    refused = {what for what in outage.summary() if not what.endswith("accepted")}
-    assert refused == {"flood RCPT 451 4.7.28"}
-    assert delivered == Counter(accepted)
-    assert "451 4.3.5" not in log
-    late = outage.results[seen + 300 :]  # a new service has a burst of its own, and then refuses again
-    assert sum(message.group == "flood" and not sent.accepted for message, sent in late) > 0.9 * sum(
-        message.group == "flood" for message, _ in late
-    )
-    assert max(waits) < {"killed": 1.6, "restarted": 1.6, "stopped": 3.6}[fault]
-
-
-def until(done: object, seconds: float = 60.0) -> None:
-    """Waits until it is so."""
-    assert callable(done)
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)  # Postfix does it, in processes of its own
+        print(*notices, sep="\n")
+        assert any(
+            re.search(r"org-fan-out defers \S*salesforce\.com: [\d,]+ new hosts? since", notice) for notice in notices
+        ), notices

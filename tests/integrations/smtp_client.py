@@ -1,14 +1,19 @@
-"""A client of SMTP that says by XCLIENT who it is, and notes each reply. It knows no mail beyond its own."""
+"""A client of SMTP that says who it is, by XCLIENT or by the PROXY protocol, and notes each reply.
+
+It knows no mail beyond its own.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 import time
 from dataclasses import dataclass, field
 from typing import Self
 
 SECONDS = 20.0
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"  # of version 2 of the PROXY protocol
 
 
 @dataclass(slots=True)
@@ -38,18 +43,25 @@ class Sent:
         return self.steps[-1][1]
 
     @property
+    def seconds(self) -> float:
+        """How long all replies took."""
+        return sum(reply.seconds for _, reply in self.steps)
+
+    @property
     def accepted(self) -> bool:
         """Whether the server has taken the message."""
         return self.step == "END" and self.reply.code == 250
 
 
 class SmtpClient:
-    """One connection."""
+    """One connection; `proxied` is the address and port for which a PROXY header speaks."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, proxied: tuple[str, int] | None = None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self._socket.makefile("rb")
+        if proxied is not None:
+            self._socket.sendall(proxy_header(*proxied))
         self.greeting = self._reply(time.monotonic())
 
     def __enter__(self) -> Self:
@@ -71,10 +83,17 @@ class SmtpClient:
         self._socket.sendall(f"{line}\r\n".encode())
         return self._reply(start)
 
-    def send(self, number: str, sender: str, recipients: list[str], body: str = "Hello\r\n") -> Sent:
+    def send(
+        self,
+        number: str,
+        sender: str,
+        recipients: list[str],
+        body: str = "Hello\r\n",
+        header: str = "From: <x@example.org>\r\n",
+    ) -> Sent:
         """One transaction, until a step is refused; of several recipients those that are admitted get the message."""
         sent = Sent(number)
-        message = f"From: <x@example.org>\r\nX-Number: {number}\r\n\r\n{body}"
+        message = f"{header}X-Number: {number}\r\n\r\n{body}"
 
         def step(name: str, line: str, good: int) -> bool:
             sent.steps.append((name, self.say(line)))
@@ -100,3 +119,11 @@ class SmtpClient:
             lines.append(line.rstrip("\r\n"))
             if line[3:4] != "-":
                 return Reply(int(line[:3]), "\n".join(lines), time.monotonic() - start)
+
+
+def proxy_header(client_ip: str, client_port: int) -> bytes:
+    """A connection over TCP in version 2 of the PROXY protocol."""
+    address = ipaddress.ip_address(client_ip)
+    server = b"\x7f\0\0\1" if address.version == 4 else b"\0" * 15 + b"\1"
+    addresses = address.packed + server + struct.pack("!HH", client_port, 25)
+    return SIGNATURE + struct.pack("!BBH", 0x21, 0x11 if address.version == 4 else 0x21, len(addresses)) + addresses
