@@ -11,6 +11,7 @@ FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targ
 FOR   ?= 60
 UNDER ?= 12 13 14
 SERVERS := postfix systemd libmilter-dev python3-dev
+PEERS := postfix policyd-rate-limit postfwd
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
@@ -31,7 +32,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak attacks bench servers against wheel instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak attacks bench servers serving against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -74,6 +75,20 @@ servers: ## tests with real mail servers, as root: installs Debian's packages; A
 	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
 	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
+
+# Debian starts a service at once when it installs one, unless this file forbids it.
+NO_START := /usr/sbin/policy-rc.d
+
+serving: ## what `throttle serve --postfix` costs, alone beside its peers and behind Postfix, as root: installs Debian's packages; BENCH=short
+	@test "$$(id -u)" = 0 || $(call missing,Postfix and the peers are installed and started as root.)
+	@if ! dpkg -s $(PEERS) >/dev/null 2>&1; then \
+		test -e $(NO_START) || { trap 'rm -f $(NO_START)' EXIT; trap 'exit 1' INT TERM; \
+			printf '#!/bin/sh\nexit 101\n' > $(NO_START); chmod +x $(NO_START); }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEERS) >&2 && \
+		{ systemctl --quiet disable policyd-rate-limit >/dev/null 2>&1 || true; }; fi
+	@$(MAKE) --no-print-directory $(VENV)/.ready-test
+	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--seconds 0.5 --rounds 1) $(ARGS)
+	@$(PY) benches/behind_postfix.py $(if $(filter short,$(BENCH)),--messages 300 --rounds 2) $(ARGS)
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
 	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
