@@ -87,7 +87,7 @@ serving: ## what `throttle serve --postfix` costs, alone beside its peers and be
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PEERS) >&2 && \
 		{ systemctl --quiet disable policyd-rate-limit >/dev/null 2>&1 || true; }; fi
 	@$(MAKE) --no-print-directory $(VENV)/.ready-test
-	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--seconds 0.5 --rounds 1) $(ARGS)
+	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--rounds 2) $(ARGS)
 	@$(PY) benches/behind_postfix.py $(if $(filter short,$(BENCH)),--messages 300 --rounds 2) $(ARGS)
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'

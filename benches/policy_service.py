@@ -1,14 +1,14 @@
 """Requests a second of `throttle serve --postfix`, beside the least that asyncio can do and beside two peers.
 
     make serving                                 as root: installs the peers, and runs behind_postfix.py too
-    python benches/policy_service.py [--seconds 3] [--rounds 5] [--per-hour 10000] [--json]
+    python benches/policy_service.py [--seconds 0.5] [--rounds 20] [--per-hour 10000] [--json]
 
 Every server runs in processes of its own, on loopback, with its state in a temporary directory. All get one stream of
 requests: the first RCPT of each message of the outage (`throttle.demo.traffic`, seed 1), as Postfix 3.7 writes it.
-The client is a further process, with plain sockets and one outstanding request a connection, as Postfix has. Its clock
-starts when every connection has had an answer. It has the first CPU, and servers of one process have the others: on one
-connection a client and a server that happen to share a CPU answer five times as fast as two that wake each other.
-postfwd2, whose processes are many, has all CPUs.
+Each has a client, a further process, with plain sockets and one outstanding request a connection, as Postfix has. The
+measurements begin when every connection has had an answer. Clients have the first CPU, and servers of one process have
+the others: on one connection a client and a server that happen to share a CPU answer five times as fast as two that
+wake each other. postfwd2, whose processes are many, has all CPUs.
 
 The floor is an `asyncio.Protocol` that finds the empty line and answers DUNNO. `throttle serve` runs twice: with the
 policy `inbound`, and with the rules of the peers, two rates: so many messages an hour from a client address, and as
@@ -17,7 +17,8 @@ a smaller `--per-hour` makes them refuse. Where a peer does less than that, it i
 The peers get every help that their manuals offer: no log, no statistics, no DNS. policyd-rate-limit runs twice, too:
 with its database on a disk, where Debian has it and where each commit waits for the disk, and in memory.
 
-All servers take turns, and a row has medians over the rounds. A ratio is the median of the ratios within the rounds.
+All servers run at the same time, but are asked in turns, so each measurement shares with its neighbours what else the
+machine does. A row has medians over the rounds. A ratio is the median of the ratios within the rounds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +57,7 @@ from benches.policy_servers import (
 from throttle.demo.traffic import Mix, conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
 SEED = 1
@@ -146,25 +148,35 @@ def stream() -> list[bytes]:
     return requests
 
 
-def measure(parent: Connection, port: int, connections: int, seconds: float) -> None:
-    """The process of the client: says when all connections are warm, waits for the word, and sends its result."""
+def client(parent: Connection, port: int, connections: int) -> None:
+    """The process of a client: connects, and then measures for so many seconds whenever it is told to."""
     os.sched_setaffinity(0, CPUS[:1])
     following = itertools.cycle(stream()).__next__
     sockets = {}
     poll = select.epoll()
     for _ in range(connections):
-        client = connected(port)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.send(following())
-        sockets[client.fileno()] = client
-        poll.register(client, select.EPOLLIN)
-    for client in sockets.values():
-        if not client.recv(4096).endswith(b"\n\n"):
+        opened = connected(port)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.send(following())
+        sockets[opened.fileno()] = opened
+        poll.register(opened, select.EPOLLIN)
+    for opened in sockets.values():  # every connection is warm when it has had an answer
+        if not opened.recv(4096).endswith(b"\n\n"):
             raise ConnectionError("no answer")
+    calls = {fd: (opened.recv, opened.send) for fd, opened in sockets.items()}
     parent.send("warm")
-    parent.recv()
-    calls = {fd: (client.recv, client.send) for fd, client in sockets.items()}
-    sent_at = dict.fromkeys(sockets, 0)
+    while seconds := parent.recv():
+        parent.send(measure(calls, poll, following, seconds))
+
+
+def measure(
+    calls: Mapping[int, tuple[Callable[[int], bytes], Callable[[bytes], int]]],
+    poll: select.epoll,
+    following: Callable[[], bytes],
+    seconds: float,
+) -> tuple[Result, int]:
+    """What comes of so many seconds, and the number of requests. In the end no answer is outstanding."""
+    sent_at = dict.fromkeys(calls, 0)
     waits: list[int] = []
     note = waits.append
     refused = 0
@@ -187,15 +199,16 @@ def measure(parent: Connection, port: int, connections: int, seconds: float) -> 
             note(now - sent_at[fd])
             sent_at[fd] = now
             send(following())
-    for recv, _ in calls.values():  # a client that leaves without its answers is an error to some
+    for recv, _ in calls.values():
         recv(4096)
     waits.sort()
     result = Result(len(waits) / ((now - start) / 1e9), waits[len(waits) * 99 // 100] / 1000, refused / len(waits))
-    parent.send((result, len(waits) + connections))
+    return result, len(waits) + len(calls)
 
 
-def once(server: Server, connections: int, seconds: float, per_hour: int) -> Result:
-    """Starts a server and a client, and returns what the client has measured."""
+@contextmanager
+def running(server: Server, connections: int, per_hour: int) -> Iterator[Callable[[float], Result]]:
+    """A server with its client; the block may measure it for so many seconds, as often as it likes."""
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="policy-", dir=server.directory) as path:
         directory = Path(path)
@@ -205,18 +218,24 @@ def once(server: Server, connections: int, seconds: float, per_hour: int) -> Res
             if not server.many_processes:
                 process.cpu_affinity(CPUS[1:] or CPUS)
             here, there = spawn.Pipe()
-            client = spawn.Process(target=measure, args=(there, port, connections, seconds))
-            client.start()
+            asking = spawn.Process(target=client, args=(there, port, connections))
+            asking.start()
             there.close()
-            try:
-                here.recv()
+
+            def once(seconds: float) -> Result:
                 idle = cpu_seconds(process)
-                here.send("go")
+                here.send(seconds)
                 result: Result
                 result, requests = here.recv()
                 return result._replace(cpu_us=(cpu_seconds(process) - idle) / requests * 1e6)
+
+            try:
+                here.recv()
+                yield once
+                here.send(0.0)
             finally:
-                client.join()
+                here.close()
+                asking.join()
 
 
 def row_of(server: Server, connections: int, results: list[Result], floors: list[Result]) -> Row:
@@ -257,8 +276,8 @@ def bounds_of(found: dict[int, dict[Server, list[Result]]]) -> Iterator[Bound]:
 def main() -> None:
     """Measures and prints."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=3.0, help="for each measurement")
-    options.add_argument("--rounds", type=int, default=5, help="in which all servers take turns")
+    options.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
+    options.add_argument("--rounds", type=int, default=20, help="in which all servers take turns")
     options.add_argument("--per-hour", type=int, default=10_000, help="both of the two rates")
     options.add_argument("--json", action="store_true", help="print JSON only")
     asked = options.parse_args()
@@ -268,9 +287,15 @@ def main() -> None:
     found: dict[int, dict[Server, list[Result]]] = {
         connections: {server: [] for server in SERVERS} for connections in CONNECTIONS
     }
-    for _, connections, server in itertools.product(range(asked.rounds), CONNECTIONS, SERVERS):
-        if server not in absent:
-            found[connections][server].append(once(server, connections, asked.seconds, asked.per_hour))
+    for connections, by_server in found.items():
+        with ExitStack() as stack:
+            present = {
+                server: stack.enter_context(running(server, connections, asked.per_hour))
+                for server in SERVERS
+                if server not in absent
+            }
+            for _, (server, once) in itertools.product(range(asked.rounds), present.items()):
+                by_server[server].append(once(asked.seconds))
     rows = [
         row_of(server, connections, results, by_server[FLOOR])
         for connections, by_server in found.items()
