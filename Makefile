@@ -13,6 +13,7 @@ UNDER ?= 12 13 14
 # the last line has the libraries of Exim, which conflicts with Postfix and is only unpacked
 SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules \
 	libgnutls-dane0 libidn12 libnsl2
+PEERS := postfix policyd-rate-limit postfwd
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
@@ -33,7 +34,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak attacks bench servers against wheel instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak attacks bench servers serving against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -72,10 +73,17 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
 	@test "$$(id -u)" = 0 || $(call missing,the mail servers are installed and started as root.)
 	@command -v apt-get >/dev/null || $(call missing,the mail servers are Debian's packages$(comma) and there is no apt-get.)
-	@$(install_servers)
+	@$(call install,$(SERVERS))
 	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
 	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' --durations=10 tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
+
+serving: ## what `throttle serve --postfix` costs, alone beside its peers and behind Postfix, as root: installs Debian's packages; BENCH=short
+	@test "$$(id -u)" = 0 || $(call missing,Postfix and the peers are installed and started as root.)
+	@$(call install,$(PEERS))
+	@$(MAKE) --no-print-directory $(VENV)/.ready-test
+	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--rounds 2) $(ARGS)
+	@$(PY) benches/behind_postfix.py $(if $(filter short,$(BENCH)),--messages 300 --rounds 2) $(ARGS)
 
 against: $(VENV)/.ready-test ## time this tree, or WHEEL=path, against another commit, COMMIT=…; ARGS='--json --rounds=30 peek'
 	@test -n "$(COMMIT)" || $(call missing,say which commit: make against COMMIT=615e29b)
@@ -138,13 +146,19 @@ clean: ## remove what was built here
 
 # --- mail servers -----------------------------------------------------------------------------------------------------
 
-# Nothing of the machine is removed or upgraded. A Postfix that comes in has no configuration, so it does not start.
-define install_servers
-export DEBIAN_FRONTEND=noninteractive; \
-apt-get update -qq && \
-{ test -e /etc/postfix/main.cf || \
-	echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections; } && \
-apt-get install -y -qq --no-install-recommends --no-remove --no-upgrade $(SERVERS) >&2
+# Debian starts a service at once when it installs one, unless this file forbids it.
+NO_START := /usr/sbin/policy-rc.d
+
+# Installs Debian's packages that are missing. Nothing of the machine is removed, upgraded or started.
+define install
+if ! dpkg -s $(1) >/dev/null 2>&1; then \
+	export DEBIAN_FRONTEND=noninteractive; \
+	test -e $(NO_START) || { trap 'rm -f $(NO_START)' EXIT; trap 'exit 1' INT TERM; \
+		printf '#!/bin/sh\nexit 101\n' > $(NO_START); chmod +x $(NO_START); }; \
+	apt-get update -qq && \
+	{ test -e /etc/postfix/main.cf || \
+		echo postfix postfix/main_mailer_type select No configuration | debconf-set-selections; } && \
+	apt-get install -y -qq --no-install-recommends --no-remove --no-upgrade $(1) >&2; fi
 endef
 
 # --- fuzzing ----------------------------------------------------------------------------------------------------------

@@ -1,41 +1,67 @@
-"""Requests a second of `throttle serve --postfix`, beside the least that asyncio can do.
+"""Requests a second of `throttle serve --postfix`, beside the least that asyncio can do and beside two peers.
 
-    python benches/policy_service.py [--seconds 4] [--json]
+    make serving                                 as root: installs the peers, and runs behind_postfix.py too
+    python benches/policy_service.py [--seconds 0.5] [--rounds 10] [--per-hour 10000] [--json]
 
-Both servers are processes of their own and get one stream of requests: the first RCPT of each message of the outage
-(`throttle.demo.traffic`, seed 1), as Postfix 3.7 writes it. The floor is an `asyncio.Protocol` that finds the empty
-line and answers DUNNO. The client is a third process with plain sockets and one outstanding request a connection, as
-Postfix has. Each pair is measured three times by turns, and the median counts.
+Every server runs in processes of its own, on loopback, with its state in a temporary directory. All get one stream of
+requests: the first RCPT of each message of the outage (`throttle.demo.traffic`, seed 1), as Postfix 3.7 writes it.
+Each has a client, a further process, with plain sockets and one outstanding request a connection, as Postfix has. The
+measurements begin when every connection has had an answer. Clients have the first CPU, and servers of one process have
+the others: on one connection a client and a server that happen to share a CPU answer five times as fast as two that
+wake each other. postfwd2, whose processes are many, has all CPUs.
+
+The floor is an `asyncio.Protocol` that finds the empty line and answers DUNNO. `throttle serve` runs twice: with the
+policy `inbound`, and with the rules of the peers, two rates: so many messages an hour from a client address, and as
+many of a sender's domain. The rates admit the whole stream, so each server counts each request and answers DUNNO;
+a smaller `--per-hour` makes them refuse. Where a peer does less than that, it is printed.
+The peers get every help that their manuals offer: no log, no statistics, no DNS. policyd-rate-limit runs twice, too:
+with its database on a disk, where Debian has it and where each commit waits for the disk, and in memory.
+
+All servers run at the same time, but are asked in turns, so each measurement shares with its neighbours what else the
+machine does. A row has medians over the rounds. A ratio is the median of the ratios within the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import json
 import multiprocessing
 import os
-import platform
 import select
-import signal
 import socket
 import statistics
 import sys
+import tempfile
 import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benches.policy_servers import (
+    CPUS,
+    FLOOR,
+    INBOUND,
+    POLICYD,
+    POSTFWD2,
+    SERVERS,
+    TWO_RATES,
+    Server,
+    connected,
+    cpu_seconds,
+    where,
+)
 
 from throttle.demo.traffic import Mix, conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection
 
 SEED = 1
 CONNECTIONS = (1, 100)
-ROUNDS = 3
 REQUEST = """\
 request=smtpd_access_policy
 protocol_state=RCPT
@@ -75,6 +101,7 @@ class Result(NamedTuple):
 
     requests_s: float
     p99_us: float
+    refused: float
     cpu_us: float = 0.0
     """The server's own time for a request: what other processes of the machine change least."""
 
@@ -85,9 +112,20 @@ class Row(NamedTuple):
     server: str
     connections: int
     requests_s: int
+    least_s: int
+    most_s: int
     p99_us: int
     cpu_us: float
+    refused: float
     of_floor: float
+
+
+class Bound(NamedTuple):
+    """A promise of ours, and what was measured."""
+
+    promise: str
+    measured: str
+    holds: bool
 
 
 def stream() -> list[bytes]:
@@ -110,156 +148,180 @@ def stream() -> list[bytes]:
     return requests
 
 
-class Floor(asyncio.Protocol):
-    """Finds the empty line and answers DUNNO."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        data = self._rest + data
-        end = data.rfind(b"\n\n")
-        if end < 0:
-            self._rest = data
-            return
-        self._rest = data[end + 2 :]
-        self._transport.write(b"action=DUNNO\n\n" * data.count(b"\n\n"))
-
-
-def floor(ready: Connection) -> None:
-    """The process of the floor."""
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(Floor, "127.0.0.1", 0, backlog=1024)
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(serve())
-
-
-def ours(ready: Connection) -> None:
-    """The process of `throttle serve`, with the policy `inbound`."""
-    from throttle.serve.address import ListenAddress
-    from throttle.serve.guards import Guards, PolicySource
-    from throttle.serve.log import Log
-    from throttle.serve.service import run
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        ready.send(port)
-        run(
-            ListenAddress.parse(f"inet:127.0.0.1:{port}"), Guards([PolicySource.parse("inbound")]), Log("text", nowhere)
-        )
-
-
-def measure(result: Connection, port: int, connections: int, seconds: float) -> None:
-    """The process of the client."""
-    requests = stream()
+def client(parent: Connection, port: int, connections: int) -> None:
+    """The process of a client: connects, and then measures for so many seconds whenever it is told to."""
+    os.sched_setaffinity(0, CPUS[:1])
+    following = itertools.cycle(stream()).__next__
     sockets = {}
     poll = select.epoll()
     for _ in range(connections):
-        client = connected(port)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sockets[client.fileno()] = client
-        poll.register(client, select.EPOLLIN)
-    calls = {fd: (client.recv, client.send) for fd, client in sockets.items()}
-    sent_at = dict.fromkeys(sockets, 0)
+        opened = connected(port)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.send(following())
+        sockets[opened.fileno()] = opened
+        poll.register(opened, select.EPOLLIN)
+    for opened in sockets.values():  # every connection is warm when it has had an answer
+        if not opened.recv(4096).endswith(b"\n\n"):
+            raise ConnectionError("no answer")
+    calls = {fd: (opened.recv, opened.send) for fd, opened in sockets.items()}
+    parent.send("warm")
+    while seconds := parent.recv():
+        parent.send(measure(calls, poll, following, seconds))
+
+
+def measure(
+    calls: Mapping[int, tuple[Callable[[int], bytes], Callable[[bytes], int]]],
+    poll: select.epoll,
+    following: Callable[[], bytes],
+    seconds: float,
+) -> tuple[Result, int]:
+    """What comes of so many seconds; all requests that were sent in this time are answered in the end, and count."""
+    sent_at = dict.fromkeys(calls, 0)
     waits: list[int] = []
-    note = waits.append
+    refused = outstanding = 0
     clock = time.perf_counter_ns
-    following = itertools.cycle(requests).__next__
-    start = clock()
+    now = start = clock()
     end = start + int(seconds * 1e9)
     for fd, (_, send) in calls.items():
         sent_at[fd] = clock()
         send(following())
-    now = start
-    while now < end:
+        outstanding += 1
+    while outstanding:
         for fd, _ in poll.poll():
             recv, send = calls[fd]
-            if not recv(4096).endswith(b"\n\n"):
-                raise ConnectionError("no answer")
+            answer = recv(4096)
             now = clock()
-            note(now - sent_at[fd])
-            sent_at[fd] = now
-            send(following())
+            if not answer.endswith(b"unno\n\n") and not answer.endswith(b"UNNO\n\n"):
+                if not answer.endswith(b"\n\n"):
+                    raise ConnectionError("no answer")
+                refused += 1
+            waits.append(now - sent_at[fd])
+            if now < end:
+                sent_at[fd] = now
+                send(following())
+            else:
+                outstanding -= 1
     waits.sort()
-    result.send(Result(len(waits) / ((now - start) / 1e9), waits[len(waits) * 99 // 100] / 1000))
-    result.send(len(waits))
+    result = Result(len(waits) / ((now - start) / 1e9), waits[len(waits) * 99 // 100] / 1000, refused / len(waits))
+    return result, len(waits)
 
 
-def connected(port: int) -> socket.socket:
-    """A connection; a server that has just been started may take a moment."""
-    for _ in range(500):
-        try:
-            return socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:
-            time.sleep(0.01)  # another process starts; nothing tells when it listens
-    raise ConnectionError(f"nobody listens on port {port}")
-
-
-def once(server: Callable[[Connection], None], connections: int, seconds: float) -> Result:
-    """Starts a server and a client, and returns what the client has measured."""
+@contextmanager
+def running(server: Server, connections: int, per_hour: int) -> Iterator[Callable[[float], Result]]:
+    """A server with its client; the block may measure it for so many seconds, as often as it likes."""
     spawn = multiprocessing.get_context("spawn")
-    told, tell = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=server, args=(tell,))
-    process.start()
-    try:
-        if not told.poll(30):
-            raise TimeoutError("the server did not start")
-        port = told.recv()
-        connected(port).close()
-        idle = psutil.Process(process.pid).cpu_times()
-        client = spawn.Process(target=measure, args=(tell, port, connections, seconds))
-        client.start()
-        if not told.poll(seconds + 30):
-            raise TimeoutError("the client gave no result")
-        result: Result = told.recv()
-        requests: int = told.recv()
-        used = psutil.Process(process.pid).cpu_times()
-        client.join()
-        return result._replace(cpu_us=(used.user + used.system - idle.user - idle.system) / requests * 1e6)
-    finally:
-        os.kill(process.pid or 0, signal.SIGTERM)
-        process.join()
+    with tempfile.TemporaryDirectory(prefix="policy-", dir=server.directory) as path:
+        directory = Path(path)
+        directory.chmod(0o755)  # the peers have users of their own
+        with server.start(directory, per_hour) as (port, process):
+            connected(port).close()
+            if not server.many_processes:
+                process.cpu_affinity(CPUS[1:] or CPUS)
+            here, there = spawn.Pipe()
+            asking = spawn.Process(target=client, args=(there, port, connections))
+            asking.start()
+            there.close()
+
+            def once(seconds: float) -> Result:
+                idle = cpu_seconds(process)
+                here.send(seconds)
+                result: Result
+                result, requests = here.recv()
+                return result._replace(cpu_us=(cpu_seconds(process) - idle) / requests * 1e6)
+
+            try:
+                here.recv()
+                yield once
+                here.send(0.0)
+            finally:
+                here.close()
+                asking.join()
+
+
+def row_of(server: Server, connections: int, results: list[Result], floors: list[Result]) -> Row:
+    """The medians of one server."""
+    requests_s, p99_us, refused, cpu_us = (statistics.median(values) for values in zip(*results, strict=True))
+    rates = [one.requests_s for one in results]
+    return Row(
+        server.name, connections, round(requests_s), round(min(rates)), round(max(rates)),
+        round(p99_us), round(cpu_us, 1), round(refused, 3), round(statistics.median(ratios(results, floors)), 3),
+    )  # fmt: skip
+
+
+def ratios(results: list[Result], others: list[Result]) -> list[float]:
+    """How many times as many requests in each round: neighbouring measurements share what else the machine does."""
+    return [one.requests_s / other.requests_s for one, other in zip(results, others, strict=True)]
+
+
+def bounds_of(found: dict[int, dict[Server, list[Result]]]) -> Iterator[Bound]:
+    """What `throttle serve` promises, under each of its policies."""
+    single, many = (found[connections] for connections in CONNECTIONS)
+    for ours in (INBOUND, TWO_RATES):
+        for peer, times in ((POLICYD, 25), (POSTFWD2, 3)):
+            if many[peer]:
+                rounds = ratios(many[ours], many[peer])
+                measured = f"{statistics.median(rounds):.1f} × ({min(rounds):.1f} to {max(rounds):.1f})"
+                promise = f"{ours.name}: at 100 connections {times} × {peer.name}"
+                yield Bound(promise, measured, statistics.median(rounds) >= times)
+        rounds = ratios(single[ours], single[FLOOR])
+        measured = f"{statistics.median(rounds):.1%} ({min(rounds):.1%} to {max(rounds):.1%})"
+        yield Bound(f"{ours.name}: on one connection 85% of the floor", measured, statistics.median(rounds) >= 0.85)
+        rounds = ratios(many[ours], many[FLOOR])
+        requests_s = statistics.median(one.requests_s for one in many[ours])
+        measured = f"{requests_s:,.0f}/s, {statistics.median(rounds):.1%} ({min(rounds):.1%} to {max(rounds):.1%})"
+        promise = f"{ours.name}: at 100 connections 50,000/s or 50% of the floor"
+        yield Bound(promise, measured, requests_s >= 50_000 or statistics.median(rounds) >= 0.5)
 
 
 def main() -> None:
     """Measures and prints."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seconds", type=float, default=4.0, help="for each measurement")
+    options.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
+    options.add_argument("--rounds", type=int, default=10, help="in which all servers take turns")
+    options.add_argument("--per-hour", type=int, default=10_000, help="both of the two rates")
     options.add_argument("--json", action="store_true", help="print JSON only")
     asked = options.parse_args()
-    found: dict[int, dict[str, list[Result]]] = {
-        connections: {"floor": [], "throttle serve": []} for connections in CONNECTIONS
+    os.environ["PATH"] += ":/usr/sbin"
+    before = where()
+    absent = {server: why for server in SERVERS if (why := server.missing())}
+    found: dict[int, dict[Server, list[Result]]] = {
+        connections: {server: [] for server in SERVERS} for connections in CONNECTIONS
     }
-    for _, connections in itertools.product(range(ROUNDS), CONNECTIONS):
-        for name, server in (("floor", floor), ("throttle serve", ours)):
-            found[connections][name].append(once(server, connections, asked.seconds))
-    rows = [row for connections, by_name in found.items() for row in rows_of(connections, by_name)]
+    for connections, by_server in found.items():
+        with ExitStack() as stack:
+            present = {
+                server: stack.enter_context(running(server, connections, asked.per_hour))
+                for server in SERVERS
+                if server not in absent
+            }
+            for _, (server, once) in itertools.product(range(asked.rounds), present.items()):
+                by_server[server].append(once(asked.seconds))
+    rows = [
+        row_of(server, connections, results, by_server[FLOOR])
+        for connections, by_server in found.items()
+        for server, results in by_server.items()
+        if results
+    ]
+    bounds = list(bounds_of(found))
+    less = {server.name: server.less for server in (POLICYD, POSTFWD2)}
+    left_out = {server.name: why for server, why in absent.items()}
     if asked.json:
-        sys.stdout.write(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
+        parts = {"rows": [row._asdict() for row in rows], "bounds": [bound._asdict() for bound in bounds]}
+        sys.stdout.write(json.dumps(parts | {"less": less, "left_out": left_out}, indent=2) + "\n")
         return
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    print(f"{before}; medians of {asked.rounds} rounds of {asked.seconds:g} s; two rates of {asked.per_hour:,} an hour")
     for row in rows:
         print(
-            f"{row.server:<15} {row.connections:>4} connections {row.requests_s:>9,} requests/s  "
-            f"p99 {row.p99_us:>7,} µs  {row.cpu_us:>5.1f} µs of CPU each  {row.of_floor:>6.1%} of the floor"
+            f"{row.server:<19} {row.connections:>3} connections {row.requests_s:>8,} requests/s "
+            f"({row.least_s:,} to {row.most_s:,})  p99 {row.p99_us:>7,} µs  {row.cpu_us:>7,.1f} µs of CPU each  "
+            f"{row.of_floor:>6.1%} of the floor  {row.refused:.1%} refused"
         )
-
-
-def rows_of(connections: int, results: dict[str, list[Result]]) -> Iterator[Row]:
-    """The medians of each server."""
-    floor_s = statistics.median(one.requests_s for one in results["floor"])
-    for name, of_server in results.items():
-        requests_s, p99_us, cpu_us = (statistics.median(values) for values in zip(*of_server, strict=True))
-        yield Row(name, connections, round(requests_s), round(p99_us), round(cpu_us, 1), round(requests_s / floor_s, 3))
+    for name, why in left_out.items():
+        print(f"{name}: left out, {why}")
+    for name, what in less.items():
+        print(f"{name} does less: {what}")
+    for bound in bounds:
+        print(f"{'holds' if bound.holds else 'SHORT'}  {bound.promise}: {bound.measured}")
 
 
 if __name__ == "__main__":
