@@ -96,12 +96,16 @@ class PrivatePostfix:
         """What it has logged so far."""
         return (self.directory / "log").read_text(encoding="utf-8", errors="surrogateescape")
 
-    def delivered(self) -> Counter[str]:
-        """How often the sink has got each message, by its `X-Number`, once every accepted message has left."""
+    def wait_for_empty_queue(self) -> None:
+        """Returns when every accepted message has left."""
         until = time.monotonic() + PATIENCE_SECONDS
         while waiting := self.queued():
             assert time.monotonic() < until, f"{len(waiting)} messages are still queued:\n{self.log[-2000:]}"
             time.sleep(0.05)
+
+    def delivered(self) -> Counter[str]:
+        """How often the sink has got each message, by its `X-Number`, once every accepted message has left."""
+        self.wait_for_empty_queue()
         return numbers_of_messages(self.directory / "sink")
 
     def queued(self) -> list[Path]:
