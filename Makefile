@@ -11,7 +11,7 @@ FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targ
 FOR   ?= 60
 UNDER ?= 12 13 14
 # the last line has the libraries of Exim, which conflicts with Postfix and is only unpacked
-SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules \
+SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules prometheus prometheus-alertmanager \
 	libgnutls-dane0 libidn12 libnsl2
 PEERS := postfix policyd-rate-limit postfwd
 DOCS  ?=

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from throttle import __version__
-from throttle.cli import bench, demo, explain, policy, replay, serve
+from throttle.cli import bench, demo, explain, metrics, policy, replay, serve
 from throttle.cli.flags import Command, Group
 
 app = typer.Typer(
@@ -53,3 +53,4 @@ app.command("replay", cls=Command, epilog=replay.EXAMPLE, help=replay.HELP)(repl
 app.command("explain", cls=Command, epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
 app.command("serve", cls=Command, epilog=serve.EXAMPLE, help=serve.HELP)(serve.command)
 app.add_typer(policy.app)
+app.add_typer(metrics.app)

@@ -1,0 +1,48 @@
+"""`throttle metrics`: files for Prometheus, Alertmanager and Grafana.
+
+It prints them; `throttle.monitoring` has them.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from throttle import monitoring
+from throttle.cli.flags import Command, Group
+
+app = typer.Typer(
+    name="metrics",
+    cls=Group,
+    help="Print files for Prometheus, Alertmanager and Grafana.",
+    epilog="Example: throttle metrics rules > throttle-rules.yml",
+    no_args_is_help=True,
+)
+
+HELP = {
+    "rules": "Alerts and recording rules for Prometheus 2.42 and later.",
+    "alertmanager": "A configuration of Alertmanager that tells a flood within a minute.",
+    "scrape-config": "The lines of prometheus.yml that scrape throttle serve.",
+    "dashboard": "A dashboard for Grafana, as JSON for its import.",
+}
+EXAMPLES = {
+    "rules": "throttle metrics rules > throttle-rules.yml && promtool check rules throttle-rules.yml",
+    "alertmanager": "throttle metrics alertmanager > alertmanager.yml",
+    "scrape-config": "throttle metrics scrape-config",
+    "dashboard": "throttle metrics dashboard > throttle.json",
+}
+
+
+@app.callback()
+def _options() -> None:
+    """Print files for Prometheus, Alertmanager and Grafana."""
+
+
+def _command(name: str) -> None:
+    def printed() -> None:
+        typer.echo(monitoring.text(name), nl=False)
+
+    app.command(name, cls=Command, help=HELP[name], epilog=f"Example: {EXAMPLES[name]}")(printed)
+
+
+for _name in HELP:
+    _command(_name)
