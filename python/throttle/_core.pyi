@@ -1066,12 +1066,12 @@ class PolicyDelegation:
     """
 
     def __new__(cls, guards: dict[str, Throttle], most_connections: int) -> Self: ...
-    def answer(self, stream: bytes, at: float) -> tuple[bytes, int]:
+    def answer(self, stream: bytes, at_s: int) -> tuple[bytes, int]:
         """Answers the requests that ``stream`` completes.
 
         Args:
             stream: what a policy client sent and was not answered yet, without CRs.
-            at: the time for :meth:`end_idle`, in seconds of any clock.
+            at_s: the time for :meth:`end_idle`, in seconds of any clock.
 
         Returns:
             The answers, and how many bytes of ``stream`` they answer.
@@ -1080,11 +1080,11 @@ class PolicyDelegation:
             ThrottleError: a request is of another protocol, or its ``policy_context`` is that of no guard.
         """
 
-    def end_idle(self, before: float) -> None:
-        """Ends the SMTP connections about which nobody has asked since ``before``."""
+    def end_idle(self, before_s: int) -> None:
+        """Ends the SMTP connections about which no request came since ``before_s``."""
 
     @property
-    def connections(self) -> int:
+    def smtp_connections(self) -> int:
         """How many SMTP connections are kept."""
 
     @property

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from throttle.serve.log import Log
 
 MOST_SMTP_CONNECTIONS = 30_000
-"""Connections of the last 20 seconds of a flood that brings 1,500 a second."""
+"""The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
 
-SMTP_IDLE_SECONDS = 600.0
+SMTP_IDLE_SECONDS = 600
 """How long an SMTP connection without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up."""
 
 MOST_REQUEST_BYTES = 1 << 16
@@ -38,14 +38,14 @@ IDLE_SECONDS = 1200.0
 
 
 class PolicyService:
-    """Answers requests; it is what all connections have in common."""
+    """Holds what all policy connections share."""
 
     def __init__(self, guards: Guards, log: Log) -> None:
         self.log = log
         self.connections: set[PolicyConnection] = set()
         self.no_connections = asyncio.Event()
         self.no_connections.set()
-        self.now = 0.0
+        self.now = 0
         self.buffer = memoryview(bytearray(READ_BYTES))
         self._stress = False
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
@@ -54,8 +54,8 @@ class PolicyService:
 
     def sweep(self, now: float) -> None:
         """Forgets idle SMTP connections, closes connections that are idle or whose request never ends, logs notices."""
-        self.now = now
-        self.delegation.end_idle(now - SMTP_IDLE_SECONDS)
+        self.now = int(now)
+        self.delegation.end_idle(max(0, self.now - SMTP_IDLE_SECONDS))
         dropped = self.delegation.dropped - self._dropped
         if dropped:
             self.log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
@@ -65,7 +65,7 @@ class PolicyService:
         for reader in self._readers:
             reader.log_new(self.log, now)
 
-    def saw_stress(self, data: bytes) -> None:
+    def log_stress(self, data: bytes) -> None:
         """Logs that Postfix begins or ceases to be under stress. It changes no limit: idle clients cause it."""
         stress = b"\nstress=yes" in data
         if stress != self._stress and b"\nstress=" in data:
@@ -85,7 +85,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
         self._unfinished = b""
         self._transport: asyncio.Transport | None = None
         self._heard_at = service.now
-        self._unfinished_since: float | None = None
+        self._unfinished_since: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the connection."""
@@ -103,10 +103,10 @@ class PolicyConnection(asyncio.BufferedProtocol):
         service, transport = self._service, self._transport
         assert transport is not None
         data = bytes(service.buffer[:size])
-        if self._heard_at != service.now:  # not at each request
+        if self._heard_at != service.now:  # once in each second, since it costs a search
             self._heard_at = service.now
-            service.saw_stress(data)
-        if self._unfinished or b"\r" in data:
+            service.log_stress(data)
+        if self._unfinished or b"\r" in data:  # a test by hand, with telnet or swaks, may send CRs
             data = self._unfinished + data.replace(b"\r", b"")
         try:
             answers, answered = service.delegation.answer(data, service.now)

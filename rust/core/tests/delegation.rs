@@ -140,25 +140,29 @@ name = "bytes"
 per = "rcpt.address"
 count = "bytes"
 rate = "1 MB/day"
+
+[[block]]
+identity = "sender.org"
+value = "two.com"
 "#;
 
 struct Asked {
     engine: Engine,
     connections: Connections,
-    at: f64,
+    at_s: u64,
 }
 
 impl Asked {
     fn with(most: usize) -> Self {
         let connections = Connections::new(NonZeroUsize::new(most).expect("more than none"));
-        Self { engine: engine(POLICY, MIB), connections, at: 0.0 }
+        Self { engine: engine(POLICY, MIB), connections, at_s: 0 }
     }
 
     /// Whether the question is answered with DUNNO.
     fn ask(&mut self, port: usize, request: &Request<'_>) -> bool {
         let port = port.to_string();
         let request = Request { client_port: port.as_bytes(), ..*request };
-        self.connections.answer(&self.engine, &request, NOW, self.at).is_ok()
+        self.connections.take_step(&self.engine, &request, NOW, self.at_s).is_ok()
     }
 }
 
@@ -191,12 +195,12 @@ fn a_full_table_drops_the_longest_idle_connection() {
 fn idle_connections_end() {
     let mut asked = Asked::with(100);
     assert!(asked.ask(1, &RCPT));
-    asked.at = 5.0;
+    asked.at_s = 5;
     assert!(asked.ask(2, &RCPT));
-    asked.connections.end_idle(5.0);
+    asked.connections.end_idle(5);
     assert_eq!((asked.connections.len(), asked.connections.dropped()), (1, 0));
     assert!(asked.ask(2, &RCPT), "2 is still there");
-    asked.connections.end_idle(5.1);
+    asked.connections.end_idle(6);
     assert!(asked.connections.is_empty());
 }
 
@@ -218,7 +222,7 @@ fn without_a_port_each_transaction_is_a_connection() {
     let mut asked = Asked::with(100);
     let mut ask = |instance: &[u8]| {
         let request = Request { client_port: b"unknown", instance, ..RCPT };
-        asked.connections.answer(&asked.engine, &request, NOW, 0.0).is_ok()
+        asked.connections.take_step(&asked.engine, &request, NOW, 0).is_ok()
     };
     assert!(ask(b"a") && ask(b"a") && ask(b"b"));
     assert!(!ask(b"c"));
@@ -241,6 +245,17 @@ fn the_end_of_a_message_knows_its_recipients_and_its_answer() {
 }
 
 #[test]
+fn a_refused_sender_at_mail_takes_nothing_from_the_one_before() {
+    let mut asked = Asked::with(100);
+    let mail = Request { protocol_state: b"MAIL", instance: b"", recipient: b"", ..RCPT };
+    let (ours, blocked) = (Request { sender: b"a@one.com", ..mail }, Request { sender: b"b@two.com", ..mail });
+    assert!(asked.ask(1, &ours) && !asked.ask(1, &blocked) && asked.ask(1, &ours));
+    assert!(asked.ask(1, &Request { sender: b"a@one.com", ..RCPT }));
+    let end = Request { protocol_state: b"END-OF-MESSAGE", sender: b"a@one.com", recipient: b"", ..RCPT };
+    assert!(asked.ask(1, &end));
+}
+
+#[test]
 fn what_is_kept_of_recipients_is_bounded() {
     let mut asked = Asked::with(30_000);
     let address = [b'a'; 200];
@@ -255,6 +270,6 @@ fn what_is_kept_of_recipients_is_bounded() {
     }
     assert!(asked.connections.dropped() >= 80, "1,000 recipients of 312 octets each take 312 kB");
     assert!(asked.connections.kept_octets() > MOST_KEPT_OCTETS / 2);
-    asked.connections.end_idle(1.0);
+    asked.connections.end_idle(1);
     assert_eq!(asked.connections.kept_octets(), 0);
 }

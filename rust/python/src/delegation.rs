@@ -56,7 +56,7 @@ impl PolicyDelegation {
     }
 
     #[doc = doc!("PolicyDelegation.answer")]
-    fn answer<'py>(&self, py: Python<'py>, stream: &[u8], at: f64) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+    fn answer<'py>(&self, py: Python<'py>, stream: &[u8], at_s: u64) -> PyResult<(Bound<'py, PyBytes>, usize)> {
         let mut answers = Vec::new();
         let mut requests = Requests { rest: stream };
         for lines in &mut requests {
@@ -65,7 +65,7 @@ impl PolicyDelegation {
             let guard = context.guard.get();
             let now = guard.clock.read(py, None)?;
             let mut connections = context.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            match connections.answer(&guard.engine(), &request, now, at) {
+            match connections.take_step(&guard.engine(), &request, now, at_s) {
                 Ok(()) => answers.extend_from_slice(DUNNO),
                 Err(refusal) => {
                     answers.extend_from_slice(b"action=");
@@ -78,15 +78,15 @@ impl PolicyDelegation {
     }
 
     #[doc = doc!("PolicyDelegation.end_idle")]
-    fn end_idle(&self, before: f64) {
+    fn end_idle(&self, before_s: u64) {
         for context in &self.0 {
-            context.connections.lock().unwrap_or_else(PoisonError::into_inner).end_idle(before);
+            context.connections.lock().unwrap_or_else(PoisonError::into_inner).end_idle(before_s);
         }
     }
 
-    #[doc = doc!("PolicyDelegation.connections")]
+    #[doc = doc!("PolicyDelegation.smtp_connections")]
     #[getter]
-    fn connections(&self) -> u64 {
+    fn smtp_connections(&self) -> u64 {
         self.sum(|connections| connections.len() as u64)
     }
 

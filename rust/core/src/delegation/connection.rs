@@ -1,6 +1,6 @@
 //! One SMTP connection of a client of Postfix: its session of the engine, and which steps it has taken.
 //!
-//! A step is taken once. A question that repeats a step gets the answer of the step.
+//! A step is taken once. A request that repeats a step gets the same answer.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -11,44 +11,48 @@ use crate::envelope::Envelope;
 use crate::policy::Stage;
 use crate::region::Now;
 
-/// What a recipient costs beside its text: its keys in the session, and room of vectors and the allocator.
+/// Estimated memory of one recipient in addition to its text.
 const RECIPIENT_OCTETS: usize = 96;
 
-/// What a step comes to: nothing, or a refusal.
-type Answer = Result<(), Box<Refusal>>;
+/// What a step comes to.
+pub(super) type Taken = Result<(), Box<Refusal>>;
 
 /// A connection. Its texts are in each request, so it keeps hashes of them.
 #[derive(Debug)]
 pub(super) struct Connection {
     session: Session,
     helo_name: Option<u64>,
-    /// The `instance` of the transaction.
-    instance: Option<u64>,
-    /// The name of the transaction in the session.
-    transaction: Option<[u8; 8]>,
-    /// The sender of a transaction that was begun by a question without an `instance`.
-    nameless_sender: Option<u64>,
-    declared: Option<u64>,
-    /// The accepted recipients of the transaction, for the limits that are asked at its end.
-    recipients: Vec<Box<[u8]>>,
-    /// What the recipients cost to keep.
-    pub(super) kept_octets: usize,
-    /// When it was asked about last, in seconds of the caller.
-    pub(super) asked_at: f64,
+    transaction: Option<Transaction>,
+    /// When a request about it came last.
+    pub(super) asked_at_s: u64,
 }
 
-/// What a step needs beside the connection.
+/// A transaction whose MAIL was admitted.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// What the session calls it.
+    name: [u8; 8],
+    sender: u64,
+    /// Postfix's name for it. A request at MAIL has none yet.
+    instance: Option<u64>,
+    declared_octets: Option<u64>,
+    /// The accepted recipients, for the limits that are asked at its end.
+    recipients: Vec<Box<[u8]>>,
+    kept_octets: usize,
+}
+
+/// The request, the engine and the time of one step.
 #[derive(Clone, Copy)]
-pub(super) struct Asking<'a> {
+pub(super) struct Context<'a> {
     pub(super) engine: &'a Engine,
     pub(super) request: Request<'a>,
     pub(super) hasher: &'a RandomState,
-    /// A number that no other question has.
+    /// A number that no other request has.
     pub(super) serial: u64,
     pub(super) now: Now,
 }
 
-impl Asking<'_> {
+impl Context<'_> {
     fn hash(&self, text: &[u8]) -> Option<u64> {
         (!text.is_empty()).then(|| self.hasher.hash_one(text))
     }
@@ -70,104 +74,93 @@ impl Asking<'_> {
 
 impl Connection {
     pub(super) fn new() -> Self {
-        Self {
-            session: Session::without_slots(),
-            helo_name: None,
-            instance: None,
-            transaction: None,
-            nameless_sender: None,
-            declared: None,
-            recipients: Vec::new(),
-            kept_octets: 0,
-            asked_at: 0.0,
-        }
+        Self { session: Session::without_slots(), helo_name: None, transaction: None, asked_at_s: 0 }
+    }
+
+    /// The memory of its recipients.
+    pub(super) fn kept_octets(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.kept_octets)
     }
 
     /// Takes the step of the connection.
-    pub(super) fn connect(&mut self, asking: &Asking<'_>) -> Answer {
+    pub(super) fn connect(&mut self, context: &Context<'_>) -> Taken {
         if self.helo_name.is_some() || self.transaction.is_some() {
-            *self = Self { asked_at: self.asked_at, ..Self::new() }; // the client's port has come round
+            *self = Self { asked_at_s: self.asked_at_s, ..Self::new() }; // a new connection reuses the port
         }
-        let known = Envelope { helo: None, ..asking.client() };
-        answer(self.session.connect(asking.engine, &known, asking.now).decision)
+        let known = Envelope { helo: None, ..context.client() };
+        taken(self.session.connect(context.engine, &known, context.now).decision)
     }
 
     /// Takes the step of a HELO name, if it is new.
-    pub(super) fn helo(&mut self, asking: &Asking<'_>) -> Answer {
-        let name = asking.hash(asking.request.helo_name);
+    pub(super) fn helo(&mut self, context: &Context<'_>) -> Taken {
+        let name = context.hash(context.request.helo_name);
         if name.is_none() || name == self.helo_name {
             return Ok(());
         }
-        answer(self.session.helo(asking.engine, &asking.client(), asking.now).decision)?;
-        self.helo_name = name;
-        (self.instance, self.transaction, self.nameless_sender) = (None, None, None);
+        taken(self.session.helo(context.engine, &context.client(), context.now).decision)?;
+        (self.helo_name, self.transaction) = (name, None);
         Ok(())
     }
 
     /// Takes the steps up to MAIL, once for each transaction.
     ///
-    /// Postfix names a transaction, by `instance`, from its first RCPT on. A question at MAIL comes before that, so the
-    /// next instance of the same sender stands for the transaction that the question began.
-    pub(super) fn mail(&mut self, asking: &Asking<'_>) -> Answer {
-        let instance = asking.hash(asking.request.instance);
-        if instance.is_some() && instance == self.instance {
+    /// Postfix names a transaction, by `instance`, from its first RCPT on. A request at MAIL comes before that, so the
+    /// next instance of the same sender names the transaction that the request at MAIL began.
+    pub(super) fn mail(&mut self, context: &Context<'_>) -> Taken {
+        let instance = context.hash(context.request.instance);
+        if instance.is_some() && self.transaction.as_ref().is_some_and(|open| open.instance == instance) {
             return Ok(());
         }
-        self.helo(asking)?;
-        let sender = Some(asking.hasher.hash_one(asking.request.sender));
-        if self.nameless_sender == sender {
-            if instance.is_some() {
-                (self.instance, self.nameless_sender) = (instance, None);
-            }
+        self.helo(context)?;
+        let sender = context.hasher.hash_one(context.request.sender);
+        if let Some(unnamed) = self.transaction.as_mut().filter(|open| open.instance.is_none() && open.sender == sender)
+        {
+            unnamed.instance = instance;
             return Ok(());
         }
-        (self.instance, self.transaction) = (None, None);
-        self.take_recipients();
-        let size = asking.request.octets();
-        answer(self.session.mail(asking.engine, &asking.message(size), asking.now).decision)?;
-        let name = instance.unwrap_or(asking.serial).to_ne_bytes();
-        self.session.name(asking.engine, &name);
-        (self.instance, self.transaction, self.declared) = (instance, Some(name), size);
-        self.nameless_sender = if instance.is_some() { None } else { sender };
+        self.transaction = None;
+        let declared_octets = context.request.octets();
+        let known = context.message(declared_octets);
+        taken(self.session.mail(context.engine, &known, context.now).decision)?;
+        let name = context.serial.to_ne_bytes();
+        self.session.name(context.engine, &name);
+        self.transaction = Some(Transaction { name, sender, instance, declared_octets, ..Transaction::default() });
         Ok(())
     }
 
     /// Takes the steps up to RCPT.
-    pub(super) fn rcpt(&mut self, asking: &Asking<'_>) -> Answer {
-        self.mail(asking)?;
-        let recipient = asking.request.recipient;
+    pub(super) fn rcpt(&mut self, context: &Context<'_>) -> Taken {
+        self.mail(context)?;
+        let Some(open) = &mut self.transaction else { return Ok(()) };
+        let recipient = context.request.recipient;
         let accepted: Vec<&[u8]> =
-            if self.session.is_behind() { self.recipients.iter().map(|text| &**text).collect() } else { Vec::new() };
-        let known = Envelope { rcpt_to: &accepted, ..asking.message(self.declared) };
-        let step = self.session.rcpt(asking.engine, &known, &[recipient], asking.now);
-        answer(step.decision)?;
+            if self.session.is_behind() { open.recipients.iter().map(|text| &**text).collect() } else { Vec::new() };
+        let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_octets) };
+        let step = self.session.rcpt(context.engine, &known, &[recipient], context.now);
+        taken(step.decision)?;
         if !step.fresh.is_empty() {
-            self.recipients.push(recipient.into());
-            self.kept_octets += recipient.len() + RECIPIENT_OCTETS;
+            open.recipients.push(recipient.into());
+            open.kept_octets += recipient.len() + RECIPIENT_OCTETS;
         }
         Ok(())
     }
 
     /// Takes the steps up to the end of the message, with its actual size.
-    pub(super) fn data(&mut self, asking: &Asking<'_>) -> Answer {
-        self.mail(asking)?;
-        let again = self.transaction.and_then(|name| self.session.repeated(asking.engine, Stage::Data, &name));
-        if let Some(again) = again {
-            return answer(again.decision);
+    pub(super) fn data(&mut self, context: &Context<'_>) -> Taken {
+        self.mail(context)?;
+        let Some(open) = &mut self.transaction else { return Ok(()) };
+        if let Some(again) = self.session.repeated(context.engine, Stage::Data, &open.name) {
+            return taken(again.decision);
         }
-        let recipients = self.take_recipients();
+        open.kept_octets = 0;
+        let recipients = std::mem::take(&mut open.recipients);
         let accepted: Vec<&[u8]> = recipients.iter().map(|text| &**text).collect();
-        let size = asking.request.octets().or(self.declared);
-        let known = Envelope { rcpt_to: &accepted, ..asking.message(size) };
-        answer(self.session.data(asking.engine, &known, asking.now).decision)
-    }
-
-    fn take_recipients(&mut self) -> Vec<Box<[u8]>> {
-        self.kept_octets = 0;
-        std::mem::take(&mut self.recipients)
+        let octets = context.request.octets().or(open.declared_octets);
+        let known = Envelope { rcpt_to: &accepted, ..context.message(octets) };
+        taken(self.session.data(context.engine, &known, context.now).decision)
     }
 }
 
-fn answer(decision: Decision) -> Answer {
+fn taken(decision: Decision) -> Taken {
     decision.refusal.map_or(Ok(()), Err)
 }

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
-//! flight. It is known by the client's address and port, whatever way a question comes.
+//! flight. Its key is the client's address and port, not the policy connection that sent the request.
 //!
-//! **Bound.** At most so many connections are kept, and at most [`MOST_KEPT_OCTETS`] of recipients. When there is no
+//! **Bound.** At most `most` connections are kept, and at most [`MOST_KEPT_OCTETS`] of recipients. When there is no
 //! room, the connection that has been idle longest is dropped, and counted. When Postfix asks again about a connection
 //! that was dropped, the connection and its message are charged again.
 
@@ -22,10 +22,10 @@ use lru::LruCache;
 use crate::decision::Refusal;
 use crate::engine::Engine;
 use crate::region::Now;
-use connection::{Asking, Connection};
+use connection::{Connection, Context};
 pub use request::{MOST_VALUE_OCTETS, Request, Requests};
 
-/// The most octets that are kept of recipients of open transactions, with what keeping them costs.
+/// The most memory of recipients of open transactions.
 pub const MOST_KEPT_OCTETS: usize = 32 << 20;
 
 /// The connections that one engine is asked about.
@@ -36,7 +36,7 @@ pub struct Connections {
     /// Its key is secret, so a client cannot choose names that collide.
     hasher: RandomState,
     kept_octets: usize,
-    questions: u64,
+    requests: u64,
     dropped: u64,
 }
 
@@ -44,7 +44,7 @@ impl Connections {
     /// A table of at most `most` connections.
     pub fn new(most: NonZeroUsize) -> Self {
         let (connections, hasher) = (LruCache::new(most), RandomState::new());
-        Self { connections, hasher, kept_octets: 0, questions: 0, dropped: 0 }
+        Self { connections, hasher, kept_octets: 0, requests: 0, dropped: 0 }
     }
 
     /// How many connections are kept.
@@ -62,23 +62,25 @@ impl Connections {
         self.dropped
     }
 
-    /// What is kept of recipients of open transactions, with what keeping them costs.
+    /// The memory of the recipients of open transactions.
     pub fn kept_octets(&self) -> usize {
         self.kept_octets
     }
 
     /// Takes the step that a request asks for. A request at an unknown state asks nothing.
     ///
-    /// `at` is the time for [`Connections::end_idle`], in seconds of any clock.
+    /// Limits count by `now`; `at_s`, seconds of any clock, is the time for [`Connections::end_idle`].
     ///
     /// # Errors
     ///
     /// The refusal.
-    pub fn answer(&mut self, engine: &Engine, request: &Request<'_>, now: Now, at: f64) -> Result<(), Box<Refusal>> {
+    pub fn take_step(
+        &mut self, engine: &Engine, request: &Request<'_>, now: Now, at_s: u64,
+    ) -> Result<(), Box<Refusal>> {
         let step = match request.protocol_state {
             b"RCPT" => Connection::rcpt,
             b"END-OF-MESSAGE" => Connection::data,
-            b"MAIL" | b"DATA" | b"BDAT" => Connection::mail, // the size is that of MAIL
+            b"MAIL" | b"DATA" | b"BDAT" => Connection::mail, // they carry the declared size, too
             b"EHLO" | b"HELO" => Connection::helo,
             b"CONNECT" | b"XCLIENT" => Connection::connect, // after XCLIENT it is known whose connection it is
             _ => return Ok(()),
@@ -90,22 +92,22 @@ impl Connections {
         if self.connections.len() == self.connections.cap().get() && !self.connections.contains(&key) {
             self.drop_oldest();
         }
-        self.questions += 1;
-        let asking = Asking { engine, request: *request, hasher: &self.hasher, serial: self.questions, now };
+        self.requests += 1;
+        let context = Context { engine, request: *request, hasher: &self.hasher, serial: self.requests, now };
         let connection = self.connections.get_or_insert_mut(key, Connection::new);
-        let kept_octets = connection.kept_octets;
-        connection.asked_at = at;
-        let answer = step(connection, &asking);
-        self.kept_octets = self.kept_octets - kept_octets + connection.kept_octets;
+        let kept_octets = connection.kept_octets();
+        connection.asked_at_s = at_s;
+        let taken = step(connection, &context);
+        self.kept_octets = self.kept_octets - kept_octets + connection.kept_octets();
         while self.kept_octets > MOST_KEPT_OCTETS && self.connections.len() > 1 {
             self.drop_oldest();
         }
-        answer
+        taken
     }
 
-    /// Ends the connections that nobody has asked about since `before`.
-    pub fn end_idle(&mut self, before: f64) {
-        while self.connections.peek_lru().is_some_and(|(_, oldest)| oldest.asked_at < before) {
+    /// Ends the connections about which no request came since `before_s`.
+    pub fn end_idle(&mut self, before_s: u64) {
+        while self.connections.peek_lru().is_some_and(|(_, oldest)| oldest.asked_at_s < before_s) {
             self.pop_oldest();
         }
     }
@@ -117,7 +119,7 @@ impl Connections {
 
     fn pop_oldest(&mut self) {
         if let Some((_, oldest)) = self.connections.pop_lru() {
-            self.kept_octets -= oldest.kept_octets;
+            self.kept_octets -= oldest.kept_octets();
         }
     }
 }
