@@ -505,11 +505,11 @@ impl SlotReservations {
     }
 }
 
-/// Returns a free slot of the emptier of a key's two lines; `free_slots` returns the free slots of a line as bits.
+/// Returns a free slot of the emptier of a key's two lines; `free` are the free slots of each as bits.
 #[inline]
-pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<KeySlot> {
-    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
+pub(super) fn free_slot(at: &Candidates, [first, second]: [u32; 2]) -> Option<KeySlot> {
     // A line has fewer than eight slots, and counting the bits of one byte takes fewer instructions.
-    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
+    let is_second = (second as u8).count_ones() > (first as u8).count_ones();
+    let (line, free) = if is_second { (at.lines[1], second) } else { (at.lines[0], first) };
     (free != 0).then(|| KeySlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }
