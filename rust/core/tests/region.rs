@@ -87,7 +87,9 @@ proptest! {
     #[test]
     fn slots_compared_at_once_are_those_compared_one_by_one(line in line(), wanted in half(), gap in half()) {
         let is_later = |slot: u64| (slot as u32).wrapping_sub(line.stamp as u32) > gap;
-        prop_assert_eq!(line.matching(wanted), bits(&line, |slot| (slot >> 32) as u32 == wanted));
+        let is_wanted = |slot: u64| (slot >> 32) as u32 == wanted;
+        let other = Line { stamp: line.stamp, slots: line.slots.map(|slot| slot.rotate_left(32)) };
+        prop_assert_eq!(Line::matching([&line, &other], wanted), bits(&line, is_wanted) | bits(&other, is_wanted) << 8);
         prop_assert_eq!(line.later(gap), bits(&line, |slot| slot >> 32 != 0 && is_later(slot)));
         let mut kept = line;
         kept.keep_later(gap, 7);
@@ -98,7 +100,7 @@ proptest! {
 #[test]
 fn a_slot_is_found_at_its_place_and_a_time_counts_from_the_stamp() {
     let line = |stamp| Line { stamp, slots: std::array::from_fn(|slot| (slot as u64 + 1) << 32 | (101 + slot as u64)) };
-    assert_eq!(line(100).matching(3), 1 << 2);
+    assert_eq!(Line::matching([&line(100), &line(107)], 3), 1 << 2 | 1 << 10);
     assert_eq!(line(100).later(5), 1 << 5 | 1 << 6);
     assert_eq!(line(107).later(5), 0b011_1111);
     let mut kept = line(100);

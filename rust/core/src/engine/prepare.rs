@@ -18,7 +18,7 @@ use super::Engine;
 use super::request::{Keys, Request, Room, StageFilter};
 use super::transaction::Purpose;
 use crate::envelope::Envelope;
-use crate::identity::{Identities, Identity, Sources, Trust, Value};
+use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
 use crate::policy::{Count, Stage, Stages};
@@ -401,9 +401,8 @@ impl<'e> Preparer<'e, '_> {
         if planned.is_under_mailbox && self.has_own_organisation(planned, nth) {
             return;
         }
-        let identity = self.plan.identities[planned.distinct].identity;
         let first = self.request.others.len();
-        let element = if !SEVERAL && planned.is_of_sender && self.identities.is_sender_plain() {
+        let element = if !SEVERAL && self.is_element(planned.source) {
             // An element with the same value as `per` is never new. Then the two keys differ only by their masks.
             let hash = self.keys.get(&(planned.distinct as u16));
             let is_new = !planned.equals.iter().any(|(per, between)| self.keys.get(per).0 ^ between == hash.0);
@@ -414,7 +413,7 @@ impl<'e> Preparer<'e, '_> {
         let Some(element) = element else { return };
         let others = run(first, self.request.others.len());
         let first = self.request.parts.len();
-        if planned.has_ladder && self.identities.may_have_parts(identity) {
+        if planned.has_ladder && self.identities.may_have_parts(self.plan.identities[planned.distinct].identity) {
             self.add_parts(asked.trust, planned, key);
         }
         let parts = run(first, self.request.parts.len());
@@ -429,9 +428,14 @@ impl<'e> Preparer<'e, '_> {
             parts,
             is_fresh,
             is_proven: asked.trust != Trust::Claimed,
-            may_change: planned.may_change,
-            charges_returns: planned.charges_returns,
         });
+    }
+
+    /// Whether the value of each identity of this source is its element too, so that its key serves for both. The
+    /// elements of text without a normal form are its bytes; networks have none.
+    #[inline(always)]
+    fn is_element(&self, source: Source) -> bool {
+        source == Source::ClientIp || source == Source::Sender && self.identities.is_sender_plain()
     }
 
     /// Whether the sender of this message brings nothing new to the `nth` mailbox.

@@ -83,7 +83,8 @@ impl Engine {
     fn consult(&self, request: &Request, region: &Region, purpose: Purpose, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for lookup in &request.stores.lookups {
-            let seen_set = &self.plan.seen_sets[lookup.seen_set as usize].set;
+            let planned = &self.plan.seen_sets[lookup.seen_set as usize];
+            let seen_set = (&planned.set, &planned.charged_again);
             look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
         }
         if found.stores.sightings.may_charge_any {
@@ -135,17 +136,35 @@ impl Engine {
         let mut all_fit = true;
         let stores = &request.stores;
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
-        let mut first = stores.fan_outs;
+        let (fan_outs, rates) = stores.entries.split_at(stores.fan_outs);
         if sightings.may_charge_any || stores.has_distinct {
-            first = 0;
             answers.resize(stores.entries.len(), Answer::FITS);
+            for (place, (entry, answer)) in (0..).zip(fan_outs.iter().zip(&mut *answers)) {
+                let (store, at) = (&self.plan.limits[usize::from(entry.limit)].store, (outcome.at_us, true));
+                match (store, &entry.question) {
+                    (Store::FanOut(fan_out), &Question::FanOut { lookup, bucket, times }) => {
+                        if fan_out.may_charge(&sightings.lookups[lookup as usize]) {
+                            let asked = (lookup, bucket, times);
+                            fan_out.answer(region, stores, asked, at, sightings, reservations, answer);
+                        }
+                    }
+                    _ => store.consult(region, stores, entry, at, sightings, reservations, answer),
+                }
+                if answer.is_near_limit() {
+                    all_fit &= answer.fits();
+                    found.near_limit.push(place);
+                }
+            }
         }
-        for (place, (entry, answer)) in (first..).zip(stores.entries[first..].iter().zip(answers)) {
-            let store = &self.plan.limits[usize::from(entry.limit)].store;
-            store.consult(region, stores, entry, (outcome.at_us, true), sightings, reservations, answer);
-            all_fit &= answer.verdict == Verdict::Fits;
+        // Nearly all that a check consults are rates. Their loop tests for no other kind, and calls nothing as a rule.
+        let first = answers.len() - rates.len();
+        for (place, (entry, answer)) in (fan_outs.len() as u32..).zip(rates.iter().zip(&mut answers[first..])) {
+            let Store::Rate(counter) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
+            let Question::Rate { at, amount } = &entry.question else { continue };
+            counter.consult_at(region, at, (outcome.at_us, *amount), reservations, answer);
             if answer.is_near_limit() {
-                found.near_limit.push(place as u32);
+                all_fit &= answer.fits();
+                found.near_limit.push(place);
             }
         }
         if !all_fit || request.access.is_some() {
@@ -233,10 +252,15 @@ impl Engine {
             let first = request.stores.entries.len() - answers.len();
             for (place, entry) in request.stores.entries.iter().enumerate() {
                 let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
-                if request.stores.fits_still(entry, answer, sightings, at_us) {
+                // Counts only fall, so a rate that fits continues to fit, unless keys of this check compete for free
+                // slots.
+                if place >= request.stores.fan_outs && answer.fits() && request.stores.reservations == 0 {
                     continue;
                 }
                 let planned = &self.plan.limits[usize::from(entry.limit)];
+                if planned.store.fits_still(&request.stores, entry, answer, sightings, at_us) {
+                    continue;
+                }
                 // The entry that set this time fits then by definition, so it is not consulted again. That does not
                 // hold for the time of a block, or when keys of this check compete for slots.
                 let by = RefusedBy::Entry { place, of: planned.of };

@@ -238,6 +238,12 @@ impl Identities<'_> {
         domain.sound_part(identity)
     }
 
+    /// Whether the one value of everything is there.
+    #[inline(always)]
+    pub(crate) fn has_global(&self) -> bool {
+        self.global
+    }
+
     /// The client's network under an identity, if its address is one of IPv4.
     #[inline(always)]
     pub(crate) fn client_v4(&self, identity: Identity) -> Option<(Ipv4Addr, u8)> {

@@ -256,11 +256,9 @@ impl<'p> Draft<'p> {
     }
 
     fn seen_set(&mut self, nth: usize, table: Table) -> Result<PlannedSeenSet, PolicyError> {
-        let SeenSetClaim { per, distinct, remember_us, settle_us, may_change, charges_returns, has_notes, .. } =
-            &self.seen_sets[nth];
+        let SeenSetClaim { per, distinct, remember_us, settle_us, charged_again, has_notes, .. } = &self.seen_sets[nth];
         let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
-        let (settle_us, may_change, charges_returns, has_notes) =
-            (*settle_us, *may_change, *charges_returns, *has_notes);
+        let (settle_us, charged_again, has_notes) = (*settle_us, *charged_again, *has_notes);
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         // Half is for the notes. A single page has room for elements only.
         let (whole, parts) = (table, table.split(table.pages() / 2).filter(|_| has_notes));
@@ -270,24 +268,13 @@ impl<'p> Draft<'p> {
         let may_be_equal = per.iter().filter(|per| per.may_be_name() && distinct.may_be_name());
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
-        let is_of_sender = distinct.source() == Source::Sender;
+        let source = distinct.source();
         let is_under_mailbox =
             distinct == Identity::SenderOrg(0) && matches!(per[..], [one] if one.is_header_mailbox());
         let distinct = place(&mut self.identities, distinct).into();
         let per = per.iter().map(|&per| place(&mut self.identities, per)).collect();
         let has_ladder = settle_us.is_some();
-        Ok(PlannedSeenSet {
-            set,
-            whole,
-            per,
-            distinct,
-            is_of_sender,
-            equals,
-            may_change,
-            has_ladder,
-            charges_returns,
-            is_under_mailbox,
-        })
+        Ok(PlannedSeenSet { set, whole, per, distinct, source, equals, has_ladder, charged_again, is_under_mailbox })
     }
 
     /// The store of a limit that has a rate.

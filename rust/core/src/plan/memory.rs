@@ -12,10 +12,12 @@
 //! memory only, so they outlive a policy.
 
 use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
-use crate::policy::{Charge, Count, Limit, Policy, Quota, Rule};
+use crate::policy::{Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
-use crate::store::{access_list::AccessList, access_list::MOST, blocks::Blocks, key_counts::KeyCounts};
+use crate::store::{
+    access_list::AccessList, access_list::MOST, blocks::Blocks, fan_out::ChargedAgain, key_counts::KeyCounts,
+};
 use crate::{error::PolicyError, identity::Identity, identity::Trust, key::Key, key::Secret, stats::Layout};
 
 /// The smallest table: 64 KiB.
@@ -71,10 +73,8 @@ pub(super) struct SeenSetClaim {
     memory: Option<u64>,
     /// The longest `settle` of the limits that share the seen set; a limit that has one takes the ladder.
     pub(super) settle_us: Option<u64>,
-    /// Whether one of the limits may charge the same element differently at another time.
-    pub(super) may_change: bool,
-    /// Whether one of the limits charges a known element again.
-    pub(super) charges_returns: bool,
+    /// When the limits charge a known element again.
+    pub(super) charged_again: ChargedAgain,
     /// Whether one of the limits readmits what it refused.
     pub(super) has_notes: bool,
 }
@@ -147,26 +147,16 @@ impl SeenSetClaim {
             else {
                 continue;
             };
-            let (charges_returns, has_notes) = (charge != Charge::Once, readmit_us.is_some());
-            let may_change = charges_returns || warm_up_us > 0;
+            let (mut charged_again, has_notes) = (ChargedAgain::default(), readmit_us.is_some());
+            charged_again.insert(charge, warm_up_us);
             let (per, memory) = (limit.remembered_per().to_vec(), limit.memory);
             match all.iter_mut().find(|claim| claim.is_of(limit)) {
                 Some(claim) => {
                     claim.settle_us = claim.settle_us.max(settle_us);
-                    claim.may_change |= may_change;
-                    claim.charges_returns |= charges_returns;
+                    claim.charged_again.insert(charge, warm_up_us);
                     claim.has_notes |= has_notes;
                 }
-                None => all.push(Self {
-                    per,
-                    distinct,
-                    remember_us,
-                    memory,
-                    settle_us,
-                    may_change,
-                    charges_returns,
-                    has_notes,
-                }),
+                None => all.push(Self { per, distinct, remember_us, memory, settle_us, charged_again, has_notes }),
             }
         }
         all

@@ -24,6 +24,7 @@ use crate::bitset::{Member, Set};
 use crate::identity::{Identity, SenderKind, Source, Sources, Trust};
 use crate::key::{Key, mask};
 use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Report, Stage, Stages, Verified, WhenFull};
+use crate::store::fan_out::ChargedAgain;
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
 use crate::{decision::Reply, region::Table, stats::Stats};
 
@@ -222,7 +223,10 @@ impl Places {
     /// The first place and the others.
     #[inline(always)]
     pub fn parts(&self) -> (&u16, &[u16]) {
-        (&self.places[0], &self.places[1..usize::from(self.count).clamp(1, MOST_PARTS)])
+        let [first, others @ ..] = &self.places;
+        // Most composites are one identity.
+        let others = if self.count <= 1 { &[] } else { &others[..usize::from(self.count - 1).min(MOST_PARTS - 1)] };
+        (first, others)
     }
 }
 
@@ -352,17 +356,15 @@ pub struct PlannedSeenSet {
     pub per: Places,
     /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
-    /// Whether that is an identity of the sender.
-    pub is_of_sender: bool,
+    /// The source of that identity.
+    pub source: Source,
     /// The identities of `per` that are names, as the element's is: the place of each, and how the masks of the two
     /// differ. An element with the same value is never new.
     pub equals: SmallVec<[(u16, u64); 2]>,
-    /// Whether a limit over it may charge the same element differently at another time.
-    pub may_change: bool,
     /// Whether the parts of names are remembered too, since a limit over it has `settle`.
     pub has_ladder: bool,
-    /// Whether a limit over it charges a known element again.
-    pub charges_returns: bool,
+    /// When the limits over it charge a known element again.
+    pub charged_again: ChargedAgain,
     /// Whether it remembers the sender's organisation under a mailbox of the header. For a mailbox, its own
     /// organisation is never new.
     pub is_under_mailbox: bool,

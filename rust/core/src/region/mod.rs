@@ -89,19 +89,46 @@ impl Region {
 
     /// A line.
     pub fn line(&self, id: LineId) -> &Line {
-        &self.pages[id.page() as usize].0[id.in_page()]
+        &self.lines()[id.0 as usize]
     }
 
     /// A line, for writing.
     pub fn line_mut(&mut self, id: LineId) -> &mut Line {
-        &mut self.pages[id.page() as usize].0[id.in_page()]
+        let lines: &mut [Line] = bytemuck::cast_slice_mut(&mut self.pages);
+        &mut lines[id.0 as usize]
     }
 
-    /// A key's two candidate lines. Both lie in one page, so that its address is looked up once.
+    /// The lines of all pages.
+    fn lines(&self) -> &[Line] {
+        bytemuck::cast_slice(&self.pages)
+    }
+
+    /// A key's two candidate lines.
     pub fn candidates(&self, at: &Candidates) -> [&Line; 2] {
-        let [first, second] = at.lines;
-        let page = &self.pages[first.page() as usize].0;
-        [&page[first.in_page()], &page[second.in_page()]]
+        at.lines.map(|id| self.line(id))
+    }
+
+    /// Slots of a key's two lines that have its fingerprint, as [`Line::matching`] returns them.
+    #[inline(always)]
+    pub fn matching(&self, at: &Candidates) -> u32 {
+        Line::matching(self.candidates(at), at.fingerprint)
+    }
+
+    /// Calls `read` for the slots in `matching`, which [`Region::matching`] has returned, and returns the first in
+    /// which it finds something, with what it finds.
+    #[inline(always)]
+    pub fn find_matching<T>(
+        &self, at: &Candidates, matching: u32, read: impl Fn(&Line, u64) -> Option<T>,
+    ) -> Option<(KeySlot, T)> {
+        let (lines, mut bits) = (self.candidates(at), matching);
+        while bits != 0 {
+            let (which, slot) = ((bits.trailing_zeros() / 8) as usize, bits.trailing_zeros() as usize % 8);
+            if let Some(found) = read(lines[which], lines[which].slots[slot]) {
+                return Some((KeySlot { line: at.lines[which], slot: slot as u8, hot: false }, found));
+            }
+            bits &= bits - 1;
+        }
+        None
     }
 
     /// Calls `in_line` for the candidate lines of a key, and returns the first slot that it finds, with its other

@@ -63,32 +63,16 @@ impl LineId {
     pub fn page(self) -> u32 {
         self.0 / LINES as u32
     }
-
-    /// Its place in the page.
-    pub(super) fn in_page(self) -> usize {
-        self.0 as usize % LINES
-    }
 }
 
 impl Line {
-    /// Slots whose upper half is `fingerprint`, as bits.
+    /// Slots of two lines whose upper half is `fingerprint`, as bits: those of the second line from bit 8 on.
     ///
-    /// It has no branch: comparing all of them costs less than one branch that is mispredicted.
-    pub fn matching(&self, fingerprint: u32) -> u32 {
-        upper_equal(self.words(), fingerprint) >> 1
-    }
-
-    /// The first slot of this fingerprint in which `read` finds something, and what it finds.
-    pub fn find<T>(&self, fingerprint: u32, read: impl Fn(u64) -> Option<T>) -> Option<(u8, T)> {
-        let mut bits = self.matching(fingerprint);
-        while bits != 0 {
-            let slot = bits.trailing_zeros() as u8;
-            if let Some(found) = read(self.slots[usize::from(slot)]) {
-                return Some((slot, found));
-            }
-            bits &= bits - 1;
-        }
-        None
+    /// It has no branch: comparing all of them costs less than one branch that is mispredicted. Most keys have no slot
+    /// in either line, and for those one test of the bits is all.
+    #[inline(always)]
+    pub fn matching([first, second]: [&Self; 2], fingerprint: u32) -> u32 {
+        upper_equal([first.words(), second.words()], fingerprint) >> 1 & 0x7F7F
     }
 
     /// Slots that are not empty and whose lower half is a time more than `gap` after the stamp, as bits.
@@ -257,13 +241,18 @@ mod at_once {
         unsafe { _mm_cmpgt_epi32(_mm_add_epi32(lower, _mm_set1_epi32(moved as i32)), _mm_set1_epi32(bound)) }
     }
 
-    /// Words whose upper half is `wanted`.
-    pub(super) fn upper_equal(words: &Words, wanted: u32) -> u32 {
-        let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
+    /// Words whose upper half is `wanted`: those of the second line from bit 8 on.
+    #[inline(always)]
+    pub(super) fn upper_equal(lines: [&Words; 2], wanted: u32) -> u32 {
         // SAFETY: as above.
         unsafe {
             let wanted = _mm_set1_epi32(wanted as i32);
-            bits(_mm_cmpeq_epi32(half::<UPPER>(a, b), wanted), _mm_cmpeq_epi32(half::<UPPER>(c, d), wanted))
+            let [first, second] = lines.map(|words| {
+                let [a, b, c, d]: [__m128i; 4] = bytemuck::cast(*words);
+                let low = _mm_cmpeq_epi32(half::<UPPER>(a, b), wanted);
+                _mm_packs_epi32(low, _mm_cmpeq_epi32(half::<UPPER>(c, d), wanted))
+            });
+            _mm_movemask_epi8(_mm_packs_epi16(first, second)) as u32
         }
     }
 
@@ -309,8 +298,9 @@ mod one_by_one {
         (word as u32).wrapping_sub(since) > gap
     }
 
-    pub(super) fn upper_equal(words: &Words, wanted: u32) -> u32 {
-        bits(words, |word| (word >> 32) as u32 == wanted)
+    pub(super) fn upper_equal(lines: [&Words; 2], wanted: u32) -> u32 {
+        let [first, second] = lines.map(|words| bits(words, |word| (word >> 32) as u32 == wanted));
+        first | second << 8
     }
 
     pub(super) fn later(words: &Words, since: u32, gap: u32) -> u32 {

@@ -161,7 +161,8 @@ impl Distinct {
             return true;
         }
         let now = self.quota.clock.ticks(now_us);
-        let Some(found) = found_slot.or_else(|| free_slot(at, |id| free_slots(region.line(id), now))) else {
+        let Some(found) = found_slot.or_else(|| free_slot(at, at.lines.map(|id| free_slots(region.line(id), now))))
+        else {
             return false;
         };
         let (line, slot) = (region.line_mut(found.line), usize::from(found.slot));

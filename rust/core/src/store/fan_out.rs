@@ -67,15 +67,19 @@ pub const MAX_PARTS: usize = 6;
 /// Asks a seen set about every element and part of one look-up, and adds the answers to `found`. The caller passes the
 /// look-ups in the order of the request.
 #[inline(always)]
-pub fn look_up(set: &SeenSet, region: &Region, request: &Request, lookup: &Lookup, now_us: u64, found: &mut Sightings) {
+pub fn look_up(
+    (set, again): (&SeenSet, &ChargedAgain), region: &Region, request: &Request, lookup: &Lookup, now_us: u64,
+    found: &mut Sightings,
+) {
     let sighting = set.consult(region, &lookup.element, now_us);
     let is_new = sighting.is_none() || lookup.is_fresh;
     let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
-    let may_return = lookup.charges_returns && sighting.is_some_and(|sighting| !set.has_returned(sighting));
+    let is_charged_again =
+        again.is_possible() && sighting.is_some_and(|sighting| again.is_now(set, region, sighting, now_us));
     // A note is older than the admission that it led to, so it is forgotten first: a known element needs none.
     let noted_units = if is_new { set.noted_units(region, &lookup.element, now_us) } else { None };
-    let element = FoundElement { new: is_new.into(), may_return, sighting, noted_units, forgotten_us };
-    found.may_charge_any |= is_new | may_return;
+    let element = FoundElement { new: is_new.into(), is_charged_again, sighting, noted_units, forgotten_us };
+    found.may_charge_any |= is_new | is_charged_again;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
         look_up_all(set, region, request, lookup, now_us, found);
@@ -120,6 +124,46 @@ pub fn make_known(
     set.charge(region, &lookup.element, element.sighting, lookup.is_proven, now_us);
 }
 
+/// When the limits over a seen set charge a known element again. A look-up finds out whether one of them does so now:
+/// most known elements are charged by none, and then a check asks no fan-out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChargedAgain {
+    /// Whether one charges an element when it returns.
+    pub at_return: bool,
+    /// The shortest warm-up of those that charge an element until it returns; `None` without such a limit.
+    pub until_return_after_us: Option<u64>,
+}
+
+impl ChargedAgain {
+    /// Adds the times at which one more limit charges.
+    pub fn insert(&mut self, charge: Charge, warm_up_us: u64) {
+        match charge {
+            Charge::Once => {}
+            Charge::Twice => self.at_return = true,
+            Charge::UntilReturn => {
+                let shortest_us = self.until_return_after_us.map_or(warm_up_us, |us| us.min(warm_up_us));
+                self.until_return_after_us = Some(shortest_us);
+            }
+        }
+    }
+
+    /// Whether any limit charges a known element again.
+    pub fn is_possible(&self) -> bool {
+        self.at_return || self.until_return_after_us.is_some()
+    }
+
+    /// Whether a limit may charge a known element now.
+    fn is_now(&self, set: &SeenSet, region: &Region, sighting: Sighting, now_us: u64) -> bool {
+        let until_return = || self.until_return_after_us.is_some_and(|us| has_warmed_up(region, us, now_us));
+        !set.has_returned(sighting) && (self.at_return && set.returns_from_us(sighting) <= now_us || until_return())
+    }
+}
+
+/// Whether so long has passed since the region's first check.
+fn has_warmed_up(region: &Region, warm_up_us: u64, at_us: u64) -> bool {
+    warm_up_us == 0 || at_us >= region.header().began_us.saturating_add(warm_up_us)
+}
+
 /// A fan-out limit: its own buckets, and a seen set that it may share with other limits.
 #[derive(Clone, Copy, Debug)]
 pub struct FanOut {
@@ -154,7 +198,14 @@ impl FanOut {
     /// Whether it may charge an element of this look-up now.
     #[inline]
     pub fn may_charge(&self, element: &FoundElement) -> bool {
-        element.new > 0 || element.may_return && self.timing.charge != Charge::Once
+        element.new > 0 || element.is_charged_again && self.timing.charge != Charge::Once
+    }
+
+    /// Whether it may begin to charge the element of a look-up later, though nothing is forgotten until then. This is
+    /// asked of each limit: those that share the seen set charge at different times.
+    #[inline]
+    pub fn may_begin(&self, element: &FoundElement) -> bool {
+        self.timing.warm_up_us > 0 || element.new == 0 && self.timing.charge != Charge::Once
     }
 
     /// Returns the lines of the bucket that was asked: the bucket of a part of the name, or of the key itself.
@@ -198,13 +249,20 @@ impl FanOut {
         &self, region: &Region, request: &Request, (place, bucket, times): (u32, Key, u32),
         (at_us, is_now): (u64, bool), sightings: &Sightings, reserved: &mut SlotReservations, answer: &mut Answer,
     ) {
+        // During the warm-up nothing is charged.
+        if !has_warmed_up(region, self.timing.warm_up_us, at_us) {
+            return;
+        }
         let lookup = &request.lookups[place as usize];
         let has_more = lookup.others.count + lookup.parts.count > 0;
-        if is_now && !has_more && !lookup.may_change {
-            // The one element is new, and its name has no parts: the bucket that is asked never changes.
-            let (buckets, charge) = (&self.buckets, (at_us, u64::from(times)));
-            buckets.consult_at(region, &buckets.lines(bucket), charge, reserved, answer);
-            answer.new = times;
+        if is_now && !has_more {
+            // One element, and its name has no parts: the bucket is that of the key. What is charged now is charged at
+            // any later time too, so the wait is that of the bucket.
+            if self.is_charged_now(&sightings.lookups[place as usize], at_us) {
+                let (buckets, charge) = (&self.buckets, (at_us, u64::from(times)));
+                buckets.consult_at(region, &buckets.lines(bucket), charge, reserved, answer);
+                answer.new = times;
+            }
         } else {
             let asked = request.looked_up(place, bucket, sightings);
             *answer = self.consult(region, asked, times, at_us, reserved);
@@ -216,6 +274,12 @@ impl FanOut {
                 if is_now { noted_units.or_else(|| Some(self.seen_set.units(at_us))) } else { noted_units };
             self.readmit(answer, noted_units, at_us);
         }
+    }
+
+    /// Whether the only element of a look-up is charged now. It is new, or a limit over its seen set charges it again.
+    #[inline(always)]
+    fn is_charged_now(&self, element: &FoundElement, at_us: u64) -> bool {
+        element.new > 0 || element.sighting.is_some_and(|sighting| self.charged_from_us(sighting) <= at_us)
     }
 
     /// Lets a refused element through at `at_us` if it was noted long enough before, or shortens its wait to that time.
@@ -260,8 +324,7 @@ impl FanOut {
         &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
     ) -> Answer {
         let new = asked.forgotten_us.partition_point(|&forgotten_us| forgotten_us <= at_us) as u32;
-        let warm_up_us = self.timing.warm_up_us;
-        let is_warm = warm_up_us == 0 || at_us >= region.header().began_us.saturating_add(warm_up_us);
+        let is_warm = has_warmed_up(region, self.timing.warm_up_us, at_us);
         let new = if is_warm { new.saturating_mul(times) } else { 0 };
         if new == 0 {
             return Answer::FITS;

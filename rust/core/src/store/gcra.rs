@@ -129,25 +129,39 @@ impl Gcra {
     ///
     /// `reserved` holds the free slots that earlier keys of the same check will take. A new key reserves the slot that
     /// [`Gcra::charge`] will give it when those keys are charged first.
-    #[inline]
+    #[inline(always)]
     pub fn consult(
         &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
-        let (price, capacity) = (self.quota.price(amount), self.quota.capacity);
+        let price = self.quota.price(amount);
+        // Most keys have no slot: their buckets have drained, or they are new.
+        let matching = region.matching(at);
+        if self.when_full == WhenFull::Admit && price <= self.quota.capacity && matching == 0 {
+            return (Verdict::Fits, None);
+        }
+        self.consult_slot(region, (at, matching), now.0, price, reserved)
+    }
+
+    #[inline(always)]
+    fn consult_slot(
+        &self, region: &Region, (at, matching): (&Candidates, u32), now: u64, price: u64,
+        reserved: &mut SlotReservations,
+    ) -> (Verdict, Option<KeySlot>) {
+        let capacity = self.quota.capacity;
         if price > capacity {
             return (Verdict::Never, None);
         }
-        let Some((found, level)) = self.find(region, at, now.0) else {
+        let Some((found, level)) = find(region, at, matching, now) else {
             return match self.when_full {
                 WhenFull::Admit => (Verdict::Fits, None),
-                _ => (self.consult_untracked(region, at, now.0, price, reserved), None),
+                _ => (self.consult_untracked(region, at, now, price, reserved), None),
             };
         };
         let after = level + price;
         if after <= capacity {
             return (Verdict::Fits, Some(KeySlot { hot: 2 * after > capacity, ..found }));
         }
-        let verdict = self.wait(region, at, now.0, (level, price), reserved);
+        let verdict = self.wait(region, at, now, (level, price), reserved);
         (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
@@ -180,9 +194,9 @@ impl Gcra {
 
     /// Charges `amount` to the key, with what `consult` returned under the same lock.
     ///
-    /// A level never goes above the capacity, even when two keys of one check share a slot: `has_drained` relies on
-    /// that. Returns `false` when the key found no room and is not counted.
-    #[inline]
+    /// A level never goes above the capacity, even when two keys of one check share a slot: `slots_in_use` relies
+    /// on that. Returns `false` when the key found no room and is not counted.
+    #[inline(always)]
     pub fn charge(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: Ticks, amount: u64) -> bool {
         let price = self.quota.price(amount);
         match slot {
@@ -207,18 +221,22 @@ impl Gcra {
     #[inline]
     fn charge_new(&self, region: &mut Region, at: &Candidates, now: u64, price: u64) -> bool {
         let first = region.line_mut(at.lines[0]);
-        if self.slots_in_use(first, now) == 0 {
+        let used = self.slots_in_use(first, now);
+        if used == 0 {
             // No line is emptier than this one. In a table with room most lines are empty.
             *first = Line { stamp: now, ..Line::default() };
             first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
             return true;
         }
-        self.charge_emptier(region, at, now, price)
+        self.charge_emptier(region, at, used, now, price)
     }
 
+    /// Gives a key a free slot of the emptier line; `first` are the slots in use of its first line.
     #[inline(never)]
-    fn charge_emptier(&self, region: &mut Region, at: &Candidates, now: u64, price: u64) -> bool {
-        self.free(region, at, now).is_some_and(|free| self.put(region, at, free, now, price))
+    fn charge_emptier(&self, region: &mut Region, at: &Candidates, first: u32, now: u64, price: u64) -> bool {
+        let second = self.slots_in_use(region.line(at.lines[1]), now);
+        let free = free_slot(at, [first, second].map(|used| ALL_SLOTS & !used));
+        free.is_some_and(|free| self.put(region, at, free, now, price))
     }
 
     /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether the key had a slot
@@ -229,7 +247,9 @@ impl Gcra {
     pub fn refund(&self, region: &mut Region, at: &Candidates, then: Ticks, now: Ticks, amount: u64) -> bool {
         let now = now.0;
         let left = self.quota.price(amount).saturating_sub(now.saturating_sub(then.0));
-        let Some((found, level)) = self.find(region, at, now).filter(|_| left > 0) else { return false };
+        let Some((found, level)) = find(region, at, region.matching(at), now).filter(|_| left > 0) else {
+            return false;
+        };
         let level = level.saturating_sub(left);
         line_at(region, found.line, now).slots[usize::from(found.slot)] =
             if level == 0 { 0 } else { pack(at.fingerprint, now + level) };
@@ -238,7 +258,7 @@ impl Gcra {
 
     /// Empties the key's slot. Returns whether it held anything.
     pub fn clear(&self, region: &mut Region, at: &Candidates, Ticks(now): Ticks) -> bool {
-        let Some((KeySlot { line, slot, .. }, _)) = self.find(region, at, now) else { return false };
+        let Some((KeySlot { line, slot, .. }, _)) = find(region, at, region.matching(at), now) else { return false };
         region.line_mut(line).slots[usize::from(slot)] = 0;
         true
     }
@@ -258,7 +278,7 @@ impl Gcra {
     #[inline(never)]
     fn charge_either(&self, region: &mut Region, at: &Candidates, slot: Option<KeySlot>, now: u64, price: u64) -> bool {
         let is_still = |slot: &KeySlot| fingerprint(region.line(slot.line), slot.slot) == at.fingerprint;
-        let own = slot.filter(is_still).or_else(|| self.find(region, at, now).map(|(slot, _)| slot));
+        let own = slot.filter(is_still).or_else(|| find(region, at, region.matching(at), now).map(|(slot, _)| slot));
         if let Some(own) = own {
             return self.put(region, at, own, now, price);
         }
@@ -272,40 +292,18 @@ impl Gcra {
         true
     }
 
-    #[inline]
-    fn find(&self, region: &Region, at: &Candidates, now: u64) -> Option<(KeySlot, u64)> {
-        let [first, second] = region.candidates(at);
-        let in_line = |line: &Line, id| {
-            let mut bits = if self.has_drained(line, now) { 0 } else { line.matching(at.fingerprint) };
-            while bits != 0 {
-                let slot = bits.trailing_zeros() as u8;
-                let level = level(line, line.slots[usize::from(slot)], now);
-                if level > 0 {
-                    return Some((KeySlot { line: id, slot, hot: false }, level));
-                }
-                bits &= bits - 1;
-            }
-            None
-        };
-        in_line(first, at.lines[0]).or_else(|| in_line(second, at.lines[1]))
-    }
-
-    /// Whether the stamp alone shows that every slot of the line is free: when the line was written, no slot was above
-    /// the capacity. This is true of most lines of a table that has room.
-    #[inline]
-    fn has_drained(&self, line: &Line, now: u64) -> bool {
-        now.saturating_sub(line.stamp) >= self.quota.capacity
-    }
-
     /// A free slot of the emptier line.
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
-        free_slot(at, |id| ALL_SLOTS & !self.slots_in_use(region.line(id), now))
+        free_slot(at, at.lines.map(|id| ALL_SLOTS & !self.slots_in_use(region.line(id), now)))
     }
 
     /// Slots that are not free, as bits: those whose distance from the stamp has not passed.
+    ///
+    /// When the line was written, no slot was above the capacity. So the stamp alone often shows that all are free.
     #[inline]
     fn slots_in_use(&self, line: &Line, now: u64) -> u32 {
-        if self.has_drained(line, now) { 0 } else { line.later(gap(line, now)) }
+        let gap = now.saturating_sub(line.stamp);
+        if gap >= self.quota.capacity { 0 } else { line.later(gap as u32) }
     }
 
     /// Tells whether a new key finds a slot that is not reserved, or when the next slot that it may get is free.
@@ -315,6 +313,12 @@ impl Gcra {
         let ready = reserved.slot_from(region, (at, &self.table, SLOTS), now, free_slots, free_from);
         Verdict::at(ready, now, &self.quota.clock)
     }
+}
+
+/// The slot of a key among those that match it, and its level.
+#[inline]
+fn find(region: &Region, at: &Candidates, matching: u32, now: u64) -> Option<(KeySlot, u64)> {
+    region.find_matching(at, matching, |line, slot| Some(level(line, slot, now)).filter(|level| *level > 0))
 }
 
 /// Takes the lightest slot of the two lines when a key of this weight outweighs it. Its level moves to the sketch.

@@ -108,11 +108,6 @@ pub struct Lookup {
     pub is_fresh: bool,
     /// Whether the elements are proven.
     pub is_proven: bool,
-    /// Whether a limit over the seen set may charge the same elements differently at another time: when they return, or
-    /// when the limit has warmed up.
-    pub may_change: bool,
-    /// Whether a limit over the seen set charges a known element again.
-    pub charges_returns: bool,
 }
 
 /// A run of an array.
@@ -182,8 +177,8 @@ pub struct Sightings {
 pub struct FoundElement {
     /// How many of its elements are not known now.
     pub new: u32,
-    /// Whether the element is known and has not returned, and the charge for it may change with time.
-    pub may_return: bool,
+    /// Whether the element is known, and a limit over the seen set may charge it again now.
+    pub is_charged_again: bool,
     /// The sighting of the first element; `None` when it is unknown.
     pub sighting: Option<Sighting>,
     /// When the first element was noted, in units of the set, if it is new and was refused before or is refused now.
@@ -246,26 +241,6 @@ impl Request {
         let known_parts = lookup.parts.of(&found.parts);
         let sighting = element.sighting.filter(|_| !lookup.is_fresh);
         LookedUp { sighting, bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
-    }
-
-    /// Whether an entry that fits now certainly fits at `at_us` too, if nothing is charged until then. Counts only
-    /// fall, so a rate that fits continues to fit, unless keys of this check compete for free slots. A fan-out
-    /// continues to fit in two cases: its only element is known and stays known until then, or it is new, its name has
-    /// no parts on the ladder, and no note of it can be forgotten. With several elements, and where the charge may
-    /// change with time, the answer is never certain.
-    #[inline]
-    pub fn fits_still(&self, entry: &Entry, answer: &Answer, sightings: &Sightings, at_us: u64) -> bool {
-        let fits = answer.verdict == Verdict::Fits && self.reservations == 0;
-        fits && match entry.question {
-            Question::Rate { .. } => true,
-            Question::FanOut { lookup, .. } => {
-                let (lookup, element) = (&self.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
-                let is_certain = lookup.parts.count == 0 && element.noted_units.is_none();
-                let stays = if element.new == 0 { at_us < element.forgotten_us } else { is_certain };
-                !lookup.may_change && lookup.others.count == 0 && stays
-            }
-            Question::Distinct { .. } => false,
-        }
     }
 
     /// Adds room for reservations of `count` keys of one limit. A single key needs none, because no other key of this
@@ -505,11 +480,11 @@ impl SlotReservations {
     }
 }
 
-/// Returns a free slot of the emptier of a key's two lines; `free_slots` returns the free slots of a line as bits.
+/// Returns a free slot of the emptier of a key's two lines; `free` are the free slots of each as bits.
 #[inline]
-pub(super) fn free_slot(at: &Candidates, free_slots: impl Fn(LineId) -> u32) -> Option<KeySlot> {
-    let [first, second] = at.lines.map(|line| (line, free_slots(line)));
+pub(super) fn free_slot(at: &Candidates, [first, second]: [u32; 2]) -> Option<KeySlot> {
     // A line has fewer than eight slots, and counting the bits of one byte takes fewer instructions.
-    let (line, free) = if (second.1 as u8).count_ones() > (first.1 as u8).count_ones() { second } else { first };
+    let is_second = (second as u8).count_ones() > (first as u8).count_ones();
+    let (line, free) = if is_second { (at.lines[1], second) } else { (at.lines[0], first) };
     (free != 0).then(|| KeySlot { line, slot: free.trailing_zeros() as u8, hot: false })
 }

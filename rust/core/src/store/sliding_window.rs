@@ -309,7 +309,7 @@ impl SlidingWindow {
 
     #[inline]
     fn free(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
-        free_slot(at, |id| self.free_slots(region.line(id), now))
+        free_slot(at, at.lines.map(|id| self.free_slots(region.line(id), now)))
     }
 
     /// Returns the free slots of a line as bits.
