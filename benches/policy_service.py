@@ -141,7 +141,7 @@ def stream() -> list[bytes]:
                 helo=message.helo,
                 sender=message.mail_from.strip("<>"),
                 recipient=message.rcpt_to,
-                instance=f"4d2.656e6f00.{next(serial):x}.0",
+                instance=f"4d2.656e6f00.1.{next(serial):x}",
                 size=2_000,
             )
             requests.append(request.encode())

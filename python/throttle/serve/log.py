@@ -31,14 +31,15 @@ class Log:
         self._written: dict[str, int] = {}
         self._period_end = time.monotonic() + PERIOD_SECONDS
 
-    def event(self, event: str, message: str, *, limited: bool = True, **fields: str | int | float) -> None:
-        """Writes one line, unless the event has written its share of this period."""
+    def event(self, event: str, message: str, *, limited: bool = True, **fields: str | int | float) -> bool:
+        """Writes one line, unless the event has written its share of this period; tells whether it has written it."""
         if limited:
             self.flush(time.monotonic())
             written = self._written[event] = self._written.get(event, 0) + 1
             if written > MOST_A_PERIOD:
-                return
+                return False
         self._write(event, message, fields)
+        return True
 
     def fault(self, event: str, error: BaseException) -> None:
         """Writes a fault of ours, with the place where it came up."""
@@ -61,10 +62,16 @@ class Log:
         if self._json:
             line = json.dumps({"time": now, "event": event, "message": message, **fields})
         else:
-            details = "".join(f" {name}={value}" for name, value in fields.items())
+            details = "".join(f" {name}={quoted(value)}" for name, value in fields.items())
             line = printable(f"{now} {event}: {message}{details}")
         try:
             self._out.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")
             self._out.flush()
         except OSError:
             return  # the reader of the log is gone; mail goes on
+
+
+def quoted(value: str | float) -> str:
+    """The value of a field in a line of text, in quotes where a reader could take it for more than one field."""
+    text = str(value)
+    return json.dumps(text) if any(char in text for char in ' ="') else text

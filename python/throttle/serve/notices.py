@@ -7,7 +7,7 @@ far.
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from throttle.printable import printable
@@ -29,8 +29,9 @@ class NoticeReader:
     def __init__(self, guard: Throttle) -> None:
         self._guard = guard
         self._last = 0
+        self._untracked = 0
         self._told_at: dict[int, float] = {}
-        """When a key that is refused was told last, by the number of its notice "began"."""
+        """The time of the last line about each refused key, by the number of its notice "began"."""
 
     def log_new(self, log: Log, now: float) -> None:
         """Writes what has changed since the last time, and every ten minutes what goes on. `now` is in seconds."""
@@ -38,22 +39,26 @@ class NoticeReader:
         self._last = notices.last
         if notices.overwritten:
             log.event("notices lost", f"{notices.overwritten:,} notices came too fast to be read")
+        if notices.untracked > self._untracked:
+            untracked = notices.untracked - self._untracked
+            log.event("notices full", f"{untracked:,} refusals of keys beyond the 256 that are followed at once")
+            self._untracked = notices.untracked
         for notice in notices.entries:
             if notice.kind == "stopped":
                 self._write(log, notice)
+        # The log is bounded, so the key that is refused most is told first, and what was not told stays due.
         told_at = {}
-        for notice in notices.refusing:
+        for notice in sorted(notices.refusing, key=lambda notice: -notice.refused):
             told = self._told_at.get(notice.serial, -math.inf)
-            if now - told >= AGAIN_SECONDS:
-                self._write(log, notice)
+            if now - told >= AGAIN_SECONDS and self._write(log, notice):
                 told = now
             told_at[notice.serial] = told
         self._told_at = told_at
 
-    def _write(self, log: Log, notice: Notice) -> None:
+    def _write(self, log: Log, notice: Notice) -> bool:
         fields = next((limit.fields for limit in self._guard.policy.limits if limit.name == notice.limit), {})
         sentence = notice_sentence(notice, fields)
-        log.event("notice", sentence, limit=notice.limit, key=notice.key, refused=notice.refused)
+        return log.event("notice", sentence, limit=notice.limit, key=notice.key, refused=notice.refused)
 
 
 def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
@@ -69,7 +74,7 @@ def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
 
 
 def _time_of_day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
 def _noun(limit: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ MOST_SMTP_CONNECTIONS = 30_000
 SMTP_IDLE_SECONDS = 600
 """How long an SMTP connection without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up."""
 
-MOST_REQUEST_BYTES = 1 << 16
+MOST_REQUEST_BYTES = 1 << 14
 """The longest unfinished request. Those of Postfix have about a thousand bytes."""
 
 READ_BYTES = 1 << 16
@@ -48,6 +48,7 @@ class PolicyService:
         self.now = 0
         self.buffer = memoryview(bytearray(READ_BYTES))
         self._stress = False
+        self._was_asked = False
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
         self._readers = [NoticeReader(guard) for _, guard in guards]
         self._dropped = 0
@@ -65,8 +66,14 @@ class PolicyService:
         for reader in self._readers:
             reader.log_new(self.log, now)
 
-    def log_stress(self, data: bytes) -> None:
-        """Logs that Postfix begins or ceases to be under stress. It changes no limit: idle clients cause it."""
+    def log_request(self, data: bytes) -> None:
+        """Logs the first request, and that Postfix begins or ceases to be under stress.
+
+        Stress changes no limit: idle clients cause it.
+        """
+        if not self._was_asked:
+            self._was_asked = True
+            self.log.event("first request", "a policy client is connected and asks", limited=False)
         stress = b"\nstress=yes" in data
         if stress != self._stress and b"\nstress=" in data:
             self._stress = stress
@@ -83,6 +90,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
     def __init__(self, service: PolicyService) -> None:
         self._service = service
         self._unfinished = b""
+        self._is_paused = False
         self._transport: asyncio.Transport | None = None
         self._heard_at = service.now
         self._unfinished_since: int | None = None
@@ -105,7 +113,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
         data = bytes(service.buffer[:size])
         if self._heard_at != service.now:  # once in each second, since it costs a search
             self._heard_at = service.now
-            service.log_stress(data)
+            service.log_request(data)
         if self._unfinished or b"\r" in data:  # a test by hand, with telnet or swaks, may send CRs
             data = self._unfinished + data.replace(b"\r", b"")
         try:
@@ -131,11 +139,13 @@ class PolicyConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Reads nothing more from a client that does not read its answers."""
+        self._is_paused = True
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Reads again."""
+        self._is_paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -147,16 +157,23 @@ class PolicyConnection(asyncio.BufferedProtocol):
         self._transport = None
 
     def sweep(self, now: float) -> None:
-        """Closes the connection when its request never ends, or none comes."""
-        if self._unfinished_since is not None and now - self._unfinished_since > UNFINISHED_SECONDS:
+        """Closes the connection when its request never ends, none comes, or its answers are not read."""
+        if self._transport is not None and self._transport.is_closing():
+            self._transport.abort()  # the client has not read its answers since the last look
+        elif self._unfinished_since is not None and now - self._unfinished_since > UNFINISHED_SECONDS:
             self._give_up("bad request", "it never ends; the connection is closed without an answer")
-        elif now - self._heard_at > IDLE_SECONDS:
-            self.close()
+        elif now - self._heard_at > (UNFINISHED_SECONDS if self._is_paused else IDLE_SECONDS):
+            self.abort()
 
     def close(self) -> None:
         """Closes the connection, once what is answered is sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Closes the connection, whatever is still to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _give_up(self, event: str, message: str) -> None:
         self._service.log.event(event, message)

@@ -46,6 +46,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
     loop.add_signal_handler(signal.SIGHUP, _reload, guards, log)
+    loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
     sockets = address.listen()

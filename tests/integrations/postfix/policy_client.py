@@ -53,7 +53,7 @@ def request(**attributes: str | int) -> bytes:
 
 def instance() -> str:
     """The name of another transaction."""
-    return f"4d2.656e6f00.{next(_instances):x}.0"
+    return f"4d2.656e6f00.1.{next(_instances):x}"
 
 
 class PolicyClient:

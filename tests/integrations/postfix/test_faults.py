@@ -111,6 +111,12 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -138,6 +144,7 @@ def test_a_fault_of_ours_closes_without_an_answer_and_is_logged(monkeypatch: pyt
     service, made, transport = connection(monkeypatch, out)
     receive(made, request())
     assert transport.written == b"action=DUNNO\n\n"
+    out.truncate(0)
     monkeypatch.setattr(service, "delegation", Broken())
     receive(made, request())
     assert transport.written == b"action=DUNNO\n\n"
@@ -186,4 +193,14 @@ def test_a_request_that_never_ends_is_cut_off_and_an_idle_connection_much_later(
     service.sweep(1100.0)
     assert not transport.closed
     service.sweep(1300.0)
+    assert transport.closed
+
+
+def test_a_client_that_reads_no_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, made, transport = connection(monkeypatch, StringIO())
+    receive(made, request())
+    made.pause_writing()
+    service.sweep(9.0)
+    assert not transport.closed
+    service.sweep(11.0)
     assert transport.closed

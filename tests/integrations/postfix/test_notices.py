@@ -68,3 +68,38 @@ def test_many_keys_are_few_lines() -> None:
             guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a{number}@example.com"))
     reader.log_new(log, 0)
     assert len(out.getvalue().splitlines()) <= 12
+
+
+def test_many_decoys_do_not_hide_who_is_refused_most() -> None:
+    clock, out = ManualClock(1_700_000_000.0), StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="sender.org", rate="1/30 days")]), clock=clock)
+    reader, log = NoticeReader(guard), Log("text", out)
+    for minute in range(30):
+        for number in range(40):
+            for _ in range(3):
+                guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a@decoy{number}.com"))
+        for _ in range(100 if minute >= 5 else 0):
+            guard.check(Envelope(client_ip="192.0.2.1", mail_from="a@salesforce.com"))
+        reader.log_new(log, clock())
+        log.flush(1e9 + 61 * minute)  # the next minute of the log
+        clock.advance(60)
+    lines = out.getvalue().splitlines()
+    assert sum("salesforce.com" in line for line in lines) >= 2
+    for number in range(40):
+        assert any(f"decoy{number}.com" in line for line in lines), "what was not told stays due"
+
+
+def test_keys_beyond_those_that_are_followed_are_counted_in_the_log() -> None:
+    out = StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="sender.org", rate="1/30 days")]))
+    for number in range(300):
+        for _ in range(2):
+            guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a@org{number}.com"))
+    NoticeReader(guard).log_new(Log("text", out), 0)
+    assert "notices full: 44 refusals of keys beyond the 256 that are followed at once" in out.getvalue()
+
+
+def test_a_key_with_blanks_forges_no_field() -> None:
+    out = StringIO()
+    Log("text", out).event("notice", "text", key="x limit=forged", refused=1)
+    assert out.getvalue().endswith(' key="x limit=forged" refused=1\n')

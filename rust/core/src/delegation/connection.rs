@@ -14,6 +14,9 @@ use crate::region::Now;
 /// Estimated memory of one recipient in addition to its text.
 const RECIPIENT_OCTETS: usize = 96;
 
+/// How long after a request at CONNECT Postfix may repeat it: longer than two time-outs of a second.
+const REPEAT_SECONDS: u64 = 5;
+
 /// What a step comes to.
 pub(super) type Taken = Result<(), Box<Refusal>>;
 
@@ -23,6 +26,8 @@ pub(super) struct Connection {
     session: Session,
     helo_name: Option<u64>,
     transaction: Option<Transaction>,
+    /// The latest instance, by which a connection that reuses the port is told apart.
+    instance: Option<Instance>,
     /// When a request about it came last.
     pub(super) asked_at_s: u64,
 }
@@ -32,13 +37,37 @@ pub(super) struct Connection {
 struct Transaction {
     /// What the session calls it.
     name: [u8; 8],
-    sender: u64,
-    /// Postfix's name for it. A request at MAIL has none yet.
+    /// The hash of sender and user.
+    said_by: u64,
+    /// The hash of Postfix's name for it. A request at MAIL has none yet.
     instance: Option<u64>,
     declared_octets: Option<u64>,
-    /// The accepted recipients, for the limits that are asked at its end.
+    has_ended: bool,
+    /// The accepted recipients for which there was room, for the limits that are asked at its end.
     recipients: Vec<Box<[u8]>>,
     kept_octets: usize,
+}
+
+/// Postfix's name of a transaction: `process.second.microsecond.number`, in hexadecimal. The number of a connection's
+/// first transaction is 0, and each further one is higher.
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    hash: u64,
+    process: u64,
+    number: u64,
+}
+
+impl Instance {
+    fn parse(text: &[u8], hash: u64) -> Option<Self> {
+        let mut parts = std::str::from_utf8(text).ok()?.split('.').map(|part| u64::from_str_radix(part, 16));
+        let (process, _, _, number) = (parts.next()?.ok()?, parts.next()?, parts.next()?, parts.next()?.ok()?);
+        parts.next().is_none().then_some(Self { hash, process, number })
+    }
+
+    /// Whether no connection goes from that instance to this one.
+    fn is_of_another_connection(self, before: Self) -> bool {
+        self.hash != before.hash && (self.process != before.process || self.number <= before.number)
+    }
 }
 
 /// The request, the engine and the time of one step.
@@ -49,12 +78,19 @@ pub(super) struct Context<'a> {
     pub(super) hasher: &'a RandomState,
     /// A number that no other request has.
     pub(super) serial: u64,
+    /// Whether there is room to keep another recipient.
+    pub(super) has_room: bool,
+    pub(super) at_s: u64,
     pub(super) now: Now,
 }
 
 impl Context<'_> {
     fn hash(&self, text: &[u8]) -> Option<u64> {
         (!text.is_empty()).then(|| self.hasher.hash_one(text))
+    }
+
+    fn said_by(&self) -> u64 {
+        self.hasher.hash_one((self.request.sender, self.request.sasl_username))
     }
 
     /// What is known of the connection.
@@ -74,7 +110,7 @@ impl Context<'_> {
 
 impl Connection {
     pub(super) fn new() -> Self {
-        Self { session: Session::without_slots(), helo_name: None, transaction: None, asked_at_s: 0 }
+        Self { session: Session::without_slots(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
     }
 
     /// The memory of its recipients.
@@ -82,11 +118,22 @@ impl Connection {
         self.transaction.as_ref().map_or(0, |transaction| transaction.kept_octets)
     }
 
+    /// Begins again when a new connection reuses the port of one that has ended, which Postfix does not report.
+    pub(super) fn begin_if_port_is_reused(&mut self, context: &Context<'_>) {
+        let Request { protocol_state, instance, .. } = context.request;
+        let instance = Instance::parse(instance, context.hasher.hash_one(instance));
+        let is_other = instance.zip(self.instance).is_some_and(|(now, before)| now.is_of_another_connection(before));
+        let is_connect = matches!(protocol_state, b"CONNECT" | b"XCLIENT");
+        let is_late = context.at_s.saturating_sub(self.asked_at_s) > REPEAT_SECONDS;
+        let is_greeted = self.helo_name.is_some() || self.transaction.is_some();
+        if is_other || is_connect && (is_greeted || is_late) {
+            *self = Self::new();
+        }
+        self.instance = instance.or(self.instance);
+    }
+
     /// Takes the step of the connection.
     pub(super) fn connect(&mut self, context: &Context<'_>) -> Taken {
-        if self.helo_name.is_some() || self.transaction.is_some() {
-            *self = Self { asked_at_s: self.asked_at_s, ..Self::new() }; // a new connection reuses the port
-        }
         let known = Envelope { helo: None, ..context.client() };
         taken(self.session.connect(context.engine, &known, context.now).decision)
     }
@@ -105,40 +152,45 @@ impl Connection {
     /// Takes the steps up to MAIL, once for each transaction.
     ///
     /// Postfix names a transaction, by `instance`, from its first RCPT on. A request at MAIL comes before that, so the
-    /// next instance of the same sender names the transaction that the request at MAIL began.
+    /// next instance of the same sender, user and size names the transaction that the request at MAIL began.
     pub(super) fn mail(&mut self, context: &Context<'_>) -> Taken {
         let instance = context.hash(context.request.instance);
         if instance.is_some() && self.transaction.as_ref().is_some_and(|open| open.instance == instance) {
             return Ok(());
         }
         self.helo(context)?;
-        let sender = context.hasher.hash_one(context.request.sender);
-        if let Some(unnamed) = self.transaction.as_mut().filter(|open| open.instance.is_none() && open.sender == sender)
-        {
+        let (said_by, octets) = (context.said_by(), context.request.octets());
+        // Postfix repeats what MAIL said. At the end of the message the size is the actual one.
+        let is_end = context.request.protocol_state == b"END-OF-MESSAGE";
+        let is_same = |open: &&mut Transaction| {
+            let has_its_size = is_end || !open.has_ended && open.declared_octets == octets;
+            open.instance.is_none() && open.said_by == said_by && has_its_size
+        };
+        if let Some(unnamed) = self.transaction.as_mut().filter(is_same) {
             unnamed.instance = instance;
             return Ok(());
         }
         self.transaction = None;
-        let declared_octets = context.request.octets();
-        let known = context.message(declared_octets);
+        let known = context.message(octets);
         taken(self.session.mail(context.engine, &known, context.now).decision)?;
         let name = context.serial.to_ne_bytes();
         self.session.name(context.engine, &name);
-        self.transaction = Some(Transaction { name, sender, instance, declared_octets, ..Transaction::default() });
+        self.transaction =
+            Some(Transaction { name, said_by, instance, declared_octets: octets, ..Transaction::default() });
         Ok(())
     }
 
     /// Takes the steps up to RCPT.
     pub(super) fn rcpt(&mut self, context: &Context<'_>) -> Taken {
         self.mail(context)?;
-        let Some(open) = &mut self.transaction else { return Ok(()) };
+        let Some(open) = self.transaction.as_mut().filter(|open| !open.has_ended) else { return Ok(()) };
         let recipient = context.request.recipient;
         let accepted: Vec<&[u8]> =
             if self.session.is_behind() { open.recipients.iter().map(|text| &**text).collect() } else { Vec::new() };
         let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_octets) };
         let step = self.session.rcpt(context.engine, &known, &[recipient], context.now);
         taken(step.decision)?;
-        if !step.fresh.is_empty() {
+        if !step.fresh.is_empty() && context.has_room {
             open.recipients.push(recipient.into());
             open.kept_octets += recipient.len() + RECIPIENT_OCTETS;
         }
@@ -152,7 +204,7 @@ impl Connection {
         if let Some(again) = self.session.repeated(context.engine, Stage::Data, &open.name) {
             return taken(again.decision);
         }
-        open.kept_octets = 0;
+        (open.has_ended, open.kept_octets) = (true, 0);
         let recipients = std::mem::take(&mut open.recipients);
         let accepted: Vec<&[u8]> = recipients.iter().map(|text| &**text).collect();
         let octets = context.request.octets().or(open.declared_octets);

@@ -7,9 +7,10 @@
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
 //! flight. Its key is the client's address and port, not the policy connection that sent the request.
 //!
-//! **Bound.** At most `most` connections are kept, and at most [`MOST_KEPT_OCTETS`] of recipients. When there is no
-//! room, the connection that has been idle longest is dropped, and counted. When Postfix asks again about a connection
-//! that was dropped, the connection and its message are charged again.
+//! **Bound.** At most `most` connections are kept. When there is no room, the connection that has been idle longest is
+//! dropped, and counted. When Postfix asks again about a connection that was dropped, the connection and its message
+//! are charged again. Recipients are kept in at most [`MOST_KEPT_OCTETS`]: the limits that are asked at the end of the
+//! message count no others. So whoever names many recipients makes nobody else's connection be forgotten.
 
 mod connection;
 mod request;
@@ -93,15 +94,15 @@ impl Connections {
             self.drop_oldest();
         }
         self.requests += 1;
-        let context = Context { engine, request: *request, hasher: &self.hasher, serial: self.requests, now };
+        let has_room = self.kept_octets < MOST_KEPT_OCTETS;
+        let (request, hasher, serial) = (*request, &self.hasher, self.requests);
+        let context = Context { engine, request, hasher, serial, has_room, now, at_s };
         let connection = self.connections.get_or_insert_mut(key, Connection::new);
         let kept_octets = connection.kept_octets();
+        connection.begin_if_port_is_reused(&context);
         connection.asked_at_s = at_s;
         let taken = step(connection, &context);
         self.kept_octets = self.kept_octets - kept_octets + connection.kept_octets();
-        while self.kept_octets > MOST_KEPT_OCTETS && self.connections.len() > 1 {
-            self.drop_oldest();
-        }
         taken
     }
 
