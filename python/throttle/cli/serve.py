@@ -101,7 +101,8 @@ Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and re
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
 LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
-    Unit | None, typer.Option("--print-unit", help="Print a unit file of systemd, and end.", show_default=False)
+    Unit | None,
+    typer.Option("--print-unit", help="Print a unit file of systemd for --postfix, and end.", show_default=False),
 ]
 
 
