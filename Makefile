@@ -34,7 +34,7 @@ export PYO3_PYTHON := $(abspath $(PY))
 export BENCH
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak attacks bench servers serving against wheel instructions fuzz corpus lint docs pictures flood clean
+.PHONY: help demo test soak attacks bench servers peers against wheel instructions fuzz corpus lint docs pictures flood clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -78,8 +78,9 @@ servers: ## tests with real mail servers, as root: installs Debian's packages; A
 	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' --durations=10 tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
 
-serving: ## what `throttle serve --postfix` costs, alone beside its peers and behind Postfix, as root: installs Debian's packages; BENCH=short
+peers: ## measure `throttle serve --postfix` against its peers and behind Postfix (root, apt); BENCH=short
 	@test "$$(id -u)" = 0 || $(call missing,Postfix and the peers are installed and started as root.)
+	@command -v apt-get >/dev/null || $(call missing,Postfix and the peers are Debian's packages$(comma) and there is no apt-get.)
 	@$(call install,$(PEERS))
 	@$(MAKE) --no-print-directory $(VENV)/.ready-test
 	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--rounds 2) $(ARGS)

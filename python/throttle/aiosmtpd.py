@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-import traceback
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from aiosmtpd import controller, smtp
 from aiosmtpd.smtp import MISSING, syntax
 
-from throttle import RateLimiter
+from throttle.integration import FaultLog, declared_size
 from throttle.printable import printable
 
 if TYPE_CHECKING:
@@ -48,8 +46,7 @@ __all__ = [
     "outcome_of_reply",
 ]
 
-logger = logging.getLogger("throttle")
-_lines = RateLimiter("6/minute", memory="64 KiB")  # a client repeats a fault at will
+log_fault = FaultLog("throttle.aiosmtpd")
 
 FAULT = "451 4.3.0 local fault; try again later"
 """The answer to a command that met a fault: the client keeps the message and tries again."""
@@ -173,15 +170,15 @@ class SMTP(smtp.SMTP):
     async def handle_exception(self, error: Exception) -> str:
         """Returns the answer after an exception: the handler's own, or 451 in place of aiosmtpd's 500."""
         if isinstance(error, smtp.TLSSetupException):  # the client's fault; aiosmtpd closes without an answer
-            if _lines.hit("TLS"):
-                logger.info("a TLS handshake failed: %s", printable(repr(error.__cause__)))
+            if log_fault.lines.hit("TLS"):
+                log_fault.logger.info("a TLS handshake failed: %s", printable(repr(error.__cause__)))
             return FAULT
         if hasattr(self.event_handler, "handle_exception"):
             try:
                 return await super().handle_exception(error)
             except Exception as another:  # noqa: BLE001
                 error = another
-        _log_fault("a handler", error)
+        log_fault("a handler", error)
         return FAULT
 
     async def _call_handler_hook(self, command: str, *args: Any) -> Any:
@@ -218,7 +215,7 @@ class SMTP(smtp.SMTP):
     def _mail(self, session: Session, address: str, options: Sequence[str]) -> Decision:
         assert self.session is not None
         session.auth_user = _authenticated_user(self.session)  # of this TLS layer: STARTTLS forgets an earlier one
-        return session.mail(address, size=_declared_size(options))
+        return session.mail(address, size=declared_size(options))
 
     def _refusal(self, step: str, ask: Callable[[Session], Decision]) -> str | None:
         """Returns the reply of a refused step, ``FAULT`` after a fault, and ``None`` for an admitted step."""
@@ -229,7 +226,7 @@ class SMTP(smtp.SMTP):
             if self._on_decision is not None:
                 self._on_decision(self.decision)
         except Exception as error:  # noqa: BLE001
-            _log_fault(step, error)
+            log_fault(step, error)
             if step == "MAIL":
                 self._release()
             return FAULT
@@ -253,7 +250,7 @@ class SMTP(smtp.SMTP):
             if outcome is not None and self.guard_session is not None:
                 self.guard_session.report(outcome, recipient)
         except Exception as error:  # noqa: BLE001
-            _log_fault(f"the report of {step}", error)
+            log_fault(f"the report of {step}", error)
 
     def _set_post_data_state(self) -> None:
         """Ends the transaction: at RSET, EHLO, HELO and STARTTLS, and after DATA, also when that was too long."""
@@ -334,21 +331,5 @@ def _authenticated_user(session: smtp.Session) -> Text | None:
     return user if isinstance(user, (str, bytes)) else None
 
 
-def _declared_size(options: Sequence[str]) -> int | None:
-    """The octets that MAIL declares (RFC 1870 §6); aiosmtpd has read the options and refused wrong ones."""
-    sizes = [option.partition("=")[2] for option in options if option.upper().startswith("SIZE=")]
-    return int(sizes[0]) if sizes and sizes[0].isdecimal() else None
-
-
 def _text(status: object) -> str:
     return status.decode("utf-8", "replace") if isinstance(status, bytes) else str(status)
-
-
-def _log_fault(step: str, error: Exception) -> None:
-    """Logs where a fault was raised, up to six times a minute for a step and a class of exceptions.
-
-    The text of an exception may contain what a client sent, so it is escaped.
-    """
-    if _lines.hit(f"{step} {type(error).__qualname__}"):
-        stack = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("fault at %s: %s\n%s", step, printable(repr(error)), stack)

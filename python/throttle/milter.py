@@ -11,9 +11,9 @@ has ended holds nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
-import logging
 import socket
 import sys
 import threading
@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import Milter
 import milter
 
-from throttle import Envelope, RateLimiter
+from throttle import Envelope
 from throttle.auth import with_results
+from throttle.integration import FaultLog, declared_size
+from throttle.serve.address import ListenAddress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from throttle import Decision, Session, Throttle
 
@@ -36,12 +38,10 @@ OnFault = Literal["accept", "tempfail"]
 
 #: The most bytes of a message's header that are kept; :meth:`throttle.Envelope.from_message` reads no longer header.
 HEADER_BYTES = 1 << 20
-#: How long :func:`run` waits for its address to take connections.
-START_SECONDS = 10.0
+#: How long :func:`run` waits for its address to take connections, and at its end for libmilter.
+WAIT_SECONDS = 10.0
 
-logger = logging.getLogger("throttle.milter")
-_messages = RateLimiter("6/minute", memory="64 KiB")
-logger.addFilter(lambda record: bool(_messages.hit(record.getMessage())))  # a client repeats a fault at will
+log_fault = FaultLog("throttle.milter")
 
 
 class ThrottleMilter(Milter.Base):  # type: ignore[misc]
@@ -59,6 +59,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
             the connection. ``"tempfail"`` answers ``451 4.3.0``. Default: ``"accept"``, because a fault of a rate limit
             must not stop all mail, and because mail passes in the same way while the milter is down
             (``default_action=accept``).
+        on_error: is called with the name of a step and the exception when the step fails on our side, in any thread.
+            Default: it is logged, by the logger ``throttle.milter``.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         authserv_id: str | None = None,
         fields: int = 1,
         on_fault: OnFault = "accept",
+        on_error: Callable[[str, BaseException], None] = log_fault,
     ) -> None:
         if on_fault not in ("accept", "tempfail"):
             raise ValueError(f"on_fault: found {on_fault!r}; allowed: 'accept', 'tempfail'")
@@ -77,6 +80,9 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         self._authserv_id = authserv_id
         self._fields = fields
         self._on_fault = on_fault
+        self._on_error = on_error
+        self._client_ip: str | None = None
+        self._client_name: str | None = None
         self._session: Session | None = None
         self._header = bytearray()
         self._size = 0
@@ -88,15 +94,9 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
 
     def connect(self, hostname: str, family: int, address: Any) -> int:
         """The client connects. After XCLIENT the server ends this connection and opens another."""
-        try:
-            self._session = self._guard.session(
-                client_ip=address[0] if family in (socket.AF_INET, socket.AF_INET6) else None,
-                client_name=hostname if self._is_confirmed(hostname) else None,
-            )
-            return self._answer(self._session.connect())
-        except Exception:
-            logger.exception("fault at connect")
-            return self._fault()
+        self._client_ip = address[0] if family in (socket.AF_INET, socket.AF_INET6) else None
+        self._client_name = hostname if self._name_is_confirmed() else None
+        return self._step("connect", lambda session: session.connect())
 
     def hello(self, name: str) -> int:
         """HELO or EHLO."""
@@ -106,7 +106,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         """MAIL."""
         self._forget_message()
         user = self._macro("{auth_authen}") or None
-        size = _declared_size(parameters)
+        size = declared_size(parameters)
         return self._step("MAIL", lambda session: session.mail(address, size=size, auth_user=user))
 
     def envrcpt(self, address: str, *parameters: str) -> int:
@@ -116,8 +116,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         if self._macro("{rcpt_host}") == "5.1.1" and self._session is not None:  # no such mailbox (RFC 3463 §3.2)
             try:
                 self._session.report("unknown-recipient", address)
-            except Exception:
-                logger.exception("fault at a report")
+            except Exception as error:  # noqa: BLE001
+                self._on_error("a report", error)
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]
@@ -173,10 +173,10 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     def _step(self, name: str, step: Callable[[Session], Decision]) -> int:
         try:
             if self._session is None:
-                raise RuntimeError("the connection has no session")
+                self._session = self._guard.session(client_ip=self._client_ip, client_name=self._client_name)
             return self._answer(step(self._session))
-        except Exception:
-            logger.exception("fault at %s", name)
+        except Exception as error:  # noqa: BLE001
+            self._on_error(name, error)
             return self._fault()
 
     def _answer(self, decision: Decision) -> int:
@@ -192,7 +192,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         self.setreply("451", "4.3.0", "local fault; try again later")
         return int(Milter.TEMPFAIL)
 
-    def _is_confirmed(self, hostname: str) -> bool:
+    def _name_is_confirmed(self) -> bool:
         """Whether the client's name leads back to its address.
 
         Both Postfix and Sendmail say so in macro ``_``: ``name [address]``, with ``(may be forged)`` behind a name that
@@ -221,11 +221,13 @@ def run(
     authserv_id: str | None = None,
     fields: int = 1,
     on_fault: OnFault = "accept",
+    on_error: Callable[[str, BaseException], None] = log_fault,
     on_ready: Callable[[], None] = lambda: None,
+    on_tick: Callable[[], None] = lambda: None,
+    tick_seconds: float = 2.0,
 ) -> None:
     """Serves the milter protocol at an address until ``stop`` is set. A process can do so once.
 
-    libmilter runs in a thread of its own: in the main thread it would take SIGHUP, SIGTERM and SIGINT for itself.
     Connections that are open at the end are cut when the process ends.
 
     Args:
@@ -233,6 +235,7 @@ def run(
             reach the file may connect.
         stop: ends it. It is also set when libmilter ends by itself.
         on_ready: called once, when the address takes connections.
+        on_tick: called every ``tick_seconds`` from then on, in the caller's thread.
 
     The other arguments are those of :class:`ThrottleMilter`.
 
@@ -240,83 +243,96 @@ def run(
         ValueError: an argument is wrong.
         OSError: the address cannot be listened on, or libmilter has ended; the system log says why.
     """
-    listen, family, target = parse_address(address)
-    connection = functools.partial(ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault)
+    listen = listen_address(address)
+    connection = functools.partial(
+        ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault, on_error=on_error
+    )
     connection()  # raises for wrong arguments
-    if _can_connect(family, target):
+    if listen.is_answered():
         raise OSError(f"{address}: another process listens there")
+    libmilter = _Libmilter(listen, stop)
+    with _settings_of_pymilter(connection, on_error):
+        try:
+            libmilter.start()
+            if not stop.is_set():
+                on_ready()
+            while not stop.wait(tick_seconds):
+                on_tick()
+        finally:
+            libmilter.end()
+    if libmilter.error is not None:
+        raise OSError(f"libmilter cannot serve {address}: {libmilter.error}; the system log says why")
+
+
+def listen_address(text: str) -> ListenAddress:
+    """Parses the address of a milter.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return ListenAddress.parse(text, fixed=True)
+
+
+class _Libmilter:
+    """libmilter in a thread of its own: in the main thread it would take SIGHUP, SIGTERM and SIGINT for itself."""
+
+    def __init__(self, address: ListenAddress, stop: threading.Event) -> None:
+        self.error: milter.error | None = None
+        self._address = address
+        self._stop = stop
+        self._thread = threading.Thread(target=self._serve, name="libmilter", daemon=True)
+
+    def start(self) -> None:
+        """Returns when the address takes connections, or libmilter has ended."""
+        self._thread.start()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self._stop.is_set() and not self._address.is_answered():
+            if time.monotonic() > deadline:
+                raise OSError(f"{self._address.text} takes no connections after {WAIT_SECONDS:.0f} s")
+            self._stop.wait(0.01)
+        if self._address.path and not self._stop.is_set():
+            Path(self._address.path).chmod(0o666)  # who may connect is said by its directory
+
+    def end(self) -> None:
+        """Ends it, and returns when it has ended."""
+        threading.Thread(target=milter.stop, daemon=True).start()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._address.is_answered()  # a connection wakes libmilter, which otherwise looks up once in five seconds
+            self._thread.join(0.05)
+
+    def _serve(self) -> None:
+        version = "6" if self._address.family == socket.AF_INET6 else ""
+        inet = f"inet{version}:{self._address.port}@{self._address.host}"
+        try:
+            Milter.runmilter("throttle", self._address.text if self._address.path else inet)
+        except milter.error as error:
+            self.error = error
+        finally:
+            self._stop.set()
+
+
+@contextlib.contextmanager
+def _settings_of_pymilter(
+    connection: Callable[[], ThrottleMilter], on_error: Callable[[str, BaseException], None]
+) -> Iterator[None]:
+    """Makes the settings that pymilter and libmilter have for a whole process."""
     Milter.factory = connection
     # pymilter itself raises for a HELO name that is not UTF-8, before it calls us. By default it then answers 451.
     milter.set_exception_policy(milter.CONTINUE)
-    sys.excepthook = functools.partial(_undecoded, sys.excepthook)
     # Without this libmilter drops the connection at a header field of more than 64 KiB; Postfix sends up to 100 KiB.
     ctypes.CDLL(milter.__file__).smfi_setmaxdatasize(ctypes.c_size_t(HEADER_BYTES))
+    printed = sys.excepthook
 
-    failed: list[BaseException] = []
+    def undecoded(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        """Reports what pymilter could not decode, which has no traceback. It would print it each time."""
+        if kind is UnicodeDecodeError and trace is None:
+            on_error("a HELO name that is not UTF-8, which is not counted", error)
+        else:
+            printed(kind, error, trace)
 
-    def serve() -> None:
-        try:
-            Milter.runmilter("throttle", listen)
-        except milter.error as error:
-            failed.append(error)
-        finally:
-            stop.set()
-
-    thread = threading.Thread(target=serve, name="libmilter", daemon=True)
-    thread.start()
-    deadline = time.monotonic() + START_SECONDS
-    while not stop.is_set() and not _can_connect(family, target):
-        if time.monotonic() > deadline:
-            raise OSError(f"{address} takes no connections after {START_SECONDS:.0f} s")
-        stop.wait(0.01)
-    if not stop.is_set():
-        if family == socket.AF_UNIX:
-            Path(target).chmod(0o666)  # who may connect is said by its directory
-        on_ready()
-    stop.wait()
-    threading.Thread(target=milter.stop, daemon=True).start()
-    while thread.is_alive():
-        _can_connect(family, target)  # a connection wakes libmilter, which otherwise looks up once in five seconds
-        thread.join(0.05)
-    if failed:
-        raise OSError(f"libmilter cannot serve {address}: {failed[0]}; the system log says why")
-
-
-def parse_address(address: str) -> tuple[str, socket.AddressFamily, Any]:
-    """The address for libmilter, and for a socket."""
-    kind, _, rest = address.partition(":")
-    if kind == "unix" and rest:
-        return address, socket.AF_UNIX, rest
-    host, _, port = rest.rpartition(":")
-    if kind != "inet" or not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise ValueError(f"address: found {address!r}; allowed: 'inet:HOST:PORT', 'unix:PATH'")
-    if host.startswith("[") and host.endswith("]"):
-        return f"inet6:{port}@{host}", socket.AF_INET6, (host[1:-1], int(port))
-    return f"inet:{port}@{host}", socket.AF_INET, (host, int(port))
-
-
-def _can_connect(family: socket.AddressFamily, target: Any) -> bool:
-    with socket.socket(family) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(target)
-        except OSError:
-            return False
-    return True
-
-
-def _declared_size(parameters: tuple[str, ...]) -> int | None:
-    """The octets that MAIL declares (RFC 1870 §6: at most twenty digits)."""
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.upper() == "SIZE" and value.isascii() and value.isdecimal() and len(value) <= 20:
-            return int(value)
-    return None
-
-
-def _undecoded(otherwise: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Logs what pymilter could not decode, which has no traceback. Printed, it would be as often as clients like."""
-    if kind is UnicodeDecodeError and trace is None:
-        logger.warning("a HELO name that is not UTF-8 was not counted")
-    else:
-        otherwise(kind, error, trace)
+    sys.excepthook = undecoded
+    try:
+        yield
+    finally:
+        sys.excepthook = printed

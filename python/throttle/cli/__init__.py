@@ -7,12 +7,9 @@ Invariant: bad input ends with one clear message on stderr and exit code 2, neve
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from throttle.printable import printable
-
-if TYPE_CHECKING:
-    from throttle import Policy
 
 BAD_INPUT = 2
 
@@ -30,13 +27,6 @@ def fail(message: object, code: int = BAD_INPUT) -> NoReturn:
     """Say what is wrong and end."""
     sys.stderr.write(f"throttle: {printable(str(message))}\n")
     sys.exit(code)
-
-
-def load(policy: str) -> Policy:
-    """Returns the built-in policy of that name, or reads the file at that path."""
-    from throttle import Policy, policies
-
-    return Policy.builtin(policy) if policy in policies.names() else Policy.from_file(policy)
 
 
 def missing(error: ModuleNotFoundError, what: str, extra: str) -> NoReturn:

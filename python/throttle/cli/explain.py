@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from throttle import Envelope, ManualClock, Throttle, ThrottleError, policies
-from throttle.cli import fail, load, missing
+from throttle.cli import fail, missing
 
 if TYPE_CHECKING:
     from throttle.types import Explanation
@@ -106,7 +106,7 @@ def command(
             envelope = envelope.with_headers(message.read_bytes())
         if reply_to:
             envelope = envelope.replace(reply_to=reply_to)
-        guard = Throttle(load(policy), clock=ManualClock(NOW), learned=learned)
+        guard = Throttle(policies.load(policy), clock=ManualClock(NOW), learned=learned)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
             names = ", ".join(policies.names())

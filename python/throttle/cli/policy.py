@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError
-from throttle.cli import BAD_INPUT, fail, load, missing
+from throttle import Limit, Policy, PolicyError, Throttle, ThrottleError, policies
+from throttle.cli import BAD_INPUT, fail, missing
 from throttle.cli.flags import POLICY_HELP, Command, Group
 from throttle.printable import printable
 
@@ -126,14 +126,14 @@ def schema() -> None:
 
 
 def _planned(file: str, memory: str, max_open: int | None) -> tuple[Policy, list[LimitPlan]]:
-    policy = load(file)
+    policy = policies.load(file)
     return policy, policy.plan(memory=memory, max_open=max_open)
 
 
 def _checked(file: str, memory: str, max_open: int | None) -> dict[str, Any]:
     """One file, as JSON tells it."""
     try:
-        policy = load(file)
+        policy = policies.load(file)
         guard = Throttle(policy, memory=memory, max_open=max_open)  # right by itself, and still it may not fit
     except PolicyError as error:
         return {"file": file, "error": {"message": str(error), **vars(error)}}

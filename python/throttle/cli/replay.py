@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle import Throttle, ThrottleError
-from throttle.cli import fail, load, missing
+from throttle import Throttle, ThrottleError, policies
+from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 from throttle.printable import printable
 
@@ -123,7 +123,9 @@ def command(
     try:
         log = Log(files, notes, now=now, form=form, year=year)
         clock = (lambda: log.begins) if learned else None  # what was learned is as old as it was then
-        replay = Replay(Throttle(load(policy), memory=memory, suffix_list=suffix_list, learned=learned, clock=clock))
+        replay = Replay(
+            Throttle(policies.load(policy), memory=memory, suffix_list=suffix_list, learned=learned, clock=clock)
+        )
     except OSError as error:
         fail(f"{error.filename or policy}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:

@@ -6,15 +6,18 @@ Invariant: every option is tried before anything listens.
 
 from __future__ import annotations
 
-import importlib
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from throttle import ThrottleError
-from throttle.cli import fail
+from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
+
+if TYPE_CHECKING:
+    from throttle.serve.guards import Guards
+    from throttle.serve.log import Log
 
 EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
 HELP = (
@@ -66,7 +69,18 @@ AuthservId = Annotated[
         show_default=False,
     ),
 ]
-WhenFaulty = Annotated[OnFault, typer.Option(help="As a milter: what happens to mail when a step fails on our side.")]
+AuthservFields = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="As a milter: how many such headers the server adds to each message; the topmost count.",
+        show_default="1",
+    ),
+]
+WhenFaulty = Annotated[
+    OnFault | None,
+    typer.Option(help="As a milter: what happens to mail when a step fails on our side.", show_default="accept"),
+]
 Policies = Annotated[
     list[str],
     typer.Option(
@@ -87,7 +101,8 @@ Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and re
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
 LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
-    Unit | None, typer.Option("--print-unit", help="Print a unit file of systemd, and end.", show_default=False)
+    Unit | None,
+    typer.Option("--print-unit", help="Print a unit file of systemd for --postfix, and end.", show_default=False),
 ]
 
 
@@ -96,7 +111,8 @@ def command(
     postfix: Postfix = None,
     milter: Milter = None,
     authserv_id: AuthservId = None,
-    on_fault: WhenFaulty = OnFault.accept,
+    authserv_fields: AuthservFields = None,
+    on_fault: WhenFaulty = None,
     policy: Policies = ["inbound"],  # noqa: B006  typer copies it
     memory: Memory = None,
     learned: Learned = None,
@@ -106,11 +122,8 @@ def command(
     print_unit: PrintUnit = None,
 ) -> None:
     """Tries the options, and serves."""
-    from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.guards import Guards, PolicySource
-    from throttle.serve.inactive import inactive_limits
     from throttle.serve.log import Log
-    from throttle.serve.service import run
     from throttle.serve.units import unit
 
     if print_unit is not None:
@@ -120,44 +133,51 @@ def command(
         fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
     if postfix is None and milter is None:
         fail("--postfix or --milter: found neither; allowed: one of them")
+    options: dict[str, Any] = {"authserv_id": authserv_id, "fields": authserv_fields, "on_fault": on_fault}
+    options = {name: value for name, value in options.items() if value is not None}
+    if postfix is not None and options:
+        fail("--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter")
     try:
         guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    events = Log(log.value)
-    if milter is not None:
-        try:
-            milter_service = importlib.import_module("throttle.serve.milter")
-        except ModuleNotFoundError as error:
-            if error.name is not None and error.name.lower() == "milter":
-                fail("--milter: needs pymilter, which is not installed: pip install 'mailthrottle[milter]'")
-            raise
-        try:
-            if check:
-                milter_service.check(milter, guards)
-            else:
-                milter_service.run(milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value)
-        except (OSError, ValueError) as error:
-            fail(f"--milter: {error}")
-        return
+    if postfix is not None:
+        _serve_postfix(postfix, guards, Log(log.value), check=check)
+    elif milter is not None:
+        _serve_milter(milter, guards, Log(log.value), options, check=check)
+
+
+def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:
+    from throttle.serve.address import AddressError, ListenAddress
+    from throttle.serve.inactive import inactive_limits
+    from throttle.serve.service import run
+
     try:
-        address = ListenAddress.parse(postfix or "")
+        address = ListenAddress.parse(text)
+        for source, guard in guards:
+            inactive = list(inactive_limits(guard.policy))
+            message = f"{source}: {len(guard.policy.limits)} limits, {len(inactive)} of them cannot act here"
+            log.event("policy", message, limited=False)
+            for limit in inactive:
+                log.event("inactive limit", str(limit), limited=False)
+        if not check:
+            run(address, guards, log)
     except AddressError as error:
         fail(f"--postfix: {error}")
-    for source, guard in guards:
-        inactive = list(inactive_limits(guard.policy))
-        events.event(
-            "policy",
-            f"{source}: {len(guard.policy.limits)} limits, {len(inactive)} of them cannot act here",
-            limited=False,
-        )
-        for limit in inactive:
-            events.event("inactive limit", str(limit), limited=False)
-    if check:
-        return
+
+
+def _serve_milter(address: str, guards: Guards, log: Log, options: dict[str, Any], *, check: bool) -> None:
     try:
-        run(address, guards, events)
-    except AddressError as error:
-        fail(f"--postfix {error}")
+        from throttle.serve import milter
+    except ModuleNotFoundError as error:
+        missing(error, "--milter", "milter")
+    try:
+        milter.check(address, guards, **options)
+        for source, guard in guards:
+            log.event("policy", f"{source}: {len(guard.policy.limits)} limits", limited=False)
+        if not check:
+            milter.run(address, guards, log, **options)
+    except (OSError, ValueError) as error:
+        fail(f"--milter: {error}")

@@ -1,6 +1,12 @@
 """Policies that come with the library: TOML files in this directory, each number with its reason."""
 
+from __future__ import annotations
+
 from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from throttle import Policy
 
 SUFFIX = ".toml"
 
@@ -19,3 +25,15 @@ def read(name: str) -> str:
     if name not in names():
         raise ValueError(f"built-in policy: found {name!r}; allowed: {', '.join(names())}")
     return files(__name__).joinpath(name + SUFFIX).read_text(encoding="utf-8")
+
+
+def load(policy: str) -> Policy:
+    """Returns the built-in policy of that name, or reads the file at that path.
+
+    Raises:
+        PolicyError: it is wrong.
+        OSError: the file cannot be read.
+    """
+    from throttle import Policy
+
+    return Policy.builtin(policy) if policy in names() else Policy.from_file(policy)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from throttle.serve import systemd
 
 BACKLOG = 1024
-ALLOWED = "inet:HOST:PORT, unix:PATH or systemd"
 
 _INET = re.compile(r"inet:(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 
@@ -34,20 +32,43 @@ class ListenAddress:
     path: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> ListenAddress:
+    def parse(cls, text: str, *, fixed: bool = False) -> ListenAddress:
         """Parses an address.
+
+        Args:
+            fixed: the system may not choose it, so `systemd` and port 0 are not allowed.
 
         Raises:
             AddressError: it is none of those that are allowed.
         """
-        if text == "systemd":
+        if text == "systemd" and not fixed:
             return cls(text)
         if text.startswith("unix:") and len(text) > len("unix:"):
             return cls(text, path=text.removeprefix("unix:"))
         match = _INET.fullmatch(text)
-        if match is None or int(match["port"]) > 0xFFFF:
-            raise AddressError(f"found {text!r}; allowed: {ALLOWED}")
+        if match is None or not (1 if fixed else 0) <= int(match["port"]) <= 0xFFFF:
+            allowed = "inet:HOST:PORT or unix:PATH" if fixed else "inet:HOST:PORT, unix:PATH or systemd"
+            raise AddressError(f"found {text!r}; allowed: {allowed}")
         return cls(text, host=match["v6"] or match["host"] or "127.0.0.1", port=int(match["port"]))
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The family of its socket."""
+        if self.path:
+            return socket.AF_UNIX
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def is_answered(self) -> bool:
+        """Whether a process listens there."""
+        with socket.socket(self.family) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(self.path or (self.host, self.port))
+            except (BlockingIOError, TimeoutError):  # it has many connections waiting
+                return True
+            except OSError:
+                return False
+        return True
 
     def listen(self) -> list[socket.socket]:
         """Opens the address.
@@ -62,8 +83,7 @@ class ListenAddress:
             if self.path:
                 return [self._listen_unix()]
             if self.host:
-                family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-                return [socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)]
+                return [socket.create_server((self.host, self.port), family=self.family, backlog=BACKLOG)]
         except OSError as error:
             raise AddressError(f"{self.text}: {error.strerror or error}") from error
         sockets = systemd.passed_sockets()
@@ -81,10 +101,9 @@ class ListenAddress:
         path = Path(self.path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                    if probe.connect_ex(self.path) == 0:
-                        raise AddressError(f"{self.text}: another process listens there")
+            if path.is_socket():
+                if self.is_answered():
+                    raise AddressError(f"{self.text}: another process listens there")
                 path.unlink()
             listener.bind(self.path)
             path.chmod(0o666)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from throttle import Policy, Throttle, ThrottleError, policies
+from throttle import Throttle, ThrottleError, policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """Where a policy comes from. The one without a name is asked when a request names none."""
+    """Where a policy comes from. The one without a name answers requests that name no policy, or an unknown one."""
 
     name: str
     source: str
@@ -32,15 +32,6 @@ class PolicySource:
         """Parses `FILE`, the name of a built-in policy, or either behind `name=`."""
         match = _NAMED.fullmatch(text)
         return cls(match["name"], match["source"]) if match else cls("", text)
-
-    def read(self) -> Policy:
-        """Reads the policy.
-
-        Raises:
-            PolicyError: it is wrong.
-            OSError: the file cannot be read.
-        """
-        return Policy.builtin(self.source) if self.source in policies.names() else Policy.from_file(self.source)
 
     def __str__(self) -> str:
         return f"{self.name}={self.source}" if self.name else self.source
@@ -69,7 +60,7 @@ class Guards:
         for source in sources:
             if source.name in self._guards:
                 raise ValueError(f"policy {source}: another one has the same name")
-            guard = Throttle(source.read(), memory=memory, learned=learned)
+            guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
             self._set_mode(guard)
 
@@ -80,7 +71,7 @@ class Guards:
         """Reads every policy again, with its lists and quotas. What is wrong is logged."""
         for source, guard in self._guards.values():
             try:
-                guard.reload(source.read())
+                guard.reload(policies.load(source.source))
             except OSError as error:
                 log.event("reload failed", f"{source}: {error.strerror or error}; the earlier policy stays")
             except (ThrottleError, ValueError) as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 import traceback
 from datetime import UTC, datetime
@@ -23,23 +24,25 @@ PERIOD_SECONDS = 60.0
 
 
 class Log:
-    """Writes events. The names of events are words of this package, so there are few."""
+    """Writes events, from any thread. The names of events are words of this package, so there are few."""
 
     def __init__(self, form: Form = "text", out: TextIO | None = None) -> None:
         self._json = form == "json"
         self._out = sys.stderr if out is None else out
         self._written: dict[str, int] = {}
+        self._lock = threading.RLock()
         self._period_end = time.monotonic() + PERIOD_SECONDS
 
     def event(self, event: str, message: str, *, limited: bool = True, **fields: str | int | float) -> bool:
         """Writes one line, unless the event has written its share of this period; tells whether it has written it."""
-        if limited:
-            self.flush(time.monotonic())
-            written = self._written[event] = self._written.get(event, 0) + 1
-            if written > MOST_A_PERIOD:
-                return False
-        self._write(event, message, fields)
-        return True
+        with self._lock:
+            if limited:
+                self.flush(time.monotonic())
+                written = self._written[event] = self._written.get(event, 0) + 1
+                if written > MOST_A_PERIOD:
+                    return False
+            self._write(event, message, fields)
+            return True
 
     def fault(self, event: str, error: BaseException) -> None:
         """Writes a fault of ours, with the place where it came up."""
@@ -49,13 +52,14 @@ class Log:
 
     def flush(self, now: float) -> None:
         """Begins the next period, if it is time, and says how many lines were left out."""
-        if now < self._period_end:
-            return
-        self._period_end = now + PERIOD_SECONDS
-        written, self._written = self._written, {}
-        for event, times in written.items():
-            if times > MOST_A_PERIOD:
-                self._write(event, f"{times - MOST_A_PERIOD:,} more times", {})
+        with self._lock:
+            if now < self._period_end:
+                return
+            self._period_end = now + PERIOD_SECONDS
+            written, self._written = self._written, {}
+            for event, times in written.items():
+                if times > MOST_A_PERIOD:
+                    self._write(event, f"{times - MOST_A_PERIOD:,} more times", {})
 
     def _write(self, event: str, message: str, fields: dict[str, str | int | float]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

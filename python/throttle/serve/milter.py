@@ -9,89 +9,70 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from throttle import milter
-from throttle.serve import systemd
+from throttle.serve import process, systemd
 from throttle.serve.notices import NoticeReader
-from throttle.serve.service import TICK_SECONDS
 
 if TYPE_CHECKING:
     from throttle import Throttle
-    from throttle.milter import OnFault
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
 
 
-def check(address: str, guards: Guards) -> Throttle:
+def check(address: str, guards: Guards, **options: Any) -> Throttle:
     """Returns the guard that a milter at this address asks, and listens nowhere.
 
+    `options` are those of `throttle.milter.ThrottleMilter`.
+
     Raises:
-        ValueError: the address is none, or there are several policies.
+        ValueError: the address is none, there are several policies, or an option is wrong.
     """
-    milter.parse_address(address)
+    milter.listen_address(address)
     (_, guard), *others = guards
     if others:
         raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")
+    milter.ThrottleMilter(guard, **options)
     return guard
 
 
-def run(
-    address: str,
-    guards: Guards,
-    log: Log,
-    *,
-    authserv_id: str | None = None,
-    fields: int = 1,
-    on_fault: OnFault = "accept",
-) -> None:
-    """Serves until SIGTERM or SIGINT. SIGHUP loads the policy again.
+def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
+    """Serves until SIGTERM or SIGINT. SIGHUP loads the policy again. The arguments are those of `check`.
 
     Raises:
-        ValueError: the address is none, there are several policies, or an argument is wrong.
+        ValueError: the address is none, there are several policies, or an option is wrong.
         OSError: the address cannot be listened on, or libmilter has ended by itself.
     """
-    guard = check(address, guards)
+    guard = check(address, guards, **options)
     stop, reload = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
-    failed: list[Exception] = []
+    reader = NoticeReader(guard)
 
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
         systemd.notify("READY=1", "STATUS=Answering as a milter")
 
-    def serve() -> None:
-        try:
-            milter.run(
-                guard,
-                address,
-                stop=stop,
-                authserv_id=authserv_id,
-                fields=fields,
-                on_fault=on_fault,
-                on_ready=is_ready,
-            )
-        except (OSError, ValueError) as error:
-            failed.append(error)
-        finally:
-            stop.set()
-
-    thread = threading.Thread(target=serve, name="milter")
-    thread.start()
-    reader, watchdog = NoticeReader(guard), systemd.watchdog_seconds()
-    pause = min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
-    while not stop.wait(pause):
-        if watchdog:
-            systemd.notify("WATCHDOG=1")
+    def tick() -> None:
         if reload.is_set():
             reload.clear()
-            guards.reload(log)
+            process.reload(guards, log)
         reader.log_new(log, time.monotonic())
-        log.flush(time.monotonic())
-    systemd.notify("STOPPING=1")
-    thread.join()
-    if failed:
-        raise failed[0]
+        process.tick(log)
+
+    try:
+        milter.run(
+            guard,
+            address,
+            stop=stop,
+            on_error=lambda step, error: log.fault(f"fault at {step}", error),
+            on_ready=is_ready,
+            on_tick=tick,
+            tick_seconds=process.tick_seconds(),
+            **options,
+        )
+    finally:
+        systemd.notify("STOPPING=1")
     log.event("ended", "the milter has ended", limited=False)

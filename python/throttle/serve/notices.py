@@ -10,8 +10,6 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from throttle.printable import printable
-
 if TYPE_CHECKING:
     from throttle import Throttle
     from throttle.serve.log import Log
@@ -69,8 +67,8 @@ def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
     counted = f"{notice.refused:,} {_noun(limit)}{'' if notice.refused == 1 else 's'}"
     since = _time_of_day(notice.since)
     if notice.kind == "began":
-        return printable(f"{notice.limit} {present} {notice.key}: {counted} since {since}")
-    return printable(f"{notice.limit} {past} {notice.key}: {counted} from {since} to {_time_of_day(notice.until)}")
+        return f"{notice.limit} {present} {notice.key}: {counted} since {since}"
+    return f"{notice.limit} {past} {notice.key}: {counted} from {since} to {_time_of_day(notice.until)}"
 
 
 def _time_of_day(seconds: float) -> str:

@@ -10,10 +10,9 @@ import contextlib
 import gc
 import resource
 import signal
-import time
 from typing import TYPE_CHECKING
 
-from throttle.serve import systemd
+from throttle.serve import process, systemd
 from throttle.serve.address import shown
 from throttle.serve.postfix import PolicyConnection, PolicyService
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from throttle.serve.address import ListenAddress
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
-
-TICK_SECONDS = 2.0
-"""How often idle connections are looked for and notices are read."""
 
 END_SECONDS = 2.0
 """How long the end waits for answers to be sent."""
@@ -45,7 +41,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, guards, log)
+    loop.add_signal_handler(signal.SIGHUP, process.reload, guards, log)
     loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
@@ -71,16 +67,12 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
 
 
 async def _tick(service: PolicyService, log: Log) -> None:
-    """Does what is to be done every few seconds; it also gives systemd its signs of life."""
+    """Does what is to be done every few seconds."""
     loop = asyncio.get_running_loop()
-    watchdog = systemd.watchdog_seconds()
-    pause = min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
     while True:
-        if watchdog:
-            systemd.notify("WATCHDOG=1")
         service.sweep(loop.time())
-        log.flush(time.monotonic())
-        await asyncio.sleep(pause)
+        process.tick(log)
+        await asyncio.sleep(process.tick_seconds())
 
 
 async def _end_connections(service: PolicyService) -> None:
@@ -90,12 +82,6 @@ async def _end_connections(service: PolicyService) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):
             await service.no_connections.wait()
-
-
-def _reload(guards: Guards, log: Log) -> None:
-    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-    guards.reload(log)
-    systemd.notify("READY=1")
 
 
 def _allow_many_connections() -> None:

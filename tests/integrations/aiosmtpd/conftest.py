@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def no_line_logged_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test may log as many lines as a process that has logged none."""
-    monkeypatch.setattr(throttle.aiosmtpd, "_lines", RateLimiter("6/day", memory="64 KiB"))
+    monkeypatch.setattr(throttle.aiosmtpd.log_fault, "lines", RateLimiter("6/day", memory="64 KiB"))
 
 
 @pytest.fixture

@@ -78,7 +78,9 @@ def test_a_client_that_breaks_the_tls_handshake_leaves_nothing_and_is_no_fault(
         read_all(connection)
         wait_until(lambda: not held(rules))
         connection.close()
-    assert not [record for record in caplog.records if record.name == "throttle" and record.levelname == "ERROR"]
+    assert not [
+        record for record in caplog.records if record.name == "throttle.aiosmtpd" and record.levelname == "ERROR"
+    ]
 
 
 def test_tls_from_the_start_works_and_a_refused_client_is_told(serve: Callable[..., Loopback]) -> None:
@@ -389,7 +391,7 @@ def test_no_malformed_command_is_a_fault(
         ):
             connection.send(command + b"\r\n")
             assert (command, connection.getreply()[0]) == (command, code)
-    assert not [record for record in caplog.records if record.name == "throttle"]
+    assert not [record for record in caplog.records if record.name == "throttle.aiosmtpd"]
 
 
 @pytest.mark.parametrize("utf8", [False, True])

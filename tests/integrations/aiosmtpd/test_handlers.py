@@ -182,7 +182,7 @@ def test_a_fault_of_the_guard_delays_the_message_and_is_logged(
         assert send(connection) == codes
         assert send(connection) == codes
     assert bool(inbox.senders) == (codes[-1] == 250)
-    faults = [record.getMessage() for record in caplog.records if record.name == "throttle"]
+    faults = [record.getMessage() for record in caplog.records if record.name == "throttle.aiosmtpd"]
     assert FAULT == "451 4.3.0 local fault; try again later"
     assert faults
     assert "RuntimeError('fault \\x1b[31m')" in faults[0]
@@ -200,7 +200,7 @@ def test_a_fault_at_each_message_writes_few_lines(
             connection.ehlo()
             for number in range(20):
                 assert send(connection, f"a{number}@sender.net") == codes
-    logged = [record.getMessage().split(":")[0] for record in caplog.records if record.name == "throttle"]
+    logged = [record.getMessage().split(":")[0] for record in caplog.records if record.name == "throttle.aiosmtpd"]
     assert logged == ["fault at RCPT"] * 6 + ["fault at a handler"] * 6
 
 
@@ -241,7 +241,7 @@ def test_a_fault_of_the_handler_delays_the_message_and_the_next_one_needs_no_rse
             assert connection.mail(SENDER)[0] == 250
         assert connection.rcpt(RECIPIENT)[0] == 250
         assert connection.data(b"hi")[0] == 250
-    logged = [record.getMessage() for record in caplog.records if record.name == "throttle"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "throttle.aiosmtpd"]
     assert len(logged) == 1
     assert "\x1b" not in logged[0]
     assert "\nforged" not in logged[0]

@@ -1,7 +1,8 @@
 """The process of a milter under test: `throttle.milter.run` at an address, and its guard's counts on request.
 
 Run as `python serving.py ADDRESS < one JSON object`, then one command a line on standard input:
-`held` prints how many slots are in use in the in-flight tables; the end of the input stops it.
+`held` prints how many slots are in use in the in-flight tables, and `reload JSON` loads another policy, a JSON string.
+The end of the input stops the process.
 """
 
 from __future__ import annotations

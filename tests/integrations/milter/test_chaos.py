@@ -137,5 +137,4 @@ def test_chaotic_sessions_leave_no_slot_held(tmp_path: Path, seed: str, sessions
         milter.wait_for_release()
         with Wire(path) as wire:
             assert wire.connect("192.0.2.1") == Answer(CONTINUE, b"")
-        log = milter.log()  # a server that forgets to say who is connected is the only fault
-        assert log.count("Traceback") == log.count("RuntimeError: the connection has no session")
+        assert milter.log() == ""

@@ -190,7 +190,7 @@ def test_bytes_that_are_not_utf_8_pass_every_step_and_are_counted(serve: Callabl
         assert wire.end() == GOES_ON
         assert sent(wire, b"<other@sender.example>") == [451]
         assert sent(wire, b"<>", (b"Reply-To", b"joe@reply.example")) == [0, 0, 451]
-    assert milter.log().count("a HELO name that is not UTF-8 was not counted") == 6  # a minute
+    assert milter.log().count("fault at a HELO name that is not UTF-8, which is not counted") == 6  # a minute
     assert "Traceback" not in milter.log()
 
 
@@ -340,7 +340,7 @@ def test_the_program_of_the_documentation_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "inet:", "inet:10045", "inet:localhost:0", "inet:h:65536", "inet:h:x", "unix:"]
+    "address", ["", "inet:", "inet:10045", "inet:localhost:0", "inet:h:65536", "inet:h:x", "unix:", "inet:::1:25"]
 )
 def test_a_wrong_address_is_told(address: str) -> None:
     with pytest.raises(ValueError, match="inet:HOST:PORT"):
@@ -388,7 +388,7 @@ def test_a_fault_of_ours_lets_pass_or_defers_and_never_bounces(
         Answer(ACCEPT, b"") if on_fault == "accept" else Answer(REPLY, b"451 4.3.0 local fault; try again later\0")
     )
     assert ends == 20 * [GOES_ON if step == "report" else expected]
-    assert milter.log().count("RuntimeError: fault") == 6  # a minute
+    assert milter.log().count("RuntimeError('fault')") == 6  # a minute
     milter.wait_for_release()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -33,33 +36,71 @@ def answers(path: Path) -> list[str]:
 def test_it_answers_reloads_and_ends(tmp_path: Path) -> None:
     path, policy, log = tmp_path / "milter", tmp_path / "policy.toml", tmp_path / "log"
     policy.write_text(POLICY.format(1))
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
     with log.open("wb") as out:
-        process = subprocess.Popen([*SERVE, f"unix:{path}", "--policy", str(policy)], stderr=out)
+        process = subprocess.Popen(
+            [*SERVE, f"unix:{path}", "--policy", str(policy), "--log", "json"],
+            stderr=out,
+            env=os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )
     try:
-        wait_until(lambda: b"listening: as a milter" in log.read_bytes())
+        wait_until(lambda: b"as a milter" in log.read_bytes())
         first = answers(path)
         assert first[0] != first[1] == first[2], "one of a day passes"
         policy.write_text(POLICY.format(1_000))
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: b"reloaded" in log.read_bytes())
         assert set(answers(path)) == {first[0]}
+        with Wire(str(path)) as wire:
+            wire.connect("192.0.2.1")
+            wire.helo(b"\xff")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert b"ended" in log.read_bytes()
     finally:
         process.kill()
         process.wait()
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    fault = "fault at a HELO name that is not UTF-8, which is not counted"
+    assert [event for event in events if event != "notice"] == ["policy", "listening", "reloaded", fault, "ended"]
+    with manager:
+        manager.setblocking(False)
+        states = [manager.recv(4096).partition(b"\n")[0] for _ in range(4)]
+    assert [state for state in states if state != b"WATCHDOG=1"][:3] == [b"READY=1", b"RELOADING=1", b"READY=1"]
 
 
 @pytest.mark.parametrize("check", [[], ["--check"]])
-@pytest.mark.parametrize("address", ["inet:10045", "unix:", "nonsense"])
+@pytest.mark.parametrize("address", ["inet:10045", "inet:127.0.0.1:0", "unix:", "systemd", "nonsense"])
 def test_a_wrong_address_is_one_message(address: str, check: list[str]) -> None:
     done = subprocess.run([*SERVE, address, *check], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("throttle: --milter: address: found")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("throttle: --milter: found")
 
 
-def test_several_policies_are_an_error() -> None:
-    arguments = ["inet:127.0.0.1:10045", "--policy", "inbound", "--policy", "x=submission", "--check"]
-    done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, "several policies" in done.stderr) == (2, True)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policy", "inbound", "--policy", "x=submission"], "several policies"),
+        (["--authserv-id", "a b"], "authserv_id: found 'a b'"),
+        (["--authserv-id", "mx", "--authserv-fields", "0"], "fields: found 0"),
+    ],
+)
+def test_check_tries_every_option(options: list[str], message: str) -> None:
+    command = [*SERVE, "inet:127.0.0.1:10045", *options, "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, message in done.stderr) == (2, True)
+
+
+def test_check_of_what_is_right_listens_nowhere() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [
+            *SERVE,
+            f"inet::{taken.getsockname()[1]}",
+            "--authserv-id",
+            "mx",
+            "--on-fault",
+            "tempfail",
+            "--check",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "policy: inbound: " in done.stderr) == (0, True)

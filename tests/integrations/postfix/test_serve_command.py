@@ -34,7 +34,9 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--postfix", "inet:127.0.0.1:0", "--policy", "no-such.toml"), "no-such.toml: No such file"),
         (("--postfix", "inet:127.0.0.1:0", "--policy", "inbound", "--policy", "submission"), "has the same name"),
         (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
-        (("--postfix", "unix:/no/such/directory/socket"), "--postfix unix:/no/such/directory/socket: No such file"),
+        (("--postfix", "unix:/no/such/directory/socket"), "--postfix: unix:/no/such/directory/socket: No such file"),
+        (("--postfix", "inet:127.0.0.1:0", "--on-fault", "accept"), "found one with --postfix"),
+        (("--postfix", "inet:127.0.0.1:0", "--authserv-id", "mx"), "found one with --postfix"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_message(arguments: tuple[str, ...], message: str) -> None:

@@ -1,0 +1,42 @@
+"""What the integrations into mail servers share: the log of their faults, and the size that MAIL declares.
+
+It knows no server.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from throttle import RateLimiter
+from throttle.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FaultLog:
+    """Logs faults, up to six times a minute for a step and a class of exceptions: a client repeats a fault at will.
+
+    The text of an exception may contain what a client sent, so it is escaped.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.logger = logging.getLogger(name)
+        self.lines = RateLimiter("6/minute", memory="64 KiB")
+
+    def __call__(self, step: str, error: BaseException) -> None:
+        """Logs the exception of a step, and where it was raised."""
+        if self.lines.hit(f"{step} {type(error).__qualname__}"):
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            self.logger.error("%s", f"fault at {step}: {printable(repr(error))}\n{stack}".rstrip())
+
+
+def declared_size(parameters: Iterable[str]) -> int | None:
+    """The octets that the parameters of MAIL declare (RFC 1870 §6: at most twenty digits)."""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.upper() == "SIZE" and value.isascii() and value.isdecimal() and len(value) <= 20:
+            return int(value)
+    return None
