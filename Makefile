@@ -10,7 +10,7 @@ BENCH ?= full
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 UNDER ?= 12 13 14
-SERVERS := postfix systemd libmilter-dev python3-dev
+SERVERS := postfix prometheus systemd libmilter-dev python3-dev
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
 MATURIN := $(shell sed -n 's/^requires = \["\([^"]*\)"\].*/\1/p' pyproject.toml)
