@@ -84,6 +84,22 @@ Learned = Annotated[
     ),
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and refuse nothing.")]
+MetricsAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="ADDRESS",
+        help="Show metrics to Prometheus on HOST:PORT or unix:PATH, as /metrics, with /healthz and /readyz. Anybody "
+        "who can connect reads them.",
+        show_default=False,
+    ),
+]
+MaxSeries = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Do not start when the policies could show more series than this.", show_default=False
+    ),
+]
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
 LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
@@ -101,6 +117,8 @@ def command(
     memory: Memory = None,
     learned: Learned = None,
     shadow: Shadow = False,
+    metrics: MetricsAddress = None,
+    max_series: MaxSeries = None,
     check: Check = False,
     log: LogForm = Form.text,
     print_unit: PrintUnit = None,
@@ -110,6 +128,7 @@ def command(
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.inactive import inactive_limits
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics, MetricsServer, most_series
     from throttle.serve.service import run
     from throttle.serve.units import unit
 
@@ -126,7 +145,16 @@ def command(
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
+    series = most_series(guards)
+    if max_series is not None and series > max_series:
+        fail(f"--max-series: found policies that can show {series:,} series at once; allowed: {max_series:,}")
     events = Log(log.value)
+    try:
+        shown = None if metrics is None else ListenAddress.parse(metrics if "unix:" in metrics else f"inet:{metrics}")
+        state = Metrics(guards)
+        server = None if shown is None or check else MetricsServer(shown, state, events)
+    except AddressError as error:
+        fail(f"--metrics: {error}")
     if milter is not None:
         try:
             milter_service = importlib.import_module("throttle.serve.milter")
@@ -138,7 +166,9 @@ def command(
             if check:
                 milter_service.check(milter, guards)
             else:
-                milter_service.run(milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value)
+                milter_service.run(
+                    milter, guards, events, authserv_id=authserv_id, on_fault=on_fault.value, metrics=state
+                )
         except (OSError, ValueError) as error:
             fail(f"--milter: {error}")
         return
@@ -158,6 +188,9 @@ def command(
     if check:
         return
     try:
-        run(address, guards, events)
+        run(address, guards, events, state)
     except AddressError as error:
         fail(f"--postfix {error}")
+    finally:
+        if server is not None:
+            server.close()

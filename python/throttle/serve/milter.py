@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from throttle.milter import OnFault
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics
 
 
 def check(address: str, guards: Guards) -> Throttle:
@@ -44,6 +45,7 @@ def run(
     authserv_id: str | None = None,
     fields: int = 1,
     on_fault: OnFault = "accept",
+    metrics: Metrics | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT. SIGHUP loads the policy again.
 
@@ -61,6 +63,8 @@ def run(
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
         systemd.notify("READY=1", "STATUS=Answering as a milter")
+        if metrics is not None:
+            metrics.is_ready = True
 
     def serve() -> None:
         try:
@@ -91,6 +95,8 @@ def run(
         reader.log_new(log, time.monotonic())
         log.flush(time.monotonic())
     systemd.notify("STOPPING=1")
+    if metrics is not None:
+        metrics.is_ready = False
     thread.join()
     if failed:
         raise failed[0]
