@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self, Unpack, final
 
 from throttle.errors import PolicyError as PolicyError
 from throttle.errors import ThrottleError as ThrottleError
+from throttle.metrics.collector import Collector
 from throttle.types import (
     Address,
     Algorithm,
@@ -17,6 +18,7 @@ from throttle.types import (
     EnvelopeFields,
     Explanation,
     LimitPlan,
+    Metrics,
     Mode,
     Notices,
     Outcome,
@@ -662,6 +664,15 @@ class Policy:
     def schema() -> str:
         """Returns the JSON Schema (draft 7) of policy files, for editors."""
 
+    def series_bound(self, *, slots: int = 16, identities: int = 8, names_an_hour: int = 30) -> tuple[int, int]:
+        """Returns the most series that a guard of this policy shows: at one time, and different ones in a day.
+
+        The arguments are those of :meth:`Throttle.collector`.
+
+        Raises:
+            ValueError: a number is too large.
+        """
+
     def plan(self, *, memory: Size | None = None, max_open: int | None = None) -> list[LimitPlan]:
         """Returns what each limit gets of the memory, and how much it can count with it.
 
@@ -851,6 +862,35 @@ class Throttle:
             now: Unix seconds, instead of the clock.
         """
 
+    def metrics(self) -> Metrics:
+        """Returns what checks came to since start, as counts at one time.
+
+        Each check and each step of a session counts once; :meth:`peek` and :meth:`explain` count nowhere. A limit that
+        keeps its name on :meth:`reload` keeps its counts.
+        """
+
+    def render(self, openmetrics: bool = False, *, now: float | None = None) -> bytes:
+        """Returns the metrics as text for Prometheus, with as many series as ``Policy.series_bound`` states.
+
+        Offenders are in slots, and a name costs a budget, so no sender can make series. The page *Metrics* lists them.
+
+        Args:
+            openmetrics: OpenMetrics 1.0; otherwise Prometheus text 0.0.4.
+            now: Unix seconds, instead of the clock.
+        """
+
+    def collector(self, *, slots: int = 16, identities: int = 8, names_an_hour: int = 30) -> Collector:
+        """Returns a collector that prometheus_client can register: ``REGISTRY.register(guard.collector())``.
+
+        Args:
+            slots: offenders of each identity that have series.
+            identities: identities that have slots, fan-outs first.
+            names_an_hour: new names of each identity that may be shown in an hour.
+
+        Raises:
+            ValueError: a number is too large.
+        """
+
     def identities(self, envelope: Envelope) -> dict[str, str | tuple[str, ...]]:
         """Returns every identity of the envelope in normal form; identities with several values are tuples.
 
@@ -881,7 +921,7 @@ class Throttle:
         slots are ``max_open``. The row ``blocks`` has the keys that limits have blocked; its ``untracked`` counts
         blocks that found no room, whose limits go on refusing by themselves.
 
-        ``memory_bytes`` also contains a page of 4096 bytes; from 256 KiB on at most a fifty-sixth for operators'
+        ``memory_bytes`` also contains two pages of 4096 bytes; from 256 KiB on at most a fifty-sixth for operators'
         entries and a sixty-fourth for blocks; and what :meth:`distinct` and :meth:`top` need, which is at most a
         sixteenth where a sixteenth is enough for the smallest. A thirty-second stays free, if the tables leave it, for
         limits that :meth:`reload` brings.
@@ -1090,6 +1130,34 @@ class PolicyDelegation:
     @property
     def dropped(self) -> int:
         """How many SMTP connections were dropped because there was no room."""
+
+@final
+class MetricsExporter:
+    """Renders the metrics of several guards as one text.
+
+    Args:
+        guards: the guards by the value of their label ``policy``; a single guard named ``""`` has no such label.
+        slots: as in :meth:`Throttle.collector`.
+        identities: as in :meth:`Throttle.collector`.
+        names_an_hour: as in :meth:`Throttle.collector`.
+    """
+
+    def __new__(
+        cls, guards: dict[str, Throttle], *, slots: int = 16, identities: int = 8, names_an_hour: int = 30
+    ) -> Self: ...
+    def render(
+        self,
+        openmetrics: bool = False,
+        *,
+        extra: Sequence[tuple[str, str, str, Sequence[tuple[dict[str, str], float]]]] = (),
+    ) -> bytes:
+        """Returns the text, as :meth:`Throttle.render`.
+
+        Args:
+            openmetrics: OpenMetrics 1.0; otherwise Prometheus text 0.0.4.
+            extra: families of the caller: name (of a counter without ``_total``), type, help, and samples with their
+                labels.
+        """
 
 @final
 class Blocked:

@@ -374,6 +374,48 @@ class Notices:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Durations of checks. One check in 64 is measured.
+
+    Attributes:
+        samples: the number of measured checks.
+        sum_seconds: the sum of their durations.
+        buckets: how many took at most so many seconds; the last bound is infinite.
+    """
+
+    samples: int
+    sum_seconds: float
+    buckets: dict[float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What checks came to since start: :meth:`throttle.Throttle.metrics`.
+
+    Attributes:
+        mode: the mode in force.
+        checks: checks by the last stage that they asked, then by decision: ``"admitted"``, ``"refused"``, or
+            ``"shadow"`` when one was admitted that something in shadow mode would have refused.
+        refusals: checks that a limit or a built-in refusal (``"blocked"``, ``"max-open"``) refused, by name and by
+            mode: ``"enforced"`` or ``"shadow"``. Each limit that refuses a check counts it.
+        untracked: charges of each limit that found no room in its table.
+        reports: what the server reported, by outcome.
+        notices: the number of notices.
+        latency: how long checks took.
+        memory_bytes: bytes of all counters.
+    """
+
+    mode: Mode
+    checks: dict[str, dict[str, int]]
+    refusals: dict[str, dict[str, int]]
+    untracked: dict[str, int]
+    reports: dict[str, int]
+    notices: int
+    latency: Latency
+    memory_bytes: int
+
+
 class LimitPlan(TypedDict):
     """What one limit, or a quota of it, gets of the memory, and how much it can count with it.
 

@@ -101,7 +101,16 @@ def show(
         typer.echo(policy.to_toml(), nl=False)
     elif as_json:
         typer.echo(
-            json.dumps({"file": policy.file, "mode": policy.mode, "scale": policy.scale, "limits": rows}, indent=2)
+            json.dumps(
+                {
+                    "file": policy.file,
+                    "mode": policy.mode,
+                    "scale": policy.scale,
+                    "series": policy.series_bound(),
+                    "limits": rows,
+                },
+                indent=2,
+            )
         )
     else:
         try:
@@ -112,6 +121,8 @@ def show(
         ended = sum(entry.until <= time.time() for entry in policy.entries)
         for line in beside(policy.quota_file, policy.entries, ended):
             typer.echo(line)
+        now, a_day = policy.series_bound()
+        typer.echo(f"metrics: at most {now:,} series at once, and {a_day:,} different ones in a day")
 
 
 @app.command(

@@ -6,6 +6,7 @@ Invariant: every option is tried before anything listens.
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,11 @@ from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics
 
 EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
 HELP = (
@@ -98,6 +102,22 @@ Learned = Annotated[
     ),
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and refuse nothing.")]
+MetricsAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="ADDRESS",
+        help="Show metrics to Prometheus on HOST:PORT or unix:PATH, as /metrics, with /healthz and /readyz. Anybody "
+        "who can connect reads them.",
+        show_default=False,
+    ),
+]
+MaxSeries = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Do not start when the policies could show more series than this.", show_default=False
+    ),
+]
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
 LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
@@ -117,6 +137,8 @@ def command(
     memory: Memory = None,
     learned: Learned = None,
     shadow: Shadow = False,
+    metrics: MetricsAddress = None,
+    max_series: MaxSeries = None,
     check: Check = False,
     log: LogForm = Form.text,
     print_unit: PrintUnit = None,
@@ -124,6 +146,7 @@ def command(
     """Tries the options, and serves."""
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics, most_series
     from throttle.serve.units import unit
 
     if print_unit is not None:
@@ -143,13 +166,32 @@ def command(
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    if postfix is not None:
-        _serve_postfix(postfix, guards, Log(log.value), check=check)
-    elif milter is not None:
-        _serve_milter(milter, guards, Log(log.value), options, check=check)
+    series = most_series(guards)
+    if max_series is not None and series > max_series:
+        fail(f"--max-series: found policies that can show {series:,} series at once; allowed: {max_series:,}")
+    events, state = Log(log.value), Metrics(guards)
+    with _shown(metrics, state, events, check=check):
+        if postfix is not None:
+            _serve_postfix(postfix, guards, events, state, check=check)
+        elif milter is not None:
+            _serve_milter(milter, guards, events, state, options, check=check)
 
 
-def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:
+def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> AbstractContextManager[object]:
+    """Shows the metrics at the address, if there is one, until the end of the block."""
+    from throttle.serve.address import AddressError, ListenAddress
+    from throttle.serve.metrics import MetricsServer
+
+    if text is None:
+        return nullcontext()
+    try:
+        address = ListenAddress.parse(text if "unix:" in text else f"inet:{text}")
+        return nullcontext() if check else closing(MetricsServer(address, metrics, log))
+    except AddressError as error:
+        fail(f"--metrics: {error}")
+
+
+def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics, *, check: bool) -> None:
     from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.inactive import inactive_limits
     from throttle.serve.service import run
@@ -163,12 +205,14 @@ def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:
             for limit in inactive:
                 log.event("inactive limit", str(limit), limited=False)
         if not check:
-            run(address, guards, log)
+            run(address, guards, log, metrics)
     except AddressError as error:
         fail(f"--postfix: {error}")
 
 
-def _serve_milter(address: str, guards: Guards, log: Log, options: dict[str, Any], *, check: bool) -> None:
+def _serve_milter(
+    address: str, guards: Guards, log: Log, metrics: Metrics, options: dict[str, Any], *, check: bool
+) -> None:
     try:
         from throttle.serve import milter
     except ModuleNotFoundError as error:
@@ -178,6 +222,6 @@ def _serve_milter(address: str, guards: Guards, log: Log, options: dict[str, Any
         for source, guard in guards:
             log.event("policy", f"{source}: {len(guard.policy.limits)} limits", limited=False)
         if not check:
-            milter.run(address, guards, log, **options)
+            milter.run(address, guards, log, metrics, **options)
     except (OSError, ValueError) as error:
         fail(f"--milter: {error}")

@@ -7,6 +7,7 @@ Invariant: a policy that is wrong changes nothing.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,14 @@ class PolicySource:
         return f"{self.name}={self.source}" if self.name else self.source
 
 
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """When the policies were loaded last without a fault, and whether the last load had none."""
+
+    at: float
+    succeeded: bool
+
+
 class Guards:
     """One guard for each source, each with `memory` of its own.
 
@@ -63,22 +72,27 @@ class Guards:
             guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
             self._set_mode(guard)
+        self.last_reload = Reload(time.time(), succeeded=True)
 
     def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
         return iter(self._guards.values())
 
     def reload(self, log: Log) -> None:
         """Reads every policy again, with its lists and quotas. What is wrong is logged."""
+        failed = False
         for source, guard in self._guards.values():
             try:
                 guard.reload(policies.load(source.source))
             except OSError as error:
                 log.event("reload failed", f"{source}: {error.strerror or error}; the earlier policy stays")
+                failed = True
             except (ThrottleError, ValueError) as error:
                 log.event("reload failed", f"{error}; the earlier policy stays", policy=str(source))
+                failed = True
             else:
                 self._set_mode(guard)
                 log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
+        self.last_reload = Reload(self.last_reload.at if failed else time.time(), succeeded=not failed)
 
     def _set_mode(self, guard: Throttle) -> None:
         if self._shadow:

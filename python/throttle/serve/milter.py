@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from throttle import Throttle
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics
 
 
 def check(address: str, guards: Guards, **options: Any) -> Throttle:
@@ -37,7 +38,7 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
     return guard
 
 
-def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
+def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, **options: Any) -> None:
     """Serves until SIGTERM or SIGINT. SIGHUP loads the policy again. The arguments are those of `check`.
 
     Raises:
@@ -54,6 +55,8 @@ def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
         systemd.notify("READY=1", "STATUS=Answering as a milter")
+        if metrics is not None:
+            metrics.is_ready = True
 
     def tick() -> None:
         if reload.is_set():
@@ -75,4 +78,6 @@ def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
         )
     finally:
         systemd.notify("STOPPING=1")
+        if metrics is not None:
+            metrics.is_ready = False
     log.event("ended", "the milter has ended", limited=False)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from throttle._core import PolicyDelegation
 from throttle.errors import ThrottleError
+from throttle.serve.metrics import counter, gauge
 from throttle.serve.notices import NoticeReader
 
 if TYPE_CHECKING:
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Families
 
 MOST_SMTP_CONNECTIONS = 30_000
 """The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
@@ -52,6 +54,8 @@ class PolicyService:
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
         self._readers = [NoticeReader(guard) for _, guard in guards]
         self._dropped = 0
+        self.requests = 0
+        self.errors = 0
 
     def sweep(self, now: float) -> None:
         """Forgets idle SMTP connections, closes connections that are idle or whose request never ends, logs notices."""
@@ -65,6 +69,21 @@ class PolicyService:
             connection.sweep(now)
         for reader in self._readers:
             reader.log_new(self.log, now)
+
+    def counts(self) -> Families:
+        """Returns what the service counts, for its metrics."""
+        delegation = self.delegation
+        return [
+            counter("throttle_requests", "Requests of policy clients that were answered.", self.requests),
+            counter("throttle_errors", "Connections closed without an answer: a fault, or no request.", self.errors),
+            gauge("throttle_connections", "Open connections of policy clients.", len(self.connections)),
+            gauge("throttle_smtp_connections", "SMTP connections that are kept.", delegation.smtp_connections),
+            counter(
+                "throttle_smtp_connections_dropped",
+                "SMTP connections that were forgotten because the table was full.",
+                delegation.dropped,
+            ),
+        ]
 
     def log_request(self, data: bytes) -> None:
         """Logs the first request, and that Postfix begins or ceases to be under stress.
@@ -92,7 +111,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
         self._unfinished = b""
         self._is_paused = False
         self._transport: asyncio.Transport | None = None
-        self._heard_at = service.now
+        self._heard_at = service.now - 1
         self._unfinished_since: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,10 +141,12 @@ class PolicyConnection(asyncio.BufferedProtocol):
             self._give_up("bad request", f"{error}; the connection is closed without an answer")
             return
         except Exception as error:  # noqa: BLE001  a fault of ours delays mail, or lets it pass, and never bounces it
+            service.errors += 1
             service.log.fault("fault", error)
             transport.close()
             return
         if answers:
+            service.requests += answers.count(b"\n\n")
             transport.write(answers)
             self._unfinished_since = None
         if answered == len(data):
@@ -176,5 +197,6 @@ class PolicyConnection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def _give_up(self, event: str, message: str) -> None:
+        self._service.errors += 1
         self._service.log.event(event, message)
         self.close()

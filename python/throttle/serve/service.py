@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from throttle.serve.address import ListenAddress
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
+    from throttle.serve.metrics import Metrics
 
 END_SECONDS = 2.0
 """How long the end waits for answers to be sent."""
 
 
-def run(address: ListenAddress, guards: Guards, log: Log) -> None:
+def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | None = None) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
@@ -33,10 +34,10 @@ def run(address: ListenAddress, guards: Guards, log: Log) -> None:
     """
     _allow_many_connections()
     gc.freeze()  # what is there now stays until the end, and need not be searched for garbage
-    asyncio.run(_serve(address, guards, log))
+    asyncio.run(_serve(address, guards, log, metrics))
 
 
-async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
+async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | None) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,11 +46,15 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
+    if metrics is not None:
+        metrics.counts = service.counts
     sockets = address.listen()
     servers = [await loop.create_server(lambda: PolicyConnection(service), sock=listener) for listener in sockets]
     for listener in sockets:
         log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
     systemd.notify("READY=1", "STATUS=Answering Postfix")
+    if metrics is not None:
+        metrics.is_ready = True
     ticks = asyncio.create_task(_tick(service, log))
     try:
         ended = asyncio.create_task(end.wait())
@@ -58,6 +63,8 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
             ticks.result()  # a fault of the ticks ends the process, and systemd starts another
     finally:
         systemd.notify("STOPPING=1")
+        if metrics is not None:
+            metrics.is_ready = False
         for server in servers:
             server.close()
         address.remove()

@@ -41,6 +41,7 @@ pub mod delegation;
 pub mod engine;
 pub mod envelope;
 pub mod error;
+pub mod export;
 pub mod identity;
 pub mod key;
 pub mod plan;

@@ -4,9 +4,10 @@ use crate::bitset::{Member, Set};
 use crate::envelope::Envelope;
 
 /// A stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// The connection is open: client address and name.
+    #[default]
     Connect,
     /// HELO or EHLO.
     Helo,

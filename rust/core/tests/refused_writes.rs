@@ -1,5 +1,5 @@
 //! A refused check leaves every line of memory as it was (P5), but for engine time, statistics, the block of a limit
-//! that blocks, and the note of a limit that readmits. Compares the memory word by word.
+//! that blocks, the note of a limit that readmits, and counters for metrics. Compares the memory word by word.
 
 mod guard;
 
@@ -83,8 +83,10 @@ fn tables(engine: &Engine) -> [Vec<Table>; 2] {
     let (plan, _) = engine.parts();
     let access = plan.access.expect("memory for blocks");
     let notes = plan.seen_sets.iter().filter_map(|planned| planned.set.notes().copied());
-    let others =
-        [access.list.table, access.blocks.table, plan.stats.table].into_iter().chain(notes).collect::<Vec<_>>();
+    let others = [access.list.table, access.blocks.table, plan.stats.table, Table::COUNTERS]
+        .into_iter()
+        .chain(notes)
+        .collect::<Vec<_>>();
     let counted = Region::free((engine.memory_bytes() / PAGE_BYTES) as u32, &others);
     [others[..2].to_vec(), counted]
 }

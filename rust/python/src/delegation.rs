@@ -65,7 +65,7 @@ impl PolicyDelegation {
             let guard = context.guard.get();
             let now = guard.clock.read(py, None)?;
             let mut connections = context.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            match connections.take_step(&guard.engine(), &request, now, at_s) {
+            match guard.measured(|| connections.take_step(&guard.engine(), &request, now, at_s)) {
                 Ok(()) => answers.extend_from_slice(DUNNO),
                 Err(refusal) => {
                     answers.extend_from_slice(b"action=");

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use throttle_core::engine::{Change, Engine, Live, Notice, Purpose, ReadNotices, TableUse};
+use throttle_core::export::{Budget, Exporter};
 use throttle_core::policy::{Choice, Mode};
 use throttle_core::region::Now;
 use throttle_core::store::access_list::AccessAction;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::decision::Decision;
 use crate::envelope::Envelope;
 use crate::error::{not_reloaded, policy_error, wrong_value};
+use crate::metrics::{self, Sampler};
 use crate::offender::Offender;
 use crate::pause::let_others_run;
 use crate::permit::Permit;
@@ -43,6 +45,10 @@ pub(crate) struct Throttle {
     /// The path of the suffix list, which a reload reads again.
     suffix_list: Option<Py<PyAny>>,
     pub(crate) clock: Clock,
+    /// Chooses the checks whose duration is measured.
+    pub(crate) sampler: Sampler,
+    /// What `render` keeps from one call to the next.
+    exporter: Mutex<Exporter>,
 }
 
 #[pymethods]
@@ -80,6 +86,8 @@ impl Throttle {
             policy: Mutex::new(policy.clone_ref(py)),
             suffix_list: suffix_list.map(|path| path.clone().unbind()),
             clock,
+            sampler: Sampler::default(),
+            exporter: Mutex::new(Exporter::new(Budget::default())),
         })
     }
 
@@ -122,7 +130,7 @@ impl Throttle {
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
         let (core, charge, token) =
-            envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit));
+            this.measured(|| envelope.get().with(py, |core| this.engine().decide(core, stages, now, Purpose::Admit)));
         // From here on, every error path must release the token.
         let guard = slf.clone().unbind();
         match Decision::of_envelope(py, core, guard.clone_ref(py), envelope.clone().unbind(), charge) {
@@ -171,6 +179,27 @@ impl Throttle {
         };
         let of = |notices: Vec<Notice>| PyTuple::new(py, notices.into_iter().map(entry).collect::<PyResult<Vec<_>>>()?);
         types.getattr("Notices")?.call1((of(entries)?, of(refusing)?, overwritten, untracked, last))
+    }
+
+    #[doc = doc!("Throttle.metrics")]
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let metrics = self.engine().metrics();
+        metrics::snapshot(py, &metrics)
+    }
+
+    #[doc = doc!("Throttle.render")]
+    #[pyo3(signature = (openmetrics=false, *, now=None))]
+    fn render<'py>(&self, py: Python<'py>, openmetrics: bool, now: Option<f64>) -> PyResult<Bound<'py, PyBytes>> {
+        let now = self.clock.read(py, now)?;
+        let mut exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = metrics::rendered(&self.engine(), &mut exporter, now, openmetrics);
+        Ok(PyBytes::new(py, text.as_bytes()))
+    }
+
+    #[doc = doc!("Throttle.collector")]
+    #[pyo3(signature = (**numbers))]
+    fn collector<'py>(slf: &Bound<'py, Self>, numbers: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("throttle.metrics.collector")?.getattr("Collector")?.call((slf,), numbers)
     }
 
     #[doc = doc!("Throttle.block")]
@@ -332,6 +361,12 @@ impl Throttle {
         engine
     }
 
+    /// Runs a check. Of one check in so many, the duration is counted.
+    #[inline]
+    pub(crate) fn measured<T>(&self, check: impl FnOnce() -> T) -> T {
+        self.sampler.measure(check, |note| note(&self.engine()))
+    }
+
     fn decide(
         slf: &Bound<'_, Self>, envelope: &Bound<'_, Envelope>, stage: Option<&Bound<'_, PyAny>>, now: Option<f64>,
         aim: Purpose,
@@ -339,7 +374,8 @@ impl Throttle {
         let (py, this) = (slf.py(), slf.get());
         let stages = stages(stage)?;
         let now = this.clock.read(py, now)?;
-        let (core, charge, _) = envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
+        let decide = || envelope.get().with(py, |core| this.engine().decide(core, stages, now, aim));
+        let (core, charge, _) = if aim == Purpose::Peek { decide() } else { this.measured(decide) };
         Decision::of_envelope(py, core, slf.clone().unbind(), envelope.clone().unbind(), charge)
     }
 }

@@ -23,6 +23,7 @@ mod limit;
 mod limiter;
 mod max_open;
 mod memory;
+mod metrics;
 mod number;
 mod offender;
 mod pause;
@@ -72,6 +73,8 @@ mod _core {
     use super::limit::Limit;
     #[pymodule_export]
     use super::limiter::RateLimiter;
+    #[pymodule_export]
+    use super::metrics::MetricsExporter;
     #[pymodule_export]
     use super::offender::Offender;
     #[pymodule_export]

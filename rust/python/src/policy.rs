@@ -6,12 +6,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use throttle_core::engine::{Engine, Forecast};
 use throttle_core::error::PolicyError as CoreError;
+use throttle_core::export::Bound as SeriesBound;
 use throttle_core::policy::{Choice, FieldValue, Policy as Core};
 use throttle_core::store::access_list::AccessAction;
 
 use crate::clock::seconds;
 use crate::error::{not_of_type, policy_error, wrong_value};
 use crate::limit::Limit;
+use crate::metrics::budget;
 use crate::{base, field, max_open, memory, seed, suffixes};
 
 /// The JSON Schema (draft 7) of a policy file. `tests/contract/test_schema.py` compares it with what the core accepts.
@@ -153,6 +155,13 @@ impl Policy {
         let engine = py.detach(|| Engine::with_max_open(&self.core, bytes, suffixes, secret, max_open));
         let engine = engine.map_err(|error| policy_error(py, error))?;
         engine.forecast().into_iter().map(|row| forecast_row(py, row)).collect()
+    }
+
+    #[doc = doc!("Policy.series_bound")]
+    #[pyo3(signature = (*, slots=16, identities=8, names_an_hour=30))]
+    fn series_bound(&self, slots: u32, identities: u32, names_an_hour: u32) -> PyResult<(u64, u64)> {
+        let bound = SeriesBound::of_policy(&self.core, budget(slots, identities, names_an_hour)?);
+        Ok((bound.now, bound.a_day))
     }
 
     #[doc = doc!("Policy.schema")]

@@ -85,8 +85,10 @@ impl Session {
         &self, py: Python<'_>, envelope: Envelope, now: Now,
         take: impl FnOnce(&mut CoreSession, &Engine, &Core<'_>, Now) -> Step,
     ) -> PyResult<Py<Decision>> {
-        let Step { decision, receipt: charge, .. } =
-            envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now));
+        let Step { decision, receipt: charge, .. } = self
+            .guard
+            .get()
+            .measured(|| envelope.with(py, |core| take(&mut self.talk().dialogue, &self.engine(), core, now)));
         let known = decision.allowed().then(|| envelope.copy(py));
         let envelope = Py::new(py, envelope)?;
         let decision = Decision::of_envelope(py, decision, self.guard.clone_ref(py), envelope, charge)?;
@@ -187,7 +189,7 @@ impl Session {
         let Step { decision, receipt: charge, fresh } = known.with(py, |core| {
             let words: SmallVec<[_; 2]> = asked.iter().map(|text| text.bytes(py)).collect();
             let borrowed: SmallVec<[&[u8]; 4]> = words.iter().map(|text| &**text).collect();
-            self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now)
+            self.guard.get().measured(|| self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now))
         });
         if !fresh.is_empty() {
             asked = fresh.iter().map(|&place| asked[place].clone_ref(py)).collect();

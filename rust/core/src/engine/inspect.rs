@@ -3,8 +3,10 @@
 //! Knows no keys and no text. Invariant: it writes nothing, and releases the lock between pages. So the counts of two
 //! pages may be of different times.
 
+use std::sync::Arc;
+
 use super::{Engine, Live};
-use crate::policy::{Choice, Count, Rate, Rule};
+use crate::policy::{Choice, Count, Limit, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Snapshot, Window};
 use crate::store::in_flight::{InFlight, Permits, Place};
@@ -26,6 +28,18 @@ pub struct TableUse {
     /// Charges that found no room, since start.
     pub untracked: u64,
 }
+
+/// How full the tables of the stated limits are, and what is open under them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loads {
+    /// Limit, `keys` or `memory`, and the part in use.
+    pub tables: Vec<(Arc<str>, &'static str, f64)>,
+    /// Limit, what the key holds that holds most, and the cap.
+    pub in_flight: Vec<(Arc<str>, u64, u64)>,
+}
+
+/// Pages of a table that [`Engine::loads`] looks at: 16 of 64 lines give the load to some per cent.
+const LOAD_PAGES: u32 = 16;
 
 const MINUTE_US: u64 = 60_000_000;
 const HOUR_US: u64 = 60 * MINUTE_US;
@@ -74,7 +88,7 @@ impl TableUse {
 impl Live {
     /// [`Engine::tables`], without holding up a change of policy.
     pub fn tables(&self, pause: &dyn Fn()) -> Vec<TableUse> {
-        let engine = std::sync::Arc::clone(&self.engine());
+        let engine = Arc::clone(&self.engine());
         engine.tables(pause)
     }
 }
@@ -137,6 +151,52 @@ impl Engine {
             TableKind::Sketch => (format!("sketch of {name}"), 0),
         };
         TableUse { name, bytes: part.bytes, slots: part.slots, used, untracked }
+    }
+
+    /// How full the tables are, from some pages of each, so that a scrape is short whatever the memory is.
+    pub fn loads(&self) -> Loads {
+        let mut loads = Loads::default();
+        for (place, planned) in self.plan.limits[..self.plan.stated].iter().enumerate() {
+            let name = &planned.name;
+            if let Store::InFlight(limit) = planned.store {
+                let TableUse { used, slots, .. } = self.in_flight_under(place, limit, &|| ());
+                loads.in_flight.push((Arc::clone(name), used, slots));
+            }
+            for part in planned.store.tables().filter(|part| part.kind == TableKind::Slots) {
+                let used = |region: &Region, page, now| planned.store.used(part.kind, region, page, now);
+                loads.tables.push((Arc::clone(name), "keys", self.load(part.pages, part.slots, used)));
+            }
+            if let Some(memory) = planned.store.seen_set() {
+                let set = &self.plan.seen_sets[memory].set;
+                let used = |region: &Region, page, now| set.used_of(&set.table, region, page, now);
+                loads.tables.push((Arc::clone(name), "memory", self.load(set.table.pages(), set.table.slots(), used)));
+            }
+        }
+        loads
+    }
+
+    /// The part of a table that is in use, from pages at equal distances.
+    fn load(&self, pages: u32, slots: u64, used: impl Fn(&Region, u32, u64) -> u64) -> f64 {
+        let step = pages.div_ceil(LOAD_PAGES).max(1);
+        let (mut sum, mut seen) = (0, 0);
+        for page in (0..pages).step_by(step as usize) {
+            let region = self.shared.lock();
+            let now_us = region.header().epoch.last_us;
+            sum += used(&region, page, now_us);
+            seen += 1;
+        }
+        let slots_seen = slots as f64 * f64::from(seen) / f64::from(pages.max(1));
+        if slots_seen > 0.0 { sum as f64 / slots_seen } else { 0.0 }
+    }
+
+    /// The limits that the policy states, in file order.
+    pub fn stated_limits(&self) -> Vec<&Limit> {
+        self.plan.limits[..self.plan.stated].iter().map(|planned| &planned.limit).collect()
+    }
+
+    /// A hash of a text, for labels that must not show it.
+    pub fn tag(&self, text: &str) -> u32 {
+        self.secret.text(text.as_bytes()).0 as u32
     }
 
     /// `pair-pace`, or `pair-pace, quota of salesforce.com`.

@@ -15,7 +15,8 @@
 //! * `session`: one SMTP connection, and `refund`   * `limiter`: one table for any key
 //! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
 //! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics
-//! * `explain`: a check in words   * `notices`: which limit began to refuse which key, for logs and alerts
+//! * `metrics`: what checks came to   * `explain`: a check in words
+//! * `notices`: which limit began to refuse which key, for logs and alerts
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
@@ -38,6 +39,7 @@ mod finish;
 mod inspect;
 mod limiter;
 mod lists;
+mod metrics;
 mod notices;
 mod operators;
 mod prepare;
@@ -52,8 +54,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 pub use crate::plan::LimitSet;
 pub use explain::{Explained, ExplainedIdentity, Explanation, LimitState};
 pub use finish::Decided;
-pub use inspect::{Forecast, TableUse};
+pub use inspect::{Forecast, Loads, TableUse};
 pub use limiter::{Hit, Limiter};
+pub use metrics::{Counted, LimitMetrics, Metrics};
 pub use notices::{Change, MOST_ENTRIES, MOST_ROWS, MOST_TEXT, Notice, QUIET_US, Read as ReadNotices};
 pub use operators::{BlockError, Blocked, Lesson};
 pub use request::{Found, Request};
@@ -245,7 +248,7 @@ impl Live {
             max_recipients: most_recipients(policy),
             comments: Arc::clone(&lists.comments),
             notices: Arc::clone(&before.notices),
-            shared: before.shared.for_next_generation(&from, &next.used),
+            shared: before.shared.for_next_generation(&from, &next.used, &next.new_slots),
         };
         // A mode that was set by hand stays, unless this policy states another mode than the one before. No check
         // runs the new limits in the old mode.

@@ -159,6 +159,11 @@ impl Notices {
         }
     }
 
+    /// The number of the latest notice, 0 before the first.
+    pub(super) fn last(&self) -> u64 {
+        self.state().last
+    }
+
     /// Finds out which keys have stopped by `now_us`, and returns the notices after the one of number `after`.
     pub(super) fn read(&self, after: u64, now_us: i64) -> Read {
         let mut state = self.state();

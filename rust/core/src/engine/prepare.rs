@@ -88,6 +88,7 @@ impl Engine {
         }
         let senders = identities.trust(Identity::SenderHost);
         (request.sender_trust, request.sender_kind) = (senders, identities.sender_kind());
+        request.last_stage = stages.last().unwrap_or_default();
         let mut preparer = Preparer {
             plan,
             secret: &self.secret,

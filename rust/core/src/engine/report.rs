@@ -37,11 +37,12 @@ impl Engine {
         let filter = StageFilter { without: LimitSet::ALL.minus(counting), ..StageFilter::default() };
         self.prepare_filtered(&mut room.request, &identities, None, Stages::ALL, Purpose::Check, Some(&filter));
         let (mut region, epoch) = self.shared.at(now, true);
+        region.counters_mut().reports[report as usize] += 1;
         for entry in &room.request.stores.entries {
             let counter = self.plan.limits[usize::from(entry.limit)].store.rate_counter();
             let (Some(counter), Question::Rate { at, .. }) = (counter, &entry.question) else { continue };
             if !counter.charge_up_to_full(&mut region, at, epoch.last_us) {
-                region.header_mut().untracked[usize::from(entry.limit)] += 1;
+                self.count_untracked(&mut region, entry.limit);
             }
         }
         drop(region);

@@ -11,7 +11,7 @@ use crate::identity::parse_value::Kinds;
 use crate::identity::{Identities, Identity, SenderKind, Source, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{LimitSet, Places, Plan, PlannedIdentity};
-use crate::policy::Stages;
+use crate::policy::{Stage, Stages};
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
 use crate::store::access_list::AccessEntry;
@@ -27,6 +27,8 @@ pub struct Request {
     pub(super) sender_trust: Trust,
     /// The kind of sender, for `verified`.
     pub(super) sender_kind: SenderKind,
+    /// The last stage that the check asks.
+    pub(super) last_stage: Stage,
     /// Whether the transaction would have more recipients than the policy allows.
     pub(super) has_too_many_recipients: bool,
     /// Whether this is a step of a session.

@@ -130,7 +130,8 @@ impl Step {
     }
 
     /// The answer to a step for which there is no transaction, or no connection.
-    fn out_of_order(stage: Stage) -> Self {
+    fn out_of_order(engine: &Engine, stage: Stage) -> Self {
+        engine.count_out_of_order();
         let refusal = Refusal::unstated(OUT_OF_ORDER, None, stage, Reply::OutOfOrder);
         Self::without_receipt(Decision { refusal: Some(Box::new(refusal)), ..Decision::default() })
     }
@@ -181,7 +182,7 @@ impl Session {
     pub fn connect(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if self.is_closed {
-            return Step::out_of_order(Stage::Connect);
+            return Step::out_of_order(engine, Stage::Connect);
         }
         let is_first = !self.done.contains(Stage::Connect);
         match self.catch_up(engine, known, now) {
@@ -195,7 +196,7 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if self.is_closed {
-            return Step::out_of_order(Stage::Helo);
+            return Step::out_of_order(engine, Stage::Helo);
         }
         let name = engine.keys_of(known, Identity::HeloHost).first().copied();
         if self.done.contains(Stage::Helo) && self.name == name {
@@ -222,7 +223,7 @@ impl Session {
         self.follow(engine);
         self.reset(engine);
         if self.is_closed {
-            return Step::out_of_order(Stage::Mail);
+            return Step::out_of_order(engine, Stage::Mail);
         }
         let step = self.step(engine, known, Stage::Mail, now, StageFilter::default());
         self.in_transaction = step.decision.allowed();
@@ -239,7 +240,7 @@ impl Session {
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, asked: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return self.without_transaction(Stage::Rcpt);
+            return self.without_transaction(engine, Stage::Rcpt);
         }
         let before = match self.catch_up(engine, known, now) {
             Ok(before) => before,
@@ -276,7 +277,7 @@ impl Session {
     pub fn headers(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return self.without_transaction(Stage::Data);
+            return self.without_transaction(engine, Stage::Data);
         }
         // The size is not known yet.
         let known = Envelope { size: None, ..*known };
@@ -302,7 +303,7 @@ impl Session {
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
-            return self.without_transaction(Stage::Data);
+            return self.without_transaction(engine, Stage::Data);
         }
         // The step releases what was held for the declared size, and consults the actual size.
         let is_declared = known.size == self.declared;
@@ -378,8 +379,8 @@ impl Session {
     }
 
     /// The answer to a step without a transaction: the refusal of MAIL, or that there was no MAIL.
-    fn without_transaction(&self, stage: Stage) -> Step {
-        self.refused.clone().map_or_else(|| Step::out_of_order(stage), Step::without_receipt)
+    fn without_transaction(&self, engine: &Engine, stage: Stage) -> Step {
+        self.refused.clone().map_or_else(|| Step::out_of_order(engine, stage), Step::without_receipt)
     }
 
     /// Asks the stages that are owed. Returns the receipt of connect with the shadow refusals of all of them, or the

@@ -223,6 +223,7 @@ impl Engine {
                 }
             }
             let by = RefusedBy::Entry { place, of: planned.of };
+            outcome.refusing.insert(planned.of);
             outcome.refuse(Refused { by, until_us, part: answer.part });
         }
     }
@@ -301,6 +302,7 @@ impl Engine {
                 found.held &= !(1 << place);
             } else {
                 let until_us = verdict.earliest_us(outcome.at_us);
+                outcome.refusing.insert(limit);
                 outcome.refuse(Refused { by: RefusedBy::InFlight(limit), until_us, part: None });
             }
         }
@@ -316,6 +318,7 @@ impl Engine {
         if outcome.is_charged {
             self.charge(request, region, found, at_us, outcome.shadow);
         }
+        self.count_check(request, region, purpose, found, outcome);
         // Also in shadow mode, so that a limit counts there what it would refuse.
         if !found.noting.is_empty() {
             self.note_refused(request, &found.noting, region, at_us);
@@ -358,7 +361,7 @@ impl Engine {
             if entry.is_charged && admits(planned) {
                 let is_tracked = planned.store.charge(region, &request.stores, entry, answer, at_us);
                 if !is_tracked {
-                    region.header_mut().untracked[usize::from(entry.limit)] += 1;
+                    self.count_untracked(region, entry.limit);
                 }
             }
         }
@@ -426,6 +429,8 @@ pub struct Outcome {
     /// Whether the limits were charged: not by a peek, not by a refused check, nor by one that an operator's entry lets
     /// through.
     pub is_charged: bool,
+    /// Limits that refused by their counts. Blocks are not among them.
+    pub refusing: LimitSet,
     /// Limits in shadow mode that would have refused.
     pub shadow: LimitSet,
     /// Whether no permit was left, under a policy in shadow mode.

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
 use super::memory::{allocate, group_bytes, held_place, in_flight, keys_of};
 use super::{
-    Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, TrustSource, place,
+    Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, TrustSource, give_slots,
+    place,
 };
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
 use crate::policy::{Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Report, Rule, Stage};
@@ -50,7 +51,9 @@ pub fn compile(
     check_blocks(policy, memory_bytes)?;
     let draft = Draft::of(policy, suffixes, secret)?;
     let (region, shares) = allocate(&draft, max_open, memory_bytes)?;
-    Ok((draft.build(shares)?, region))
+    let mut plan = draft.build(shares)?;
+    give_slots(&mut plan, None);
+    Ok((plan, region))
 }
 
 /// Returns an error for a limit that blocks, where the memory is too small for a table of blocks.
@@ -239,6 +242,7 @@ impl<'p> Draft<'p> {
             asked_at: if is_reported_at_rcpt { asked_at.with(Stage::Rcpt) } else { asked_at },
             name: limit.name.as_str().into(),
             name_key: self.secret.text(limit.name.as_bytes()),
+            slot: 0,
             per_name: limit.per_name().into(),
             reply: reply_of(&limit, stage),
             block_rule: block_rule(&limit, self.secret),

@@ -1,5 +1,5 @@
-//! Shares the memory out among tables, in this order: operators' entries and limits' blocks, what is in flight, the
-//! seen sets, every limit, every quota, and the statistics.
+//! Shares the memory out among tables, in this order: the page of counters, operators' entries and limits' blocks, what
+//! is in flight, the seen sets, every limit, every quota, and the statistics.
 //!
 //! A stated size is taken as it is. Of the rest, half goes to the seen sets, and half to the tables of rates in
 //! proportion to how long one message occupies a slot. No table without a stated size is below [`FLOOR_PAGES`].
@@ -8,8 +8,8 @@
 //! its counts, each with its own column, so that a check of all of them takes one look-up. There is a row for every
 //! key that all permits together can hold.
 //!
-//! This module knows no keys and no counts. Invariant: entries and blocks come first, and their size depends on the
-//! memory only, so they outlive a policy.
+//! This module knows no keys and no counts. Invariant: counters, entries and blocks come first, and their size depends
+//! on the memory only, so they outlive a policy.
 
 use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
 use crate::policy::{Count, Limit, Policy, Quota, Rule};
@@ -248,7 +248,7 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
     let permit_bytes = (!limits.is_empty()).then(|| Permits::bytes(max_open, counts.len()));
     let held: Vec<u64> = count_bytes.chain(permit_bytes).collect();
     let access = access_bytes(memory_bytes);
-    let exact = access.iter().flatten().chain(&held).copied().map(Claim::Stated);
+    let exact = [PAGE_BYTES].iter().chain(access.iter().flatten()).chain(&held).copied().map(Claim::Stated);
     let claims: Vec<Claim> = exact.chain(draft.claims()).collect();
     let layouts = Layout::choices(memory_bytes, with_places(Vec::new(), policy).len());
     let mut choices = layouts.flat_map(|layout| [(layout, memory_bytes / SPARE), (layout, 0)]);
@@ -273,7 +273,8 @@ pub(super) fn allocate(draft: &Draft, max_open: u32, memory_bytes: u64) -> Resul
     let (region, tables) = Region::new(&pages).ok_or_else(|| policy.error(None, "memory", budget, most))?;
     // The tables are in the order of the claims. The spare belongs to no table of the plan.
     let stats = tables[pages.len() - 1];
-    let (access, tables) = tables[..claims.len()].split_at(access.map_or(0, |bytes| bytes.len()));
+    debug_assert_eq!(tables[0], Table::COUNTERS);
+    let (access, tables) = tables[1..claims.len()].split_at(access.map_or(0, |bytes| bytes.len()));
     let access = match *access {
         [entries, blocks] => Some(AccessTables { list: AccessList::new(entries), blocks: Blocks::new(blocks) }),
         _ => None,

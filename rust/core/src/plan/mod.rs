@@ -24,9 +24,10 @@ use crate::bitset::{Member, Set};
 use crate::identity::{Identity, SenderKind, Source, Sources, Trust};
 use crate::key::{Key, mask};
 use crate::policy::{Count, Limit, MAX_LIMITS, Policy, Quota, Rate, Report, Stage, Stages, Verified, WhenFull};
+use crate::region::{REPORTS, SLOTS_OF_LIMITS, STAGES, Table};
 use crate::store::fan_out::ChargedAgain;
 use crate::store::{Store, access_list::AccessList, blocks::Blocks, in_flight::Capacity, seen_set::SeenSet};
-use crate::{decision::Reply, region::Table, stats::Stats};
+use crate::{decision::Reply, policy::reserved, stats::Stats};
 
 pub use compile::compile;
 pub use quota_index::QuotaIndex;
@@ -100,6 +101,8 @@ pub struct PlannedLimit {
     pub name: Arc<str>,
     /// The key of its name, for notices.
     pub name_key: Key,
+    /// Its slot among the counters; a quota has that of its limit.
+    pub slot: u16,
     /// The identities by name, `client.net/24/48 + sender.org`, shared with refusals.
     pub per_name: Arc<str>,
     /// The kind of reply to a refusal.
@@ -507,6 +510,26 @@ pub fn looks_at(verified: Verified, sender: SenderKind) -> bool {
         Verified::Unproven => sender == SenderKind::Unproven,
     }
 }
+
+/// Gives each limit a counter slot: the one that a limit of its name has in `old`, or else a free one. Returns those
+/// that `old` does not use.
+fn give_slots(plan: &mut Plan, old: Option<&Plan>) -> Vec<u16> {
+    let old = old.map_or(&[][..], |old| &old.limits[..old.stated]);
+    let stated = &plan.limits[..plan.stated];
+    let stays: Vec<_> =
+        stated.iter().map(|new| old.iter().find(|was| was.name == new.name).map(|was| was.slot)).collect();
+    let is_free = |slot: &u16| !stays.contains(&Some(*slot));
+    let mut free = (reserved::ALL.len() as u16..SLOTS_OF_LIMITS as u16).filter(is_free);
+    // There are as many slots as a policy may have limits, so a free one is left for each.
+    let slots: Vec<u16> = stays.iter().map(|slot| slot.or_else(|| free.next()).unwrap_or_default()).collect();
+    for planned in &mut plan.limits {
+        planned.slot = slots[usize::from(planned.of)];
+    }
+    stays.iter().zip(slots).filter(|(stays, _)| stays.is_none()).map(|(_, slot)| slot).collect()
+}
+
+const _: () = assert!(reserved::ALL.len() + MAX_LIMITS == SLOTS_OF_LIMITS);
+const _: () = assert!(Stage::ALL.len() == STAGES && Report::ALL.len() == REPORTS);
 
 /// The place of an identity among those that are hashed; a new one is added.
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {

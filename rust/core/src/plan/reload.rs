@@ -22,7 +22,7 @@ use std::cmp::Reverse;
 use super::compile::check_blocks;
 use super::memory::{Claim, Draft, DraftLimit, FLOOR_PAGES, HEADER_PAGES, SPARE, SeenSetClaim, TableShares};
 use super::memory::{held_place, share_out};
-use super::{AccessTables, LimitSet, Plan, PlannedIdentity, with_places};
+use super::{AccessTables, LimitSet, Plan, PlannedIdentity, give_slots, with_places};
 use crate::policy::{Limit, Policy, Quota, Rule, Stages};
 use crate::region::{PAGE_BYTES, Region, Table};
 use crate::store::in_flight::Capacity;
@@ -39,6 +39,8 @@ pub struct Step {
     pub used: Vec<Table>,
     /// For each of its limits the place under the plan before, if it was there.
     pub from: Vec<Option<usize>>,
+    /// The counter slots of its limits that the plan before does not have.
+    pub new_slots: Vec<u16>,
 }
 
 /// The step from `old` to `policy`, in a region of so many pages.
@@ -69,7 +71,9 @@ pub fn recompile(
     used.extend((layout != old.stats.layout).then_some(stats));
     let (access, in_flight_limits) = (old.access, old.in_flight_limits.clone());
     let shares = TableShares { access, capacity, in_flight_limits, seen_sets, rates, stats, layout };
-    Ok(Step { plan: draft.build(shares)?, idle, used, from })
+    let mut plan = draft.build(shares)?;
+    let new_slots = give_slots(&mut plan, Some(old));
+    Ok(Step { plan, idle, used, from, new_slots })
 }
 
 /// The place under `old` of a limit or quota that counts on. A quota begins anew with its limit.
@@ -161,12 +165,13 @@ fn in_use(plan: &Plan) -> Vec<Table> {
     taken(plan, &seen_sets.chain(limits).map(Some).collect::<Vec<_>>())
 }
 
-/// The tables that stay: those of what is in flight, of statistics, of entries and blocks, and those in `had`.
+/// The tables that stay: the counters, those of what is in flight, of statistics, of entries and blocks, and those in
+/// `had`.
 fn taken(old: &Plan, had: &[Option<Table>]) -> Vec<Table> {
     let Capacity { counts, permits, .. } = &old.in_flight;
     let held = counts.iter().map(|counts| counts.table).chain(permits.table);
     let access = old.access.iter().flat_map(|AccessTables { list, blocks }| [list.table, blocks.table]);
-    held.chain(access).chain([old.stats.table]).chain(had.iter().flatten().copied()).collect()
+    held.chain(access).chain([old.stats.table, Table::COUNTERS]).chain(had.iter().flatten().copied()).collect()
 }
 
 /// The identities with the places that they have, and the layout of the statistics for them. If there are more

@@ -34,7 +34,7 @@ pub(crate) mod reserved {
     /// The refusal of an SMTP command that came too early or too late.
     pub(crate) const OUT_OF_ORDER: &str = "out-of-order";
 
-    pub(in crate::policy) const ALL: [&str; 4] = [MAX_OPEN, MAX_RECIPIENTS, BLOCKED, OUT_OF_ORDER];
+    pub(crate) const ALL: [&str; 4] = [MAX_OPEN, MAX_RECIPIENTS, BLOCKED, OUT_OF_ORDER];
 }
 
 /// A policy: its limits in file order, already multiplied by `scale`.

@@ -17,7 +17,7 @@ pub const COUNTERS: usize = 434;
 const MAGIC: u64 = u64::from_le_bytes(*b"throttle");
 
 /// The layout of everything behind the magic; a change of any table's layout changes this number.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Words that nothing uses yet.
 const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>() - 13 - COUNTERS;

@@ -3,9 +3,10 @@
 //! The pages are plain words at fixed offsets behind a versioned header, with no pointer inside, so that another
 //! process can map them. A region knows no store: it provides [`Table`]s and lines.
 //!
-//! * here: the pages   * `header`: the first page   * `shared`: the lock   * `hints`: facts that are read without it
-//! * `table`: runs of pages, and the lines in them
+//! * here: the pages   * `header`: the first page   * `counters`: the second page of a guard   * `shared`: the lock
+//! * `hints`: facts that are read without it   * `table`: runs of pages, and the lines in them
 
+mod counters;
 mod header;
 mod hints;
 mod shared;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use self::header::Header;
 
+pub use counters::{Counters, DECISIONS, DURATION_BOUNDS_NS, Durations, REPORTS, SLOTS_OF_LIMITS, STAGES};
 pub use header::{COUNTERS, Epoch, NotARegion, Now, OpenPermits};
 pub use hints::{Hints, KIND_WORDS};
 pub use shared::SharedRegion;
@@ -183,6 +185,16 @@ impl Region {
     /// The first page, for writing.
     pub fn header_mut(&mut self) -> &mut Header {
         bytemuck::cast_mut(&mut self.pages[0])
+    }
+
+    /// The page of [`Table::COUNTERS`]: a guard has that table, and a rate limiter has not.
+    pub fn counters(&self) -> &Counters {
+        bytemuck::cast_ref(&self.pages[1])
+    }
+
+    /// [`Region::counters`], for writing.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        bytemuck::cast_mut(&mut self.pages[1])
     }
 
     /// The state of the permits, which exists even when no limit has a table for them.

@@ -45,13 +45,15 @@ impl SharedRegion {
     /// Passes the memory to the next policy. For each place of a limit, `from` has the place that the limit had in the
     /// policy before. The limit keeps its counter of untracked charges; a limit without such a place starts at zero.
     ///
-    /// It empties `used` under the same hold of the lock: tables in pages that the policy before has used until now.
-    pub fn for_next_generation(&self, from: &[Option<usize>], used: &[Table]) -> Self {
+    /// Under the same hold of the lock it empties `used`, tables in pages that the policy before has used until now,
+    /// and the counter slots in `new_slots`.
+    pub fn for_next_generation(&self, from: &[Option<usize>], used: &[Table], new_slots: &[u16]) -> Self {
         let generation = self.generation + 1;
         let mut region = self.lock();
         for table in used {
             region.words_mut(table).fill(0);
         }
+        region.counters_mut().clear(new_slots);
         let header = region.header_mut();
         let before = header.untracked;
         let counter = |place: usize| from.get(place).copied().flatten().map_or(0, |from| before[from]);

@@ -122,6 +122,9 @@ impl Table {
     /// The page of the header, which is no table. It is a placeholder for a limit without a table.
     pub const HEADER: Self = Self { first_page: 0, pages: 1 };
 
+    /// The page of a guard's counters: its first table, which no reload moves.
+    pub const COUNTERS: Self = Self { first_page: 1, pages: 1 };
+
     /// A table of `pages` pages from `first_page` on; it has at least one.
     pub(super) fn new(first_page: u32, pages: u32) -> Self {
         debug_assert!(pages > 0);

@@ -1,0 +1,238 @@
+//! The slots of offenders: series whose number is fixed, however many names an attacker invents.
+//!
+//! **Idea.** A time series for each sender is a memory leak that the sender controls. So each identity has K slots, and
+//! the values are series of the slots, without a name. A name is a separate series that says who sits in a slot, and
+//! new names spend a budget.
+//!
+//! ```text
+//!  throttle_slot_messages{identity, slot}          always K for each identity
+//!  throttle_slot_info{identity, slot, key} 1       only offenders; a new one takes a token
+//!
+//!  tokens:  at most K; r more in an hour           so at most K + r·T names in T hours
+//! ```
+//!
+//! A slot is sticky: it is not a rank, since two senders that swap ranks would change both names at each scrape. A
+//! value keeps its slot until it sends nothing. A value that sends more than twice as much takes the slot of the one
+//! that sends least, unless that one has had its name for less than [`HELD_US`].
+//!
+//! **Who is named.** A value that a limit refused in the last minute. One that only came above half of a limit is named
+//! too, but it may not spend the lower half of the tokens: else busy ordinary senders use the budget up, and the
+//! flooder has no name (measured: 5 of 5 runs). A name is released after ten minutes at the earliest, when nothing is
+//! refused and the value sends less than half of what it sent when it was named.
+//!
+//! **What a name shows.** Names and networks only. A value that may hold a local part shows its domain and a hash.
+
+use std::collections::VecDeque;
+
+use crate::identity::{Identity, View};
+use crate::stats::Offender;
+
+/// How long a name stays at least: ten minutes.
+const HELD_US: i64 = 600_000_000;
+
+/// How long a value counts as one that has just come above half of a limit.
+const NEW_US: i64 = 75_000_000;
+
+/// The window of a fan-out. The statistics count elements since a value came near a limit, so an earlier count is taken
+/// off.
+const WINDOW_US: i64 = 60_000_000;
+
+/// The least time between two counts that are kept.
+const APART_US: i64 = 5_000_000;
+
+const HOUR_US: f64 = 3_600_000_000.0;
+
+/// The most bytes of a key.
+const MOST_KEY: usize = 100;
+
+/// The numbers of an exporter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Slots of each identity.
+    pub slots: u32,
+    /// The most identities that have slots.
+    pub identities: u32,
+    /// New names of each identity in an hour.
+    pub names_an_hour: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { slots: 16, identities: 8, names_an_hour: 30 }
+    }
+}
+
+/// The slots of one identity.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// The identity.
+    pub identity: Identity,
+    budget: Budget,
+    slots: Vec<Option<Slot>>,
+    tokens: f64,
+    filled_us: i64,
+    /// Values that were to be named and had no token.
+    pub suppressed: u64,
+}
+
+/// A value in a slot.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// The value and its counts.
+    pub offender: Offender,
+    /// Its name, when it has one.
+    pub name: Option<Named>,
+    /// Elements that it brought in the last minute.
+    pub fan_out: f64,
+    /// Elements since it came near a limit, at some times of the last minute; the oldest first.
+    earlier: VecDeque<(i64, f64)>,
+    /// Whether it was counted as suppressed.
+    is_suppressed: bool,
+}
+
+/// The name of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The text.
+    pub key: String,
+    since_us: i64,
+    /// What the value sent in the minute before it was named.
+    sent: u64,
+}
+
+impl Slot {
+    fn new(offender: &Offender, now_us: i64) -> Self {
+        let (offender, earlier) = (offender.clone(), VecDeque::new());
+        let mut slot = Self { offender, name: None, fan_out: 0.0, earlier, is_suppressed: false };
+        slot.measure(now_us);
+        slot
+    }
+
+    /// Works out the fan-out of the last minute.
+    fn measure(&mut self, now_us: i64) {
+        let count = self.offender.fan_out.unwrap_or_default();
+        let from_us = now_us.saturating_sub(WINDOW_US);
+        // The last count before the window stays.
+        while self.earlier.get(1).is_some_and(|(at_us, _)| *at_us <= from_us) {
+            self.earlier.pop_front();
+        }
+        let is_new = self.offender.since_us > from_us;
+        let before = if is_new { 0.0 } else { self.earlier.front().map_or(count, |(_, before)| *before) };
+        self.fan_out = (count - before).max(0.0);
+        if self.earlier.back().is_none_or(|(at_us, _)| now_us.saturating_sub(*at_us) >= APART_US) {
+            self.earlier.push_back((now_us, count));
+        }
+        // A clock that goes back would keep more.
+        self.earlier.truncate((WINDOW_US / APART_US + 2) as usize);
+    }
+}
+
+impl Slots {
+    /// Empty slots, with all tokens.
+    pub fn new(identity: Identity, budget: Budget, now_us: i64) -> Self {
+        let slots = vec![None; budget.slots as usize];
+        Self { identity, budget, slots, tokens: f64::from(budget.slots), filled_us: now_us, suppressed: 0 }
+    }
+
+    /// The slots.
+    pub fn iter(&self) -> impl Iterator<Item = Option<&Slot>> {
+        self.slots.iter().map(Option::as_ref)
+    }
+
+    /// Takes over what the offenders sent until `now_us`, and names some. `key_of` makes the text of a name.
+    pub fn update(&mut self, offenders: &[Offender], now_us: i64, key_of: impl Fn(&str) -> String) {
+        self.fill_tokens(now_us);
+        for slot in &mut self.slots {
+            let Some(held) = slot else { continue };
+            let now = offenders.iter().find(|offender| offender.value == held.offender.value);
+            held.offender = now.cloned().unwrap_or(Offender { admitted: 0, refused: 0, ..held.offender.clone() });
+            held.measure(now_us);
+            let is_over = |name: &Named| {
+                let is_light = held.offender.refused == 0 && 2 * sent(&held.offender) < name.sent.max(1);
+                now_us.saturating_sub(name.since_us) >= HELD_US && is_light
+            };
+            if held.name.as_ref().is_some_and(is_over) {
+                held.name = None;
+            }
+            if held.name.is_none() && sent(&held.offender) == 0 {
+                *slot = None;
+            }
+        }
+        for offender in offenders.iter().filter(|offender| sent(offender) > 0) {
+            self.seat(offender, now_us);
+        }
+        self.name(now_us, key_of);
+    }
+
+    fn fill_tokens(&mut self, now_us: i64) {
+        let passed_us = now_us.saturating_sub(self.filled_us).max(0) as f64;
+        let more = f64::from(self.budget.names_an_hour) * passed_us / HOUR_US;
+        self.tokens = (self.tokens + more).min(f64::from(self.budget.slots));
+        self.filled_us = now_us;
+    }
+
+    /// Gives a value a slot, if it has none.
+    fn seat(&mut self, offender: &Offender, now_us: i64) {
+        if self.slots.iter().flatten().any(|held| held.offender.value == offender.value) {
+            return;
+        }
+        let may_go = |slot: &Option<Slot>| match slot {
+            None => Some(0),
+            Some(held) => {
+                let is_held = |name: &Named| now_us.saturating_sub(name.since_us) < HELD_US;
+                let weight = sent(&held.offender) + 1;
+                let may_go = !held.name.as_ref().is_some_and(is_held) && sent(offender) > 2 * weight;
+                may_go.then_some(weight)
+            }
+        };
+        let lightest =
+            self.slots.iter_mut().filter_map(|slot| Some((may_go(slot)?, slot))).min_by_key(|(weight, _)| *weight);
+        if let Some((_, slot)) = lightest {
+            *slot = Some(Slot::new(offender, now_us));
+        }
+    }
+
+    /// Names those that are to be named, the most refused first, while there are tokens.
+    fn name(&mut self, now_us: i64, key_of: impl Fn(&str) -> String) {
+        let mut wanted: Vec<&mut Slot> = self.slots.iter_mut().flatten().filter(|slot| slot.name.is_none()).collect();
+        wanted.sort_by_key(|slot| std::cmp::Reverse(slot.offender.refused));
+        for slot in wanted {
+            let is_refused = slot.offender.refused > 0;
+            if !is_refused && now_us.saturating_sub(slot.offender.since_us) > NEW_US {
+                continue;
+            }
+            let reserve = if is_refused { 0.0 } else { f64::from(self.budget.slots) / 2.0 };
+            if self.tokens >= 1.0 + reserve {
+                self.tokens -= 1.0;
+                let (key, sent) = (key_of(&slot.offender.value), sent(&slot.offender));
+                slot.name = Some(Named { key, since_us: now_us, sent });
+            } else if is_refused && !slot.is_suppressed {
+                slot.is_suppressed = true;
+                self.suppressed += 1;
+            }
+        }
+    }
+}
+
+fn sent(offender: &Offender) -> u64 {
+    offender.admitted + offender.refused
+}
+
+/// The text of a value in a label: at most [`MOST_KEY`] bytes of letters, digits and a few signs, and no local part.
+/// `tag` is a hash of the value.
+pub(super) fn key_text(identity: Identity, value: &str, tag: u32) -> String {
+    let is_whole = matches!(identity.view(), View::Nothing | View::Network | View::Host | View::Org | View::Registered);
+    let domain = match value.rsplit_once('@') {
+        Some((_, domain)) => domain,
+        // What has no local part in these views is an organisation, or a tag such as NULL.
+        None if is_whole || matches!(identity.view(), View::Mailbox | View::Address) => value,
+        None => "",
+    };
+    let is_cut = domain.len() != value.len() || domain.len() > MOST_KEY;
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || ".-_:/".contains(one);
+    let plain = |one: char| if is_plain(one) { one } else { '?' };
+    let tail = if is_cut { format!("#{tag:08x}") } else { String::new() };
+    let text: String = domain.chars().map(plain).collect();
+    // All of it is ASCII. The end of a name tells who owns it.
+    format!("{}{tail}", &text[text.len().saturating_sub(MOST_KEY - tail.len())..])
+}
