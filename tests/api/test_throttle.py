@@ -55,8 +55,8 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     tables = pace.tables()
     assert 0.98 * most < pace.memory_bytes <= most
     rest = pace.memory_bytes - sum(table.bytes for table in tables)
-    # the header's page; what observes; what operators say, and blocks; what is spare
-    assert 4096 < rest <= 4096 + most // 16 + most // 56 + most // 64 + most // 32
+    # the header's page and that of counters; what observes; what operators say, and blocks; what is spare
+    assert 8192 < rest <= 8192 + most // 16 + most // 56 + most // 64 + most // 32
     limits = Policy.builtin().limits
     quotas = [row for limit in limits for row in quotas_of(limit)]
     assert quotas[0] == "net-claimed-pace, quota of 2a00:1450:4864::/48 and 2 more"
@@ -268,7 +268,7 @@ def test_peek_moves_no_time_and_a_refused_check_does() -> None:
 
 def test_the_seed_says_where_keys_lie_and_nothing_of_what_is_decided() -> None:
     def admitted(seed: bytes | None) -> list[bool]:
-        pace = Throttle(Policy([limit("pace", "client.ip", "1/hour")]), memory="72 KiB", seed=seed)
+        pace = Throttle(Policy([limit("pace", "client.ip", "1/hour")]), memory="76 KiB", seed=seed)
         return [bool(pace.check(SENDER.replace(client_ip=f"10.0.0.{number % 99}"), now=REAL)) for number in range(198)]
 
     assert admitted(SEED) == admitted(b"another 16 bytes") == admitted(None) == [True] * 99 + [False] * 99

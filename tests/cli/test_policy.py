@@ -111,6 +111,7 @@ def test_show_tells_a_program_the_plan(files: tuple[Path, Path, Path]) -> None:
         "file": str(files[0]),
         "mode": "enforce",
         "scale": 2.0,
+        "series": list(right.series_bound()),
         "limits": right.plan(memory="64 MiB"),
     }
 
