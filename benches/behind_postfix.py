@@ -1,6 +1,6 @@
 """Messages a second through a real Postfix: with `throttle serve` in its recipient restrictions, and without.
 
-    make serving                                             as root: installs Postfix, and runs policy_service.py too
+    make peers                                               as root: installs Postfix, and runs policy_service.py too
     python benches/behind_postfix.py [--messages 2000] [--rounds 10] [--json]
 
 Three Postfixes in temporary directories differ in one line of `main.cf`: they ask nobody, the floor of
@@ -106,8 +106,9 @@ def dialogue(number: int, message: Message) -> Dialogue:
     envelope = [f"MAIL FROM:<{message.mail_from.strip('<>')}> SIZE={len(content)}"]
     envelope += [*(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
     name = message.client_name or "[UNAVAILABLE]"
+    family = "IPV6:" if ":" in message.client_ip else ""
     return Dialogue(
-        f"XCLIENT NAME={name} ADDR={message.client_ip} PORT={1024 + number % 60_000}\r\n".encode(),
+        f"XCLIENT NAME={name} ADDR={family}{message.client_ip} PORT={1024 + number % 60_000}\r\n".encode(),
         f"EHLO {message.helo}\r\n".encode(),
         "".join(f"{line}\r\n" for line in envelope).encode(),
         len(recipients),
@@ -116,7 +117,7 @@ def dialogue(number: int, message: Message) -> Dialogue:
 
 
 def send(port: int, said: Dialogue) -> bytes:
-    """Sends one message over a connection of its own, and returns the last reply."""
+    """Sends one message over a connection of its own, and returns the reply that refuses it, or the last one."""
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client, client.makefile("rb") as lines:
 
         def reply() -> bytes:
@@ -126,10 +127,10 @@ def send(port: int, said: Dialogue) -> bytes:
                     return line
 
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        last = reply()
-        for command in (said.xclient, said.ehlo):
+        for command, code in ((b"", b"220"), (said.xclient, b"220"), (said.ehlo, b"250")):
             client.sendall(command)
-            last = reply()
+            if not (last := reply()).startswith(code):
+                return b"before MAIL: " + last
         client.sendall(said.envelope)
         replies = [reply() for _ in range(1 + said.recipients + 1)]
         refused = [line for line in replies[:-1] if not line.startswith(b"250")]

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from integrations.loopback import connected, free_port
 from integrations.postfix.serve_process import ServeProcess, policy_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 CPUS = sorted(os.sched_getaffinity(0))
-START_SECONDS = 30.0
 END_SECONDS = 10.0
 
 #: The two rates, as each server spells them.
@@ -218,23 +217,6 @@ def cpu_seconds(process: psutil.Process) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):
             used += sum(one.cpu_times()[:4])
     return used
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
-def connected(port: int) -> socket.socket:
-    """A connection; a server that has just been started may take a moment."""
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        try:
-            return socket.create_connection(("127.0.0.1", port))
-        except ConnectionRefusedError:
-            time.sleep(0.01)  # another process starts; nothing tells when it listens
-    raise ConnectionError(f"nobody listens on port {port}")
 
 
 def where() -> str:

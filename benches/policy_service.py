@@ -1,6 +1,6 @@
-"""Requests a second of `throttle serve --postfix`, beside the least that asyncio can do and beside two peers.
+"""Requests a second of `throttle serve --postfix`, compared with a bare asyncio server and two peers.
 
-    make serving                                 as root: installs the peers, and runs behind_postfix.py too
+    make peers                                   as root: installs the peers, and runs behind_postfix.py too
     python benches/policy_service.py [--seconds 0.5] [--rounds 10] [--per-hour 10000] [--json]
 
 Every server runs in processes of its own, on loopback, with its state in a temporary directory. All get one stream of
@@ -38,7 +38,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from benches.policy_servers import (
     CPUS,
@@ -49,11 +52,12 @@ from benches.policy_servers import (
     SERVERS,
     TWO_RATES,
     Server,
-    connected,
     cpu_seconds,
     where,
 )
 
+from integrations.loopback import connected
+from integrations.postfix.policy_client import instance, request
 from throttle.demo.traffic import Mix, conversations
 
 if TYPE_CHECKING:
@@ -62,38 +66,6 @@ if TYPE_CHECKING:
 
 SEED = 1
 CONNECTIONS = (1, 100)
-REQUEST = """\
-request=smtpd_access_policy
-protocol_state=RCPT
-protocol_name=ESMTP
-client_address={client_ip}
-client_name={client_name}
-client_port={port}
-reverse_client_name={client_name}
-server_address=192.0.2.25
-server_port=25
-helo_name={helo}
-sender={sender}
-recipient={recipient}
-recipient_count=0
-queue_id=
-instance={instance}
-size={size}
-etrn_domain=
-stress=
-sasl_method=
-sasl_username=
-sasl_sender=
-ccert_subject=
-ccert_issuer=
-ccert_fingerprint=
-ccert_pubkey_fingerprint=
-encryption_protocol=
-encryption_cipher=
-encryption_keysize=0
-policy_context=
-
-"""
 
 
 class Result(NamedTuple):
@@ -102,7 +74,7 @@ class Result(NamedTuple):
     requests_s: float
     p99_us: float
     refused: float
-    cpu_us: float = 0.0
+    cpu_us: float
     """The server's own time for a request: what other processes of the machine change least."""
 
 
@@ -130,25 +102,22 @@ class Bound(NamedTuple):
 
 def stream() -> list[bytes]:
     """The requests: each message once, each conversation from a port of its own."""
-    requests = []
-    serial = itertools.count()
-    for number, conversation in enumerate(conversations(SEED, Mix())):
-        for message in conversation:
-            request = REQUEST.format(
-                client_ip=message.client_ip,
-                client_name="unknown",
-                port=1024 + number,
-                helo=message.helo,
-                sender=message.mail_from.strip("<>"),
-                recipient=message.rcpt_to,
-                instance=f"4d2.656e6f00.1.{next(serial):x}",
-                size=2_000,
-            )
-            requests.append(request.encode())
-    return requests
+    return [
+        request(
+            client_address=message.client_ip,
+            client_port=1024 + number,
+            helo_name=message.helo,
+            sender=message.mail_from.strip("<>"),
+            recipient=message.rcpt_to,
+            instance=instance(),
+            size=2_000,
+        )
+        for number, conversation in enumerate(conversations(SEED, Mix()))
+        for message in conversation
+    ]
 
 
-def client(parent: Connection, port: int, connections: int) -> None:
+def client(parent: Connection, port: int, connections: int, server_id: int) -> None:
     """The process of a client: connects, and then measures for so many seconds whenever it is told to."""
     os.sched_setaffinity(0, CPUS[:1])
     following = itertools.cycle(stream()).__next__
@@ -166,7 +135,7 @@ def client(parent: Connection, port: int, connections: int) -> None:
     calls = {fd: (opened.recv, opened.send) for fd, opened in sockets.items()}
     parent.send("warm")
     while seconds := parent.recv():
-        parent.send(measure(calls, poll, following, seconds))
+        parent.send(measure(calls, poll, following, seconds, psutil.Process(server_id)))
 
 
 def measure(
@@ -174,11 +143,13 @@ def measure(
     poll: select.epoll,
     following: Callable[[], bytes],
     seconds: float,
-) -> tuple[Result, int]:
+    server: psutil.Process,
+) -> Result:
     """What comes of so many seconds; all requests that were sent in this time are answered in the end, and count."""
     sent_at = dict.fromkeys(calls, 0)
     waits: list[int] = []
     refused = outstanding = 0
+    idle = cpu_seconds(server)
     clock = time.perf_counter_ns
     now = start = clock()
     end = start + int(seconds * 1e9)
@@ -202,8 +173,9 @@ def measure(
             else:
                 outstanding -= 1
     waits.sort()
-    result = Result(len(waits) / ((now - start) / 1e9), waits[len(waits) * 99 // 100] / 1000, refused / len(waits))
-    return result, len(waits)
+    count = len(waits)
+    cpu_us = (cpu_seconds(server) - idle) / count * 1e6
+    return Result(count / ((now - start) / 1e9), waits[count * 99 // 100] / 1000, refused / count, cpu_us)
 
 
 @contextmanager
@@ -218,16 +190,14 @@ def running(server: Server, connections: int, per_hour: int) -> Iterator[Callabl
             if not server.many_processes:
                 process.cpu_affinity(CPUS[1:] or CPUS)
             here, there = spawn.Pipe()
-            asking = spawn.Process(target=client, args=(there, port, connections))
+            asking = spawn.Process(target=client, args=(there, port, connections, process.pid))
             asking.start()
             there.close()
 
             def once(seconds: float) -> Result:
-                idle = cpu_seconds(process)
                 here.send(seconds)
-                result: Result
-                result, requests = here.recv()
-                return result._replace(cpu_us=(cpu_seconds(process) - idle) / requests * 1e6)
+                result: Result = here.recv()
+                return result
 
             try:
                 here.recv()
@@ -253,24 +223,27 @@ def ratios(results: list[Result], others: list[Result]) -> list[float]:
     return [one.requests_s / other.requests_s for one, other in zip(results, others, strict=True)]
 
 
+def compared(results: list[Result], others: list[Result], form: str) -> tuple[float, str]:
+    """The median ratio, and how it is printed: with the least and the greatest one."""
+    rounds = ratios(results, others)
+    middle = statistics.median(rounds)
+    return middle, f"{middle:{form}} ({min(rounds):{form}} to {max(rounds):{form}})"
+
+
 def bounds_of(found: dict[int, dict[Server, list[Result]]]) -> Iterator[Bound]:
     """What `throttle serve` promises, under each of its policies."""
     single, many = (found[connections] for connections in CONNECTIONS)
     for ours in (INBOUND, TWO_RATES):
         for peer, times in ((POLICYD, 25), (POSTFWD2, 3)):
             if many[peer]:
-                rounds = ratios(many[ours], many[peer])
-                measured = f"{statistics.median(rounds):.1f} × ({min(rounds):.1f} to {max(rounds):.1f})"
-                promise = f"{ours.name}: at 100 connections {times} × {peer.name}"
-                yield Bound(promise, measured, statistics.median(rounds) >= times)
-        rounds = ratios(single[ours], single[FLOOR])
-        measured = f"{statistics.median(rounds):.1%} ({min(rounds):.1%} to {max(rounds):.1%})"
-        yield Bound(f"{ours.name}: on one connection 85% of the floor", measured, statistics.median(rounds) >= 0.85)
-        rounds = ratios(many[ours], many[FLOOR])
+                ratio, measured = compared(many[ours], many[peer], ".1f")
+                yield Bound(f"{ours.name}: at 100 connections {times} × {peer.name}", measured, ratio >= times)
+        share, measured = compared(single[ours], single[FLOOR], ".1%")
+        yield Bound(f"{ours.name}: on one connection 85% of the floor", measured, share >= 0.85)
+        share, measured = compared(many[ours], many[FLOOR], ".1%")
         requests_s = statistics.median(one.requests_s for one in many[ours])
-        measured = f"{requests_s:,.0f}/s, {statistics.median(rounds):.1%} ({min(rounds):.1%} to {max(rounds):.1%})"
         promise = f"{ours.name}: at 100 connections 50,000/s or 50% of the floor"
-        yield Bound(promise, measured, requests_s >= 50_000 or statistics.median(rounds) >= 0.5)
+        yield Bound(promise, f"{requests_s:,.0f}/s, {measured}", requests_s >= 50_000 or share >= 0.5)
 
 
 def main() -> None:

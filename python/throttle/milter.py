@@ -243,7 +243,7 @@ def run(
         ValueError: an argument is wrong.
         OSError: the address cannot be listened on, or libmilter has ended; the system log says why.
     """
-    listen = listen_address(address)
+    listen = ListenAddress.parse(address, fixed=True)
     connection = functools.partial(
         ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault, on_error=on_error
     )
@@ -262,15 +262,6 @@ def run(
             libmilter.end()
     if libmilter.error is not None:
         raise OSError(f"libmilter cannot serve {address}: {libmilter.error}; the system log says why")
-
-
-def listen_address(text: str) -> ListenAddress:
-    """Parses the address of a milter.
-
-    Raises:
-        ValueError: it is none.
-    """
-    return ListenAddress.parse(text, fixed=True)
 
 
 class _Libmilter:
@@ -325,7 +316,7 @@ def _settings_of_pymilter(
     printed = sys.excepthook
 
     def undecoded(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        """Reports what pymilter could not decode, which has no traceback. It would print it each time."""
+        """Reports what pymilter could not decode, which has no traceback; otherwise it is printed each time."""
         if kind is UnicodeDecodeError and trace is None:
             on_error("a HELO name that is not UTF-8, which is not counted", error)
         else:

@@ -1,6 +1,6 @@
 """Exim out of Debian's packages, without installing it: that would remove Postfix. `exim -bh` plays dialogues.
 
-It needs root, apt, the network, and of Exim's libraries those that `make servers` installs.
+It needs root, apt, the network, and the libraries of Exim that `make servers` installs.
 It knows no policy service: a test passes the lines of the configuration, which it takes from a page.
 Invariant: nothing is installed. Exim's user exists only in a mount namespace of each dialogue.
 """

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,16 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from integrations.loopback import LOOPBACK, connected, free_port
 from pages import ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOOPBACK = "127.0.0.1"
 RECEIVER = "quickbox.email"
 PATIENCE_SECONDS = 120.0
 
-#: No limits of Postfix that many clients on one address would run into, and no look-ups that nobody answers here.
+#: Turns off Postfix's own limits and DNS look-ups.
 MAIN = """
 compatibility_level = 3.6
 queue_directory = {directory}/queue
@@ -142,8 +141,8 @@ def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
         address = f"{LOOPBACK}:{sink_port}"
         sink = subprocess.Popen(["smtp-sink", "-u", "postfix", "-d", f"{directory}/sink/", address, "1000"])
         postfix.control("start")
-        wait_for_port(sink_port)
-        wait_for_port(postfix.port)
+        connected(sink_port).close()
+        connected(postfix.port).close()
         yield postfix
     finally:
         if (directory / "queue" / "pid" / "master.pid").exists():
@@ -165,24 +164,3 @@ def numbers_of_messages(directory: Path) -> Counter[str]:
     """How often each message of a `SmtpClient` lies in a directory, by its `X-Number`."""
     pattern = re.compile(rb"^X-Number: (\S+)\r?$", re.MULTILINE)
     return Counter(number.decode() for path in directory.iterdir() for number in pattern.findall(path.read_bytes()))
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind((LOOPBACK, 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def wait_for_port(port: int) -> None:
-    """Returns when somebody listens on a port of loopback."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            socket.create_connection((LOOPBACK, port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < until, f"nobody listens on port {port}"
-            time.sleep(0.02)
-        else:
-            return

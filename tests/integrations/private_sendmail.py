@@ -1,7 +1,7 @@
 """Sendmail out of Debian's packages, without installing them: that would remove Postfix.
 
 It needs root, apt and the network. Mail is taken for ``quickbox.email`` and stays in a queue of its own.
-It knows no milter: whoever uses it passes those lines of ``sendmail.mc``.
+It knows no milter: the caller passes these lines of ``sendmail.mc``.
 Invariant: nothing is installed, and nothing runs after the end of the block.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integrations.debian_packages import extract
-from integrations.private_postfix import free_port, wait_for_port
+from integrations.loopback import connected, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def private_sendmail(lines: str) -> Iterator[int]:
         start = f"hostname mx.quickbox.email && exec {program} -C {root}/sendmail.cf -bD"
         process = subprocess.Popen(["unshare", "--uts", "sh", "-c", start], env=libraries)
         try:
-            wait_for_port(port)
+            connected(port).close()
             yield port
         finally:
             process.terminate()

@@ -86,8 +86,8 @@ PANELS = (
     Panel(
         "How full the tables are",
         "The ten fullest tables.",
-        "topk(10, max by (table) (throttle_table_load{%s}))",
-        "{{table}}",
+        "topk(10, max by (limit, table) (throttle_table_load{%s}))",
+        "{{limit}} {{table}}",
         "percentunit",
         10,
     ),

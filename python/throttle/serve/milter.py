@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from throttle import milter
 from throttle.serve import process, systemd
+from throttle.serve.address import ListenAddress
 from throttle.serve.notices import NoticeReader
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
     Raises:
         ValueError: the address is none, there are several policies, or an option is wrong.
     """
-    milter.listen_address(address)
+    ListenAddress.parse(address, fixed=True)
     (_, guard), *others = guards
     if others:
         raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")

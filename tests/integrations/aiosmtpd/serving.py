@@ -6,7 +6,6 @@ import asyncio
 import smtplib
 import socket
 import ssl
-import time
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +82,6 @@ def holds(guard: Throttle, limit: str) -> int:
 def once(per: str, **fields: Any) -> Limit:
     """A limit that admits one, and refuses the second."""
     return limit("once", per, "1/day", **fields)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """A server learns of a lost connection a little later than its client."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)  # the server runs in a thread of its own
 
 
 def client(server: Loopback, **parameters: Any) -> smtplib.SMTP:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from given_guards import REAL, limit
-from integrations.aiosmtpd.serving import Inbox, held, holds, open_guard, wait_until
+from integrations.aiosmtpd.serving import Inbox, held, holds, open_guard
+from integrations.loopback import wait_until
 
 if TYPE_CHECKING:
     import random

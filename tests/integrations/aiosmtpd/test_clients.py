@@ -31,8 +31,8 @@ from integrations.aiosmtpd.serving import (
     read_all,
     send,
     server_tls,
-    wait_until,
 )
+from integrations.loopback import wait_until
 from throttle import Limit, Throttle
 from throttle.aiosmtpd import SMTP, UnixSocketController, UnixSocketUnthreadedController, UnthreadedController
 

@@ -21,8 +21,8 @@ from integrations.aiosmtpd.serving import (
     open_guard,
     read_all,
     send,
-    wait_until,
 )
+from integrations.loopback import wait_until
 from throttle import Decision, Limit, Throttle
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import smtplib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from integrations.loopback import LOOPBACK, free_port
 from integrations.milter.process import Serving, serving
-from integrations.private_postfix import LOOPBACK, PrivatePostfix, free_port, lines_of_page, private_postfix
+from integrations.private_postfix import PrivatePostfix, lines_of_page, private_postfix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,14 +48,6 @@ class Client(smtplib.SMTP):
     def become(self, address: str, name: str = "[UNAVAILABLE]") -> None:
         family = "IPV6:" if ":" in address else ""
         self.greeting, _ = self.docmd("XCLIENT", f"NAME={name} ADDR={family}{address} PORT=50000")
-
-
-def limit(name: str, fields: str) -> str:
-    return f'[[limit]]\nname = "{name}"\n{fields}\n'
-
-
-def once(name: str, per: str, more: str = "") -> str:
-    return limit(name, f'per = "{per}"\nrate = "1/day"\nburst = 1\n{more}')
 
 
 def sent(

@@ -11,25 +11,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from integrations.loopback import PATIENCE_SECONDS, wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SCRIPT = Path(__file__).with_name("serving.py")
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-PATIENCE_SECONDS = 60.0
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Returns when something has happened; fails when it does not."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not happened():
-        assert time.monotonic() < until, "it has not happened"
-        time.sleep(0.01)  # another process does it
 
 
 class Serving:

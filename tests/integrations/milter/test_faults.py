@@ -12,16 +12,16 @@ import psutil
 import pytest
 
 from integrations.faulty_clients import MOST_SECONDS, Noise, SlowRelay, growth_under_noise
+from integrations.loopback import LOOPBACK, free_port, wait_until
 from integrations.milter.behind_postfix import (
     Client,
     assert_each_accepted_message_is_delivered_once_and_none_bounced,
-    limit,
-    once,
     sent,
     servers,
 )
-from integrations.milter.process import serving, wait_until
-from integrations.private_postfix import LOOPBACK, free_port, lines_of_page, private_postfix
+from integrations.milter.limits import limit, once
+from integrations.milter.process import serving
+from integrations.private_postfix import lines_of_page, private_postfix
 from integrations.sent_outage import BURST, SentOutage
 from integrations.smtp_client import SmtpClient
 

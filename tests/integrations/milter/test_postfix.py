@@ -13,21 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from integrations.loopback import LOOPBACK, connected, free_port
 from integrations.milter.behind_postfix import (
     Client,
     assert_each_accepted_message_is_delivered_once_and_none_bounced,
-    limit,
-    once,
     sent,
     servers,
 )
+from integrations.milter.limits import limit, once
 from integrations.milter.process import serving
-from integrations.private_postfix import (
-    LOOPBACK,
-    free_port,
-    private_postfix,
-    wait_for_port,
-)
+from integrations.private_postfix import private_postfix
 from integrations.sent_outage import SentOutage
 
 pytestmark = pytest.mark.servers
@@ -169,7 +164,7 @@ smtpd_recipient_restrictions = check_sender_access inline:{{ {{ two.example = PR
 """
     process = subprocess.Popen([sys.executable, script, f"inet:{verifying}@{LOOPBACK}", "mx.one.example"])
     try:
-        wait_for_port(verifying)
+        connected(verifying).close()
         for authserv_id, sender in [("mx.one.example", "one.example"), ("mx.quickbox.email", "two.example")]:
             policy = once("signed", "dkim.org")
             with serving(f"inet:{LOOPBACK}:{own}", policy, authserv_id=authserv_id), private_postfix(lines) as postfix:

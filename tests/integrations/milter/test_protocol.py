@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.milter.process import ENVIRONMENT, SCRIPT, Serving, serving, wait_until
+from integrations.loopback import wait_until
+from integrations.milter.limits import limit, once
+from integrations.milter.process import ENVIRONMENT, SCRIPT, Serving, serving
 from integrations.milter.wire import ACCEPT, CONTINUE, REJECTED_RECIPIENTS, REPLY, Answer, Wire
 from pages import ROOT, blocks
 from throttle import Throttle
@@ -40,15 +42,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[Serving, str]]]:
             return stack.enter_context(serving(f"unix:{path}", policy, **arguments)), path
 
         yield start
-
-
-def limit(name: str, fields: str) -> str:
-    return f'[[limit]]\nname = "{name}"\n{fields}\n'
-
-
-def once(name: str, per: str, more: str = "") -> str:
-    """A limit that refuses the second of a key."""
-    return limit(name, f'per = "{per}"\nrate = "1/day"\nburst = 1\n{more}')
 
 
 def sent(

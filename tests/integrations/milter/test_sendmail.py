@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integrations.loopback import LOOPBACK
+from integrations.milter.limits import limit, once
 from integrations.milter.process import serving
-from integrations.private_postfix import LOOPBACK, lines_of_page
+from integrations.private_postfix import lines_of_page
 from integrations.private_sendmail import private_sendmail
 
 if TYPE_CHECKING:
@@ -17,14 +19,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 pytest.importorskip("throttle.milter", reason="pymilter is not installed")
-
-
-def limit(name: str, fields: str) -> str:
-    return f'[[limit]]\nname = "{name}"\n{fields}\n'
-
-
-def once(name: str, per: str, more: str = "") -> str:
-    return limit(name, f'per = "{per}"\nrate = "1/day"\nburst = 1\n{more}')
 
 
 def test_sendmail_asks_at_each_step_and_everything_is_released(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.milter.process import wait_until
+from integrations.loopback import wait_until
 from integrations.milter.wire import Wire
 
 if TYPE_CHECKING:
@@ -93,14 +93,7 @@ def test_check_tries_every_option(options: list[str], message: str) -> None:
 
 def test_check_of_what_is_right_listens_nowhere() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [
-            *SERVE,
-            f"inet::{taken.getsockname()[1]}",
-            "--authserv-id",
-            "mx",
-            "--on-fault",
-            "tempfail",
-            "--check",
-        ]
+        options = ["--authserv-id", "mx", "--on-fault", "tempfail", "--check"]
+        command = [*SERVE, f"inet::{taken.getsockname()[1]}", *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "policy: inbound: " in done.stderr) == (0, True)

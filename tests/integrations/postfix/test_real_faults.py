@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integrations.faulty_clients import MOST_SECONDS, Noise, SlowRelay, growth_under_noise
+from integrations.loopback import free_port
 from integrations.postfix.policy_client import PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess, policy_file
-from integrations.private_postfix import RECEIVER, free_port, lines_of_page, private_postfix
+from integrations.private_postfix import RECEIVER, lines_of_page, private_postfix
 from integrations.sent_outage import SentOutage
 from integrations.smtp_client import Sent, SmtpClient
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,6 +76,20 @@ def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
         done = serve("--postfix", f"unix:{tmp_path}/socket")
     assert done.returncode == 2
     assert "another process listens there" in done.stderr
+
+
+def test_a_socket_with_many_connections_waiting_is_not_taken_over(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as taken, ExitStack() as stack:
+        taken.bind(path)
+        taken.listen(0)
+        busy = 0
+        while busy != errno.EAGAIN:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            busy = client.connect_ex(path)
+        with pytest.raises(AddressError, match="another process listens there"):
+            ListenAddress.parse(f"unix:{path}").listen()
 
 
 @pytest.mark.parametrize("text", ["", "inet:", "inet:x", "inet:x:70000", "inet:::1:25", "unix:", "10040", "inet:[::1]"])
