@@ -1128,6 +1128,10 @@ class PolicyDelegation:
         """How many SMTP connections are kept."""
 
     @property
+    def unknown_contexts(self) -> int:
+        """How many requests had a ``policy_context`` that is that of no guard."""
+
+    @property
     def dropped(self) -> int:
         """How many SMTP connections were dropped because there was no room."""
 

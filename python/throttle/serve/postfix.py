@@ -54,6 +54,7 @@ class PolicyService:
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
         self._readers = [NoticeReader(guard) for _, guard in guards]
         self._dropped = 0
+        self._unknown = 0
         self.requests = 0
         self.errors = 0
 
@@ -65,6 +66,10 @@ class PolicyService:
         if dropped:
             self.log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
             self._dropped += dropped
+        unknown = self.delegation.unknown_contexts - self._unknown
+        if unknown:
+            self.log.event("unknown policy_context", f"requests: {unknown:,}; the policy without a name answers them")
+            self._unknown += unknown
         for connection in list(self.connections):
             connection.sweep(now)
         for reader in self._readers:

@@ -4,6 +4,7 @@
 //! Invariant: an answer is one legal line, since a reply is one (`Refusal::reply`).
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -19,7 +20,11 @@ const DUNNO: &[u8] = b"action=DUNNO\n\n";
 #[doc = doc!("PolicyDelegation")]
 #[pyclass(module = "throttle._core", frozen)]
 #[derive(Debug)]
-pub(crate) struct PolicyDelegation(Vec<Context>);
+pub(crate) struct PolicyDelegation {
+    contexts: Vec<Context>,
+    /// Requests with a context that no guard has.
+    unknown_contexts: AtomicU64,
+}
 
 /// A guard, and the `policy_context` whose requests it answers.
 #[derive(Debug)]
@@ -32,15 +37,24 @@ struct Context {
 impl PolicyDelegation {
     /// The guard of this name, or else the one without a name.
     fn context(&self, name: &[u8]) -> PyResult<&Context> {
-        let named = |name: &[u8]| self.0.iter().find(|context| context.name == name);
-        named(name).or_else(|| named(b"")).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name);
-            ThrottleError::new_err(format!("no policy is named {name}, which is the request's policy_context"))
-        })
+        let named = |name: &[u8]| self.contexts.iter().find(|context| context.name == name);
+        if let Some(found) = named(name) {
+            return Ok(found);
+        }
+        let name = String::from_utf8_lossy(name);
+        let wrong = match &*name {
+            "" => "no policy answers requests without a policy_context".into(),
+            name => format!("no policy is named {name}, which is the request's policy_context"),
+        };
+        self.unknown_contexts.fetch_add(1, Ordering::Relaxed);
+        named(b"").ok_or_else(|| ThrottleError::new_err(wrong))
     }
 
     fn sum(&self, of: impl Fn(&Connections) -> u64) -> u64 {
-        self.0.iter().map(|context| of(&context.connections.lock().unwrap_or_else(PoisonError::into_inner))).sum()
+        self.contexts
+            .iter()
+            .map(|context| of(&context.connections.lock().unwrap_or_else(PoisonError::into_inner)))
+            .sum()
     }
 }
 
@@ -52,7 +66,8 @@ impl PolicyDelegation {
             let (name, guard) = (name.extract::<String>()?.into_bytes(), guard.cast::<Throttle>()?.clone().unbind());
             Ok(Context { name, guard, connections: Mutex::new(Connections::new(most_connections)) })
         };
-        guards.iter().map(context).collect::<PyResult<_>>().map(Self)
+        let contexts = guards.iter().map(context).collect::<PyResult<_>>()?;
+        Ok(Self { contexts, unknown_contexts: AtomicU64::new(0) })
     }
 
     #[doc = doc!("PolicyDelegation.answer")]
@@ -79,7 +94,7 @@ impl PolicyDelegation {
 
     #[doc = doc!("PolicyDelegation.end_idle")]
     fn end_idle(&self, before_s: u64) {
-        for context in &self.0 {
+        for context in &self.contexts {
             context.connections.lock().unwrap_or_else(PoisonError::into_inner).end_idle(before_s);
         }
     }
@@ -90,6 +105,12 @@ impl PolicyDelegation {
         self.sum(|connections| connections.len() as u64)
     }
 
+    #[doc = doc!("PolicyDelegation.unknown_contexts")]
+    #[getter]
+    fn unknown_contexts(&self) -> u64 {
+        self.unknown_contexts.load(Ordering::Relaxed)
+    }
+
     #[doc = doc!("PolicyDelegation.dropped")]
     #[getter]
     fn dropped(&self) -> u64 {
@@ -97,6 +118,6 @@ impl PolicyDelegation {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.0.iter().try_for_each(|context| visit.call(&context.guard))
+        self.contexts.iter().try_for_each(|context| visit.call(&context.guard))
     }
 }

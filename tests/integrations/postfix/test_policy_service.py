@@ -182,6 +182,7 @@ def test_policy_context_chooses_the_policy(tmp_path: Path) -> None:
             assert actions[1].startswith("451 ")
             assert client.ask(instance=instance()) == DUNNO
             assert client.ask(policy_context="no such", instance=instance()) == DUNNO
+            service.wait_for("unknown policy_context: requests: 1; the policy without a name answers them")
     with ServeProcess(tmp_path, "--policy", f"strict={strict}") as service, PolicyClient(service.address) as client:
         client.socket.sendall(request(policy_context="other\x1b"))
         assert client.rest() == b""
