@@ -27,7 +27,7 @@ import milter
 from throttle import Envelope
 from throttle.auth import with_results
 from throttle.integration import FaultLog, declared_size
-from throttle.serve.address import ListenAddress
+from throttle.serve.address import AddressError, ListenAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,7 +250,7 @@ def run(
 
     Raises:
         ValueError: an argument is wrong.
-        OSError: the address cannot be listened on, or libmilter has ended; the system log says why.
+        OSError: the address cannot be listened on, or libmilter has ended.
     """
     listen = listen_address(address)
     connection = functools.partial(
@@ -259,6 +259,12 @@ def run(
     connection()  # raises for wrong arguments
     if listen.is_answered():
         raise OSError(f"{address}: another process listens there")
+    try:
+        for listener in listen.listen():  # libmilter would say why not in the system log only
+            listener.close()
+    except AddressError as error:
+        raise OSError(str(error)) from error
+    listen.remove()
     libmilter = _Libmilter(listen, stop)
     with _settings_of_pymilter(connection, on_error):
         try:

@@ -6,7 +6,6 @@ Invariant: every option is tried before anything listens.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,8 @@ from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
-    from throttle.serve.guards import Guards
+    from throttle import Throttle
+    from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
 
 EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
@@ -26,27 +26,9 @@ HELP = (
     "Exit codes: 0 ended; 2 wrong input, with one message on stderr."
 )
 
-
-class Form(StrEnum):
-    """The form of the log."""
-
-    text = "text"
-    json = "json"
-
-
-class OnFault(StrEnum):
-    """What a milter answers when a step fails on our side."""
-
-    accept = "accept"
-    tempfail = "tempfail"
-
-
-class Unit(StrEnum):
-    """A unit file of systemd."""
-
-    service = "service"
-    socket = "socket"
-
+FORMS = ("text", "json")
+ON_FAULT = ("accept", "tempfail")
+UNITS = ("service", "socket")
 
 Postfix = Annotated[
     str | None,
@@ -78,8 +60,12 @@ AuthservFields = Annotated[
     ),
 ]
 WhenFaulty = Annotated[
-    OnFault | None,
-    typer.Option(help="As a milter: what happens to mail when a step fails on our side.", show_default="accept"),
+    str | None,
+    typer.Option(
+        metavar="|".join(ON_FAULT),
+        help="As a milter: what happens to mail when a step fails on our side.",
+        show_default="accept",
+    ),
 ]
 Policies = Annotated[
     list[str],
@@ -99,10 +85,15 @@ Learned = Annotated[
 ]
 Shadow = Annotated[bool, typer.Option("--shadow", help="Decide and count, and refuse nothing.")]
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
-LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
+LogForm = Annotated[str, typer.Option("--log", metavar="|".join(FORMS), help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
-    Unit | None,
-    typer.Option("--print-unit", help="Print a unit file of systemd for --postfix, and end.", show_default=False),
+    str | None,
+    typer.Option(
+        "--print-unit",
+        metavar="|".join(UNITS),
+        help="Print a unit file of systemd for --postfix, and end.",
+        show_default=False,
+    ),
 ]
 
 
@@ -118,7 +109,7 @@ def command(
     learned: Learned = None,
     shadow: Shadow = False,
     check: Check = False,
-    log: LogForm = Form.text,
+    log: LogForm = "text",
     print_unit: PrintUnit = None,
 ) -> None:
     """Tries the options, and serves."""
@@ -126,8 +117,15 @@ def command(
     from throttle.serve.log import Log
     from throttle.serve.units import unit
 
+    for option, found, allowed in (
+        ("--log", log, FORMS),
+        ("--on-fault", on_fault, ON_FAULT),
+        ("--print-unit", print_unit, UNITS),
+    ):
+        if found is not None and found not in allowed:
+            fail(f"{option}: found {found!r}; allowed: {', '.join(allowed)}")
     if print_unit is not None:
-        typer.echo(unit(print_unit.value), nl=False)
+        typer.echo(unit(print_unit), nl=False)
         return
     if postfix is not None and milter is not None:
         fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
@@ -137,6 +135,7 @@ def command(
     options = {name: value for name, value in options.items() if value is not None}
     if postfix is not None and options:
         fail("--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter")
+    events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
     except OSError as error:
@@ -144,9 +143,9 @@ def command(
     except (ThrottleError, ValueError) as error:
         fail(error)
     if postfix is not None:
-        _serve_postfix(postfix, guards, Log(log.value), check=check)
+        _serve_postfix(postfix, guards, events, check=check)
     elif milter is not None:
-        _serve_milter(milter, guards, Log(log.value), options, check=check)
+        _serve_milter(milter, guards, events, options, check=check)
 
 
 def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:
@@ -158,10 +157,20 @@ def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:
         address = ListenAddress.parse(text)
         for source, guard in guards:
             inactive = list(inactive_limits(guard.policy))
-            message = f"{source}: {len(guard.policy.limits)} limits, {len(inactive)} of them cannot act here"
-            log.event("policy", message, limited=False)
+            _log_policy(log, source, guard, f", {len(inactive)} of them cannot act here")
             for limit in inactive:
                 log.event("inactive limit", str(limit), limited=False)
+            if sum(not limit.may_act for limit in inactive) == len(guard.policy.limits) and not guard.policy.entries:
+                fail(f"--policy: found {source}, of which no limit can act here; allowed: one with a limit that can")
+        if not guards.has_default:
+            log.event(
+                "no default policy",
+                "no policy for requests without policy_context, or with an unknown one: they get no answer; "
+                "add a --policy without NAME=",
+                limited=False,
+            )
+        elif check:
+            _log_all_is_right(log)
         if not check:
             run(address, guards, log)
     except AddressError as error:
@@ -176,8 +185,20 @@ def _serve_milter(address: str, guards: Guards, log: Log, options: dict[str, Any
     try:
         milter.check(address, guards, **options)
         for source, guard in guards:
-            log.event("policy", f"{source}: {len(guard.policy.limits)} limits", limited=False)
-        if not check:
+            _log_policy(log, source, guard)
+        if check:
+            _log_all_is_right(log)
+        else:
             milter.run(address, guards, log, **options)
     except (OSError, ValueError) as error:
         fail(f"--milter: {error}")
+
+
+def _log_policy(log: Log, source: PolicySource, guard: Throttle, more: str = "") -> None:
+    limits = len(guard.policy.limits)
+    shadow = ", shadow: refuses nothing" if guard.mode == "shadow" else ""
+    log.event("policy", f"{source}: {limits} limit{'' if limits == 1 else 's'}{more}{shadow}", limited=False)
+
+
+def _log_all_is_right(log: Log) -> None:
+    log.event("checked", "all is right", limited=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from throttle import Throttle, ThrottleError, policies
@@ -59,10 +60,15 @@ class Guards:
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
         for source in sources:
             if source.name in self._guards:
-                raise ValueError(f"policy {source}: another one has the same name")
+                raise ValueError(_same_name(self._guards[source.name][0], source))
             guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
             self._set_mode(guard)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a policy answers requests that name none, or an unknown one."""
+        return "" in self._guards
 
     def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
         return iter(self._guards.values())
@@ -83,3 +89,10 @@ class Guards:
     def _set_mode(self, guard: Throttle) -> None:
         if self._shadow:
             guard.mode = "shadow"
+
+
+def _same_name(first: PolicySource, second: PolicySource) -> str:
+    found = f"--policy: found {first} and {second}"
+    if second.name:
+        return f"{found}; allowed: each NAME once"
+    return f"{found}, two without NAME=; allowed: one; write {Path(second.source).stem}={second.source}"

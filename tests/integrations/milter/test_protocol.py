@@ -381,7 +381,7 @@ def test_the_program_of_the_documentation_runs(tmp_path: Path) -> None:
     "address", ["", "inet:", "inet:10045", "inet:localhost:0", "inet:h:65536", "inet:h:x", "unix:", "inet:::1:25"]
 )
 def test_a_wrong_address_is_told(address: str) -> None:
-    with pytest.raises(ValueError, match="inet:HOST:PORT"):
+    with pytest.raises(ValueError, match=r"allowed: (inet:HOST:PORT|a port from 1)"):
         run(Throttle(), address, stop=threading.Event())
 
 
@@ -395,7 +395,7 @@ def test_an_address_that_cannot_be_listened_on_is_told() -> None:
         timeout=30,
     )
     assert process.stdout == ""
-    assert process.stderr.splitlines()[-1].startswith("OSError: libmilter cannot serve unix:/nowhere/milter: ")
+    assert process.stderr.splitlines()[-1].startswith("OSError: unix:/nowhere/milter: No such file")
 
 
 def last_answer(wire: Wire) -> Answer | None:

@@ -77,6 +77,13 @@ def test_a_wrong_address_is_one_message(address: str, check: list[str]) -> None:
     assert done.stderr.startswith("throttle: --milter: found")
 
 
+def test_a_socket_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    command = [*SERVE, f"unix:{tmp_path}/none/milter"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    last = f"throttle: --milter: unix:{tmp_path}/none/milter: No such file or directory\n"
+    assert (done.returncode, done.stderr.splitlines(keepends=True)[-1]) == (2, last)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
