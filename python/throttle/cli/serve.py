@@ -6,6 +6,7 @@ Invariant: every option is tried before anything listens.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from throttle import Throttle
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
@@ -29,6 +32,7 @@ HELP = (
 FORMS = ("text", "json")
 ON_FAULT = ("accept", "tempfail")
 UNITS = ("service", "socket")
+OPTIONS = {"authserv_id": "--authserv-id", "fields": "--authserv-fields", "on_fault": "--on-fault"}
 
 Postfix = Annotated[
     str | None,
@@ -91,7 +95,7 @@ PrintUnit = Annotated[
     typer.Option(
         "--print-unit",
         metavar="|".join(UNITS),
-        help="Print a unit file of systemd for --postfix, and end.",
+        help="Print a unit file of systemd for --postfix systemd or --milter, with the other options, and end.",
         show_default=False,
     ),
 ]
@@ -115,7 +119,6 @@ def command(
     """Tries the options, and serves."""
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
-    from throttle.serve.units import unit
 
     for option, found, allowed in (
         ("--log", log, FORMS),
@@ -124,9 +127,8 @@ def command(
     ):
         if found is not None and found not in allowed:
             fail(f"{option}: found {found!r}; allowed: {', '.join(allowed)}")
-    if print_unit is not None:
-        typer.echo(unit(print_unit), nl=False)
-        return
+    if print_unit is not None and milter is None and postfix is None:
+        postfix = "systemd"
     if postfix is not None and milter is not None:
         fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
     if postfix is None and milter is None:
@@ -142,10 +144,46 @@ def command(
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
         fail(error)
-    if postfix is not None:
+    if print_unit is not None:
+        words = _words(map(PolicySource.parse, policy), memory, learned, log, shadow=shadow)
+        words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
+        _print_unit(print_unit, postfix, milter, words)
+    elif postfix is not None:
         _serve_postfix(postfix, guards, events, check=check)
     elif milter is not None:
         _serve_milter(milter, guards, events, options, check=check)
+
+
+def _words(
+    sources: Iterable[PolicySource], memory: str | None, learned: str | None, log: str, *, shadow: bool
+) -> list[str]:
+    """The options as a unit has them: systemd starts the service in another directory, so paths are absolute."""
+    words = [word for source in sources for word in ("--policy", str(source.absolute()))]
+    if memory is not None:
+        words += ["--memory", memory]
+    if learned is not None:
+        words += ["--learned", str(Path(learned).absolute())]
+    if log != "text":
+        words += ["--log", log]
+    return words + (["--shadow"] if shadow else [])
+
+
+def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str]) -> None:
+    from throttle.serve.address import ListenAddress
+    from throttle.serve.units import milter_unit, unit
+
+    if postfix is not None:
+        if postfix != "systemd":
+            fail(f"--postfix: found {postfix!r}; allowed in a unit: systemd, because throttle.socket has the address")
+        typer.echo(unit(name, ["--postfix", postfix, *words]), nl=False)
+    elif milter is not None:
+        if name != "service":
+            fail(f"--print-unit: found {name!r} with --milter; allowed: service, because libmilter makes the socket")
+        try:
+            text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words])
+        except ValueError as error:
+            fail(f"--milter: {error}")
+        typer.echo(text, nl=False)
 
 
 def _serve_postfix(text: str, guards: Guards, log: Log, *, check: bool) -> None:

@@ -7,7 +7,7 @@ Invariant: a policy that is wrong changes nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,10 @@ class PolicySource:
         """Parses `FILE`, the name of a built-in policy, or either behind `name=`."""
         match = _NAMED.fullmatch(text)
         return cls(match["name"], match["source"]) if match else cls("", text)
+
+    def absolute(self) -> PolicySource:
+        """Returns the same policy for a process in any directory."""
+        return self if self.source in policies.names() else replace(self, source=str(Path(self.source).absolute()))
 
     def __str__(self) -> str:
         return f"{self.name}={self.source}" if self.name else self.source

@@ -30,9 +30,13 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
         ValueError: the address is none, there are several policies, or an option is wrong.
     """
     milter.listen_address(address)
-    (_, guard), *others = guards
+    (source, guard), *others = guards
     if others:
         raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")
+    if source.name:
+        raise ValueError(
+            f"found policy {source}; allowed: without NAME=, because a milter is not told a policy_context"
+        )
     milter.ThrottleMilter(guard, **options)
     return guard
 

@@ -88,6 +88,7 @@ def test_a_socket_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--policy", "inbound", "--policy", "x=submission"], "several policies"),
+        (["--policy", "x=inbound"], "found policy x=inbound; allowed: without NAME="),
         (["--authserv-id", "a b"], "authserv_id: found 'a b'"),
         (["--authserv-id", "mx", "--authserv-fields", "0"], "fields: found 0"),
     ],

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,19 +150,76 @@ def test_the_unit_files_are_printed(name: str) -> None:
     assert "[Install]" in done.stdout
 
 
+def printed(*options: str) -> str:
+    """The service unit with these options."""
+    done = subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", "--print-unit", "service", *options],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def command_of(unit: str) -> list[str]:
+    """The words behind `serve` in its command."""
+    (line,) = re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE)
+    return shlex.split(line)
+
+
+def test_the_options_that_are_given_stand_in_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(str(files("throttle.policies") / "inbound.toml"), tmp_path / "100% $mine.toml")
+    options = ["--policy", "100% $mine.toml", "--policy", "submission=submission", "--memory", "32 MiB", "--shadow"]
+    assert command_of(printed(*options, "--log", "json")) == [
+        *("--postfix", "systemd", "--policy", f"{tmp_path}/100%% $$mine.toml", "--policy", "submission=submission"),
+        *("--memory", "32 MiB", "--log", "json", "--shadow"),
+    ]
+
+
+def test_the_unit_of_a_milter_has_its_address_and_what_it_needs() -> None:
+    text = printed("--milter", "unix:/run/throttle/milter", "--authserv-id", "mx", "--on-fault", "tempfail")
+    assert command_of(text) == [
+        *("--milter", "unix:/run/throttle/milter", "--policy", "inbound"),
+        *("--authserv-id", "mx", "--on-fault", "tempfail"),
+    ]
+    assert "RuntimeDirectory=throttle\n" in text
+    assert "PrivateNetwork=yes\n" in text
+    assert "throttle.socket" not in text
+    text = printed("--milter", "inet:127.0.0.1:10045")
+    assert "RuntimeDirectory" not in text
+    assert "PrivateNetwork" not in text
+    assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("address", ["unix:/run/throttle/milter", "inet:127.0.0.1:10045"])
+def test_systemd_finds_the_unit_of_a_milter_right_and_little_exposed(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "throttle-milter.service"
+    path.write_text(runnable(printed("--milter", address)))
+    assert exposure(path) <= 2.0
+
+
 @pytest.mark.servers
 def test_systemd_finds_the_units_right_and_little_exposed(tmp_path: Path) -> None:
-    paths = []
-    for name in NAMES:
-        path = tmp_path / f"throttle.{name}"
-        path.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit(name), flags=re.MULTILINE))
-        paths.append(str(path))
+    paths = [tmp_path / f"throttle.{name}" for name in NAMES]
+    for name, path in zip(NAMES, paths, strict=True):
+        path.write_text(runnable(unit(name)))
+    assert exposure(*paths) <= 2.0
+
+
+def runnable(unit: str) -> str:
+    """The unit with a command that is there."""
+    return re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit, flags=re.MULTILINE)
+
+
+def exposure(*paths: Path) -> float:
+    """How exposed systemd finds the first unit, after it has found nothing wrong with all of them."""
     done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
     assert not [line for line in done.stderr.splitlines() if "throttle" in line], done.stderr
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", paths[0]], capture_output=True, text=True, timeout=60
     )
-    match = re.search(r"exposure level for throttle\.service: ([0-9.]+)", done.stdout)
+    match = re.search(r"exposure level for throttle\S*\.service: ([0-9.]+)", done.stdout)
     assert match, done.stdout + done.stderr
     print(match[0])
-    assert float(match[1]) <= 2.0
+    return float(match[1])
