@@ -6,6 +6,7 @@ It knows no protocol: `throttle.milter` has it.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -49,10 +50,10 @@ def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
         OSError: the address cannot be listened on, or libmilter has ended by itself.
     """
     guard = check(address, guards, **options)
-    stop, reload = threading.Event(), threading.Event()
+    stop, reloads = threading.Event(), process.Reloads(guards, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
     reader = NoticeReader(guard)
 
     def is_ready() -> None:
@@ -60,9 +61,7 @@ def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
         systemd.notify("READY=1", "STATUS=Answering as a milter")
 
     def tick() -> None:
-        if reload.is_set():
-            reload.clear()
-            process.reload(guards, log)
+        reloads.run(time.monotonic())
         reader.log_new(log, time.monotonic())
         process.tick(log)
 
@@ -77,6 +76,8 @@ def run(address: str, guards: Guards, log: Log, **options: Any) -> None:
             tick_seconds=process.tick_seconds(),
             **options,
         )
+        reloads.run(math.inf)
+        reader.log_new(log, time.monotonic())
     finally:
         systemd.notify("STOPPING=1")
     log.event("ended", "the milter has ended", limited=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import resource
 import signal
 from typing import TYPE_CHECKING
@@ -41,7 +42,13 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
-    loop.add_signal_handler(signal.SIGHUP, process.reload, guards, log)
+    reloads = process.Reloads(guards, log)
+
+    def reload() -> None:
+        reloads.ask()
+        reloads.run(loop.time())
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
@@ -50,7 +57,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
     for listener in sockets:
         log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
     systemd.notify("READY=1", "STATUS=Answering Postfix")
-    ticks = asyncio.create_task(_tick(service, log))
+    ticks = asyncio.create_task(_tick(service, reloads, log))
     try:
         ended = asyncio.create_task(end.wait())
         await asyncio.wait((ended, ticks), return_when=asyncio.FIRST_COMPLETED)
@@ -63,13 +70,16 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log) -> None:
         address.remove()
         await _end_connections(service)
         ticks.cancel()
+        reloads.run(math.inf)
+        service.sweep(loop.time())
         log.event("ended", "all answers are sent", limited=False)
 
 
-async def _tick(service: PolicyService, log: Log) -> None:
+async def _tick(service: PolicyService, reloads: process.Reloads, log: Log) -> None:
     """Does what is to be done every few seconds."""
     loop = asyncio.get_running_loop()
     while True:
+        reloads.run(loop.time())
         service.sweep(loop.time())
         process.tick(log)
         await asyncio.sleep(process.tick_seconds())

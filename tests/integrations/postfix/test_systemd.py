@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -11,17 +12,23 @@ import socket
 import subprocess
 import sys
 from importlib.resources import files
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.postfix.policy_client import DUNNO, PolicyClient
-from integrations.postfix.serve_process import ServeProcess
+from integrations.postfix.policy_client import DUNNO, PolicyClient, instance
+from integrations.postfix.serve_process import ServeProcess, policy_file
 from throttle.serve import systemd
+from throttle.serve.guards import Guards, PolicySource
+from throttle.serve.log import Log
+from throttle.serve.process import Reloads
 from throttle.serve.units import NAMES, unit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+PACE = '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "{}/day"\n'
 
 
 class Manager:
@@ -62,6 +69,41 @@ def test_it_tells_when_it_is_ready_alive_reloading_and_stopping(tmp_path: Path) 
         manager.wait_for("WATCHDOG=1")
         service.process.terminate()
         manager.wait_for("STOPPING=1")
+
+
+def test_a_storm_of_reloads_is_one_a_second_and_the_last_one_counts(tmp_path: Path) -> None:
+    out, policy = StringIO(), policy_file(tmp_path, PACE.format(1))
+    reloads = Reloads(Guards([PolicySource("", policy)]), Log("text", out))
+    done_at = []
+    for tenth in range(25):
+        reloads.ask()
+        policy_file(tmp_path, PACE.format(tenth + 1) if tenth % 2 else "wrong")
+        reloads.run(tenth / 10)
+        if out.getvalue():
+            done_at.append(tenth)
+            out.truncate(out.seek(0))
+    assert done_at == [0, 10, 20]
+    reloads.run(math.inf)
+    assert "reload failed: " in out.getvalue()
+    out.truncate(out.seek(0))
+    reloads.run(math.inf)
+    assert not out.getvalue()
+
+
+def test_what_was_asked_before_the_end_is_done(tmp_path: Path) -> None:
+    policy = policy_file(tmp_path, PACE.format(1))
+    with ServeProcess(tmp_path, "--policy", policy) as service:
+        with PolicyClient(f"inet:127.0.0.1:{service.port}") as client:
+            assert [client.ask(instance=instance()) == DUNNO for _ in range(2)] == [True, False]
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for("reloaded")
+        policy_file(tmp_path, "wrong")
+        service.process.send_signal(signal.SIGHUP)
+        service.process.terminate()
+        service.wait_for("ended")
+        events = re.findall(r"^\S+ ([a-z ]+):", service.log(), re.MULTILINE)
+    assert events[:3] == ["policy", "listening", "first request"]
+    assert sorted(events[3:-1]) == ["notice", "reload failed", "reloaded"]
 
 
 def test_an_abstract_socket_is_told_too_and_a_missing_manager_does_not_matter(
