@@ -27,7 +27,7 @@ import milter
 from throttle import Envelope
 from throttle.auth import with_results
 from throttle.integration import FaultLog, declared_size
-from throttle.serve.address import ListenAddress
+from throttle.serve.address import AddressError, ListenAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,8 @@ OnFault = Literal["accept", "tempfail"]
 
 #: The most bytes of a message's header that are kept; :meth:`throttle.Envelope.from_message` reads no longer header.
 HEADER_BYTES = 1 << 20
+#: The longest text of a reply that libmilter takes. Its `%` are doubled, and a reply has less than 512 bytes before.
+REPLY_CHARS = 980
 #: How long :func:`run` waits for its address to take connections, and at its end for libmilter.
 WAIT_SECONDS = 10.0
 
@@ -182,7 +184,14 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     def _answer(self, decision: Decision) -> int:
         if decision.code is None or decision.text is None:
             return int(Milter.CONTINUE)
-        self.setreply(str(decision.code), decision.enhanced_code, decision.text.replace("%", "%%"))
+        text = decision.text.replace("%", "%%")
+        if len(text) > REPLY_CHARS:
+            text = decision.text.replace("%", "?")
+        try:
+            self.setreply(str(decision.code), decision.enhanced_code, text)
+        except Exception as error:  # noqa: BLE001  a refusal without its text is still one
+            self._on_error("a reply", error)
+            return int(Milter.TEMPFAIL)
         return int(Milter.REJECT if decision.code >= 500 else Milter.TEMPFAIL)
 
     def _fault(self) -> int:
@@ -241,7 +250,7 @@ def run(
 
     Raises:
         ValueError: an argument is wrong.
-        OSError: the address cannot be listened on, or libmilter has ended; the system log says why.
+        OSError: the address cannot be listened on, or libmilter has ended.
     """
     listen = ListenAddress.parse(address, fixed=True)
     connection = functools.partial(
@@ -250,6 +259,12 @@ def run(
     connection()  # raises for wrong arguments
     if listen.is_answered():
         raise OSError(f"{address}: another process listens there")
+    try:
+        for listener in listen.listen():  # libmilter would say why not in the system log only
+            listener.close()
+    except AddressError as error:
+        raise OSError(str(error)) from error
+    listen.remove()
     libmilter = _Libmilter(listen, stop)
     with _settings_of_pymilter(connection, on_error):
         try:

@@ -86,7 +86,7 @@ def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tm
     file.write_text('[[limit]]\nname = "pace"\nper = ["client.net", "sender.org"]\nrate = "5/minute"\n')
     done = throttle("policy", "check", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0].startswith(f"{file}: 1 limits, ")
+    assert done.stdout.splitlines()[0].startswith(f"{file}: 1 limit, ")
     words = done.stdout.splitlines()[1]
     assert words.split()[:2] == ["pace", "per"]
     assert " + sender.org: rate 5/minute" in words

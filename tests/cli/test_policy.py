@@ -94,7 +94,11 @@ def test_show_has_a_row_for_each_limit_and_each_quota() -> None:
     assert first[1:] == [row["limit"] for row in rows]
     below = [line.strip() for line in done.stdout.splitlines() if line.startswith("   ")]
     for row in rows:
-        assert any(line.startswith(row["quota"] or row["per"]) for line in below)
+        assert any(
+            line.startswith(row["per"] if row["quota"] is None else f"quota of {row['quota']} ") for line in below
+        )
+    for column in ("+ known", "Keys a minute", "Hours to fill", "One key"):
+        assert sum(line.startswith(f"{column}: ") for line in done.stdout.splitlines()) == 1
 
 
 def test_nothing_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RECEIVER = "quickbox.email"
+MYNETWORKS = "192.0.2.255"
 PATIENCE_SECONDS = 120.0
 
 #: Turns off Postfix's own limits and DNS look-ups.
@@ -39,7 +40,7 @@ mail_owner = postfix
 myhostname = mx.quickbox.email
 mydestination =
 local_recipient_maps =
-mynetworks = 192.0.2.255/32
+mynetworks = {mynetworks}/32
 inet_interfaces = 127.0.0.1
 inet_protocols = all
 relay_domains = quickbox.email
@@ -132,7 +133,7 @@ def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
             (directory / name).mkdir()
         for name in ("data", "sink"):
             shutil.chown(directory / name, "postfix")
-        main = MAIN.format(directory=directory, sink=sink_port)
+        main = MAIN.format(directory=directory, sink=sink_port, mynetworks=MYNETWORKS)
         (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
         (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
         (directory / "conf" / "sasl").mkdir()  # Debian's smtpd looks only here, whatever cyrus_sasl_config_path is

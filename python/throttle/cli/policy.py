@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 EXITS = "Exit code: 0 when all is right, 2 when something is wrong, a file cannot be read or an option is none."
 
+COLUMNS = (
+    "+ known: the memory of admitted names, the seen set.",
+    "Keys a minute: so many new ones, with one message or one new name each, until one in a hundred finds no room.",
+    "Hours to fill: until one key that brings new names at the full rate has filled the seen set.",
+    "One key: the most that a single key gets. A sender that owns many keys gets this for each of them.",
+    "Only in-flight limits bound the sum.",
+)
+"""What the columns of `show` mean."""
+
 app = typer.Typer(
     name="policy",
     cls=Group,
@@ -75,12 +84,7 @@ def check(
 @app.command(
     cls=Command,
     epilog="Example: throttle policy show policy.toml --memory '64 MiB'",
-    help="Show what each limit of a policy gets of the memory, and what that is worth. Keys a minute: so many new "
-    "ones, with one message or one new name each, "
-    "until one in a hundred finds no room in the table. Hours: until one key that brings new names at the full rate "
-    "has filled the seen set. "
-    "One key: the most that a single key gets in a minute and in an hour. A sender that owns many keys gets this "
-    f"amount for each of them; only in-flight limits bound the sum. {EXITS}",
+    help=f"Show what each limit of a policy gets of the memory, and what that is worth. {' '.join(COLUMNS)} {EXITS}",
 )
 def show(
     file: Annotated[str, typer.Argument(help=f"The policy: {POLICY_HELP}.", metavar="POLICY")] = "inbound",
@@ -118,6 +122,8 @@ def show(
         except ModuleNotFoundError as error:
             missing(error, "the table", "cli")
         table(policy, rows, memory)
+        for line in COLUMNS:
+            typer.echo(line)
         ended = sum(entry.until <= time.time() for entry in policy.entries)
         for line in beside(policy.quota_file, policy.entries, ended):
             typer.echo(line)
@@ -171,7 +177,8 @@ def _say(told: dict[str, Any]) -> None:
         typer.echo(f"throttle: {printable(told['error']['message'])}", err=True)
         return
     limits = [Limit(**fields) for fields in told["limits"]]
-    typer.echo(f"{told['file']}: {len(limits)} limits, {told['memory_bytes']:,} bytes of counters")
+    noun = "limit" if len(limits) == 1 else "limits"
+    typer.echo(f"{told['file']}: {len(limits)} {noun}, {told['memory_bytes']:,} bytes of counters")
     for line in beside(told["quota_file"], told["entries"], told["ended"]):
         typer.echo(f"  {line}")
     width = max(len(limit.name) for limit in limits)

@@ -7,7 +7,7 @@ Invariant: every option is tried before anything listens.
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +17,11 @@ from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from throttle.serve.guards import Guards
+    from throttle import Throttle
+    from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics
 
@@ -30,27 +32,10 @@ HELP = (
     "Exit codes: 0 ended; 2 wrong input, with one message on stderr."
 )
 
-
-class Form(StrEnum):
-    """The form of the log."""
-
-    text = "text"
-    json = "json"
-
-
-class OnFault(StrEnum):
-    """What a milter answers when a step fails on our side."""
-
-    accept = "accept"
-    tempfail = "tempfail"
-
-
-class Unit(StrEnum):
-    """A unit file of systemd."""
-
-    service = "service"
-    socket = "socket"
-
+FORMS = ("text", "json")
+ON_FAULT = ("accept", "tempfail")
+UNITS = ("service", "socket")
+OPTIONS = {"authserv_id": "--authserv-id", "fields": "--authserv-fields", "on_fault": "--on-fault"}
 
 Postfix = Annotated[
     str | None,
@@ -82,8 +67,12 @@ AuthservFields = Annotated[
     ),
 ]
 WhenFaulty = Annotated[
-    OnFault | None,
-    typer.Option(help="As a milter: what happens to mail when a step fails on our side.", show_default="accept"),
+    str | None,
+    typer.Option(
+        metavar="|".join(ON_FAULT),
+        help="As a milter: what happens to mail when a step fails on our side.",
+        show_default="accept",
+    ),
 ]
 Policies = Annotated[
     list[str],
@@ -119,10 +108,15 @@ MaxSeries = Annotated[
     ),
 ]
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
-LogForm = Annotated[Form, typer.Option("--log", help="Form of the log, on stderr.")]
+LogForm = Annotated[str, typer.Option("--log", metavar="|".join(FORMS), help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
-    Unit | None,
-    typer.Option("--print-unit", help="Print a unit file of systemd for --postfix, and end.", show_default=False),
+    str | None,
+    typer.Option(
+        "--print-unit",
+        metavar="|".join(UNITS),
+        help="Print a unit file of systemd for --postfix systemd or --milter, with the other options, and end.",
+        show_default=False,
+    ),
 ]
 
 
@@ -140,18 +134,23 @@ def command(
     metrics: MetricsAddress = None,
     max_series: MaxSeries = None,
     check: Check = False,
-    log: LogForm = Form.text,
+    log: LogForm = "text",
     print_unit: PrintUnit = None,
 ) -> None:
     """Tries the options, and serves."""
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics, most_series
-    from throttle.serve.units import unit
 
-    if print_unit is not None:
-        typer.echo(unit(print_unit.value), nl=False)
-        return
+    for option, found, allowed in (
+        ("--log", log, FORMS),
+        ("--on-fault", on_fault, ON_FAULT),
+        ("--print-unit", print_unit, UNITS),
+    ):
+        if found is not None and found not in allowed:
+            fail(f"{option}: found {found!r}; allowed: {', '.join(allowed)}")
+    if print_unit is not None and milter is None and postfix is None:
+        postfix = "systemd"
     if postfix is not None and milter is not None:
         fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
     if postfix is None and milter is None:
@@ -160,6 +159,7 @@ def command(
     options = {name: value for name, value in options.items() if value is not None}
     if postfix is not None and options:
         fail("--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter")
+    events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
     except OSError as error:
@@ -169,12 +169,51 @@ def command(
     series = most_series(guards)
     if max_series is not None and series > max_series:
         fail(f"--max-series: found policies that can show {series:,} series at once; allowed: {max_series:,}")
-    events, state = Log(log.value), Metrics(guards)
+    if print_unit is not None:
+        words = _words(map(PolicySource.parse, policy), memory, learned, log, shadow=shadow)
+        words += [] if metrics is None else ["--metrics", metrics]
+        words += [] if max_series is None else ["--max-series", str(max_series)]
+        words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
+        _print_unit(print_unit, postfix, milter, words)
+        return
+    state = Metrics(guards)
     with _shown(metrics, state, events, check=check):
         if postfix is not None:
             _serve_postfix(postfix, guards, events, state, check=check)
         elif milter is not None:
             _serve_milter(milter, guards, events, state, options, check=check)
+
+
+def _words(
+    sources: Iterable[PolicySource], memory: str | None, learned: str | None, log: str, *, shadow: bool
+) -> list[str]:
+    """The options as a unit has them: systemd starts the service in another directory, so paths are absolute."""
+    words = [word for source in sources for word in ("--policy", str(source.absolute()))]
+    if memory is not None:
+        words += ["--memory", memory]
+    if learned is not None:
+        words += ["--learned", str(Path(learned).absolute())]
+    if log != "text":
+        words += ["--log", log]
+    return words + (["--shadow"] if shadow else [])
+
+
+def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str]) -> None:
+    from throttle.serve.address import ListenAddress
+    from throttle.serve.units import milter_unit, unit
+
+    if postfix is not None:
+        if postfix != "systemd":
+            fail(f"--postfix: found {postfix!r}; allowed in a unit: systemd, because throttle.socket has the address")
+        typer.echo(unit(name, ["--postfix", postfix, *words]), nl=False)
+    elif milter is not None:
+        if name != "service":
+            fail(f"--print-unit: found {name!r} with --milter; allowed: service, because libmilter makes the socket")
+        try:
+            text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words])
+        except ValueError as error:
+            fail(f"--milter: {error}")
+        typer.echo(text, nl=False)
 
 
 def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> AbstractContextManager[object]:
@@ -200,10 +239,20 @@ def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics, *, che
         address = ListenAddress.parse(text)
         for source, guard in guards:
             inactive = list(inactive_limits(guard.policy))
-            message = f"{source}: {len(guard.policy.limits)} limits, {len(inactive)} of them cannot act here"
-            log.event("policy", message, limited=False)
+            _log_policy(log, source, guard, f", {len(inactive)} of them cannot act here")
             for limit in inactive:
                 log.event("inactive limit", str(limit), limited=False)
+            if sum(not limit.may_act for limit in inactive) == len(guard.policy.limits) and not guard.policy.entries:
+                fail(f"--policy: found {source}, of which no limit can act here; allowed: one with a limit that can")
+        if not guards.has_default:
+            log.event(
+                "no default policy",
+                "no policy for requests without policy_context, or with an unknown one: they get no answer; "
+                "add a --policy without NAME=",
+                limited=False,
+            )
+        elif check:
+            _log_all_is_right(log)
         if not check:
             run(address, guards, log, metrics)
     except AddressError as error:
@@ -220,8 +269,20 @@ def _serve_milter(
     try:
         milter.check(address, guards, **options)
         for source, guard in guards:
-            log.event("policy", f"{source}: {len(guard.policy.limits)} limits", limited=False)
-        if not check:
+            _log_policy(log, source, guard)
+        if check:
+            _log_all_is_right(log)
+        else:
             milter.run(address, guards, log, metrics, **options)
     except (OSError, ValueError) as error:
         fail(f"--milter: {error}")
+
+
+def _log_policy(log: Log, source: PolicySource, guard: Throttle, more: str = "") -> None:
+    limits = len(guard.policy.limits)
+    shadow = ", shadow: refuses nothing" if guard.mode == "shadow" else ""
+    log.event("policy", f"{source}: {limits} limit{'' if limits == 1 else 's'}{more}{shadow}", limited=False)
+
+
+def _log_all_is_right(log: Log) -> None:
+    log.event("checked", "all is right", limited=False)

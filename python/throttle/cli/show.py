@@ -43,8 +43,9 @@ def cells(row: LimitPlan) -> list[str]:
     hours = row["memory_full_hours"]
     at_once = "" if row["at_once"] is None else f"\n  {amount(row, row['at_once'])}"
     known = f"\n+ {size(row['memory_bytes'])}" if row["memory_bytes"] else ""
+    under = row["per"] if row["quota"] is None else f"quota of {row['quota']}"
     return [
-        f"{row['limit']}\n  {row['per'] if row['quota'] is None else row['quota']}",
+        f"{row['limit']}\n  {under}",
         f"{row['rate'] or 'open at once:'}{what(row)}{at_once}",
         f"{size(row['bytes'])}{known}" if row["bytes"] else NOTHING,
         NOTHING if row["keys_per_minute"] is None else rounded(row["keys_per_minute"]),

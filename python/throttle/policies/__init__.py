@@ -36,4 +36,11 @@ def load(policy: str) -> Policy:
     """
     from throttle import Policy
 
-    return Policy.builtin(policy) if policy in names() else Policy.from_file(policy)
+    if policy in names():
+        return Policy.builtin(policy)
+    try:
+        return Policy.from_file(policy)
+    except FileNotFoundError as error:
+        if error.filename == policy and not policy.endswith(SUFFIX):
+            error.strerror = f"{error.strerror}; the built-in policies are {', '.join(names())}"
+        raise

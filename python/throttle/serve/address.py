@@ -15,7 +15,7 @@ from throttle.serve import systemd
 
 BACKLOG = 1024
 
-_INET = re.compile(r"inet:(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+_INET = re.compile(r"inet:(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,9})")
 
 
 class AddressError(ValueError):
@@ -44,9 +44,18 @@ class ListenAddress:
         if text == "systemd" and not fixed:
             return cls(text)
         if text.startswith("unix:") and len(text) > len("unix:"):
-            return cls(text, path=text.removeprefix("unix:"))
+            path = text.removeprefix("unix:")
+            if not path.startswith("/"):
+                raise AddressError(
+                    f"found {text!r}; allowed: unix: and an absolute path, such as unix:/var/spool/postfix/{path} for "
+                    "a path in the queue directory of Postfix"
+                )
+            return cls(text, path=path)
         match = _INET.fullmatch(text)
-        if match is None or not (1 if fixed else 0) <= int(match["port"]) <= 0xFFFF:
+        lowest = 1 if fixed else 0
+        if match is not None and not lowest <= int(match["port"]) <= 0xFFFF:
+            raise AddressError(f"found {text!r}; allowed: a port from {lowest} to 65535")
+        if match is None:
             allowed = "inet:HOST:PORT or unix:PATH" if fixed else "inet:HOST:PORT, unix:PATH or systemd"
             raise AddressError(f"found {text!r}; allowed: {allowed}")
         return cls(text, host=match["v6"] or match["host"] or "127.0.0.1", port=int(match["port"]))

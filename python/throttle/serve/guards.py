@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from throttle import Throttle, ThrottleError, policies
@@ -33,6 +34,10 @@ class PolicySource:
         """Parses `FILE`, the name of a built-in policy, or either behind `name=`."""
         match = _NAMED.fullmatch(text)
         return cls(match["name"], match["source"]) if match else cls("", text)
+
+    def absolute(self) -> PolicySource:
+        """Returns the same policy for a process in any directory."""
+        return self if self.source in policies.names() else replace(self, source=str(Path(self.source).absolute()))
 
     def __str__(self) -> str:
         return f"{self.name}={self.source}" if self.name else self.source
@@ -68,11 +73,16 @@ class Guards:
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
         for source in sources:
             if source.name in self._guards:
-                raise ValueError(f"policy {source}: another one has the same name")
+                raise ValueError(_same_name(self._guards[source.name][0], source))
             guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
             self._set_mode(guard)
         self.last_reload = Reload(time.time(), succeeded=True)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a policy answers requests that name none, or an unknown one."""
+        return "" in self._guards
 
     def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
         return iter(self._guards.values())
@@ -97,3 +107,10 @@ class Guards:
     def _set_mode(self, guard: Throttle) -> None:
         if self._shadow:
             guard.mode = "shadow"
+
+
+def _same_name(first: PolicySource, second: PolicySource) -> str:
+    found = f"--policy: found {first} and {second}"
+    if second.name:
+        return f"{found}; allowed: each NAME once"
+    return f"{found}, two without NAME=; allowed: one; write {Path(second.source).stem}={second.source}"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from throttle import Limit, Policy
 
 _HEADERS = ("from.", "reply_to.", "list.", "dkim.")
+_AT_THE_END = "list the service in smtpd_end_of_data_restrictions, too"
 _OF_REPORTS = {
     "auth-failure": "smtpd_client_auth_rate_limit",
     "unknown-recipient": "smtpd_soft_error_limit and smtpd_hard_error_limit",
@@ -28,6 +29,11 @@ class InactiveLimit(NamedTuple):
     limit: str
     reason: str
     instead: str
+
+    @property
+    def may_act(self) -> bool:
+        """Whether it acts when the service is listed elsewhere, too."""
+        return self.instead == _AT_THE_END
 
     def __str__(self) -> str:
         return f"{self.limit} cannot act here: {self.reason}; instead: {self.instead}"
@@ -54,10 +60,7 @@ def _why(limit: Limit) -> tuple[str, str] | None:
     if counts == "reports":
         return "nobody reports here", " / ".join(sorted({_OF_REPORTS[outcome] for outcome in fields["reports"]}))
     if counts == "bytes" or limit.stage == "data":
-        return (
-            "Postfix tells the size at the end of the message",
-            "list the service in smtpd_end_of_data_restrictions, too",
-        )
+        return "Postfix tells the size at the end of the message", _AT_THE_END
     return None
 
 

@@ -6,6 +6,7 @@ It knows no protocol: `throttle.milter` has it.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -32,9 +33,13 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
         ValueError: the address is none, there are several policies, or an option is wrong.
     """
     ListenAddress.parse(address, fixed=True)
-    (_, guard), *others = guards
+    (source, guard), *others = guards
     if others:
         raise ValueError("found several policies; allowed: one, because a milter is not told a policy_context")
+    if source.name:
+        raise ValueError(
+            f"found policy {source}; allowed: without NAME=, because a milter is not told a policy_context"
+        )
     milter.ThrottleMilter(guard, **options)
     return guard
 
@@ -47,10 +52,10 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
         OSError: the address cannot be listened on, or libmilter has ended by itself.
     """
     guard = check(address, guards, **options)
-    stop, reload = threading.Event(), threading.Event()
+    stop, reloads = threading.Event(), process.Reloads(guards, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
     reader = NoticeReader(guard)
 
     def is_ready() -> None:
@@ -60,9 +65,7 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
             metrics.is_ready = True
 
     def tick() -> None:
-        if reload.is_set():
-            reload.clear()
-            process.reload(guards, log)
+        reloads.run(time.monotonic())
         reader.log_new(log, time.monotonic())
         process.tick(log)
 
@@ -77,6 +80,8 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
             tick_seconds=process.tick_seconds(),
             **options,
         )
+        reloads.run(math.inf)
+        reader.log_new(log, time.monotonic())
     finally:
         systemd.notify("STOPPING=1")
         if metrics is not None:

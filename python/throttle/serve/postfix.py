@@ -50,7 +50,7 @@ class PolicyService:
         self.now = 0
         self.buffer = memoryview(bytearray(READ_BYTES))
         self._stress = False
-        self._was_asked = False
+        self.was_asked = False
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
         self._readers = [NoticeReader(guard) for _, guard in guards]
         self._dropped = 0
@@ -95,8 +95,8 @@ class PolicyService:
 
         Stress changes no limit: idle clients cause it.
         """
-        if not self._was_asked:
-            self._was_asked = True
+        if not self.was_asked:
+            self.was_asked = True
             self.log.event("first request", "a policy client is connected and asks", limited=False)
         stress = b"\nstress=yes" in data
         if stress != self._stress and b"\nstress=" in data:
@@ -135,7 +135,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
         service, transport = self._service, self._transport
         assert transport is not None
         data = bytes(service.buffer[:size])
-        if self._heard_at != service.now:  # once in each second, since it costs a search
+        if self._heard_at != service.now or not service.was_asked:  # once in each second, since it costs a search
             self._heard_at = service.now
             service.log_request(data)
         if self._unfinished or b"\r" in data:  # a test by hand, with telnet or swaks, may send CRs

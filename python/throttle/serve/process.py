@@ -5,6 +5,7 @@ It knows no protocol.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 2.0
 """How often, at least, a service does what is not done at each request."""
+
+RELOAD_SECONDS = 1.0
+"""The least time from one reload to the next."""
 
 
 def tick_seconds() -> float:
@@ -30,8 +34,28 @@ def tick(log: Log) -> None:
     log.flush(time.monotonic())
 
 
-def reload(guards: Guards, log: Log) -> None:
-    """Loads the policies again, and tells systemd so."""
-    systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-    guards.reload(log)
-    systemd.notify("READY=1")
+class Reloads:
+    """Loads the policies again when SIGHUP asks for it, at most once in `RELOAD_SECONDS`, however often it comes."""
+
+    def __init__(self, guards: Guards, log: Log) -> None:
+        self._guards = guards
+        self._log = log
+        self._is_asked = False
+        self._next_at = -math.inf
+
+    def ask(self) -> None:
+        """Notes a SIGHUP."""
+        self._is_asked = True
+
+    def run(self, now: float) -> None:
+        """Loads the policies, and tells systemd so, if it is asked and the last time is long enough ago.
+
+        `now` is in seconds; `math.inf` at the end, before which what was asked is done.
+        """
+        if not self._is_asked or now < self._next_at:
+            return
+        self._is_asked = False
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self._guards.reload(self._log)
+        systemd.notify("READY=1")
+        self._next_at = now + RELOAD_SECONDS

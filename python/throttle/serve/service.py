@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import resource
 import signal
 from typing import TYPE_CHECKING
@@ -42,7 +43,13 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
-    loop.add_signal_handler(signal.SIGHUP, process.reload, guards, log)
+    reloads = process.Reloads(guards, log)
+
+    def reload() -> None:
+        reloads.ask()
+        reloads.run(loop.time())
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
     loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
@@ -55,7 +62,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
     systemd.notify("READY=1", "STATUS=Answering Postfix")
     if metrics is not None:
         metrics.is_ready = True
-    ticks = asyncio.create_task(_tick(service, log))
+    ticks = asyncio.create_task(_tick(service, reloads, log))
     try:
         ended = asyncio.create_task(end.wait())
         await asyncio.wait((ended, ticks), return_when=asyncio.FIRST_COMPLETED)
@@ -70,13 +77,16 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
         address.remove()
         await _end_connections(service)
         ticks.cancel()
+        reloads.run(math.inf)
+        service.sweep(loop.time())
         log.event("ended", "all answers are sent", limited=False)
 
 
-async def _tick(service: PolicyService, log: Log) -> None:
+async def _tick(service: PolicyService, reloads: process.Reloads, log: Log) -> None:
     """Does what is to be done every few seconds."""
     loop = asyncio.get_running_loop()
     while True:
+        reloads.run(loop.time())
         service.sweep(loop.time())
         process.tick(log)
         await asyncio.sleep(process.tick_seconds())

@@ -69,6 +69,26 @@ def test_it_answers_reloads_and_ends(tmp_path: Path) -> None:
     assert [state for state in states if state != b"WATCHDOG=1"][:3] == [b"READY=1", b"RELOADING=1", b"READY=1"]
 
 
+def test_what_was_asked_before_the_end_is_done(tmp_path: Path) -> None:
+    """SIGHUP waits for the next tick, up to two seconds; SIGTERM behind it does not."""
+    path, policy, log = tmp_path / "milter", tmp_path / "policy.toml", tmp_path / "log"
+    policy.write_text(POLICY.format(1))
+    with log.open("wb") as out:
+        process = subprocess.Popen([*SERVE, f"unix:{path}", "--policy", str(policy), "--log", "json"], stderr=out)
+    try:
+        wait_until(lambda: b"as a milter" in log.read_bytes())
+        answers(path)
+        policy.write_text("wrong")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["policy", "listening", "reload failed", "notice", "ended"]
+
+
 @pytest.mark.parametrize("check", [[], ["--check"]])
 @pytest.mark.parametrize("address", ["inet:10045", "inet:127.0.0.1:0", "unix:", "systemd", "nonsense"])
 def test_a_wrong_address_is_one_message(address: str, check: list[str]) -> None:
@@ -77,10 +97,18 @@ def test_a_wrong_address_is_one_message(address: str, check: list[str]) -> None:
     assert done.stderr.startswith("throttle: --milter: found")
 
 
+def test_a_socket_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
+    command = [*SERVE, f"unix:{tmp_path}/none/milter"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    last = f"throttle: --milter: unix:{tmp_path}/none/milter: No such file or directory\n"
+    assert (done.returncode, done.stderr.splitlines(keepends=True)[-1]) == (2, last)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--policy", "inbound", "--policy", "x=submission"], "several policies"),
+        (["--policy", "x=inbound"], "found policy x=inbound; allowed: without NAME="),
         (["--authserv-id", "a b"], "authserv_id: found 'a b'"),
         (["--authserv-id", "mx", "--authserv-fields", "0"], "fields: found 0"),
     ],

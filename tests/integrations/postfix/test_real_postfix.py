@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integrations.postfix.serve_process import ServeProcess, policy_file
-from integrations.private_postfix import RECEIVER, PrivatePostfix, lines_of_page, private_postfix
+from integrations.private_postfix import MYNETWORKS, RECEIVER, PrivatePostfix, lines_of_page, private_postfix
 from integrations.sent_outage import SentOutage
 from integrations.smtp_client import Sent, SmtpClient
 
@@ -25,6 +25,11 @@ def with_service(port: int, *files: str) -> str:
     return "\n".join(
         lines_of_page("postfix.md", file, "unix:private/throttle", f"inet:127.0.0.1:{port}") for file in files
     )
+
+
+def block_of_page(file: str) -> str:
+    """A block of the page."""
+    return lines_of_page("postfix.md", file, "", "")
 
 
 def asked_in(*lists: str, port: int) -> str:
@@ -199,3 +204,26 @@ def test_the_outage_is_over_and_nobody_else_has_noticed(
         assert any(
             re.search(r"org-fan-out defers \S*salesforce\.com: [\d,]+ new hosts? since", notice) for notice in notices
         ), notices
+
+
+def test_the_try_of_the_page_goes_as_it_says(tmp_path: Path) -> None:
+    """Mail from `mynetworks` is never asked about."""
+    with ServeProcess(tmp_path, "--policy", policy_file(tmp_path, block_of_page("strict.toml"))) as service:
+        with private_postfix(with_service(service.port, "main.cf")) as postfix:
+
+            def replies(client_ip: str) -> list[str]:
+                found = []
+                for number in range(3):
+                    with SmtpClient(postfix.port) as client:
+                        client.xclient(client_ip, 2000 + number)
+                        client.say("EHLO mx.example.org")
+                        found.append(client.send(f"{number}", "joe@example.org", [f"box@{RECEIVER}"]).reply.text)
+                return found
+
+            assert [reply[:3] for reply in replies(MYNETWORKS)] == ["250"] * 3
+            assert "first request" not in service.log()
+            passed, second, refused = replies("198.51.100.7")
+            assert (passed[:3], second[:3]) == ("250", "250")
+            assert "first request" in service.log()
+            told = block_of_page("refusal.txt").strip().replace("example.net", RECEIVER)
+            assert re.sub(r"\d+ s$", "30 s", refused) == told

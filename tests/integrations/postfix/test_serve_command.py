@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integrations.postfix.serve_process import policy_file
 from throttle import Limit, Policy
 from throttle.serve.address import AddressError, ListenAddress
 from throttle.serve.guards import PolicySource
@@ -34,8 +35,21 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--postfix", "inet:127.0.0.1:0", "--milter", "inet:127.0.0.1:0"), "found both"),
         (("--postfix", "tcp:10040"), "--postfix: found 'tcp:10040'; allowed: inet:HOST:PORT"),
         (("--postfix", "inet:127.0.0.1:0", "--policy", "no-such.toml"), "no-such.toml: No such file"),
-        (("--postfix", "inet:127.0.0.1:0", "--policy", "inbound", "--policy", "submission"), "has the same name"),
+        (("--postfix", "inet:127.0.0.1:0", "--policy", "submision"), "the built-in policies are inbound, submission"),
+        (
+            ("--postfix", "inet:127.0.0.1:0", "--policy", "inbound", "--policy", "submission"),
+            "two without NAME=; allowed: one; write submission=submission",
+        ),
+        (("--postfix", "inet:127.0.0.1:0", "--policy", "a=inbound", "--policy", "a=submission"), "each NAME once"),
         (("--postfix", "inet:127.0.0.1:0", "--memory", "1 MiB"), "inbound.toml: memory: found"),
+        (("--postfix", "inet:127.0.0.1:99999"), "allowed: a port from 0 to 65535"),
+        (("--postfix", "unix:private/throttle"), "such as unix:/var/spool/postfix/private/throttle"),
+        (("--print-unit", "service", "--postfix", "inet:127.0.0.1:0"), "allowed in a unit: systemd"),
+        (("--print-unit", "service", "--milter", "unix:/tmp/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
+        (("--print-unit", "socket", "--milter", "unix:/run/throttle/milter"), "found 'socket' with --milter"),
+        (("--log", "xml"), "--log: found 'xml'; allowed: text, json"),
+        (("--print-unit", "timer"), "--print-unit: found 'timer'; allowed: service, socket"),
+        (("--on-fault", "pass"), "--on-fault: found 'pass'; allowed: accept, tempfail"),
         (("--postfix", "unix:/no/such/directory/socket"), "--postfix: unix:/no/such/directory/socket: No such file"),
         (("--postfix", "inet:127.0.0.1:0", "--on-fault", "accept"), "found one with --postfix"),
         (("--postfix", "inet:127.0.0.1:0", "--authserv-id", "mx"), "found one with --postfix"),
@@ -65,6 +79,41 @@ def test_check_lists_what_cannot_act_and_listens_nowhere() -> None:
     assert any(line.startswith("reply-to-fan-out cannot act here: Postfix sends no headers") for line in told)
 
 
+def events_of_check(*arguments: str) -> dict[str, str]:
+    """The last message of each event that `--check` logs."""
+    done = serve("--postfix", "systemd", "--check", "--log", "json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return {line["event"]: line["message"] for line in map(json.loads, done.stderr.splitlines())}
+
+
+def test_check_ends_with_a_word_and_names_a_shadow_and_a_single_limit(tmp_path: Path) -> None:
+    policy = policy_file(tmp_path, '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "2/minute"\n')
+    assert events_of_check("--policy", policy) == {
+        "policy": f"{policy}: 1 limit, 0 of them cannot act here",
+        "checked": "all is right",
+    }
+    assert events_of_check("--policy", policy, "--shadow") == {
+        "policy": f"{policy}: 1 limit, 0 of them cannot act here, shadow: refuses nothing",
+        "checked": "all is right",
+    }
+
+
+def test_policies_that_all_have_a_name_are_a_warning() -> None:
+    events = events_of_check("--policy", "submission=submission")
+    assert events["no default policy"].startswith("no policy for requests without policy_context")
+    assert "checked" not in events
+    assert "no default policy" not in events_of_check("--policy", "inbound", "--policy", "submission=submission")
+
+
+@pytest.mark.parametrize(("fields", "code"), [('per = "from.org"', 2), ('per = "client.ip"\ncount = "bytes"', 0)])
+def test_a_policy_of_which_no_limit_can_act_is_an_error(tmp_path: Path, fields: str, code: int) -> None:
+    """Bytes can: the service may be listed at the end of the data, too."""
+    rate = "1 MB/day" if "bytes" in fields else "1/day"
+    policy = policy_file(tmp_path, f'[[limit]]\nname = "none"\n{fields}\nrate = "{rate}"\n')
+    done = serve("--postfix", "systemd", "--check", "--policy", policy)
+    assert (done.returncode, "of which no limit can act here" in done.stderr) == (code, code == 2)
+
+
 def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = serve("--postfix", f"inet:127.0.0.1:{taken.getsockname()[1]}")
@@ -92,7 +141,9 @@ def test_a_socket_with_many_connections_waiting_is_not_taken_over(tmp_path: Path
             ListenAddress.parse(f"unix:{path}").listen()
 
 
-@pytest.mark.parametrize("text", ["", "inet:", "inet:x", "inet:x:70000", "inet:::1:25", "unix:", "10040", "inet:[::1]"])
+@pytest.mark.parametrize(
+    "text", ["", "inet:", "inet:x", "inet:x:70000", "inet:::1:25", "unix:", "unix:a/b", "10040", "inet:[::1]"]
+)
 def test_no_address(text: str) -> None:
     with pytest.raises(AddressError, match="allowed"):
         ListenAddress.parse(text)

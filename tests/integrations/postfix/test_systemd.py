@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from importlib.resources import files
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integrations.postfix.policy_client import DUNNO, PolicyClient
-from integrations.postfix.serve_process import ServeProcess
+from integrations.postfix.policy_client import DUNNO, PolicyClient, instance
+from integrations.postfix.serve_process import ServeProcess, policy_file
 from throttle.serve import systemd
+from throttle.serve.guards import Guards, PolicySource
+from throttle.serve.log import Log
+from throttle.serve.process import Reloads
 from throttle.serve.units import NAMES, unit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+PACE = '[[limit]]\nname = "pace"\nper = "sender.org"\nrate = "{}/day"\n'
 
 
 class Manager:
@@ -59,6 +69,41 @@ def test_it_tells_when_it_is_ready_alive_reloading_and_stopping(tmp_path: Path) 
         manager.wait_for("WATCHDOG=1")
         service.process.terminate()
         manager.wait_for("STOPPING=1")
+
+
+def test_a_storm_of_reloads_is_one_a_second_and_the_last_one_counts(tmp_path: Path) -> None:
+    out, policy = StringIO(), policy_file(tmp_path, PACE.format(1))
+    reloads = Reloads(Guards([PolicySource("", policy)]), Log("text", out))
+    done_at = []
+    for tenth in range(25):
+        reloads.ask()
+        policy_file(tmp_path, PACE.format(tenth + 1) if tenth % 2 else "wrong")
+        reloads.run(tenth / 10)
+        if out.getvalue():
+            done_at.append(tenth)
+            out.truncate(out.seek(0))
+    assert done_at == [0, 10, 20]
+    reloads.run(math.inf)
+    assert "reload failed: " in out.getvalue()
+    out.truncate(out.seek(0))
+    reloads.run(math.inf)
+    assert not out.getvalue()
+
+
+def test_what_was_asked_before_the_end_is_done(tmp_path: Path) -> None:
+    policy = policy_file(tmp_path, PACE.format(1))
+    with ServeProcess(tmp_path, "--policy", policy) as service:
+        with PolicyClient(f"inet:127.0.0.1:{service.port}") as client:
+            assert [client.ask(instance=instance()) == DUNNO for _ in range(2)] == [True, False]
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for("reloaded")
+        policy_file(tmp_path, "wrong")
+        service.process.send_signal(signal.SIGHUP)
+        service.process.terminate()
+        service.wait_for("ended")
+        events = re.findall(r"^\S+ ([a-z ]+):", service.log(), re.MULTILINE)
+    assert events[:3] == ["policy", "listening", "first request"]
+    assert sorted(events[3:-1]) == ["notice", "reload failed", "reloaded"]
 
 
 def test_an_abstract_socket_is_told_too_and_a_missing_manager_does_not_matter(
@@ -147,19 +192,85 @@ def test_the_unit_files_are_printed(name: str) -> None:
     assert "[Install]" in done.stdout
 
 
+def printed(*options: str) -> str:
+    """The service unit with these options."""
+    done = subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", "--print-unit", "service", *options],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def command_of(unit: str) -> list[str]:
+    """The words behind `serve` in its command."""
+    (line,) = re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE)
+    return shlex.split(line)
+
+
+def test_the_options_that_are_given_stand_in_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(str(files("throttle.policies") / "inbound.toml"), tmp_path / "100% $mine.toml")
+    options = ["--policy", "100% $mine.toml", "--policy", "submission=submission", "--memory", "32 MiB", "--shadow"]
+    assert command_of(printed(*options, "--log", "json")) == [
+        *("--postfix", "systemd", "--policy", f"{tmp_path}/100%% $$mine.toml", "--policy", "submission=submission"),
+        *("--memory", "32 MiB", "--log", "json", "--shadow"),
+    ]
+
+
+def test_the_unit_of_a_milter_has_its_address_and_what_it_needs() -> None:
+    text = printed("--milter", "unix:/run/throttle/milter", "--authserv-id", "mx", "--on-fault", "tempfail")
+    assert command_of(text) == [
+        *("--milter", "unix:/run/throttle/milter", "--policy", "inbound"),
+        *("--authserv-id", "mx", "--on-fault", "tempfail"),
+    ]
+    assert "RuntimeDirectory=throttle\n" in text
+    assert "PrivateNetwork=yes\n" in text
+    assert "throttle.socket" not in text
+    text = printed("--milter", "inet:127.0.0.1:10045")
+    assert "RuntimeDirectory" not in text
+    assert "PrivateNetwork" not in text
+    assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
+
+
+def test_a_unit_that_shows_metrics_may_listen_on_loopback() -> None:
+    text = printed("--metrics", "127.0.0.1:9797", "--max-series", "2000")
+    assert command_of(text)[-4:] == ["--metrics", "127.0.0.1:9797", "--max-series", "2000"]
+    assert "PrivateNetwork" not in text
+    assert "IPAddressDeny=any\n" in text
+    assert "IPAddressAllow=localhost\n" in text
+    assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("address", ["unix:/run/throttle/milter", "inet:127.0.0.1:10045"])
+def test_systemd_finds_the_unit_of_a_milter_right_and_little_exposed(tmp_path: Path, address: str) -> None:
+    path = tmp_path / "throttle-milter.service"
+    path.write_text(runnable(printed("--milter", address)))
+    assert exposure(path) <= 2.0
+
+
 @pytest.mark.servers
 def test_systemd_finds_the_units_right_and_little_exposed(tmp_path: Path) -> None:
-    paths = []
-    for name in NAMES:
-        path = tmp_path / f"throttle.{name}"
-        path.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit(name), flags=re.MULTILINE))
-        paths.append(str(path))
+    paths = [tmp_path / f"throttle.{name}" for name in NAMES]
+    for name, path in zip(NAMES, paths, strict=True):
+        path.write_text(runnable(unit(name)))
+    assert exposure(*paths) <= 2.0
+
+
+def runnable(unit: str) -> str:
+    """The unit with a command that is there."""
+    return re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", unit, flags=re.MULTILINE)
+
+
+def exposure(*paths: Path) -> float:
+    """How exposed systemd finds the first unit, after it has found nothing wrong with all of them."""
     done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
     assert not [line for line in done.stderr.splitlines() if "throttle" in line], done.stderr
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", paths[0]], capture_output=True, text=True, timeout=60
     )
-    match = re.search(r"exposure level for throttle\.service: ([0-9.]+)", done.stdout)
+    match = re.search(r"exposure level for throttle\S*\.service: ([0-9.]+)", done.stdout)
     assert match, done.stdout + done.stderr
     print(match[0])
-    assert float(match[1]) <= 2.0
+    return float(match[1])

@@ -2,16 +2,62 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from throttle.serve.address import ListenAddress
 
 NAMES = ("service", "socket")
 COMMAND = "/usr/local/bin/throttle"
+MILTER_DIRECTORY = "/run/throttle/"
+"""What systemd makes for the milter. Nothing else can be written to."""
+
+_OF_THE_SOCKET = re.compile(
+    r"^# (?:throttle for|Install both).*\n|^(?:Requires|After)=throttle\.socket\n", re.MULTILINE
+)
 
 
-def unit(name: str) -> str:
-    """Returns `throttle.service` or `throttle.socket`, with the command of this installation."""
+def unit(name: str, options: Sequence[str] = ("--postfix", "systemd", "--policy", "inbound")) -> str:
+    """Returns `throttle.service` or `throttle.socket`, with the command of this installation and its options."""
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
     installed = Path(sys.executable).with_name("throttle")
-    return text.replace(COMMAND, str(installed)) if installed.exists() else text
+    if "--metrics" in options:
+        text = _with_loopback(text)
+    command = " ".join(map(_word, [str(installed) if installed.exists() else COMMAND, "serve", *options]))
+    return re.sub(r"^ExecStart=.*", lambda _: f"ExecStart={command}", text, flags=re.MULTILINE)
+
+
+def milter_unit(address: ListenAddress, options: Sequence[str]) -> str:
+    """Returns the service unit of a milter at this address.
+
+    Raises:
+        ValueError: its socket file lies where the service cannot write.
+    """
+    text = _OF_THE_SOCKET.sub("", unit("service", options)).replace("asked by Postfix", "as a milter")
+    if not address.path:
+        return _with_loopback(text)
+    if Path(address.path).parent != Path(MILTER_DIRECTORY):
+        raise ValueError(f"found {address.text}; allowed in a unit: unix:{MILTER_DIRECTORY}NAME, or inet:HOST:PORT")
+    return text.replace("DynamicUser=yes\n", "DynamicUser=yes\nRuntimeDirectory=throttle\n")
+
+
+def _with_loopback(text: str) -> str:
+    """The unit of a service that also listens on an address of this machine."""
+    text = re.sub(r"^PrivateNetwork=yes\n", "IPAddressAllow=localhost\n", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^RestrictAddressFamilies=.*", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", text, flags=re.MULTILINE
+    )
+
+
+def _word(text: str) -> str:
+    """One word of a command line of systemd (systemd.service(5)): it expands `%` and `$`, and knows double quotes."""
+    text = text.replace("%", "%%").replace("$", "$$")
+    if not re.search(r"[\s\"\'\\;]", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

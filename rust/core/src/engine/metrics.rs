@@ -154,7 +154,7 @@ impl Engine {
             (reserved::BLOCKED, enforces && found.access.entry.is_some(), outcome.is_entry_shadow),
         ];
         let counters = region.counters_mut();
-        for (name, refuses, would_refuse) in built_in {
+        for (name, refuses, would_refuse) in built_in.into_iter().filter(|(_, refuses, would)| *refuses || *would) {
             let slot = slot_of(name);
             counters.refused[slot] += u64::from(refuses);
             counters.shadow[slot] += u64::from(would_refuse);
