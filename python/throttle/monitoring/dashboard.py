@@ -2,6 +2,9 @@
 
 Every query has a stated number of series, so no flood can make a panel slow: variables list data sources, jobs and
 instances, never senders. The number is for one instance with the default slots and the policy `inbound`.
+
+A graph asks for the ten largest of all the time that it shows: `topk` alone chooses anew for each point, and so returns
+as many series as there are. A table shows one moment.
 """
 
 from __future__ import annotations
@@ -24,6 +27,19 @@ class Panel(NamedTuple):
     kind: str = "timeseries"
 
 
+def largest(shown: str, over_range: str) -> str:
+    """The query `shown`, of the ten series that `over_range` finds largest at the end of the time shown."""
+    return f"{shown} and topk(10, {over_range})"
+
+
+def refusals(mode: str) -> str:
+    """The limits that refuse most in a mode."""
+    series = f'throttle_limit_refusals_total{{mode="{mode}",%s}}'
+    return largest(
+        f"sum by (limit) (rate({series}[$__rate_interval]))", f"sum by (limit) (increase({series}[$__range] @ end()))"
+    )
+
+
 PANELS = (
     Panel(
         "Checks",
@@ -36,7 +52,7 @@ PANELS = (
     Panel(
         "Refusals by limit",
         "The ten limits that refuse most.",
-        'topk(10, sum by (limit) (rate(throttle_limit_refusals_total{mode="enforced",%s}[$__rate_interval])))',
+        refusals("enforced"),
         "{{limit}}",
         "ops",
         10,
@@ -44,7 +60,7 @@ PANELS = (
     Panel(
         "What shadow limits would refuse",
         "The ten limits in shadow mode that would refuse most.",
-        'topk(10, sum by (limit) (rate(throttle_limit_refusals_total{mode="shadow",%s}[$__rate_interval])))',
+        refusals("shadow"),
         "{{limit}}",
         "ops",
         10,
@@ -68,7 +84,7 @@ PANELS = (
     Panel(
         "Offenders",
         "Who came near a limit or was refused: messages of the last minute. The exporter bounds the names.",
-        "topk(20, throttle_slot_messages{%s} * on (job, instance, identity, slot) group_left (key)"
+        "topk(20, throttle_slot_messages{%s} * on (job, instance, policy, identity, slot) group_left (key)"
         " throttle_slot_info{%s})",
         "{{identity}} {{key}}",
         "short",
@@ -86,7 +102,10 @@ PANELS = (
     Panel(
         "How full the tables are",
         "The ten fullest tables.",
-        "topk(10, max by (limit, table) (throttle_table_load{%s}))",
+        largest(
+            "max by (limit, table) (throttle_table_load{%s})",
+            "max by (limit, table) (max_over_time(throttle_table_load{%s}[$__range] @ end()))",
+        ),
         "{{limit}} {{table}}",
         "percentunit",
         10,
@@ -94,7 +113,10 @@ PANELS = (
     Panel(
         "Charges without room",
         "What a full table could not count, of all checks.",
-        "topk(10, sum by (limit) (rate(throttle_untracked_total{%s}[$__rate_interval])))",
+        largest(
+            "sum by (limit) (rate(throttle_untracked_total{%s}[$__rate_interval]))",
+            "sum by (limit) (increase(throttle_untracked_total{%s}[$__range] @ end()))",
+        ),
         "{{limit}}",
         "ops",
         10,
@@ -110,17 +132,17 @@ PANELS = (
     Panel(
         "Series of the exporter",
         "What is exported, and the bound that is known before start.",
-        "max by (instance) (throttle_series{%s}) or max by (instance) (throttle_series_limit{%s})",
-        "{{instance}}",
+        'max by (__name__, instance) ({__name__=~"throttle_series|throttle_series_limit",%s})',
+        "{{__name__}} {{instance}}",
         "short",
         2,
     ),
 )
 
 
-def queries(job: str = ".*", instance: str = ".*", interval: str = "1m") -> list[tuple[Panel, str]]:
+def queries(job: str = ".*", instance: str = ".*", interval: str = "1m", shown: str = "1h") -> list[tuple[Panel, str]]:
     """Returns each panel with its query as Prometheus gets it."""
-    chosen = {"$job": job, "$instance": instance, "$__rate_interval": interval}
+    chosen = {"$job": job, "$instance": instance, "$__rate_interval": interval, "$__range": shown}
     found = []
     for panel in PANELS:
         query = expression(panel)

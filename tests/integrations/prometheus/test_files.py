@@ -45,7 +45,10 @@ def test_prometheus_takes_the_files_and_each_alert_fires_when_it_must(files: Pat
 @pytest.mark.servers
 def test_the_tests_of_the_rules_can_fail(files: Path) -> None:
     shutil.copy(HERE / "rules_test.yml", files)
-    for right, wrong in (("> 300", "> 1000"), ("> 0.05", "> 0.5"), ("== 0\n        for: 1m", "== 1\n        for: 1m")):
+    for right, wrong in (
+        ("> 300", "> 1000"), ("> 0.05", "> 0.5"), ("== 0\n        for: 1m", "== 1\n        for: 1m"),
+        ("keep_firing_for: 30s", "keep_firing_for: 2m"), ("instance, policy, identity", "instance, identity"),
+    ):  # fmt: skip
         rules = monitoring.text("rules")
         assert right in rules
         (files / "rules.yml").write_text(rules.replace(right, wrong))
