@@ -123,18 +123,14 @@ impl Engine {
         &self, request: &Request, region: &mut Region, purpose: Purpose, found: &Found, outcome: &Outcome,
     ) {
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
-        let counted = match outcome.refused {
-            Some(_) => Counted::Refused,
-            None if has_shadow => Counted::Shadow,
-            None => Counted::Admitted,
-        };
-        region.counters_mut().checks[request.last_stage as usize][counted as usize] += 1;
-        if counted != Counted::Admitted {
+        if outcome.refused.is_none() && !has_shadow {
+            region.counters_mut().checks[request.last_stage as usize][Counted::Admitted as usize] += 1;
+        } else {
             self.count_refusals(request, region, purpose, found, outcome);
         }
     }
 
-    /// Counts everything that refused a check, or would have: each limit once, however many of its keys did.
+    /// Counts a check that something refused, or would have: each limit once, however many of its keys did.
     #[inline(never)]
     fn count_refusals(
         &self, request: &Request, region: &mut Region, purpose: Purpose, found: &Found, outcome: &Outcome,
@@ -142,27 +138,32 @@ impl Engine {
         let enforces = !region.is_shadow();
         let mut refusing = outcome.refusing;
         // An entry that lets a check through beats all blocks by limits.
-        if let Some(query) = request.access.as_ref().filter(|_| enforces && found.is_consulted) {
+        if let (true, Some(query)) = (enforces && found.is_consulted, &request.access) {
             let blocks = query.blocks.iter().zip(&found.access.blocks);
             let in_force = blocks.filter(|(_, until_us)| until_us.is_some_and(|us| us > outcome.at_us));
             refusing = refusing.union(in_force.map(|(block, _)| block.limit).collect());
         }
         let has_no_permit = purpose == Purpose::Admit && !self.plan.in_flight.permits.has_room(region);
-        let built_in = [
-            (reserved::MAX_OPEN, enforces && has_no_permit, outcome.is_max_open_shadow),
-            (reserved::MAX_RECIPIENTS, enforces && request.has_too_many_recipients, outcome.is_max_recipients_shadow),
-            (reserved::BLOCKED, enforces && found.access.entry.is_some(), outcome.is_entry_shadow),
-        ];
+        // In the order of `reserved::ALL`: the places of names are not looked for in each refused check.
+        let max_open = (enforces && has_no_permit, outcome.is_max_open_shadow);
+        let max_recipients = (enforces && request.has_too_many_recipients, outcome.is_max_recipients_shadow);
+        let blocked = (enforces && found.access.entry.is_some(), outcome.is_entry_shadow);
+        let built_in = [max_open, max_recipients, blocked];
+        let counted = if outcome.refused.is_some() { Counted::Refused } else { Counted::Shadow };
         let counters = region.counters_mut();
-        for (name, refuses, would_refuse) in built_in.into_iter().filter(|(_, refuses, would)| *refuses || *would) {
-            let slot = slot_of(name);
-            counters.refused[slot] += u64::from(refuses);
-            counters.shadow[slot] += u64::from(would_refuse);
+        counters.checks[request.last_stage as usize][counted as usize] += 1;
+        if built_in.iter().any(|(refuses, would_refuse)| refuses | would_refuse) {
+            for (slot, (refuses, would_refuse)) in built_in.into_iter().enumerate() {
+                counters.refused[slot] += u64::from(refuses);
+                counters.shadow[slot] += u64::from(would_refuse);
+            }
         }
         let slots =
             |limits: LimitSet| limits.iter().map(|limit| usize::from(self.plan.limits[usize::from(limit)].slot));
         slots(refusing).for_each(|slot| counters.refused[slot] += 1);
-        slots(outcome.shadow).for_each(|slot| counters.shadow[slot] += 1);
+        if !outcome.shadow.is_empty() {
+            slots(outcome.shadow).for_each(|slot| counters.shadow[slot] += 1);
+        }
     }
 }
 

@@ -281,7 +281,7 @@ impl Families {
         let fan_out = rows()
             .filter(|(identity, ..)| has_fan_out(*identity))
             .map(|(_, labels, slot)| (labels, slot.map_or(0.0, |slot| slot.fan_out).round()));
-        let help = "New elements that the offender in a slot brought in the last minute, estimated.";
+        let help = "New elements that the offender in a slot brought in the last 60 to 75 seconds, estimated.";
         self.put("slot_fan_out", Kind::Gauge, help, fan_out.collect::<Vec<_>>());
         let most = slots.iter().zip(&names).filter(|(one, _)| has_fan_out(one.identity)).map(|(one, name)| {
             let most = one.iter().flatten().map(|slot| slot.fan_out).fold(0.0, f64::max);
