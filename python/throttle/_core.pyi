@@ -42,6 +42,7 @@ __all__ = [
     "HyperLogLog",
     "Limit",
     "ManualClock",
+    "MetricsExporter",
     "Offender",
     "Permit",
     "Policy",

@@ -132,7 +132,9 @@ impl MetricsExporter {
     }
 
     #[doc = doc!("MetricsExporter.render")]
-    #[pyo3(signature = (openmetrics=false, *, extra=Vec::new()))]
+    #[pyo3(
+        signature = (openmetrics=false, *, extra=Vec::new()), text_signature = "($self, openmetrics=False, *, extra=())"
+    )]
     fn render<'py>(&self, py: Python<'py>, openmetrics: bool, extra: Vec<Added>) -> PyResult<Bound<'py, PyBytes>> {
         let times = self.guards.iter().map(|(_, guard)| guard.get().clock.read(py, None));
         let times = times.collect::<PyResult<Vec<Now>>>()?;
