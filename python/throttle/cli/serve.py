@@ -174,7 +174,7 @@ def command(
         words += [] if metrics is None else ["--metrics", metrics]
         words += [] if max_series is None else ["--max-series", str(max_series)]
         words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
-        _print_unit(print_unit, postfix, milter, words)
+        _print_unit(print_unit, postfix, milter, words, sum(guard.memory_bytes for _, guard in guards))
         return
     state = Metrics(guards)
     with _shown(metrics, state, events, check=check):
@@ -198,19 +198,19 @@ def _words(
     return words + (["--shadow"] if shadow else [])
 
 
-def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str]) -> None:
+def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str], memory_bytes: int) -> None:
     from throttle.serve.address import ListenAddress
     from throttle.serve.units import milter_unit, unit
 
     if postfix is not None:
         if postfix != "systemd":
             fail(f"--postfix: found {postfix!r}; allowed in a unit: systemd, because throttle.socket has the address")
-        typer.echo(unit(name, ["--postfix", postfix, *words]), nl=False)
+        typer.echo(unit(name, ["--postfix", postfix, *words], memory_bytes), nl=False)
     elif milter is not None:
         if name != "service":
             fail(f"--print-unit: found {name!r} with --milter; allowed: service, because libmilter makes the socket")
         try:
-            text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words])
+            text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words], memory_bytes)
         except ValueError as error:
             fail(f"--milter: {error}")
         typer.echo(text, nl=False)

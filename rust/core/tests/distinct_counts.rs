@@ -188,7 +188,7 @@ fn peeks_and_absent_identities_count_nothing_and_classes_count_once() {
 /// Where memory is small, so are the registers: the least is a page more than the tables need.
 #[test]
 fn the_smallest_memory_still_tells_roughly() {
-    let engine = engine(POLICY, (1 + 2 * 16 + 2) * 4096);
+    let engine = engine(POLICY, (2 + 2 * 16 + 2) * 4096);
     for host in 0..5_000 {
         send(&engine, host, Now::Stated(START as i64));
     }

@@ -233,6 +233,13 @@ def test_the_unit_of_a_milter_has_its_address_and_what_it_needs() -> None:
     assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
 
 
+def test_the_counters_lie_within_the_memory_of_the_unit() -> None:
+    assert "MemoryMax=1024M\n" in printed()
+    assert "MemoryMax=2303M\n" in printed(
+        "--memory", "512 MiB", "--policy", "inbound", "--policy", "b=inbound", "--policy", "c=inbound"
+    )
+
+
 def test_a_unit_that_shows_metrics_may_listen_on_loopback() -> None:
     text = printed("--metrics", "127.0.0.1:9797", "--max-series", "2000")
     assert command_of(text)[-4:] == ["--metrics", "127.0.0.1:9797", "--max-series", "2000"]

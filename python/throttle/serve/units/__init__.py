@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NAMES = ("service", "socket")
 COMMAND = "/usr/local/bin/throttle"
+BESIDE_COUNTERS_BYTES = 768 << 20
+"""What a service needs beside its counters, with room: measured were some 100 MB under attack."""
+
 MILTER_DIRECTORY = "/run/throttle/"
 """What systemd makes for the milter. Nothing else can be written to."""
 
@@ -23,23 +26,30 @@ _OF_THE_SOCKET = re.compile(
 )
 
 
-def unit(name: str, options: Sequence[str] = ("--postfix", "systemd", "--policy", "inbound")) -> str:
-    """Returns `throttle.service` or `throttle.socket`, with the command of this installation and its options."""
+def unit(
+    name: str, options: Sequence[str] = ("--postfix", "systemd", "--policy", "inbound"), memory_bytes: int = 0
+) -> str:
+    """Returns `throttle.service` or `throttle.socket`, with the command of this installation and its options.
+
+    `memory_bytes` are those of the counters: they lie within what the unit lets the process have.
+    """
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
     installed = Path(sys.executable).with_name("throttle")
     if "--metrics" in options:
         text = _with_loopback(text)
+    most = memory_bytes + BESIDE_COUNTERS_BYTES
+    text = re.sub(r"^MemoryMax=.*", f"MemoryMax={max(most, 1 << 30) >> 20}M", text, flags=re.MULTILINE)
     command = " ".join(map(_word, [str(installed) if installed.exists() else COMMAND, "serve", *options]))
     return re.sub(r"^ExecStart=.*", lambda _: f"ExecStart={command}", text, flags=re.MULTILINE)
 
 
-def milter_unit(address: ListenAddress, options: Sequence[str]) -> str:
+def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: int = 0) -> str:
     """Returns the service unit of a milter at this address.
 
     Raises:
         ValueError: its socket file lies where the service cannot write.
     """
-    text = _OF_THE_SOCKET.sub("", unit("service", options)).replace("asked by Postfix", "as a milter")
+    text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes)).replace("asked by Postfix", "as a milter")
     if not address.path:
         return _with_loopback(text)
     if Path(address.path).parent != Path(MILTER_DIRECTORY):
