@@ -61,7 +61,7 @@ POLICY = 'extends = "inbound"\nscale = 50\n'
 NOBODY = "no service"
 SERVICES = (NOBODY, "floor", "throttle serve")
 RESTRICTIONS = "smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination, reject_unlisted_recipient"
-ASKED = ", check_policy_service {{ {address}, timeout=1s, try_limit=2, default_action=DUNNO }}"
+ASKED = ", check_policy_service {{ inet:127.0.0.1:{port}, timeout=1s, try_limit=2, default_action=DUNNO }}"
 
 
 class Dialogue(NamedTuple):
@@ -205,18 +205,12 @@ def alternate(messages: int, rounds: int) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {name: [] for name in SERVICES}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        directory.chmod(0o755)  # for user postfix
-        policy, address = policy_file(directory, POLICY), f"unix:{directory}/socket"  # as the page has it
-        guarded = stack.enter_context(ServeProcess(directory, "--policy", policy, postfix=address))
+        guarded = stack.enter_context(ServeProcess(directory, "--policy", policy_file(directory, POLICY)))
         floor_port, floor_process = stack.enter_context(floor(directory, 0))
-        services = [
-            ("", None),
-            (f"inet:127.0.0.1:{floor_port}", floor_process),
-            (address, psutil.Process(guarded.process.pid)),
-        ]
+        services = [(None, None), (floor_port, floor_process), (guarded.port, psutil.Process(guarded.process.pid))]
         turns = []
-        for name, (address, process) in zip(SERVICES, services, strict=True):
-            asked = ASKED.format(address=address) if address else ""
+        for name, (port, process) in zip(SERVICES, services, strict=True):
+            asked = ASKED.format(port=port) if port else ""
             turns.append((name, stack.enter_context(private_postfix(RESTRICTIONS + asked)), process))
         for number in range(rounds + 1):  # the first round starts the processes of Postfix, and does not count
             mail = itertools.islice(ordinary_mail(f"behind postfix {number}", PER_HOUR, 24), messages)
