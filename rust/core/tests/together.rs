@@ -16,9 +16,9 @@ fn new_recipients_that_share_lines_each_get_a_slot_or_are_refused_together() {
     let policy = "[[limit]]\nname = \"mailbox\"\nper = \"rcpt.address\"\ncount = \"recipients\"\nrate = \"1/day\"\n\
         when_full = \"refuse\"";
     for count in [2, 50, 200, 250, 446, 600] {
-        // Sixteen pages of 448 slots, the least a limit gets, one of the header and one that observes.
+        // Sixteen pages of 448 slots, the least a limit gets, two of the header and counters, one that observes.
         // Two choices of seven fill more than half of them.
-        let engine = engine(policy, 18 * 4096);
+        let engine = engine(policy, 19 * 4096);
         let recipients: Vec<String> = (0..count * 16).map(|number| format!("m{number}@box.com")).collect();
         let recipients = to(&recipients);
         let all = Envelope { rcpt_to: &recipients, ..message("192.0.2.1", "a@ex.com") };

@@ -137,5 +137,6 @@ def test_chaotic_sessions_leave_no_slot_held(tmp_path: Path, seed: str, sessions
         milter.wait_for_release()
         with Wire(path) as wire:
             assert wire.connect("192.0.2.1") == Answer(CONTINUE, b"")
-        log = milter.log()
-        assert log.count("fault at a HELO name that is not UTF-8") == len(log.splitlines())
+        # pymilter itself writes a traceback when a client says abort before it connects, which no mail server does.
+        faults = {line.partition(":")[0] for line in milter.log().splitlines() if line.startswith("fault")}
+        assert faults == {"fault at a HELO name that is not UTF-8, which is not counted"}  # one of NAMES
