@@ -152,7 +152,7 @@ NO_START := /usr/sbin/policy-rc.d
 
 # Installs Debian's packages that are missing. Nothing of the machine is removed, upgraded or started.
 define install
-if ! dpkg -s $(1) >/dev/null 2>&1; then \
+if dpkg-query --show --showformat '$${db:Status-Status}\n' $(1) 2>&1 | grep -qv '^installed$$'; then \
 	export DEBIAN_FRONTEND=noninteractive; \
 	test -e $(NO_START) || { trap 'rm -f $(NO_START)' EXIT; trap 'exit 1' INT TERM; \
 		printf '#!/bin/sh\nexit 101\n' > $(NO_START); chmod +x $(NO_START); }; \
