@@ -71,16 +71,12 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 
 servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
-	@test "$$(id -u)" = 0 || $(call missing,the mail servers are installed and started as root.)
-	@command -v apt-get >/dev/null || $(call missing,the mail servers are Debian's packages$(comma) and there is no apt-get.)
 	@$(call install,$(SERVERS))
 	@$(MAKE) --no-print-directory $(VENV)/.ready-servers
 	@THROTTLE_SERVERS=1 $(PY) -m pytest -m 'servers and not soak' --durations=10 tests/integrations $(ARGS)
 	@$(PY) tests/integrations/aiosmtpd/own_suite.py
 
 peers: ## measure `throttle serve --postfix` against its peers and behind Postfix (root, apt); BENCH=short
-	@test "$$(id -u)" = 0 || $(call missing,Postfix and the peers are installed and started as root.)
-	@command -v apt-get >/dev/null || $(call missing,Postfix and the peers are Debian's packages$(comma) and there is no apt-get.)
 	@$(call install,$(PEERS))
 	@$(MAKE) --no-print-directory $(VENV)/.ready-test
 	@$(PY) benches/policy_service.py $(if $(filter short,$(BENCH)),--rounds 2) $(ARGS)
@@ -152,6 +148,8 @@ NO_START := /usr/sbin/policy-rc.d
 
 # Installs Debian's packages that are missing. Nothing of the machine is removed, upgraded or started.
 define install
+test "$$(id -u)" = 0 || $(call missing,mail servers are installed and started as root.); \
+command -v apt-get >/dev/null || $(call missing,mail servers are packages of Debian: apt-get is missing.); \
 if dpkg-query --show --showformat '$${db:Status-Status}\n' $(1) 2>&1 | grep -qv '^installed$$'; then \
 	export DEBIAN_FRONTEND=noninteractive; \
 	test -e $(NO_START) || { trap 'rm -f $(NO_START)' EXIT; trap 'exit 1' INT TERM; \

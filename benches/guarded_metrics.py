@@ -14,7 +14,7 @@ table has what is exported afterwards, what it costs, and the time of an update,
     fresh       `labels(value).inc()` of values that nobody has seen before
 
 OpenTelemetry has no handles. Its export is a collection into memory, without a text.
-It judges nothing: the numbers are for who reads them.
+It passes no verdict: the reader compares the numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import platform
 import sys
 import timeit
 import tracemalloc
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -52,17 +53,18 @@ ROUNDS = 60
 UPDATES = 2_000
 
 
-class Subject:
+class Subject(ABC):
     """One library's counter."""
 
     name: str
 
+    @abstractmethod
     def add(self, value: str) -> None:
-        raise NotImplementedError
+        """Counts a value."""
 
+    @abstractmethod
     def exported(self) -> tuple[dict[str, float], int]:
         """The values by label, and the bytes of text."""
-        raise NotImplementedError
 
     def handle(self, value: str) -> Callable[[], object] | None:
         return None
@@ -151,7 +153,7 @@ def times(kinds: list[type[Subject]]) -> dict[str, list[float]]:
         flooded(subject, 200)
         fresh, add = count(), subject.add
 
-        def anew(add: Callable[[str], None] = add, fresh: Any = fresh) -> None:
+        def unseen(add: Callable[[str], None] = add, fresh: Any = fresh) -> None:
             add(f"h{next(fresh)}.fresh.org")
 
         def ordinary(add: Callable[[str], None] = add) -> None:
@@ -166,7 +168,7 @@ def times(kinds: list[type[Subject]]) -> dict[str, list[float]]:
                 for _ in range(20_000):
                     add(f"spent{number}")
         nameless = [unnamed, subject.handle("h150.sandbox.example.org")] if kind is Guarded else [None, None]
-        ways[kind.name] = [ordinary, handle, *nameless, anew]
+        ways[kind.name] = [ordinary, handle, *nameless, unseen]
     best = {name: [nan] * len(of) for name, of in ways.items()}
     for _ in range(ROUNDS):
         for way in range(5):

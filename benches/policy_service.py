@@ -118,7 +118,7 @@ def stream() -> list[bytes]:
 
 
 def client(parent: Connection, port: int, connections: int, server_id: int) -> None:
-    """The process of a client: connects, and then measures for so many seconds whenever it is told to."""
+    """A client process: it connects, and measures for the stated seconds each time it is told to."""
     os.sched_setaffinity(0, CPUS[:1])
     following = itertools.cycle(stream()).__next__
     sockets = {}

@@ -1130,7 +1130,7 @@ class PolicyDelegation:
 
     @property
     def unknown_contexts(self) -> int:
-        """How many requests had a ``policy_context`` that is that of no guard."""
+        """How many requests the guard of ``""`` answered because their ``policy_context`` is that of no guard."""
 
     @property
     def dropped(self) -> int:

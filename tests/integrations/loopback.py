@@ -16,9 +16,9 @@ LOOPBACK = "127.0.0.1"
 PATIENCE_SECONDS = 60.0
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Returns when something has happened; fails when it does not."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < until, "it has not happened"
         time.sleep(0.005)  # another process or thread does it

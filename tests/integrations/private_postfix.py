@@ -13,13 +13,12 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integrations.loopback import LOOPBACK, connected, free_port
+from integrations.loopback import LOOPBACK, connected, free_port, wait_until
 from pages import ROOT, blocks
 
 if TYPE_CHECKING:
@@ -98,10 +97,7 @@ class PrivatePostfix:
 
     def wait_for_empty_queue(self) -> None:
         """Returns when every accepted message has left."""
-        until = time.monotonic() + PATIENCE_SECONDS
-        while waiting := self.queued():
-            assert time.monotonic() < until, f"{len(waiting)} messages are still queued:\n{self.log[-2000:]}"
-            time.sleep(0.05)
+        wait_until(lambda: not self.queued(), PATIENCE_SECONDS)
 
     def delivered(self) -> Counter[str]:
         """How often the sink has got each message, by its `X-Number`, once every accepted message has left."""

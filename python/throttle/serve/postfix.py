@@ -135,7 +135,7 @@ class PolicyConnection(asyncio.BufferedProtocol):
         service, transport = self._service, self._transport
         assert transport is not None
         data = bytes(service.buffer[:size])
-        if self._heard_at != service.now or not service.was_asked:  # once in each second, since it costs a search
+        if self._heard_at != service.now or not service.was_asked:  # once a tick, since it costs a search
             self._heard_at = service.now
             service.log_request(data)
         if self._unfinished or b"\r" in data:  # a test by hand, with telnet or swaks, may send CRs

@@ -84,6 +84,24 @@ fn a_day_of_new_offenders_at_each_scrape_stays_within_the_bound() {
 }
 
 #[test]
+fn busy_ordinary_senders_leave_a_name_for_the_flooder() {
+    let policy = "[[limit]]\nname = \"pace\"\nper = \"sender.org\"\nrate = \"8/hour\"";
+    let engine = engine(policy, 4 * MIB);
+    let mut exporter = Exporter::new(Budget { slots: 4, identities: 1, names_an_hour: 0 });
+    for number in 0..4 {
+        let sender = format!("joe@busy{number}.com");
+        assert!((0..6).all(|_| check(&engine, &message("192.0.2.1", &sender), 1).allowed()));
+    }
+    let text = render(&families(&mut exporter, &engine, 2), Format::Prometheus);
+    assert_eq!(text.matches("key=\"busy").count(), 2, "half of the tokens: {text}");
+    for _ in 0..40 {
+        check(&engine, &message("192.0.2.1", "joe@flood.com"), 3);
+    }
+    let text = render(&families(&mut exporter, &engine, 4), Format::Prometheus);
+    assert!(text.contains("key=\"flood.com\""), "{text}");
+}
+
+#[test]
 fn names_are_shown_for_offenders_only_and_the_series_do_not_grow_with_senders() {
     let engine = engine(POLICY, 4 * MIB);
     let mut exporter = Exporter::new(Budget::default());

@@ -22,7 +22,7 @@ const DUNNO: &[u8] = b"action=DUNNO\n\n";
 #[derive(Debug)]
 pub(crate) struct PolicyDelegation {
     contexts: Vec<Context>,
-    /// Requests with a context that no guard has.
+    /// Requests with a context that no guard has, which the guard without a name has answered.
     unknown_contexts: AtomicU64,
 }
 
@@ -41,13 +41,14 @@ impl PolicyDelegation {
         if let Some(found) = named(name) {
             return Ok(found);
         }
-        let name = String::from_utf8_lossy(name);
-        let wrong = match &*name {
-            "" => "no policy answers requests without a policy_context".into(),
-            name => format!("no policy is named {name}, which is the request's policy_context"),
-        };
+        let unnamed = named(b"").ok_or_else(|| {
+            ThrottleError::new_err(match &*String::from_utf8_lossy(name) {
+                "" => "no policy answers requests without a policy_context".into(),
+                name => format!("no policy is named {name}, which is the request's policy_context"),
+            })
+        })?;
         self.unknown_contexts.fetch_add(1, Ordering::Relaxed);
-        named(b"").ok_or_else(|| ThrottleError::new_err(wrong))
+        Ok(unnamed)
     }
 
     fn sum(&self, of: impl Fn(&Connections) -> u64) -> u64 {

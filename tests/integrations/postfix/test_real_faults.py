@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integrations.faulty_clients import MOST_SECONDS, Noise, SlowRelay, growth_under_noise
-from integrations.loopback import free_port
+from integrations.loopback import free_port, wait_until
 from integrations.postfix.policy_client import PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess, policy_file
 from integrations.private_postfix import RECEIVER, lines_of_page, private_postfix
@@ -20,7 +20,6 @@ from integrations.sent_outage import SentOutage
 from integrations.smtp_client import Sent, SmtpClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.servers
@@ -31,14 +30,6 @@ def lines_for(port: int) -> str:
     return lines_of_page("postfix.md", "main.cf", "unix:private/throttle", f"inet:127.0.0.1:{port}")
 
 
-def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Waits until it is so."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)  # Postfix does it, in processes of its own
-
-
 @pytest.mark.parametrize("fault", ["killed", "restarted", "stopped"])
 def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path: Path, learned: Path) -> None:
     port = free_port()
@@ -47,7 +38,7 @@ def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path:
     try:
         with private_postfix(lines_for(port)) as postfix:
             with SentOutage(postfix.port, 50, 2000) as outage:
-                until(lambda: len(outage.results) > 300)
+                wait_until(lambda: len(outage.results) > 300)
                 before = len(outage.accepted("flood"))
                 if fault == "stopped":
                     service.process.send_signal(signal.SIGSTOP)
@@ -56,7 +47,7 @@ def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path:
                 else:
                     service.process.terminate()
                     service.process.wait(20)
-                until(lambda: len(outage.results) > 400)
+                wait_until(lambda: len(outage.results) > 400)
                 if fault == "stopped":
                     service.kill()
                 during = len(outage.accepted("flood"))
@@ -85,10 +76,10 @@ def test_a_stopped_service_that_goes_on_still_knows_the_flood(tmp_path: Path, le
     with ServeProcess(tmp_path, "--learned", str(learned)) as service:
         with private_postfix(lines_for(service.port)) as postfix:
             with SentOutage(postfix.port, 50, 2000) as outage:
-                until(lambda: len(outage.results) > 500)
+                wait_until(lambda: len(outage.results) > 500)
                 before = len(outage.accepted("flood"))
                 service.process.send_signal(signal.SIGSTOP)
-                until(lambda: len(outage.results) > 650)
+                wait_until(lambda: len(outage.results) > 650)
                 service.process.send_signal(signal.SIGCONT)
                 begun = outage.begun
             delivered = postfix.delivered()
@@ -189,7 +180,7 @@ def test_a_service_is_asked_again_within_two_seconds_of_its_restart(fault: str, 
                 return code != 250
 
             def seconds_until_refused(client: SmtpClient) -> float:
-                until(lambda: is_refused(client), 10)
+                wait_until(lambda: is_refused(client), 10)
                 return time.monotonic() - answering
 
             clients = [begun(number) for number in range(20)]

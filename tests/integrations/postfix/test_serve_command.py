@@ -45,7 +45,7 @@ def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--postfix", "inet:127.0.0.1:99999"), "allowed: a port from 0 to 65535"),
         (("--postfix", "unix:private/throttle"), "such as unix:/var/spool/postfix/private/throttle"),
         (("--print-unit", "service", "--postfix", "inet:127.0.0.1:0"), "allowed in a unit: systemd"),
-        (("--print-unit", "service", "--milter", "unix:/tmp/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
+        (("--print-unit", "service", "--milter", "unix:/srv/milter"), "allowed in a unit: unix:/run/throttle/NAME"),
         (("--print-unit", "socket", "--milter", "unix:/run/throttle/milter"), "found 'socket' with --milter"),
         (("--log", "xml"), "--log: found 'xml'; allowed: text, json"),
         (("--print-unit", "timer"), "--print-unit: found 'timer'; allowed: service, socket"),
