@@ -54,12 +54,20 @@ __all__ = [
     "ThrottleError",
     "__version__",
     "authentication_results",
+    "duration_seconds",
 ]
 
 __version__: str
 
 def authentication_results(message: bytes, authserv_id: bytes, fields: int) -> tuple[str | None, tuple[str, ...]]:
     """The verdict on SPF and the signers that `throttle.auth.with_results` adds to an envelope."""
+
+def duration_seconds(text: str) -> int:
+    """Reads a time as a policy writes it, such as ``"1 hour"`` or ``"90 minutes"``.
+
+    Raises:
+        ValueError: it is none, or not from 1 second to 366 days.
+    """
 
 @final
 class Envelope:

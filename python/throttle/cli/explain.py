@@ -8,19 +8,15 @@ exit code 2.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from dataclasses import asdict
-from pathlib import Path  # noqa: TC003  typer reads the annotations when it runs
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from throttle import Envelope, ManualClock, Throttle, ThrottleError, policies
 from throttle.cli import fail, missing
-
-if TYPE_CHECKING:
-    from throttle.types import Explanation
+from throttle.control.verbs import finite
 
 #: When the message comes, in Unix seconds: a fresh server has no past.
 NOW = 0.0
@@ -42,47 +38,44 @@ HELP = (
 EXAMPLE = "Example: throttle explain --from x@new.salesforce.com --ip 198.51.100.7"
 
 
-def command(
+MailFrom = Annotated[
+    str | None, typer.Option("--from", metavar="ADDRESS", help="Sender of MAIL FROM; '' is the null sender.")
+]
+Ip = Annotated[str | None, typer.Option("--ip", metavar="ADDRESS", help="The client's address.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Its forward-confirmed reverse name.")]
+Helo = Annotated[str | None, typer.Option("--helo", metavar="NAME", help="Argument of HELO or EHLO.")]
+To = Annotated[list[str] | None, typer.Option("--to", metavar="ADDRESS", help="A recipient; may be repeated.")]
+User = Annotated[str | None, typer.Option("--user", metavar="USER", help="The authenticated user.")]
+Spf = Annotated[
+    str | None, typer.Option("--spf", metavar="VERDICT", help=f"The server's SPF verdict: {', '.join(SPF)}.")
+]
+Octets = Annotated[str | None, typer.Option("--size", metavar="BYTES", help="Octets of the message.")]
+Dkim = Annotated[
+    list[str] | None,
+    typer.Option("--dkim", metavar="DOMAIN", help="Domain (d=) of a verified DKIM signature; may be repeated."),
+]
+Message = Annotated[
+    Path | None,
+    typer.Option("--message", metavar="FILE", help="A message; its header tells From, Reply-To and List-Id."),
+]
+ReplyTo = Annotated[list[str] | None, typer.Option("--reply-to", metavar="ADDRESS", help="Reply-To; may be repeated.")]
+
+
+def envelope_of(
     *,
-    mail_from: Annotated[
-        str | None, typer.Option("--from", metavar="ADDRESS", help="Sender of MAIL FROM; '' is the null sender.")
-    ] = None,
-    ip: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The client's address.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its forward-confirmed reverse name.")] = None,
-    helo: Annotated[str | None, typer.Option(metavar="NAME", help="Argument of HELO or EHLO.")] = None,
-    to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient; may be repeated.")] = None,
-    user: Annotated[str | None, typer.Option(metavar="USER", help="The authenticated user.")] = None,
-    spf: Annotated[
-        str | None, typer.Option(metavar="VERDICT", help=f"The server's SPF verdict: {', '.join(SPF)}.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(metavar="BYTES", help="Octets of the message.")] = None,
-    dkim: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DOMAIN", help="Domain (d=) of a verified DKIM signature; may be repeated."),
-    ] = None,
-    message: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A message; its header tells From, Reply-To and List-Id.")
-    ] = None,
-    reply_to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Reply-To; may be repeated.")] = None,
-    policy: Annotated[
-        str, typer.Option(metavar="FILE", help=f"A policy file (TOML), or built in: {', '.join(policies.names())}.")
-    ] = "inbound",
-    learned: Annotated[
-        Path | None, typer.Option(metavar="STATE", help="Begin with what `throttle replay --learn` wrote.")
-    ] = None,
-    after: Annotated[
-        str,
-        typer.Option(
-            metavar="N",
-            help="First send N similar messages, same client, each with its own sender host name under the same "
-            "domain, "
-            f"all at the same instant; at most {MOST_AFTER:,}.",
-        ),
-    ] = "0",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")] = False,
-) -> None:
-    """Explains one message."""
-    count = _whole(after, MOST_AFTER, f"--after: {after!r} is not a whole number from 0 to {MOST_AFTER:,}")
+    mail_from: str | None,
+    ip: str | None,
+    name: str | None,
+    helo: str | None,
+    to: list[str] | None,
+    user: str | None,
+    spf: str | None,
+    size: str | None,
+    dkim: list[str] | None,
+    message: Path | None,
+    reply_to: list[str] | None,
+) -> Envelope:
+    """Returns the message that the options describe; a wrong one ends the command."""
     octets = None if size is None else _whole(size, MOST_SIZE, f"--size: {size!r} is not a number of bytes")
     if spf is not None and spf.lower() not in SPF:
         fail(f"--spf: {spf!r} is no verdict; one of {', '.join(SPF)}")
@@ -104,8 +97,57 @@ def command(
     try:
         if message is not None:
             envelope = envelope.with_headers(message.read_bytes())
-        if reply_to:
-            envelope = envelope.replace(reply_to=reply_to)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror or error}")
+    return envelope.replace(reply_to=reply_to) if reply_to else envelope
+
+
+def command(
+    *,
+    mail_from: MailFrom = None,
+    ip: Ip = None,
+    name: Name = None,
+    helo: Helo = None,
+    to: To = None,
+    user: User = None,
+    spf: Spf = None,
+    size: Octets = None,
+    dkim: Dkim = None,
+    message: Message = None,
+    reply_to: ReplyTo = None,
+    policy: Annotated[
+        str, typer.Option(metavar="FILE", help=f"A policy file (TOML), or built in: {', '.join(policies.names())}.")
+    ] = "inbound",
+    learned: Annotated[
+        Path | None, typer.Option(metavar="STATE", help="Begin with what `throttle replay --learn` wrote.")
+    ] = None,
+    after: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help="First send N similar messages, same client, each with its own sender host name under the same "
+            "domain, "
+            f"all at the same instant; at most {MOST_AFTER:,}.",
+        ),
+    ] = "0",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")] = False,
+) -> None:
+    """Explains one message."""
+    count = _whole(after, MOST_AFTER, f"--after: {after!r} is not a whole number from 0 to {MOST_AFTER:,}")
+    envelope = envelope_of(
+        mail_from=mail_from,
+        ip=ip,
+        name=name,
+        helo=helo,
+        to=to,
+        user=user,
+        spf=spf,
+        size=size,
+        dkim=dkim,
+        message=message,
+        reply_to=reply_to,
+    )
+    try:
         guard = Throttle(policies.load(policy), clock=ManualClock(NOW), learned=learned)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename in (policy, None):
@@ -148,20 +190,6 @@ def beside(envelope: Envelope, number: int, *, is_organisation: bool) -> Envelop
     label, dot, parent = host.partition(".")
     other = f"host-{number}.{host}" if is_organisation or not dot else f"{label}-{number}{dot}{parent}"
     return envelope.replace(mail_from=f"{local}@{other}")
-
-
-def finite(explanation: Explanation) -> dict[str, Any]:
-    """Returns the explanation as JSON has it: an infinite wait is null."""
-    told = asdict(explanation)
-    for row in told["limits"]:
-        row["retry_after"] = _seconds(row["retry_after"])
-    for entry in told["covering"]:
-        entry["seconds"] = _seconds(entry["seconds"])
-    return told
-
-
-def _seconds(wait: float) -> float | None:
-    return wait if math.isfinite(wait) else None
 
 
 def _whole(text: str, most: int, wrong: str) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from throttle import Throttle
+    from throttle.serve.control import Rights
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics
@@ -107,6 +108,26 @@ MaxSeries = Annotated[
         metavar="N", help="Do not start when the policies could show more series than this.", show_default=False
     ),
 ]
+Control = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Answer `throttle top`, `throttle ctl` and `throttle diagnose` on a socket at this path, whose directory "
+        "nobody else may enter; it is made if it does not exist.",
+        show_default=False,
+    ),
+]
+ControlGroup = Annotated[
+    str | None,
+    typer.Option(
+        metavar="GROUP",
+        help="Besides root and the service's own user, the members of this group may ask.",
+        show_default=False,
+    ),
+]
+ControlGroupChanges = Annotated[
+    bool, typer.Option("--control-group-changes", help="The members of --control-group may also change something.")
+]
 Check = Annotated[bool, typer.Option("--check", help="Look at all options and policies, and end.")]
 LogForm = Annotated[str, typer.Option("--log", metavar="|".join(FORMS), help="Form of the log, on stderr.")]
 PrintUnit = Annotated[
@@ -133,11 +154,15 @@ def command(
     shadow: Shadow = False,
     metrics: MetricsAddress = None,
     max_series: MaxSeries = None,
+    control: Control = None,
+    control_group: ControlGroup = None,
+    control_group_changes: ControlGroupChanges = False,
     check: Check = False,
     log: LogForm = "text",
     print_unit: PrintUnit = None,
 ) -> None:
     """Tries the options, and serves."""
+    from throttle.serve.control import Rights
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics, most_series
@@ -159,6 +184,10 @@ def command(
     options = {name: value for name, value in options.items() if value is not None}
     if postfix is not None and options:
         fail("--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter")
+    if control is None and control_group is not None:
+        fail("--control-group: found no --control; allowed: with it")
+    if control_group is None and control_group_changes:
+        fail("--control-group-changes: found no --control-group; allowed: with it")
     events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
@@ -173,11 +202,18 @@ def command(
         words = _words(map(PolicySource.parse, policy), memory, learned, log, shadow=shadow)
         words += [] if metrics is None else ["--metrics", metrics]
         words += [] if max_series is None else ["--max-series", str(max_series)]
+        words += [] if control is None else ["--control", control]
+        words += [] if control_group is None else ["--control-group", control_group]
+        words += ["--control-group-changes"] if control_group_changes else []
         words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
         _print_unit(print_unit, postfix, milter, words, sum(guard.memory_bytes for _, guard in guards))
         return
     state = Metrics(guards)
-    with _shown(metrics, state, events, check=check):
+    rights = Rights(control_group, control_group_changes)
+    with (
+        _shown(metrics, state, events, check=check),
+        _controlled(control, rights, guards, events, check=check),
+    ):
         if postfix is not None:
             _serve_postfix(postfix, guards, events, state, check=check)
         elif milter is not None:
@@ -199,21 +235,25 @@ def _words(
 
 
 def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str], memory_bytes: int) -> None:
-    from throttle.serve.address import ListenAddress
+    from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.units import milter_unit, unit
 
-    if postfix is not None:
-        if postfix != "systemd":
-            fail(f"--postfix: found {postfix!r}; allowed in a unit: systemd, because throttle.socket has the address")
-        typer.echo(unit(name, ["--postfix", postfix, *words], memory_bytes), nl=False)
-    elif milter is not None:
-        if name != "service":
+    try:
+        if milter is None:
+            if postfix != "systemd":
+                fail(
+                    f"--postfix: found {postfix!r}; allowed in a unit: systemd, because throttle.socket has the address"
+                )
+            text = unit(name, ["--postfix", postfix, *words], memory_bytes)
+        elif name != "service":
             fail(f"--print-unit: found {name!r} with --milter; allowed: service, because libmilter makes the socket")
-        try:
+        else:
             text = milter_unit(ListenAddress.parse(milter, fixed=True), ["--milter", milter, *words], memory_bytes)
-        except ValueError as error:
-            fail(f"--milter: {error}")
-        typer.echo(text, nl=False)
+    except AddressError as error:
+        fail(f"--milter: {error}")
+    except ValueError as error:
+        fail(error)
+    typer.echo(text, nl=False)
 
 
 def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> AbstractContextManager[object]:
@@ -228,6 +268,24 @@ def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> Abst
         return nullcontext() if check else closing(MetricsServer(address, metrics, log))
     except AddressError as error:
         fail(f"--metrics: {error}")
+
+
+def _controlled(
+    path: str | None, rights: Rights, guards: Guards, log: Log, *, check: bool
+) -> AbstractContextManager[object]:
+    """Answers on the control socket, if there is one, until the end of the block."""
+    from throttle.serve.address import AddressError
+    from throttle.serve.control import ControlServer, prepared
+
+    if path is None:
+        return nullcontext()
+    try:
+        if check:
+            prepared(path, rights.group_id())
+            return nullcontext()
+        return closing(ControlServer(path, guards, log, rights))
+    except AddressError as error:
+        fail(f"--control: {error}")
 
 
 def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics, *, check: bool) -> None:

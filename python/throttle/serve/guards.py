@@ -7,6 +7,7 @@ Invariant: a policy that is wrong changes nothing.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,14 +70,15 @@ class Guards:
         learned: str | None = None,
         shadow: bool = False,
     ) -> None:
-        self._shadow = shadow
+        self._reload_lock = threading.Lock()
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
         for source in sources:
             if source.name in self._guards:
                 raise ValueError(_same_name(self._guards[source.name][0], source))
             guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
-            self._set_mode(guard)
+            if shadow:
+                guard.mode = "shadow"  # and stays so when it is loaded again, until an operator changes it
         self.last_reload = Reload(time.time(), succeeded=True)
 
     @property
@@ -87,26 +89,31 @@ class Guards:
     def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
         return iter(self._guards.values())
 
-    def reload(self, log: Log) -> None:
-        """Reads every policy again, with its lists and quotas. What is wrong is logged."""
-        failed = False
-        for source, guard in self._guards.values():
-            try:
-                guard.reload(policies.load(source.source))
-            except OSError as error:
-                log.event("reload failed", f"{source}: {error.strerror or error}; the earlier policy stays")
-                failed = True
-            except (ThrottleError, ValueError) as error:
-                log.event("reload failed", f"{error}; the earlier policy stays", policy=str(source))
-                failed = True
-            else:
-                self._set_mode(guard)
-                log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
-        self.last_reload = Reload(self.last_reload.at if failed else time.time(), succeeded=not failed)
+    def reload(self, log: Log) -> list[tuple[PolicySource, str | None]]:
+        """Reads every policy again, with its lists and quotas.
 
-    def _set_mode(self, guard: Throttle) -> None:
-        if self._shadow:
-            guard.mode = "shadow"
+        What is wrong is logged, and returned beside its source.
+        """
+        with self._reload_lock:
+            results = [(source, _reloaded(source, guard, log)) for source, guard in self]
+            succeeded = all(error is None for _, error in results)
+            self.last_reload = Reload(time.time() if succeeded else self.last_reload.at, succeeded)
+        return results
+
+
+def _reloaded(source: PolicySource, guard: Throttle, log: Log) -> str | None:
+    """Reads one policy again, and returns what is wrong with it."""
+    try:
+        guard.reload(policies.load(source.source))
+    except OSError as error:
+        wrong = f"{source}: {error.strerror or error}"
+    except (ThrottleError, ValueError) as error:
+        wrong = str(error)
+    else:
+        log.event("reloaded", f"policy {source}", limits=len(guard.policy.limits))
+        return None
+    log.event("reload failed", f"{wrong}; the earlier policy stays", policy=str(source))
+    return wrong
 
 
 def _same_name(first: PolicySource, second: PolicySource) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from typing import TYPE_CHECKING
 
 from throttle._core import MetricsExporter
 from throttle.serve.address import shown
+from throttle.serve.side import SideLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,6 @@ Families = list[tuple[str, str, str, list[tuple[dict[str, str], float]]]]
 
 OWN_SERIES = 7
 """Series of `Metrics.families` without those of the guards, at most."""
-
-START_SECONDS = 5.0
-"""How long the thread may take to listen."""
 
 
 def most_series(guards: Guards) -> int:
@@ -129,32 +126,20 @@ class MetricsServer:
         self._address, self._metrics, self._log = address, metrics, log
         self._sockets = address.listen()
         self._clients = 0
-        self._loop = asyncio.new_event_loop()
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-        self._thread.start()
-        self._started.wait(START_SECONDS)
+        self._loop = SideLoop("metrics")
+        self._loop.run(self._start())
         for listener in self._sockets:
             log.event("listening", f"for Prometheus on {shown(listener)}", limited=False)
 
     def close(self) -> None:
         """Stops listening."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._loop.close()
         self._address.remove()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        start = [asyncio.start_server(self._serve, sock=listener, limit=MOST_HEAD_BYTES) for listener in self._sockets]
-        servers = [self._loop.run_until_complete(one) for one in start]
-        self._started.set()
-        self._loop.run_forever()
-        for server in servers:
-            server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+    async def _start(self) -> None:
+        self._servers = [
+            await asyncio.start_server(self._serve, sock=listener, limit=MOST_HEAD_BYTES) for listener in self._sockets
+        ]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients == MOST_CLIENTS:

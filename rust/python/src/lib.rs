@@ -9,6 +9,7 @@ mod clock;
 mod count_min;
 mod decision;
 mod delegation;
+mod duration;
 mod envelope;
 mod error;
 mod explain;
@@ -61,6 +62,8 @@ mod _core {
     use super::decision::Decision;
     #[pymodule_export]
     use super::delegation::PolicyDelegation;
+    #[pymodule_export]
+    use super::duration::duration_seconds;
     #[pymodule_export]
     use super::envelope::Envelope;
     #[pymodule_export]

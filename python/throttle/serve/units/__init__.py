@@ -18,8 +18,8 @@ COMMAND = "/usr/local/bin/throttle"
 BESIDE_COUNTERS_BYTES = 768 << 20
 """What a service needs beside its counters, with room: measured were some 100 MB under attack."""
 
-MILTER_DIRECTORY = "/run/throttle/"
-"""What systemd makes for the milter. Nothing else can be written to."""
+DIRECTORY = "/run/throttle/"
+"""What systemd makes for the sockets of the milter and of control. Nothing else can be written to."""
 
 _OF_THE_SOCKET = re.compile(
     r"^# (?:throttle for|Install both).*\n|^(?:Requires|After)=throttle\.socket\n", re.MULTILINE
@@ -32,11 +32,16 @@ def unit(
     """Returns `throttle.service` or `throttle.socket`, with the command of this installation and its options.
 
     `memory_bytes` are those of the counters: they lie within what the unit lets the process have.
+
+    Raises:
+        ValueError: the control socket lies where the service cannot write.
     """
     text = files(__name__).joinpath(f"throttle.{name}").read_text(encoding="utf-8")
     installed = Path(sys.executable).with_name("throttle")
     if "--metrics" in options:
         text = _with_loopback(text)
+    if "--control" in options:
+        text = _with_control(text, options)
     most = memory_bytes + BESIDE_COUNTERS_BYTES
     text = re.sub(r"^MemoryMax=.*", f"MemoryMax={max(most, 1 << 30) >> 20}M", text, flags=re.MULTILINE)
     command = " ".join(map(_word, [str(installed) if installed.exists() else COMMAND, "serve", *options]))
@@ -52,8 +57,27 @@ def milter_unit(address: ListenAddress, options: Sequence[str], memory_bytes: in
     text = _OF_THE_SOCKET.sub("", unit("service", options, memory_bytes)).replace("asked by Postfix", "as a milter")
     if not address.path:
         return _with_loopback(text)
-    if Path(address.path).parent != Path(MILTER_DIRECTORY):
-        raise ValueError(f"found {address.text}; allowed in a unit: unix:{MILTER_DIRECTORY}NAME, or inet:HOST:PORT")
+    if Path(address.path).parent != Path(DIRECTORY):
+        raise ValueError(f"--milter: found {address.text}; allowed in a unit: unix:{DIRECTORY}NAME, or inet:HOST:PORT")
+    return _with_directory(text)
+
+
+def _with_control(text: str, options: Sequence[str]) -> str:
+    """The unit of a service with a control socket. The service makes its directory, which only its users may enter."""
+    path = options[options.index("--control") + 1]
+    if Path(path).parent.parent != Path(DIRECTORY):
+        raise ValueError(f"--control: found {path}; allowed in a unit: {DIRECTORY}control/socket")
+    text = _with_directory(text)
+    if "--control-group" not in options:
+        return text
+    # The service may give its socket to no other group than its own, and in its user namespace sees no other.
+    group = options[options.index("--control-group") + 1]
+    return text.replace("DynamicUser=yes\n", f"DynamicUser=yes\nGroup={_word(group)}\n")
+
+
+def _with_directory(text: str) -> str:
+    if "RuntimeDirectory=" in text:
+        return text
     return text.replace("DynamicUser=yes\n", "DynamicUser=yes\nRuntimeDirectory=throttle\n")
 
 

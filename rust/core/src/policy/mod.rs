@@ -34,4 +34,4 @@ pub use model::{Action, Choice, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Poli
 pub use model::{Share, Until, Verified};
 pub(crate) use model::{joined_name, reserved};
 pub use reply_template::is_help_url;
-pub use value::memory_bytes;
+pub use value::{duration_us, memory_bytes};

@@ -275,6 +275,14 @@ pub fn memory_bytes(value: &FieldValue) -> Result<u64, PolicyError> {
     read_alone("memory", value, memory)
 }
 
+/// Reads a time that is an argument of a command, in microseconds: `1 hour`.
+///
+/// # Errors
+/// A [`PolicyError`] about the field `duration`.
+pub fn duration_us(value: &FieldValue) -> Result<u64, PolicyError> {
+    read_alone("duration", value, duration)
+}
+
 /// A number of things, or a number of bytes with its unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Amount {

@@ -1,0 +1,51 @@
+"""What the commands that ask a running service share: where its control socket is, and how a wrong end is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator  # noqa: TC003  typer reads the annotations when it runs
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from throttle import control
+from throttle.cli import fail
+from throttle.control.client import ControlClient, ControlError
+
+VARIABLE = "THROTTLE_CONTROL"
+
+Path = Annotated[
+    str,
+    typer.Option(
+        "--control",
+        metavar="PATH",
+        help="The socket of `throttle serve --control PATH`.",
+        envvar=VARIABLE,
+        show_default=True,
+    ),
+]
+PolicyName = Annotated[
+    str | None,
+    typer.Option("--policy", metavar="NAME", help="Only the policy of this name.", show_default="all of the service"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+DEFAULT = control.PATH
+
+
+@contextmanager
+def asked(path: str) -> Iterator[ControlClient]:
+    """A client of the service at `path`. A wrong end is one line on stderr, and exit code 2."""
+    try:
+        with ControlClient(path) as client:
+            yield client
+    except ControlError as error:
+        fail(error)
+
+
+def time_left(seconds: float) -> str:
+    """Returns a time as people say it: `90 s`, `15 min`, `3 h`, `2 days`."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(0, round(seconds))} s"

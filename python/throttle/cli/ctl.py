@@ -1,0 +1,285 @@
+"""`throttle ctl`: an operator acts on a running service, without Python and without a restart.
+
+It asks the control socket; `throttle.control.verbs` has what can be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from throttle.cli import asking, explain
+from throttle.cli.flags import Command, Group
+from throttle.control.verbs import ENVELOPE_FIELDS
+from throttle.printable import printable
+from throttle.types import CoveringEntry, ExplainedIdentity, ExplainedLimit, Explanation
+
+app = typer.Typer(
+    name="ctl",
+    cls=Group,
+    help="Block, allow, reset, explain and reload in a running `throttle serve --control PATH`. What is changed holds "
+    "until the service ends; [[block]] and [[allow]] in the policy file hold longer. "
+    "Exit codes: 0 done; 1 of unblock and reset: there was nothing to remove; 2 wrong input, no service, or no right.",
+    epilog="Example: throttle ctl block sender.org salesforce.com --for '1 hour'",
+    no_args_is_help=True,
+)
+
+Identity = Annotated[str, typer.Argument(metavar="IDENTITY", help="Such as sender.org or client.net.")]
+Value = Annotated[str, typer.Argument(metavar="VALUE", help="Such as salesforce.com or 203.0.113.0/24.")]
+For = Annotated[
+    str | None,
+    typer.Option("--for", metavar="TIME", help="How long: '90 minutes', '1 day'.", show_default="for good"),
+]
+Control = asking.Path
+PolicyName = asking.PolicyName
+Json = asking.Json
+
+
+@app.callback()
+def _options() -> None:
+    """Act on a running service."""
+
+
+@app.command("status", cls=Command, epilog="Example: throttle ctl status")
+def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
+    """Show policies, modes, and what checks came to."""
+    with asking.asked(control) as client:
+        told = client.ask("status", policy=policy)
+    if as_json:
+        _json(told)
+        return
+    reload = told["last_reload"]
+    loaded = "loaded" if reload["succeeded"] else "the last reload failed; the policy in force was loaded"
+    _say(
+        f"throttle {told['version']}, process {told['pid']}, up {asking.time_left(told['uptime_seconds'])}; "
+        f"{loaded} {_when(reload['at'])}"
+    )
+    for one in told["policies"]:
+        counts: dict[str, int] = {}
+        for by_decision in one["checks"].values():
+            for decision, count in by_decision.items():
+                counts[decision] = counts.get(decision, 0) + count
+        checks = ", ".join(f"{count:,} {decision}" for decision, count in counts.items())
+        _say(f"policy {_named(one)}{one['source']}: {one['mode']}, {one['limits']} limits; checks: {checks}")
+        for limit, by_mode in sorted(one["refusals"].items(), key=lambda item: -sum(item[1].values())):
+            refused = ", ".join(f"{count:,} {mode}" for mode, count in by_mode.items() if count)
+            _say(f"  {limit}: {refused}")
+        for limit, count in one["untracked"].items():
+            _say(f"  {limit}: {count:,} charges found no room in its table")
+
+
+@app.command("list", cls=Command, epilog="Example: throttle ctl list")
+def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
+    """List what is blocked and allowed, by operators, policies and limits."""
+    with asking.asked(control) as client:
+        told = client.ask("list", policy=policy)
+    if as_json:
+        _json(told)
+        return
+    now = time.time()
+    for one in told:
+        for entry in one["entries"]:
+            value = "a key of several values" if entry["value"] is None else entry["value"]
+            left = "for good" if entry["until"] is None else f"for {asking.time_left(entry['until'] - now)} more"
+            claimed = ", also when merely claimed" if entry["unverified"] else ""
+            comment = f" ({entry['comment']})" if entry["comment"] else ""
+            by = f"by {entry['by']}"
+            _say(f"{_named(one)}{entry['action']} {entry['identity']} {value}, {left}{claimed}, {by}{comment}")
+    if not any(one["entries"] for one in told):
+        _say("nothing is blocked or allowed")
+
+
+@app.command("block", cls=Command, epilog="Example: throttle ctl block sender.org salesforce.com --for '1 hour'")
+def block(
+    *,
+    identity: Identity,
+    value: Value,
+    time_: For = None,
+    policy: PolicyName = None,
+    control: Control = asking.DEFAULT,
+) -> None:
+    """Refuse a name or a network and everything below it, whether it is claimed or proven."""
+    _change(control, "block", f"blocked: {identity} {value}{_for(time_)}", identity, value, policy, **{"for": time_})
+
+
+@app.command("allow", cls=Command, epilog="Example: throttle ctl allow client.net 192.0.2.0/24")
+def allow(
+    *,
+    identity: Identity,
+    value: Value,
+    time_: For = None,
+    unverified: Annotated[bool, typer.Option("--unverified", help="A mere claim is enough.")] = False,
+    policy: PolicyName = None,
+    control: Control = asking.DEFAULT,
+) -> None:
+    """Admit a name or a network and everything below it past rates, fan-outs and blocks of limits."""
+    said = f"allowed: {identity} {value}{_for(time_)}"
+    _change(control, "allow", said, identity, value, policy, unverified=unverified, **{"for": time_})
+
+
+@app.command("unblock", cls=Command, epilog="Example: throttle ctl unblock sender.org salesforce.com")
+def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
+    """Remove the block or allow entry of a value, and the blocks by limits whose key it is."""
+    with asking.asked(control) as client:
+        told = client.ask("unblock", identity=identity, value=value, policy=policy)
+    if not any(one["result"] for one in told):
+        _say(f"there was no entry of {identity} {value}")
+        raise typer.Exit(1)
+    _say(f"removed: {identity} {value}")
+
+
+@app.command("reset", cls=Command, epilog="Example: throttle ctl reset sender.org example.com")
+def reset(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
+    """Clear the counters of a sender that has mended its ways. Blocks stay."""
+    with asking.asked(control) as client:
+        told = client.ask("reset", identity=identity, value=value, policy=policy)
+    cleared = sum(one["result"] for one in told)
+    _say(f"cleared the counter of {identity} {value} in {cleared} limit{'' if cleared == 1 else 's'}")
+    if not cleared:
+        raise typer.Exit(1)
+
+
+@app.command("mode", cls=Command, epilog="Example: throttle ctl mode shadow")
+def mode(
+    *,
+    mode_: Annotated[str, typer.Argument(metavar="enforce|shadow", help="shadow decides, counts and refuses nothing.")],
+    policy: PolicyName = None,
+    control: Control = asking.DEFAULT,
+) -> None:
+    """Enforce the limits, or let everything pass and only count."""
+    with asking.asked(control) as client:
+        for one in client.ask("mode", mode=mode_, policy=policy):
+            _say(f"{_named(one)}mode: {mode_}, was {one['result']}")
+
+
+@app.command("reload", cls=Command, epilog="Example: throttle ctl reload")
+def reload(*, control: Control = asking.DEFAULT) -> None:
+    """Read the policies of the service's command line again, with their lists and quotas."""
+    with asking.asked(control) as client:
+        told = client.ask("reload")
+    for one in told:
+        error = one["error"]
+        _say(f"{_named(one)}reloaded" if error is None else f"{error}; the earlier policy stays", error=bool(error))
+    if any(one["error"] for one in told):
+        raise typer.Exit(2)
+
+
+@app.command("notices", cls=Command, epilog="Example: throttle ctl notices")
+def notices(
+    *,
+    after: Annotated[int, typer.Option(metavar="N", min=0, help="Only notices after the one of this number.")] = 0,
+    policy: PolicyName = None,
+    control: Control = asking.DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show which limit refuses whom now, and which has stopped."""
+    with asking.asked(control) as client:
+        told = client.ask("notices", after=after, policy=policy)
+    if as_json:
+        _json(told)
+        return
+    lines = [
+        f"{_named(one)}{notice['text']}"
+        for one in told
+        for notice in (*(entry for entry in one["entries"] if entry["kind"] == "stopped"), *one["refusing"])
+    ]
+    for line in lines or ["no limit refuses anybody"]:
+        _say(line)
+
+
+@app.command("explain", cls=Command, epilog="Example: throttle ctl explain --from x@new.example --ip 198.51.100.7")
+def explained(
+    *,
+    mail_from: explain.MailFrom = None,
+    ip: explain.Ip = None,
+    name: explain.Name = None,
+    helo: explain.Helo = None,
+    to: explain.To = None,
+    user: explain.User = None,
+    spf: explain.Spf = None,
+    size: explain.Octets = None,
+    dkim: explain.Dkim = None,
+    message: explain.Message = None,
+    reply_to: explain.ReplyTo = None,
+    policy: PolicyName = None,
+    control: Control = asking.DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show what the service would say to a message now, and charge nothing."""
+    envelope = explain.envelope_of(
+        mail_from=mail_from,
+        ip=ip,
+        name=name,
+        helo=helo,
+        to=to,
+        user=user,
+        spf=spf,
+        size=size,
+        dkim=dkim,
+        message=message,
+        reply_to=reply_to,
+    )
+    fields = {field: _text(getattr(envelope, field)) for field in ENVELOPE_FIELDS}
+    with asking.asked(control) as client:
+        told = client.ask("explain", policy=policy, **fields)
+    if as_json:
+        _json(told)
+        return
+    for one in told:
+        if one["policy"]:
+            _say(f"policy {one['policy']}:")
+        typer.echo(str(_explanation(one["explanation"])))  # which escapes what a sender wrote
+
+
+def _explanation(told: dict[str, Any]) -> Explanation:
+    """The explanation that JSON has."""
+    limits = (ExplainedLimit(**{**row, "retry_after": _wait(row["retry_after"])}) for row in told["limits"])
+    covering = (CoveringEntry(**{**row, "seconds": _wait(row["seconds"])}) for row in told["covering"])
+    identities = {
+        name: ExplainedIdentity(tuple(one["values"]), one["trust"]) for name, one in told["identities"].items()
+    }
+    return Explanation(**{**told, "limits": tuple(limits), "covering": tuple(covering), "identities": identities})
+
+
+def _wait(seconds: float | None) -> float:
+    return float("inf") if seconds is None else seconds
+
+
+def _text(value: Any) -> Any:
+    """A field of an envelope as JSON has it."""
+    if isinstance(value, tuple):
+        return [_text(one) for one in value] or None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _change(
+    control: str, verb: str, said: str, identity: str, value: str, policy: str | None, **fields: str | bool | None
+) -> None:
+    with asking.asked(control) as client:
+        client.ask(verb, identity=identity, value=value, policy=policy, **fields)
+    _say(said)
+
+
+def _for(time_: str | None) -> str:
+    return "" if time_ is None else f" for {time_}"
+
+
+def _named(one: dict[str, Any]) -> str:
+    """The name of a policy before what is told of it; nothing for the one without a name."""
+    return f"{one['policy']}: " if one["policy"] else ""
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _say(text: str, *, error: bool = False) -> None:
+    typer.echo(printable(text), err=error)
+
+
+def _json(told: Any) -> None:
+    typer.echo(json.dumps(told, indent=2))

@@ -1,0 +1,126 @@
+"""`throttle top`: the offenders of a running service, live.
+
+It asks the control socket for what `Throttle.top` and `Throttle.notices` return.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from throttle.cli import asking, fail, missing
+from throttle.control.client import ControlClient, ControlError
+from throttle.control.verbs import MOST_OFFENDERS
+from throttle.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+HELP = (
+    "Show who comes near the limits of a running service: for each identity the busiest values, how often they came in "
+    "the last minute, how often they were refused, how many different names they brought, and which limit holds them. "
+    "Ctrl-C ends. Exit codes: 0 ended; 2 no service, or no right to ask it."
+)
+EXAMPLE = "Example: throttle top --identity sender.org"
+
+
+def command(
+    *,
+    control: asking.Path = asking.DEFAULT,
+    identity: Annotated[
+        str | None, typer.Option(metavar="IDENTITY", help="Only this identity.", show_default="all that limits count")
+    ] = None,
+    most: Annotated[int, typer.Option("-n", min=1, max=MOST_OFFENDERS, help="Values of each identity.")] = 5,
+    policy: asking.PolicyName = None,
+    interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.5, help="Time from one look to the next.")] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, and end; so it is also when stdout is no terminal.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each look.")] = False,
+) -> None:
+    """Shows offenders."""
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ModuleNotFoundError as error:
+        missing(error, "throttle top", "cli")
+    looks = _looks(control, {"identity": identity, "n": most, "policy": policy}, interval)
+    if once or as_json or not sys.stdout.isatty():
+        for look in looks:
+            if as_json:
+                typer.echo(json.dumps(look))
+            else:
+                Console(highlight=False).print(table(look, time.time()))
+            if once or not as_json:
+                return
+    with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+        for look in looks:
+            live.update(table(look, time.time()), refresh=True)
+
+
+def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[Any]:
+    """What the service tells, at each interval. A service that is started again is asked again."""
+    first = True
+    while True:
+        try:
+            with ControlClient(control) as client:
+                while True:
+                    yield client.ask("top", **fields)
+                    first = False
+                    time.sleep(interval)
+        except ControlError as error:
+            if first:
+                fail(error)
+            yield str(error)
+            time.sleep(interval)
+
+
+def table(look: Any, now: float) -> RenderableType:
+    """Returns a look as a table; `now` is in Unix seconds. A text is what is wrong."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    if isinstance(look, str):
+        return Text(printable(look))
+    parts: list[RenderableType] = []
+    for one in look:
+        name = f"policy {one['policy']}, " if one["policy"] else ""
+        counted = {
+            decision: sum(by_decision[decision] for by_decision in one["checks"].values())
+            for decision in ("admitted", "shadow", "refused")
+        }
+        checks = ", ".join(f"{count:,} {decision}" for decision, count in counted.items() if count) or "none yet"
+        when = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
+        parts.append(Text(printable(f"{name}{one['mode']}, {when}; checks since start: {checks}")))
+        rows = Table(box=None, pad_edge=False, header_style="bold")
+        rows.add_column("identity", no_wrap=True)
+        rows.add_column("value", overflow="fold")
+        for heading in ("a minute", "refused", "fan-out"):
+            rows.add_column(heading, justify="right", no_wrap=True)
+        rows.add_column("for", justify="right", no_wrap=True)
+        rows.add_column("held by", overflow="fold")
+        for group in one["identities"]:
+            for offender in group["offenders"]:
+                rows.add_row(
+                    Text(group["identity"]),
+                    Text(printable(offender["value"])),
+                    f"{offender['admitted'] + offender['refused']:,}",
+                    f"{offender['refused']:,}",
+                    "" if offender["fan_out"] is None else f"{offender['fan_out']:,}",
+                    asking.time_left(now - offender["first_seen"]),
+                    Text(", ".join(offender["limits"])),
+                )
+        if rows.row_count:
+            parts.append(rows)
+        else:
+            parts.append(Text("nobody comes near a limit"))
+        parts += [Text(printable(notice["text"])) for notice in one["refusing"][:10]]
+    return Group(*parts)

@@ -1,0 +1,17 @@
+"""What an operator asks a running service, and changes in it: `throttle top`, `throttle ctl` and `throttle diagnose`.
+
+`verbs` has what can be asked, of any guards. `client` asks them over the control socket of `throttle serve --control`,
+which `throttle.serve.control` answers.
+
+A request is one line of JSON, `{"verb": "block", "identity": "sender.org", "value": "salesforce.com"}`, and so is its
+answer: `{"ok": true, "result": …}`, or `{"ok": false, "error": "…"}`.
+"""
+
+from __future__ import annotations
+
+PATH = "/run/throttle/control/socket"
+"""Where `throttle top` and `throttle ctl` look for the socket. The units that `--print-unit` prints have a directory there."""
+
+MOST_REQUEST_BYTES = 64 << 10
+MOST_ANSWER_BYTES = 1 << 20
+"""The longest lines."""

@@ -1,0 +1,337 @@
+"""What can be asked of the guards of a service, and what can be changed in them.
+
+A verb takes guards and the fields of a request, and returns what JSON can say. It knows no socket, so the guards may
+also be those of a state that other processes share.
+Invariants: a verb that only reads changes nothing. No verb takes a path: the text of an error would tell what is in the
+file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from throttle import Envelope, ThrottleError, __version__
+from throttle._core import duration_seconds
+from throttle.serve.notices import notice_sentence
+from throttle.types import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from throttle import Blocked, Policy, Throttle
+    from throttle.serve.guards import Guards, PolicySource
+    from throttle.serve.log import Log
+
+MOST_OFFENDERS = 100
+"""The most offenders of one identity in an answer."""
+
+ENVELOPE_FIELDS = (
+    "client_ip",
+    "client_name",
+    "helo",
+    "mail_from",
+    "rcpt_to",
+    "auth_user",
+    "spf",
+    "size",
+    "header_from",
+    "reply_to",
+    "list_id",
+    "dkim",
+)
+
+
+class RequestError(ThrottleError):
+    """A request that cannot be done. The text is for whoever made it."""
+
+
+@dataclass(slots=True)
+class Request:
+    """The fields of a request. Each is taken once, and none may be left."""
+
+    verb: str
+    fields: dict[str, Any]
+    guards: Guards
+    log: Log
+    started_at: float
+
+    def text(self, name: str) -> str:
+        """Takes a field that must be text."""
+        value = self.optional_text(name)
+        if value is None:
+            raise RequestError(f"{name}: found nothing; allowed: text")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        """Takes a field that may be text."""
+        value = self.fields.pop(name, None)
+        if value is not None and not isinstance(value, str):
+            raise RequestError(f"{name}: found {_kind(value)}; allowed: text")
+        return value
+
+    def number(self, name: str, default: int, most: int) -> int:
+        """Takes a field that may be a whole number."""
+        value = self.fields.pop(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise RequestError(f"{name}: found {_kind(value)}; allowed: a whole number from 0 to {most}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Takes a field that may be true."""
+        value = self.fields.pop(name, False)
+        if not isinstance(value, bool):
+            raise RequestError(f"{name}: found {_kind(value)}; allowed: true or false")
+        return value
+
+    def duration(self) -> float | None:
+        """Takes the field `for`, a time as a policy writes it."""
+        text = self.optional_text("for")
+        return None if text is None else float(duration_seconds(text))
+
+    def chosen(self) -> list[tuple[PolicySource, Throttle]]:
+        """Takes the field `policy`, and returns the guard of that name; without it, all of them."""
+        name = self.optional_text("policy")
+        found = [(source, guard) for source, guard in self.guards if name is None or source.name == name]
+        if not found:
+            names = ", ".join(repr(source.name) for source, _ in self.guards)
+            raise RequestError(f"policy: found {name!r}; allowed: {names}")
+        return found
+
+    def end(self) -> None:
+        """Refuses fields that nothing has taken."""
+        if self.fields:
+            raise RequestError(f"{self.verb}: found the field {min(self.fields)!r}, which it does not have")
+
+
+def _kind(value: object) -> str:
+    """What was found, cut: a client may have sent anything."""
+    return repr(value)[:80]
+
+
+def _status(request: Request) -> Any:
+    policies = request.chosen()
+    request.end()
+    reload = request.guards.last_reload
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "uptime_seconds": round(time.time() - request.started_at, 3),
+        "last_reload": {"at": reload.at, "succeeded": reload.succeeded},
+        "policies": [_state(source, guard) for source, guard in policies],
+    }
+
+
+def _state(source: PolicySource, guard: Throttle) -> dict[str, Any]:
+    metrics = guard.metrics()
+    refusals = {name: counts for name, counts in metrics.refusals.items() if any(counts.values())}
+    return {
+        "policy": source.name,
+        "source": source.source,
+        "mode": guard.mode,
+        "limits": len(guard.policy.limits),
+        "memory_bytes": metrics.memory_bytes,
+        "checks": metrics.checks,
+        "refusals": refusals,
+        "untracked": {name: count for name, count in metrics.untracked.items() if count},
+    }
+
+
+def _top(request: Request) -> Any:
+    identity, most = request.optional_text("identity"), request.number("n", 10, MOST_OFFENDERS)
+    policies = request.chosen()
+    request.end()
+    return [
+        {
+            "policy": source.name,
+            "mode": guard.mode,
+            "checks": guard.metrics().checks,
+            "identities": [
+                _offenders(guard, name, most)
+                for name in ([identity] if identity is not None else counted_identities(guard.policy))
+            ],
+            "refusing": [_notice(notice, guard) for notice in guard.notices(after=_LATEST).refusing],
+        }
+        for source, guard in policies
+    ]
+
+
+_LATEST = (1 << 63) - 1
+"""A number that no notice has: a reader that passes it gets no entries."""
+
+
+def counted_identities(policy: Policy) -> list[str]:
+    """Returns the identities that limits count per or count values of, in the order of the policy."""
+    found: dict[str, None] = {}
+    for limit in policy.limits:
+        per, distinct = limit.fields["per"], limit.fields.get("distinct")
+        for identity in (*([per] if isinstance(per, str) else per), distinct):
+            if identity is not None and identity != "global":
+                found[identity] = None
+    return list(found)
+
+
+def _offenders(guard: Throttle, identity: str, most: int) -> dict[str, Any]:
+    refusing = guard.notices(after=_LATEST).refusing
+    rows = []
+    for offender in guard.top(identity, most):
+        holding = [
+            notice.limit
+            for notice in refusing
+            if (identity, offender.value) in zip(notice.identity.split(" + "), notice.key.split(" + "), strict=False)
+        ]
+        rows.append(
+            {
+                "value": offender.value,
+                "admitted": offender.admitted,
+                "refused": offender.refused,
+                "fan_out": None if offender.fan_out is None else round(offender.fan_out),
+                "first_seen": offender.first_seen,
+                "limits": list(dict.fromkeys(holding)),
+            }
+        )
+    return {"identity": identity, "distinct": round(guard.distinct(identity)), "offenders": rows}
+
+
+def _notice(notice: Any, guard: Throttle) -> dict[str, Any]:
+    fields = next((limit.fields for limit in guard.policy.limits if limit.name == notice.limit), {})
+    return {**asdict(notice), "text": notice_sentence(notice, fields)}
+
+
+def _notices(request: Request) -> Any:
+    after = request.number("after", 0, 1 << 62)
+    policies = request.chosen()
+    request.end()
+    answers = []
+    for source, guard in policies:
+        notices = guard.notices(after=after)
+        answers.append(
+            {
+                "policy": source.name,
+                "entries": [_notice(notice, guard) for notice in notices.entries],
+                "refusing": [_notice(notice, guard) for notice in notices.refusing],
+                "overwritten": notices.overwritten,
+                "untracked": notices.untracked,
+                "last": notices.last,
+            }
+        )
+    return answers
+
+
+def _list(request: Request) -> Any:
+    policies = request.chosen()
+    request.end()
+    return [
+        {"policy": source.name, "entries": [_entry(entry) for entry in (*guard.blocked(), *guard.allowed())]}
+        for source, guard in policies
+    ]
+
+
+def _entry(entry: Blocked) -> dict[str, Any]:
+    return {
+        "action": entry.action,
+        "identity": entry.identity,
+        "value": entry.value,
+        "until": entry.until if math.isfinite(entry.until) else None,
+        "by": entry.by,
+        "unverified": entry.unverified,
+        "comment": entry.comment,
+    }
+
+
+def _explain(request: Request) -> Any:
+    fields = {name: request.fields.pop(name) for name in ENVELOPE_FIELDS if name in request.fields}
+    policies = request.chosen()
+    request.end()
+    try:
+        envelope = Envelope(**fields)
+    except TypeError as error:
+        raise RequestError(str(error)) from error
+    return [{"policy": source.name, "explanation": finite(guard.explain(envelope))} for source, guard in policies]
+
+
+def finite(explanation: Any) -> dict[str, Any]:
+    """Returns an explanation as JSON has it: an infinite wait is null."""
+    told: dict[str, Any] = asdict(explanation)
+    for row, name in [(row, "retry_after") for row in told["limits"]] + [(row, "seconds") for row in told["covering"]]:
+        row[name] = row[name] if math.isfinite(row[name]) else None
+    return told
+
+
+def _block(request: Request) -> Any:
+    identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
+    return _each(request, lambda guard: guard.block(identity, value, seconds=seconds))
+
+
+def _allow(request: Request) -> Any:
+    identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
+    unverified = request.flag("unverified")
+    return _each(request, lambda guard: guard.allow(identity, value, seconds=seconds, unverified=unverified))
+
+
+def _unblock(request: Request) -> Any:
+    identity, value = request.text("identity"), request.text("value")
+    return _each(request, lambda guard: guard.unblock(identity, value))
+
+
+def _reset(request: Request) -> Any:
+    identity, value = request.text("identity"), request.text("value")
+    return _each(request, lambda guard: guard.reset(identity, value))
+
+
+def _mode(request: Request) -> Any:
+    mode = request.text("mode")
+    if mode not in get_args(Mode):
+        raise RequestError(f"mode: found {_kind(mode)}; allowed: {', '.join(get_args(Mode))}")
+
+    def set_mode(guard: Throttle) -> str:
+        before = guard.mode
+        guard.mode = cast("Mode", mode)
+        return before
+
+    return _each(request, set_mode)
+
+
+def _reload(request: Request) -> Any:
+    request.end()
+    return [{"policy": source.name, "error": error} for source, error in request.guards.reload(request.log)]
+
+
+def _each(request: Request, change: Callable[[Throttle], Any]) -> Any:
+    """Changes each guard that the request names."""
+    policies = request.chosen()
+    request.end()
+    results: list[dict[str, Any]] = []
+    for source, guard in policies:
+        try:
+            results.append({"policy": source.name, "result": change(guard)})
+        except (ThrottleError, ValueError) as error:
+            done = ", ".join(repr(result["policy"]) for result in results)
+            raise RequestError(f"{error}; done before for policy {done}" if done else str(error)) from error
+    return results
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a request can ask."""
+
+    run: Callable[[Request], Any]
+    changes: bool = False
+
+
+VERBS: Mapping[str, Verb] = {
+    "status": Verb(_status),
+    "top": Verb(_top),
+    "notices": Verb(_notices),
+    "list": Verb(_list),
+    "explain": Verb(_explain),
+    "block": Verb(_block, changes=True),
+    "allow": Verb(_allow, changes=True),
+    "unblock": Verb(_unblock, changes=True),
+    "reset": Verb(_reset, changes=True),
+    "mode": Verb(_mode, changes=True),
+    "reload": Verb(_reload, changes=True),
+}
