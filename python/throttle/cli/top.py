@@ -102,11 +102,11 @@ def table(look: Any, now: float) -> RenderableType:
         parts.append(Text(printable(f"{name}{one['mode']}, {when}; checks since start: {checks}")))
         rows = Table(box=None, pad_edge=False, header_style="bold")
         rows.add_column("identity", no_wrap=True)
-        rows.add_column("value", overflow="fold")
+        rows.add_column("value", overflow="fold", min_width=20)
         for heading in ("a minute", "refused", "fan-out"):
             rows.add_column(heading, justify="right", no_wrap=True)
         rows.add_column("for", justify="right", no_wrap=True)
-        rows.add_column("held by", overflow="fold")
+        rows.add_column("held by", overflow="fold", min_width=12)
         for group in one["identities"]:
             for offender in group["offenders"]:
                 rows.add_row(
@@ -116,7 +116,7 @@ def table(look: Any, now: float) -> RenderableType:
                     f"{offender['refused']:,}",
                     "" if offender["fan_out"] is None else f"{offender['fan_out']:,}",
                     asking.time_left(now - offender["first_seen"]),
-                    Text(", ".join(offender["limits"])),
+                    Text(", ".join(map(_held, offender["limits"]))),
                 )
         if rows.row_count:
             parts.append(rows)
@@ -124,3 +124,7 @@ def table(look: Any, now: float) -> RenderableType:
             parts.append(Text("nobody comes near a limit"))
         parts += [Text(printable(notice["text"])) for notice in one["refusing"][:10]]
     return Group(*parts)
+
+
+def _held(limit: dict[str, str]) -> str:
+    return f"{limit['limit']} (shadow)" if limit["mode"] == "shadow" else limit["limit"]

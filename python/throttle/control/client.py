@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from typing import TYPE_CHECKING, Any, Self
@@ -69,12 +70,13 @@ class ControlClient:
         if len(line) > MOST_REQUEST_BYTES:
             raise ControlError(f"{verb}: found {len(line):,} bytes; allowed: {MOST_REQUEST_BYTES:,}")
         try:
-            self._socket.sendall(line)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its answer says why
+                self._socket.sendall(line)
             answer = self._lines.readline(MOST_ANSWER_BYTES + 1)
         except OSError as error:
             raise ControlError(f"the service does not answer: {error.strerror or error}") from error
         if not answer.endswith(b"\n"):
-            raise ControlError("the service has closed the connection: it takes eight clients, and this user's rights")
+            raise ControlError("the service has closed the connection")
         told = json.loads(answer)
         if not told["ok"]:
             raise ControlError(told["error"])

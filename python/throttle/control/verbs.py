@@ -20,7 +20,7 @@ from throttle.serve.notices import notice_sentence
 from throttle.types import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from throttle import Blocked, Policy, Throttle
     from throttle.serve.guards import Guards, PolicySource
@@ -179,7 +179,7 @@ def _offenders(guard: Throttle, identity: str, most: int) -> dict[str, Any]:
     rows = []
     for offender in guard.top(identity, most):
         holding = [
-            notice.limit
+            {"limit": notice.limit, "mode": notice.mode}
             for notice in refusing
             if (identity, offender.value) in zip(notice.identity.split(" + "), notice.key.split(" + "), strict=False)
         ]
@@ -190,7 +190,7 @@ def _offenders(guard: Throttle, identity: str, most: int) -> dict[str, Any]:
                 "refused": offender.refused,
                 "fan_out": None if offender.fan_out is None else round(offender.fan_out),
                 "first_seen": offender.first_seen,
-                "limits": list(dict.fromkeys(holding)),
+                "limits": holding,
             }
         )
     return {"identity": identity, "distinct": round(guard.distinct(identity)), "offenders": rows}
@@ -243,7 +243,7 @@ def _entry(entry: Blocked) -> dict[str, Any]:
 
 
 def _explain(request: Request) -> Any:
-    fields = {name: request.fields.pop(name) for name in ENVELOPE_FIELDS if name in request.fields}
+    fields: dict[str, Any] = {name: _envelope_field(request, name) for name in ENVELOPE_FIELDS}
     policies = request.chosen()
     request.end()
     try:
@@ -251,6 +251,18 @@ def _explain(request: Request) -> Any:
     except TypeError as error:
         raise RequestError(str(error)) from error
     return [{"policy": source.name, "explanation": finite(guard.explain(envelope))} for source, guard in policies]
+
+
+def _envelope_field(request: Request, name: str) -> str | list[str] | int | None:
+    if name == "size":
+        return request.number(name, 0, 1 << 50) if name in request.fields else None
+    value = request.fields.get(name)
+    if not isinstance(value, list):
+        return request.optional_text(name)
+    if not all(isinstance(one, str) for one in value):
+        raise RequestError(f"{name}: found {_kind(value)}; allowed: text, or a list of texts")
+    del request.fields[name]
+    return value
 
 
 def finite(explanation: Any) -> dict[str, Any]:
@@ -263,23 +275,23 @@ def finite(explanation: Any) -> dict[str, Any]:
 
 def _block(request: Request) -> Any:
     identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
-    return _each(request, lambda guard: guard.block(identity, value, seconds=seconds))
+    return _each(request, lambda _, guard: guard.block(identity, value, seconds=seconds))
 
 
 def _allow(request: Request) -> Any:
     identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
     unverified = request.flag("unverified")
-    return _each(request, lambda guard: guard.allow(identity, value, seconds=seconds, unverified=unverified))
+    return _each(request, lambda _, guard: guard.allow(identity, value, seconds=seconds, unverified=unverified))
 
 
 def _unblock(request: Request) -> Any:
     identity, value = request.text("identity"), request.text("value")
-    return _each(request, lambda guard: guard.unblock(identity, value))
+    return _each(request, lambda _, guard: guard.unblock(identity, value))
 
 
 def _reset(request: Request) -> Any:
     identity, value = request.text("identity"), request.text("value")
-    return _each(request, lambda guard: guard.reset(identity, value))
+    return _each(request, lambda _, guard: guard.reset(identity, value))
 
 
 def _mode(request: Request) -> Any:
@@ -287,12 +299,7 @@ def _mode(request: Request) -> Any:
     if mode not in get_args(Mode):
         raise RequestError(f"mode: found {_kind(mode)}; allowed: {', '.join(get_args(Mode))}")
 
-    def set_mode(guard: Throttle) -> str:
-        before = guard.mode
-        guard.mode = cast("Mode", mode)
-        return before
-
-    return _each(request, set_mode)
+    return _each(request, lambda source, _: request.guards.set_mode(source, cast("Mode", mode)))
 
 
 def _reload(request: Request) -> Any:
@@ -300,14 +307,14 @@ def _reload(request: Request) -> Any:
     return [{"policy": source.name, "error": error} for source, error in request.guards.reload(request.log)]
 
 
-def _each(request: Request, change: Callable[[Throttle], Any]) -> Any:
+def _each(request: Request, change: Callable[[PolicySource, Throttle], Any]) -> Any:
     """Changes each guard that the request names."""
     policies = request.chosen()
     request.end()
     results: list[dict[str, Any]] = []
     for source, guard in policies:
         try:
-            results.append({"policy": source.name, "result": change(guard)})
+            results.append({"policy": source.name, "result": change(source, guard)})
         except (ThrottleError, ValueError) as error:
             done = ", ".join(repr(result["policy"]) for result in results)
             raise RequestError(f"{error}; done before for policy {done}" if done else str(error)) from error
@@ -322,7 +329,7 @@ class Verb:
     changes: bool = False
 
 
-VERBS: Mapping[str, Verb] = {
+VERBS: dict[str, Verb] = {
     "status": Verb(_status),
     "top": Verb(_top),
     "notices": Verb(_notices),

@@ -150,6 +150,10 @@ class ControlServer:
                     self._clients.add(client)
                     client.add_done_callback(self._clients.discard)
                 else:
+                    with contextlib.suppress(OSError):
+                        connection.send(
+                            _line({"ok": False, "error": f"this user may not ask; allowed: {self._allowed()}"})
+                        )
                     connection.close()
                     self._slots.release()
                     self._log.event("control refused", str(peer))
@@ -160,6 +164,10 @@ class ControlServer:
 
     def _may_read(self, peer: Peer) -> bool:
         return self._may_change(peer) or self._is_member(peer)
+
+    def _allowed(self) -> str:
+        group = "" if self._rights.group is None else f", and members of {self._rights.group}"
+        return f"root and the service's own user{group}"
 
     def _is_member(self, peer: Peer) -> bool:
         return self._group_id is not None and self._group_id in peer.group_ids

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from throttle.serve.log import Log
+    from throttle.types import Mode
 
 _NAMED = re.compile(r"(?P<name>[\w.-]+)=(?P<source>.+)", re.DOTALL)
 
@@ -71,6 +72,8 @@ class Guards:
         shadow: bool = False,
     ) -> None:
         self._reload_lock = threading.Lock()
+        self._modes: dict[str, Mode] = {}
+        """What an operator has said, by name of the policy. It holds whatever the file says when it is loaded again."""
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
         for source in sources:
             if source.name in self._guards:
@@ -78,7 +81,7 @@ class Guards:
             guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
             self._guards[source.name] = (source, guard)
             if shadow:
-                guard.mode = "shadow"  # and stays so when it is loaded again, until an operator changes it
+                self.set_mode(source, "shadow")
         self.last_reload = Reload(time.time(), succeeded=True)
 
     @property
@@ -89,6 +92,14 @@ class Guards:
     def __iter__(self) -> Iterator[tuple[PolicySource, Throttle]]:
         return iter(self._guards.values())
 
+    def set_mode(self, source: PolicySource, mode: Mode) -> Mode:
+        """Sets the mode of one guard until the service ends, and returns the mode before."""
+        with self._reload_lock:
+            _, guard = self._guards[source.name]
+            before = guard.mode
+            self._modes[source.name] = guard.mode = mode
+        return before
+
     def reload(self, log: Log) -> list[tuple[PolicySource, str | None]]:
         """Reads every policy again, with its lists and quotas.
 
@@ -96,6 +107,8 @@ class Guards:
         """
         with self._reload_lock:
             results = [(source, _reloaded(source, guard, log)) for source, guard in self]
+            for source, guard in self:
+                guard.mode = self._modes.get(source.name, guard.mode)
             succeeded = all(error is None for _, error in results)
             self.last_reload = Reload(time.time() if succeeded else self.last_reload.at, succeeded)
         return results
