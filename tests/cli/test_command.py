@@ -36,6 +36,9 @@ def test_the_version_is_printed_alone() -> None:
 COMMANDS = [
     (),
     ("bench",),
+    ("ctl",),
+    *(("ctl", verb) for verb in ("allow", "block", "explain", "list", "mode", "notices", "reload", "reset", "status")),
+    ("ctl", "unblock"),
     ("demo",),
     ("explain",),
     ("policy",),
@@ -44,6 +47,7 @@ COMMANDS = [
     ("policy", "schema"),
     ("replay",),
     ("serve",),
+    ("top",),
 ]
 
 

@@ -249,6 +249,30 @@ def test_a_unit_that_shows_metrics_may_listen_on_loopback() -> None:
     assert "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n" in text
 
 
+def test_a_unit_with_control_has_a_directory_and_the_group_that_may_ask() -> None:
+    path = "/run/throttle/control/socket"
+    text = printed("--control", path, "--control-group", "adm", "--control-group-changes")
+    assert command_of(text)[-5:] == ["--control", path, "--control-group", "adm", "--control-group-changes"]
+    assert "DynamicUser=yes\nGroup=adm\nRuntimeDirectory=throttle\n" in text
+    text = printed("--milter", "unix:/run/throttle/milter", "--control", path)
+    assert text.count("RuntimeDirectory=throttle\n") == 1
+    assert "Group=" not in text
+    done = subprocess.run(
+        [sys.executable, "-m", "throttle", "serve", "--print-unit", "service", "--control", "/run/other/socket"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--control: found /run/other/socket; allowed in a unit: /run/throttle/control/socket" in done.stderr
+
+
+@pytest.mark.servers
+def test_systemd_finds_the_unit_with_control_right_and_little_exposed(tmp_path: Path) -> None:
+    path = tmp_path / "throttle-control.service"
+    options = ("--milter", "unix:/run/throttle/milter", "--control", "/run/throttle/control/socket")
+    path.write_text(runnable(printed(*options, "--control-group", "adm")))
+    assert exposure(path) <= 2.0
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("address", ["unix:/run/throttle/milter", "inet:127.0.0.1:10045"])
 def test_systemd_finds_the_unit_of_a_milter_right_and_little_exposed(tmp_path: Path, address: str) -> None:
