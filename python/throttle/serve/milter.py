@@ -52,6 +52,7 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
         OSError: the address cannot be listened on, or libmilter has ended by itself.
     """
     guard = check(address, guards, **options)
+    process.let_mail_go_first()
     stop, reloads = threading.Event(), process.Reloads(guards, log)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -34,6 +34,7 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | Non
         AddressError: the address cannot be listened on.
     """
     _allow_many_connections()
+    process.let_mail_go_first()
     gc.freeze()  # what is there now stays until the end, and need not be searched for garbage
     asyncio.run(_serve(address, guards, log, metrics))
 

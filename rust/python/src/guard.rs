@@ -191,8 +191,10 @@ impl Throttle {
     #[pyo3(signature = (openmetrics=false, *, now=None))]
     fn render<'py>(&self, py: Python<'py>, openmetrics: bool, now: Option<f64>) -> PyResult<Bound<'py, PyBytes>> {
         let now = self.clock.read(py, now)?;
-        let mut exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = metrics::rendered(&self.engine(), &mut exporter, now, openmetrics);
+        let text = py.detach(|| {
+            let mut exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner);
+            metrics::rendered(&self.engine(), &mut exporter, now, openmetrics)
+        });
         Ok(PyBytes::new(py, text.as_bytes()))
     }
 

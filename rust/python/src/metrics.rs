@@ -140,14 +140,17 @@ impl MetricsExporter {
         let times = times.collect::<PyResult<Vec<Now>>>()?;
         let extra = extra.into_iter().map(added).collect::<PyResult<Vec<_>>>()?;
         let has_names = self.guards.len() > 1 || self.guards.iter().any(|(name, _)| !name.is_empty());
-        let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = vec![build_info()];
-        for (((name, guard), exporter), now) in self.guards.iter().zip(exporters.iter_mut()).zip(times) {
-            all.extend(exporter.families(&guard.get().engine(), has_names.then_some(name), now));
-        }
-        drop(exporters);
-        let format = if openmetrics { Format::OpenMetrics } else { Format::Prometheus };
-        Ok(PyBytes::new(py, render(&joined(all.into_iter().chain(extra)), format).as_bytes()))
+        let text = py.detach(|| {
+            let mut exporters = self.exporters.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = vec![build_info()];
+            for (((name, guard), exporter), now) in self.guards.iter().zip(exporters.iter_mut()).zip(times) {
+                all.extend(exporter.families(&guard.get().engine(), has_names.then_some(name), now));
+            }
+            drop(exporters);
+            let format = if openmetrics { Format::OpenMetrics } else { Format::Prometheus };
+            render(&joined(all.into_iter().chain(extra)), format)
+        });
+        Ok(PyBytes::new(py, text.as_bytes()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
