@@ -150,13 +150,11 @@ class ControlServer:
                     self._clients.add(client)
                     client.add_done_callback(self._clients.discard)
                 else:
+                    self._log.event("control refused", str(peer))
                     with contextlib.suppress(OSError):
-                        connection.send(
-                            _line({"ok": False, "error": f"this user may not ask; allowed: {self._allowed()}"})
-                        )
+                        connection.send(_line({"ok": False, "error": self._not_heard()}))
                     connection.close()
                     self._slots.release()
-                    self._log.event("control refused", str(peer))
             await asyncio.sleep(REST_SECONDS)
 
     def _may_change(self, peer: Peer) -> bool:
@@ -165,9 +163,9 @@ class ControlServer:
     def _may_read(self, peer: Peer) -> bool:
         return self._may_change(peer) or self._is_member(peer)
 
-    def _allowed(self) -> str:
+    def _not_heard(self) -> str:
         group = "" if self._rights.group is None else f", and members of {self._rights.group}"
-        return f"root and the service's own user{group}"
+        return f"this user may not ask; allowed: root and the service's own user{group}"
 
     def _is_member(self, peer: Peer) -> bool:
         return self._group_id is not None and self._group_id in peer.group_ids
