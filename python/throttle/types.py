@@ -402,6 +402,7 @@ class Metrics:
         untracked: charges of each limit that found no room in its table.
         reports: what the server reported, by outcome.
         notices: the number of notices.
+        evictions: known elements and notes that were forgotten early, because new ones needed their slots.
         latency: how long checks took.
         memory_bytes: bytes of all counters.
     """
@@ -412,6 +413,7 @@ class Metrics:
     untracked: dict[str, int]
     reports: dict[str, int]
     notices: int
+    evictions: int
     latency: Latency
     memory_bytes: int
 

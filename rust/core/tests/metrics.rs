@@ -244,6 +244,22 @@ fn reports_untracked_charges_and_steps_out_of_order_are_counted() {
 }
 
 #[test]
+fn each_element_that_a_new_one_displaces_is_an_eviction() {
+    let small = "[[limit]]\nname = 'hosts'\nper = 'sender.org'\ndistinct = 'sender.host'\nrate = '100000/day'\n\
+                 memory = '64 KiB'\n";
+    let engine = guard::engine(small, MIB);
+    let hosts = 40_000;
+    for host in 0..hosts {
+        let sender = format!("a@h{host}.b.com");
+        assert!(engine.check(&message("192.0.2.1", &sender), None, Now::Stated(1)).allowed());
+    }
+    let tables = engine.tables(&|| ());
+    let memory = tables.iter().find(|table| table.name.starts_with("memory of")).expect("a memory");
+    assert!(memory.used < hosts / 2, "it is too small for all of them");
+    assert_eq!(engine.metrics().evictions, hosts - memory.used);
+}
+
+#[test]
 fn an_operators_block_counts_as_one_and_an_entry_that_lets_through_beats_it() {
     use throttle_core::store::access_list::AccessAction;
     let engine: Engine = guard::engine(POLICY, MIB);

@@ -74,8 +74,8 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, metrics: &Metrics) -> PyResult<Boun
     }
     let latency = types.getattr("Latency")?.call1((sum, metrics.durations.sum_ns as f64 / 1e9, buckets))?;
     let mode = metrics.mode.name();
-    let (notices, bytes) = (metrics.notices, metrics.memory_bytes);
-    types.getattr("Metrics")?.call1((mode, checks, refusals, untracked, reports, notices, latency, bytes))
+    let (notices, evictions, bytes) = (metrics.notices, metrics.evictions, metrics.memory_bytes);
+    types.getattr("Metrics")?.call1((mode, checks, refusals, untracked, reports, notices, evictions, latency, bytes))
 }
 
 /// The numbers of an exporter, from the arguments of Python.

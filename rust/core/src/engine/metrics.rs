@@ -53,6 +53,8 @@ pub struct Metrics {
     pub durations: Durations,
     /// The number of notices so far.
     pub notices: u64,
+    /// Known elements and notes that were forgotten early, because new ones needed their slots.
+    pub evictions: u64,
     /// Bytes of all counters.
     pub memory_bytes: u64,
 }
@@ -96,6 +98,7 @@ impl Engine {
             reports: counters.reports,
             durations: counters.durations,
             notices: self.notices.last(),
+            evictions: counters.evictions,
             memory_bytes: self.memory_bytes(),
         }
     }

@@ -102,7 +102,7 @@ impl Bound {
         let memories = limits.iter().filter(|limit| matches!(limit.rule, Rule::FanOut { .. })).count() as u64;
         let checks = (Stage::ALL.len() * Counted::ALL.len()) as u64;
         let durations = DURATION_BOUNDS_NS.len() as u64 + 3;
-        let single = 7; // build, mode × 2, memory, notices, series, series limit
+        let single = 8; // build, mode × 2, memory, notices, evictions, series, series limit
         let fixed = checks
             + durations
             + 2 * refusers
@@ -207,6 +207,8 @@ impl Families {
         let notices = [(vec![], metrics.notices as f64)];
         let help = "Notices: a limit began to refuse a key, or stopped.";
         self.put("notices", Kind::Counter, help, notices);
+        let help = "Known elements and notes that were forgotten early, because the memory of a fan-out was full.";
+        self.put("evictions", Kind::Counter, help, [(vec![], metrics.evictions as f64)]);
         self.durations(metrics);
         let modes = [Mode::Enforce, Mode::Shadow];
         let modes = modes.map(|mode| (vec![("mode", mode.name())], f64::from(u8::from(mode == metrics.mode))));

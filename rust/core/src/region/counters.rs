@@ -30,7 +30,8 @@ const RESERVED: usize = PAGE_BYTES as usize / size_of::<u64>()
     - STAGES * DECISIONS
     - REPORTS
     - (DURATION_BOUNDS_NS.len() + 2)
-    - 3 * SLOTS_OF_LIMITS;
+    - 3 * SLOTS_OF_LIMITS
+    - 1;
 
 /// All words of the page.
 #[repr(C, align(4096))]
@@ -48,6 +49,8 @@ pub struct Counters {
     pub shadow: [u64; SLOTS_OF_LIMITS],
     /// Charges of each slot that found no room.
     pub untracked: [u64; SLOTS_OF_LIMITS],
+    /// Known elements and notes that were forgotten early, because new ones needed their slots.
+    pub evictions: u64,
     _reserved: [u64; RESERVED],
 }
 

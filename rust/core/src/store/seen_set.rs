@@ -217,7 +217,10 @@ impl SeenSet {
 
     #[inline(never)]
     fn charge_new(&self, region: &mut Region, at: &Candidates, is_proven: bool, now: u64) {
-        let found = self.place(region, at, now);
+        let found = self.free_slot(region, at, now).unwrap_or_else(|| {
+            region.counters_mut().evictions += 1;
+            self.victim(region, at, now)
+        });
         self.put(region, at, found, Times::new(now, is_proven), now);
     }
 
@@ -247,7 +250,7 @@ impl SeenSet {
         match seen {
             Some(seen) => self.put(region, at, seen.found, times, now),
             None => {
-                let found = self.place(region, at, now);
+                let found = self.free_slot(region, at, now).unwrap_or_else(|| self.victim(region, at, now));
                 return self.put_unless_outranked(region, at, found, times, now);
             }
         }
@@ -322,8 +325,8 @@ impl SeenSet {
         (slot != 0 && now <= last + self.remember).then_some(times)
     }
 
-    /// The slot for a new element: a free one of the emptier line, else the victim's.
-    fn place(&self, region: &Region, at: &Candidates, now: u64) -> KeySlot {
+    /// A free slot for a new element, of the emptier line.
+    fn free_slot(&self, region: &Region, at: &Candidates, now: u64) -> Option<KeySlot> {
         let lines = region.candidates(at);
         let first = self.slots_in_use(lines[0], now);
         // No line is emptier than one without a known element, and then the second one need not be read.
@@ -331,16 +334,13 @@ impl SeenSet {
         // Counting the bits of one byte takes fewer instructions.
         let is_second = (second as u8).count_ones() < (first as u8).count_ones();
         let (line, used) = if is_second { (at.lines[1], second) } else { (at.lines[0], first) };
-        if used.trailing_ones() < SLOTS as u32 {
-            return KeySlot { line, slot: used.trailing_ones() as u8, hot: false };
-        }
-        self.victim(lines, at, now)
+        (used.trailing_ones() < SLOTS as u32).then(|| KeySlot { line, slot: used.trailing_ones() as u8, hot: false })
     }
 
     /// The slot of the lowest rank, when both lines are full.
     #[cold]
-    fn victim(&self, lines: [&Line; 2], at: &Candidates, now: u64) -> KeySlot {
-        let [first, second] = lines.map(|line| self.worst(line, now));
+    fn victim(&self, region: &Region, at: &Candidates, now: u64) -> KeySlot {
+        let [first, second] = region.candidates(at).map(|line| self.worst(line, now));
         let (line, worst) = if second.rank < first.rank { (at.lines[1], second) } else { (at.lines[0], first) };
         KeySlot { line, slot: worst.slot, hot: false }
     }
