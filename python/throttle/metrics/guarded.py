@@ -117,7 +117,10 @@ class _Guarded(Collector, Generic[M, S]):
     ) -> M: ...
 
     def _flush(self, slot: Slot[M]) -> None:
-        """Moves what is pending into the child."""
+        """Moves what is pending into the child. Nothing of a histogram is pending."""
+        if slot.pending:
+            cast("Counter | Gauge", slot.child).inc(slot.pending)
+            slot.pending = 0.0
 
     def _keep(self, child: M) -> None:
         """Keeps what a released name counted, by sample and bucket."""
@@ -319,10 +322,6 @@ class GuardedCounter(_Guarded[Counter, CounterSeries]):
     ) -> Counter:
         return Counter(name, documentation, labelnames, namespace, subsystem, unit, registry=None)
 
-    def _flush(self, slot: Slot[Counter]) -> None:
-        slot.child.inc(slot.pending)
-        slot.pending = 0.0
-
     def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:
         """Adds `amount` to a counter without labels."""
         self._inner.inc(amount, exemplar)
@@ -349,10 +348,6 @@ class GuardedGauge(_Guarded[Gauge, GaugeSeries]):
         self, name: str, documentation: str, labelnames: Key, namespace: str, subsystem: str, unit: str
     ) -> Gauge:
         return Gauge(name, documentation, labelnames, namespace, subsystem, unit, registry=None)
-
-    def _flush(self, slot: Slot[Gauge]) -> None:
-        slot.child.inc(slot.pending)
-        slot.pending = 0.0
 
     def _keep(self, child: Gauge) -> None:
         self._other.pending += next(iter(child.collect())).samples[0].value
