@@ -19,7 +19,6 @@ import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +28,7 @@ import psutil
 
 from throttle import monitoring
 from throttle.demo.child import ChildFailedError
+from throttle.demo.scraper import open_url
 from throttle.demo.server import LOOPBACK
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ rm -rf -- "$home"
 def find() -> dict[str, str]:
     """Returns the paths of those programs in `NAMES` that are on the PATH."""
     found = {name: next(filter(None, map(shutil.which, called)), None) for name, called in NAMES.items()}
-    return {name: path for name, path in found.items() if path is not None}
+    return {name: str(Path(path).absolute()) for name, path in found.items() if path is not None}
 
 
 def missing(found: dict[str, str]) -> str | None:
@@ -115,7 +115,7 @@ class Server:
         self._check()
         try:
             url = f"http://{self.address}{path}?{urllib.parse.urlencode(parameters)}"
-            with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
+            with open_url(url, timeout=ANSWER_SECONDS) as response:
                 return json.load(response)
         except (urllib.error.URLError, OSError):
             return None  # it starts
@@ -182,11 +182,10 @@ class Monitors:
 
     def wait_until_ready(self) -> None:
         """Returns when Prometheus has scraped the side and knows Alertmanager, which takes it five seconds."""
-        _wait(lambda: self._alertmanager.get("/api/v2/status"), self._alertmanager.name)
+        other = _wait(lambda: self._alertmanager.get("/api/v2/status"), self._alertmanager.name)
+        built = _wait(lambda: self._prometheus.get("/api/v1/status/buildinfo"), self._prometheus.name)
         _wait(self._has_scraped, self._prometheus.name)
-        built = self._prometheus.get("/api/v1/status/buildinfo")["data"]["version"]
-        other = self._alertmanager.get("/api/v2/status")["versionInfo"]["version"]
-        self.versions = f"Prometheus {built} (Alertmanager {other})"
+        self.versions = f"Prometheus {built['data']['version']} (Alertmanager {other['versionInfo']['version']})"
 
     def alert(self, start: float, seconds: float) -> Alert | None:
         """Waits for the alert until `seconds` after `start`, a time of `time.monotonic`."""
@@ -245,12 +244,13 @@ def _replaced(text: str, changed: dict[str, str]) -> str:
     return text
 
 
-def _wait(happened: Callable[[], Any], name: str) -> None:
+def _wait(happened: Callable[[], Any], name: str) -> Any:
     until = time.monotonic() + READY_SECONDS
-    while not happened():
+    while not (found := happened()):
         if time.monotonic() > until:
             raise ChildFailedError(f"{name} was not ready within {READY_SECONDS:.0f} s; --no-prometheus does without")
         time.sleep(LOOK_SECONDS)
+    return found
 
 
 def _free_port() -> int:
