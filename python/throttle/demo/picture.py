@@ -34,7 +34,7 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
     font = next(name for name in FONTS if name in get_font_names())
     figure = Figure(figsize=(16, 9), dpi=120, facecolor=PAPER)
     panels = figure.subplots(1, 4, width_ratios=(5, 5, 5, 3.6))
-    figure.subplots_adjust(left=0.06, right=0.975, top=0.64, bottom=0.13, wspace=0.68)
+    figure.subplots_adjust(left=0.06, right=0.975, top=0.64, bottom=0.13, wspace=0.7)
     headline = figure.text(0.035, 0.92, title(outcomes), size=36, weight="bold", color=INK, va="center", family=font)
     # fonts differ in width: one line, whatever font is there
     headline.set_fontsize(36 * min(1.0, 0.93 * figure.bbox.width / headline.get_window_extent().width))
@@ -196,6 +196,6 @@ def _dress(axes: Axes, name: str) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
-    axes.tick_params(length=0, labelsize=14, labelcolor=MUTED, pad=7)
+    axes.tick_params(length=0, labelsize=12, labelcolor=MUTED, pad=7)
     axes.grid(axis="y", color=RULE, lw=1)
     axes.set_axisbelow(True)

@@ -119,7 +119,7 @@ _ROWS: list[tuple[str, Callable[[Outcome], str]]] = [
     ("time series", lambda o: _number(o.scrape.series)),
     ("  size of a scrape", lambda o: f"{o.scrape.page_bytes / 1024:,.0f} KiB"),
     ("  time of a scrape", lambda o: f"{o.scrape.seconds * 1000:,.0f} ms"),
-    ("  slowest in the flood", lambda o: f"{max(scrape.seconds for scrape in o.scrapes) * 1000:,.0f} ms"),
+    ("  slowest scrape", lambda o: f"{max(scrape.seconds for scrape in o.scrapes) * 1000:,.0f} ms"),
     ("Prometheus' memory grew by", lambda o: mebibytes(o.prometheus_rss_growth_bytes)),
     ("alert after", lambda o: _number(o.alert.seconds if o.alert else None, " s", 1)),
     ("answer to MAIL, p50", lambda o: _number(o.check_p50_us, " µs", 1)),
