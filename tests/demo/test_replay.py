@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from throttle import Policy
+from throttle.demo import monitors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,18 +31,27 @@ FIELDS = {
     "rss_growth_bytes",
     "invented_orgs_rss_growth_bytes",
     "series",
+    "scrape_bytes",
     "scrape_seconds",
+    "slowest_scrape_seconds",
+    "prometheus_rss_growth_bytes",
+    "alert_after_seconds",
+    "alert",
     "check_p50_us",
     "check_p99_us",
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a worker that steals tests comes back to this module
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("outage")
     command = [sys.executable, "-m", "throttle", "demo", "--json", "--messages", str(FLOOD), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    nothing = tmp_path_factory.mktemp("nothing")
+    environment = {**os.environ, "PATH": str(nothing)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
+    assert "Prometheus and Alertmanager not found on the PATH" in done.stderr
+    assert "apt install prometheus prometheus-alertmanager" in done.stderr
     return json.loads(done.stdout), out
 
 
@@ -79,8 +89,22 @@ def test_throttle_admits_the_allowance_of_one_name_and_refuses_nobody_else(
     assert 195 <= side["first_refusal_after"] <= 250
     assert side["innocents_refused"] == 0
     assert side["tenants_refused"] == 0
-    names = [limit.name for limit in Policy.builtin().limits] + ["max-open", "max-recipients", "out-of-order"]
-    assert side["series"] == 2 * (1 + len(names)) + 1  # a count of each outcome and its start; bytes of all counters
+
+
+def test_throttle_exports_no_more_series_than_its_policy_says_whatever_the_flood_invents(
+    replayed: tuple[dict[str, Any], Path],
+) -> None:
+    naive, side = replayed[0]["naive"], replayed[0]["throttle"]
+    assert len(Policy.builtin().limits) < side["series"] <= Policy.builtin().series_bound()[0] < FLOOD
+    assert 10 * side["series"] < side["scrape_bytes"] < naive["scrape_bytes"]
+
+
+def test_every_side_was_scraped_and_without_prometheus_no_alert_is_claimed(
+    replayed: tuple[dict[str, Any], Path],
+) -> None:
+    for side in replayed[0].values():
+        assert 0 < side["scrape_seconds"] <= side["slowest_scrape_seconds"]
+        assert side["prometheus_rss_growth_bytes"] is side["alert_after_seconds"] is side["alert"] is None
 
 
 def test_the_picture_is_a_png(replayed: tuple[dict[str, Any], Path]) -> None:
@@ -89,25 +113,28 @@ def test_the_picture_is_a_png(replayed: tuple[dict[str, Any], Path]) -> None:
 
 
 def started(out: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """A demo whose first server and its senders are there, and these two processes.
+    """A demo whose first server is there, and its senders or what watches it; and all of these processes.
 
     A shell that runs the tests in the background lets them ignore SIGINT, and a process inherits that; so it is undone.
     """
     command = [sys.executable, "-m", "throttle", "demo", "--out", str(out)]
+    (out / "temporary").mkdir()
+    wanted = 2 if monitors.missing(monitors.find()) else 5  # two programs, each with a shell that ends it
     demo = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "TMPDIR": str(out / "temporary")},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 60
-    while len(children) < 2 and time.monotonic() < deadline:
+    while len(children) < wanted and time.monotonic() < deadline:
         time.sleep(0.05)
-        children = psutil.Process(demo.pid).children()
-    assert len(children) == 2
+        children = psutil.Process(demo.pid).children(recursive=True)
+    assert len(children) >= wanted
     return demo, children
 
 
@@ -122,10 +149,12 @@ def test_ctrl_c_ends_every_process_of_the_demo(tmp_path: Path) -> None:
     assert out == ""
     assert err.splitlines()[-1] == "throttle: interrupted"
     assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_no_process_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
     demo, children = started(tmp_path)
     demo.kill()
     demo.communicate(timeout=30)
-    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert psutil.wait_procs(children, timeout=30)[1] == []  # the shells end last
+    assert list((tmp_path / "temporary").iterdir()) == []

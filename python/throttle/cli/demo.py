@@ -25,6 +25,10 @@ Memory = Annotated[
 ]
 Messages = Annotated[int, typer.Option(min=1, max=1_000_000, help="Flood messages; fewer bring fewer innocents, too.")]
 Seed = Annotated[int, typer.Option(help="Seed of the traffic.")]
+NoPrometheus = Annotated[
+    bool,
+    typer.Option("--no-prometheus", help="Start no Prometheus and no Alertmanager, also where they are installed."),
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the picture goes.")]
 
 
@@ -35,9 +39,13 @@ def command(
     memory: Memory = None,
     messages: Messages = 20_000,
     seed: Seed = 1,
+    no_prometheus: NoPrometheus = False,
     out: Out = Path("out"),
 ) -> None:
-    """Replay the outage on real SMTP servers: what people do, what careful people do, and throttle."""
+    """Replay the outage on real SMTP servers: what people do, what careful people do, and throttle.
+
+    Where Prometheus and Alertmanager are installed, real ones watch each server: when does the alert arrive?
+    """
     try:
         from throttle.demo.child import ChildFailedError
         from throttle.demo.plan import Plan, with_policy
@@ -58,7 +66,7 @@ def command(
     except OSError as error:
         fail(f"--out {out}: {error.strerror or error}")
     try:
-        run(plan, out, as_json=as_json)
+        run(plan, out, as_json=as_json, with_prometheus=not no_prometheus)
     except ChildFailedError as error:
         fail(error, OUTAGE_UNSHOWN)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ Invariant: a child never outlives its parent (end of input ends it) and no wait 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -115,8 +116,9 @@ def serve(commands: Mapping[str, Callable[[], Mapping[str, Any]]]) -> None:
     """Answer commands in a thread of their own until the parent is gone, which ends the process."""
 
     def loop() -> None:
-        for line in sys.stdin:
-            say(commands[line.strip()]())
+        with contextlib.suppress(BrokenPipeError):  # the parent ended before it was answered
+            for line in sys.stdin:
+                say(commands[line.strip()]())
         os._exit(0)  # nothing of a child is worth keeping without its parent
 
     threading.Thread(target=loop, daemon=True).start()

@@ -13,6 +13,8 @@ from pathlib import Path
 from throttle import Throttle, policies
 from throttle.demo.traffic import FULL_FLOOD, Mix
 
+SHORT_FLOOD = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -32,6 +34,11 @@ class Plan:
     def invented(self) -> int:
         """Organisations invented in act two: a million for the full flood."""
         return min(self.flood, FULL_FLOOD) * 50
+
+    @property
+    def interval_seconds(self) -> int:
+        """Between two scrapes: the fifteen seconds of the package's files are longer than a flood of the demo."""
+        return 1 if self.flood <= SHORT_FLOOD else 5
 
     def guard(self) -> Throttle:
         """`Throttle()` as it comes, but for what the command line says otherwise."""

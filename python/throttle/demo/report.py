@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
+
+from throttle.demo.measure import ALERT_SECONDS
+from throttle.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +29,17 @@ def as_json(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
     return {outcome.side: _fields(outcome) for outcome in outcomes}
 
 
-def as_table(outcomes: list[Outcome]) -> Table:
-    """One column a side, one row a measure."""
-    table = Table(title="The outage, replayed", title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+def as_table(outcomes: list[Outcome], interval_seconds: int) -> Table:
+    """One column a side, one row a measure; below them who scraped how often, and what the alert said."""
+    table = Table(
+        title="The outage, replayed",
+        title_justify="left",
+        title_style="bold",
+        caption=Text("\n".join(_watched(outcomes, interval_seconds))),
+        caption_justify="left",
+        caption_style="",
+        box=box.SIMPLE_HEAD,
+    )
     table.add_column("")
     for outcome in outcomes:
         table.add_column(outcome.side, justify="right", style="bold" if outcome.side == "throttle" else "")
@@ -61,10 +73,29 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
         "rss_growth_bytes": outcome.rss_growth_bytes,
         "invented_orgs_rss_growth_bytes": outcome.act_two.rss_growth_bytes if outcome.act_two else None,
         "series": outcome.scrape.series,
+        "scrape_bytes": outcome.scrape.page_bytes,
         "scrape_seconds": outcome.scrape.seconds,
+        "slowest_scrape_seconds": max(scrape.seconds for scrape in outcome.scrapes),
+        "prometheus_rss_growth_bytes": outcome.prometheus_rss_growth_bytes,
+        "alert_after_seconds": outcome.alert.seconds if outcome.alert else None,
+        "alert": outcome.alert.summary if outcome.alert else None,
         "check_p50_us": outcome.check_p50_us,
         "check_p99_us": outcome.check_p99_us,
     }
+
+
+def _watched(outcomes: list[Outcome], interval_seconds: int) -> list[str]:
+    watched_by = outcomes[-1].watched_by
+    if watched_by is None:
+        return [f"The demo scraped each server every {interval_seconds} s. No Prometheus watched."]
+    alert = next((outcome.alert for outcome in outcomes if outcome.alert), None)
+    told = printable(alert.summary) if alert else f"none within {ALERT_SECONDS:.0f} s"
+    every = f"every {interval_seconds} s"
+    return [
+        f"The demo and {watched_by} scraped each server {every}.",
+        f"The rules were evaluated {every} too. In the files of the package, both are 15 s; group_wait is 5 s in both.",
+        f"The alert: {told}",
+    ]
 
 
 def _part(part: int, whole: int) -> str:
@@ -86,7 +117,11 @@ _ROWS: list[tuple[str, Callable[[Outcome], str]]] = [
     ("memory taken before start", lambda o: mebibytes(o.reserved_bytes)),
     ("resident memory grew by", lambda o: mebibytes(o.rss_growth_bytes)),
     ("time series", lambda o: _number(o.scrape.series)),
-    ("  one scrape", lambda o: f"{o.scrape.page_bytes / 1024:,.0f} KiB, {o.scrape.seconds * 1000:,.0f} ms"),
+    ("  size of a scrape", lambda o: f"{o.scrape.page_bytes / 1024:,.0f} KiB"),
+    ("  time of a scrape", lambda o: f"{o.scrape.seconds * 1000:,.0f} ms"),
+    ("  slowest scrape", lambda o: f"{max(scrape.seconds for scrape in o.scrapes) * 1000:,.0f} ms"),
+    ("Prometheus' memory grew by", lambda o: mebibytes(o.prometheus_rss_growth_bytes)),
+    ("alert after", lambda o: _number(o.alert.seconds if o.alert else None, " s", 1)),
     ("answer to MAIL, p50", lambda o: _number(o.check_p50_us, " µs", 1)),
     ("  p99", lambda o: _number(o.check_p99_us, " µs", 1)),
     ("invented organisations", lambda o: _number(o.act_two.asked if o.act_two else None)),

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
 
-from throttle import Decision, Envelope
+from throttle import Envelope
 from throttle.demo.careful import Careful
 from throttle.demo.inbox import TimedGuardedSMTP, TimedSMTP
 from throttle.demo.naive import Naive
@@ -59,14 +59,7 @@ def build(name: SideName, plan: Plan, inbox: Inbox) -> Side:
 def _throttle(plan: Plan, inbox: Inbox) -> Side:
     guard = plan.guard()
     registry = CollectorRegistry()
-    checks = Counter("throttle_checks", "Checks by outcome", ["decision", "limit"], registry=registry)
-    Gauge("throttle_memory_bytes", "Bytes of all counters", registry=registry).set(guard.memory_bytes)
-    admitted = checks.labels("admitted", "")
-    for limit in (*(limit.name for limit in guard.policy.limits), "max-open", "max-recipients", "out-of-order"):
-        checks.labels("refused", limit)  # there from the start: the page never grows
-
-    def count(decision: Decision) -> None:
-        (admitted if decision.limit is None else checks.labels("refused", decision.limit)).inc()
+    registry.register(guard.collector())
 
     def feed(quiet: Iterable[tuple[int, Message]]) -> None:
         start = time.time()
@@ -74,7 +67,6 @@ def _throttle(plan: Plan, inbox: Inbox) -> Side:
             past = Envelope(
                 client_ip=message.client_ip, helo=message.helo, mail_from=message.mail_from, rcpt_to=[message.rcpt_to]
             )
-            count(guard.check(past, now=start - seconds_before))
+            guard.check(past, now=start - seconds_before)
 
-    connection = partial(TimedGuardedSMTP, inbox, guard=guard, on_decision=count)
-    return Side(connection, registry, feed, guard.memory_bytes)
+    return Side(partial(TimedGuardedSMTP, inbox, guard=guard), registry, feed, guard.memory_bytes)

@@ -17,7 +17,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -29,6 +28,7 @@ from integrations.postfix.policy_client import DUNNO, PolicyClient, instance
 from integrations.postfix.serve_process import ServeProcess
 from throttle import monitoring
 from throttle.demo.cast import FLOODED
+from throttle.demo.monitors import Webhook
 from throttle.demo.peers import host_of
 from throttle.demo.traffic import Mix, conversations, last_minute
 from throttle.monitoring.dashboard import queries
@@ -47,7 +47,6 @@ ORDINARY_A_SECOND = 25
 FLOOD_A_SECOND = 100
 """Messages of the flood, and of ordinary senders in the midst of it: one in eight."""
 LEAST_FLOOD_A_SECOND = 80
-ALERT = "ThrottleFanOutFlood"
 INTERVAL_SECONDS = 15
 TOLD_SECONDS = 45
 RESOLVED_SECONDS = 180
@@ -146,48 +145,6 @@ class Prometheus:
 
     def resident_mb(self) -> float:
         return float(self.process.memory_info().rss) / 1e6
-
-
-class Webhook:
-    """Receives what Alertmanager sends, with the time of each alert."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[float, dict[str, Any]]] = []
-        got = self.got
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                got.extend((time.monotonic(), alert) for alert in body["alerts"])
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-        self.address = f"{LOOPBACK}:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Webhook:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def first(self, status: str) -> tuple[float, dict[str, Any]] | None:
-        """The first alert about a flood with a status."""
-        return next(
-            (
-                (at, alert)
-                for at, alert in self.got
-                if alert["labels"]["alertname"] == ALERT and alert["status"] == status
-            ),
-            None,
-        )
 
 
 class Sending:
