@@ -9,6 +9,7 @@ mod clock;
 mod count_min;
 mod decision;
 mod delegation;
+mod diagnosis;
 mod envelope;
 mod error;
 mod explain;
