@@ -101,14 +101,22 @@ fn a_message_whose_place_was_taken_changes_no_other() {
     let text = |number: usize| number.to_string();
     let name = text(0);
     let mut first = samples.message(&Envelope { helo: Some(name.as_bytes()), ..Envelope::default() }, None, NOW_US);
-    kept(&samples, 100_000 - 1, NOW_US + MINUTE_US);
     for number in 1..100_000 {
         let name = text(number);
         samples.message(&Envelope { helo: Some(name.as_bytes()), ..Envelope::default() }, None, NOW_US);
     }
+    let minutes_later = NOW_US + PANES as u64 * MINUTE_US;
+    let mut forgotten = samples.message(&Envelope::default(), None, NOW_US + MINUTE_US);
+    samples.message(&Envelope::default(), None, minutes_later + MINUTE_US);
     let late = Envelope { auth_user: Some(b"late"), ..Envelope::default() };
-    samples.more(&mut first, &late, None);
+    let limit: Arc<str> = "pace".into();
+    for message in [&mut first, &mut forgotten] {
+        samples.more(message, &late, Some((Stage::Rcpt, &limit)));
+    }
     let panes = samples.panes().panes;
+    let refused = |minute| panes.iter().find(|pane| pane.minute == minute).map(|pane| pane.refused);
+    assert_eq!(refused(NOW_US / MINUTE_US), Some(1), "its minute is there, so it counts");
+    assert_eq!(refused(minutes_later / MINUTE_US + 1), Some(0));
     let touched = panes.iter().flat_map(|pane| &pane.records).filter(|record| record.get(Field::AuthUser).is_some());
     assert_eq!(touched.count(), 0);
 }

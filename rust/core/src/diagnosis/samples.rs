@@ -266,20 +266,19 @@ impl Record {
         }
         let text = text.strip_prefix(b"<").and_then(|text| text.strip_suffix(b">")).unwrap_or(text);
         let hash = format!("{HASHED}{:016x}", secret.text(text).0);
-        let left = room - hash.len() - 1;
         let host = text.iter().rposition(|&byte| byte == b'@').map(|at| &text[at..]);
         let short = match host {
-            Some(host) if host.len() <= left => [hash.as_bytes(), host].concat(),
+            Some(host) if host.len() <= room - hash.len() => [hash.as_bytes(), host].concat(),
             _ => {
                 // The labels at the end; the hash stands for those before them.
-                let end = &text[text.len() - left.min(text.len())..];
+                let local = if host.is_some() { &b"x@"[..] } else { b"" };
+                let end = &text[text.len() - (room - local.len() - hash.len())..];
                 let end = end.iter().position(|&byte| byte == b'.').map_or(&b""[..], |dot| &end[dot..]);
-                let local = if host.is_some() && end.len() + 2 <= left { &b"x@"[..] } else { b"" };
                 [local, hash.as_bytes(), end].concat()
             }
         };
         self.has_shortened = true;
-        self.put(field, &short[..short.len().min(room)], secret);
+        self.put(field, &short, secret);
     }
 }
 

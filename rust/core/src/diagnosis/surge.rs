@@ -17,7 +17,7 @@
 //! and reported as mass mail.
 //!
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
-//! ordinary mail, four standard deviations of the estimate, and [`LEAST_KEPT`] messages of the sample. Ordinary mail
+//! ordinary mail, or [`LEAST_UNREFUSED`] if most of it is let through, four standard deviations of the estimate, and [`LEAST_KEPT`] messages of the sample. Ordinary mail
 //! itself comes in bursts, of mailings above all: in `tests/mail`, five minutes bring up to 2.4 times what is ordinary.
 //! So a surge without a common value must be larger than that, or consist of messages that were refused or are not
 //! proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
@@ -51,8 +51,10 @@ pub const MOST_FINDINGS: usize = 3;
 /// The most values that are taken out, mass mail included.
 const MOST_ROUNDS: usize = 8;
 
-/// The least excess of a value, as a part of ordinary mail.
+/// The least excess of a value, as a part of ordinary mail; and that of a flood most of which is let through, for a
+/// service such as a ticket system brings a quarter of ordinary mail now and then.
 const LEAST_EXCESS: f64 = 0.25;
+const LEAST_UNREFUSED: f64 = 0.35;
 
 /// The least part of the surge that a value explains, to be a finding; all findings explain half of it, or what they
 /// leave is no surge.
@@ -316,7 +318,12 @@ impl Analysis<'_> {
             let mailer = self.mass_mailer(&tally, best);
             let best = mailer.unwrap_or(best);
             let surge = self.stage(&whole, best.place).excess();
-            found.push(self.finding(&tally, best, mailer.is_some(), surge));
+            let finding = self.finding(&tally, best, mailer.is_some(), surge);
+            let is_ordinary = finding.messages < LEAST_UNREFUSED * self.ordinary && finding.refused_share < 0.5;
+            if is_ordinary && !finding.is_mass_mail && !finding.is_of_part {
+                break;
+            }
+            found.push(finding);
             for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
                 *left &= !message.has(best.value);
             }
