@@ -15,6 +15,7 @@ from throttle.types import (
     Address,
     Algorithm,
     BlockValue,
+    Diagnosis,
     EnvelopeFields,
     Explanation,
     LimitPlan,
@@ -762,6 +763,7 @@ class Throttle:
             remembers are left out. So are elements that find no room: first those that never came back, the longest
             unseen before the others; the logger ``throttle`` reports how many. A clock that is behind the end of the
             state counts as standing there.
+        sample: whether to sample messages for :meth:`diagnose`. It needs :attr:`sample_bytes` of memory in addition.
 
     Raises:
         PolicyError: the policy is wrong, or needs more memory. In-flight limits need about 80 bytes a permit.
@@ -786,6 +788,7 @@ class Throttle:
         seed: bytes | None = None,
         suffix_list: str | PathLike[str] | None = None,
         learned: str | PathLike[str] | None = None,
+        sample: bool = False,
     ) -> Self: ...
     def check(
         self, envelope: Envelope, *, stage: Stage | Iterable[Stage] | None = None, now: float | None = None
@@ -869,6 +872,23 @@ class Throttle:
         Args:
             after: the number of the last notice that the caller has seen.
             now: Unix seconds, instead of the clock.
+        """
+
+    def diagnose(self, *, now: float | None = None) -> Diagnosis:
+        """Returns which identity ties the present surge of mail together, if there is one.
+
+        It compares the last five minutes with the hour before, of which it looks at the quieter half. Of each minute
+        64 messages are sampled, chosen by a secret. A check is a message; in a session each MAIL is one, and so is a
+        refusal at connect or HELO.
+
+        :func:`throttle.diagnosis.report` makes text of the result. It takes up to a tenth of a second, in which other
+        threads run and checks go on.
+
+        Args:
+            now: Unix seconds, instead of the clock.
+
+        Raises:
+            ThrottleError: the guard samples no messages.
         """
 
     def metrics(self) -> Metrics:
@@ -1067,6 +1087,10 @@ class Throttle:
     @property
     def memory_bytes(self) -> int:
         """The bytes of all counters; exact and constant. The suffix list and :attr:`quota_bytes` are not included."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """The bytes of the sample, outside :attr:`memory_bytes`: constant, and 0 without ``sample``."""
 
     @property
     def quota_bytes(self) -> int:

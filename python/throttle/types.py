@@ -16,10 +16,13 @@ __all__ = [
     "Algorithm",
     "BlockValue",
     "CoveringEntry",
+    "Diagnosis",
+    "DiagnosisRow",
     "EnvelopeFields",
     "ExplainedIdentity",
     "ExplainedLimit",
     "Explanation",
+    "Finding",
     "LimitPlan",
     "Mode",
     "Outcome",
@@ -416,6 +419,88 @@ class Metrics:
     evictions: int
     latency: Latency
     memory_bytes: int
+
+
+class Finding(TypedDict):
+    """A value that ties a surge, or a part of it, together.
+
+    Shares are between 0 and 1, of the messages that reached ``stage``.
+    """
+
+    identity: str
+    value: str
+    """A sender may have chosen it: escape it before you print it."""
+    stage: Stage
+    """The stage at which the identity becomes known."""
+    whole_value: bool
+    """Whether it is the whole value: of a very long text the sample keeps the end and a hash."""
+    of_part: bool
+    """Whether most of the surge did not reach ``stage``, and this explains those messages that did."""
+    mass_mail: bool
+    """Whether it is the mail of one proven sender, and is let through."""
+    can_block: bool
+    """Whether :meth:`throttle.Throttle.block` takes the value. It is false for recipients, which are the victims."""
+    surge_share: float
+    """Its share of the messages that are more than ordinarily."""
+    surge_messages: int
+    """How many messages with it are more than ordinarily, as an estimate."""
+    recent_share: float
+    ordinary_share: float
+    """Its share of the quieter half of the hour before."""
+    refused_share: float
+    """Which part of its messages was refused."""
+    proven_share: float
+    """Which part of its messages has a proven sender."""
+    sampled: int
+    """The recent messages of the sample that have it."""
+    ordinary_matching: int
+    """The ordinary messages of the sample that a block of it would have refused."""
+    busiest_ordinary_minute: int
+    """The most messages with it in an ordinary minute, as an estimate."""
+    limits: dict[str, float]
+    """The limits that refused its messages, with the part that each refused, the largest first."""
+
+
+class DiagnosisRow(TypedDict):
+    """The value of an identity that has more of the surge than any other. Shares are as in :class:`Finding`."""
+
+    identity: str
+    value: str | None
+    """``None`` when no recent message has a value."""
+    stage: Stage
+    recent_share: float
+    ordinary_share: float
+    refused_share: float
+    reached: int
+    """How many recent messages reached ``stage``, as an estimate."""
+    sampled: int
+    """How many messages of the sample did."""
+
+
+class Diagnosis(TypedDict):
+    """What :meth:`throttle.Throttle.diagnose` returns: plain data, which JSON can carry."""
+
+    state: Literal["early", "quiet", "mass-mail", "surge", "scattered"]
+    """``"early"``: there is too little history; ``"quiet"``: nothing is wrong; ``"mass-mail"``: nothing is wrong, one
+    proven sender sends much; ``"surge"``: ``findings`` tell what it shares; ``"scattered"``: there is much more mail,
+    and most of it has nothing in common."""
+    at: float
+    """Unix seconds."""
+    recent_seconds: float
+    """The length of the recent period: the last five minutes, of which the present one is not over."""
+    before_minutes: int
+    """How many minutes before were compared: at most 60."""
+    messages: int
+    """Recent messages, and how many of them were refused: exact."""
+    refused: int
+    ordinary_messages: int
+    """How many messages come ordinarily in that time, by the quieter half of the minutes before."""
+    sampled: int
+    ordinary_sampled: int
+    """The sizes of the samples."""
+    findings: list[Finding]
+    rows: list[DiagnosisRow]
+    """One for each identity."""
 
 
 class LimitPlan(TypedDict):

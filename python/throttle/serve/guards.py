@@ -78,7 +78,7 @@ class Guards:
         for source in sources:
             if source.name in self._guards:
                 raise ValueError(_same_name(self._guards[source.name][0], source))
-            guard = Throttle(policies.load(source.source), memory=memory, learned=learned)
+            guard = Throttle(policies.load(source.source), memory=memory, learned=learned, sample=True)
             self._guards[source.name] = (source, guard)
             if shadow:
                 self.set_mode(source, "shadow")

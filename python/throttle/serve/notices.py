@@ -64,11 +64,16 @@ def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
     present, past = _VERBS[str(limit.get("action", "defer")).partition(" ")[0]]
     if notice.mode == "shadow":
         present, past = f"would {present.removesuffix('s')}", f"would have {past}"
-    counted = f"{notice.refused:,} {_noun(limit)}{'' if notice.refused == 1 else 's'}"
+    refused = counted(notice, limit)
     since = _time_of_day(notice.since)
     if notice.kind == "began":
-        return f"{notice.limit} {present} {notice.key}: {counted} since {since}"
-    return f"{notice.limit} {past} {notice.key}: {counted} from {since} to {_time_of_day(notice.until)}"
+        return f"{notice.limit} {present} {notice.key}: {refused} since {since}"
+    return f"{notice.limit} {past} {notice.key}: {refused} from {since} to {_time_of_day(notice.until)}"
+
+
+def counted(notice: Notice, limit: dict[str, Any]) -> str:
+    """Returns what was refused, as text: `21,400 new hosts`."""
+    return f"{notice.refused:,} {_noun(limit)}{'' if notice.refused == 1 else 's'}"
 
 
 def _time_of_day(seconds: float) -> str:

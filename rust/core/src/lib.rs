@@ -38,6 +38,7 @@
 pub mod bitset;
 pub mod decision;
 pub mod delegation;
+pub mod diagnosis;
 pub mod engine;
 pub mod envelope;
 pub mod error;

@@ -30,7 +30,7 @@ use crate::policy::Policy;
 use crate::report::report;
 use crate::session::Session;
 use crate::stage::stages;
-use crate::{explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
+use crate::{diagnosis, explain, learned, max_open, memory, policy, process, seed, suffixes, watch};
 
 #[doc = doc!("Throttle")]
 #[pyclass(module = "throttle", frozen)]
@@ -55,13 +55,13 @@ pub(crate) struct Throttle {
 impl Throttle {
     #[new]
     #[pyo3(signature = (
-        policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None
+        policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None, sample=false
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>, policy: Option<&Bound<'_, PyAny>>, memory: Option<&Bound<'_, PyAny>>,
         max_open: Option<&Bound<'_, PyAny>>, clock: Option<&Bound<'_, PyAny>>, seed: Option<&Bound<'_, PyAny>>,
-        suffix_list: Option<&Bound<'_, PyAny>>, learned: Option<&Bound<'_, PyAny>>,
+        suffix_list: Option<&Bound<'_, PyAny>>, learned: Option<&Bound<'_, PyAny>>, sample: bool,
     ) -> PyResult<Self> {
         let policy = match policy {
             Some(policy) => Policy::from_argument(py, policy)?,
@@ -77,6 +77,7 @@ impl Throttle {
         let now = if core.entries.is_empty() { Now::Stated(0) } else { clock.read(py, None)? };
         let engine = py.detach(|| Engine::starting_at(core, bytes, suffixes, secret, max_open, now));
         let engine = engine.map_err(|error| policy_error(py, error))?;
+        let engine = if sample { py.detach(|| engine.sampling()) } else { engine };
         if let Some(path) = learned {
             learned::load(py, &engine, path, clock.read(py, None)?)?;
         }
@@ -270,6 +271,18 @@ impl Throttle {
         let hold = |section: &mut dyn FnMut()| Python::attach(|_| section());
         let found = envelope.get().with(py, |core| py.detach(|| self.live.explain(core, stages, now, &hold)));
         explain::explanation(py, found, envelope.get().client_ip.as_ref())
+    }
+
+    #[doc = doc!("Throttle.diagnose")]
+    #[pyo3(signature = (*, now=None))]
+    fn diagnose<'py>(&self, py: Python<'py>, now: Option<f64>) -> PyResult<Bound<'py, PyDict>> {
+        diagnosis::diagnose(self, py, self.clock.read(py, now)?)
+    }
+
+    #[doc = doc!("Throttle.sample_bytes")]
+    #[getter]
+    fn sample_bytes(&self) -> u64 {
+        self.engine().sample_bytes()
     }
 
     #[doc = doc!("Throttle.memory_bytes")]

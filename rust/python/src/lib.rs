@@ -9,6 +9,7 @@ mod clock;
 mod count_min;
 mod decision;
 mod delegation;
+mod diagnosis;
 mod duration;
 mod envelope;
 mod error;

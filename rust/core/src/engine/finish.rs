@@ -70,6 +70,9 @@ impl Engine {
         let token = outcome.token.take();
         let (decision, receipt) = self.finish(&identities, &room, &outcome, stages, now);
         room.keep();
+        if purpose != Purpose::Peek {
+            self.sample(envelope, &decision, outcome.at_us);
+        }
         see(&decision, &identities);
         (decision, receipt, token)
     }

@@ -16,7 +16,7 @@
 //! * `operators`: block, allow, reset, learn   * `lists`: the entries of the policy
 //! * `report`: what a server finds out later   * `inspect`: tables, forecast, statistics
 //! * `metrics`: what checks came to   * `explain`: a check in words
-//! * `notices`: which limit began to refuse which key, for logs and alerts
+//! * `notices`: which limit began to refuse which key, for logs and alerts   * `diagnose`: what ties a surge together
 //!
 //! **Reload.** A check holds a read lock on the engine. A reload takes the write lock only to swap the plan. No check
 //! sees two policies, and the old policy decides until the new one is ready.
@@ -34,6 +34,7 @@
 //! walk; [`each_page`](crate::region::SharedRegion::each_page) ends such a walk when the policy changes.
 
 mod access;
+mod diagnose;
 mod explain;
 mod finish;
 mod inspect;
@@ -65,6 +66,7 @@ pub use transaction::{Outcome, Purpose};
 
 use notices::Notices;
 
+use crate::diagnosis::samples::Samples;
 use crate::identity::{Identities, Identity, Sources, SuffixList};
 use crate::plan::{Plan, compile, recompile};
 use crate::policy::{Mode, Policy};
@@ -85,6 +87,8 @@ pub struct Engine {
     comments: Arc<HashMap<Key, String>>,
     /// What limits refuse now, over all policies.
     notices: Arc<Notices>,
+    /// The messages of the last minutes, over all policies, if they are sampled.
+    samples: Option<Arc<Samples>>,
     shared: SharedRegion,
 }
 
@@ -142,6 +146,7 @@ impl Engine {
             max_recipients: most_recipients(policy),
             comments: Arc::clone(&lists.comments),
             notices: Arc::default(),
+            samples: None,
             shared: SharedRegion::new(region),
         };
         engine.put_lists(policy, &lists, Some(now))?;
@@ -248,6 +253,7 @@ impl Live {
             max_recipients: most_recipients(policy),
             comments: Arc::clone(&lists.comments),
             notices: Arc::clone(&before.notices),
+            samples: before.samples.clone(),
             shared: before.shared.for_next_generation(&from, &next.used, &next.new_slots),
         };
         // A mode that was set by hand stays, unless this policy states another mode than the one before. No check

@@ -52,6 +52,7 @@ use smallvec::SmallVec;
 use super::request::{Request, Room, StageFilter};
 use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal, Reply};
+use crate::diagnosis::samples::Message;
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
@@ -92,6 +93,10 @@ pub struct Session {
     hosts: HashSet<Key>,
     /// Elements that a fan-out charged in this transaction: for its recipients they still count as new.
     fresh: SmallVec<[Candidates; 2]>,
+    /// The message of the transaction, for samples.
+    message: Option<Message>,
+    /// Engine time of the last check.
+    at_us: u64,
     /// The name of the open transaction, if the server gave it one.
     named: Option<Key>,
     /// The name of the named transaction that ended last, and the answer to its data.
@@ -185,7 +190,11 @@ impl Session {
             return Step::out_of_order(engine, Stage::Connect);
         }
         let is_first = !self.done.contains(Stage::Connect);
-        match self.catch_up(engine, known, now) {
+        let caught_up = self.catch_up(engine, known, now);
+        if let Err(refused) = &caught_up {
+            engine.sample(known, &refused.decision, self.at_us);
+        }
+        match caught_up {
             Ok(step) if is_first => step,
             Ok(step) | Err(step) => Step::without_receipt(step.decision),
         }
@@ -213,6 +222,8 @@ impl Session {
         if step.decision.allowed() {
             self.name = name;
             self.names.extend(name.filter(|_| !is_known && self.names.len() < NAMES));
+        } else {
+            engine.sample(known, &step.decision, self.at_us);
         }
         step
     }
@@ -226,6 +237,7 @@ impl Session {
             return Step::out_of_order(engine, Stage::Mail);
         }
         let step = self.step(engine, known, Stage::Mail, now, StageFilter::default());
+        self.message = engine.sample(known, &step.decision, self.at_us);
         self.in_transaction = step.decision.allowed();
         if self.in_transaction {
             self.declared = known.size;
@@ -244,7 +256,10 @@ impl Session {
         }
         let before = match self.catch_up(engine, known, now) {
             Ok(before) => before,
-            Err(refused) => return refused,
+            Err(refused) => {
+                engine.sample_more(&mut self.message, known, &refused.decision);
+                return refused;
+            }
         };
         let (mut keys, mut fresh) = (HashSet::new(), SmallVec::<[usize; 1]>::new());
         for (index, recipient) in asked.iter().enumerate() {
@@ -265,6 +280,7 @@ impl Session {
         let (fresh_elements, accepted) = (self.fresh.clone(), self.recipients.len());
         let filter = StageFilter { hosts: counted, fresh: fresh_elements, accepted, ..StageFilter::default() };
         let step = self.run(engine, &envelope, Stage::Rcpt, now, filter).after(before, engine);
+        engine.sample_more(&mut self.message, &envelope, &step.decision);
         if !step.decision.allowed() {
             return step;
         }
@@ -283,6 +299,7 @@ impl Session {
         let known = Envelope { size: None, ..*known };
         let filter = StageFilter { keeps_slots: true, ..self.filter_of_data() };
         let step = self.step(engine, &known, Stage::Data, now, filter);
+        engine.sample_more(&mut self.message, &known, &step.decision);
         if !step.decision.allowed() {
             let named = self.named;
             self.reset(engine);
@@ -310,6 +327,7 @@ impl Session {
         let in_flight = if is_declared { Stages::default() } else { Stages::default().with(Stage::Mail) };
         let filter = StageFilter { in_flight, ..self.filter_of_data() };
         let step = self.step(engine, known, Stage::Data, now, filter);
+        engine.sample_more(&mut self.message, known, &step.decision);
         let named = self.named;
         self.reset(engine);
         if let Some(named) = named {
@@ -323,6 +341,7 @@ impl Session {
         self.release_stage(engine, Stage::Mail);
         self.in_transaction = false;
         self.refused = None;
+        self.message = None;
         self.named = None;
         self.declared = None;
         self.recipients = HashSet::new();
@@ -431,6 +450,7 @@ impl Session {
         let (request, found) = (&room.request, &mut room.found);
         let mut outcome = engine.transact_releasing(request, found, now, purpose, &released, |_, _, _| ());
         let token = outcome.token.take();
+        self.at_us = outcome.at_us;
         let (decision, mut receipt) = engine.finish(&identities, &room, &outcome, stages, now);
         if let Some(token) = token {
             self.held[stage as usize].push(token);

@@ -1,0 +1,272 @@
+"""Text of a diagnosis: one sentence about each finding, a table, and the command that would act on it.
+
+`guard.diagnose()` returns numbers and names. `described` adds what only the guard's side knows: which limits hold a
+flood, and a command. Its result is plain data, so that a client can make the text in another process:
+
+    described(guard.diagnose(), guard.notices(), guard.policy)   →  JSON   →  text(…)
+
+Invariant: every text of a sender in `text` is printable, and a command quotes it for a shell or for TOML.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict
+
+from throttle import Policy, PolicyError
+from throttle.printable import printable
+from throttle.serve.notices import counted
+
+if TYPE_CHECKING:
+    from throttle.types import Diagnosis, DiagnosisRow, Finding, Notice, Notices
+
+#: How long the suggested block lasts.
+BLOCK_FOR = "1 hour"
+
+#: A block is suggested for a value with at most this share of ordinary mail; else a limit.
+MOST_BLOCKED = 0.01
+
+#: A flood of which less is refused is not held.
+LEAST_HELD = 0.05
+
+#: The part of a flood that a limit refuses, if the limit is told with the key that it refuses most.
+MOSTLY = 0.5
+
+#: Longer values are cut in the table.
+VALUE_WIDTH = 44
+
+#: Rows with less of the recent messages are left out of the table.
+LEAST_SHOWN = 0.01
+
+_SHARES = (
+    "Shares are of the messages that reached the stage at which the value becomes known: a flood that is refused at "
+    "MAIL\nshows no Reply-To."
+)
+
+
+class Holding(TypedDict):
+    """A limit that refuses a flood."""
+
+    limit: str
+    share: float
+    key: str | None
+    since: float | None
+    counted: str | None
+
+
+class Action(TypedDict):
+    """What an operator can do about a finding."""
+
+    command: str | None
+    toml: str | None
+    why_none: str | None
+    would_refuse: int
+    of: int
+
+
+class DescribedFinding(TypedDict):
+    """A finding, what holds it and what to do."""
+
+    finding: Finding
+    held_by: list[Holding]
+    action: Action
+
+
+class Described(TypedDict):
+    """A diagnosis with all that its text needs: plain data."""
+
+    diagnosis: Diagnosis
+    findings: list[DescribedFinding]
+
+
+def report(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> str:
+    """Returns a diagnosis as text for an operator."""
+    return text(described(diagnosis, notices, policy))
+
+
+def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Described:
+    """Adds to each finding which limits hold it, and the command that would act on it."""
+    fields = {limit.name: limit.fields for limit in policy.limits}
+    findings: list[DescribedFinding] = []
+    for finding in diagnosis["findings"]:
+        held_by: list[Holding] = []
+        for limit, share in finding["limits"].items():
+            notice = _notice_of(limit, finding["value"], notices)
+            held_by.append(
+                {
+                    "limit": limit,
+                    "share": share,
+                    "key": notice.key if notice else None,
+                    "since": notice.since if notice else None,
+                    "counted": counted(notice, fields.get(limit, {})) if notice else None,
+                }
+            )
+        findings.append({"finding": finding, "held_by": held_by, "action": _action(finding, diagnosis)})
+    return {"diagnosis": diagnosis, "findings": findings}
+
+
+def _notice_of(limit: str, value: str, notices: Notices) -> Notice | None:
+    """The notice of a limit about this value, or else about the key that it refuses most."""
+    of_limit = [notice for notice in notices.refusing if notice.limit == limit]
+    return max(of_limit, key=lambda notice: (notice.key == value, notice.refused), default=None)
+
+
+def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
+    matching, sampled = finding["ordinary_matching"], diagnosis["ordinary_sampled"]
+    action: Action = {"command": None, "toml": None, "why_none": None, "would_refuse": matching, "of": sampled}
+    identity, value = finding["identity"], finding["value"]
+    if finding["mass_mail"]:
+        action["why_none"] = "it is harmless"
+    elif not finding["whole_value"]:
+        action["why_none"] = "the value is longer than the sample keeps: look for it in the log"
+    elif printable(value) != value:
+        action["why_none"] = "the value has characters that cannot be typed: block it from Python"
+    elif finding["can_block"] and matching <= MOST_BLOCKED * sampled:
+        # An argument that begins with a hyphen would be an option.
+        quoted = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
+        action["command"] = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {quoted}"
+    else:
+        # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
+        rate = max(2 * finding["busiest_ordinary_minute"], 2)
+        others = max(100 * diagnosis["ordinary_messages"], 100_000)
+        toml = (
+            "[[limit]]\n"
+            f'name = "surge-{identity.replace(".", "-").replace("/", "-").replace("_", "-")}"\n'
+            f'per  = "{identity}"\n'
+            f'rate = "{others}/minute"  # of any other value: more than this server takes\n'
+            f'quota.{json.dumps(value, ensure_ascii=False)} = {{ rate = "{rate}/minute" }}\n'
+        )
+        try:
+            Policy.parse(toml)
+        except PolicyError as error:
+            action["why_none"] = f"no block and no quota can name this value: {error}"
+        else:
+            action["toml"], action["would_refuse"] = toml, 0
+    return action
+
+
+def text(described: Described) -> str:
+    """Returns what `described` has returned, here or in another process, as text for an operator."""
+    diagnosis = described["diagnosis"]
+    lines = _sentences(described)
+    rows = [row for row in diagnosis["rows"] if row["recent_share"] >= LEAST_SHOWN]
+    if rows and diagnosis["state"] not in {"early", "quiet"}:
+        lines += ["", *_table(rows), "", _SHARES, _sampled(diagnosis)]
+    for found in described["findings"]:
+        lines += _act(found, diagnosis)
+    return "\n".join(lines)
+
+
+def _sentences(described: Described) -> list[str]:
+    diagnosis, findings = described["diagnosis"], described["findings"]
+    period, state = _period(diagnosis), diagnosis["state"]
+    volume = f"{diagnosis['messages']:,} messages in {period}, where {diagnosis['ordinary_messages']:,} are ordinary"
+    if state == "early":
+        before = diagnosis["before_minutes"]
+        return [f"There is too little history: {before} full minutes before {period}, and 10 are needed."]
+    if state == "quiet":
+        return [f"Nothing is wrong: {volume}."]
+    if state == "mass-mail":
+        mailers = ", ".join(_named(found["finding"]) for found in findings)
+        return [f"Nothing is wrong: {volume}; the mass mail of a proven sender, which is let through: {mailers}."]
+    if state == "scattered":
+        return [f"The surge has nothing in common: {volume}; {_largest(diagnosis)}."]
+    return [_sentence(found, period) for found in findings]
+
+
+def _sentence(found: DescribedFinding, period: str) -> str:
+    finding, held_by = found["finding"], found["held_by"]
+    whose = f" that reached {finding['stage']}" if finding["of_part"] else ""
+    parts = [f"{_percent(finding['surge_share'])} of the surge of {period}{whose} shares {_named(finding)}"]
+    if finding["mass_mail"]:
+        return f"{parts[0]}: the mass mail of a proven sender, which is let through."
+    told = next((held for held in held_by if held["key"] == finding["value"]), None)
+    # Of a limit that counts something else, the key that it refuses most is this flood's if it holds most of the flood.
+    told = told or next((held for held in held_by if held["counted"] and held["share"] >= MOSTLY), None)
+    if told and told["key"] != finding["value"]:
+        parts.append(f"{told['counted']} under {printable(told['key'] or '')}")
+    if told:
+        refused = f"{_percent(finding['refused_share'])} refused"
+        parts.append(f"held by {told['limit']} since {_time_of_day(told['since'] or 0.0)} ({refused})")
+    elif finding["refused_share"] < LEAST_HELD:
+        parts.append("nothing holds it")
+    else:
+        names = ", ".join(held["limit"] for held in held_by)
+        parts.append(f"held by {names} ({_percent(finding['refused_share'])} refused)")
+    return "; ".join(parts) + "."
+
+
+def _largest(diagnosis: Diagnosis) -> str:
+    rows = [row for row in diagnosis["rows"] if row["value"] is not None]
+    most = max(rows, key=lambda row: row["recent_share"] - row["ordinary_share"], default=None)
+    if most is None or most["value"] is None:
+        return "no message has a value"
+    named = f"{most['identity']} {printable(most['value'])}"
+    return f"the largest new share is {_percent(most['recent_share'])}, of {named}"
+
+
+def _table(rows: list[DiagnosisRow]) -> list[str]:
+    head = ("identity", "value", "now", "before", "refused", "reached")
+    cells = [
+        (
+            row["identity"],
+            _cut(printable(row["value"] or "")),
+            _percent(row["recent_share"]),
+            _percent(row["ordinary_share"]),
+            _percent(row["refused_share"]),
+            f"{row['reached']:,}",
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (head, *cells)
+    ]
+
+
+def _act(found: DescribedFinding, diagnosis: Diagnosis) -> list[str]:
+    finding, action = found["finding"], found["action"]
+    if finding["mass_mail"] or diagnosis["state"] != "surge":
+        return []
+    named = _named(finding)
+    of = f"{action['would_refuse']:,} of the {action['of']:,} sampled ordinary messages of the hour before"
+    if action["command"] is not None:
+        return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {action['command']}"]
+    if action["toml"] is not None:
+        limit = [f"    {line}" for line in action["toml"].splitlines()]
+        return ["", f"To bound {named}, in the policy (it would have refused {of}):", "", *limit]
+    return ["", f"No command acts on {named}: {printable(action['why_none'] or '')}."]
+
+
+def _sampled(diagnosis: Diagnosis) -> str:
+    return (
+        f"Estimated from {diagnosis['sampled']:,} sampled messages of now and {diagnosis['ordinary_sampled']:,} of the "
+        f"quieter half of the {diagnosis['before_minutes']} minutes before."
+    )
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding['identity']} {printable(finding['value'])}"
+
+
+def _period(diagnosis: Diagnosis) -> str:
+    seconds = diagnosis["recent_seconds"]
+    return f"the last {seconds / 60:.0f} minutes" if seconds >= 90 else f"the last {seconds:.0f} seconds"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
+
+
+def _time_of_day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= VALUE_WIDTH else f"{value[: VALUE_WIDTH - 1]}…"

@@ -1,0 +1,425 @@
+//! A uniform sample of the messages of each minute, for the last 66 minutes.
+//!
+//! **Idea.** A pane for each minute of engine time, in a ring. A pane counts all its messages, and keeps 64 of them by
+//! reservoir sampling:
+//!
+//! ```text
+//!  the n-th message of a minute:   n ≤ 64   it is kept
+//!                                  n > 64   r = random number below n;  r < 64: it replaces the r-th
+//! ```
+//!
+//! Every message of a minute is kept with the same probability, 64/n (Vitter, "Random sampling with a reservoir", 1985,
+//! algorithm R). A busy minute is sampled little: of 10,000 messages 4 % are copied, of 100,000 half a per cent. The
+//! random numbers come from the guard's secret, so nobody outside knows which message is kept.
+//!
+//! **Cost.** A message that is not kept costs one lock, one count and one random number. One that is kept is copied as
+//! it came: the text of its fields. Identities are read from the copies only when somebody asks
+//! ([`super::identities`]): to read them for each message that is kept would cost ten times as much.
+//!
+//! **Bound.** Each field has room of its own, so that a long field pushes out no other; [`Samples::bytes`] are
+//! allocated once. A text that is too long keeps its end, which has the organisation, and a hash of the whole.
+//!
+//! # Synchronisation
+//! One mutex guards the panes. It is taken without the region's lock, and held for a count or for the copy of one
+//! record; [`Samples::panes`] takes it once for each pane.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::envelope::{Envelope, Spf};
+use crate::identity::header_address::{Mailbox, Mailboxes};
+use crate::key::Secret;
+use crate::stage::Stage;
+
+/// How many minutes have a pane: the last five, the hour before them, and one that is being overwritten.
+pub const PANES: usize = 66;
+
+/// The most messages that a pane keeps.
+pub const KEPT: usize = 64;
+
+/// Microseconds of a pane.
+pub const MINUTE_US: u64 = 60_000_000;
+
+/// The fields of an envelope that a record keeps. Of several recipients it keeps the first, of signatures the first
+/// two: of the author, and of the provider that sends for him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// `client_ip`
+    ClientIp,
+    /// `client_name`
+    ClientName,
+    /// `helo`
+    Helo,
+    /// `auth_user`
+    AuthUser,
+    /// `mail_from`
+    Sender,
+    /// `rcpt_to`
+    Rcpt,
+    /// `header_from`
+    From,
+    /// `reply_to`
+    ReplyTo,
+    /// `list_id`
+    ListId,
+    /// `dkim`
+    Dkim,
+    /// The second of `dkim`.
+    OtherDkim,
+}
+
+const FIELDS: usize = 11;
+
+/// The most bytes of each field.
+const ROOM: [usize; FIELDS] = [48, 80, 80, 64, 96, 96, 96, 96, 64, 80, 80];
+
+/// Where each field begins in the text of a record.
+const BEGIN: [usize; FIELDS] = {
+    let mut begin = [0; FIELDS];
+    let mut field = 1;
+    while field < FIELDS {
+        begin[field] = begin[field - 1] + ROOM[field - 1];
+        field += 1;
+    }
+    begin
+};
+
+const TEXT_BYTES: usize = BEGIN[FIELDS - 1] + ROOM[FIELDS - 1];
+
+/// The length of a field that the message does not have.
+const ABSENT: u8 = u8::MAX;
+
+/// What stands before the hash in a text that was too long.
+const HASHED: char = 'z';
+
+/// Hexadecimal digits of such a hash.
+const DIGITS: usize = 16;
+
+/// One message, as far as it was known when it was decided.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its place among the messages of its minute, from 1 on.
+    position: u64,
+    /// Whether its text was copied. A thread that was given the place may not have done so yet.
+    is_filled: bool,
+    /// Whether a header was seen: then a message without Reply-To has none.
+    pub has_header: bool,
+    /// Whether a text was too long, so that values with [`is_shortened`] are no values of the message.
+    pub has_shortened: bool,
+    /// The server's SPF verdict.
+    pub spf: Option<Spf>,
+    /// Where it was refused, and by which limit.
+    pub refused: Option<(Stage, Arc<str>)>,
+    lengths: [u8; FIELDS],
+    text: [u8; TEXT_BYTES],
+}
+
+/// One minute.
+#[derive(Clone, Debug)]
+pub struct Pane {
+    /// Its number: minutes of engine time.
+    pub minute: u64,
+    /// How many messages came: exact.
+    pub seen: u64,
+    /// How many of them were refused.
+    pub refused: u64,
+    /// The messages that were kept.
+    pub records: Vec<Record>,
+}
+
+/// A message that was counted, so that later steps can add to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    minute: u64,
+    /// The place of its record, if it was kept, and its position.
+    kept: Option<(usize, u64)>,
+    is_refused: bool,
+}
+
+/// The panes.
+#[derive(Debug)]
+pub struct Samples {
+    state: Mutex<State>,
+    secret: Secret,
+}
+
+#[derive(Debug)]
+struct State {
+    panes: Box<[Pane]>,
+    /// The latest minute that had a message.
+    latest: u64,
+    /// Engine time of the first message, µs.
+    began_us: Option<u64>,
+    /// The state of the generator.
+    random: u64,
+}
+
+/// What [`Samples::panes`] returns.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Engine time of the first message ever, µs; `None` before it.
+    pub began_us: Option<u64>,
+    /// The panes of the minutes that had messages, in no order.
+    pub panes: Vec<Pane>,
+}
+
+impl Record {
+    fn empty() -> Self {
+        Self {
+            position: 0,
+            is_filled: false,
+            has_header: false,
+            has_shortened: false,
+            spf: None,
+            refused: None,
+            lengths: [ABSENT; FIELDS],
+            text: [0; TEXT_BYTES],
+        }
+    }
+
+    /// The text of a field.
+    pub fn get(&self, field: Field) -> Option<&[u8]> {
+        let (place, length) = (field as usize, self.lengths[field as usize]);
+        (length != ABSENT).then(|| &self.text[BEGIN[place]..BEGIN[place] + usize::from(length)])
+    }
+
+    /// The last stage of which something is known.
+    pub fn reached(&self) -> Stage {
+        let has = |field| self.get(field).is_some();
+        match () {
+            () if self.has_header => Stage::Data,
+            () if has(Field::Rcpt) => Stage::Rcpt,
+            () if has(Field::Sender) => Stage::Mail,
+            () if has(Field::Helo) => Stage::Helo,
+            () => Stage::Connect,
+        }
+    }
+
+    /// Adds what `envelope` knows and the record does not.
+    fn add(&mut self, envelope: &Envelope<'_>, secret: &Secret) {
+        let mut put = |field, text: Option<&[u8]>| {
+            if let Some(text) = text.filter(|_| self.lengths[field as usize] == ABSENT) {
+                self.put(field, text, secret);
+            }
+        };
+        put(Field::ClientIp, envelope.client_ip);
+        put(Field::ClientName, envelope.client_name);
+        put(Field::Helo, envelope.helo);
+        put(Field::AuthUser, envelope.auth_user);
+        put(Field::Sender, envelope.mail_from);
+        put(Field::Rcpt, envelope.rcpt_to.first().copied());
+        if let Some(headers) = envelope.headers.filter(|headers| !headers.is_empty()) {
+            put(Field::ListId, headers.list_id);
+            put(Field::Dkim, headers.dkim.first().copied());
+            put(Field::OtherDkim, headers.dkim.get(1).copied());
+            self.put_addresses(Field::From, headers.from, secret);
+            self.put_addresses(Field::ReplyTo, headers.reply_to, secret);
+            self.has_header = true;
+        }
+        self.spf = envelope.spf.or(self.spf);
+        self.is_filled = true;
+    }
+
+    fn put(&mut self, field: Field, text: &[u8], secret: &Secret) {
+        let room = ROOM[field as usize];
+        if text.len() > room {
+            self.put_long(field, text, secret);
+            return;
+        }
+        let begin = BEGIN[field as usize];
+        self.text[begin..begin + text.len()].copy_from_slice(text);
+        self.lengths[field as usize] = text.len() as u8;
+    }
+
+    /// Puts the addresses of header fields: as they came, or if they are longer than their room as many as fit, without
+    /// the words around them.
+    fn put_addresses(&mut self, field: Field, fields: &[&[u8]], secret: &Secret) {
+        if self.lengths[field as usize] != ABSENT {
+            return;
+        }
+        match fields {
+            [] => return,
+            [only] if only.len() <= ROOM[field as usize] => return self.put(field, only, secret),
+            _ => (),
+        }
+        let mut read = Mailboxes::default();
+        fields.iter().for_each(|text| read.read(text));
+        let mut addresses = Vec::new();
+        for address in read.all().iter().flatten().map(Mailbox::written) {
+            if !addresses.is_empty() && addresses.len() + 2 + address.len() > ROOM[field as usize] {
+                break;
+            }
+            addresses.extend_from_slice(if addresses.is_empty() { b"" } else { b", " });
+            addresses.extend(address);
+        }
+        // Fields without an address, or with too many, are MANY.
+        self.put(field, if addresses.is_empty() { b"?" } else { &addresses }, secret);
+    }
+
+    /// Puts the end of a text that is longer than its room, and a hash of the whole.
+    #[cold]
+    fn put_long(&mut self, field: Field, text: &[u8], secret: &Secret) {
+        let text = text.trim_ascii();
+        let room = ROOM[field as usize];
+        if text.len() <= room {
+            self.put(field, text, secret);
+            return;
+        }
+        let text = text.strip_prefix(b"<").and_then(|text| text.strip_suffix(b">")).unwrap_or(text);
+        let hash = format!("{HASHED}{:016x}", secret.text(text).0);
+        let host = text.iter().rposition(|&byte| byte == b'@').map(|at| &text[at..]);
+        let short = match host {
+            Some(host) if host.len() <= room - hash.len() => [hash.as_bytes(), host].concat(),
+            _ => {
+                // The labels at the end; the hash stands for those before them.
+                let local = if host.is_some() { &b"x@"[..] } else { b"" };
+                let end = &text[text.len() - (room - local.len() - hash.len())..];
+                let end = end.iter().position(|&byte| byte == b'.').map_or(&b""[..], |dot| &end[dot..]);
+                [local, hash.as_bytes(), end].concat()
+            }
+        };
+        self.has_shortened = true;
+        self.put(field, &short, secret);
+    }
+}
+
+/// Whether a value may hold the hash of a text that was too long.
+pub fn is_shortened(value: &str) -> bool {
+    value.match_indices(HASHED).any(|(at, _)| {
+        let digits = value.as_bytes().get(at + 1..at + 1 + DIGITS);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+impl Pane {
+    fn empty() -> Self {
+        Self { minute: 0, seen: 0, refused: 0, records: vec![Record::empty(); KEPT] }
+    }
+}
+
+impl State {
+    /// A random number below `bound`, by SplitMix64 (Steele, Lea and Flood 2014). Its bias is below 2⁻³² here.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
+    }
+
+    fn pane(&mut self, minute: u64) -> &mut Pane {
+        &mut self.panes[(minute % PANES as u64) as usize]
+    }
+}
+
+impl Samples {
+    /// Allocates all panes. `secret` decides which messages are kept.
+    pub fn new(secret: &Secret) -> Self {
+        let random = secret.text(b"which messages are sampled").0;
+        let panes = (0..PANES).map(|_| Pane::empty()).collect();
+        let state = State { panes, latest: 0, began_us: None, random };
+        Self { state: Mutex::new(state), secret: secret.clone() }
+    }
+
+    /// The bytes of the panes: constant.
+    pub const fn bytes() -> u64 {
+        (PANES * (KEPT * size_of::<Record>() + size_of::<Pane>())) as u64
+    }
+
+    /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
+    #[inline(never)]
+    pub fn message(&self, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>, at_us: u64) -> Message {
+        let message = self.count(at_us, refused.is_some());
+        if message.kept.is_some() {
+            self.fill(&message, envelope, refused);
+        }
+        message
+    }
+
+    fn count(&self, at_us: u64, is_refused: bool) -> Message {
+        let mut state = self.lock();
+        let minute = (at_us / MINUTE_US).max(state.latest);
+        state.began_us.get_or_insert(at_us);
+        if minute > state.latest {
+            state.latest = minute;
+        }
+        let pane = state.pane(minute);
+        if pane.minute != minute {
+            (pane.minute, pane.seen, pane.refused) = (minute, 0, 0);
+            for record in &mut pane.records {
+                (record.position, record.is_filled) = (0, false);
+            }
+        }
+        pane.seen += 1;
+        pane.refused += u64::from(is_refused);
+        let position = pane.seen;
+        let place = if position <= KEPT as u64 { position - 1 } else { state.below(position) };
+        let kept = (place < KEPT as u64).then_some((place as usize, position));
+        if let Some((place, position)) = kept {
+            let record = &mut state.pane(minute).records[place];
+            (record.position, record.is_filled) = (position, false);
+        }
+        Message { minute, kept, is_refused }
+    }
+
+    #[inline(never)]
+    fn fill(&self, message: &Message, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>) {
+        let mut record = Record::empty();
+        record.add(envelope, &self.secret);
+        record.refused = refused.map(|(stage, limit)| (stage, Arc::clone(limit)));
+        self.with(message, |kept| {
+            record.position = kept.position;
+            *kept = record;
+        });
+    }
+
+    /// Adds what a later step of the message has found out.
+    pub fn more(&self, message: &mut Message, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>) {
+        if refused.is_some() && !message.is_refused {
+            message.is_refused = true;
+            let mut state = self.lock();
+            let pane = state.pane(message.minute);
+            pane.refused += u64::from(pane.minute == message.minute);
+        }
+        if message.kept.is_none() {
+            return;
+        }
+        let mut record = None;
+        self.with(message, |kept| record = kept.is_filled.then(|| kept.clone()));
+        let Some(mut record) = record else { return };
+        record.add(envelope, &self.secret);
+        if let Some((stage, limit)) = refused {
+            record.refused = Some((stage, Arc::clone(limit)));
+        }
+        self.with(message, |kept| *kept = record);
+    }
+
+    /// Calls `change` with the record of a message, if it still has one.
+    fn with(&self, message: &Message, change: impl FnOnce(&mut Record)) {
+        let Some((place, position)) = message.kept else { return };
+        let mut state = self.lock();
+        let pane = state.pane(message.minute);
+        let record = &mut pane.records[place];
+        if pane.minute == message.minute && record.position == position {
+            change(record);
+        }
+    }
+
+    /// Copies the panes, each with the records that are filled. The lock is taken for each pane.
+    pub fn panes(&self) -> Snapshot {
+        let began_us = self.lock().began_us;
+        let copied = (0..PANES).map(|place| {
+            let state = self.lock();
+            let Pane { minute, seen, refused, records } = &state.panes[place];
+            let mut kept = Vec::with_capacity(KEPT);
+            kept.extend(records.iter().filter(|record| record.is_filled).cloned());
+            Pane { minute: *minute, seen: *seen, refused: *refused, records: kept }
+        });
+        Snapshot { began_us, panes: copied.filter(|pane| pane.seen > 0).collect() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Records are plain values, and every one of them is complete whenever the lock is free.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

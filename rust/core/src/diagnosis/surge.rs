@@ -1,0 +1,513 @@
+//! What the last five minutes have more of than the hour before, and which value most of that shares.
+//!
+//! **Idea.** Ordinary is what the quieter half of the minutes of the hour before brought, so that a flood which has
+//! lasted for half an hour is still a surge. Of each value, the *excess* is how many messages more it had in the last
+//! five minutes than it has ordinarily. A value explains the surge as far as its part of the whole excess is greater
+//! than its part of ordinary mail:
+//!
+//! ```text
+//!  explained = (c − o) / (1 − o)      c = excess of the value / whole excess     o = its share of ordinary mail
+//! ```
+//!
+//! A host that receives all mail has o = 1 and explains nothing. Of values that explain nearly the same, the one with
+//! the least share of ordinary mail is named, since acting on it costs least; then the first in the order of
+//! [`COMPARED`]. Then its messages are taken out, and the rest is looked at again, for two floods can come at once.
+//!
+//! **What is no flood.** One proven sender whose messages are let through: a newsletter. It is taken out like a flood,
+//! and reported as mass mail.
+//!
+//! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
+//! ordinary mail, or [`LEAST_UNREFUSED`] if most of it is let through, four standard deviations of the estimate, and [`LEAST_KEPT`] messages of the sample. Ordinary mail
+//! itself comes in bursts, of mailings above all: in `tests/mail`, five minutes bring up to 2.4 times what is ordinary.
+//! So a surge without a common value must be larger than that, or consist of messages that were refused or are not
+//! proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
+//!
+//! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
+//! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
+//! as a finding of a part.
+//!
+//! **Cost.** 4,224 messages at most; each round walks over them a few times.
+
+use std::sync::Arc;
+
+use super::identities::COMPARED;
+use super::samples::{MINUTE_US, Pane, Snapshot, is_shortened};
+use super::tally::{Corpus, Message, Share, Tally, ratio};
+use crate::identity::{Identity, SuffixList};
+use crate::stage::Stage;
+
+/// Minutes that are the present, this one included.
+pub const RECENT_MINUTES: u64 = 5;
+
+/// Minutes before them that tell what is ordinary.
+pub const BEFORE_MINUTES: u64 = 60;
+
+/// Fewer minutes before tell nothing.
+pub const LEAST_BEFORE: usize = 10;
+
+/// The most findings.
+pub const MOST_FINDINGS: usize = 3;
+
+/// The most values that are taken out, mass mail included.
+const MOST_ROUNDS: usize = 8;
+
+/// The least excess of a value, as a part of ordinary mail; and that of a flood most of which is let through, for a
+/// service such as a ticket system brings a quarter of ordinary mail now and then.
+const LEAST_EXCESS: f64 = 0.25;
+const LEAST_UNREFUSED: f64 = 0.35;
+
+/// The least part of the surge that a value explains, to be a finding; all findings explain half of it, or what they
+/// leave is no surge.
+const LEAST_EXPLAINED: f64 = 0.25;
+const ALL_EXPLAIN: f64 = 0.5;
+
+/// The least surge without a common value, as a part of ordinary mail; and the least of messages that were refused, or
+/// whose sender is not proven.
+const LEAST_SCATTERED: f64 = 1.5;
+const LEAST_DOUBTFUL: f64 = 0.75;
+
+/// Standard deviations.
+const CERTAIN: f64 = 4.0;
+
+/// The least messages of the sample, and of all messages, that a finding is made of.
+const LEAST_KEPT: u32 = 12;
+const LEAST_MESSAGES: f64 = 20.0;
+
+/// What is explained nearly as well.
+const TIE: f64 = 0.05;
+
+/// Shares of ordinary mail that are taken for equal.
+const SAME_SHARE: f64 = 0.005;
+
+/// A proven sender whose messages are refused less than this is no flood.
+const HARMLESS_REFUSED: f64 = 0.05;
+const MOSTLY: f64 = 0.9;
+
+/// What the last minutes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is too little history.
+    Early,
+    /// Nothing is wrong.
+    Quiet,
+    /// There is more mail, and it is the mass mail of a proven sender.
+    MassMail,
+    /// There is more mail, and most of it shares the values found.
+    Surge,
+    /// There is more mail, and no value is shared by most of it.
+    Scattered,
+}
+
+/// A value that ties the surge, or a part of it, together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The identity.
+    pub identity: Identity,
+    /// Its value.
+    pub value: String,
+    /// Whether the value is whole: a text that is too long for the sample holds a hash.
+    pub is_whole: bool,
+    /// Whether it explains only the messages that reached the stage of the identity: the others do not show it.
+    pub is_of_part: bool,
+    /// Whether it is the mass mail of a proven sender.
+    pub is_mass_mail: bool,
+    /// Whether operators may block the value.
+    pub can_block: bool,
+    /// Its part of the whole surge, of the messages that reached the stage of the identity.
+    pub surge_share: f64,
+    /// Its excess, in messages.
+    pub messages: f64,
+    /// Its shares of the last minutes and of ordinary mail, of the messages that reached the stage.
+    pub recent_share: f64,
+    /// See `recent_share`.
+    pub ordinary_share: f64,
+    /// How much of it was refused.
+    pub refused_share: f64,
+    /// How much of it comes from proven senders.
+    pub proven_share: f64,
+    /// How many messages of the sample have it.
+    pub kept: u32,
+    /// How many ordinary messages of the sample a block of it would have refused.
+    pub ordinary_matching: u32,
+    /// The most messages with it that an ordinary minute had, as an estimate.
+    pub busiest_ordinary_minute: f64,
+    /// The limits that refused it, with the part that each refused, the largest first.
+    pub limits: Vec<(Arc<str>, f64)>,
+}
+
+/// The value of an identity that has more of the surge than any other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The identity.
+    pub identity: Identity,
+    /// Its value; `None` when no recent message has one.
+    pub value: Option<String>,
+    /// Its shares, as in a finding.
+    pub recent_share: f64,
+    /// See `recent_share`.
+    pub ordinary_share: f64,
+    /// How much of it was refused.
+    pub refused_share: f64,
+    /// How many messages reached the stage of the identity, as an estimate.
+    pub reached: f64,
+    /// From how many messages of the sample the shares are estimated.
+    pub kept: u32,
+}
+
+/// What [`diagnose`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnosis {
+    /// What the last minutes are.
+    pub state: State,
+    /// How long the last minutes are, µs.
+    pub recent_us: u64,
+    /// How many minutes before them were looked at.
+    pub before_minutes: usize,
+    /// How many messages came: exact.
+    pub messages: u64,
+    /// How many of them were refused: exact.
+    pub refused: u64,
+    /// How many come ordinarily in that time.
+    pub ordinary: f64,
+    /// The sizes of the samples, of the last minutes and of ordinary mail.
+    pub kept: u32,
+    /// See `kept`.
+    pub ordinary_kept: u32,
+    /// Floods and mass mail, the largest first.
+    pub findings: Vec<Finding>,
+    /// A row for each identity.
+    pub rows: Vec<Row>,
+}
+
+/// A value that may tie the surge together.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    value: u32,
+    place: usize,
+    explained: f64,
+    ordinary_share: f64,
+    is_of_part: bool,
+}
+
+/// The minutes that are compared.
+struct Minutes<'s> {
+    recent: Vec<&'s Pane>,
+    ordinary: Vec<&'s Pane>,
+    /// How many minutes are before, and how many of them are ordinary.
+    before: usize,
+    counted: usize,
+    recent_us: u64,
+}
+
+struct Analysis<'c> {
+    corpus: &'c Corpus,
+    /// Which messages are left.
+    left: Vec<bool>,
+    /// How many messages are ordinary in the last minutes' time.
+    ordinary: f64,
+    /// What ordinary messages are scaled by.
+    scale: f64,
+}
+
+impl<'s> Minutes<'s> {
+    fn of(snapshot: &'s Snapshot, now_us: u64) -> Self {
+        let present = now_us / MINUTE_US;
+        let began_us = snapshot.began_us.unwrap_or(now_us);
+        let first_recent = (present + 1).saturating_sub(RECENT_MINUTES);
+        let recent_us = now_us.saturating_sub((first_recent * MINUTE_US).max(began_us)).max(1_000_000);
+        let pane = |minute: u64| snapshot.panes.iter().find(|pane| pane.minute == minute);
+        // The first minute of all is not whole.
+        let first = first_recent.saturating_sub(BEFORE_MINUTES).max(began_us / MINUTE_US + 1);
+        let mut before: Vec<u64> = (first..first_recent).collect();
+        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen));
+        let counted = before.len().div_ceil(2);
+        let ordinary = before[..counted].iter().filter_map(|&minute| pane(minute)).collect();
+        let recent = (first_recent..=present).filter_map(pane).collect();
+        Self { recent, ordinary, before: before.len(), counted, recent_us }
+    }
+
+    /// The length of the last minutes, as a part of that of all ordinary ones.
+    fn scale(&self) -> f64 {
+        self.recent_us as f64 / (self.counted.max(1) as u64 * MINUTE_US) as f64
+    }
+
+    fn corpus(&self, suffixes: &SuffixList) -> Corpus {
+        let mut corpus = Corpus::default();
+        for (panes, scale, is_recent) in [(&self.recent, 1.0, true), (&self.ordinary, self.scale(), false)] {
+            for pane in panes {
+                let weight = pane.seen as f64 / pane.records.len().max(1) as f64 * scale;
+                for record in &pane.records {
+                    corpus.add(record, suffixes, pane.minute, (weight, is_recent));
+                }
+            }
+        }
+        corpus
+    }
+}
+
+/// Compares the last minutes before `now_us`, engine time, with the hour before them.
+///
+/// `can_block` tells whether operators may block a value.
+pub fn diagnose(
+    snapshot: &Snapshot, now_us: u64, suffixes: &SuffixList, can_block: impl Fn(Identity, &str) -> bool,
+) -> Diagnosis {
+    let minutes = Minutes::of(snapshot, now_us);
+    let corpus = minutes.corpus(suffixes);
+    let left = vec![true; corpus.messages.len()];
+    let mut analysis = Analysis { corpus: &corpus, left, ordinary: 0.0, scale: minutes.scale() };
+    let whole = analysis.tally();
+    let all = whole.stages[Stage::Connect as usize];
+    analysis.ordinary = all.ordinary.messages;
+    let (mut state, mut findings) = (State::Early, Vec::new());
+    if minutes.before >= LEAST_BEFORE {
+        let (found, rest) = analysis.findings();
+        (state, findings) = (state_of(&found, &all, &rest), found);
+    }
+    for finding in &mut findings {
+        finding.can_block = finding.is_whole && can_block(finding.identity, &finding.value);
+    }
+    Diagnosis {
+        state,
+        recent_us: minutes.recent_us,
+        before_minutes: minutes.before,
+        messages: minutes.recent.iter().map(|pane| pane.seen).sum(),
+        refused: minutes.recent.iter().map(|pane| pane.refused).sum(),
+        ordinary: all.ordinary.messages,
+        kept: all.recent.kept,
+        ordinary_kept: all.ordinary.kept,
+        findings,
+        rows: (0..COMPARED.len()).map(|place| analysis.row(&whole, place)).collect(),
+    }
+}
+
+/// What all findings together say. `rest` has the messages that none of them explains.
+fn state_of(found: &[Finding], all: &Share, rest: &Tally) -> State {
+    let is_large = |share: &Share, least: f64| {
+        share.excess() >= least * all.ordinary.messages
+            && share.excess() >= LEAST_MESSAGES
+            && share.recent.kept >= LEAST_KEPT
+            && share.excess() >= CERTAIN * share.deviation()
+    };
+    let is_of_part = found.iter().any(|finding| finding.is_of_part);
+    let explained = ratio(found.iter().map(|finding| finding.messages).sum(), all.excess());
+    let is_rest_large =
+        is_large(&rest.stages[Stage::Connect as usize], LEAST_SCATTERED) || is_large(&rest.doubtful, LEAST_DOUBTFUL);
+    let is_explained = is_of_part || explained >= ALL_EXPLAIN || !is_rest_large;
+    match () {
+        () if found.iter().any(|finding| !finding.is_mass_mail) && is_explained => State::Surge,
+        () if is_rest_large => State::Scattered,
+        () if !found.is_empty() => State::MassMail,
+        () => State::Quiet,
+    }
+}
+
+impl Analysis<'_> {
+    fn tally(&self) -> Tally {
+        self.corpus.tally(|place, _| self.left[place])
+    }
+
+    /// Floods and mass mail, in the order in which they were found, and the messages that are left.
+    fn findings(&mut self) -> (Vec<Finding>, Tally) {
+        let mut found: Vec<Finding> = Vec::new();
+        let whole = self.tally();
+        for _ in 0..MOST_ROUNDS {
+            let tally = self.tally();
+            let candidates = self.candidates(&tally);
+            let candidates = if candidates.is_empty() { self.candidates_of_part(&tally) } else { candidates };
+            let Some(best) = self.best(&tally, &candidates) else { break };
+            let mailer = self.mass_mailer(&tally, best);
+            let best = mailer.unwrap_or(best);
+            let surge = self.stage(&whole, best.place).excess();
+            let finding = self.finding(&tally, best, mailer.is_some(), surge);
+            let is_ordinary = finding.messages < LEAST_UNREFUSED * self.ordinary && finding.refused_share < 0.5;
+            if is_ordinary && !finding.is_mass_mail && !finding.is_of_part {
+                break;
+            }
+            found.push(finding);
+            for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
+                *left &= !message.has(best.value);
+            }
+            let is_last = best.is_of_part;
+            if is_last || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
+                break;
+            }
+        }
+        (found, self.tally())
+    }
+
+    fn stage<'t>(&self, tally: &'t Tally, place: usize) -> &'t Share {
+        &tally.stages[COMPARED[place].stage() as usize]
+    }
+
+    /// How much of a surge of `excess` messages a value explains, if it is certain that it has more than ordinarily.
+    fn candidate(&self, tally: &Tally, value: u32, excess: f64) -> Option<Candidate> {
+        let (share, place) = (&tally.values[value as usize], self.corpus.values[value as usize].0);
+        let own = share.excess();
+        let is_certain = own >= CERTAIN * share.deviation() && own >= LEAST_MESSAGES && share.recent.kept >= LEAST_KEPT;
+        if !is_certain {
+            return None;
+        }
+        let ordinary = self.stage(tally, place).ordinary.messages;
+        let ordinary_share = ratio(share.ordinary.messages, ordinary);
+        let explained = (ratio(own, excess.max(own)) - ordinary_share) / (1.0 - ordinary_share).max(f64::EPSILON);
+        Some(Candidate { value, place, explained, ordinary_share, is_of_part: false })
+    }
+
+    /// The values that explain enough of what is left.
+    fn candidates(&self, tally: &Tally) -> Vec<Candidate> {
+        let excess = tally.stages[Stage::Connect as usize].excess();
+        let is_large = |value: &u32| tally.values[*value as usize].excess() >= LEAST_EXCESS * self.ordinary;
+        let values = (0..tally.values.len() as u32).filter(is_large);
+        let candidates = values.filter_map(|value| self.candidate(tally, value, excess));
+        candidates.filter(|candidate| candidate.explained >= LEAST_EXPLAINED).collect()
+    }
+
+    /// The values that explain most of the messages that reached their stage, when most of a surge did not reach it.
+    fn candidates_of_part(&self, tally: &Tally) -> Vec<Candidate> {
+        let whole = tally.stages[Stage::Connect as usize].excess();
+        if whole < 2.0 * LEAST_EXCESS * self.ordinary {
+            return Vec::new();
+        }
+        let candidate = |value: u32| {
+            let (share, place) = (&tally.values[value as usize], self.corpus.values[value as usize].0);
+            let reached = self.stage(tally, place).excess();
+            let is_small = reached < (1.0 - LEAST_EXPLAINED) * whole;
+            let is_harmless = share.proven >= MOSTLY * share.recent.messages;
+            let candidate = self.candidate(tally, value, reached).filter(|_| is_small && !is_harmless)?;
+            Some(Candidate { is_of_part: true, ..candidate })
+        };
+        let candidates = (0..tally.values.len() as u32).filter_map(candidate);
+        candidates.filter(|candidate| candidate.explained >= ALL_EXPLAIN).collect()
+    }
+
+    /// The candidate to be named.
+    fn best(&self, tally: &Tally, candidates: &[Candidate]) -> Option<Candidate> {
+        let most = candidates.iter().copied().max_by(|a, b| a.explained.total_cmp(&b.explained))?;
+        // What nearly all of its messages share is named instead if it is rarer. That may be something that only a
+        // part of them shows.
+        let within = self.corpus.tally(|place, message| self.left[place] && message.has(most.value));
+        let is_shared = |value: u32| {
+            let (share, reached) =
+                (&within.values[value as usize], self.stage(&within, self.corpus.values[value as usize].0));
+            share.recent.kept >= LEAST_KEPT && share.recent.messages >= (1.0 - TIE) * reached.recent.messages
+        };
+        let excess_of = |value: u32| self.stage(tally, self.corpus.values[value as usize].0).excess();
+        let shared = (0..tally.values.len() as u32)
+            .filter(|&value| is_shared(value))
+            .filter_map(|value| self.candidate(tally, value, excess_of(value)));
+        let alike = candidates.iter().copied().filter(|candidate| candidate.explained >= most.explained - TIE);
+        let steps = |candidate: &Candidate| (candidate.ordinary_share / SAME_SHARE) as u64;
+        shared.chain(alike).min_by_key(|candidate| (steps(candidate), candidate.place))
+    }
+
+    /// The recent messages that are left and have a value.
+    fn recent(&self, value: u32) -> impl Iterator<Item = &Message> {
+        let left = self.corpus.messages.iter().zip(&self.left).filter(|(_, left)| **left).map(|(message, _)| message);
+        left.filter(move |message| message.is_recent && message.has(value))
+    }
+
+    /// The organisation of the sender, if the messages of a candidate are the mass mail of one: nearly all of them
+    /// proven, and let through.
+    fn mass_mailer(&self, tally: &Tally, candidate: Candidate) -> Option<Candidate> {
+        let share = &tally.values[candidate.value as usize];
+        let is_proven = share.proven >= MOSTLY * share.recent.messages;
+        if candidate.is_of_part || !is_proven || share.refused > HARMLESS_REFUSED * share.recent.messages {
+            return None;
+        }
+        let is_org = |value: &u32| COMPARED[self.corpus.values[*value as usize].0] == Identity::SenderOrg(0);
+        let org = |message: &Message| message.values.iter().copied().find(is_org);
+        let mut orgs: Vec<u32> = self.recent(candidate.value).filter_map(org).collect();
+        orgs.sort_unstable();
+        let most = orgs.chunk_by(|a, b| a == b).max_by_key(|same| same.len())?;
+        if (most.len() as f64) < MOSTLY * f64::from(share.recent.kept) {
+            return None;
+        }
+        self.candidate(tally, most[0], tally.stages[Stage::Connect as usize].excess())
+    }
+
+    /// Describes a candidate of a surge of so many messages.
+    fn finding(&self, tally: &Tally, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
+        let Candidate { value, place, is_of_part, ordinary_share, .. } = candidate;
+        let (share, reached) = (&tally.values[value as usize], self.stage(tally, place));
+        let (identity, text) = (COMPARED[place], &self.corpus.values[value as usize].1);
+        let recent: Vec<&Message> = self.recent(value).collect();
+        let has_shortened = recent.iter().any(|message| message.has_shortened);
+        Finding {
+            identity,
+            value: text.clone(),
+            is_whole: !(has_shortened && is_shortened(text)),
+            is_of_part,
+            is_mass_mail,
+            can_block: false,
+            surge_share: ratio(share.excess(), surge),
+            messages: share.excess(),
+            recent_share: ratio(share.recent.messages, reached.recent.messages),
+            ordinary_share,
+            refused_share: ratio(share.refused, share.recent.messages),
+            proven_share: ratio(share.proven, share.recent.messages),
+            kept: share.recent.kept,
+            ordinary_matching: self.ordinary_matching(identity, text),
+            busiest_ordinary_minute: self.busiest_ordinary_minute(value),
+            limits: limits_of(&recent),
+        }
+    }
+
+    /// How many ordinary messages a block of the value covers: of a host also those of names below it.
+    fn ordinary_matching(&self, identity: Identity, text: &str) -> u32 {
+        let covers = |(place, other): &(usize, String)| {
+            let of = COMPARED[*place];
+            let is_below = || other.strip_suffix(text).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+            of == identity && other == text
+                || identity.is_name() && of.is_host() && of.source() == identity.source() && is_below()
+        };
+        let covered: Vec<bool> = self.corpus.values.iter().map(covers).collect();
+        let is_covered = |message: &&Message| message.values.iter().any(|value| covered[*value as usize]);
+        self.corpus.messages.iter().filter(|message| !message.is_recent).filter(is_covered).count() as u32
+    }
+
+    fn busiest_ordinary_minute(&self, value: u32) -> f64 {
+        let ordinary = self.corpus.messages.iter().filter(|message| !message.is_recent);
+        let mut minutes: Vec<(u64, f64)> = Vec::new();
+        for message in ordinary {
+            let weight = if message.has(value) { message.weight } else { 0.0 };
+            match minutes.last_mut().filter(|(minute, _)| *minute == message.minute) {
+                Some((_, sum)) => *sum += weight,
+                None => minutes.push((message.minute, weight)),
+            }
+        }
+        minutes.iter().map(|(_, sum)| *sum).fold(0.0, f64::max) / self.scale
+    }
+
+    /// The value of an identity with the largest excess.
+    fn row(&self, tally: &Tally, place: usize) -> Row {
+        let of_identity = (0..tally.values.len()).filter(|&value| self.corpus.values[value].0 == place);
+        let shares = of_identity.map(|value| (value, &tally.values[value])).filter(|(_, share)| share.recent.kept > 0);
+        let most = shares.max_by(|(_, a), (_, b)| a.excess().total_cmp(&b.excess()));
+        let (reached, share) = (self.stage(tally, place), most.map_or_else(Share::default, |(_, share)| *share));
+        Row {
+            identity: COMPARED[place],
+            value: most.map(|(value, _)| self.corpus.values[value].1.clone()),
+            recent_share: ratio(share.recent.messages, reached.recent.messages),
+            ordinary_share: ratio(share.ordinary.messages, reached.ordinary.messages),
+            refused_share: ratio(share.refused, share.recent.messages),
+            reached: reached.recent.messages,
+            kept: reached.recent.kept,
+        }
+    }
+}
+
+/// The limits that refused these messages, with the part of all that each refused, the largest first.
+fn limits_of(messages: &[&Message]) -> Vec<(Arc<str>, f64)> {
+    let whole: f64 = messages.iter().map(|message| message.weight).sum();
+    let mut limits: Vec<(Arc<str>, f64)> = Vec::new();
+    for message in messages {
+        let Some(limit) = &message.refused_by else { continue };
+        match limits.iter_mut().find(|(name, _)| name == limit) {
+            Some((_, weight)) => *weight += message.weight,
+            None => limits.push((Arc::clone(limit), message.weight)),
+        }
+    }
+    limits.iter_mut().for_each(|(_, weight)| *weight /= whole);
+    limits.sort_by(|(a, of_a), (b, of_b)| of_b.total_cmp(of_a).then_with(|| a.cmp(b)));
+    limits
+}

@@ -1,0 +1,156 @@
+//! How often each value is among the messages of the last minutes, and among ordinary ones.
+//!
+//! A message stands for all messages of its minute that were not kept: its weight is seen / kept. Ordinary messages
+//! are scaled to the length of the last minutes besides, so that the two can be subtracted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::identities::{COMPARED, read};
+use super::samples::Record;
+use crate::identity::SuffixList;
+use crate::stage::Stage;
+
+/// A message, with its values by number.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) values: SmallVec<[u32; COMPARED.len()]>,
+    pub(super) weight: f64,
+    pub(super) minute: u64,
+    pub(super) is_recent: bool,
+    pub(super) is_proven: bool,
+    pub(super) has_shortened: bool,
+    pub(super) reached: Stage,
+    pub(super) refused_by: Option<Arc<str>>,
+}
+
+/// All messages and all their values.
+#[derive(Debug, Default)]
+pub(super) struct Corpus {
+    pub(super) messages: Vec<Message>,
+    /// Each value, with the place of its identity.
+    pub(super) values: Vec<(usize, String)>,
+    numbers: HashMap<(usize, String), u32>,
+}
+
+/// A weighted number of messages, and what it was estimated from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Count {
+    /// The estimated number.
+    pub(super) messages: f64,
+    /// How many messages in the sample it was estimated from.
+    pub(super) kept: u32,
+    /// The variance of the estimate.
+    pub(super) variance: f64,
+}
+
+/// The messages with one value, or those that reached one stage.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    pub(super) recent: Count,
+    pub(super) ordinary: Count,
+    /// Of the recent ones, those that were refused, and those with a proven sender.
+    pub(super) refused: f64,
+    pub(super) proven: f64,
+}
+
+/// Counts of all values and stages.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// By the number of the value.
+    pub(super) values: Vec<Share>,
+    /// By the stage that a message reached at least.
+    pub(super) stages: [Share; Stage::ALL.len()],
+    /// Messages that were refused, or whose sender is not proven.
+    pub(super) doubtful: Share,
+}
+
+impl Corpus {
+    /// Adds a message.
+    pub(super) fn add(
+        &mut self, record: &Record, suffixes: &SuffixList, minute: u64, (weight, is_recent): (f64, bool),
+    ) {
+        let (values, is_proven) = read(record, suffixes);
+        let values = values.into_iter().map(|value| self.number(value)).collect();
+        self.messages.push(Message {
+            values,
+            weight,
+            minute,
+            is_recent,
+            is_proven,
+            has_shortened: record.has_shortened,
+            reached: record.reached(),
+            refused_by: record.refused.as_ref().map(|(_, limit)| Arc::clone(limit)),
+        });
+    }
+
+    fn number(&mut self, value: (usize, String)) -> u32 {
+        let Self { values, numbers, .. } = self;
+        *numbers.entry(value).or_insert_with_key(|value| {
+            values.push(value.clone());
+            values.len() as u32 - 1
+        })
+    }
+
+    /// Counts the messages for which `is_counted` holds.
+    pub(super) fn tally(&self, is_counted: impl Fn(usize, &Message) -> bool) -> Tally {
+        let stages = [Share::default(); Stage::ALL.len()];
+        let values = vec![Share::default(); self.values.len()];
+        let mut tally = Tally { values, stages, doubtful: Share::default() };
+        for (_, message) in self.messages.iter().enumerate().filter(|(place, message)| is_counted(*place, message)) {
+            for &value in &message.values {
+                tally.values[value as usize].add(message);
+            }
+            for stage in &mut tally.stages[..=message.reached as usize] {
+                stage.add(message);
+            }
+            if !message.is_proven || message.refused_by.is_some() {
+                tally.doubtful.add(message);
+            }
+        }
+        tally
+    }
+}
+
+impl Message {
+    pub(super) fn has(&self, value: u32) -> bool {
+        self.values.contains(&value)
+    }
+}
+
+impl Count {
+    fn add(&mut self, weight: f64) {
+        self.messages += weight;
+        self.kept += 1;
+        self.variance += weight * weight;
+    }
+}
+
+impl Share {
+    fn add(&mut self, message: &Message) {
+        if message.is_recent {
+            self.recent.add(message.weight);
+            self.refused += if message.refused_by.is_some() { message.weight } else { 0.0 };
+            self.proven += if message.is_proven { message.weight } else { 0.0 };
+        } else {
+            self.ordinary.add(message.weight);
+        }
+    }
+
+    /// How many messages more there are than ordinarily; negative when there are fewer.
+    pub(super) fn excess(&self) -> f64 {
+        self.recent.messages - self.ordinary.messages
+    }
+
+    /// The standard deviation of the excess.
+    pub(super) fn deviation(&self) -> f64 {
+        (self.recent.variance + self.ordinary.variance).sqrt()
+    }
+}
+
+/// `part` of `whole`, between 0 and 1.
+pub(super) fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
+}

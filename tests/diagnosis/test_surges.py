@@ -1,0 +1,90 @@
+"""Twelve scripted surges: `diagnose` names what each shares, or that it shares nothing, and the command that acts on it
+works.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from surges import END_US, OPEN, SURGES, Surge, flood
+from throttle import Policy, Throttle
+from throttle.diagnosis import described, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from throttle.types import Diagnosis, EnvelopeFields
+
+
+def found(diagnosis: Diagnosis) -> set[tuple[str, str]]:
+    return {(finding["identity"], finding["value"]) for finding in diagnosis["findings"]}
+
+
+@pytest.mark.parametrize("surge", SURGES, ids=lambda surge: surge.name)
+@pytest.mark.parametrize("policy", ["inbound", OPEN], ids=["inbound", "open"])
+def test_what_a_surge_shares_is_named(surge: Surge, policy: str | Policy, flooded: Callable[..., Throttle]) -> None:
+    guard = flooded(flood(surge, 4, 2), policy)
+    diagnosis = guard.diagnose(now=END_US / 1e6)
+    assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
+    told = report(diagnosis, guard.notices(now=END_US / 1e6), guard.policy)
+    begins = {"mass-mail": "Nothing is wrong: ", "scattered": "The surge has nothing in common: "}
+    if surge.state in begins:
+        assert told.startswith(begins[surge.state])
+        assert "throttle ctl" not in told
+    else:
+        sentences = told.partition("\n\n")[0].splitlines()
+        assert len(sentences) == len(surge.found)
+        for identity, value in surge.found:
+            assert any(
+                f" % of the surge of the last 4 minutes shares {identity} {value};" in told for told in sentences
+            )
+
+
+# Without a common value, half as much mail again is what mailings bring every hour. Of two floods, each has a quarter.
+@pytest.mark.parametrize("surge", [*SURGES[:9], SURGES[10]], ids=lambda surge: surge.name)
+@pytest.mark.parametrize("minutes", [5, 30])
+def test_a_flood_of_half_of_the_ordinary_mail_is_found(
+    surge: Surge, minutes: int, flooded: Callable[..., Throttle]
+) -> None:
+    diagnosis = flooded(flood(surge, minutes, 0.5), OPEN).diagnose(now=END_US / 1e6)
+    assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
+
+
+@pytest.mark.parametrize("surge", SURGES[:10], ids=lambda surge: surge.name)
+def test_the_suggested_command_or_limit_refuses_the_surge_and_no_ordinary_mail(
+    surge: Surge, flooded: Callable[..., Throttle]
+) -> None:
+    attack = flood(surge, 4, 2)
+    guard = flooded(attack, OPEN)
+    told = described(guard.diagnose(now=END_US / 1e6), guard.notices(now=END_US / 1e6), guard.policy)
+    for action in (one["action"] for one in told["findings"]):
+        assert action["would_refuse"] <= action["of"] // 100
+        if action["command"]:
+            program, ctl, block, for_, lasts, identity, value = shlex.split(action["command"])
+            assert (program, ctl, block, for_, lasts) == ("throttle", "ctl", "block", "--for", "1h")
+            guard.block(identity, value, seconds=3600)
+        else:
+            assert action["toml"]
+            guard.reload(Policy.parse(action["toml"]))
+    end = END_US / 1e6
+    refused = sum(not guard.check(envelope, now=end) for _, envelope in attack)
+    assert refused >= 0.95 * len(attack)
+
+
+def test_a_flood_of_which_little_shows_its_header_is_named_by_what_that_shows(
+    flooded: Callable[..., Throttle],
+) -> None:
+    """Nine of ten messages end at MAIL, as if they were refused there."""
+    headless: EnvelopeFields = {"rcpt_to": None, "header_from": None, "reply_to": None, "dkim": None}
+    attack = flood(SURGES[0], 4, 3)
+    shown = ((at, envelope if n % 10 == 0 else envelope.replace(**headless)) for n, (at, envelope) in enumerate(attack))
+    guard = flooded(shown)
+    diagnosis = guard.diagnose(now=END_US / 1e6)
+    (finding,) = diagnosis["findings"]
+    assert (diagnosis["state"], finding["identity"], finding["value"]) == ("surge", *SURGES[0].found[0])
+    assert finding["of_part"]
+    told = report(diagnosis, guard.notices(now=END_US / 1e6), guard.policy)
+    assert " % of the surge of the last 4 minutes that reached data shares reply_to.address case@desk.com;" in told

@@ -1,0 +1,121 @@
+"""The text of a diagnosis: what holds a flood, commands that are safe to type, and names that are safe to print."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from surges import END_US, OPEN, SURGES, Surge, flood, invented, word
+from throttle import Envelope, Throttle, ThrottleError
+from throttle.diagnosis import described, report, text
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from throttle.types import EnvelopeFields
+
+NOW = END_US / 1e6
+
+#: What hostile senders call themselves, by the identity that shows it.
+HOSTILE: dict[str, EnvelopeFields] = {
+    "sender.address": {"mail_from": '"<script>alert(1)</script>"@evil.com'},
+    "reply_to.address": {"reply_to": "$(reboot)`id`;'@evil.com"},
+    "from.address": {"header_from": "-rf@evil.com"},
+    "auth.user": {"auth_user": "\x1b]0;owned\x07\x1b[2J\u202eresu"},
+    "helo.host": {"helo": "\x1b[31mred\x1b[0m.evil.com"},
+    "list.id": {"list_id": "<a\r\nInjected: line\x9b31m.evil.com>"},
+}
+
+
+def told_of(guard: Throttle) -> str:
+    return report(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+
+
+def of_one_organisation(rng: random.Random, n: int) -> EnvelopeFields:
+    return invented(rng, mail_from=f"bounce@{word(rng)}.sender-inc.com", reply_to="case@desk.com")
+
+
+def test_what_holds_the_flood_is_told_with_what_it_counts(flooded: Callable[..., Throttle]) -> None:
+    """Its Reply-To explains as much. Of two values that no ordinary message has, the one that is harder to invent is
+    named.
+    """
+    guard = flooded(flood(Surge("", of_one_organisation, "surge", ()), 4, 3))
+    first = told_of(guard).partition("\n")[0]
+    notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.key == "sender-inc.com")
+    assert " % of the surge of the last 4 minutes shares sender.org sender-inc.com; held by " in first
+    assert f"held by {notice.limit} since " in first
+
+
+def test_new_elements_are_told_when_a_limit_counts_another_identity(flooded: Callable[..., Throttle]) -> None:
+    guard = flooded(flood(SURGES[0], 4, 3))
+    notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.limit == "reply-to-fan-out")
+    first = told_of(guard).partition("\n")[0]
+    assert f"; {notice.refused:,} new organisations under desk.com; held by reply-to-fan-out since " in first
+
+
+def test_the_text_can_be_made_in_another_process(flooded: Callable[..., Throttle]) -> None:
+    guard = flooded(flood(SURGES[9], 4, 2))
+    sent = json.dumps(described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy))
+    assert text(json.loads(sent)) == told_of(guard)
+
+
+@pytest.mark.parametrize("identity", HOSTILE)
+def test_hostile_names_are_harmless(identity: str, flooded: Callable[..., Throttle]) -> None:
+    surge = Surge(identity, lambda rng, n: {**invented(rng), **HOSTILE[identity]}, "surge", ())
+    guard = flooded(flood(surge, 4, 2), OPEN)
+    diagnosis = guard.diagnose(now=NOW)
+    (finding,) = diagnosis["findings"]
+    told = described(diagnosis, guard.notices(now=NOW), guard.policy)
+    assert finding["identity"] == identity
+    assert all(line.isprintable() for line in text(told).splitlines())
+    command = told["findings"][0]["action"]["command"]
+    if command is not None:
+        *_, given = shlex.split(command)
+        assert given == finding["value"]
+        assert not given.startswith("-") or shlex.split(command)[-2] == "--"
+        guard.block(identity, given)
+    assert text(told).count("\n    throttle ctl ") == (command is not None)
+
+
+def test_a_value_with_much_ordinary_mail_is_bounded_and_not_blocked(flooded: Callable[..., Throttle]) -> None:
+    """A provider that sends a part of all mail is forged."""
+    surge = Surge("", lambda rng, n: invented(rng, mail_from=f"{word(rng)}@gmail.com"), "surge", ())
+    guard = flooded(flood(surge, 4, 3), OPEN)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert found["finding"]["ordinary_share"] > 0.01
+    assert found["action"]["command"] is None
+    assert 'quota."gmail.com" = { rate = "' in (found["action"]["toml"] or "")
+
+
+def test_a_value_that_is_longer_than_the_sample_keeps_gets_no_command(flooded: Callable[..., Throttle]) -> None:
+    address = f"{'a' * 60}@{'b' * 60}.desk.com"
+    surge = Surge("", lambda rng, n: invented(rng, reply_to=address), "surge", ())
+    guard = flooded(flood(surge, 4, 2), OPEN)
+    (finding,) = guard.diagnose(now=NOW)["findings"]
+    assert finding["identity"] == "reply_to.address"
+    assert finding["value"].endswith(".desk.com")
+    assert not finding["whole_value"]
+    assert "longer than the sample keeps" in told_of(guard)
+
+
+def test_too_little_history_is_told() -> None:
+    guard = Throttle(OPEN, sample=True)
+    for second in range(600):
+        guard.check(Envelope(client_ip="192.0.2.1"), now=NOW + second)
+    diagnosis = guard.diagnose(now=NOW + 600)
+    assert diagnosis["state"] == "early"
+    assert report(diagnosis, guard.notices(now=NOW), guard.policy).startswith(
+        "There is too little history: 5 full minutes"
+    )
+
+
+def test_a_guard_without_samples_says_how_to_get_them() -> None:
+    guard = Throttle(OPEN)
+    assert guard.sample_bytes == 0
+    with pytest.raises(ThrottleError, match="sample=True"):
+        guard.diagnose()
