@@ -40,6 +40,7 @@ COMMANDS = [
     *(("ctl", verb) for verb in ("allow", "block", "explain", "list", "mode", "notices", "reload", "reset", "status")),
     ("ctl", "unblock"),
     ("demo",),
+    ("diagnose",),
     ("explain",),
     ("policy",),
     ("policy", "check"),

@@ -140,6 +140,12 @@ def test_explain_tells_what_the_running_service_would_say(service: ServeProcess)
     assert one["explanation"]["limit"] == "hosts"
 
 
+def test_diagnose_needs_an_hour_before(service: ServeProcess) -> None:
+    assert throttle("diagnose").startswith("There is too little history: 0 full minutes before ")
+    (one,) = told("diagnose")
+    assert (one["diagnosis"]["state"], one["findings"]) == ("early", [])
+
+
 WRONG = [
     (("block", "sender.org", "co.uk"), "too broad"),
     (("block", "sender.nothing", "a.com"), "sender.nothing"),

@@ -6,12 +6,15 @@ import io
 import json
 import math
 import re
+import shlex
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from throttle import Envelope, ThrottleError
 from throttle.control.verbs import VERBS, Request, RequestError, counted_identities
+from throttle.diagnosis import text
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import Log
 
@@ -35,8 +38,8 @@ rate = "3/day"
 class Service:
     """Guards, asked as the socket asks them."""
 
-    def __init__(self, *sources: str, shadow: bool = False) -> None:
-        self.guards = Guards(map(PolicySource.parse, sources), shadow=shadow)
+    def __init__(self, *sources: str, shadow: bool = False, sample: bool = False) -> None:
+        self.guards = Guards(map(PolicySource.parse, sources), shadow=shadow, sample=sample)
         self.written = io.StringIO()
 
     def ask(self, verb: str, **fields: Any) -> Any:
@@ -158,6 +161,38 @@ def test_explain_charges_nothing_and_tells_an_infinite_wait(service: Service) ->
     before = service.ask("status")["policies"][0]["checks"]
     service.ask("explain", mail_from="a@example.com", client_ip="192.0.2.1")
     assert service.ask("status")["policies"][0]["checks"] == before
+
+
+def test_diagnose_names_what_a_surge_shares_and_the_command_it_tells_works(tmp_path: Path) -> None:
+    service = Service("inbound", sample=True)
+    (_, guard) = next(iter(service.guards))
+    begin = time.time()  # what is stated lies ahead of the clock, so the clock counts as standing at the end of it
+    for second in range(0, 3600, 2):
+        sender = f"joe@firm{second % 300}.com"
+        guard.check(Envelope(client_ip=f"192.0.2.{second % 250}", mail_from=sender), now=begin + second)
+    assert text(service.ask("diagnose")[0]).startswith("Nothing is wrong: ")
+    for number in range(3000):
+        guard.check(
+            Envelope(
+                client_ip=f"198.51.{number % 100}.{number // 100}",
+                mail_from=f"a@invented{number}.com",
+                header_from=f"b@name{number}.net",
+                reply_to="Case <case@desk.com>",
+            ),
+            now=begin + 3600 + number * 0.06,
+        )
+    (told,) = service.ask("diagnose")
+    assert "shares reply_to.address case@desk.com" in text(told)
+    command = shlex.split(told["findings"][0]["action"]["command"])
+    assert command == ["throttle", "ctl", "block", "--for", "1 hour", "reply_to.address", "case@desk.com"]
+    service.ask("block", identity=command[5], value=command[6], **{"for": command[4]})
+    flood = Envelope(client_ip="198.18.0.1", mail_from="a@new.com", reply_to="case@desk.com", header_from="x@y.com")
+    assert guard.check(flood).limit == "blocked"
+
+
+def test_without_a_sample_diagnose_says_so(service: Service) -> None:
+    with pytest.raises(ThrottleError, match="sample"):
+        service.ask("diagnose")
 
 
 WRONG = [

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from throttle import __version__
-from throttle.cli import bench, ctl, demo, explain, metrics, policy, replay, serve, top
+from throttle.cli import bench, ctl, demo, diagnose, explain, metrics, policy, replay, serve, top
 from throttle.cli.flags import Command, Group
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ app.command("replay", cls=Command, epilog=replay.EXAMPLE, help=replay.HELP)(repl
 app.command("explain", cls=Command, epilog=explain.EXAMPLE, help=explain.HELP)(explain.command)
 app.command("serve", cls=Command, epilog=serve.EXAMPLE, help=serve.HELP)(serve.command)
 app.command("top", cls=Command, epilog=top.EXAMPLE, help=top.HELP)(top.command)
+app.command("diagnose", cls=Command, epilog=diagnose.EXAMPLE, help=diagnose.HELP)(diagnose.command)
 app.add_typer(ctl.app)
 app.add_typer(policy.app)
 app.add_typer(metrics.app)

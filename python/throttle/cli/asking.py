@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator  # noqa: TC003  typer reads the annotations when it runs
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +42,11 @@ def asked(path: str) -> Iterator[ControlClient]:
             yield client
     except ControlError as error:
         fail(error)
+
+
+def print_json(told: Any) -> None:
+    """Prints an answer as programs want it, with what a sender wrote unchanged."""
+    typer.echo(json.dumps(told, indent=2))
 
 
 def time_left(seconds: float) -> str:

@@ -5,7 +5,6 @@ It asks the control socket; `throttle.control.verbs` has what can be asked.
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -50,7 +49,7 @@ def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_j
     with asking.asked(control) as client:
         told = client.ask("status", policy=policy)
     if as_json:
-        _json(told)
+        asking.print_json(told)
         return
     reload = told["last_reload"]
     loaded = "loaded" if reload["succeeded"] else "the last reload failed; the policy in force was loaded"
@@ -78,7 +77,7 @@ def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_
     with asking.asked(control) as client:
         told = client.ask("list", policy=policy)
     if as_json:
-        _json(told)
+        asking.print_json(told)
         return
     now = time.time()
     for one in told:
@@ -180,7 +179,7 @@ def notices(
     with asking.asked(control) as client:
         told = client.ask("notices", after=after, policy=policy)
     if as_json:
-        _json(told)
+        asking.print_json(told)
         return
     lines = [
         f"{_named(one)}{notice['text']}"
@@ -227,7 +226,7 @@ def explained(
     with asking.asked(control) as client:
         told = client.ask("explain", policy=policy, **fields)
     if as_json:
-        _json(told)
+        asking.print_json(told)
         return
     for one in told:
         if one["policy"]:
@@ -279,7 +278,3 @@ def _when(seconds: float) -> str:
 
 def _say(text: str, *, error: bool = False) -> None:
     typer.echo(printable(text), err=error)
-
-
-def _json(told: Any) -> None:
-    typer.echo(json.dumps(told, indent=2))

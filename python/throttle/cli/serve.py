@@ -190,7 +190,9 @@ def command(
         fail("--control-group-changes: found no --control-group; allowed: with it")
     events = Log("json" if log == "json" else "text")
     try:
-        guards = Guards(map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow)
+        guards = Guards(
+            map(PolicySource.parse, policy), memory=memory, learned=learned, shadow=shadow, sample=control is not None
+        )
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
     except (ThrottleError, ValueError) as error:
@@ -206,7 +208,9 @@ def command(
         words += [] if control_group is None else ["--control-group", control_group]
         words += ["--control-group-changes"] if control_group_changes else []
         words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
-        _print_unit(print_unit, postfix, milter, words, sum(guard.memory_bytes for _, guard in guards))
+        _print_unit(
+            print_unit, postfix, milter, words, sum(guard.memory_bytes + guard.sample_bytes for _, guard in guards)
+        )
         return
     state = Metrics(guards)
     rights = Rights(control_group, control_group_changes)

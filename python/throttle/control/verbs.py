@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from throttle import Envelope, ThrottleError, __version__
 from throttle._core import duration_seconds
+from throttle.diagnosis import described
 from throttle.serve.notices import notice_sentence
 from throttle.types import Mode
 
@@ -242,6 +243,15 @@ def _entry(entry: Blocked) -> dict[str, Any]:
     }
 
 
+def _diagnose(request: Request) -> Any:
+    policies = request.chosen()
+    request.end()
+    return [
+        {"policy": source.name, **described(guard.diagnose(), guard.notices(after=_LATEST), guard.policy)}
+        for source, guard in policies
+    ]
+
+
 def _explain(request: Request) -> Any:
     fields: dict[str, Any] = {name: _envelope_field(request, name) for name in ENVELOPE_FIELDS}
     policies = request.chosen()
@@ -334,6 +344,7 @@ VERBS: dict[str, Verb] = {
     "top": Verb(_top),
     "notices": Verb(_notices),
     "list": Verb(_list),
+    "diagnose": Verb(_diagnose),
     "explain": Verb(_explain),
     "block": Verb(_block, changes=True),
     "allow": Verb(_allow, changes=True),

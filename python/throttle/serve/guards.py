@@ -70,6 +70,7 @@ class Guards:
         memory: str | None = None,
         learned: str | None = None,
         shadow: bool = False,
+        sample: bool = False,
     ) -> None:
         self._reload_lock = threading.Lock()
         self._modes: dict[str, Mode] = {}
@@ -78,7 +79,7 @@ class Guards:
         for source in sources:
             if source.name in self._guards:
                 raise ValueError(_same_name(self._guards[source.name][0], source))
-            guard = Throttle(policies.load(source.source), memory=memory, learned=learned, sample=True)
+            guard = Throttle(policies.load(source.source), memory=memory, learned=learned, sample=sample)
             self._guards[source.name] = (source, guard)
             if shadow:
                 self.set_mode(source, "shadow")

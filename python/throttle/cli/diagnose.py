@@ -1,0 +1,34 @@
+"""`throttle diagnose`: which identity ties the present surge together, and which command would act on it.
+
+It asks the control socket; `throttle.diagnosis` makes the text.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from throttle.cli import asking
+from throttle.diagnosis import text
+from throttle.printable import printable
+
+HELP = (
+    "Tell what the messages of the last minutes have in common that those of the hour before had not: one sentence, "
+    "the shares behind it, and the command that would act on it. A running `throttle serve --control PATH` has sampled "
+    "them. Exit codes: 0 told; 2 no service, or no right to ask it."
+)
+EXAMPLE = "Example: throttle diagnose"
+
+
+def command(
+    *, control: asking.Path = asking.DEFAULT, policy: asking.PolicyName = None, as_json: asking.Json = False
+) -> None:
+    """Diagnoses a surge."""
+    with asking.asked(control) as client:
+        told = client.ask("diagnose", policy=policy)
+    if as_json:
+        asking.print_json(told)
+        return
+    for one in told:
+        if len(told) > 1:
+            typer.echo(printable(f"policy {one['policy']}:" if one["policy"] else "the policy without a name:"))
+        typer.echo(text(one))  # which escapes what a sender wrote
