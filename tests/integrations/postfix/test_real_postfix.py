@@ -186,17 +186,15 @@ def test_submission_asks_before_it_permits_users(tmp_path: Path) -> None:
             assert client.send("-", "ann@example.org", [f"box@{RECEIVER}"]).reply.text.startswith("451 4.7.1")
 
 
-@pytest.mark.parametrize(("flood", "connections"), [(2_000, 20), pytest.param(20_000, 100, marks=pytest.mark.soak)])
-def test_the_outage_is_over_and_nobody_else_has_noticed(
-    tmp_path: Path, learned: Path, flood: int, connections: int
-) -> None:
+@pytest.mark.parametrize("flood", [12_000, pytest.param(20_000, marks=pytest.mark.soak)])
+def test_the_outage_is_over_and_nobody_else_has_noticed(tmp_path: Path, learned: Path, flood: int) -> None:
     with ServeProcess(tmp_path, "--learned", str(learned)) as service:
         with private_postfix(with_service(service.port, "main.cf")) as postfix:
-            with SentOutage(postfix.port, connections, flood) as outage:
+            with SentOutage(postfix.port, 100, flood) as outage:
                 pass
             print(f"\n{outage.report()}")
             outage.assert_only_the_flood_was_refused("RCPT", "451 4.7.28")
-            outage.assert_little_of_the_flood_passed()
+            outage.assert_at_most_two_in_a_hundred_of_the_flood_passed()
             assert postfix.delivered() == Counter(outage.accepted())
             assert "451 4.3.5" not in postfix.log
         notices = [line for line in service.log().splitlines() if " notice: " in line]
