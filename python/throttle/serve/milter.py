@@ -57,7 +57,7 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
     process.take_sighup()  # before libmilter begins: it would take a pending one as its own end
-    reader = NoticeReader(guard)
+    reader = NoticeReader(guard, str(next(iter(guards))[0]))
 
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)

@@ -22,10 +22,11 @@ _ELEMENTS = {"host": "host", "org": "organisation", "net": "network"}
 
 
 class NoticeReader:
-    """Logs which limits of a guard refuse which keys."""
+    """Logs which limits of a guard refuse which keys. `policy` is where the guard's policy comes from."""
 
-    def __init__(self, guard: Throttle) -> None:
+    def __init__(self, guard: Throttle, policy: str) -> None:
         self._guard = guard
+        self._policy = policy
         self._last = 0
         self._untracked = 0
         self._told_at: dict[int, float] = {}
@@ -56,7 +57,17 @@ class NoticeReader:
     def _write(self, log: Log, notice: Notice) -> bool:
         fields = next((limit.fields for limit in self._guard.policy.limits if limit.name == notice.limit), {})
         sentence = notice_sentence(notice, fields)
-        return log.event("notice", sentence, limit=notice.limit, key=notice.key, refused=notice.refused)
+        return log.event(
+            "notice",
+            sentence,
+            limit=notice.limit,
+            key=notice.key,
+            refused=notice.refused,
+            kind=notice.kind,
+            since=datetime.fromtimestamp(notice.since, UTC).isoformat(timespec="milliseconds"),
+            mode=notice.mode,
+            policy=self._policy,
+        )
 
 
 def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
