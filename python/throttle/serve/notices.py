@@ -42,6 +42,9 @@ class NoticeReader:
             untracked = notices.untracked - self._untracked
             log.event("notices full", f"{untracked:,} refusals of keys beyond the 256 that are followed at once")
             self._untracked = notices.untracked
+        displaced = sum(notice.kind == "displaced" for notice in notices.entries)
+        if displaced:
+            log.event("notices displaced", f"keys no more followed, as others are refused more often: {displaced:,}")
         for notice in notices.entries:
             if notice.kind == "stopped":
                 self._write(log, notice)

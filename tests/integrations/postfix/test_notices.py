@@ -116,6 +116,30 @@ def test_keys_beyond_those_that_are_followed_are_counted_in_the_log() -> None:
     assert "notices full: 44 refusals of keys beyond the 256 that are followed at once" in out.getvalue()
 
 
+def test_keys_that_are_refused_first_do_not_hide_a_later_offender_from_the_log() -> None:
+    """The attacker has all rows, and its keys go on being refused."""
+    clock, out = ManualClock(1_700_000_000.0), StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="sender.org", rate="1/30 days")]), clock=clock)
+    reader, log = NoticeReader(guard, "inbound"), Log("text", out)
+
+    def refused(org: str, times: int) -> None:
+        for _ in range(times):
+            guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a@{org}.com"))
+
+    for number in range(256):
+        refused(f"decoy{number}", 21)
+    reader.log_new(log, clock())
+    for minute in range(5):
+        clock.advance(60)
+        log.flush(1e9 + 61 * minute)  # the next minute of the log
+        for number in range(256):
+            refused(f"decoy{number}", 1)
+        refused("salesforce", 1_000)
+        reader.log_new(log, clock())
+    assert "notices displaced: keys no more followed, as others are refused more often: 1\n" in out.getvalue()
+    assert re.search(r"pace defers salesforce\.com: [\d,]+ messages since", out.getvalue())
+
+
 def test_a_key_with_blanks_forges_no_field() -> None:
     out = StringIO()
     Log("text", out).event("notice", "text", key="x limit=forged", refused=1)
