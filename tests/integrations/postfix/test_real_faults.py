@@ -31,8 +31,8 @@ def lines_for(port: int) -> str:
     return lines_of_page("postfix.md", "main.cf", "unix:private/throttle", f"inet:127.0.0.1:{port}")
 
 
-#: The longest waits of a recipient, in seconds: Postfix has a pause of one before its second try, and a try of a stopped
-#: service takes one.
+#: The longest waits of a recipient, in seconds. Postfix has a pause of one before its second try, and a try of a
+#: stopped service takes one.
 WAITS_SECONDS = {"killed": 1.1, "restarted": 1.1, "stopped": 3.1}
 LATER_WAIT_SECONDS = 2.1
 
@@ -70,8 +70,8 @@ class Unasked:
 
 @pytest.mark.parametrize("fault", WAITS_SECONDS)
 def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path: Path, learned: Path) -> None:
-    """On a busy machine all waits are longer, so those that the fault causes are bounded above those of `Unasked`, twice:
-    Postfix waits for the processor before its pause and after it.
+    """On a busy machine all waits are longer, so those that the fault causes are bounded above those of `Unasked`,
+    twice: Postfix waits for the processor before its pause and after it.
     """
     port = free_port()
     arguments = ("--learned", str(learned))
