@@ -86,7 +86,10 @@ def test_bash_completes_commands_and_options(words: tuple[str, ...], completed: 
     assert (sorted(done.stdout.split()), done.stderr) == (completed, "")
 
 
-def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tmp_path: Path) -> None:
+def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     file = tmp_path / "policy.toml"
     file.write_text('[[limit]]\nname = "pace"\nper = ["client.net", "sender.org"]\nrate = "5/minute"\n')
     done = throttle("policy", "check", str(file))
@@ -97,7 +100,8 @@ def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tm
     assert " + sender.org: rate 5/minute" in words
 
 
-def test_policy_check_leaves_nothing_out_that_a_limit_says(tmp_path: Path) -> None:
+def test_policy_check_leaves_nothing_out_that_a_limit_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     share = Limit(
         name="open", per="global", in_flight=9, share={"per": ["client.net", "sender.org"], "of_free": "1/10"}
     )

@@ -359,8 +359,7 @@ impl Asked {
         Self { engine: engine(BRIEF, MIB), connections, at_s: 0 }
     }
 
-    /// The limit that refuses, and the time at which it says that the step passes.
-    fn ask_at(&mut self, port: usize, request: &Request<'_>, now_us: i64) -> Option<(String, i64)> {
+    fn ask_at(&mut self, port: usize, request: &Request<'_>, now_us: i64) -> Told {
         let port = port.to_string();
         let request = Request { client_port: port.as_bytes(), ..*request };
         let taken = self.connections.take_step(&self.engine, &request, Now::Stated(now_us), self.at_s);
@@ -442,6 +441,9 @@ const STATES: [&[u8]; 5] = [b"CONNECT", b"EHLO", b"MAIL", b"RCPT", b"END-OF-MESS
 /// The port of a client; its address, sender, recipient and instance; the state.
 type Turn = (usize, [String; 4], &'static [u8]);
 
+/// The limit that refuses, and the time at which it says that the step passes.
+type Told = Option<(String, i64)>;
+
 /// The requests of one message to three recipients, which may be asked again and again once they were asked.
 fn dialogue(client: usize, message: usize) -> Vec<Turn> {
     let fields = |recipient: &str, is_named: bool| {
@@ -474,7 +476,7 @@ proptest! {
         for messages in &mut clients {
             messages.reverse();
         }
-        let mut asked_before: [Vec<(Turn, Option<(String, i64)>)>; 2] = [Vec::new(), Vec::new()];
+        let mut asked_before: [Vec<(Turn, Told)>; 2] = [Vec::new(), Vec::new()];
         for (number, (turn, again)) in turns.iter().zip(&repeats).enumerate() {
             let which = usize::from(*turn);
             let Some(message) = clients[which].last_mut() else { continue };
