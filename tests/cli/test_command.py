@@ -26,7 +26,9 @@ main()
 
 
 def throttle(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "throttle", *arguments], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-m", "throttle", *arguments]
+    # Without `env` a child gets the COLUMNS that readline, which pytest imports, has set behind Python's back.
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
 
 
 def test_the_version_is_printed_alone() -> None:
