@@ -12,7 +12,9 @@ FOR   ?= 60
 UNDER ?= 12 13 14
 # the last line has the libraries of Exim, which conflicts with Postfix and is only unpacked
 SERVERS := postfix systemd libmilter-dev python3-dev sasl2-bin libsasl2-modules prometheus prometheus-alertmanager \
-	libgnutls-dane0 libidn12 libnsl2
+	libgnutls-dane0 libidn12 libnsl2 swaks
+# what a soak needs: with mail servers, where they can be installed
+SOAKED = $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo servers || echo test)
 PEERS := postfix policyd-rate-limit postfwd
 DOCS  ?=
 OUTCOMES := out/attacks.jsonl
@@ -50,8 +52,10 @@ test: $(VENV)/.ready-test ## Rust tests, documentation tests, Python tests, unde
 	@cargo test $(CORE) --doc
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
-soak: $(VENV)/.ready-test ## the same tests and the slow ones under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
+soak: ## the same tests and those of minutes under new seeds, FOR=60 seconds; prints how to repeat a failure; ARGS go to pytest
 	@$(need_rust)
+	@$(if $(filter servers,$(SOAKED)),$(call install,$(SERVERS)))
+	@$(MAKE) --no-print-directory $(VENV)/.ready-$(SOAKED)
 	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run $(CORE) --no-run; else cargo test $(CORE) --all-targets --no-run; fi
 	@$(PY) tests/soak.py --for $(FOR) $(ARGS)
 

@@ -2,9 +2,11 @@
 
     .venv/bin/python tests/soak.py [--for SECONDS] [--seed SEED] [ARGUMENTS OF PYTEST ...]
 
-Each round draws one seed for the Rust tests and the Python tests. It begins with the Rust tests, which take about a
-minute; the Python tests run in another order under each seed, so that short soaks do not repeat the same tests.
-`make soak` builds what is needed first.
+Each round draws one seed and has three parts: the Rust tests, the Python tests, and the Python tests that take
+minutes (marked `soak`). Each part gets an equal share of the time that is left, and what one does not need goes to
+those behind it. The Python tests run in another order under each seed, so that short soaks do not repeat the same
+tests. A test that has begun runs to its end, so the tests of minutes begin only in a share of two minutes or more.
+`make soak` installs and builds what is needed first.
 It exits with 1 at the first failure, and then its last line is the command that repeats it. A property test of the
 Rust core also writes its failing case into a file of regressions: commit that file with the mend.
 """
@@ -24,8 +26,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ["--locked", "--workspace", "--exclude", "throttle-python"]
+RUST, PYTHON, SOAK = PARTS = ("Rust", "Python", "Python, minutes each")
 #: Those of mail servers, too, where root and Postfix are there; elsewhere they are skipped.
-EVERY_TEST = ["-m", ""]
+MARKS = {PYTHON: ["-m", "not soak"], SOAK: ["-m", "soak"]}
+LEAST_SOAK_SECONDS = 120.0
 #: Exit codes of pytest: all passed, a test failed, stopped from within, no test ran.
 PASSED, STOPPED, NONE_RAN = 0, 2, 5
 
@@ -36,10 +40,10 @@ def rust_tests() -> list[str]:
     return ["cargo", "test", *CORE, "--all-targets", "--quiet"]
 
 
-def failed_tests() -> list[str]:
+def failed_tests(part: str) -> list[str]:
     """What pytest remembers of the run before. Each of these draws the same numbers when it runs alone."""
     remembered = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
-    return list(json.loads(remembered.read_text())) if remembered.exists() else EVERY_TEST
+    return ["-m", "", *json.loads(remembered.read_text())] if remembered.exists() else MARKS[part]
 
 
 def run(command: list[str], environment: dict[str, str], seconds: float | None = None) -> int | None:
@@ -60,26 +64,44 @@ def fail(seed: int, name: str, command: list[str]) -> None:
     sys.exit(1)
 
 
+def soak(part: str, seed: int, seconds: float, arguments: list[str]) -> None:
+    """Runs one part under a seed for that time at most, or ends the process at a failure."""
+    until = time.time() + seconds
+    if part == RUST:
+        command = rust_tests()
+        if run(command, {"PROPTEST_RNG_SEED": str(seed)}, seconds) not in {PASSED, None}:
+            fail(seed, "PROPTEST_RNG_SEED", command)
+        return
+    command = [".venv/bin/python", "-m", "pytest"]
+    environment = {"THROTTLE_SEED": str(seed), "THROTTLE_SOAK_UNTIL": str(until)}
+    code = run([*command, *MARKS[part], "--cache-clear", "-x", "-q", *arguments], environment)
+    if code not in {PASSED, NONE_RAN} and not (code == STOPPED and time.time() >= until):
+        fail(seed, "THROTTLE_SEED", [*command, *failed_tests(part)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--for", dest="seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, help="of the first round; later rounds draw theirs")
     asked, arguments = parser.parse_known_args()
     until, rounds, seed = time.time() + asked.seconds, 0, asked.seed
+    spent = dict.fromkeys(PARTS, 0.0)
+    parts = [part for part in PARTS if part != SOAK or asked.seconds / len(PARTS) >= LEAST_SOAK_SECONDS]
     while time.time() < until:
         seed = random.SystemRandom().getrandbits(32) if rounds or seed is None else seed
-        print(f"\nround {rounds + 1}, seed {seed}, {until - time.time():.0f} s left", flush=True)
-        command = rust_tests()
-        if run(command, {"PROPTEST_RNG_SEED": str(seed)}, until - time.time()) not in {PASSED, None}:
-            fail(seed, "PROPTEST_RNG_SEED", command)
-        if time.time() < until:
-            command = [".venv/bin/python", "-m", "pytest"]
-            environment = {"THROTTLE_SEED": str(seed), "THROTTLE_SOAK_UNTIL": str(until)}
-            code = run([*command, *EVERY_TEST, "--cache-clear", "-x", "-q", *arguments], environment)
-            if code not in {PASSED, NONE_RAN} and not (code == STOPPED and time.time() >= until):
-                fail(seed, "THROTTLE_SEED", [*command, *failed_tests()])
+        for number, part in enumerate(parts):
+            started = time.time()
+            share = (until - started) / (len(parts) - number)
+            if share < (LEAST_SOAK_SECONDS if part == SOAK else 0):
+                continue
+            print(f"\nround {rounds + 1}, seed {seed}: {part}, at most {share:.0f} s", flush=True)
+            soak(part, seed, share, arguments)
+            spent[part] += time.time() - started
         rounds += 1
     print(f"\nno failure in {asked.seconds:.0f} s; the last seed of {rounds} was {seed}")
+    print("spent: " + "; ".join(f"{part} {seconds:.0f} s" for part, seconds in spent.items()))
+    if not spent[SOAK]:
+        print(f"no time for the tests that take minutes: say FOR={len(PARTS) * LEAST_SOAK_SECONDS:.0f} or more")
 
 
 if __name__ == "__main__":

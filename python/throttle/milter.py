@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import functools
 import socket
+import struct
 import sys
 import threading
 import time
@@ -42,6 +43,10 @@ HEADER_BYTES = 1 << 20
 REPLY_CHARS = 980
 #: How long :func:`run` waits for its address to take connections, and at its end for libmilter.
 WAIT_SECONDS = 10.0
+
+#: Packets of the milter protocol (mfdef.h of Sendmail): version 6, all actions and steps; and the end.
+NEGOTIATE = struct.pack(">IcIII", 13, b"O", 6, 0x1FF, 0x1FFFFF)
+QUIT = struct.pack(">Ic", 1, b"Q")
 
 log_fault = FaultLog("throttle.milter")
 
@@ -277,6 +282,27 @@ def run(
             libmilter.end()
     if libmilter.error is not None:
         raise OSError(f"libmilter cannot serve {address}: {libmilter.error}; the system log says why")
+
+
+def answers(address: str, seconds: float) -> bool:
+    """Whether the milter at an address negotiates with a new client within that time.
+
+    libmilter must accept the connection, start a thread, and call into Python: whichever of them hangs, the mail
+    server gets no answer either. The client leaves before it says who connects, so no limit counts it.
+    """
+    listen = ListenAddress.parse(address, fixed=True)
+    until = time.monotonic() + seconds
+    with socket.socket(listen.family) as client:
+        try:
+            client.settimeout(seconds)
+            client.connect(listen.path or (listen.host, listen.port))
+            client.sendall(NEGOTIATE)
+            client.settimeout(max(0.001, until - time.monotonic()))
+            answered = client.recv(5)
+            client.sendall(QUIT)
+        except OSError:
+            return False
+    return answered[4:] == NEGOTIATE[4:5]
 
 
 class _Libmilter:

@@ -337,18 +337,20 @@ class Notice:
 
     Attributes:
         serial: its number; each notice has one more than the one before.
-        kind: ``"began"``, or ``"stopped"`` when the key was not refused for ten minutes.
+        kind: ``"began"``; ``"stopped"`` when the key was not refused for ten minutes; ``"displaced"`` when it is
+            followed no more, because another one was refused more often.
         since: Unix seconds of the first refusal.
         until: Unix seconds of the last refusal until then.
         limit: the limit, or the name of a built-in refusal (``"blocked"``, ``"max-open"``).
         identity: its identities.
         key: the key as refusals tell it, cut at 256 bytes. A sender may have chosen it: escape it before you print it.
-        refused: how many checks were refused until then: 1 in a notice ``"began"`` among ``entries``.
+        refused: how many checks were refused until then: 1 in a notice ``"began"`` among ``entries``, or more when
+            the key displaced another one.
         mode: ``"shadow"`` when the limit admitted what it would have refused.
     """
 
     serial: int
-    kind: Literal["began", "stopped"]
+    kind: Literal["began", "stopped", "displaced"]
     since: float
     until: float
     limit: str

@@ -26,7 +26,9 @@ main()
 
 
 def throttle(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "throttle", *arguments], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-m", "throttle", *arguments]
+    # Without `env` a child gets the COLUMNS that readline, which pytest imports, has set behind Python's back.
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ)
 
 
 def test_the_version_is_printed_alone() -> None:
@@ -42,6 +44,11 @@ COMMANDS = [
     ("demo",),
     ("diagnose",),
     ("explain",),
+    ("metrics",),
+    ("metrics", "rules"),
+    ("metrics", "alertmanager"),
+    ("metrics", "scrape-config"),
+    ("metrics", "dashboard"),
     ("policy",),
     ("policy", "check"),
     ("policy", "show"),
@@ -86,7 +93,10 @@ def test_bash_completes_commands_and_options(words: tuple[str, ...], completed: 
     assert (sorted(done.stdout.split()), done.stderr) == (completed, "")
 
 
-def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tmp_path: Path) -> None:
+def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     file = tmp_path / "policy.toml"
     file.write_text('[[limit]]\nname = "pace"\nper = ["client.net", "sender.org"]\nrate = "5/minute"\n')
     done = throttle("policy", "check", str(file))
@@ -97,7 +107,8 @@ def test_policy_check_shows_every_limit_with_what_it_is_kept_per_and_its_rate(tm
     assert " + sender.org: rate 5/minute" in words
 
 
-def test_policy_check_leaves_nothing_out_that_a_limit_says(tmp_path: Path) -> None:
+def test_policy_check_leaves_nothing_out_that_a_limit_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     share = Limit(
         name="open", per="global", in_flight=9, share={"per": ["client.net", "sender.org"], "of_free": "1/10"}
     )

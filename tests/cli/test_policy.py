@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,12 @@ RIGHT = 'extends = "inbound"\nscale = 2\nwithout = ["auth-pace"]\n'
 WRONG = '[[limit]]\nname = "pace"\nper = "client.net"\nrate = "0/minute"\n'
 
 
-def policy(*arguments: object) -> subprocess.CompletedProcess[str]:
+def policy(*arguments: object, columns: int | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "throttle", "policy", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    if columns is not None:
+        env["COLUMNS"] = str(columns)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
 
 
 @pytest.fixture
@@ -101,11 +106,18 @@ def test_show_has_a_row_for_each_limit_and_each_quota() -> None:
         assert sum(line.startswith(f"{column}: ") for line in done.stdout.splitlines()) == 1
 
 
-def test_nothing_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    done = policy("show")
+@pytest.mark.parametrize("command", ["show", "check"])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_output_is_as_wide_as_columns_says_and_nothing_is_cut(command: str, columns: int) -> None:
+    whole = policy(command, "inbound").stdout
+    done = policy(command, "inbound", columns=columns)
+    assert max(map(len, done.stdout.splitlines())) <= columns
     assert "…" not in done.stdout
-    assert "client.net/24/48 + rcpt.address" in done.stdout
+    names = [row["limit"] for row in Policy.builtin().plan()]
+    numbers = re.findall(r"\d+/[\w ]*minute|\d[\d,]*", whole.partition("\n")[2])
+    assert not [word for word in names + numbers if word not in " ".join(done.stdout.split())]
+    if command == "show":
+        assert "client.net/24/48 + rcpt.address" in done.stdout
 
 
 def test_show_tells_a_program_the_plan(files: tuple[Path, Path, Path]) -> None:

@@ -55,7 +55,8 @@ def test_a_section_says_what_is_stopped_and_what_it_costs(name: str) -> None:
 
 def test_the_table_is_what_the_command_prints() -> None:
     command = [sys.executable, "-m", "throttle", "policy", "show"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # as wide as the table is
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
     printed = "".join(f"{line.rstrip()}\n" for line in done.stdout.strip().splitlines())
     begin, end = "<!-- show:start -->\n```\n", "```\n<!-- show:end -->"
     before, shown, after = PAGE.partition(begin)[0], PAGE.partition(begin)[2].partition(end)[0], PAGE.partition(end)[2]

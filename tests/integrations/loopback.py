@@ -1,12 +1,15 @@
 """Ports of loopback, and how a test waits for what another process or thread does.
 
-It knows no server.
+It knows no server but, of `throttle serve`, that it blocks SIGHUP at first.
 """
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +47,14 @@ def connected(port: int) -> socket.socket:
         else:
             connection.settimeout(None)
             return connection
+
+
+def wait_until_sighup_is_blocked(process: int) -> None:
+    """Returns when a process that has just been started no longer ends at SIGHUP."""
+
+    def is_blocked() -> bool:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+        found = re.search(r"^SigBlk:\t(\w+)$", status, re.MULTILINE)
+        return found is not None and bool(int(found[1], 16) & 1 << (signal.SIGHUP - 1))
+
+    wait_until(is_blocked)

@@ -59,7 +59,7 @@ default_process_limit = 300
 """
 
 MASTER = """
-{port} inet n - n - - smtpd
+{port} inet n - {chroot} - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -117,8 +117,15 @@ class PrivatePostfix:
 
 
 @contextmanager
-def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
-    """Runs a Postfix with further lines of ``main.cf`` and a configuration of Cyrus SASL until the end of the block."""
+def private_postfix(lines: str, sasl: str = "", master: str = "", *, chroot: bool = False) -> Iterator[PrivatePostfix]:
+    """Runs a Postfix until the end of the block.
+
+    Args:
+        lines: further ones of ``main.cf``.
+        sasl: a configuration of Cyrus SASL.
+        master: further lines of ``master.cf``.
+        chroot: smtpd runs in the queue directory, as Debian has it.
+    """
     directory = Path(tempfile.mkdtemp(prefix="postfix-"))  # pytest's own directories are closed to user postfix
     sink_port = free_port()
     postfix = PrivatePostfix(directory, free_port())
@@ -131,7 +138,9 @@ def private_postfix(lines: str, sasl: str = "") -> Iterator[PrivatePostfix]:
             shutil.chown(directory / name, "postfix")
         main = MAIN.format(directory=directory, sink=sink_port, mynetworks=MYNETWORKS)
         (directory / "conf" / "main.cf").write_text(f"{main}\n{lines}\n", encoding="utf-8")
-        (directory / "conf" / "master.cf").write_text(MASTER.format(port=postfix.port), encoding="utf-8")
+        (directory / "conf" / "master.cf").write_text(
+            MASTER.format(port=postfix.port, chroot="y" if chroot else "n") + master, encoding="utf-8"
+        )
         (directory / "conf" / "sasl").mkdir()  # Debian's smtpd looks only here, whatever cyrus_sasl_config_path is
         (directory / "conf" / "sasl" / "smtpd.conf").write_text(sasl, encoding="utf-8")
         os.utime(directory / "conf" / "main.cf", (1, 1))  # Postfix waits until its configuration is two seconds old

@@ -6,6 +6,7 @@ Invariant: bad input ends with one clear message on stderr and exit code 2, neve
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
@@ -16,6 +17,8 @@ BAD_INPUT = 2
 
 def main() -> None:
     """Entry point of the command and of `python -m throttle`."""
+    if sys.argv[1:2] == ["serve"]:  # until it can load its policies again, SIGHUP would end it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         from throttle.cli.app import app
     except ModuleNotFoundError as error:

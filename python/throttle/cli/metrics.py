@@ -25,7 +25,7 @@ HELP = {
     "dashboard": "A dashboard for Grafana, as JSON for its import.",
 }
 EXAMPLES = {
-    "rules": "throttle metrics rules > throttle-rules.yml && promtool check rules throttle-rules.yml",
+    "rules": "throttle metrics rules > throttle-rules.yml",
     "alertmanager": "throttle metrics alertmanager > alertmanager.yml",
     "scrape-config": "throttle metrics scrape-config",
     "dashboard": "throttle metrics dashboard > throttle.json",

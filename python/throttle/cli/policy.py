@@ -7,7 +7,10 @@ Invariant: every file named is looked at, and one wrong file makes the exit code
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,14 +124,14 @@ def show(
             from throttle.cli.show import table
         except ModuleNotFoundError as error:
             missing(error, "the table", "cli")
-        table(policy, rows, memory)
+        table(policy, rows, memory, _width())
         for line in COLUMNS:
-            typer.echo(line)
+            _print(line)
         ended = sum(entry.until <= time.time() for entry in policy.entries)
         for line in beside(policy.quota_file, policy.entries, ended):
-            typer.echo(line)
+            _print(line)
         now, a_day = policy.series_bound()
-        typer.echo(f"metrics: at most {now:,} series at once, and {a_day:,} different ones in a day")
+        _print(f"metrics: at most {now:,} series at once, and {a_day:,} different ones in a day")
 
 
 @app.command(
@@ -140,6 +143,23 @@ def show(
 def schema() -> None:
     """Prints it."""
     typer.echo(Policy.schema(), nl=False)
+
+
+def _width() -> int | None:
+    """How wide the output may be: the terminal, or what `COLUMNS` says. Another program reads lines of any width."""
+    return shutil.get_terminal_size().columns if "COLUMNS" in os.environ or sys.stdout.isatty() else None
+
+
+def _print(line: str) -> None:
+    """Prints a line, broken between words where it is too wide. A broken line goes on two columns further in."""
+    width = _width()
+    if width is not None:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        line = textwrap.fill(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+            replace_whitespace=False,
+        )  # fmt: skip
+    typer.echo(line)
 
 
 def _planned(file: str, memory: str, max_open: int | None) -> tuple[Policy, list[LimitPlan]]:
@@ -178,12 +198,12 @@ def _say(told: dict[str, Any]) -> None:
         return
     limits = [Limit(**fields) for fields in told["limits"]]
     noun = "limit" if len(limits) == 1 else "limits"
-    typer.echo(f"{told['file']}: {len(limits)} {noun}, {told['memory_bytes']:,} bytes of counters")
+    _print(f"{told['file']}: {len(limits)} {noun}, {told['memory_bytes']:,} bytes of counters")
     for line in beside(told["quota_file"], told["entries"], told["ended"]):
-        typer.echo(f"  {line}")
+        _print(f"  {line}")
     width = max(len(limit.name) for limit in limits)
     for limit in limits:
-        typer.echo(printable(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}"))
+        _print(printable(f"  {limit.name:<{width}}  per {limit.per}: {rule(limit)}"))
 
 
 def beside(quota_file: tuple[str, int] | None, entries: Sequence[Any], ended: int) -> Iterator[str]:

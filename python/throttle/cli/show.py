@@ -23,8 +23,21 @@ NOTHING = "–"
 WIDEST = 1000
 
 
-def table(policy: Policy, rows: list[LimitPlan], memory: str) -> None:
-    """Prints it, as wide as it is: a name or a number that is cut tells nothing."""
+#: What the cells of a row mean behind its first one, where they stand below each other.
+LABELS = (
+    "lets through, at once",
+    "memory + known",
+    "keys a minute",
+    "hours to fill",
+    "one key a minute",
+    "one key an hour",
+)
+
+
+def table(policy: Policy, rows: list[LimitPlan], memory: str, width: int | None) -> None:
+    """Prints it. Where it is wider than `width`, each limit is a block of lines: a name or a number that is cut tells
+    nothing.
+    """
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("limit\n  per", "lets through\n  at once"):
         shown.add_column(name, no_wrap=True)
@@ -33,9 +46,22 @@ def table(policy: Policy, rows: list[LimitPlan], memory: str) -> None:
     for row in rows:
         shown.add_row(*cells(row))
     console = Console(highlight=False, markup=False, emoji=False)
-    console.width = Measurement.get(console, console.options.update(width=WIDEST), shown).maximum
-    console.print(f"{policy.file}, {memory}, mode {policy.mode}, scale {policy.scale:g}", soft_wrap=True)
-    console.print(shown)
+    needed = Measurement.get(console, console.options.update(width=WIDEST), shown).maximum
+    console.width = needed if width is None else width
+    console.print(f"{policy.file}, {memory}, mode {policy.mode}, scale {policy.scale:g}", soft_wrap=width is None)
+    if needed <= console.width:
+        console.print(shown)
+        return
+    for row in rows:
+        name, *others = cells(row)
+        console.print(f"\n{name}")
+        for label, cell in zip(LABELS, others, strict=True):
+            value = " ".join(cell.replace("\n  ", ", ").split())
+            if not row["rate"] and label == LABELS[0]:
+                console.print(f"  open at once: {amount(row, row['at_once'] or 0)}{what(row)}")
+            elif cell != NOTHING:
+                console.print(f"  {label}: {value}")
+    console.print()
 
 
 def cells(row: LimitPlan) -> list[str]:

@@ -1,5 +1,5 @@
 """The process of `throttle serve --milter`: libmilter answers in threads of its own until SIGTERM, and the main thread
-takes signals, logs notices and gives systemd its signs of life.
+takes signals, logs notices and gives systemd its signs of life, if the milter answers it.
 
 It knows no protocol: `throttle.milter` has it.
 """
@@ -57,7 +57,8 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
-    reader = NoticeReader(guard)
+    process.take_sighup()  # before libmilter begins: it would take a pending one as its own end
+    reader = NoticeReader(guard, str(next(iter(guards))[0]))
 
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
@@ -68,7 +69,8 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
     def tick() -> None:
         reloads.run(time.monotonic())
         reader.log_new(log, time.monotonic())
-        process.tick(log)
+        watchdog = systemd.watchdog_seconds()  # without one nobody asks, and the question costs a thread of libmilter
+        process.tick(log, is_alive=watchdog is None or milter.answers(address, watchdog / 4))
 
     try:
         milter.run(

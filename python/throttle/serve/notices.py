@@ -22,10 +22,11 @@ _ELEMENTS = {"host": "host", "org": "organisation", "net": "network"}
 
 
 class NoticeReader:
-    """Logs which limits of a guard refuse which keys."""
+    """Logs which limits of a guard refuse which keys. `policy` is where the guard's policy comes from."""
 
-    def __init__(self, guard: Throttle) -> None:
+    def __init__(self, guard: Throttle, policy: str) -> None:
         self._guard = guard
+        self._policy = policy
         self._last = 0
         self._untracked = 0
         self._told_at: dict[int, float] = {}
@@ -41,6 +42,9 @@ class NoticeReader:
             untracked = notices.untracked - self._untracked
             log.event("notices full", f"{untracked:,} refusals of keys beyond the 256 that are followed at once")
             self._untracked = notices.untracked
+        displaced = sum(notice.kind == "displaced" for notice in notices.entries)
+        if displaced:
+            log.event("notices displaced", f"keys no more followed, as others are refused more often: {displaced:,}")
         for notice in notices.entries:
             if notice.kind == "stopped":
                 self._write(log, notice)
@@ -56,7 +60,17 @@ class NoticeReader:
     def _write(self, log: Log, notice: Notice) -> bool:
         fields = next((limit.fields for limit in self._guard.policy.limits if limit.name == notice.limit), {})
         sentence = notice_sentence(notice, fields)
-        return log.event("notice", sentence, limit=notice.limit, key=notice.key, refused=notice.refused)
+        return log.event(
+            "notice",
+            sentence,
+            limit=notice.limit,
+            key=notice.key,
+            refused=notice.refused,
+            kind=notice.kind,
+            since=datetime.fromtimestamp(notice.since, UTC).isoformat(timespec="milliseconds"),
+            mode=notice.mode,
+            policy=self._policy,
+        )
 
 
 def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ class PolicyService:
         self._stress = False
         self.was_asked = False
         self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
-        self._readers = [NoticeReader(guard) for _, guard in guards]
+        self._readers = [NoticeReader(guard, str(source)) for source, guard in guards]
         self._dropped = 0
         self._unknown = 0
         self.requests = 0

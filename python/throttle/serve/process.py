@@ -6,6 +6,7 @@ It knows no protocol.
 from __future__ import annotations
 
 import math
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -40,10 +41,18 @@ def tick_seconds() -> float:
     return min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
 
 
-def tick(log: Log) -> None:
-    """Gives a sign of life, and writes what the log has left out."""
-    systemd.notify("WATCHDOG=1")
+def tick(log: Log, *, is_alive: bool = True) -> None:
+    """Gives a sign of life, if there is one, and writes what the log has left out."""
+    if is_alive:
+        systemd.notify("WATCHDOG=1")
+    else:
+        log.event("no sign of life", "the service does not answer itself; systemd kills it if this goes on")
     log.flush(time.monotonic())
+
+
+def take_sighup() -> None:
+    """Lets SIGHUP come, also one that has come since the start of the process, when `throttle.cli` blocked it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 class Reloads:

@@ -61,6 +61,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
     for listener in sockets:
         log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
     systemd.notify("READY=1", "STATUS=Answering Postfix")
+    process.take_sighup()
     if metrics is not None:
         metrics.is_ready = True
     ticks = asyncio.create_task(_tick(service, reloads, log))

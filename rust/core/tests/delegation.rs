@@ -317,3 +317,198 @@ fn what_is_kept_of_recipients_is_bounded_and_makes_nobody_be_forgotten() {
     asked.connections.end_idle(1);
     assert_eq!(asked.connections.kept_octets(), 0);
 }
+
+const START_US: i64 = 1_000_000_000;
+
+/// One limit for each state. Each fits two or three, and one more every second; of bytes, 1 MB and 100 kB more every
+/// second.
+const BRIEF: &str = r#"
+[[limit]]
+name = "connections"
+per = "client.ip"
+count = "connections"
+rate = "2/2 seconds"
+
+[[limit]]
+name = "hello"
+per = "helo.host"
+count = "connections"
+rate = "2/2 seconds"
+
+[[limit]]
+name = "messages"
+per = "sender.org"
+rate = "3/3 seconds"
+
+[[limit]]
+name = "to-mailbox"
+per = "rcpt.address"
+count = "recipients"
+rate = "2/2 seconds"
+
+[[limit]]
+name = "bytes"
+per = "sender.address"
+count = "bytes"
+rate = "1 MB/10 seconds"
+"#;
+
+impl Asked {
+    fn brief() -> Self {
+        let connections = Connections::new(NonZeroUsize::new(1000).expect("more than none"));
+        Self { engine: engine(BRIEF, MIB), connections, at_s: 0 }
+    }
+
+    fn ask_at(&mut self, port: usize, request: &Request<'_>, now_us: i64) -> Told {
+        let port = port.to_string();
+        let request = Request { client_port: port.as_bytes(), ..*request };
+        let taken = self.connections.take_step(&self.engine, &request, Now::Stated(now_us), self.at_s);
+        let refusal = taken.err()?;
+        let wait_us = refusal.wait_us.expect("it passes some time");
+        Some((refusal.limit.to_string(), now_us + i64::try_from(wait_us).expect("a short wait")))
+    }
+}
+
+#[test]
+fn a_refusal_is_repeated_until_it_said_and_charges_nothing() {
+    let (connect, helo) = (Request { instance: b"", helo_name: b"", ..RCPT }, Request { instance: b"", ..RCPT });
+    let end = Request { size: b"600000", ..RCPT };
+    let cases: [(&str, &[u8], Request<'_>); 6] = [
+        ("connections", b"CONNECT", connect),
+        ("hello", b"EHLO", helo),
+        ("messages", b"MAIL", helo),
+        ("messages", b"DATA", RCPT),
+        ("to-mailbox", b"RCPT", RCPT),
+        ("bytes", b"END-OF-MESSAGE", end),
+    ];
+    for (limit, state, fields) in cases {
+        let request = Request { protocol_state: state, ..fields };
+        let (mut asked, mut twin) = (Asked::brief(), Asked::brief());
+        // Others use the limit up: each has a connection of its own, and other names where they do not matter to it.
+        let use_up = |asked: &mut Asked, now_us: i64, mut others: usize| loop {
+            others += 1;
+            let [ip, helo, sender, rcpt, instance] =
+                ["192.0.3.{}", "h{}.example.net", "joe@s{}.net", "box{}@example.org", "{}.1.1.0"]
+                    .map(|text| text.replace("{}", &others.to_string()));
+            let mut other = Request {
+                client_address: ip.as_bytes(),
+                helo_name: helo.as_bytes(),
+                sender: sender.as_bytes(),
+                recipient: rcpt.as_bytes(),
+                instance: instance.as_bytes(),
+                ..request
+            };
+            match limit {
+                "connections" => other.client_address = request.client_address,
+                "hello" => other.helo_name = request.helo_name,
+                "to-mailbox" => other.recipient = request.recipient,
+                _ => other.sender = request.sender,
+            }
+            if let Some((by, until_us)) = asked.ask_at(1000 + others, &other, now_us) {
+                return (by, until_us);
+            }
+        };
+        if state == b"END-OF-MESSAGE" {
+            for asked in [&mut asked, &mut twin] {
+                assert_eq!(asked.ask_at(1, &RCPT, START_US), None, "only the end knows the size");
+            }
+        }
+        let (by, until_us) = use_up(&mut asked, START_US, 0);
+        assert_eq!(use_up(&mut twin, START_US, 0), (by.clone(), until_us));
+        assert_eq!(by, limit);
+        assert!(until_us > START_US + 100_000);
+        let told = Some((by.clone(), until_us));
+        for part in 0..100 {
+            let now_us = START_US + (until_us - 1 - START_US) * part / 99;
+            assert_eq!(asked.ask_at(1, &request, now_us), told, "{limit}: {part} % of the time that was told");
+        }
+        for _ in 0..3 {
+            assert_eq!(asked.ask_at(1, &request, until_us), None, "{limit}: it passes then, and its repeats are free");
+        }
+        assert_eq!(twin.ask_at(1, &request, until_us), None, "the twin is asked once");
+        let (again, later_us) = use_up(&mut asked, until_us, 100);
+        assert_eq!((&*again, later_us > until_us), (limit, true), "what passed was charged");
+        assert_eq!(use_up(&mut twin, until_us, 100), (again, later_us), "{limit}: and as if it had been asked once");
+        for _ in 0..3 {
+            assert_eq!(asked.ask_at(1, &request, until_us), None, "{limit}: a repeat passes when nothing is left");
+        }
+    }
+}
+
+/// Steps of a message, as Postfix asks for them.
+const STATES: [&[u8]; 5] = [b"CONNECT", b"EHLO", b"MAIL", b"RCPT", b"END-OF-MESSAGE"];
+
+/// The port of a client; its address, sender, recipient and instance; the state.
+type Turn = (usize, [String; 4], &'static [u8]);
+
+/// The limit that refuses, and the time at which it says that the step passes.
+type Told = Option<(String, i64)>;
+
+/// The requests of one message to three recipients, which may be asked again and again once they were asked.
+fn dialogue(client: usize, message: usize) -> Vec<Turn> {
+    let fields = |recipient: &str, is_named: bool| {
+        let instance = if is_named { format!("{client:x}.1.1.{message:x}") } else { String::new() };
+        [format!("192.0.2.{client}"), format!("joe@s{}.com", message % 2), recipient.to_owned(), instance]
+    };
+    let mut steps = Vec::new();
+    for state in STATES {
+        match state {
+            b"RCPT" => steps.extend((0..3).map(|box_| (client, fields(&format!("b{box_}@x.net"), true), state))),
+            b"END-OF-MESSAGE" => steps.push((client, fields("", true), state)),
+            b"MAIL" => steps.push((client, fields("", false), state)),
+            _ if message == 0 => steps.push((client, fields("", false), state)),
+            _ => {}
+        }
+    }
+    steps
+}
+
+proptest! {
+    /// Two clients send messages by turns, and each request comes again: at once, and those that name their transaction
+    /// also later.
+    #[test]
+    fn repeats_in_any_order_decide_and_charge_nothing(
+        turns in vec(any::<bool>(), 0..60), repeats in vec(vec(any::<proptest::sample::Index>(), 0..4), 60),
+        gap_us in prop_oneof![Just(0_i64), 0_i64..400_000],
+    ) {
+        let (mut once, mut often) = (Asked::brief(), Asked::brief());
+        let mut clients = [0, 1].map(|client| (0..8).map(move |message| dialogue(client, message)).collect::<Vec<_>>());
+        for messages in &mut clients {
+            messages.reverse();
+        }
+        let mut asked_before: [Vec<(Turn, Told)>; 2] = [Vec::new(), Vec::new()];
+        for (number, (turn, again)) in turns.iter().zip(&repeats).enumerate() {
+            let which = usize::from(*turn);
+            let Some(message) = clients[which].last_mut() else { continue };
+            let step = message.remove(0);
+            let is_last = message.is_empty();
+            let now_us = START_US + gap_us * i64::try_from(number).expect("few");
+            let ask = |asked: &mut Asked, step: &Turn| {
+                let (client, [ip, sender, recipient, instance], state) = step;
+                let request = Request {
+                    protocol_state: state, client_address: ip.as_bytes(), sender: sender.as_bytes(),
+                    recipient: recipient.as_bytes(), instance: instance.as_bytes(),
+                    size: if *state == b"END-OF-MESSAGE" { b"200000" } else { b"0" }, ..RCPT
+                };
+                asked.ask_at(client + 1, &request, now_us)
+            };
+            let expected = ask(&mut once, &step);
+            prop_assert_eq!(&ask(&mut often, &step), &expected);
+            let is_refused = expected.is_some();
+            asked_before[which].retain(|((_, [.., instance], _), _)| !instance.is_empty());
+            asked_before[which].push((step, expected));
+            for index in again {
+                let (step, told) = index.get(&asked_before[which]);
+                let now = ask(&mut often, step);
+                match told {
+                    None => prop_assert_eq!(now, None, "an admitted step is admitted again"),
+                    Some(told) => prop_assert_eq!(now.as_ref(), Some(told)),
+                }
+            }
+            if is_last || is_refused {
+                clients[which].pop(); // a client whose message was refused goes on with the next one
+                asked_before[which].clear();
+            }
+        }
+    }
+}

@@ -172,6 +172,7 @@ impl Throttle {
             let kind = match notice.change {
                 Change::Began => "began",
                 Change::Stopped => "stopped",
+                Change::Displaced => "displaced",
             };
             let mode = if notice.is_shadow { Mode::Shadow } else { Mode::Enforce };
             let [since, until] = [notice.since_us, notice.until_us].map(|us| us as f64 / 1e6);

@@ -6,10 +6,10 @@ import contextlib
 import itertools
 import smtplib
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from integrations.loopback import LOOPBACK, free_port
-from integrations.milter.process import Serving, serving
+from integrations.milter.process import MilterProcess, served, serving
 from integrations.private_postfix import PrivatePostfix, lines_of_page, private_postfix
 
 if TYPE_CHECKING:
@@ -22,15 +22,22 @@ class Servers(NamedTuple):
     """A Postfix and the milter that it asks."""
 
     postfix: PrivatePostfix
-    milter: Serving
+    milter: MilterProcess
 
 
 @contextlib.contextmanager
-def servers(policy: str | None = None, *, more: str = "", sasl: str = "", **how: Any) -> Iterator[Servers]:
-    """`more` are further lines of main.cf, `sasl` configures Cyrus SASL; the other arguments are those of `Serving`."""
+def servers(
+    policy: str | None = None, *arguments: str, more: str = "", sasl: str = "", broken: dict[str, str] | None = None
+) -> Iterator[Servers]:
+    """A Postfix that asks `throttle serve --milter` with these arguments.
+
+    `more` are further lines of main.cf, `sasl` configures Cyrus SASL. `broken` has the arguments of a `Serving` with a
+    fault, which then takes the place of the command.
+    """
     address = f"inet:{LOOPBACK}:{free_port()}"
     lines = lines_of_page("milter.md", "main.cf", "inet:127.0.0.1:10045", address)
-    with serving(address, policy, **how) as milter:
+    started = served(address, policy, *arguments) if broken is None else serving(address, policy, **broken)
+    with started as milter:
         with private_postfix(lines + more, sasl) as postfix:
             yield Servers(postfix, milter)
 

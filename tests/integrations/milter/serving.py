@@ -13,7 +13,6 @@ import sys
 import threading
 from typing import Any
 
-from integrations.sent_outage import remember_quiet_hours
 from throttle import Policy, Throttle
 from throttle.milter import run
 
@@ -50,8 +49,6 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     policy = Policy.parse(asked["policy"]) if asked.get("policy") else Policy.builtin()
     guard = Throttle(policy)
-    if asked.get("quiet_hours"):
-        remember_quiet_hours(guard)
     stop = threading.Event()
 
     def obey() -> None:

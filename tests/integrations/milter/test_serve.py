@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from integrations.loopback import wait_until
+from integrations.loopback import wait_until, wait_until_sighup_is_blocked
 from integrations.milter.wire import Wire
 
 pytestmark = pytest.mark.servers
@@ -88,6 +88,23 @@ def test_what_was_asked_before_the_end_is_done(tmp_path: Path) -> None:
         process.wait()
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert sorted(events) == ["ended", "listening", "notice", "policy", "reload failed"]  # a tick may tell the notice
+
+
+def test_sighup_before_the_milter_is_ready_loads_the_policy_once_it_is(tmp_path: Path) -> None:
+    path, log = tmp_path / "milter", tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([*SERVE, f"unix:{path}", "--log", "json"], stderr=out)
+    try:
+        wait_until_sighup_is_blocked(process.pid)
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: b"reloaded" in log.read_bytes())
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events == ["policy", "listening", "reloaded", "ended"]
 
 
 @pytest.mark.parametrize("check", [[], ["--check"]])

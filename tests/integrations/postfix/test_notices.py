@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from io import StringIO
 
@@ -15,7 +16,7 @@ FAN_OUT = Limit(name="org-fan-out", per="sender.registered", distinct="sender.ho
 def test_refusals_are_told_when_they_begin_go_on_and_have_stopped() -> None:
     clock, out = ManualClock(1_700_000_000.0), StringIO()
     guard = Throttle(Policy([FAN_OUT]), clock=clock)
-    reader, log = NoticeReader(guard), Log("text", out)
+    reader, log = NoticeReader(guard, "inbound"), Log("text", out)
 
     def flood(messages: int) -> None:
         for number in range(messages):
@@ -33,11 +34,27 @@ def test_refusals_are_told_when_they_begin_go_on_and_have_stopped() -> None:
     reader.log_new(log, clock())
     reader.log_new(log, clock())
     told = re.findall(r"notice: (.*)", re.sub(r"\b\d\d:\d\d:\d\d\b", "TIME", out.getvalue()))
-    assert [line.partition(" limit=org-fan-out key=salesforce.com ")[::2] for line in told] == [
+    assert [line.partition(" kind=")[0].partition(" limit=org-fan-out key=salesforce.com ")[::2] for line in told] == [
         ("org-fan-out defers salesforce.com: 300 new hosts since TIME", "refused=300"),
         ("org-fan-out defers salesforce.com: 400 new hosts since TIME", "refused=400"),
         ("org-fan-out deferred salesforce.com: 400 new hosts from TIME to TIME", "refused=400"),
     ]
+
+
+def test_a_notice_as_json_tells_a_program_what_the_sentence_tells_people() -> None:
+    clock, out = ManualClock(1_700_000_000.0), StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="client.ip", rate="1/day", mode="shadow")]), clock=clock)
+    reader, log = NoticeReader(guard, "mx=inbound"), Log("json", out)
+    for _ in range(3):
+        guard.check(Envelope(client_ip="192.0.2.1", mail_from="a@example.com"))
+    reader.log_new(log, clock())
+    clock.advance(600)
+    reader.log_new(log, clock())
+    began, stopped = map(json.loads, out.getvalue().splitlines())
+    fields = {"event": "notice", "limit": "pace", "key": "192.0.2.1", "refused": 2, "mode": "shadow"}
+    fields |= {"since": "2023-11-14T22:13:20.000+00:00", "policy": "mx=inbound"}
+    for line, kind in ((began, "began"), (stopped, "stopped")):
+        assert {name: line[name] for name in line if name not in ("time", "message")} == fields | {"kind": kind}
 
 
 def test_shadow_and_other_actions_have_words_of_their_own() -> None:
@@ -51,7 +68,7 @@ def test_shadow_and_other_actions_have_words_of_their_own() -> None:
         guard = Throttle(Policy([limit]))
         for _ in range(2):
             guard.check(Envelope(client_ip="192.0.2.1", helo="mx.example.org", mail_from="a@example.com"))
-        NoticeReader(guard).log_new(Log("text", out), 0)
+        NoticeReader(guard, "inbound").log_new(Log("text", out), 0)
     assert re.findall(r"notice: (.*?) since", out.getvalue()) == [
         "rejects rejects example.com: 1 message",
         "watches would defer 192.0.2.1: 1 message",
@@ -62,7 +79,7 @@ def test_shadow_and_other_actions_have_words_of_their_own() -> None:
 def test_many_keys_are_few_lines() -> None:
     out = StringIO()
     guard = Throttle(Policy([Limit(name="pace", per="sender.address", rate="1/day")]))
-    reader, log = NoticeReader(guard), Log("text", out)
+    reader, log = NoticeReader(guard, "inbound"), Log("text", out)
     for number in range(5_000):
         for _ in range(2):
             guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a{number}@example.com"))
@@ -73,7 +90,7 @@ def test_many_keys_are_few_lines() -> None:
 def test_many_decoys_do_not_hide_who_is_refused_most() -> None:
     clock, out = ManualClock(1_700_000_000.0), StringIO()
     guard = Throttle(Policy([Limit(name="pace", per="sender.org", rate="1/30 days")]), clock=clock)
-    reader, log = NoticeReader(guard), Log("text", out)
+    reader, log = NoticeReader(guard, "inbound"), Log("text", out)
     for minute in range(30):
         for number in range(40):
             for _ in range(3):
@@ -95,8 +112,32 @@ def test_keys_beyond_those_that_are_followed_are_counted_in_the_log() -> None:
     for number in range(300):
         for _ in range(2):
             guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a@org{number}.com"))
-    NoticeReader(guard).log_new(Log("text", out), 0)
+    NoticeReader(guard, "inbound").log_new(Log("text", out), 0)
     assert "notices full: 44 refusals of keys beyond the 256 that are followed at once" in out.getvalue()
+
+
+def test_keys_that_are_refused_first_do_not_hide_a_later_offender_from_the_log() -> None:
+    """The attacker has all rows, and its keys go on being refused."""
+    clock, out = ManualClock(1_700_000_000.0), StringIO()
+    guard = Throttle(Policy([Limit(name="pace", per="sender.org", rate="1/30 days")]), clock=clock)
+    reader, log = NoticeReader(guard, "inbound"), Log("text", out)
+
+    def refused(org: str, times: int) -> None:
+        for _ in range(times):
+            guard.check(Envelope(client_ip="192.0.2.1", mail_from=f"a@{org}.com"))
+
+    for number in range(256):
+        refused(f"decoy{number}", 21)
+    reader.log_new(log, clock())
+    for minute in range(5):
+        clock.advance(60)
+        log.flush(1e9 + 61 * minute)  # the next minute of the log
+        for number in range(256):
+            refused(f"decoy{number}", 1)
+        refused("salesforce", 1_000)
+        reader.log_new(log, clock())
+    assert "notices displaced: keys no more followed, as others are refused more often: 1\n" in out.getvalue()
+    assert re.search(r"pace defers salesforce\.com: [\d,]+ messages since", out.getvalue())
 
 
 def test_a_key_with_blanks_forges_no_field() -> None:

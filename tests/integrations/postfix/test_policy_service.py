@@ -240,3 +240,26 @@ def test_notices_are_logged_as_sentences(tmp_path: Path) -> None:
         for number in range(30):
             client.ask(instance=instance(), sender=f"a@h{number}.example.org")
         service.wait_for(r"notice: fan-out defers example\.org: \d+ new hosts? since \d\d:\d\d:\d\d ")
+
+
+def test_stress_is_logged_and_changes_no_decision(tmp_path: Path) -> None:
+    """Each request comes by a connection of its own, since the service looks at one a tick of each."""
+    policy = policy_file(tmp_path, '[[limit]]\nname = "messages"\nper = "sender.org"\nrate = "3/day"\n')
+    with ServeProcess(tmp_path, "--policy", policy) as service:
+
+        def actions(org: str, *stress: str) -> list[str]:
+            found = []
+            for said in stress:
+                with PolicyClient(service.address) as client:
+                    action = client.ask(instance=instance(), sender=f"joe@{org}", stress=said)
+                found.append(action.partition(" is sending")[0].replace(org, "ORG"))
+            return found
+
+        calm = actions("calm.example", *[""] * 5)
+        assert calm == [DUNNO] * 3 + ["451 4.7.1 ORG"] * 2
+        assert " stress: " not in service.log()
+        assert actions("stressed.example", *["yes"] * 5) == calm
+        service.wait_for("stress: Postfix has all its smtpd busy")
+        assert actions("mixed.example", "yes", "", "yes", "", "") == calm
+        service.wait_for("stress: Postfix has idle smtpd again")
+        assert service.log().count(" stress: ") == 4

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integrations.loopback import wait_until, wait_until_sighup_is_blocked
 from integrations.postfix.policy_client import DUNNO, PolicyClient, instance
 from integrations.postfix.serve_process import ServeProcess, policy_file
 from throttle.serve import systemd
@@ -104,6 +105,25 @@ def test_what_was_asked_before_the_end_is_done(tmp_path: Path) -> None:
         events = re.findall(r"^\S+ ([a-z ]+):", service.log(), re.MULTILINE)
     assert events[:3] == ["policy", "listening", "first request"]
     assert sorted(events[3:-1]) == ["notice", "reload failed", "reloaded"]
+
+
+def test_sighup_before_the_service_is_ready_loads_the_policy_once_it_is(tmp_path: Path) -> None:
+    policy, log = policy_file(tmp_path, PACE.format(1)), tmp_path / "log"
+    command = [sys.executable, "-m", "throttle", "serve", "--postfix", "inet:127.0.0.1:0", "--policy", policy]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stderr=out)
+    try:
+        wait_until_sighup_is_blocked(process.pid)
+        for _ in range(3):
+            process.send_signal(signal.SIGHUP)
+        wait_until(lambda: b"reloaded" in log.read_bytes())
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    events = re.findall(r"^\S+ ([a-z ]+):", log.read_text(), re.MULTILINE)
+    assert events == ["policy", "listening", "reloaded", "ended"]
 
 
 def test_an_abstract_socket_is_told_too_and_a_missing_manager_does_not_matter(

@@ -1,6 +1,7 @@
 //! One SMTP connection of a client of Postfix: its session of the engine, and which steps it has taken.
 //!
-//! A step is taken once. A request that repeats a step gets the same answer.
+//! A step is taken once. A request that repeats an admitted step is admitted, and charges nothing. A refused step
+//! charged nothing, so it is asked again each time: it is refused until the time that the refusal told, and no longer.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -43,7 +44,7 @@ struct Transaction {
     instance: Option<u64>,
     declared_octets: Option<u64>,
     has_ended: bool,
-    /// The accepted recipients for which there was room, for the limits that are asked at its end.
+    /// The accepted recipients for which there was room, until its end is admitted: for the limits that are asked then.
     recipients: Vec<Box<[u8]>>,
     kept_octets: usize,
 }
@@ -204,12 +205,13 @@ impl Connection {
         if let Some(again) = self.session.repeated(context.engine, Stage::Data, &open.name) {
             return taken(again.decision);
         }
-        (open.has_ended, open.kept_octets) = (true, 0);
-        let recipients = std::mem::take(&mut open.recipients);
-        let accepted: Vec<&[u8]> = recipients.iter().map(|text| &**text).collect();
+        open.has_ended = true;
+        let accepted: Vec<&[u8]> = open.recipients.iter().map(|text| &**text).collect();
         let octets = context.request.octets().or(open.declared_octets);
         let known = Envelope { rcpt_to: &accepted, ..context.message(octets) };
-        taken(self.session.data(context.engine, &known, context.now).decision)
+        taken(self.session.data_unless_refused(context.engine, &known, context.now).decision)?;
+        (open.recipients, open.kept_octets) = (Vec::new(), 0);
+        Ok(())
     }
 }
 

@@ -7,16 +7,29 @@
 //! the last refusal. No thread is needed.
 //!
 //! ```text
-//!  refusal:  row of (limit, key) ← count, time      no row: a new one, and "began"; no room: untracked
+//!  refusal:  row of (limit, key) ← count, time      no row: a new one, and "began"
+//!                                                   no room: untracked; the challenger of its slot ← count
+//!  challenger refused twice as often as the least of eight rows: "displaced", and "began" for the challenger
 //!  read:     each row that was quiet for ten minutes → "stopped"; then the entries after the reader's serial number
 //! ```
 //!
-//! **Bound.** At most [`MOST_ROWS`] keys at once, so at most that many begin in ten minutes, however many names an
-//! attacker invents. The last [`MOST_ENTRIES`] notices are kept, and a reader learns how many it has missed. A key's
-//! text is cut at [`MOST_TEXT`] bytes. All memory is allocated at construction, except that of limits' names.
+//! **Displacement.** Somebody could make [`MOST_ROWS`] keys be refused, and then nobody would be told of a later
+//! offender. So a key without a row may take one. Each of [`CHALLENGERS`] slots follows one such key, by majority vote
+//! (Boyer and Moore, "A fast majority vote algorithm", 1991): a refusal of the key counts up, one of another key of the
+//! slot counts down, and at zero the other key takes the slot. At 16, 32, 64, … refusals the key is compared with
+//! [`SAMPLED`] rows. It displaces the one that was refused least, if it was itself refused at least twice as often.
+//! So a key gets a row when it is refused more often than all other keys without a row in its slot together, and twice
+//! as often as the least of its sampled rows. To keep it out costs an attacker as many refusals as it has. The hash is
+//! secret, so nobody knows which keys share a slot. Dropped: a new key that takes the row of the quietest one at once
+//! (Space-Saving). Each of many invented keys would displace another.
+//!
+//! **Bound.** At most [`MOST_ROWS`] keys at once, however many names an attacker invents. A displacement at least
+//! doubles the count of a row, so n refusals in ten minutes begin at most `MOST_ROWS × (1 + log2 n)` notices. The last
+//! [`MOST_ENTRIES`] notices are kept, and a reader learns how many it has missed. A key's text is cut at [`MOST_TEXT`]
+//! bytes. All memory is allocated at construction, except that of limits' names.
 //!
 //! **Cost.** An admitted check that is near no limit does not come here. A refused one takes a lock of its own and one
-//! look-up for each limit that refuses.
+//! look-up for each limit that refuses; one that displaces a row, or tries to, eight more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +41,15 @@ pub const QUIET_US: i64 = 600_000_000;
 
 /// The most keys that are followed at once.
 pub const MOST_ROWS: usize = 256;
+
+/// How many keys without a row are followed by majority vote.
+const CHALLENGERS: usize = 32;
+
+/// Of how many rows a challenger displaces the one that was refused least.
+const SAMPLED: usize = 8;
+
+/// The fewest refusals of a challenger that displaces a row.
+const LEAST_CHALLENGE: u64 = 16;
 
 /// The most notices that are kept.
 pub const MOST_ENTRIES: usize = 1024;
@@ -42,6 +64,8 @@ pub enum Change {
     Began,
     /// A limit stopped refusing a key, when it was refused for the last time.
     Stopped,
+    /// A key that is refused is followed no more, because another one was refused more often.
+    Displaced,
 }
 
 /// One notice.
@@ -61,7 +85,8 @@ pub struct Notice {
     pub identity: Arc<str>,
     /// The key, as refusals tell it.
     pub key: String,
-    /// How many checks of the key were refused from the first to the last refusal.
+    /// How many checks of the key were refused from the first to the last refusal; at least so many, if it displaced
+    /// another one.
     pub refused: u64,
     /// Whether the limit is in shadow mode, and admitted what it would have refused.
     pub is_shadow: bool,
@@ -78,7 +103,7 @@ pub struct Read {
     pub overwritten: u64,
     /// The number of the latest notice, 0 before the first.
     pub last: u64,
-    /// How many refusals of keys had no row, since there are as many keys as rows.
+    /// How many refusals of keys had no row at that time, since there are as many keys as rows.
     pub untracked: u64,
 }
 
@@ -88,13 +113,34 @@ pub(super) struct Notices(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Rows by the hash of limit and key: the notice "began" of each, with what was refused so far.
-    rows: HashMap<u64, Notice>,
+    /// Rows by the hash of limit and key.
+    rows: HashMap<u64, Row>,
+    /// The places of all rows, in no order.
+    places: Vec<u64>,
+    challengers: [Challenger; CHALLENGERS],
     entries: VecDeque<Notice>,
     last: u64,
     untracked: u64,
     /// Before this time no row is quiet, so a search for one is of no use.
     full_until_us: i64,
+}
+
+#[derive(Debug)]
+struct Row {
+    /// The notice "began", with what was refused so far.
+    notice: Notice,
+    /// Where it stands in `places`.
+    nth: usize,
+}
+
+/// A key without a row. The default is no key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Challenger {
+    place: u64,
+    /// Refusals of the key, less those of other keys of the slot meanwhile.
+    refused: u64,
+    since_us: i64,
+    until_us: i64,
 }
 
 /// What refused a check: a limit and one of its keys.
@@ -112,8 +158,15 @@ pub(super) struct Refusing<'l> {
 
 impl Default for Notices {
     fn default() -> Self {
-        let (rows, entries) = (HashMap::with_capacity(MOST_ROWS), VecDeque::with_capacity(MOST_ENTRIES));
-        Self(Mutex::new(State { rows, entries, last: 0, untracked: 0, full_until_us: i64::MIN }))
+        Self(Mutex::new(State {
+            rows: HashMap::with_capacity(MOST_ROWS),
+            places: Vec::with_capacity(MOST_ROWS),
+            challengers: [Challenger::default(); CHALLENGERS],
+            entries: VecDeque::with_capacity(MOST_ENTRIES),
+            last: 0,
+            untracked: 0,
+            full_until_us: i64::MIN,
+        }))
     }
 }
 
@@ -126,36 +179,39 @@ impl Notices {
     pub(super) fn refused(&self, refusing: Refusing<'_>, now_us: i64, text: impl FnOnce() -> String) {
         let mut state = self.state();
         let place = refusing.key.0;
-        if let Some(row) = state.rows.get_mut(&place) {
-            if now_us.saturating_sub(row.until_us) < QUIET_US {
-                row.refused += 1;
-                row.until_us = row.until_us.max(now_us);
+        if let Some(Row { notice, .. }) = state.rows.get_mut(&place) {
+            if now_us.saturating_sub(notice.until_us) < QUIET_US {
+                notice.refused += 1;
+                notice.until_us = notice.until_us.max(now_us);
                 return;
             }
-            state.stop(place);
+            state.remove(place, Change::Stopped);
         }
         if state.rows.len() == MOST_ROWS && now_us >= state.full_until_us {
             state.stop_quiet(now_us);
         }
+        let (mut since_us, mut refused) = (now_us, 1);
         if state.rows.len() == MOST_ROWS {
             state.untracked += 1;
-            return;
+            let Some(challenger) = state.challenge(place, now_us) else { return };
+            (since_us, refused) = (challenger.since_us, challenger.refused);
         }
         drop(state);
         // The text is made without the lock.
         let key = clipped(text());
         let (limit, identity) = (Arc::clone(refusing.limit), Arc::clone(refusing.identity));
         let is_shadow = refusing.is_shadow;
-        let (change, since_us, until_us) = (Change::Began, now_us, now_us);
-        let notice = Notice { serial: 0, change, since_us, until_us, limit, identity, key, refused: 1, is_shadow };
+        let (change, until_us) = (Change::Began, now_us);
+        let notice = Notice { serial: 0, change, since_us, until_us, limit, identity, key, refused, is_shadow };
         let mut state = self.state();
-        if let Some(row) = state.rows.get_mut(&place) {
-            row.refused += 1; // another thread was faster
+        if let Some(Row { notice, .. }) = state.rows.get_mut(&place) {
+            notice.refused += refused; // another thread was faster
         } else if state.rows.len() == MOST_ROWS {
             state.untracked += 1;
         } else {
-            let notice = state.push(notice);
-            state.rows.insert(place, notice);
+            let (notice, nth) = (state.push(notice), state.places.len());
+            state.rows.insert(place, Row { notice, nth });
+            state.places.push(place);
         }
     }
 
@@ -169,7 +225,7 @@ impl Notices {
         let mut state = self.state();
         state.stop_quiet(now_us);
         let State { rows, entries, last, untracked, .. } = &*state;
-        let mut refusing: Vec<_> = rows.values().cloned().collect();
+        let mut refusing: Vec<_> = rows.values().map(|row| row.notice.clone()).collect();
         refusing.sort_unstable_by_key(|notice| notice.serial);
         let first = entries.front().map_or(*last + 1, |notice| notice.serial);
         Read {
@@ -196,7 +252,7 @@ impl State {
 
     /// Removes the rows of all keys that have stopped by `now_us`.
     fn stop_quiet(&mut self, now_us: i64) {
-        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.until_us, *place)).collect();
+        let mut last: Vec<(i64, u64)> = self.rows.iter().map(|(place, row)| (row.notice.until_us, *place)).collect();
         last.sort_unstable();
         for (last_us, place) in last {
             let quiet_from_us = last_us.saturating_add(QUIET_US);
@@ -204,15 +260,47 @@ impl State {
                 self.full_until_us = quiet_from_us;
                 break;
             }
-            self.stop(place);
+            self.remove(place, Change::Stopped);
         }
     }
 
-    /// Removes the row at a place, whose key has stopped.
-    fn stop(&mut self, place: u64) {
-        if let Some(row) = self.rows.remove(&place) {
-            self.push(Notice { change: Change::Stopped, ..row });
+    /// Counts a refusal of a key without a row while all rows are taken. Returns the key's count when it has just
+    /// displaced a row.
+    #[cold]
+    fn challenge(&mut self, place: u64, now_us: i64) -> Option<Challenger> {
+        let slot = &mut self.challengers[(place >> 32) as usize % CHALLENGERS];
+        if slot.place != place {
+            if slot.refused > 0 && now_us.saturating_sub(slot.until_us) < QUIET_US {
+                slot.refused -= 1;
+                return None;
+            }
+            *slot = Challenger { place, refused: 0, since_us: now_us, until_us: now_us };
         }
+        slot.refused += 1;
+        slot.until_us = slot.until_us.max(now_us);
+        let challenger = *slot;
+        if challenger.refused < LEAST_CHALLENGE || !challenger.refused.is_power_of_two() {
+            return None;
+        }
+        let sampled = self.places.iter().cycle().skip(place as usize % MOST_ROWS).take(SAMPLED);
+        let refused = sampled.map(|place| (self.rows.get(place).map_or(0, |row| row.notice.refused), *place));
+        let (least, displaced) = refused.min()?;
+        if challenger.refused < 2 * least {
+            return None;
+        }
+        slot.refused = 0;
+        self.remove(displaced, Change::Displaced);
+        Some(challenger)
+    }
+
+    /// Removes the row at a place, and tells why.
+    fn remove(&mut self, place: u64, change: Change) {
+        let Some(Row { notice, nth }) = self.rows.remove(&place) else { return };
+        self.places.swap_remove(nth);
+        if let Some(moved) = self.places.get(nth).and_then(|place| self.rows.get_mut(place)) {
+            moved.nth = nth;
+        }
+        self.push(Notice { change, ..notice });
     }
 }
 

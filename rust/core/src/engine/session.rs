@@ -318,6 +318,15 @@ impl Session {
     /// The end of the data: `known` contains the headers, the accepted recipients and the actual size. The transaction
     /// is over, whatever the answer.
     pub fn data(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
+        let step = self.data_unless_refused(engine, known, now);
+        if self.in_transaction {
+            self.end(engine, step.decision.clone());
+        }
+        step
+    }
+
+    /// [`Session::data`], after which a refused transaction is not over: the step can be asked again, as any other.
+    pub fn data_unless_refused(&mut self, engine: &Engine, known: &Envelope<'_>, now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {
             return self.without_transaction(engine, Stage::Data);
@@ -328,12 +337,19 @@ impl Session {
         let filter = StageFilter { in_flight, ..self.filter_of_data() };
         let step = self.step(engine, known, Stage::Data, now, filter);
         engine.sample_more(&mut self.message, known, &step.decision);
+        if step.decision.allowed() {
+            self.end(engine, step.decision.clone());
+        }
+        step
+    }
+
+    /// Ends the transaction with the answer to its data.
+    fn end(&mut self, engine: &Engine, answer: Decision) {
         let named = self.named;
         self.reset(engine);
         if let Some(named) = named {
-            self.ended = Some((named, step.decision.clone()));
+            self.ended = Some((named, answer));
         }
-        step
     }
 
     /// RSET: releases what the transaction holds. Its charges stay.
