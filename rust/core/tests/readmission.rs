@@ -239,7 +239,8 @@ fn a_note_that_is_forgotten_before_another_limit_has_room_shortens_no_wait() {
     assert_eq!(told_at(net, &new, full_until_s * SECOND), None, "as it was told");
 }
 
-/// A bucket has room again in a year. Each refusal tells the wait of the element's note instead, while the note is kept.
+/// The bucket has room again in a year. Each refusal tells the wait of the element's note instead, as long as the note
+/// is kept.
 #[test]
 fn a_note_shortens_the_longest_wait() {
     let engine = engine(&all_new("rate = \"1/366 days\""), MIB);
