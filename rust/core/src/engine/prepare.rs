@@ -110,8 +110,14 @@ impl Engine {
         if size.is_none() {
             limits = limits.minus(plan.applicable.sized);
         }
-        if purpose != Purpose::Admit && !self.shared.hints.has_open_permits.get() {
-            limits = limits.minus(plan.applicable.unless_idle);
+        if purpose != Purpose::Admit {
+            let hints = &self.shared.hints;
+            if !hints.has_open_permits.get() {
+                limits = limits.minus(plan.applicable.unless_idle);
+            }
+            if !hints.has_reports.get() {
+                limits = limits.minus(plan.applicable.on_reports);
+            }
         }
         // The same code twice: without the loops over values for the common envelope, which has one value of each
         // identity.

@@ -275,6 +275,8 @@ pub struct Applicable {
     pub unless_idle: LimitSet,
     /// The in-flight limits.
     pub in_flight: LimitSet,
+    /// The limits that count reports. A check that takes no permit skips them until the server reports something.
+    pub on_reports: LimitSet,
     /// The limits that count each report.
     reported: [LimitSet; Report::ALL.len()],
 }
@@ -395,6 +397,7 @@ impl Applicable {
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
             in_flight: set(&|limit| limit.limit.is_in_flight()),
+            on_reports: set(&|limit| limit.limit.count == Count::Reports),
             reported: Report::ALL.map(|report| set(&|limit| limit.limit.reports.contains(report))),
         }
     }
