@@ -162,8 +162,6 @@ pub enum AskKind {
     Rate,
     /// A fan-out that refuses new elements.
     FanOut {
-        /// The place of its seen set in [`Plan::seen_sets`].
-        seen_set: u8,
         /// Whether its own key is not that of the seen set.
         is_apart: bool,
     },
@@ -183,9 +181,7 @@ impl Ask {
         let table = store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(store) => {
-                AskKind::FanOut { seen_set: store.place as u8, is_apart: !limit.new_to().is_empty() }
-            }
+            Store::FanOut(_) => AskKind::FanOut { is_apart: !limit.new_to().is_empty() },
             Store::Distinct(_) => AskKind::Distinct,
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
@@ -267,6 +263,8 @@ pub struct Applicable {
     for_sender: [LimitSet; SenderKind::ALL.len()],
     /// The limits that are rates.
     pub rates: LimitSet,
+    /// The fan-outs that refuse what is new.
+    pub fan_outs: LimitSet,
     /// The limits that block.
     pub blocking: LimitSet,
     /// The limits that count bytes: a check of an envelope without a size need not ask them.
@@ -355,10 +353,14 @@ pub struct PlannedCounts {
 pub struct PlannedSeenSet {
     /// The seen set.
     pub set: SeenSet,
+    /// The stated limits that look it up.
+    pub limits: LimitSet,
     /// The pages of the elements and of the notes together.
     pub whole: Table,
     /// The identities of the key under which it remembers, as places in [`Plan::identities`].
     pub per: Places,
+    /// Where the trust of the elements and of the key comes from.
+    pub trust_source: TrustSource,
     /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
     /// The source of that identity.
@@ -393,6 +395,7 @@ impl Applicable {
             sources: array::from_fn(sources),
             for_sender: SenderKind::ALL.map(|sender| set(&|limit| looks_at(limit.limit.verified, sender))),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
+            fan_outs: set(&|limit| matches!(limit.store, Store::FanOut(_))),
             blocking: set(&|limit| limit.block_rule.is_some()),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
