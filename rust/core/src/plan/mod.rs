@@ -78,6 +78,9 @@ pub struct PlannedIdentity {
     pub source: Source,
     /// What its keys are masked with.
     pub mask: u64,
+    /// An identity before it that nearly always has the same value, so that one hash serves both: its place, and how
+    /// the masks of the two differ.
+    pub twin: Option<(u16, u64)>,
     /// The stages at which it is needed.
     pub at: Stages,
     /// The limits that are not asked if the identity is absent. In-flight limits are not among them: all senders that
@@ -541,12 +544,27 @@ const _: () = assert!(Stage::ALL.len() == STAGES && Report::ALL.len() == REPORTS
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let known = identities.iter().position(|known| known.identity == identity);
     let place = known.unwrap_or_else(|| {
+        let twin = identities.iter().position(|known| are_twins(known.identity, identity));
+        let twin = twin.map(|place| (place as u16, identities[place].mask ^ mask(identity)));
+        let (source, mask) = (identity.source(), mask(identity));
         let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
-        identities.push(PlannedIdentity { identity, source: identity.source(), mask: mask(identity), at, needed_by });
+        identities.push(PlannedIdentity { identity, source, mask, twin, at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.
     place as u16
+}
+
+/// Whether the two identities have the same value when the client's address is one of IPv4, or the sender's organisation
+/// is what one has to register.
+fn are_twins(first: Identity, second: Identity) -> bool {
+    let v4_prefix = |identity| match identity {
+        Identity::ClientNet(prefixes) => Some(prefixes.v4),
+        Identity::ClientIp => Some(32),
+        _ => None,
+    };
+    let is_owner = |identity| matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
+    v4_prefix(first).is_some_and(|prefix| v4_prefix(second) == Some(prefix)) || is_owner(first) && is_owner(second)
 }
 
 /// The identities `known`, and after them those that only the limits of `policy` need.
