@@ -20,7 +20,9 @@ use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{Applicable, Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
+use crate::plan::{
+    Applicable, Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource,
+};
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -95,7 +97,7 @@ impl Engine {
             address: self.shared.address,
             identities,
             size,
-            stages,
+            charged: plan.applicable.charged_at(stages),
             senders,
             filter,
             keys: &request.keys,
@@ -151,7 +153,8 @@ struct Preparer<'e, 't> {
     address: usize,
     identities: &'e Identities<'t>,
     size: Option<u64>,
-    stages: Stages,
+    /// The limits that are charged if the check is admitted.
+    charged: LimitSet,
     /// The trust of the sender.
     senders: Trust,
     filter: Option<&'e StageFilter>,
@@ -249,7 +252,7 @@ impl<'e> Preparer<'e, '_> {
         };
         self.each_key::<SEVERAL>(asked, 1, |this, limit, nth, _, at| {
             let amount = amounts.as_ref().map_or(amount, |amounts| amounts.get(nth).copied().unwrap_or_default());
-            this.push(limit, asked.ask, nth, Question::Rate { at, amount });
+            this.push(asked.place, limit, nth, Question::Rate { at, amount });
         });
     }
 
@@ -315,7 +318,7 @@ impl<'e> Preparer<'e, '_> {
             return;
         }
         let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
-        self.push(limit, ask, nth, Question::FanOut { lookup: lookup as u32, bucket, times });
+        self.push(place, limit, nth, Question::FanOut { lookup: lookup as u32, bucket, times });
     }
 
     #[inline(never)]
@@ -339,7 +342,7 @@ impl<'e> Preparer<'e, '_> {
             }
             if !elements.is_empty() {
                 let elements = run(first, this.request.hashes.len());
-                this.push(limit, asked.ask, nth, Question::Distinct { at, elements });
+                this.push(asked.place, limit, nth, Question::Distinct { at, elements });
             }
         });
     }
@@ -498,10 +501,10 @@ impl<'e> Preparer<'e, '_> {
         at
     }
 
-    /// Adds an entry, under the limit itself or a quota of it.
+    /// Adds an entry of the limit at `place`; `limit` is that place, or the place of a quota.
     #[inline(always)]
-    fn push(&mut self, limit: u16, ask: &Ask, nth: usize, question: Question) {
-        let is_charged = self.stages.contains(ask.stage) && ask.count != Count::Reports;
+    fn push(&mut self, place: u16, limit: u16, nth: usize, question: Question) {
+        let is_charged = self.charged.contains(place);
         self.request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }

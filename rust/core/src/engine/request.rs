@@ -218,7 +218,9 @@ fn key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>
     let PlannedIdentity { identity, source, mask, .. } = *needed;
     let usual = match source {
         Source::Sender => identities.sender_name(identity).map(|name| secret.name_key(mask, name)),
-        Source::ClientIp => identities.client_v4(identity).map(|(network, prefix)| secret.v4_key(mask, network, prefix)),
+        Source::ClientIp => {
+            identities.client_v4(identity).map(|(network, prefix)| secret.v4_key(mask, network, prefix))
+        }
         Source::Nothing => identities.has_global().then(|| secret.masked(mask, &Value::Global)),
         Source::Rcpt if identity == Identity::RcptAddress => {
             identities.first_recipient().map(|(local, host)| secret.address_key(mask, local, host))

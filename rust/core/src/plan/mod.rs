@@ -143,8 +143,6 @@ pub struct Ask {
     pub kind: AskKind,
     /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
-    /// The stage at which it is charged.
-    pub stage: Stage,
     /// What one check counts as.
     pub count: Count,
     /// A bit for each key that has a quota, by the lowest bits of the key: with few quotas, nearly all other keys need
@@ -179,8 +177,8 @@ const _: () = assert!(size_of::<Ask>() == 64);
 impl Ask {
     /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
-        let PlannedLimit { limit, per, trust_source, stage, store, .. } = planned;
-        let (per, trust_source, stage, count) = (*per, *trust_source, *stage, limit.count);
+        let PlannedLimit { limit, per, trust_source, store, .. } = planned;
+        let (per, trust_source, count) = (*per, *trust_source, limit.count);
         let table = store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match store {
             Store::Rate(_) => AskKind::Rate,
@@ -190,7 +188,7 @@ impl Ask {
         };
         let (quota_bits, refuses_when_full) = (quota_bits(&planned.quotas), limit.when_full == WhenFull::Refuse);
         let quota_filter = planned.quotas.filter();
-        Self { per, table, kind, trust_source, stage, count, quota_bits, quota_filter, refuses_when_full }
+        Self { per, table, kind, trust_source, count, quota_bits, quota_filter, refuses_when_full }
     }
 
     /// Whether a key may have a quota: nearly always `false` for one that has none.
@@ -260,6 +258,8 @@ impl FromIterator<u16> for Places {
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
     asked_at: [LimitSet; STAGE_SETS],
+    /// The limits that an admitted check charges, for each set of stages.
+    charged_at: [LimitSet; STAGE_SETS],
     /// What the limits read of an envelope, for each set of stages.
     sources: [Sources; STAGE_SETS],
     /// The limits that count messages of senders of each kind, in the order of [`SenderKind::ALL`].
@@ -388,6 +388,9 @@ impl Applicable {
             (0..).zip(limits).filter(|(_, limit)| is_in(limit)).map(|(place, _)| place).collect::<LimitSet>()
         };
         let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
+        let is_charged = |limit: &PlannedLimit, stages: usize| {
+            stages & 1 << limit.stage as usize != 0 && limit.limit.count != Count::Reports
+        };
         let sources = |stages: usize| {
             let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
             let counted = counts_recipients && stages & 1 << Stage::Rcpt as usize != 0;
@@ -395,6 +398,7 @@ impl Applicable {
         };
         Self {
             asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
+            charged_at: array::from_fn(|stages| set(&|limit| is_charged(limit, stages))),
             sources: array::from_fn(sources),
             for_sender: SenderKind::ALL.map(|sender| set(&|limit| looks_at(limit.limit.verified, sender))),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
@@ -411,6 +415,11 @@ impl Applicable {
     /// The limits that are asked at `stages`.
     pub fn asked_at(&self, stages: Stages) -> LimitSet {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
+    }
+
+    /// The limits that an admitted check of `stages` charges: at their own stage, and those on reports never.
+    pub fn charged_at(&self, stages: Stages) -> LimitSet {
+        self.charged_at[stages.bits() as usize % STAGE_SETS]
     }
 
     /// The limits that count this report.
@@ -555,8 +564,8 @@ fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     place as u16
 }
 
-/// Whether the two identities have the same value when the client's address is one of IPv4, or the sender's organisation
-/// is what one has to register.
+/// Whether the two identities have the same value when the client's address is one of IPv4, or when the sender's
+/// organisation is what one has to register.
 fn are_twins(first: Identity, second: Identity) -> bool {
     let v4_prefix = |identity| match identity {
         Identity::ClientNet(prefixes) => Some(prefixes.v4),
