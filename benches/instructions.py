@@ -12,6 +12,20 @@ Two policies are counted. `inbound-1` never changes, so its lines compare over a
 policy of today: a check under it has bounds of its own, in terms of the same check under `inbound-1`. A bound that is
 exceeded is printed as SHORT, and is a failure as soon as all of them have been met once (`ARE_MET`).
 
+Of a check of a known sender under `inbound`, a rate takes about 310 instructions: 100 before the lock, 125 to consult
+and 85 to charge. A look-up in a seen set takes 145 before the lock and 250 under it, and each fan-out over it 80 more.
+What brought it down lately, and what was dropped:
+
+* Limits on reports are skipped until the server reports something: -310.
+* Fan-outs are asked by seen set, not each by itself: -120.
+* One hash for identities that nearly always have the same value: -117.
+* Sets of limits say what a check charges, for each set of stages: -73.
+* Dropped, by estimate: the entries of fan-outs are made under the lock, and only when an element may be new. A known
+  sender would take 570 less and a new one more, and a request would be written under the lock.
+* Dropped, by estimate: keys of the same `per` and trust are mixed once. A key takes 25, and to find it again 15.
+* Not tried: rates with the same `per` and trust in one line of one table. It would save about 200 for each of five
+  rates, and nothing under `inbound-1`. But each limit has its own clock, memory, quotas and reload.
+
 It needs nothing but valgrind and cargo. Invariant: a path that has vanished or is new is told, never passed over.
 """
 

@@ -83,10 +83,10 @@ impl Secret {
         self.masked(mask, &Value::Name(Part::Text(name)))
     }
 
-    /// The hash of an IPv4 network, to be masked.
+    /// [`Secret::masked`] of an IPv4 network.
     #[inline(never)]
-    pub fn v4_hash(&self, network: Ipv4Addr, prefix: u8) -> u64 {
-        self.hash(&Value::Network(network.into(), prefix))
+    pub fn v4_key(&self, mask: u64, network: Ipv4Addr, prefix: u8) -> Key {
+        self.masked(mask, &Value::Network(network.into(), prefix))
     }
 
     /// [`Secret::masked`] of a mail address.

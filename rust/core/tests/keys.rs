@@ -1,8 +1,12 @@
 //! Keys: one for the same thing however it is put together, and pairs that keep their order.
 
+mod guard;
+
 use std::collections::HashSet;
 
+use guard::{MIB, check, engine, message};
 use siphasher::sip::SipHasher13;
+use throttle_core::envelope::Envelope;
 use throttle_core::identity::{Identity, Part, Tag, Trust, Value};
 use throttle_core::key::{Key, Secret, mask};
 
@@ -100,4 +104,42 @@ fn half_of_a_pairs_key_collides_no_more_than_chance() {
             assert!((1 << 17) - halves.len() < 16, "{} distinct", halves.len());
         }
     }
+}
+
+/// The limit that refuses each message of one hour, in which `wide` admits three of a key and `narrow` one.
+fn refusals(wide: &str, narrow: &str, messages: &[(&str, &str, usize)]) -> Vec<Option<String>> {
+    let limit = |name: &str, per: &str, amount: u32| {
+        format!("[[limit]]\nname = \"{name}\"\nper = \"{per}\"\nrate = \"{amount}/hour\"\n")
+    };
+    let limits = limit("wide", wide, 3) + &limit("narrow", narrow, 1);
+    let engine = engine(&format!("max_recipients = 100\n{limits}"), MIB);
+    let recipients: [&[u8]; 2] = [b"a@box.com", b"b@box.com"];
+    let asked = messages.iter().map(|(ip, from, count)| {
+        let envelope = Envelope { rcpt_to: &recipients[..*count], ..message(ip, from) };
+        check(&engine, &envelope, 1).refusal.map(|refusal| refusal.limit.to_string())
+    });
+    asked.collect()
+}
+
+/// Two identities that nearly always have the same value are hashed once. A message to several recipients hashes each.
+#[test]
+fn networks_that_differ_for_ipv6_only_have_keys_of_their_own() {
+    let narrow = || Some("narrow".to_owned());
+    let of_v6 = ["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:1::2"].map(|ip| (ip, "joe@a.com", 1));
+    assert_eq!(refusals("client.net/24/48", "client.net/24/64", &of_v6), [None, None, narrow()]);
+    let of_v4 = [("192.0.2.1", 1), ("192.0.3.1", 2), ("192.0.2.2", 2), ("192.0.3.2", 1)];
+    let of_v4 = of_v4.map(|(ip, count)| (ip, "joe@a.com", count));
+    assert_eq!(refusals("client.net/24/48", "client.net/24/64", &of_v4), [None, None, narrow(), narrow()]);
+    let of_address = [("192.0.2.1", 1), ("192.0.2.2", 1), ("192.0.2.1", 2)].map(|(ip, count)| (ip, "joe@a.com", count));
+    assert_eq!(refusals("client.net/32/64", "client.ip", &of_address), [None, None, narrow()]);
+}
+
+#[test]
+fn organisations_under_one_registered_name_have_keys_of_their_own() {
+    let narrow = || Some("narrow".to_owned());
+    let tenants = ["joe@a.github.io", "joe@b.github.io", "joe@a.github.io"].map(|from| ("192.0.2.1", from, 1));
+    assert_eq!(refusals("sender.registered", "sender.org", &tenants), [None, None, narrow()]);
+    let owners = [("joe@a.com", 1), ("joe@b.com", 2), ("x@mx.a.com", 2), ("x@mx.b.com", 1)];
+    let owners = owners.map(|(from, count)| ("192.0.2.1", from, count));
+    assert_eq!(refusals("sender.registered", "sender.org", &owners), [None, None, narrow(), narrow()]);
 }

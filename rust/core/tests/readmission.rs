@@ -9,9 +9,11 @@ use guard::{MIB, check, engine, message};
 use oracle::{Bucket, Buckets};
 use proptest::prelude::*;
 use throttle_core::decision::Decision;
-use throttle_core::engine::{Engine, Session};
+use throttle_core::engine::{Engine, Lesson, Session};
 use throttle_core::envelope::{Envelope, Headers, Spf};
+use throttle_core::identity::Identity;
 use throttle_core::region::Now;
+use throttle_core::store::seen_set::Learned;
 
 const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -213,4 +215,70 @@ fn the_own_organisation_of_a_mailbox_is_never_new_to_it() {
     assert!(ask("joe@gmail.com", "joe@gmail.com") && ask("joe@googlemail.com", "joe@googlemail.com"));
     assert!(ask("a@firm.com", "joe@firm.com") && ask("a@mail.firm.com", "joe@firm.com"));
     assert!(!ask("a@mail.com", "joe@hotmail.com"), "hotmail.com does not belong to mail.com");
+}
+
+/// The whole seconds that a refused sender waits, and the limit that tells it.
+fn told(decision: Decision) -> Option<(String, u64)> {
+    let refusal = decision.refusal?;
+    Some((refusal.limit.to_string(), refusal.wait_us.expect("it passes some day").div_ceil(SECOND)))
+}
+
+/// While another limit refuses for longer than a note is kept, the wait is that of the full bucket: by then no note
+/// tells that the element was refused before.
+#[test]
+fn a_note_that_is_forgotten_before_another_limit_has_room_shortens_no_wait() {
+    let another = "[[limit]]\nname = \"net\"\nper = \"client.net\"\nrate = \"1/day\"\n";
+    let engine = engine(&format!("{}\n{another}", all_new("rate = \"1/10 days\"")), MIB);
+    let full_until_s = 60 + 10 * 86_400;
+    let [other_net, net] = ["198.51.100.1", "192.0.2.1"];
+    let [known, new] = [org(0), org(1)];
+    let told_at = |ip: &str, from: &str, now_us: u64| told(check(&engine, &message(ip, from), now_us));
+    assert_eq!([other_net, net].map(|ip| told_at(ip, &known, MINUTE)), [None, None], "now both buckets are full");
+    assert_eq!(told_at("203.0.113.1", &new, MINUTE), Some(("all-new".into(), READMIT_S + 1)), "noted");
+    assert_eq!(told_at(net, &new, 3 * MINUTE), Some(("all-new".into(), full_until_s - 180)));
+    assert_eq!(told_at(net, &new, full_until_s * SECOND), None, "as it was told");
+}
+
+/// The bucket has room again in a year. Each refusal tells the wait of the element's note instead, as long as the note
+/// is kept.
+#[test]
+fn a_note_shortens_the_longest_wait() {
+    let engine = engine(&all_new("rate = \"1/366 days\""), MIB);
+    let told_at = |number: u64, second: u64| told(ask(&engine, number, second * SECOND));
+    let wait = |seconds: u64| Some(("all-new".to_owned(), seconds));
+    assert_eq!(told_at(0, 100), None, "now the bucket is full");
+    assert_eq!([100, 101, 160].map(|second| told_at(1, second)), [61, 60, 1].map(wait));
+    assert_eq!(told_at(2, 160), wait(61), "each element has a note of its own");
+    assert_eq!(told_at(1, 161), None);
+    let forgotten = 161 + REMEMBER_S;
+    assert_eq!(told_at(2, forgotten), wait(61), "its note is forgotten, and this refusal makes another");
+    assert_eq!([60, 61].map(|seconds| told_at(2, forgotten + seconds)), [wait(1), None]);
+}
+
+/// A domain too long to be one counts by its bytes, so its note is its own too.
+#[test]
+fn a_sender_with_an_overlong_domain_is_readmitted_by_its_own_note() {
+    let engine = engine(&all_new("rate = \"1/day\""), MIB);
+    let overlong = |letter: &str| format!("joe@{}.com", letter.repeat(5_000));
+    let [first, second] = ["a", "b"].map(overlong);
+    let told_at = |from: &str, second: u64| told(check(&engine, &message("192.0.2.1", from), second * SECOND));
+    assert_eq!(told_at(&org(0), 100), None, "now the bucket is full");
+    let wait = |seconds: u64| Some(("all-new".to_owned(), seconds));
+    assert_eq!(told_at(&first, 100), wait(61));
+    assert_eq!([&second, &first].map(|from| told_at(from, 161)), [wait(61), None]);
+    assert_eq!(told_at(&first, 162), None, "known by now");
+    assert_eq!([221, 222].map(|at| told_at(&second, at)), [wait(1), None]);
+}
+
+/// What was learned under `global` is known to a check, and nothing else is.
+#[test]
+fn an_organisation_that_was_learned_passes_a_limit_on_all_new_ones() {
+    let engine = engine(&all_new("rate = \"1/day\""), MIB);
+    let distinct = Identity::SenderOrg(0);
+    let seen_sets = engine.seen_sets(&[Identity::Global], distinct);
+    assert_eq!(seen_sets, [0]);
+    let lesson = Lesson { per: &["*"], element: "org1.com", first_us: SECOND as i64, last_us: SECOND as i64 };
+    assert_eq!(engine.learn(0, &lesson, Now::Stated(MINUTE as i64)), Ok(Learned::Kept));
+    let allowed = |numbers: [u64; 4]| numbers.map(|number| ask(&engine, number, MINUTE).allowed());
+    assert_eq!(allowed([0, 1, 2, 1]), [true, true, false, true]);
 }

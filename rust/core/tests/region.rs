@@ -15,7 +15,8 @@ fn pages_are_taken_over_as_they_are_and_others_are_refused() {
     let again = Region::over(pages.clone()).expect("a region of this version");
     assert_eq!(again.line(tables[0].line(LINES + 3)).stamp, 7);
     assert_eq!((again.permits().open, again.header().untracked[COUNTERS - 1]), (1, 1));
-    assert!(SharedRegion::new(again).hints.has_open_permits.get());
+    let hints = SharedRegion::new(again).hints;
+    assert!(hints.has_open_permits.get() && hints.has_reports.get(), "pages may hold reports");
 
     let with_word = |word: usize, value: u64| {
         let mut pages = pages.clone();
@@ -36,6 +37,14 @@ fn the_hint_follows_what_is_open() {
     assert!(shared.hints.has_open_permits.get());
     shared.lock().set_permits(OpenPermits::default());
     assert!(!shared.hints.has_open_permits.get());
+}
+
+#[test]
+fn the_hint_of_reports_is_set_by_the_first_one() {
+    let shared = SharedRegion::new(Region::new(&[1]).expect("two pages").0);
+    assert!(!shared.hints.has_reports.get());
+    shared.lock().count_report(1);
+    assert!(shared.hints.has_reports.get());
 }
 
 const START: Epoch = Epoch { last_us: 0, offset_us: 0 };

@@ -20,7 +20,9 @@ use super::transaction::Purpose;
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
-use crate::plan::{Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource};
+use crate::plan::{
+    Applicable, Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource,
+};
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
@@ -95,7 +97,7 @@ impl Engine {
             address: self.shared.address,
             identities,
             size,
-            stages,
+            charged: plan.applicable.charged_at(stages),
             senders,
             filter,
             keys: &request.keys,
@@ -110,8 +112,14 @@ impl Engine {
         if size.is_none() {
             limits = limits.minus(plan.applicable.sized);
         }
-        if purpose != Purpose::Admit && !self.shared.hints.has_open_permits.get() {
-            limits = limits.minus(plan.applicable.unless_idle);
+        if purpose != Purpose::Admit {
+            let hints = &self.shared.hints;
+            if !hints.has_open_permits.get() {
+                limits = limits.minus(plan.applicable.unless_idle);
+            }
+            if !hints.has_reports.get() {
+                limits = limits.minus(plan.applicable.on_reports);
+            }
         }
         // The same code twice: without the loops over values for the common envelope, which has one value of each
         // identity.
@@ -145,7 +153,8 @@ struct Preparer<'e, 't> {
     address: usize,
     identities: &'e Identities<'t>,
     size: Option<u64>,
-    stages: Stages,
+    /// The limits that are charged if the check is admitted.
+    charged: LimitSet,
     /// The trust of the sender.
     senders: Trust,
     filter: Option<&'e StageFilter>,
@@ -172,18 +181,18 @@ impl<'e> Preparer<'e, '_> {
     /// Asks every limit of a set; `SEVERAL`: an identity may have several values, or a filter is set.
     #[inline(always)]
     fn fill<const SEVERAL: bool>(&mut self, limits: LimitSet) {
+        let Applicable { rates, fan_outs, .. } = self.plan.applicable;
         // The look-ups come first, as they do under the lock: so every line has about as long to arrive.
-        let rates = self.plan.applicable.rates;
-        let mut looked_up = 0u64;
-        for place in limits.minus(rates).iter() {
+        for (seen_set, planned) in (0..).zip(&self.plan.seen_sets) {
+            let over_it = limits.intersect(planned.limits);
+            if !over_it.is_empty() {
+                self.ask_fan_outs::<SEVERAL>(seen_set, planned, over_it);
+            }
+        }
+        for place in limits.minus(rates).minus(fan_outs).iter() {
             let asked = self.asked(place);
             match asked.ask.kind {
-                AskKind::Rate => {}
-                AskKind::FanOut { seen_set, .. } => {
-                    let is_known = looked_up >> seen_set & 1 != 0;
-                    looked_up |= 1 << seen_set;
-                    self.ask_fan_out::<SEVERAL>(asked, seen_set.into(), is_known);
-                }
+                AskKind::Rate | AskKind::FanOut { .. } => {}
                 AskKind::Distinct => self.ask_distinct(asked),
                 AskKind::InFlight(limit) => self.ask_in_flight(limit.into()),
             }
@@ -243,7 +252,7 @@ impl<'e> Preparer<'e, '_> {
         };
         self.each_key::<SEVERAL>(asked, 1, |this, limit, nth, _, at| {
             let amount = amounts.as_ref().map_or(amount, |amounts| amounts.get(nth).copied().unwrap_or_default());
-            this.push(limit, asked.ask, nth, Question::Rate { at, amount });
+            this.push(asked.place, limit, nth, Question::Rate { at, amount });
         });
     }
 
@@ -275,36 +284,41 @@ impl<'e> Preparer<'e, '_> {
         hosts.iter().map(|host| at_host.get(host).copied().unwrap_or_default()).collect()
     }
 
-    /// Adds an entry for each look-up in the limit's seen set, and the look-ups unless another limit added them.
+    /// Adds the look-ups in a seen set, and an entry for each of them and each of the limits `over_it`.
     #[inline(always)]
-    fn ask_fan_out<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, is_known: bool) {
-        let Asked { place, ask, trust } = asked;
-        let count = self.keys.count::<SEVERAL>(&self.plan.seen_sets[seen_set as usize].per);
-        if SEVERAL && ask.refuses_when_full {
-            self.request.reserve(count);
+    fn ask_fan_outs<const SEVERAL: bool>(&mut self, seen_set: u32, planned: &PlannedSeenSet, over_it: LimitSet) {
+        let first = self.request.lookups.len();
+        let count = self.keys.count::<SEVERAL>(&planned.per);
+        for nth in 0..count {
+            self.look_up::<SEVERAL>(seen_set, planned, nth);
         }
-        let times = if ask.count == Count::Recipients { self.count_recipients::<SEVERAL>() } else { 1 };
-        let mut next = self.request.lookups.len();
-        if is_known {
-            next = self.request.lookups.iter().position(|lookup| lookup.seen_set == seen_set).unwrap_or(next);
-        } else {
-            for nth in 0..count {
-                self.look_up::<SEVERAL>(asked, seen_set, nth);
+        let end = self.request.lookups.len();
+        for place in over_it.iter() {
+            let ask = &self.plan.asks[usize::from(place)];
+            if SEVERAL && ask.refuses_when_full {
+                self.request.reserve(count);
+            }
+            let times = if ask.count == Count::Recipients { self.count_recipients::<SEVERAL>() } else { 1 };
+            for lookup in first..end {
+                self.ask_fan_out::<SEVERAL>(place, ask, lookup, times);
             }
         }
-        while let Some(lookup) = self.request.lookups.get(next).filter(|lookup| lookup.seen_set == seen_set) {
-            next += 1;
-            let (nth, mut bucket) = (lookup.nth as usize, lookup.bucket);
-            if let AskKind::FanOut { is_apart: true, .. } = ask.kind {
-                let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
-                bucket = self.secret.with_trust(key, trust);
-            }
-            if SEVERAL && self.was_asked(place, nth) {
-                continue;
-            }
-            let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
-            self.push(limit, ask, nth, Question::FanOut { lookup: next as u32 - 1, bucket, times });
+    }
+
+    /// Adds the entry of a limit for one look-up in its seen set.
+    #[inline(always)]
+    fn ask_fan_out<const SEVERAL: bool>(&mut self, place: u16, ask: &Ask, lookup: usize, times: u32) {
+        let Lookup { nth, mut bucket, .. } = self.request.lookups[lookup];
+        let nth = nth as usize;
+        if let AskKind::FanOut { is_apart: true } = ask.kind {
+            let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
+            bucket = self.secret.with_trust(key, ask.trust_source.trust(self.senders));
         }
+        if SEVERAL && self.was_asked(place, nth) {
+            return;
+        }
+        let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
+        self.push(place, limit, nth, Question::FanOut { lookup: lookup as u32, bucket, times });
     }
 
     #[inline(never)]
@@ -328,7 +342,7 @@ impl<'e> Preparer<'e, '_> {
             }
             if !elements.is_empty() {
                 let elements = run(first, this.request.hashes.len());
-                this.push(limit, asked.ask, nth, Question::Distinct { at, elements });
+                this.push(asked.place, limit, nth, Question::Distinct { at, elements });
             }
         });
     }
@@ -396,8 +410,7 @@ impl<'e> Preparer<'e, '_> {
 
     /// Adds a look-up in a seen set, unless no element can be new.
     #[inline(always)]
-    fn look_up<const SEVERAL: bool>(&mut self, asked: Asked<'_>, seen_set: u32, nth: usize) {
-        let planned = &self.plan.seen_sets[seen_set as usize];
+    fn look_up<const SEVERAL: bool>(&mut self, seen_set: u32, planned: &PlannedSeenSet, nth: usize) {
         let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth) else { return };
         if planned.is_under_mailbox && self.has_own_organisation(planned, nth) {
             return;
@@ -413,12 +426,13 @@ impl<'e> Preparer<'e, '_> {
         };
         let Some(element) = element else { return };
         let others = run(first, self.request.others.len());
+        let trust = planned.trust_source.trust(self.senders);
         let first = self.request.parts.len();
         if planned.has_ladder && self.identities.may_have_parts(self.plan.identities[planned.distinct].identity) {
-            self.add_parts(asked.trust, planned, key);
+            self.add_parts(trust, planned, key);
         }
         let parts = run(first, self.request.parts.len());
-        let bucket = self.secret.with_trust(key, asked.trust);
+        let bucket = self.secret.with_trust(key, trust);
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
         self.request.lookups.push(Lookup {
             seen_set,
@@ -428,7 +442,7 @@ impl<'e> Preparer<'e, '_> {
             others,
             parts,
             is_fresh,
-            is_proven: asked.trust != Trust::Claimed,
+            is_proven: trust != Trust::Claimed,
         });
     }
 
@@ -487,10 +501,10 @@ impl<'e> Preparer<'e, '_> {
         at
     }
 
-    /// Adds an entry, under the limit itself or a quota of it.
+    /// Adds an entry of the limit at `place`; `limit` is that place, or the place of a quota.
     #[inline(always)]
-    fn push(&mut self, limit: u16, ask: &Ask, nth: usize, question: Question) {
-        let is_charged = self.stages.contains(ask.stage) && ask.count != Count::Reports;
+    fn push(&mut self, place: u16, limit: u16, nth: usize, question: Question) {
+        let is_charged = self.charged.contains(place);
         self.request.entries.push(Entry { limit, is_charged, nth: nth as u32, question });
     }
 }

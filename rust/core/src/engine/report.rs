@@ -35,9 +35,9 @@ impl Engine {
         let identities = Identities::read(envelope, &self.suffixes, read.map(Identity::source).collect());
         let mut room = Room::kept();
         let filter = StageFilter { without: LimitSet::ALL.minus(counting), ..StageFilter::default() };
-        self.prepare_filtered(&mut room.request, &identities, None, Stages::ALL, Purpose::Check, Some(&filter));
+        self.prepare_filtered(&mut room.request, &identities, None, Stages::ALL, Purpose::Admit, Some(&filter));
         let (mut region, epoch) = self.shared.at(now, true);
-        region.counters_mut().reports[report as usize] += 1;
+        region.count_report(report as usize);
         for entry in &room.request.stores.entries {
             let counter = self.plan.limits[usize::from(entry.limit)].store.rate_counter();
             let (Some(counter), Question::Rate { at, .. }) = (counter, &entry.question) else { continue };

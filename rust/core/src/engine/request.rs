@@ -212,19 +212,15 @@ pub(super) struct Keys {
 }
 
 /// The key of the first value of an identity. Nearly all values have one of three shapes, which are hashed from where
-/// they are: no value is made of them. `network` is the length of the last prefix of IPv4 and its hash.
+/// they are: no value is made of them.
 #[inline(always)]
-fn key_of(
-    needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>, network: &mut Option<(u8, u64)>,
-) -> Option<Key> {
+fn key_of(needed: &PlannedIdentity, secret: &Secret, identities: &Identities<'_>) -> Option<Key> {
     let PlannedIdentity { identity, source, mask, .. } = *needed;
     let usual = match source {
         Source::Sender => identities.sender_name(identity).map(|name| secret.name_key(mask, name)),
-        Source::ClientIp => identities.client_v4(identity).map(|(value, prefix)| {
-            let known = network.filter(|(last, _)| *last == prefix);
-            let (_, hash) = *network.insert(known.unwrap_or_else(|| (prefix, secret.v4_hash(value, prefix))));
-            Key((hash ^ mask).max(1))
-        }),
+        Source::ClientIp => {
+            identities.client_v4(identity).map(|(network, prefix)| secret.v4_key(mask, network, prefix))
+        }
         Source::Nothing => identities.has_global().then(|| secret.masked(mask, &Value::Global)),
         Source::Rcpt if identity == Identity::RcptAddress => {
             identities.first_recipient().map(|(local, host)| secret.address_key(mask, local, host))
@@ -253,28 +249,21 @@ impl Keys {
         let Self { values, first, ruled_out, .. } = self;
         values.reserve(plan.identities.len());
         first.resize(plan.identities.len(), ABSENT);
-        // `sender.org` and `sender.registered` nearly always have the same value, which is hashed once. So are networks
-        // that differ only for IPv6.
-        let (has_one_hash, mut hash) = (identities.is_org_registered(), 0);
-        let mut network = None;
+        let (is_v4, is_org_registered) = (identities.has_client_v4(), identities.is_org_registered());
         for (place, needed) in plan.identities.iter().enumerate() {
             if !needed.at.intersects(stages) {
                 continue;
             }
-            let is_owner =
-                has_one_hash && matches!(needed.identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
-            let key = if is_owner && hash != 0 {
-                Some(Key(hash ^ needed.mask))
-            } else {
-                key_of(needed, secret, identities, &mut network)
-            };
+            let twin = needed.twin.and_then(|(twin, between)| {
+                let has_same_value = if needed.source == Source::ClientIp { is_v4 } else { is_org_registered };
+                let key = first[usize::from(twin)];
+                (has_same_value && key != ABSENT).then_some(Key(key.0 ^ between))
+            });
+            let key = twin.or_else(|| key_of(needed, secret, identities));
             match key {
                 Some(key) => {
                     values.push(IdentityKey { place, key });
                     first[place] = key;
-                    if is_owner {
-                        hash = key.0 ^ needed.mask;
-                    }
                 }
                 None => *ruled_out = ruled_out.union(needed.needed_by),
             }

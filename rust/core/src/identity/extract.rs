@@ -252,6 +252,12 @@ impl Identities<'_> {
         Some(network::v4(address, prefix))
     }
 
+    /// Whether the client's address is one of IPv4.
+    #[inline(always)]
+    pub(crate) fn has_client_v4(&self) -> bool {
+        matches!(self.client, Some(Some(IpAddr::V4(_))))
+    }
+
     /// Local part and host of the first recipient, if they have a normal form.
     #[inline(always)]
     pub(crate) fn first_recipient(&self) -> Option<(&str, &str)> {

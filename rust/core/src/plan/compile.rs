@@ -263,6 +263,8 @@ impl<'p> Draft<'p> {
         let SeenSetClaim { per, distinct, remember_us, settle_us, charged_again, has_notes, .. } = &self.seen_sets[nth];
         let (per, distinct, remember_us) = (per.clone(), *distinct, *remember_us);
         let (settle_us, charged_again, has_notes) = (*settle_us, *charged_again, *has_notes);
+        let over_it = (0..).zip(&self.policy.limits).filter(|(_, limit)| self.seen_sets[nth].is_of(limit));
+        let limits = over_it.map(|(place, _)| place).collect();
         let comeback_us = settle_us.unwrap_or(COMEBACK_US.min(remember_us / 2));
         // Half is for the notes. A single page has room for elements only.
         let (whole, parts) = (table, table.split(table.pages() / 2).filter(|_| has_notes));
@@ -273,12 +275,25 @@ impl<'p> Draft<'p> {
         let between = |per| mask(per) ^ mask(distinct);
         let equals = may_be_equal.map(|&per| (place(&mut self.identities, per), between(per))).collect();
         let source = distinct.source();
+        let trust_source = TrustSource::of(per.iter().copied().chain([distinct]));
         let is_under_mailbox =
             distinct == Identity::SenderOrg(0) && matches!(per[..], [one] if one.is_header_mailbox());
         let distinct = place(&mut self.identities, distinct).into();
         let per = per.iter().map(|&per| place(&mut self.identities, per)).collect();
         let has_ladder = settle_us.is_some();
-        Ok(PlannedSeenSet { set, whole, per, distinct, source, equals, has_ladder, charged_again, is_under_mailbox })
+        Ok(PlannedSeenSet {
+            set,
+            limits,
+            whole,
+            per,
+            trust_source,
+            distinct,
+            source,
+            equals,
+            has_ladder,
+            charged_again,
+            is_under_mailbox,
+        })
     }
 
     /// The store of a limit that has a rate.

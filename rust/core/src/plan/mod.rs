@@ -78,6 +78,9 @@ pub struct PlannedIdentity {
     pub source: Source,
     /// What its keys are masked with.
     pub mask: u64,
+    /// An identity before it that nearly always has the same value, so that one hash serves both: its place, and how
+    /// the masks of the two differ.
+    pub twin: Option<(u16, u64)>,
     /// The stages at which it is needed.
     pub at: Stages,
     /// The limits that are not asked if the identity is absent. In-flight limits are not among them: all senders that
@@ -140,8 +143,6 @@ pub struct Ask {
     pub kind: AskKind,
     /// Where the trust of its keys comes from.
     pub trust_source: TrustSource,
-    /// The stage at which it is charged.
-    pub stage: Stage,
     /// What one check counts as.
     pub count: Count,
     /// A bit for each key that has a quota, by the lowest bits of the key: with few quotas, nearly all other keys need
@@ -162,8 +163,6 @@ pub enum AskKind {
     Rate,
     /// A fan-out that refuses new elements.
     FanOut {
-        /// The place of its seen set in [`Plan::seen_sets`].
-        seen_set: u8,
         /// Whether its own key is not that of the seen set.
         is_apart: bool,
     },
@@ -178,20 +177,18 @@ const _: () = assert!(size_of::<Ask>() == 64);
 impl Ask {
     /// What `prepare` needs of a planned limit.
     pub(super) fn of(planned: &PlannedLimit) -> Self {
-        let PlannedLimit { limit, per, trust_source, stage, store, .. } = planned;
-        let (per, trust_source, stage, count) = (*per, *trust_source, *stage, limit.count);
+        let PlannedLimit { limit, per, trust_source, store, .. } = planned;
+        let (per, trust_source, count) = (*per, *trust_source, limit.count);
         let table = store.slots_table().copied().unwrap_or(Table::HEADER);
         let kind = match store {
             Store::Rate(_) => AskKind::Rate,
-            Store::FanOut(store) => {
-                AskKind::FanOut { seen_set: store.place as u8, is_apart: !limit.new_to().is_empty() }
-            }
+            Store::FanOut(_) => AskKind::FanOut { is_apart: !limit.new_to().is_empty() },
             Store::Distinct(_) => AskKind::Distinct,
             Store::InFlight(place) => AskKind::InFlight(*place as u8),
         };
         let (quota_bits, refuses_when_full) = (quota_bits(&planned.quotas), limit.when_full == WhenFull::Refuse);
         let quota_filter = planned.quotas.filter();
-        Self { per, table, kind, trust_source, stage, count, quota_bits, quota_filter, refuses_when_full }
+        Self { per, table, kind, trust_source, count, quota_bits, quota_filter, refuses_when_full }
     }
 
     /// Whether a key may have a quota: nearly always `false` for one that has none.
@@ -261,12 +258,16 @@ impl FromIterator<u16> for Places {
 pub struct Applicable {
     /// The limits that are asked, for each set of stages.
     asked_at: [LimitSet; STAGE_SETS],
+    /// The limits that an admitted check charges, for each set of stages.
+    charged_at: [LimitSet; STAGE_SETS],
     /// What the limits read of an envelope, for each set of stages.
     sources: [Sources; STAGE_SETS],
     /// The limits that count messages of senders of each kind, in the order of [`SenderKind::ALL`].
     for_sender: [LimitSet; SenderKind::ALL.len()],
     /// The limits that are rates.
     pub rates: LimitSet,
+    /// The fan-outs that refuse what is new.
+    pub fan_outs: LimitSet,
     /// The limits that block.
     pub blocking: LimitSet,
     /// The limits that count bytes: a check of an envelope without a size need not ask them.
@@ -275,6 +276,8 @@ pub struct Applicable {
     pub unless_idle: LimitSet,
     /// The in-flight limits.
     pub in_flight: LimitSet,
+    /// The limits that count reports. A check that takes no permit skips them until the server reports something.
+    pub on_reports: LimitSet,
     /// The limits that count each report.
     reported: [LimitSet; Report::ALL.len()],
 }
@@ -353,10 +356,14 @@ pub struct PlannedCounts {
 pub struct PlannedSeenSet {
     /// The seen set.
     pub set: SeenSet,
+    /// The stated limits that look it up.
+    pub limits: LimitSet,
     /// The pages of the elements and of the notes together.
     pub whole: Table,
     /// The identities of the key under which it remembers, as places in [`Plan::identities`].
     pub per: Places,
+    /// Where the trust of the elements and of the key comes from.
+    pub trust_source: TrustSource,
     /// The place of the element's identity in [`Plan::identities`].
     pub distinct: usize,
     /// The source of that identity.
@@ -381,6 +388,9 @@ impl Applicable {
             (0..).zip(limits).filter(|(_, limit)| is_in(limit)).map(|(place, _)| place).collect::<LimitSet>()
         };
         let is_asked = |limit: &PlannedLimit, stages: usize| limit.asked_at.bits() as usize & stages != 0;
+        let is_charged = |limit: &PlannedLimit, stages: usize| {
+            stages & 1 << limit.stage as usize != 0 && limit.limit.count != Count::Reports
+        };
         let sources = |stages: usize| {
             let asked = limits.iter().filter(|limit| is_asked(limit, stages)).map(|planned| &planned.limit);
             let counted = counts_recipients && stages & 1 << Stage::Rcpt as usize != 0;
@@ -388,13 +398,16 @@ impl Applicable {
         };
         Self {
             asked_at: array::from_fn(|stages| set(&|limit| is_asked(limit, stages))),
+            charged_at: array::from_fn(|stages| set(&|limit| is_charged(limit, stages))),
             sources: array::from_fn(sources),
             for_sender: SenderKind::ALL.map(|sender| set(&|limit| looks_at(limit.limit.verified, sender))),
             rates: set(&|limit| matches!(limit.store, Store::Rate(_))),
+            fan_outs: set(&|limit| matches!(limit.store, Store::FanOut(_))),
             blocking: set(&|limit| limit.block_rule.is_some()),
             sized: set(&|limit| limit.limit.count == Count::Bytes),
             unless_idle: set(&|limit| limit.limit.is_in_flight() && limit.limit.count != Count::Bytes),
             in_flight: set(&|limit| limit.limit.is_in_flight()),
+            on_reports: set(&|limit| limit.limit.count == Count::Reports),
             reported: Report::ALL.map(|report| set(&|limit| limit.limit.reports.contains(report))),
         }
     }
@@ -402,6 +415,11 @@ impl Applicable {
     /// The limits that are asked at `stages`.
     pub fn asked_at(&self, stages: Stages) -> LimitSet {
         self.asked_at[stages.bits() as usize % STAGE_SETS]
+    }
+
+    /// The limits that an admitted check of `stages` charges: at their own stage, and those on reports never.
+    pub fn charged_at(&self, stages: Stages) -> LimitSet {
+        self.charged_at[stages.bits() as usize % STAGE_SETS]
     }
 
     /// The limits that count this report.
@@ -535,12 +553,27 @@ const _: () = assert!(Stage::ALL.len() == STAGES && Report::ALL.len() == REPORTS
 fn place(identities: &mut Vec<PlannedIdentity>, identity: Identity) -> u16 {
     let known = identities.iter().position(|known| known.identity == identity);
     let place = known.unwrap_or_else(|| {
+        let twin = identities.iter().position(|known| are_twins(known.identity, identity));
+        let twin = twin.map(|place| (place as u16, identities[place].mask ^ mask(identity)));
+        let (source, mask) = (identity.source(), mask(identity));
         let (at, needed_by) = (Stages::default(), LimitSet::EMPTY);
-        identities.push(PlannedIdentity { identity, source: identity.source(), mask: mask(identity), at, needed_by });
+        identities.push(PlannedIdentity { identity, source, mask, twin, at, needed_by });
         identities.len() - 1
     });
     // A policy has at most 64 limits of a few identities each.
     place as u16
+}
+
+/// Whether the two identities have the same value when the client's address is one of IPv4, or when the sender's
+/// organisation is what one has to register.
+fn are_twins(first: Identity, second: Identity) -> bool {
+    let v4_prefix = |identity| match identity {
+        Identity::ClientNet(prefixes) => Some(prefixes.v4),
+        Identity::ClientIp => Some(32),
+        _ => None,
+    };
+    let is_owner = |identity| matches!(identity, Identity::SenderOrg(0) | Identity::SenderRegistered);
+    v4_prefix(first).is_some_and(|prefix| v4_prefix(second) == Some(prefix)) || is_owner(first) && is_owner(second)
 }
 
 /// The identities `known`, and after them those that only the limits of `policy` need.

@@ -25,6 +25,8 @@ pub struct Hints {
     pub has_blocks: Flag,
     /// Whether a permit may be open: when not, in-flight limits count nothing.
     pub has_open_permits: Flag,
+    /// Whether the server may have reported anything: when not, limits on reports count nothing.
+    pub has_reports: Flag,
     /// The kinds of access entries present, as their owner writes them.
     entry_kinds: [AtomicU64; KIND_WORDS],
     /// The keys of operators' entries.

@@ -58,7 +58,9 @@ impl Region {
         prefer_huge_pages(pages.spare_capacity_mut());
         pages.resize(next as usize, Page::EMPTY);
         pages[0] = bytemuck::cast(Header::new());
-        Some((Self::over(pages.into_boxed_slice()).ok()?, tables))
+        let region = Self::over(pages.into_boxed_slice()).ok()?;
+        region.hints.has_reports.set(false);
+        Some((region, tables))
     }
 
     /// Takes over pages that a region was written to before.
@@ -71,6 +73,7 @@ impl Region {
         // A region does not know the tables of entries and blocks, so their owner sets the hints about them.
         let hints = Hints::default();
         hints.has_open_permits.set(header.permits.open > 0);
+        hints.has_reports.set(true);
         Ok(Self { pages, hints: Arc::new(hints) })
     }
 
@@ -206,6 +209,12 @@ impl Region {
     pub fn set_permits(&mut self, permits: OpenPermits) {
         self.header_mut().permits = permits;
         self.hints.has_open_permits.set(permits.open > 0);
+    }
+
+    /// Counts a report of this kind, and changes the hint that checks read before the lock.
+    pub fn count_report(&mut self, kind: usize) {
+        self.counters_mut().reports[kind] += 1;
+        self.hints.has_reports.set(true);
     }
 
     /// Whether all limits are in shadow mode, regardless of their own modes.
