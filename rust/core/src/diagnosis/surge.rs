@@ -18,9 +18,9 @@
 //!
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
 //! ordinary mail, or [`LEAST_UNREFUSED`] if most of it is let through, four standard deviations of the estimate, and
-//! [`LEAST_KEPT`] messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in `tests/mail`, five minutes bring up to 2.4 times what is ordinary.
-//! So a surge without a common value must be larger than that, or consist of messages that were refused or are not
-//! proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
+//! [`LEAST_KEPT`] messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in
+//! `tests/mail`, five minutes bring up to 2.4 times what is ordinary. So a surge without a common value must be larger
+//! than that, or consist of messages that were refused or are not proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
 //!
 //! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
@@ -332,7 +332,7 @@ impl Analysis<'_> {
             found.push(self.finding(&tally, best, mailer.is_some(), surge));
             for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
                 // What only a part shows stands for all that it was found within.
-                *left &= !message.has(best.value) && !(best.is_of_part && message.has(most.value));
+                *left &= !(message.has(best.value) || best.is_of_part && message.has(most.value));
             }
             if most.is_of_part || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
                 break;
