@@ -76,8 +76,10 @@ def test_help_shows_signatures_and_docstrings() -> None:
     shown = pydoc.plain(pydoc.render_doc(throttle.Throttle))
     for line in (
         "class Throttle(builtins.object)",
-        "Throttle(policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, learned=None, "
-        "sample=False)",
+        (
+            "Throttle(policy=None, *, memory=None, max_open=None, clock=None, seed=None, suffix_list=None, "
+            "learned=None, sample=False)"
+        ),
         "check(self, /, envelope, *, stage=None, now=None)",
         "Asks every limit, then charges all of them if all agree, and none otherwise.",
         "block(self, /, identity, value, *, seconds=None)",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from surges import END_US, OPEN, SURGES, Surge, flood
+from surges import END_US, OPEN, SURGES, Surge, flood, invented, word
 from throttle import Policy, Throttle
 from throttle.diagnosis import described, report
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from throttle.types import Diagnosis, EnvelopeFields
+
+
+#: What a message that ends at MAIL does not show.
+HEADLESS: EnvelopeFields = {"rcpt_to": None, "header_from": None, "reply_to": None, "dkim": None}
 
 
 def found(diagnosis: Diagnosis) -> set[tuple[str, str]]:
@@ -64,7 +68,7 @@ def test_the_suggested_command_or_limit_refuses_the_surge_and_no_ordinary_mail(
         assert action["would_refuse"] <= action["of"] // 100
         if action["command"]:
             program, ctl, block, for_, lasts, identity, value = shlex.split(action["command"])
-            assert (program, ctl, block, for_, lasts) == ("throttle", "ctl", "block", "--for", "1h")
+            assert (program, ctl, block, for_, lasts) == ("throttle", "ctl", "block", "--for", "1 hour")
             guard.block(identity, value, seconds=3600)
         else:
             assert action["toml"]
@@ -78,9 +82,8 @@ def test_a_flood_of_which_little_shows_its_header_is_named_by_what_that_shows(
     flooded: Callable[..., Throttle],
 ) -> None:
     """Nine of ten messages end at MAIL, as if they were refused there."""
-    headless: EnvelopeFields = {"rcpt_to": None, "header_from": None, "reply_to": None, "dkim": None}
     attack = flood(SURGES[0], 4, 3)
-    shown = ((at, envelope if n % 10 == 0 else envelope.replace(**headless)) for n, (at, envelope) in enumerate(attack))
+    shown = ((at, envelope if n % 10 == 0 else envelope.replace(**HEADLESS)) for n, (at, envelope) in enumerate(attack))
     guard = flooded(shown)
     diagnosis = guard.diagnose(now=END_US / 1e6)
     (finding,) = diagnosis["findings"]
@@ -88,3 +91,14 @@ def test_a_flood_of_which_little_shows_its_header_is_named_by_what_that_shows(
     assert finding["of_part"]
     told = report(diagnosis, guard.notices(now=END_US / 1e6), guard.policy)
     assert " % of the surge of the last 4 minutes that reached data shares reply_to.address case@desk.com;" in told
+
+
+def test_what_the_admitted_part_of_a_refused_organisation_shares_is_named(flooded: Callable[..., Throttle]) -> None:
+    """A provider has ordinary mail, its forger's Reply-To has none: the Reply-To is named, and the provider is not
+    found again.
+    """
+    message = lambda rng, n: invented(rng, mail_from=f"{word(rng)}@gmail.com", reply_to="c@desk.com")  # noqa: E731
+    surge = Surge("", message, "surge", ())
+    shown = ((at, one if n % 2 == 0 else one.replace(**HEADLESS)) for n, (at, one) in enumerate(flood(surge, 4, 3)))
+    diagnosis = flooded(shown, OPEN).diagnose(now=END_US / 1e6)
+    assert (diagnosis["state"], found(diagnosis)) == ("surge", {("reply_to.address", "c@desk.com")})

@@ -15,8 +15,8 @@ const MINUTE: u64 = 60_000_000;
 const DAY: u64 = 24 * HOUR;
 
 fn memory(pages: u32, remember_us: u64, comeback_us: u64) -> (Region, SeenSet) {
-    let (region, tables) = Region::new(&[pages]).expect("as much memory as that");
-    (region, SeenSet::new(tables[0], remember_us, comeback_us).expect("a time that a clock can keep"))
+    let (region, tables) = Region::new(&[1, pages]).expect("as much memory as that"); // the counters come first
+    (region, SeenSet::new(tables[1], remember_us, comeback_us).expect("a time that a clock can keep"))
 }
 
 fn consult(known: &SeenSet, region: &Region, key: Key, now_us: u64) -> Option<Sighting> {
@@ -282,8 +282,8 @@ fn who_has_come_for_ever_stays_settled() {
 /// Notes have pages of their own: they evict nothing but notes, and known elements evict none.
 #[test]
 fn notes_and_elements_leave_each_other_alone() {
-    let (mut region, tables) = Region::new(&[1, 1]).expect("as much memory as that");
-    let known = SeenSet::new(tables[0], DAY, HOUR).expect("a time that a clock can keep").noting(tables[1]);
+    let (mut region, tables) = Region::new(&[1, 1, 1]).expect("as much memory as that");
+    let known = SeenSet::new(tables[1], DAY, HOUR).expect("a time that a clock can keep").noting(tables[2]);
     let note = |region: &mut Region, nth| known.note(region, &known.table.candidates(key(nth)), 3 * HOUR);
     (0..5_000).for_each(|nth| charge(&known, &mut region, key(nth), HOUR));
     let is_known = |region: &Region, nth: &u64| consult(&known, region, key(*nth), 3 * HOUR).is_some();

@@ -17,10 +17,10 @@
 //! and reported as mass mail.
 //!
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
-//! ordinary mail, or [`LEAST_UNREFUSED`] if most of it is let through, four standard deviations of the estimate, and [`LEAST_KEPT`] messages of the sample. Ordinary mail
-//! itself comes in bursts, of mailings above all: in `tests/mail`, five minutes bring up to 2.4 times what is ordinary.
-//! So a surge without a common value must be larger than that, or consist of messages that were refused or are not
-//! proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
+//! ordinary mail, or [`LEAST_UNREFUSED`] if most of it is let through, four standard deviations of the estimate, and
+//! [`LEAST_KEPT`] messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in
+//! `tests/mail`, five minutes bring up to 2.4 times what is ordinary. So a surge without a common value must be larger
+//! than that, or consist of messages that were refused or are not proven: [`LEAST_SCATTERED`] and [`LEAST_DOUBTFUL`].
 //!
 //! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
@@ -52,9 +52,9 @@ pub const MOST_FINDINGS: usize = 3;
 const MOST_ROUNDS: usize = 8;
 
 /// The least excess of a value, as a part of ordinary mail; and that of a flood most of which is let through, for a
-/// service such as a ticket system brings a quarter of ordinary mail now and then.
+/// service such as a ticket system brings a third of ordinary mail now and then.
 const LEAST_EXCESS: f64 = 0.25;
-const LEAST_UNREFUSED: f64 = 0.35;
+const LEAST_UNREFUSED: f64 = 0.4;
 
 /// The least part of the surge that a value explains, to be a finding; all findings explain half of it, or what they
 /// leave is no surge.
@@ -82,6 +82,9 @@ const SAME_SHARE: f64 = 0.005;
 /// A proven sender whose messages are refused less than this is no flood.
 const HARMLESS_REFUSED: f64 = 0.05;
 const MOSTLY: f64 = 0.9;
+
+/// A flood of which this part is refused is held by limits.
+const MOSTLY_REFUSED: f64 = 0.5;
 
 /// What the last minutes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,21 +317,24 @@ impl Analysis<'_> {
             let tally = self.tally();
             let candidates = self.candidates(&tally);
             let candidates = if candidates.is_empty() { self.candidates_of_part(&tally) } else { candidates };
-            let Some(best) = self.best(&tally, &candidates) else { break };
+            let explained = |a: &&Candidate, b: &&Candidate| a.explained.total_cmp(&b.explained);
+            let Some(most) = candidates.iter().max_by(explained).copied() else { break };
+            let best = self.best(&tally, &candidates, most);
             let mailer = self.mass_mailer(&tally, best);
             let best = mailer.unwrap_or(best);
-            let surge = self.stage(&whole, best.place).excess();
-            let finding = self.finding(&tally, best, mailer.is_some(), surge);
-            let is_ordinary = finding.messages < LEAST_UNREFUSED * self.ordinary && finding.refused_share < 0.5;
-            if is_ordinary && !finding.is_mass_mail && !finding.is_of_part {
+            let share = &tally.values[most.value as usize];
+            let is_let_through = share.refused < MOSTLY_REFUSED * share.recent.messages;
+            let is_ordinary = share.excess() < LEAST_UNREFUSED * self.ordinary && is_let_through;
+            if is_ordinary && mailer.is_none() && !most.is_of_part {
                 break;
             }
-            found.push(finding);
+            let surge = self.stage(&whole, best.place).excess();
+            found.push(self.finding(&tally, best, mailer.is_some(), surge));
             for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
-                *left &= !message.has(best.value);
+                // What only a part shows stands for all that it was found within.
+                *left &= !(message.has(best.value) || best.is_of_part && message.has(most.value));
             }
-            let is_last = best.is_of_part;
-            if is_last || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
+            if most.is_of_part || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
                 break;
             }
         }
@@ -380,24 +386,26 @@ impl Analysis<'_> {
         candidates.filter(|candidate| candidate.explained >= ALL_EXPLAIN).collect()
     }
 
-    /// The candidate to be named.
-    fn best(&self, tally: &Tally, candidates: &[Candidate]) -> Option<Candidate> {
-        let most = candidates.iter().copied().max_by(|a, b| a.explained.total_cmp(&b.explained))?;
+    /// The candidate to be named, of those that explain nearly as much as the one that explains the most.
+    fn best(&self, tally: &Tally, candidates: &[Candidate], most: Candidate) -> Candidate {
         // What nearly all of its messages share is named instead if it is rarer. That may be something that only a
         // part of them shows.
         let within = self.corpus.tally(|place, message| self.left[place] && message.has(most.value));
         let is_shared = |value: u32| {
             let (share, reached) =
                 (&within.values[value as usize], self.stage(&within, self.corpus.values[value as usize].0));
-            share.recent.kept >= LEAST_KEPT && share.recent.messages >= (1.0 - TIE) * reached.recent.messages
+            share.recent.kept >= LEAST_KEPT && share.excess() >= (1.0 - TIE) * reached.excess()
         };
         let excess_of = |value: u32| self.stage(tally, self.corpus.values[value as usize].0).excess();
-        let shared = (0..tally.values.len() as u32)
-            .filter(|&value| is_shared(value))
-            .filter_map(|value| self.candidate(tally, value, excess_of(value)));
+        let all = within.stages[Stage::Connect as usize].recent.messages;
+        let shared = (0..tally.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
+            let candidate = self.candidate(tally, value, excess_of(value))?;
+            let is_of_part = self.stage(&within, candidate.place).recent.messages < MOSTLY * all;
+            Some(Candidate { is_of_part: is_of_part || most.is_of_part, ..candidate })
+        });
         let alike = candidates.iter().copied().filter(|candidate| candidate.explained >= most.explained - TIE);
         let steps = |candidate: &Candidate| (candidate.ordinary_share / SAME_SHARE) as u64;
-        shared.chain(alike).min_by_key(|candidate| (steps(candidate), candidate.place))
+        shared.chain(alike).min_by_key(|candidate| (steps(candidate), candidate.place)).unwrap_or(most)
     }
 
     /// The recent messages that are left and have a value.
