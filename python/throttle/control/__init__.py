@@ -10,7 +10,7 @@ answer: `{"ok": true, "result": …}`, or `{"ok": false, "error": "…"}`.
 from __future__ import annotations
 
 PATH = "/run/throttle/control/socket"
-"""Where `throttle top` and `throttle ctl` look for the socket. The units that `--print-unit` prints have a directory there."""
+"""Where the commands look for the socket. The units that `--print-unit` prints can have their directory there."""
 
 MOST_REQUEST_BYTES = 64 << 10
 MOST_ANSWER_BYTES = 1 << 20

@@ -25,8 +25,9 @@ RELOAD_SECONDS = 1.0
 
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread that answers metrics or control may keep Python's lock while mail waits for it: the default is 5 ms,
-which is what a scrape would add to the slowest answers.
+"""How long a thread that answers metrics or control may keep Python's lock while mail waits for it.
+
+The default of 5 ms is what a scrape would add to the slowest answers.
 """
 
 
