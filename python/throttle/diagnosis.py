@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from throttle import Policy, PolicyError
+from throttle.notices import counted, time_of_day
 from throttle.printable import printable
-from throttle.serve.notices import counted
 
 if TYPE_CHECKING:
     from throttle.types import Diagnosis, DiagnosisRow, Finding, Notice, Notices
@@ -32,7 +31,7 @@ MOST_BLOCKED = 0.01
 LEAST_HELD = 0.05
 
 #: The part of a flood that a limit refuses, if the limit is told with the key that it refuses most.
-MOSTLY = 0.5
+LEAST_HOLDING = 0.5
 
 #: Longer values are cut in the table.
 VALUE_WIDTH = 44
@@ -88,29 +87,29 @@ def report(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> str:
 
 def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Described:
     """Adds to each finding which limits hold it, and the command that would act on it."""
-    fields = {limit.name: limit.fields for limit in policy.limits}
     findings: list[DescribedFinding] = []
     for finding in diagnosis["findings"]:
         held_by: list[Holding] = []
         for limit, share in finding["limits"].items():
-            notice = _notice_of(limit, finding["value"], notices)
+            notice = _notice_of(limit, finding, notices)
             held_by.append(
                 {
                     "limit": limit,
                     "share": share,
                     "key": notice.key if notice else None,
                     "since": notice.since if notice else None,
-                    "counted": counted(notice, fields.get(limit, {})) if notice else None,
+                    "counted": counted(notice, policy) if notice else None,
                 }
             )
         findings.append({"finding": finding, "held_by": held_by, "action": _action(finding, diagnosis)})
     return {"diagnosis": diagnosis, "findings": findings}
 
 
-def _notice_of(limit: str, value: str, notices: Notices) -> Notice | None:
-    """The notice of a limit about this value, or else about the key that it refuses most."""
+def _notice_of(limit: str, finding: Finding, notices: Notices) -> Notice | None:
+    """The notice of a limit about the value of a finding, or else about the key that it refuses most."""
+    identity, value = finding["identity"], finding["value"]
     of_limit = [notice for notice in notices.refusing if notice.limit == limit]
-    return max(of_limit, key=lambda notice: (notice.key == value, notice.refused), default=None)
+    return max(of_limit, key=lambda notice: (notice.is_about(identity, value), notice.refused), default=None)
 
 
 def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
@@ -184,12 +183,12 @@ def _sentence(found: DescribedFinding, period: str) -> str:
         return f"{parts[0]}: the mass mail of a proven sender, which is let through."
     told = next((held for held in held_by if held["key"] == finding["value"]), None)
     # Of a limit that counts something else, the key that it refuses most is this flood's if it holds most of the flood.
-    told = told or next((held for held in held_by if held["counted"] and held["share"] >= MOSTLY), None)
+    told = told or next((held for held in held_by if held["counted"] and held["share"] >= LEAST_HOLDING), None)
     if told and told["key"] != finding["value"]:
         parts.append(f"{told['counted']} under {printable(told['key'] or '')}")
     if told:
         refused = f"{_percent(finding['refused_share'])} refused"
-        parts.append(f"held by {told['limit']} since {_time_of_day(told['since'] or 0.0)} ({refused})")
+        parts.append(f"held by {told['limit']} since {time_of_day(told['since'] or 0.0)} ({refused})")
     elif finding["refused_share"] < LEAST_HELD:
         parts.append("nothing holds it")
     else:
@@ -262,10 +261,6 @@ def _period(diagnosis: Diagnosis) -> str:
 
 def _percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
-
-
-def _time_of_day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
 
 
 def _cut(value: str) -> str:

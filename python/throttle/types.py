@@ -331,6 +331,10 @@ class Table:
         return f"{self.table}: {self.used:,} of {self.slots:,} slots used{part}{memory}{untracked}"
 
 
+MOST_KEY_BYTES = 256
+"""The longest key of a notice; a longer one is cut."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """A limit began to refuse a key, or stopped.
@@ -358,6 +362,17 @@ class Notice:
     key: str
     refused: int
     mode: Mode
+
+    def is_about(self, identity: str, value: str) -> bool:
+        """Whether it is about this value of an identity, alone or as a part of a key of several.
+
+        A key that is cut, or whose values contain the sign that joins them, is about none of its parts.
+        """
+        identities, values = self.identity.split(" + "), self.key.split(" + ")
+        if len(identities) == 1:
+            return (identity, value) == (self.identity, self.key)
+        is_whole = len(self.key.encode("utf-8", "surrogatepass")) < MOST_KEY_BYTES and len(values) == len(identities)
+        return is_whole and (identity, value) in zip(identities, values, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

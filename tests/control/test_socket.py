@@ -17,8 +17,9 @@ from throttle.control import MOST_REQUEST_BYTES
 from throttle.control.client import ControlClient, ControlError
 from throttle.control.verbs import VERBS, Verb
 from throttle.serve import control as serve_control
+from throttle.serve.access import Peer, Rights, checked_address
 from throttle.serve.address import AddressError
-from throttle.serve.control import MOST_CLIENTS, ControlServer, Peer, Rights
+from throttle.serve.control import MOST_CLIENTS, ControlServer
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import Log
 
@@ -120,9 +121,9 @@ def test_a_directory_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AddressError, match="No such file"):
         Running(tmp_path / "no" / "directory" / "socket")
     with pytest.raises(AddressError, match="allowed: an absolute path"):
-        serve_control.prepared("socket", None)
+        checked_address("socket", None)
     with pytest.raises(AddressError, match="group: found 'no such group'"):
-        Running(tmp_path / "socket", Rights("no such group"))
+        Rights.of("no such group")
 
 
 @as_root
@@ -143,8 +144,8 @@ def test_a_member_of_the_group_reads_and_changes_if_he_may(tmp_path: Path, may_c
     for directory in (tmp_path, *tmp_path.parents):
         if directory.owner() == "root" and directory.stat().st_mode & 0o777 == 0o700:
             directory.chmod(0o711)
-    rights = Rights(GROUP, may_change)
-    group = rights.group_id()
+    rights = Rights.of(GROUP, may_change=may_change)
+    group = rights.group_id
     assert group is not None
     with closing(Running(tmp_path / "control" / "socket", rights)) as running:
         assert "limits" in as_user(NOBODY, [group], asked(running.path, "status"))

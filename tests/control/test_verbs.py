@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from throttle import Envelope, ThrottleError
-from throttle.control.verbs import VERBS, Request, RequestError, counted_identities
+from throttle.control.request import Request, RequestError
+from throttle.control.verbs import VERBS, counted_identities
 from throttle.diagnosis import text
 from throttle.serve.guards import Guards, PolicySource
 from throttle.serve.log import Log

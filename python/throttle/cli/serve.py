@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from throttle import Throttle
-    from throttle.serve.control import Rights
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics
@@ -162,7 +161,6 @@ def command(
     print_unit: PrintUnit = None,
 ) -> None:
     """Tries the options, and serves."""
-    from throttle.serve.control import Rights
     from throttle.serve.guards import Guards, PolicySource
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics, most_series
@@ -213,10 +211,9 @@ def command(
         )
         return
     state = Metrics(guards)
-    rights = Rights(control_group, control_group_changes)
     with (
         _shown(metrics, state, events, check=check),
-        _controlled(control, rights, guards, events, check=check),
+        _controlled(control, (control_group, control_group_changes), guards, events, check=check),
     ):
         if postfix is not None:
             _serve_postfix(postfix, guards, events, state, check=check)
@@ -275,17 +272,19 @@ def _shown(text: str | None, metrics: Metrics, log: Log, *, check: bool) -> Abst
 
 
 def _controlled(
-    path: str | None, rights: Rights, guards: Guards, log: Log, *, check: bool
+    path: str | None, group: tuple[str | None, bool], guards: Guards, log: Log, *, check: bool
 ) -> AbstractContextManager[object]:
     """Answers on the control socket, if there is one, until the end of the block."""
+    from throttle.serve.access import Rights, checked_address
     from throttle.serve.address import AddressError
-    from throttle.serve.control import ControlServer, prepared
+    from throttle.serve.control import ControlServer
 
     if path is None:
         return nullcontext()
     try:
+        rights = Rights.of(group[0], may_change=group[1])
         if check:
-            prepared(path, rights.group_id())
+            checked_address(path, rights.group_id)
             return nullcontext()
         return closing(ControlServer(path, guards, log, rights))
     except AddressError as error:

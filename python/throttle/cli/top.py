@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from throttle.cli import asking, fail, missing
+from throttle.control import MOST_OFFENDERS
 from throttle.control.client import ControlClient, ControlError
-from throttle.control.verbs import MOST_OFFENDERS
 from throttle.printable import printable
 
 if TYPE_CHECKING:

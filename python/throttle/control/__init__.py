@@ -1,6 +1,6 @@
 """What an operator asks a running service, and changes in it: `throttle top`, `throttle ctl` and `throttle diagnose`.
 
-`verbs` has what can be asked, of any guards. `client` asks them over the control socket of `throttle serve --control`,
+`request` has what is asked, `verbs` does it, to any guards. `client` asks them over the control socket of `throttle serve --control`,
 which `throttle.serve.control` answers.
 
 A request is one line of JSON, `{"verb": "block", "identity": "sender.org", "value": "salesforce.com"}`, and so is its
@@ -11,6 +11,9 @@ from __future__ import annotations
 
 PATH = "/run/throttle/control/socket"
 """Where the commands look for the socket. The units that `--print-unit` prints can have their directory there."""
+
+MOST_OFFENDERS = 100
+"""The most offenders of one identity in an answer."""
 
 MOST_REQUEST_BYTES = 64 << 10
 MOST_ANSWER_BYTES = 1 << 20

@@ -15,102 +15,20 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from throttle import Envelope, ThrottleError, __version__
-from throttle._core import duration_seconds
+from throttle.control import MOST_OFFENDERS
+from throttle.control.request import Request, RequestError, found
 from throttle.diagnosis import described
-from throttle.serve.notices import notice_sentence
-from throttle.types import Mode
+from throttle.notices import sentence
+from throttle.types import EnvelopeFields, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from throttle import Blocked, Policy, Throttle
-    from throttle.serve.guards import Guards, PolicySource
-    from throttle.serve.log import Log
+    from throttle import Blocked, Offender, Policy, Throttle
+    from throttle.serve.guards import PolicySource
+    from throttle.types import Explanation, Notice, Notices
 
-MOST_OFFENDERS = 100
-"""The most offenders of one identity in an answer."""
-
-ENVELOPE_FIELDS = (
-    "client_ip",
-    "client_name",
-    "helo",
-    "mail_from",
-    "rcpt_to",
-    "auth_user",
-    "spf",
-    "size",
-    "header_from",
-    "reply_to",
-    "list_id",
-    "dkim",
-)
-
-
-class RequestError(ThrottleError):
-    """A request that cannot be done. The text is for whoever made it."""
-
-
-@dataclass(slots=True)
-class Request:
-    """The fields of a request. Each is taken once, and none may be left."""
-
-    verb: str
-    fields: dict[str, Any]
-    guards: Guards
-    log: Log
-    started_at: float
-
-    def text(self, name: str) -> str:
-        """Takes a field that must be text."""
-        value = self.optional_text(name)
-        if value is None:
-            raise RequestError(f"{name}: found nothing; allowed: text")
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        """Takes a field that may be text."""
-        value = self.fields.pop(name, None)
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{name}: found {_kind(value)}; allowed: text")
-        return value
-
-    def number(self, name: str, default: int, most: int) -> int:
-        """Takes a field that may be a whole number."""
-        value = self.fields.pop(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise RequestError(f"{name}: found {_kind(value)}; allowed: a whole number from 0 to {most}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        """Takes a field that may be true."""
-        value = self.fields.pop(name, False)
-        if not isinstance(value, bool):
-            raise RequestError(f"{name}: found {_kind(value)}; allowed: true or false")
-        return value
-
-    def duration(self) -> float | None:
-        """Takes the field `for`, a time as a policy writes it."""
-        text = self.optional_text("for")
-        return None if text is None else float(duration_seconds(text))
-
-    def chosen(self) -> list[tuple[PolicySource, Throttle]]:
-        """Takes the field `policy`, and returns the guard of that name; without it, all of them."""
-        name = self.optional_text("policy")
-        found = [(source, guard) for source, guard in self.guards if name is None or source.name == name]
-        if not found:
-            names = ", ".join(repr(source.name) for source, _ in self.guards)
-            raise RequestError(f"policy: found {name!r}; allowed: {names}")
-        return found
-
-    def end(self) -> None:
-        """Refuses fields that nothing has taken."""
-        if self.fields:
-            raise RequestError(f"{self.verb}: found the field {min(self.fields)!r}, which it does not have")
-
-
-def _kind(value: object) -> str:
-    """What was found, cut: a client may have sent anything."""
-    return repr(value)[:80]
+ENVELOPE_FIELDS = tuple(EnvelopeFields.__annotations__)
 
 
 def _status(request: Request) -> Any:
@@ -145,23 +63,38 @@ def _top(request: Request) -> Any:
     identity, most = request.optional_text("identity"), request.number("n", 10, MOST_OFFENDERS)
     policies = request.chosen()
     request.end()
-    return [
-        {
-            "policy": source.name,
-            "mode": guard.mode,
-            "checks": guard.metrics().checks,
-            "identities": [
-                _offenders(guard, name, most)
-                for name in ([identity] if identity is not None else counted_identities(guard.policy))
-            ],
-            "refusing": [_notice(notice, guard) for notice in guard.notices(after=_LATEST).refusing],
-        }
-        for source, guard in policies
-    ]
+    return [_top_of(source, guard, identity, most) for source, guard in policies]
 
 
-_LATEST = (1 << 63) - 1
-"""A number that no notice has: a reader that passes it gets no entries."""
+def _top_of(source: PolicySource, guard: Throttle, identity: str | None, most: int) -> dict[str, Any]:
+    identities = counted_identities(guard.policy) if identity is None else [identity]
+    refusing = _refusing(guard).refusing
+    return {
+        "policy": source.name,
+        "mode": guard.mode,
+        "checks": guard.metrics().checks,
+        "identities": [
+            {
+                "identity": name,
+                "distinct": round(guard.distinct(name)),
+                "offenders": [_offender(name, offender, refusing) for offender in guard.top(name, most)],
+            }
+            for name in identities
+        ],
+        "refusing": [_notice(notice, guard.policy) for notice in refusing],
+    }
+
+
+def _offender(identity: str, offender: Offender, refusing: Iterable[Notice]) -> dict[str, Any]:
+    holding = (notice for notice in refusing if notice.is_about(identity, offender.value))
+    return {
+        "value": offender.value,
+        "admitted": offender.admitted,
+        "refused": offender.refused,
+        "fan_out": None if offender.fan_out is None else round(offender.fan_out),
+        "first_seen": offender.first_seen,
+        "limits": [{"limit": notice.limit, "mode": notice.mode} for notice in holding],
+    }
 
 
 def counted_identities(policy: Policy) -> list[str]:
@@ -175,31 +108,17 @@ def counted_identities(policy: Policy) -> list[str]:
     return list(found)
 
 
-def _offenders(guard: Throttle, identity: str, most: int) -> dict[str, Any]:
-    refusing = guard.notices(after=_LATEST).refusing
-    rows = []
-    for offender in guard.top(identity, most):
-        holding = [
-            {"limit": notice.limit, "mode": notice.mode}
-            for notice in refusing
-            if (identity, offender.value) in zip(notice.identity.split(" + "), notice.key.split(" + "), strict=False)
-        ]
-        rows.append(
-            {
-                "value": offender.value,
-                "admitted": offender.admitted,
-                "refused": offender.refused,
-                "fan_out": None if offender.fan_out is None else round(offender.fan_out),
-                "first_seen": offender.first_seen,
-                "limits": holding,
-            }
-        )
-    return {"identity": identity, "distinct": round(guard.distinct(identity)), "offenders": rows}
+def _refusing(guard: Throttle) -> Notices:
+    """The notices of keys that are refused now, without those of before."""
+    return guard.notices(after=_AFTER_ALL)
 
 
-def _notice(notice: Any, guard: Throttle) -> dict[str, Any]:
-    fields = next((limit.fields for limit in guard.policy.limits if limit.name == notice.limit), {})
-    return {**asdict(notice), "text": notice_sentence(notice, fields)}
+_AFTER_ALL = (1 << 63) - 1
+"""More than the number of any notice."""
+
+
+def _notice(notice: Notice, policy: Policy) -> dict[str, Any]:
+    return {**asdict(notice), "text": sentence(notice, policy)}
 
 
 def _notices(request: Request) -> Any:
@@ -212,8 +131,8 @@ def _notices(request: Request) -> Any:
         answers.append(
             {
                 "policy": source.name,
-                "entries": [_notice(notice, guard) for notice in notices.entries],
-                "refusing": [_notice(notice, guard) for notice in notices.refusing],
+                "entries": [_notice(notice, guard.policy) for notice in notices.entries],
+                "refusing": [_notice(notice, guard.policy) for notice in notices.refusing],
                 "overwritten": notices.overwritten,
                 "untracked": notices.untracked,
                 "last": notices.last,
@@ -247,7 +166,7 @@ def _diagnose(request: Request) -> Any:
     policies = request.chosen()
     request.end()
     return [
-        {"policy": source.name, **described(guard.diagnose(), guard.notices(after=_LATEST), guard.policy)}
+        {"policy": source.name, **described(guard.diagnose(), _refusing(guard), guard.policy)}
         for source, guard in policies
     ]
 
@@ -270,12 +189,12 @@ def _envelope_field(request: Request, name: str) -> str | list[str] | int | None
     if not isinstance(value, list):
         return request.optional_text(name)
     if not all(isinstance(one, str) for one in value):
-        raise RequestError(f"{name}: found {_kind(value)}; allowed: text, or a list of texts")
+        raise RequestError(f"{name}: found {found(value)}; allowed: text, or a list of texts")
     del request.fields[name]
     return value
 
 
-def finite(explanation: Any) -> dict[str, Any]:
+def finite(explanation: Explanation) -> dict[str, Any]:
     """Returns an explanation as JSON has it: an infinite wait is null."""
     told: dict[str, Any] = asdict(explanation)
     for row, name in [(row, "retry_after") for row in told["limits"]] + [(row, "seconds") for row in told["covering"]]:
@@ -307,7 +226,7 @@ def _reset(request: Request) -> Any:
 def _mode(request: Request) -> Any:
     mode = request.text("mode")
     if mode not in get_args(Mode):
-        raise RequestError(f"mode: found {_kind(mode)}; allowed: {', '.join(get_args(Mode))}")
+        raise RequestError(f"mode: found {found(mode)}; allowed: {', '.join(get_args(Mode))}")
 
     return _each(request, lambda source, _: request.guards.set_mode(source, cast("Mode", mode)))
 

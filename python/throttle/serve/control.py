@@ -4,7 +4,7 @@ each line of JSON.
 `throttle.control.verbs` has what can be asked. It runs in a thread of its own, like the metrics.
 Invariants: only root, the service's own user and the members of one group are heard, and of these a group that may only
 read changes nothing. At most `MOST_CLIENTS` are connected, a client that says nothing for `IDLE_SECONDS` or reads no
-answer is dropped, and between two answers the thread rests `REST_SECONDS`, whoever asks. Every change is logged with
+answer is dropped, and the thread rests `REST_SECONDS` after every answer, for all clients together. Every change is logged with
 its user's id.
 """
 
@@ -12,25 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import grp
 import json
 import os
-import pwd
-import socket
-import stat
-import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from throttle.control import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES
-from throttle.control.verbs import VERBS, Request, RequestError
+from throttle.control.request import Request, RequestError
+from throttle.control.verbs import VERBS
 from throttle.errors import ThrottleError
-from throttle.serve.address import AddressError, ListenAddress
+from throttle.serve.access import Peer, Rights, checked_address, make_directory
 from throttle.serve.side import SideLoop
 
 if TYPE_CHECKING:
+    import socket
+
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
 
@@ -43,79 +40,26 @@ REST_SECONDS = 0.02
 MOST_SHOWN = 256
 """The most characters of a value in the log."""
 
-_SO_PEERGROUPS = 59
-"""Linux 4.13; Python 3.11 has no name for it. The number is that of all its architectures but parisc and sparc."""
-
-_MOST_OPTION_BYTES = 1024
-"""The most that Python lets `getsockopt` return: 256 groups. The kernel gives none of more groups."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of a connection, as the kernel says (unix(7), SO_PEERCRED)."""
-
-    pid: int
-    user_id: int
-    group_ids: frozenset[int]
-
-    @classmethod
-    def of(cls, connection: socket.socket) -> Peer:
-        """Asks the kernel."""
-        pid, user, group = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        try:
-            more = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_OPTION_BYTES)
-        except OSError:
-            more = b""
-        return cls(pid, user, frozenset({group, *struct.unpack(f"{len(more) // 4}I", more)}))
-
-    def __str__(self) -> str:
-        try:
-            name = f" ({pwd.getpwuid(self.user_id).pw_name})"
-        except KeyError:
-            name = ""
-        return f"user {self.user_id}{name}, process {self.pid}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """Who may ask: root and the own user anything, the members of `group` what the flag says.
-
-    Raises:
-        AddressError: there is no such group.
-    """
-
-    group: str | None = None
-    group_may_change: bool = False
-
-    def group_id(self) -> int | None:
-        """The id of the group."""
-        if self.group is None:
-            return None
-        try:
-            return grp.getgrnam(self.group).gr_gid
-        except KeyError as error:
-            raise AddressError(f"group: found {self.group!r}; allowed: a group of this machine") from error
-
 
 class ControlServer:
     """Listens in a thread of its own from construction until `close`.
 
     Raises:
-        AddressError: `path` cannot be listened on, others can reach its directory, or there is no such group.
+        AddressError: `path` cannot be listened on, or others can reach its directory.
     """
 
     def __init__(self, path: str, guards: Guards, log: Log, rights: Rights | None = None) -> None:
         self._rights = rights or Rights()
         self._guards, self._log = guards, log
-        self._group_id = self._rights.group_id()
+        group_id = self._rights.group_id
         self._started_at = time.time()
-        address = prepared(path, self._group_id)
-        _make_directory(Path(path).parent, self._group_id)
+        address = checked_address(path, group_id)
+        make_directory(Path(path).parent, group_id)
         (self._listener,) = address.listen()
         self._address = address
-        if self._group_id is not None:
-            os.chown(path, -1, self._group_id)
-        Path(path).chmod(0o600 if self._group_id is None else 0o660)
+        if group_id is not None:
+            os.chown(path, -1, group_id)
+        Path(path).chmod(0o600 if group_id is None else 0o660)
         self._listener.setblocking(False)
         self._loop = SideLoop("control")
         self._loop.run(self._start())
@@ -145,30 +89,19 @@ class ControlServer:
                 self._slots.release()
                 self._log.event("control fault", error.strerror or str(error))
             else:
-                if self._may_read(peer):
+                if self._rights.may_read(peer):
                     client = asyncio.create_task(self._serve(connection, peer))
                     self._clients.add(client)
                     client.add_done_callback(self._clients.discard)
                 else:
                     self._log.event("control refused", str(peer))
                     with contextlib.suppress(OSError):
-                        connection.send(_line({"ok": False, "error": self._not_heard()}))
+                        connection.send(
+                            _line({"ok": False, "error": f"this user may not ask; allowed: {self._rights}"})
+                        )
                     connection.close()
                     self._slots.release()
             await asyncio.sleep(REST_SECONDS)
-
-    def _may_change(self, peer: Peer) -> bool:
-        return peer.user_id in {0, os.geteuid()} or (self._rights.group_may_change and self._is_member(peer))
-
-    def _may_read(self, peer: Peer) -> bool:
-        return self._may_change(peer) or self._is_member(peer)
-
-    def _not_heard(self) -> str:
-        group = "" if self._rights.group is None else f", and members of {self._rights.group}"
-        return f"this user may not ask; allowed: root and the service's own user{group}"
-
-    def _is_member(self, peer: Peer) -> bool:
-        return self._group_id is not None and self._group_id in peer.group_ids
 
     async def _serve(self, connection: socket.socket, peer: Peer) -> None:
         writer = None
@@ -225,7 +158,7 @@ class ControlServer:
         request = Request(name, fields, self._guards, self._log, self._started_at)
         if not verb.changes:
             return verb.run(request)
-        if not self._may_change(peer):
+        if not self._rights.may_change(peer):
             self._log.event("control refused", f"{shown} by {peer}, who may only read")
             raise RequestError(f"{name}: this user may read and not change; allowed: root and the service's own user")
         try:
@@ -239,42 +172,3 @@ class ControlServer:
 
 def _line(told: dict[str, Any]) -> bytes:
     return json.dumps(told).encode() + b"\n"
-
-
-def prepared(path: str, group_id: int | None) -> ListenAddress:
-    """Returns the address of a control socket, when only those can reach it who may.
-
-    A directory that does not exist is made when the service starts.
-
-    Raises:
-        AddressError: the path is not absolute, or others can reach its directory.
-    """
-    if not path.startswith("/"):
-        raise AddressError(f"found {path!r}; allowed: an absolute path")
-    directory = Path(path).parent
-    try:
-        found = directory.stat()
-    except FileNotFoundError:
-        return ListenAddress.parse(f"unix:{path}")
-    except OSError as error:
-        raise AddressError(f"{directory}: {error.strerror or error}") from error
-    forbidden, allowed = (0o077, "0700") if group_id is None else (0o027, "0750")
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & forbidden:
-        raise AddressError(f"{directory}: found the mode {mode:04o}; allowed: {allowed}, so that nobody else gets in")
-    if found.st_uid not in {0, os.geteuid()}:
-        raise AddressError(f"{directory}: found the owner {found.st_uid}; allowed: root, or {os.geteuid()}")
-    return ListenAddress.parse(f"unix:{path}")
-
-
-def _make_directory(directory: Path, group_id: int | None) -> None:
-    """Makes the directory of the socket, if it does not exist."""
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise AddressError(f"{directory}: {error.strerror or error}") from error
-    if group_id is not None:
-        os.chown(directory, -1, group_id)
-        directory.chmod(0o750)

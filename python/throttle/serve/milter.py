@@ -44,7 +44,7 @@ def check(address: str, guards: Guards, **options: Any) -> Throttle:
     return guard
 
 
-def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, **options: Any) -> None:
+def run(address: str, guards: Guards, log: Log, metrics: Metrics, **options: Any) -> None:
     """Serves until SIGTERM or SIGINT. SIGHUP loads the policy again. The arguments are those of `check`.
 
     Raises:
@@ -63,8 +63,7 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
         systemd.notify("READY=1", "STATUS=Answering as a milter")
-        if metrics is not None:
-            metrics.is_ready = True
+        metrics.is_ready = True
 
     def tick() -> None:
         reloads.run(time.monotonic())
@@ -87,6 +86,5 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics | None = None, 
         reader.log_new(log, time.monotonic())
     finally:
         systemd.notify("STOPPING=1")
-        if metrics is not None:
-            metrics.is_ready = False
+        metrics.is_ready = False
     log.event("ended", "the milter has ended", limited=False)

@@ -1,4 +1,4 @@
-"""The notices of a guard as sentences: `org-fan-out defers salesforce.com: 21,400 new hosts since 17:20:04`.
+"""Writes the notices of a guard to the log, each as one sentence.
 
 A notice says that refusals began or stopped. Meanwhile the sentence comes again every ten minutes, with the number so
 far.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from throttle.notices import sentence
 
 if TYPE_CHECKING:
     from throttle import Throttle
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from throttle.types import Notice
 
 AGAIN_SECONDS = 600.0
-
-_VERBS = {"defer": ("defers", "deferred"), "reject": ("rejects", "rejected"), "block": ("blocks", "blocked")}
-_ELEMENTS = {"host": "host", "org": "organisation", "net": "network"}
 
 
 class NoticeReader:
@@ -58,11 +57,9 @@ class NoticeReader:
         self._told_at = told_at
 
     def _write(self, log: Log, notice: Notice) -> bool:
-        fields = next((limit.fields for limit in self._guard.policy.limits if limit.name == notice.limit), {})
-        sentence = notice_sentence(notice, fields)
         return log.event(
             "notice",
-            sentence,
+            sentence(notice, self._guard.policy),
             limit=notice.limit,
             key=notice.key,
             refused=notice.refused,
@@ -71,32 +68,3 @@ class NoticeReader:
             mode=notice.mode,
             policy=self._policy,
         )
-
-
-def notice_sentence(notice: Notice, limit: dict[str, Any]) -> str:
-    """Returns a notice as one sentence. `limit` has the limit's fields; it is empty for a built-in refusal."""
-    present, past = _VERBS[str(limit.get("action", "defer")).partition(" ")[0]]
-    if notice.mode == "shadow":
-        present, past = f"would {present.removesuffix('s')}", f"would have {past}"
-    refused = counted(notice, limit)
-    since = _time_of_day(notice.since)
-    if notice.kind == "began":
-        return f"{notice.limit} {present} {notice.key}: {refused} since {since}"
-    return f"{notice.limit} {past} {notice.key}: {refused} from {since} to {_time_of_day(notice.until)}"
-
-
-def counted(notice: Notice, limit: dict[str, Any]) -> str:
-    """Returns what was refused, as text: `21,400 new hosts`."""
-    return f"{notice.refused:,} {_noun(limit)}{'' if notice.refused == 1 else 's'}"
-
-
-def _time_of_day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
-
-
-def _noun(limit: dict[str, Any]) -> str:
-    """What a refusal of a limit counts."""
-    distinct = limit.get("distinct")
-    if isinstance(distinct, str):
-        return f"new {_ELEMENTS.get(distinct.split('.')[1].partition('/')[0], 'name')}"
-    return "connection" if limit.get("count") == "connections" else "message"

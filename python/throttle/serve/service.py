@@ -27,7 +27,7 @@ END_SECONDS = 2.0
 """How long the end waits for answers to be sent."""
 
 
-def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | None = None) -> None:
+def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
@@ -39,7 +39,7 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | Non
     asyncio.run(_serve(address, guards, log, metrics))
 
 
-async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics | None) -> None:
+async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,16 +54,14 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
     loop.set_exception_handler(lambda _, context: log.event("fault", str(context.get("exception", context["message"]))))
     service = PolicyService(guards, log)
     service.sweep(loop.time())
-    if metrics is not None:
-        metrics.counts = service.counts
+    metrics.counts = service.counts
     sockets = address.listen()
     servers = [await loop.create_server(lambda: PolicyConnection(service), sock=listener) for listener in sockets]
     for listener in sockets:
         log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
     systemd.notify("READY=1", "STATUS=Answering Postfix")
     process.take_sighup()
-    if metrics is not None:
-        metrics.is_ready = True
+    metrics.is_ready = True
     ticks = asyncio.create_task(_tick(service, reloads, log))
     try:
         ended = asyncio.create_task(end.wait())
@@ -72,8 +70,7 @@ async def _serve(address: ListenAddress, guards: Guards, log: Log, metrics: Metr
             ticks.result()  # a fault of the ticks ends the process, and systemd starts another
     finally:
         systemd.notify("STOPPING=1")
-        if metrics is not None:
-            metrics.is_ready = False
+        metrics.is_ready = False
         for server in servers:
             server.close()
         address.remove()

@@ -340,9 +340,7 @@ impl Samples {
         let mut state = self.lock();
         let minute = (at_us / MINUTE_US).max(state.latest);
         state.began_us.get_or_insert(at_us);
-        if minute > state.latest {
-            state.latest = minute;
-        }
+        state.latest = minute;
         let pane = state.pane(minute);
         if pane.minute != minute {
             (pane.minute, pane.seen, pane.refused) = (minute, 0, 0);

@@ -1,0 +1,56 @@
+"""Notices of a guard as text for people: `org-fan-out defers salesforce.com: 21,400 new hosts since 17:20:04`.
+
+A key in a notice may be what a sender chose, and stands in the text unchanged: escape the text before you print it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from throttle import Policy
+    from throttle.types import Notice
+
+_VERBS = {"defer": ("defers", "deferred"), "reject": ("rejects", "rejected"), "block": ("blocks", "blocked")}
+_ELEMENTS = {"host": "host", "org": "organisation", "net": "network"}
+
+
+def sentence(notice: Notice, policy: Policy) -> str:
+    """Returns a notice as one sentence. `policy` says what the limit counts and how it refuses."""
+    fields = _fields_of(notice, policy)
+    present, past = _VERBS[str(fields.get("action", "defer")).partition(" ")[0]]
+    if notice.mode == "shadow":
+        present, past = f"would {present.removesuffix('s')}", f"would have {past}"
+    refused = _counted(notice, fields)
+    since = time_of_day(notice.since)
+    if notice.kind == "began":
+        return f"{notice.limit} {present} {notice.key}: {refused} since {since}"
+    return f"{notice.limit} {past} {notice.key}: {refused} from {since} to {time_of_day(notice.until)}"
+
+
+def counted(notice: Notice, policy: Policy) -> str:
+    """Returns what was refused, as text: `21,400 new hosts`."""
+    return _counted(notice, _fields_of(notice, policy))
+
+
+def time_of_day(seconds: float) -> str:
+    """Returns Unix seconds as hours, minutes and seconds of UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+
+
+def _fields_of(notice: Notice, policy: Policy) -> dict[str, Any]:
+    """The fields of the notice's limit; a built-in refusal has none."""
+    return next((limit.fields for limit in policy.limits if limit.name == notice.limit), {})
+
+
+def _counted(notice: Notice, fields: dict[str, Any]) -> str:
+    return f"{notice.refused:,} {_noun(fields)}{'' if notice.refused == 1 else 's'}"
+
+
+def _noun(fields: dict[str, Any]) -> str:
+    """What a refusal of a limit counts."""
+    distinct = fields.get("distinct")
+    if isinstance(distinct, str):
+        return f"new {_ELEMENTS.get(distinct.split('.')[1].partition('/')[0], 'name')}"
+    return "connection" if fields.get("count") == "connections" else "message"
