@@ -41,9 +41,9 @@ def command(
     policy: asking.PolicyName = None,
     interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.5, help="Time from one look to the next.")] = 2.0,
     once: Annotated[
-        bool, typer.Option("--once", help="Look once, and end; so it is also when stdout is no terminal.")
+        bool, typer.Option("--once", help="Print once and end. This is the default when stdout is no terminal.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each look.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line each time.")] = False,
 ) -> None:
     """Shows offenders."""
     try:

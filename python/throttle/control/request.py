@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RequestError(ThrottleError):
-    """A request that cannot be done. The text is for whoever made it."""
+    """A request that cannot be done. The text is sent to the client."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """A thread with an event loop of its own, for what a service answers besides mail: metrics and control.
 
-It runs the same beside the loop of Postfix's delegation and beside libmilter's threads.
+Both the policy service and the milter use it.
 """
 
 from __future__ import annotations

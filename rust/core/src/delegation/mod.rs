@@ -7,10 +7,17 @@
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
 //! flight. Its key is the client's address and port, not the policy connection that sent the request.
 //!
+//! **Repeats.** Postfix asks the same question several times, and the answers lie in the sessions: a session must know
+//! anyway which steps it has charged. A refusal is stored nowhere, because it has charged nothing: each repeat is
+//! decided again, so it is refused until the time that was told and no longer.
+//!
+//! **Dropped.** A ring of answers by instance, state and recipient: an attacker with many requests pushes out the
+//! answers of others, while what a session knows is dropped with its connection only.
+//!
 //! **Bound.** At most `most` connections are kept. When there is no room, the connection that has been idle longest is
 //! dropped, and counted. When Postfix asks again about a connection that was dropped, the connection and its message
 //! are charged again. Recipients are kept in at most [`MOST_KEPT_OCTETS`]: the limits that are asked at the end of the
-//! message count no others. So whoever names many recipients makes nobody else's connection be forgotten.
+//! message count no others. So a client with many recipients cannot evict other connections.
 
 mod connection;
 mod request;

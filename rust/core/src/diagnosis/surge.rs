@@ -19,8 +19,8 @@
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
 //! ordinary mail, or `LEAST_UNREFUSED` if most of it is let through, four standard deviations of the estimate, and
 //! `LEAST_KEPT` messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in
-//! `tests/mail`, five minutes bring up to 2.4 times what is ordinary. So a surge without a common value must be larger
-//! than that, or consist of messages that were refused or are not proven: `LEAST_SCATTERED` and `LEAST_DOUBTFUL`.
+//! `tests/mail`, five minutes bring up to 2.4 times what is ordinary, an excess of 1.4. So a surge without a common
+//! value must be larger than that, or consist of messages that were refused or are not proven: `LEAST_SCATTERED` and `LEAST_DOUBTFUL`.
 //!
 //! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
@@ -51,26 +51,32 @@ pub const MOST_FINDINGS: usize = 3;
 /// The most values that are taken out, mass mail included.
 const MOST_ROUNDS: usize = 8;
 
-/// The least excess of a value, as a part of ordinary mail; and that of a flood most of which is let through, for a
-/// service such as a ticket system brings a third of ordinary mail now and then.
+/// The least excess of a value, as a part of ordinary mail.
 const LEAST_EXCESS: f64 = 0.25;
+
+/// The least excess of a value most of whose messages are let through: a ticket system brings a third of ordinary mail
+/// now and then.
 const LEAST_UNREFUSED: f64 = 0.4;
 
-/// The least part of the surge that a value explains, to be a finding; all findings explain half of it, or what they
-/// leave is no surge.
+/// The least part of the surge that a value explains, to be a finding.
 const LEAST_EXPLAINED: f64 = 0.25;
+
+/// The least part of the surge that all findings explain, unless what they leave is no surge.
 const ALL_EXPLAIN: f64 = 0.5;
 
-/// The least surge without a common value, as a part of ordinary mail; and the least of messages that were refused, or
-/// whose sender is not proven.
+/// The least surge without a common value, as a part of ordinary mail.
 const LEAST_SCATTERED: f64 = 1.5;
+
+/// The same, of messages that were refused or whose sender is not proven.
 const LEAST_DOUBTFUL: f64 = 0.75;
 
 /// Standard deviations.
 const CERTAIN: f64 = 4.0;
 
-/// The least messages of the sample, and of all messages, that a finding is made of.
+/// The least messages of the sample that a finding is made of.
 const LEAST_KEPT: u32 = 12;
+
+/// The least of all messages that a finding is made of, estimated.
 const LEAST_MESSAGES: f64 = 20.0;
 
 /// What is explained nearly as well.
@@ -81,7 +87,9 @@ const SAME_SHARE: f64 = 0.005;
 
 /// A proven sender whose messages are refused less than this is no flood.
 const HARMLESS_REFUSED: f64 = 0.05;
-const MOSTLY: f64 = 0.9;
+
+/// The part of some messages that counts as nearly all of them.
+const NEARLY_ALL: f64 = 0.9;
 
 /// A flood of which this part is refused is held by limits.
 const MOSTLY_REFUSED: f64 = 0.5;
@@ -331,7 +339,7 @@ impl Analysis<'_> {
             let surge = self.stage(&whole, best.place).excess();
             found.push(self.finding(&tally, best, mailer.is_some(), surge));
             for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
-                // What only a part shows stands for all that it was found within.
+                // A value that only a part shows also takes out the wider value that it was found within.
                 *left &= !(message.has(best.value) || best.is_of_part && message.has(most.value));
             }
             if most.is_of_part || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
@@ -378,7 +386,7 @@ impl Analysis<'_> {
             let (share, place) = (&tally.values[value as usize], self.corpus.values[value as usize].0);
             let reached = self.stage(tally, place).excess();
             let is_small = reached < (1.0 - LEAST_EXPLAINED) * whole;
-            let is_harmless = share.proven >= MOSTLY * share.recent.messages;
+            let is_harmless = share.proven >= NEARLY_ALL * share.recent.messages;
             let candidate = self.candidate(tally, value, reached).filter(|_| is_small && !is_harmless)?;
             Some(Candidate { is_of_part: true, ..candidate })
         };
@@ -400,7 +408,7 @@ impl Analysis<'_> {
         let all = within.stages[Stage::Connect as usize].recent.messages;
         let shared = (0..tally.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
             let candidate = self.candidate(tally, value, excess_of(value))?;
-            let is_of_part = self.stage(&within, candidate.place).recent.messages < MOSTLY * all;
+            let is_of_part = self.stage(&within, candidate.place).recent.messages < NEARLY_ALL * all;
             Some(Candidate { is_of_part: is_of_part || most.is_of_part, ..candidate })
         });
         let alike = candidates.iter().copied().filter(|candidate| candidate.explained >= most.explained - TIE);
@@ -418,7 +426,7 @@ impl Analysis<'_> {
     /// proven, and let through.
     fn mass_mailer(&self, tally: &Tally, candidate: Candidate) -> Option<Candidate> {
         let share = &tally.values[candidate.value as usize];
-        let is_proven = share.proven >= MOSTLY * share.recent.messages;
+        let is_proven = share.proven >= NEARLY_ALL * share.recent.messages;
         if candidate.is_of_part || !is_proven || share.refused > HARMLESS_REFUSED * share.recent.messages {
             return None;
         }
@@ -427,7 +435,7 @@ impl Analysis<'_> {
         let mut orgs: Vec<u32> = self.recent(candidate.value).filter_map(org).collect();
         orgs.sort_unstable();
         let most = orgs.chunk_by(|a, b| a == b).max_by_key(|same| same.len())?;
-        if (most.len() as f64) < MOSTLY * f64::from(share.recent.kept) {
+        if (most.len() as f64) < NEARLY_ALL * f64::from(share.recent.kept) {
             return None;
         }
         self.candidate(tally, most[0], tally.stages[Stage::Connect as usize].excess())
