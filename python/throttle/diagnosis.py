@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from throttle import Policy, PolicyError
 from throttle.notices import counted, time_of_day
-from throttle.printable import printable
+from throttle.printable import printable, quoted
+from throttle.tags import TAGS
 
 if TYPE_CHECKING:
-    from throttle.types import Diagnosis, DiagnosisRow, Finding, Notice, Notices
+    from throttle.types import Diagnosis, DiagnosisRow, Finding, Notice, Notices, Target
 
 #: How long the suggested block lasts.
 BLOCK_FOR = "1 hour"
@@ -27,10 +28,19 @@ BLOCK_FOR = "1 hour"
 #: A block is suggested for a value with at most this share of ordinary mail; else a limit.
 MOST_BLOCKED = 0.01
 
+#: A value with a larger share of ordinary mail ties no flood together.
+MOST_ORDINARY = 0.1
+
+#: A flood of which less is proven is forged, or not: but nobody has proven it.
+LEAST_PROVEN = 0.5
+
+#: How many values that a flood also shares are told.
+MOST_ALSO = 4
+
 #: A flood of which less is refused is not held.
 LEAST_HELD = 0.05
 
-#: The part of a flood that a limit refuses, if the limit is told with the key that it refuses most.
+#: The part of a flood that a limit refuses, if the limit is told though it counts another value of the flood.
 LEAST_HOLDING = 0.5
 
 #: Longer values are cut in the table.
@@ -51,13 +61,17 @@ class Holding(TypedDict):
     limit: str
     share: float
     key: str | None
+    is_own: bool
+    """Whether the key has the value of the finding, and not one that its messages also share."""
     since: float | None
     counted: str | None
 
 
 class Action(TypedDict):
-    """What an operator can do about a finding."""
+    """What an operator can do about a finding, and to which value: that of the finding, or one that it also shares."""
 
+    identity: str
+    value: str
     command: str | None
     toml: str | None
     why_none: str | None
@@ -97,6 +111,7 @@ def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Describ
                     "limit": limit,
                     "share": share,
                     "key": notice.key if notice else None,
+                    "is_own": notice is not None and finding["value"] in dict(notice.parts).values(),
                     "since": notice.since if notice else None,
                     "counted": counted(notice, policy) if notice else None,
                 }
@@ -106,44 +121,72 @@ def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Describ
 
 
 def _notice_of(limit: str, finding: Finding, notices: Notices) -> Notice | None:
-    """The notice of a limit about the value of a finding, or else about the key that it refuses most."""
-    identity, value = finding["identity"], finding["value"]
-    of_limit = [notice for notice in notices.refusing if notice.limit == limit]
-    return max(of_limit, key=lambda notice: (notice.is_about(identity, value), notice.refused), default=None)
+    """The notice of a limit about the value of a finding, or else about a value that it also shares."""
+    for target in (finding, *finding["also"]):
+        for notice in notices.refusing:
+            # The limit may count another view of the value: the registered name, or a Reply-To that is not aligned.
+            if notice.limit == limit and target["value"] in dict(notice.parts).values():
+                return notice
+    return None
 
 
 def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
-    matching, sampled = finding["ordinary_matching"], diagnosis["ordinary_sampled"]
-    action: Action = {"command": None, "toml": None, "why_none": None, "would_refuse": matching, "of": sampled}
-    identity, value = finding["identity"], finding["value"]
+    """What acts on a finding: on its value, or else on a value that nearly all of its messages have, too."""
     if finding["mass_mail"]:
-        action["why_none"] = "it is harmless"
-    elif not finding["whole_value"]:
-        action["why_none"] = "the value is longer than the sample keeps: look for it in the log"
-    elif printable(value) != value:
-        action["why_none"] = "the value has characters that cannot be typed: block it from Python"
-    elif finding["can_block"] and matching <= MOST_BLOCKED * sampled:
+        return _no_action(finding, "it is let through, as a newsletter is")
+    others = [target for target in finding["also"] if target["ordinary_share"] <= MOST_ORDINARY]
+    actions = [_action_on(target, finding, diagnosis) for target in (finding, *others)]
+    by_block = next((action for action in actions if action["command"] is not None), None)
+    by_limit = next((action for action in actions if action["toml"] is not None), None)
+    return by_block or by_limit or actions[0]
+
+
+def _no_action(target: Target, why: str) -> Action:
+    return {
+        "identity": target["identity"],
+        "value": target["value"],
+        "command": None,
+        "toml": None,
+        "why_none": why,
+        "would_refuse": 0,
+        "of": 0,
+    }
+
+
+def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action:
+    matching, sampled = target["ordinary_matching"], diagnosis["ordinary_sampled"]
+    identity, value = target["identity"], target["value"]
+    if not target["whole_value"]:
+        return _no_action(target, "the value is longer than the sample keeps: look for it in the log")
+    if printable(value) != value:
+        return _no_action(target, "the value has characters that cannot be typed: block it from Python")
+    if value in TAGS:
+        return _no_action(target, f"{value} stands for {TAGS[value]}")
+    if not target["exact_value"]:
+        return _no_action(target, "who types the value gets another one: look for it in the log")
+    action = _no_action(target, "")
+    # A block also refuses proven mail, so nobody can make an operator block a name that he forges.
+    is_forged = finding["proven_share"] < LEAST_PROVEN and target["proven_matching"] > 0
+    if target["can_block"] and matching <= MOST_BLOCKED * sampled and not is_forged:
         # An argument that begins with a hyphen would be an option.
         quoted = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
-        action["command"] = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {quoted}"
-    else:
-        # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
-        rate = max(2 * finding["busiest_ordinary_minute"], 2)
-        others = max(100 * diagnosis["ordinary_messages"], 100_000)
-        toml = (
-            "[[limit]]\n"
-            f'name = "surge-{identity.replace(".", "-").replace("/", "-").replace("_", "-")}"\n'
-            f'per  = "{identity}"\n'
-            f'rate = "{others}/minute"  # of any other value: more than this server takes\n'
-            f'quota.{json.dumps(value, ensure_ascii=False)} = {{ rate = "{rate}/minute" }}\n'
-        )
-        try:
-            Policy.parse(toml)
-        except PolicyError as error:
-            action["why_none"] = f"no block and no quota can name this value: {error}"
-        else:
-            action["toml"], action["would_refuse"] = toml, 0
-    return action
+        command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {quoted}"
+        return {**action, "command": command, "would_refuse": matching, "of": sampled}
+    # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
+    rate = max(2 * target["busiest_ordinary_minute"], 2)
+    others = max(100 * diagnosis["ordinary_messages"], 100_000)
+    toml = (
+        "[[limit]]\n"
+        f'name = "surge-{identity.replace(".", "-").replace("/", "-").replace("_", "-")}"\n'
+        f'per  = "{identity}"\n'
+        f'rate = "{others}/minute"  # of any other value: more than this server takes\n'
+        f'quota.{json.dumps(value, ensure_ascii=False)} = {{ rate = "{rate}/minute" }}\n'
+    )
+    try:
+        Policy.parse(toml)
+    except PolicyError as error:
+        return _no_action(target, f"no block and no quota can name this value: {error}")
+    return {**action, "toml": toml, "of": sampled}
 
 
 def text(described: Described) -> str:
@@ -169,7 +212,10 @@ def _sentences(described: Described) -> list[str]:
         return [f"Nothing is wrong: {volume}."]
     if state == "mass-mail":
         mailers = ", ".join(_named(found["finding"]) for found in findings)
-        return [f"Nothing is wrong: {volume}; the mass mail of a proven sender, which is let through: {mailers}."]
+        return [
+            f"Nothing is wrong: {volume}; the mass mail of a proven sender, which is let through: {mailers}.",
+            "A flood from a domain that somebody bought for it looks the same: do you know the sender?",
+        ]
     if state == "scattered":
         return [f"The surge has nothing in common: {volume}; {_largest(diagnosis)}."]
     return [_sentence(found, period) for found in findings]
@@ -181,11 +227,10 @@ def _sentence(found: DescribedFinding, period: str) -> str:
     parts = [f"{_percent(finding['surge_share'])} of the surge of {period}{whose} shares {_named(finding)}"]
     if finding["mass_mail"]:
         return f"{parts[0]}: the mass mail of a proven sender, which is let through."
-    told = next((held for held in held_by if held["key"] == finding["value"]), None)
-    # Of a limit that counts something else, the key that it refuses most is this flood's if it holds most of the flood.
+    told = next((held for held in held_by if held["is_own"]), None)
     told = told or next((held for held in held_by if held["counted"] and held["share"] >= LEAST_HOLDING), None)
-    if told and told["key"] != finding["value"]:
-        parts.append(f"{told['counted']} under {printable(told['key'] or '')}")
+    if told and not told["is_own"]:
+        parts.append(f"{told['counted']} under {quoted(told['key'] or '')}")
     if told:
         refused = f"{_percent(finding['refused_share'])} refused"
         parts.append(f"held by {told['limit']} since {time_of_day(told['since'] or 0.0)} ({refused})")
@@ -202,7 +247,7 @@ def _largest(diagnosis: Diagnosis) -> str:
     most = max(rows, key=lambda row: row["recent_share"] - row["ordinary_share"], default=None)
     if most is None or most["value"] is None:
         return "no message has a value"
-    named = f"{most['identity']} {printable(most['value'])}"
+    named = f"{most['identity']} {quoted(most['value'])}"
     return f"the largest new share is {_percent(most['recent_share'])}, of {named}"
 
 
@@ -233,13 +278,24 @@ def _act(found: DescribedFinding, diagnosis: Diagnosis) -> list[str]:
     finding, action = found["finding"], found["action"]
     if finding["mass_mail"] or diagnosis["state"] != "surge":
         return []
-    named = _named(finding)
+    lines = []
+    also = [_named(target) for target in finding["also"] if target["ordinary_share"] <= MOST_ORDINARY]
+    if also:
+        left = len(also) - MOST_ALSO
+        more = f", and {left} more" if left > 0 else ""
+        lines = ["", f"Nearly all messages with {_named(finding)} also share {', '.join(also[:MOST_ALSO])}{more}."]
+    return lines + _commands(action)
+
+
+def _commands(action: Action) -> list[str]:
+    named = _named(action)
     of = f"{action['would_refuse']:,} of the {action['of']:,} sampled ordinary messages of the hour before"
     if action["command"] is not None:
         return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {action['command']}"]
     if action["toml"] is not None:
         limit = [f"    {line}" for line in action["toml"].splitlines()]
-        return ["", f"To bound {named}, in the policy (it would have refused {of}):", "", *limit]
+        shares = "While the flood lasts, other mail of it that nobody has proven shares this quota."
+        return ["", f"To bound {named}, in the policy (it would have refused {of}):", "", *limit, "", shares]
     return ["", f"No command acts on {named}: {printable(action['why_none'] or '')}."]
 
 
@@ -250,8 +306,8 @@ def _sampled(diagnosis: Diagnosis) -> str:
     )
 
 
-def _named(finding: Finding) -> str:
-    return f"{finding['identity']} {printable(finding['value'])}"
+def _named(finding: Target | Action) -> str:
+    return f"{finding['identity']} {quoted(finding['value'])}"
 
 
 def _period(diagnosis: Diagnosis) -> str:

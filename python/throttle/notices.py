@@ -1,12 +1,14 @@
 """Notices of a guard as text for people: `org-fan-out defers salesforce.com: 21,400 new hosts since 17:20:04`.
 
-A key in a notice may be what a sender chose, and stands in the text unchanged: escape the text before you print it.
+A key in a notice may be what a sender chose: it is escaped, and in quotes where it could continue the sentence.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from throttle.printable import quoted
 
 if TYPE_CHECKING:
     from throttle import Policy
@@ -24,9 +26,11 @@ def sentence(notice: Notice, policy: Policy) -> str:
         present, past = f"would {present.removesuffix('s')}", f"would have {past}"
     refused = _counted(notice, fields)
     since = time_of_day(notice.since)
+    # Of a key of several values, each is quoted by itself.
+    key = " + ".join(quoted(value) for value in notice.key.split(" + "))
     if notice.kind == "began":
-        return f"{notice.limit} {present} {notice.key}: {refused} since {since}"
-    return f"{notice.limit} {past} {notice.key}: {refused} from {since} to {time_of_day(notice.until)}"
+        return f"{notice.limit} {present} {key}: {refused} since {since}"
+    return f"{notice.limit} {past} {key}: {refused} from {since} to {time_of_day(notice.until)}"
 
 
 def counted(notice: Notice, policy: Policy) -> str:

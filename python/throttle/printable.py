@@ -17,3 +17,14 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def quoted(text: str) -> str:
+    r"""Returns `text` as `printable` does, and in quotes where it could be read as more than one value.
+
+    A sender may choose a name that continues the sentence around it: ``bank.com; nothing is wrong``.
+    """
+    shown = printable(text)
+    if not any(char in shown for char in ' ;,="'):
+        return shown
+    return '"' + shown.replace('"', r"\"") + '"'

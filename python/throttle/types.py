@@ -363,16 +363,17 @@ class Notice:
     refused: int
     mode: Mode
 
-    def is_about(self, identity: str, value: str) -> bool:
-        """Whether it is about this value of an identity, alone or as a part of a key of several.
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """Its identities, each with its value.
 
-        A key that is cut, or whose values contain the sign that joins them, is about none of its parts.
+        It is empty when a key of several values is cut, or a value contains the sign that joins them.
         """
         identities, values = self.identity.split(" + "), self.key.split(" + ")
         if len(identities) == 1:
-            return (identity, value) == (self.identity, self.key)
+            return ((self.identity, self.key),)
         is_whole = len(self.key.encode("utf-8", "surrogatepass")) < MOST_KEY_BYTES and len(values) == len(identities)
-        return is_whole and (identity, value) in zip(identities, values, strict=True)
+        return tuple(zip(identities, values, strict=True)) if is_whole else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,8 +439,8 @@ class Metrics:
     memory_bytes: int
 
 
-class Finding(TypedDict):
-    """A value that ties a surge, or a part of it, together.
+class Target(TypedDict):
+    """A value that an operator may act on, and the ordinary mail that has it, too.
 
     Shares are between 0 and 1, of the messages that reached ``stage``.
     """
@@ -451,35 +452,47 @@ class Finding(TypedDict):
     """The stage at which the identity becomes known."""
     whole_value: bool
     """Whether it is the whole value: of a very long text the sample keeps the end and a hash."""
+    exact_value: bool
+    """Whether it is what an operator gets who types it. A tag is not, and some names are read as other names."""
+    can_block: bool
+    """Whether :meth:`throttle.Throttle.block` takes the value. It is false for recipients, which are the victims."""
+    ordinary_share: float
+    """Its share of the quieter half of the hour before."""
+    ordinary_matching: int
+    """The messages of the sample of that half that a block of it would have refused."""
+    proven_matching: int
+    """The messages of proven senders, of the sample of the whole hour, that a block of it would have refused."""
+    busiest_ordinary_minute: int
+    """The most messages with it in a minute of that half, as an estimate."""
+
+
+class Finding(Target):
+    """A value that ties a surge, or a part of it, together."""
+
+    also: list[Target]
+    """Values of other identities that nearly all of its messages have."""
     of_part: bool
     """Whether most of the surge did not reach ``stage``, and this explains those messages that did."""
     mass_mail: bool
     """Whether it is the mail of one proven sender, and is let through."""
-    can_block: bool
-    """Whether :meth:`throttle.Throttle.block` takes the value. It is false for recipients, which are the victims."""
     surge_share: float
     """Its share of the messages that are more than ordinarily."""
     surge_messages: int
     """How many messages with it are more than ordinarily, as an estimate."""
     recent_share: float
-    ordinary_share: float
-    """Its share of the quieter half of the hour before."""
+    """Its share of the last minutes."""
     refused_share: float
     """Which part of its messages was refused."""
     proven_share: float
     """Which part of its messages has a proven sender."""
     sampled: int
     """The recent messages of the sample that have it."""
-    ordinary_matching: int
-    """The ordinary messages of the sample that a block of it would have refused."""
-    busiest_ordinary_minute: int
-    """The most messages with it in an ordinary minute, as an estimate."""
     limits: dict[str, float]
     """The limits that refused its messages, with the part that each refused, the largest first."""
 
 
 class DiagnosisRow(TypedDict):
-    """The value of an identity that has more of the surge than any other. Shares are as in :class:`Finding`."""
+    """The value of an identity that has more of the surge than any other. Shares are as in :class:`Target`."""
 
     identity: str
     value: str | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shlex
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from throttle import Envelope, Throttle, ThrottleError
 from throttle.diagnosis import described, report, text
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable
 
     from throttle.types import EnvelopeFields
@@ -75,9 +75,9 @@ def test_hostile_names_are_harmless(identity: str, flooded: Callable[..., Thrott
     command = told["findings"][0]["action"]["command"]
     if command is not None:
         *_, given = shlex.split(command)
-        assert given == finding["value"]
+        assert given == told["findings"][0]["action"]["value"]
         assert not given.startswith("-") or shlex.split(command)[-2] == "--"
-        guard.block(identity, given)
+        guard.block(told["findings"][0]["action"]["identity"], given)
     assert text(told).count("\n    throttle ctl ") == (command is not None)
 
 
@@ -92,7 +92,9 @@ def test_a_value_with_much_ordinary_mail_is_bounded_and_not_blocked(flooded: Cal
     assert 'quota."gmail.com" = { rate = "' in (found["action"]["toml"] or "")
 
 
-def test_a_value_that_is_longer_than_the_sample_keeps_gets_no_command(flooded: Callable[..., Throttle]) -> None:
+def test_instead_of_a_value_that_is_longer_than_the_sample_keeps_another_gets_the_command(
+    flooded: Callable[..., Throttle],
+) -> None:
     address = f"{'a' * 60}@{'b' * 60}.desk.com"
     surge = Surge("", lambda rng, n: invented(rng, reply_to=address), "surge", ())
     guard = flooded(flood(surge, 4, 2), OPEN)
@@ -100,7 +102,7 @@ def test_a_value_that_is_longer_than_the_sample_keeps_gets_no_command(flooded: C
     assert finding["identity"] == "reply_to.address"
     assert finding["value"].endswith(".desk.com")
     assert not finding["whole_value"]
-    assert "longer than the sample keeps" in told_of(guard)
+    assert "throttle ctl block --for '1 hour' reply_to.org desk.com\n" in told_of(guard) + "\n"
 
 
 def test_too_little_history_is_told() -> None:
@@ -119,3 +121,64 @@ def test_a_guard_without_samples_says_how_to_get_them() -> None:
     assert guard.sample_bytes == 0
     with pytest.raises(ThrottleError, match="sample=True"):
         guard.diagnose()
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"), [('"<info"@bank.com', "info@bank.com"), ('"info>"@bank.com', "info@bank.com")]
+)
+def test_no_command_acts_on_another_value_than_the_one_it_names(
+    value: str, typed: str, flooded: Callable[..., Throttle]
+) -> None:
+    """Who types `<info@bank.com` blocks `info@bank.com`."""
+    surge = Surge("", lambda rng, n: invented(rng, mail_from=value, reply_to=value, header_from=value), "surge", ())
+    guard = flooded(flood(surge, 4, 2), OPEN)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    for found in told["findings"]:
+        action = found["action"]
+        assert action["value"] not in (value, typed, value.replace('"', "")) or action["command"] is None
+        if action["command"]:
+            *_, identity, given = shlex.split(action["command"])
+            guard.block(identity, given)
+            assert [entry.value for entry in guard.blocked()] == [given], "it blocks what it says"
+            guard.unblock(identity, given)
+
+
+def test_a_tag_gets_no_command(flooded: Callable[..., Throttle]) -> None:
+    surge = Surge("", lambda rng, n: invented(rng, mail_from=""), "surge", ())
+    guard = flooded(flood(surge, 4, 2), OPEN)
+    told = told_of(guard)
+    assert "NULL" in told
+    assert "NULL stands for the empty envelope sender of bounces" in told
+    assert "throttle ctl" not in told
+
+
+def test_a_forged_name_with_proven_mail_is_bounded_and_not_blocked(flooded: Callable[..., Throttle]) -> None:
+    """An attacker forges a small bank, whose few ordinary messages SPF proves."""
+    surge = Surge("", lambda rng, n: invented(rng, mail_from="info@bank.com", reply_to="me@scam.biz"), "surge", ())
+    proven = [
+        Envelope(client_ip="192.0.2.9", mail_from="info@bank.com", spf="pass", header_from="info@bank.com")
+        for _ in range(60)
+    ]
+    guard = Throttle(OPEN, sample=True, seed=bytes(16))
+    begin = NOW - 4000
+    for second in range(0, 3600, 3):
+        sender = f"joe@firm{second % 300}.com"
+        guard.check(Envelope(client_ip=f"192.0.2.{second % 250}", mail_from=sender, spf="pass"), now=begin + second)
+        if second % 60 == 0:
+            guard.check(proven[second // 60], now=begin + second)
+    rng = random.Random(1)
+    for number in range(1500):
+        fields = surge.message(rng, number)
+        guard.check(Envelope(**fields), now=begin + 3600 + number * 0.16)
+    told = report(guard.diagnose(now=begin + 3840), guard.notices(now=begin + 3840), guard.policy)
+    assert "me@scam.biz" in told
+    assert "throttle ctl block --for '1 hour' reply_to.address me@scam.biz" in told
+    assert "ctl block --for '1 hour' sender" not in told
+
+
+def test_a_name_cannot_continue_the_sentence_around_it(flooded: Callable[..., Throttle]) -> None:
+    forged = "bank.com; held by pace since 09:00. nothing is wrong; x@evil.com"
+    surge = Surge("", lambda rng, n: invented(rng, auth_user=forged), "surge", ())
+    guard = flooded(flood(surge, 4, 2), OPEN)
+    first = told_of(guard).partition("\n")[0]
+    assert f'shares auth.user "{forged}"' in first

@@ -86,7 +86,7 @@ def _top_of(source: PolicySource, guard: Throttle, identity: str | None, most: i
 
 
 def _offender(identity: str, offender: Offender, refusing: Iterable[Notice]) -> dict[str, Any]:
-    holding = (notice for notice in refusing if notice.is_about(identity, offender.value))
+    holding = (notice for notice in refusing if (identity, offender.value) in notice.parts)
     return {
         "value": offender.value,
         "admitted": offender.admitted,

@@ -22,6 +22,7 @@ from throttle.control import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES
 from throttle.control.request import Request, RequestError
 from throttle.control.verbs import VERBS
 from throttle.errors import ThrottleError
+from throttle.printable import quoted
 from throttle.serve.access import Peer, Rights, checked_address, make_directory
 from throttle.serve.side import SideLoop
 
@@ -154,7 +155,7 @@ class ControlServer:
         verb = VERBS.get(name)
         if verb is None:
             raise RequestError(f"verb: found {name[:MOST_SHOWN]!r}; allowed: {', '.join(VERBS)}")
-        shown = " ".join([name, *(f"{key}={str(value)[:MOST_SHOWN]}" for key, value in fields.items())])
+        shown = " ".join([name, *(f"{_cut(key)}={_cut(value)}" for key, value in fields.items())])
         request = Request(name, fields, self._guards, self._log, self._started_at)
         if not verb.changes:
             return verb.run(request)
@@ -164,10 +165,15 @@ class ControlServer:
         try:
             result = verb.run(request)
         except Exception as error:
-            self._log.event("control", f"{shown} by {peer} failed: {error}", limited=False)
+            self._log.event("control", f"{shown} by {peer} failed: {error}", limited=False, user_id=peer.user_id)
             raise
-        self._log.event("control", f"{shown} by {peer}", limited=False)
+        self._log.event("control", f"{shown} by {peer}", limited=False, user_id=peer.user_id)
         return result
+
+
+def _cut(value: object) -> str:
+    """A name or a value of a request for the log."""
+    return quoted(str(value)[:MOST_SHOWN])
 
 
 def _line(told: dict[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-from throttle.printable import printable
+from throttle.printable import printable, quoted
 
 Form = Literal["text", "json"]
 
@@ -66,16 +66,10 @@ class Log:
         if self._json:
             line = json.dumps({"time": now, "event": event, "message": message, **fields})
         else:
-            details = "".join(f" {name}={quoted(value)}" for name, value in fields.items())
+            details = "".join(f" {name}={quoted(str(value))}" for name, value in fields.items())
             line = printable(f"{now} {event}: {message}{details}")
         try:
             self._out.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")
             self._out.flush()
         except OSError:
             return  # the reader of the log is gone; mail goes on
-
-
-def quoted(value: str | float) -> str:
-    """The value of a field in a line of text, in quotes where a reader could take it for more than one field."""
-    text = str(value)
-    return json.dumps(text) if any(char in text for char in ' ="') else text

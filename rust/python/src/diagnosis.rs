@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use throttle_core::diagnosis::surge::{Diagnosis, Finding, Row, State};
+use throttle_core::diagnosis::surge::{Diagnosis, Finding, Row, State, Target};
 use throttle_core::region::Now;
 
 use crate::clock::seconds;
@@ -49,28 +49,37 @@ fn state(state: State) -> &'static str {
 }
 
 fn finding<'py>(py: Python<'py>, found: &Finding) -> PyResult<Bound<'py, PyDict>> {
-    let all = PyDict::new(py);
-    all.set_item("identity", found.identity.to_string())?;
-    all.set_item("value", &found.value)?;
-    all.set_item("stage", found.identity.stage().name())?;
-    all.set_item("whole_value", found.is_whole)?;
+    let all = target(py, &found.target)?;
+    let also: PyResult<Vec<_>> = found.also.iter().map(|one| target(py, one)).collect();
+    all.set_item("also", PyList::new(py, also?)?)?;
     all.set_item("of_part", found.is_of_part)?;
     all.set_item("mass_mail", found.is_mass_mail)?;
-    all.set_item("can_block", found.can_block)?;
     all.set_item("surge_share", found.surge_share)?;
     all.set_item("surge_messages", found.messages.round() as u64)?;
     all.set_item("recent_share", found.recent_share)?;
-    all.set_item("ordinary_share", found.ordinary_share)?;
     all.set_item("refused_share", found.refused_share)?;
     all.set_item("proven_share", found.proven_share)?;
     all.set_item("sampled", found.kept)?;
-    all.set_item("ordinary_matching", found.ordinary_matching)?;
-    all.set_item("busiest_ordinary_minute", found.busiest_ordinary_minute.ceil() as u64)?;
     let limits = PyDict::new(py);
     for (name, share) in &found.limits {
         limits.set_item(&**name, share)?;
     }
     all.set_item("limits", limits)?;
+    Ok(all)
+}
+
+fn target<'py>(py: Python<'py>, target: &Target) -> PyResult<Bound<'py, PyDict>> {
+    let all = PyDict::new(py);
+    all.set_item("identity", target.identity.to_string())?;
+    all.set_item("value", &target.value)?;
+    all.set_item("stage", target.identity.stage().name())?;
+    all.set_item("whole_value", target.is_whole)?;
+    all.set_item("exact_value", target.is_exact)?;
+    all.set_item("can_block", target.can_block)?;
+    all.set_item("ordinary_share", target.ordinary_share)?;
+    all.set_item("ordinary_matching", target.ordinary_matching)?;
+    all.set_item("proven_matching", target.proven_matching)?;
+    all.set_item("busiest_ordinary_minute", target.busiest_ordinary_minute.ceil() as u64)?;
     Ok(all)
 }
 

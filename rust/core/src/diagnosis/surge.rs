@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use super::identities::COMPARED;
 use super::samples::{MINUTE_US, Pane, Snapshot, is_shortened};
-use super::tally::{Corpus, Message, Share, Tally, ratio};
+use super::tally::{Corpus, Message, Period, Share, Tally, ratio};
 use crate::identity::{Identity, SuffixList};
 use crate::stage::Stage;
 
@@ -109,39 +109,52 @@ pub enum State {
     Scattered,
 }
 
-/// A value that ties the surge, or a part of it, together.
+/// A value that operators may act on, and the ordinary mail that has it, too.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
+pub struct Target {
     /// The identity.
     pub identity: Identity,
     /// Its value.
     pub value: String,
     /// Whether the value is whole: a text that is too long for the sample holds a hash.
     pub is_whole: bool,
+    /// Whether it is what an operator gets who types it: names of senders can look like other names.
+    pub is_exact: bool,
+    /// Whether operators may block the value.
+    pub can_block: bool,
+    /// Its share of the ordinary mail that reached the stage.
+    pub ordinary_share: f64,
+    /// How many ordinary messages of the sample a block of it would have refused.
+    pub ordinary_matching: u32,
+    /// How many of those of the whole hour before, the louder minutes included, come from proven senders.
+    pub proven_matching: u32,
+    /// The most messages with it that an ordinary minute had, as an estimate.
+    pub busiest_ordinary_minute: f64,
+}
+
+/// A value that ties the surge, or a part of it, together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The value.
+    pub target: Target,
+    /// Values of other identities that nearly all of its messages have.
+    pub also: Vec<Target>,
     /// Whether it explains only the messages that reached the stage of the identity: the others do not show it.
     pub is_of_part: bool,
     /// Whether it is the mass mail of a proven sender.
     pub is_mass_mail: bool,
-    /// Whether operators may block the value.
-    pub can_block: bool,
     /// Its part of the whole surge, of the messages that reached the stage of the identity.
     pub surge_share: f64,
     /// Its excess, in messages.
     pub messages: f64,
-    /// Its shares of the last minutes and of ordinary mail, of the messages that reached the stage.
+    /// Its share of the last minutes, of the messages that reached the stage.
     pub recent_share: f64,
-    /// See `recent_share`.
-    pub ordinary_share: f64,
     /// How much of it was refused.
     pub refused_share: f64,
     /// How much of it comes from proven senders.
     pub proven_share: f64,
     /// How many messages of the sample have it.
     pub kept: u32,
-    /// How many ordinary messages of the sample a block of it would have refused.
-    pub ordinary_matching: u32,
-    /// The most messages with it that an ordinary minute had, as an estimate.
-    pub busiest_ordinary_minute: f64,
     /// The limits that refused it, with the part that each refused, the largest first.
     pub limits: Vec<(Arc<str>, f64)>,
 }
@@ -153,7 +166,7 @@ pub struct Row {
     pub identity: Identity,
     /// Its value; `None` when no recent message has one.
     pub value: Option<String>,
-    /// Its shares, as in a finding.
+    /// Its shares of the last minutes and of ordinary mail, of the messages that reached the stage.
     pub recent_share: f64,
     /// See `recent_share`.
     pub ordinary_share: f64,
@@ -204,6 +217,8 @@ struct Candidate {
 struct Minutes<'s> {
     recent: Vec<&'s Pane>,
     ordinary: Vec<&'s Pane>,
+    /// The other minutes before.
+    louder: Vec<&'s Pane>,
     /// How many minutes are before, and how many of them are ordinary.
     before: usize,
     counted: usize,
@@ -232,9 +247,10 @@ impl<'s> Minutes<'s> {
         let mut before: Vec<u64> = (first..first_recent).collect();
         before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen));
         let counted = before.len().div_ceil(2);
-        let ordinary = before[..counted].iter().filter_map(|&minute| pane(minute)).collect();
+        let [ordinary, louder] = [&before[..counted], &before[counted..]]
+            .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
         let recent = (first_recent..=present).filter_map(pane).collect();
-        Self { recent, ordinary, before: before.len(), counted, recent_us }
+        Self { recent, ordinary, louder, before: before.len(), counted, recent_us }
     }
 
     /// The length of the last minutes, as a part of that of all ordinary ones.
@@ -244,11 +260,16 @@ impl<'s> Minutes<'s> {
 
     fn corpus(&self, suffixes: &SuffixList) -> Corpus {
         let mut corpus = Corpus::default();
-        for (panes, scale, is_recent) in [(&self.recent, 1.0, true), (&self.ordinary, self.scale(), false)] {
+        let all = [
+            (&self.recent, 1.0, Period::Recent),
+            (&self.ordinary, self.scale(), Period::Ordinary),
+            (&self.louder, self.scale(), Period::Louder),
+        ];
+        for (panes, scale, period) in all {
             for pane in panes {
                 let weight = pane.seen as f64 / pane.records.len().max(1) as f64 * scale;
                 for record in &pane.records {
-                    corpus.add(record, suffixes, pane.minute, (weight, is_recent));
+                    corpus.add(record, suffixes, pane.minute, (weight, period));
                 }
             }
         }
@@ -258,9 +279,9 @@ impl<'s> Minutes<'s> {
 
 /// Compares the last minutes before `now_us`, engine time, with the hour before them.
 ///
-/// `can_block` tells whether operators may block a value.
+/// `typed` tells whether a value is what an operator gets who types it, and whether operators may block it.
 pub fn diagnose(
-    snapshot: &Snapshot, now_us: u64, suffixes: &SuffixList, can_block: impl Fn(Identity, &str) -> bool,
+    snapshot: &Snapshot, now_us: u64, suffixes: &SuffixList, typed: impl Fn(Identity, &str) -> (bool, bool),
 ) -> Diagnosis {
     let minutes = Minutes::of(snapshot, now_us);
     let corpus = minutes.corpus(suffixes);
@@ -274,8 +295,10 @@ pub fn diagnose(
         let (found, rest) = analysis.findings();
         (state, findings) = (state_of(&found, &all, &rest), found);
     }
-    for finding in &mut findings {
-        finding.can_block = finding.is_whole && can_block(finding.identity, &finding.value);
+    for target in findings.iter_mut().flat_map(|finding| std::iter::once(&mut finding.target).chain(&mut finding.also))
+    {
+        let (is_exact, can_block) = typed(target.identity, &target.value);
+        (target.is_exact, target.can_block) = (is_exact, can_block && is_exact && target.is_whole);
     }
     Diagnosis {
         state,
@@ -419,7 +442,7 @@ impl Analysis<'_> {
     /// The recent messages that are left and have a value.
     fn recent(&self, value: u32) -> impl Iterator<Item = &Message> {
         let left = self.corpus.messages.iter().zip(&self.left).filter(|(_, left)| **left).map(|(message, _)| message);
-        left.filter(move |message| message.is_recent && message.has(value))
+        left.filter(move |message| message.period == Period::Recent && message.has(value))
     }
 
     /// The organisation of the sender, if the messages of a candidate are the mass mail of one: nearly all of them
@@ -443,33 +466,52 @@ impl Analysis<'_> {
 
     /// Describes a candidate of a surge of so many messages.
     fn finding(&self, tally: &Tally, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
-        let Candidate { value, place, is_of_part, ordinary_share, .. } = candidate;
+        let Candidate { value, place, is_of_part, .. } = candidate;
         let (share, reached) = (&tally.values[value as usize], self.stage(tally, place));
-        let (identity, text) = (COMPARED[place], &self.corpus.values[value as usize].1);
         let recent: Vec<&Message> = self.recent(value).collect();
         let has_shortened = recent.iter().any(|message| message.has_shortened);
+        let least = NEARLY_ALL * f64::from(share.recent.kept);
+        let has = |other: u32| recent.iter().filter(|message| message.has(other)).count() as f64;
+        let others = (0..tally.values.len() as u32).filter(|&other| other != value);
+        let also = others.filter(|&other| f64::from(tally.values[other as usize].recent.kept) >= least);
+        let mut also: Vec<u32> = also.filter(|&other| has(other) >= least).collect();
+        also.sort_by_key(|&other| self.corpus.values[other as usize].0);
         Finding {
-            identity,
-            value: text.clone(),
-            is_whole: !(has_shortened && is_shortened(text)),
+            target: self.target(tally, value, has_shortened),
+            also: also.into_iter().map(|other| self.target(tally, other, has_shortened)).collect(),
             is_of_part,
             is_mass_mail,
-            can_block: false,
             surge_share: ratio(share.excess(), surge),
             messages: share.excess(),
             recent_share: ratio(share.recent.messages, reached.recent.messages),
-            ordinary_share,
             refused_share: ratio(share.refused, share.recent.messages),
             proven_share: ratio(share.proven, share.recent.messages),
             kept: share.recent.kept,
-            ordinary_matching: self.ordinary_matching(identity, text),
-            busiest_ordinary_minute: self.busiest_ordinary_minute(value),
             limits: limits_of(&recent),
         }
     }
 
-    /// How many ordinary messages a block of the value covers: of a host also those of names below it.
-    fn ordinary_matching(&self, identity: Identity, text: &str) -> u32 {
+    /// Describes a value that operators may act on.
+    fn target(&self, tally: &Tally, value: u32, has_shortened: bool) -> Target {
+        let (place, text) = &self.corpus.values[value as usize];
+        let ordinary = tally.values[value as usize].ordinary.messages;
+        let (ordinary_matching, proven_matching) = self.matching(COMPARED[*place], text);
+        Target {
+            identity: COMPARED[*place],
+            value: text.clone(),
+            is_whole: !(has_shortened && is_shortened(text)),
+            is_exact: false,
+            can_block: false,
+            ordinary_share: ratio(ordinary, self.stage(tally, *place).ordinary.messages),
+            ordinary_matching,
+            proven_matching,
+            busiest_ordinary_minute: self.busiest_ordinary_minute(value),
+        }
+    }
+
+    /// How many ordinary messages a block of the value covers, of a host also those of names below it; and how many of
+    /// the whole hour before that come from proven senders.
+    fn matching(&self, identity: Identity, text: &str) -> (u32, u32) {
         let covers = |(place, other): &(usize, String)| {
             let of = COMPARED[*place];
             let is_below = || other.strip_suffix(text).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -478,11 +520,14 @@ impl Analysis<'_> {
         };
         let covered: Vec<bool> = self.corpus.values.iter().map(covers).collect();
         let is_covered = |message: &&Message| message.values.iter().any(|value| covered[*value as usize]);
-        self.corpus.messages.iter().filter(|message| !message.is_recent).filter(is_covered).count() as u32
+        let before = self.corpus.messages.iter().filter(|message| message.period != Period::Recent);
+        before.filter(is_covered).fold((0, 0), |(ordinary, proven), message| {
+            (ordinary + u32::from(message.period == Period::Ordinary), proven + u32::from(message.is_proven))
+        })
     }
 
     fn busiest_ordinary_minute(&self, value: u32) -> f64 {
-        let ordinary = self.corpus.messages.iter().filter(|message| !message.is_recent);
+        let ordinary = self.corpus.messages.iter().filter(|message| message.period == Period::Ordinary);
         let mut minutes: Vec<(u64, f64)> = Vec::new();
         for message in ordinary {
             let weight = if message.has(value) { message.weight } else { 0.0 };

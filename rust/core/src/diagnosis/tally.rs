@@ -19,11 +19,22 @@ pub(super) struct Message {
     pub(super) values: SmallVec<[u32; COMPARED.len()]>,
     pub(super) weight: f64,
     pub(super) minute: u64,
-    pub(super) is_recent: bool,
+    pub(super) period: Period,
     pub(super) is_proven: bool,
     pub(super) has_shortened: bool,
     pub(super) reached: Stage,
     pub(super) refused_by: Option<Arc<str>>,
+}
+
+/// When a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Period {
+    /// In the last minutes.
+    Recent,
+    /// In the quieter half of the minutes before.
+    Ordinary,
+    /// In the louder half: only whose mail a block would refuse is looked for in it.
+    Louder,
 }
 
 /// All messages and all their values.
@@ -69,16 +80,14 @@ pub(super) struct Tally {
 
 impl Corpus {
     /// Adds a message.
-    pub(super) fn add(
-        &mut self, record: &Record, suffixes: &SuffixList, minute: u64, (weight, is_recent): (f64, bool),
-    ) {
+    pub(super) fn add(&mut self, record: &Record, suffixes: &SuffixList, minute: u64, (weight, period): (f64, Period)) {
         let (values, is_proven) = read(record, suffixes);
         let values = values.into_iter().map(|value| self.number(value)).collect();
         self.messages.push(Message {
             values,
             weight,
             minute,
-            is_recent,
+            period,
             is_proven,
             has_shortened: record.has_shortened,
             reached: record.reached(),
@@ -99,7 +108,8 @@ impl Corpus {
         let stages = [Share::default(); Stage::ALL.len()];
         let values = vec![Share::default(); self.values.len()];
         let mut tally = Tally { values, stages, doubtful: Share::default() };
-        for (_, message) in self.messages.iter().enumerate().filter(|(place, message)| is_counted(*place, message)) {
+        let compared = self.messages.iter().enumerate().filter(|(_, message)| message.period != Period::Louder);
+        for (_, message) in compared.filter(|(place, message)| is_counted(*place, message)) {
             for &value in &message.values {
                 tally.values[value as usize].add(message);
             }
@@ -130,7 +140,7 @@ impl Count {
 
 impl Share {
     fn add(&mut self, message: &Message) {
-        if message.is_recent {
+        if message.period == Period::Recent {
             self.recent.add(message.weight);
             self.refused += if message.refused_by.is_some() { message.weight } else { 0.0 };
             self.proven += if message.is_proven { message.weight } else { 0.0 };

@@ -16,7 +16,7 @@ use crate::decision::Decision;
 use crate::diagnosis::samples::{Message, Samples, Snapshot};
 use crate::diagnosis::surge::{Diagnosis, diagnose};
 use crate::envelope::Envelope;
-use crate::identity::parse_value::parse_scope;
+use crate::identity::parse_value::{parse_scope, parse_value};
 use crate::identity::{Identity, Source};
 use crate::policy::Stage;
 use crate::region::Now;
@@ -56,11 +56,18 @@ impl Engine {
 
     /// Compares the last minutes with the hour before them. It takes no lock.
     pub fn diagnose(&self, (samples, now_us): &(Snapshot, u64)) -> Diagnosis {
-        let can_block = |identity: Identity, value: &str| {
+        let typed = |identity: Identity, value: &str| {
+            // A tag stands for many values. Some names are read as others when they are typed: `<joe@example.com`.
+            let is_tag = value.bytes().all(|byte| byte.is_ascii_uppercase());
+            let is_network = identity.source() == Source::ClientIp;
+            let is_value = parse_value(identity, value, &self.suffixes, |typed| typed.to_string() == value);
+            let is_scope = parse_scope(identity, value, &self.suffixes, |_, typed| is_network || typed == value);
+            let is_scope = is_scope.unwrap_or(false);
             // A block of a recipient would refuse the mail of the flood's victim.
-            identity.source() != Source::Rcpt && parse_scope(identity, value, &self.suffixes, |_, _| ()).is_ok()
+            let can_block = is_scope && identity.source() != Source::Rcpt;
+            (!is_tag && (is_value.unwrap_or(false) || is_network && is_scope), can_block)
         };
-        diagnose(samples, *now_us, &self.suffixes, can_block)
+        diagnose(samples, *now_us, &self.suffixes, typed)
     }
 }
 
