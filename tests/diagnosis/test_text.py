@@ -123,23 +123,18 @@ def test_a_guard_without_samples_says_how_to_get_them() -> None:
         guard.diagnose()
 
 
-@pytest.mark.parametrize(
-    ("value", "typed"), [('"<info"@bank.com', "info@bank.com"), ('"info>"@bank.com', "info@bank.com")]
-)
-def test_no_command_acts_on_another_value_than_the_one_it_names(
-    value: str, typed: str, flooded: Callable[..., Throttle]
-) -> None:
+@pytest.mark.parametrize("value", ['"<info"@bank.com', '"info>"@bank.com', '" info"@bank.com'])
+def test_no_command_acts_on_another_value_than_the_one_it_names(value: str, flooded: Callable[..., Throttle]) -> None:
     """Who types `<info@bank.com` blocks `info@bank.com`."""
     surge = Surge("", lambda rng, n: invented(rng, mail_from=value, reply_to=value, header_from=value), "surge", ())
     guard = flooded(flood(surge, 4, 2), OPEN)
     told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
-    for found in told["findings"]:
-        action = found["action"]
-        assert action["value"] not in (value, typed, value.replace('"', "")) or action["command"] is None
+    assert told["findings"]
+    for action in (found["action"] for found in told["findings"]):
         if action["command"]:
             *_, identity, given = shlex.split(action["command"])
             guard.block(identity, given)
-            assert [entry.value for entry in guard.blocked()] == [given], "it blocks what it says"
+            assert [entry.value for entry in guard.blocked()] == [given]
             guard.unblock(identity, given)
 
 
