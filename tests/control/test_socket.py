@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import random
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from throttle.control import MOST_REQUEST_BYTES
 from throttle.control.client import ControlClient, ControlError
 from throttle.control.verbs import VERBS, Verb
 from throttle.serve import control as serve_control
-from throttle.serve.access import Peer, Rights, checked_address
+from throttle.serve.access import Peer, Rights, check
 from throttle.serve.address import AddressError
 from throttle.serve.control import MOST_CLIENTS, ControlServer
 from throttle.serve.guards import Guards, PolicySource
@@ -121,7 +123,14 @@ def test_a_directory_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AddressError, match="No such file"):
         Running(tmp_path / "no" / "directory" / "socket")
     with pytest.raises(AddressError, match="allowed: an absolute path"):
-        checked_address("socket", None)
+        check("socket", None)
+    (tmp_path / "link").symlink_to(tmp_path / "open")
+    with pytest.raises(AddressError, match="found no directory; allowed: a directory, and no link to one"):
+        Running(tmp_path / "link" / "socket")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(AddressError, match="found a directory that others can change"):
+        Running(tmp_path / "shared" / "control" / "socket")
     with pytest.raises(AddressError, match="group: found 'no such group'"):
         Rights.of("no such group")
 
@@ -129,21 +138,31 @@ def test_a_directory_that_others_can_enter_is_refused(tmp_path: Path) -> None:
 @as_root
 def test_another_user_is_not_heard_even_if_the_directory_lets_him_in(running: Running, tmp_path: Path) -> None:
     assert "this user may not connect" in as_user(NOBODY, [], asked(running.path, "status"))
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.owner() == "root" and directory.stat().st_mode & 0o777 == 0o700:
-            directory.chmod(0o711)
+    open_ancestors(tmp_path)
     (tmp_path / "control").chmod(0o755)
     (tmp_path / "control" / "socket").chmod(0o666)
     assert "this user may not ask" in as_user(NOBODY, [], asked(running.path, "status"))
     assert f"control refused: user {NOBODY} (nobody), process " in running.log()
 
 
+def open_ancestors(directory: Path) -> None:
+    """Lets another user through to what lies in a temporary directory."""
+    for one in (directory, *directory.parents):
+        if one.owner() == "root" and one.stat().st_mode & 0o777 == 0o700:
+            one.chmod(0o711)
+
+
+@pytest.fixture
+def group_running(tmp_path: Path) -> Iterator[Running]:
+    open_ancestors(tmp_path)
+    with closing(Running(tmp_path / "control" / "socket", Rights.of(GROUP))) as server:
+        yield server
+
+
 @as_root
 @pytest.mark.parametrize("may_change", [False, True])
 def test_a_member_of_the_group_reads_and_changes_if_he_may(tmp_path: Path, may_change: bool) -> None:
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.owner() == "root" and directory.stat().st_mode & 0o777 == 0o700:
-            directory.chmod(0o711)
+    open_ancestors(tmp_path)
     rights = Rights.of(GROUP, may_change=may_change)
     group = rights.group_id
     assert group is not None
@@ -188,22 +207,50 @@ def test_changes_are_logged_however_many_there_are(running: Running) -> None:
     assert len(re.findall(r"control: block", running.log())) == 15
 
 
-def test_eight_clients_are_served_and_the_ninth_waits_for_its_turn(running: Running) -> None:
+def test_eight_clients_are_served_and_the_ninth_is_told_so(running: Running) -> None:
     assert MOST_CLIENTS == 8
+    clients = [running.connect() for _ in range(MOST_CLIENTS)]
+    for client in clients:
+        client.sendall(b'{"verb": "status"}\n')
+        assert answer(client)["ok"]
     with closing(running.connect()) as ninth:
-        clients = [running.connect() for _ in range(MOST_CLIENTS)]
-        for client in (*clients, ninth):
-            client.sendall(b'{"verb": "status"}\n')
-        heard = [answer(client)["ok"] for client in (*clients[: MOST_CLIENTS - 1], ninth)]
-        assert heard == [True] * MOST_CLIENTS, "the first to connect are heard"
-        clients[-1].settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            clients[-1].recv(1)
-        ninth.close()
-        clients[-1].settimeout(20)
-        assert answer(clients[-1])["ok"]
-        for client in clients:
-            client.close()
+        assert answer(ninth) == {"ok": False, "error": "found 8 clients; allowed: 8 at once"}
+    gone = clients.pop()
+    gone.shutdown(socket.SHUT_RDWR)
+    assert refused(gone), "the service has seen that it is gone"
+    gone.close()
+    for one in clients:
+        one.close()
+
+
+@as_root
+def test_members_of_the_group_leave_room_for_root(group_running: Running) -> None:
+    group = group_running.server._rights.group_id
+    assert group is not None
+
+    heard, held = os.pipe()
+    end, over = os.pipe()
+
+    def hold() -> str:
+        told = []
+        for client in [group_running.connect() for _ in range(12)]:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                client.sendall(b'{"verb": "status"}\n')
+            told.append("ok" if answer(client)["ok"] else "refused")
+        os.write(held, b"held")
+        os.close(over)
+        os.read(end, 1)
+        return " ".join(told)
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(as_user, NOBODY, [group], hold)
+        assert os.read(heard, 4) == b"held"
+        with ControlClient(group_running.path) as client:
+            assert client.ask("status"), "while the member holds what he can"
+        os.close(over)
+        assert told.result() == "ok ok " + " ".join(["refused"] * 10)
+    for pipe in (heard, held, end):
+        os.close(pipe)
 
 
 def test_clients_that_say_nothing_or_never_read_are_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,7 +275,8 @@ def _controlled(
     path: str | None, group: tuple[str | None, bool], guards: Guards, log: Log, *, check: bool
 ) -> AbstractContextManager[object]:
     """Answers on the control socket, if there is one, until the end of the block."""
-    from throttle.serve.access import Rights, checked_address
+    from throttle.serve.access import Rights
+    from throttle.serve.access import check as check_path
     from throttle.serve.address import AddressError
     from throttle.serve.control import ControlServer
 
@@ -284,7 +285,7 @@ def _controlled(
     try:
         rights = Rights.of(group[0], may_change=group[1])
         if check:
-            checked_address(path, rights.group_id)
+            check_path(path, rights.group_id)
             return nullcontext()
         return closing(ControlServer(path, guards, log, rights))
     except AddressError as error:

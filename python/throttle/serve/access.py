@@ -5,6 +5,7 @@ It knows no request. Invariant: the kernel says who a peer is, and never the pee
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -15,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from throttle.serve.address import AddressError, ListenAddress
+
+MOST_WAITING = 16
+"""How many connections wait in the kernel."""
 
 _SO_PEERGROUPS = 59
 """Linux 4.13; Python 3.11 has no name for it. The number is that of all its architectures but parisc and sparc."""
@@ -73,7 +77,7 @@ class Rights:
 
     def may_change(self, peer: Peer) -> bool:
         """Whether a peer may change something."""
-        return peer.user_id in {0, os.geteuid()} or (self.group_may_change and self._has(peer))
+        return is_owner(peer) or (self.group_may_change and self._has(peer))
 
     def may_read(self, peer: Peer) -> bool:
         """Whether a peer may ask at all."""
@@ -87,40 +91,65 @@ class Rights:
         return self.group_id in peer.group_ids
 
 
-def checked_address(path: str, group_id: int | None) -> ListenAddress:
-    """Returns the address of a control socket, when only those can reach it who may.
+def is_owner(peer: Peer) -> bool:
+    """Whether a peer is root or the service's own user."""
+    return peer.user_id in {0, os.geteuid()}
 
-    A directory that does not exist is made when the service starts.
+
+def listen(path: str, group_id: int | None) -> socket.socket:
+    """Opens the control socket. Its directory is made if it does not exist.
 
     Raises:
-        AddressError: the path is not absolute, or others can reach its directory.
+        AddressError: as `check`, or the socket cannot be opened.
+    """
+    check(path, group_id)
+    directory = Path(path).parent
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+            if group_id is not None:
+                os.chown(directory, -1, group_id, follow_symlinks=False)
+                directory.chmod(0o750)
+        check(path, group_id)  # somebody else may have made it meanwhile
+        before = os.umask(0o177 if group_id is None else 0o117)
+        try:
+            (listener,) = ListenAddress.parse(f"unix:{path}").listen(mode=None)
+        finally:
+            os.umask(before)
+        if group_id is not None:
+            os.chown(path, -1, group_id, follow_symlinks=False)
+    except OSError as error:
+        raise AddressError(f"{directory}: {error.strerror or error}") from error
+    listener.listen(MOST_WAITING)
+    return listener
+
+
+def check(path: str, group_id: int | None) -> None:
+    """Looks whether only those can reach a control socket who may. Its directory need not exist yet.
+
+    Raises:
+        AddressError: the path is not absolute, or others can reach its directory, or put another in its place.
     """
     if not path.startswith("/"):
         raise AddressError(f"found {path!r}; allowed: an absolute path")
     directory = Path(path).parent
     try:
-        found = directory.stat()
+        # An ancestor may be a link, as /var/run is: what it leads to is looked at.
+        for ancestor in (directory.parent.resolve(), *directory.parent.resolve().parents):
+            found = ancestor.stat()
+            is_open = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+            if found.st_uid not in {0, os.geteuid()} or is_open:
+                raise AddressError(f"{ancestor}: found a directory that others can change; allowed: one of root's")
+        found = directory.lstat()
     except FileNotFoundError:
-        return ListenAddress.parse(f"unix:{path}")
+        return
     except OSError as error:
         raise AddressError(f"{directory}: {error.strerror or error}") from error
     forbidden, allowed = (0o077, "0700") if group_id is None else (0o027, "0750")
     mode = stat.S_IMODE(found.st_mode)
-    if mode & forbidden:
-        raise AddressError(f"{directory}: found the mode {mode:04o}; allowed: {allowed}, so that nobody else gets in")
+    if not stat.S_ISDIR(found.st_mode):
+        raise AddressError(f"{directory}: found no directory; allowed: a directory, and no link to one")
     if found.st_uid not in {0, os.geteuid()}:
         raise AddressError(f"{directory}: found the owner {found.st_uid}; allowed: root, or {os.geteuid()}")
-    return ListenAddress.parse(f"unix:{path}")
-
-
-def make_directory(directory: Path, group_id: int | None) -> None:
-    """Makes the directory of the socket, if it does not exist."""
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise AddressError(f"{directory}: {error.strerror or error}") from error
-    if group_id is not None:
-        os.chown(directory, -1, group_id)
-        directory.chmod(0o750)
+    if mode & forbidden:
+        raise AddressError(f"{directory}: found the mode {mode:04o}; allowed: {allowed}, so that nobody else gets in")

@@ -79,18 +79,18 @@ class ListenAddress:
                 return False
         return True
 
-    def listen(self) -> list[socket.socket]:
+    def listen(self, *, mode: int | None = 0o666) -> list[socket.socket]:
         """Opens the address.
 
         A socket file that nobody listens on is replaced. Anybody may connect to a new one: its directory says who
-        can reach it.
+        can reach it. With `mode` `None` it gets what the umask leaves.
 
         Raises:
             AddressError: it cannot be opened, or somebody listens there.
         """
         try:
             if self.path:
-                return [self._listen_unix()]
+                return [self._listen_unix(mode)]
             if self.host:
                 return [socket.create_server((self.host, self.port), family=self.family, backlog=BACKLOG)]
         except OSError as error:
@@ -106,7 +106,7 @@ class ListenAddress:
             with contextlib.suppress(OSError):
                 Path(self.path).unlink()
 
-    def _listen_unix(self) -> socket.socket:
+    def _listen_unix(self, mode: int | None) -> socket.socket:
         path = Path(self.path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -115,7 +115,8 @@ class ListenAddress:
                     raise AddressError(f"{self.text}: another process listens there")
                 path.unlink()
             listener.bind(self.path)
-            path.chmod(0o666)
+            if mode is not None:
+                path.chmod(mode)
             listener.listen(BACKLOG)
         except BaseException:
             listener.close()

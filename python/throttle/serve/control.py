@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from throttle.control.request import Request, RequestError
 from throttle.control.verbs import VERBS
 from throttle.errors import ThrottleError
 from throttle.printable import quoted
-from throttle.serve.access import Peer, Rights, checked_address, make_directory
+from throttle.serve.access import Peer, Rights, is_owner, listen
 from throttle.serve.side import SideLoop
 
 if TYPE_CHECKING:
@@ -33,10 +32,17 @@ if TYPE_CHECKING:
     from throttle.serve.log import Log
 
 MOST_CLIENTS = 8
+MOST_OF_MEMBERS = 4
+MOST_OF_MEMBER = 2
+"""How many clients are served at once: all, those of all members of the group, and those of one member."""
+
 IDLE_SECONDS = 60.0
 WRITE_SECONDS = 5.0
 REST_SECONDS = 0.02
-"""The time from an answer to the next request, and from a connection to the next."""
+"""The time from an answer to the next request."""
+
+ACCEPT_SECONDS = 0.002
+"""The time from a connection to the next."""
 
 MOST_SHOWN = 256
 """The most characters of a value in the log."""
@@ -52,15 +58,8 @@ class ControlServer:
     def __init__(self, path: str, guards: Guards, log: Log, rights: Rights | None = None) -> None:
         self._rights = rights or Rights()
         self._guards, self._log = guards, log
-        group_id = self._rights.group_id
         self._started_at = time.time()
-        address = checked_address(path, group_id)
-        make_directory(Path(path).parent, group_id)
-        (self._listener,) = address.listen()
-        self._address = address
-        if group_id is not None:
-            os.chown(path, -1, group_id)
-        Path(path).chmod(0o600 if group_id is None else 0o660)
+        self._path, self._listener = Path(path), listen(path, self._rights.group_id)
         self._listener.setblocking(False)
         self._loop = SideLoop("control")
         self._loop.run(self._start())
@@ -70,39 +69,50 @@ class ControlServer:
         """Stops listening."""
         self._loop.close()
         self._listener.close()
-        self._address.remove()
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     async def _start(self) -> None:
-        self._slots = asyncio.Semaphore(MOST_CLIENTS)
         self._turn = asyncio.Lock()
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], Peer] = {}
         self._accepting = asyncio.create_task(self._accept())
 
     async def _accept(self) -> None:
-        """Accepts a connection when there is room for it. What more clients send waits in the kernel."""
+        """Accepts connections. Those that are not served are told why and closed."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._slots.acquire()
             try:
                 connection, _ = await loop.sock_accept(self._listener)
                 peer = Peer.of(connection)
             except OSError as error:
-                self._slots.release()
                 self._log.event("control fault", error.strerror or str(error))
             else:
-                if self._rights.may_read(peer):
+                wrong = self._is_not_served(peer)
+                if wrong is None:
                     client = asyncio.create_task(self._serve(connection, peer))
-                    self._clients.add(client)
-                    client.add_done_callback(self._clients.discard)
+                    self._clients[client] = peer
+                    client.add_done_callback(self._clients.pop)
                 else:
-                    self._log.event("control refused", str(peer))
+                    self._log.event("control refused", f"{peer}: {wrong}", user_id=peer.user_id)
                     with contextlib.suppress(OSError):
-                        connection.send(
-                            _line({"ok": False, "error": f"this user may not ask; allowed: {self._rights}"})
-                        )
+                        connection.send(_line({"ok": False, "error": wrong}))
                     connection.close()
-                    self._slots.release()
-            await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(ACCEPT_SECONDS)
+
+    def _is_not_served(self, peer: Peer) -> str | None:
+        """Why a peer is not served now. Members of the group leave room for root and the service's own user."""
+        if not self._rights.may_read(peer):
+            return f"this user may not ask; allowed: {self._rights}"
+        members = [client.user_id for client in self._clients.values() if not is_owner(client)]
+        of_user = members.count(peer.user_id)
+        if len(self._clients) >= MOST_CLIENTS:
+            return f"found {MOST_CLIENTS} clients; allowed: {MOST_CLIENTS} at once"
+        if not is_owner(peer) and (of_user >= MOST_OF_MEMBER or len(members) >= MOST_OF_MEMBERS):
+            return (
+                f"found {of_user} clients of this user, and {len(members)} of members of the group; allowed: "
+                f"{MOST_OF_MEMBER} and {MOST_OF_MEMBERS} at once"
+            )
+        return None
 
     async def _serve(self, connection: socket.socket, peer: Peer) -> None:
         writer = None
@@ -128,7 +138,6 @@ class ControlServer:
             else:
                 with contextlib.suppress(OSError):
                     writer.transport.abort()
-            self._slots.release()
 
     def _answer(self, line: bytes, peer: Peer) -> bytes:
         """Returns the answer to a request, as a line."""

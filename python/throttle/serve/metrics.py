@@ -2,8 +2,8 @@
 
 It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, with the loop of a
 milter's process as with that of Postfix's delegation.
-Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once, each for at
-most `MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
+Invariants: the number of series is known before start. At most `MOST_CLIENTS` clients are served at once: one more takes
+the place of the oldest that has not asked yet. Each is served for at most `MOST_SECONDS`, and of a request at most `MOST_HEAD_BYTES` are read.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class MetricsServer:
     def __init__(self, address: ListenAddress, metrics: Metrics, log: Log) -> None:
         self._address, self._metrics, self._log = address, metrics, log
         self._sockets = address.listen()
-        self._clients = 0
+        self._clients: dict[asyncio.StreamWriter, bool] = {}
+        """Those that are served, the oldest first, and whether each has asked."""
         self._loop = SideLoop("metrics")
         self._loop.run(self._start())
         for listener in self._sockets:
@@ -142,13 +143,18 @@ class MetricsServer:
         ]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._clients == MOST_CLIENTS:
-            writer.transport.abort()
-            return
-        self._clients += 1
+        if len(self._clients) >= MOST_CLIENTS:
+            # Clients that say nothing keep no scraper out, and no probe of life.
+            silent = next((client for client, has_asked in self._clients.items() if not has_asked), writer)
+            silent.transport.abort()
+            if silent is writer:
+                return
+            del self._clients[silent]
+        self._clients[writer] = False
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
+                self._clients[writer] = True
                 writer.write(self._metrics.answer(head))
                 await writer.drain()
                 writer.close()
@@ -158,7 +164,7 @@ class MetricsServer:
         except Exception as error:  # noqa: BLE001  a fault here must not end the service
             self._log.fault("metrics fault", error)
         finally:
-            self._clients -= 1
+            self._clients.pop(writer, None)
             with contextlib.suppress(OSError):
                 writer.transport.abort()
 
