@@ -101,6 +101,21 @@ fn invented_keys_that_are_refused_a_few_times_displace_nobody() {
     assert_eq!((read.last, read.untracked), (MOST_ROWS as u64, 30_000));
 }
 
+/// Decoys that were refused a thousand times once, and since then just often enough to stay, do not keep a flood out.
+#[test]
+fn what_a_row_was_refused_long_ago_does_not_protect_it() {
+    const MINUTE_US: u64 = 60_000_000;
+    let engine = taken(1_000);
+    for minute in 1..=90 {
+        for number in (0..MOST_ROWS).filter(|_| minute % 9 == 0) {
+            refused(&engine, &format!("decoy{number}"), 1, START_US + minute * MINUTE_US);
+        }
+        refused(&engine, "offender", 10, START_US + minute * MINUTE_US);
+    }
+    let found = followed(&engine, "offender", START_US + 90 * MINUTE_US);
+    assert_eq!(found.len(), 1, "900 refusals in 90 minutes, where a decoy had 10");
+}
+
 /// A displacement at least doubles what the least row has.
 #[test]
 fn an_attacker_who_is_displaced_all_the_time_makes_few_notices() {

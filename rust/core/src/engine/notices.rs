@@ -17,10 +17,11 @@
 //! offender. So a key without a row may take one. Each of [`CHALLENGERS`] slots follows one such key, by majority vote
 //! (Boyer and Moore, "A fast majority vote algorithm", 1991): a refusal of the key counts up, one of another key of the
 //! slot counts down, and at zero the other key takes the slot. At 16, 32, 64, … refusals the key is compared with
-//! [`SAMPLED`] rows. It displaces the one that was refused least, if it was itself refused at least twice as often.
-//! So a key gets a row when it is refused more often than all other keys without a row in its slot together, and twice
-//! as often as the least of its sampled rows. To keep it out costs an attacker as many refusals as it has. The hash is
-//! secret, so nobody knows which keys share a slot. Dropped: a new key that takes the row of the quietest one at once
+//! [`SAMPLED`] rows. It displaces the one that was refused least, if it was itself refused at least twice as often. Of
+//! a row, what was refused ten minutes ago counts half, twenty minutes ago a quarter, and so on. So a key gets a row
+//! when it is refused more often than all other keys without a row in its slot together, and twice as often as the least
+//! of its sampled rows was lately. To keep it out costs an attacker as many refusals as it has. The hash is secret, so
+//! nobody knows which keys share a slot. Dropped: a new key that takes the row of the quietest one at once
 //! (Space-Saving). Each of many invented keys would displace another.
 //!
 //! **Bound.** At most [`MOST_ROWS`] keys at once, however many names an attacker invents. A displacement at least
@@ -131,6 +132,21 @@ struct Row {
     notice: Notice,
     /// Where it stands in `places`.
     nth: usize,
+    /// Its refusals, halved every [`QUIET_US`] since `halved_us`: what it was refused long ago protects no row.
+    weight: u64,
+    halved_us: i64,
+}
+
+impl Row {
+    /// The weight at `now_us`.
+    fn weight(&mut self, now_us: i64) -> u64 {
+        let halvings = now_us.saturating_sub(self.halved_us) / QUIET_US;
+        if halvings > 0 {
+            self.weight >>= halvings.min(63);
+            self.halved_us += halvings * QUIET_US;
+        }
+        self.weight
+    }
 }
 
 /// A key without a row. The default is no key.
@@ -179,10 +195,11 @@ impl Notices {
     pub(super) fn refused(&self, refusing: Refusing<'_>, now_us: i64, text: impl FnOnce() -> String) {
         let mut state = self.state();
         let place = refusing.key.0;
-        if let Some(Row { notice, .. }) = state.rows.get_mut(&place) {
-            if now_us.saturating_sub(notice.until_us) < QUIET_US {
-                notice.refused += 1;
-                notice.until_us = notice.until_us.max(now_us);
+        if let Some(row) = state.rows.get_mut(&place) {
+            if now_us.saturating_sub(row.notice.until_us) < QUIET_US {
+                row.notice.refused += 1;
+                row.notice.until_us = row.notice.until_us.max(now_us);
+                row.weight = row.weight(now_us) + 1;
                 return;
             }
             state.remove(place, Change::Stopped);
@@ -210,7 +227,7 @@ impl Notices {
             state.untracked += 1;
         } else {
             let (notice, nth) = (state.push(notice), state.places.len());
-            state.rows.insert(place, Row { notice, nth });
+            state.rows.insert(place, Row { notice, nth, weight: refused, halved_us: now_us });
             state.places.push(place);
         }
     }
@@ -283,8 +300,9 @@ impl State {
             return None;
         }
         let sampled = self.places.iter().cycle().skip(place as usize % MOST_ROWS).take(SAMPLED);
-        let refused = sampled.map(|place| (self.rows.get(place).map_or(0, |row| row.notice.refused), *place));
-        let (least, displaced) = refused.min()?;
+        let rows = &mut self.rows;
+        let weights = sampled.map(|place| (rows.get_mut(place).map_or(0, |row| row.weight(now_us)), *place));
+        let (least, displaced) = weights.min()?;
         if challenger.refused < 2 * least {
             return None;
         }
@@ -295,7 +313,7 @@ impl State {
 
     /// Removes the row at a place, and tells why.
     fn remove(&mut self, place: u64, change: Change) {
-        let Some(Row { notice, nth }) = self.rows.remove(&place) else { return };
+        let Some(Row { notice, nth, .. }) = self.rows.remove(&place) else { return };
         self.places.swap_remove(nth);
         if let Some(moved) = self.places.get(nth).and_then(|place| self.rows.get_mut(place)) {
             moved.nth = nth;
