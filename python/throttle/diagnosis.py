@@ -20,6 +20,8 @@ from throttle.printable import printable, quoted
 from throttle.tags import TAGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from throttle.types import Diagnosis, DiagnosisRow, Finding, Notice, Notices, Target
 
 #: How long the suggested block lasts.
@@ -61,6 +63,7 @@ class Holding(TypedDict):
     limit: str
     share: float
     key: str | None
+    is_shadow: bool
     is_own: bool
     """Whether the key has the value of the finding, and not one that its messages also share."""
     since: float | None
@@ -111,6 +114,7 @@ def described(diagnosis: Diagnosis, notices: Notices, policy: Policy) -> Describ
                     "limit": limit,
                     "share": share,
                     "key": notice.key if notice else None,
+                    "is_shadow": notice is not None and notice.mode == "shadow",
                     "is_own": notice is not None and finding["value"] in dict(notice.parts).values(),
                     "since": notice.since if notice else None,
                     "counted": counted(notice, policy) if notice else None,
@@ -169,8 +173,8 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     is_forged = finding["proven_share"] < LEAST_PROVEN and target["proven_matching"] > 0
     if target["can_block"] and matching <= MOST_BLOCKED * sampled and not is_forged:
         # An argument that begins with a hyphen would be an option.
-        quoted = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
-        command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {quoted}"
+        shown = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
+        command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {shown}"
         return {**action, "command": command, "would_refuse": matching, "of": sampled}
     # Twice what its busiest ordinary minute brought: any sixty seconds lie in two minutes.
     rate = max(2 * target["busiest_ordinary_minute"], 2)
@@ -189,15 +193,18 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     return {**action, "toml": toml, "of": sampled}
 
 
-def text(described: Described) -> str:
-    """Returns what `described` has returned, here or in another process, as text for an operator."""
+def text(described: Described, options: Sequence[str] = ()) -> str:
+    """Returns what `described` has returned, here or in another process, as text for an operator.
+
+    `options` are those with which the operator asked: the commands in the text have them, too.
+    """
     diagnosis = described["diagnosis"]
     lines = _sentences(described)
     rows = [row for row in diagnosis["rows"] if row["recent_share"] >= LEAST_SHOWN]
     if rows and diagnosis["state"] not in {"early", "quiet"}:
         lines += ["", *_table(rows), "", _SHARES, _sampled(diagnosis)]
     for found in described["findings"]:
-        lines += _act(found, diagnosis)
+        lines += _act(found, diagnosis, shlex.join(options))
     return "\n".join(lines)
 
 
@@ -231,14 +238,17 @@ def _sentence(found: DescribedFinding, period: str) -> str:
     told = told or next((held for held in held_by if held["counted"] and held["share"] >= LEAST_HOLDING), None)
     if told and not told["is_own"]:
         parts.append(f"{told['counted']} under {quoted(told['key'] or '')}")
-    if told:
-        refused = f"{_percent(finding['refused_share'])} refused"
-        parts.append(f"held by {told['limit']} since {time_of_day(told['since'] or 0.0)} ({refused})")
+    refused = f"{_percent(finding['refused_share'])} refused"
+    if told and told["is_shadow"]:
+        parts.append(f"{told['limit']} would hold it, and is in shadow mode ({refused} if it were not)")
+    elif told:
+        counted = f": {told['counted']}" if told["is_own"] else ""
+        parts.append(f"held by {told['limit']} since {time_of_day(told['since'] or 0.0)} ({refused}{counted})")
     elif finding["refused_share"] < LEAST_HELD:
         parts.append("nothing holds it")
     else:
         names = ", ".join(held["limit"] for held in held_by)
-        parts.append(f"held by {names} ({_percent(finding['refused_share'])} refused)")
+        parts.append(f"held by {names} ({refused})")
     return "; ".join(parts) + "."
 
 
@@ -274,7 +284,7 @@ def _table(rows: list[DiagnosisRow]) -> list[str]:
     ]
 
 
-def _act(found: DescribedFinding, diagnosis: Diagnosis) -> list[str]:
+def _act(found: DescribedFinding, diagnosis: Diagnosis, options: str) -> list[str]:
     finding, action = found["finding"], found["action"]
     if finding["mass_mail"] or diagnosis["state"] != "surge":
         return []
@@ -284,18 +294,27 @@ def _act(found: DescribedFinding, diagnosis: Diagnosis) -> list[str]:
         left = len(also) - MOST_ALSO
         more = f", and {left} more" if left > 0 else ""
         lines = ["", f"Nearly all messages with {_named(finding)} also share {', '.join(also[:MOST_ALSO])}{more}."]
-    return lines + _commands(action)
+    if finding["limits"].get("blocked", 0.0) >= LEAST_HOLDING:
+        return [*lines, "", "A block refuses most of it already: throttle ctl list."]
+    return lines + _commands(action, diagnosis, options)
 
 
-def _commands(action: Action) -> list[str]:
+def _commands(action: Action, diagnosis: Diagnosis, options: str) -> list[str]:
     named = _named(action)
-    of = f"{action['would_refuse']:,} of the {action['of']:,} sampled ordinary messages of the hour before"
+    minutes = f"the quieter half of the {diagnosis['before_minutes']} minutes before"
+    of = f"{action['would_refuse']:,} of the {action['of']:,} sampled messages of {minutes}"
     if action["command"] is not None:
-        return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {action['command']}"]
+        command = action["command"]
+        if options:
+            command = command.replace("ctl block", f"ctl block {options}", 1)
+        return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {command}"]
     if action["toml"] is not None:
         limit = [f"    {line}" for line in action["toml"].splitlines()]
-        shares = "While the flood lasts, other mail of it that nobody has proven shares this quota."
-        return ["", f"To bound {named}, in the policy (it would have refused {of}):", "", *limit, "", shares]
+        rest = [
+            'The policy file may begin with extends = "inbound"; throttle ctl reload reads it.',
+            "While the flood lasts, other mail of it that nobody has proven shares this quota.",
+        ]
+        return ["", f"To bound {named}, in a policy file (it would have refused {of}):", "", *limit, "", *rest]
     return ["", f"No command acts on {named}: {printable(action['why_none'] or '')}."]
 
 

@@ -66,7 +66,7 @@ def told(*arguments: str) -> Any:
 
 def test_top_shows_who_is_refused_and_what_holds_him(service: ServeProcess) -> None:
     text = throttle("top")
-    assert re.search(r"sender\.registered +example\.com +5 +3 +5 +\d+ s +hosts", text), text
+    assert re.search(r"sender\.registered +example\.com +5 +3 +5 +hosts", text), text
     assert "hosts defers example.com: 3 new hosts since " in text
     (one,) = told("top", "--once", "--identity", "sender.registered")
     (offender,) = one["identities"][0]["offenders"]
@@ -123,8 +123,11 @@ def test_an_operator_blocks_and_unblocks(service: ServeProcess) -> None:
 
 
 def test_allow_reset_mode_status_and_reload(service: ServeProcess) -> None:
-    assert throttle("ctl", "allow", "client.net", "192.0.2.0/28") == "allowed: client.net 192.0.2.0/28\n"
-    assert "allow client.net 192.0.2.0/28, for good" in throttle("ctl", "list")
+    assert (
+        throttle("ctl", "allow", "client.net", "192.0.2.0/28")
+        == "allowed: client.net 192.0.2.0/28 until the service ends\n"
+    )
+    assert "allow client.net 192.0.2.0/28, until the service ends" in throttle("ctl", "list")
     throttle("ctl", "unblock", "client.net", "192.0.2.0/28")
     assert "in 1 limit\n" in throttle("ctl", "reset", "auth.user", HOSTILE)
     assert throttle("ctl", "mode", "shadow") == "mode: shadow, was enforce\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from surges import END_US, OPEN, SURGES, Surge, flood, invented, word
-from throttle import Envelope, Throttle, ThrottleError
+from throttle import Envelope, Policy, Throttle, ThrottleError
 from throttle.diagnosis import described, report, text
 
 if TYPE_CHECKING:
@@ -40,14 +40,53 @@ def of_one_organisation(rng: random.Random, n: int) -> EnvelopeFields:
 
 
 def test_what_holds_the_flood_is_told_with_what_it_counts(flooded: Callable[..., Throttle]) -> None:
-    """Its Reply-To explains as much. Of two values that no ordinary message has, the one that is harder to invent is
-    named.
+    """The organisation explains as much. Of two values that no ordinary message has, the one is named to which answers
+    go: a sender is only claimed.
     """
     guard = flooded(flood(Surge("", of_one_organisation, "surge", ()), 4, 3))
-    first = told_of(guard).partition("\n")[0]
+    told = told_of(guard)
     notice = next(notice for notice in guard.notices(now=NOW).refusing if notice.key == "sender-inc.com")
-    assert " % of the surge of the last 4 minutes shares sender.org sender-inc.com; held by " in first
-    assert f"held by {notice.limit} since " in first
+    first = told.partition("\n")[0]
+    assert " % of the surge of the last 4 minutes shares reply_to.address case@desk.com; " in first
+    assert f"; {notice.refused:,} new hosts under sender-inc.com; held by {notice.limit} since " in first
+    assert (
+        "Nearly all messages with reply_to.address case@desk.com also share reply_to.org desk.com, sender.org" in told
+    )
+
+
+def test_in_shadow_mode_a_flood_is_told_with_the_limit_that_would_hold_it(flooded: Callable[..., Throttle]) -> None:
+    def proven(rng: random.Random, n: int) -> EnvelopeFields:
+        return {**of_one_organisation(rng, n), "spf": "pass"}
+
+    shadow = Policy.parse('extends = "inbound"\nmode = "shadow"\n')
+    guard = flooded(flood(Surge("", proven, "surge", ()), 4, 3), shadow)
+    first = told_of(guard).partition("\n")[0]
+    assert "shares reply_to.address case@desk.com" in first
+    assert "org-fan-out would hold it, and is in shadow mode" in first
+
+
+def test_many_proven_mailboxes_of_one_provider_are_no_newsletter(flooded: Callable[..., Throttle]) -> None:
+    """Each sender is proven, and has a From of its own; the answers go to one mailbox."""
+
+    def mailbox(rng: random.Random, n: int) -> EnvelopeFields:
+        sender = f"{word(rng)}@gmail.com"
+        return invented(rng, mail_from=sender, header_from=sender, reply_to="scam@collect.ru", spf="pass")
+
+    guard = flooded(flood(Surge("", mailbox, "surge", ()), 4, 3), OPEN)
+    diagnosis = guard.diagnose(now=NOW)
+    assert diagnosis["state"] == "surge"
+    assert (diagnosis["findings"][0]["identity"], diagnosis["findings"][0]["value"]) == (
+        "reply_to.address",
+        "scam@collect.ru",
+    )
+
+
+def test_commands_have_the_options_of_whoever_asked(flooded: Callable[..., Throttle]) -> None:
+    guard = flooded(flood(SURGES[0], 4, 3))
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    options = ["--control", "/run/my socket", "--policy", ""]
+    command = "throttle ctl block --control '/run/my socket' --policy '' --for '1 hour' reply_to.address case@desk.com"
+    assert command in text(told, options)
 
 
 def test_new_elements_are_told_when_a_limit_counts_another_identity(flooded: Callable[..., Throttle]) -> None:

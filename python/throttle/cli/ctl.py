@@ -21,7 +21,7 @@ app = typer.Typer(
     name="ctl",
     cls=Group,
     help="Block, allow, reset, explain and reload in a running `throttle serve --control PATH`. What is changed holds "
-    "until the service ends; [[block]] and [[allow]] in the policy file hold longer. "
+    "until the service ends; entries of the policy file hold longer. "
     "Exit codes: 0 done; 1 of unblock and reset: there was nothing to remove; 2 wrong input, no service, or no right.",
     epilog="Example: throttle ctl block sender.org salesforce.com --for '1 hour'",
     no_args_is_help=True,
@@ -31,8 +31,13 @@ Identity = Annotated[str, typer.Argument(metavar="IDENTITY", help="Such as sende
 Value = Annotated[str, typer.Argument(metavar="VALUE", help="Such as salesforce.com or 203.0.113.0/24.")]
 For = Annotated[
     str | None,
-    typer.Option("--for", metavar="TIME", help="How long: '90 minutes', '1 day'.", show_default="for good"),
+    typer.Option(
+        "--for", metavar="TIME", help="How long: '90 minutes', '1 day'.", show_default="until the service ends"
+    ),
 ]
+_END = {"operator": "until the service ends", "policy": "as long as the policy has it"}
+"""How long an entry without an end holds, by who made it."""
+
 Control = asking.Path
 PolicyName = asking.PolicyName
 Json = asking.Json
@@ -83,7 +88,11 @@ def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_
     for one in told:
         for entry in one["entries"]:
             value = "a key of several values" if entry["value"] is None else entry["value"]
-            left = "for good" if entry["until"] is None else f"for {asking.time_left(entry['until'] - now)} more"
+            left = (
+                _END.get(entry["by"], "for good")
+                if entry["until"] is None
+                else f"for {asking.time_left(entry['until'] - now)} more"
+            )
             claimed = ", also when merely claimed" if entry["unverified"] else ""
             comment = f" ({entry['comment']})" if entry["comment"] else ""
             by = f"by {entry['by']}"
@@ -264,7 +273,7 @@ def _change(
 
 
 def _for(time_: str | None) -> str:
-    return "" if time_ is None else f" for {time_}"
+    return " until the service ends" if time_ is None else f" for {time_}"
 
 
 def _named(one: dict[str, Any]) -> str:

@@ -31,4 +31,6 @@ def command(
     for one in told:
         if len(told) > 1:
             typer.echo(printable(f"policy {one['policy']}:" if one["policy"] else "the policy without a name:"))
-        typer.echo(text(one))  # which escapes what a sender wrote
+        options = [] if control == asking.DEFAULT else ["--control", control]
+        options += ["--policy", one["policy"]] if len(told) > 1 or policy is not None else []
+        typer.echo(text(one, options))  # which escapes what a sender wrote

@@ -57,12 +57,14 @@ def command(
             if as_json:
                 typer.echo(json.dumps(look))
             else:
-                Console(highlight=False).print(table(look, time.time()))
+                console = Console(highlight=False)
+                console.print(table(look, time.time(), console.width))
             if once or not as_json:
                 return
-    with Live(console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+    console = Console(highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         for look in looks:
-            live.update(table(look, time.time()), refresh=True)
+            live.update(table(look, time.time(), console.width), refresh=True)
 
 
 def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[Any]:
@@ -82,7 +84,11 @@ def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[An
             time.sleep(interval)
 
 
-def table(look: Any, now: float) -> RenderableType:
+WIDE = 100
+"""A terminal with fewer columns shows no ages, so that the names of limits stay readable."""
+
+
+def table(look: Any, now: float, width: int) -> RenderableType:
     """Returns a look as a table; `now` is in Unix seconds. A text is what is wrong."""
     from rich.console import Group
     from rich.table import Table
@@ -102,11 +108,12 @@ def table(look: Any, now: float) -> RenderableType:
         parts.append(Text(printable(f"{name}{one['mode']}, {when}; checks since start: {checks}")))
         rows = Table(box=None, pad_edge=False, header_style="bold")
         rows.add_column("identity", no_wrap=True)
-        rows.add_column("value", overflow="fold", min_width=20)
+        rows.add_column("value", overflow="fold", min_width=14)
         for heading in ("a minute", "refused", "fan-out"):
             rows.add_column(heading, justify="right", no_wrap=True)
-        rows.add_column("for", justify="right", no_wrap=True)
-        rows.add_column("held by", overflow="fold", min_width=12)
+        if width >= WIDE:
+            rows.add_column("for", justify="right", no_wrap=True)
+        rows.add_column("held by", overflow="fold", min_width=18)
         for group in one["identities"]:
             for offender in group["offenders"]:
                 rows.add_row(
@@ -115,7 +122,7 @@ def table(look: Any, now: float) -> RenderableType:
                     f"{offender['admitted'] + offender['refused']:,}",
                     f"{offender['refused']:,}",
                     "" if offender["fan_out"] is None else f"{offender['fan_out']:,}",
-                    asking.time_left(now - offender["first_seen"]),
+                    *([asking.time_left(now - offender["first_seen"])] if width >= WIDE else []),
                     Text(", ".join(map(_held, offender["limits"]))),
                 )
         if rows.row_count:

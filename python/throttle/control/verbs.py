@@ -18,7 +18,7 @@ from throttle import Envelope, ThrottleError, __version__
 from throttle.control import MOST_OFFENDERS
 from throttle.control.request import Request, RequestError, found
 from throttle.diagnosis import described
-from throttle.notices import sentence
+from throttle.notices import sentence, time_of_day
 from throttle.types import EnvelopeFields, Mode
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ _AFTER_ALL = (1 << 63) - 1
 
 
 def _notice(notice: Notice, policy: Policy) -> dict[str, Any]:
-    return {**asdict(notice), "text": sentence(notice, policy)}
+    last = f", last at {time_of_day(notice.until)}" if notice.kind == "began" else ""
+    return {**asdict(notice), "text": f"{sentence(notice, policy)}{last}"}
 
 
 def _notices(request: Request) -> Any:

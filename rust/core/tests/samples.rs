@@ -92,7 +92,7 @@ fn later_steps_add_to_the_message_that_is_kept() {
     assert_eq!(record.get(Field::Rcpt), Some(&b"u@box.com"[..]));
     assert_eq!(record.get(Field::From), Some(&b"a@author.com"[..]));
     assert_eq!(record.get(Field::ReplyTo), None);
-    assert_eq!((record.reached(), record.refused.clone()), (Stage::Data, Some((Stage::Data, limit))));
+    assert_eq!((record.reached(), record.refused.clone()), (Stage::Data, Some(limit)));
 }
 
 #[test]

@@ -6,12 +6,15 @@ use super::samples::{Field, Record};
 use crate::envelope::{Envelope, Headers};
 use crate::identity::{Identities, Identity, Prefixes, SenderKind, Sources, SuffixList};
 
-/// The identities that are compared. Where two tie a surge together equally well, the first of them is named: the
-/// narrower one, what is hard to forge before what anybody can write, and recipients last, for they are its victims.
+/// The identities that are compared. Where two tie a surge together equally well, the first of them is named: what is
+/// hard to forge, then where answers go, then what is only claimed; the narrower one; and recipients last, for they are
+/// its victims.
 pub const COMPARED: [Identity; 18] = [
     Identity::AuthUser,
     Identity::ClientIp,
     Identity::ClientNet(Prefixes { v4: 24, v6: 48 }),
+    Identity::ReplyToAddress,
+    Identity::ReplyToOrg,
     Identity::SenderAddress,
     Identity::SenderHost,
     Identity::SenderOrg(0),
@@ -19,8 +22,6 @@ pub const COMPARED: [Identity; 18] = [
     Identity::DkimOrg,
     Identity::FromAddress,
     Identity::FromOrg,
-    Identity::ReplyToAddress,
-    Identity::ReplyToOrg,
     Identity::HeloHost,
     Identity::ClientNet(Prefixes { v4: 16, v6: 32 }),
     Identity::ClientOrg,

@@ -107,8 +107,8 @@ pub struct Record {
     pub has_shortened: bool,
     /// The server's SPF verdict.
     pub spf: Option<Spf>,
-    /// Where it was refused, and by which limit.
-    pub refused: Option<(Stage, Arc<str>)>,
+    /// Which limit refused it, or would have in shadow mode.
+    pub refused: Option<Arc<str>>,
     lengths: [u8; FIELDS],
     text: [u8; TEXT_BYTES],
 }
@@ -328,7 +328,7 @@ impl Samples {
 
     /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
     #[inline(never)]
-    pub fn message(&self, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>, at_us: u64) -> Message {
+    pub fn message(&self, envelope: &Envelope<'_>, refused: Option<&Arc<str>>, at_us: u64) -> Message {
         let message = self.count(at_us, refused.is_some());
         if message.kept.is_some() {
             self.fill(&message, envelope, refused);
@@ -361,10 +361,10 @@ impl Samples {
     }
 
     #[inline(never)]
-    fn fill(&self, message: &Message, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>) {
+    fn fill(&self, message: &Message, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
         let mut record = Record::empty();
         record.add(envelope, &self.secret);
-        record.refused = refused.map(|(stage, limit)| (stage, Arc::clone(limit)));
+        record.refused = refused.map(Arc::clone);
         self.with(message, |kept| {
             record.position = kept.position;
             *kept = record;
@@ -372,7 +372,7 @@ impl Samples {
     }
 
     /// Adds what a later step of the message has found out.
-    pub fn more(&self, message: &mut Message, envelope: &Envelope<'_>, refused: Option<(Stage, &Arc<str>)>) {
+    pub fn more(&self, message: &mut Message, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
         if refused.is_some() && !message.is_refused {
             message.is_refused = true;
             let mut state = self.lock();
@@ -386,8 +386,8 @@ impl Samples {
         self.with(message, |kept| record = kept.is_filled.then(|| kept.clone()));
         let Some(mut record) = record else { return };
         record.add(envelope, &self.secret);
-        if let Some((stage, limit)) = refused {
-            record.refused = Some((stage, Arc::clone(limit)));
+        if let Some(limit) = refused {
+            record.refused = Some(Arc::clone(limit));
         }
         self.with(message, |kept| *kept = record);
     }

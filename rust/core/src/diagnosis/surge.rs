@@ -13,8 +13,8 @@
 //! the least share of ordinary mail is named, since acting on it costs least; then the first in the order of
 //! [`COMPARED`]. Then its messages are taken out, and the rest is looked at again, for two floods can come at once.
 //!
-//! **What is no flood.** One proven sender whose messages are let through: a newsletter. It is taken out like a flood,
-//! and reported as mass mail.
+//! **What is no flood.** One proven sender with one From or one List-Id, whose messages are let through: a newsletter.
+//! It is taken out like a flood, and reported as mass mail.
 //!
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
 //! ordinary mail, or `LEAST_UNREFUSED` if most of it is let through, four standard deviations of the estimate, and
@@ -435,7 +435,8 @@ impl Analysis<'_> {
             Some(Candidate { is_of_part: is_of_part || most.is_of_part, ..candidate })
         });
         let alike = candidates.iter().copied().filter(|candidate| candidate.explained >= most.explained - TIE);
-        let steps = |candidate: &Candidate| (candidate.ordinary_share / SAME_SHARE) as u64;
+        // A value without any ordinary mail comes first.
+        let steps = |candidate: &Candidate| (candidate.ordinary_share / SAME_SHARE).ceil() as u64;
         shared.chain(alike).min_by_key(|candidate| (steps(candidate), candidate.place)).unwrap_or(most)
     }
 
@@ -459,6 +460,21 @@ impl Analysis<'_> {
         orgs.sort_unstable();
         let most = orgs.chunk_by(|a, b| a == b).max_by_key(|same| same.len())?;
         if (most.len() as f64) < NEARLY_ALL * f64::from(share.recent.kept) {
+            return None;
+        }
+        let header_place = |identity: Identity| COMPARED.iter().position(|&compared| compared == identity);
+        let has_one = |identity: Identity| {
+            let is_of = |value: &&u32| Some(self.corpus.values[**value as usize].0) == header_place(identity);
+            let mut values: Vec<u32> =
+                self.recent(candidate.value).filter_map(|message| message.values.iter().find(is_of).copied()).collect();
+            values.sort_unstable();
+            let most = values.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or(0);
+            most as f64 >= NEARLY_ALL * f64::from(share.recent.kept)
+        };
+        // Without a header, nothing tells a newsletter from many mailboxes of one provider but their addresses.
+        let is_one_sender = has_one(Identity::FromAddress) || has_one(Identity::ListId);
+        let shows_header = self.recent(candidate.value).any(|message| message.reached == Stage::Data);
+        if shows_header && !is_one_sender {
             return None;
         }
         self.candidate(tally, most[0], tally.stages[Stage::Connect as usize].excess())

@@ -91,7 +91,7 @@ impl Corpus {
             is_proven,
             has_shortened: record.has_shortened,
             reached: record.reached(),
-            refused_by: record.refused.as_ref().map(|(_, limit)| Arc::clone(limit)),
+            refused_by: record.refused.clone(),
         });
     }
 

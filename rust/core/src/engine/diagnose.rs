@@ -18,7 +18,6 @@ use crate::diagnosis::surge::{Diagnosis, diagnose};
 use crate::envelope::Envelope;
 use crate::identity::parse_value::{parse_scope, parse_value};
 use crate::identity::{Identity, Source};
-use crate::policy::Stage;
 use crate::region::Now;
 
 impl Engine {
@@ -71,6 +70,7 @@ impl Engine {
     }
 }
 
-fn refused(decision: &Decision) -> Option<(Stage, &Arc<str>)> {
-    decision.refusal.as_deref().map(|refusal| (refusal.stage, &refusal.limit))
+/// The limit that refused a check, or would have in shadow mode: a policy that is only watched is diagnosed, too.
+fn refused(decision: &Decision) -> Option<&Arc<str>> {
+    decision.refusal.as_deref().map(|refusal| &refusal.limit).or_else(|| decision.shadow.first())
 }
