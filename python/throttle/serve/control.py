@@ -4,8 +4,8 @@ each line of JSON.
 `throttle.control.verbs` has what can be asked. It runs in a thread of its own, like the metrics.
 Invariants: only root, the service's own user and the members of one group are heard, and of these a group that may only
 read changes nothing. At most `MOST_CLIENTS` are connected, a client that says nothing for `IDLE_SECONDS` or reads no
-answer is dropped, and the thread rests `REST_SECONDS` after every answer, for all clients together. Every change is logged with
-its user's id.
+answer is dropped, and the thread rests `REST_SECONDS` after every answer, for all clients together. Every change is
+logged with its user's id.
 """
 
 from __future__ import annotations

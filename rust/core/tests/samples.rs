@@ -84,7 +84,7 @@ fn later_steps_add_to_the_message_that_is_kept() {
     let data = Envelope { headers: Some(&headers), ..rcpt };
     for _ in 0..2 {
         // A message is refused once, however often its client asks again.
-        samples.more(&mut message, &data, Some((Stage::Data, &limit)));
+        samples.more(&mut message, &data, Some(&limit));
     }
     let panes = samples.panes().panes;
     let [Pane { seen: 1, refused: 1, records, .. }] = &panes[..] else { panic!("{panes:?}") };
@@ -111,7 +111,7 @@ fn a_message_whose_place_was_taken_changes_no_other() {
     let late = Envelope { auth_user: Some(b"late"), ..Envelope::default() };
     let limit: Arc<str> = "pace".into();
     for message in [&mut first, &mut forgotten] {
-        samples.more(message, &late, Some((Stage::Rcpt, &limit)));
+        samples.more(message, &late, Some(&limit));
     }
     let panes = samples.panes().panes;
     let refused = |minute| panes.iter().find(|pane| pane.minute == minute).map(|pane| pane.refused);

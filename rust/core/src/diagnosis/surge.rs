@@ -18,9 +18,10 @@
 //!
 //! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
 //! ordinary mail, or `LEAST_UNREFUSED` if most of it is let through, four standard deviations of the estimate, and
-//! `LEAST_KEPT` messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in
-//! `tests/mail`, five minutes bring up to 2.4 times what is ordinary, an excess of 1.4. So a surge without a common
-//! value must be larger than that, or consist of messages that were refused or are not proven: `LEAST_SCATTERED` and `LEAST_DOUBTFUL`.
+//! `LEAST_KEPT` messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in `tests/mail`,
+//! five minutes bring up to 2.4 times what is ordinary, an excess of 1.4. So a surge without a common value must be
+//! larger than that, or consist of messages that were refused or are not proven: `LEAST_SCATTERED` and
+//! `LEAST_DOUBTFUL`.
 //!
 //! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,

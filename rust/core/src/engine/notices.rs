@@ -19,9 +19,9 @@
 //! slot counts down, and at zero the other key takes the slot. At 16, 32, 64, … refusals the key is compared with
 //! [`SAMPLED`] rows. It displaces the one that was refused least, if it was itself refused at least twice as often. Of
 //! a row, what was refused ten minutes ago counts half, twenty minutes ago a quarter, and so on. So a key gets a row
-//! when it is refused more often than all other keys without a row in its slot together, and twice as often as the least
-//! of its sampled rows was lately. To keep it out costs an attacker as many refusals as it has. The hash is secret, so
-//! nobody knows which keys share a slot. Dropped: a new key that takes the row of the quietest one at once
+//! when it is refused more often than all other keys without a row in its slot together, and twice as often as the
+//! least of its sampled rows was lately. To keep it out costs an attacker as many refusals as it has. The hash is
+//! secret, so nobody knows which keys share a slot. Dropped: a new key that takes the row of the quietest one at once
 //! (Space-Saving). Each of many invented keys would displace another.
 //!
 //! **Bound.** At most [`MOST_ROWS`] keys at once, however many names an attacker invents. A displacement at least
