@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MOST_CLIENTS = 8
 MOST_SECONDS = 5.0
 MOST_HEAD_BYTES = 8192
+REST_SECONDS = 0.02
+"""The time from an answer to the next, for all clients together: who scrapes in a loop takes no mail its processor."""
 
 OPENMETRICS = "application/openmetrics-text"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -139,6 +141,7 @@ class MetricsServer:
         self._address.remove()
 
     async def _start(self) -> None:
+        self._turn = asyncio.Lock()
         self._servers = [
             await asyncio.start_server(self._serve, sock=listener, limit=MOST_HEAD_BYTES) for listener in self._sockets
         ]
@@ -156,7 +159,10 @@ class MetricsServer:
             async with asyncio.timeout(MOST_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
                 self._clients[writer] = True
-                writer.write(self._metrics.answer(head))
+                async with self._turn:
+                    answer = self._metrics.answer(head)
+                    await asyncio.sleep(REST_SECONDS)
+                writer.write(answer)
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()

@@ -85,6 +85,7 @@ def test_clients_that_send_too_much_or_nothing_do_not_keep_a_scraper_out(service
         client.sendall(b"GET /metrics HTTP/1.1\r\n" + b"x" * (2 * MOST_HEAD_BYTES))
         assert client.recv(100) == b""
     stalled = [socket.create_connection(address, timeout=20) for _ in range(MOST_CLIENTS)]
+    assert get(service, "/healthz")[0] == 200, "the oldest that has asked nothing makes room"
     with socket.create_connection(address, timeout=20) as one_more:
         with contextlib.suppress(ConnectionResetError):
             assert one_more.recv(100) == b""
