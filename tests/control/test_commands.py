@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -92,13 +94,17 @@ def test_a_live_top_goes_on_until_it_is_interrupted(service: ServeProcess) -> No
         stderr=side,
         start_new_session=True,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(side)
     seen = b""
     try:
         while seen.count(b"example.com") < 4 and select.select([terminal], [], [], 20)[0]:
             seen += os.read(terminal, 65536)
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # of a terminal whose last program has ended
+            while select.select([terminal], [], [], 20)[0] and os.read(terminal, 65536):
+                pass
         process.wait(20)
     finally:
         process.kill()
