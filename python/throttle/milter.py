@@ -322,6 +322,10 @@ class _Libmilter:
             if time.monotonic() > deadline:
                 raise OSError(f"{self._address.text} takes no connections after {WAIT_SECONDS:.0f} s")
             self._stop.wait(0.01)
+        # The thread in which libmilter waits for signals takes one that is pending when it begins. Then it sleeps, and the
+        # kernel prefers the main thread.
+        while not self._stop.is_set() and not _others_sleep() and time.monotonic() < deadline:
+            self._stop.wait(0.01)
         if self._address.path and not self._stop.is_set():
             Path(self._address.path).chmod(0o666)  # who may connect is said by its directory
 
@@ -342,6 +346,16 @@ class _Libmilter:
             self.error = error
         finally:
             self._stop.set()
+
+
+def _others_sleep() -> bool:
+    """Whether all other threads of the process sleep (proc_pid_stat(5)), so that each has begun."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            if state != "S" and int(task.name) != threading.get_native_id():
+                return False
+    return True
 
 
 @contextlib.contextmanager
