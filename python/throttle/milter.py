@@ -322,7 +322,7 @@ class _Libmilter:
             if time.monotonic() > deadline:
                 raise OSError(f"{self._address.text} takes no connections after {WAIT_SECONDS:.0f} s")
             self._stop.wait(0.01)
-        # The thread in which libmilter waits for signals takes one that is pending when it begins. Then it sleeps, and the
+        # The thread in which libmilter waits for signals takes one that is pending when it begins. Once it sleeps, the
         # kernel prefers the main thread.
         while not self._stop.is_set() and not _others_sleep() and time.monotonic() < deadline:
             self._stop.wait(0.01)
