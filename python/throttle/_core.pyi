@@ -877,7 +877,7 @@ class Throttle:
     def diagnose(self, *, now: float | None = None) -> Diagnosis:
         """Returns which identity ties the present surge of mail together, if there is one.
 
-        It compares the last five minutes with the hour before, of which it looks at the quieter half. Of each minute
+        It compares the last five minutes with the quieter half of the hour before. Of each minute
         64 messages are sampled, chosen by a secret. A check is a message; in a session each MAIL is one, and so is a
         refusal at connect or HELO.
 

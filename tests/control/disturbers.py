@@ -79,6 +79,7 @@ async def main(path: str, port: int, seed: str) -> None:
         *[partial(scraper, port)] * 2,
     ]
     tasks = [asyncio.create_task(again(disturb)) for disturb in disturbers]
+    print("begun", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()

@@ -44,7 +44,8 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minu
                     stdout=subprocess.PIPE,
                     text=True,
                 )
-                time.sleep(0.5)  # Python starts
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begun\n"
                 slowest[disturbed].append(p999(latencies(client, seconds)))
                 done = json.loads(process.communicate(timeout=20)[0])
             assert client.ask(instance=instance(), sender="joe@example.org", client_port="9") == DUNNO

@@ -1,4 +1,4 @@
-"""What the commands that ask a running service share: where its control socket is, and how a wrong end is told."""
+"""The shared parts of the commands that ask a running service: the option of its control socket, and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULT = control.PATH
 
 @contextmanager
 def asked(path: str) -> Iterator[ControlClient]:
-    """A client of the service at `path`. A wrong end is one line on stderr, and exit code 2."""
+    """Connects to the service at `path`. An error ends the command with one line on stderr and exit code 2."""
     try:
         with ControlClient(path) as client:
             yield client

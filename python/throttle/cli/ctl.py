@@ -277,7 +277,7 @@ def _for(time_: str | None) -> str:
 
 
 def _named(one: dict[str, Any]) -> str:
-    """The name of a policy before what is told of it; nothing for the one without a name."""
+    """Returns the name of a policy as the beginning of a line; the policy without a name begins no line."""
     return f"{one['policy']}: " if one["policy"] else ""
 
 

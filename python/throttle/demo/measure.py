@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from throttle.demo.plan import Plan
     from throttle.demo.sides import SideName
 
-    #: Is told the newest sample, if there is one, and what the demo waits for.
+    #: Takes the newest sample, or `None`, and the name of the step that the demo waits for.
     Progress = Callable[["Sample | None", str], None]
 
 SAMPLE_SECONDS = 0.1
