@@ -2,7 +2,8 @@
 
     python tests/control/disturbers.py SOCKET METRICS_PORT SEED
 
-It runs until its standard input ends, and then prints how often each of them did something.
+It runs until its standard input ends, and then prints how often each of them did something. Started by root, it has
+a client of another user besides, in a process of his own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import multiprocessing
+import os
 import random
+import socket
 import sys
 from collections import Counter
 from functools import partial
@@ -18,6 +22,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from multiprocessing.sharedctypes import Synchronized
+
+NOBODY = 65534
 
 done: Counter[str] = Counter()
 
@@ -63,6 +70,20 @@ async def scraper(port: int) -> None:
     await asyncio.sleep(1.0)
 
 
+def wrong_user(path: str, refused: Synchronized[int]) -> None:
+    """Asks again and again as somebody who may not, until the parent ends."""
+    directory, name = os.path.split(path)
+    os.chdir(directory)  # whose ancestors may be closed to him
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    while True:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(name)
+            client.sendall(b'{"verb": "top", "n": 100}\n')
+            refused.value += b"this user may not ask" in client.recv(4096)
+
+
 async def again(disturb: Callable[[], Awaitable[None]]) -> None:
     while True:
         with contextlib.suppress(OSError):
@@ -83,8 +104,11 @@ async def main(path: str, port: int, seed: str) -> None:
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()
-    print(json.dumps(done))
 
 
 if __name__ == "__main__":
+    refused = multiprocessing.Value("Q")
+    if os.getuid() == 0:
+        multiprocessing.Process(target=wrong_user, args=(sys.argv[1], refused), daemon=True).start()
     asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    print(json.dumps({**done, "wrong user": refused.value}))

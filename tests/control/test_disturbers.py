@@ -5,6 +5,7 @@ minutes with and without them.
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -26,9 +27,12 @@ MOST_RATIO = 1.2
     ("minutes", "seconds"), [(2, 3), pytest.param(10, 60, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])]
 )
 def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minutes: int, seconds: int) -> None:
-    control = str(tmp_path / "control" / "socket")
+    control, is_root = str(tmp_path / "control" / "socket"), os.getuid() == 0
     with ServeProcess(tmp_path, "--control", control, "--metrics", "127.0.0.1:0") as service:
         port = service.wait_for(r"for Prometheus on \S+:(\d+)")[1]
+        if is_root:  # an operator's mistake, after the service has looked: now anybody reaches the socket
+            Path(control).parent.chmod(0o755)
+            Path(control).chmod(0o666)
         slowest: dict[bool, list[float]] = {True: [], False: []}
         done: dict[str, int] = {}
         with PolicyClient(service.address) as client:
@@ -52,7 +56,8 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minu
     ratio = statistics.median(slowest[True]) / statistics.median(slowest[False])
     shown = {disturbed: [f"{1e6 * one:.0f}" for one in of] for disturbed, of in slowest.items()}
     print(f"p99.9 in us: without {shown[False]}, with {shown[True]}: {ratio:.2f}; {done}")
-    assert min(done[name] for name in ("answers to a flood", "random bytes", "scrapes")) > seconds / 2
+    busy = ["answers to a flood", "random bytes", "scrapes", *(["wrong user"] if is_root else [])]
+    assert min(done[name] for name in busy) > seconds / 2
     assert not re.search(r"fault: ", service.log())
     if minutes > 2:
         assert ratio <= MOST_RATIO
