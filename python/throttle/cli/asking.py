@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator  # noqa: TC003  typer reads the annotations when it runs
+from collections import Counter
+from collections.abc import Iterator, Mapping  # noqa: TC003  typer reads the annotations when it runs
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -47,6 +48,14 @@ def asked(path: str) -> Iterator[ControlClient]:
 def print_json(told: Any) -> None:
     """Prints an answer as programs want it, with what a sender wrote unchanged."""
     typer.echo(json.dumps(told, indent=2))
+
+
+def counted(checks: Mapping[str, Mapping[str, int]]) -> str:
+    """Returns checks by stage and decision as people say it: `12 admitted, 3 refused`."""
+    decisions: Counter[str] = Counter()
+    for by_decision in checks.values():
+        decisions.update(by_decision)
+    return ", ".join(f"{count:,} {decision}" for decision, count in decisions.items() if count) or "none yet"
 
 
 def time_left(seconds: float) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from throttle.cli.flags import Command, Group
 from throttle.control.verbs import ENVELOPE_FIELDS
 from throttle.printable import printable
 from throttle.types import CoveringEntry, ExplainedIdentity, ExplainedLimit, Explanation
+
+if TYPE_CHECKING:
+    from throttle.control import answers
 
 app = typer.Typer(
     name="ctl",
@@ -52,7 +55,7 @@ def _options() -> None:
 def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
     """Show policies, modes, and what checks came to."""
     with asking.asked(control) as client:
-        told = client.ask("status", policy=policy)
+        told: answers.Status = client.ask("status", policy=policy)
     if as_json:
         asking.print_json(told)
         return
@@ -63,11 +66,7 @@ def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_j
         f"{loaded} {_when(reload['at'])}"
     )
     for one in told["policies"]:
-        counts: dict[str, int] = {}
-        for by_decision in one["checks"].values():
-            for decision, count in by_decision.items():
-                counts[decision] = counts.get(decision, 0) + count
-        checks = ", ".join(f"{count:,} {decision}" for decision, count in counts.items())
+        checks = asking.counted(one["checks"])
         _say(f"policy {_named(one)}{one['source']}: {one['mode']}, {one['limits']} limits; checks: {checks}")
         for limit, by_mode in sorted(one["refusals"].items(), key=lambda item: -sum(item[1].values())):
             refused = ", ".join(f"{count:,} {mode}" for mode, count in by_mode.items() if count)
@@ -80,7 +79,7 @@ def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_j
 def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
     """List what is blocked and allowed, by operators, policies and limits."""
     with asking.asked(control) as client:
-        told = client.ask("list", policy=policy)
+        told: list[answers.Entries] = client.ask("list", policy=policy)
     if as_json:
         asking.print_json(told)
         return
@@ -133,7 +132,7 @@ def allow(
 def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
     """Remove the block or allow entry of a value, and the blocks by limits whose key it is."""
     with asking.asked(control) as client:
-        told = client.ask("unblock", identity=identity, value=value, policy=policy)
+        told: list[answers.Changed] = client.ask("unblock", identity=identity, value=value, policy=policy)
     if not any(one["result"] for one in told):
         _say(f"there was no entry of {identity} {value}")
         raise typer.Exit(1)
@@ -144,7 +143,7 @@ def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, cont
 def reset(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
     """Clear the counters of a sender that has mended its ways. Blocks stay."""
     with asking.asked(control) as client:
-        told = client.ask("reset", identity=identity, value=value, policy=policy)
+        told: list[answers.Changed] = client.ask("reset", identity=identity, value=value, policy=policy)
     cleared = sum(one["result"] for one in told)
     _say(f"cleared the counter of {identity} {value} in {cleared} limit{'' if cleared == 1 else 's'}")
     if not cleared:
@@ -160,15 +159,16 @@ def mode(
 ) -> None:
     """Enforce the limits, or let everything pass and only count."""
     with asking.asked(control) as client:
-        for one in client.ask("mode", mode=mode_, policy=policy):
-            _say(f"{_named(one)}mode: {mode_}, was {one['result']}")
+        told: list[answers.Changed] = client.ask("mode", mode=mode_, policy=policy)
+    for one in told:
+        _say(f"{_named(one)}mode: {mode_}, was {one['result']}")
 
 
 @app.command("reload", cls=Command, epilog="Example: throttle ctl reload")
 def reload(*, control: Control = asking.DEFAULT) -> None:
     """Read the policies of the service's command line again, with their lists and quotas."""
     with asking.asked(control) as client:
-        told = client.ask("reload")
+        told: list[answers.Reloaded] = client.ask("reload")
     for one in told:
         error = one["error"]
         _say(f"{_named(one)}reloaded" if error is None else f"{error}; the earlier policy stays", error=bool(error))
@@ -186,7 +186,7 @@ def notices(
 ) -> None:
     """Show which limit refuses whom now, and which has stopped."""
     with asking.asked(control) as client:
-        told = client.ask("notices", after=after, policy=policy)
+        told: list[answers.ToldNotices] = client.ask("notices", after=after, policy=policy)
     if as_json:
         asking.print_json(told)
         return
@@ -233,7 +233,7 @@ def explained(
     )
     fields = {field: _text(getattr(envelope, field)) for field in ENVELOPE_FIELDS}
     with asking.asked(control) as client:
-        told = client.ask("explain", policy=policy, **fields)
+        told: list[answers.Explained] = client.ask("explain", policy=policy, **fields)
     if as_json:
         asking.print_json(told)
         return
@@ -276,7 +276,7 @@ def _for(time_: str | None) -> str:
     return " until the service ends" if time_ is None else f" for {time_}"
 
 
-def _named(one: dict[str, Any]) -> str:
+def _named(one: answers.OfPolicy) -> str:
     """Returns the name of a policy as the beginning of a line; the policy without a name begins no line."""
     return f"{one['policy']}: " if one["policy"] else ""
 

@@ -5,11 +5,16 @@ It asks the control socket; `throttle.diagnosis` makes the text.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from throttle.cli import asking
 from throttle.diagnosis import text
 from throttle.printable import printable
+
+if TYPE_CHECKING:
+    from throttle.control import answers
 
 HELP = (
     "Tell what the messages of the last minutes have in common that those of the hour before had not: one sentence, "
@@ -24,7 +29,7 @@ def command(
 ) -> None:
     """Diagnoses a surge."""
     with asking.asked(control) as client:
-        told = client.ask("diagnose", policy=policy)
+        told: list[answers.ToldDiagnosis] = client.ask("diagnose", policy=policy)
     if as_json:
         asking.print_json(told)
         return

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from throttle.control import answers
+
 HELP = (
     "Show who comes near the limits of a running service: for each identity the busiest values, how often they came in "
     "the last minute, how often they were refused, how many different names they brought, and which limit holds them. "
@@ -67,7 +69,7 @@ def command(
             live.update(table(look, time.time(), console.width), refresh=True)
 
 
-def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[Any]:
+def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[list[answers.Top] | str]:
     """What the service tells, at each interval. A service that is started again is asked again."""
     first = True
     while True:
@@ -88,7 +90,7 @@ WIDE = 100
 """A terminal with fewer columns shows no ages, so that the names of limits stay readable."""
 
 
-def table(look: Any, now: float, width: int) -> RenderableType:
+def table(look: list[answers.Top] | str, now: float, width: int) -> RenderableType:
     """Returns a look as a table; `now` is in Unix seconds. A text is what is wrong."""
     from rich.console import Group
     from rich.table import Table
@@ -99,13 +101,10 @@ def table(look: Any, now: float, width: int) -> RenderableType:
     parts: list[RenderableType] = []
     for one in look:
         name = f"policy {one['policy']}, " if one["policy"] else ""
-        counted = {
-            decision: sum(by_decision[decision] for by_decision in one["checks"].values())
-            for decision in ("admitted", "shadow", "refused")
-        }
-        checks = ", ".join(f"{count:,} {decision}" for decision, count in counted.items() if count) or "none yet"
         when = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
-        parts.append(Text(printable(f"{name}{one['mode']}, {when}; checks since start: {checks}")))
+        parts.append(
+            Text(printable(f"{name}{one['mode']}, {when}; checks since start: {asking.counted(one['checks'])}"))
+        )
         rows = Table(box=None, pad_edge=False, header_style="bold")
         rows.add_column("identity", no_wrap=True)
         rows.add_column("value", overflow="fold", min_width=14)
@@ -133,5 +132,5 @@ def table(look: Any, now: float, width: int) -> RenderableType:
     return Group(*parts)
 
 
-def _held(limit: dict[str, str]) -> str:
+def _held(limit: answers.HeldBy) -> str:
     return f"{limit['limit']} (shadow)" if limit["mode"] == "shadow" else limit["limit"]

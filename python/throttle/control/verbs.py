@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from throttle import Blocked, Offender, Policy, Throttle
+    from throttle.control import answers
     from throttle.serve.guards import PolicySource
     from throttle.types import Explanation, Notice, Notices
 
 ENVELOPE_FIELDS = tuple(EnvelopeFields.__annotations__)
 
 
-def _status(request: Request) -> Any:
+def _status(request: Request) -> answers.Status:
     policies = request.chosen()
     request.end()
     reload = request.guards.last_reload
@@ -44,7 +45,7 @@ def _status(request: Request) -> Any:
     }
 
 
-def _state(source: PolicySource, guard: Throttle) -> dict[str, Any]:
+def _state(source: PolicySource, guard: Throttle) -> answers.PolicyStatus:
     metrics = guard.metrics()
     refusals = {name: counts for name, counts in metrics.refusals.items() if any(counts.values())}
     return {
@@ -59,14 +60,14 @@ def _state(source: PolicySource, guard: Throttle) -> dict[str, Any]:
     }
 
 
-def _top(request: Request) -> Any:
+def _top(request: Request) -> list[answers.Top]:
     identity, most = request.optional_text("identity"), request.number("n", 10, MOST_OFFENDERS)
     policies = request.chosen()
     request.end()
     return [_top_of(source, guard, identity, most) for source, guard in policies]
 
 
-def _top_of(source: PolicySource, guard: Throttle, identity: str | None, most: int) -> dict[str, Any]:
+def _top_of(source: PolicySource, guard: Throttle, identity: str | None, most: int) -> answers.Top:
     identities = counted_identities(guard.policy) if identity is None else [identity]
     refusing = _refusing(guard).refusing
     return {
@@ -85,7 +86,7 @@ def _top_of(source: PolicySource, guard: Throttle, identity: str | None, most: i
     }
 
 
-def _offender(identity: str, offender: Offender, refusing: Iterable[Notice]) -> dict[str, Any]:
+def _offender(identity: str, offender: Offender, refusing: Iterable[Notice]) -> answers.Row:
     holding = (notice for notice in refusing if (identity, offender.value) in notice.parts)
     return {
         "value": offender.value,
@@ -117,32 +118,31 @@ _AFTER_ALL = (1 << 63) - 1
 """More than the number of any notice."""
 
 
-def _notice(notice: Notice, policy: Policy) -> dict[str, Any]:
+def _notice(notice: Notice, policy: Policy) -> answers.ToldNotice:
     last = f", last at {time_of_day(notice.until)}" if notice.kind == "began" else ""
-    return {**asdict(notice), "text": f"{sentence(notice, policy)}{last}"}
+    return cast("answers.ToldNotice", {**asdict(notice), "text": f"{sentence(notice, policy)}{last}"})
 
 
-def _notices(request: Request) -> Any:
+def _notices(request: Request) -> list[answers.ToldNotices]:
     after = request.number("after", 0, 1 << 62)
     policies = request.chosen()
     request.end()
-    answers = []
-    for source, guard in policies:
-        notices = guard.notices(after=after)
-        answers.append(
-            {
-                "policy": source.name,
-                "entries": [_notice(notice, guard.policy) for notice in notices.entries],
-                "refusing": [_notice(notice, guard.policy) for notice in notices.refusing],
-                "overwritten": notices.overwritten,
-                "untracked": notices.untracked,
-                "last": notices.last,
-            }
-        )
-    return answers
+    return [_notices_of(source, guard, after) for source, guard in policies]
 
 
-def _list(request: Request) -> Any:
+def _notices_of(source: PolicySource, guard: Throttle, after: int) -> answers.ToldNotices:
+    notices = guard.notices(after=after)
+    return {
+        "policy": source.name,
+        "entries": [_notice(notice, guard.policy) for notice in notices.entries],
+        "refusing": [_notice(notice, guard.policy) for notice in notices.refusing],
+        "overwritten": notices.overwritten,
+        "untracked": notices.untracked,
+        "last": notices.last,
+    }
+
+
+def _list(request: Request) -> list[answers.Entries]:
     policies = request.chosen()
     request.end()
     return [
@@ -151,7 +151,7 @@ def _list(request: Request) -> Any:
     ]
 
 
-def _entry(entry: Blocked) -> dict[str, Any]:
+def _entry(entry: Blocked) -> answers.Entry:
     return {
         "action": entry.action,
         "identity": entry.identity,
@@ -163,7 +163,7 @@ def _entry(entry: Blocked) -> dict[str, Any]:
     }
 
 
-def _diagnose(request: Request) -> Any:
+def _diagnose(request: Request) -> list[answers.ToldDiagnosis]:
     policies = request.chosen()
     request.end()
     return [
@@ -172,7 +172,7 @@ def _diagnose(request: Request) -> Any:
     ]
 
 
-def _explain(request: Request) -> Any:
+def _explain(request: Request) -> list[answers.Explained]:
     fields: dict[str, Any] = {name: _envelope_field(request, name) for name in ENVELOPE_FIELDS}
     policies = request.chosen()
     request.end()
@@ -203,28 +203,28 @@ def finite(explanation: Explanation) -> dict[str, Any]:
     return told
 
 
-def _block(request: Request) -> Any:
+def _block(request: Request) -> list[answers.Changed]:
     identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
     return _each(request, lambda _, guard: guard.block(identity, value, seconds=seconds))
 
 
-def _allow(request: Request) -> Any:
+def _allow(request: Request) -> list[answers.Changed]:
     identity, value, seconds = request.text("identity"), request.text("value"), request.duration()
     unverified = request.flag("unverified")
     return _each(request, lambda _, guard: guard.allow(identity, value, seconds=seconds, unverified=unverified))
 
 
-def _unblock(request: Request) -> Any:
+def _unblock(request: Request) -> list[answers.Changed]:
     identity, value = request.text("identity"), request.text("value")
     return _each(request, lambda _, guard: guard.unblock(identity, value))
 
 
-def _reset(request: Request) -> Any:
+def _reset(request: Request) -> list[answers.Changed]:
     identity, value = request.text("identity"), request.text("value")
     return _each(request, lambda _, guard: guard.reset(identity, value))
 
 
-def _mode(request: Request) -> Any:
+def _mode(request: Request) -> list[answers.Changed]:
     mode = request.text("mode")
     if mode not in get_args(Mode):
         raise RequestError(f"mode: found {found(mode)}; allowed: {', '.join(get_args(Mode))}")
@@ -232,16 +232,16 @@ def _mode(request: Request) -> Any:
     return _each(request, lambda source, _: request.guards.set_mode(source, cast("Mode", mode)))
 
 
-def _reload(request: Request) -> Any:
+def _reload(request: Request) -> list[answers.Reloaded]:
     request.end()
     return [{"policy": source.name, "error": error} for source, error in request.guards.reload(request.log)]
 
 
-def _each(request: Request, change: Callable[[PolicySource, Throttle], Any]) -> Any:
+def _each(request: Request, change: Callable[[PolicySource, Throttle], Any]) -> list[answers.Changed]:
     """Changes each guard that the request names."""
     policies = request.chosen()
     request.end()
-    results: list[dict[str, Any]] = []
+    results: list[answers.Changed] = []
     for source, guard in policies:
         try:
             results.append({"policy": source.name, "result": change(source, guard)})
