@@ -17,7 +17,6 @@ from throttle.cli import fail, missing
 from throttle.cli.flags import POLICY_HELP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from throttle import Throttle
@@ -165,27 +164,17 @@ def command(
     from throttle.serve.log import Log
     from throttle.serve.metrics import Metrics, most_series
 
-    for option, found, allowed in (
-        ("--log", log, FORMS),
-        ("--on-fault", on_fault, ON_FAULT),
-        ("--print-unit", print_unit, UNITS),
-    ):
-        if found is not None and found not in allowed:
-            fail(f"{option}: found {found!r}; allowed: {', '.join(allowed)}")
     if print_unit is not None and milter is None and postfix is None:
         postfix = "systemd"
-    if postfix is not None and milter is not None:
-        fail("--postfix and --milter: found both; allowed: one of them, because two processes share no counters")
-    if postfix is None and milter is None:
-        fail("--postfix or --milter: found neither; allowed: one of them")
     options: dict[str, Any] = {"authserv_id": authserv_id, "fields": authserv_fields, "on_fault": on_fault}
     options = {name: value for name, value in options.items() if value is not None}
-    if postfix is not None and options:
-        fail("--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter")
-    if control is None and control_group is not None:
-        fail("--control-group: found no --control; allowed: with it")
-    if control_group is None and control_group_changes:
-        fail("--control-group-changes: found no --control-group; allowed: with it")
+    group = (control_group, control_group_changes)
+    for wrong in (
+        _wrong_choice({"--log": (log, FORMS), "--on-fault": (on_fault, ON_FAULT), "--print-unit": (print_unit, UNITS)}),
+        _wrong_together(postfix, milter, options, control, group),
+    ):
+        if wrong is not None:
+            fail(wrong)
     events = Log("json" if log == "json" else "text")
     try:
         guards = Guards(
@@ -199,21 +188,28 @@ def command(
     if max_series is not None and series > max_series:
         fail(f"--max-series: found policies that can show {series:,} series at once; allowed: {max_series:,}")
     if print_unit is not None:
-        words = _words(map(PolicySource.parse, policy), memory, learned, log, shadow=shadow)
-        words += [] if metrics is None else ["--metrics", metrics]
-        words += [] if max_series is None else ["--max-series", str(max_series)]
-        words += [] if control is None else ["--control", control]
-        words += [] if control_group is None else ["--control-group", control_group]
-        words += ["--control-group-changes"] if control_group_changes else []
-        words += [word for name, value in options.items() for word in (OPTIONS[name], str(value))]
-        _print_unit(
-            print_unit, postfix, milter, words, sum(guard.memory_bytes + guard.sample_bytes for _, guard in guards)
+        words = _words(
+            {
+                "--policy": [str(PolicySource.parse(text).absolute()) for text in policy],
+                "--memory": memory,
+                "--learned": None if learned is None else Path(learned).absolute(),
+                "--log": None if log == "text" else log,
+                "--shadow": shadow,
+                "--metrics": metrics,
+                "--max-series": max_series,
+                "--control": control,
+                "--control-group": control_group,
+                "--control-group-changes": control_group_changes,
+                **{OPTIONS[name]: value for name, value in options.items()},
+            }
         )
+        memory_bytes = sum(guard.memory_bytes + guard.sample_bytes for _, guard in guards)
+        _print_unit(print_unit, postfix, milter, words, memory_bytes)
         return
     state = Metrics(guards)
     with (
         _shown(metrics, state, events, check=check),
-        _controlled(control, (control_group, control_group_changes), guards, events, check=check),
+        _controlled(control, group, guards, events, check=check),
     ):
         if postfix is not None:
             _serve_postfix(postfix, guards, events, state, check=check)
@@ -221,18 +217,46 @@ def command(
             _serve_milter(milter, guards, events, state, options, check=check)
 
 
-def _words(
-    sources: Iterable[PolicySource], memory: str | None, learned: str | None, log: str, *, shadow: bool
-) -> list[str]:
-    """The options as a unit has them: systemd starts the service in another directory, so paths are absolute."""
-    words = [word for source in sources for word in ("--policy", str(source.absolute()))]
-    if memory is not None:
-        words += ["--memory", memory]
-    if learned is not None:
-        words += ["--learned", str(Path(learned).absolute())]
-    if log != "text":
-        words += ["--log", log]
-    return words + (["--shadow"] if shadow else [])
+def _wrong_choice(found: dict[str, tuple[str | None, tuple[str, ...]]]) -> str | None:
+    """What is wrong with options that have a few values."""
+    for option, (value, allowed) in found.items():
+        if value is not None and value not in allowed:
+            return f"{option}: found {value!r}; allowed: {', '.join(allowed)}"
+    return None
+
+
+def _wrong_together(
+    postfix: str | None,
+    milter: str | None,
+    options: dict[str, Any],
+    control: str | None,
+    group: tuple[str | None, bool],
+) -> str | None:
+    """What is wrong with options that need or exclude each other."""
+    if postfix is not None and milter is not None:
+        return "--postfix and --milter: found both; allowed: one of them, because two processes share no counters"
+    if postfix is None and milter is None:
+        return "--postfix or --milter: found neither; allowed: one of them"
+    if postfix is not None and options:
+        return "--authserv-id, --authserv-fields and --on-fault: found one with --postfix; allowed: with --milter"
+    if control is None and group[0] is not None:
+        return "--control-group: found no --control; allowed: with it"
+    if group[0] is None and group[1]:
+        return "--control-group-changes: found no --control-group; allowed: with it"
+    return None
+
+
+def _words(options: dict[str, object]) -> list[str]:
+    """The options as a unit has them: systemd starts the service in another directory, so their paths are absolute."""
+    words: list[str] = []
+    for name, value in options.items():
+        if value is True:
+            words.append(name)
+        elif isinstance(value, list):
+            words += [word for one in value for word in (name, one)]
+        elif value is not None and value is not False:
+            words += [name, str(value)]
+    return words
 
 
 def _print_unit(name: str, postfix: str | None, milter: str | None, words: list[str], memory_bytes: int) -> None:
