@@ -51,6 +51,27 @@ QUIT = struct.pack(">Ic", 1, b"Q")
 log_fault = FaultLog("throttle.milter")
 
 
+class Counts:
+    """What the connections of a process come to, for its metrics: their threads add to it.
+
+    Attributes:
+        steps: steps that were answered.
+        faults: steps, replies and reports that failed on our side.
+        connections: open SMTP connections.
+    """
+
+    def __init__(self) -> None:
+        self.steps = self.faults = self.connections = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, steps: int = 0, faults: int = 0, connections: int = 0) -> None:
+        """Adds to the counts."""
+        with self._lock:
+            self.steps += steps
+            self.faults += faults
+            self.connections += connections
+
+
 class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     """One connection of a client to the mail server, as the server reports it.
 
@@ -68,6 +89,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
             (``default_action=accept``).
         on_error: is called with the name of a step and the exception when the step fails on our side, in any thread.
             Default: it is logged, by the logger ``throttle.milter``.
+        counts: where connections, steps and faults are counted. Default: nowhere.
     """
 
     def __init__(
@@ -78,6 +100,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         fields: int = 1,
         on_fault: OnFault = "accept",
         on_error: Callable[[str, BaseException], None] = log_fault,
+        counts: Counts | None = None,
     ) -> None:
         if on_fault not in ("accept", "tempfail"):
             raise ValueError(f"on_fault: found {on_fault!r}; allowed: 'accept', 'tempfail'")
@@ -88,6 +111,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         self._fields = fields
         self._on_fault = on_fault
         self._on_error = on_error
+        self._counts = counts or Counts()
+        self._is_connected = False
         self._client_ip: str | None = None
         self._client_name: str | None = None
         self._session: Session | None = None
@@ -101,6 +126,8 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
 
     def connect(self, hostname: str, family: int, address: Any) -> int:
         """The client connects. After XCLIENT the server ends this connection and opens another."""
+        self._is_connected = True
+        self._counts.add(connections=1)
         self._client_ip = address[0] if family in (socket.AF_INET, socket.AF_INET6) else None
         self._client_name = hostname if self._name_is_confirmed() else None
         return self._step("connect", lambda session: session.connect())
@@ -124,7 +151,7 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
             try:
                 self._session.report("unknown-recipient", address)
             except Exception as error:  # noqa: BLE001
-                self._on_error("a report", error)
+                self._note("a report", error)
         return int(Milter.CONTINUE)
 
     @Milter.noreply  # type: ignore[untyped-decorator]
@@ -170,6 +197,9 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     def close(self) -> int:
         """The connection has ended."""
         self._forget_message()
+        if self._is_connected:
+            self._is_connected = False
+            self._counts.add(connections=-1)
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -181,10 +211,12 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         try:
             if self._session is None:
                 self._session = self._guard.session(client_ip=self._client_ip, client_name=self._client_name)
-            return self._answer(step(self._session))
+            answer = self._answer(step(self._session))
         except Exception as error:  # noqa: BLE001
-            self._on_error(name, error)
+            self._note(name, error)
             return self._fault()
+        self._counts.add(steps=1)
+        return answer
 
     def _answer(self, decision: Decision) -> int:
         if decision.code is None or decision.text is None:
@@ -195,9 +227,13 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
         try:
             self.setreply(str(decision.code), decision.enhanced_code, text)
         except Exception as error:  # noqa: BLE001  a refusal without its text is still one
-            self._on_error("a reply", error)
+            self._note("a reply", error)
             return int(Milter.TEMPFAIL)
         return int(Milter.REJECT if decision.code >= 500 else Milter.TEMPFAIL)
+
+    def _note(self, step: str, error: BaseException) -> None:
+        self._counts.add(faults=1)
+        self._on_error(step, error)
 
     def _fault(self) -> int:
         self.abort()  # libmilter reports no more of this message
@@ -236,6 +272,7 @@ def run(
     fields: int = 1,
     on_fault: OnFault = "accept",
     on_error: Callable[[str, BaseException], None] = log_fault,
+    counts: Counts | None = None,
     on_ready: Callable[[], None] = lambda: None,
     on_tick: Callable[[], None] = lambda: None,
     tick_seconds: float = 2.0,
@@ -259,7 +296,13 @@ def run(
     """
     listen = ListenAddress.parse(address, fixed=True)
     connection = functools.partial(
-        ThrottleMilter, guard, authserv_id=authserv_id, fields=fields, on_fault=on_fault, on_error=on_error
+        ThrottleMilter,
+        guard,
+        authserv_id=authserv_id,
+        fields=fields,
+        on_fault=on_fault,
+        on_error=on_error,
+        counts=counts,
     )
     connection()  # raises for wrong arguments
     if listen.is_answered():

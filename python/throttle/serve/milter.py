@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from throttle import milter
 from throttle.serve import process, systemd
 from throttle.serve.address import ListenAddress
+from throttle.serve.metrics import counter, gauge
 from throttle.serve.notices import NoticeReader
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics, **options: Any
     signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
     process.take_sighup()  # before libmilter begins: it would take a pending one as its own end
     reader = NoticeReader(guard, str(next(iter(guards))[0]))
+    counts = milter.Counts()
+    metrics.counts = lambda: [
+        counter("throttle_requests", "Steps of the milter that were answered.", counts.steps),
+        counter("throttle_errors", "Steps of the milter that failed on our side.", counts.faults),
+        gauge("throttle_connections", "Open SMTP connections.", counts.connections),
+    ]
 
     def is_ready() -> None:
         log.event("listening", f"as a milter on {address}", limited=False)
@@ -77,6 +84,7 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics, **options: Any
             address,
             stop=stop,
             on_error=lambda step, error: log.fault(f"fault at {step}", error),
+            counts=counts,
             on_ready=is_ready,
             on_tick=tick,
             tick_seconds=process.tick_seconds(),

@@ -92,10 +92,14 @@ class ServeCommand(MilterProcess):
 
     def held(self) -> int:
         """What is open now under all limits, of the key of each that holds most."""
+        return self.metric("throttle_in_flight{.*}")
+
+    def metric(self, name: str) -> int:
+        """The sum of the metrics of a name, which is a regular expression."""
         with socket.socket(socket.AF_UNIX) as client, client.makefile("rb") as answer:
             client.connect(str(self._metrics))
             client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            found = re.findall(rb"^throttle_in_flight{.*} (\d+)", answer.read(), re.MULTILINE)
+            found = re.findall(rf"^{name} (\d+)", answer.read().decode(), re.MULTILINE)
         assert found
         return sum(map(int, found))
 

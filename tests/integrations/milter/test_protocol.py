@@ -26,7 +26,7 @@ pytestmark = pytest.mark.servers
 pytest.importorskip("throttle.milter", reason="pymilter is not installed")
 import milter  # noqa: E402
 
-from throttle.milter import ThrottleMilter, run  # noqa: E402
+from throttle.milter import Counts, ThrottleMilter, run  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,9 +179,11 @@ def test_a_refusal_whose_text_libmilter_does_not_take_refuses_for_now(action: st
 
     policy = Policy.parse(once("pace", "sender.address", f'action = "{action}"'))
     errors: list[str] = []
-    connection = Connection(Throttle(policy), on_error=lambda step, _: errors.append(step))
+    counts = Counts()
+    connection = Connection(Throttle(policy), on_error=lambda step, _: errors.append(step), counts=counts)
     answers = [connection.envfrom("<a@sender.example>") for _ in range(2)]
     assert (answers, errors) == ([milter.CONTINUE, milter.TEMPFAIL], ["a reply"])
+    assert (counts.steps, counts.faults) == (2, 1)
 
 
 def test_the_null_sender_is_no_address(serve: Callable[..., tuple[Serving, str]]) -> None:

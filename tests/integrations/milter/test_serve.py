@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from integrations.loopback import wait_until, wait_until_sighup_is_blocked
+from integrations.milter.process import served
 from integrations.milter.wire import Wire
 
 pytestmark = pytest.mark.servers
@@ -105,6 +106,20 @@ def test_sighup_before_the_milter_is_ready_loads_the_policy_once_it_is(tmp_path:
         process.wait()
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert events == ["policy", "listening", "reloaded", "ended"]
+
+
+def test_its_metrics_count_steps_and_open_connections(tmp_path: Path) -> None:
+    path = tmp_path / "milter"
+    with served(f"unix:{path}", POLICY.format(1)) as milter:
+        assert (milter.metric("throttle_requests_total"), milter.metric("throttle_connections")) == (0, 0)
+        with Wire(str(path)) as first, Wire(str(path)) as second:
+            first.connect("192.0.2.1")
+            second.connect("192.0.2.2")
+            first.helo(b"mx")
+            assert first.mail(b"<a@b.com>") != first.mail(b"<a@b.com>"), "the second is refused, which is an answer too"
+            assert (milter.metric("throttle_requests_total"), milter.metric("throttle_connections")) == (5, 2)
+        wait_until(lambda: milter.metric("throttle_connections") == 0)
+        assert milter.metric("throttle_errors_total") == 0
 
 
 @pytest.mark.parametrize("check", [[], ["--check"]])
