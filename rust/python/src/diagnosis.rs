@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use throttle_core::diagnosis::surge::{Diagnosis, Finding, Row, State, Target};
+use throttle_core::diagnosis::finding::{Diagnosis, Finding, Row, State, Target};
 use throttle_core::region::Now;
 
 use crate::clock::seconds;

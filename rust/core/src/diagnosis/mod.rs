@@ -6,14 +6,17 @@
 //! ```
 //!
 //! * [`samples`]: which messages are kept, and what of them   * [`identities`]: the values of one kept message
-//! * [`surge`]: the analysis   * `tally`: how often each value is among the messages
+//! * `minutes`: which minutes are compared   * `shares`: how often each value is among their messages
+//! * [`surge`]: the analysis   * [`finding`]: what it says
 //!
 //! Why whole messages, and not the heaviest values of each identity: a record keeps what occurs together. So two floods
 //! at once can be told apart, and a command can be tried on real messages of the hour before.
 //!
 //! Nothing here knows limits, keys or policies. Invariant: memory and time are fixed, whatever is sent.
 
+pub mod finding;
 pub mod identities;
+mod minutes;
 pub mod samples;
+mod shares;
 pub mod surge;
-mod tally;

@@ -31,17 +31,13 @@
 
 use std::sync::Arc;
 
+use super::finding::{Diagnosis, Finding, Row, State, Target};
 use super::identities::COMPARED;
-use super::samples::{MINUTE_US, Pane, Snapshot, is_shortened};
-use super::tally::{Corpus, Message, Period, Share, Tally, ratio};
+use super::minutes::Minutes;
+use super::samples::{Snapshot, is_shortened};
+use super::shares::{Corpus, Message, Period, Share, Shares, ratio};
 use crate::identity::{Identity, SuffixList};
 use crate::stage::Stage;
-
-/// Minutes that are the present, this one included.
-pub const RECENT_MINUTES: u64 = 5;
-
-/// Minutes before them that tell what is ordinary.
-pub const BEFORE_MINUTES: u64 = 60;
 
 /// Fewer minutes before tell nothing.
 pub const LEAST_BEFORE: usize = 10;
@@ -95,115 +91,6 @@ const NEARLY_ALL: f64 = 0.9;
 /// A flood of which this part is refused is held by limits.
 const MOSTLY_REFUSED: f64 = 0.5;
 
-/// What the last minutes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// There is too little history.
-    Early,
-    /// Nothing is wrong.
-    Quiet,
-    /// There is more mail, and it is the mass mail of a proven sender.
-    MassMail,
-    /// There is more mail, and most of it shares the values found.
-    Surge,
-    /// There is more mail, and no value is shared by most of it.
-    Scattered,
-}
-
-/// A value that operators may act on, and the ordinary mail that has it, too.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Target {
-    /// The identity.
-    pub identity: Identity,
-    /// Its value.
-    pub value: String,
-    /// Whether the value is whole: a text that is too long for the sample holds a hash.
-    pub is_whole: bool,
-    /// Whether it is what an operator gets who types it: names of senders can look like other names.
-    pub is_exact: bool,
-    /// Whether operators may block the value.
-    pub can_block: bool,
-    /// Its share of the ordinary mail that reached the stage.
-    pub ordinary_share: f64,
-    /// How many ordinary messages of the sample a block of it would have refused.
-    pub ordinary_matching: u32,
-    /// How many of those of the whole hour before, the louder minutes included, come from proven senders.
-    pub proven_matching: u32,
-    /// The most messages with it that an ordinary minute had, as an estimate.
-    pub busiest_ordinary_minute: f64,
-}
-
-/// A value that ties the surge, or a part of it, together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finding {
-    /// The value.
-    pub target: Target,
-    /// Values of other identities that nearly all of its messages have.
-    pub also: Vec<Target>,
-    /// Whether it explains only the messages that reached the stage of the identity: the others do not show it.
-    pub is_of_part: bool,
-    /// Whether it is the mass mail of a proven sender.
-    pub is_mass_mail: bool,
-    /// Its part of the whole surge, of the messages that reached the stage of the identity.
-    pub surge_share: f64,
-    /// Its excess, in messages.
-    pub messages: f64,
-    /// Its share of the last minutes, of the messages that reached the stage.
-    pub recent_share: f64,
-    /// How much of it was refused.
-    pub refused_share: f64,
-    /// How much of it comes from proven senders.
-    pub proven_share: f64,
-    /// How many messages of the sample have it.
-    pub kept: u32,
-    /// The limits that refused it, with the part that each refused, the largest first.
-    pub limits: Vec<(Arc<str>, f64)>,
-}
-
-/// The value of an identity that has more of the surge than any other.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// The identity.
-    pub identity: Identity,
-    /// Its value; `None` when no recent message has one.
-    pub value: Option<String>,
-    /// Its shares of the last minutes and of ordinary mail, of the messages that reached the stage.
-    pub recent_share: f64,
-    /// See `recent_share`.
-    pub ordinary_share: f64,
-    /// How much of it was refused.
-    pub refused_share: f64,
-    /// How many messages reached the stage of the identity, as an estimate.
-    pub reached: f64,
-    /// From how many messages of the sample the shares are estimated.
-    pub kept: u32,
-}
-
-/// What [`diagnose`] returns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Diagnosis {
-    /// What the last minutes are.
-    pub state: State,
-    /// How long the last minutes are, µs.
-    pub recent_us: u64,
-    /// How many minutes before them were looked at.
-    pub before_minutes: usize,
-    /// How many messages came: exact.
-    pub messages: u64,
-    /// How many of them were refused: exact.
-    pub refused: u64,
-    /// How many come ordinarily in that time.
-    pub ordinary: f64,
-    /// The sizes of the samples, of the last minutes and of ordinary mail.
-    pub kept: u32,
-    /// See `kept`.
-    pub ordinary_kept: u32,
-    /// Floods and mass mail, the largest first.
-    pub findings: Vec<Finding>,
-    /// A row for each identity.
-    pub rows: Vec<Row>,
-}
-
 /// A value that may tie the surge together.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -212,18 +99,6 @@ struct Candidate {
     explained: f64,
     ordinary_share: f64,
     is_of_part: bool,
-}
-
-/// The minutes that are compared.
-struct Minutes<'s> {
-    recent: Vec<&'s Pane>,
-    ordinary: Vec<&'s Pane>,
-    /// The other minutes before.
-    louder: Vec<&'s Pane>,
-    /// How many minutes are before, and how many of them are ordinary.
-    before: usize,
-    counted: usize,
-    recent_us: u64,
 }
 
 struct Analysis<'c> {
@@ -236,48 +111,6 @@ struct Analysis<'c> {
     scale: f64,
 }
 
-impl<'s> Minutes<'s> {
-    fn of(snapshot: &'s Snapshot, now_us: u64) -> Self {
-        let present = now_us / MINUTE_US;
-        let began_us = snapshot.began_us.unwrap_or(now_us);
-        let first_recent = (present + 1).saturating_sub(RECENT_MINUTES);
-        let recent_us = now_us.saturating_sub((first_recent * MINUTE_US).max(began_us)).max(1_000_000);
-        let pane = |minute: u64| snapshot.panes.iter().find(|pane| pane.minute == minute);
-        // The first minute of all is not whole.
-        let first = first_recent.saturating_sub(BEFORE_MINUTES).max(began_us / MINUTE_US + 1);
-        let mut before: Vec<u64> = (first..first_recent).collect();
-        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen));
-        let counted = before.len().div_ceil(2);
-        let [ordinary, louder] = [&before[..counted], &before[counted..]]
-            .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
-        let recent = (first_recent..=present).filter_map(pane).collect();
-        Self { recent, ordinary, louder, before: before.len(), counted, recent_us }
-    }
-
-    /// The length of the last minutes, as a part of that of all ordinary ones.
-    fn scale(&self) -> f64 {
-        self.recent_us as f64 / (self.counted.max(1) as u64 * MINUTE_US) as f64
-    }
-
-    fn corpus(&self, suffixes: &SuffixList) -> Corpus {
-        let mut corpus = Corpus::default();
-        let all = [
-            (&self.recent, 1.0, Period::Recent),
-            (&self.ordinary, self.scale(), Period::Ordinary),
-            (&self.louder, self.scale(), Period::Louder),
-        ];
-        for (panes, scale, period) in all {
-            for pane in panes {
-                let weight = pane.seen as f64 / pane.records.len().max(1) as f64 * scale;
-                for record in &pane.records {
-                    corpus.add(record, suffixes, pane.minute, (weight, period));
-                }
-            }
-        }
-        corpus
-    }
-}
-
 /// Compares the last minutes before `now_us`, engine time, with the hour before them.
 ///
 /// `typed` tells whether a value is what an operator gets who types it, and whether operators may block it.
@@ -288,7 +121,7 @@ pub fn diagnose(
     let corpus = minutes.corpus(suffixes);
     let left = vec![true; corpus.messages.len()];
     let mut analysis = Analysis { corpus: &corpus, left, ordinary: 0.0, scale: minutes.scale() };
-    let whole = analysis.tally();
+    let whole = analysis.shares();
     let all = whole.stages[Stage::Connect as usize];
     analysis.ordinary = all.ordinary.messages;
     let (mut state, mut findings) = (State::Early, Vec::new());
@@ -316,7 +149,7 @@ pub fn diagnose(
 }
 
 /// What all findings together say. `rest` has the messages that none of them explains.
-fn state_of(found: &[Finding], all: &Share, rest: &Tally) -> State {
+fn state_of(found: &[Finding], all: &Share, rest: &Shares) -> State {
     let is_large = |share: &Share, least: f64| {
         share.excess() >= least * all.ordinary.messages
             && share.excess() >= LEAST_MESSAGES
@@ -337,31 +170,31 @@ fn state_of(found: &[Finding], all: &Share, rest: &Tally) -> State {
 }
 
 impl Analysis<'_> {
-    fn tally(&self) -> Tally {
-        self.corpus.tally(|place, _| self.left[place])
+    fn shares(&self) -> Shares {
+        self.corpus.shares(|place, _| self.left[place])
     }
 
     /// Floods and mass mail, in the order in which they were found, and the messages that are left.
-    fn findings(&mut self) -> (Vec<Finding>, Tally) {
+    fn findings(&mut self) -> (Vec<Finding>, Shares) {
         let mut found: Vec<Finding> = Vec::new();
-        let whole = self.tally();
+        let whole = self.shares();
         for _ in 0..MOST_ROUNDS {
-            let tally = self.tally();
-            let candidates = self.candidates(&tally);
-            let candidates = if candidates.is_empty() { self.candidates_of_part(&tally) } else { candidates };
+            let shares = self.shares();
+            let candidates = self.candidates(&shares);
+            let candidates = if candidates.is_empty() { self.candidates_of_part(&shares) } else { candidates };
             let explained = |a: &&Candidate, b: &&Candidate| a.explained.total_cmp(&b.explained);
             let Some(most) = candidates.iter().max_by(explained).copied() else { break };
-            let best = self.best(&tally, &candidates, most);
-            let mailer = self.mass_mailer(&tally, best);
+            let best = self.best(&shares, &candidates, most);
+            let mailer = self.mass_mailer(&shares, best);
             let best = mailer.unwrap_or(best);
-            let share = &tally.values[most.value as usize];
+            let share = &shares.values[most.value as usize];
             let is_let_through = share.refused < MOSTLY_REFUSED * share.recent.messages;
             let is_ordinary = share.excess() < LEAST_UNREFUSED * self.ordinary && is_let_through;
             if is_ordinary && mailer.is_none() && !most.is_of_part {
                 break;
             }
             let surge = self.stage(&whole, best.place).excess();
-            found.push(self.finding(&tally, best, mailer.is_some(), surge));
+            found.push(self.finding(&shares, best, mailer.is_some(), surge));
             for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
                 // A value that only a part shows also takes out the wider value that it was found within.
                 *left &= !(message.has(best.value) || best.is_of_part && message.has(most.value));
@@ -370,68 +203,68 @@ impl Analysis<'_> {
                 break;
             }
         }
-        (found, self.tally())
+        (found, self.shares())
     }
 
-    fn stage<'t>(&self, tally: &'t Tally, place: usize) -> &'t Share {
-        &tally.stages[COMPARED[place].stage() as usize]
+    fn stage<'t>(&self, shares: &'t Shares, place: usize) -> &'t Share {
+        &shares.stages[COMPARED[place].stage() as usize]
     }
 
     /// How much of a surge of `excess` messages a value explains, if it is certain that it has more than ordinarily.
-    fn candidate(&self, tally: &Tally, value: u32, excess: f64) -> Option<Candidate> {
-        let (share, place) = (&tally.values[value as usize], self.corpus.values[value as usize].0);
+    fn candidate(&self, shares: &Shares, value: u32, excess: f64) -> Option<Candidate> {
+        let (share, place) = (&shares.values[value as usize], self.corpus.values[value as usize].0);
         let own = share.excess();
         let is_certain = own >= CERTAIN * share.deviation() && own >= LEAST_MESSAGES && share.recent.kept >= LEAST_KEPT;
         if !is_certain {
             return None;
         }
-        let ordinary = self.stage(tally, place).ordinary.messages;
+        let ordinary = self.stage(shares, place).ordinary.messages;
         let ordinary_share = ratio(share.ordinary.messages, ordinary);
         let explained = (ratio(own, excess.max(own)) - ordinary_share) / (1.0 - ordinary_share).max(f64::EPSILON);
         Some(Candidate { value, place, explained, ordinary_share, is_of_part: false })
     }
 
     /// The values that explain enough of what is left.
-    fn candidates(&self, tally: &Tally) -> Vec<Candidate> {
-        let excess = tally.stages[Stage::Connect as usize].excess();
-        let is_large = |value: &u32| tally.values[*value as usize].excess() >= LEAST_EXCESS * self.ordinary;
-        let values = (0..tally.values.len() as u32).filter(is_large);
-        let candidates = values.filter_map(|value| self.candidate(tally, value, excess));
+    fn candidates(&self, shares: &Shares) -> Vec<Candidate> {
+        let excess = shares.stages[Stage::Connect as usize].excess();
+        let is_large = |value: &u32| shares.values[*value as usize].excess() >= LEAST_EXCESS * self.ordinary;
+        let values = (0..shares.values.len() as u32).filter(is_large);
+        let candidates = values.filter_map(|value| self.candidate(shares, value, excess));
         candidates.filter(|candidate| candidate.explained >= LEAST_EXPLAINED).collect()
     }
 
     /// The values that explain most of the messages that reached their stage, when most of a surge did not reach it.
-    fn candidates_of_part(&self, tally: &Tally) -> Vec<Candidate> {
-        let whole = tally.stages[Stage::Connect as usize].excess();
+    fn candidates_of_part(&self, shares: &Shares) -> Vec<Candidate> {
+        let whole = shares.stages[Stage::Connect as usize].excess();
         if whole < 2.0 * LEAST_EXCESS * self.ordinary {
             return Vec::new();
         }
         let candidate = |value: u32| {
-            let (share, place) = (&tally.values[value as usize], self.corpus.values[value as usize].0);
-            let reached = self.stage(tally, place).excess();
+            let (share, place) = (&shares.values[value as usize], self.corpus.values[value as usize].0);
+            let reached = self.stage(shares, place).excess();
             let is_small = reached < (1.0 - LEAST_EXPLAINED) * whole;
             let is_harmless = share.proven >= NEARLY_ALL * share.recent.messages;
-            let candidate = self.candidate(tally, value, reached).filter(|_| is_small && !is_harmless)?;
+            let candidate = self.candidate(shares, value, reached).filter(|_| is_small && !is_harmless)?;
             Some(Candidate { is_of_part: true, ..candidate })
         };
-        let candidates = (0..tally.values.len() as u32).filter_map(candidate);
+        let candidates = (0..shares.values.len() as u32).filter_map(candidate);
         candidates.filter(|candidate| candidate.explained >= ALL_EXPLAIN).collect()
     }
 
     /// The candidate to be named, of those that explain nearly as much as the one that explains the most.
-    fn best(&self, tally: &Tally, candidates: &[Candidate], most: Candidate) -> Candidate {
+    fn best(&self, shares: &Shares, candidates: &[Candidate], most: Candidate) -> Candidate {
         // What nearly all of its messages share is named instead if it is rarer. That may be something that only a
         // part of them shows.
-        let within = self.corpus.tally(|place, message| self.left[place] && message.has(most.value));
+        let within = self.corpus.shares(|place, message| self.left[place] && message.has(most.value));
         let is_shared = |value: u32| {
             let (share, reached) =
                 (&within.values[value as usize], self.stage(&within, self.corpus.values[value as usize].0));
             share.recent.kept >= LEAST_KEPT && share.excess() >= (1.0 - TIE) * reached.excess()
         };
-        let excess_of = |value: u32| self.stage(tally, self.corpus.values[value as usize].0).excess();
+        let excess_of = |value: u32| self.stage(shares, self.corpus.values[value as usize].0).excess();
         let all = within.stages[Stage::Connect as usize].recent.messages;
-        let shared = (0..tally.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
-            let candidate = self.candidate(tally, value, excess_of(value))?;
+        let shared = (0..shares.values.len() as u32).filter(|&value| is_shared(value)).filter_map(|value| {
+            let candidate = self.candidate(shares, value, excess_of(value))?;
             let is_of_part = self.stage(&within, candidate.place).recent.messages < NEARLY_ALL * all;
             Some(Candidate { is_of_part: is_of_part || most.is_of_part, ..candidate })
         });
@@ -449,8 +282,8 @@ impl Analysis<'_> {
 
     /// The organisation of the sender, if the messages of a candidate are the mass mail of one: nearly all of them
     /// proven, and let through.
-    fn mass_mailer(&self, tally: &Tally, candidate: Candidate) -> Option<Candidate> {
-        let share = &tally.values[candidate.value as usize];
+    fn mass_mailer(&self, shares: &Shares, candidate: Candidate) -> Option<Candidate> {
+        let share = &shares.values[candidate.value as usize];
         let is_proven = share.proven >= NEARLY_ALL * share.recent.messages;
         if candidate.is_of_part || !is_proven || share.refused > HARMLESS_REFUSED * share.recent.messages {
             return None;
@@ -478,24 +311,24 @@ impl Analysis<'_> {
         if shows_header && !is_one_sender {
             return None;
         }
-        self.candidate(tally, most[0], tally.stages[Stage::Connect as usize].excess())
+        self.candidate(shares, most[0], shares.stages[Stage::Connect as usize].excess())
     }
 
     /// Describes a candidate of a surge of so many messages.
-    fn finding(&self, tally: &Tally, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
+    fn finding(&self, shares: &Shares, candidate: Candidate, is_mass_mail: bool, surge: f64) -> Finding {
         let Candidate { value, place, is_of_part, .. } = candidate;
-        let (share, reached) = (&tally.values[value as usize], self.stage(tally, place));
+        let (share, reached) = (&shares.values[value as usize], self.stage(shares, place));
         let recent: Vec<&Message> = self.recent(value).collect();
         let has_shortened = recent.iter().any(|message| message.has_shortened);
         let least = NEARLY_ALL * f64::from(share.recent.kept);
         let has = |other: u32| recent.iter().filter(|message| message.has(other)).count() as f64;
-        let others = (0..tally.values.len() as u32).filter(|&other| other != value);
-        let also = others.filter(|&other| f64::from(tally.values[other as usize].recent.kept) >= least);
+        let others = (0..shares.values.len() as u32).filter(|&other| other != value);
+        let also = others.filter(|&other| f64::from(shares.values[other as usize].recent.kept) >= least);
         let mut also: Vec<u32> = also.filter(|&other| has(other) >= least).collect();
         also.sort_by_key(|&other| self.corpus.values[other as usize].0);
         Finding {
-            target: self.target(tally, value, has_shortened),
-            also: also.into_iter().map(|other| self.target(tally, other, has_shortened)).collect(),
+            target: self.target(shares, value, has_shortened),
+            also: also.into_iter().map(|other| self.target(shares, other, has_shortened)).collect(),
             is_of_part,
             is_mass_mail,
             surge_share: ratio(share.excess(), surge),
@@ -509,9 +342,9 @@ impl Analysis<'_> {
     }
 
     /// Describes a value that operators may act on.
-    fn target(&self, tally: &Tally, value: u32, has_shortened: bool) -> Target {
+    fn target(&self, shares: &Shares, value: u32, has_shortened: bool) -> Target {
         let (place, text) = &self.corpus.values[value as usize];
-        let ordinary = tally.values[value as usize].ordinary.messages;
+        let ordinary = shares.values[value as usize].ordinary.messages;
         let (ordinary_matching, proven_matching) = self.matching(COMPARED[*place], text);
         Target {
             identity: COMPARED[*place],
@@ -519,7 +352,7 @@ impl Analysis<'_> {
             is_whole: !(has_shortened && is_shortened(text)),
             is_exact: false,
             can_block: false,
-            ordinary_share: ratio(ordinary, self.stage(tally, *place).ordinary.messages),
+            ordinary_share: ratio(ordinary, self.stage(shares, *place).ordinary.messages),
             ordinary_matching,
             proven_matching,
             busiest_ordinary_minute: self.busiest_ordinary_minute(value),
@@ -557,11 +390,11 @@ impl Analysis<'_> {
     }
 
     /// The value of an identity with the largest excess.
-    fn row(&self, tally: &Tally, place: usize) -> Row {
-        let of_identity = (0..tally.values.len()).filter(|&value| self.corpus.values[value].0 == place);
-        let shares = of_identity.map(|value| (value, &tally.values[value])).filter(|(_, share)| share.recent.kept > 0);
-        let most = shares.max_by(|(_, a), (_, b)| a.excess().total_cmp(&b.excess()));
-        let (reached, share) = (self.stage(tally, place), most.map_or_else(Share::default, |(_, share)| *share));
+    fn row(&self, shares: &Shares, place: usize) -> Row {
+        let of_identity = (0..shares.values.len()).filter(|&value| self.corpus.values[value].0 == place);
+        let kept = of_identity.map(|value| (value, &shares.values[value])).filter(|(_, share)| share.recent.kept > 0);
+        let most = kept.max_by(|(_, a), (_, b)| a.excess().total_cmp(&b.excess()));
+        let (reached, share) = (self.stage(shares, place), most.map_or_else(Share::default, |(_, share)| *share));
         Row {
             identity: COMPARED[place],
             value: most.map(|(value, _)| self.corpus.values[value].1.clone()),

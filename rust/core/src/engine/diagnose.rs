@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::decision::Decision;
+use crate::diagnosis::finding::Diagnosis;
 use crate::diagnosis::samples::{Message, Samples, Snapshot};
-use crate::diagnosis::surge::{Diagnosis, diagnose};
+use crate::diagnosis::surge::diagnose;
 use crate::envelope::Envelope;
 use crate::identity::parse_value::{parse_scope, parse_value};
 use crate::identity::{Identity, Source};

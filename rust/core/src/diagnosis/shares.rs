@@ -48,7 +48,7 @@ pub(super) struct Corpus {
 
 /// A weighted number of messages, and what it was estimated from.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Count {
+pub(super) struct Estimate {
     /// The estimated number.
     pub(super) messages: f64,
     /// How many messages in the sample it was estimated from.
@@ -60,8 +60,8 @@ pub(super) struct Count {
 /// The messages with one value, or those that reached one stage.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Share {
-    pub(super) recent: Count,
-    pub(super) ordinary: Count,
+    pub(super) recent: Estimate,
+    pub(super) ordinary: Estimate,
     /// Of the recent ones, those that were refused, and those with a proven sender.
     pub(super) refused: f64,
     pub(super) proven: f64,
@@ -69,7 +69,7 @@ pub(super) struct Share {
 
 /// Counts of all values and stages.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Shares {
     /// By the number of the value.
     pub(super) values: Vec<Share>,
     /// By the stage that a message reached at least.
@@ -104,23 +104,23 @@ impl Corpus {
     }
 
     /// Counts the messages for which `is_counted` holds.
-    pub(super) fn tally(&self, is_counted: impl Fn(usize, &Message) -> bool) -> Tally {
+    pub(super) fn shares(&self, is_counted: impl Fn(usize, &Message) -> bool) -> Shares {
         let stages = [Share::default(); Stage::ALL.len()];
         let values = vec![Share::default(); self.values.len()];
-        let mut tally = Tally { values, stages, doubtful: Share::default() };
+        let mut shares = Shares { values, stages, doubtful: Share::default() };
         let compared = self.messages.iter().enumerate().filter(|(_, message)| message.period != Period::Louder);
         for (_, message) in compared.filter(|(place, message)| is_counted(*place, message)) {
             for &value in &message.values {
-                tally.values[value as usize].add(message);
+                shares.values[value as usize].add(message);
             }
-            for stage in &mut tally.stages[..=message.reached as usize] {
+            for stage in &mut shares.stages[..=message.reached as usize] {
                 stage.add(message);
             }
             if !message.is_proven || message.refused_by.is_some() {
-                tally.doubtful.add(message);
+                shares.doubtful.add(message);
             }
         }
-        tally
+        shares
     }
 }
 
@@ -130,7 +130,7 @@ impl Message {
     }
 }
 
-impl Count {
+impl Estimate {
     fn add(&mut self, weight: f64) {
         self.messages += weight;
         self.kept += 1;

@@ -1,0 +1,67 @@
+//! Which minutes are compared: the last ones, with the quieter half of the hour before.
+
+use super::samples::{MINUTE_US, Pane, Snapshot};
+use super::shares::{Corpus, Period};
+use crate::identity::SuffixList;
+
+/// Minutes that are the present, this one included.
+const RECENT_MINUTES: u64 = 5;
+
+/// Minutes before them that tell what is ordinary.
+const BEFORE_MINUTES: u64 = 60;
+
+/// The minutes that are compared.
+pub(super) struct Minutes<'s> {
+    /// The last ones.
+    pub(super) recent: Vec<&'s Pane>,
+    ordinary: Vec<&'s Pane>,
+    /// The other minutes before.
+    louder: Vec<&'s Pane>,
+    /// How many minutes are before, and how many of them are ordinary.
+    pub(super) before: usize,
+    counted: usize,
+    pub(super) recent_us: u64,
+}
+
+impl<'s> Minutes<'s> {
+    pub(super) fn of(snapshot: &'s Snapshot, now_us: u64) -> Self {
+        let present = now_us / MINUTE_US;
+        let began_us = snapshot.began_us.unwrap_or(now_us);
+        let first_recent = (present + 1).saturating_sub(RECENT_MINUTES);
+        let recent_us = now_us.saturating_sub((first_recent * MINUTE_US).max(began_us)).max(1_000_000);
+        let pane = |minute: u64| snapshot.panes.iter().find(|pane| pane.minute == minute);
+        // The first minute of all is not whole.
+        let first = first_recent.saturating_sub(BEFORE_MINUTES).max(began_us / MINUTE_US + 1);
+        let mut before: Vec<u64> = (first..first_recent).collect();
+        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen));
+        let counted = before.len().div_ceil(2);
+        let [ordinary, louder] = [&before[..counted], &before[counted..]]
+            .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
+        let recent = (first_recent..=present).filter_map(pane).collect();
+        Self { recent, ordinary, louder, before: before.len(), counted, recent_us }
+    }
+
+    /// The length of the last minutes, as a part of that of all ordinary ones.
+    pub(super) fn scale(&self) -> f64 {
+        self.recent_us as f64 / (self.counted.max(1) as u64 * MINUTE_US) as f64
+    }
+
+    /// All messages of these minutes, with their weights.
+    pub(super) fn corpus(&self, suffixes: &SuffixList) -> Corpus {
+        let mut corpus = Corpus::default();
+        let all = [
+            (&self.recent, 1.0, Period::Recent),
+            (&self.ordinary, self.scale(), Period::Ordinary),
+            (&self.louder, self.scale(), Period::Louder),
+        ];
+        for (panes, scale, period) in all {
+            for pane in panes {
+                let weight = pane.seen as f64 / pane.records.len().max(1) as f64 * scale;
+                for record in &pane.records {
+                    corpus.add(record, suffixes, pane.minute, (weight, period));
+                }
+            }
+        }
+        corpus
+    }
+}
