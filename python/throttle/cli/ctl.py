@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle.cli import asking, explain
+from throttle.cli import client, explain
 from throttle.cli.flags import Command, Group
 from throttle.control.verbs import ENVELOPE_FIELDS
 from throttle.printable import printable
@@ -41,9 +41,9 @@ For = Annotated[
 _END = {"operator": "until the service ends", "policy": "as long as the policy has it"}
 """How long an entry without an end holds, by who made it."""
 
-Control = asking.Path
-PolicyName = asking.PolicyName
-Json = asking.Json
+Control = client.Path
+PolicyName = client.PolicyName
+Json = client.Json
 
 
 @app.callback()
@@ -52,21 +52,21 @@ def _options() -> None:
 
 
 @app.command("status", cls=Command, epilog="Example: throttle ctl status")
-def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
+def status(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_json: Json = False) -> None:
     """Show policies, modes, and what checks came to."""
-    with asking.asked(control) as client:
-        told: answers.Status = client.ask("status", policy=policy)
+    with client.connect(control) as service:
+        told: answers.Status = service.ask("status", policy=policy)
     if as_json:
-        asking.print_json(told)
+        client.print_json(told)
         return
     reload = told["last_reload"]
     loaded = "loaded" if reload["succeeded"] else "the last reload failed; the policy in force was loaded"
     _say(
-        f"throttle {told['version']}, process {told['pid']}, up {asking.time_left(told['uptime_seconds'])}; "
+        f"throttle {told['version']}, process {told['pid']}, up {client.time_left(told['uptime_seconds'])}; "
         f"{loaded} {_when(reload['at'])}"
     )
     for one in told["policies"]:
-        checks = asking.counted(one["checks"])
+        checks = client.counted(one["checks"])
         _say(f"policy {_named(one)}{one['source']}: {one['mode']}, {one['limits']} limits; checks: {checks}")
         for limit, by_mode in sorted(one["refusals"].items(), key=lambda item: -sum(item[1].values())):
             refused = ", ".join(f"{count:,} {mode}" for mode, count in by_mode.items() if count)
@@ -76,12 +76,12 @@ def status(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_j
 
 
 @app.command("list", cls=Command, epilog="Example: throttle ctl list")
-def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_json: Json = False) -> None:
+def entries(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_json: Json = False) -> None:
     """List what is blocked and allowed, by operators, policies and limits."""
-    with asking.asked(control) as client:
-        told: list[answers.Entries] = client.ask("list", policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.Entries] = service.ask("list", policy=policy)
     if as_json:
-        asking.print_json(told)
+        client.print_json(told)
         return
     now = time.time()
     for one in told:
@@ -90,7 +90,7 @@ def entries(*, policy: PolicyName = None, control: Control = asking.DEFAULT, as_
             left = (
                 _END.get(entry["by"], "for good")
                 if entry["until"] is None
-                else f"for {asking.time_left(entry['until'] - now)} more"
+                else f"for {client.time_left(entry['until'] - now)} more"
             )
             claimed = ", also when merely claimed" if entry["unverified"] else ""
             comment = f" ({entry['comment']})" if entry["comment"] else ""
@@ -107,7 +107,7 @@ def block(
     value: Value,
     time_: For = None,
     policy: PolicyName = None,
-    control: Control = asking.DEFAULT,
+    control: Control = client.DEFAULT,
 ) -> None:
     """Refuse a name or a network and everything below it, whether it is claimed or proven."""
     _change(control, "block", f"blocked: {identity} {value}{_for(time_)}", identity, value, policy, **{"for": time_})
@@ -121,7 +121,7 @@ def allow(
     time_: For = None,
     unverified: Annotated[bool, typer.Option("--unverified", help="A mere claim is enough.")] = False,
     policy: PolicyName = None,
-    control: Control = asking.DEFAULT,
+    control: Control = client.DEFAULT,
 ) -> None:
     """Admit a name or a network and everything below it past rates, fan-outs and blocks of limits."""
     said = f"allowed: {identity} {value}{_for(time_)}"
@@ -129,10 +129,10 @@ def allow(
 
 
 @app.command("unblock", cls=Command, epilog="Example: throttle ctl unblock sender.org salesforce.com")
-def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
+def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = client.DEFAULT) -> None:
     """Remove the block or allow entry of a value, and the blocks by limits whose key it is."""
-    with asking.asked(control) as client:
-        told: list[answers.Changed] = client.ask("unblock", identity=identity, value=value, policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.Changed] = service.ask("unblock", identity=identity, value=value, policy=policy)
     if not any(one["result"] for one in told):
         _say(f"there was no entry of {identity} {value}")
         raise typer.Exit(1)
@@ -140,10 +140,10 @@ def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, cont
 
 
 @app.command("reset", cls=Command, epilog="Example: throttle ctl reset sender.org example.com")
-def reset(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = asking.DEFAULT) -> None:
+def reset(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = client.DEFAULT) -> None:
     """Clear the counters of a sender that has mended its ways. Blocks stay."""
-    with asking.asked(control) as client:
-        told: list[answers.Changed] = client.ask("reset", identity=identity, value=value, policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.Changed] = service.ask("reset", identity=identity, value=value, policy=policy)
     cleared = sum(one["result"] for one in told)
     _say(f"cleared the counter of {identity} {value} in {cleared} limit{'' if cleared == 1 else 's'}")
     if not cleared:
@@ -155,20 +155,20 @@ def mode(
     *,
     mode_: Annotated[str, typer.Argument(metavar="enforce|shadow", help="shadow decides, counts and refuses nothing.")],
     policy: PolicyName = None,
-    control: Control = asking.DEFAULT,
+    control: Control = client.DEFAULT,
 ) -> None:
     """Enforce the limits, or let everything pass and only count."""
-    with asking.asked(control) as client:
-        told: list[answers.Changed] = client.ask("mode", mode=mode_, policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.Changed] = service.ask("mode", mode=mode_, policy=policy)
     for one in told:
         _say(f"{_named(one)}mode: {mode_}, was {one['result']}")
 
 
 @app.command("reload", cls=Command, epilog="Example: throttle ctl reload")
-def reload(*, control: Control = asking.DEFAULT) -> None:
+def reload(*, control: Control = client.DEFAULT) -> None:
     """Read the policies of the service's command line again, with their lists and quotas."""
-    with asking.asked(control) as client:
-        told: list[answers.Reloaded] = client.ask("reload")
+    with client.connect(control) as service:
+        told: list[answers.Reloaded] = service.ask("reload")
     for one in told:
         error = one["error"]
         _say(f"{_named(one)}reloaded" if error is None else f"{error}; the earlier policy stays", error=bool(error))
@@ -181,14 +181,14 @@ def notices(
     *,
     after: Annotated[int, typer.Option(metavar="N", min=0, help="Only notices after the one of this number.")] = 0,
     policy: PolicyName = None,
-    control: Control = asking.DEFAULT,
+    control: Control = client.DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show which limit refuses whom now, and which has stopped."""
-    with asking.asked(control) as client:
-        told: list[answers.ToldNotices] = client.ask("notices", after=after, policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.ToldNotices] = service.ask("notices", after=after, policy=policy)
     if as_json:
-        asking.print_json(told)
+        client.print_json(told)
         return
     lines = [
         f"{_named(one)}{notice['text']}"
@@ -214,7 +214,7 @@ def explained(
     message: explain.Message = None,
     reply_to: explain.ReplyTo = None,
     policy: PolicyName = None,
-    control: Control = asking.DEFAULT,
+    control: Control = client.DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show what the service would say to a message now, and charge nothing."""
@@ -232,10 +232,10 @@ def explained(
         reply_to=reply_to,
     )
     fields = {field: _text(getattr(envelope, field)) for field in ENVELOPE_FIELDS}
-    with asking.asked(control) as client:
-        told: list[answers.Explained] = client.ask("explain", policy=policy, **fields)
+    with client.connect(control) as service:
+        told: list[answers.Explained] = service.ask("explain", policy=policy, **fields)
     if as_json:
-        asking.print_json(told)
+        client.print_json(told)
         return
     for one in told:
         if one["policy"]:
@@ -267,8 +267,8 @@ def _text(value: Any) -> Any:
 def _change(
     control: str, verb: str, said: str, identity: str, value: str, policy: str | None, **fields: str | bool | None
 ) -> None:
-    with asking.asked(control) as client:
-        client.ask(verb, identity=identity, value=value, policy=policy, **fields)
+    with client.connect(control) as service:
+        service.ask(verb, identity=identity, value=value, policy=policy, **fields)
     _say(said)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from throttle.cli import asking
+from throttle.cli import client
 from throttle.diagnosis import text
 from throttle.printable import printable
 
@@ -25,17 +25,17 @@ EXAMPLE = "Example: throttle diagnose"
 
 
 def command(
-    *, control: asking.Path = asking.DEFAULT, policy: asking.PolicyName = None, as_json: asking.Json = False
+    *, control: client.Path = client.DEFAULT, policy: client.PolicyName = None, as_json: client.Json = False
 ) -> None:
     """Diagnoses a surge."""
-    with asking.asked(control) as client:
-        told: list[answers.ToldDiagnosis] = client.ask("diagnose", policy=policy)
+    with client.connect(control) as service:
+        told: list[answers.ToldDiagnosis] = service.ask("diagnose", policy=policy)
     if as_json:
-        asking.print_json(told)
+        client.print_json(told)
         return
     for one in told:
         if len(told) > 1:
             typer.echo(printable(f"policy {one['policy']}:" if one["policy"] else "the policy without a name:"))
-        options = [] if control == asking.DEFAULT else ["--control", control]
+        options = [] if control == client.DEFAULT else ["--control", control]
         options += ["--policy", one["policy"]] if len(told) > 1 or policy is not None else []
         typer.echo(text(one, options))  # which escapes what a sender wrote

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from throttle.cli import asking, fail, missing
+from throttle.cli import client, fail, missing
 from throttle.control import MOST_OFFENDERS
 from throttle.control.client import ControlClient, ControlError
 from throttle.printable import printable
@@ -35,12 +35,12 @@ EXAMPLE = "Example: throttle top --identity sender.org"
 
 def command(
     *,
-    control: asking.Path = asking.DEFAULT,
+    control: client.Path = client.DEFAULT,
     identity: Annotated[
         str | None, typer.Option(metavar="IDENTITY", help="Only this identity.", show_default="all that limits count")
     ] = None,
     most: Annotated[int, typer.Option("-n", min=1, max=MOST_OFFENDERS, help="Values of each identity.")] = 5,
-    policy: asking.PolicyName = None,
+    policy: client.PolicyName = None,
     interval: Annotated[float, typer.Option(metavar="SECONDS", min=0.5, help="Time from one look to the next.")] = 2.0,
     once: Annotated[
         bool, typer.Option("--once", help="Print once and end. This is the default when stdout is no terminal.")
@@ -74,9 +74,9 @@ def _looks(control: str, fields: dict[str, Any], interval: float) -> Iterator[li
     first = True
     while True:
         try:
-            with ControlClient(control) as client:
+            with ControlClient(control) as service:
                 while True:
-                    yield client.ask("top", **fields)
+                    yield service.ask("top", **fields)
                     first = False
                     time.sleep(interval)
         except ControlError as error:
@@ -103,7 +103,7 @@ def table(look: list[answers.Top] | str, now: float, width: int) -> RenderableTy
         name = f"policy {one['policy']}, " if one["policy"] else ""
         when = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S UTC")
         parts.append(
-            Text(printable(f"{name}{one['mode']}, {when}; checks since start: {asking.counted(one['checks'])}"))
+            Text(printable(f"{name}{one['mode']}, {when}; checks since start: {client.counted(one['checks'])}"))
         )
         rows = Table(box=None, pad_edge=False, header_style="bold")
         rows.add_column("identity", no_wrap=True)
@@ -121,7 +121,7 @@ def table(look: list[answers.Top] | str, now: float, width: int) -> RenderableTy
                     f"{offender['admitted'] + offender['refused']:,}",
                     f"{offender['refused']:,}",
                     "" if offender["fan_out"] is None else f"{offender['fan_out']:,}",
-                    *([asking.time_left(now - offender["first_seen"])] if width >= WIDE else []),
+                    *([client.time_left(now - offender["first_seen"])] if width >= WIDE else []),
                     Text(", ".join(map(_held, offender["limits"]))),
                 )
         if rows.row_count:

@@ -36,11 +36,11 @@ DEFAULT = control.PATH
 
 
 @contextmanager
-def asked(path: str) -> Iterator[ControlClient]:
+def connect(path: str) -> Iterator[ControlClient]:
     """Connects to the service at `path`. An error ends the command with one line on stderr and exit code 2."""
     try:
-        with ControlClient(path) as client:
-            yield client
+        with ControlClient(path) as service:
+            yield service
     except ControlError as error:
         fail(error)
 
