@@ -877,9 +877,9 @@ class Throttle:
     def diagnose(self, *, now: float | None = None) -> Diagnosis:
         """Returns which identity ties the present surge of mail together, if there is one.
 
-        It compares the last five minutes with the quieter half of the hour before. Of each minute
-        64 messages are sampled, chosen by a secret. A check is a message; in a session each MAIL is one, and so is a
-        refusal at connect or HELO.
+        It compares the last five minutes with the quieter half of the hour before. Of each minute 64 admitted messages
+        are sampled and 32 that were refused at once, chosen by a secret. A check is a message; in a session each MAIL
+        is one, and so is a refusal at connect or HELO.
 
         :func:`throttle.diagnosis.report` makes text of the result. It takes up to a tenth of a second, in which other
         threads run and checks go on.

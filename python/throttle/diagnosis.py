@@ -36,6 +36,9 @@ MOST_ORDINARY = 0.1
 #: A flood of which less is proven is forged, or not: but nobody has proven it.
 LEAST_PROVEN = 0.5
 
+#: Where a message can have another's value, whoever sends it: what anybody can write, or send again with its signature.
+WRITTEN = ("helo.", "from.", "reply_to.", "list.", "dkim.")
+
 #: How many values that a flood also shares are told.
 MOST_ALSO = 4
 
@@ -50,6 +53,14 @@ VALUE_WIDTH = 44
 
 #: Rows with less of the recent messages are left out of the table.
 LEAST_SHOWN = 0.01
+
+#: The line of a limit for senders that nobody has proven.
+CLAIMED = 'verified = "claimed"\n'
+
+#: What many owners share, the harmless ones beside the flood.
+SHARED = ("client.net/16/32", "client.org")
+
+CAUTION = "Anybody can send this value: block it only if its owner is no sender of yours."
 
 _SHARES = (
     "Shares are of the messages that reached the stage at which the value becomes known: a flood that is refused at "
@@ -169,9 +180,16 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     if not target["exact_value"]:
         return _no_action(target, "who types the value gets another one: look for it in the log")
     action = _no_action(target, "")
-    # A block also refuses proven mail, so nobody can make an operator block a name that he forges.
-    is_forged = finding["proven_share"] < LEAST_PROVEN and target["proven_matching"] > 0
-    if target["can_block"] and matching <= MOST_BLOCKED * sampled and not is_forged:
+    # A block also refuses proven mail, so nobody gets a name blocked that he forges: what claimed senders say of
+    # themselves is bounded for claimed senders. That the sample has no mail of the owner is no proof that he sends none.
+    is_claimed, is_written = finding["proven_share"] < LEAST_PROVEN, identity.startswith(WRITTEN)
+    is_victim = identity.startswith("rcpt.")
+    if is_victim and not is_claimed:
+        return _no_action(target, "proven senders flood it, and a limit would refuse everybody's mail to it")
+    if is_written and not is_claimed and target["proven_matching"] > 0:
+        return _no_action(target, "other proven mail has it, too, and a limit would refuse that mail")
+    spares_proven = is_victim or (is_claimed and (is_written or identity.startswith(("sender.", *SHARED))))
+    if target["can_block"] and matching <= MOST_BLOCKED * sampled and not spares_proven:
         # An argument that begins with a hyphen would be an option.
         shown = f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
         command = f"throttle ctl block --for {shlex.quote(BLOCK_FOR)} {identity} {shown}"
@@ -183,6 +201,7 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         "[[limit]]\n"
         f'name = "surge-{identity.replace(".", "-").replace("/", "-").replace("_", "-")}"\n'
         f'per  = "{identity}"\n'
+        f"{CLAIMED if spares_proven else ''}"
         f'rate = "{others}/minute"  # of any other value: more than this server takes\n'
         f'quota.{json.dumps(value, ensure_ascii=False)} = {{ rate = "{rate}/minute" }}\n'
     )
@@ -307,12 +326,14 @@ def _commands(action: Action, diagnosis: Diagnosis, options: str) -> list[str]:
         command = action["command"]
         if options:
             command = command.replace("ctl block", f"ctl block {options}", 1)
-        return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {command}"]
+        caution = [CAUTION] if action["identity"].startswith(WRITTEN) else []
+        return ["", f"To refuse {named} (it would have refused {of}):", "", f"    {command}", *caution]
     if action["toml"] is not None:
         limit = [f"    {line}" for line in action["toml"].splitlines()]
+        which = "other mail of it that nobody has proven" if CLAIMED in action["toml"] else "all other mail of it"
         rest = [
             'The policy file may begin with extends = "inbound"; throttle ctl reload reads it.',
-            "While the flood lasts, other mail of it that nobody has proven shares this quota.",
+            f"While the flood lasts, {which} shares this quota.",
         ]
         return ["", f"To bound {named}, in a policy file (it would have refused {of}):", "", *limit, "", *rest]
     return ["", f"No command acts on {named}: {printable(action['why_none'] or '')}."]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
 import shlex
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from surges import END_US, OPEN, SURGES, Surge, flood, invented, word
-from throttle import Envelope, Policy, Throttle, ThrottleError
+from throttle import Envelope, Limit, ManualClock, Policy, Throttle, ThrottleError
 from throttle.diagnosis import described, report, text
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ HOSTILE: dict[str, EnvelopeFields] = {
     "sender.address": {"mail_from": '"<script>alert(1)</script>"@evil.com'},
     "reply_to.address": {"reply_to": "$(reboot)`id`;'@evil.com"},
     "from.address": {"header_from": "-rf@evil.com"},
-    "auth.user": {"auth_user": "\x1b]0;owned\x07\x1b[2J\u202eresu"},
+    "auth.user": {"auth_user": "-rf $(reboot)`id`;'@evil.com"},
     "helo.host": {"helo": "\x1b[31mred\x1b[0m.evil.com"},
     "list.id": {"list_id": "<a\r\nInjected: line\x9b31m.evil.com>"},
 }
@@ -82,10 +84,10 @@ def test_many_proven_mailboxes_of_one_provider_are_no_newsletter(flooded: Callab
 
 
 def test_commands_have_the_options_of_whoever_asked(flooded: Callable[..., Throttle]) -> None:
-    guard = flooded(flood(SURGES[0], 4, 3))
+    guard = flooded(flood(SURGES[2], 4, 3))
     told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
     options = ["--control", "/run/my socket", "--policy", ""]
-    command = "throttle ctl block --control '/run/my socket' --policy '' --for '1 hour' reply_to.address case@desk.com"
+    command = "throttle ctl block --control '/run/my socket' --policy '' --for '1 hour' client.net/24/48 203.0.113.0/24"
     assert command in text(told, options)
 
 
@@ -141,7 +143,9 @@ def test_instead_of_a_value_that_is_longer_than_the_sample_keeps_another_gets_th
     assert finding["identity"] == "reply_to.address"
     assert finding["value"].endswith(".desk.com")
     assert not finding["whole_value"]
-    assert "throttle ctl block --for '1 hour' reply_to.org desk.com\n" in told_of(guard) + "\n"
+    action = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)["findings"][0]["action"]
+    assert (action["identity"], action["value"]) == ("reply_to.org", "desk.com")
+    assert 'quota."desk.com" = { rate = ' in (action["toml"] or "")
 
 
 def test_too_little_history_is_told() -> None:
@@ -186,28 +190,120 @@ def test_a_tag_gets_no_command(flooded: Callable[..., Throttle]) -> None:
     assert "throttle ctl" not in told
 
 
-def test_a_forged_name_with_proven_mail_is_bounded_and_not_blocked(flooded: Callable[..., Throttle]) -> None:
-    """An attacker forges a small bank, whose few ordinary messages SPF proves."""
-    surge = Surge("", lambda rng, n: invented(rng, mail_from="info@bank.com", reply_to="me@scam.biz"), "surge", ())
-    proven = [
-        Envelope(client_ip="192.0.2.9", mail_from="info@bank.com", spf="pass", header_from="info@bank.com")
-        for _ in range(60)
+BANK: EnvelopeFields = {
+    "client_ip": "81.200.1.9",
+    "mail_from": "service@bank.com",
+    "rcpt_to": "u1@box.com",
+    "spf": "pass",
+    "header_from": "service@bank.com",
+    "reply_to": "service@bank.com",
+    "dkim": "bank.com",
+}
+
+#: What a flood in the name of a bank shares. Its other names are invented.
+FORGED: dict[str, EnvelopeFields] = {
+    "sender.host": {"mail_from": "service@bank.com", "spf": "softfail", "reply_to": "joe@freemail.com"},
+    "helo.host": {"helo": "mx1.bank.com", "mail_from": ""},
+    "from.address": {"header_from": "service@bank.com", "reply_to": None},
+    "reply_to.address": {"reply_to": "service@bank.com"},
+}
+
+
+@pytest.mark.parametrize("identity", FORGED)
+def test_what_anybody_can_write_is_bounded_for_claimed_senders_and_the_owners_proven_mail_passes(
+    identity: str, flooded: Callable[..., Throttle]
+) -> None:
+    """The sample has no mail of the bank, which sends little: nobody may make an operator shut it out."""
+
+    def forged(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, client_ip=("100.64.1.5", "101.70.1.5")[n % 2], **FORGED[identity])
+
+    guard = flooded(flood(Surge("", forged, "surge", ()), 4, 1), OPEN)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    actions = [one["action"] for one in told["findings"]]
+    assert [action["command"] for action in actions] == [None]
+    assert "other mail of it that nobody has proven shares this quota" in text(told)
+    (toml,) = (action["toml"] for action in actions)
+    assert toml
+    guard.reload(Policy.parse(toml))
+    rng = random.Random(2)
+    attack = [guard.check(Envelope(**forged(rng, n)), now=NOW + n / 100) for n in range(200)]
+    assert sum(decision.limit is not None and decision.limit.startswith("surge-") for decision in attack) > 150
+    assert guard.check(Envelope(**BANK), now=NOW + 2).allowed
+
+
+@pytest.mark.parametrize("reply_to", ["service@bank.com", None])
+def test_nothing_acts_on_a_value_that_other_proven_mail_has_when_the_flood_is_proven_too(
+    reply_to: str | None, ordinary: list[tuple[int, Envelope]]
+) -> None:
+    """The envelopes of the flood are proven for domains of the attacker's own; the bank stands in From and Reply-To."""
+
+    def forged(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(
+            rng, mail_from=f"a@own{n % 7}.com", spf="pass", header_from="service@bank.com", reply_to=reply_to
+        )
+
+    every_minute = [(END_US - minute * 60_000_000 - 5, Envelope(**BANK)) for minute in range(10, 70)]
+    guard = Throttle(OPEN, sample=True, seed=b"sixteen octets!!")
+    for at_us, envelope in heapq.merge(
+        ordinary, sorted(every_minute), flood(Surge("", forged, "surge", ()), 4, 2), key=itemgetter(0)
+    ):
+        guard.check(envelope, now=at_us / 1e6)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    identity = "reply_to.address" if reply_to else "from.address"
+    assert (identity, "service@bank.com") in [
+        (one["finding"]["identity"], one["finding"]["value"]) for one in told["findings"]
     ]
-    guard = Throttle(OPEN, sample=True, seed=bytes(16))
-    begin = NOW - 4000
-    for second in range(0, 3600, 3):
-        sender = f"joe@firm{second % 300}.com"
-        guard.check(Envelope(client_ip=f"192.0.2.{second % 250}", mail_from=sender, spf="pass"), now=begin + second)
-        if second % 60 == 0:
-            guard.check(proven[second // 60], now=begin + second)
+    assert "other proven mail has it, too" in text(told)
+    for action in (one["action"] for one in told["findings"]):
+        assert "bank.com" not in (action["command"] or action["toml"] or "")
+
+
+def test_who_blocks_what_a_proven_flood_shares_is_told_that_anybody_can_write_it(
+    flooded: Callable[..., Throttle],
+) -> None:
+    def proven(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, mail_from=f"a@own{n % 7}.com", spf="pass", reply_to="case@desk.com")
+
+    guard = flooded(flood(Surge("", proven, "surge", ()), 4, 2), OPEN)
+    lines = told_of(guard).splitlines()
+    command = lines.index("    throttle ctl block --for '1 hour' reply_to.address case@desk.com")
+    assert lines[command + 1].startswith("Anybody can send this value: block it only if ")
+
+
+def test_a_recipient_whom_proven_senders_flood_is_shut_out_by_nothing(flooded: Callable[..., Throttle]) -> None:
+    def mailbox(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, mail_from=f"a@own{n % 7}.com", spf="pass", rcpt_to="boss@d7.box.com")
+
+    guard = flooded(flood(Surge("", mailbox, "surge", ()), 4, 2), OPEN)
+    told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
+    (found,) = told["findings"]
+    assert (found["finding"]["identity"], found["finding"]["value"]) == ("rcpt.address", "boss@d7.box.com")
+    assert (found["action"]["command"], found["action"]["toml"]) == (None, None)
+    assert "No command acts on rcpt.address boss@d7.box.com: proven senders flood it" in text(told)
+
+
+@pytest.mark.parametrize("is_blocked", [False, True])
+def test_refused_messages_hide_no_flood_that_is_let_through(is_blocked: bool) -> None:
+    """For each message of the flood, one address sends forty that are refused."""
+    policy = Policy([Limit(name="pace", per="client.ip", rate="1/hour")])
+    guard = Throttle(policy, sample=True, seed=bytes(16), clock=ManualClock(NOW - 4000))
+    if is_blocked:
+        guard.block("client.ip", "100.99.9.9")
+    for second in range(60 * 60):
+        guard.check(
+            Envelope(client_ip=f"11.{second // 250}.{second % 250}.1", mail_from=f"a@f{second}.com"),
+            now=NOW - 3800 + second,
+        )
     rng = random.Random(1)
-    for number in range(1500):
-        fields = surge.message(rng, number)
-        guard.check(Envelope(**fields), now=begin + 3600 + number * 0.16)
-    told = report(guard.diagnose(now=begin + 3840), guard.notices(now=begin + 3840), guard.policy)
-    assert "me@scam.biz" in told
-    assert "throttle ctl block --for '1 hour' reply_to.address me@scam.biz" in told
-    assert "ctl block --for '1 hour' sender" not in told
+    for n in range(1000):
+        at = NOW - 200 + n / 5
+        guard.check(Envelope(**invented(rng, reply_to="win@camp.biz")), now=at)
+        for _ in range(40):
+            guard.check(Envelope(client_ip="100.99.9.9", mail_from=f"a@{word(rng)}.com"), now=at)
+    diagnosis = guard.diagnose(now=NOW)
+    found = [(finding["identity"], finding["value"]) for finding in diagnosis["findings"]]
+    assert found == [("client.ip", "100.99.9.9"), ("reply_to.address", "win@camp.biz")]
 
 
 def test_a_name_cannot_continue_the_sentence_around_it(flooded: Callable[..., Throttle]) -> None:

@@ -33,7 +33,7 @@ impl<'s> Minutes<'s> {
         // The first minute of all is not whole.
         let first = first_recent.saturating_sub(BEFORE_MINUTES).max(began_us / MINUTE_US + 1);
         let mut before: Vec<u64> = (first..first_recent).collect();
-        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen));
+        before.sort_by_key(|&minute| pane(minute).map_or(0, |pane| pane.seen()));
         let counted = before.len().div_ceil(2);
         let [ordinary, louder] = [&before[..counted], &before[counted..]]
             .map(|minutes| minutes.iter().filter_map(|&minute| pane(minute)).collect());
@@ -56,9 +56,11 @@ impl<'s> Minutes<'s> {
         ];
         for (panes, scale, period) in all {
             for pane in panes {
-                let weight = pane.seen as f64 / pane.records.len().max(1) as f64 * scale;
-                for record in &pane.records {
-                    corpus.add(record, suffixes, pane.minute, (weight, period));
+                for part in &pane.parts {
+                    let weight = part.seen as f64 / part.records.len().max(1) as f64 * scale;
+                    for record in &part.records {
+                        corpus.add(record, suffixes, pane.minute, (weight, period));
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! `diagnose`: which identity ties the present surge of mail together.
 //!
 //! ```text
-//!  message ──▶ samples: at most 64 whole messages of each minute, of the last 66 ──▶ surge: what the last five
+//!  message ──▶ samples: at most 96 whole messages of each minute, of the last 66 ──▶ surge: what the last five
 //!              minutes have more of than the hour before, and which value most of that shares
 //! ```
 //!

@@ -1,16 +1,18 @@
 //! A uniform sample of the messages of each minute, for the last 66 minutes.
 //!
-//! **Idea.** A pane for each minute of engine time, in a ring. A pane counts all its messages, and keeps 64 of them by
-//! reservoir sampling:
+//! **Idea.** A pane for each minute of engine time, in a ring. A pane counts all its messages, and keeps 64 of those
+//! that were admitted, and 32 of those that were refused at once, by reservoir sampling:
 //!
 //! ```text
-//!  the n-th message of a minute:   n ≤ 64   it is kept
-//!                                  n > 64   r = random number below n;  r < 64: it replaces the r-th
+//!  the n-th admitted message of a minute:   n ≤ 64   it is kept
+//!                                           n > 64   r = random number below n;  r < 64: it replaces the r-th
 //! ```
 //!
-//! Every message of a minute is kept with the same probability, 64/n (Vitter, "Random sampling with a reservoir", 1985,
-//! algorithm R). A busy minute is sampled little: of 10,000 messages 4 % are copied, of 100,000 half a per cent. The
-//! random numbers come from the guard's secret, so nobody outside knows which message is kept.
+//! Every admitted message of a minute is kept with the same probability, 64/n (Vitter, "Random sampling with a
+//! reservoir", 1985, algorithm R), and so is every refused one. A busy minute is sampled little: of 10,000 admitted
+//! messages 4 % are copied. The random numbers come from the guard's secret, so nobody outside knows which message is
+//! kept. The two are apart because a refused message costs an attacker nothing: a hundred thousand of them in a minute
+//! would leave no admitted one in the sample.
 //!
 //! **Cost.** A message that is not kept costs one lock, one count and one random number. One that is kept is copied as
 //! it came: the text of its fields. Identities are read from the copies only when somebody asks
@@ -33,8 +35,8 @@ use crate::stage::Stage;
 /// How many minutes have a pane: the last five, the hour before them, and one that is being overwritten.
 pub const PANES: usize = 66;
 
-/// The most messages that a pane keeps.
-pub const KEPT: usize = 64;
+/// The most messages that a pane keeps: of those that were admitted at first, and of those that were refused at once.
+pub const KEPT: [usize; 2] = [64, 32];
 
 /// Microseconds of a pane.
 pub const MINUTE_US: u64 = 60_000_000;
@@ -97,7 +99,7 @@ const DIGITS: usize = 16;
 /// One message, as far as it was known when it was decided.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Its place among the messages of its minute, from 1 on.
+    /// Its place among the messages of its part of the minute, from 1 on.
     position: u64,
     /// Whether its text was copied. A thread that was given the place may not have done so yet.
     is_filled: bool,
@@ -118,11 +120,18 @@ pub struct Record {
 pub struct Pane {
     /// Its number: minutes of engine time.
     pub minute: u64,
-    /// How many messages came: exact.
-    pub seen: u64,
-    /// How many of them were refused.
+    /// How many messages were refused, at once or at a later step: exact.
     pub refused: u64,
-    /// The messages that were kept.
+    /// The messages that were admitted at first, and those that were refused at once.
+    pub parts: [Part; 2],
+}
+
+/// Messages of a minute, of which each is kept with the same probability.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// How many came: exact.
+    pub seen: u64,
+    /// Those that were kept.
     pub records: Vec<Record>,
 }
 
@@ -130,6 +139,7 @@ pub struct Pane {
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     minute: u64,
+    part: usize,
     /// The place of its record, if it was kept, and its position.
     kept: Option<(usize, u64)>,
     is_refused: bool,
@@ -292,7 +302,13 @@ pub fn is_shortened(value: &str) -> bool {
 
 impl Pane {
     fn empty() -> Self {
-        Self { minute: 0, seen: 0, refused: 0, records: vec![Record::empty(); KEPT] }
+        let parts = KEPT.map(|kept| Part { seen: 0, records: vec![Record::empty(); kept] });
+        Self { minute: 0, refused: 0, parts }
+    }
+
+    /// How many messages came: exact.
+    pub fn seen(&self) -> u64 {
+        self.parts.iter().map(|part| part.seen).sum()
     }
 }
 
@@ -323,7 +339,7 @@ impl Samples {
 
     /// The bytes of the panes: constant.
     pub const fn bytes() -> u64 {
-        (PANES * (KEPT * size_of::<Record>() + size_of::<Pane>())) as u64
+        (PANES * ((KEPT[0] + KEPT[1]) * size_of::<Record>() + size_of::<Pane>())) as u64
     }
 
     /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
@@ -343,21 +359,23 @@ impl Samples {
         state.latest = minute;
         let pane = state.pane(minute);
         if pane.minute != minute {
-            (pane.minute, pane.seen, pane.refused) = (minute, 0, 0);
-            for record in &mut pane.records {
-                (record.position, record.is_filled) = (0, false);
+            (pane.minute, pane.refused) = (minute, 0);
+            for part in &mut pane.parts {
+                part.seen = 0;
+                part.records.iter_mut().for_each(|record| (record.position, record.is_filled) = (0, false));
             }
         }
-        pane.seen += 1;
         pane.refused += u64::from(is_refused);
-        let position = pane.seen;
-        let place = if position <= KEPT as u64 { position - 1 } else { state.below(position) };
-        let kept = (place < KEPT as u64).then_some((place as usize, position));
+        let part = usize::from(is_refused);
+        pane.parts[part].seen += 1;
+        let (position, room) = (pane.parts[part].seen, KEPT[part] as u64);
+        let place = if position <= room { position - 1 } else { state.below(position) };
+        let kept = (place < room).then_some((place as usize, position));
         if let Some((place, position)) = kept {
-            let record = &mut state.pane(minute).records[place];
+            let record = &mut state.pane(minute).parts[part].records[place];
             (record.position, record.is_filled) = (position, false);
         }
-        Message { minute, kept, is_refused }
+        Message { minute, part, kept, is_refused }
     }
 
     #[inline(never)]
@@ -397,7 +415,7 @@ impl Samples {
         let Some((place, position)) = message.kept else { return };
         let mut state = self.lock();
         let pane = state.pane(message.minute);
-        let record = &mut pane.records[place];
+        let record = &mut pane.parts[message.part].records[place];
         if pane.minute == message.minute && record.position == position {
             change(record);
         }
@@ -408,12 +426,14 @@ impl Samples {
         let began_us = self.lock().began_us;
         let copied = (0..PANES).map(|place| {
             let state = self.lock();
-            let Pane { minute, seen, refused, records } = &state.panes[place];
-            let mut kept = Vec::with_capacity(KEPT);
-            kept.extend(records.iter().filter(|record| record.is_filled).cloned());
-            Pane { minute: *minute, seen: *seen, refused: *refused, records: kept }
+            let Pane { minute, refused, parts } = &state.panes[place];
+            let parts = parts.each_ref().map(|Part { seen, records }| Part {
+                seen: *seen,
+                records: records.iter().filter(|record| record.is_filled).cloned().collect(),
+            });
+            Pane { minute: *minute, refused: *refused, parts }
         });
-        Snapshot { began_us, panes: copied.filter(|pane| pane.seen > 0).collect() }
+        Snapshot { began_us, panes: copied.filter(|pane| pane.seen() > 0).collect() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -16,7 +16,7 @@
 //! **What is no flood.** One proven sender with one From or one List-Id, whose messages are let through: a newsletter.
 //! It is taken out like a flood, and reported as mass mail.
 //!
-//! **Certainty.** Sixty-four messages of a minute are an estimate. A value counts when its excess is a quarter of
+//! **Certainty.** At most 96 messages of a minute are an estimate. A value counts when its excess is a quarter of
 //! ordinary mail, or `LEAST_UNREFUSED` if most of it is let through, four standard deviations of the estimate, and
 //! `LEAST_KEPT` messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in `tests/mail`,
 //! five minutes bring up to 2.4 times what is ordinary, an excess of 1.4. So a surge without a common value must be
@@ -27,7 +27,7 @@
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
 //! as a finding of a part.
 //!
-//! **Cost.** 4,224 messages at most; each round walks over them a few times.
+//! **Cost.** 6,240 messages at most; each round walks over them a few times.
 
 use std::sync::Arc;
 
@@ -138,7 +138,7 @@ pub fn diagnose(
         state,
         recent_us: minutes.recent_us,
         before_minutes: minutes.before,
-        messages: minutes.recent.iter().map(|pane| pane.seen).sum(),
+        messages: minutes.recent.iter().map(|pane| pane.seen()).sum(),
         refused: minutes.recent.iter().map(|pane| pane.refused).sum(),
         ordinary: all.ordinary.messages,
         kept: all.recent.kept,
