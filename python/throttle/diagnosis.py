@@ -181,7 +181,7 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
         return _no_action(target, "who types the value gets another one: look for it in the log")
     action = _no_action(target, "")
     # A block also refuses proven mail, so nobody gets a name blocked that he forges: what claimed senders say of
-    # themselves is bounded for claimed senders. That the sample has no mail of the owner is no proof that he sends none.
+    # themselves is bounded for claimed senders. The owner may send mail though the sample has none of it.
     is_claimed, is_written = finding["proven_share"] < LEAST_PROVEN, identity.startswith(WRITTEN)
     is_victim = identity.startswith("rcpt.")
     if is_victim and not is_claimed:
