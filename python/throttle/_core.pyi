@@ -1138,9 +1138,10 @@ class PolicyServer:
     Args:
         guards: the guard for each ``policy_context``; that of ``""`` answers for all other contexts.
         most_smtp_connections: how many SMTP connections are kept for each guard. The longest idle one is dropped first.
+        most_connections: how many policy clients may be connected at once. More are accepted when others leave.
     """
 
-    def __new__(cls, guards: dict[str, Throttle], most_smtp_connections: int) -> Self: ...
+    def __new__(cls, guards: dict[str, Throttle], most_smtp_connections: int, most_connections: int) -> Self: ...
     def run(self, listeners: list[int], wake: int, turn_seconds: float) -> None:
         """Answers without Python's lock until :meth:`stop`. A server runs once.
 

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 MOST_SMTP_CONNECTIONS = 30_000
 """The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
 
+OTHER_FILES = 64
+"""The open files that policy clients leave to the rest: policies, the log, metrics, control and signs of life."""
+
+MOST_FILES = 1 << 20
+"""The most open files when the system sets no limit."""
+
 REST_SECONDS = 0.02
 """The time from one look at the events to the next: clients that cause many take no processor from mail."""
 
@@ -45,9 +51,9 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
         AddressError: the address cannot be listened on.
         RuntimeError: the thread that answers has ended by itself.
     """
-    _allow_many_connections()
+    most_connections = _allow_many_connections()
     stop, reloads = process.take_signals(guards, log)
-    service = PolicyService(guards, log)
+    service = PolicyService(guards, log, most_connections)
     metrics.counts = service.counts
     listeners = address.listen()
     for listener in listeners:
@@ -76,8 +82,9 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
 class PolicyService:
     """The thread that answers, and what the main thread does for it."""
 
-    def __init__(self, guards: Guards, log: Log) -> None:
-        self._server = PolicyServer({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
+    def __init__(self, guards: Guards, log: Log, most_connections: int) -> None:
+        by_name = {source.name: guard for source, guard in guards}
+        self._server = PolicyServer(by_name, MOST_SMTP_CONNECTIONS, most_connections)
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
         self._log = log
@@ -169,8 +176,13 @@ class PolicyService:
         ]
 
 
-def _allow_many_connections() -> None:
-    """Raises the soft limit on open files to the hard one: every smtpd keeps a connection."""
+def _allow_many_connections() -> int:
+    """Raises the soft limit on open files to the hard one, since every smtpd keeps a connection.
+
+    Returns how many connections there may be.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (MOST_FILES if soft == resource.RLIM_INFINITY else soft) - OTHER_FILES)

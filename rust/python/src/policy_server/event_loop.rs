@@ -203,20 +203,25 @@ impl<'a> EventLoop<'a> {
             return;
         }
         for _ in 0..ACCEPTED_AT_ONCE {
+            if self.open >= self.server.most_connections {
+                return self.pause_accepting("too many clients", format!("{} are connected", self.open));
+            }
             match self.listeners[place].accept().and_then(|(socket, peer)| self.add(socket, &peer)) {
                 Ok(()) => {}
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
-                        let message = format!("{error}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
-                        return self.server.note(&self.wake, "fault", message);
-                    }
+                    _ => return self.pause_accepting("fault", error.to_string()),
                 },
             }
         }
         self.again.push(descriptor(&self.listeners[place]));
+    }
+
+    fn pause_accepting(&mut self, event: &'static str, why: String) {
+        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+        let message = format!("{why}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
+        self.server.note(&self.wake, event, message);
     }
 
     fn add(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<()> {

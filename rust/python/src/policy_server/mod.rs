@@ -43,6 +43,7 @@ pub(crate) struct PolicyServer {
     /// The guards, each with the `policy_context` whose requests it answers.
     guards: Vec<(Vec<u8>, Py<Throttle>)>,
     most_smtp_connections: NonZeroUsize,
+    most_connections: u64,
     /// Until `run` takes it.
     poll: Mutex<Option<Poll>>,
     waker: Waker,
@@ -95,7 +96,7 @@ impl PolicyServer {
 #[pymethods]
 impl PolicyServer {
     #[new]
-    fn new(guards: &Bound<'_, PyDict>, most_smtp_connections: NonZeroUsize) -> PyResult<Self> {
+    fn new(guards: &Bound<'_, PyDict>, most_smtp_connections: NonZeroUsize, most_connections: u64) -> PyResult<Self> {
         let guard = |(name, guard): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             Ok((name.extract::<String>()?.into_bytes(), guard.cast::<Throttle>()?.clone().unbind()))
         };
@@ -105,6 +106,7 @@ impl PolicyServer {
         Ok(Self {
             guards,
             most_smtp_connections,
+            most_connections,
             poll: Mutex::new(Some(poll)),
             waker,
             is_stopped: AtomicBool::new(false),
