@@ -158,7 +158,10 @@ class PolicyService:
 
     def _log_events(self) -> None:
         for event, message, times in self._server.take_events():
-            self._log.event(event, message, **({"times": times} if times > 1 else {}))
+            if times == 1:
+                self._log.event(event, message)
+            else:
+                self._log.event(event, message, times=times)
 
     def counts(self) -> Families:
         """Returns what the service counts, for its metrics."""
