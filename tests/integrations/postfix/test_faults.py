@@ -287,6 +287,7 @@ def test_a_stream_is_answered_alike_wherever_it_is_cut_and_with_crs() -> None:
                     client.socket.sendall(stream[start : start + size])
                 client.socket.shutdown(socket.SHUT_WR)
                 assert client.rest() == b"action=DUNNO\n\n" * 3
+        assert service.server.errors == 0
 
 
 @pytest.mark.parametrize("stream", [b"request=junk\n\n", b"sender=a\n\n", b"\n\n=\n\n"])
