@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -99,8 +100,9 @@ def test_a_client_that_reads_no_answers_is_not_read_either(tmp_path: Path) -> No
 
 
 def send_until_it_blocks(client: PolicyClient) -> None:
-    for _ in range(300_000):
-        client.socket.send(request())
+    """Sends more at once than the service reads at once."""
+    for _ in range(3000):
+        client.socket.sendall(request() * 100)
 
 
 def test_a_client_that_reads_no_answers_gets_those_that_are_made_when_the_service_ends(tmp_path: Path) -> None:
@@ -114,6 +116,23 @@ def test_a_client_that_reads_no_answers_gets_those_that_are_made_when_the_servic
         assert answers == b"action=DUNNO\n\n" * (len(answers) // len(b"action=DUNNO\n\n"))
         assert len(answers) > 1000
         assert service.process.wait(20) == 0
+
+
+def test_a_client_that_reads_its_answers_late_gets_all_and_is_read_again(tmp_path: Path) -> None:
+    stream, sent = memoryview(b"request=smtpd_access_policy\n\n" * 100_000), 0
+    with ServeProcess(tmp_path, postfix=f"unix:{tmp_path}/socket") as service, PolicyClient(service.address) as client:
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while sent < len(stream):
+                sent += client.socket.send(stream[sent:])
+        assert 0 < sent < len(stream)
+        client.socket.settimeout(20)
+        with ThreadPoolExecutor(1) as thread:
+            sending = thread.submit(client.socket.sendall, stream[sent:])
+            for _ in range(100_000):
+                assert client.socket.recv(len(b"action=DUNNO\n\n"), socket.MSG_WAITALL) == b"action=DUNNO\n\n"
+            sending.result()
+        assert client.ask() == DUNNO
 
 
 def test_many_requests_of_a_client_that_half_closes_are_all_answered(tmp_path: Path) -> None:
