@@ -7,18 +7,21 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from throttle._core import PolicyServer
+from throttle.serve.address import ListenAddress, shown
 
 if TYPE_CHECKING:
     from throttle import Throttle
 
 
 class PolicyThread:
-    """Answers on loopback, as a context manager that ends it. `woken` gets a byte when there are events."""
+    """Answers at an address, as a context manager that ends it. `woken` gets a byte when there are events."""
 
-    def __init__(self, guards: dict[str, Throttle], most_connections: int = 1000) -> None:
+    def __init__(
+        self, guards: dict[str, Throttle], *, address: str = "inet:127.0.0.1:0", most_connections: int = 1000
+    ) -> None:
         self.server = PolicyServer(guards, 100, most_connections)
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"inet:127.0.0.1:{listener.getsockname()[1]}"
+        [listener] = ListenAddress.parse(address).listen()
+        self.address = shown(listener)
         self.woken, wake = socket.socketpair()
         wake.setblocking(False)
         self.woken.settimeout(20)
