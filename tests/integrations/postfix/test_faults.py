@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from integrations.loopback import wait_until
 from integrations.postfix.policy_client import ATTRIBUTES, DUNNO, PolicyClient, instance, request
 from integrations.postfix.policy_thread import PolicyThread
 from integrations.postfix.serve_process import ServeProcess
 from throttle import Throttle, ThrottleError, policies
 from throttle._core import PolicyServer
+from throttle.serve.address import ListenAddress
 from throttle.serve.log import MOST_A_PERIOD, Log
 
 if TYPE_CHECKING:
@@ -115,6 +117,7 @@ def test_a_client_that_reads_no_answers_gets_those_that_are_made_when_the_servic
             send_until_it_blocks(client)
         client.socket.settimeout(20)
         service.server.stop()
+        wait_until(lambda: not ListenAddress.parse(service.address).is_answered())
         assert client.rest() == b"action=DUNNO\n\n" * service.server.requests
 
 
