@@ -4,7 +4,7 @@
     python benches/behind_postfix.py [--messages 2000] [--rounds 10] [--json]
 
 Three Postfixes in temporary directories differ in one line of `main.cf`: they ask nobody, the floor of
-`policy_service.py`, which answers DUNNO, or `throttle serve`. The floor tells what any policy service costs.
+`policy_service.py`, which answers DUNNO, or `throttle serve`. The floor tells what a service on asyncio costs.
 They take turns with the same ordinary mail (`tests/mail`), which is other mail in each round. Every message comes over
 a connection of its own, from the client that XCLIENT names; 20 connections are open at once, in two processes. A run
 ends when Postfix has delivered everything to `smtp-sink`. Bodies are cut to 10,000 octets, so that the disk does not

@@ -47,8 +47,8 @@ __all__ = [
     "Offender",
     "Permit",
     "Policy",
-    "PolicyDelegation",
     "PolicyError",
+    "PolicyServer",
     "RateLimiter",
     "Session",
     "Throttle",
@@ -1130,43 +1130,69 @@ class Throttle:
         """
 
 @final
-class PolicyDelegation:
-    """Answers requests of Postfix's policy delegation (SMTPD_POLICY_README) for :mod:`throttle.serve`.
+class PolicyServer:
+    """Answers clients of Postfix's policy delegation (SMTPD_POLICY_README) for :mod:`throttle.serve`.
+
+    A guard whose clock is a Python callable lets the loop wait for Python's lock; other guards do not.
 
     Args:
         guards: the guard for each ``policy_context``; that of ``""`` answers for all other contexts.
-        most_connections: how many SMTP connections are kept for each guard. The longest idle one is dropped first.
+        most_smtp_connections: how many SMTP connections are kept for each guard. The longest idle one is dropped first.
+        most_connections: how many policy clients may be connected at once. More are accepted when others leave.
     """
 
-    def __new__(cls, guards: dict[str, Throttle], most_connections: int) -> Self: ...
-    def answer(self, stream: bytes, at_s: int) -> tuple[bytes, int]:
-        """Answers the requests that ``stream`` completes.
+    def __new__(cls, guards: dict[str, Throttle], most_smtp_connections: int, most_connections: int) -> Self: ...
+    def run(self, listeners: list[int], wake: int, turn_seconds: float) -> None:
+        """Answers without Python's lock until :meth:`stop`. A server runs once.
 
         Args:
-            stream: what a policy client sent and was not answered yet, without CRs.
-            at_s: the time for :meth:`end_idle`, in seconds of any clock.
-
-        Returns:
-            The answers, and how many bytes of ``stream`` they answer.
+            listeners: descriptors of listening stream sockets, TCP or Unix. They and ``wake`` belong to the server from
+                then on, and are closed at the end.
+            wake: the descriptor of a connected socket that does not block. It gets a byte when :meth:`take_events` has
+                something new.
+            turn_seconds: how often, at least, :attr:`turns` grows.
 
         Raises:
-            ThrottleError: a request is of another protocol, or its ``policy_context`` is that of no guard.
+            OSError: the system cannot wait for these descriptors.
+            ThrottleError: the server has run already.
         """
 
-    def end_idle(self, before_s: int) -> None:
-        """Ends the SMTP connections about which no request came since ``before_s``."""
+    def stop(self) -> None:
+        """Lets :meth:`run` return, once the answers that are made are sent; it waits 2 s for that."""
+
+    def take_events(self) -> list[tuple[str, str, int]]:
+        """Returns what is to be logged since the last call, the oldest first.
+
+        Each is the name of an event, a message, and how many times it came in a row. At most 101 are kept.
+        """
+
+    @property
+    def turns(self) -> int:
+        """How many times the loop has turned: it hangs when this does not grow."""
+
+    @property
+    def requests(self) -> int:
+        """How many requests were answered."""
+
+    @property
+    def errors(self) -> int:
+        """How many connections were closed without an answer, because of a bad request or a fault."""
+
+    @property
+    def connections(self) -> int:
+        """How many policy clients are connected."""
 
     @property
     def smtp_connections(self) -> int:
         """How many SMTP connections are kept."""
 
     @property
-    def unknown_contexts(self) -> int:
-        """How many requests the guard of ``""`` answered because their ``policy_context`` is that of no guard."""
-
-    @property
     def dropped(self) -> int:
         """How many SMTP connections were dropped because there was no room."""
+
+    @property
+    def unknown_contexts(self) -> int:
+        """How many requests the guard of ``""`` answered because their ``policy_context`` is that of no guard."""
 
 @final
 class MetricsExporter:

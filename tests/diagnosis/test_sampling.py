@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from integrations.postfix.policy_client import DUNNO, PolicyClient
+from integrations.postfix.policy_thread import PolicyThread
 from surges import END_US, OPEN
 from throttle import Envelope, Limit, ManualClock, Policy, Throttle
-from throttle._core import PolicyDelegation
 
 NOW = END_US / 1e6
 REFUSING = Policy([Limit(name="none", per="rcpt.address", rate="1/day", burst=1)])
@@ -65,12 +66,9 @@ def test_a_session_is_a_message_for_each_mail_and_for_a_refused_connection() -> 
 
 def test_a_policy_service_sees_no_header() -> None:
     guard = Throttle(OPEN, sample=True, clock=ManualClock(NOW))
-    service = PolicyDelegation({"": guard}, 100)
-    request = (
-        b"request=smtpd_access_policy\nprotocol_state=%s\nclient_address=192.0.2.1\nclient_port=4711\n"
-        b"helo_name=mx.example.com\nsender=a@example.com\nrecipient=u@box.com\ninstance=1.2.3\n\n"
-    )
-    service.answer(request % b"RCPT" + request % b"END-OF-MESSAGE", 0)
+    with PolicyThread({"": guard}) as service, PolicyClient(service.address) as client:
+        for state in ("RCPT", "END-OF-MESSAGE"):
+            assert client.ask(protocol_state=state, sender="a@example.com", recipient="u@box.com") == DUNNO
     assert counts(guard) == (1, 0)
     found = rows(guard)
     assert found["rcpt.address"] == ("u@box.com", 1)

@@ -319,7 +319,7 @@ def _controlled(
 def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics, *, check: bool) -> None:
     from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.inactive import inactive_limits
-    from throttle.serve.service import run
+    from throttle.serve.postfix import run
 
     try:
         address = ListenAddress.parse(text)

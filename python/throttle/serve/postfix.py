@@ -1,207 +1,191 @@
-"""Postfix's policy delegation: one answer for each request (SMTPD_POLICY_README).
+"""The process of `throttle serve --postfix`: a thread in Rust answers Postfix's policy delegation (SMTPD_POLICY_README)
+until SIGTERM, and the main thread takes signals, writes the log and gives systemd its signs of life, if the other one
+still turns.
 
-The answer is `action=DUNNO`, or the reply line of the limit that refuses.
-Invariants: an answer is one legal line. Whatever goes wrong here, the connection is closed without an answer, and
-`default_action` in `main.cf` says what becomes of the mail. A connection holds at most one unfinished request.
+It knows no protocol: `throttle._core.PolicyServer` does. The answer is `action=DUNNO`, or the reply line of the limit
+that refuses. Whatever goes wrong there, the connection is closed without an answer, and `default_action` in `main.cf`
+says what becomes of the mail.
+Invariant: the thread that answers does not take Python's lock, so nothing that Python does here delays an answer.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import math
+import resource
+import signal
+import socket
+import threading
+import time
 from typing import TYPE_CHECKING
 
-from throttle._core import PolicyDelegation
-from throttle.errors import ThrottleError
+from throttle._core import PolicyServer
+from throttle.serve import process, systemd
+from throttle.serve.address import shown
 from throttle.serve.metrics import counter, gauge
 from throttle.serve.notices import NoticeReader
 
 if TYPE_CHECKING:
+    from throttle.serve.address import ListenAddress
     from throttle.serve.guards import Guards
     from throttle.serve.log import Log
-    from throttle.serve.metrics import Families
+    from throttle.serve.metrics import Families, Metrics
 
 MOST_SMTP_CONNECTIONS = 30_000
 """The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
 
-SMTP_IDLE_SECONDS = 600
-"""How long an SMTP connection without a question is kept: twice Postfix's `smtpd_timeout`, after which it hangs up."""
+OTHER_FILES = 64
+"""The open files that policy clients leave to the rest: policies, the log, metrics, control and signs of life."""
 
-MOST_REQUEST_BYTES = 1 << 14
-"""The longest unfinished request. Those of Postfix have about a thousand bytes."""
+MOST_FILES = 1 << 20
+"""The most open files when the system sets no limit."""
 
-READ_BYTES = 1 << 16
-"""The most that is read at once."""
+REST_SECONDS = 0.02
+"""The time from one look at the events to the next: clients that cause many take no processor from mail."""
 
-UNFINISHED_SECONDS = 10.0
-"""How long a request may take to come in. Postfix sends it with one write."""
 
-IDLE_SECONDS = 1200.0
-"""How long a connection may wait for its next request: longer than Postfix keeps one (`max_ttl`, 1000 s)."""
+def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> None:
+    """Serves until SIGTERM or SIGINT. SIGHUP loads the policies again.
+
+    Raises:
+        AddressError: the address cannot be listened on.
+        RuntimeError: the thread that answers has ended by itself.
+    """
+    most_connections = _allow_many_connections()
+    stop, reloads = process.take_signals(guards, log)
+    service = PolicyService(guards, log, most_connections)
+    metrics.counts = service.counts
+    listeners = address.listen()
+    for listener in listeners:
+        log.event("listening", f"for Postfix on {shown(listener)}", limited=False)
+    service.start(listeners)
+    systemd.notify("READY=1", "STATUS=Answering Postfix")
+    process.take_sighup()
+    metrics.is_ready = True
+    try:
+        while not stop.is_set():
+            reloads.run(time.monotonic())
+            service.tick(time.monotonic())
+            next_at = time.monotonic() + process.tick_seconds()
+            while not stop.is_set() and service.wait(next_at - time.monotonic()):
+                reloads.run(time.monotonic())
+    finally:
+        systemd.notify("STOPPING=1")
+        metrics.is_ready = False
+        address.remove()
+        service.end()
+    reloads.run(math.inf)
+    service.log_new(time.monotonic())
+    log.event("ended", "all answers are sent", limited=False)
 
 
 class PolicyService:
-    """Holds what all policy connections share."""
+    """The thread that answers, and what the main thread does for it."""
 
-    def __init__(self, guards: Guards, log: Log) -> None:
-        self.log = log
-        self.connections: set[PolicyConnection] = set()
-        self.no_connections = asyncio.Event()
-        self.no_connections.set()
-        self.now = 0
-        self.buffer = memoryview(bytearray(READ_BYTES))
-        self._stress = False
-        self.was_asked = False
-        self.delegation = PolicyDelegation({source.name: guard for source, guard in guards}, MOST_SMTP_CONNECTIONS)
+    def __init__(self, guards: Guards, log: Log, most_connections: int) -> None:
+        by_name = {source.name: guard for source, guard in guards}
+        self._server = PolicyServer(by_name, MOST_SMTP_CONNECTIONS, most_connections)
+        self._thread: threading.Thread | None = None
+        self._fault: BaseException | None = None
+        self._log = log
         self._readers = [NoticeReader(guard, str(source)) for source, guard in guards]
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
+        self._turns = -1
         self._dropped = 0
         self._unknown = 0
-        self.requests = 0
-        self.errors = 0
 
-    def sweep(self, now: float) -> None:
-        """Forgets idle SMTP connections, closes connections that are idle or whose request never ends, logs notices."""
-        self.now = int(now)
-        self.delegation.end_idle(max(0, self.now - SMTP_IDLE_SECONDS))
-        dropped = self.delegation.dropped - self._dropped
+    def start(self, listeners: list[socket.socket]) -> None:
+        """Begins to answer. The sockets are closed at the end. Signals and events end `wait` from now on."""
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        descriptors = [listener.detach() for listener in listeners]
+        self._thread = threading.Thread(target=self._answer, args=(descriptors,), name="policy")
+        self._thread.start()
+
+    def _answer(self, listeners: list[int]) -> None:
+        try:
+            self._server.run(listeners, self._wake.dup().detach(), process.tick_seconds() / 2)
+        except BaseException as error:  # noqa: BLE001  a panic is none of `Exception`
+            self._fault = error
+            with contextlib.suppress(BlockingIOError):
+                self._wake.send(b"\0")
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for a signal, or for something to log, which is logged; at most so long. Tells whether it came.
+
+        Raises:
+            RuntimeError: the thread that answers has ended by itself.
+        """
+        self._woken.settimeout(max(0.001, seconds))
+        try:
+            self._woken.recv(4096)
+        except TimeoutError:
+            return False
+        if self._fault is not None:
+            raise RuntimeError("the thread that answers policy clients has ended") from self._fault
+        self._log_events()
+        time.sleep(REST_SECONDS)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Logs what has come up, and gives a sign of life if the thread has turned since the last tick."""
+        self.log_new(now)
+        turns = self._server.turns
+        process.tick(self._log, is_alive=turns != self._turns)
+        self._turns = turns
+
+    def end(self) -> None:
+        """Ends the thread, once the answers that are made are sent."""
+        self._server.stop()
+        if self._thread is not None:
+            self._thread.join()
+        signal.set_wakeup_fd(-1)
+        self._wake.close()
+        self._woken.close()
+
+    def log_new(self, now: float) -> None:
+        """Logs events, what was counted, and notices."""
+        self._log_events()
+        dropped, self._dropped = self._server.dropped - self._dropped, self._server.dropped
         if dropped:
-            self.log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
-            self._dropped += dropped
-        unknown = self.delegation.unknown_contexts - self._unknown
+            self._log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
+        unknown, self._unknown = self._server.unknown_contexts - self._unknown, self._server.unknown_contexts
         if unknown:
-            self.log.event("unknown policy_context", f"requests: {unknown:,}; the policy without a name answers them")
-            self._unknown += unknown
-        for connection in list(self.connections):
-            connection.sweep(now)
+            message = f"requests: {unknown:,}; the policy without a name answers them"
+            self._log.event("unknown policy_context", message)
         for reader in self._readers:
-            reader.log_new(self.log, now)
+            reader.log_new(self._log, now)
+
+    def _log_events(self) -> None:
+        for event, message, times in self._server.take_events():
+            if times == 1:
+                self._log.event(event, message)
+            else:
+                self._log.event(event, message, times=times)
 
     def counts(self) -> Families:
         """Returns what the service counts, for its metrics."""
-        delegation = self.delegation
+        server = self._server
         return [
-            counter("throttle_requests", "Requests of policy clients that were answered.", self.requests),
-            counter("throttle_errors", "Connections closed without an answer: a fault, or no request.", self.errors),
-            gauge("throttle_connections", "Open connections of policy clients.", len(self.connections)),
-            gauge("throttle_smtp_connections", "SMTP connections that are kept.", delegation.smtp_connections),
+            counter("throttle_requests", "Requests of policy clients that were answered.", server.requests),
+            counter("throttle_errors", "Connections closed without an answer: a fault, or no request.", server.errors),
+            gauge("throttle_connections", "Open connections of policy clients.", server.connections),
+            gauge("throttle_smtp_connections", "SMTP connections that are kept.", server.smtp_connections),
             counter(
                 "throttle_smtp_connections_dropped",
                 "SMTP connections that were forgotten because the table was full.",
-                delegation.dropped,
+                server.dropped,
             ),
         ]
 
-    def log_request(self, data: bytes) -> None:
-        """Logs the first request, and that Postfix begins or ceases to be under stress.
 
-        Stress changes no limit: idle clients cause it.
-        """
-        if not self.was_asked:
-            self.was_asked = True
-            self.log.event("first request", "a policy client is connected and asks", limited=False)
-        stress = b"\nstress=yes" in data
-        if stress != self._stress and b"\nstress=" in data:
-            self._stress = stress
-            self.log.event("stress", "Postfix has all its smtpd busy" if stress else "Postfix has idle smtpd again")
+def _allow_many_connections() -> int:
+    """Raises the soft limit on open files to the hard one, since every smtpd keeps a connection.
 
-
-class PolicyConnection(asyncio.BufferedProtocol):
-    """One connection of a policy client.
-
-    All connections read into one buffer: what comes is used up before the next read. asyncio would make a new buffer of
-    256 KB for each read.
+    Returns how many connections there may be.
     """
-
-    def __init__(self, service: PolicyService) -> None:
-        self._service = service
-        self._unfinished = b""
-        self._is_paused = False
-        self._transport: asyncio.Transport | None = None
-        self._heard_at = service.now - 1
-        self._unfinished_since: int | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Takes the connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._service.connections.add(self)
-        self._service.no_connections.clear()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Returns where to read to."""
-        return self._service.buffer
-
-    def buffer_updated(self, size: int) -> None:
-        """Answers the requests that are complete."""
-        service, transport = self._service, self._transport
-        assert transport is not None
-        data = bytes(service.buffer[:size])
-        if self._heard_at != service.now or not service.was_asked:  # once a tick, since it costs a search
-            self._heard_at = service.now
-            service.log_request(data)
-        if self._unfinished or b"\r" in data:  # a test by hand, with telnet or swaks, may send CRs
-            data = self._unfinished + data.replace(b"\r", b"")
-        try:
-            answers, answered = service.delegation.answer(data, service.now)
-        except ThrottleError as error:
-            self._give_up("bad request", f"{error}; the connection is closed without an answer")
-            return
-        except Exception as error:  # noqa: BLE001  a fault of ours delays mail, or lets it pass, and never bounces it
-            service.errors += 1
-            service.log.fault("fault", error)
-            transport.close()
-            return
-        if answers:
-            service.requests += answers.count(b"\n\n")
-            transport.write(answers)
-            self._unfinished_since = None
-        if answered == len(data):
-            self._unfinished = b""
-            return
-        self._unfinished = data[answered:]
-        if self._unfinished_since is None:
-            self._unfinished_since = service.now
-        if len(self._unfinished) > MOST_REQUEST_BYTES:
-            self._give_up("bad request", "too long; the connection is closed without an answer")
-
-    def pause_writing(self) -> None:
-        """Reads nothing more from a client that does not read its answers."""
-        self._is_paused = True
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Reads again."""
-        self._is_paused = False
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Forgets the connection."""
-        self._service.connections.discard(self)
-        if not self._service.connections:
-            self._service.no_connections.set()
-        self._transport = None
-
-    def sweep(self, now: float) -> None:
-        """Closes the connection when its request never ends, none comes, or its answers are not read."""
-        if self._transport is not None and self._transport.is_closing():
-            self._transport.abort()  # the client has not read its answers since the last look
-        elif self._unfinished_since is not None and now - self._unfinished_since > UNFINISHED_SECONDS:
-            self._give_up("bad request", "it never ends; the connection is closed without an answer")
-        elif now - self._heard_at > (UNFINISHED_SECONDS if self._is_paused else IDLE_SECONDS):
-            self.abort()
-
-    def close(self) -> None:
-        """Closes the connection, once what is answered is sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the connection, whatever is still to be sent."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _give_up(self, event: str, message: str) -> None:
-        self._service.errors += 1
-        self._service.log.event(event, message)
-        self.close()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, (MOST_FILES if soft == resource.RLIM_INFINITY else soft) - OTHER_FILES)

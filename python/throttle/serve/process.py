@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -24,18 +24,6 @@ RELOAD_SECONDS = 1.0
 """The least time from one reload to the next."""
 
 
-SWITCH_SECONDS = 0.0005
-"""How long a thread that answers metrics or control may keep Python's lock while mail waits for it.
-
-The default of 5 ms is what a scrape would add to the slowest answers.
-"""
-
-
-def let_mail_go_first() -> None:
-    """Lets threads take Python's lock from each other soon."""
-    sys.setswitchinterval(SWITCH_SECONDS)
-
-
 def tick_seconds() -> float:
     """Returns the time from one tick to the next: at most half of what systemd allows without a sign of life."""
     watchdog = systemd.watchdog_seconds()
@@ -49,6 +37,15 @@ def tick(log: Log, *, is_alive: bool = True) -> None:
     else:
         log.event("no sign of life", "the service does not answer itself; systemd kills it if this goes on")
     log.flush(time.monotonic())
+
+
+def take_signals(guards: Guards, log: Log) -> tuple[threading.Event, Reloads]:
+    """Lets SIGTERM and SIGINT set the event, and SIGHUP ask for a reload."""
+    stop, reloads = threading.Event(), Reloads(guards, log)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: reloads.ask())
+    return stop, reloads
 
 
 def take_sighup() -> None:

@@ -6,6 +6,7 @@ Without systemd there are no variables, and nothing happens here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -17,12 +18,9 @@ def notify(*states: str) -> None:
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        try:
-            manager.connect("\0" + path[1:] if path.startswith("@") else path)
-            manager.sendall("\n".join(states).encode())
-        except OSError:
-            return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.connect("\0" + path[1:] if path.startswith("@") else path)
+        manager.sendall("\n".join(states).encode())
 
 
 def watchdog_seconds() -> float | None:

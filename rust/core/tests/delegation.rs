@@ -15,7 +15,7 @@ use throttle_core::region::Now;
 
 const NOW: Now = Now::Stated(1_000_000_000);
 
-type Fields<'a> = [&'a [u8]; 11];
+type Fields<'a> = [&'a [u8]; 12];
 
 fn fields<'a>(request: &Request<'a>) -> Fields<'a> {
     [
@@ -28,12 +28,13 @@ fn fields<'a>(request: &Request<'a>) -> Fields<'a> {
         request.recipient,
         request.instance,
         request.size,
+        request.stress,
         request.sasl_username,
         request.policy_context,
     ]
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "protocol_state",
     "client_address",
     "client_name",
@@ -43,6 +44,7 @@ const NAMES: [&str; 11] = [
     "recipient",
     "instance",
     "size",
+    "stress",
     "sasl_username",
     "policy_context",
 ];
@@ -181,6 +183,7 @@ const RCPT: Request<'_> = Request {
     recipient: b"box@example.net",
     instance: b"4d2.656e6f00.1.0",
     size: b"0",
+    stress: b"",
     sasl_username: b"",
     policy_context: b"",
 };

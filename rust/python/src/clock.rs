@@ -130,12 +130,20 @@ impl Clock {
         if let Some(seconds) = stated {
             return Ok(Now::Stated(micros("now", seconds)?));
         }
+        match self {
+            Self::Callable(clock) => Ok(Now::Clock(micros("clock", told(&clock.bind(py).call0()?)?)?)),
+            Self::Own { .. } | Self::Manual(_) => self.read_detached(),
+        }
+    }
+
+    /// Returns the time of the clock, for a thread without the interpreter, which takes it only for a callable.
+    pub(crate) fn read_detached(&self) -> PyResult<Now> {
         let us = match self {
             Self::Own { anchor_us, start } => {
                 anchor_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
             }
             Self::Manual(clock) => clock.get().us.load(Ordering::Relaxed),
-            Self::Callable(clock) => micros("clock", told(&clock.bind(py).call0()?)?)?,
+            Self::Callable(_) => return Python::attach(|py| self.read(py, None)),
         };
         Ok(Now::Clock(us))
     }

@@ -8,7 +8,6 @@ mod blocked;
 mod clock;
 mod count_min;
 mod decision;
-mod delegation;
 mod diagnosis;
 mod duration;
 mod envelope;
@@ -31,6 +30,7 @@ mod offender;
 mod pause;
 mod permit;
 mod policy;
+mod policy_server;
 mod process;
 mod replay;
 mod report;
@@ -62,8 +62,6 @@ mod _core {
     #[pymodule_export]
     use super::decision::Decision;
     #[pymodule_export]
-    use super::delegation::PolicyDelegation;
-    #[pymodule_export]
     use super::duration::duration_seconds;
     #[pymodule_export]
     use super::envelope::Envelope;
@@ -85,6 +83,8 @@ mod _core {
     use super::permit::Permit;
     #[pymodule_export]
     use super::policy::Policy;
+    #[pymodule_export]
+    use super::policy_server::PolicyServer;
     #[pymodule_export]
     use super::session::Session;
 

@@ -22,12 +22,19 @@ END_SECONDS = 20.0
 class ServeProcess:
     """A running `throttle serve`, as a context manager that ends it."""
 
-    def __init__(self, directory: Path, *arguments: str, postfix: str = "inet:127.0.0.1:0", **environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        postfix: str = "inet:127.0.0.1:0",
+        program: tuple[str, ...] = ("-m", "throttle"),
+        **environment: str,
+    ) -> None:
         self.log_path = directory / "serve.log"
         with self.log_path.open("ab") as log:
             self._offset = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "throttle", "serve", "--postfix", postfix, *arguments],
+                [sys.executable, *program, "serve", "--postfix", postfix, *arguments],
                 stderr=log,
                 env=os.environ | environment,
             )

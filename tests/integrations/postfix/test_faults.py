@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import os
+import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from io import StringIO
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from integrations.loopback import wait_until
 from integrations.postfix.policy_client import ATTRIBUTES, DUNNO, PolicyClient, instance, request
+from integrations.postfix.policy_thread import PolicyThread
 from integrations.postfix.serve_process import ServeProcess
-from throttle.serve.guards import Guards, PolicySource
+from throttle import Throttle, ThrottleError, policies
+from throttle._core import PolicyServer
+from throttle.serve.address import ListenAddress
 from throttle.serve.log import MOST_A_PERIOD, Log
-from throttle.serve.postfix import PolicyConnection, PolicyService
 
 if TYPE_CHECKING:
     import random
@@ -94,113 +102,232 @@ def test_a_client_that_reads_no_answers_is_not_read_either(tmp_path: Path) -> No
 
 
 def send_until_it_blocks(client: PolicyClient) -> None:
-    for _ in range(300_000):
-        client.socket.send(request())
+    """Sends more at once than the service reads at once."""
+    for _ in range(3000):
+        client.socket.sendall(request() * 100)
 
 
-class Transport:
-    """What a connection does with its transport."""
+def test_a_client_that_reads_no_answers_gets_those_that_are_made_when_the_service_ends(tmp_path: Path) -> None:
+    with (
+        PolicyThread({"": guard()}, address=f"unix:{tmp_path}/socket") as service,
+        PolicyClient(service.address) as client,
+    ):
+        client.socket.settimeout(1)
+        with pytest.raises(TimeoutError):
+            send_until_it_blocks(client)
+        client.socket.settimeout(20)
+        service.server.stop()
+        wait_until(lambda: not ListenAddress.parse(service.address).is_answered())
+        assert client.rest() == b"action=DUNNO\n\n" * service.server.requests
+
+
+def test_a_client_that_reads_its_answers_late_gets_all_and_is_read_again(tmp_path: Path) -> None:
+    stream, sent = memoryview(b"request=smtpd_access_policy\n\n" * 100_000), 0
+    with ServeProcess(tmp_path, postfix=f"unix:{tmp_path}/socket") as service, PolicyClient(service.address) as client:
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while sent < len(stream):
+                sent += client.socket.send(stream[sent:])
+        assert 0 < sent < len(stream)
+        client.socket.settimeout(20)
+        with ThreadPoolExecutor(1) as thread:
+            sending = thread.submit(client.socket.sendall, stream[sent:])
+            for _ in range(100_000):
+                assert client.socket.recv(len(b"action=DUNNO\n\n"), socket.MSG_WAITALL) == b"action=DUNNO\n\n"
+            sending.result()
+        assert client.ask() == DUNNO
+
+
+def test_many_requests_of_a_client_that_half_closes_are_all_answered(tmp_path: Path) -> None:
+    """More than one read, and more answers than a Unix socket takes at once."""
+    with ServeProcess(tmp_path, postfix=f"unix:{tmp_path}/socket") as service, PolicyClient(service.address) as client:
+        with ThreadPoolExecutor(1) as thread:
+
+            def send() -> None:
+                client.socket.sendall(b"request=smtpd_access_policy\n\n" * 100_000)
+                client.socket.shutdown(socket.SHUT_WR)
+
+            sending = thread.submit(send)
+            assert client.rest() == b"action=DUNNO\n\n" * 100_000
+            sending.result()
+
+
+def test_a_flood_on_one_connection_keeps_no_other_waiting(service: ServeProcess) -> None:
+    """The flood lasts until the others have had their answers."""
+    is_over = threading.Event()
+
+    def flood(client: PolicyClient) -> None:
+        stream = b"request=smtpd_access_policy\n\n" * 10_000
+        while not is_over.is_set():
+            client.socket.sendall(stream)
+
+    with ThreadPoolExecutor(2) as threads, PolicyClient(service.address) as flooding:
+        sending, reading = threads.submit(flood, flooding), threads.submit(flooding.rest)
+        try:
+            with PolicyClient(service.address) as client:
+                slowest = 0.0
+                for _ in range(100):
+                    start = time.monotonic()
+                    assert client.ask(instance=instance()) == DUNNO
+                    slowest = max(slowest, time.monotonic() - start)
+        finally:
+            is_over.set()
+            flooding.socket.shutdown(socket.SHUT_RDWR)
+        assert len(reading.result()) > 1000
+        assert isinstance(sending.exception(), (OSError, type(None)))
+    assert slowest < 0.5
+
+
+def test_too_many_open_files_are_logged_and_cost_nothing(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as service, ExitStack() as stack:
+        process = psutil.Process(service.process.pid)
+        with PolicyClient(service.address) as client:
+            assert client.ask() == DUNNO
+            process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 3, 1000))
+            waiting = [stack.enter_context(PolicyClient(service.address)) for _ in range(10)]
+            service.wait_for("fault: Too many open files .*; no connection is accepted for 1 s")
+            before = sum(process.cpu_times()[:2])
+            time.sleep(1)  # the service is idle, as it has nothing to do
+            assert sum(process.cpu_times()[:2]) - before < 0.1
+            assert client.ask(instance=instance()) == DUNNO
+            process.rlimit(psutil.RLIMIT_NOFILE, (1000, 1000))
+            assert [one.ask(instance=instance()) for one in waiting] == [DUNNO] * 10
+
+
+def test_more_clients_than_allowed_wait_until_one_leaves() -> None:
+    with PolicyThread({"": guard()}, most_connections=2) as service, PolicyClient(service.address) as last:
+        with PolicyClient(service.address) as first, PolicyClient(service.address) as waiting:
+            assert (last.ask(), first.ask(instance=instance())) == (DUNNO, DUNNO)
+            told = ("too many clients", "2 are connected; no connection is accepted for 1 s", 1)
+            assert told in service.events(2)
+            turns = service.server.turns
+            time.sleep(0.5)  # the server has nothing to do, and turns ten times a second
+            assert service.server.turns - turns < 20
+            assert service.server.connections == 2
+            waiting.socket.sendall(request(instance=instance()))
+            first.socket.close()
+            assert waiting.answer() == DUNNO
+        assert last.ask(instance=instance()) == DUNNO
+
+
+def dribble(client: PolicyClient) -> None:
+    for _ in range(100):
+        client.socket.send(b"x")
+        time.sleep(0.2)  # it sends slowly
+
+
+@pytest.mark.slow
+def test_a_client_that_dribbles_or_reads_no_answers_is_cut_off(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path, postfix=f"unix:{tmp_path}/socket") as service:
+        with PolicyClient(service.address) as deaf, PolicyClient(service.address) as dribbling:
+            with PolicyClient(service.address) as client:
+                assert client.ask() == DUNNO
+                deaf.socket.settimeout(1)
+                with pytest.raises(TimeoutError):
+                    send_until_it_blocks(deaf)
+                start = time.monotonic()
+                with pytest.raises(BrokenPipeError):
+                    dribble(dribbling)
+                assert 9 < time.monotonic() - start < 15
+                service.wait_for("bad request: it never ends")
+                with pytest.raises(BrokenPipeError):
+                    deaf.socket.send(b"x")
+                assert client.ask(instance=instance()) == DUNNO
+
+
+class Clock:
+    """A clock of a guard, which fails when it is told to."""
 
     def __init__(self) -> None:
-        self.written = b""
-        self.closed = False
+        self.is_broken = False
 
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        """Nothing is read."""
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-
-def connection(monkeypatch: pytest.MonkeyPatch, out: StringIO) -> tuple[PolicyService, PolicyConnection, Transport]:
-    monkeypatch.setattr(asyncio, "Transport", Transport)
-    service = PolicyService(Guards([PolicySource.parse("inbound")]), Log("text", out))
-    made, transport = PolicyConnection(service), Transport()
-    made.connection_made(transport)  # type: ignore[arg-type]
-    return service, made, transport
-
-
-def receive(made: PolicyConnection, data: bytes) -> None:
-    """What asyncio does when data has come."""
-    made.get_buffer(-1)[: len(data)] = data
-    made.buffer_updated(len(data))
-
-
-def test_a_fault_of_ours_closes_without_an_answer_and_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
-        def answer(self, stream: bytes, at: float) -> tuple[bytes, int]:
+    def __call__(self) -> float:
+        if self.is_broken:
             raise RuntimeError("fault\x1b of ours")
+        return 1e9
 
-    out = StringIO()
-    service, made, transport = connection(monkeypatch, out)
-    receive(made, request())
-    assert transport.written == b"action=DUNNO\n\n"
-    out.truncate(0)
-    monkeypatch.setattr(service, "delegation", Broken())
-    receive(made, request())
-    assert transport.written == b"action=DUNNO\n\n"
-    assert transport.closed
+
+def guard(clock: Clock | None = None) -> Throttle:
+    return Throttle(policies.load("inbound"), clock=clock)
+
+
+def test_a_fault_of_ours_closes_without_an_answer_and_is_logged() -> None:
+    clock, out = Clock(), StringIO()
+    log = Log("text", out)
+    with PolicyThread({"": guard(clock)}) as service:
+        for fault in range(1, 15):
+            clock.is_broken = False
+            with PolicyClient(service.address) as client:
+                assert client.ask() == DUNNO
+                clock.is_broken = True
+                client.socket.sendall(request())
+                assert client.rest() == b""
+                assert service.server.errors == fault
+            for event, message, _ in service.events(1 + (fault == 1)):
+                log.event(event, message)
+    told = "fault: RuntimeError: fault\\x1b of ours; the connection is closed without an answer\n"
+    assert out.getvalue().count(told) == MOST_A_PERIOD
+    assert (service.server.requests, service.server.connections) == (14, 0)
+
+
+def test_a_fault_has_its_place_in_the_log() -> None:
+    clock, out = Clock(), StringIO()
+    clock.is_broken = True
+    log = Log("text", out)
+    try:
+        clock()
+    except RuntimeError as error:
+        for _ in range(1000):
+            log.fault("fault", error)
     assert "fault: RuntimeError: fault\\x1b of ours at=test_faults.py:" in out.getvalue()
-    for _ in range(1000):
-        service.log.fault("fault", RuntimeError("again"))
     assert out.getvalue().count("\n") == MOST_A_PERIOD
 
 
-def test_a_stream_is_answered_alike_wherever_it_is_cut_and_with_crs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_that_nobody_takes_are_bounded_and_counted() -> None:
+    with PolicyThread({"": guard()}) as service:
+        for number in range(250):
+            with PolicyClient(service.address) as client:
+                client.socket.sendall(request(stress="yes" if number % 2 else "") + b"junk\n\n")
+                assert client.rest() == b"action=DUNNO\n\n"
+        events = service.events(1)
+        assert events[:4] == [
+            ("first request", "a policy client is connected and asks", 1),
+            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1),
+            ("stress", "Postfix has all its smtpd busy", 1),
+            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1),
+        ]
+        assert (len(events), events[-1]) == (101, ("events lost", "too many at once", 400))
+        assert service.server.take_events() == []
+
+
+def test_a_stream_is_answered_alike_wherever_it_is_cut_and_with_crs() -> None:
     stream = (
         b"\n" + request() + request(sender="").replace(b"\n", b"\r\n") + request(protocol_state="VRFY") + request()[:99]
     )
-    for size in (1, 2, 3, 50, 600, len(stream)):
-        _, made, transport = connection(monkeypatch, StringIO())
-        for start in range(0, len(stream), size):
-            receive(made, stream[start : start + size])
-        assert transport.written == b"action=DUNNO\n\n" * 3
-        assert not transport.closed
+    with PolicyThread({"": guard()}) as service:
+        for size in (1, 2, 3, 50, 600, len(stream)):
+            with PolicyClient(service.address) as client:
+                client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for start in range(0, len(stream), size):
+                    client.socket.sendall(stream[start : start + size])
+                client.socket.shutdown(socket.SHUT_WR)
+                assert client.rest() == b"action=DUNNO\n\n" * 3
+        assert service.server.errors == 0
 
 
 @pytest.mark.parametrize("stream", [b"request=junk\n\n", b"sender=a\n\n", b"\n\n=\n\n"])
-def test_another_protocol_is_closed_without_an_answer(monkeypatch: pytest.MonkeyPatch, stream: bytes) -> None:
-    out = StringIO()
-    _, made, transport = connection(monkeypatch, out)
-    receive(made, stream)
-    assert (transport.written, transport.closed) == (b"", True)
-    assert "bad request: no smtpd_access_policy" in out.getvalue()
+def test_another_protocol_is_closed_without_an_answer(stream: bytes) -> None:
+    with PolicyThread({"": guard()}) as service, PolicyClient(service.address) as client:
+        client.socket.sendall(stream)
+        assert client.rest() == b""
+        assert service.events(1) == [
+            ("bad request", "no smtpd_access_policy; the connection is closed without an answer", 1)
+        ]
 
 
-def test_a_request_that_never_ends_is_cut_off_and_an_idle_connection_much_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    out = StringIO()
-    service, made, transport = connection(monkeypatch, out)
-    for second in range(11):
-        receive(made, b"a")
-        service.sweep(float(second))
-        assert not transport.closed
-    service.sweep(11.0)
-    assert transport.closed
-    assert "bad request: it never ends" in out.getvalue()
-    service, made, transport = connection(monkeypatch, out)
-    receive(made, request())
-    service.sweep(1100.0)
-    assert not transport.closed
-    service.sweep(1300.0)
-    assert transport.closed
-
-
-def test_a_client_that_reads_no_answers_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    service, made, transport = connection(monkeypatch, StringIO())
-    receive(made, request())
-    made.pause_writing()
-    service.sweep(9.0)
-    assert not transport.closed
-    service.sweep(11.0)
-    assert transport.closed
+def test_a_server_runs_once_and_on_sockets_only(tmp_path: Path) -> None:
+    server = PolicyServer({"": guard()}, 100, 100)
+    with (tmp_path / "file").open("wb") as file, pytest.raises(PermissionError):
+        server.run([os.dup(file.fileno())], os.dup(file.fileno()), 1.0)
+    with pytest.raises(ThrottleError, match="has run already"):
+        server.run([], os.open(tmp_path, os.O_RDONLY), 1.0)

@@ -6,8 +6,10 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from integrations.loopback import wait_until
 from integrations.postfix.policy_client import DUNNO, PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess, policy_file
 
@@ -156,6 +158,18 @@ def test_a_client_that_half_closes_gets_its_answer_and_the_end(client: PolicyCli
     """Exim's `${readsocket}` reads to the end."""
     client.socket.sendall(request(sender="a@h.example"))
     client.socket.shutdown(socket.SHUT_WR)
+    assert client.rest() == b"action=DUNNO\n\n"
+
+
+def test_a_request_and_the_end_of_its_client_may_come_at_once(service: ServeProcess, client: PolicyClient) -> None:
+    assert client.ask() == DUNNO
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: psutil.Process(service.process.pid).status() == psutil.STATUS_STOPPED)
+        client.socket.sendall(request(sender="a@h.example"))
+        client.socket.shutdown(socket.SHUT_WR)
+    finally:
+        service.process.send_signal(signal.SIGCONT)
     assert client.rest() == b"action=DUNNO\n\n"
 
 

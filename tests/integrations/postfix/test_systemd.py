@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integrations.loopback import wait_until, wait_until_sighup_is_blocked
-from integrations.postfix.policy_client import DUNNO, PolicyClient, instance
+from integrations.postfix.policy_client import DUNNO, PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess, policy_file
 from throttle.serve import systemd
 from throttle.serve.guards import Guards, PolicySource
@@ -70,6 +70,72 @@ def test_it_tells_when_it_is_ready_alive_reloading_and_stopping(tmp_path: Path) 
         manager.wait_for("WATCHDOG=1")
         service.process.terminate()
         manager.wait_for("STOPPING=1")
+
+
+#: `throttle serve` whose thread that answers hangs in a clock while there is a file HANG.
+HANGING = """
+import os, threading, time
+from functools import partial
+import throttle.serve.guards as guards
+from throttle.cli import main
+
+def clock():
+    while threading.current_thread().name == "policy" and os.path.exists(os.environ["HANG"]):
+        time.sleep(0.01)
+    return time.time()
+
+guards.Throttle = partial(guards.Throttle, clock=clock)
+main()
+"""
+
+
+def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
+    path, hang = str(tmp_path / "notify"), tmp_path / "hang"
+    manager_of = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
+    with (
+        Manager(path) as manager,
+        ServeProcess(tmp_path, program=("-c", HANGING), HANG=str(hang), **manager_of) as service,
+        PolicyClient(service.address) as client,
+    ):
+        assert client.ask() == DUNNO
+        manager.wait_for("WATCHDOG=1")
+        hang.touch()
+        client.socket.sendall(request(instance=instance()))
+        service.wait_for("no sign of life: the service does not answer itself")
+        manager.socket.settimeout(0)
+        with pytest.raises(BlockingIOError):  # once what had been sent before is read
+            manager.wait_for("never")
+        manager.socket.settimeout(0.8)
+        with pytest.raises(TimeoutError):
+            manager.wait_for("never")
+        manager.socket.settimeout(30)
+        hang.unlink()
+        assert client.answer() == DUNNO
+        manager.wait_for("WATCHDOG=1")
+
+
+#: `throttle serve` whose thread that answers ends by itself at once.
+BROKEN = """
+from types import SimpleNamespace
+import throttle.serve.postfix as postfix
+from throttle.cli import main
+
+def run(*_):
+    raise OSError("no epoll")
+
+server = SimpleNamespace(run=run, stop=lambda: None, take_events=list, turns=0, dropped=0, unknown_contexts=0)
+postfix.PolicyServer = lambda *_: server
+main()
+"""
+
+
+def test_a_thread_that_ends_by_itself_ends_the_process_with_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with ServeProcess(tmp_path, postfix=f"unix:{path}", program=("-c", BROKEN)) as service:
+        assert service.process.wait(20) == 1
+    assert "OSError: no epoll" in service.log()
+    assert "RuntimeError: the thread that answers policy clients has ended" in service.log()
+    assert not path.exists()
 
 
 def test_a_storm_of_reloads_is_one_a_second_and_the_last_one_counts(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 //! Postfix's policy delegation (SMTPD_POLICY_README): what each request asks, and the connections that are asked about.
 //!
 //! ```text
-//!  bytes ──Requests──▶ lines ──Request──▶ attributes ──Connections──▶ connection ──step──▶ Session of the engine
+//!  bytes ──PolicyConnection──▶ Request ──Connections──▶ connection ──step──▶ Session of the engine
 //! ```
 //!
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
@@ -20,6 +20,7 @@
 //! message count no others. So a client with many recipients cannot evict other connections.
 
 mod connection;
+mod policy_connection;
 mod request;
 
 use std::hash::{BuildHasher, RandomState};
@@ -31,6 +32,7 @@ use crate::decision::Refusal;
 use crate::engine::Engine;
 use crate::region::Now;
 use connection::{Connection, Context};
+pub use policy_connection::{IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong};
 pub use request::{MOST_VALUE_OCTETS, Request, Requests};
 
 /// The most memory of recipients of open transactions.

@@ -25,6 +25,7 @@ pub struct Request<'a> {
     pub recipient: &'a [u8],
     pub instance: &'a [u8],
     pub size: &'a [u8],
+    pub stress: &'a [u8],
     pub sasl_username: &'a [u8],
     pub policy_context: &'a [u8],
 }
@@ -72,6 +73,7 @@ impl<'a> Request<'a> {
                 b"recipient" => &mut found.recipient,
                 b"instance" => &mut found.instance,
                 b"size" => &mut found.size,
+                b"stress" => &mut found.stress,
                 b"sasl_username" => &mut found.sasl_username,
                 b"policy_context" => &mut found.policy_context,
                 _ => continue,

@@ -1,0 +1,194 @@
+//! One connection of a policy client: bytes in, answers out.
+//!
+//! ```text
+//!            receive                             all is sent
+//!  reading ──────────▶ sending, nothing is read ────────────▶ reading
+//!     │ the client ends, or a request is bad        │ the same
+//!     ▼                                             ▼
+//!   closed ◀───────── all is sent, or the next look ──────── ending
+//! ```
+//!
+//! It has no socket and no clock: times are arguments, in seconds of any clock.
+//! Invariants: an answer is one legal line, since a reply is one (`Refusal::reply`). After a bad request, or a fault of
+//! ours, nothing more is answered. A connection keeps at most one unfinished request of [`MOST_REQUEST_BYTES`], and the
+//! answers to what was received at once.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::request::{Request, Requests};
+use crate::decision::Refusal;
+
+/// The longest unfinished request. Those of Postfix have about a thousand bytes.
+pub const MOST_REQUEST_BYTES: usize = 1 << 14;
+
+/// How long a request may take to come in, and a client to read its answers. Postfix sends a request with one write.
+pub const UNFINISHED_SECONDS: u64 = 10;
+
+/// How long a connection may wait for its next request: longer than Postfix keeps one (`max_ttl`, 1000 s).
+pub const IDLE_SECONDS: u64 = 1200;
+
+/// The room for answers that a connection keeps while it is idle.
+const KEPT_ANSWER_BYTES: usize = 1 << 10;
+
+/// Why a connection is closed without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The client did not follow the protocol, or asked for a policy that does not exist.
+    Request(String),
+    /// A fault of ours.
+    Fault(String),
+}
+
+impl Wrong {
+    fn request(what: &str) -> Self {
+        Self::Request(what.into())
+    }
+
+    fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        Self::Fault(format!("a panic: {}", text.unwrap_or("of unknown reason")))
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Request(what) | Self::Fault(what)) = self;
+        write!(out, "{what}; the connection is closed without an answer")
+    }
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// That the client sends something.
+    Read,
+    /// That the client reads its answers. Nothing is read meanwhile.
+    Write,
+    /// Nothing: it is to be closed.
+    Close,
+}
+
+/// What one policy client has sent and was not answered yet, and which answers it has not read.
+#[derive(Debug)]
+pub struct PolicyConnection {
+    unfinished: Vec<u8>,
+    unfinished_since_s: Option<u64>,
+    unsent: Vec<u8>,
+    heard_at_s: u64,
+    is_ending: bool,
+}
+
+impl PolicyConnection {
+    /// A connection that was accepted at this time.
+    pub fn new(at_s: u64) -> Self {
+        Self {
+            unfinished: Vec::new(),
+            unfinished_since_s: None,
+            unsent: Vec::new(),
+            heard_at_s: at_s,
+            is_ending: false,
+        }
+    }
+
+    /// Answers the requests that `bytes` complete, and returns how many. `take_step` decides them.
+    ///
+    /// # Errors
+    ///
+    /// A request is bad or too long, or `take_step` has failed or panicked. The requests before it have their answers.
+    pub fn receive(
+        &mut self, bytes: &[u8], at_s: u64,
+        mut take_step: impl FnMut(&Request<'_>) -> Result<Result<(), Box<Refusal>>, Wrong>,
+    ) -> (u64, Result<(), Wrong>) {
+        self.heard_at_s = at_s;
+        let mut stream = std::mem::take(&mut self.unfinished);
+        // A test by hand, with telnet or swaks, may send CRs.
+        let has_returns = memchr::memchr(b'\r', bytes).is_some();
+        let is_whole = stream.is_empty() && !has_returns;
+        if !is_whole {
+            stream.extend(bytes.iter().filter(|&&byte| byte != b'\r'));
+        }
+        let mut requests = Requests { rest: if is_whole { bytes } else { &stream } };
+        let mut answered = 0;
+        for lines in &mut requests {
+            let step =
+                Request::parse(lines).ok_or_else(|| Wrong::request("no smtpd_access_policy")).and_then(|request| {
+                    let step = catch_unwind(AssertUnwindSafe(|| take_step(&request)));
+                    step.unwrap_or_else(|payload| Err(Wrong::panicked(&*payload)))
+                });
+            match step {
+                Ok(Ok(())) => self.unsent.extend_from_slice(b"action=DUNNO\n\n"),
+                Ok(Err(refusal)) => {
+                    self.unsent.extend_from_slice(b"action=");
+                    self.unsent.extend_from_slice(refusal.reply().as_bytes());
+                    self.unsent.extend_from_slice(b"\n\n");
+                }
+                Err(wrong) => return (answered, self.gives_up(wrong)),
+            }
+            answered += 1;
+        }
+        let rest = requests.rest;
+        if rest.len() > MOST_REQUEST_BYTES {
+            return (answered, self.gives_up(Wrong::request("too long")));
+        }
+        if rest.is_empty() {
+            self.unfinished_since_s = None;
+            return (answered, Ok(()));
+        }
+        if answered > 0 || self.unfinished_since_s.is_none() {
+            self.unfinished_since_s = Some(at_s);
+        }
+        self.unfinished = rest.to_vec();
+        (answered, Ok(()))
+    }
+
+    /// The answers that are still to be sent.
+    pub fn unsent(&self) -> &[u8] {
+        &self.unsent
+    }
+
+    /// Notes that so many bytes of [`PolicyConnection::unsent`] were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.unsent.drain(..count);
+        self.unsent.shrink_to(KEPT_ANSWER_BYTES);
+    }
+
+    /// Ends the connection: the client sends nothing more, or the service ends. What is answered is still sent.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+        self.unfinished = Vec::new();
+    }
+
+    /// What the connection waits for.
+    pub fn wait(&self) -> Wait {
+        match (self.unsent.is_empty(), self.is_ending) {
+            (false, _) => Wait::Write,
+            (true, true) => Wait::Close,
+            (true, false) => Wait::Read,
+        }
+    }
+
+    /// Looks after the time: whether the connection is to be closed, whatever is still to be sent, because its client
+    /// reads no answers or says nothing.
+    ///
+    /// # Errors
+    ///
+    /// A request never ends.
+    pub fn is_late(&mut self, at_s: u64) -> Result<bool, Wrong> {
+        let is_sending = !self.unsent.is_empty();
+        let has_waited_s = at_s.saturating_sub(self.heard_at_s);
+        if self.is_ending || is_sending {
+            return Ok(self.is_ending || has_waited_s > UNFINISHED_SECONDS);
+        }
+        if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > UNFINISHED_SECONDS) {
+            self.gives_up(Wrong::request("it never ends"))?;
+        }
+        Ok(has_waited_s > IDLE_SECONDS)
+    }
+
+    fn gives_up(&mut self, wrong: Wrong) -> Result<(), Wrong> {
+        self.end();
+        Err(wrong)
+    }
+}

@@ -1,0 +1,295 @@
+//! The loop that answers policy clients: one thread, which waits for all sockets at once.
+//!
+//! A request costs three system calls: the wait, `recv` and `send`. The events are edges: a socket is shown once when
+//! something new comes, and not again because something is left. So a read that fills its buffer may have left
+//! something, and its connection takes another turn; a shorter read has emptied the socket. A connection whose answers
+//! are not read waits for room, and is not read meanwhile.
+//!
+//! A connection is known by its descriptor. The kernel gives the smallest that is free, so they are a short list. An
+//! event of a closed connection may reach the next one of that descriptor: it reads nothing, and no harm is done.
+//!
+//! Invariants: no client takes more than one read of a turn, so none delays the others for longer than its answers
+//! take. Whatever `accept` fails with, it is not asked again at once.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{SockAddr, Socket};
+use throttle_core::delegation::{PolicyConnection, Wait};
+
+use super::PolicyServer;
+use super::steps::Steps;
+
+/// The token of the waker. No descriptor has this number.
+pub(super) const WAKE: Token = Token(usize::MAX);
+
+/// The most that is read at once: as much as `MOST_REQUEST_BYTES`.
+const READ_BYTES: usize = 1 << 14;
+
+/// The most sockets that one wait shows.
+const SHOWN_AT_ONCE: usize = 256;
+
+/// The most connections that a listening socket accepts in one turn.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// How long nothing is accepted after `accept` has failed, as it does with too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The time between two looks at connections that wait for something.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the end waits for answers to be sent.
+const END: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Connection {
+    socket: Socket,
+    state: PolicyConnection,
+    /// Whether it waits for room for its answers, and not for requests.
+    is_sending: bool,
+    /// Whether the client has said that it sends nothing more. What it has sent may still have to be read.
+    is_shut: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct EventLoop<'a> {
+    server: &'a PolicyServer,
+    steps: Steps<'a>,
+    poll: Poll,
+    /// Wakes the main thread of Python.
+    wake: Socket,
+    listeners: Vec<Socket>,
+    /// When to accept again.
+    accept_at: Option<Instant>,
+    /// By descriptor.
+    connections: Vec<Option<Connection>>,
+    open: u64,
+    /// The sockets that may have something left, by descriptor.
+    again: Vec<usize>,
+    buffer: Box<[u8]>,
+    began: Instant,
+    /// The seconds from the beginning to this turn.
+    at_s: u64,
+}
+
+impl<'a> EventLoop<'a> {
+    pub(super) fn new(server: &'a PolicyServer, poll: Poll, listeners: Vec<Socket>, wake: Socket) -> io::Result<Self> {
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+            register(&poll, listener, Interest::READABLE)?;
+        }
+        Ok(Self {
+            server,
+            steps: Steps::new(server),
+            poll,
+            wake,
+            listeners,
+            accept_at: None,
+            connections: Vec::new(),
+            open: 0,
+            again: Vec::new(),
+            buffer: vec![0; READ_BYTES].into(),
+            began: Instant::now(),
+            at_s: 0,
+        })
+    }
+
+    /// Answers until the server is stopped. It turns at least once in `turn`.
+    pub(super) fn run(mut self, turn: Duration) -> io::Result<()> {
+        let mut events = Events::with_capacity(SHOWN_AT_ONCE);
+        let mut look_at = self.began + LOOK;
+        while !self.server.is_stopped.load(Ordering::Acquire) {
+            let now = self.turn(&mut events, turn)?;
+            if self.accept_at.is_some_and(|at| at <= now) {
+                self.accept_at = None;
+                self.again.extend(self.listeners.iter().map(descriptor));
+            }
+            if look_at <= now {
+                look_at = now + LOOK;
+                self.look();
+            }
+        }
+        self.end(&mut events)
+    }
+
+    /// Waits for at most so long, and serves the sockets that have something, each once.
+    fn turn(&mut self, events: &mut Events, most: Duration) -> io::Result<Instant> {
+        let most = if self.again.is_empty() { most } else { Duration::ZERO };
+        match self.poll.poll(events, Some(most)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.server.counts.turns.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        self.at_s = (now - self.began).as_secs();
+        let again = std::mem::take(&mut self.again);
+        for event in events.iter() {
+            self.serve(event.token().0, event.is_read_closed());
+        }
+        for number in again {
+            self.serve(number, false);
+        }
+        Ok(now)
+    }
+
+    fn serve(&mut self, number: usize, is_shut: bool) {
+        if let Some(Some(connection)) = self.connections.get_mut(number) {
+            connection.is_shut |= is_shut;
+            if self.exchange(number).is_err() {
+                self.close(number);
+            }
+        } else if let Some(place) = self.listeners.iter().position(|one| descriptor(one) == number) {
+            self.accept(place);
+        }
+    }
+
+    /// Reads once from a connection, answers, and closes it when nothing more is to be done.
+    ///
+    /// # Errors
+    ///
+    /// The client has closed the connection.
+    fn exchange(&mut self, number: usize) -> io::Result<()> {
+        let Self { server, steps, wake, connections, again, buffer, at_s, .. } = self;
+        let Some(Some(Connection { socket, state, is_sending, is_shut })) = connections.get_mut(number) else {
+            return Ok(());
+        };
+        if state.wait() == Wait::Read {
+            match (&*socket).read(buffer) {
+                Ok(0) => state.end(),
+                Ok(count) => {
+                    if count == buffer.len() || *is_shut {
+                        again.push(number);
+                    }
+                    let (answered, done) =
+                        state.receive(&buffer[..count], *at_s, |request| steps.take(request, *at_s, wake));
+                    steps.publish();
+                    server.counts.requests.fetch_add(answered, Ordering::Relaxed);
+                    if let Err(wrong) = done {
+                        server.note_wrong(wake, &wrong);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => *is_shut = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => again.push(number),
+                Err(error) => return Err(error),
+            }
+        }
+        if !state.unsent().is_empty() {
+            match (&*socket).write(state.unsent()) {
+                Ok(count) => state.sent(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => again.push(number),
+                Err(error) => return Err(error),
+            }
+        }
+        let wait = state.wait();
+        if wait == Wait::Close {
+            self.close(number);
+        } else if (wait == Wait::Write) != *is_sending {
+            // It shows at once what there is already.
+            *is_sending = wait == Wait::Write;
+            let interest = if *is_sending { Interest::WRITABLE } else { Interest::READABLE };
+            self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(number), interest)?;
+        }
+        Ok(())
+    }
+
+    /// Accepts connections that wait at one of the listening sockets.
+    fn accept(&mut self, place: usize) {
+        if self.accept_at.is_some() {
+            return;
+        }
+        for _ in 0..ACCEPTED_AT_ONCE {
+            if self.open >= self.server.most_connections {
+                return self.pause_accepting("too many clients", format!("{} are connected", self.open));
+            }
+            match self.listeners[place].accept().and_then(|(socket, peer)| self.add(socket, &peer)) {
+                Ok(()) => {}
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => return,
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => return self.pause_accepting("fault", error.to_string()),
+                },
+            }
+        }
+        self.again.push(descriptor(&self.listeners[place]));
+    }
+
+    fn pause_accepting(&mut self, event: &'static str, why: String) {
+        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+        let message = format!("{why}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
+        self.server.note(&self.wake, event, message);
+    }
+
+    fn add(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        if !peer.is_unix() {
+            socket.set_tcp_nodelay(true)?;
+        }
+        register(&self.poll, &socket, Interest::READABLE)?;
+        let number = descriptor(&socket);
+        if self.connections.len() <= number {
+            self.connections.resize_with(number + 1, || None);
+        }
+        let state = PolicyConnection::new(self.at_s);
+        self.connections[number] = Some(Connection { socket, state, is_sending: false, is_shut: false });
+        self.count(self.open + 1);
+        Ok(())
+    }
+
+    fn close(&mut self, number: usize) {
+        if self.connections[number].take().is_some() {
+            self.count(self.open - 1);
+        }
+    }
+
+    fn count(&mut self, open: u64) {
+        self.open = open;
+        self.server.counts.connections.store(open, Ordering::Relaxed);
+    }
+
+    /// Closes connections that have waited too long, and forgets idle SMTP connections.
+    fn look(&mut self) {
+        self.steps.end_idle(self.at_s);
+        for number in 0..self.connections.len() {
+            let Some(connection) = &mut self.connections[number] else { continue };
+            let is_late = connection.state.is_late(self.at_s);
+            if let Err(wrong) = &is_late {
+                self.server.note_wrong(&self.wake, wrong);
+            }
+            if is_late.unwrap_or(true) {
+                self.close(number);
+            }
+        }
+    }
+
+    /// Accepts and reads nothing more, and closes each connection once its answers are sent.
+    fn end(mut self, events: &mut Events) -> io::Result<()> {
+        self.listeners.clear();
+        for number in 0..self.connections.len() {
+            let Some(connection) = &mut self.connections[number] else { continue };
+            connection.state.end();
+            if connection.state.wait() == Wait::Close {
+                self.close(number);
+            }
+        }
+        let until = Instant::now() + END;
+        let mut left = END;
+        while self.open > 0 && !left.is_zero() {
+            left = until.saturating_duration_since(self.turn(events, left)?);
+        }
+        Ok(())
+    }
+}
+
+fn descriptor(socket: &Socket) -> usize {
+    socket.as_raw_fd() as usize
+}
+
+fn register(poll: &Poll, socket: &Socket, interest: Interest) -> io::Result<()> {
+    let descriptor = socket.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&descriptor), Token(descriptor as usize), interest)
+}
