@@ -1142,8 +1142,10 @@ class PolicyServer:
     """
 
     def __new__(cls, guards: dict[str, Throttle], most_smtp_connections: int, most_connections: int) -> Self: ...
-    def run(self, listeners: list[int], wake: int, turn_seconds: float) -> None:
+    def run(self, listeners: list[int], wake: int, turn_seconds: float) -> int:
         """Answers without Python's lock until :meth:`stop`. A server runs once.
+
+        Returns how many clients had not read their answers when it ended.
 
         Args:
             listeners: descriptors of listening stream sockets, TCP or Unix. They and ``wake`` belong to the server from

@@ -1,7 +1,7 @@
 """`throttle serve`: its options, and what may be wrong with them.
 
 It knows no protocol: `throttle.serve` does, and is loaded only here.
-Invariant: every option is tried before anything listens.
+Invariant: what serves mail is tried before anything listens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: throttle serve --postfix inet:127.0.0.1:10040 --policy inbound"
 HELP = (
     "Answer a mail server at each step of its SMTP dialogue. SIGHUP loads the policies again, with their lists; one "
-    "that is wrong is logged and changes nothing. SIGTERM ends when all answers are sent. "
+    "that is wrong is logged and changes nothing. SIGTERM ends when all answers are sent, within two seconds. "
     "Exit codes: 0 ended; 2 wrong input, with one message on stderr."
 )
 
@@ -206,15 +206,23 @@ def command(
         memory_bytes = sum(guard.memory_bytes + guard.sample_bytes for _, guard in guards)
         _print_unit(print_unit, postfix, milter, words, memory_bytes)
         return
+    if postfix is not None:
+        _check_postfix(postfix, guards, events)
+    elif milter is not None:
+        _check_milter(milter, guards, events, options)
     state = Metrics(guards)
     with (
         _shown(metrics, state, events, check=check),
         _controlled(control, group, guards, events, check=check),
     ):
+        if check:
+            if guards.has_default:
+                events.event("checked", "all is right", limited=False)
+            return
         if postfix is not None:
-            _serve_postfix(postfix, guards, events, state, check=check)
+            _serve_postfix(postfix, guards, events, state)
         elif milter is not None:
-            _serve_milter(milter, guards, events, state, options, check=check)
+            _serve_milter(milter, guards, events, state, options)
 
 
 def _wrong_choice(found: dict[str, tuple[str | None, tuple[str, ...]]]) -> str | None:
@@ -316,50 +324,58 @@ def _controlled(
         fail(f"--control: {error}")
 
 
-def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics, *, check: bool) -> None:
+def _check_postfix(text: str, guards: Guards, log: Log) -> None:
     from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.inactive import inactive_limits
+
+    try:
+        ListenAddress.parse(text)
+    except AddressError as error:
+        fail(f"--postfix: {error}")
+    for source, guard in guards:
+        inactive = list(inactive_limits(guard.policy))
+        _log_policy(log, source, guard, f", {len(inactive)} of them cannot act here")
+        for limit in inactive:
+            log.event("inactive limit", str(limit), limited=False)
+        if sum(not limit.may_act for limit in inactive) == len(guard.policy.limits) and not guard.policy.entries:
+            fail(f"--policy: found {source}, none of whose limits can act here; allowed: one with a limit that can")
+    if not guards.has_default:
+        log.event(
+            "no default policy",
+            "no policy for requests without policy_context, or with an unknown one: they get no answer; "
+            "add a --policy without NAME=",
+            limited=False,
+        )
+
+
+def _serve_postfix(text: str, guards: Guards, log: Log, metrics: Metrics) -> None:
+    from throttle.serve.address import AddressError, ListenAddress
     from throttle.serve.postfix import run
 
     try:
-        address = ListenAddress.parse(text)
-        for source, guard in guards:
-            inactive = list(inactive_limits(guard.policy))
-            _log_policy(log, source, guard, f", {len(inactive)} of them cannot act here")
-            for limit in inactive:
-                log.event("inactive limit", str(limit), limited=False)
-            if sum(not limit.may_act for limit in inactive) == len(guard.policy.limits) and not guard.policy.entries:
-                fail(f"--policy: found {source}, of which no limit can act here; allowed: one with a limit that can")
-        if not guards.has_default:
-            log.event(
-                "no default policy",
-                "no policy for requests without policy_context, or with an unknown one: they get no answer; "
-                "add a --policy without NAME=",
-                limited=False,
-            )
-        elif check:
-            _log_all_is_right(log)
-        if not check:
-            run(address, guards, log, metrics)
+        run(ListenAddress.parse(text), guards, log, metrics)
     except AddressError as error:
         fail(f"--postfix: {error}")
 
 
-def _serve_milter(
-    address: str, guards: Guards, log: Log, metrics: Metrics, options: dict[str, Any], *, check: bool
-) -> None:
+def _check_milter(address: str, guards: Guards, log: Log, options: dict[str, Any]) -> None:
     try:
         from throttle.serve import milter
     except ModuleNotFoundError as error:
         missing(error, "--milter", "milter")
     try:
         milter.check(address, guards, **options)
-        for source, guard in guards:
-            _log_policy(log, source, guard)
-        if check:
-            _log_all_is_right(log)
-        else:
-            milter.run(address, guards, log, metrics, **options)
+    except ValueError as error:
+        fail(f"--milter: {error}")
+    for source, guard in guards:
+        _log_policy(log, source, guard)
+
+
+def _serve_milter(address: str, guards: Guards, log: Log, metrics: Metrics, options: dict[str, Any]) -> None:
+    from throttle.serve import milter
+
+    try:
+        milter.run(address, guards, log, metrics, **options)
     except (OSError, ValueError) as error:
         fail(f"--milter: {error}")
 
@@ -368,7 +384,3 @@ def _log_policy(log: Log, source: PolicySource, guard: Throttle, more: str = "")
     limits = len(guard.policy.limits)
     shadow = ", shadow: refuses nothing" if guard.mode == "shadow" else ""
     log.event("policy", f"{source}: {limits} limit{'' if limits == 1 else 's'}{more}{shadow}", limited=False)
-
-
-def _log_all_is_right(log: Log) -> None:
-    log.event("checked", "all is right", limited=False)

@@ -1,11 +1,11 @@
-"""The process of `throttle serve --postfix`: a thread in Rust answers Postfix's policy delegation (SMTPD_POLICY_README)
-until SIGTERM, and the main thread takes signals, writes the log and gives systemd its signs of life, if the other one
-still turns.
+"""The process of `throttle serve --postfix`: a thread that runs Rust answers Postfix's policy delegation
+(SMTPD_POLICY_README) until SIGTERM. The main thread takes signals, writes the log, and gives systemd its signs of life
+while the loop of the other one runs.
 
 It knows no protocol: `throttle._core.PolicyServer` does. The answer is `action=DUNNO`, or the reply line of the limit
 that refuses. Whatever goes wrong there, the connection is closed without an answer, and `default_action` in `main.cf`
 says what becomes of the mail.
-Invariant: the thread that answers does not take Python's lock, so nothing that Python does here delays an answer.
+Invariant: the thread that answers does not take Python's lock, so it waits for no Python code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from throttle._core import PolicyServer
 from throttle.serve import process, systemd
@@ -62,21 +62,24 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
     systemd.notify("READY=1", "STATUS=Answering Postfix")
     process.take_sighup()
     metrics.is_ready = True
+    tick_at = 0.0
     try:
         while not stop.is_set():
-            reloads.run(time.monotonic())
-            service.tick(time.monotonic())
-            next_at = time.monotonic() + process.tick_seconds()
-            while not stop.is_set() and service.wait(next_at - time.monotonic()):
-                reloads.run(time.monotonic())
+            now = time.monotonic()
+            reloads.run(now)
+            service.log_new(now)
+            if now >= tick_at:
+                process.tick(log, is_alive=service.is_alive())
+                tick_at = now + process.tick_seconds()
+            service.wait(tick_at - now)
     finally:
         systemd.notify("STOPPING=1")
         metrics.is_ready = False
         address.remove()
-        service.end()
+        unread = service.end()
     reloads.run(math.inf)
     service.log_new(time.monotonic())
-    log.event("ended", "all answers are sent", limited=False)
+    log.event("ended", f"{unread:,} clients read no answers" if unread else "all answers are sent", limited=False)
 
 
 class PolicyService:
@@ -87,6 +90,7 @@ class PolicyService:
         self._server = PolicyServer(by_name, MOST_SMTP_CONNECTIONS, most_connections)
         self._thread: threading.Thread | None = None
         self._fault: BaseException | None = None
+        self._unread = 0
         self._log = log
         self._readers = [NoticeReader(guard, str(source)) for source, guard in guards]
         self._woken, self._wake = socket.socketpair()
@@ -104,14 +108,14 @@ class PolicyService:
 
     def _answer(self, listeners: list[int]) -> None:
         try:
-            self._server.run(listeners, self._wake.dup().detach(), process.tick_seconds() / 2)
+            self._unread = self._server.run(listeners, self._wake.dup().detach(), process.tick_seconds() / 2)
         except BaseException as error:  # noqa: BLE001  a panic is none of `Exception`
             self._fault = error
             with contextlib.suppress(BlockingIOError):
                 self._wake.send(b"\0")
 
-    def wait(self, seconds: float) -> bool:
-        """Waits for a signal, or for something to log, which is logged; at most so long. Tells whether it came.
+    def wait(self, seconds: float) -> None:
+        """Waits for a signal, or for something to log; at most so long.
 
         Raises:
             RuntimeError: the thread that answers has ended by itself.
@@ -120,32 +124,31 @@ class PolicyService:
         try:
             self._woken.recv(4096)
         except TimeoutError:
-            return False
+            return
         if self._fault is not None:
             raise RuntimeError("the thread that answers policy clients has ended") from self._fault
-        self._log_events()
         time.sleep(REST_SECONDS)
-        return True
 
-    def tick(self, now: float) -> None:
-        """Logs what has come up, and gives a sign of life if the thread has turned since the last tick."""
-        self.log_new(now)
-        turns = self._server.turns
-        process.tick(self._log, is_alive=turns != self._turns)
-        self._turns = turns
+    def is_alive(self) -> bool:
+        """Whether the loop of the thread that answers has run since the last call."""
+        before, self._turns = self._turns, self._server.turns
+        return self._turns != before
 
-    def end(self) -> None:
-        """Ends the thread, once the answers that are made are sent."""
+    def end(self) -> int:
+        """Ends the thread, once the answers that are made are sent. Returns how many clients did not read theirs."""
         self._server.stop()
         if self._thread is not None:
             self._thread.join()
         signal.set_wakeup_fd(-1)
         self._wake.close()
         self._woken.close()
+        return self._unread
 
     def log_new(self, now: float) -> None:
         """Logs events, what was counted, and notices."""
-        self._log_events()
+        for event, message, times in self._server.take_events():
+            repeated: dict[str, Any] = {} if times == 1 else {"times": times}
+            self._log.event(event, message, **repeated)
         dropped, self._dropped = self._server.dropped - self._dropped, self._server.dropped
         if dropped:
             self._log.event("connections dropped", f"{dropped:,} SMTP connections, because the table was full")
@@ -155,13 +158,6 @@ class PolicyService:
             self._log.event("unknown policy_context", message)
         for reader in self._readers:
             reader.log_new(self._log, now)
-
-    def _log_events(self) -> None:
-        for event, message, times in self._server.take_events():
-            if times == 1:
-                self._log.event(event, message)
-            else:
-                self._log.event(event, message, times=times)
 
     def counts(self) -> Families:
         """Returns what the service counts, for its metrics."""

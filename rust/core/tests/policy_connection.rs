@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use throttle_core::decision::Refusal;
 use throttle_core::delegation::{
-    Connections, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, UNFINISHED_SECONDS, Wait, Wrong,
+    Connections, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, Taken, UNFINISHED_SECONDS, Wait, Wrong,
 };
 use throttle_core::region::Now;
 
@@ -21,7 +21,7 @@ const DUNNO: &[u8] = b"action=DUNNO\n\n";
 /// Requests, parts of one, and junk.
 const TEXTS: [&[u8]; 5] = [REQUEST, b"request=smtpd_access_policy\r\n", b"\n", b"\r\n\r\n", b"x=y\n\n"];
 
-type Step = Result<Result<(), Box<Refusal>>, Wrong>;
+type Step = Result<Taken, Wrong>;
 
 fn admit(_: &Request<'_>) -> Step {
     Ok(Ok(()))

@@ -111,7 +111,7 @@ def test_a_policy_of_which_no_limit_can_act_is_an_error(tmp_path: Path, fields: 
     rate = "1 MB/day" if "bytes" in fields else "1/day"
     policy = policy_file(tmp_path, f'[[limit]]\nname = "none"\n{fields}\nrate = "{rate}"\n')
     done = serve("--postfix", "systemd", "--check", "--policy", policy)
-    assert (done.returncode, "of which no limit can act here" in done.stderr) == (code, code == 2)
+    assert (done.returncode, "none of whose limits can act here" in done.stderr) == (code, code == 2)
 
 
 def test_an_address_that_is_taken_is_an_error(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ const RECIPIENT_OCTETS: usize = 96;
 /// How long after a request at CONNECT Postfix may repeat it: longer than two time-outs of a second.
 const REPEAT_SECONDS: u64 = 5;
 
-/// What a step comes to.
-pub(super) type Taken = Result<(), Box<Refusal>>;
+/// What a step comes to: the mail server may go on, or is told a refusal.
+pub type Taken = Result<(), Box<Refusal>>;
 
 /// A connection. Its texts are in each request, so it keeps hashes of them.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ impl Connection {
     }
 
     /// Takes the steps up to the end of the message, with its actual size.
-    pub(super) fn data(&mut self, context: &Context<'_>) -> Taken {
+    pub(super) fn end_of_message(&mut self, context: &Context<'_>) -> Taken {
         self.mail(context)?;
         let Some(open) = &mut self.transaction else { return Ok(()) };
         if let Some(again) = self.session.repeated(context.engine, Stage::Data, &open.name) {

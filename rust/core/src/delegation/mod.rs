@@ -28,9 +28,9 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
-use crate::decision::Refusal;
 use crate::engine::Engine;
 use crate::region::Now;
+pub use connection::Taken;
 use connection::{Connection, Context};
 pub use policy_connection::{IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong};
 pub use request::{MOST_VALUE_OCTETS, Request, Requests};
@@ -84,12 +84,10 @@ impl Connections {
     /// # Errors
     ///
     /// The refusal.
-    pub fn take_step(
-        &mut self, engine: &Engine, request: &Request<'_>, now: Now, at_s: u64,
-    ) -> Result<(), Box<Refusal>> {
+    pub fn take_step(&mut self, engine: &Engine, request: &Request<'_>, now: Now, at_s: u64) -> Taken {
         let step = match request.protocol_state {
             b"RCPT" => Connection::rcpt,
-            b"END-OF-MESSAGE" => Connection::data,
+            b"END-OF-MESSAGE" => Connection::end_of_message,
             b"MAIL" | b"DATA" | b"BDAT" => Connection::mail, // they carry the declared size, too
             b"EHLO" | b"HELO" => Connection::helo,
             b"CONNECT" | b"XCLIENT" => Connection::connect, // after XCLIENT it is known whose connection it is

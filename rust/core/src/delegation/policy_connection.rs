@@ -3,9 +3,9 @@
 //! ```text
 //!            receive                             all is sent
 //!  reading ──────────▶ sending, nothing is read ────────────▶ reading
-//!     │ the client ends, or a request is bad        │ the same
+//!     │ the client ends, or a request is bad        │ the client ends, or a request is bad
 //!     ▼                                             ▼
-//!   closed ◀───────── all is sent, or the next look ──────── ending
+//!   closed ◀────── all is sent, or 10 s are over ────── ending
 //! ```
 //!
 //! It has no socket and no clock: times are arguments, in seconds of any clock.
@@ -17,8 +17,8 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::connection::Taken;
 use super::request::{Request, Requests};
-use crate::decision::Refusal;
 
 /// The longest unfinished request. Those of Postfix have about a thousand bytes.
 pub const MOST_REQUEST_BYTES: usize = 1 << 14;
@@ -98,8 +98,7 @@ impl PolicyConnection {
     ///
     /// A request is bad or too long, or `take_step` has failed or panicked. The requests before it have their answers.
     pub fn receive(
-        &mut self, bytes: &[u8], at_s: u64,
-        mut take_step: impl FnMut(&Request<'_>) -> Result<Result<(), Box<Refusal>>, Wrong>,
+        &mut self, bytes: &[u8], at_s: u64, mut take_step: impl FnMut(&Request<'_>) -> Result<Taken, Wrong>,
     ) -> (u64, Result<(), Wrong>) {
         self.heard_at_s = at_s;
         let mut stream = std::mem::take(&mut self.unfinished);
@@ -124,13 +123,13 @@ impl PolicyConnection {
                     self.unsent.extend_from_slice(refusal.reply().as_bytes());
                     self.unsent.extend_from_slice(b"\n\n");
                 }
-                Err(wrong) => return (answered, self.gives_up(wrong)),
+                Err(wrong) => return (answered, self.give_up(wrong)),
             }
             answered += 1;
         }
         let rest = requests.rest;
         if rest.len() > MOST_REQUEST_BYTES {
-            return (answered, self.gives_up(Wrong::request("too long")));
+            return (answered, self.give_up(Wrong::request("too long")));
         }
         if rest.is_empty() {
             self.unfinished_since_s = None;
@@ -169,25 +168,25 @@ impl PolicyConnection {
         }
     }
 
-    /// Looks after the time: whether the connection is to be closed, whatever is still to be sent, because its client
-    /// reads no answers or says nothing.
+    /// Whether the connection is to be closed, whatever is still to be sent, because its client has read no answers or
+    /// sent nothing for too long.
     ///
     /// # Errors
     ///
-    /// A request never ends.
+    /// A request has not come in within [`UNFINISHED_SECONDS`].
     pub fn is_late(&mut self, at_s: u64) -> Result<bool, Wrong> {
         let is_sending = !self.unsent.is_empty();
         let has_waited_s = at_s.saturating_sub(self.heard_at_s);
         if self.is_ending || is_sending {
-            return Ok(self.is_ending || has_waited_s > UNFINISHED_SECONDS);
+            return Ok(has_waited_s > UNFINISHED_SECONDS);
         }
         if self.unfinished_since_s.is_some_and(|since_s| at_s.saturating_sub(since_s) > UNFINISHED_SECONDS) {
-            self.gives_up(Wrong::request("it never ends"))?;
+            self.give_up(Wrong::request("it never ends"))?;
         }
         Ok(has_waited_s > IDLE_SECONDS)
     }
 
-    fn gives_up(&mut self, wrong: Wrong) -> Result<(), Wrong> {
+    fn give_up(&mut self, wrong: Wrong) -> Result<(), Wrong> {
         self.end();
         Err(wrong)
     }

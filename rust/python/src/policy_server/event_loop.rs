@@ -8,7 +8,7 @@
 //! A connection is known by its descriptor. The kernel gives the smallest that is free, so they are a short list. An
 //! event of a closed connection may reach the next one of that descriptor: it reads nothing, and no harm is done.
 //!
-//! Invariants: no client takes more than one read of a turn, so none delays the others for longer than its answers
+//! Invariants: no client takes more than two reads of a turn, so none delays the others for longer than its answers
 //! take. Whatever `accept` fails with, it is not asked again at once.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -53,6 +53,8 @@ struct Connection {
     is_sending: bool,
     /// Whether the client has said that it sends nothing more. What it has sent may still have to be read.
     is_shut: bool,
+    /// Whether it is among those that take another turn.
+    is_queued: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub(super) struct EventLoop<'a> {
     listeners: Vec<Socket>,
     /// When to accept again.
     accept_at: Option<Instant>,
+    /// Whether there are as many clients as there may be.
+    is_full: bool,
     /// By descriptor.
     connections: Vec<Option<Connection>>,
     open: u64,
@@ -89,6 +93,7 @@ impl<'a> EventLoop<'a> {
             wake,
             listeners,
             accept_at: None,
+            is_full: false,
             connections: Vec::new(),
             open: 0,
             again: Vec::new(),
@@ -98,8 +103,9 @@ impl<'a> EventLoop<'a> {
         })
     }
 
-    /// Answers until the server is stopped. It turns at least once in `turn`.
-    pub(super) fn run(mut self, turn: Duration) -> io::Result<()> {
+    /// Answers until the server is stopped, and returns how many clients had not read their answers by then. It turns at
+    /// least once in `turn`.
+    pub(super) fn run(mut self, turn: Duration) -> io::Result<u64> {
         let mut events = Events::with_capacity(SHOWN_AT_ONCE);
         let mut look_at = self.began + LOOK;
         while !self.server.is_stopped.load(Ordering::Acquire) {
@@ -131,6 +137,9 @@ impl<'a> EventLoop<'a> {
             self.serve(event.token().0, event.is_read_closed());
         }
         for number in again {
+            if let Some(Some(connection)) = self.connections.get_mut(number) {
+                connection.is_queued = false;
+            }
             self.serve(number, false);
         }
         Ok(now)
@@ -151,18 +160,24 @@ impl<'a> EventLoop<'a> {
     ///
     /// # Errors
     ///
-    /// The client has closed the connection.
+    /// The connection is broken.
     fn exchange(&mut self, number: usize) -> io::Result<()> {
         let Self { server, steps, wake, connections, again, buffer, at_s, .. } = self;
-        let Some(Some(Connection { socket, state, is_sending, is_shut })) = connections.get_mut(number) else {
+        let Some(Some(Connection { socket, state, is_sending, is_shut, is_queued })) = connections.get_mut(number)
+        else {
             return Ok(());
+        };
+        let mut queue = || {
+            if !std::mem::replace(is_queued, true) {
+                again.push(number);
+            }
         };
         if state.wait() == Wait::Read {
             match (&*socket).read(buffer) {
                 Ok(0) => state.end(),
                 Ok(count) => {
                     if count == buffer.len() || *is_shut {
-                        again.push(number);
+                        queue();
                     }
                     let (answered, done) =
                         state.receive(&buffer[..count], *at_s, |request| steps.take(request, *at_s, wake));
@@ -172,8 +187,9 @@ impl<'a> EventLoop<'a> {
                         server.note_wrong(wake, &wrong);
                     }
                 }
+                // That it is shut was said of an earlier connection with this descriptor.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => *is_shut = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => again.push(number),
+                Err(error) if error.kind() == ErrorKind::Interrupted => queue(),
                 Err(error) => return Err(error),
             }
         }
@@ -181,7 +197,7 @@ impl<'a> EventLoop<'a> {
             match (&*socket).write(state.unsent()) {
                 Ok(count) => state.sent(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => again.push(number),
+                Err(error) if error.kind() == ErrorKind::Interrupted => queue(),
                 Err(error) => return Err(error),
             }
         }
@@ -204,24 +220,28 @@ impl<'a> EventLoop<'a> {
         }
         for _ in 0..ACCEPTED_AT_ONCE {
             if self.open >= self.server.most_connections {
-                return self.pause_accepting("too many clients", format!("{} are connected", self.open));
+                if !std::mem::replace(&mut self.is_full, true) {
+                    let message = format!("{} are connected, the most there may be; another one waits", self.open);
+                    self.server.note(&self.wake, "too many clients", message);
+                }
+                self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+                return;
             }
+            self.is_full = false;
             match self.listeners[place].accept().and_then(|(socket, peer)| self.add(socket, &peer)) {
                 Ok(()) => {}
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return self.pause_accepting("fault", error.to_string()),
+                    _ => {
+                        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+                        let message = format!("{error}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
+                        return self.server.note(&self.wake, "fault", message);
+                    }
                 },
             }
         }
         self.again.push(descriptor(&self.listeners[place]));
-    }
-
-    fn pause_accepting(&mut self, event: &'static str, why: String) {
-        self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
-        let message = format!("{why}; no connection is accepted for {} s", ACCEPT_PAUSE.as_secs());
-        self.server.note(&self.wake, event, message);
     }
 
     fn add(&mut self, socket: Socket, peer: &SockAddr) -> io::Result<()> {
@@ -235,18 +255,19 @@ impl<'a> EventLoop<'a> {
             self.connections.resize_with(number + 1, || None);
         }
         let state = PolicyConnection::new(self.at_s);
-        self.connections[number] = Some(Connection { socket, state, is_sending: false, is_shut: false });
-        self.count(self.open + 1);
+        self.connections[number] =
+            Some(Connection { socket, state, is_sending: false, is_shut: false, is_queued: false });
+        self.set_open(self.open + 1);
         Ok(())
     }
 
     fn close(&mut self, number: usize) {
         if self.connections[number].take().is_some() {
-            self.count(self.open - 1);
+            self.set_open(self.open - 1);
         }
     }
 
-    fn count(&mut self, open: u64) {
+    fn set_open(&mut self, open: u64) {
         self.open = open;
         self.server.counts.connections.store(open, Ordering::Relaxed);
     }
@@ -266,8 +287,8 @@ impl<'a> EventLoop<'a> {
         }
     }
 
-    /// Accepts and reads nothing more, and closes each connection once its answers are sent.
-    fn end(mut self, events: &mut Events) -> io::Result<()> {
+    /// Accepts and reads nothing more, closes each connection once its answers are sent, and returns how many are left.
+    fn end(mut self, events: &mut Events) -> io::Result<u64> {
         self.listeners.clear();
         for number in 0..self.connections.len() {
             let Some(connection) = &mut self.connections[number] else { continue };
@@ -281,7 +302,7 @@ impl<'a> EventLoop<'a> {
         while self.open > 0 && !left.is_zero() {
             left = until.saturating_duration_since(self.turn(events, left)?);
         }
-        Ok(())
+        Ok(self.open)
     }
 }
 

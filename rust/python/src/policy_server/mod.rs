@@ -116,7 +116,7 @@ impl PolicyServer {
     }
 
     #[doc = doc!("PolicyServer.run")]
-    fn run(&self, py: Python<'_>, listeners: Vec<RawFd>, wake: RawFd, turn_seconds: f64) -> PyResult<()> {
+    fn run(&self, py: Python<'_>, listeners: Vec<RawFd>, wake: RawFd, turn_seconds: f64) -> PyResult<u64> {
         let turn = Duration::try_from_secs_f64(turn_seconds)
             .map_err(|_| wrong_value("turn_seconds", &turn_seconds.to_string(), "seconds"))?;
         let poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -124,8 +124,7 @@ impl PolicyServer {
         // SAFETY: the stub says that the caller gives up its descriptors, so nobody else closes them.
         let owned = |fd| unsafe { Socket::from_raw_fd(fd) };
         let (listeners, wake) = (listeners.into_iter().map(owned).collect(), owned(wake));
-        py.detach(|| EventLoop::new(self, poll, listeners, wake)?.run(turn))?;
-        Ok(())
+        Ok(py.detach(|| EventLoop::new(self, poll, listeners, wake)?.run(turn))?)
     }
 
     #[doc = doc!("PolicyServer.stop")]

@@ -5,8 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use socket2::Socket;
-use throttle_core::decision::Refusal;
-use throttle_core::delegation::{Connections, Request, Wrong};
+use throttle_core::delegation::{Connections, Request, Taken, Wrong};
 
 use super::PolicyServer;
 use crate::guard::Throttle;
@@ -30,9 +29,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Takes the step that a request asks for.
-    pub(super) fn take(
-        &mut self, request: &Request<'_>, at_s: u64, wake: &Socket,
-    ) -> Result<Result<(), Box<Refusal>>, Wrong> {
+    pub(super) fn take(&mut self, request: &Request<'_>, at_s: u64, wake: &Socket) -> Result<Taken, Wrong> {
         self.note(request, wake);
         let (guard, connections) = self.guard(request.policy_context)?;
         let now = guard.clock.read_detached().map_err(|error| Wrong::Fault(error.to_string()))?;
