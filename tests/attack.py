@@ -23,7 +23,7 @@ from throttle import Envelope, Throttle
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Collection, Hashable, Iterable
 
     from mail.kinds import Verdicts
     from throttle import Policy
@@ -42,6 +42,8 @@ FAN_OUT = (200, 600, 200)
 FRESH = (3_000, 600, 3_000)
 ANSWERED = (100, 600, 100)
 PAIR = (600, 60, 6_000)
+CLIENT = (1_000, 60, 1_000)
+CLIENT_CLAIMED = (100, 60, 1_000)
 MAILBOX = (60, 60, 600)
 NETWORK = (3_000, 60, 3_000)
 CLAIMED = (300, 60, 3_000)
@@ -85,10 +87,15 @@ class Figures:
 
 
 def settling(
-    seed: str, per_hour: int = VOLUME, minutes: float = 85, *, verdicts: Verdicts = ALL_VERDICTS
+    seed: str,
+    per_hour: int = VOLUME,
+    minutes: float = 85,
+    *,
+    verdicts: Verdicts = ALL_VERDICTS,
+    only: Collection[str] = (),
 ) -> list[Shot]:
-    """Ordinary mail from the cold start on, each message whole, with its header."""
-    mail = ordinary_mail(seed, per_hour, minutes / 60, verdicts=verdicts)
+    """Ordinary mail from the cold start on, each message whole, with its header; ``only`` of these kinds."""
+    mail = ordinary_mail(seed, per_hour, minutes / 60, verdicts=verdicts, only=only)
     return [Shot(message.at_us, message.kind, message.envelope()) for message in mail]
 
 

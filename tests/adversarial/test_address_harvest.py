@@ -3,6 +3,10 @@
 Gain: 300 answers at once and 30 a minute, however many recipients its messages have. Nobody else loses anything: other
 organisations of its network flow, and so does its organisation from elsewhere.
 Ordinary mail of which one message in fifty goes to nobody never meets the limit.
+
+Somebody else can make a sender look like one. A sign-up form that is given addresses that do not exist here, sixty a
+minute, sends to them, and then more than half of its owner's mail waits, also what is proven: the pair counts whatever
+its senders prove. With thirty a minute nothing waits.
 """
 
 from __future__ import annotations
@@ -133,3 +137,48 @@ def test_the_largest_mailing_that_the_pair_may_send_does_not_meet_it(rng: random
             assert guard.check(envelope.replace(rcpt_to=f"u{minute}-{number}@box.com"), now=now).limit != "harvest"
             if rng.random() < 0.02:
                 guard.report(envelope, "unknown-recipient", now=now)
+
+
+POSTS_AT_ONCE = 300
+FORM_US = 20 * 60_000_000
+
+
+def shop(guard: Throttle, posts_a_minute: int, rng: random.Random) -> dict[str, tuple[int, int]]:
+    """A shop sends 120 messages of its own a minute, and one for each post to its form. Its own messages that are
+    refused once the form has had its first posts, and a neighbour's; and how many there were.
+    """
+    form_us = [60_000_000 + n * 200_000 for n in range(POSTS_AT_ONCE)]
+    begin_us = form_us[-1]
+    form_us += [begin_us + (n + 1) * 60_000_000 // posts_a_minute for n in range(posts_a_minute * 19)]
+    own, neighbours = "the owner's mail, proven", "neighbours in its network"
+    steps = [(at, "form", n) for n, at in enumerate(form_us)]
+    steps += [(rng.randrange(FORM_US), own, n) for n in range(120 * 20)]
+    steps += [(rng.randrange(FORM_US), neighbours, n) for n in range(10 * 20)]
+    lost, sent = dict.fromkeys((own, neighbours), 0), dict.fromkeys((own, neighbours), 0)
+    for at, kind, n in sorted(steps):
+        now = (START_US + at) / 1e6
+        sender, recipient = "bounce@shop.com", f"no{n}@box.com" if kind == "form" else f"u{n % 300}@box.com"
+        with guard.session(client_ip=f"81.5.5.{5 + n % 3}", client_name="mail.shop.com") as session:
+            session.helo("mail.shop.com", now=now)
+            if kind == neighbours:
+                sender = "info@neighbour.com"
+            admitted = bool(session.mail(sender, spf="pass", now=now)) and bool(session.rcpt(recipient, now=now))
+            if kind == "form":
+                if admitted:
+                    session.report("unknown-recipient", recipient, now=now)
+            elif at > begin_us:
+                sent[kind] += 1
+                lost[kind] += not admitted
+    return {kind: (lost[kind], sent[kind]) for kind in sent}
+
+
+@pytest.mark.parametrize(("posts_a_minute", "least", "most"), [(30, 0.0, 0.0), (60, 0.4, 0.7)])
+def test_a_form_that_writes_to_unknown_mailboxes_delays_its_owner_above_the_rate_of_reports(
+    posts_a_minute: int, least: float, most: float, rng: random.Random, write_outcome: Callable[[Outcome], None]
+) -> None:
+    lost = shop(Throttle(seed=rng.randbytes(16)), posts_a_minute, rng)
+    name = f"{POSTS_AT_ONCE} unknown mailboxes given to a sign-up form in a minute, and then for 19 minutes"
+    write_outcome(Outcome(f"{name}: {posts_a_minute} a minute", lost=lost))
+    refused, of = lost["the owner's mail, proven"]
+    assert least <= refused / of <= most, "listed in SECURITY.md"
+    assert lost["neighbours in its network"][0] == 0

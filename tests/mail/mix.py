@@ -12,7 +12,7 @@ from mail import bulk, companies, machines, providers, relays, services
 from mail.kinds import HOUR_US, KINDS, Mail, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from mail.message import Message
 
@@ -22,12 +22,18 @@ ALL_VERDICTS = Verdicts()
 
 
 def ordinary_mail(
-    seed: str, per_hour: int, hours: float, *, ipv6: bool = False, verdicts: Verdicts = ALL_VERDICTS
+    seed: str,
+    per_hour: int,
+    hours: float,
+    *,
+    ipv6: bool = False,
+    verdicts: Verdicts = ALL_VERDICTS,
+    only: Collection[str] = (),
 ) -> Iterator[Message]:
     """So many hours from :data:`START_US` on.
 
     With ``ipv6`` the server has an AAAA record, and who can comes by IPv6. Other ``verdicts`` leave all else of the
-    mail as it is.
+    mail as it is. ``only`` are the names of kinds whose messages are wanted, all if empty.
     """
     whole = sum(kind.share for kind in KINDS)
     span_us = (START_US, START_US + int(hours * HOUR_US))
@@ -37,5 +43,6 @@ def ordinary_mail(
                 Mail(kind, seed, per_hour * kind.share / whole, per_hour, span_us, ipv6=ipv6, verdicts=verdicts)
             )
             for kind in KINDS
+            if not only or kind.name in only
         )
     )

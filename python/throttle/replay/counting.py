@@ -60,12 +60,12 @@ class Panes:
     Of one period about the first `MOST_KEYS` keys are counted; what the others had is in `uncounted`.
     """
 
-    def __init__(self, seconds: int, closed: Callable[[Counts], None] | None = None) -> None:
-        """`closed` gets the counts of each period."""
+    def __init__(self, seconds: int) -> None:
         self.seconds = seconds
         #: Keys that have no say in percentiles from the period at hand on; they may have the most.
         self.left_out: set[str] = set()
-        self._tell = closed
+        #: Each gets the beginning and the counts of every period.
+        self.told: list[Callable[[float, Counts], None]] = []
         self.uncounted = 0
         self.most = 0
         self.most_key = ""
@@ -108,8 +108,8 @@ class Panes:
             coarse = _coarse(amount)
             closed[coarse] = closed.get(coarse, 0) + count
         self._closed.update(closed)
-        if self._tell:
-            self._tell(self._now)
+        for tell in self.told:
+            tell(self._pane, self._now)
         self._now.clear()
 
     def now(self, key: str) -> int:
@@ -143,7 +143,8 @@ class Tally:
     def __init__(self, periods: Iterable[int]) -> None:
         self._total = Heavy()
         self.minute = Panes(_MINUTE)
-        self.hour = Panes(_HOUR, self._total.update)
+        self.hour = Panes(_HOUR)
+        self.hour.told.append(lambda _, counts: self._total.update(counts))
         self.panes = {_MINUTE: self.minute, _HOUR: self.hour}
         self.panes |= {seconds: Panes(seconds) for seconds in periods if seconds not in self.panes}
 

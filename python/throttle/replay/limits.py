@@ -6,12 +6,12 @@ It knows how a limit prints its fields, not what it enforces.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from throttle.learned import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from throttle import Limit, Policy
 
@@ -64,6 +64,7 @@ class Counted:
     amount: int
     period_s: int
     period: str
+    at_once: int  # the burst; a sliding window has none
     unit: str  # messages, recipients, bytes, or what is distinct
     count: str  # what one message adds: messages, recipients or connections
     distinct: str | None
@@ -78,6 +79,8 @@ class Counted:
     depends_on_unlogged: bool
     verified: str
     shadow: bool
+    #: Values with numbers of their own.
+    quotas: frozenset[str]
 
     def counts_sender(self, values: Values) -> bool:
         """Returns whether this limit counts a sender of this class."""
@@ -150,15 +153,16 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
     per = fields["per"]
     identity = JOINED.join(per) if isinstance(per, list) else per
     amount, _, period = fields["rate"].partition("/")
-    number, _, size = amount.partition(" ")
+    size = amount.partition(" ")[2]
     unit = "bytes" if size else fields.get("distinct") or fields.get("count", "messages")
     return Counted(
         name=limit.name,
         identity=identity,
         per=keys(identity, observed),
-        amount=int(number) * _SIZES[size or "B"],
+        amount=_amount(amount),
         period_s=_seconds(period),
         period=period,
+        at_once=0 if _is_window(fields) else _amount(str(fields.get("burst", amount))),
         unit=unit,
         count=fields.get("count", "messages"),
         distinct=fields.get("distinct"),
@@ -171,7 +175,20 @@ def _counted(limit: Limit, observed: Sequence[str]) -> Counted:
         # Rows do not tell whether SPF was checked, so such a limit's keys are counted as those of all claimed senders.
         verified=fields.get("verified", "any").replace("unproven", "claimed"),
         shadow=fields.get("mode") == "shadow",
+        quotas=frozenset(fields.get("quota", ())),
     )
+
+
+def _amount(number: str) -> int:
+    amount, _, size = number.partition(" ")
+    return int(amount) * _SIZES[size or "B"]
+
+
+def _is_window(fields: Mapping[str, Any]) -> bool:
+    """Whether a limit is a sliding window, which is the default where nobody can invent a key."""
+    is_default = fields["per"] in ("auth.user", "global") and "distinct" not in fields
+    algorithm: str = fields.get("algorithm", "sliding-window" if is_default else "gcra")
+    return algorithm == "sliding-window"
 
 
 def _seconds(period: str) -> int:

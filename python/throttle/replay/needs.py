@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from throttle.replay.counting import MOST_KEYS, Panes
 from throttle.replay.limits import JOINED, Counted, several
+from throttle.replay.peaks import Peaks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +23,39 @@ if TYPE_CHECKING:
 class Need:
     """One limit's. Messages are counted with the tally, new elements by who remembers them; the others here."""
 
-    def __init__(self, limit: Counted, tally: Tally, panes: Panes | None, place: int | None, *, is_told: bool) -> None:
-        """`place` is that of what is distinct. `is_told` is false where a replay cannot tell what the limit charges."""
+    def __init__(
+        self,
+        limit: Counted,
+        tally: Tally,
+        panes: Panes | None,
+        place: int | None,
+        left_out: set[str],
+        *,
+        is_told: bool,
+    ) -> None:
+        """`place` is that of what is distinct, and `left_out` has the keys that were refused. `is_told` is false where
+        a replay cannot tell what the limit charges.
+        """
         self.limit = limit
         self.tally = tally
         self.panes = panes or Panes(limit.period_s)
         self.is_own = panes is None
         self.is_told = is_told
+        self.peaks = Peaks(limit.amount, limit.period_s, limit.at_once, self._votes)
+        if self.is_own:
+            self.panes.left_out = left_out
+        if is_told:
+            self.panes.told.append(self.peaks.add)
         self._place = place
+        self._left_out = left_out
         self._seen: set[tuple[str, str]] = set()  # of the period at hand, where the whole key is refused
         self._pane = 0
+
+    def close(self) -> None:
+        """Take down the period and the hour at hand."""
+        if self.is_own:
+            self.panes.close()
+        self.peaks.close()
 
     def count(self, at: float, rows: Sequence[tuple[Values, Amounts]]) -> None:
         """Count bytes, recipients, or different elements where nothing is remembered beyond the period."""
@@ -44,6 +68,10 @@ class Need:
             amount = amount_of(limit, amounts)
             for key in keys:
                 self.panes.add(at, key, amount)
+
+    def _votes(self, key: str) -> bool:
+        """Whether a key has a say in the scale: what was refused or has a quota is a matter of quotas."""
+        return key not in self._left_out and self.limit.quotas.isdisjoint(key.split(JOINED))
 
     def _appear(self, at: float, keys: Sequence[str], elements: Sequence[str]) -> None:
         pane = int(at // self.limit.period_s)

@@ -63,7 +63,8 @@ def _keys(told: dict[str, Any]) -> list[str]:
     """Returns the keys that the report contains."""
     listed = [*told["refused_by"], *told["shadow"], *told["busiest"]]
     most = [row["max_key"] for row in told["limits"] if row["max_key"] is not None]
-    return [row["key"] for rows in listed for row in rows["keys"]] + most
+    using = [row["key"] for row in told["suggestions"]["used_by"]]
+    return [row["key"] for rows in listed for row in rows["keys"]] + most + using
 
 
 def _log(replay: Replay, notes: Notes) -> dict[str, Any]:

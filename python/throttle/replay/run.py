@@ -56,19 +56,16 @@ class Replay:
         for limit in self.limits:
             periods = [other.period_s for other in self.limits if is_plain(other) and other.identity == limit.identity]
             self.tallies.setdefault((limit.identity, limit.verified), Tally(periods))
-        self.needs = [self._need(limit) for limit in self.limits]
-        self._own = [need for need in self.needs if need.is_own]
         #: By identity: whom one of its limits refused. An attacker is not to say what is usual.
         self._left_out: dict[str, set[str]] = {name: set() for name in self.keys}
         for (name, _), tally in self.tallies.items():
             for panes in tally.panes.values():
                 panes.left_out = self._left_out[name]
-        for need in self._own:
-            need.panes.left_out = self._left_out[need.limit.identity]
+        self.needs = [self._need(limit) for limit in self.limits]
         self._fresh = [
             [need for need in self.needs if need.limit in memory.limits and need.is_told] for memory in self.remembered
         ]
-        self._slow = [need for need in self._own if need.limit.memory is None]
+        self._slow = [need for need in self.needs if need.is_own and need.limit.memory is None]
         #: Memories that learn nothing of senders of one class.
         self._of_class = [
             memory for memory in self.remembered if all(limit.verified != "any" for limit in memory.limits)
@@ -89,7 +86,7 @@ class Replay:
         memory = next((memory for memory in self.remembered if limit in memory.limits), None)
         is_told = memory is None or (limit.is_told and memory.agrees_with(limit))
         panes = tally.panes[limit.period_s] if is_plain(limit) else None
-        return Need(limit, tally, panes, place, is_told=is_told)
+        return Need(limit, tally, panes, place, self._left_out[limit.identity], is_told=is_told)
 
     def add(self, transaction: Transaction) -> bool:
         """Ask about one more; whether it was admitted."""
@@ -135,8 +132,8 @@ class Replay:
         self.per_hour.close()
         for tally in self.tallies.values():
             tally.close()
-        for need in self._own:
-            need.panes.close()
+        for need in self.needs:
+            need.close()
 
     def has_key(self, need: Need) -> bool:
         """Returns whether any transaction had a key of this limit, also one that was refused."""

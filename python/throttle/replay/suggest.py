@@ -10,19 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from throttle.replay.limits import JOINED
+from throttle.replay.peaks import SPARED
 
 if TYPE_CHECKING:
-    from throttle.replay.needs import Need
     from throttle.replay.refusals import Detail
     from throttle.replay.run import Replay
 
-ENOUGH = 1000  # numbers from which the 99.9th percentile of them is more than one of them
 HEADROOM = 2
 SCALE_RULE = (
-    "the smallest scale, never below the policy's own, at which 99.9 % of what a limit's keys had admitted in one of "
-    "its periods is at most half of its rate; "
-    f"keys that were refused have no say, and are matters of quotas; nor has a limit with fewer than {ENOUGH} such "
-    "numbers"
+    f"the smallest scale, never below the policy's own, at which of each limit at most {SPARED} keys used more than "
+    "half of what it lets through, its burst and its rate, in one of its periods or in an hour; keys that were refused "
+    "or have a quota have no say. It is at most twice the policy's own: replay again under it"
 )
 QUOTA_RULE = (
     "the limit's rate and the most that was refused of the key in one of its periods, with a quarter more, to two "
@@ -34,19 +32,19 @@ QUOTAS = 5  # a limit
 
 def suggestions(replay: Replay) -> dict[str, Any]:
     """The scale with its reason, and quotas."""
-    needs = [(need, _use(need)) for need in replay.needs if need.panes.count >= ENOUGH]
-    most = max(needs, key=lambda item: item[1], default=None)
-    factor = max(1.0, most[1] * HEADROOM) if most else 1.0
+    needs = [(need.limit.name, need.peaks.deciding()) for need in replay.needs]
+    name, keys = max(needs, key=lambda item: _least(item[1]), default=("", []))
     own = replay.guard.policy.scale
     because = (
-        f"{most[0].limit.name} is used to {most[1]:.0%} by 99.9 % of its keys"
-        if most
-        else "no limit has enough numbers"
+        f"{name} is used to {_least(keys):.0%} or more by {len(keys)} keys"
+        if keys
+        else f"no limit is used to more than half by more than {SPARED} keys"
     )
     return {
-        "scale": own if factor == 1.0 else two_digits(own * factor * 1000) / 1000,
+        "scale": two_digits(own * _least(keys) * HEADROOM * 1000) / 1000 if keys else own,
         "own_scale": own,
         "because": because,
+        "used_by": [{"key": key, "share": round(share, 4)} for key, share in keys],
         "scale_rule": SCALE_RULE,
         "quotas": list(_quotas(replay)),
         "quota_rule": QUOTA_RULE,
@@ -60,8 +58,8 @@ def two_digits(number: float) -> int:
     return -(-whole // step) * step
 
 
-def _use(need: Need) -> float:
-    return need.panes.percentile(0.999) / need.limit.amount
+def _least(keys: list[tuple[str, float]]) -> float:
+    return keys[-1][1] if keys else 0.0
 
 
 def _quotas(replay: Replay) -> list[dict[str, Any]]:

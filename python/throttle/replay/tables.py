@@ -160,6 +160,9 @@ def _suggestions(told: dict[str, Any], console: Console) -> None:
     found = told["suggestions"]
     own = "as it is" if found["scale"] == found["own_scale"] else f"it is {found['own_scale']:g}"
     _line(console, f"Suggested scale: {found['scale']:g} ({own}); {found['because']}.")
+    if found["used_by"]:
+        shares = ", ".join(f"{row['key']} {row['share']:.0%}" for row in found["used_by"])
+        _line(console, f"  The keys that decide it, each at its busiest: {shares}.")
     _line(console, f"  The rule: {found['scale_rule']}.")
     if found["quotas"]:
         table = _table("Quotas that would have let pass what was refused", "limit", "for", "rate")
