@@ -73,12 +73,11 @@ pub fn look_up(
 ) {
     let sighting = set.consult(region, &lookup.element, now_us);
     let is_new = sighting.is_none() || lookup.is_fresh;
-    let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
     let is_charged_again =
         again.is_possible() && sighting.is_some_and(|sighting| again.is_now(set, region, sighting, now_us));
     // A note is older than the admission that it led to, so it is forgotten first: a known element needs none.
     let noted_units = if is_new { set.noted_units(region, &lookup.element, now_us) } else { None };
-    let element = FoundElement { new: is_new.into(), is_charged_again, sighting, noted_units, forgotten_us };
+    let element = FoundElement { new: is_new.into(), is_charged_again, sighting, noted_units, forgotten: 0 };
     found.may_charge_any |= is_new | is_charged_again;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
@@ -95,7 +94,8 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     }
     let Some(element) = lookups.last_mut().filter(|_| lookup.others.count > 0) else { return };
     let first = forgotten_us.len();
-    forgotten_us.push(element.forgotten_us);
+    let known = element.sighting.filter(|_| element.new == 0);
+    forgotten_us.push(known.map_or(0, |sighting| set.forgotten_from_us(sighting)));
     for at in lookup.others.of(&request.others) {
         let sighting = set.consult(region, at, now_us);
         others.push(sighting);
@@ -103,7 +103,7 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
         element.new += u32::from(sighting.is_none());
     }
     forgotten_us[first..].sort_unstable();
-    element.forgotten_us = first as u64;
+    element.forgotten = first as u32;
     *may_charge_any |= element.new > 0;
 }
 
@@ -222,7 +222,7 @@ impl FanOut {
     ) -> Answer {
         // A limit that charges an element again has one element.
         let charged_us = [asked.sighting.map_or(0, |sighting| self.charged_from_us(sighting))];
-        let charged_us = if self.timing.charge == Charge::Once { asked.forgotten_us } else { &charged_us };
+        let charged_us = if asked.forgotten_us.is_empty() { &charged_us } else { asked.forgotten_us };
         let asked = LookedUp { forgotten_us: charged_us, ..asked };
         let first = self.consult_at(region, asked, times, at_us, reserved);
         let (mut from_us, mut verdict) = (at_us, first.verdict);
@@ -298,7 +298,7 @@ impl FanOut {
     }
 
     /// The time from which a known element is charged again, unless it is admitted before.
-    fn charged_from_us(&self, sighting: Sighting) -> u64 {
+    pub fn charged_from_us(&self, sighting: Sighting) -> u64 {
         let forgotten_us = self.seen_set.forgotten_from_us(sighting);
         match self.timing.charge {
             Charge::Twice if !self.seen_set.has_returned(sighting) => {

@@ -35,7 +35,7 @@
 
 use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
-use super::request::{SlotReservations, Verdict, free_slot};
+use super::request::{Answer, SlotReservations, Verdict, free_slot};
 use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
@@ -133,36 +133,46 @@ impl Gcra {
     pub fn consult(
         &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
-        let price = self.quota.price(amount);
-        // Most keys have no slot: their buckets have drained, or they are new.
-        let matching = region.matching(at);
-        if self.when_full == WhenFull::Admit && price <= self.quota.capacity && matching == 0 {
-            return (Verdict::Fits, None);
-        }
-        self.consult_slot(region, (at, matching), now.0, price, reserved)
+        let mut answer = Answer::FITS;
+        self.consult_into(region, at, now, amount, reserved, &mut answer);
+        (answer.verdict, answer.slot)
     }
 
+    /// [`Gcra::consult`] into an answer that is [`Answer::FITS`]. Most keys have no slot: their buckets have drained, or
+    /// they are new. Then nothing is written.
     #[inline(always)]
+    pub(super) fn consult_into(
+        &self, region: &Region, at: &Candidates, Ticks(now): Ticks, amount: u64, reserved: &mut SlotReservations,
+        answer: &mut Answer,
+    ) {
+        let (price, matching) = (self.quota.price(amount), region.matching(at));
+        if self.when_full != WhenFull::Admit || price > self.quota.capacity || matching != 0 {
+            self.consult_slot(region, (at, matching), now, price, reserved, answer);
+        }
+    }
+
+    /// Tells whether a price fits into the bucket of a key that may have a slot.
+    #[inline(never)]
     fn consult_slot(
         &self, region: &Region, (at, matching): (&Candidates, u32), now: u64, price: u64,
-        reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<KeySlot>) {
+        reserved: &mut SlotReservations, answer: &mut Answer,
+    ) {
         let capacity = self.quota.capacity;
         if price > capacity {
-            return (Verdict::Never, None);
+            answer.verdict = Verdict::Never;
+            return;
         }
         let Some((found, level)) = find(region, at, matching, now) else {
-            return match self.when_full {
-                WhenFull::Admit => (Verdict::Fits, None),
-                _ => (self.consult_untracked(region, at, now, price, reserved), None),
-            };
+            if self.when_full != WhenFull::Admit {
+                answer.verdict = self.consult_untracked(region, at, now, price, reserved);
+            }
+            return;
         };
         let after = level + price;
-        if after <= capacity {
-            return (Verdict::Fits, Some(KeySlot { hot: 2 * after > capacity, ..found }));
+        answer.slot = Some(KeySlot { hot: 2 * after > capacity, ..found });
+        if after > capacity {
+            answer.verdict = self.wait(region, at, now, (level, price), reserved);
         }
-        let verdict = self.wait(region, at, now, (level, price), reserved);
-        (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
     /// Tells when a key in a slot has room again. `level` and `price` together are above the capacity.

@@ -120,7 +120,8 @@ impl Store {
         let (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) = (self, entry.question) else { return false };
         let (lookup, element) = (&request.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
         let is_certain = lookup.parts.count == 0 && element.noted_units.is_none();
-        let stays = if element.new == 0 { at_us < element.forgotten_us } else { is_certain };
+        let is_known_then = |sighting| at_us < fan_out.charged_from_us(sighting);
+        let stays = if element.new == 0 { element.sighting.is_some_and(is_known_then) } else { is_certain };
         let fits = answer.fits() && request.reservations == 0;
         fits && !fan_out.may_begin(element) && lookup.others.count == 0 && stays
     }

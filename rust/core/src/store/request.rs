@@ -183,9 +183,8 @@ pub struct FoundElement {
     pub sighting: Option<Sighting>,
     /// When the first element was noted, in units of the set, if it is new and was refused before or is refused now.
     pub noted_units: Option<u64>,
-    /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
-    /// times in [`Sightings::forgotten_us`].
-    pub forgotten_us: u64,
+    /// With several elements, the place of their forget times in [`Sightings::forgotten_us`].
+    pub forgotten: u32,
 }
 
 /// A look-up with its results.
@@ -199,7 +198,7 @@ pub struct LookedUp<'r> {
     pub parts: &'r [NamePart],
     /// The sighting of each part; `None` for an unknown one.
     pub known_parts: &'r [Option<Sighting>],
-    /// The forget times of the elements, sorted. An unknown element has time 0.
+    /// With several elements, their forget times, sorted: an unknown element has time 0. With one it is empty.
     pub forgotten_us: &'r [u64],
 }
 
@@ -233,11 +232,8 @@ impl Request {
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, bucket: Key, found: &'r Sightings) -> LookedUp<'r> {
         let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
-        let forgotten_us = if lookup.others.count == 0 {
-            std::slice::from_ref(&element.forgotten_us)
-        } else {
-            Run { first: element.forgotten_us as u32, count: lookup.others.count + 1 }.of(&found.forgotten_us)
-        };
+        let several = Run { first: element.forgotten, count: lookup.others.count + 1 };
+        let forgotten_us = if lookup.others.count == 0 { &[][..] } else { several.of(&found.forgotten_us) };
         let known_parts = lookup.parts.of(&found.parts);
         let sighting = element.sighting.filter(|_| !lookup.is_fresh);
         LookedUp { sighting, bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
