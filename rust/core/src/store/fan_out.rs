@@ -241,8 +241,8 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for the look-up at `place`, under this bucket. `is_now` states whether `at_us` is the time of the
-    /// look-ups.
+    /// Answers for the look-up at `place`, under this bucket, whose lines the caller has written into `answer`. `is_now`
+    /// states whether `at_us` is the time of the look-ups.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]
     pub fn answer(
@@ -259,8 +259,8 @@ impl FanOut {
             // One element, and its name has no parts: the bucket is that of the key. What is charged now is charged at
             // any later time too, so the wait is that of the bucket.
             if self.is_charged_now(&sightings.lookups[place as usize], at_us) {
-                let (buckets, charge) = (&self.buckets, (at_us, u64::from(times)));
-                buckets.consult_at(region, &buckets.lines(bucket), charge, reserved, answer);
+                let bucket = answer.bucket;
+                self.buckets.consult_at(region, &bucket, (at_us, times.into()), reserved, answer);
                 answer.new = times;
             }
         } else {
@@ -309,16 +309,6 @@ impl FanOut {
         }
     }
 
-    /// Charges the new elements; returns `false` when the bucket found no room and the charge is not counted.
-    #[inline(never)]
-    pub fn charge(
-        &self, region: &mut Region, request: &Request, (lookup, bucket): (&Lookup, Key), answer: &Answer,
-    ) -> bool {
-        let part = answer.part.and_then(|part| lookup.parts.of(&request.parts).get(usize::from(part)));
-        let at = self.buckets.lines(part.map_or(bucket, |part| part.bucket));
-        self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
-    }
-
     /// Answers for the time `at_us`, as if no element or part were forgotten or settled after it.
     fn consult_at(
         &self, region: &Region, asked: LookedUp<'_>, times: u32, at_us: u64, reserved: &mut SlotReservations,
@@ -337,10 +327,10 @@ impl FanOut {
             let mut parts = asked.known_parts.iter();
             parts.rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
         });
-        let at = self.bucket_lines(asked, part);
+        let bucket = self.bucket_lines(asked, part);
         let now = self.buckets.ticks_at(at_us);
-        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reserved);
-        Answer { verdict, slot, now, new, part }
+        let (verdict, slot) = self.buckets.consult(region, &bucket, now, new.into(), reserved);
+        Answer { verdict, slot, now, bucket, new, part }
     }
 
     /// Returns the next time after `at_us` at which a part settles, or an element or part is forgotten; `u64::MAX` when

@@ -234,19 +234,29 @@ impl Gcra {
         let used = self.slots_in_use(first, now);
         if used == 0 {
             // No line is emptier than this one. In a table with room most lines are empty.
-            *first = Line { stamp: now, ..Line::default() };
-            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
-            return true;
+            return self.begin(first, at, now, price);
         }
         self.charge_emptier(region, at, used, now, price)
     }
 
-    /// Gives a key a free slot of the emptier line; `first` are the slots in use of its first line.
+    /// Gives a key a free slot of the emptier line; `first` are the slots in use of its first line, which is not empty.
     #[inline(never)]
     fn charge_emptier(&self, region: &mut Region, at: &Candidates, first: u32, now: u64, price: u64) -> bool {
-        let second = self.slots_in_use(region.line(at.lines[1]), now);
+        let line = region.line_mut(at.lines[1]);
+        let second = self.slots_in_use(line, now);
+        if second == 0 {
+            return self.begin(line, at, now, price);
+        }
         let free = free_slot(at, [first, second].map(|used| ALL_SLOTS & !used));
         free.is_some_and(|free| self.put(region, at, free, now, price))
+    }
+
+    /// Gives a key the first slot of a line in which no slot is in use.
+    #[inline(always)]
+    fn begin(&self, line: &mut Line, at: &Candidates, now: u64, price: u64) -> bool {
+        *line = Line { stamp: now, ..Line::default() };
+        line.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
+        true
     }
 
     /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether the key had a slot

@@ -137,6 +137,8 @@ pub struct Answer {
     pub slot: Option<KeySlot>,
     /// The time of the question, in ticks of the store's clock.
     pub now: Ticks,
+    /// Of a fan-out, the bucket that was asked.
+    pub bucket: Candidates,
     /// How much is charged for the new elements of a fan-out.
     pub new: u32,
     /// The part of the name whose bucket was asked; `None` for the key's own bucket.
@@ -204,7 +206,8 @@ pub struct LookedUp<'r> {
 
 impl Answer {
     /// The answer of a store in which the entry fits.
-    pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
+    pub const FITS: Self =
+        Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), bucket: Candidates::NONE, new: 0, part: None };
 
     /// Whether the entry fits now.
     #[inline]
