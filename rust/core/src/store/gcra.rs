@@ -152,7 +152,7 @@ impl Gcra {
     }
 
     /// Tells whether a price fits into the bucket of a key that may have a slot.
-    #[inline(never)]
+    #[inline(always)]
     fn consult_slot(
         &self, region: &Region, (at, matching): (&Candidates, u32), now: u64, price: u64,
         reserved: &mut SlotReservations, answer: &mut Answer,
