@@ -100,6 +100,7 @@ impl Engine {
             size,
             charged: plan.applicable.charged_at(stages),
             senders,
+            is_sender_plain: identities.is_sender_plain(),
             filter,
             keys: &request.keys,
             request: &mut request.stores,
@@ -158,6 +159,8 @@ struct Preparer<'e, 't> {
     charged: LimitSet,
     /// The trust of the sender.
     senders: Trust,
+    /// Whether the text of the sender has a normal form.
+    is_sender_plain: bool,
     filter: Option<&'e StageFilter>,
     keys: &'e Keys,
     request: &'e mut Stores,
@@ -224,7 +227,11 @@ impl<'e> Preparer<'e, '_> {
                 let ask = &self.plan.asks[usize::from(place)];
                 let amount = if ask.count == Count::Recipients {
                     // With at most one recipient, each key counts 0 or 1.
-                    if SEVERAL { recipients.get(nth).copied().unwrap_or_default() } else { self.identities.recipients() as u64 }
+                    if SEVERAL {
+                        recipients.get(nth).copied().unwrap_or_default()
+                    } else {
+                        self.identities.recipients() as u64
+                    }
                 } else if ask.count == Count::Bytes {
                     // A limit on bytes is asked only if there is a size.
                     self.size.unwrap_or_default()
@@ -427,26 +434,23 @@ impl<'e> Preparer<'e, '_> {
             self.add_parts(trust, planned, key);
         }
         let parts = run(first, self.request.parts.len());
-        let bucket = self.secret.with_trust(key, trust);
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
         self.request.lookups.push(Lookup {
             seen_set,
-            nth: nth as u32,
-            bucket,
             element,
             others,
             parts,
             is_fresh,
             is_proven: trust != Trust::Claimed,
         });
-        Some(bucket)
+        Some(self.secret.with_trust(key, trust))
     }
 
     /// Whether the value of each identity of this source is its element too, so that its key serves for both. The
     /// elements of text without a normal form are its bytes; networks have none.
     #[inline(always)]
     fn is_element(&self, source: Source) -> bool {
-        source == Source::ClientIp || source == Source::Sender && self.identities.is_sender_plain()
+        source == Source::ClientIp || source == Source::Sender && self.is_sender_plain
     }
 
     /// Whether the sender of this message brings nothing new to the `nth` mailbox.

@@ -132,7 +132,9 @@ impl Store {
     #[inline(always)]
     pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
         // Rates are charged the most. This test takes two instructions, and a jump by the kind takes six.
-        let (counter, at, amount) = if let (Self::Rate(counter), Question::Rate { at, amount }) = (self, &entry.question) {
+        let (counter, at, amount) = if let (Self::Rate(counter), Question::Rate { at, amount }) =
+            (self, &entry.question)
+        {
             (counter, at, *amount)
         } else {
             match (self, &entry.question) {

@@ -27,8 +27,8 @@ use crate::time::{TickClock, Ticks};
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// One for each key of each limit: first fan-outs of both kinds, then rates, each in file order. In-flight limits
-    /// have no entry: they are asked through `in_flight`.
+    /// One for each key of each limit: first fan-outs by their look-ups, then fan-outs that refuse the whole key, then
+    /// rates by their keys. In-flight limits have no entry: they are asked through `in_flight`.
     pub entries: Vec<Entry>,
     /// How many of `entries` ask about a fan-out of either kind.
     pub fan_outs: usize,
@@ -94,10 +94,6 @@ pub enum Question {
 pub struct Lookup {
     /// Place of the seen set in the plan.
     pub seen_set: u32,
-    /// Which value of `per`.
-    pub nth: u32,
-    /// The bucket of the key, for every limit with this key.
-    pub bucket: Key,
     /// The first element: nearly always the only one.
     pub element: Candidates,
     /// The other elements, a run of [`Request::others`].
