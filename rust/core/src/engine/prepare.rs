@@ -2,10 +2,11 @@
 //! cache.
 //!
 //! ```text
-//!  envelope → identities → keys → request:  one entry for each limit and key, one look-up for each seen set and key;
+//!  envelope → identities → keys → request:  one look-up for each seen set and key, one entry for each limit and key;
 //!                                           every line is prefetched
 //! ```
 //!
+//! Rates that count the same key are asked together, and so are fan-outs over the same seen set: each key is made once.
 //! A limit that cannot apply costs nothing. Sets of limits by stage, trust, size and absent identities leave it out
 //! first. The time grows with the recipients of the envelope and the length of its texts. All else has a bound: limits,
 //! header values, parts of a name, and kinds of entries.
