@@ -241,7 +241,7 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for the look-up at `place`, under this bucket, whose lines the caller has written into `answer`. `is_now`
+    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now`
     /// states whether `at_us` is the time of the look-ups.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]

@@ -138,8 +138,8 @@ impl Gcra {
         (answer.verdict, answer.slot)
     }
 
-    /// [`Gcra::consult`] into an answer that is [`Answer::FITS`]. Most keys have no slot: their buckets have drained, or
-    /// they are new. Then nothing is written.
+    /// [`Gcra::consult`] into an answer that is [`Answer::FITS`]. Most keys have no slot, since their buckets have
+    /// drained or they are new. Then nothing is written.
     #[inline(always)]
     pub(super) fn consult_into(
         &self, region: &Region, at: &Candidates, Ticks(now): Ticks, amount: u64, reserved: &mut SlotReservations,
