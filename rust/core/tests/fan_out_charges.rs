@@ -257,3 +257,31 @@ fn a_named_sender_is_counted_apart_and_is_neither_blocked_nor_allowed() {
     assert!(blocked.reply().contains("isp.com"), "{}", blocked.reply());
     assert!(check(&engine, &claimed, 1).allowed(), "a mere claim is not counted here");
 }
+
+/// Limits over one memory have buckets of their own: a client's is not that of its network, whose names it shares.
+#[test]
+fn a_client_brings_fewer_names_that_are_new_to_its_network_than_the_network_may() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "net"
+        per = "client.net/24/48"
+        distinct = "sender.org"
+        rate = "3/hour"
+        remember = "1 day"
+        [[limit]]
+        name = "client"
+        per = "client.net/32/64"
+        distinct = "sender.org"
+        new_to = "client.net/24/48"
+        rate = "2/hour"
+        remember = "1 day""#,
+        MIB,
+    );
+    let refused_by = |client: &str, sender: &str| {
+        check(&engine, &message(client, sender), 1).refusal.map(|refusal| refusal.limit.to_string())
+    };
+    let first = ["a@a.com", "a@b.com", "a@c.com", "a@a.com"].map(|sender| refused_by("192.0.2.1", sender));
+    assert_eq!(first, [None, None, Some("client".into()), None]);
+    let second = ["a@a.com", "a@b.com", "a@c.com", "a@d.com"].map(|sender| refused_by("192.0.2.2", sender));
+    assert_eq!(second, [None, None, None, Some("net".into())]);
+}

@@ -42,6 +42,28 @@ fn a_named_value_has_its_own_rate_whatever_its_spelling_and_nobody_else_has() {
 }
 
 #[test]
+fn of_limits_with_the_same_key_each_has_its_own_quotas() {
+    let engine = engine(
+        r#"[[limit]]
+        name = "org"
+        per = "sender.org"
+        rate = "5/hour"
+        quota."ex.com" = { rate = "20/hour" }
+        quota."some.com" = { rate = "9/hour" }
+        [[limit]]
+        name = "org-too"
+        per = "sender.org"
+        rate = "7/hour"
+        quota."other.com" = { rate = "30/hour" }"#,
+        MIB,
+    );
+    let senders = ["a@ex.com", "a@some.com", "a@other.com", "a@fourth.com"];
+    assert_eq!(senders.map(|sender| of_one(&engine, "192.0.2.1", sender)), [7, 7, 5, 5]);
+    let limits = senders.map(|sender| check(&engine, &message("192.0.2.1", sender), 1).refusal.expect("full").limit);
+    assert_eq!(limits.each_ref().map(|limit| &**limit), ["org-too", "org-too", "org", "org"]);
+}
+
+#[test]
 fn any_part_of_a_pair_may_be_named_and_of_two_the_first_in_the_file_counts() {
     let engine = engine(
         r#"[[limit]]

@@ -2,10 +2,11 @@
 //! cache.
 //!
 //! ```text
-//!  envelope → identities → keys → request:  one entry for each limit and key, one look-up for each seen set and key;
+//!  envelope → identities → keys → request:  one look-up for each seen set and key, one entry for each limit and key;
 //!                                           every line is prefetched
 //! ```
 //!
+//! Rates that count the same key are asked together, and so are fan-outs over the same seen set: each key is made once.
 //! A limit that cannot apply costs nothing. Sets of limits by stage, trust, size and absent identities leave it out
 //! first. The time grows with the recipients of the envelope and the length of its texts. All else has a bound: limits,
 //! header values, parts of a name, and kinds of entries.
@@ -21,7 +22,8 @@ use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Source, Sources, Trust, Value};
 use crate::key::{Key, Secret};
 use crate::plan::{
-    Applicable, Ask, AskKind, LimitSet, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, TrustSource,
+    Applicable, Ask, AskKind, LimitSet, Places, Plan, PlannedCounts, PlannedIdentity, PlannedSeenSet, RateKey,
+    TrustSource, quota_bit,
 };
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
@@ -99,6 +101,7 @@ impl Engine {
             size,
             charged: plan.applicable.charged_at(stages),
             senders,
+            is_sender_plain: identities.is_sender_plain(),
             filter,
             keys: &request.keys,
             request: &mut request.stores,
@@ -157,19 +160,11 @@ struct Preparer<'e, 't> {
     charged: LimitSet,
     /// The trust of the sender.
     senders: Trust,
+    /// Whether the text of the sender has a normal form.
+    is_sender_plain: bool,
     filter: Option<&'e StageFilter>,
     keys: &'e Keys,
     request: &'e mut Stores,
-}
-
-/// A limit that is asked.
-#[derive(Clone, Copy)]
-struct Asked<'e> {
-    /// Its place in the plan.
-    place: u16,
-    ask: &'e Ask,
-    /// The trust of its keys.
-    trust: Trust,
 }
 
 impl<'e> Preparer<'e, '_> {
@@ -190,23 +185,19 @@ impl<'e> Preparer<'e, '_> {
             }
         }
         for place in limits.minus(rates).minus(fan_outs).iter() {
-            let asked = self.asked(place);
-            match asked.ask.kind {
+            match self.plan.asks[usize::from(place)].kind {
                 AskKind::Rate | AskKind::FanOut { .. } => {}
-                AskKind::Distinct => self.ask_distinct(asked),
+                AskKind::Distinct => self.ask_distinct(place),
                 AskKind::InFlight(limit) => self.ask_in_flight(limit.into()),
             }
         }
         self.request.fan_outs = self.request.entries.len();
-        for place in limits.intersect(rates).iter() {
-            self.ask_rate::<SEVERAL>(self.asked(place));
+        for key in &self.plan.rate_keys {
+            let with_it = limits.intersect(key.limits);
+            if !with_it.is_empty() {
+                self.ask_rates::<SEVERAL>(key, with_it);
+            }
         }
-    }
-
-    #[inline(always)]
-    fn asked(&self, place: u16) -> Asked<'e> {
-        let ask = &self.plan.asks[usize::from(place)];
-        Asked { place, ask, trust: ask.trust_source.trust(self.senders) }
     }
 
     /// Whether an earlier step counted this message for the host of that recipient.
@@ -216,44 +207,51 @@ impl<'e> Preparer<'e, '_> {
         is_counted && self.plan.limits[usize::from(place)].counts_hosts_once()
     }
 
-    /// Calls `add` with the limit or quota, the value's number, the key without trust and its lines, for each key of
-    /// the limit. `slots` is the most free slots that one key may reserve.
+    /// Adds an entry for each value of a key and each of the limits `with_it`.
     #[inline(always)]
-    fn each_key<const SEVERAL: bool>(
-        &mut self, asked: Asked<'_>, slots: usize, mut add: impl FnMut(&mut Self, u16, usize, Key, Candidates),
-    ) {
-        let Asked { place, ask, trust } = asked;
-        let count = self.keys.count::<SEVERAL>(&ask.per);
-        if SEVERAL && ask.refuses_when_full {
-            self.request.reserve(slots * count);
+    fn ask_rates<const SEVERAL: bool>(&mut self, rate_key: &RateKey, with_it: LimitSet) {
+        let RateKey { per, trust_source, quota_bits, .. } = rate_key;
+        let count = self.keys.count::<SEVERAL>(per);
+        let mut recipients = SmallVec::new();
+        if SEVERAL {
+            self.reserve(with_it, count);
+            recipients = self.recipients(per, with_it, count);
         }
         for nth in 0..count {
-            if SEVERAL && self.was_asked(place, nth) {
-                continue;
+            let Some(key) = self.keys.joined::<SEVERAL>(self.secret, per, nth) else { continue };
+            let may_have_quota = quota_bits & quota_bit(key) != 0;
+            let key = self.secret.with_trust(key, trust_source.trust(self.senders));
+            for place in with_it.iter() {
+                if SEVERAL && self.was_asked(place, nth) {
+                    continue;
+                }
+                let ask = &self.plan.asks[usize::from(place)];
+                let amount = if ask.count == Count::Recipients {
+                    // With at most one recipient, each key counts 0 or 1.
+                    if SEVERAL {
+                        recipients.get(nth).copied().unwrap_or_default()
+                    } else {
+                        self.identities.recipients() as u64
+                    }
+                } else if ask.count == Count::Bytes {
+                    // A limit on bytes is asked only if there is a size.
+                    self.size.unwrap_or_default()
+                } else {
+                    1
+                };
+                let (limit, table) =
+                    if may_have_quota { self.limit_of::<SEVERAL>(place, ask, nth) } else { (place, ask.table) };
+                let at = self.prefetched(table.candidates(key));
+                self.push(place, limit, nth, Question::Rate { at, amount });
             }
-            let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
-            let (limit, table) = self.limit_of::<SEVERAL>(place, ask, nth);
-            let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
-            add(self, limit, nth, key, at);
         }
     }
 
-    #[inline(always)]
-    fn ask_rate<const SEVERAL: bool>(&mut self, asked: Asked<'_>) {
-        let (amount, amounts) = match asked.ask.count {
-            Count::Connections | Count::Messages | Count::Reports => (1, None),
-            Count::Bytes => match self.size {
-                Some(size) => (size, None),
-                None => return,
-            },
-            // With at most one recipient, each key counts 0 or 1.
-            Count::Recipients if !SEVERAL => (self.identities.recipients() as u64, None),
-            Count::Recipients => (0, Some(self.recipients(asked))),
-        };
-        self.each_key::<SEVERAL>(asked, 1, |this, limit, nth, _, at| {
-            let amount = amounts.as_ref().map_or(amount, |amounts| amounts.get(nth).copied().unwrap_or_default());
-            this.push(asked.place, limit, nth, Question::Rate { at, amount });
-        });
+    /// Adds room for reservations of `count` keys of each of these limits.
+    #[inline(never)]
+    fn reserve(&mut self, limits: LimitSet, count: usize) {
+        let refusing = limits.iter().filter(|&place| self.plan.asks[usize::from(place)].refuses_when_full).count();
+        (0..refusing).for_each(|_| self.request.reserve(count));
     }
 
     /// How many different recipients there are.
@@ -264,16 +262,18 @@ impl<'e> Preparer<'e, '_> {
         count.try_into().unwrap_or(u32::MAX)
     }
 
-    /// How many recipients each key of a limit counts, duplicates once: one for an address, as many as there are at a
-    /// host, all of them for anything else.
+    /// How many recipients each of the `count` values of a key counts, duplicates once: one for an address, as many as
+    /// there are at a host, all of them for anything else. Empty when none of the limits `with_it` counts recipients.
     #[inline(never)]
-    fn recipients(&self, asked: Asked<'_>) -> SmallVec<[u64; 4]> {
-        let per = &self.plan.limits[usize::from(asked.place)].limit.per;
+    fn recipients(&self, per: &Places, with_it: LimitSet, count: usize) -> SmallVec<[u64; 4]> {
+        if !with_it.iter().any(|place| self.plan.asks[usize::from(place)].count == Count::Recipients) {
+            return SmallVec::new();
+        }
+        let has = |identity| per.iter().any(|&place| self.plan.identities[usize::from(place)].identity == identity);
         let all = || self.identities.values(Identity::RcptAddress);
-        let is_by_address = per.contains(&Identity::RcptAddress);
-        if is_by_address || !per.contains(&Identity::RcptHost) {
-            let amount = if is_by_address { 1 } else { all().len() as u64 };
-            return SmallVec::from_elem(amount, self.keys.count::<true>(&asked.ask.per));
+        let is_by_address = has(Identity::RcptAddress);
+        if is_by_address || !has(Identity::RcptHost) {
+            return SmallVec::from_elem(if is_by_address { 1 } else { all().len() as u64 }, count);
         }
         let mut at_host: HashMap<Value<'_>, u64> = HashMap::with_capacity(self.identities.recipients());
         for recipient in all() {
@@ -287,71 +287,74 @@ impl<'e> Preparer<'e, '_> {
     /// Adds the look-ups in a seen set, and an entry for each of them and each of the limits `over_it`.
     #[inline(always)]
     fn ask_fan_outs<const SEVERAL: bool>(&mut self, seen_set: u32, planned: &PlannedSeenSet, over_it: LimitSet) {
-        let first = self.request.lookups.len();
         let count = self.keys.count::<SEVERAL>(&planned.per);
+        if SEVERAL {
+            self.reserve(over_it, count);
+        }
+        let recipients = self.count_recipients::<SEVERAL>();
         for nth in 0..count {
-            self.look_up::<SEVERAL>(seen_set, planned, nth);
-        }
-        let end = self.request.lookups.len();
-        for place in over_it.iter() {
-            let ask = &self.plan.asks[usize::from(place)];
-            if SEVERAL && ask.refuses_when_full {
-                self.request.reserve(count);
+            let lookup = self.request.lookups.len() as u32;
+            let Some(of_set) = self.look_up::<SEVERAL>(seen_set, planned, nth) else { continue };
+            for place in over_it.iter() {
+                let ask = &self.plan.asks[usize::from(place)];
+                let bucket = match ask.kind {
+                    AskKind::FanOut { is_apart: true } => {
+                        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { continue };
+                        self.secret.with_trust(key, ask.trust_source.trust(self.senders))
+                    }
+                    _ => of_set,
+                };
+                if SEVERAL && self.was_asked(place, nth) {
+                    continue;
+                }
+                let times = if ask.count == Count::Recipients { recipients } else { 1 };
+                let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
+                self.push(place, limit, nth, Question::FanOut { lookup, bucket, times });
             }
-            let times = if ask.count == Count::Recipients { self.count_recipients::<SEVERAL>() } else { 1 };
-            for lookup in first..end {
-                self.ask_fan_out::<SEVERAL>(place, ask, lookup, times);
-            }
         }
-    }
-
-    /// Adds the entry of a limit for one look-up in its seen set.
-    #[inline(always)]
-    fn ask_fan_out<const SEVERAL: bool>(&mut self, place: u16, ask: &Ask, lookup: usize, times: u32) {
-        let Lookup { nth, mut bucket, .. } = self.request.lookups[lookup];
-        let nth = nth as usize;
-        if let AskKind::FanOut { is_apart: true } = ask.kind {
-            let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &ask.per, nth) else { return };
-            bucket = self.secret.with_trust(key, ask.trust_source.trust(self.senders));
-        }
-        if SEVERAL && self.was_asked(place, nth) {
-            return;
-        }
-        let (limit, _) = self.limit_of::<SEVERAL>(place, ask, nth);
-        self.push(place, limit, nth, Question::FanOut { lookup: lookup as u32, bucket, times });
     }
 
     #[inline(never)]
-    fn ask_distinct(&mut self, asked: Asked<'_>) {
-        let planned = &self.plan.limits[usize::from(asked.place)];
+    fn ask_distinct(&mut self, place: u16) {
+        let (planned, ask) = (&self.plan.limits[usize::from(place)], &self.plan.asks[usize::from(place)]);
         let Some(distinct) = planned.distinct else { return };
         self.request.has_distinct = true;
-        // A key may reserve a slot, and a block of registers in either of two pages.
-        self.each_key::<true>(asked, 3, |this, limit, nth, key, at| {
-            let first = this.request.hashes.len();
-            let elements = this.elements(distinct.into());
+        let (count, trust) = (self.keys.count::<true>(&ask.per), ask.trust_source.trust(self.senders));
+        if ask.refuses_when_full {
+            // A key may reserve a slot, and a block of registers in either of two pages.
+            self.request.reserve(3 * count);
+        }
+        for nth in 0..count {
+            if self.was_asked(place, nth) {
+                continue;
+            }
+            let Some(key) = self.keys.joined::<true>(self.secret, &ask.per, nth) else { continue };
+            let (limit, table) = self.limit_of::<true>(place, ask, nth);
+            let at = self.prefetched(table.candidates(self.secret.with_trust(key, trust)));
+            let first = self.request.hashes.len();
+            let elements = self.elements(distinct.into());
             for &hash in &elements {
                 // Keys without their masks are equal when two identities have the same value. An element with the value
                 // of one of `per` does not count.
-                let value = hash.0 ^ this.plan.identities[usize::from(distinct)].mask;
+                let value = hash.0 ^ self.plan.identities[usize::from(distinct)].mask;
                 let is_value =
-                    |&per: &u16| this.keys.nth(per, nth).0 ^ this.plan.identities[usize::from(per)].mask == value;
+                    |&per: &u16| self.keys.nth(per, nth).0 ^ self.plan.identities[usize::from(per)].mask == value;
                 if !planned.per.iter().any(is_value) {
-                    this.request.hashes.push(this.secret.join(key, hash));
+                    self.request.hashes.push(self.secret.join(key, hash));
                 }
             }
             if !elements.is_empty() {
-                let elements = run(first, this.request.hashes.len());
-                this.push(asked.place, limit, nth, Question::Distinct { at, elements });
+                let elements = run(first, self.request.hashes.len());
+                self.push(place, limit, nth, Question::Distinct { at, elements });
             }
-        });
+        }
     }
 
     /// Returns the limit that counts the `nth` key, and its table. If a value of the key has a quota, that is the
     /// quota; if several have one, the first in the file.
     #[inline(always)]
     fn limit_of<const SEVERAL: bool>(&self, place: u16, ask: &Ask, nth: usize) -> (u16, Table) {
-        let key = |place: &u16| if SEVERAL { self.keys.nth(*place, nth) } else { self.keys.get(place) };
+        let key = |place: &u16| self.keys.nth_of::<SEVERAL>(*place, nth);
         if ask.quota_bits != 0 && ask.per.iter().any(|per| ask.may_have_quota(key(per))) {
             return self.quota_of(place, ask, nth);
         }
@@ -408,12 +411,12 @@ impl<'e> Preparer<'e, '_> {
         self.request.in_flight.keys.push(WantedKey { counts, key });
     }
 
-    /// Adds a look-up in a seen set, unless no element can be new.
+    /// Adds a look-up in a seen set, unless no element can be new. Returns the bucket of its key.
     #[inline(always)]
-    fn look_up<const SEVERAL: bool>(&mut self, seen_set: u32, planned: &PlannedSeenSet, nth: usize) {
-        let Some(key) = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth) else { return };
+    fn look_up<const SEVERAL: bool>(&mut self, seen_set: u32, planned: &PlannedSeenSet, nth: usize) -> Option<Key> {
+        let key = self.keys.joined::<SEVERAL>(self.secret, &planned.per, nth)?;
         if planned.is_under_mailbox && self.has_own_organisation(planned, nth) {
-            return;
+            return None;
         }
         let first = self.request.others.len();
         let element = if !SEVERAL && self.is_element(planned.source) {
@@ -424,7 +427,7 @@ impl<'e> Preparer<'e, '_> {
         } else {
             self.add_elements(planned, key, nth)
         };
-        let Some(element) = element else { return };
+        let element = element?;
         let others = run(first, self.request.others.len());
         let trust = planned.trust_source.trust(self.senders);
         let first = self.request.parts.len();
@@ -432,25 +435,23 @@ impl<'e> Preparer<'e, '_> {
             self.add_parts(trust, planned, key);
         }
         let parts = run(first, self.request.parts.len());
-        let bucket = self.secret.with_trust(key, trust);
         let is_fresh = self.filter.is_some_and(|filter| filter.fresh.contains(&element));
         self.request.lookups.push(Lookup {
             seen_set,
-            nth: nth as u32,
-            bucket,
             element,
             others,
             parts,
             is_fresh,
             is_proven: trust != Trust::Claimed,
         });
+        Some(self.secret.with_trust(key, trust))
     }
 
     /// Whether the value of each identity of this source is its element too, so that its key serves for both. The
     /// elements of text without a normal form are its bytes; networks have none.
     #[inline(always)]
     fn is_element(&self, source: Source) -> bool {
-        source == Source::ClientIp || source == Source::Sender && self.identities.is_sender_plain()
+        source == Source::ClientIp || source == Source::Sender && self.is_sender_plain
     }
 
     /// Whether the sender of this message brings nothing new to the `nth` mailbox.

@@ -317,6 +317,12 @@ impl Keys {
         self.first.get(usize::from(*place)).copied().unwrap_or(ABSENT)
     }
 
+    /// [`Keys::nth`], of an envelope that has one value of each identity unless it has `SEVERAL`.
+    #[inline(always)]
+    pub(super) fn nth_of<const SEVERAL: bool>(&self, place: u16, nth: usize) -> Key {
+        if SEVERAL { self.nth(place, nth) } else { self.get(&place) }
+    }
+
     /// The key of the first value of an identity; `None` when it is absent or not needed.
     pub(super) fn first(&self, place: u16) -> Option<Key> {
         Some(self.get(&place)).filter(|key| *key != ABSENT)

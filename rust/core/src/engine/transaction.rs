@@ -22,7 +22,7 @@ use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, Token};
-use crate::store::request::{Answer, Answers, Entry, Question};
+use crate::store::request::{Answer, Answers, Entry, Question, Request as Stores, Sightings};
 use crate::store::{Store, Verdict};
 
 impl Engine {
@@ -87,9 +87,6 @@ impl Engine {
             let seen_set = (&planned.set, &planned.charged_again);
             look_up(seen_set, region, &request.stores, lookup, at_us, &mut found.stores.sightings);
         }
-        if found.stores.sightings.may_charge_any {
-            self.prefetch_buckets(request, found);
-        }
         let is_let_through = request.access.is_some() && self.consult_access(request, region, found, outcome);
         found.is_consulted = !is_let_through;
         if !is_let_through {
@@ -116,15 +113,16 @@ impl Engine {
         outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
     }
 
-    /// Prefetches the buckets of the keys under which something is new. Here and not in `prepare`, since most checks
-    /// bring nothing new: fetching those lines for them took 5 % of a check.
+    /// Finds the buckets of the keys under which something may be charged, and prefetches them. Here and not in
+    /// `prepare`, since most checks bring nothing new: fetching those lines for them took 5 % of a check.
     #[inline(never)]
-    fn prefetch_buckets(&self, request: &Request, found: &Found) {
-        for entry in &request.stores.entries[..request.stores.fan_outs] {
+    fn prefetch_buckets(&self, stores: &Stores, sightings: &Sightings, answers: &mut [Answer]) {
+        for (entry, answer) in stores.entries[..stores.fan_outs].iter().zip(answers) {
             let Question::FanOut { lookup, bucket, .. } = entry.question else { continue };
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
-            if found.stores.sightings.lookups[lookup as usize].new > 0 {
-                prefetch(self.shared.address, &fan_out.buckets.lines(bucket));
+            if fan_out.may_charge(&sightings.lookups[lookup as usize]) {
+                answer.bucket = fan_out.buckets.lines(bucket);
+                prefetch(self.shared.address, &answer.bucket);
             }
         }
     }
@@ -139,6 +137,7 @@ impl Engine {
         let (fan_outs, rates) = stores.entries.split_at(stores.fan_outs);
         if sightings.may_charge_any || stores.has_distinct {
             answers.resize(stores.entries.len(), Answer::FITS);
+            self.prefetch_buckets(stores, sightings, answers);
             for (place, (entry, answer)) in (0..).zip(fan_outs.iter().zip(&mut *answers)) {
                 let (store, at) = (&self.plan.limits[usize::from(entry.limit)].store, (outcome.at_us, true));
                 match (store, &entry.question) {

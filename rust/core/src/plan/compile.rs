@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 use super::memory::{Draft, DraftLimit, LEAST_WITH_ACCESS, SeenSetClaim, TableShares};
 use super::memory::{allocate, group_bytes, held_place, in_flight, keys_of};
 use super::{
-    Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, TrustSource, give_slots,
-    place,
+    Applicable, Ask, BlockRule, Plan, PlannedCounts, PlannedLimit, PlannedSeenSet, QuotaIndex, RateKey, TrustSource,
+    give_slots, place,
 };
 use crate::identity::{Identity, Source, SuffixList, parse_value::NotAValue, parse_value::parse_value};
 use crate::policy::{Algorithm, Count, Limit, MAX_LIMITS, MAX_VALUES, Mode, Policy, Quota, Rate, Report, Rule, Stage};
@@ -205,6 +205,7 @@ impl<'p> Draft<'p> {
             stated,
             applicable: Applicable::new(&limits[..stated], self.policy.max_recipients.is_some()),
             seen_sets,
+            rate_keys: RateKey::all(&limits[..stated]),
             stats: Stats::new(shares.stats, shares.layout, self.elements(&limits)),
             in_flight: shares.capacity,
             in_flight_limits: shares.in_flight_limits,

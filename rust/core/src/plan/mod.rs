@@ -53,6 +53,8 @@ pub struct Plan {
     pub applicable: Applicable,
     /// The seen sets.
     pub seen_sets: Vec<PlannedSeenSet>,
+    /// The keys of the stated limits that are rates. A check makes each key once, for all of its limits.
+    pub rate_keys: Vec<RateKey>,
     /// Distinct counts and offenders.
     pub stats: Stats,
     /// What is in flight: the permits, and the in-flight limits.
@@ -349,6 +351,39 @@ pub struct PlannedCounts {
     pub trust_source: TrustSource,
     /// The identities by name: `client.net/24/48`.
     pub per_name: String,
+}
+
+/// The key that some rates have in common: they count per the same identities.
+#[derive(Debug)]
+pub struct RateKey {
+    /// The identities, as places in [`Plan::identities`].
+    pub per: Places,
+    /// Where the trust of the key comes from.
+    pub trust_source: TrustSource,
+    /// The stated limits that count it.
+    pub limits: LimitSet,
+    /// The bits of all their quotas, as of [`Ask::quota_bits`]: a key without such a bit has no quota in any of them.
+    /// All bits, if a part of a composite may have a quota.
+    pub quota_bits: u64,
+}
+
+impl RateKey {
+    /// The keys of the rates among the stated limits, in the order of the file.
+    pub(super) fn all(limits: &[PlannedLimit]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for planned in limits.iter().filter(|planned| matches!(planned.store, Store::Rate(_))) {
+            let PlannedLimit { per, trust_source, of, .. } = *planned;
+            let known = all.iter().position(|key| key.per == per);
+            let place = known.unwrap_or_else(|| {
+                all.push(Self { per, trust_source, limits: LimitSet::EMPTY, quota_bits: 0 });
+                all.len() - 1
+            });
+            all[place].limits.insert(of);
+            let bits = quota_bits(&planned.quotas);
+            all[place].quota_bits |= if bits != 0 && per.len() > 1 { u64::MAX } else { bits };
+        }
+        all
+    }
 }
 
 /// A seen set and the identity of its elements.

@@ -125,11 +125,12 @@ impl Region {
     pub fn find_matching<T>(
         &self, at: &Candidates, matching: u32, read: impl Fn(&Line, u64) -> Option<T>,
     ) -> Option<(KeySlot, T)> {
-        let (lines, mut bits) = (self.candidates(at), matching);
+        let mut bits = matching;
         while bits != 0 {
-            let (which, slot) = ((bits.trailing_zeros() / 8) as usize, bits.trailing_zeros() as usize % 8);
-            if let Some(found) = read(lines[which], lines[which].slots[slot]) {
-                return Some((KeySlot { line: at.lines[which], slot: slot as u8, hot: false }, found));
+            let (which, slot) = (bits.trailing_zeros() as usize / 8 % 2, bits.trailing_zeros() as usize % 8);
+            let (id, line) = (at.lines[which], self.line(at.lines[which]));
+            if let Some(found) = read(line, line.slots[slot]) {
+                return Some((KeySlot { line: id, slot: slot as u8, hot: false }, found));
             }
             bits &= bits - 1;
         }

@@ -118,6 +118,11 @@ pub struct Candidates {
     pub fingerprint: u32,
 }
 
+impl Candidates {
+    /// A placeholder for the lines of no key.
+    pub const NONE: Self = Self { lines: [LineId(0); 2], fingerprint: 0 };
+}
+
 impl Table {
     /// The page of the header, which is no table. It is a placeholder for a limit without a table.
     pub const HEADER: Self = Self { first_page: 0, pages: 1 };

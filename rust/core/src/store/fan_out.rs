@@ -73,12 +73,11 @@ pub fn look_up(
 ) {
     let sighting = set.consult(region, &lookup.element, now_us);
     let is_new = sighting.is_none() || lookup.is_fresh;
-    let forgotten_us = sighting.filter(|_| !is_new).map_or(0, |sighting| set.forgotten_from_us(sighting));
     let is_charged_again =
         again.is_possible() && sighting.is_some_and(|sighting| again.is_now(set, region, sighting, now_us));
     // A note is older than the admission that it led to, so it is forgotten first: a known element needs none.
     let noted_units = if is_new { set.noted_units(region, &lookup.element, now_us) } else { None };
-    let element = FoundElement { new: is_new.into(), is_charged_again, sighting, noted_units, forgotten_us };
+    let element = FoundElement { new: is_new.into(), is_charged_again, sighting, noted_units, forgotten: 0 };
     found.may_charge_any |= is_new | is_charged_again;
     found.lookups.push(element);
     if lookup.others.count + lookup.parts.count > 0 {
@@ -95,7 +94,8 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
     }
     let Some(element) = lookups.last_mut().filter(|_| lookup.others.count > 0) else { return };
     let first = forgotten_us.len();
-    forgotten_us.push(element.forgotten_us);
+    let known = element.sighting.filter(|_| element.new == 0);
+    forgotten_us.push(known.map_or(0, |sighting| set.forgotten_from_us(sighting)));
     for at in lookup.others.of(&request.others) {
         let sighting = set.consult(region, at, now_us);
         others.push(sighting);
@@ -103,7 +103,7 @@ fn look_up_all(set: &SeenSet, region: &Region, request: &Request, lookup: &Looku
         element.new += u32::from(sighting.is_none());
     }
     forgotten_us[first..].sort_unstable();
-    element.forgotten_us = first as u64;
+    element.forgotten = first as u32;
     *may_charge_any |= element.new > 0;
 }
 
@@ -222,7 +222,7 @@ impl FanOut {
     ) -> Answer {
         // A limit that charges an element again has one element.
         let charged_us = [asked.sighting.map_or(0, |sighting| self.charged_from_us(sighting))];
-        let charged_us = if self.timing.charge == Charge::Once { asked.forgotten_us } else { &charged_us };
+        let charged_us = if asked.forgotten_us.is_empty() { &charged_us } else { asked.forgotten_us };
         let asked = LookedUp { forgotten_us: charged_us, ..asked };
         let first = self.consult_at(region, asked, times, at_us, reserved);
         let (mut from_us, mut verdict) = (at_us, first.verdict);
@@ -241,8 +241,8 @@ impl FanOut {
         Answer { verdict, ..first }
     }
 
-    /// Answers for the look-up at `place`, under this bucket. `is_now` states whether `at_us` is the time of the
-    /// look-ups.
+    /// Answers for the look-up at `place`, under this bucket; the caller has written its lines into `answer`. `is_now`
+    /// states whether `at_us` is the time of the look-ups.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "as of `Store::consult`, which calls it")]
     pub fn answer(
@@ -259,8 +259,8 @@ impl FanOut {
             // One element, and its name has no parts: the bucket is that of the key. What is charged now is charged at
             // any later time too, so the wait is that of the bucket.
             if self.is_charged_now(&sightings.lookups[place as usize], at_us) {
-                let (buckets, charge) = (&self.buckets, (at_us, u64::from(times)));
-                buckets.consult_at(region, &buckets.lines(bucket), charge, reserved, answer);
+                let bucket = answer.bucket;
+                self.buckets.consult_at(region, &bucket, (at_us, times.into()), reserved, answer);
                 answer.new = times;
             }
         } else {
@@ -298,7 +298,7 @@ impl FanOut {
     }
 
     /// The time from which a known element is charged again, unless it is admitted before.
-    fn charged_from_us(&self, sighting: Sighting) -> u64 {
+    pub fn charged_from_us(&self, sighting: Sighting) -> u64 {
         let forgotten_us = self.seen_set.forgotten_from_us(sighting);
         match self.timing.charge {
             Charge::Twice if !self.seen_set.has_returned(sighting) => {
@@ -307,16 +307,6 @@ impl FanOut {
             Charge::UntilReturn if !self.seen_set.has_returned(sighting) => 0,
             Charge::Once | Charge::Twice | Charge::UntilReturn => forgotten_us,
         }
-    }
-
-    /// Charges the new elements; returns `false` when the bucket found no room and the charge is not counted.
-    #[inline(never)]
-    pub fn charge(
-        &self, region: &mut Region, request: &Request, (lookup, bucket): (&Lookup, Key), answer: &Answer,
-    ) -> bool {
-        let part = answer.part.and_then(|part| lookup.parts.of(&request.parts).get(usize::from(part)));
-        let at = self.buckets.lines(part.map_or(bucket, |part| part.bucket));
-        self.buckets.charge(region, &at, answer.slot, answer.now, answer.new.into())
     }
 
     /// Answers for the time `at_us`, as if no element or part were forgotten or settled after it.
@@ -337,10 +327,10 @@ impl FanOut {
             let mut parts = asked.known_parts.iter();
             parts.rposition(|sighting| sighting.as_ref().is_some_and(owns)).map(|place| place as u8)
         });
-        let at = self.bucket_lines(asked, part);
+        let bucket = self.bucket_lines(asked, part);
         let now = self.buckets.ticks_at(at_us);
-        let (verdict, slot) = self.buckets.consult(region, &at, now, new.into(), reserved);
-        Answer { verdict, slot, now, new, part }
+        let (verdict, slot) = self.buckets.consult(region, &bucket, now, new.into(), reserved);
+        Answer { verdict, slot, now, bucket, new, part }
     }
 
     /// Returns the next time after `at_us` at which a part settles, or an element or part is forgotten; `u64::MAX` when

@@ -35,7 +35,7 @@
 
 use super::overflow::{Arrivals, Split, sketch_key};
 use super::params::{Rate, WhenFull};
-use super::request::{SlotReservations, Verdict, free_slot};
+use super::request::{Answer, SlotReservations, Verdict, free_slot};
 use crate::region::{Candidates, KeySlot, Line, LineId, Region, SLOTS, Table};
 use crate::time::{TickClock, Ticks};
 
@@ -133,36 +133,46 @@ impl Gcra {
     pub fn consult(
         &self, region: &Region, at: &Candidates, now: Ticks, amount: u64, reserved: &mut SlotReservations,
     ) -> (Verdict, Option<KeySlot>) {
-        let price = self.quota.price(amount);
-        // Most keys have no slot: their buckets have drained, or they are new.
-        let matching = region.matching(at);
-        if self.when_full == WhenFull::Admit && price <= self.quota.capacity && matching == 0 {
-            return (Verdict::Fits, None);
-        }
-        self.consult_slot(region, (at, matching), now.0, price, reserved)
+        let mut answer = Answer::FITS;
+        self.consult_into(region, at, now, amount, reserved, &mut answer);
+        (answer.verdict, answer.slot)
     }
 
+    /// [`Gcra::consult`] into an answer that is [`Answer::FITS`]. Most keys have no slot, since their buckets have
+    /// drained or they are new. Then nothing is written.
+    #[inline(always)]
+    pub(super) fn consult_into(
+        &self, region: &Region, at: &Candidates, Ticks(now): Ticks, amount: u64, reserved: &mut SlotReservations,
+        answer: &mut Answer,
+    ) {
+        let (price, matching) = (self.quota.price(amount), region.matching(at));
+        if self.when_full != WhenFull::Admit || price > self.quota.capacity || matching != 0 {
+            self.consult_slot(region, (at, matching), now, price, reserved, answer);
+        }
+    }
+
+    /// Tells whether a price fits into the bucket of a key that may have a slot.
     #[inline(always)]
     fn consult_slot(
         &self, region: &Region, (at, matching): (&Candidates, u32), now: u64, price: u64,
-        reserved: &mut SlotReservations,
-    ) -> (Verdict, Option<KeySlot>) {
+        reserved: &mut SlotReservations, answer: &mut Answer,
+    ) {
         let capacity = self.quota.capacity;
         if price > capacity {
-            return (Verdict::Never, None);
+            answer.verdict = Verdict::Never;
+            return;
         }
         let Some((found, level)) = find(region, at, matching, now) else {
-            return match self.when_full {
-                WhenFull::Admit => (Verdict::Fits, None),
-                _ => (self.consult_untracked(region, at, now, price, reserved), None),
-            };
+            if self.when_full != WhenFull::Admit {
+                answer.verdict = self.consult_untracked(region, at, now, price, reserved);
+            }
+            return;
         };
         let after = level + price;
-        if after <= capacity {
-            return (Verdict::Fits, Some(KeySlot { hot: 2 * after > capacity, ..found }));
+        answer.slot = Some(KeySlot { hot: 2 * after > capacity, ..found });
+        if after > capacity {
+            answer.verdict = self.wait(region, at, now, (level, price), reserved);
         }
-        let verdict = self.wait(region, at, now, (level, price), reserved);
-        (verdict, Some(KeySlot { hot: true, ..found }))
     }
 
     /// Tells when a key in a slot has room again. `level` and `price` together are above the capacity.
@@ -224,19 +234,29 @@ impl Gcra {
         let used = self.slots_in_use(first, now);
         if used == 0 {
             // No line is emptier than this one. In a table with room most lines are empty.
-            *first = Line { stamp: now, ..Line::default() };
-            first.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
-            return true;
+            return self.begin(first, at, now, price);
         }
         self.charge_emptier(region, at, used, now, price)
     }
 
-    /// Gives a key a free slot of the emptier line; `first` are the slots in use of its first line.
+    /// Gives a key a free slot of the emptier line; `first` are the slots in use of its first line, which is not empty.
     #[inline(never)]
     fn charge_emptier(&self, region: &mut Region, at: &Candidates, first: u32, now: u64, price: u64) -> bool {
-        let second = self.slots_in_use(region.line(at.lines[1]), now);
+        let line = region.line_mut(at.lines[1]);
+        let second = self.slots_in_use(line, now);
+        if second == 0 {
+            return self.begin(line, at, now, price);
+        }
         let free = free_slot(at, [first, second].map(|used| ALL_SLOTS & !used));
         free.is_some_and(|free| self.put(region, at, free, now, price))
+    }
+
+    /// Gives a key the first slot of a line in which no slot is in use.
+    #[inline(always)]
+    fn begin(&self, line: &mut Line, at: &Candidates, now: u64, price: u64) -> bool {
+        *line = Line { stamp: now, ..Line::default() };
+        line.slots[0] = pack(at.fingerprint, now + price.min(self.quota.capacity));
+        true
     }
 
     /// Takes back what `amount` was charged at `then`, less what has drained since. Returns whether the key had a slot

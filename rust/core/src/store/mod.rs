@@ -99,6 +99,7 @@ impl Store {
                 if !is_now || sightings.may_charge_any && fan_out.may_charge(&sightings.lookups[*place as usize]) =>
             {
                 let (asked, at) = ((*place, *bucket, *times), (at_us, is_now));
+                answer.bucket = fan_out.buckets.lines(*bucket);
                 fan_out.answer(region, request, asked, at, sightings, reservations, answer);
             }
             (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
@@ -120,7 +121,8 @@ impl Store {
         let (Self::FanOut(fan_out), Question::FanOut { lookup, .. }) = (self, entry.question) else { return false };
         let (lookup, element) = (&request.lookups[lookup as usize], &sightings.lookups[lookup as usize]);
         let is_certain = lookup.parts.count == 0 && element.noted_units.is_none();
-        let stays = if element.new == 0 { at_us < element.forgotten_us } else { is_certain };
+        let is_known_then = |sighting| at_us < fan_out.charged_from_us(sighting);
+        let stays = if element.new == 0 { element.sighting.is_some_and(is_known_then) } else { is_certain };
         let fits = answer.fits() && request.reservations == 0;
         fits && !fan_out.may_begin(element) && lookup.others.count == 0 && stays
     }
@@ -130,19 +132,20 @@ impl Store {
     #[inline(always)]
     pub fn charge(&self, region: &mut Region, request: &Request, entry: &Entry, answer: &Answer, at_us: u64) -> bool {
         // Rates are charged the most. This test takes two instructions, and a jump by the kind takes six.
-        if let (Self::Rate(counter), Question::Rate { at, amount }) = (self, &entry.question) {
-            return counter.charge(region, at, answer.slot, answer.now, *amount);
-        }
-        match (self, &entry.question) {
-            (Self::FanOut(fan_out), Question::FanOut { lookup, bucket, .. }) => {
-                let lookup = &request.lookups[*lookup as usize];
-                answer.new == 0 || fan_out.charge(region, request, (lookup, *bucket), answer)
+        let (counter, at, amount) = if let (Self::Rate(counter), Question::Rate { at, amount }) =
+            (self, &entry.question)
+        {
+            (counter, at, *amount)
+        } else {
+            match (self, &entry.question) {
+                (Self::FanOut(fan_out), _) if answer.new > 0 => (&fan_out.buckets, &answer.bucket, answer.new.into()),
+                (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
+                    return distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes));
+                }
+                _ => return true,
             }
-            (Self::Distinct(distinct), Question::Distinct { at, elements }) => {
-                distinct.charge(region, at, answer.slot, at_us, elements.of(&request.hashes))
-            }
-            _ => true,
-        }
+        };
+        counter.charge(region, at, answer.slot, answer.now, amount)
     }
 
     /// Takes back what `entry` was charged at `then_us`, less what has drained since. Returns whether anything was left

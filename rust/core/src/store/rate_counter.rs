@@ -99,16 +99,23 @@ impl RateCounter {
         either!(self, counter => counter.consult(region, at, now, amount, reserved))
     }
 
-    /// Writes into `answer` what [`RateCounter::consult`] returns at `at_us`. The algorithm is looked at once.
+    /// Writes into `answer`, which is [`Answer::FITS`], what [`RateCounter::consult`] returns at `at_us`. The algorithm
+    /// is looked at once.
     #[inline(always)]
     pub fn consult_at(
         &self, region: &Region, at: &Candidates, (at_us, amount): (u64, u64), reserved: &mut SlotReservations,
         answer: &mut Answer,
     ) {
-        either!(self, counter => {
-            answer.now = counter.ticks_at(at_us);
-            (answer.verdict, answer.slot) = counter.consult(region, at, answer.now, amount, reserved);
-        });
+        match self {
+            Self::Gcra(buckets) => {
+                answer.now = buckets.ticks_at(at_us);
+                buckets.consult_into(region, at, answer.now, amount, reserved, answer);
+            }
+            Self::SlidingWindow(windows) => {
+                answer.now = windows.ticks_at(at_us);
+                (answer.verdict, answer.slot) = windows.consult(region, at, answer.now, amount, reserved);
+            }
+        }
     }
 
     /// Charges a key: see [`Gcra::charge`] and [`SlidingWindow::charge`].

@@ -27,8 +27,8 @@ use crate::time::{TickClock, Ticks};
 /// All that one check asks of the stores.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// One for each key of each limit: first fan-outs of both kinds, then rates, each in file order. In-flight limits
-    /// have no entry: they are asked through `in_flight`.
+    /// One for each key of each limit: first fan-outs by their look-ups, then fan-outs that refuse the whole key, then
+    /// rates by their keys. In-flight limits have no entry: they are asked through `in_flight`.
     pub entries: Vec<Entry>,
     /// How many of `entries` ask about a fan-out of either kind.
     pub fan_outs: usize,
@@ -94,10 +94,6 @@ pub enum Question {
 pub struct Lookup {
     /// Place of the seen set in the plan.
     pub seen_set: u32,
-    /// Which value of `per`.
-    pub nth: u32,
-    /// The bucket of the key, for every limit with this key.
-    pub bucket: Key,
     /// The first element: nearly always the only one.
     pub element: Candidates,
     /// The other elements, a run of [`Request::others`].
@@ -137,6 +133,8 @@ pub struct Answer {
     pub slot: Option<KeySlot>,
     /// The time of the question, in ticks of the store's clock.
     pub now: Ticks,
+    /// Of a fan-out, the bucket that was asked.
+    pub bucket: Candidates,
     /// How much is charged for the new elements of a fan-out.
     pub new: u32,
     /// The part of the name whose bucket was asked; `None` for the key's own bucket.
@@ -183,9 +181,8 @@ pub struct FoundElement {
     pub sighting: Option<Sighting>,
     /// When the first element was noted, in units of the set, if it is new and was refused before or is refused now.
     pub noted_units: Option<u64>,
-    /// With one element, its forget time, or 0 when it is unknown. With several elements, the place of their forget
-    /// times in [`Sightings::forgotten_us`].
-    pub forgotten_us: u64,
+    /// With several elements, the place of their forget times in [`Sightings::forgotten_us`].
+    pub forgotten: u32,
 }
 
 /// A look-up with its results.
@@ -199,13 +196,14 @@ pub struct LookedUp<'r> {
     pub parts: &'r [NamePart],
     /// The sighting of each part; `None` for an unknown one.
     pub known_parts: &'r [Option<Sighting>],
-    /// The forget times of the elements, sorted. An unknown element has time 0.
+    /// With several elements, their forget times, sorted: an unknown element has time 0. With one it is empty.
     pub forgotten_us: &'r [u64],
 }
 
 impl Answer {
     /// The answer of a store in which the entry fits.
-    pub const FITS: Self = Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), new: 0, part: None };
+    pub const FITS: Self =
+        Self { verdict: Verdict::Fits, slot: None, now: Ticks(0), bucket: Candidates::NONE, new: 0, part: None };
 
     /// Whether the entry fits now.
     #[inline]
@@ -233,11 +231,8 @@ impl Request {
     #[inline]
     pub fn looked_up<'r>(&'r self, place: u32, bucket: Key, found: &'r Sightings) -> LookedUp<'r> {
         let (lookup, element) = (&self.lookups[place as usize], &found.lookups[place as usize]);
-        let forgotten_us = if lookup.others.count == 0 {
-            std::slice::from_ref(&element.forgotten_us)
-        } else {
-            Run { first: element.forgotten_us as u32, count: lookup.others.count + 1 }.of(&found.forgotten_us)
-        };
+        let several = Run { first: element.forgotten, count: lookup.others.count + 1 };
+        let forgotten_us = if lookup.others.count == 0 { &[][..] } else { several.of(&found.forgotten_us) };
         let known_parts = lookup.parts.of(&found.parts);
         let sighting = element.sighting.filter(|_| !lookup.is_fresh);
         LookedUp { sighting, bucket, parts: lookup.parts.of(&self.parts), known_parts, forgotten_us }
