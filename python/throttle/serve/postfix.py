@@ -66,8 +66,8 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
     try:
         while not stop.is_set():
             now = time.monotonic()
-            reloads.run(now)
             service.log_new(now)
+            reloads.run(now)
             if now >= tick_at:
                 process.tick(log, is_alive=service.is_alive())
                 tick_at = now + process.tick_seconds()

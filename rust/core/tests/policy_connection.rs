@@ -9,7 +9,6 @@ use guard::{MIB, engine};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use throttle_core::decision::Refusal;
 use throttle_core::delegation::{
     Connections, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, Taken, UNFINISHED_SECONDS, Wait, Wrong,
 };
@@ -132,12 +131,13 @@ fn a_client_that_reads_no_answers_is_not_read_and_cut_off() {
 }
 
 #[test]
-fn a_client_that_sends_nothing_more_gets_its_answers_and_has_until_the_next_look_to_read_them() {
+fn a_client_that_sends_nothing_more_gets_its_answers_and_has_ten_seconds_to_read_them() {
     let mut connection = PolicyConnection::new(0);
     assert_eq!(connection.receive(&[REQUEST, &REQUEST[..9]].concat(), 0, admit), (1, Ok(())));
     connection.end();
     assert_eq!(connection.wait(), Wait::Write);
-    assert_eq!(connection.is_late(0), Ok(true));
+    assert_eq!(connection.is_late(UNFINISHED_SECONDS), Ok(false));
+    assert_eq!(connection.is_late(UNFINISHED_SECONDS + 1), Ok(true));
     assert_eq!(read(&mut connection), DUNNO);
     assert_eq!(connection.wait(), Wait::Close);
     let mut silent = PolicyConnection::new(0);

@@ -20,37 +20,50 @@ fn helo(record: &throttle_core::diagnosis::samples::Record) -> usize {
     text.parse().expect("a number")
 }
 
-/// The positions in a minute of `count` messages that are kept.
-fn kept(samples: &Samples, count: usize, at_us: u64) -> Vec<usize> {
+/// The positions in a minute of the messages that are kept, of `count` that are admitted, or refused at once.
+fn kept(samples: &Samples, count: usize, is_refused: bool, at_us: u64) -> Vec<usize> {
+    let limit = is_refused.then(|| "pace".into());
     for number in 0..count {
         let name = number.to_string();
-        samples.message(&Envelope { helo: Some(name.as_bytes()), ..Envelope::default() }, None, at_us);
+        samples.message(&Envelope { helo: Some(name.as_bytes()), ..Envelope::default() }, limit.as_ref(), at_us);
     }
     let panes = samples.panes().panes;
     let pane = panes.iter().find(|pane| pane.minute == at_us / MINUTE_US).expect("its pane");
-    assert_eq!(pane.seen, count as u64);
-    pane.records.iter().map(helo).collect()
+    let part = &pane.parts[usize::from(is_refused)];
+    assert_eq!(part.seen, count as u64);
+    part.records.iter().map(helo).collect()
 }
 
 #[test]
 fn every_message_of_a_minute_is_kept_with_the_same_probability() {
-    // 400 minutes of 640 messages each, in ten classes by position: 2,560 of each are expected.
-    let (mut classes, minutes) = ([0_u32; 10], 400);
-    let samples = samples(1);
-    for minute in 0..minutes {
-        let found = kept(&samples, 640, NOW_US + minute * MINUTE_US);
-        assert_eq!(found.len(), KEPT);
-        found.iter().for_each(|position| classes[position / 64] += 1);
+    // 400 minutes of 640 messages each, in ten classes by position.
+    let minutes = 400;
+    for (is_refused, expected) in [(false, 2_560.0), (true, 1_280.0)] {
+        let (mut classes, samples) = ([0_u32; 10], samples(1));
+        for minute in 0..minutes {
+            let found = kept(&samples, 640, is_refused, NOW_US + minute * MINUTE_US);
+            assert_eq!(found.len(), KEPT[usize::from(is_refused)]);
+            found.iter().for_each(|position| classes[position / 64] += 1);
+        }
+        let chi_square: f64 = classes.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
+        // Nine degrees of freedom: 27.9 is exceeded once in a thousand. The seed is fixed.
+        assert!(chi_square < 27.9, "chi-square {chi_square}: {classes:?}");
     }
-    let expected = 2_560.0;
-    let chi_square: f64 = classes.iter().map(|&count| (f64::from(count) - expected).powi(2) / expected).sum();
-    // Nine degrees of freedom: 27.9 is exceeded once in a thousand. The seed is fixed.
-    assert!(chi_square < 27.9, "chi-square {chi_square}: {classes:?}");
+}
+
+#[test]
+fn refused_messages_push_out_no_admitted_one() {
+    let samples = samples(1);
+    let before = kept(&samples, 64, false, NOW_US);
+    kept(&samples, 100_000, true, NOW_US);
+    let pane = &samples.panes().panes[0];
+    assert_eq!(pane.parts[0].records.iter().map(helo).collect::<Vec<_>>(), before);
+    assert_eq!((pane.seen(), pane.refused), (100_064, 100_000));
 }
 
 #[test]
 fn the_secret_decides_which_messages_are_kept() {
-    let [one, same, other] = [1, 1, 2].map(|seed| kept(&samples(seed), 1_000, NOW_US));
+    let [one, same, other] = [1, 1, 2].map(|seed| kept(&samples(seed), 1_000, false, NOW_US));
     assert_eq!(one, same);
     assert_ne!(one, other);
 }
@@ -67,7 +80,7 @@ fn a_pane_is_forgotten_after_sixty_six_minutes_and_time_never_goes_back() {
     let mut minutes: Vec<u64> = snapshot.panes.iter().map(|pane| pane.minute - NOW_US / MINUTE_US).collect();
     minutes.sort_unstable();
     assert_eq!(minutes, (200 - PANES as u64..200).collect::<Vec<_>>());
-    let seen = |pane: &Pane| (pane.seen, pane.records.len());
+    let seen = |pane: &Pane| (pane.seen(), pane.parts[0].records.len());
     assert_eq!(snapshot.panes.iter().map(seen).max(), Some((2, 2)), "the one that came late");
     assert_eq!(snapshot.began_us, Some(NOW_US));
 }
@@ -87,8 +100,9 @@ fn later_steps_add_to_the_message_that_is_kept() {
         samples.more(&mut message, &data, Some(&limit));
     }
     let panes = samples.panes().panes;
-    let [Pane { seen: 1, refused: 1, records, .. }] = &panes[..] else { panic!("{panes:?}") };
-    let [record] = &records[..] else { panic!("{records:?}") };
+    let [pane @ Pane { refused: 1, parts: [admitted, _], .. }] = &panes[..] else { panic!("{panes:?}") };
+    assert_eq!(pane.seen(), 1);
+    let [record] = &admitted.records[..] else { panic!("{admitted:?}") };
     assert_eq!(record.get(Field::Rcpt), Some(&b"u@box.com"[..]));
     assert_eq!(record.get(Field::From), Some(&b"a@author.com"[..]));
     assert_eq!(record.get(Field::ReplyTo), None);
@@ -117,8 +131,8 @@ fn a_message_whose_place_was_taken_changes_no_other() {
     let refused = |minute| panes.iter().find(|pane| pane.minute == minute).map(|pane| pane.refused);
     assert_eq!(refused(NOW_US / MINUTE_US), Some(1), "its minute is there, so it counts");
     assert_eq!(refused(minutes_later / MINUTE_US + 1), Some(0));
-    let touched = panes.iter().flat_map(|pane| &pane.records).filter(|record| record.get(Field::AuthUser).is_some());
-    assert_eq!(touched.count(), 0);
+    let touched = panes.iter().flat_map(|pane| &pane.parts).flat_map(|part| &part.records);
+    assert_eq!(touched.filter(|record| record.get(Field::AuthUser).is_some()).count(), 0);
 }
 
 proptest! {
@@ -143,7 +157,7 @@ proptest! {
             samples.message(&envelope, None, NOW_US);
         }
         let panes = samples.panes().panes;
-        let [one, other] = &panes[0].records[..] else { panic!("{panes:?}") };
+        let [one, other] = &panes[0].parts[0].records[..] else { panic!("{panes:?}") };
         for field in [Field::Sender, Field::Helo, Field::From, Field::ReplyTo] {
             prop_assert_eq!(one.get(field), other.get(field));
         }

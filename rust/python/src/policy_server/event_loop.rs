@@ -103,8 +103,8 @@ impl<'a> EventLoop<'a> {
         })
     }
 
-    /// Answers until the server is stopped, and returns how many clients had not read their answers by then. It turns at
-    /// least once in `turn`.
+    /// Answers until the server is stopped, and returns how many clients had not read their answers by then.
+    /// It turns at least once in `turn`.
     pub(super) fn run(mut self, turn: Duration) -> io::Result<u64> {
         let mut events = Events::with_capacity(SHOWN_AT_ONCE);
         let mut look_at = self.began + LOOK;
