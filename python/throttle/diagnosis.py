@@ -1,4 +1,5 @@
-"""Text of a diagnosis: one sentence about each finding, a table, and the command that would act on it.
+"""What to do about a surge, and the text of it: a sentence about each finding, a table, and the command or limit that
+would act on it.
 
 `guard.diagnose()` returns numbers and names. `described` adds what only the guard's side knows: which limits hold a
 flood, and a command. Its result is plain data, so that a client can make the text in another process:

@@ -1,7 +1,6 @@
 """What can be asked of the guards of a service, and what can be changed in them.
 
-A verb takes guards and the fields of a request, and returns what JSON can say. It knows no socket, so the guards may
-also be those of a state that other processes share.
+A verb takes guards and the fields of a request, and returns what JSON can say. It knows no socket.
 Invariants: a verb that only reads changes nothing. No verb takes a path: the text of an error would tell what is in the
 file.
 """

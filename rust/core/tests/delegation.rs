@@ -9,7 +9,7 @@ use guard::{MIB, engine};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use throttle_core::delegation::{Connections, MOST_KEPT_OCTETS, MOST_VALUE_OCTETS, Request, Requests};
+use throttle_core::delegation::{MOST_KEPT_OCTETS, MOST_VALUE_OCTETS, Request, Requests, SmtpConnections};
 use throttle_core::engine::Engine;
 use throttle_core::region::Now;
 
@@ -155,13 +155,13 @@ value = "two.com"
 
 struct Asked {
     engine: Engine,
-    connections: Connections,
+    connections: SmtpConnections,
     at_s: u64,
 }
 
 impl Asked {
     fn with(most: usize) -> Self {
-        let connections = Connections::new(NonZeroUsize::new(most).expect("more than none"));
+        let connections = SmtpConnections::new(NonZeroUsize::new(most).expect("more than none"));
         Self { engine: engine(POLICY, MIB), connections, at_s: 0 }
     }
 
@@ -358,7 +358,7 @@ rate = "1 MB/10 seconds"
 
 impl Asked {
     fn brief() -> Self {
-        let connections = Connections::new(NonZeroUsize::new(1000).expect("more than none"));
+        let connections = SmtpConnections::new(NonZeroUsize::new(1000).expect("more than none"));
         Self { engine: engine(BRIEF, MIB), connections, at_s: 0 }
     }
 

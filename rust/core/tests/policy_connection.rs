@@ -10,7 +10,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use throttle_core::delegation::{
-    Connections, IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, Taken, UNFINISHED_SECONDS, Wait, Wrong,
+    IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, Request, SmtpConnections, Taken, UNFINISHED_SECONDS, Wait,
+    Wrong,
 };
 use throttle_core::region::Now;
 
@@ -50,7 +51,7 @@ fn a_request_is_answered_and_waited_for_again() {
 #[test]
 fn a_refusal_is_one_line() {
     let policy = "[[limit]]\nname = \"once\"\nper = \"sender.host\"\nrate = \"1/day\"\n";
-    let (engine, mut connections) = (engine(policy, MIB), Connections::new(NonZeroUsize::MIN));
+    let (engine, mut connections) = (engine(policy, MIB), SmtpConnections::new(NonZeroUsize::MIN));
     let mut connection = PolicyConnection::new(0);
     let take_step = |request: &Request<'_>| Ok(connections.take_step(&engine, request, Now::Stated(1_000_000_000), 0));
     let other = [b"instance=1.2.3.4\n", REQUEST].concat(); // another message

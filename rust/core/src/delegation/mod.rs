@@ -1,7 +1,7 @@
 //! Postfix's policy delegation (SMTPD_POLICY_README): what each request asks, and the connections that are asked about.
 //!
 //! ```text
-//!  bytes ──PolicyConnection──▶ Request ──Connections──▶ connection ──step──▶ Session of the engine
+//!  bytes ──PolicyConnection──▶ Request ──SmtpConnections──▶ SmtpConnection ──step──▶ Session of the engine
 //! ```
 //!
 //! Postfix tells neither when a connection ends nor that a client has sent RSET, so a connection holds nothing in
@@ -11,17 +11,17 @@
 //! anyway which steps it has charged. A refusal is stored nowhere, because it has charged nothing: each repeat is
 //! decided again, so it is refused until the time that was told and no longer.
 //!
-//! **Dropped.** A ring of answers by instance, state and recipient: an attacker with many requests pushes out the
-//! answers of others, while what a session knows is dropped with its connection only.
+//! **Tried and dropped.** A ring of answers by instance, state and recipient: an attacker with many requests pushes out
+//! the answers of others, while what a session knows is dropped with its connection only.
 //!
 //! **Bound.** At most `most` connections are kept. When there is no room, the connection that has been idle longest is
 //! dropped, and counted. When Postfix asks again about a connection that was dropped, the connection and its message
 //! are charged again. Recipients are kept in at most [`MOST_KEPT_OCTETS`]: the limits that are asked at the end of the
 //! message count no others. So a client with many recipients cannot evict other connections.
 
-mod connection;
 mod policy_connection;
 mod request;
+mod smtp_connection;
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
@@ -30,19 +30,19 @@ use lru::LruCache;
 
 use crate::engine::Engine;
 use crate::region::Now;
-pub use connection::Taken;
-use connection::{Connection, Context};
 pub use policy_connection::{IDLE_SECONDS, MOST_REQUEST_BYTES, PolicyConnection, UNFINISHED_SECONDS, Wait, Wrong};
 pub use request::{MOST_VALUE_OCTETS, Request, Requests};
+pub use smtp_connection::Taken;
+use smtp_connection::{Context, SmtpConnection};
 
 /// The most memory of recipients of open transactions.
 pub const MOST_KEPT_OCTETS: usize = 32 << 20;
 
 /// The connections that one engine is asked about.
 #[derive(Debug)]
-pub struct Connections {
+pub struct SmtpConnections {
     /// By the hash of address and port, the longest idle last.
-    connections: LruCache<u64, Connection>,
+    connections: LruCache<u64, SmtpConnection>,
     /// Its key is secret, so a client cannot choose names that collide.
     hasher: RandomState,
     kept_octets: usize,
@@ -50,7 +50,7 @@ pub struct Connections {
     dropped: u64,
 }
 
-impl Connections {
+impl SmtpConnections {
     /// A table of at most `most` connections.
     pub fn new(most: NonZeroUsize) -> Self {
         let (connections, hasher) = (LruCache::new(most), RandomState::new());
@@ -79,18 +79,18 @@ impl Connections {
 
     /// Takes the step that a request asks for. A request at an unknown state asks nothing.
     ///
-    /// Limits count by `now`; `at_s`, seconds of any clock, is the time for [`Connections::end_idle`].
+    /// Limits count by `now`; `at_s`, seconds of any clock, is the time for [`SmtpConnections::end_idle`].
     ///
     /// # Errors
     ///
     /// The refusal.
     pub fn take_step(&mut self, engine: &Engine, request: &Request<'_>, now: Now, at_s: u64) -> Taken {
         let step = match request.protocol_state {
-            b"RCPT" => Connection::rcpt,
-            b"END-OF-MESSAGE" => Connection::end_of_message,
-            b"MAIL" | b"DATA" | b"BDAT" => Connection::mail, // they carry the declared size, too
-            b"EHLO" | b"HELO" => Connection::helo,
-            b"CONNECT" | b"XCLIENT" => Connection::connect, // after XCLIENT it is known whose connection it is
+            b"RCPT" => SmtpConnection::rcpt,
+            b"END-OF-MESSAGE" => SmtpConnection::end_of_message,
+            b"MAIL" | b"DATA" | b"BDAT" => SmtpConnection::mail, // they carry the declared size, too
+            b"EHLO" | b"HELO" => SmtpConnection::helo,
+            b"CONNECT" | b"XCLIENT" => SmtpConnection::connect, // after XCLIENT it is known whose connection it is
             _ => return Ok(()),
         };
         // Without a port, connections of one client cannot be told apart, and each transaction is a connection.
@@ -104,7 +104,7 @@ impl Connections {
         let has_room = self.kept_octets < MOST_KEPT_OCTETS;
         let (request, hasher, serial) = (*request, &self.hasher, self.requests);
         let context = Context { engine, request, hasher, serial, has_room, now, at_s };
-        let connection = self.connections.get_or_insert_mut(key, Connection::new);
+        let connection = self.connections.get_or_insert_mut(key, SmtpConnection::new);
         let kept_octets = connection.kept_octets();
         connection.begin_if_port_is_reused(&context);
         connection.asked_at_s = at_s;

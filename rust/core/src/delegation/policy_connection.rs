@@ -17,8 +17,8 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::connection::Taken;
 use super::request::{Request, Requests};
+use super::smtp_connection::Taken;
 
 /// The longest unfinished request. Those of Postfix have about a thousand bytes.
 pub const MOST_REQUEST_BYTES: usize = 1 << 14;

@@ -6,15 +6,16 @@ use super::samples::{Field, Record};
 use crate::envelope::{Envelope, Headers};
 use crate::identity::{Identities, Identity, Prefixes, SenderKind, Sources, SuffixList};
 
-/// The identities that are compared. Where two tie a surge together equally well, the first of them is named: what is
-/// hard to forge, then where answers go, then what is only claimed; the narrower one; and recipients last, for they are
-/// its victims.
+/// The identities that are compared. Where two tie a surge together equally well, the first of them is named.
 pub const COMPARED: [Identity; 18] = [
+    // Nobody forges these, and they are narrow.
     Identity::AuthUser,
     Identity::ClientIp,
     Identity::ClientNet(Prefixes { v4: 24, v6: 48 }),
+    // Where the answers go, which is what a flood is sent for.
     Identity::ReplyToAddress,
     Identity::ReplyToOrg,
+    // What its author says of himself, the narrower one first.
     Identity::SenderAddress,
     Identity::SenderHost,
     Identity::SenderOrg(0),
@@ -23,9 +24,11 @@ pub const COMPARED: [Identity; 18] = [
     Identity::FromAddress,
     Identity::FromOrg,
     Identity::HeloHost,
+    // What many customers of a provider share.
     Identity::ClientNet(Prefixes { v4: 16, v6: 32 }),
     Identity::ClientOrg,
     Identity::ListId,
+    // The victims.
     Identity::RcptAddress,
     Identity::RcptHost,
 ];

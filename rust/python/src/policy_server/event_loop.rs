@@ -46,7 +46,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-struct Connection {
+struct Client {
     socket: Socket,
     state: PolicyConnection,
     /// Whether it waits for room for its answers, and not for requests.
@@ -70,7 +70,7 @@ pub(super) struct EventLoop<'a> {
     /// Whether there are as many clients as there may be.
     is_full: bool,
     /// By descriptor.
-    connections: Vec<Option<Connection>>,
+    clients: Vec<Option<Client>>,
     open: u64,
     /// The sockets that may have something left, by descriptor.
     again: Vec<usize>,
@@ -94,7 +94,7 @@ impl<'a> EventLoop<'a> {
             listeners,
             accept_at: None,
             is_full: false,
-            connections: Vec::new(),
+            clients: Vec::new(),
             open: 0,
             again: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
@@ -137,8 +137,8 @@ impl<'a> EventLoop<'a> {
             self.serve(event.token().0, event.is_read_closed());
         }
         for number in again {
-            if let Some(Some(connection)) = self.connections.get_mut(number) {
-                connection.is_queued = false;
+            if let Some(Some(client)) = self.clients.get_mut(number) {
+                client.is_queued = false;
             }
             self.serve(number, false);
         }
@@ -146,8 +146,8 @@ impl<'a> EventLoop<'a> {
     }
 
     fn serve(&mut self, number: usize, is_shut: bool) {
-        if let Some(Some(connection)) = self.connections.get_mut(number) {
-            connection.is_shut |= is_shut;
+        if let Some(Some(client)) = self.clients.get_mut(number) {
+            client.is_shut |= is_shut;
             if self.exchange(number).is_err() {
                 self.close(number);
             }
@@ -162,9 +162,8 @@ impl<'a> EventLoop<'a> {
     ///
     /// The connection is broken.
     fn exchange(&mut self, number: usize) -> io::Result<()> {
-        let Self { server, steps, wake, connections, again, buffer, at_s, .. } = self;
-        let Some(Some(Connection { socket, state, is_sending, is_shut, is_queued })) = connections.get_mut(number)
-        else {
+        let Self { server, steps, wake, clients, again, buffer, at_s, .. } = self;
+        let Some(Some(Client { socket, state, is_sending, is_shut, is_queued })) = clients.get_mut(number) else {
             return Ok(());
         };
         let mut queue = || {
@@ -251,18 +250,17 @@ impl<'a> EventLoop<'a> {
         }
         register(&self.poll, &socket, Interest::READABLE)?;
         let number = descriptor(&socket);
-        if self.connections.len() <= number {
-            self.connections.resize_with(number + 1, || None);
+        if self.clients.len() <= number {
+            self.clients.resize_with(number + 1, || None);
         }
         let state = PolicyConnection::new(self.at_s);
-        self.connections[number] =
-            Some(Connection { socket, state, is_sending: false, is_shut: false, is_queued: false });
+        self.clients[number] = Some(Client { socket, state, is_sending: false, is_shut: false, is_queued: false });
         self.set_open(self.open + 1);
         Ok(())
     }
 
     fn close(&mut self, number: usize) {
-        if self.connections[number].take().is_some() {
+        if self.clients[number].take().is_some() {
             self.set_open(self.open - 1);
         }
     }
@@ -275,9 +273,9 @@ impl<'a> EventLoop<'a> {
     /// Closes connections that have waited too long, and forgets idle SMTP connections.
     fn look(&mut self) {
         self.steps.end_idle(self.at_s);
-        for number in 0..self.connections.len() {
-            let Some(connection) = &mut self.connections[number] else { continue };
-            let is_late = connection.state.is_late(self.at_s);
+        for number in 0..self.clients.len() {
+            let Some(client) = &mut self.clients[number] else { continue };
+            let is_late = client.state.is_late(self.at_s);
             if let Err(wrong) = &is_late {
                 self.server.note_wrong(&self.wake, wrong);
             }
@@ -290,10 +288,10 @@ impl<'a> EventLoop<'a> {
     /// Accepts and reads nothing more, closes each connection once its answers are sent, and returns how many are left.
     fn end(mut self, events: &mut Events) -> io::Result<u64> {
         self.listeners.clear();
-        for number in 0..self.connections.len() {
-            let Some(connection) = &mut self.connections[number] else { continue };
-            connection.state.end();
-            if connection.state.wait() == Wait::Close {
+        for number in 0..self.clients.len() {
+            let Some(client) = &mut self.clients[number] else { continue };
+            client.state.end();
+            if client.state.wait() == Wait::Close {
                 self.close(number);
             }
         }

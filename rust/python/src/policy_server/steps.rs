@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use socket2::Socket;
-use throttle_core::delegation::{Connections, Request, Taken, Wrong};
+use throttle_core::delegation::{Request, SmtpConnections, Taken, Wrong};
 
 use super::PolicyServer;
 use crate::guard::Throttle;
@@ -17,14 +17,15 @@ const SMTP_IDLE_SECONDS: u64 = 600;
 #[derive(Debug)]
 pub(super) struct Steps<'a> {
     server: &'a PolicyServer,
-    smtp_connections: Vec<Connections>,
+    smtp_connections: Vec<SmtpConnections>,
     was_asked: bool,
     is_under_stress: bool,
 }
 
 impl<'a> Steps<'a> {
     pub(super) fn new(server: &'a PolicyServer) -> Self {
-        let smtp_connections = server.guards.iter().map(|_| Connections::new(server.most_smtp_connections)).collect();
+        let smtp_connections =
+            server.guards.iter().map(|_| SmtpConnections::new(server.most_smtp_connections)).collect();
         Self { server, smtp_connections, was_asked: false, is_under_stress: false }
     }
 
@@ -37,7 +38,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The guard of this name, or else the one without a name.
-    fn guard(&mut self, name: &[u8]) -> Result<(&'a Throttle, &mut Connections), Wrong> {
+    fn guard(&mut self, name: &[u8]) -> Result<(&'a Throttle, &mut SmtpConnections), Wrong> {
         let server = self.server;
         let named = |name: &[u8]| server.guards.iter().position(|(known, _)| known == name);
         let place = match named(name) {

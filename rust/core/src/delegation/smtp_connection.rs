@@ -23,7 +23,7 @@ pub type Taken = Result<(), Box<Refusal>>;
 
 /// A connection. Its texts are in each request, so it keeps hashes of them.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct SmtpConnection {
     session: Session,
     helo_name: Option<u64>,
     transaction: Option<Transaction>,
@@ -109,7 +109,7 @@ impl Context<'_> {
     }
 }
 
-impl Connection {
+impl SmtpConnection {
     pub(super) fn new() -> Self {
         Self { session: Session::without_slots(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
     }
