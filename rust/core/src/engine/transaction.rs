@@ -21,7 +21,7 @@ use crate::policy::{Mode, WhenFull};
 use crate::region::{Now, Region, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
-use crate::store::in_flight::{HINT_US, Token};
+use crate::store::in_flight::{HINT_US, Room, Token};
 use crate::store::request::{Answer, Answers, Entry, Question};
 use crate::store::{Store, Verdict};
 
@@ -293,13 +293,15 @@ impl Engine {
     fn consult_in_flight(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let (capacity, wanted) = (&self.plan.in_flight, &request.stores.in_flight);
         capacity.find(region, wanted, &mut found.stores.rows);
-        found.held = wanted.held.limits;
+        found.held = wanted.held.clone();
         for place in wanted.held.places() {
-            let verdict = capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
+            let Room { verdict, is_neighbour } =
+                capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
+            found.held.neighbours |= u64::from(is_neighbour) << place;
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
             if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {
                 outcome.shadow.insert(limit);
-                found.held &= !(1 << place);
+                found.held.limits &= !(1 << place);
             } else {
                 let until_us = verdict.earliest_us(outcome.at_us);
                 outcome.refusing.insert(limit);
@@ -328,7 +330,7 @@ impl Engine {
                 self.block_refused(request, &found.blocking, region, at_us);
             }
         } else if purpose == Purpose::Admit && !outcome.is_max_open_shadow {
-            outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, found.held));
+            outcome.token = Some(self.plan.in_flight.hold(region, &request.stores.in_flight, &found.held));
         }
         self.plan.stats.note(region, request.counted(), outcome.refused.is_none(), at_us);
         if !found.near_limit.is_empty() {
