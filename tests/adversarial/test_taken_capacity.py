@@ -1,8 +1,10 @@
 """Capacity that one client takes and keeps: idle connections, declared sizes, a network's allowance.
 
 Gain: of everything that is shared, a client, its network and the block of its owner hold a part of what is still free,
-and never what is kept for those that hold nothing. Of a network's rates one client has a third or a half.
-Innocents lose: nothing. A message of more than 1 MB waits when a hundred networks hold all they can; the table says
+and of what is kept for those that hold nothing at most a twentieth, by many clients that hold one each. Of a network's
+rates one client has a third or a half.
+Innocents lose: nothing, nor do the neighbours of a few clients that hold all that their block may have: each has its
+first message of up to 1 MB. A message of more than 1 MB waits when a hundred networks hold all they can; the table says
 which size still passes. A few clients together use up what their network has.
 Each attack is played against the first `inbound` too, where innocents do lose. Its "always one message" was not
 bounded, and cannot be played any more: there one idle session with SIZE=1073741824 refused 200 of 200.
@@ -266,9 +268,129 @@ def test_the_holder_of_a_block_takes_a_quarter_of_what_is_free(
     name = f"declared messages of 10 MB from one IPv6 block: /{bits}"
     write_outcome(Outcome(name, declared, 3_000, "messages of 10 MB", {"messages of 10 MB": (waiting, 300)}))
     assert (lost, waiting) == (0, 0)
-    assert taken <= 6_000 / 4
+    assert taken <= 6_500 / 4
     assert declared * 10 * MB <= 2 * GIB / 4
     assert play(FIRST_INBOUND)[1] == 300
+
+
+@pytest.mark.parametrize("bits", [41, 29])
+def test_the_holder_of_a_block_gets_little_by_networks_that_hold_nothing(
+    bits: int, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
+) -> None:
+    """Nine of its networks take all that they can, then each of the others its first."""
+    at = server()
+    few, many = range(9), range(9, 128)
+    step = (1 << 48 - bits) // 128
+    for site in few:
+        while at.connects(six(site * step, bits)):
+            pass
+    by_few = len(at.held)
+    connections = by_few + sum(at.connects(six(site * step, bits)) for site in many)
+    at.close()
+    in_bytes = 0
+    for size in SIZES[1:]:
+        for site in few:
+            while at.sends(six(site * step, bits), size):
+                in_bytes += size
+    for size in SIZES[SIZES.index(MB) :]:
+        in_bytes += sum(size * at.sends(six(site * step, bits), size) for site in many)
+    at.close()
+    print(f"the holder of a /{bits}: {by_few} connections by 9 networks, {connections} in all, and {in_bytes / MB} MB")
+    name = f"connections of the holder of an IPv6 block, the last of each from an empty network: /{bits}"
+    write_outcome(Outcome(name, connections, unit="connections"))
+    # A fifth of the 4,500 that are shared, and of the 500 for neighbours; of 1856 MiB and 48 MiB.
+    assert (by_few, connections) == (900, 1_000)
+    assert in_bytes <= (1856 + 48) * (1 << 20) / 5 + MB
+
+
+#: The client of a number, each in a network of its own where the block has several.
+BLOCKS: dict[str, Callable[[int], str]] = {
+    "a hoster's IPv6 /29": lambda n: f"2a01:4f8:{n:x}:{n:x}::1",
+    "an IPv4 /24": lambda n: f"203.0.113.{n}",
+}
+
+
+@dataclass(frozen=True)
+class Few:
+    """A few clients of one block, which hold all they get."""
+
+    block: str
+    clients: int
+    #: The largest size that the server takes; `None`: the messages declare none.
+    size: int | None
+    #: Whether they only connect.
+    connects: bool = False
+    #: How many neighbours have their first at once, at least.
+    at_once: int = 0
+
+    def play(self, at: Server) -> None:
+        sizes = [self.size] if self.size is None else [s for s in SIZES if s <= self.size]
+        for size in sizes:
+            eager = list(range(self.clients))
+            while eager:
+                eager = [n for n in eager if self.opens(at, n, size)]
+
+    def opens(self, at: Server, number: int, size: int | None, *, keeps: bool = True) -> bool:
+        client = BLOCKS[self.block](number)
+        return at.connects(client, keeps=keeps) if self.connects else at.sends(client, size, keeps=keeps)
+
+
+SIZES = [1_000 * MB, 190 * MB, 150 * MB, 50 * MB, 25 * MB, 10 * MB, 3 * MB, MB, 300_000, 100_000, 20_000, 5_000]
+
+#: At most so many clients were needed to refuse every neighbour before neighbours had a part of the reserve.
+FEW = {
+    "1 GB": Few("a hoster's IPv6 /29", 3, 1_000 * MB, at_once=9),
+    "50 MB": Few("a hoster's IPv6 /29", 3, 50 * MB, at_once=9),
+    "10 MB": Few("a hoster's IPv6 /29", 3, 10 * MB, at_once=9),
+    "messages": Few("a hoster's IPv6 /29", 6, None, at_once=30),
+    "connections": Few("a hoster's IPv6 /29", 9, None, connects=True, at_once=90),
+    "1 GB in a /24": Few("an IPv4 /24", 2, 1_000 * MB, at_once=5),
+    "messages in a /24": Few("an IPv4 /24", 3, None, at_once=15),
+}
+
+
+@pytest.mark.parametrize("what", list(FEW))
+def test_a_few_clients_leave_every_neighbour_in_their_block_its_first(
+    what: str, server: Callable[..., Server], write_outcome: Callable[[Outcome], None]
+) -> None:
+    few, at = FEW[what], server()
+    few.play(at)
+    taken = len(at.held)
+    first = None if few.size is None else MB
+    # A network has two hundred new organisations in ten minutes.
+    numbers = range(50, 230) if "/24" in few.block else range(50, 450)
+
+    def one_by_one() -> int:
+        return refused(few.opens(at, number, first, keeps=False) for number in numbers)
+
+    # Others take all that they can: that is no loss of the neighbours.
+    alone = one_by_one()
+    others = range(60)
+    for network in others:
+        while at.connects(attacker(network)) if few.connects else at.sends(attacker(network), first and 10 * MB):
+            pass
+    beside_others = one_by_one()
+    kept = [few.opens(at, number, first) for number in list(numbers)[:150]]
+    at_once = kept.index(False)
+    lost = refused(at.connects(innocent(n)) if few.connects else at.sends(innocent(n), first) for n in range(50))
+    kind = "connections" if few.connects else "messages"
+    name = f"a few clients that hold all they can in {few.block}: {few.clients} clients, {what}"
+    of_neighbours = f"first {kind} of neighbours"
+    write_outcome(
+        Outcome(
+            name,
+            taken,
+            unit=kind,
+            lost={
+                of_neighbours: (alone + beside_others, 2 * len(numbers)),
+                f"first {kind} elsewhere": (lost, 50),
+            },
+        )
+    )
+    print(f"{what}: {taken} held by {few.clients} clients; {at_once} neighbours have their first at once")
+    assert (alone, beside_others, lost) == (0, 0, 0)
+    assert at_once >= few.at_once
+    at.close()
 
 
 #: How the attacker and its neighbours are addressed: the client of a number, the attacker's at 0.

@@ -189,7 +189,7 @@ def test_sizes_are_written_as_sizes_and_numbers_alike() -> None:
     assert "552 5.3.4 message too big for global" in shown.splitlines()[1]
     tiers = (("client.net/32/64", 10), ("client.net/24/48", 8), ("client.net/24/29", 4))
     share = "; ".join(f"one {per} at most 1/{part} of what is free" for per, part in tiers)
-    share += ", but always one message of 1 MB; 128 MiB kept for that"
+    share += ", but always one message of 1 MB; 192 MiB kept for that"
     assert f"bytes at once on the whole server: 2 GiB; {share}" in " ".join(shown.split())
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exact_open import ExactOpen
+from exact_open import ExactOpen, Held
 from given_guards import REAL, SEED
 from throttle import Envelope, Limit, ManualClock, Permit, Policy, Throttle
 
@@ -33,8 +33,8 @@ LIMITS = [
     Limit(
         name="all",
         per="global",
-        in_flight=20,
-        reserve=4,
+        in_flight=28,
+        reserve=12,
         share=[{"per": "client.net", "of_free": "1/4"}, {"per": "client.net/23/48", "of_free": "1/3"}],
     ),
     Limit(
@@ -70,22 +70,20 @@ class Exact:
 
     def __init__(self) -> None:
         self.nets = {net: ExactOpen(3) for net in range(5)}
-        self.all = ExactOpen(20, (Fraction(1, 4), Fraction(1, 3)), reserve=4)
+        self.all = ExactOpen(28, (Fraction(1, 4), Fraction(1, 3)), reserve=12)
         self.bytes = ExactOpen(1_000_000, (Fraction(1, 2), Fraction(2, 3)), reserve=100_000, first=90_000)
 
     def admits(self, whom: Whom) -> bool:
         counts = len(self.all.held) < MAX_OPEN and self.nets[whom.net].has_room() and self.all.has_room(whom.tiers)
         return counts and (not whom.size or self.bytes.has_room(whom.tiers, whom.size))
 
-    def hold(self, whom: Whom) -> None:
-        self.nets[whom.net].hold()
-        self.all.hold(whom.tiers)
-        self.bytes.hold(whom.tiers, whom.size or 0)
+    def hold(self, whom: Whom) -> tuple[Held, Held, Held]:
+        size = whom.size or 0
+        return self.nets[whom.net].hold(), self.all.hold(whom.tiers), self.bytes.hold(whom.tiers, size)
 
-    def release(self, whom: Whom) -> None:
-        self.nets[whom.net].release()
-        self.all.release(whom.tiers)
-        self.bytes.release(whom.tiers, whom.size or 0)
+    def release(self, whom: Whom, held: tuple[Held, Held, Held]) -> None:
+        for limit, of_limit in zip([self.nets[whom.net], self.all, self.bytes], held, strict=True):
+            limit.release(of_limit)
 
     @property
     def used(self) -> dict[str, int]:
@@ -94,7 +92,7 @@ class Exact:
             "all": self.all.total(),
             "bytes": self.bytes.total(),
             "in flight per client.net": sum(net.total() > 0 for net in self.nets.values()),
-            "in flight per client.net/23/48": len({tiers[1] for tiers, _ in self.all.held}),
+            "in flight per client.net/23/48": len({held.key[1] for held in self.all.held}),
             "permits": len(self.all.held),
         }
 
@@ -180,19 +178,19 @@ def test_whatever_happens_what_is_open_is_what_was_admitted_and_not_released(rng
         for _ in range(SCHEDULES):
             live(rng, runner.get_loop(), ways, told)
     assert min(ways.values()) > 100
-    assert told == {None, "net", "all", "bytes", "max-open"}
+    assert told == {None, "net", "all", "bytes", "max-open", "neighbour"}
 
 
 def live(rng: random.Random, loop: asyncio.AbstractEventLoop, ways: dict[str, int], told: set[str | None]) -> None:
     pace = Throttle(Policy(LIMITS), memory="64 KiB", max_open=MAX_OPEN, clock=ManualClock(REAL), seed=SEED)
-    exact, open_ = Exact(), list[tuple[Whom, Life]]()
+    exact, open_ = Exact(), list[tuple[Whom, tuple[Held, Held, Held], Life]]()
     for _ in range(STEPS):
         if open_ and rng.random() < 0.4:
-            whom, life = open_.pop(rng.randrange(len(open_)))
+            whom, held, life = open_.pop(rng.randrange(len(open_)))
             way = rng.choice(WAYS)
             ways[way] += 1
             life.leave(way)
-            exact.release(whom)
+            exact.release(whom, held)
         else:
             whom = Whom(rng.randrange(5), rng.choice(SIZES))
             admits = exact.admits(whom)
@@ -200,11 +198,12 @@ def live(rng: random.Random, loop: asyncio.AbstractEventLoop, ways: dict[str, in
             assert bool(permit) == admits, (whom, permit)
             told.add(permit.decision.limit)
             if permit:
-                open_.append((whom, Life(permit, loop)))
-                exact.hold(whom)
+                held = exact.hold(whom)
+                told.update("neighbour" for of_limit in held if of_limit.is_neighbour and of_limit.amount)
+                open_.append((whom, held, Life(permit, loop)))
             del permit
         assert used(pace) == exact.used
-        assert exact.all.total() <= min(20, MAX_OPEN)
+        assert exact.all.total() <= min(28, MAX_OPEN)
     open_.clear()
     assert set(used(pace).values()) == {0}
 

@@ -24,8 +24,8 @@ count = "connections"
 [[limit]]
 name = "all-open"
 per = "global"
-in_flight = 12
-reserve = 3
+in_flight = 20
+reserve = 12
 share = [
     { per = "client.net", of_free = "1/3" },
     { per = "client.net/23/48", of_free = "1/2" },
@@ -64,7 +64,10 @@ const MAX_OPEN: u32 = 8;
 const SECOND: Option<u64> = Some(1_000_000);
 
 /// The name and the wait that the oracle tells: the longest, of equals the first in the file; `max-open` before all.
-fn judge(open: &Open, net: u8, host: u8, bytes: u64, holds: bool) -> Option<(&'static str, Option<u64>)> {
+type Told = Option<(&'static str, Option<u64>)>;
+
+/// What the oracle tells, and whether `all-open` and `all-bytes` have room for a neighbour only.
+fn judge(open: &Open, net: u8, host: u8, bytes: u64, holds: bool) -> (Told, [bool; 2]) {
     let by_net = move |held: &Held| held.net == net;
     let by_host = move |held: &Held| held.host == host;
     let by_owner = move |held: &Held| held.net / 2 == net / 2;
@@ -72,20 +75,22 @@ fn judge(open: &Open, net: u8, host: u8, bytes: u64, holds: bool) -> Option<(&'s
     let tiers: [open::Share<'_>; 2] = [(3, &by_net), (2, &by_owner)];
     let mut told = vec![
         ("net-connections", open.room([3, 0, 1], 1, false, by_net, &[])),
-        ("all-open", open.room([12, 3, 1], 1, false, all, &tiers)),
+        ("all-open", open.room([20, 12, 1], 1, false, all, &tiers)),
         ("host-open", open.room([2, 0, 1], 1, false, |held| by_net(held) && by_host(held), &[])),
         ("net-host-share", open.room([5, 0, 1], 1, false, by_net, &[(2, &by_host)])),
     ];
     if bytes > 0 {
         told.insert(2, ("all-bytes", open.room([1_000_000, 200_000, 30_000], bytes, true, all, &tiers)));
     }
-    if let Some((name, _)) = told.iter().find(|(_, room)| *room == Room::Never) {
-        return Some((name, None));
-    }
-    if holds && open.0.len() >= MAX_OPEN as usize {
-        return Some(("max-open", SECOND));
-    }
-    told.iter().find(|(_, room)| *room == Room::Full).map(|(name, _)| (*name, SECOND))
+    let is_neighbour = ["all-open", "all-bytes"].map(|name| told.contains(&(name, Room::FitsNeighbour)));
+    let told = if let Some((name, _)) = told.iter().find(|(_, room)| *room == Room::Never) {
+        Some((*name, None))
+    } else if holds && open.0.len() >= MAX_OPEN as usize {
+        Some(("max-open", SECOND))
+    } else {
+        told.iter().find(|(_, room)| *room == Room::Full).map(|(name, _)| (*name, SECOND))
+    };
+    (told, is_neighbour)
 }
 
 fn told(decision: &Decision) -> Option<(&str, Option<u64>)> {
@@ -172,11 +177,12 @@ proptest! {
                     } else {
                         (engine.check(&envelope, None, now), None)
                     };
-                    prop_assert_eq!(told(&decision), judge(&open, net, host, bytes.unwrap_or(0), holds));
-                    prop_assert_eq!(told(&peeked), judge(&open, net, host, bytes.unwrap_or(0), false));
+                    let (expected, is_neighbour) = judge(&open, net, host, bytes.unwrap_or(0), holds);
+                    prop_assert_eq!(told(&decision), expected);
+                    prop_assert_eq!(told(&peeked), judge(&open, net, host, bytes.unwrap_or(0), false).0);
                     prop_assert_eq!(token.is_some(), holds && decision.allowed());
                     if let Some(token) = token {
-                        open.0.push(Held { net, host, bytes: bytes.unwrap_or(0) });
+                        open.0.push(Held { net, host, bytes: bytes.unwrap_or(0), is_neighbour });
                         tokens.push(token);
                     }
                 }
@@ -227,6 +233,115 @@ fn a_connection_and_its_message_hold_what_their_stages_count() {
     assert_eq!(counted(&engine), [1, 700, 2, 1, 1, 0], "a permit that holds nothing is one all the same");
     assert!(engine.release(mail.expect("admitted")) && engine.release(headers.expect("admitted")));
     assert_eq!(counted(&engine), [0; 6]);
+}
+
+/// A share as `inbound` has it: a client, its network, the block of its owner. 1000 are shared, 400 are reserved, and
+/// 100 of these are for neighbours.
+const BLOCKS: &str = r#"
+[[limit]]
+name = "open"
+per = "global"
+in_flight = 1400
+reserve = 400
+share = [
+    { per = "client.net/32/64", of_free = "1/20" },
+    { per = "client.net/24/48", of_free = "1/10" },
+    { per = "client.net/24/29", of_free = "1/4" },
+]
+"#;
+
+/// Clients that open what they get; their permits, by client.
+struct Clients {
+    engine: Engine,
+    held: Vec<(String, Token)>,
+}
+
+impl Clients {
+    fn new(policy: &str) -> Self {
+        Self { engine: with_max_open(policy, 4 * MIB, 4_000), held: Vec::new() }
+    }
+
+    fn open(&mut self, ip: &str) -> bool {
+        let token = self.engine.admit(&message(ip, "a@ex.com"), None, Now::Stated(0)).1;
+        let is_open = token.is_some();
+        self.held.extend(token.map(|token| (ip.to_owned(), token)));
+        is_open
+    }
+
+    /// Opens as many as each of these clients gets, one after another.
+    fn take_all(&mut self, ips: impl IntoIterator<Item = String>) -> usize {
+        ips.into_iter().map(|ip| std::iter::repeat_with(|| self.open(&ip)).take_while(|is_open| *is_open).count()).sum()
+    }
+
+    /// Closes all, and nothing is left.
+    fn close(mut self) {
+        for (_, token) in self.held.drain(..) {
+            assert!(self.engine.release(token));
+        }
+        assert_eq!(self.engine.tables(&|| ()).iter().map(|table| table.used).sum::<u64>(), 0);
+    }
+}
+
+/// The `nth` client of a hoster's /29, each in a /48 of its own.
+fn customer(nth: usize) -> String {
+    format!("2a01:4f8:{nth:x}::1")
+}
+
+#[test]
+fn hosts_that_take_all_of_a_block_leave_its_neighbours_their_first() {
+    let mut clients = Clients::new(BLOCKS);
+    // 200 is a fifth of what is shared. The last hosts hold one message each, as neighbours.
+    let hosts = 20;
+    let taken = clients.take_all((0..hosts).map(customer));
+    assert!((200..200 + hosts).contains(&taken), "{taken}");
+    let mut first = |nth: usize| {
+        let is_open = clients.open(&customer(nth));
+        let second = clients.open(&customer(nth));
+        assert!(!second, "a neighbour has one");
+        if let Some((_, token)) = clients.held.pop_if(|_| is_open) {
+            assert!(clients.engine.release(token));
+        }
+        is_open
+    };
+    assert!((100..500).all(&mut first), "one after another all get their first");
+    // Others take all that is left to share: neighbours lose nothing by it.
+    clients.take_all((0..200).map(|net| format!("203.0.{net}.1")));
+    assert!((100..500).all(|nth| clients.open(&customer(nth))
+        && clients.held.pop().is_some_and(|(_, token)| { clients.engine.release(token) })));
+    clients.close();
+}
+
+/// By as many empty networks as it likes, the owner of a block gets a fifth of the quarter for neighbours; a network by
+/// as many clients, an eleventh of it.
+#[test]
+fn the_owner_of_a_block_gets_only_a_part_of_what_is_for_neighbours() {
+    let mut clients = Clients::new(BLOCKS);
+    assert_eq!(clients.take_all((0..2_000).map(customer)), 200 + 20);
+    // The neighbours took nothing of what others share: one client has a twentieth of the other 800.
+    assert_eq!(clients.take_all(["192.0.2.1".into()]), 800 / 21);
+    clients.close();
+    let mut clients = Clients::new(BLOCKS);
+    assert_eq!(clients.take_all((1..255).map(|host| format!("192.0.2.{host}"))), 91 + 9);
+    clients.close();
+}
+
+/// Blocks without number take all that is shared, and the quarter for neighbours. The rest of the reserve is for those
+/// whose block holds nothing.
+#[test]
+fn neighbours_leave_three_quarters_of_the_reserve_to_others() {
+    let mut clients = Clients::new(BLOCKS);
+    // Each has a client that holds much and two hundred that hold nothing, as long as there is more to share.
+    let networks = 100;
+    for net in 0..networks {
+        clients.take_all((1..201).map(|host| format!("203.0.{net}.{host}")));
+    }
+    let taken = clients.held.len();
+    assert!((1000..=1000 + 100 + networks).contains(&taken), "{taken}");
+    let others = (0..1_000).take_while(|nth| clients.open(&format!("198.{}.{}.1", nth / 250, nth % 250)));
+    let others = others.count();
+    assert_eq!(taken + others, 1400, "what is free is for first messages");
+    assert!(others >= 300 - networks, "{others}");
+    clients.close();
 }
 
 /// Having no name is no way around a share.

@@ -180,7 +180,8 @@ fn policy(order: &[u64]) -> String {
 
 #[test]
 fn decisions_add_up_to_checks_over_threads_and_reloads() {
-    let live = Live::new(with_max_open(&policy(&[0, 1, 2]), 4 * MIB, 3));
+    let enforcing = |order: &[usize]| policy(order).replacen("mode = 'shadow'", "", 1);
+    let live = Live::new(with_max_open(&enforcing(&[0, 1, 2]), 4 * MIB, 3));
     const EACH: u64 = 5_000;
     let (mut refused, mut admitted) = (0, 0);
     thread::scope(|scope| {
@@ -200,8 +201,7 @@ fn decisions_add_up_to_checks_over_threads_and_reloads() {
         };
         let threads: Vec<_> = (0..4).map(work).collect();
         for order in [&[2, 0][..], &[0, 1, 2], &[5, 2], &[2]].into_iter().cycle().take(40) {
-            let enforcing = policy(order).replacen("mode = 'shadow'", "", 1);
-            let next = Policy::parse("next.toml", &enforcing).expect("a right policy");
+            let next = Policy::parse("next.toml", &enforcing(order)).expect("a right policy");
             live.reload(&next, list(&[]), &|| ()).expect("it fits");
         }
         for thread in threads {

@@ -47,13 +47,13 @@ fn inbound_is_what_the_design_says() {
     let mib = 1 << 20;
     let expected = [
         cap("net-connections", net, Count::Connections, [400, 0], None, &[(client, 3)]),
-        cap("all-connections", "global", Count::Connections, [6000, 1500], None, &[(net, 10), (owner, 4)]),
-        cap("all-open", "global", Count::Messages, [2500, 500], None, &[(client, 20), (net, 10), (owner, 4)]),
+        cap("all-connections", "global", Count::Connections, [6500, 2000], None, &[(net, 10), (owner, 4)]),
+        cap("all-open", "global", Count::Messages, [2700, 700], None, &[(client, 20), (net, 10), (owner, 4)]),
         cap(
             "all-bytes",
             "global",
             Count::Bytes,
-            [2048 * mib, 128 * mib],
+            [2048 * mib, 192 * mib],
             Some(1_000_000),
             &[(client, 10), (net, 8), (owner, 4)],
         ),

@@ -252,7 +252,7 @@ impl Engine {
         let (capacity, wanted) = (&self.plan.in_flight, &stores.in_flight);
         for place in wanted.held.places() {
             let Some(limit) = self.plan.capped_by[place] else { continue };
-            let verdict = capacity.consult(region, wanted, held, place, at_us);
+            let verdict = capacity.consult(region, wanted, held, place, at_us).verdict;
             let used = capacity.used(region, wanted, held, place);
             let at_once = capacity.limits[place].cap;
             let adds = if capacity.limits[place].bytes { wanted.held.bytes } else { 1 };

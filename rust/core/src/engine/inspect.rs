@@ -9,7 +9,7 @@ use super::{Engine, Live};
 use crate::policy::{Choice, Count, Limit, Rate, Rule};
 use crate::region::{LINES, Now, Region, Table};
 use crate::stats::{Offender, Snapshot, Window};
-use crate::store::in_flight::{InFlight, Permits, Place};
+use crate::store::in_flight::{Columns, InFlight, Permits, Place};
 use crate::store::{Store, TableKind, TablePart};
 use crate::{identity::Identity, plan::PlannedLimit, store::fan_out::MAX_PARTS, store::rate_counter::RateCounter};
 
@@ -215,7 +215,7 @@ impl Engine {
         let InFlight { cap, count, .. } = capacity.limits[limit].clone();
         let used = match count {
             None => capacity.permits.count(&self.shared.lock(), limit),
-            Some(Place { counts, column }) => {
+            Some(Columns { held: Place { counts, column }, .. }) => {
                 let (counts, mut most) = (&capacity.counts[counts], 0);
                 let look = |region: &mut Region, page, _| most = most.max(counts.most(region, page, column));
                 self.shared.each_page(counts.table.pages(), pause, look);

@@ -28,7 +28,7 @@ use crate::plan::{
 use crate::policy::{Count, Stage, Stages};
 use crate::region::{Candidates, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
-use crate::store::in_flight::{InFlight, Place, WantedKey};
+use crate::store::in_flight::{Columns, InFlight, Place, WantedKey};
 use crate::store::request::{Entry, Lookup, NamePart, Question, Request as Stores, Run};
 
 /// The key that an in-flight limit uses for an absent identity. All senders without it share one count.
@@ -379,15 +379,15 @@ impl<'e> Preparer<'e, '_> {
             let Some(size) = self.size.filter(|&size| size > 0) else { return };
             self.request.in_flight.held.bytes = size;
         }
-        if let Some(Place { counts, .. }) = count {
+        if let Some(Columns { held: Place { counts, .. }, .. }) = count {
             let per = &self.plan.count_keys[*counts].per;
             if per.iter().any(|&place| self.keys.first(place).is_none()) {
                 return;
             }
             self.want(*counts);
         }
-        for (Place { counts, .. }, _) in tiers {
-            self.want(*counts);
+        for tier in tiers {
+            self.want(tier.own.held.counts);
         }
         self.request.in_flight.held.limits |= 1 << limit;
     }

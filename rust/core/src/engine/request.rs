@@ -15,7 +15,7 @@ use crate::policy::{Stage, Stages};
 use crate::region::Candidates;
 use crate::stats::IdentityKey;
 use crate::store::access_list::AccessEntry;
-use crate::store::request::{Answer, Answers, Request as Stores, Run};
+use crate::store::request::{Answer, Answers, Held, Request as Stores, Run};
 
 /// All that one check asks.
 #[derive(Debug, Default)]
@@ -113,8 +113,8 @@ pub struct Found {
     room: usize,
     /// How many slots the request may reserve.
     reservations: usize,
-    /// The in-flight limits that a permit will be held under, as bits.
-    pub(super) held: u64,
+    /// What a permit will hold.
+    pub(super) held: Held,
     /// Whether all limits were consulted. If an operator's entry lets the check through, only the in-flight limits
     /// were.
     pub(super) is_consulted: bool,
@@ -124,6 +124,8 @@ pub struct Found {
     pub(super) blocking: Vec<u32>,
     /// Entries of limits that note their element when the check is refused: places in the request.
     pub(super) noting: Vec<u32>,
+    /// Whether anything refuses but limits that note their element. Under a policy in shadow mode, whether it would.
+    pub(super) is_refused_otherwise: bool,
     /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }
@@ -162,10 +164,11 @@ impl Room {
         (request.has_too_many_recipients, request.is_step) = (false, false);
         found.stores.clear();
         found.access = AccessAnswer::default();
-        found.held = 0;
+        found.held = Held::default();
         found.near_limit.clear();
         found.blocking.clear();
         found.noting.clear();
+        found.is_refused_otherwise = false;
         found.unnamed.clear();
         KEPT.set(Some(self));
     }

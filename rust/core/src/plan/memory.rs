@@ -14,7 +14,7 @@
 use super::{AccessTables, PlannedIdentity, TrustSource, with_places};
 use crate::policy::{Count, Limit, Policy, Quota, Rule};
 use crate::region::{PAGE_BYTES, Region, Table};
-use crate::store::in_flight::{Capacity, InFlight, Permits, Place};
+use crate::store::in_flight::{Capacity, Columns, InFlight, Permits, Place, Tier};
 use crate::store::{
     access_list::AccessList, access_list::MOST, blocks::Blocks, fan_out::ChargedAgain, key_counts::KeyCounts,
 };
@@ -321,20 +321,25 @@ pub(super) fn in_flight(limits: &[Limit]) -> (Vec<InFlight>, Vec<Counted>) {
         counts[place].1 += 1;
         Place { counts: place, column: counts[place].1 - 1 }
     };
+    let mut columns = |per: Vec<Identity>, has_neighbours: bool| {
+        let held = place(per.clone());
+        Columns { held, neighbours: has_neighbours.then(|| place(per)) }
+    };
     let mut checked = Vec::new();
     for limit in limits {
         let Rule::InFlight { cap, share, reserve, .. } = &limit.rule else { continue };
         // `global` is in every key, so it distinguishes none.
         let per: Vec<Identity> = limit.per.iter().copied().filter(|per| *per != Identity::Global).collect();
-        let tiers = share.iter().map(|tier| {
+        let tiers = share.iter().enumerate().map(|(nth, tier)| {
             // A network around another identity of the key distinguishes none either. Without it, more keys are alike,
             // and limits with the same key share its counts.
             let is_needed = |per: &&Identity| !tier.per.iter().any(|tier| per.surrounds(*tier));
             let key = per.iter().filter(is_needed).chain(&tier.per).copied().collect();
-            (place(key), tier.of_free)
+            // The first tier says who is a neighbour, and the others bound what neighbours hold.
+            Tier { own: columns(key, nth > 0), part: tier.of_free }
         });
         let (tiers, bytes) = (tiers.collect(), limit.count == Count::Bytes);
-        let count = (!per.is_empty()).then(|| place(per));
+        let count = (!per.is_empty()).then(|| columns(per, share.len() > 1));
         let (first, largest) = (limit.rule.first(limit.count), limit.rule.largest(limit.count));
         checked.push(InFlight { cap: *cap, bytes, count, tiers, reserve: *reserve, first, largest });
     }

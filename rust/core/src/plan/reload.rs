@@ -207,7 +207,7 @@ fn capacity(old: &Plan, policy: &Policy) -> Result<Capacity, PolicyError> {
         let held = &mut capacity.limits[place];
         (held.cap, held.reserve) = (*cap, *reserve);
         (held.first, held.largest) = (limit.rule.first(limit.count), limit.rule.largest(limit.count));
-        held.tiers.iter_mut().zip(share).for_each(|((_, part), tier)| *part = tier.of_free);
+        held.tiers.iter_mut().zip(share).for_each(|(held, tier)| held.part = tier.of_free);
     }
     Ok(capacity)
 }

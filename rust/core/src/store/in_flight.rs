@@ -17,13 +17,23 @@
 //! A tier under which something is held still bounds it: an owner of a million networks has one such right, not a
 //! million.
 //!
+//! **Neighbours.** So a few clients of a block that take all its part would shut out all others of the block: three
+//! rented hosts, a hoster's whole /29. A *neighbour* is a key of the first tier that holds nothing, in a block that has
+//! no more room. A quarter of the reserve is for the `first` of neighbours. The larger tiers share it like the cap: the
+//! neighbours in a block hold at most its part of what is *left of that quarter*. So the owner of a block, who has as
+//! many empty keys as it likes, gets a fifth of the quarter by them, and all blocks together never touch the rest of
+//! the reserve. What neighbours hold is taken from the reserve, so it makes no part of others smaller.
+//!
 //! ```text
-//!  consult(amount):  free ← cap − held
+//!  consult(amount):  free ← cap − held;  left ← reserve / 4 − held by neighbours
+//!                    shared ← free − (reserve − held by neighbours)
 //!                    never when amount > largest: more than passes when nothing is held
 //!                    not now when amount > free
-//!                    not now when in any tier (own + amount) > part · (free − reserve),
-//!                                             unless own = 0 and amount ≤ first
-//!  hold(amount):     held + amount, own + amount in each tier, and a record of it in the permit
+//!                    fits when in every tier own = 0 and amount ≤ first, or own + amount ≤ part · shared
+//!                    fits as a neighbour's when own = 0 in the first tier, amount ≤ first,
+//!                         and in every other tier (own of neighbours) + amount ≤ part · left
+//!  hold(amount):     held + amount, own + amount in each tier, and a record of it in the permit;
+//!                    a neighbour's amount is counted as one of neighbours, too
 //!  release(token):   the record's amounts back, once
 //! ```
 //!
@@ -39,8 +49,10 @@
 //!
 //! ```text
 //!  region's header   [`OpenPermits`]: how many are open, serial numbers, the list of free records
-//!  table             a count for each limit that has a single key, a word a limit; then the records
-//!  record            serial, 0 when free │ limits that it is held under, as bits │ bytes │ a key for each key counts
+//!  table             for limits that have a single key, a word a limit: what is held, then what neighbours hold;
+//!                    then the records
+//!  record            serial, 0 when free │ limits that it is held under, as bits │ those where it is a neighbour's
+//!                    │ bytes │ a key for each key counts
 //!                    a free one: 0 │ next free record
 //! ```
 //!
@@ -56,7 +68,8 @@
 //! **Dropped.** A fixed cap for each key: figures in `tests/adversarial/test_held_slots.py`. Counters that decay or
 //! time out: a slow server would forget what it really holds, and a counter that never forgets needs no clock.
 //! Estimates: keys that share the cells of a Count-Min would share what they hold. Amounts that are kept only in the
-//! permit itself: after a process has ended, nothing could release what it held.
+//! permit itself: after a process has ended, nothing could release what it held. For neighbours, a part of all that is
+//! free with a smaller reserve and no counts of their own: as soon as others hold a little more, it is used up.
 
 use super::key_counts::{KeyCounts, Row};
 use super::params::Fraction;
@@ -65,6 +78,9 @@ use crate::key::Key;
 use crate::region::{OpenPermits, PAGE_BYTES, Region, Table};
 
 pub use super::request::{Held, Wanted, WantedKey};
+
+/// The part of a reserve that is for neighbours, as a divisor.
+const NEIGHBOURS_PART: u64 = 4;
 
 /// The wait that a refusal reports, one second: a holder may release at any time, so the real wait is unknown.
 pub const HINT_US: u64 = 1_000_000;
@@ -76,16 +92,34 @@ pub struct InFlight {
     pub cap: u64,
     /// Whether it counts bytes; if not, it counts one for each permit.
     pub bytes: bool,
-    /// The column that it counts in; `None` when the limit has a single key (`global`).
-    pub count: Option<Place>,
-    /// For each tier of the share, the column of the sharer's own count, and the part of what is free that it may hold.
-    pub tiers: Box<[(Place, Fraction)]>,
+    /// The columns that it counts in; `None` when the limit has a single key (`global`).
+    pub count: Option<Columns>,
+    /// The tiers of the share, the smallest first.
+    pub tiers: Box<[Tier]>,
     /// How much is kept for sharers that hold nothing.
     pub reserve: u64,
     /// The most that a sharer which holds nothing may take whatever its part is.
     pub first: u64,
     /// The most that one check may bring when nothing is held.
     pub largest: u64,
+}
+
+/// A tier of a share.
+#[derive(Clone, Copy, Debug)]
+pub struct Tier {
+    /// The columns of the sharer's own counts.
+    pub own: Columns,
+    /// The part of what is free that one sharer may hold.
+    pub part: Fraction,
+}
+
+/// Where one key is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// All that it holds.
+    pub held: Place,
+    /// What neighbours hold of it; `None` where there can be none.
+    pub neighbours: Option<Place>,
 }
 
 /// A column of the counts of a key.
@@ -109,10 +143,20 @@ pub struct Capacity {
 }
 
 impl InFlight {
-    /// The columns that it counts in.
-    fn places(&self) -> impl Iterator<Item = Place> + use<'_> {
-        self.count.into_iter().chain(self.tiers.iter().map(|(place, _)| *place))
+    /// The columns that a permit is counted in: those for neighbours only when it is a neighbour's.
+    fn places(&self, is_neighbour: bool) -> impl Iterator<Item = Place> + use<'_> {
+        let all = self.count.into_iter().chain(self.tiers.iter().map(|tier| tier.own));
+        all.flat_map(move |columns| [Some(columns.held), columns.neighbours.filter(|_| is_neighbour)]).flatten()
     }
+}
+
+/// Whether one limit has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Whether there is room only because the sharer is a neighbour.
+    pub is_neighbour: bool,
 }
 
 impl Capacity {
@@ -125,51 +169,68 @@ impl Capacity {
     }
 
     /// Whether one limit has room for what is wanted, whose rows were found.
-    pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Verdict {
-        let InFlight { cap, ref tiers, reserve, first, largest, .. } = self.limits[limit];
+    pub fn consult(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize, at_us: u64) -> Room {
+        let InFlight { cap, count, ref tiers, reserve, first, largest, .. } = self.limits[limit];
         let amount = self.amount(&wanted.held, limit);
+        let room = |verdict| Room { verdict, is_neighbour: false };
         if amount > largest {
-            return Verdict::Never;
+            return room(Verdict::Never);
         }
         // No permit is open, so all of the cap is free.
         if Permits::open(region) == 0 {
-            return Verdict::Fits;
+            return room(Verdict::Fits);
         }
+        let full = room(Verdict::From(at_us + HINT_US));
+        let held = |place| self.held(region, wanted, rows, place);
         let free = cap.saturating_sub(self.used(region, wanted, rows, limit));
-        let shared = free.saturating_sub(reserve);
-        let fits = amount <= free
-            && tiers.iter().all(|&(place, part)| {
-                let own = self.held(region, wanted, rows, place);
-                // Amounts are at most 2⁵⁰ each, and the numbers of a part have at most ten bits: nothing overflows.
-                own == 0 && amount <= first || (own + amount) * part.denominator <= shared * part.numerator
-            });
-        if fits { Verdict::Fits } else { Verdict::From(at_us + HINT_US) }
+        if amount > free {
+            return full;
+        }
+        let neighbours = match count {
+            Some(columns) => columns.neighbours.map_or(0, held),
+            None => self.permits.count(region, NEIGHBOURS + limit),
+        };
+        let shared = free.saturating_sub(reserve.saturating_sub(neighbours));
+        // Amounts are at most 2⁵⁰ each, and the numbers of a part have at most ten bits: nothing overflows.
+        let within = |own, part: Fraction, whole| (own + amount) * part.denominator <= whole * part.numerator;
+        let is_first = |own| own == 0 && amount <= first;
+        let fits = |tier: &Tier| {
+            let own = held(tier.own.held);
+            is_first(own) || within(own, tier.part, shared)
+        };
+        if tiers.iter().all(fits) {
+            return room(Verdict::Fits);
+        }
+        let left = (reserve / NEIGHBOURS_PART).saturating_sub(neighbours);
+        let has_room = |tier: &Tier| tier.own.neighbours.is_none_or(|place| within(held(place), tier.part, left));
+        let is_neighbour =
+            tiers.first().is_some_and(|tier| is_first(held(tier.own.held))) && tiers.iter().all(has_room);
+        if is_neighbour { Room { verdict: Verdict::Fits, is_neighbour } } else { full }
     }
 
     /// How much is held under one limit by the key that is wanted, whose rows were found.
     pub fn used(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], limit: usize) -> u64 {
         match self.limits[limit].count {
-            Some(place) => self.held(region, wanted, rows, place),
+            Some(columns) => self.held(region, wanted, rows, columns.held),
             None => self.permits.count(region, limit),
         }
     }
 
-    /// Holds what is wanted under `limits` and returns the token. The caller has checked that there is room for a
-    /// permit.
-    pub fn hold(&self, region: &mut Region, wanted: &Wanted, limits: u64) -> Token {
-        let held = Held { limits, ..wanted.held };
+    /// Holds `held` under the keys that are wanted and returns the token. The caller has checked that there is room for
+    /// a permit.
+    pub fn hold(&self, region: &mut Region, wanted: &Wanted, held: &Held) -> Token {
         for limit in held.places() {
-            let amount = self.amount(&held, limit);
-            if self.limits[limit].count.is_none() {
-                self.permits.set_count(region, limit, self.permits.count(region, limit) + amount);
+            let amount = self.amount(held, limit);
+            for count in self.single_counts(held, limit) {
+                self.permits.set_count(region, count, self.permits.count(region, count) + amount);
             }
-            for Place { counts, column } in self.limits[limit].places() {
+            for Place { counts, column } in self.limits[limit].places(held.is_neighbour(limit)) {
                 if let Some(key) = wanted.key(counts) {
                     self.counts[counts].add(region, key, column, amount);
                 }
             }
         }
-        self.permits.take(region, &held, wanted.keys.iter().map(|wanted| (wanted.counts, wanted.key)))
+        self.permits.take(region, held, wanted.keys.iter().map(|wanted| (wanted.counts, wanted.key)))
     }
 
     /// Releases what the permit of `token` holds. Returns whether it held anything: a token from before a fork holds
@@ -178,12 +239,12 @@ impl Capacity {
         let Some(held) = self.permits.held(region, token) else { return false };
         for limit in held.places() {
             let amount = self.amount(&held, limit);
-            if self.limits[limit].count.is_none() {
-                let count = self.permits.count(region, limit);
-                debug_assert!(count >= amount, "more is released than was held");
-                self.permits.set_count(region, limit, count.saturating_sub(amount));
+            for count in self.single_counts(&held, limit) {
+                let of_all = self.permits.count(region, count);
+                debug_assert!(of_all >= amount, "more is released than was held");
+                self.permits.set_count(region, count, of_all.saturating_sub(amount));
             }
-            for Place { counts, column } in self.limits[limit].places() {
+            for Place { counts, column } in self.limits[limit].places(held.is_neighbour(limit)) {
                 let key = self.permits.key(region, token, counts);
                 self.counts[counts].take(region, key, column, amount);
             }
@@ -201,6 +262,14 @@ impl Capacity {
         }
     }
 
+    /// The counts of a limit that has a single key, by their place in [`Permits::count`]; of another limit none.
+    fn single_counts(&self, held: &Held, limit: usize) -> impl Iterator<Item = usize> + use<> {
+        let counts =
+            if held.is_neighbour(limit) { [Some(limit), Some(NEIGHBOURS + limit)] } else { [Some(limit), None] };
+        let is_single = self.limits[limit].count.is_none();
+        counts.into_iter().flatten().filter(move |_| is_single)
+    }
+
     fn held(&self, region: &Region, wanted: &Wanted, rows: &[Option<Row>], Place { counts, column }: Place) -> u64 {
         let row = wanted.keys.iter().zip(rows).find(|(wanted, _)| wanted.counts == counts);
         self.counts[counts].held(region, row.and_then(|(_, row)| *row), column)
@@ -211,11 +280,17 @@ impl Capacity {
     }
 }
 
-/// Words for counts before the records: one for every limit that a policy can have.
+/// Words for what is held: one for every limit that a policy can have.
 pub const COUNTS: usize = 64;
 
+/// The first word for what neighbours hold: as many follow.
+const NEIGHBOURS: usize = COUNTS;
+
+/// Words before the records.
+const BEFORE_RECORDS: usize = 2 * COUNTS;
+
 /// Words of a record before its keys.
-const HEAD: usize = 3;
+const HEAD: usize = 4;
 
 /// The right to release what a permit holds, once.
 #[must_use = "what it holds stays held until it is released"]
@@ -238,7 +313,7 @@ pub struct Permits {
 impl Permits {
     /// Bytes of a table for `most` permits with `keys` keys each.
     pub fn bytes(most: u64, keys: usize) -> u64 {
-        ((COUNTS as u64 + most * (HEAD + keys) as u64) * 8).next_multiple_of(PAGE_BYTES)
+        ((BEFORE_RECORDS as u64 + most * (HEAD + keys) as u64) * 8).next_multiple_of(PAGE_BYTES)
     }
 
     /// At most `most` permits at once, with records in `table`, which has [`Permits::bytes`].
@@ -257,15 +332,15 @@ impl Permits {
         Self::open(region) < self.most
     }
 
-    /// The count of a limit that has a single key (`global`).
-    pub fn count(&self, region: &Region, limit: usize) -> u64 {
-        self.table.as_ref().map_or(0, |table| region.words(table)[limit])
+    /// A count of a limit that has a single key (`global`): at the limit's own place what is held.
+    pub fn count(&self, region: &Region, place: usize) -> u64 {
+        self.table.as_ref().map_or(0, |table| region.words(table)[place])
     }
 
-    /// Changes the count of a limit that has a single key.
-    pub fn set_count(&self, region: &mut Region, limit: usize, count: u64) {
+    /// Changes a count of a limit that has a single key.
+    fn set_count(&self, region: &mut Region, place: usize, count: u64) {
         if let Some(table) = &self.table {
-            region.words_mut(table)[limit] = count;
+            region.words_mut(table)[place] = count;
         }
     }
 
@@ -287,7 +362,7 @@ impl Permits {
                 known.ever_used += 1;
             }
             let place = self.place(record);
-            words[place..place + HEAD].copy_from_slice(&[serial, held.limits, held.bytes]);
+            words[place..place + HEAD].copy_from_slice(&[serial, held.limits, held.neighbours, held.bytes]);
             for (nth, key) in keys {
                 words[place + HEAD + nth] = key.0;
             }
@@ -303,7 +378,7 @@ impl Permits {
         }
         let Some(table) = &self.table else { return Some(Held::default()) };
         let words = region.words(table).get(self.place(token.record.into())..)?;
-        (words.first() == Some(&token.serial)).then(|| Held { limits: words[1], bytes: words[2] })
+        (words.first() == Some(&token.serial)).then(|| Held { limits: words[1], neighbours: words[2], bytes: words[3] })
     }
 
     /// The key under which the permit of `token` holds something, in the key counts at place `nth`.
@@ -340,6 +415,6 @@ impl Permits {
     }
 
     fn place(&self, record: u64) -> usize {
-        COUNTS + record as usize * (HEAD + self.keys)
+        BEFORE_RECORDS + record as usize * (HEAD + self.keys)
     }
 }

@@ -358,11 +358,19 @@ pub struct Wanted {
 pub struct Held {
     /// The limits that it is held under, a bit each.
     pub limits: u64,
+    /// Those of them under which it is a neighbour's.
+    pub neighbours: u64,
     /// The bytes that limits on bytes count.
     pub bytes: u64,
 }
 
 impl Held {
+    /// Whether it is a neighbour's under the limit at that place.
+    #[inline]
+    pub fn is_neighbour(&self, limit: usize) -> bool {
+        self.neighbours >> limit & 1 == 1
+    }
+
     /// The places of the limits that it is held under.
     #[inline]
     pub fn places(&self) -> impl Iterator<Item = usize> + use<> {
