@@ -180,7 +180,7 @@ fn policy(order: &[u64]) -> String {
 
 #[test]
 fn decisions_add_up_to_checks_over_threads_and_reloads() {
-    let enforcing = |order: &[usize]| policy(order).replacen("mode = 'shadow'", "", 1);
+    let enforcing = |order: &[u64]| policy(order).replacen("mode = 'shadow'", "", 1);
     let live = Live::new(with_max_open(&enforcing(&[0, 1, 2]), 4 * MIB, 3));
     const EACH: u64 = 5_000;
     let (mut refused, mut admitted) = (0, 0);
