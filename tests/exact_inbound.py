@@ -168,8 +168,8 @@ class ExactInbound:
         return not has_room and noted is not None and now_us >= (noted - (-MINUTE_US // unit_us) + 1) * unit_us
 
     def refuse(self, message: Message, verdict: Verdict) -> None:
-        """Notes what will be let through."""
-        if any(charge.limit == "all-org-fan-out" for charge in verdict.refusing):
+        """Notes what will be let through: what no other limit refuses."""
+        if {charge.limit for charge in verdict.refusing} == {"all-org-fan-out"}:
             self.noted.setdefault(organisation(message.host), message.at_us // self.everybody.unit_us)
 
     def admit(self, message: Message, verdict: Verdict) -> None:

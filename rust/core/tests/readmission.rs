@@ -5,13 +5,14 @@ mod oracle;
 
 use std::collections::HashMap;
 
-use guard::{MIB, check, engine, message};
+use guard::{MIB, check, engine, message, with_max_open};
 use oracle::{Bucket, Buckets};
 use proptest::prelude::*;
 use throttle_core::decision::Decision;
 use throttle_core::engine::{Engine, Lesson, Session};
 use throttle_core::envelope::{Envelope, Headers, Spf};
 use throttle_core::identity::Identity;
+use throttle_core::policy::Mode;
 use throttle_core::region::Now;
 use throttle_core::store::seen_set::Learned;
 
@@ -171,15 +172,70 @@ fn a_limit_without_readmission_is_no_obstacle_to_one_with_it() {
     assert_eq!([1, 3].map(|minute| ask(&engine, 1, minute * MINUTE).allowed()), [false, true]);
 }
 
+/// A refusal by another limit makes no note: the wait is that of the full bucket. The first retry that no other limit
+/// refuses is noted.
+#[test]
+fn what_another_limit_refuses_too_is_noted_when_only_this_one_refuses() {
+    let another = "[[limit]]\nname = \"net\"\nper = \"client.net\"\nrate = \"1/10 minutes\"\n";
+    let engine = engine(&format!("{another}\n{}", all_new("rate = \"1/hour\"")), MIB);
+    assert!(ask(&engine, 0, MINUTE).allowed());
+    let told_at = |minute: u64| told(ask(&engine, 1, minute * MINUTE));
+    let by_all_new = |seconds: u64| Some(("all-new".to_owned(), seconds));
+    assert_eq!([1, 5].map(told_at), [3_600, 3_360].map(by_all_new), "both refuse, and the longest wait is told");
+    assert_eq!(told_at(11), by_all_new(READMIT_S + 1), "noted");
+    assert_eq!(told_at(13), None);
+}
+
+/// A note that was made before shortens the wait, whatever refuses by now.
 #[test]
 fn a_note_outlives_a_refusal_by_another_limit() {
     let another = "[[limit]]\nname = \"net\"\nper = \"client.net\"\nrate = \"1/10 minutes\"\n";
     let engine = engine(&format!("{}\n{another}", all_new("rate = \"1/hour\"")), MIB);
-    assert!(ask(&engine, 0, MINUTE).allowed());
-    let refusal = ask(&engine, 1, MINUTE).refusal.expect("by both limits");
-    assert_eq!(&*refusal.limit, "net", "the longest wait is told");
-    assert_eq!(ask(&engine, 1, 5 * MINUTE).refusal.map(|refusal| refusal.limit.to_string()), Some("net".into()));
-    assert!(ask(&engine, 1, 11 * MINUTE).allowed());
+    let from = |net: u8, number: u64, minute: u64| {
+        told(check(&engine, &message(&format!("192.0.{net}.1"), &org(number)), minute * MINUTE))
+    };
+    assert_eq!(from(2, 0, 1), None);
+    assert_eq!(from(3, 1, 1), Some(("all-new".to_owned(), READMIT_S + 1)), "noted");
+    assert_eq!(from(2, 1, 2), Some(("net".to_owned(), 540)), "`all-new` refuses for a second more");
+    assert_eq!(from(2, 1, 5), Some(("net".to_owned(), 360)));
+    assert_eq!(from(2, 1, 11), None);
+}
+
+/// Whatever refuses beside the limit, nothing is noted: an in-flight limit, the permits, a rate, the recipients. Under
+/// a policy in shadow mode, what would refuse.
+#[test]
+fn nothing_is_noted_of_what_is_refused_for_another_reason() {
+    let at = |minute: u64| Now::Stated((minute * MINUTE) as i64);
+    let [first, second] = [org(0), org(1)];
+    let [admitted, deferred] = [&first, &second].map(|sender| message("192.0.2.1", sender));
+    let open = "[[limit]]\nname = \"open\"\nper = \"client.net\"\nin_flight = 1\n";
+    let net = "[[limit]]\nname = \"net\"\nper = \"client.net\"\nrate = \"1/10 minutes\"\n";
+    let passes_later_in = |mode: Mode, more: &str, max_open: u32, holds: bool| {
+        let engine = with_max_open(&format!("{}\n{more}", all_new("rate = \"1/hour\"")), MIB, max_open);
+        engine.set_mode(mode);
+        let token = engine.admit(&admitted, None, at(1)).1.expect("admitted");
+        let refused = if holds { engine.admit(&deferred, None, at(1)).0 } else { engine.check(&deferred, None, at(1)) };
+        assert!(!refused.allowed() || !refused.shadow.is_empty());
+        assert!(engine.release(token));
+        let later = engine.check(&deferred, None, at(12));
+        later.allowed() && later.shadow.is_empty()
+    };
+    let passes_later = |more: &str, max_open, holds| passes_later_in(Mode::Enforce, more, max_open, holds);
+    assert!(passes_later("", 9, true), "it is noted where nothing else refuses");
+    assert!(!passes_later(open, 9, true), "an in-flight limit");
+    assert!(!passes_later("", 1, true), "the permits");
+    assert!(!passes_later(net, 9, false), "a rate");
+    assert!(passes_later(&format!("{net}mode = \"shadow\"\n"), 9, false), "not in shadow mode");
+    assert!(passes_later_in(Mode::Shadow, "", 9, false), "it is noted what would be refused");
+    assert!(!passes_later_in(Mode::Shadow, net, 9, false), "a rate would refuse, too");
+
+    let engine = engine(&format!("max_recipients = 100\n{}", all_new("rate = \"1/hour\"")), MIB);
+    assert!(engine.check(&admitted, None, at(1)).allowed());
+    let boxes: Vec<String> = (0..101).map(|nth| format!("u{nth}@x.com")).collect();
+    let recipients: Vec<&[u8]> = boxes.iter().map(String::as_bytes).collect();
+    assert!(!engine.check(&Envelope { rcpt_to: &recipients, ..deferred }, None, at(1)).allowed());
+    assert!(!engine.check(&deferred, None, at(12)).allowed(), "too many recipients");
+    assert!(engine.check(&deferred, None, at(14)).allowed());
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub struct Found {
     pub(super) blocking: Vec<u32>,
     /// Entries of limits that note their element when the check is refused: places in the request.
     pub(super) noting: Vec<u32>,
+    /// Whether anything refuses but limits that note their element. Under a policy in shadow mode, whether it would.
+    pub(super) is_refused_otherwise: bool,
     /// Those of `near_limit` that have a value without a name.
     pub(super) unnamed: Vec<u32>,
 }
@@ -166,6 +168,7 @@ impl Room {
         found.near_limit.clear();
         found.blocking.clear();
         found.noting.clear();
+        found.is_refused_otherwise = false;
         found.unnamed.clear();
         KEPT.set(Some(self));
     }

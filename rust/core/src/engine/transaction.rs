@@ -4,10 +4,11 @@
 //! ```text
 //!  now ← engine time;  release what a session gives up
 //!  look up the seen sets, then the access list: from here to the charge, reads only
-//!  consult the rates, and the fan-outs if an element may be new; neither if an entry lets the check through
 //!  consult the in-flight limits and the number of permits
+//!  consult the rates, and the fan-outs if an element may be new; neither if an entry lets the check through
 //!  all fit?  charge the entries, then make the elements known; hold what is in flight
-//!  else      charge no limit; the limits that block keep their keys, those that readmit note their elements
+//!  else      charge no limit; the limits that block keep their keys; those that readmit note their elements, if
+//!            nothing else refuses
 //!  statistics count the check, admitted or refused
 //! ```
 //!
@@ -92,13 +93,11 @@ impl Engine {
         }
         let is_let_through = request.access.is_some() && self.consult_access(request, region, found, outcome);
         found.is_consulted = !is_let_through;
-        if !is_let_through {
-            self.consult_limits(request, region, found, outcome);
-        }
         if request.stores.in_flight.held.limits != 0 {
             self.consult_in_flight(request, region, found, outcome);
         }
         if purpose == Purpose::Admit && !self.plan.in_flight.permits.has_room(region) {
+            found.is_refused_otherwise = true;
             outcome.is_max_open_shadow = region.is_shadow();
             if !outcome.is_max_open_shadow {
                 let until_us = at_us + HINT_US;
@@ -106,12 +105,16 @@ impl Engine {
             }
         }
         if request.has_too_many_recipients {
+            found.is_refused_otherwise = true;
             outcome.is_max_recipients_shadow = region.is_shadow();
             if !outcome.is_max_recipients_shadow {
                 // The rest fits into the next transaction of a session. An envelope with all of them never fits.
                 let until_us = if request.is_step { at_us + HINT_US } else { u64::MAX };
                 outcome.refuse(Refused { by: RefusedBy::MaxRecipients, until_us, part: None });
             }
+        }
+        if !is_let_through {
+            self.consult_limits(request, region, found, outcome);
         }
         outcome.is_charged = purpose != Purpose::Peek && outcome.refused.is_none() && !is_let_through;
     }
@@ -175,20 +178,41 @@ impl Engine {
     /// Finds out what refuses, and until when.
     #[inline(never)]
     fn weigh(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool) {
-        if !all_fit {
-            self.collect_refusals(request, region, found, outcome);
-            self.foresee_notes(request, found, outcome.at_us);
-        }
         if request.access.is_some() {
             self.add_access(request, region, found, outcome);
+        }
+        if !all_fit {
+            self.decide_notes(request, region, found, outcome.at_us);
+            self.collect_refusals(request, region, found, outcome);
         }
         if let Some(refused) = outcome.refused {
             outcome.refused = Some(self.until_all_fits(request, region, found, refused));
         }
     }
 
-    /// Adds the notes that this check makes, or would make, to the answers of the look-ups.
-    fn foresee_notes(&self, request: &Request, found: &mut Found, at_us: u64) {
+    /// Decides which elements this check notes, or would note. A note is for a message that only limits with `readmit`
+    /// refuse: otherwise a sender that another limit holds back anyway could displace the notes of all others.
+    fn decide_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
+        let first = request.stores.entries.len() - found.stores.entries.len();
+        for &place in &found.near_limit {
+            let answer = &found.stores.entries[place as usize - first];
+            let planned = &self.plan.limits[usize::from(request.stores.entries[place as usize].limit)];
+            if answer.fits() {
+                continue;
+            }
+            if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
+                found.noting.push(place);
+            } else {
+                found.is_refused_otherwise |= planned.limit.mode == Mode::Enforce;
+            }
+        }
+        if found.noting.is_empty() {
+            return;
+        }
+        if found.is_refused_otherwise {
+            self.do_without_notes(request, region, found, at_us);
+            return;
+        }
         for &place in &found.noting {
             if let Question::FanOut { lookup, .. } = request.stores.entries[place as usize].question {
                 let seen_set = &self.plan.seen_sets[request.stores.lookups[lookup as usize].seen_set as usize].set;
@@ -197,8 +221,23 @@ impl Engine {
         }
     }
 
+    /// Asks the limits that would note their elements again, and notes none: their answers counted on a note.
+    #[cold]
+    fn do_without_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
+        let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
+        let first = request.stores.entries.len() - answers.len();
+        // What is too early for keys that compete for a slot, `until_all_fits` puts right.
+        reservations.clear();
+        for place in found.noting.drain(..) {
+            let (entry, answer) = (&request.stores.entries[place as usize], &mut answers[place as usize - first]);
+            *answer = Answer::FITS;
+            let store = &self.plan.limits[usize::from(entry.limit)].store;
+            store.consult(region, &request.stores, entry, (at_us, false), sightings, reservations, answer);
+        }
+    }
+
     /// Collects what the refusing limits ask for: the longest wait, of equal waits the first in file order; the limits
-    /// in shadow mode that would refuse; the keys to block and the elements to note.
+    /// in shadow mode that would refuse; the keys to block.
     fn collect_refusals(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
         let at_us = outcome.at_us;
         for (place, entry, answer) in found.stores.consulted(&request.stores) {
@@ -206,9 +245,6 @@ impl Engine {
                 continue;
             }
             let planned = &self.plan.limits[usize::from(entry.limit)];
-            if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
-                found.noting.push(place as u32);
-            }
             if planned.limit.mode == Mode::Shadow || region.is_shadow() {
                 outcome.shadow.insert(planned.of);
                 continue;
@@ -230,10 +266,12 @@ impl Engine {
 
     /// Adds the answer of the access list.
     #[cold]
-    fn add_access(&self, request: &Request, region: &Region, found: &Found, outcome: &mut Outcome) {
+    fn add_access(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome) {
+        let block = self.longest_block(request, region, found, outcome.at_us);
+        found.is_refused_otherwise |= block.is_some();
         if region.is_shadow() {
             outcome.is_entry_shadow = self.shadow_access(request, found, outcome.at_us, &mut outcome.shadow);
-        } else if let Some(block) = self.longest_block(request, region, found, outcome.at_us) {
+        } else if let Some(block) = block {
             outcome.refuse(block);
         }
     }
@@ -299,7 +337,9 @@ impl Engine {
                 capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
             found.held.neighbours |= u64::from(is_neighbour) << place;
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
-            if self.plan.limits[usize::from(limit)].limit.mode == Mode::Shadow || region.is_shadow() {
+            let is_enforced = self.plan.limits[usize::from(limit)].limit.mode == Mode::Enforce;
+            found.is_refused_otherwise |= is_enforced;
+            if !is_enforced || region.is_shadow() {
                 outcome.shadow.insert(limit);
                 found.held.limits &= !(1 << place);
             } else {

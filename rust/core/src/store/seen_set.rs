@@ -29,9 +29,10 @@
 //! admitted. It settles a sixth of `settle` after that: in a flood, the first message below a prepared name is such a
 //! return, and must not open an allowance for the messages behind it.
 //!
-//! **Notes.** A limit that readmits notes an element that it refuses ([`SeenSet::note`]). Notes have a table of their
-//! own, so they evict only one another, and known elements leave them their room. A note is not renewed: it keeps the
-//! time of the first refusal, and is forgotten `remember` after it.
+//! **Notes.** A limit that readmits notes an element that nothing else refuses ([`SeenSet::note`]): one that other
+//! limits refuse too could come a thousand times a second, each time under another name, and displace the notes of
+//! others. Notes have a table of their own, so they evict only one another, and known elements leave them their room. A
+//! note is not renewed: it keeps the time of the first refusal, and is forgotten `remember` after it.
 //!
 //! **Cost.** Two cache lines of one page. **Bound.** A new element is taken for a known one with probability below
 //! 14 · 2⁻³².
