@@ -191,42 +191,47 @@ impl Engine {
 
     /// Decides which elements this check notes, or would note. A note is for a message that only limits with `readmit`
     /// refuse: otherwise a sender that another limit holds back anyway could displace the notes of all others.
-    ///
-    /// The answers of those limits count on a note. Where there is to be none, they are asked again without it.
     fn decide_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
-        let stores = &request.stores;
-        for (place, entry, answer) in found.stores.consulted(stores) {
-            let planned = &self.plan.limits[usize::from(entry.limit)];
+        let first = request.stores.entries.len() - found.stores.entries.len();
+        for &place in &found.near_limit {
+            let answer = &found.stores.entries[place as usize - first];
+            let planned = &self.plan.limits[usize::from(request.stores.entries[place as usize].limit)];
+            if answer.fits() {
+                continue;
+            }
             if matches!(&planned.store, Store::FanOut(fan_out) if fan_out.timing.readmit_us.is_some()) {
-                if !answer.fits() {
-                    found.noting.push(place as u32);
-                }
+                found.noting.push(place);
             } else {
-                found.is_refused_otherwise |= !answer.fits() && planned.limit.mode == Mode::Enforce;
+                found.is_refused_otherwise |= planned.limit.mode == Mode::Enforce;
             }
         }
-        let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
-        let first = stores.entries.len() - answers.len();
-        // What is too early for keys that compete for a slot, `until_all_fits` puts right.
+        if found.noting.is_empty() {
+            return;
+        }
         if found.is_refused_otherwise {
-            reservations.clear();
+            self.do_without_notes(request, region, found, at_us);
+            return;
         }
         for &place in &found.noting {
-            let entry = &stores.entries[place as usize];
-            if let Question::FanOut { lookup, .. } = entry.question {
-                if found.is_refused_otherwise {
-                    let (store, at) = (&self.plan.limits[usize::from(entry.limit)].store, (at_us, false));
-                    let answer = &mut answers[place as usize - first];
-                    *answer = Answer::FITS;
-                    store.consult(region, stores, entry, at, sightings, reservations, answer);
-                } else {
-                    let seen_set = &self.plan.seen_sets[stores.lookups[lookup as usize].seen_set as usize].set;
-                    sightings.lookups[lookup as usize].noted_units.get_or_insert(seen_set.units(at_us));
-                }
+            if let Question::FanOut { lookup, .. } = request.stores.entries[place as usize].question {
+                let seen_set = &self.plan.seen_sets[request.stores.lookups[lookup as usize].seen_set as usize].set;
+                found.stores.sightings.lookups[lookup as usize].noted_units.get_or_insert(seen_set.units(at_us));
             }
         }
-        if found.is_refused_otherwise {
-            found.noting.clear();
+    }
+
+    /// Asks the limits that would note their elements again, and notes none: their answers counted on a note.
+    #[cold]
+    fn do_without_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
+        let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
+        let first = request.stores.entries.len() - answers.len();
+        // What is too early for keys that compete for a slot, `until_all_fits` puts right.
+        reservations.clear();
+        for place in found.noting.drain(..) {
+            let (entry, answer) = (&request.stores.entries[place as usize], &mut answers[place as usize - first]);
+            *answer = Answer::FITS;
+            let store = &self.plan.limits[usize::from(entry.limit)].store;
+            store.consult(region, &request.stores, entry, (at_us, false), sightings, reservations, answer);
         }
     }
 
