@@ -96,12 +96,13 @@ def is_owner(peer: Peer) -> bool:
     return peer.user_id in {0, os.geteuid()}
 
 
-def listen(path: str, group_id: int | None) -> socket.socket:
-    """Opens the control socket. Its directory is made if it does not exist.
+def listen(address: ListenAddress, group_id: int | None) -> socket.socket:
+    """Opens the control socket, at a path. Its directory is made if it does not exist.
 
     Raises:
         AddressError: as `check`, or the socket cannot be opened.
     """
+    path = address.path
     check(path, group_id)
     directory = Path(path).parent
     try:
@@ -113,7 +114,7 @@ def listen(path: str, group_id: int | None) -> socket.socket:
         check(path, group_id)  # somebody else may have made it meanwhile
         before = os.umask(0o177 if group_id is None else 0o117)
         try:
-            (listener,) = ListenAddress.parse(f"unix:{path}").listen(mode=None)
+            (listener,) = address.listen(mode=None)
         finally:
             os.umask(before)
         if group_id is not None:

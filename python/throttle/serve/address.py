@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from throttle.serve import systemd
@@ -30,6 +30,8 @@ class ListenAddress:
     host: str = ""
     port: int = 0
     path: str = ""
+    _made: list[tuple[int, int]] = field(default_factory=list, compare=False, repr=False)
+    """The devices and inodes of the socket files that `listen` has made."""
 
     @classmethod
     def parse(cls, text: str, *, fixed: bool = False) -> ListenAddress:
@@ -95,15 +97,21 @@ class ListenAddress:
                 return [socket.create_server((self.host, self.port), family=self.family, backlog=BACKLOG)]
         except OSError as error:
             raise AddressError(f"{self.text}: {error.strerror or error}") from error
-        sockets = systemd.passed_sockets()
+        try:
+            sockets = systemd.passed_sockets()
+            are_listening = all(one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for one in sockets)
+        except OSError as error:
+            raise AddressError(f"systemd: {error.strerror or error} (LISTEN_FDS)") from error
         if not sockets:
             raise AddressError("systemd: found no socket (LISTEN_FDS); start the service through its .socket unit")
+        if not are_listening:
+            raise AddressError("systemd: found a socket that does not listen; allowed: those of ListenStream=")
         return sockets
 
     def remove(self) -> None:
-        """Removes the socket file of a service that has ended."""
-        if self.path:
-            with contextlib.suppress(OSError):
+        """Removes the socket file that `listen` has made, unless another service has put its own there since."""
+        with contextlib.suppress(OSError):
+            if self._made and _device_and_inode(self.path) in self._made:
                 Path(self.path).unlink()
 
     def _listen_unix(self, mode: int | None) -> socket.socket:
@@ -115,6 +123,7 @@ class ListenAddress:
                     raise AddressError(f"{self.text}: another process listens there")
                 path.unlink()
             listener.bind(self.path)
+            self._made.append(_device_and_inode(self.path))
             if mode is not None:
                 path.chmod(mode)
             listener.listen(BACKLOG)
@@ -122,6 +131,11 @@ class ListenAddress:
             listener.close()
             raise
         return listener
+
+
+def _device_and_inode(path: str) -> tuple[int, int]:
+    found = Path(path).lstat()
+    return found.st_dev, found.st_ino
 
 
 def shown(listener: socket.socket) -> str:

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from throttle.control import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES
@@ -23,6 +22,7 @@ from throttle.control.verbs import VERBS
 from throttle.errors import ThrottleError
 from throttle.printable import quoted
 from throttle.serve.access import Peer, Rights, is_owner, listen
+from throttle.serve.address import ListenAddress
 from throttle.serve.side import SideLoop
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class ControlServer:
         self._rights = rights or Rights()
         self._guards, self._log = guards, log
         self._started_at = time.time()
-        self._path, self._listener = Path(path), listen(path, self._rights.group_id)
+        self._address = ListenAddress(f"unix:{path}", path=path)
+        self._listener = listen(self._address, self._rights.group_id)
         self._listener.setblocking(False)
         self._loop = SideLoop("control")
         self._loop.run(self._start())
@@ -69,8 +70,7 @@ class ControlServer:
         """Stops listening."""
         self._loop.close()
         self._listener.close()
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        self._address.remove()
 
     async def _start(self) -> None:
         self._turn = asyncio.Lock()

@@ -47,13 +47,15 @@ def most_series(guards: Guards) -> int:
 class Metrics:
     """The metrics of a service: those of its guards, and what the service adds.
 
-    The service sets `counts`, which returns what it counts; without it, only the guards are shown.
+    The service sets `counts`, which returns what it counts; without it, only the guards are shown. It also tells whether
+    it listens (`is_ready`), and whether it answers mail (`is_alive`).
     """
 
     def __init__(self, guards: Guards) -> None:
         self.guards = guards
         self.counts: Callable[[], Families] = list
         self.is_ready = False
+        self.is_alive = True
         self._exporter = MetricsExporter({source.name: guard for source, guard in guards})
 
     def families(self) -> Families:
@@ -93,6 +95,8 @@ class Metrics:
             kind = f"{OPENMETRICS}; version=1.0.0; charset=utf-8" if openmetrics else TEXT
         elif path == b"/readyz" and not self.is_ready:
             status, body = "503 Service Unavailable", b"not listening\n"
+        elif path in {b"/healthz", b"/readyz"} and not self.is_alive:
+            status, body = "503 Service Unavailable", b"mail gets no answers\n"
         elif path not in {b"/healthz", b"/readyz"}:
             status, body = "404 Not Found", b"/metrics, /healthz or /readyz\n"
         return _response(status, body, kind, is_head=method == b"HEAD")

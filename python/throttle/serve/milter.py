@@ -78,7 +78,8 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics, **options: Any
         reloads.run(time.monotonic())
         reader.log_new(log, time.monotonic())
         watchdog = systemd.watchdog_seconds()  # without one nobody asks, and the question costs a thread of libmilter
-        process.tick(log, is_alive=watchdog is None or milter.answers(address, watchdog / 4))
+        metrics.is_alive = watchdog is None or milter.answers(address, watchdog / 4)
+        process.tick(log, is_alive=metrics.is_alive)
 
     try:
         milter.run(
@@ -98,3 +99,4 @@ def run(address: str, guards: Guards, log: Log, metrics: Metrics, **options: Any
         systemd.notify("STOPPING=1")
         metrics.is_ready = False
     log.event("ended", "the milter has ended", limited=False)
+    process.ignore_signals()

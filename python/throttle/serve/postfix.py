@@ -40,6 +40,9 @@ OTHER_FILES = 64
 MOST_FILES = 1 << 20
 """The most open files when the system sets no limit."""
 
+END_SECONDS = 4.0
+"""How long the end waits for the thread that answers, which itself gives clients two seconds to read."""
+
 REST_SECONDS = 0.02
 """The time from one look at the events to the next: clients that cause many take no processor from mail."""
 
@@ -69,7 +72,8 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
             service.log_new(now)
             reloads.run(now)
             if now >= tick_at:
-                process.tick(log, is_alive=service.is_alive())
+                metrics.is_alive = service.is_alive()
+                process.tick(log, is_alive=metrics.is_alive)
                 tick_at = now + process.tick_seconds()
             service.wait(tick_at - now)
     finally:
@@ -80,6 +84,7 @@ def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> N
     reloads.run(math.inf)
     service.log_new(time.monotonic())
     log.event("ended", f"{unread:,} clients read no answers" if unread else "all answers are sent", limited=False)
+    process.ignore_signals()
 
 
 class PolicyService:
@@ -103,7 +108,7 @@ class PolicyService:
         """Begins to answer. The sockets are closed at the end. Signals and events end `wait` from now on."""
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         descriptors = [listener.detach() for listener in listeners]
-        self._thread = threading.Thread(target=self._answer, args=(descriptors,), name="policy")
+        self._thread = threading.Thread(target=self._answer, args=(descriptors,), name="policy", daemon=True)
         self._thread.start()
 
     def _answer(self, listeners: list[int]) -> None:
@@ -138,7 +143,9 @@ class PolicyService:
         """Ends the thread, once the answers that are made are sent. Returns how many clients did not read theirs."""
         self._server.stop()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(END_SECONDS)
+            if self._thread.is_alive():
+                self._log.event("fault", "the thread that answers policy clients does not end", limited=False)
         signal.set_wakeup_fd(-1)
         self._wake.close()
         self._woken.close()

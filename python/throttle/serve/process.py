@@ -48,6 +48,12 @@ def take_signals(guards: Guards, log: Log) -> tuple[threading.Event, Reloads]:
     return stop, reloads
 
 
+def ignore_signals() -> None:
+    """Lets no signal end a process that is ending: Python would give back the system's handlers meanwhile."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def take_sighup() -> None:
     """Lets SIGHUP come, also one that has come since the start of the process, when `throttle.cli` blocked it."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -20,7 +20,7 @@ def notify(*states: str) -> None:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.connect("\0" + path[1:] if path.startswith("@") else path)
-        manager.sendall("\n".join(states).encode())
+        manager.send("\n".join(states).encode(), socket.MSG_DONTWAIT)  # a manager that does not read stops nothing
 
 
 def watchdog_seconds() -> float | None:

@@ -198,7 +198,7 @@ def test_more_clients_than_allowed_wait_until_one_leaves() -> None:
     with PolicyThread({"": guard()}, most_connections=2) as service, PolicyClient(service.address) as last:
         with PolicyClient(service.address) as first, PolicyClient(service.address) as waiting:
             assert (last.ask(), first.ask(instance=instance())) == (DUNNO, DUNNO)
-            told = ("too many clients", "2 are connected, the most there may be; another one waits", 1)
+            told = ("too many clients", "2 are connected, the most there may be; the next one waits", 1)
             assert told in service.events(2)
             turns = service.server.turns
             time.sleep(0.5)  # the server has nothing to do, and turns ten times a second
@@ -208,6 +208,21 @@ def test_more_clients_than_allowed_wait_until_one_leaves() -> None:
             first.socket.close()
             assert waiting.answer() == DUNNO
         assert last.ask(instance=instance()) == DUNNO
+
+
+def test_a_place_that_is_free_is_taken_at_once() -> None:
+    """Not at the next look, up to a second later: Postfix waits a second for an answer."""
+    with PolicyThread({"": guard()}, most_connections=1) as service, ExitStack() as stack:
+        leaving = stack.enter_context(PolicyClient(service.address))
+        assert leaving.ask() == DUNNO
+        begun = time.monotonic()
+        for _ in range(8):
+            waiting = stack.enter_context(PolicyClient(service.address))
+            waiting.socket.sendall(request(instance=instance()))
+            leaving.socket.close()
+            assert waiting.answer() == DUNNO
+            leaving = waiting
+        assert time.monotonic() - begun < 2
 
 
 def dribble(client: PolicyClient) -> None:

@@ -141,6 +141,19 @@ def test_a_socket_with_many_connections_waiting_is_not_taken_over(tmp_path: Path
             ListenAddress.parse(f"unix:{path}").listen()
 
 
+def test_a_service_that_ends_leaves_the_socket_of_its_successor(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    before, after = (ListenAddress.parse(f"unix:{path}") for _ in range(2))
+    [old] = before.listen()
+    path.unlink()
+    [new] = after.listen()
+    with old, new:
+        before.remove()
+        assert after.is_answered()
+        after.remove()
+        assert not path.exists()
+
+
 @pytest.mark.parametrize(
     "text", ["", "inet:", "inet:x", "inet:x:70000", "inet:::1:25", "unix:", "unix:a/b", "10040", "inet:[::1]"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import math
 import os
 import re
@@ -94,7 +95,9 @@ def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
     manager_of = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
     with (
         Manager(path) as manager,
-        ServeProcess(tmp_path, program=("-c", HANGING), HANG=str(hang), **manager_of) as service,
+        ServeProcess(
+            tmp_path, "--metrics", "127.0.0.1:0", program=("-c", HANGING), HANG=str(hang), **manager_of
+        ) as service,
         PolicyClient(service.address) as client,
     ):
         assert client.ask() == DUNNO
@@ -102,6 +105,7 @@ def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
         hang.touch()
         client.socket.sendall(request(instance=instance()))
         service.wait_for("no sign of life: the service does not answer itself")
+        assert probe(service, "/healthz") == 503
         manager.socket.settimeout(0)
         with pytest.raises(BlockingIOError):  # once what had been sent before is read
             manager.wait_for("never")
@@ -112,6 +116,15 @@ def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
         hang.unlink()
         assert client.answer() == DUNNO
         manager.wait_for("WATCHDOG=1")
+        wait_until(lambda: probe(service, "/healthz") == 200)
+
+
+def probe(service: ServeProcess, path: str) -> int:
+    """The status that a probe of life gets."""
+    port = service.wait_for(r"for Prometheus on \S+:(\d+)")[1]
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+    connection.request("GET", path)
+    return connection.getresponse().status
 
 
 #: `throttle serve` whose thread that answers ends by itself at once.
@@ -214,18 +227,50 @@ def test_the_watchdog_of_another_process_is_not_ours(monkeypatch: pytest.MonkeyP
     assert systemd.watchdog_seconds() is None
 
 
-def test_a_passed_socket_is_listened_on(tmp_path: Path) -> None:
-    """The child sets LISTEN_PID as systemd does: it is the number of the process that becomes the service."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
+def test_a_manager_that_reads_nothing_does_not_stop_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Manager(str(tmp_path / "notify")) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        for _ in range(2_000):  # more than its queue takes
+            systemd.notify("WATCHDOG=1")
+        assert manager.wait_for("WATCHDOG=1") == "WATCHDOG=1"
+
+
+def start_with(descriptor: int) -> subprocess.Popen[bytes]:
+    """`throttle serve` with a descriptor that systemd passes. The child sets LISTEN_PID as systemd does: it is the
+    number of the process that becomes the service.
+    """
     starter = (
         "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3, inheritable=True); "
         "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1'}; "
         "os.execv(sys.executable, [sys.executable, '-m', 'throttle', 'serve', '--postfix', 'systemd'])"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", starter, str(listener.fileno())], pass_fds=[listener.fileno()], stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-c", starter, str(descriptor)]
+    return subprocess.Popen(command, pass_fds=[descriptor], stderr=subprocess.PIPE)
+
+
+def test_a_passed_descriptor_that_does_not_listen_is_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    connected, _ = pair = socket.socketpair()
+    datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with path.open() as file, pair[0], pair[1], datagram:
+        for descriptor, said in (
+            (file.fileno(), "operation on non-socket"),
+            (connected.fileno(), "found a socket that does not listen"),
+            (datagram.fileno(), "found a socket that does not listen"),
+        ):
+            process = start_with(descriptor)
+            *_, last = process.communicate(timeout=60)[1].decode().splitlines()
+            assert (process.returncode, last.startswith("throttle: --postfix: systemd: ")) == (2, True), last
+            assert said in last
+
+
+def test_a_passed_socket_is_listened_on() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    process = start_with(listener.fileno())
     try:
         with PolicyClient(f"inet:127.0.0.1:{port}") as client:  # it waits in the backlog until the service is there
             assert client.ask() == DUNNO

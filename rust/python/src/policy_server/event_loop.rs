@@ -27,8 +27,9 @@ use super::steps::Steps;
 /// The token of the waker. No descriptor has this number.
 pub(super) const WAKE: Token = Token(usize::MAX);
 
-/// The most that is read at once: as much as `MOST_REQUEST_BYTES`.
-const READ_BYTES: usize = 1 << 14;
+/// The most that is read at once: a few requests of Postfix. A client that sends more takes another turn, so that its
+/// answers delay the others little.
+const READ_BYTES: usize = 1 << 12;
 
 /// The most sockets that one wait shows.
 const SHOWN_AT_ONCE: usize = 256;
@@ -67,7 +68,7 @@ pub(super) struct EventLoop<'a> {
     listeners: Vec<Socket>,
     /// When to accept again.
     accept_at: Option<Instant>,
-    /// Whether there are as many clients as there may be.
+    /// Whether there were as many clients as there may be, and others may still wait.
     is_full: bool,
     /// By descriptor.
     clients: Vec<Option<Client>>,
@@ -220,17 +221,19 @@ impl<'a> EventLoop<'a> {
         for _ in 0..ACCEPTED_AT_ONCE {
             if self.open >= self.server.most_connections {
                 if !std::mem::replace(&mut self.is_full, true) {
-                    let message = format!("{} are connected, the most there may be; another one waits", self.open);
+                    let message = format!("{} are connected, the most there may be; the next one waits", self.open);
                     self.server.note(&self.wake, "too many clients", message);
                 }
                 self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
                 return;
             }
-            self.is_full = false;
             match self.listeners[place].accept().and_then(|(socket, peer)| self.add(socket, &peer)) {
                 Ok(()) => {}
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
+                    ErrorKind::WouldBlock => {
+                        self.is_full = false; // nobody waits
+                        return;
+                    }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
@@ -262,6 +265,11 @@ impl<'a> EventLoop<'a> {
     fn close(&mut self, number: usize) {
         if self.clients[number].take().is_some() {
             self.set_open(self.open - 1);
+            if self.is_full {
+                // Another client may have waited for this place.
+                self.accept_at = None;
+                self.again.extend(self.listeners.iter().map(descriptor));
+            }
         }
     }
 
