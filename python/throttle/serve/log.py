@@ -2,12 +2,15 @@
 
 It knows no event.
 Invariants: nothing that a sender wrote reaches the log unescaped. An event writes at most `MOST_A_PERIOD` lines in
-`PERIOD_SECONDS`; those left out are counted, and the count is written.
+`PERIOD_SECONDS`; those left out are counted, and the count is written. A reader that stands still does not stop the
+service: lines for which its pipe has no room are lost, and counted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import sys
 import threading
 import time
@@ -29,6 +32,12 @@ class Log:
     def __init__(self, form: Form = "text", out: TextIO | None = None) -> None:
         self._json = form == "json"
         self._out = sys.stderr if out is None else out
+        self._room: select.poll | None = None
+        with contextlib.suppress(OSError):  # a text in memory has no descriptor, and always room
+            descriptor = self._out.fileno()
+            self._room = select.poll()
+            self._room.register(descriptor, select.POLLOUT)
+        self._lost = 0
         self._written: dict[str, int] = {}
         self._lock = threading.RLock()
         self._period_end = time.monotonic() + PERIOD_SECONDS
@@ -62,6 +71,12 @@ class Log:
                     self._write(event, f"{times - MOST_A_PERIOD:,} more times", {})
 
     def _write(self, event: str, message: str, fields: dict[str, str | int | float]) -> None:
+        if self._room is not None and not self._room.poll(0):
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._write("lines lost", f"{lost:,}, because nobody read the log", {})
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         if self._json:
             line = json.dumps({"time": now, "event": event, "message": message, **fields})

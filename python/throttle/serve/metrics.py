@@ -47,8 +47,8 @@ def most_series(guards: Guards) -> int:
 class Metrics:
     """The metrics of a service: those of its guards, and what the service adds.
 
-    The service sets `counts`, which returns what it counts; without it, only the guards are shown. It also tells whether
-    it listens (`is_ready`), and whether it answers mail (`is_alive`).
+    The service sets `counts`, which returns what it counts; without it, only the guards are shown. It also tells
+    whether it listens (`is_ready`), and whether it answers mail (`is_alive`).
     """
 
     def __init__(self, guards: Guards) -> None:

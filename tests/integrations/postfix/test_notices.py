@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from io import StringIO
 
@@ -144,3 +145,17 @@ def test_a_key_with_blanks_forges_no_field() -> None:
     out = StringIO()
     Log("text", out).event("notice", "text", key="x limit=forged", refused=1)
     assert out.getvalue().endswith(' key="x limit=forged" refused=1\n')
+
+
+def test_a_reader_of_the_log_that_stands_still_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as out, os.fdopen(reading, "rb", buffering=0) as reader:
+        log = Log("text", out)
+        for number in range(5_000):  # a pipe takes 64 KiB
+            log.event("flood", f"number {number}", limited=False)
+        read = reader.read(1 << 16)
+        log.event("again", "somebody reads", limited=False)
+        lost, last = reader.read(1 << 16).decode().splitlines()[-2:]
+    written = read.count(b"\n")
+    assert lost.endswith(f"lines lost: {5_000 - written:,}, because nobody read the log")
+    assert last.endswith("again: somebody reads")
