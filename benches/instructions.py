@@ -21,7 +21,7 @@ What brought it down lately, and what was dropped:
 * Rates are asked by key, each key is made once, and one test finds out that none of them has a quota for it: -190.
   Fan-outs are asked by look-up: -160.
 * One hash for identities that nearly always have the same value: -117.
-* A rate that fits and has no slot writes no answer, and an empty second line is begun anew: -100, a new sender -220.
+* A rate that fits and has no slot writes no answer. An empty second line is not searched: -100, a new sender -220.
 * Sets of limits say what a check charges, for each set of stages: -73.
 * An answer keeps the bucket of its fan-out, where it was found three times: a new sender -300.
 * Dropped, by estimate: the entries of fan-outs are made under the lock, and only when an element may be new. A known

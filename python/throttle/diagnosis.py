@@ -37,7 +37,7 @@ MOST_ORDINARY = 0.1
 #: A flood of which less is proven is forged, or not: but nobody has proven it.
 LEAST_PROVEN = 0.5
 
-#: Where a message can have another's value, whoever sends it: what anybody can write, or send again with its signature.
+#: Identities whose value any sender can write, or can send again with its signature.
 WRITTEN = ("helo.", "from.", "reply_to.", "list.", "dkim.")
 
 #: How many values that a flood also shares are told.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from throttle import Envelope, ThrottleError
+from throttle.control import answers
 from throttle.control.request import Request, RequestError
 from throttle.control.verbs import VERBS, counted_identities
 from throttle.diagnosis import text
@@ -162,6 +163,27 @@ def test_explain_charges_nothing_and_tells_an_infinite_wait(service: Service) ->
     before = service.ask("status")["policies"][0]["checks"]
     service.ask("explain", mail_from="a@example.com", client_ip="192.0.2.1")
     assert service.ask("status")["policies"][0]["checks"] == before
+
+
+def test_results_have_the_fields_that_their_types_name(service: Service) -> None:
+    for number in range(5):
+        service.send(f"a@h{number}.example.com")
+    service.ask("block", identity="sender.org", value="example.net")
+    status, (top, *_), (told, *_) = service.ask("status"), service.ask("top"), service.ask("notices")
+    (entries, *_) = service.ask("list")
+    row = next(rows["offenders"] for rows in top["identities"] if rows["offenders"])[0]
+    for found, kind in (
+        (status, answers.Status),
+        (status["policies"][0], answers.PolicyStatus),
+        (top, answers.Top),
+        (top["identities"][0], answers.Rows),
+        (row, answers.Row),
+        (told, answers.ToldNotices),
+        (told["refusing"][0], answers.ToldNotice),
+        (entries, answers.Entries),
+        (entries["entries"][0], answers.Entry),
+    ):
+        assert found.keys() == kind.__annotations__.keys(), kind.__name__
 
 
 def test_diagnose_names_what_a_surge_shares_and_the_command_it_tells_works(tmp_path: Path) -> None:

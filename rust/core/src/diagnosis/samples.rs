@@ -126,7 +126,7 @@ pub struct Pane {
     pub parts: [Part; 2],
 }
 
-/// Messages of a minute, of which each is kept with the same probability.
+/// A part of the messages of a minute. Each of them is kept with the same probability.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// How many came: exact.

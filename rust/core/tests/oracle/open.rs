@@ -34,7 +34,7 @@ impl Open {
 
     /// A cap, of which `reserve` is kept for those that hold nothing; they may always take `first`. Each tier has 1/`a`
     /// of what is free before the message, less the reserve. Who holds nothing in the first tier may take `first` as a
-    /// neighbour, too: of a quarter of the reserve, of which each of the other tiers has 1/`a` of what is left.
+    /// neighbour, too. Each of the other tiers may hold 1/`a` of what is left of a quarter of the reserve.
     pub(crate) fn room(
         &self, [cap, reserve, first]: [u64; 3], amount: u64, bytes: bool, mine: impl Fn(&Held) -> bool,
         tiers: &[Share<'_>],

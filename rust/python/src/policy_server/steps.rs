@@ -1,4 +1,4 @@
-//! Which guard decides a request, and what the log is told of requests.
+//! Chooses the guard that decides a request, takes the step, and notes what the log writes about requests.
 //!
 //! It knows no policy connection.
 
