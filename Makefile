@@ -7,6 +7,8 @@ PY    := $(VENV)/bin/python
 STUB  := python/throttle/_core.pyi
 ARGS  ?=
 BENCH ?= full
+# of the Rust benchmarks: `test` builds them in a quarter of the time, for those who only want to see that they run
+PROFILE ?= bench
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
 UNDER ?= 12 13 14
@@ -70,7 +72,7 @@ attacks: $(VENV)/.ready-test ## every attack under the seeds UNDER, one table of
 
 bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BENCH=short takes a minute
 	@$(need_rust)
-	@cargo bench $(CORE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
+	@cargo bench $(CORE) --profile $(PROFILE) --bench '*' -- $(if $(filter short,$(BENCH)),--warm-up-time 0.2 --measurement-time 0.5 --sample-size 10)
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 

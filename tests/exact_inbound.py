@@ -97,9 +97,9 @@ class ExactInbound:
 
     def __init__(self) -> None:
         self.net_pace = ExactBuckets(3000, 60)
+        self.client_pace = ExactBuckets(1000, 60)
         self.net_claimed_pace = ExactBuckets(300, 60, 3000)
         self.client_claimed_pace = ExactBuckets(100, 60, 1000)
-        self.client_pace = ExactBuckets(1000, 60)
         self.pair_pace = ExactBuckets(600, 60, 6000)
         self.owner_pace = ExactBuckets(600, 60, 6000)
         self.host_pace = ExactBuckets(600, 60, 6000)
@@ -132,10 +132,10 @@ class ExactInbound:
         def ask(limit: str, buckets: ExactBuckets, key: Hashable, told: str) -> None:
             charges.append(Charge(limit, buckets, key, told, buckets.excess(key, now)))
 
-        ask("net-pace", self.net_pace, net, told_net)
-        ask("client-pace", self.client_pace, message.client_ip, told_client)
         ask("pair-pace", self.pair_pace, (net, org, proven), f"{told_net} + {org}")
         if proven:
+            ask("net-pace", self.net_pace, net, told_net)
+            ask("client-pace", self.client_pace, message.client_ip, told_client)
             ask("owner-pace", self.owner_pace, org, org)
             ask("host-pace", self.host_pace, message.host, message.host)
         else:

@@ -1,7 +1,7 @@
 """Sixteen threads at one guard, at one moment, for one key.
 
 Gain: exactly what one thread gains: 200 fresh hosts below one organisation, 3,000 messages from one network
-(`net-pace`) or 1,000 from one client (`client-pace`). A thread of innocents
+(`net-claimed-pace`) or 1,000 from one client (`client-claimed-pace`). A thread of innocents
 who are known loses nothing meanwhile.
 """
 

@@ -89,8 +89,8 @@ def test_the_built_in_one_has_the_names_that_its_refusals_tell() -> None:
     policy = Policy.builtin()
     assert [limit.name for limit in policy.limits] == [
         "net-connections", "all-connections", "all-open", "all-bytes",
-        "net-pace", "net-claimed-pace", "client-claimed-pace", "net-claimed-rcpt-pace", "client-claimed-rcpt-pace",
-        "client-pace",
+        "net-pace", "client-pace",
+        "net-claimed-pace", "client-claimed-pace", "net-claimed-rcpt-pace", "client-claimed-rcpt-pace",
         "pair-pace", "pair-rcpt-pace", "owner-pace", "host-pace",
         "org-fan-out", "org-fresh", "org-fan-out-rcpt", "org-net-fan-out", "net-org-fan-out", "client-org-fan-out",
         "all-org-fan-out", "all-org-fan-out-spf",

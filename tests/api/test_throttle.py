@@ -59,7 +59,7 @@ def test_memory_is_at_most_what_was_asked_for_and_the_tables_are_in_it(memory: i
     assert 8192 < rest <= 8192 + most // 16 + most // 56 + most // 64 + most // 32
     limits = Policy.builtin().limits
     quotas = [row for limit in limits for row in quotas_of(limit)]
-    assert quotas[0] == "net-claimed-pace, quota of 2a00:1450:4864::/48 and 2 more"
+    assert quotas[0] == "client-pace, quota of 2a00:1450:4864:20::/64 and 1 more"
     assert len(quotas) == 11
     assert [table.table for table in tables] == [
         *(limit.name for limit in limits),

@@ -249,7 +249,7 @@ def network_of(address: str) -> str:
 def test_the_tool_sums_up_seeds_and_names_what_was_deferred(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--hours", "0.2", "--seeds", "2", "--without-spf", "--deferred", "--rate", "net-pace=1/hour"]
+    options = ["--hours", "0.2", "--seeds", "2", "--without-spf", "--deferred", "--rate", "net-claimed-pace=1/hour"]
     monkeypatch.setattr(sys, "argv", ["legitimate_mail.py", "1000", *options])
     main()
     out, err = capsys.readouterr()
@@ -259,7 +259,7 @@ def test_the_tool_sums_up_seeds_and_names_what_was_deferred(
     counts = [int(line.split(" of ")[-2].rpartition(" ")[2]) for line in err.splitlines()]
     rows = [line.split() for line in out.splitlines() if line.startswith("  ")]
     assert rows[-1][0] == "all"
-    assert rows[-1][-2:] == ["net-pace", str(sum(counts))]
+    assert rows[-1][-2:] == ["net-claimed-pace", str(sum(counts))]
     assert sum(counts) == sum(int(row[-1]) for row in rows[1:-1]) > 50
 
 

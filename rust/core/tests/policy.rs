@@ -72,11 +72,11 @@ fn inbound_is_what_the_design_says() {
         |name, per: &str, stage, fans, rate: &str, burst| (name, per.to_owned(), stage, fans, rate.to_owned(), burst);
     let expected = [
         row("net-pace", "client.net/24/48", Stage::Mail, false, "3000/minute", 3000),
+        row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("net-claimed-pace", "client.net/24/48", Stage::Mail, false, "300/minute", 3000),
         row("client-claimed-pace", "client.net/32/64", Stage::Mail, false, "100/minute", 1000),
         row("net-claimed-rcpt-pace", "client.net/24/48", Stage::Rcpt, false, "900/minute", 9000),
         row("client-claimed-rcpt-pace", "client.net/32/64", Stage::Rcpt, false, "300/minute", 3000),
-        row("client-pace", "client.net/32/64", Stage::Mail, false, "1000/minute", 1000),
         row("pair-pace", "client.net/24/48 + sender.org", Stage::Mail, false, "600/minute", 6000),
         row("pair-rcpt-pace", "client.net/24/48 + sender.org", Stage::Rcpt, false, "1800/minute", 18_000),
         row("owner-pace", "sender.org", Stage::Mail, false, "600/minute", 6000),
@@ -109,7 +109,8 @@ fn inbound_is_what_the_design_says() {
         let limits = policy.limits.iter().filter(|limit| limit.verified == verified);
         limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()
     };
-    assert_eq!(of(Verified::Proven), ["owner-pace", "host-pace"]);
+    let proven = ["net-pace", "client-pace", "pair-rcpt-pace", "owner-pace", "host-pace"];
+    assert_eq!(of(Verified::Proven), proven);
     let claimed = of(Verified::Claimed);
     let paces = ["net-claimed-pace", "client-claimed-pace", "net-claimed-rcpt-pace", "client-claimed-rcpt-pace"];
     assert_eq!(claimed[..4], paces);

@@ -26,7 +26,7 @@ use crate::plan::{
     TrustSource, quota_bit,
 };
 use crate::policy::{Count, Stage, Stages};
-use crate::region::{Candidates, Table, prefetch};
+use crate::region::{Candidates, Spot, Table, prefetch};
 use crate::store::fan_out::MAX_PARTS;
 use crate::store::in_flight::{Columns, InFlight, Place, WantedKey};
 use crate::store::request::{Entry, Lookup, NamePart, Question, Request as Stores, Run};
@@ -220,7 +220,7 @@ impl<'e> Preparer<'e, '_> {
         for nth in 0..count {
             let Some(key) = self.keys.joined::<SEVERAL>(self.secret, per, nth) else { continue };
             let may_have_quota = quota_bits & quota_bit(key) != 0;
-            let key = self.secret.with_trust(key, trust_source.trust(self.senders));
+            let spot = Spot::of(self.secret.with_trust(key, trust_source.trust(self.senders)));
             for place in with_it.iter() {
                 if SEVERAL && self.was_asked(place, nth) {
                     continue;
@@ -241,7 +241,7 @@ impl<'e> Preparer<'e, '_> {
                 };
                 let (limit, table) =
                     if may_have_quota { self.limit_of::<SEVERAL>(place, ask, nth) } else { (place, ask.table) };
-                let at = self.prefetched(table.candidates(key));
+                let at = self.prefetched(table.candidates_at(&spot));
                 self.push(place, limit, nth, Question::Rate { at, amount });
             }
         }

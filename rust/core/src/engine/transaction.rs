@@ -17,9 +17,10 @@
 
 use super::Engine;
 use super::request::{Found, Request};
+use crate::key::Key;
 use crate::plan::{LimitSet, PlannedLimit};
 use crate::policy::{Mode, WhenFull};
-use crate::region::{Now, Region, prefetch};
+use crate::region::{Now, Region, Spot, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
 use crate::store::in_flight::{HINT_US, Room, Token};
@@ -120,11 +121,16 @@ impl Engine {
     /// `prepare`, since most checks bring nothing new: fetching those lines for them took 5 % of a check.
     #[inline(never)]
     fn prefetch_buckets(&self, stores: &Stores, sightings: &Sightings, answers: &mut [Answer]) {
+        // Limits over one seen set mostly have the same key, one behind the other.
+        let (mut of, mut spot) = (Key(0), Spot::of(Key(0)));
         for (entry, answer) in stores.entries[..stores.fan_outs].iter().zip(answers) {
             let Question::FanOut { lookup, bucket, .. } = entry.question else { continue };
             let Store::FanOut(fan_out) = &self.plan.limits[usize::from(entry.limit)].store else { continue };
             if fan_out.may_charge(&sightings.lookups[lookup as usize]) {
-                answer.bucket = fan_out.buckets.lines(bucket);
+                if bucket != of {
+                    (of, spot) = (bucket, Spot::of(bucket));
+                }
+                answer.bucket = fan_out.buckets.table().candidates_at(&spot);
                 prefetch(self.shared.address, &answer.bucket);
             }
         }

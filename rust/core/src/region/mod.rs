@@ -22,7 +22,7 @@ pub use counters::{Counters, DECISIONS, DURATION_BOUNDS_NS, Durations, REPORTS, 
 pub use header::{COUNTERS, Epoch, NotARegion, Now, OpenPermits};
 pub use hints::{Hints, KIND_WORDS};
 pub use shared::SharedRegion;
-pub use table::{Candidates, KeySlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS, Table};
+pub use table::{Candidates, KeySlot, LINES, Line, LineId, PAGE_BYTES, Page, SLOTS, Spot, Table};
 
 /// Pages whose lines a [`LineId`] can number.
 const MAX_PAGES: u32 = (u32::MAX / LINES as u32) - 1;

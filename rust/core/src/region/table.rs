@@ -118,6 +118,25 @@ pub struct Candidates {
     pub fingerprint: u32,
 }
 
+/// Where a key lies in any table: its lines in a page, and the number that chooses the page.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    high: u64,
+    lines: [u32; 2],
+    fingerprint: u32,
+}
+
+impl Spot {
+    /// The spot of a key.
+    #[inline(always)]
+    pub fn of(key: Key) -> Self {
+        let high = key.0 >> 32;
+        let first = (high % LINES as u64) as u32;
+        let step = 1 + ((high / LINES as u64) % (LINES as u64 - 1)) as u32;
+        Self { high, lines: [first, (first + step) % LINES as u32], fingerprint: (key.0 as u32).max(1) }
+    }
+}
+
 impl Candidates {
     /// A placeholder for the lines of no key.
     pub const NONE: Self = Self { lines: [LineId(0); 2], fingerprint: 0 };
@@ -138,12 +157,15 @@ impl Table {
 
     /// The key's candidates. It touches no memory.
     pub fn candidates(&self, key: Key) -> Candidates {
-        let high = key.0 >> 32;
-        let page = self.first_page + ((high * u64::from(self.pages)) >> 32) as u32;
-        let first = (high % LINES as u64) as u32;
-        let step = 1 + ((high / LINES as u64) % (LINES as u64 - 1)) as u32;
-        let line = |index: u32| LineId(page * LINES as u32 + index % LINES as u32);
-        Candidates { lines: [line(first), line(first + step)], fingerprint: (key.0 as u32).max(1) }
+        self.candidates_at(&Spot::of(key))
+    }
+
+    /// [`Table::candidates`] of a key whose spot is known: for a key that several tables are asked about.
+    #[inline(always)]
+    pub fn candidates_at(&self, spot: &Spot) -> Candidates {
+        let page = self.first_page + ((spot.high * u64::from(self.pages)) >> 32) as u32;
+        let lines = spot.lines.map(|line| LineId(page * LINES as u32 + line));
+        Candidates { lines, fingerprint: spot.fingerprint }
     }
 
     /// Whether a line belongs to this table.
