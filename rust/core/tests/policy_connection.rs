@@ -86,6 +86,15 @@ fn a_request_that_is_too_long_ends_it() {
 }
 
 #[test]
+fn a_request_that_is_too_long_ends_it_although_it_comes_whole() {
+    let padded = |more: usize| [&REQUEST[..REQUEST.len() - 1], b"x=", &vec![b'y'; more], b"\n\n"].concat();
+    let spare = MOST_REQUEST_BYTES - (padded(0).len() - 2);
+    for (more, outcome) in [(spare, (1, Ok(()))), (spare + 1, (0, bad("too long")))] {
+        assert_eq!(PolicyConnection::new(0).receive(&padded(more), 0, admit), outcome);
+    }
+}
+
+#[test]
 fn a_request_that_never_ends_ends_it_however_often_a_byte_comes() {
     let mut connection = PolicyConnection::new(0);
     for second in 0..=UNFINISHED_SECONDS {

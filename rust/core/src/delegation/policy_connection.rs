@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::request::{Request, Requests};
 use super::smtp_connection::Taken;
 
-/// The longest unfinished request. Those of Postfix have about a thousand bytes.
+/// The longest request, finished or not. Those of Postfix have about a thousand bytes.
 pub const MOST_REQUEST_BYTES: usize = 1 << 14;
 
 /// How long a request may take to come in, and a client to read its answers. Postfix sends a request with one write.
@@ -111,6 +111,9 @@ impl PolicyConnection {
         let mut requests = Requests { rest: if is_whole { bytes } else { &stream } };
         let mut answered = 0;
         for lines in &mut requests {
+            if lines.len() > MOST_REQUEST_BYTES {
+                return (answered, self.give_up(Wrong::request("too long")));
+            }
             let step =
                 Request::parse(lines).ok_or_else(|| Wrong::request("no smtpd_access_policy")).and_then(|request| {
                     let step = catch_unwind(AssertUnwindSafe(|| take_step(&request)));
