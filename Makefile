@@ -7,7 +7,7 @@ PY    := $(VENV)/bin/python
 STUB  := python/throttle/_core.pyi
 ARGS  ?=
 BENCH ?= full
-# of the Rust benchmarks: `test` builds them in a quarter of the time, for those who only want to see that they run
+# of the Rust benchmarks: `test` builds them sooner, for those who only want to see that they run
 PROFILE ?= bench
 FUZZ  ?= $(patsubst rust/fuzz/fuzz_targets/%.rs,%,$(wildcard rust/fuzz/fuzz_targets/*.rs))
 FOR   ?= 60
