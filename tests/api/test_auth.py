@@ -240,9 +240,9 @@ def filled(piece: bytes) -> bytes:
     return header * (1 + (1 << 20) // len(header))
 
 
-def best_of_five_s(call: Callable[[], object]) -> float:
+def best_of_twenty_s(call: Callable[[], object]) -> float:
     times = []
-    for _ in range(5):
+    for _ in range(20):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
@@ -251,12 +251,12 @@ def best_of_five_s(call: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize("shape", HOSTILE)
 def test_a_megabyte_of_hostile_headers_costs_no_more_than_some_hashes_of_it(shape: str) -> None:
-    """5 ms where SHA-256 takes 0.5 ms, with room for slow machines. One header of 33 KB once took 543 ms."""
+    """5 ms where SHA-256 takes 0.58 ms. One header of 33 KB once took 543 ms."""
     message = HOSTILE[shape]()
-    took_s = best_of_five_s(lambda: with_results(ENVELOPE, message, authserv_id=MX, fields=99))
-    floor_s = best_of_five_s(lambda: hashlib.sha256(message).digest())
+    took_s = best_of_twenty_s(lambda: with_results(ENVELOPE, message, authserv_id=MX, fields=99))
+    floor_s = best_of_twenty_s(lambda: hashlib.sha256(message).digest())
     print(f"{shape}: {took_s * 1000:.2f} ms, SHA-256 {floor_s * 1000:.2f} ms")
-    assert took_s < 40 * floor_s
+    assert took_s < 8.6 * floor_s
 
 
 def test_a_large_message_and_headers_by_the_thousand_are_no_obstacle() -> None:
