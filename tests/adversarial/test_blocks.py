@@ -4,8 +4,19 @@ fill what operators list.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+
+from attack import OWNER, flood, held, networks, run
 from given_guards import REAL, SEED, guard, limit
 from throttle import Envelope, ManualClock, Policy, Throttle
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from attack import Figures, Shot
 
 FLOOD = 4_000
 
@@ -73,3 +84,34 @@ def test_a_flood_neither_evicts_a_block_nor_fills_what_operators_list() -> None:
     assert [entry.by for entry in pace.blocked()] == []
     twice(FLOOD)
     assert len(pace.blocked()) == 1, "what is over makes room"
+
+
+@pytest.mark.parametrize("spf", [None, "pass"], ids=["the reverse name alone", "SPF"])
+def test_a_customer_of_an_access_provider_has_his_provider_blocked_only_with_its_spf(
+    spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    """Under `inbound` with a limit that blocks the owner of proven mail. A customer's reverse name is below his
+    provider's: it makes its mail `named`, which is limited as proven mail is, by counters of its own, and never blocked.
+    """
+    policy = Policy.parse('extends = "inbound"\n[[limit]]\nname = "owner-pace"\naction = "block 10 minutes"\n')
+    provider = flood(
+        lambda n: "news@isp.com",
+        lambda n: f"198.51.{n % 20}.9",
+        count=400,
+        spf="pass",
+        kind="the provider itself",
+        rng=rng,
+    )
+    attack = [
+        shot._replace(envelope=shot.envelope.replace(client_name=f"line{n}.pool.isp.com"))
+        for n, shot in enumerate(flood(lambda n: "news@isp.com", networks(1_000), spf=spf))
+    ]
+    seen = run(sorted([*innocents, *provider], key=lambda shot: shot.at_us), attack, rng, policy=policy)
+    if spf:
+        assert seen.lost_of("the provider itself") > 0.8, "its SPF record proves whoever it lists"
+        return
+    write_down("reverse names of customers against a limit that blocks their provider", seen)
+    assert seen.innocent["the provider itself"] == 400
+    assert seen.lost == {}
+    assert seen.limits.keys() == {"owner-pace"}, "never `blocked`"
+    assert abs(seen.admitted - held(attack, OWNER)) <= 1
