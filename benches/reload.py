@@ -99,7 +99,8 @@ class Flood:
 
 def policy(change: str, number: int) -> Policy:
     """Returns a policy that differs from that of the number before."""
-    return Policy.parse('extends = "inbound"\n' + CHANGES[change].format(rate=6 + number % 2, scale=1 + number % 2) + OTHERS)
+    changed = CHANGES[change].format(rate=6 + number % 2, scale=1 + number % 2)
+    return Policy.parse('extends = "inbound"\n' + changed + OTHERS)
 
 
 def measure(memory: str, change: str, threads: int, reloads: int) -> Row:

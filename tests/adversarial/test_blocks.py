@@ -91,7 +91,7 @@ def test_a_customer_of_an_access_provider_has_his_provider_blocked_only_with_its
     spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
     """Under `inbound` with a limit that blocks the owner of proven mail. A customer's reverse name is below his
-    provider's: it makes its mail `named`, which is limited as proven mail is, by counters of its own, and never blocked.
+    provider's: it makes his mail `named`, which is limited as proven mail is, by counters of its own, and never blocks.
     """
     policy = Policy.parse('extends = "inbound"\n[[limit]]\nname = "owner-pace"\naction = "block 10 minutes"\n')
     provider = flood(
