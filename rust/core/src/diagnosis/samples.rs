@@ -14,17 +14,18 @@
 //! kept. The two are apart because a refused message costs an attacker nothing: a hundred thousand of them in a minute
 //! would leave no admitted one in the sample.
 //!
-//! **Cost.** A message that is not kept costs one lock, one count and one random number. One that is kept is copied as
-//! it came: the text of its fields. Identities are read from the copies only when somebody asks
+//! **Cost.** A message that is not kept costs one lock, one count and one random number: 120 instructions. One that is
+//! kept is copied as it came: the text of its fields, 150 more. Identities are read from the copies only when somebody asks
 //! ([`super::identities`]): to read them for each message that is kept would cost ten times as much.
 //!
 //! **Bound.** Each field has room of its own, so that a long field pushes out no other; [`Samples::bytes`] are
 //! allocated once. A text that is too long keeps its end, which has the organisation, and a hash of the whole.
 //!
 //! # Synchronisation
-//! One mutex guards the panes. It is taken without the region's lock, and held for a count or for the copy of one
-//! record; [`Samples::panes`] takes it once for each pane.
+//! One mutex guards the panes. It is taken without the region's lock, and held for a count and the copy of one record;
+//! [`Samples::panes`] takes it once for each pane.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::envelope::{Envelope, Spf};
@@ -139,6 +140,8 @@ pub struct Part {
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     minute: u64,
+    /// The places of its minute's pane, and of its part of it.
+    pane: usize,
     part: usize,
     /// The place of its record, if it was kept, and its position.
     kept: Option<(usize, u64)>,
@@ -157,8 +160,8 @@ struct State {
     panes: Box<[Pane]>,
     /// The latest minute that had a message.
     latest: u64,
-    /// Engine time of the first message, µs.
-    began_us: Option<u64>,
+    /// Engine time of the first message, µs; `u64::MAX` before it.
+    began_us: u64,
     /// The state of the generator.
     random: u64,
 }
@@ -170,6 +173,47 @@ pub struct Snapshot {
     pub began_us: Option<u64>,
     /// The panes of the minutes that had messages, in no order.
     pub panes: Vec<Pane>,
+}
+
+/// The text that a record keeps of the header's addresses. It is made before the lock is taken, since to read a long
+/// field takes time.
+#[derive(Default)]
+struct Addresses<'a> {
+    from: Option<Cow<'a, [u8]>>,
+    reply_to: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Addresses<'a> {
+    fn of(envelope: &Envelope<'a>) -> Self {
+        envelope.headers.map_or_else(Self::default, |headers| Self {
+            from: written(headers.from, ROOM[Field::From as usize]),
+            reply_to: written(headers.reply_to, ROOM[Field::ReplyTo as usize]),
+        })
+    }
+}
+
+/// The addresses of header fields: as they came, or if they are longer than `room` as many as fit, without the words
+/// around them.
+fn written<'a>(fields: &[&'a [u8]], room: usize) -> Option<Cow<'a, [u8]>> {
+    match fields {
+        [] => return None,
+        [only] if only.len() <= room => return Some(Cow::Borrowed(only)),
+        _ => (),
+    }
+    let mut read = Mailboxes::default();
+    fields.iter().for_each(|text| read.read(text));
+    let mut addresses = Vec::new();
+    for address in read.all().iter().flatten().map(Mailbox::written) {
+        if !addresses.is_empty() && addresses.len() + 2 + address.len() > room {
+            break;
+        }
+        addresses.extend_from_slice(if addresses.is_empty() { b"" } else { b", " });
+        addresses.extend(address);
+    }
+    if addresses.is_empty() {
+        addresses.push(b'?'); // fields without an address, or with too many, are MANY
+    }
+    Some(Cow::Owned(addresses))
 }
 
 impl Record {
@@ -204,10 +248,17 @@ impl Record {
         }
     }
 
+    /// Takes the message in place of the one that it held.
+    fn fill(&mut self, envelope: &Envelope<'_>, addresses: &Addresses<'_>, refused: Option<&Arc<str>>, secret: &Secret) {
+        (self.has_header, self.has_shortened, self.spf, self.refused) = (false, false, None, refused.cloned());
+        self.lengths = [ABSENT; FIELDS];
+        self.add(envelope, addresses, secret);
+    }
+
     /// Adds what `envelope` knows and the record does not.
-    fn add(&mut self, envelope: &Envelope<'_>, secret: &Secret) {
+    fn add(&mut self, envelope: &Envelope<'_>, addresses: &Addresses<'_>, secret: &Secret) {
         let mut put = |field, text: Option<&[u8]>| {
-            if let Some(text) = text.filter(|_| self.lengths[field as usize] == ABSENT) {
+            if let (Some(text), ABSENT) = (text, self.lengths[field as usize]) {
                 self.put(field, text, secret);
             }
         };
@@ -218,11 +269,11 @@ impl Record {
         put(Field::Sender, envelope.mail_from);
         put(Field::Rcpt, envelope.rcpt_to.first().copied());
         if let Some(headers) = envelope.headers.filter(|headers| !headers.is_empty()) {
+            put(Field::From, addresses.from.as_deref());
+            put(Field::ReplyTo, addresses.reply_to.as_deref());
             put(Field::ListId, headers.list_id);
             put(Field::Dkim, headers.dkim.first().copied());
             put(Field::OtherDkim, headers.dkim.get(1).copied());
-            self.put_addresses(Field::From, headers.from, secret);
-            self.put_addresses(Field::ReplyTo, headers.reply_to, secret);
             self.has_header = true;
         }
         self.spf = envelope.spf.or(self.spf);
@@ -238,31 +289,6 @@ impl Record {
         let begin = BEGIN[field as usize];
         self.text[begin..begin + text.len()].copy_from_slice(text);
         self.lengths[field as usize] = text.len() as u8;
-    }
-
-    /// Puts the addresses of header fields: as they came, or if they are longer than their room as many as fit, without
-    /// the words around them.
-    fn put_addresses(&mut self, field: Field, fields: &[&[u8]], secret: &Secret) {
-        if self.lengths[field as usize] != ABSENT {
-            return;
-        }
-        match fields {
-            [] => return,
-            [only] if only.len() <= ROOM[field as usize] => return self.put(field, only, secret),
-            _ => (),
-        }
-        let mut read = Mailboxes::default();
-        fields.iter().for_each(|text| read.read(text));
-        let mut addresses = Vec::new();
-        for address in read.all().iter().flatten().map(Mailbox::written) {
-            if !addresses.is_empty() && addresses.len() + 2 + address.len() > ROOM[field as usize] {
-                break;
-            }
-            addresses.extend_from_slice(if addresses.is_empty() { b"" } else { b", " });
-            addresses.extend(address);
-        }
-        // Fields without an address, or with too many, are MANY.
-        self.put(field, if addresses.is_empty() { b"?" } else { &addresses }, secret);
     }
 
     /// Puts the end of a text that is longer than its room, and a hash of the whole.
@@ -312,19 +338,59 @@ impl Pane {
     }
 }
 
+/// A random number below `bound`, by SplitMix64 (Steele, Lea and Flood 2014). Its bias is below 2⁻³² here.
+fn below(bound: u64, random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *random;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^= mixed >> 31;
+    ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
+}
+
 impl State {
-    /// A random number below `bound`, by SplitMix64 (Steele, Lea and Flood 2014). Its bias is below 2⁻³² here.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
+    /// Counts a message. If it is kept, `keep` gets its record, which still has the message that was there before.
+    fn count(&mut self, at_us: u64, is_refused: bool, keep: impl FnOnce(&mut Record)) -> Message {
+        let Self { panes, latest, began_us, random } = self;
+        let minute = (at_us / MINUTE_US).max(*latest);
+        *began_us = at_us.min(*began_us);
+        *latest = minute;
+        let place = (minute % PANES as u64) as usize;
+        let pane = &mut panes[place];
+        if pane.minute != minute {
+            (pane.minute, pane.refused) = (minute, 0);
+            for part in &mut pane.parts {
+                part.seen = 0;
+                part.records.iter_mut().for_each(|record| (record.position, record.is_filled) = (0, false));
+            }
+        }
+        pane.refused += u64::from(is_refused);
+        let part = usize::from(is_refused);
+        let Part { seen, records } = &mut pane.parts[part];
+        *seen += 1;
+        let (position, room) = (*seen, KEPT[part] as u64);
+        let chosen = if position <= room { position - 1 } else { below(position, random) };
+        let kept = (chosen < room).then_some((chosen as usize, position));
+        if let Some((chosen, position)) = kept {
+            let record = &mut records[chosen];
+            (record.position, record.is_filled) = (position, false);
+            keep(record);
+        }
+        Message { minute, pane: place, part, kept, is_refused }
     }
 
-    fn pane(&mut self, minute: u64) -> &mut Pane {
-        &mut self.panes[(minute % PANES as u64) as usize]
+    /// The pane of a message, if it is not another minute's by now.
+    fn pane_of(&mut self, message: &Message) -> Option<&mut Pane> {
+        Some(&mut self.panes[message.pane]).filter(|pane| pane.minute == message.minute)
+    }
+
+    /// Calls `change` with the record of a message, if it still has one.
+    fn with(&mut self, message: &Message, change: impl FnOnce(&mut Record)) {
+        let (Some((place, position)), Some(pane)) = (message.kept, self.pane_of(message)) else { return };
+        let record = &mut pane.parts[message.part].records[place];
+        if record.position == position {
+            change(record);
+        }
     }
 }
 
@@ -333,7 +399,7 @@ impl Samples {
     pub fn new(secret: &Secret) -> Self {
         let random = secret.text(b"which messages are sampled").0;
         let panes = (0..PANES).map(|_| Pane::empty()).collect();
-        let state = State { panes, latest: 0, began_us: None, random };
+        let state = State { panes, latest: 0, began_us: u64::MAX, random };
         Self { state: Mutex::new(state), secret: secret.clone() }
     }
 
@@ -345,85 +411,42 @@ impl Samples {
     /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
     #[inline(never)]
     pub fn message(&self, envelope: &Envelope<'_>, refused: Option<&Arc<str>>, at_us: u64) -> Message {
-        let message = self.count(at_us, refused.is_some());
-        if message.kept.is_some() {
-            self.fill(&message, envelope, refused);
+        let has_header = envelope.headers.is_some(); // which is read without the lock
+        let message = self.lock().count(at_us, refused.is_some(), |record| {
+            if !has_header {
+                record.fill(envelope, &Addresses::default(), refused, &self.secret);
+            }
+        });
+        if message.kept.is_some() && has_header {
+            let addresses = Addresses::of(envelope);
+            self.lock().with(&message, |record| record.fill(envelope, &addresses, refused, &self.secret));
         }
         message
-    }
-
-    fn count(&self, at_us: u64, is_refused: bool) -> Message {
-        let mut state = self.lock();
-        let minute = (at_us / MINUTE_US).max(state.latest);
-        state.began_us.get_or_insert(at_us);
-        state.latest = minute;
-        let pane = state.pane(minute);
-        if pane.minute != minute {
-            (pane.minute, pane.refused) = (minute, 0);
-            for part in &mut pane.parts {
-                part.seen = 0;
-                part.records.iter_mut().for_each(|record| (record.position, record.is_filled) = (0, false));
-            }
-        }
-        pane.refused += u64::from(is_refused);
-        let part = usize::from(is_refused);
-        pane.parts[part].seen += 1;
-        let (position, room) = (pane.parts[part].seen, KEPT[part] as u64);
-        let place = if position <= room { position - 1 } else { state.below(position) };
-        let kept = (place < room).then_some((place as usize, position));
-        if let Some((place, position)) = kept {
-            let record = &mut state.pane(minute).parts[part].records[place];
-            (record.position, record.is_filled) = (position, false);
-        }
-        Message { minute, part, kept, is_refused }
-    }
-
-    #[inline(never)]
-    fn fill(&self, message: &Message, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
-        let mut record = Record::empty();
-        record.add(envelope, &self.secret);
-        record.refused = refused.map(Arc::clone);
-        self.with(message, |kept| {
-            record.position = kept.position;
-            *kept = record;
-        });
     }
 
     /// Adds what a later step of the message has found out.
     pub fn more(&self, message: &mut Message, envelope: &Envelope<'_>, refused: Option<&Arc<str>>) {
         if refused.is_some() && !message.is_refused {
             message.is_refused = true;
-            let mut state = self.lock();
-            let pane = state.pane(message.minute);
-            pane.refused += u64::from(pane.minute == message.minute);
+            if let Some(pane) = self.lock().pane_of(message) {
+                pane.refused += 1;
+            }
         }
         if message.kept.is_none() {
             return;
         }
-        let mut record = None;
-        self.with(message, |kept| record = kept.is_filled.then(|| kept.clone()));
-        let Some(mut record) = record else { return };
-        record.add(envelope, &self.secret);
-        if let Some(limit) = refused {
-            record.refused = Some(Arc::clone(limit));
-        }
-        self.with(message, |kept| *kept = record);
-    }
-
-    /// Calls `change` with the record of a message, if it still has one.
-    fn with(&self, message: &Message, change: impl FnOnce(&mut Record)) {
-        let Some((place, position)) = message.kept else { return };
-        let mut state = self.lock();
-        let pane = state.pane(message.minute);
-        let record = &mut pane.parts[message.part].records[place];
-        if pane.minute == message.minute && record.position == position {
-            change(record);
-        }
+        let addresses = Addresses::of(envelope);
+        self.lock().with(message, |record| {
+            if record.is_filled {
+                record.add(envelope, &addresses, &self.secret);
+                record.refused = refused.or(record.refused.as_ref()).cloned();
+            }
+        });
     }
 
     /// Copies the panes, each with the records that are filled. The lock is taken for each pane.
     pub fn panes(&self) -> Snapshot {
-        let began_us = self.lock().began_us;
+        let began_us = Some(self.lock().began_us).filter(|&began_us| began_us < u64::MAX);
         let copied = (0..PANES).map(|place| {
             let state = self.lock();
             let Pane { minute, refused, parts } = &state.panes[place];
