@@ -83,7 +83,9 @@ def test_random_bytes_leave_the_memory_flat_and_the_log_short(service: ServeProc
     before = service.resident_bytes()
     for _ in range(1500):
         junk()
-    assert service.resident_bytes() - before < 16 * MIB
+    grown = service.resident_bytes() - before
+    print(f"grown by {grown / MIB:+.1f} MiB")
+    assert grown < 2 * MIB
     assert service.log().count("bad request") <= 3 * (MOST_A_PERIOD + 1)
     with PolicyClient(service.address) as client:
         assert client.ask() == DUNNO
