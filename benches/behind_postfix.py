@@ -13,6 +13,8 @@ hide the service.
 The mail of an hour comes within seconds, so the policy is `inbound` with a `scale` that admits all of it: the service
 counts every message in every limit, and refuses none. A refusal fails the run.
 A share is the median of the shares within the rounds. CPU is steadier than messages on a machine that others use.
+When the share of `throttle serve` is below 95 %, the exit code is 1. That bound has no margin for noise, so fewer than
+ten rounds, as BENCH=short has, are not judged.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from mail.message import Message
 
 LEAST = 0.95
+JUDGED_ROUNDS = 10
 PER_HOUR = 20_000
 PROCESSES = 2
 CONNECTIONS_A_PROCESS = 10
@@ -237,25 +240,27 @@ def main() -> None:
     """Measures and prints."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--messages", type=int, default=2000, help="in each run")
-    options.add_argument("--rounds", type=int, default=10, help="in which all three take turns")
+    options.add_argument("--rounds", type=int, default=JUDGED_ROUNDS, help="in which all three take turns")
     options.add_argument("--json", action="store_true", help="print JSON only")
     asked = options.parse_args()
     os.environ["PATH"] += ":/usr/sbin"
     before = where()
     found = alternate(asked.messages, asked.rounds)
     rows = [row_of(name, runs, found[NOBODY]) for name, runs in found.items()]
+    is_judged, holds = asked.rounds >= JUDGED_ROUNDS, rows[-1].share >= LEAST
     if asked.json:
         sys.stdout.write(json.dumps([row._asdict() for row in rows], indent=2) + "\n")
-        return
-    print(f"{before}; medians of {asked.rounds} rounds of {asked.messages:,} messages")
-    for row in rows:
-        print(
-            f"{row.service:<14} {row.messages_s:6,.0f} messages/s ({row.least_s:,.0f} to {row.most_s:,.0f})  "
-            f"{row.share:6.1%} of those without ({row.least_share:.1%} to {row.most_share:.1%})  "
-            f"{row.cpu_us:6,.0f} µs of CPU each, {row.service_cpu_us:,.0f} of them in the service"
-        )
-    ours = rows[-1]
-    print(f"{'holds' if ours.share >= LEAST else 'SHORT'}  {LEAST:.0%} of the messages: {ours.share:.1%}")
+    else:
+        print(f"{before}; medians of {asked.rounds} rounds of {asked.messages:,} messages")
+        for row in rows:
+            print(
+                f"{row.service:<14} {row.messages_s:6,.0f} messages/s ({row.least_s:,.0f} to {row.most_s:,.0f})  "
+                f"{row.share:6.1%} of those without ({row.least_share:.1%} to {row.most_share:.1%})  "
+                f"{row.cpu_us:6,.0f} µs of CPU each, {row.service_cpu_us:,.0f} of them in the service"
+            )
+        verdict = ("holds" if holds else "SHORT") if is_judged else f"not judged below {JUDGED_ROUNDS} rounds"
+        print(f"{verdict}  {LEAST:.0%} of the messages: {rows[-1].share:.1%}")
+    sys.exit(is_judged and not holds)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ use guard::{MIB, engine};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use throttle_core::delegation::{MOST_KEPT_OCTETS, MOST_VALUE_OCTETS, Request, Requests, SmtpConnections};
+use throttle_core::delegation::{
+    MOST_KEPT_OCTETS, MOST_VALUE_OCTETS, Request, Requests, SmtpConnections, without_returns,
+};
 use throttle_core::engine::Engine;
 use throttle_core::region::Now;
 
@@ -51,6 +53,7 @@ const NAMES: [&str; 12] = [
 
 /// The format once more, line by line.
 fn expected(stream: &[u8]) -> Vec<Option<Vec<Vec<u8>>>> {
+    let stream: Vec<u8> = stream.iter().copied().filter(|&byte| byte != b'\r').collect();
     let (mut found, mut lines) = (Vec::new(), Vec::<&[u8]>::new());
     let mut all: Vec<&[u8]> = stream.split(|&byte| byte == b'\n').collect();
     all.pop(); // not ended
@@ -81,7 +84,8 @@ fn read(parts: &[&[u8]]) -> Vec<Option<Vec<Vec<u8>>>> {
         rest.extend_from_slice(part);
         let mut requests = Requests { rest: &rest };
         for lines in &mut requests {
-            let request = Request::parse(lines);
+            let lines = without_returns(lines);
+            let request = Request::parse(&lines);
             found.push(request.map(|request| fields(&request).iter().map(|value| value.to_vec()).collect()));
         }
         rest = requests.rest.to_vec();
@@ -93,6 +97,7 @@ fn parts() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let words = select(vec![
         "\n",
         "\n\n",
+        "\r",
         "=",
         "request=smtpd_access_policy\n",
         "request=junk\n",

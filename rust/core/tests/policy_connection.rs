@@ -18,8 +18,9 @@ use throttle_core::region::Now;
 const REQUEST: &[u8] = b"request=smtpd_access_policy\nprotocol_state=RCPT\nsender=a@example.com\n\n";
 const DUNNO: &[u8] = b"action=DUNNO\n\n";
 
-/// Requests, parts of one, and junk.
-const TEXTS: [&[u8]; 5] = [REQUEST, b"request=smtpd_access_policy\r\n", b"\n", b"\r\n\r\n", b"x=y\n\n"];
+/// Requests, parts of one, and junk, of which a few are too long.
+const TEXTS: [&[u8]; 7] =
+    [REQUEST, b"request=smtpd_access_policy\r\n", b"\n", b"\r\n\r\n", b"x=y\n\n", &[b'\r'; 6000], &[b'x'; 6000]];
 
 type Step = Result<Taken, Wrong>;
 
@@ -86,12 +87,40 @@ fn a_request_that_is_too_long_ends_it() {
 }
 
 #[test]
-fn a_request_that_is_too_long_ends_it_although_it_comes_whole() {
+fn a_request_that_is_too_long_ends_it_wherever_it_is_cut() {
     let padded = |more: usize| [&REQUEST[..REQUEST.len() - 1], b"x=", &vec![b'y'; more], b"\n\n"].concat();
-    let spare = MOST_REQUEST_BYTES - (padded(0).len() - 2);
+    let spare = MOST_REQUEST_BYTES - padded(0).len();
     for (more, outcome) in [(spare, (1, Ok(()))), (spare + 1, (0, bad("too long")))] {
-        assert_eq!(PolicyConnection::new(0).receive(&padded(more), 0, admit), outcome);
+        let request = padded(more);
+        let (begun, end) = request.split_at(request.len() - 1);
+        assert_eq!(PolicyConnection::new(0).receive(&request, 0, admit), outcome);
+        let mut cut = PolicyConnection::new(0);
+        assert_eq!(cut.receive(begun, 0, admit), (0, Ok(())));
+        assert_eq!(cut.receive(end, 0, admit), outcome);
     }
+}
+
+#[test]
+fn line_ends_count_as_bytes_of_the_request() {
+    for (begun, line_end, unfinished) in [(REQUEST, b'\r', 0), (REQUEST, b'\n', 0), (b"sender=", b'\r', 7)] {
+        let mut connection = PolicyConnection::new(0);
+        assert_eq!(connection.receive(begun, 0, admit).1, Ok(()));
+        for part in vec![line_end; MOST_REQUEST_BYTES - unfinished].chunks(1000) {
+            assert_eq!(connection.receive(part, 0, admit), (0, Ok(())));
+        }
+        assert_eq!(connection.receive(&[line_end], 0, admit), (0, bad("too long")));
+        read(&mut connection);
+        assert_eq!(connection.wait(), Wait::Close);
+    }
+}
+
+#[test]
+fn line_ends_after_a_request_begin_no_other() {
+    let mut connection = PolicyConnection::new(0);
+    assert_eq!(connection.receive(&[REQUEST, b"\r\n\r\n"].concat(), 0, admit), (1, Ok(())));
+    read(&mut connection);
+    assert_eq!(connection.is_late(IDLE_SECONDS), Ok(false));
+    assert_eq!(connection.receive(REQUEST, IDLE_SECONDS, admit), (1, Ok(())));
 }
 
 #[test]

@@ -1,10 +1,10 @@
-"""Runs aiosmtpd's own tests on our classes with a guard in every server, and if some fail, on its own classes, too.
+"""Runs aiosmtpd's own tests on our classes with a guard in every server.
 
     python tests/integrations/aiosmtpd/own_suite.py
 
 The tests come with the installed package. They bind port 8025, so nothing else may, and they need what the extra
-`servers` installs. As a pytest plugin, which the first run loads, the file puts our classes in place of aiosmtpd's.
-Invariant: a test that passes on aiosmtpd's classes and not on ours makes the program fail.
+`servers` installs. As a pytest plugin, which the run loads, the file puts our classes in place of aiosmtpd's.
+Invariant: a test that fails, or fewer than 500 that pass, make the program fail.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from throttle import Throttle
 if TYPE_CHECKING:
     from throttle import Decision
 
-
+LEAST_PASSED = 500  # aiosmtpd 1.4.6 has 557
 decisions = 0  # a run in which no guard was asked would show nothing
 
 
@@ -41,7 +41,8 @@ def replace_classes() -> None:
         decisions += 1
 
     class Guarded(ours.SMTP):  # type: ignore[misc]
-        # Some tests ask for the 500 with which aiosmtpd bounces a message after a fault in a handler.
+        # The one method that is not ours: some tests ask for the 500 with which aiosmtpd bounces a message after a
+        # fault in a handler.
         handle_exception = plain.handle_exception
 
         def __init__(self, handler: Any, **parameters: Any) -> None:
@@ -66,14 +67,15 @@ def pytest_sessionfinish() -> None:
     assert decisions, "the tests ran without a guard"
 
 
-def run(*options: str) -> dict[str, bool]:
-    """Returns which tests passed, by name."""
+def main() -> None:
+    """Prints how many of the tests pass."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "report.xml")
         Path(directory, "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-q", "--tb=short", "--timeout=60"]
+        plugins = ["-p", "no:cacheprovider", "-p", Path(__file__).stem]
         done = subprocess.run(
-            [*command, f"--junit-xml={report}", "-p", "no:cacheprovider", *options, "--pyargs", "aiosmtpd.tests"],
+            [*command, f"--junit-xml={report}", *plugins, "--pyargs", "aiosmtpd.tests"],
             cwd=directory,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
             stdout=sys.stderr,
@@ -82,22 +84,10 @@ def run(*options: str) -> dict[str, bool]:
         )
         if done.returncode not in (0, 1):  # 1: tests failed
             sys.exit(f"pytest ended with {done.returncode}")
-        return {
-            f"{case.get('classname')}::{case.get('name')}": not len(case)  # a failed or skipped test has a child
-            for case in ElementTree.parse(report).iter("testcase")
-        }
-
-
-def main() -> None:
-    """Prints how many of the tests pass, and which of them only on aiosmtpd's classes."""
-    guarded = run("-p", Path(__file__).stem)
-    failed = [name for name, passed in guarded.items() if not passed]
-    print(f"aiosmtpd's own tests: {len(guarded) - len(failed)} of {len(guarded)} pass on our classes")
-    plain = run() if failed else {}
-    lost = sorted(name for name in failed if plain[name])
-    for name in lost:
-        print(f"  only on its own: {name}")
-    sys.exit(bool(lost) or not any(guarded.values()))
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    passed = sum(not len(case) for case in cases)  # a failed or skipped test has a child
+    print(f"aiosmtpd's own tests: {passed} of {len(cases)} pass on our classes")
+    sys.exit(bool(done.returncode) or passed < LEAST_PASSED)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_random_bytes_bounce_nothing_and_leave_the_memory_flat(seed: str, second
                 assert sent(after, "<a@one.example>")[1] == 250
                 print(f"a message right after it took {(time.monotonic() - begun) * 1000:.0f} ms")
                 assert time.monotonic() - begun < 1
-            assert grown < 16 << 20
+            assert grown < 2 << 20
             assert slowest < 3
         milter.wait_for_release()
 

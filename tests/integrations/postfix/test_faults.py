@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
@@ -82,7 +83,9 @@ def test_random_bytes_leave_the_memory_flat_and_the_log_short(service: ServeProc
     before = service.resident_bytes()
     for _ in range(1500):
         junk()
-    assert service.resident_bytes() - before < 16 * MIB
+    grown = service.resident_bytes() - before
+    print(f"grown by {grown / MIB:+.1f} MiB")
+    assert grown < 2 * MIB
     assert service.log().count("bad request") <= 3 * (MOST_A_PERIOD + 1)
     with PolicyClient(service.address) as client:
         assert client.ask() == DUNNO
@@ -248,6 +251,24 @@ def test_a_client_that_dribbles_or_reads_no_answers_is_cut_off(tmp_path: Path) -
                 with pytest.raises(BrokenPipeError):
                     deaf.socket.send(b"x")
                 assert client.ask(instance=instance()) == DUNNO
+
+
+@pytest.mark.slow
+def test_requests_of_which_half_came_before_the_service_was_stopped_are_answered(tmp_path: Path) -> None:
+    """It is stopped for longer than a request may take, and there are more connections than it reads in one turn."""
+    whole = request()
+    with ServeProcess(tmp_path) as service, ExitStack() as stack:
+        clients = [stack.enter_context(PolicyClient(service.address)) for _ in range(300)]
+        for client in clients:
+            client.socket.sendall(whole[:99])
+        with PolicyClient(service.address) as other:  # it comes last, so its answer shows that the halves were read
+            assert other.ask() == DUNNO
+        service.process.send_signal(signal.SIGSTOP)
+        for client in clients:
+            client.socket.sendall(whole[99:])
+        time.sleep(12)  # the service has a clock of its own
+        service.process.send_signal(signal.SIGCONT)
+        assert [client.answer() for client in clients] == [DUNNO] * len(clients)
 
 
 class Clock:

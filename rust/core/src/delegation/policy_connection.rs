@@ -17,10 +17,11 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::request::{Request, Requests};
+use super::request::{Request, Requests, without_returns};
 use super::smtp_connection::Taken;
 
-/// The longest request, finished or not. Those of Postfix have about a thousand bytes.
+/// The longest request, finished or not, with all line ends since the one before. Those of Postfix have about a
+/// thousand bytes.
 pub const MOST_REQUEST_BYTES: usize = 1 << 14;
 
 /// How long a request may take to come in, and a client to read its answers. Postfix sends a request with one write.
@@ -102,20 +103,19 @@ impl PolicyConnection {
     ) -> (u64, Result<(), Wrong>) {
         self.heard_at_s = at_s;
         let mut stream = std::mem::take(&mut self.unfinished);
-        // A test by hand, with telnet or swaks, may send CRs.
-        let has_returns = memchr::memchr(b'\r', bytes).is_some();
-        let is_whole = stream.is_empty() && !has_returns;
+        let is_whole = stream.is_empty();
         if !is_whole {
-            stream.extend(bytes.iter().filter(|&&byte| byte != b'\r'));
+            stream.extend_from_slice(bytes);
         }
         let mut requests = Requests { rest: if is_whole { bytes } else { &stream } };
         let mut answered = 0;
-        for lines in &mut requests {
-            if lines.len() > MOST_REQUEST_BYTES {
+        for request in &mut requests {
+            if request.len() > MOST_REQUEST_BYTES {
                 return (answered, self.give_up(Wrong::request("too long")));
             }
+            let lines = without_returns(request);
             let step =
-                Request::parse(lines).ok_or_else(|| Wrong::request("no smtpd_access_policy")).and_then(|request| {
+                Request::parse(&lines).ok_or_else(|| Wrong::request("no smtpd_access_policy")).and_then(|request| {
                     let step = catch_unwind(AssertUnwindSafe(|| take_step(&request)));
                     step.unwrap_or_else(|payload| Err(Wrong::panicked(&*payload)))
                 });
@@ -134,11 +134,9 @@ impl PolicyConnection {
         if rest.len() > MOST_REQUEST_BYTES {
             return (answered, self.give_up(Wrong::request("too long")));
         }
-        if rest.is_empty() {
+        if rest.iter().all(|byte| b"\r\n".contains(byte)) {
             self.unfinished_since_s = None;
-            return (answered, Ok(()));
-        }
-        if answered > 0 || self.unfinished_since_s.is_none() {
+        } else if answered > 0 || self.unfinished_since_s.is_none() {
             self.unfinished_since_s = Some(at_s);
         }
         self.unfinished = rest.to_vec();

@@ -5,9 +5,11 @@
 //! ```
 //!
 //! The values may hold any bytes but NUL and LF. Attributes may come in any order; unknown ones are skipped, missing
-//! ones are empty, and of several with one name the first counts.
+//! ones are empty, and of several with one name the first counts. An empty line may hold CRs.
 
-use memchr::{memchr, memmem, memrchr_iter};
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memrchr_iter};
 
 /// What is read of a value: Postfix's own `line_length_limit`. It bounds what a connection keeps.
 pub const MOST_VALUE_OCTETS: usize = 2048;
@@ -30,7 +32,7 @@ pub struct Request<'a> {
     pub policy_context: &'a [u8],
 }
 
-/// The lines of each request that a stream completes.
+/// Each request that a stream completes: all bytes after the one before it, so also the line ends that come first.
 #[derive(Clone, Copy, Debug)]
 pub struct Requests<'a> {
     /// What has not been cut off yet.
@@ -41,17 +43,28 @@ impl<'a> Iterator for Requests<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let empty = self.rest.iter().take_while(|&&byte| byte == b'\n').count();
-        self.rest = &self.rest[empty..];
-        let end = memmem::find(self.rest, b"\n\n")?;
-        let lines = &self.rest[..end];
-        self.rest = &self.rest[end + 2..];
-        Some(lines)
+        let begin = self.rest.iter().position(|byte| !b"\r\n".contains(byte))?;
+        let end = memchr_iter(b'\n', &self.rest[begin..]).find_map(|newline| {
+            let next_line = begin + newline + 1;
+            let returns = self.rest[next_line..].iter().take_while(|&&byte| byte == b'\r').count();
+            (self.rest.get(next_line + returns) == Some(&b'\n')).then_some(next_line + returns + 1)
+        })?;
+        let (request, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        Some(request)
+    }
+}
+
+/// A request without its CRs: a test by hand, with telnet or swaks, may send some.
+pub fn without_returns(request: &[u8]) -> Cow<'_, [u8]> {
+    match memchr(b'\r', request) {
+        None => Cow::Borrowed(request),
+        Some(_) => request.iter().copied().filter(|&byte| byte != b'\r').collect(),
     }
 }
 
 impl<'a> Request<'a> {
-    /// Parses the lines of one request. Returns `None` when it is no `smtpd_access_policy`.
+    /// Parses the lines of one request, which have no CRs. Returns `None` when it is no `smtpd_access_policy`.
     pub fn parse(lines: &'a [u8]) -> Option<Self> {
         let mut found = Self::default();
         let mut kind: &[u8] = b"";

@@ -116,8 +116,11 @@ impl<'a> EventLoop<'a> {
                 self.again.extend(self.listeners.iter().map(descriptor));
             }
             if look_at <= now {
+                // A process that was stopped first reads what has come meanwhile.
+                if now < look_at + LOOK {
+                    self.look();
+                }
                 look_at = now + LOOK;
-                self.look();
             }
         }
         self.end(&mut events)
