@@ -3,7 +3,7 @@
 Ordinary mail runs from a cold start for 75 minutes, so that some of it has settled; then the attack begins,
 eight minutes and 40,000 messages unless
 its test says otherwise, while ordinary mail goes on. Without an attack none of that mail is refused (tests/inbound),
-so what is refused is lost to it.
+so what is refused is lost to it. Limits with a warm-up need longer: :func:`beside_ordinary_mail` plays hours of it.
 
 It knows no shape of attack: they stand in tests/adversarial, one a file.
 Invariant: what an attack is expected to gain comes from exact buckets, never from the guard.
@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from exact_buckets import ExactBuckets
 from mail.kinds import MINUTE_US
 from mail.mix import ALL_VERDICTS, START_US, ordinary_mail
+from mail.trial import Trial
 from throttle import Envelope, Throttle
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Collection, Hashable, Iterable
+    from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 
     from mail.kinds import Verdicts
+    from mail.message import Message
     from throttle import Policy
 
 ATTACK_US = START_US + 75 * MINUTE_US
@@ -107,7 +109,7 @@ def flood(
     start_us: int = ATTACK_US,
     span_us: int = SPAN_US,
     spf: str | None = None,
-    rcpt_to: Callable[[int], str] = lambda n: f"u{n % 4_999}@d{n % 97}.box.com",
+    rcpt_to: Callable[[int], str | list[str]] = lambda n: f"u{n % 4_999}@d{n % 97}.box.com",
     kind: str = ATTACKER,
     reply_to: Callable[[int], str] | None = None,
     rng: random.Random | None = None,
@@ -187,6 +189,42 @@ def run(
                 if figures.before_refusal is None:
                     figures.before_refusal = figures.sent - 1
     return figures
+
+
+def beside_ordinary_mail(
+    mail: Iterable[Message], attack: list[Shot], seed: str, rng: random.Random
+) -> tuple[Figures, Trial]:
+    """Plays an attack under `inbound` between the messages of ``mail``, whose senders try again; innocents count while
+    it lasts.
+    """
+    trial, figures, from_us = Trial(Throttle(seed=rng.randbytes(16)), seed), Figures(), attack[0].at_us
+
+    def ordinary() -> Iterator[Message]:
+        """Lets the attack happen between the messages."""
+        shots = iter([*attack, Shot(2**62, "", attack[0].envelope)])
+        shot = next(shots)
+        for message in mail:
+            while shot.at_us <= message.at_us:
+                attempt(shot)
+                shot = next(shots)
+            if from_us <= message.at_us < from_us + SPAN_US:
+                figures.innocent[message.kind] += 1
+            yield message
+
+    def attempt(shot: Shot) -> None:
+        decision = trial.guard.check(shot.envelope, now=shot.at_us / 1e6)
+        figures.sent += 1
+        if decision.allowed:
+            figures.admitted += 1
+        else:
+            assert decision.limit is not None
+            figures.limits[decision.limit] += 1
+            figures.before_refusal = figures.sent - 1 if figures.before_refusal is None else figures.before_refusal
+
+    trial.run(ordinary())
+    for (_, kind, limit), count in trial.deferred.items():
+        figures.lost[kind, limit] += count
+    return figures, trial
 
 
 def place_of(envelope: Envelope) -> Hashable:

@@ -1,7 +1,8 @@
 """A large provider's name forged from many networks, while the provider's own mail flows.
 
 Gain: what any claimed name gains: in the first two hours after a cold start everything from ten networks or more, and
-13.5 % from one (`net-claimed-pace`); with a fresh host below the name for each message 0.9 %.
+13.5 % from one (`net-claimed-pace`); with a fresh host below the name for each message 0.9 %. After three hours a
+thousand networks gain 4.5 %: test_proven_owners.py plays it.
 The provider loses nothing, since its proven mail shares no counter with the forger's; other innocents neither.
 """
 

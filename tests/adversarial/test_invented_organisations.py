@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from attack import FLOOD, SPAN_US, Figures, Shot, flood, held, networks, run
+from attack import FLOOD, SPAN_US, beside_ordinary_mail, flood, held, networks, run
 from mail.kinds import HOUR_US, MINUTE_US, Verdicts
 from mail.mix import START_US, ordinary_mail
-from mail.trial import Trial
-from throttle import Throttle
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from mail.message import Message
+    from attack import Figures, Shot
+    from mail.trial import Trial
 
 VOLUME = 100_000
 HOURS = 3
@@ -44,41 +43,6 @@ def invented(
     )
 
 
-def beside_ordinary_mail(
-    seed: str, attack: list[Shot], rng: random.Random, verdicts: Verdicts, hours: float = HOURS
-) -> tuple[Figures, Trial]:
-    """Plays the attack while ordinary mail goes on for half an hour more, with the queues of its senders."""
-    mail, attack_us = ordinary_mail(seed, VOLUME, hours + 0.5, verdicts=verdicts), attack[0].at_us
-    trial, figures = Trial(Throttle(seed=rng.randbytes(16)), seed), Figures()
-
-    def ordinary() -> Iterator[Message]:
-        """Lets the attack happen between the messages."""
-        shots = iter([*attack, Shot(2**62, "", attack[0].envelope)])
-        shot = next(shots)
-        for message in mail:
-            while shot.at_us <= message.at_us:
-                attempt(shot)
-                shot = next(shots)
-            if attack_us <= message.at_us < attack_us + SPAN_US:
-                figures.innocent[message.kind] += 1
-            yield message
-
-    def attempt(shot: Shot) -> None:
-        decision = trial.guard.check(shot.envelope, now=shot.at_us / 1e6)
-        figures.sent += 1
-        if decision.allowed:
-            figures.admitted += 1
-        else:
-            assert decision.limit is not None
-            figures.limits[decision.limit] += 1
-            figures.before_refusal = figures.sent - 1 if figures.before_refusal is None else figures.before_refusal
-
-    trial.run(ordinary())
-    for (_, kind, limit), count in trial.deferred.items():
-        figures.lost[kind, limit] += count
-    return figures, trial
-
-
 @pytest.mark.parametrize("hours", [HOURS, pytest.param(24, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("spf", ["none", None], ids=["SPF is checked", "SPF is not checked"])
 def test_they_are_held_together_and_new_innocents_pass_at_their_first_retry(
@@ -87,7 +51,8 @@ def test_they_are_held_together_and_new_innocents_pass_at_their_first_retry(
     """After a day, many more organisations have come back, and fill the memory."""
     verdicts = Verdicts(spf=spf is not None, dkim=True)
     attack = invented(spf, start_us=START_US + hours * HOUR_US)
-    seen, trial = beside_ordinary_mail(seed, attack, rng, verdicts, hours)
+    mail = ordinary_mail(seed, VOLUME, hours + 0.5, verdicts=verdicts)
+    seen, trial = beside_ordinary_mail(mail, attack, seed, rng)
     checked = "checked" if spf else "not checked"
     write_down(f"invented organisations that share nothing, {hours} hours after a cold start: SPF is {checked}", seen)
     assert seen.limits.keys() <= BY
@@ -109,7 +74,7 @@ def test_a_flood_ten_times_as_large_gains_no_more_but_lets_new_innocents_wait_lo
 ) -> None:
     """Its notes evict one another, and those of innocents, in three minutes: before the first retry."""
     attack = invented("none", count=10 * FLOOD, of=2_000)
-    seen, trial = beside_ordinary_mail(seed, attack, rng, Verdicts())
+    seen, trial = beside_ordinary_mail(ordinary_mail(seed, VOLUME, HOURS + 0.5), attack, seed, rng)
     write_down(
         "invented organisations that share nothing, 3 hours after a cold start: 400,000 from 2,000 networks", seen
     )
