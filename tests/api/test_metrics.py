@@ -142,7 +142,9 @@ def test_a_million_unique_senders_add_no_series_and_the_text_stays_short_and_qui
         clock.advance(0.01)
     clock.advance(3600)
     for number in range(20_000):  # offenders, each with a name in a slot
-        pace.check(Envelope(client_ip=f"10.{number >> 8}.{number & 255}.9", mail_from=f"a@h{number}.org{number % 20}.com"))
+        pace.check(
+            Envelope(client_ip=f"10.{number >> 8}.{number & 255}.9", mail_from=f"a@h{number}.org{number % 20}.com")
+        )
         clock.advance(0.001)
     for openmetrics in (False, True):
         texts, seconds = zip(*(timed_render(pace, openmetrics) for _ in range(20)), strict=True)
