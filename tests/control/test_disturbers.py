@@ -34,6 +34,7 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minu
             Path(control).parent.chmod(0o755)
             Path(control).chmod(0o666)
         slowest: dict[bool, list[float]] = {True: [], False: []}
+        done: dict[str, int] = {}
         busy = ["answers to a flood", "seconds stalled", "random bytes", "scrapes", *["wrong user"] * is_root]
         with PolicyClient(service.address) as client:
             latencies(client, 1)
