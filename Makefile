@@ -76,6 +76,7 @@ bench: $(VENV)/.ready-test ## Rust and Python benchmarks, peers side by side; BE
 	@$(PY) -m pytest benches --benchmark-only $(if $(filter short,$(BENCH)),--benchmark-min-rounds=3 --benchmark-max-time=0.2) $(ARGS)
 	@$(PY) benches/fresh_senders.py $(if $(filter short,$(BENCH)),--count 1000000)
 	@$(PY) benches/reload.py $(if $(filter short,$(BENCH)),--reloads 1)
+	@$(PY) benches/exported_series.py $(if $(filter short,$(BENCH)),--count 100000)
 
 servers: ## tests with real mail servers, as root: installs Debian's packages; ARGS go to pytest
 	@$(call install,$(SERVERS))

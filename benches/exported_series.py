@@ -3,7 +3,8 @@
     .venv/bin/python benches/exported_series.py [--count N] [--json]
 
 A guard with the policy `inbound` checks so many messages, each from another organisation, and then a flood of hosts
-under salesforce.com. The series are counted before, between and after; the text is rendered a hundred times.
+under salesforce.com. The series are counted before, between and after; the text is rendered a hundred times. The
+exit code is 1 when a bound is exceeded.
 """
 
 from __future__ import annotations
@@ -23,28 +24,38 @@ FLOOD = 40_000
 START = 1_795_000_000.0
 NETWORKS = 4_096
 PACE_S = 0.001
+NAME = b"throttle_slot_info{"
 RENDERS = 100
 MOST_MS, MOST_BYTES = 5.0, 100_000
 
 
 class Measured(NamedTuple):
-    """What was seen. `render` is the median of a hundred."""
+    """What was seen. Names of offenders are counted apart. `render` is the median of a hundred."""
 
     senders: int
     series_before: int
     series_after_senders: int
     series_after_flood: int
+    names: int
     most_series: int
     most_series_a_day: int
-    names: int
     text_bytes: int
     render_ms: float
     longest_render_ms: float
 
+    def holds(self) -> bool:
+        """Whether the series are those of the start, and all bounds hold."""
+        return (
+            self.series_before == self.series_after_senders == self.series_after_flood
+            and self.series_after_flood + self.names <= self.most_series
+            and self.text_bytes <= MOST_BYTES
+            and self.render_ms <= MOST_MS
+        )
+
 
 def series_of(text: bytes) -> int:
-    """The samples in a text of Prometheus."""
-    return sum(not line.startswith(b"#") for line in text.splitlines())
+    """The samples in a text of Prometheus, without names of offenders."""
+    return sum(not line.startswith((b"#", NAME)) for line in text.splitlines())
 
 
 def checked(guard: Throttle, clock: ManualClock, count: int, sender: str) -> None:
@@ -69,11 +80,10 @@ def measure(count: int) -> Measured:
         start = time.perf_counter()
         text = guard.render()
         times.append((time.perf_counter() - start) * 1000)
-    now, a_day = Policy.builtin("inbound").series_bound()
-    names = text.count(b"throttle_slot_info{")
-    after = series_of(text)
+    names, after = text.count(NAME), series_of(text)
     return Measured(
-        count, before, between, after, now, a_day, names, len(text), statistics.median(times), max(times)
+        count, before, between, after, names, *Policy.builtin("inbound").series_bound(), len(text),
+        statistics.median(times), max(times),
     )  # fmt: skip
 
 
@@ -86,21 +96,20 @@ def main() -> None:
     found = measure(asked.count)
     if asked.json:
         sys.stdout.write(json.dumps(found._asdict(), indent=2) + "\n")
-        return
+        sys.exit(not found.holds())
     print(f"{platform.machine()}, Python {platform.python_version()}; {found.senders:,} senders, then {FLOOD:,} hosts")
     print(
         f"series: {found.series_before} before, {found.series_after_senders} after the senders, "
-        f"{found.series_after_flood} after the flood with {found.names} names; "
+        f"{found.series_after_flood} after the flood, and {found.names} names; "
         f"at most {found.most_series:,}, in a day {found.most_series_a_day:,}"
     )
     print(f"text: {found.text_bytes:,} bytes in {found.render_ms:.2f} ms, at most {found.longest_render_ms:.2f} ms")
-    holds = (
-        found.series_after_senders - found.series_before <= found.names
-        and found.series_after_flood <= found.most_series
-        and found.text_bytes <= MOST_BYTES
-        and found.render_ms <= MOST_MS
+    holds = found.holds()
+    print(
+        f"{'holds' if holds else 'SHORT'}  no series but names is added, within the bound; at most {MOST_MS:g} ms and "
+        f"{MOST_BYTES:,} bytes"
     )
-    print(f"{'holds' if holds else 'SHORT'}  series within the bound, at most {MOST_MS:g} ms and {MOST_BYTES:,} bytes")
+    sys.exit(not holds)
 
 
 if __name__ == "__main__":

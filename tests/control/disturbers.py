@@ -41,11 +41,16 @@ async def flooding(path: str) -> None:
 
 
 async def stalled(path: str) -> None:
-    """Sends half of a request, and nothing more."""
+    """Sends half of a request and nothing more. Counts the seconds that it is connected."""
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b'{"verb": "sta')
-    await reader.read()
-    done["stalled"] += 1
+    while True:
+        try:
+            async with asyncio.timeout(1.0):
+                await reader.read()
+                return  # the service has closed it
+        except TimeoutError:
+            done["seconds stalled"] += 1
 
 
 async def random_bytes(path: str, rng: random.Random) -> None:
@@ -103,6 +108,7 @@ async def main(path: str, port: int, seed: str) -> None:
     print("begun", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
+        assert not task.done(), task.exception()
         task.cancel()
 
 

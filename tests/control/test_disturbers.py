@@ -35,6 +35,7 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minu
             Path(control).chmod(0o666)
         slowest: dict[bool, list[float]] = {True: [], False: []}
         done: dict[str, int] = {}
+        busy = ["answers to a flood", "seconds stalled", "random bytes", "scrapes", *["wrong user"] * is_root]
         with PolicyClient(service.address) as client:
             latencies(client, 1)
             for minute in range(minutes):
@@ -52,12 +53,11 @@ def test_mail_hardly_notices_hostile_operators_and_scrapers(tmp_path: Path, minu
                 assert process.stdout.readline() == "begun\n"
                 slowest[disturbed].append(p999(latencies(client, seconds)))
                 done = json.loads(process.communicate(timeout=20)[0])
+                assert all(done.get(name, 0) > seconds / 2 for name in busy), done
             assert client.ask(instance=instance(), sender="joe@example.org", client_port="9") == DUNNO
     ratio = statistics.median(slowest[True]) / statistics.median(slowest[False])
     shown = {disturbed: [f"{1e6 * one:.0f}" for one in of] for disturbed, of in slowest.items()}
-    print(f"p99.9 in us: without {shown[False]}, with {shown[True]}: {ratio:.2f}; {done}")
-    busy = ["answers to a flood", "random bytes", "scrapes", *(["wrong user"] if is_root else [])]
-    assert min(done[name] for name in busy) > seconds / 2
+    print(f"p99.9 in us: without {shown[False]}, with {shown[True]}: {ratio:.2f}; in the last of them {done}")
     assert not re.search(r"fault: ", service.log())
     if minutes > 2:
         assert ratio <= MOST_RATIO

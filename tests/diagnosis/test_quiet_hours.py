@@ -1,33 +1,52 @@
-"""Quiet hours of ordinary mail, its mailings included: `diagnose` says each time that nothing is wrong."""
+"""Quiet hours of ordinary mail, its mailings included: `diagnose` says each time that nothing is wrong.
+
+The mail of short runs is fixed. `make soak` draws other mail, of which `diagnose` is wrong now and then: a server that
+was held up for hours sends all it has at once, or many newsletters come in the same minutes.
+"""
 
 from __future__ import annotations
+
+import random
 
 import pytest
 
 from mail.kinds import MINUTE_US
 from mail.mix import START_US, ordinary_mail
 from surges import OPEN
-from throttle import Throttle
+from throttle import Policy, Throttle
 from throttle.diagnosis import report
 
+MOST_WRONG = 2  # of 240 questions in twenty hours of other mail
+SOAK = [pytest.param(10_000, 20, 5, None, id=f"20 hours, {n}", marks=pytest.mark.soak) for n in range(5)]
 
+
+@pytest.mark.parametrize("policy", ["inbound", OPEN], ids=["inbound", "open"])
 @pytest.mark.parametrize(
-    ("per_hour", "hours", "every"), [(10_000, 20, 5), (100_000, 0.5, 1)], ids=["10,000 an hour", "100,000 an hour"]
+    ("per_hour", "hours", "every", "mail"),
+    [
+        pytest.param(10_000, 5, 5, "1", id="10,000 an hour"),
+        pytest.param(10_000, 5, 5, "2", id="10,000 an hour, other mail"),
+        pytest.param(100_000, 0.5, 1, "3", id="100,000 an hour"),
+        *SOAK,
+    ],
 )
-def test_nothing_is_wrong_in_quiet_hours(per_hour: int, hours: float, every: int) -> None:
-    guard = Throttle(OPEN, sample=True, seed=b"sixteen octets!!")
+def test_nothing_is_wrong_in_quiet_hours(
+    per_hour: int, hours: float, every: int, mail: str | None, policy: str | Policy, rng: random.Random
+) -> None:
+    is_fixed, mail = mail is not None, mail or str(rng.getrandbits(32))
+    guard = Throttle(policy, sample=True, seed=random.Random(mail).randbytes(16))
     asked = START_US + 65 * MINUTE_US
     wrong, times = [], 0
-    for message in ordinary_mail("quiet", per_hour, hours + 65 / 60):
+    for message in ordinary_mail(mail, per_hour, hours + 65 / 60):
         while message.at_us >= asked:
             diagnosis = guard.diagnose(now=asked / 1e6)
             times += 1
-            if diagnosis["state"] not in {"quiet", "mass-mail"}:
-                wrong.append(((asked - START_US) // MINUTE_US, diagnosis["state"], diagnosis["findings"]))
             told = report(diagnosis, guard.notices(now=asked / 1e6), guard.policy)
-            assert told.startswith("Nothing is wrong: ") or wrong
-            assert "throttle ctl" not in told
+            is_quiet = diagnosis["state"] in {"quiet", "mass-mail"} and told.startswith("Nothing is wrong: ")
+            if not is_quiet or "throttle ctl" in told:
+                wrong.append(((asked - START_US) // MINUTE_US, diagnosis["state"], told))
             asked += every * MINUTE_US
         guard.check(message.envelope(), now=message.at_us / 1e6)
     assert times >= hours * 60 // every - 1
-    assert wrong == []
+    print(f"mail {mail}", *wrong, sep="\n")
+    assert len(wrong) <= (0 if is_fixed else MOST_WRONG), wrong

@@ -26,6 +26,7 @@ NOW = END_US / 1e6
 HOSTILE: dict[str, EnvelopeFields] = {
     "sender.address": {"mail_from": '"<script>alert(1)</script>"@evil.com'},
     "reply_to.address": {"reply_to": "$(reboot)`id`;'@evil.com"},
+    "rcpt.address": {"rcpt_to": 'a"={rate="9/minute"}#@d7.box.com'},
     "from.address": {"header_from": "-rf@evil.com"},
     "auth.user": {"auth_user": "-rf $(reboot)`id`;'@evil.com"},
     "helo.host": {"helo": "\x1b[31mred\x1b[0m.evil.com"},
@@ -113,12 +114,19 @@ def test_hostile_names_are_harmless(identity: str, flooded: Callable[..., Thrott
     told = described(diagnosis, guard.notices(now=NOW), guard.policy)
     assert finding["identity"] == identity
     assert all(line.isprintable() for line in text(told).splitlines())
-    command = told["findings"][0]["action"]["command"]
+    action = told["findings"][0]["action"]
+    command, toml = action["command"], action["toml"]
     if command is not None:
         *_, given = shlex.split(command)
-        assert given == told["findings"][0]["action"]["value"]
+        assert given == action["value"]
         assert not given.startswith("-") or shlex.split(command)[-2] == "--"
-        guard.block(told["findings"][0]["action"]["identity"], given)
+        guard.block(action["identity"], given)
+    elif toml is not None:
+        (one,) = Policy.parse(toml).limits
+        assert list(one.fields["quota"]) == [action["value"]]
+    else:
+        assert action["why_none"] == "the value has characters that cannot be typed: block it from Python"
+    assert (command is not None) == (identity == "auth.user"), "the rest is claimed, so nobody is blocked for it"
     assert text(told).count("\n    throttle ctl ") == (command is not None)
 
 
@@ -166,19 +174,34 @@ def test_a_guard_without_samples_says_how_to_get_them() -> None:
         guard.diagnose()
 
 
-@pytest.mark.parametrize("value", ['"<info"@bank.com', '"info>"@bank.com', '" info"@bank.com'])
-def test_no_command_acts_on_another_value_than_the_one_it_names(value: str, flooded: Callable[..., Throttle]) -> None:
-    """Who types `<info@bank.com` blocks `info@bank.com`."""
-    surge = Surge("", lambda rng, n: invented(rng, mail_from=value, reply_to=value, header_from=value), "surge", ())
-    guard = flooded(flood(surge, 4, 2), OPEN)
+#: What a sender writes, and what a command or a quota may name of it.
+NAMED = {
+    '"<info"@bank.com': ("reply_to.org", "bank.com"),
+    '" info"@bank.com': ("reply_to.org", "bank.com"),
+    '"info>"@bank.com': ("reply_to.address", "info>@bank.com"),
+}
+
+
+@pytest.mark.parametrize("written", NAMED)
+@pytest.mark.parametrize("spf", ["none", "pass"])
+def test_no_command_or_quota_acts_on_another_value_than_the_one_it_names(
+    spf: str, written: str, flooded: Callable[..., Throttle]
+) -> None:
+    """Who types `<info@bank.com` blocks `info@bank.com`. Of a proven flood the Reply-To may be blocked."""
+
+    def answered(rng: random.Random, n: int) -> EnvelopeFields:
+        return invented(rng, mail_from=f"a@own{n % 7}.com", spf=spf, header_from=written, reply_to=written)
+
+    guard = flooded(flood(Surge("", answered, "surge", ()), 4, 2), OPEN)
     told = described(guard.diagnose(now=NOW), guard.notices(now=NOW), guard.policy)
-    assert told["findings"]
-    for action in (found["action"] for found in told["findings"]):
-        if action["command"]:
-            *_, identity, given = shlex.split(action["command"])
-            guard.block(identity, given)
-            assert [entry.value for entry in guard.blocked()] == [given]
-            guard.unblock(identity, given)
+    (action,) = (found["action"] for found in told["findings"])
+    assert (action["identity"], action["value"]) == NAMED[written]
+    if spf == "none":
+        assert f"quota.{json.dumps(action['value'])} = " in (action["toml"] or "")
+        return
+    *_, identity, given = shlex.split(action["command"] or "")
+    guard.block(identity, given)
+    assert [entry.value for entry in guard.blocked()] == [given] == [action["value"]]
 
 
 def test_a_tag_gets_no_command(flooded: Callable[..., Throttle]) -> None:

@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from pages import ROOT
-from throttle import monitoring
+from throttle import Envelope, ManualClock, Throttle, monitoring
 from throttle.cli.app import app
 from throttle.monitoring.dashboard import PANELS, queries
 
@@ -54,6 +55,49 @@ def test_the_tests_of_the_rules_can_fail(files: Path) -> None:
         (files / "rules.yml").write_text(rules.replace(right, wrong))
         with pytest.raises(AssertionError):
             run("promtool", "test", "rules", "rules_test.yml", cwd=files)
+
+
+@pytest.mark.servers
+def test_an_alert_about_a_hostile_sender_shows_his_provider_and_a_hash(files: Path) -> None:
+    clock = ManualClock(1_795_000_000)
+    guard = Throttle(clock=clock)
+    for number in range(2_000):
+        guard.check(
+            Envelope(
+                client_ip=f"10.0.{number >> 8}.{number & 255}",
+                mail_from=f"a@n{number}.com",
+                reply_to='"<script>\x1b[31m"@gmail.com',
+            )
+        )
+        clock.advance(0.01)
+    shown = [
+        sample
+        for family in text_string_to_metric_families(guard.render().decode())
+        for sample in family.samples
+        if sample.labels.get("identity") == "reply_to.mailbox" and sample.value
+    ]
+    of_target = {"job": "throttle", "instance": "mx1"}
+    inputs = [{"series": series(one.name, of_target | one.labels), "values": f"{one.value}x4"} for one in shown]
+    (most,) = (f"{one.value:.0f}" for one in shown if one.name == "throttle_fan_out_max")
+    (key,) = (one.labels["key"] for one in shown if one.name == "throttle_slot_info")
+    assert re.fullmatch("gmail.com#[0-9a-f]{8}", key)
+    alert = {
+        "exp_labels": {**of_target, "severity": "critical", "identity": "reply_to.mailbox"},
+        "exp_annotations": {
+            "summary": f"{most} new names in a minute under one reply_to.mailbox: {key}",
+            "description": "One sender writes under a new name for each message. The limits on new names hold it.",
+            "runbook": "alerts.html#throttlefanoutflood",
+        },
+    }
+    expected = [{"eval_time": "30s", "alertname": "ThrottleFanOutFlood", "exp_alerts": [alert]}]
+    tests = [{"interval": "15s", "input_series": inputs, "alert_rule_test": expected}]
+    # JSON is YAML, too.
+    (files / "hostile_test.yml").write_text(json.dumps({"rule_files": ["rules.yml"], "tests": tests}))
+    run("promtool", "test", "rules", "hostile_test.yml", cwd=files)
+
+
+def series(name: str, labels: dict[str, str]) -> str:
+    return name + "{" + ",".join(f"{label}={json.dumps(value)}" for label, value in labels.items()) + "}"
 
 
 def test_every_alert_has_a_test_and_a_runbook() -> None:
