@@ -1,7 +1,7 @@
 """Quiet hours of ordinary mail, its mailings included: `diagnose` says each time that nothing is wrong.
 
-The mail of short runs is fixed. `make soak` draws other mail, of which `diagnose` is wrong now and then: a server that
-was held up for hours sends all it has at once, or many newsletters come in the same minutes.
+The mail of short runs is fixed, and `make soak` draws other mail. Hardest is a server that was held up for hours and
+sends all it has at once, and many newsletters in the same minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from surges import OPEN
 from throttle import Policy, Throttle
 from throttle.diagnosis import report
 
-MOST_WRONG = 2  # of 240 questions in twenty hours of other mail
 SOAK = [pytest.param(10_000, 20, 5, None, id=f"20 hours, {n}", marks=pytest.mark.soak) for n in range(5)]
 
 
@@ -33,7 +32,7 @@ SOAK = [pytest.param(10_000, 20, 5, None, id=f"20 hours, {n}", marks=pytest.mark
 def test_nothing_is_wrong_in_quiet_hours(
     per_hour: int, hours: float, every: int, mail: str | None, policy: str | Policy, rng: random.Random
 ) -> None:
-    is_fixed, mail = mail is not None, mail or str(rng.getrandbits(32))
+    mail = mail or str(rng.getrandbits(32))
     guard = Throttle(policy, sample=True, seed=random.Random(mail).randbytes(16))
     asked = START_US + 65 * MINUTE_US
     wrong, times = [], 0
@@ -48,5 +47,4 @@ def test_nothing_is_wrong_in_quiet_hours(
             asked += every * MINUTE_US
         guard.check(message.envelope(), now=message.at_us / 1e6)
     assert times >= hours * 60 // every - 1
-    print(f"mail {mail}", *wrong, sep="\n")
-    assert len(wrong) <= (0 if is_fixed else MOST_WRONG), wrong
+    assert wrong == [], f"mail {mail}"

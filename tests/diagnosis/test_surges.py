@@ -57,6 +57,15 @@ def test_a_flood_of_half_of_the_ordinary_mail_is_found(
     assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
 
 
+@pytest.mark.parametrize("surge", SURGES[:9], ids=lambda surge: surge.name)
+def test_a_flood_of_proven_messages_is_found_when_it_is_as_much_as_the_ordinary_mail(
+    surge: Surge, flooded: Callable[..., Throttle]
+) -> None:
+    proven = surge._replace(message=lambda rng, n: {**surge.message(rng, n), "spf": "pass"})
+    diagnosis = flooded(flood(proven, 5, 1), OPEN).diagnose(now=END_US / 1e6)
+    assert (diagnosis["state"], found(diagnosis)) == (surge.state, set(surge.found))
+
+
 @pytest.mark.parametrize("surge", SURGES[:10], ids=lambda surge: surge.name)
 def test_the_suggested_command_or_limit_refuses_the_surge_and_no_ordinary_mail(
     surge: Surge, flooded: Callable[..., Throttle]

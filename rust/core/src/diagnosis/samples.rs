@@ -15,8 +15,8 @@
 //! would leave no admitted one in the sample.
 //!
 //! **Cost.** A message that is not kept costs one lock, one count and one random number: 120 instructions. One that is
-//! kept is copied as it came: the text of its fields, 150 more. Identities are read from the copies only when somebody asks
-//! ([`super::identities`]): to read them for each message that is kept would cost ten times as much.
+//! kept is copied as it came: the text of its fields, 150 more. Identities are read from the copies only when somebody
+//! asks ([`super::identities`]): to read them for each message that is kept would cost ten times as much.
 //!
 //! **Bound.** Each field has room of its own, so that a long field pushes out no other; [`Samples::bytes`] are
 //! allocated once. A text that is too long keeps its end, which has the organisation, and a hash of the whole.
@@ -249,7 +249,9 @@ impl Record {
     }
 
     /// Takes the message in place of the one that it held.
-    fn fill(&mut self, envelope: &Envelope<'_>, addresses: &Addresses<'_>, refused: Option<&Arc<str>>, secret: &Secret) {
+    fn fill(
+        &mut self, envelope: &Envelope<'_>, addresses: &Addresses<'_>, refused: Option<&Arc<str>>, secret: &Secret,
+    ) {
         (self.has_header, self.has_shortened, self.spf, self.refused) = (false, false, None, refused.cloned());
         self.lengths = [ABSENT; FIELDS];
         self.add(envelope, addresses, secret);
