@@ -79,6 +79,10 @@ SAMPLED = {
 }
 SAMPLED_TIMES = 1.03
 
+#: Counting a refused check for the metrics takes at most this part of it; an admitted one is one addition.
+COUNTING, REFUSED = "count_refusals, within check, refused", "check, refused"
+COUNTING_PART = 0.01
+
 FAILED = 1
 CANNOT = 2
 
@@ -122,24 +126,44 @@ def build() -> str:
 
 def count(executable: str) -> dict[str, float]:
     """Instructions a call, by path, in a process each."""
-    listed = [line.split("\t") for line in said(executable).splitlines()]
-    return {path: collected(executable, path) / int(calls) for calls, path in listed}
+    counts = {}
+    for calls, path in (line.split("\t") for line in said(executable).splitlines()):
+        total, counting = collected(executable, path)
+        counts[path] = total / int(calls)
+        if path.endswith(REFUSED):
+            counts[path.removesuffix(REFUSED) + COUNTING] = counting / int(calls)
+    return counts
 
 
-def collected(executable: str, path: str) -> int:
+def collected(executable: str, path: str) -> tuple[int, int]:
+    """All instructions of a path, and those of `count_refusals`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         options = ["--collect-atstart=no", "--toggle-collect=*instructions::counted*", f"--callgrind-out-file={out}"]
         # An environment of its own: variables move the stack, and with it what is aligned.
         bare = {"PATH": os.environ["PATH"]}
-        command = ["valgrind", "--tool=callgrind", *options, executable, path]
+        command = ["valgrind", "--tool=callgrind", "--compress-strings=no", *options, executable, path]
         done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{path}: valgrind ended with {done.returncode}: {done.stderr.strip()}")
-        (total,) = (line.split()[1] for line in out.read_text().splitlines() if line.startswith("totals:"))
+        lines = out.read_text().splitlines()
+    (total,) = (line.split()[1] for line in lines if line.startswith("totals:"))
     if total == "0":
         raise RuntimeError(f"{path}: nothing was counted: `counted` in instructions.rs has another name or is inlined")
-    return int(total)
+    return int(total), of_function(lines, "count_refusals")
+
+
+def of_function(lines: list[str], name: str) -> int:
+    """The instructions of functions whose name holds this, and of all that they call, in callgrind's format: a line
+    "place instructions" for a place in the function, or for a call of another when it follows a line "calls=".
+    """
+    total, is_within = 0, False
+    for line in lines:
+        if line.startswith("fn="):
+            is_within = name in line
+        elif is_within and line and line[0] in "+-*0123456789":
+            total += int(line.split()[1])
+    return total
 
 
 def measured(executable: str) -> list[Line]:
@@ -205,7 +229,7 @@ def limits_of(policy: str) -> int:
 def exceeded(built_in: Line, first: Line, more: int) -> list[str]:
     """The bounds that a check under the built-in policy exceeds; it has so many limits more than the first one."""
     found = []
-    for path in (path for path in built_in.counts if path in first.counts):
+    for path in (path for path in built_in.counts if path in first.counts and path != COUNTING):
         now, was = built_in.counts[path], first.counts[path]
         if now > was * TIMES:
             found.append(f"{path}: {now / was:.2f} × {FIRST}, at most {TIMES} ×")
@@ -217,7 +241,7 @@ def exceeded(built_in: Line, first: Line, more: int) -> list[str]:
 def compare_policies(built_in: Line, first: Line, more: int) -> list[str]:
     """Prints the checks of both policies, and returns the bounds that are exceeded."""
     print(f"\n{BUILT_IN:>10} {FIRST:>10} {'ratio':>8} {'a limit':>8}   {more} limits more")
-    for path in (path for path in built_in.counts if path in first.counts):
+    for path in (path for path in built_in.counts if path in first.counts and path != COUNTING):
         now, was = built_in.counts[path], first.counts[path]
         print(f"{now:10,.1f} {was:10,.1f} {now / was:8.2f} {(now - was) / more:8.0f}   {path}")
     found = exceeded(built_in, first, more)
@@ -236,6 +260,15 @@ def compare_sampled(built_in: Line) -> list[str]:
         if now > was * SAMPLED_TIMES:
             wrong.append(f"{sampled}: {now / was:.3f} × {unsampled}, at most {SAMPLED_TIMES} ×")
     return wrong
+
+
+def compare_counting(of_policy: Line) -> list[str]:
+    """Prints what counting a refused check takes, and returns the bound if it is exceeded."""
+    counting, whole = of_policy.counts[COUNTING], of_policy.counts[REFUSED]
+    print(f"{counting:10,.1f} {whole:10,.1f} {counting / whole:8.3f}   {COUNTING}, {of_policy.policy}")
+    if counting <= whole * COUNTING_PART:
+        return []
+    return [f"{of_policy.policy}: {COUNTING}: {counting / whole:.2%} of it, at most {COUNTING_PART:.0%}"]
 
 
 def last_like(line: Line) -> Line | None:
@@ -278,9 +311,9 @@ def main() -> int:
     short = compare_policies(built_in, first, limits_of(BUILT_IN) - limits_of(FIRST))
     if short:
         return fail("; ".join(short), FAILED)
-    sampled = compare_sampled(built_in)
-    if sampled:
-        return fail("; ".join(sampled), FAILED)
+    parts = compare_sampled(built_in) + compare_counting(first) + compare_counting(built_in)
+    if parts:
+        return fail("; ".join(parts), FAILED)
     if wrong and not arguments.record:
         return fail("; ".join(wrong) + ". Where it is worth that: make instructions ARGS=--record", FAILED)
     return 0
