@@ -79,7 +79,8 @@ SAMPLED = {
 }
 SAMPLED_TIMES = 1.03
 
-#: Counting a refused check for the metrics takes at most this part of it; an admitted one is one addition.
+#: To count a refused check for the metrics takes at most this part of its instructions. To count an admitted one takes
+#: one addition.
 COUNTING, REFUSED = "count_refusals, within check, refused", "check, refused"
 COUNTING_PART = 0.01
 
@@ -131,6 +132,8 @@ def count(executable: str) -> dict[str, float]:
         total, counting = collected(executable, path)
         counts[path] = total / int(calls)
         if path.endswith(REFUSED):
+            if not counting:
+                raise RuntimeError(f"{path}: `count_refusals` in metrics.rs has another name or is inlined")
             counts[path.removesuffix(REFUSED) + COUNTING] = counting / int(calls)
     return counts
 
@@ -154,8 +157,10 @@ def collected(executable: str, path: str) -> tuple[int, int]:
 
 
 def of_function(lines: list[str], name: str) -> int:
-    """The instructions of functions whose name holds this, and of all that they call, in callgrind's format: a line
-    "place instructions" for a place in the function, or for a call of another when it follows a line "calls=".
+    """The instructions of functions whose name contains `name`, and of all that they call.
+
+    In callgrind's format, a line "place instructions" has those of a place in the function. After a line "calls=", it
+    has those of the call.
     """
     total, is_within = 0, False
     for line in lines:
@@ -226,11 +231,16 @@ def limits_of(policy: str) -> int:
     return len(tomllib.loads(POLICIES[policy].read_text(encoding="utf-8"))["limit"])
 
 
+def counted_in_both(built_in: Line, first: Line) -> list[tuple[str, float, float]]:
+    """The paths under both policies, with their instructions. A part of a check has a bound of its own."""
+    paths = (path for path in built_in.counts if path in first.counts and path != COUNTING)
+    return [(path, built_in.counts[path], first.counts[path]) for path in paths]
+
+
 def exceeded(built_in: Line, first: Line, more: int) -> list[str]:
     """The bounds that a check under the built-in policy exceeds; it has so many limits more than the first one."""
     found = []
-    for path in (path for path in built_in.counts if path in first.counts and path != COUNTING):
-        now, was = built_in.counts[path], first.counts[path]
+    for path, now, was in counted_in_both(built_in, first):
         if now > was * TIMES:
             found.append(f"{path}: {now / was:.2f} × {FIRST}, at most {TIMES} ×")
         if now > was + more * PER_LIMIT:
@@ -241,8 +251,7 @@ def exceeded(built_in: Line, first: Line, more: int) -> list[str]:
 def compare_policies(built_in: Line, first: Line, more: int) -> list[str]:
     """Prints the checks of both policies, and returns the bounds that are exceeded."""
     print(f"\n{BUILT_IN:>10} {FIRST:>10} {'ratio':>8} {'a limit':>8}   {more} limits more")
-    for path in (path for path in built_in.counts if path in first.counts and path != COUNTING):
-        now, was = built_in.counts[path], first.counts[path]
+    for path, now, was in counted_in_both(built_in, first):
         print(f"{now:10,.1f} {was:10,.1f} {now / was:8.2f} {(now - was) / more:8.0f}   {path}")
     found = exceeded(built_in, first, more)
     for bound in found:
@@ -256,7 +265,7 @@ def compare_sampled(built_in: Line) -> list[str]:
     print()
     for sampled, unsampled in SAMPLED.items():
         now, was = built_in.counts[sampled], built_in.counts[unsampled]
-        print(f"{now:10,.1f} {was:10,.1f} {now / was:8.3f}   {sampled}, beside the same without sampling")
+        print(f"{now:10,.1f} {was:10,.1f} {now / was:8.3f}   {sampled}, and without sampling")
         if now > was * SAMPLED_TIMES:
             wrong.append(f"{sampled}: {now / was:.3f} × {unsampled}, at most {SAMPLED_TIMES} ×")
     return wrong
