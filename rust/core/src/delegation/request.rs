@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The values may hold any bytes but NUL and LF. Attributes may come in any order; unknown ones are skipped, missing
-//! ones are empty, and of several with one name the first counts. An empty line may hold CRs.
+//! ones are empty, and of several with one name the first counts. CRs are dropped wherever they come, so a line of CRs
+//! is empty.
 
 use std::borrow::Cow;
 
@@ -32,7 +33,7 @@ pub struct Request<'a> {
     pub policy_context: &'a [u8],
 }
 
-/// Each request that a stream completes: all bytes after the one before it, so also the line ends that come first.
+/// Each request that a stream completes, with the line ends before it and the empty line that ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Requests<'a> {
     /// What has not been cut off yet.

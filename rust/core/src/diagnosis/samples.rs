@@ -22,8 +22,11 @@
 //! allocated once. A text that is too long keeps its end, which has the organisation, and a hash of the whole.
 //!
 //! # Synchronisation
-//! One mutex guards the panes. It is taken without the region's lock, and held for a count and the copy of one record;
-//! [`Samples::panes`] takes it once for each pane.
+//! One mutex guards the panes. It is taken without the region's lock, and held for a count and the copy of one record,
+//! with a hash of each text that is too long. [`Samples::panes`] takes it once for each pane. Header addresses are read
+//! without the lock, so a message with a header takes it twice: it gets its place under the first, its text under the
+//! second. Between the two its record is not filled, so nobody reads it; and if another message gets the place, the
+//! position differs, so the text is dropped.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -413,7 +416,8 @@ impl Samples {
     /// Counts a message at engine time `at_us`, and keeps it if it is sampled.
     #[inline(never)]
     pub fn message(&self, envelope: &Envelope<'_>, refused: Option<&Arc<str>>, at_us: u64) -> Message {
-        let has_header = envelope.headers.is_some(); // which is read without the lock
+        // Header addresses are read without the lock.
+        let has_header = envelope.headers.is_some();
         let message = self.lock().count(at_us, refused.is_some(), |record| {
             if !has_header {
                 record.fill(envelope, &Addresses::default(), refused, &self.secret);
@@ -462,7 +466,7 @@ impl Samples {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Records are plain values, and every one of them is complete whenever the lock is free.
+        // Records are plain values. One whose copy did not end is not filled, so nobody reads it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

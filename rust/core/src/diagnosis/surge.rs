@@ -14,15 +14,15 @@
 //! [`COMPARED`]. Then its messages are taken out, and the rest is looked at again, for two floods can come at once.
 //!
 //! **What is no flood.** One proven sender with one From or one List-Id, whose messages are let through: a newsletter.
-//! It is taken out like a flood, and reported as mass mail. Other proven mail that is let through is taken out without
-//! a word up to `LEAST_PROVEN` of ordinary mail: a server that was held up sends what it kept.
+//! It is taken out like a flood, and reported as mass mail. Other proven mail that is let through is taken out too,
+//! and not reported below `LEAST_PROVEN` of ordinary mail: a server that was held up sends what it kept.
 //!
 //! **Certainty.** At most 96 messages of a minute are an estimate. A value counts when its excess is a quarter of
-//! ordinary mail, or `LEAST_UNREFUSED` if most of it is let through, four standard deviations of the estimate, and
-//! `LEAST_KEPT` messages of the sample. Ordinary mail itself comes in bursts, of mailings above all: in `tests/mail`,
-//! five minutes bring up to 2.5 times what is ordinary, an excess of 1.53. So a surge without a common value must be
-//! larger than that, or consist of messages that were refused or are not proven: `LEAST_SCATTERED` and
-//! `LEAST_DOUBTFUL`.
+//! ordinary mail, four standard deviations of the estimate, and `LEAST_KEPT` messages of the sample. If most of it is
+//! let through, its excess must be `LEAST_UNREFUSED` of ordinary mail; if that is proven too, `LEAST_PROVEN`. Ordinary
+//! mail itself comes in bursts, of mailings above all: in `tests/mail`, five minutes bring up to 2.5 times what is
+//! ordinary, an excess of 1.53. So a surge without a common value must be larger than that, or consist of messages that
+//! were refused or are not proven: `LEAST_SCATTERED` and `LEAST_DOUBTFUL`.
 //!
 //! **Deep stages.** A flood that is refused at MAIL shows a Reply-To only in the messages that are let through. If no
 //! value of an early stage explains the surge, one that explains the excess of those that reached its stage is named,
@@ -56,8 +56,8 @@ const LEAST_EXCESS: f64 = 0.25;
 /// now and then.
 const LEAST_UNREFUSED: f64 = 0.4;
 
-/// The same, of proven messages: in `tests/mail`, servers that were held up for hours bring 0.54 of ordinary mail, or
-/// 0.65 if two of them have one value in common.
+/// The least excess of a value most of whose messages are let through, and nearly all are proven: in `tests/mail`,
+/// servers that were held up for hours bring 0.54 of ordinary mail, or 0.65 if two of them have one value in common.
 const LEAST_PROVEN: f64 = 0.75;
 
 /// The least part of the surge that a value explains, to be a finding.

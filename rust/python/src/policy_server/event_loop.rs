@@ -116,7 +116,8 @@ impl<'a> EventLoop<'a> {
                 self.again.extend(self.listeners.iter().map(descriptor));
             }
             if look_at <= now {
-                // A process that was stopped first reads what has come meanwhile.
+                // This turn is a second late or more, so the process was stopped: what clients have sent meanwhile is
+                // read before any of them is closed for lateness.
                 if now < look_at + LOOK {
                     self.look();
                 }
