@@ -106,8 +106,8 @@ def main() -> None:
     print(f"text: {found.text_bytes:,} bytes in {found.render_ms:.2f} ms, at most {found.longest_render_ms:.2f} ms")
     holds = found.holds()
     print(
-        f"{'holds' if holds else 'SHORT'}  no series but names is added, within the bound; at most {MOST_MS:g} ms and "
-        f"{MOST_BYTES:,} bytes"
+        f"{'holds' if holds else 'SHORT'}  only names are added, series stay within the bound; at most {MOST_MS:g} ms "
+        f"and {MOST_BYTES:,} bytes"
     )
     sys.exit(not holds)
 

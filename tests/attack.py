@@ -194,8 +194,9 @@ def run(
 def beside_ordinary_mail(
     mail: Iterable[Message], attack: list[Shot], seed: str, rng: random.Random
 ) -> tuple[Figures, Trial]:
-    """Plays an attack under `inbound` between the messages of ``mail``, whose senders try again; innocents count while
-    it lasts.
+    """Plays an attack under `inbound` between the messages of ``mail``, whose senders try again.
+
+    Innocents are counted from the first message of the attack on, for the eight minutes of :data:`SPAN_US`.
     """
     trial, figures, from_us = Trial(Throttle(seed=rng.randbytes(16)), seed), Figures(), attack[0].at_us
 

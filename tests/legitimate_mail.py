@@ -30,7 +30,7 @@ a hoster's customers share one /48.
 
 Examples:
   .venv/bin/python tests/legitimate_mail.py 100000 --seed 7
-  .venv/bin/python tests/legitimate_mail.py 100000 --hours 4 --seeds 20   # two of them after the longest warm-up
+  .venv/bin/python tests/legitimate_mail.py 100000 --hours 4 --seeds 20   # the last two follow the longest warm-up
   .venv/bin/python tests/legitimate_mail.py 10000 100000 --seeds 20 --without-spf --policy mine.toml
   .venv/bin/python tests/legitimate_mail.py 100000 --rate "reply-to-fan-out=20/10 minutes" --keys 10
   .venv/bin/python tests/legitimate_mail.py --list

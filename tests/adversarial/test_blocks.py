@@ -90,8 +90,8 @@ def test_a_flood_neither_evicts_a_block_nor_fills_what_operators_list() -> None:
 def test_a_customer_of_an_access_provider_has_his_provider_blocked_only_with_its_spf(
     spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
-    """Under `inbound` with a limit that blocks the owner of proven mail. A customer's reverse name is below his
-    provider's: it makes his mail `named`, which is limited as proven mail is, by counters of its own, and never blocks.
+    """The policy is `inbound`, whose `owner-pace` blocks here. A customer's reverse name is below his provider's name,
+    so his mail is `named`. It has the limits of proven mail, but counters of its own, and it never blocks.
     """
     policy = Policy.parse('extends = "inbound"\n[[limit]]\nname = "owner-pace"\naction = "block 10 minutes"\n')
     provider = flood(
@@ -108,7 +108,7 @@ def test_a_customer_of_an_access_provider_has_his_provider_blocked_only_with_its
     ]
     seen = run(sorted([*innocents, *provider], key=lambda shot: shot.at_us), attack, rng, policy=policy)
     if spf:
-        assert seen.lost_of("the provider itself") > 0.8, "its SPF record proves whoever it lists"
+        assert seen.lost_of("the provider itself") > 0.8, "the SPF record of the provider proves its customers"
         return
     write_down("reverse names of customers against a limit that blocks their provider", seen)
     assert seen.innocent["the provider itself"] == 400

@@ -40,7 +40,7 @@ def hundred(n: int) -> list[str]:
 
 
 def answers(guard: Throttle, envelope: Envelope) -> list[Decision]:
-    """Those to the recipients of a message in a session of its own."""
+    """Sends a message in a session of its own, and returns the decisions on its recipients."""
     with guard.session(client_ip=envelope.client_ip) as session:
         session.helo("mx")
         if not session.mail(envelope.mail_from or ""):
@@ -65,7 +65,9 @@ def play(
     deliver: Callable[[Throttle, Envelope], int] = in_one_check,
     policy: Policy | None = None,
 ) -> tuple[int, dict[str, tuple[int, int]]]:
-    """How many deliveries were admitted; of innocents how many messages were refused, and how many there were."""
+    """Returns how many deliveries were admitted, and for each kind of innocent how many messages were refused, and how
+    many there were.
+    """
     clock = ManualClock()
     guard = Throttle(policy, clock=clock, seed=rng.randbytes(16))
     admitted, lost, sent = 0, Counter[str](), Counter[str]()
@@ -86,7 +88,7 @@ def recent(innocents: list[Shot]) -> list[Shot]:
 
 
 def messages(deliveries: int, mail_from: Callable[[int], str], client: Callable[[int], str]) -> list[Shot]:
-    """Of a hundred recipients each."""
+    """Returns messages to a hundred recipients each."""
     return flood(mail_from, client, count=deliveries // RECIPIENTS, rcpt_to=hundred)
 
 
@@ -100,7 +102,7 @@ def test_the_recipients_of_new_hosts_are_charged(
 ) -> None:
     attack = messages(DELIVERIES, lambda n: f"a@x{n}.mass.com", networks(200))
     admitted, lost = play(attack, recent, rng, deliver)
-    how = ", in one check" * (deliver is in_one_check)
+    how = ", in one check" if deliver is in_one_check else ""
     name = f"{RECIPIENTS} recipients a message: fresh hosts under one name{how}"
     outcome = Outcome(name, admitted, DELIVERIES, "deliveries", lost)
     write_outcome(outcome)

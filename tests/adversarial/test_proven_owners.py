@@ -2,10 +2,10 @@
 
 Gain: 27 % for any number of proven hosts (`owner-pace`: 6,000 at once and 600 a minute for what one has registered);
 4.5 % for a constant claimed name from a thousand networks (`org-net-fan-out`: 1,000 at once and 100 a minute from
-networks that have not come back after an hour). The networks where a name has always come from lose nothing, and
-neither does a name that nobody else writes. Where it is a provider's, and SPF is not checked, the first messages in it
-by new networks wait meanwhile: forwarders and web forms that keep gmail.com as the sender. They are admitted at the
-first or second retry, after 15 minutes at most.
+networks that have not come back after an hour). Networks that are known for the name lose nothing. Where the
+name is a provider's, and SPF is not checked, the first messages in it from new networks wait meanwhile: those of
+forwarders and web forms that keep gmail.com as the sender. They are admitted at the first or second retry, after 15
+minutes at most.
 """
 
 from __future__ import annotations
