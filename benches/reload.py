@@ -10,7 +10,8 @@ of the flood that passed to the last, where more than a burst passed; ``reload``
 longest time without an answer of `top` at the same time, and ``before``, the longest without a reload. Python alone
 makes a thread wait 5 ms for each other thread that is busy.
 
-It fails if `top` fails, or if the flood passes for more than 100 ms in one reload.
+It fails if `top` fails, if the flood passes for more than 100 ms in one reload, or if more than one burst passes where
+a single limit changes: its old and its new table fit at once.
 """
 
 from __future__ import annotations
@@ -140,11 +141,12 @@ def main() -> int:
     given = parser.parse_args()
     if not given.json:
         print(f"{'memory':>8}  {'change':<18}  passed  beyond    gap  reload    top  before  (ms)")
-    longest_gap_ms = 0.0
+    longest_gap_ms, most_beyond = 0.0, 0
     for memory in given.memory or ["16 MiB", "256 MiB"]:
         for change in CHANGES:
             row = measure(memory, change, given.threads, given.reloads)
             longest_gap_ms = max(longest_gap_ms, row.gap_ms)
+            most_beyond = max(most_beyond, row.beyond if change != "every limit" else 0)
             if given.json:
                 print(json.dumps(asdict(row)))
             else:
@@ -153,9 +155,13 @@ def main() -> int:
                     f"{row.reload_ms:6.0f}  {row.top_ms:5.0f}  {row.top_before_ms:6.0f}",
                     flush=True,
                 )
-    held = longest_gap_ms <= MOST_GAP_MS
+    held = longest_gap_ms <= MOST_GAP_MS and most_beyond == 0
     verdict = "holds" if held else "SHORT"
-    print(f"longest gap {longest_gap_ms:.0f} ms (bound {MOST_GAP_MS} ms): {verdict}", file=sys.stderr)
+    print(
+        f"longest gap {longest_gap_ms:.0f} ms (bound {MOST_GAP_MS} ms), beyond a burst where one limit changes "
+        f"{most_beyond} (bound 0): {verdict}",
+        file=sys.stderr,
+    )
     return not held
 
 

@@ -165,6 +165,7 @@ def main() -> int:
         PAGE.write_text(f"{before}{START}{made}{END}{behind.partition(END)[2]}", encoding="utf-8")
     elif quoted(page) != made:
         print("attacks: docs/algorithms.md quotes another table; make attacks DOCS=write puts in this", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -102,8 +102,7 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
     assert seen.losers <= {"internal names"}
     assert len(sort_at) == len(attack)
     admitted = Counter(sort_at[at_us] for at_us in seen.admitted_at)
-    print(admitted)
-    assert max(admitted.values()) <= 0.066 * 40_000
+    assert max(admitted.values()) <= 0.066 * 13_333
 
 
 @pytest.mark.parametrize("spf", ["pass", None])

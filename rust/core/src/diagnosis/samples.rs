@@ -443,9 +443,9 @@ impl Samples {
         }
         let addresses = Addresses::of(envelope);
         self.lock().with(message, |record| {
-            if record.is_filled {
-                record.add(envelope, &addresses, &self.secret);
-                record.refused = refused.or(record.refused.as_ref()).cloned();
+            record.add(envelope, &addresses, &self.secret);
+            if let Some(limit) = refused {
+                record.refused = Some(Arc::clone(limit));
             }
         });
     }

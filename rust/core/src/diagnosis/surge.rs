@@ -67,7 +67,7 @@ const LEAST_EXPLAINED: f64 = 0.25;
 const ALL_EXPLAIN: f64 = 0.5;
 
 /// The least surge without a common value, as a part of ordinary mail.
-const LEAST_SCATTERED: f64 = 2.0;
+const LEAST_SCATTERED: f64 = 1.75;
 
 /// The same, of messages that were refused or whose sender is not proven.
 const LEAST_DOUBTFUL: f64 = 0.75;
@@ -108,8 +108,10 @@ struct Candidate {
 
 struct Analysis<'c> {
     corpus: &'c Corpus,
-    /// Which messages are left.
+    /// Which messages are left to be looked at.
     left: Vec<bool>,
+    /// Which messages no finding explains: those that are left, and those that were taken out without a word.
+    unexplained: Vec<bool>,
     /// How many messages are ordinary in the last minutes' time.
     ordinary: f64,
     /// What ordinary messages are scaled by.
@@ -124,8 +126,9 @@ pub fn diagnose(
 ) -> Diagnosis {
     let minutes = Minutes::of(snapshot, now_us);
     let corpus = minutes.corpus(suffixes);
-    let left = vec![true; corpus.messages.len()];
-    let mut analysis = Analysis { corpus: &corpus, left, ordinary: 0.0, scale: minutes.scale() };
+    let all = vec![true; corpus.messages.len()];
+    let mut analysis =
+        Analysis { corpus: &corpus, left: all.clone(), unexplained: all, ordinary: 0.0, scale: minutes.scale() };
     let whole = analysis.shares();
     let all = whole.stages[Stage::Connect as usize];
     analysis.ordinary = all.ordinary.messages;
@@ -179,7 +182,7 @@ impl Analysis<'_> {
         self.corpus.shares(|place, _| self.left[place])
     }
 
-    /// Floods and mass mail, in the order in which they were found, and the messages that are left.
+    /// Floods and mass mail, in the order in which they were found, and the messages that they do not explain.
     fn findings(&mut self) -> (Vec<Finding>, Shares) {
         let mut found: Vec<Finding> = Vec::new();
         let whole = self.shares();
@@ -192,26 +195,31 @@ impl Analysis<'_> {
             let best = self.best(&shares, &candidates, most);
             let mailer = self.mass_mailer(&shares, best);
             let best = mailer.unwrap_or(best);
-            let share = &shares.values[most.value as usize];
+            let share = &shares.values[if best.is_of_part { most.value } else { best.value } as usize];
             let is_let_through = share.refused < MOSTLY_REFUSED * share.recent.messages;
             let is_proven = share.proven >= NEARLY_ALL * share.recent.messages;
             let least = if is_proven { LEAST_PROVEN } else { LEAST_UNREFUSED };
             let is_ordinary = share.excess() < least * self.ordinary && is_let_through;
-            if mailer.is_some() || most.is_of_part || !is_ordinary {
+            let is_finding = mailer.is_some() || most.is_of_part || !is_ordinary;
+            if is_finding {
                 let surge = self.stage(&whole, best.place).excess();
                 found.push(self.finding(&shares, best, mailer.is_some(), surge));
             } else if !is_proven {
                 break;
             }
-            for (left, message) in self.left.iter_mut().zip(&self.corpus.messages) {
+            let masks = self.left.iter_mut().zip(&mut self.unexplained);
+            for ((left, unexplained), message) in masks.zip(&self.corpus.messages) {
                 // A value that only a part shows also takes out the wider value that it was found within.
-                *left &= !(message.has(best.value) || best.is_of_part && message.has(most.value));
+                let is_taken = message.has(best.value) || best.is_of_part && message.has(most.value);
+                *left &= !is_taken;
+                *unexplained &= !(is_taken && is_finding);
             }
             if most.is_of_part || found.iter().filter(|finding| !finding.is_mass_mail).count() == MOST_FINDINGS {
                 break;
             }
         }
-        (found, self.shares())
+        let rest = self.corpus.shares(|place, _| self.unexplained[place]);
+        (found, rest)
     }
 
     fn stage<'t>(&self, shares: &'t Shares, place: usize) -> &'t Share {
