@@ -58,6 +58,7 @@ def test_they_are_held_together_and_new_innocents_pass_at_their_first_retry(
     assert seen.limits.keys() <= BY
     assert seen.share <= (0.15 if spf else 0.28)
     assert abs(seen.admitted + NEW_INNOCENTS[spf] - held(attack, UNPROVEN if spf else CLAIMED)) < 300
+    assert sum(seen.lost.values()) <= (0.05 if spf else 0.17) * sum(seen.innocent.values()), "who waits"
     assert_passed_at_the_first_retry(seen, trial)
 
 
