@@ -95,16 +95,27 @@ def test_one_verified_signature_brings_so_many_organisations(
     assert round(seen.share, 3) == {"signer.com": 0.009, "amazonses.com": 0.067}.get(signer, 0.135)
 
 
-@pytest.mark.parametrize("header_from", ["claims@gmail.com", "claims@prize.com"])
+@pytest.mark.parametrize(
+    ("header_from", "signer"),
+    [("claims@gmail.com", None), ("claims@prize.com", None), *((f"claims@{signer}", signer) for signer in SIGNERS)],
+)
 def test_answers_go_to_from_where_there_is_no_reply_to(
-    header_from: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+    header_from: str,
+    signer: str | None,
+    innocents: list[Shot],
+    rng: random.Random,
+    write_down: Callable[[str, Figures], None],
 ) -> None:
+    """Also where the From is of the domain that signed, whatever quota that has in `dkim-fan-out`."""
     attack = [
         shot._replace(envelope=shot.envelope.with_headers(f"From: Prize {n} <{header_from}>".encode()))
         for n, shot in enumerate(flood(lambda n: f"a@made{n}.com", networks(200)))
     ]
+    if signer:
+        attack = [shot._replace(envelope=shot.envelope.replace(dkim=signer)) for shot in attack]
     seen = run(innocents, attack, rng)
-    write_down(f"invented organisations with one From and no Reply-To: {header_from}", seen)
+    signed = f", signed by d={signer}" if signer else ""
+    write_down(f"invented organisations with one From and no Reply-To: {header_from}{signed}", seen)
     assert seen.lost == {}
     assert seen.limits.keys() == {"reply-to-fan-out"}
     assert abs(seen.admitted - held(attack, ANSWERED)) <= 1
