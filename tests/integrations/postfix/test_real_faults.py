@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -15,7 +16,7 @@ from integrations.faulty_clients import MOST_SECONDS, Noise, SlowRelay, growth_u
 from integrations.loopback import free_port, wait_until
 from integrations.postfix.policy_client import PolicyClient, instance, request
 from integrations.postfix.serve_process import ServeProcess, policy_file
-from integrations.private_postfix import RECEIVER, lines_of_page, private_postfix
+from integrations.private_postfix import MYNETWORKS, RECEIVER, lines_of_page, private_postfix
 from integrations.sent_outage import SentOutage
 from integrations.smtp_client import Sent, SmtpClient
 
@@ -36,22 +37,48 @@ WAITS_SECONDS = {"killed": 1.1, "restarted": 1.1, "stopped": 3.1}
 LATER_WAIT_SECONDS = 2.1
 
 
+class Unasked:
+    """Recipients that Postfix accepts without asking the service, until the end of the block.
+
+    How long the slowest of them waits is what the machine and Postfix take at that time, whatever the service does.
+    """
+
+    def __init__(self, port: int, connections: int = 5) -> None:
+        self.waits: list[float] = []
+        self._port = port
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._send) for _ in range(connections)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self) -> None:
+        while not self._end.wait(0.02):
+            with SmtpClient(self._port) as client:
+                client.xclient(MYNETWORKS, 2000)
+                client.say("EHLO a.example.org")
+                client.say("MAIL FROM:<joe@a.example>")
+                self.waits.append(client.say(f"RCPT TO:<box@{RECEIVER}>").seconds)
+
+
 @pytest.mark.parametrize("fault", WAITS_SECONDS)
 def test_a_fault_of_the_service_bounces_nothing_and_passes(fault: str, tmp_path: Path, learned: Path) -> None:
-    """The best of three floods must keep the bound, because noise of the machine makes some waits longer. No flood may
-    exceed it by half a second: one more pause or try of Postfix takes a whole one.
+    """On a busy machine all waits are longer, so those that the fault causes are bounded above those of `Unasked`,
+    twice: Postfix waits for the processor before its pause and after it.
     """
-    assert any(longest_wait_under(fault, tmp_path, learned) <= WAITS_SECONDS[fault] for _ in range(3))
-
-
-def longest_wait_under(fault: str, directory: Path, learned: Path) -> float:
-    """Sends a flood with a fault in it, and returns how many seconds a recipient waited at most."""
     port = free_port()
     arguments = ("--learned", str(learned))
-    service = ServeProcess(directory, *arguments, postfix=f"inet:127.0.0.1:{port}")
+    service = ServeProcess(tmp_path, *arguments, postfix=f"inet:127.0.0.1:{port}")
     try:
         with private_postfix(lines_for(port)) as postfix:
-            with SentOutage(postfix.port, 50, 2000) as outage:
+            with Unasked(postfix.port) as unasked, SentOutage(postfix.port, 50, 2000) as outage:
                 wait_until(lambda: len(outage.results) > 300)
                 before = len(outage.accepted("flood"))
                 if fault == "stopped":
@@ -65,16 +92,17 @@ def longest_wait_under(fault: str, directory: Path, learned: Path) -> float:
                 if fault == "stopped":
                     service.kill()
                 during = len(outage.accepted("flood"))
-                service = ServeProcess(directory, *arguments, postfix=f"inet:127.0.0.1:{port}")
+                service = ServeProcess(tmp_path, *arguments, postfix=f"inet:127.0.0.1:{port}")
                 seen = len(outage.results)
             delivered, log = postfix.delivered(), postfix.log
     finally:
         service.__exit__()
     after = len(outage.accepted("flood"))
-    longest = max(reply.seconds for _, sent in outage.results for step, reply in sent.steps if step == "RCPT")
+    waits = [reply.seconds for _, sent in outage.results for step, reply in sent.steps if step == "RCPT"]
     print(
         f"\n{fault}: {before} flood messages passed before, {during - before} meanwhile, {after - during} after; "
-        f"longest wait of a recipient {longest:.2f} s; {log.count('problem talking to server')} warnings of Postfix"
+        f"longest wait of a recipient {max(waits):.2f} s, of {len(unasked.waits):,} that are not asked about "
+        f"{max(unasked.waits):.2f} s; {log.count('problem talking to server')} warnings of Postfix"
     )
     outage.assert_only_the_flood_was_refused("RCPT", "451 4.7.28")
     assert delivered == Counter(outage.accepted())
@@ -83,15 +111,20 @@ def longest_wait_under(fault: str, directory: Path, learned: Path) -> float:
     assert sum(message.group == "flood" and not sent.accepted for message, sent in late) > 0.9 * sum(
         message.group == "flood" for message, _ in late
     )
-    assert longest <= WAITS_SECONDS[fault] + 0.5
-    return longest
+    assert max(waits) <= WAITS_SECONDS[fault] + 2 * max(unasked.waits)
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped"])
 def test_recipients_wait_as_long_as_postfix_takes_for_two_tries_and_no_longer(fault: str, tmp_path: Path) -> None:
-    """The best of six clients is bounded: noise of the machine makes some wait longer, a fault of ours all of them."""
+    """The best of six clients is bounded, in the best of three runs: noise of the machine makes some wait longer, a
+    fault of ours all of them.
+    """
+    assert any(do_all_wait_as_long_as_postfix_takes(fault, tmp_path) for _ in range(3))
+
+
+def do_all_wait_as_long_as_postfix_takes(fault: str, directory: Path) -> bool:
     senders = range(6)
-    with ServeProcess(tmp_path) as service, private_postfix(lines_for(service.port)) as postfix, ExitStack() as stack:
+    with ServeProcess(directory) as service, private_postfix(lines_for(service.port)) as postfix, ExitStack() as stack:
         clients = [stack.enter_context(SmtpClient(postfix.port)) for _ in senders]
         for number, client in enumerate(clients):
             client.xclient(f"192.0.{number}.1", 2000)
@@ -110,10 +143,9 @@ def test_recipients_wait_as_long_as_postfix_takes_for_two_tries_and_no_longer(fa
             else:
                 service.kill()
             found = list(pool.map(waits, senders))
-        best = [min(of_recipient) for of_recipient in zip(*found, strict=True)]
+        best: list[float] = [min(of_recipient) for of_recipient in zip(*found, strict=True)]
         print(f"\n{fault}: {[[round(seconds, 2) for seconds in one] for one in found]}")
-        assert best[0] <= WAITS_SECONDS[fault]
-        assert max(best[1:]) <= min(LATER_WAIT_SECONDS, WAITS_SECONDS[fault])
+        return best[0] <= WAITS_SECONDS[fault] and max(best[1:]) <= min(LATER_WAIT_SECONDS, WAITS_SECONDS[fault])
 
 
 def test_a_stopped_service_that_goes_on_still_knows_the_flood(tmp_path: Path, learned: Path) -> None:
