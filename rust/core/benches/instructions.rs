@@ -87,9 +87,9 @@ fn checks(prefix: &str, policy: PolicyFile) -> (Engine, Senders) {
 /// ten thousand: 64/4000 × ln(4391/391) = 64/10000 × (1 + ln(10000/64)) = 3.9 %.
 const SAMPLED_BEFORE: usize = 391;
 
-/// A check whose message `diagnose` may keep: as the average one of a minute with ten thousand, and as one of a minute
-/// with 120, of which it keeps 87 %: 64/120 × (1 + ln(120/64)). The second is also counted without sampling, since a
-/// check at that pace takes more instructions.
+/// A check whose message `diagnose` may keep, at two paces. Of ten thousand messages a minute it keeps few, and of 120
+/// it keeps 64/120 × (1 + ln(120/64)) = 87 %. A check at the slow pace takes more instructions anyway, so that pace is
+/// counted without sampling too.
 fn sampled(prefix: &str, policy: PolicyFile) {
     let known = Senders::numbered(0..2_000);
     let first = known.count();

@@ -18,7 +18,7 @@ use throttle_core::region::Now;
 const REQUEST: &[u8] = b"request=smtpd_access_policy\nprotocol_state=RCPT\nsender=a@example.com\n\n";
 const DUNNO: &[u8] = b"action=DUNNO\n\n";
 
-/// Requests, parts of one, and junk, of which a few are too long.
+/// Whole requests, parts of requests, and junk. A few pieces are too long.
 const TEXTS: [&[u8]; 7] =
     [REQUEST, b"request=smtpd_access_policy\r\n", b"\n", b"\r\n\r\n", b"x=y\n\n", &[b'\r'; 6000], &[b'x'; 6000]];
 

@@ -266,7 +266,8 @@ def test_requests_of_which_half_came_before_the_service_was_stopped_are_answered
         service.process.send_signal(signal.SIGSTOP)
         for client in clients:
             client.socket.sendall(whole[99:])
-        time.sleep(12)  # the service has a clock of its own
+        # A stopped process cannot be given another time, and 10 s are what a request may take.
+        time.sleep(12)
         service.process.send_signal(signal.SIGCONT)
         assert [client.answer() for client in clients] == [DUNNO] * len(clients)
 

@@ -17,7 +17,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::request::{Request, Requests, without_returns};
+use super::request::{Request, Requests, is_line_end, without_returns};
 use super::smtp_connection::Taken;
 
 /// The longest request, finished or not, with all line ends since the one before. Those of Postfix have about a
@@ -134,7 +134,7 @@ impl PolicyConnection {
         if rest.len() > MOST_REQUEST_BYTES {
             return (answered, self.give_up(Wrong::request("too long")));
         }
-        if rest.iter().all(|byte| b"\r\n".contains(byte)) {
+        if rest.iter().all(is_line_end) {
             self.unfinished_since_s = None;
         } else if answered > 0 || self.unfinished_since_s.is_none() {
             self.unfinished_since_s = Some(at_s);

@@ -44,7 +44,7 @@ impl<'a> Iterator for Requests<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let begin = self.rest.iter().position(|byte| !b"\r\n".contains(byte))?;
+        let begin = self.rest.iter().position(|byte| !is_line_end(byte))?;
         let end = memchr_iter(b'\n', &self.rest[begin..]).find_map(|newline| {
             let next_line = begin + newline + 1;
             let returns = self.rest[next_line..].iter().take_while(|&&byte| byte == b'\r').count();
@@ -54,6 +54,11 @@ impl<'a> Iterator for Requests<'a> {
         self.rest = rest;
         Some(request)
     }
+}
+
+/// Whether a byte belongs to the line ends between requests.
+pub(super) fn is_line_end(byte: &u8) -> bool {
+    b"\r\n".contains(byte)
 }
 
 /// A request without its CRs: a test by hand, with telnet or swaks, may send some.

@@ -18,7 +18,7 @@ const RECIPIENT_OCTETS: usize = 96;
 /// How long after a request at CONNECT Postfix may repeat it: longer than two time-outs of a second.
 const REPEAT_SECONDS: u64 = 5;
 
-/// The answer to a step. `Ok`: the mail server goes on. `Err`: it is told this refusal.
+/// The answer to a step: `Ok` lets the mail server go on, and `Err` is the refusal that it gets.
 pub type Taken = Result<(), Box<Refusal>>;
 
 /// A connection. Its texts are in each request, so it keeps hashes of them.
