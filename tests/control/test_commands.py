@@ -67,12 +67,14 @@ def told(*arguments: str) -> Any:
 
 
 def test_top_shows_who_is_refused_and_what_holds_him(service: ServeProcess) -> None:
-    text = throttle("top")
-    assert re.search(r"sender\.registered +example\.com +5 +3 +5 +hosts", text), text
-    assert "hosts defers example.com: 3 new hosts since " in text
     (one,) = told("top", "--once", "--identity", "sender.registered")
     (offender,) = one["identities"][0]["offenders"]
-    assert (offender["value"], offender["refused"], offender["fan_out"]) == ("example.com", 3, 5)
+    assert (offender["value"], offender["refused"]) == ("example.com", 3)
+    # Five hosts in 64 registers under a random key: two of them share one in one run of seven, three in one of 200.
+    assert offender["fan_out"] in {3, 4, 5}
+    text = throttle("top")
+    assert re.search(rf"sender\.registered +example\.com +5 +3 +{offender['fan_out']} +hosts", text), text
+    assert "hosts defers example.com: 3 new hosts since " in text
 
 
 @pytest.mark.parametrize(
