@@ -41,7 +41,7 @@ NETWORKS = (200, 10, 1)
 
 #: Burst and rate of the limits that hold an attack: amount, seconds, burst.
 FAN_OUT = (200, 600, 200)
-FRESH = (3_000, 600, 3_000)
+FRESH = (2_200, 600, 800)
 ANSWERED = (100, 600, 100)
 PAIR = (600, 60, 6_000)
 CLIENT = (1_000, 60, 1_000)

@@ -105,7 +105,7 @@ class ExactInbound:
         self.host_pace = ExactBuckets(600, 60, 6000)
         self.org_fan_out = ExactBuckets(200, 600)
         self.org_fan_out_rcpt = ExactBuckets(1000, 600)
-        self.org_fresh = ExactBuckets(3000, 600)
+        self.org_fresh = ExactBuckets(2200, 600, 800)
         self.org_net_fan_out = ExactBuckets(1000, 600)
         self.net_org_fan_out = ExactBuckets(200, 600)
         self.client_org_fan_out = ExactBuckets(100, 600)

@@ -1,11 +1,10 @@
 """Hosts that were made known over hours, each used once in the flood, and names prepared under each trust at once.
 
-Gain: 13.5 % (`org-fresh`: 3,000 at once and 300 a minute for hosts that are new or that return). Whoever keeps each
+Gain: 6.4 % (`org-fresh`: 800 at once and 220 a minute for hosts that are new or that return). Whoever keeps each
 host warm, with a second message an hour after its first, has them free: that takes twice as long and is listed in
-docs/algorithms.md. Names that were used once have no allowance of their own: 0.9 % as claimed and as unlisted, 1.8 % as
-proven. Those that were used twice have one, 13.5 % under each trust, and a host that was admitted as claimed is free as
-proven: 50.4 % in all. Preparation for five hours does not make the memory
-forget a provider's proven tenants.
+docs/algorithms.md. Names that were used once have no allowance of their own: 0.9 % under each trust. Those that were
+used twice have one, 6.4 % under each trust; a host that was admitted as claimed is known when it comes as proven.
+Preparation for five hours does not make the memory forget a provider's proven tenants.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def test_hosts_that_were_used_once_are_charged_when_they_return(
     )
     assert seen.lost == {}
     assert abs(seen.admitted - held(attack, FRESH)) <= 5
-    assert seen.share <= 0.275
+    assert round(seen.share, 3) == 0.064
 
 
 def named(name: Callable[[int, str], str], host: str, n: int) -> str:
@@ -71,21 +70,29 @@ def named(name: Callable[[int, str], str], host: str, n: int) -> str:
     return name(n, host.format(n))
 
 
-@pytest.mark.parametrize("uses", [1, 2])
+PREPARED = {
+    "prepared an hour before": 1,
+    "used twice before, an hour apart": 2,
+    "used twice before, an hour apart; each host comes as claimed and as proven": 2,
+}
+
+
+@pytest.mark.parametrize("prepared", PREPARED)
 def test_names_prepared_under_each_trust_have_an_allowance_each(
-    uses: int, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+    prepared: str, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
 ) -> None:
     sorts: dict[str, tuple[Callable[[int, str], str], str | None]] = {
         "claimed": (lambda n, host: f"a@{host}.p{n % 250}.mass.com", None),
         "proven": (lambda n, host: f"a@{host}.p{n % 250}.mass.com", "pass"),
         "unlisted": (lambda n, host: f"a@{host}.p{n % 250}.mass.invalid", None),
     }
+    has_hosts_of_both = prepared.endswith("proven")
     before: list[Shot] = []
     attack: list[Shot] = []
     sort_at: dict[int, str] = {}
     for number, (sort, (name, spf)) in enumerate(sorts.items()):
-        first, fresh = partial(named, name, "first"), partial(named, name, "x{}")
-        for use in range(uses):
+        first, fresh = partial(named, name, "first"), partial(named, name, "x{}" + sort * (not has_hosts_of_both))
+        for use in range(PREPARED[prepared]):
             start_us = ATTACK_US - (75 - 61 * use) * MINUTE_US
             before += flood(first, networks(200), count=250, start_us=start_us, span_us=12 * MINUTE_US, spf=spf)
         # a microsecond apart, so that the moment tells which sort was admitted
@@ -95,39 +102,41 @@ def test_names_prepared_under_each_trust_have_an_allowance_each(
     before.sort(key=lambda shot: shot.at_us)
     attack.sort(key=lambda shot: shot.at_us)
     seen = run(innocents, before + attack, rng)
-    prepared = ("prepared an hour before", "used twice before, an hour apart")[uses - 1]
     write_down(f"fresh hosts under 250 names each that are claimed, proven and unlisted, {prepared}", seen)
     # Internal names are unlisted: they share that allowance with the flood.
     assert seen.losers <= {"internal names"}
     assert len(sort_at) == len(attack)
     admitted = Counter(sort_at[at_us] for at_us in seen.admitted_at)
-    if uses == 1:
+    if PREPARED[prepared] == 1:
         assert max(admitted.values()) <= 0.066 * 13_333
         return
     allowance = held(attack[::3], FRESH)
-    assert abs(admitted["claimed"] - allowance) <= 5, "listed in SECURITY.md"
-    # What was admitted as claimed is known, and free, when the same host comes as proven a moment later.
-    assert allowance < admitted["proven"] <= 2 * allowance
+    assert allowance <= 0.066 * len(attack)
+    assert abs(admitted["claimed"] - allowance) <= 5
     assert admitted["unlisted"] <= allowance
+    if has_hosts_of_both:
+        # What was admitted as claimed is known, and free, when the same host comes as proven: its second message.
+        assert allowance < admitted["proven"] <= 2 * allowance
+    else:
+        assert abs(admitted["proven"] - allowance) <= 5
 
 
-@pytest.mark.parametrize("spf", ["pass", None])
-def test_five_hours_of_preparation_make_no_provider_forget_its_proven_tenants(
-    spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
-) -> None:
-    """43,000 deep hosts, four rounds of them; 300 tenants that come once an hour."""
-    tenants_from_us = ATTACK_US - 7 * HOUR_US
-    span_us = ATTACK_US + SPAN_US - tenants_from_us
-    tenants = flood(
-        lambda n: f"m@t{n % 300}.desk.com",
-        lambda n: f"198.51.{n % 20}.9",
-        count=300 * span_us // HOUR_US,
-        start_us=tenants_from_us,
-        span_us=span_us,
-        spf=spf,
-        kind="returning tenants",
-        rng=rng,
-    )
+def after_five_hours(innocents: list[Shot], spf: str | None, rng: random.Random, memory: str = "16 MiB") -> Figures:
+    """43,000 deep hosts, four rounds of them; 300 tenants that come once an hour, and all of them during the attack."""
+
+    def tenants(start_us: int, span_us: int, count: int) -> list[Shot]:
+        return flood(
+            lambda n: f"m@t{n % 300}.desk.com",
+            lambda n: f"198.51.{n % 20}.9",
+            count=count,
+            start_us=start_us,
+            span_us=span_us,
+            spf=spf,
+            kind="returning tenants",
+            rng=rng,
+        )
+
+    hourly = tenants(ATTACK_US - 7 * HOUR_US, 7 * HOUR_US, 7 * 300)
     churn = flood(
         lambda n: f"a@a.b.c.d.e.f.inv{n % 43_000}.com",
         networks(4_000),
@@ -136,11 +145,26 @@ def test_five_hours_of_preparation_make_no_provider_forget_its_proven_tenants(
         span_us=5 * HOUR_US,
     )
     attack = flood(lambda n: f"m@x{n}.desk.com", networks(200), spf=spf)
-    mail = sorted([*innocents, *tenants], key=lambda shot: shot.at_us)
-    seen = run(mail, churn + attack, rng)
+    mail = sorted([*innocents, *hourly, *tenants(ATTACK_US, SPAN_US, 300)], key=lambda shot: shot.at_us)
+    return run(mail, churn + attack, rng, memory=memory)
+
+
+@pytest.mark.parametrize("spf", ["pass", None])
+def test_five_hours_of_preparation_make_no_provider_forget_its_proven_tenants(
+    spf: str | None, innocents: list[Shot], rng: random.Random, write_down: Callable[[str, Figures], None]
+) -> None:
+    seen = after_five_hours(innocents, spf, rng)
     write_down(f"five hours of deep hosts, then a provider's name: tenants {'proven' if spf else 'claimed'}", seen)
-    lost = seen.lost_of("returning tenants")
-    print(f"returning tenants lost: {lost:.1%} of {seen.innocent['returning tenants']}")
-    if spf:
-        assert lost <= 0.01
-        assert seen.losers == set()
+    assert seen.innocent["returning tenants"] in {299, 300}  # the last may come after the attack's last message
+    assert seen.losers <= {"returning tenants"}
+    assert seen.lost_of("returning tenants") <= (0.01 if spf else 0.05)
+    assert round(seen.share, 3) == 0.009
+
+
+def test_in_less_memory_the_same_preparation_spares_proven_tenants_only(
+    innocents: list[Shot], rng: random.Random
+) -> None:
+    """That they do not wait is not for want of an attack."""
+    claimed, proven = (after_five_hours(innocents, spf, rng, memory="6 MiB") for spf in (None, "pass"))
+    assert claimed.lost_of("returning tenants") > 0.3
+    assert proven.lost_of("returning tenants") <= 0.01

@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -67,6 +68,24 @@ def test_values_that_are_left_out_are_counted() -> None:
     assert told.values_left_out == {"rcpt.address": 4900}
     assert any(line.endswith(", u99@b.com and 4,900 more") for line in str(told).splitlines())
     assert pace.explain(SENDER).values_left_out == {}
+
+
+def test_ten_times_the_recipients_take_about_ten_times_as_long() -> None:
+    """Where it was quadratic, a hundred times."""
+    pace = guard(limit("pace", "rcpt.address", "1/day", count="recipients"))
+
+    def seconds(count: int) -> float:
+        message = SENDER.replace(rcpt_to=[f"u{number}@b.com" for number in range(count)])
+        runs = []
+        for _ in range(5):
+            start = time.perf_counter()
+            pace.explain(message)
+            runs.append(time.perf_counter() - start)
+        return min(runs)
+
+    few, many = seconds(2_000), seconds(20_000)
+    print(f"2,000 recipients {few * 1e3:.1f} ms, 20,000 {many * 1e3:.1f} ms")
+    assert many < 25 * few
 
 
 def test_other_threads_run_during_an_explanation() -> None:

@@ -56,7 +56,7 @@ async def stalled(path: str) -> None:
 async def random_bytes(path: str, rng: random.Random) -> None:
     """Sends random bytes, a connection after the other."""
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(rng.randbytes(5_000) + b"\n")
+    writer.write(rng.randbytes(500) + b"\n")
     writer.write_eof()
     while await reader.read(65536):
         pass

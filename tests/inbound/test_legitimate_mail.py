@@ -91,14 +91,13 @@ def test_a_million_an_hour_under_five_times_the_limits_loses_nothing(rng: random
     check_volume(trial(1_000_000, seed_of(rng)), 1_000_000, 0, 0)
 
 
-def test_a_server_that_is_reached_by_ipv6_defers_no_more(rng: random.Random) -> None:
-    seen = trial(100_000, seed_of(rng), ipv6=True)
-    check_volume(seen, 100_000, 0, 0)
-
-
-def test_a_server_without_spf_verdicts_that_is_reached_by_ipv6_defers_no_more(rng: random.Random) -> None:
-    seen = trial(100_000, seed_of(rng), ipv6=True, verdicts=WITHOUT_SPF)
-    check_volume(seen, 100_000, 0, 0)
+@pytest.mark.parametrize("hours", [2, pytest.param(4, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("verdicts", [ALL_VERDICTS, WITHOUT_SPF], ids=["with SPF", "without SPF"])
+def test_a_server_that_is_reached_by_ipv6_defers_no_more(verdicts: Verdicts, hours: int, rng: random.Random) -> None:
+    seen = trial(100_000, seed_of(rng), hours=hours, ipv6=True, verdicts=verdicts)
+    check_volume(seen, 100_000, 0, 0, *[THREE_IN_TEN_THOUSAND] * (hours - 2))
+    assert seen.limits().keys() <= ON_NEW_NAMES
+    assert seen.refused_again == {}
 
 
 def test_by_ipv6_it_is_the_quota_that_lets_the_customers_of_the_two_largest_providers_pass(rng: random.Random) -> None:

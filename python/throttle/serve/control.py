@@ -38,10 +38,10 @@ MOST_OF_MEMBER = 2
 
 IDLE_SECONDS = 60.0
 WRITE_SECONDS = 5.0
-REST_SECONDS = 0.02
+REST_SECONDS = 0.05
 """The time from an answer to the next request."""
 
-ACCEPT_SECONDS = 0.002
+ACCEPT_SECONDS = 0.01
 """The time from a connection to the next."""
 
 MOST_SHOWN = 256

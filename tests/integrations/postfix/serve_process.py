@@ -83,6 +83,11 @@ class ServeProcess:
                 raise AssertionError(f"no {pattern!r} in the log:\n{self.log()}")
             time.sleep(0.02)  # another process writes it
 
+    def processor_seconds(self) -> float:
+        """The processor time that it has used so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
     def resident_bytes(self) -> int:
         """Its resident memory."""
         return int(psutil.Process(self.process.pid).memory_info().rss)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
     from pathlib import Path
+
+SYS_SCHED_GETATTR = 315
 
 POLICY = """
 [[limit]]
@@ -277,3 +281,20 @@ def test_stress_is_logged_and_changes_no_decision(tmp_path: Path) -> None:
         assert actions("mixed.example", "yes", "", "yes", "", "") == calm
         service.wait_for("stress: Postfix has idle smtpd again")
         assert service.log().count(" stress: ") == 4
+
+
+def slice_ns(thread: int) -> int:
+    """The slice that a thread has asked the kernel for; a kernel before 6.12 says 0."""
+    attributes = (ctypes.c_uint64 * 6)()  # `struct sched_attr`; its fourth word is the slice
+    assert ctypes.CDLL(None).syscall(SYS_SCHED_GETATTR, thread, attributes, ctypes.sizeof(attributes), 0) == 0
+    return int(attributes[3])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call is that of x86-64")
+def test_the_thread_that_answers_goes_before_others_that_are_ready(service: ServeProcess) -> None:
+    process = psutil.Process(service.process.pid)
+    if slice_ns(process.pid) == 0:
+        pytest.skip("this kernel has no slices")
+    slices = [slice_ns(thread.id) for thread in process.threads()]
+    assert slices.count(100_000) == 1, slices
+    assert slice_ns(process.pid) > 1_000_000, "the main thread, which writes the log"

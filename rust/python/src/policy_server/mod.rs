@@ -11,6 +11,8 @@
 //! never makes. What it shares with Python is read and written within a few instructions, and bounded.
 
 mod event_loop;
+#[cfg(target_os = "linux")]
+mod slice;
 mod steps;
 
 use std::num::NonZeroUsize;
@@ -124,7 +126,11 @@ impl PolicyServer {
         // SAFETY: the stub says that the caller gives up its descriptors, so nobody else closes them.
         let owned = |fd| unsafe { Socket::from_raw_fd(fd) };
         let (listeners, wake) = (listeners.into_iter().map(owned).collect(), owned(wake));
-        Ok(py.detach(|| EventLoop::new(self, poll, listeners, wake)?.run(turn))?)
+        Ok(py.detach(|| {
+            #[cfg(target_os = "linux")]
+            slice::shorten();
+            EventLoop::new(self, poll, listeners, wake)?.run(turn)
+        })?)
     }
 
     #[doc = doc!("PolicyServer.stop")]
