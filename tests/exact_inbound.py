@@ -67,6 +67,7 @@ class Known:
         self.hour = -(-HOUR_US // self.unit_us)
         self.wait = -(-(HOUR_US // 6) // self.unit_us)
         self.first: dict[Hashable, int] = {}
+        self.last: dict[Hashable, int] = {}
         self.returned_at: dict[Hashable, int] = {}
 
     def __contains__(self, element: Hashable) -> bool:
@@ -81,6 +82,11 @@ class Known:
         """Whether an element was admitted again an hour after its first admission."""
         return element in self.returned_at
 
+    def comes_again(self, element: Hashable, now_us: int) -> bool:
+        """Whether an admission at ``now_us`` is the second, in a later unit than the first."""
+        first = self.first.get(element)
+        return first is not None and self.last[element] == first and now_us // self.unit_us > first
+
     def returns(self, element: Hashable, now_us: int) -> bool:
         """Whether an admission at ``now_us`` is the first after an hour."""
         first = self.first.get(element)
@@ -90,6 +96,7 @@ class Known:
         if self.returns(element, now_us):
             self.returned_at[element] = now_us // self.unit_us
         self.first.setdefault(element, now_us // self.unit_us)
+        self.last[element] = now_us // self.unit_us
 
 
 class ExactInbound:
@@ -111,8 +118,8 @@ class ExactInbound:
         self.client_org_fan_out = ExactBuckets(100, 600)
         self.all_org_fan_out = ExactBuckets(6000, 600)
         self.rcpt_pace = ExactBuckets(60, 60, 600)
-        self.hosts = Known(7 * DAY_US)
-        self.networks = Known(7 * DAY_US)
+        self.hosts = Known(8 * DAY_US)
+        self.networks = Known(8 * DAY_US)
         self.organisations = Known(DAY_US)
         self.everybody = Known(DAY_US)
         #: When `all-org-fan-out` first refused an organisation, in units of its memory.
@@ -149,7 +156,7 @@ class ExactInbound:
                 target = next((part for part in parts if self.hosts.settled((org, part), now)), org)
                 ask("org-fan-out", self.org_fan_out, (target, proven), target)
                 ask("org-fan-out-rcpt", self.org_fan_out_rcpt, (target, proven), target)
-            if is_new or self.hosts.returns(message.host, now):
+            if is_new or self.hosts.comes_again(message.host, now):
                 ask("org-fresh", self.org_fresh, (org, proven), org)
         if (net, org) not in self.organisations:
             ask("net-org-fan-out", self.net_org_fan_out, (net, proven), told_net)

@@ -526,8 +526,9 @@ class Limit:
         new_to: with ``distinct``: the key to which an element is new, of ``client.*``. Default: ``per``.
         remember: how long an admitted element stays known. Default: ``"1 day"``.
         settle: how long a part of a name must be known to get a bucket of its own.
-        charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also when it returns after
-            an hour or ``settle``; ``"until-return"``, with every message until it has returned. Default: ``"once"``.
+        charge: when a fan-out charges an element: ``"once"``, when it is new; ``"twice"``, also with its
+            second message, unless that comes within a 32,000th of ``remember``; ``"until-return"``, with every message
+            until it has returned after an hour or ``settle``. Default: ``"once"``.
         warm_up: for how long after the first check a fan-out charges nothing and only learns. Default: not at all.
         readmit: a refused element that comes back at least this long after its first refusal is let through, for as
             long as ``remember``. Default: never.

@@ -45,7 +45,8 @@ def test_what_is_written_changes_and_the_rest_is_that_of_the_base() -> None:
     assert [limit.name for limit in policy.limits] == [*kept, "mine"]
     assert limit(policy, "pair-pace").fields["rate"] == "1800/minute"
     assert limit(policy, "pair-pace").fields["burst"] == 12_000
-    assert limit(policy, "org-fresh").fields == limit(base, "org-fresh").fields | {"rate": "6000/10 minutes"}
+    doubled = {"rate": "4400/10 minutes", "burst": 1600}
+    assert limit(policy, "org-fresh").fields == limit(base, "org-fresh").fields | doubled
     assert policy.scale == 2.0
 
 

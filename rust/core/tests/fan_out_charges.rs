@@ -52,7 +52,7 @@ impl Model<'_> {
             let has_returned = last - first >= RETURN_S;
             match self.charge {
                 "once" => false,
-                "twice" => !has_returned && now_s >= first + RETURN_S,
+                "twice" => last == first && now_s > first,
                 _ => !has_returned,
             }
         });
@@ -101,13 +101,14 @@ proptest! {
 }
 
 #[test]
-fn an_element_that_returns_is_charged_once_more() {
-    let engine = engine(&fan_out("rate = \"2/day\"\ncharge = \"twice\""), MIB);
-    assert!(is_allowed(&engine, 1, HOUR), "new: the first of two");
-    assert!((0..50).all(|minute| is_allowed(&engine, 1, HOUR + minute * 60 * SECOND)), "free until it returns");
-    assert!(is_allowed(&engine, 1, 2 * HOUR + SECOND), "its return: the second of two");
-    assert!(is_allowed(&engine, 1, 3 * HOUR + SECOND), "free from then on");
-    assert!(!is_allowed(&engine, 2, 3 * HOUR + SECOND), "the two are used up");
+fn the_second_admission_of_an_element_is_charged_too() {
+    let engine = engine(&fan_out("rate = \"3/day\"\ncharge = \"twice\""), MIB);
+    assert!(is_allowed(&engine, 1, HOUR), "new: the first of three");
+    assert!((0..50).all(|nth| is_allowed(&engine, 1, HOUR + nth * SECOND / 50)), "free within the unit of time");
+    assert!(is_allowed(&engine, 1, HOUR + SECOND), "its second admission: the second of three");
+    assert!((0..50).all(|minute| is_allowed(&engine, 1, HOUR + minute * 120 * SECOND)), "free from then on");
+    assert!(is_allowed(&engine, 2, 3 * HOUR), "new: the last of three");
+    assert!(!is_allowed(&engine, 2, 3 * HOUR + SECOND), "they are used up");
 }
 
 #[test]

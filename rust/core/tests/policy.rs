@@ -82,7 +82,7 @@ fn inbound_is_what_the_design_says() {
         row("owner-pace", "sender.org", Stage::Mail, false, "600/minute", 6000),
         row("host-pace", "sender.host", Stage::Mail, false, "600/minute", 6000),
         row("org-fan-out", "sender.registered", Stage::Mail, true, "200/10 minutes", 200),
-        row("org-fresh", "sender.registered", Stage::Mail, true, "3000/10 minutes", 3000),
+        row("org-fresh", "sender.registered", Stage::Mail, true, "2200/10 minutes", 800),
         row("org-fan-out-rcpt", "sender.registered", Stage::Rcpt, true, "1000/10 minutes", 1000),
         row("org-net-fan-out", "sender.org + sender.registered", Stage::Mail, true, "1000/10 minutes", 1000),
         row("net-org-fan-out", "client.net/24/48", Stage::Mail, true, "200/10 minutes", 200),
@@ -102,9 +102,9 @@ fn inbound_is_what_the_design_says() {
         _ => None,
     };
     let memories: Vec<_> = policy.limits.iter().filter_map(memory).collect();
-    let (seven_days, day) = (7 * DAY_US, (DAY_US, None));
-    let settled = (seven_days, Some(3600 * SECOND_US));
-    assert_eq!(memories, [settled, (seven_days, None), settled, (seven_days, None), day, day, day, day, day, day]);
+    let (eight_days, day) = (8 * DAY_US, (DAY_US, None));
+    let settled = (eight_days, Some(3600 * SECOND_US));
+    assert_eq!(memories, [settled, (eight_days, None), settled, (eight_days, None), day, day, day, day, day, day]);
     let of = |verified| {
         let limits = policy.limits.iter().filter(|limit| limit.verified == verified);
         limits.map(|limit| limit.name.as_str()).collect::<Vec<_>>()

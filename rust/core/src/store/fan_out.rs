@@ -26,8 +26,8 @@
 //!            then, once for all limits that share the seen set, every element and every part becomes known
 //! ```
 //!
-//! **When.** A limit may charge an element again when it returns, or with each message until it has returned
-//! ([`Charge`]). Then an element counts as new from an earlier time on than the one at which it is forgotten; all else
+//! **When.** A limit may charge an element again with its second admission, or with each message until it has
+//! returned ([`Charge`]). Then an element counts as new from an earlier time on than the one at which it is forgotten; all else
 //! is the same. A limit that counts recipients charges the price once for each. Its look-up may be *fresh*: the element
 //! became known at an earlier step of the same transaction, and still counts as new.
 //!
@@ -128,8 +128,8 @@ pub fn make_known(
 /// most known elements are charged by none, and then a check asks no fan-out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChargedAgain {
-    /// Whether one charges an element when it returns.
-    pub at_return: bool,
+    /// Whether one charges the second admission of an element.
+    pub at_second: bool,
     /// The shortest warm-up of those that charge an element until it returns; `None` without such a limit.
     pub until_return_after_us: Option<u64>,
 }
@@ -139,7 +139,7 @@ impl ChargedAgain {
     pub fn insert(&mut self, charge: Charge, warm_up_us: u64) {
         match charge {
             Charge::Once => {}
-            Charge::Twice => self.at_return = true,
+            Charge::Twice => self.at_second = true,
             Charge::UntilReturn => {
                 let shortest_us = self.until_return_after_us.map_or(warm_up_us, |us| us.min(warm_up_us));
                 self.until_return_after_us = Some(shortest_us);
@@ -149,13 +149,14 @@ impl ChargedAgain {
 
     /// Whether any limit charges a known element again.
     pub fn is_possible(&self) -> bool {
-        self.at_return || self.until_return_after_us.is_some()
+        self.at_second || self.until_return_after_us.is_some()
     }
 
     /// Whether a limit may charge a known element now.
     fn is_now(&self, set: &SeenSet, region: &Region, sighting: Sighting, now_us: u64) -> bool {
         let until_return = || self.until_return_after_us.is_some_and(|us| has_warmed_up(region, us, now_us));
-        !set.has_returned(sighting) && (self.at_return && set.returns_from_us(sighting) <= now_us || until_return())
+        let is_second = || !set.was_admitted_again(sighting) && set.again_from_us(sighting) <= now_us;
+        self.at_second && is_second() || !set.has_returned(sighting) && until_return()
     }
 }
 
@@ -301,8 +302,8 @@ impl FanOut {
     pub fn charged_from_us(&self, sighting: Sighting) -> u64 {
         let forgotten_us = self.seen_set.forgotten_from_us(sighting);
         match self.timing.charge {
-            Charge::Twice if !self.seen_set.has_returned(sighting) => {
-                forgotten_us.min(self.seen_set.returns_from_us(sighting))
+            Charge::Twice if !self.seen_set.was_admitted_again(sighting) => {
+                forgotten_us.min(self.seen_set.again_from_us(sighting))
             }
             Charge::UntilReturn if !self.seen_set.has_returned(sighting) => 0,
             Charge::Once | Charge::Twice | Charge::UntilReturn => forgotten_us,

@@ -40,8 +40,8 @@ pub enum WhenFull {
 pub enum Charge {
     /// When it is new.
     Once,
-    /// When it is new, and when it returns. So many names, each used once to prepare a flood, are charged again in the
-    /// flood.
+    /// When it is new, and with its second admission, unless that is in the same unit of the seen set's clock. So many
+    /// names, each used once to prepare a flood, are charged again in the flood.
     Twice,
     /// With every message, until it has returned.
     UntilReturn,

@@ -294,9 +294,14 @@ impl SeenSet {
         sighting.has_returned
     }
 
-    /// The engine time from which on an admission counts as the element's return.
-    pub fn returns_from_us(&self, sighting: Sighting) -> u64 {
-        (sighting.since + self.comeback).saturating_mul(self.unit_us)
+    /// Whether the element was admitted again in a later unit than at first.
+    pub fn was_admitted_again(&self, sighting: Sighting) -> bool {
+        sighting.has_returned || sighting.last > sighting.since
+    }
+
+    /// The engine time from which on an admission is in a later unit than the first.
+    pub fn again_from_us(&self, sighting: Sighting) -> u64 {
+        (sighting.since + 1).saturating_mul(self.unit_us)
     }
 
     /// The engine time at which the element is forgotten unless it is admitted again.
