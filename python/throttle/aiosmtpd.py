@@ -25,7 +25,7 @@ from warnings import warn
 from aiosmtpd import controller, smtp
 from aiosmtpd.smtp import MISSING, syntax
 
-from throttle.integration import FaultLog, declared_size
+from throttle.integration import FAULT_REPLY, FaultLog, declared_size
 from throttle.printable import printable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ __all__ = [
 
 log_fault = FaultLog("throttle.aiosmtpd")
 
-FAULT = "451 4.3.0 local fault; try again later"
+FAULT = " ".join(FAULT_REPLY)
 """The answer to a command that met a fault: the client keeps the message and tries again."""
 
 

@@ -34,19 +34,19 @@ MOST_BLOCKED = 0.01
 #: A value with a larger share of ordinary mail ties no flood together.
 MOST_ORDINARY = 0.1
 
-#: A flood of which less is proven is forged, or not: but nobody has proven it.
-LEAST_PROVEN = 0.5
+#: A flood with a smaller proven share counts as claimed: its names may be forged.
+CLAIMED_BELOW = 0.5
 
 #: Identities whose value any sender can write, or can send again with its signature.
 WRITTEN = ("helo.", "from.", "reply_to.", "list.", "dkim.")
 
-#: How many values that a flood also shares are told.
+#: The most other shared values that the text names.
 MOST_ALSO = 4
 
-#: A flood of which less is refused is not held.
+#: A flood with a smaller refused share is not held.
 LEAST_HELD = 0.05
 
-#: The part of a flood that a limit refuses, if the limit is told though it counts another value of the flood.
+#: A limit that counts another value of the flood is named if it refuses at least this part.
 LEAST_HOLDING = 0.5
 
 #: Longer values are cut in the table.
@@ -58,7 +58,7 @@ LEAST_SHOWN = 0.01
 #: The line of a limit for senders that nobody has proven.
 CLAIMED = 'verified = "claimed"\n'
 
-#: What many owners share, the harmless ones beside the flood.
+#: Identities that many owners share, so harmless mail has them too.
 SHARED = ("client.net/16/32", "client.org")
 
 CAUTION = "Anybody can send this value: block it only if its owner is no sender of yours."
@@ -147,7 +147,7 @@ def _notice_of(limit: str, finding: Finding, notices: Notices) -> Notice | None:
 
 
 def _action(finding: Finding, diagnosis: Diagnosis) -> Action:
-    """What acts on a finding: on its value, or else on a value that nearly all of its messages have, too."""
+    """Returns the action for a finding: on its value, or else on another value that nearly all of its messages have."""
     if finding["mass_mail"]:
         return _no_action(finding, "it is let through, as a newsletter is")
     others = [target for target in finding["also"] if target["ordinary_share"] <= MOST_ORDINARY]
@@ -181,9 +181,9 @@ def _action_on(target: Target, finding: Finding, diagnosis: Diagnosis) -> Action
     if not target["exact_value"]:
         return _no_action(target, "who types the value gets another one: look for it in the log")
     action = _no_action(target, "")
-    # A block also refuses proven mail, so nobody gets a name blocked that he forges: what claimed senders say of
-    # themselves is bounded for claimed senders. The owner may send mail though the sample has none of it.
-    is_claimed, is_written = finding["proven_share"] < LEAST_PROVEN, identity.startswith(WRITTEN)
+    # A block also refuses the owner's proven mail. So a name that the flood only claims gets a limit on claimed mail:
+    # nobody gets a name blocked by forging it. The owner may send mail even if the sample has none of it.
+    is_claimed, is_written = finding["proven_share"] < CLAIMED_BELOW, identity.startswith(WRITTEN)
     is_victim = identity.startswith("rcpt.")
     if is_victim and not is_claimed:
         return _no_action(target, "proven senders flood it, and a limit would refuse everybody's mail to it")

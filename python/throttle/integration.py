@@ -1,4 +1,4 @@
-"""What the integrations into mail servers share: the log of their faults, and the size that MAIL declares.
+"""What the integrations into mail servers share: the reply to a fault, the log of faults, and the size in MAIL.
 
 It knows no server.
 """
@@ -14,6 +14,10 @@ from throttle.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+FAULT_REPLY = ("451", "4.3.0", "local fault; try again later")
+"""The answer to a step that met a fault: the client keeps the message and tries again."""
 
 
 class FaultLog:

@@ -27,7 +27,7 @@ import milter
 
 from throttle import Envelope
 from throttle.auth import with_results
-from throttle.integration import FaultLog, declared_size
+from throttle.integration import FAULT_REPLY, FaultLog, declared_size
 from throttle.serve.address import AddressError, ListenAddress
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ log_fault = FaultLog("throttle.milter")
 
 
 class Counts:
-    """What the connections of a process come to, for its metrics: their threads add to it.
+    """Counts of a process's connections, for its metrics. The threads of the connections add to them.
 
     Attributes:
         steps: steps that were answered.
@@ -238,8 +238,9 @@ class ThrottleMilter(Milter.Base):  # type: ignore[misc]
     def _fault(self) -> int:
         self.abort()  # libmilter reports no more of this message
         if self._on_fault == "accept":
-            return int(Milter.ACCEPT)  # the message, or the connection; a next step might fail for want of this one
-        self.setreply("451", "4.3.0", "local fault; try again later")
+            # The message or the connection passes, since a later step may fail without this one.
+            return int(Milter.ACCEPT)
+        self.setreply(*FAULT_REPLY)
         return int(Milter.TEMPFAIL)
 
     def _name_is_confirmed(self) -> bool:
@@ -370,7 +371,7 @@ class _Libmilter:
         while not self._stop.is_set() and not _others_sleep() and time.monotonic() < deadline:
             self._stop.wait(0.01)
         if self._address.path and not self._stop.is_set():
-            Path(self._address.path).chmod(0o666)  # who may connect is said by its directory
+            Path(self._address.path).chmod(0o666)  # its directory decides who may connect
 
     def end(self) -> None:
         """Ends it, and returns when it has ended."""

@@ -344,7 +344,7 @@ def test_a_fault_of_ours_is_logged_and_the_service_goes_on(running: Running, mon
 
     monkeypatch.setitem(VERBS, "status", Verb(fault))
     with ControlClient(running.path) as client:
-        with pytest.raises(ControlError, match="a fault of throttle, which the log of the service has"):
+        with pytest.raises(ControlError, match="a fault of throttle; the log of the service has the details"):
             client.ask("status")
         assert client.ask("list")
     assert "control fault: RuntimeError: secret \\x1b[31m" in running.log()

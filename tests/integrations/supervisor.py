@@ -1,6 +1,6 @@
 """A manager of one service that does what systemd does for `Type=notify`, `WatchdogSec=` and `Restart=on-failure`.
 
-It reads what the service sends to `NOTIFY_SOCKET` (sd_notify(3)). When no sign of life has come for the time of the
+It reads what the service sends to `NOTIFY_SOCKET` (sd_notify(3)). When no watchdog signal has come for the time of the
 watchdog, it sends SIGABRT with SIGCONT, as systemd does, and SIGKILL a second later, and starts the service again.
 It knows no service.
 """

@@ -79,8 +79,8 @@ def test_what_no_longer_answers_is_killed_and_mail_is_limited_again(protocol: st
         wait_until(lambda: codes("joe")[1] == 451, 10)
         signs = manager.signs_of_life
         wait_until(lambda: manager.signs_of_life > signs)
-        print(f"\n{protocol}, {fault}: killed after {manager.silences[0]:.2f} s without a sign of life")
+        print(f"\n{protocol}, {fault}: killed after {manager.silences[0]:.2f} s without a watchdog signal")
         assert len(manager.silences) == 1
         assert manager.silences[0] < WATCHDOG_SECONDS + 1
-        assert ("no sign of life" in manager.log()) == (fault != "stopped")
+        assert ("no watchdog signal" in manager.log()) == (fault != "stopped")
         assert "4.3.5" not in postfix.log

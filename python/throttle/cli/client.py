@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping  # noqa: TC003  typer reads the annotations when it runs
-from contextlib import contextmanager
+from collections.abc import Mapping  # noqa: TC003  typer reads the annotations when it runs
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ from throttle.control.client import ControlClient, ControlError
 
 VARIABLE = "THROTTLE_CONTROL"
 
-Path = Annotated[
+ControlPath = Annotated[
     str,
     typer.Option(
         "--control",
@@ -35,19 +34,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 DEFAULT = control.PATH
 
 
-@contextmanager
-def connect(path: str) -> Iterator[ControlClient]:
-    """Connects to the service at `path`. An error ends the command with one line on stderr and exit code 2."""
+def ask(path: str, verb: str, /, *, as_json: bool = False, **fields: Any) -> Any:
+    """Returns the answer of the service at `path` to a verb.
+
+    With `as_json`, it prints the answer as programs want it, with what a sender wrote unchanged, and ends the command.
+    An error ends the command with one line on stderr and exit code 2.
+    """
     try:
         with ControlClient(path) as service:
-            yield service
+            answer = service.ask(verb, **fields)
     except ControlError as error:
         fail(error)
-
-
-def print_json(told: Any) -> None:
-    """Prints an answer as programs want it, with what a sender wrote unchanged."""
-    typer.echo(json.dumps(told, indent=2))
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        raise typer.Exit
+    return answer
 
 
 def counted(checks: Mapping[str, Mapping[str, int]]) -> str:

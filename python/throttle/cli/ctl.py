@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from throttle.cli import client, explain
+from throttle.cli.client import ControlPath, Json, PolicyName  # noqa: TC001  typer reads the annotations when it runs
 from throttle.cli.flags import Command, Group
 from throttle.control.verbs import ENVELOPE_FIELDS
 from throttle.printable import printable
@@ -41,10 +42,6 @@ For = Annotated[
 _END = {"operator": "until the service ends", "policy": "as long as the policy has it"}
 """How long an entry without an end holds, by who made it."""
 
-Control = client.Path
-PolicyName = client.PolicyName
-Json = client.Json
-
 
 @app.callback()
 def _options() -> None:
@@ -52,20 +49,16 @@ def _options() -> None:
 
 
 @app.command("status", cls=Command, epilog="Example: throttle ctl status")
-def status(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_json: Json = False) -> None:
+def status(*, policy: PolicyName = None, control: ControlPath = client.DEFAULT, as_json: Json = False) -> None:
     """Show policies, modes, and what checks came to."""
-    with client.connect(control) as service:
-        told: answers.Status = service.ask("status", policy=policy)
-    if as_json:
-        client.print_json(told)
-        return
-    reload = told["last_reload"]
+    answer: answers.Status = client.ask(control, "status", policy=policy, as_json=as_json)
+    reload = answer["last_reload"]
     loaded = "loaded" if reload["succeeded"] else "the last reload failed; the policy in force was loaded"
     _say(
-        f"throttle {told['version']}, process {told['pid']}, up {client.time_left(told['uptime_seconds'])}; "
+        f"throttle {answer['version']}, process {answer['pid']}, up {client.time_left(answer['uptime_seconds'])}; "
         f"{loaded} {_when(reload['at'])}"
     )
-    for one in told["policies"]:
+    for one in answer["policies"]:
         checks = client.counted(one["checks"])
         _say(f"policy {_named(one)}{one['source']}: {one['mode']}, {one['limits']} limits; checks: {checks}")
         for limit, by_mode in sorted(one["refusals"].items(), key=lambda item: -sum(item[1].values())):
@@ -76,15 +69,11 @@ def status(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_j
 
 
 @app.command("list", cls=Command, epilog="Example: throttle ctl list")
-def entries(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_json: Json = False) -> None:
+def entries(*, policy: PolicyName = None, control: ControlPath = client.DEFAULT, as_json: Json = False) -> None:
     """List what is blocked and allowed, by operators, policies and limits."""
-    with client.connect(control) as service:
-        told: list[answers.Entries] = service.ask("list", policy=policy)
-    if as_json:
-        client.print_json(told)
-        return
+    answer: list[answers.Entries] = client.ask(control, "list", policy=policy, as_json=as_json)
     now = time.time()
-    for one in told:
+    for one in answer:
         for entry in one["entries"]:
             value = "a key of several values" if entry["value"] is None else entry["value"]
             left = (
@@ -96,7 +85,7 @@ def entries(*, policy: PolicyName = None, control: Control = client.DEFAULT, as_
             comment = f" ({entry['comment']})" if entry["comment"] else ""
             by = f"by {entry['by']}"
             _say(f"{_named(one)}{entry['action']} {entry['identity']} {value}, {left}{claimed}, {by}{comment}")
-    if not any(one["entries"] for one in told):
+    if not any(one["entries"] for one in answer):
         _say("nothing is blocked or allowed")
 
 
@@ -107,7 +96,7 @@ def block(
     value: Value,
     time_: For = None,
     policy: PolicyName = None,
-    control: Control = client.DEFAULT,
+    control: ControlPath = client.DEFAULT,
 ) -> None:
     """Refuse a name or a network and everything below it, whether it is claimed or proven."""
     _change(control, "block", f"blocked: {identity} {value}{_for(time_)}", identity, value, policy, **{"for": time_})
@@ -121,7 +110,7 @@ def allow(
     time_: For = None,
     unverified: Annotated[bool, typer.Option("--unverified", help="A mere claim is enough.")] = False,
     policy: PolicyName = None,
-    control: Control = client.DEFAULT,
+    control: ControlPath = client.DEFAULT,
 ) -> None:
     """Admit a name or a network and everything below it past rates, fan-outs and blocks of limits."""
     said = f"allowed: {identity} {value}{_for(time_)}"
@@ -129,22 +118,24 @@ def allow(
 
 
 @app.command("unblock", cls=Command, epilog="Example: throttle ctl unblock sender.org salesforce.com")
-def unblock(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = client.DEFAULT) -> None:
+def unblock(
+    *, identity: Identity, value: Value, policy: PolicyName = None, control: ControlPath = client.DEFAULT
+) -> None:
     """Remove the block or allow entry of a value, and the blocks by limits whose key it is."""
-    with client.connect(control) as service:
-        told: list[answers.Changed] = service.ask("unblock", identity=identity, value=value, policy=policy)
-    if not any(one["result"] for one in told):
+    answer: list[answers.Changed] = client.ask(control, "unblock", identity=identity, value=value, policy=policy)
+    if not any(one["result"] for one in answer):
         _say(f"there was no entry of {identity} {value}")
         raise typer.Exit(1)
     _say(f"removed: {identity} {value}")
 
 
 @app.command("reset", cls=Command, epilog="Example: throttle ctl reset sender.org example.com")
-def reset(*, identity: Identity, value: Value, policy: PolicyName = None, control: Control = client.DEFAULT) -> None:
+def reset(
+    *, identity: Identity, value: Value, policy: PolicyName = None, control: ControlPath = client.DEFAULT
+) -> None:
     """Clear the counters of a sender that has mended its ways. Blocks stay."""
-    with client.connect(control) as service:
-        told: list[answers.Changed] = service.ask("reset", identity=identity, value=value, policy=policy)
-    cleared = sum(one["result"] for one in told)
+    answer: list[answers.Changed] = client.ask(control, "reset", identity=identity, value=value, policy=policy)
+    cleared = sum(one["result"] for one in answer)
     _say(f"cleared the counter of {identity} {value} in {cleared} limit{'' if cleared == 1 else 's'}")
     if not cleared:
         raise typer.Exit(1)
@@ -155,24 +146,22 @@ def mode(
     *,
     mode_: Annotated[str, typer.Argument(metavar="enforce|shadow", help="shadow decides, counts and refuses nothing.")],
     policy: PolicyName = None,
-    control: Control = client.DEFAULT,
+    control: ControlPath = client.DEFAULT,
 ) -> None:
     """Enforce the limits, or let everything pass and only count."""
-    with client.connect(control) as service:
-        told: list[answers.Changed] = service.ask("mode", mode=mode_, policy=policy)
-    for one in told:
+    answer: list[answers.Changed] = client.ask(control, "mode", mode=mode_, policy=policy)
+    for one in answer:
         _say(f"{_named(one)}mode: {mode_}, was {one['result']}")
 
 
 @app.command("reload", cls=Command, epilog="Example: throttle ctl reload")
-def reload(*, control: Control = client.DEFAULT) -> None:
+def reload(*, control: ControlPath = client.DEFAULT) -> None:
     """Read the policies of the service's command line again, with their lists and quotas."""
-    with client.connect(control) as service:
-        told: list[answers.Reloaded] = service.ask("reload")
-    for one in told:
+    answer: list[answers.Reloaded] = client.ask(control, "reload")
+    for one in answer:
         error = one["error"]
         _say(f"{_named(one)}reloaded" if error is None else f"{error}; the earlier policy stays", error=bool(error))
-    if any(one["error"] for one in told):
+    if any(one["error"] for one in answer):
         raise typer.Exit(2)
 
 
@@ -181,18 +170,14 @@ def notices(
     *,
     after: Annotated[int, typer.Option(metavar="N", min=0, help="Only notices after the one of this number.")] = 0,
     policy: PolicyName = None,
-    control: Control = client.DEFAULT,
+    control: ControlPath = client.DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show which limit refuses whom now, and which has stopped."""
-    with client.connect(control) as service:
-        told: list[answers.ToldNotices] = service.ask("notices", after=after, policy=policy)
-    if as_json:
-        client.print_json(told)
-        return
+    answer: list[answers.ToldNotices] = client.ask(control, "notices", after=after, policy=policy, as_json=as_json)
     lines = [
         f"{_named(one)}{notice['text']}"
-        for one in told
+        for one in answer
         for notice in (*(entry for entry in one["entries"] if entry["kind"] == "stopped"), *one["refusing"])
     ]
     for line in lines or ["no limit refuses anybody"]:
@@ -214,7 +199,7 @@ def explained(
     message: explain.Message = None,
     reply_to: explain.ReplyTo = None,
     policy: PolicyName = None,
-    control: Control = client.DEFAULT,
+    control: ControlPath = client.DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Show what the service would say to a message now, and charge nothing."""
@@ -232,25 +217,21 @@ def explained(
         reply_to=reply_to,
     )
     fields = {field: _text(getattr(envelope, field)) for field in ENVELOPE_FIELDS}
-    with client.connect(control) as service:
-        told: list[answers.Explained] = service.ask("explain", policy=policy, **fields)
-    if as_json:
-        client.print_json(told)
-        return
-    for one in told:
+    answer: list[answers.Explained] = client.ask(control, "explain", policy=policy, as_json=as_json, **fields)
+    for one in answer:
         if one["policy"]:
             _say(f"policy {one['policy']}:")
         typer.echo(str(_explanation(one["explanation"])))  # which escapes what a sender wrote
 
 
-def _explanation(told: dict[str, Any]) -> Explanation:
+def _explanation(answer: dict[str, Any]) -> Explanation:
     """The explanation that JSON has."""
-    limits = (ExplainedLimit(**{**row, "retry_after": _wait(row["retry_after"])}) for row in told["limits"])
-    covering = (CoveringEntry(**{**row, "seconds": _wait(row["seconds"])}) for row in told["covering"])
+    limits = (ExplainedLimit(**{**row, "retry_after": _wait(row["retry_after"])}) for row in answer["limits"])
+    covering = (CoveringEntry(**{**row, "seconds": _wait(row["seconds"])}) for row in answer["covering"])
     identities = {
-        name: ExplainedIdentity(tuple(one["values"]), one["trust"]) for name, one in told["identities"].items()
+        name: ExplainedIdentity(tuple(one["values"]), one["trust"]) for name, one in answer["identities"].items()
     }
-    return Explanation(**{**told, "limits": tuple(limits), "covering": tuple(covering), "identities": identities})
+    return Explanation(**{**answer, "limits": tuple(limits), "covering": tuple(covering), "identities": identities})
 
 
 def _wait(seconds: float | None) -> float:
@@ -264,11 +245,8 @@ def _text(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _change(
-    control: str, verb: str, said: str, identity: str, value: str, policy: str | None, **fields: str | bool | None
-) -> None:
-    with client.connect(control) as service:
-        service.ask(verb, identity=identity, value=value, policy=policy, **fields)
+def _change(control: str, verb: str, said: str, identity: str, value: str, policy: str | None, **fields: Any) -> None:
+    client.ask(control, verb, identity=identity, value=value, policy=policy, **fields)
     _say(said)
 
 

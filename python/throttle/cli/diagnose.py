@@ -25,17 +25,13 @@ EXAMPLE = "Example: throttle diagnose"
 
 
 def command(
-    *, control: client.Path = client.DEFAULT, policy: client.PolicyName = None, as_json: client.Json = False
+    *, control: client.ControlPath = client.DEFAULT, policy: client.PolicyName = None, as_json: client.Json = False
 ) -> None:
     """Diagnoses a surge."""
-    with client.connect(control) as service:
-        told: list[answers.ToldDiagnosis] = service.ask("diagnose", policy=policy)
-    if as_json:
-        client.print_json(told)
-        return
-    for one in told:
-        if len(told) > 1:
+    answer: list[answers.ToldDiagnosis] = client.ask(control, "diagnose", as_json=as_json, policy=policy)
+    for one in answer:
+        if len(answer) > 1:
             typer.echo(printable(f"policy {one['policy']}:" if one["policy"] else "the policy without a name:"))
         options = [] if control == client.DEFAULT else ["--control", control]
-        options += ["--policy", one["policy"]] if len(told) > 1 or policy is not None else []
+        options += ["--policy", one["policy"]] if len(answer) > 1 or policy is not None else []
         typer.echo(text(one, options))  # which escapes what a sender wrote

@@ -35,7 +35,7 @@ EXAMPLE = "Example: throttle top --identity sender.org"
 
 def command(
     *,
-    control: client.Path = client.DEFAULT,
+    control: client.ControlPath = client.DEFAULT,
     identity: Annotated[
         str | None, typer.Option(metavar="IDENTITY", help="Only this identity.", show_default="all that limits count")
     ] = None,

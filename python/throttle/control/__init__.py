@@ -16,5 +16,7 @@ MOST_OFFENDERS = 100
 """The most offenders of one identity in an answer."""
 
 MOST_REQUEST_BYTES = 64 << 10
+"""The longest request, in bytes with its line end."""
+
 MOST_ANSWER_BYTES = 1 << 20
-"""The longest lines."""
+"""The longest answer, in bytes with its line end."""

@@ -72,12 +72,12 @@ class ControlClient:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its answer says why
                 self._socket.sendall(line)
-            answer = self._lines.readline(MOST_ANSWER_BYTES + 1)
+            line = self._lines.readline(MOST_ANSWER_BYTES + 1)
         except OSError as error:
             raise ControlError(f"the service does not answer: {error.strerror or error}") from error
-        if not answer.endswith(b"\n"):
+        if not line.endswith(b"\n"):
             raise ControlError("the service has closed the connection")
-        told = json.loads(answer)
-        if not told["ok"]:
-            raise ControlError(told["error"])
-        return told["result"]
+        answer = json.loads(line)
+        if not answer["ok"]:
+            raise ControlError(answer["error"])
+        return answer["result"]

@@ -37,12 +37,16 @@ MOST_OF_MEMBER = 2
 """How many clients are served at once: all, those of all members of the group, and those of one member."""
 
 IDLE_SECONDS = 60.0
+"""A client that sends nothing for so long is dropped."""
+
 WRITE_SECONDS = 5.0
+"""A client that does not read its answer for so long is dropped."""
+
 REST_SECONDS = 0.05
-"""The time from an answer to the next request."""
+"""The pause after each answer, for all clients together."""
 
 ACCEPT_SECONDS = 0.01
-"""The time from a connection to the next."""
+"""The pause after each connection, before the next one is accepted."""
 
 MOST_SHOWN = 256
 """The most characters of a value in the log."""
@@ -87,7 +91,7 @@ class ControlServer:
             except OSError as error:
                 self._log.event("control fault", error.strerror or str(error))
             else:
-                wrong = self._is_not_served(peer)
+                wrong = self._why_not_served(peer)
                 if wrong is None:
                     client = asyncio.create_task(self._serve(connection, peer))
                     self._clients[client] = peer
@@ -99,8 +103,11 @@ class ControlServer:
                     connection.close()
             await asyncio.sleep(ACCEPT_SECONDS)
 
-    def _is_not_served(self, peer: Peer) -> str | None:
-        """Why a peer is not served now. Members of the group leave room for root and the service's own user."""
+    def _why_not_served(self, peer: Peer) -> str | None:
+        """Returns why a peer is not served now, or `None`.
+
+        Members of the group leave room for root and the service's own user.
+        """
         if not self._rights.may_read(peer):
             return f"this user may not ask; allowed: {self._rights}"
         members = [client.user_id for client in self._clients.values() if not is_owner(client)]
@@ -142,17 +149,17 @@ class ControlServer:
     def _answer(self, line: bytes, peer: Peer) -> bytes:
         """Returns the answer to a request, as a line."""
         try:
-            told: dict[str, Any] = {"ok": True, "result": self._result(line, peer)}
+            answer: dict[str, Any] = {"ok": True, "result": self._result(line, peer)}
         except (ThrottleError, ValueError) as error:
-            told = {"ok": False, "error": str(error)}
+            answer = {"ok": False, "error": str(error)}
         except Exception as error:  # noqa: BLE001  a fault here must not end the service
             self._log.fault("control fault", error)
-            told = {"ok": False, "error": "a fault of throttle, which the log of the service has"}
-        answer = _line(told)
-        if len(answer) > MOST_ANSWER_BYTES:
-            wrong = f"the answer has {len(answer):,} bytes; allowed: {MOST_ANSWER_BYTES:,}; ask for less"
+            answer = {"ok": False, "error": "a fault of throttle; the log of the service has the details"}
+        answer_line = _line(answer)
+        if len(answer_line) > MOST_ANSWER_BYTES:
+            wrong = f"the answer has {len(answer_line):,} bytes; allowed: {MOST_ANSWER_BYTES:,}; ask for less"
             return _line({"ok": False, "error": wrong})
-        return answer
+        return answer_line
 
     def _result(self, line: bytes, peer: Peer) -> Any:
         try:
@@ -185,5 +192,5 @@ def _cut(value: object) -> str:
     return quoted(str(value)[:MOST_SHOWN])
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told).encode() + b"\n"
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"

@@ -74,7 +74,7 @@ class Guards:
     ) -> None:
         self._reload_lock = threading.Lock()
         self._modes: dict[str, Mode] = {}
-        """What an operator has said, by name of the policy. It holds whatever the file says when it is loaded again."""
+        """The modes that operators have set, by the name of the policy. A reload keeps them."""
         self._guards: dict[str, tuple[PolicySource, Throttle]] = {}
         for source in sources:
             if source.name in self._guards:
@@ -104,7 +104,7 @@ class Guards:
     def reload(self, log: Log) -> list[tuple[PolicySource, str | None]]:
         """Reads every policy again, with its lists and quotas.
 
-        What is wrong is logged, and returned beside its source.
+        Logs each error, and returns it with its source.
         """
         with self._reload_lock:
             results = [(source, _reloaded(source, guard, log)) for source, guard in self]

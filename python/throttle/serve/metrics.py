@@ -1,4 +1,5 @@
-"""What `throttle serve --metrics` answers: `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts it.
+"""What `throttle serve --metrics` answers: `/metrics` for Prometheus, `/healthz` and `/readyz` for the program that
+restarts it.
 
 It is no web server: it reads one request, answers it and closes. It runs in a thread of its own, with the loop of a
 milter's process as with that of Postfix's delegation.

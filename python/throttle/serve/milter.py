@@ -1,5 +1,5 @@
 """The process of `throttle serve --milter`: libmilter answers in threads of its own until SIGTERM, and the main thread
-takes signals, logs notices and gives systemd its signs of life, if the milter answers it.
+takes signals, logs notices and sends systemd watchdog signals, if the milter answers it.
 
 It knows no protocol: `throttle.milter` has it.
 """

@@ -43,7 +43,8 @@ class NoticeReader:
             self._untracked = notices.untracked
         displaced = sum(notice.kind == "displaced" for notice in notices.entries)
         if displaced:
-            log.event("notices displaced", f"keys no more followed, as others are refused more often: {displaced:,}")
+            text = f"keys no longer followed, because others are refused more often: {displaced:,}"
+            log.event("notices displaced", text)
         for notice in notices.entries:
             if notice.kind == "stopped":
                 self._write(log, notice)

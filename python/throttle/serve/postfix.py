@@ -1,5 +1,5 @@
 """The process of `throttle serve --postfix`: a thread that runs Rust answers Postfix's policy delegation
-(SMTPD_POLICY_README) until SIGTERM. The main thread takes signals, writes the log, and gives systemd its signs of life
+(SMTPD_POLICY_README) until SIGTERM. The main thread takes signals, writes the log, and sends systemd watchdog signals
 while the loop of the other one runs.
 
 It knows no protocol: `throttle._core.PolicyServer` does. The answer is `action=DUNNO`, or the reply line of the limit
@@ -35,16 +35,16 @@ MOST_SMTP_CONNECTIONS = 30_000
 """The most SMTP connections that are kept for each policy: 20 seconds of a flood that brings 1,500 a second."""
 
 OTHER_FILES = 64
-"""The open files that policy clients leave to the rest: policies, the log, metrics, control and signs of life."""
+"""The open files that policy clients leave to the rest: policies, the log, metrics, control and watchdog signals."""
 
 MOST_FILES = 1 << 20
 """The most open files when the system sets no limit."""
 
 END_SECONDS = 4.0
-"""How long the end waits for the thread that answers, which itself gives clients two seconds to read."""
+"""How long the service waits at its end for the answering thread, which waits two seconds for clients to read."""
 
 REST_SECONDS = 0.02
-"""The time from one look at the events to the next: clients that cause many take no processor from mail."""
+"""The pause between two reads of the events, so that clients with many events take no processor time from mail."""
 
 
 def run(address: ListenAddress, guards: Guards, log: Log, metrics: Metrics) -> None:
@@ -120,7 +120,7 @@ class PolicyService:
                 self._wake.send(b"\0")
 
     def wait(self, seconds: float) -> None:
-        """Waits for a signal, or for something to log; at most so long.
+        """Waits up to `seconds` for a signal, or for something to log.
 
         Raises:
             RuntimeError: the thread that answers has ended by itself.

@@ -1,4 +1,4 @@
-"""What a process of `throttle serve` does besides answering: signs of life for systemd, the log's counts, reloads.
+"""What a process of `throttle serve` does besides answering: watchdog signals for systemd, the log's counts, reloads.
 
 It knows no protocol.
 """
@@ -25,17 +25,17 @@ RELOAD_SECONDS = 1.0
 
 
 def tick_seconds() -> float:
-    """Returns the time from one tick to the next: at most half of what systemd allows without a sign of life."""
+    """Returns the time from one tick to the next: at most half of what systemd allows without a watchdog signal."""
     watchdog = systemd.watchdog_seconds()
     return min(TICK_SECONDS, watchdog / 2) if watchdog else TICK_SECONDS
 
 
 def tick(log: Log, *, is_alive: bool = True) -> None:
-    """Gives a sign of life, if there is one, and writes what the log has left out."""
+    """Sends a watchdog signal, if the service answers, and writes what the log has left out."""
     if is_alive:
         systemd.notify("WATCHDOG=1")
     else:
-        log.event("no sign of life", "the service does not answer itself; systemd kills it if this goes on")
+        log.event("no watchdog signal", "the service does not answer itself; systemd kills it if this goes on")
     log.flush(time.monotonic())
 
 

@@ -1,4 +1,4 @@
-"""What systemd and a service tell each other: sockets that are passed in, readiness, and signs of life.
+"""What systemd and a service tell each other: sockets that are passed in, readiness, and watchdog signals.
 
 The protocols are an environment variable and a datagram each (sd_notify(3), sd_listen_fds(3)), so no library is used.
 Without systemd there are no variables, and nothing happens here.
@@ -24,7 +24,7 @@ def notify(*states: str) -> None:
 
 
 def watchdog_seconds() -> float | None:
-    """Returns the time after which systemd kills a service without a sign of life; `None`: never."""
+    """Returns the time after which systemd kills a service without a watchdog signal; `None`: never."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdecimal() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

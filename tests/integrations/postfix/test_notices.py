@@ -137,7 +137,7 @@ def test_keys_that_are_refused_first_do_not_hide_a_later_offender_from_the_log()
             refused(f"decoy{number}", 1)
         refused("salesforce", 1_000)
         reader.log_new(log, clock())
-    assert "notices displaced: keys no more followed, as others are refused more often: 1\n" in out.getvalue()
+    assert "notices displaced: keys no longer followed, because others are refused more often: 1\n" in out.getvalue()
     assert re.search(r"pace defers salesforce\.com: [\d,]+ messages since", out.getvalue())
 
 

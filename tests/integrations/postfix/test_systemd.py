@@ -90,7 +90,7 @@ main()
 """
 
 
-def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
+def test_a_thread_that_hangs_sends_no_watchdog_signal(tmp_path: Path) -> None:
     path, hang = str(tmp_path / "notify"), tmp_path / "hang"
     manager_of = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}
     with (
@@ -104,7 +104,7 @@ def test_a_thread_that_hangs_gives_no_sign_of_life(tmp_path: Path) -> None:
         manager.wait_for("WATCHDOG=1")
         hang.touch()
         client.socket.sendall(request(instance=instance()))
-        service.wait_for("no sign of life: the service does not answer itself")
+        service.wait_for("no watchdog signal: the service does not answer itself")
         assert probe(service, "/healthz") == 503
         manager.socket.settimeout(0)
         with pytest.raises(BlockingIOError):  # once what had been sent before is read
