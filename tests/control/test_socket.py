@@ -9,6 +9,7 @@ import os
 import random
 import re
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -249,6 +250,47 @@ def test_members_of_the_group_leave_room_for_root(group_running: Running) -> Non
             assert client.ask("status"), "while the member holds what he can"
         os.close(over)
         assert told.result() == "ok ok " + " ".join(["refused"] * 10)
+    for pipe in (heard, held, end):
+        os.close(pipe)
+
+
+@as_root
+def test_members_who_connect_in_a_loop_keep_nobody_out(group_running: Running) -> None:
+    """Fifty threads keep every place of the queue taken."""
+    group = group_running.server._rights.group_id
+    assert group is not None
+    heard, held = os.pipe()
+    end, over = os.pipe()
+
+    def connect_in_a_loop() -> str:
+        is_over = threading.Event()
+
+        def connect() -> None:
+            while not is_over.is_set():
+                with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as one:
+                    one.connect(group_running.path)
+
+        threads = [threading.Thread(target=connect) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        os.write(held, b"held")
+        os.close(over)
+        os.read(end, 1)
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        return ""
+
+    with ThreadPoolExecutor(1) as pool:
+        looping = pool.submit(as_user, NOBODY, [group], connect_in_a_loop)
+        assert os.read(heard, 4) == b"held"
+        try:
+            for _ in range(20):
+                with ControlClient(group_running.path) as client:
+                    assert client.ask("status")
+        finally:
+            os.close(over)
+            looping.result()
     for pipe in (heard, held, end):
         os.close(pipe)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import struct
 from typing import TYPE_CHECKING, Any, Self
 
 from throttle.control import MOST_ANSWER_BYTES, MOST_REQUEST_BYTES
@@ -30,9 +31,17 @@ class ControlClient:
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(ANSWER_SECONDS)
+        # With a time-out of Python's, `connect` would not wait at all where many wait for the service.
+        wait = struct.pack("ll", int(ANSWER_SECONDS), 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
         try:
             self._socket.connect(path)
+            self._socket.settimeout(ANSWER_SECONDS)
+        except BlockingIOError as error:
+            self._socket.close()
+            raise ControlError(
+                f"{path}: the service has not accepted the connection in {ANSWER_SECONDS:g} s"
+            ) from error
         except PermissionError as error:
             self._socket.close()
             raise ControlError(

@@ -45,8 +45,11 @@ WRITE_SECONDS = 5.0
 REST_SECONDS = 0.05
 """The pause after each answer, for all clients together."""
 
+ACCEPTED_AT_ONCE = 8
 ACCEPT_SECONDS = 0.01
-"""The pause after each connection, before the next one is accepted."""
+"""How many connections are accepted without a pause, and the pause: the kernel hands them over in the order of their
+coming, so somebody who connects in a loop makes others wait, but keeps nobody out.
+"""
 
 MOST_SHOWN = 256
 """The most characters of a value in the log."""
@@ -82,26 +85,34 @@ class ControlServer:
         self._accepting = asyncio.create_task(self._accept())
 
     async def _accept(self) -> None:
-        """Accepts connections. Those that are not served are told why and closed."""
+        """Accepts connections."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 connection, _ = await loop.sock_accept(self._listener)
-                peer = Peer.of(connection)
+                self._receive(connection)
+                for _ in range(ACCEPTED_AT_ONCE - 1):
+                    self._receive(self._listener.accept()[0])
+            except BlockingIOError:
+                pass  # nobody else waits
             except OSError as error:
                 self._log.event("control fault", error.strerror or str(error))
-            else:
-                wrong = self._why_not_served(peer)
-                if wrong is None:
-                    client = asyncio.create_task(self._serve(connection, peer))
-                    self._clients[client] = peer
-                    client.add_done_callback(self._clients.pop)
-                else:
-                    self._log.event("control refused", f"{peer}: {wrong}", user_id=peer.user_id)
-                    with contextlib.suppress(OSError):
-                        connection.send(_line({"ok": False, "error": wrong}))
-                    connection.close()
             await asyncio.sleep(ACCEPT_SECONDS)
+
+    def _receive(self, connection: socket.socket) -> None:
+        """Serves a client, or tells it why not and closes its connection."""
+        connection.setblocking(False)
+        peer = Peer.of(connection)
+        wrong = self._why_not_served(peer)
+        if wrong is None:
+            client = asyncio.create_task(self._serve(connection, peer))
+            self._clients[client] = peer
+            client.add_done_callback(self._clients.pop)
+        else:
+            self._log.event("control refused", f"{peer}: {wrong}", user_id=peer.user_id)
+            with contextlib.suppress(OSError):
+                connection.send(_line({"ok": False, "error": wrong}))
+            connection.close()
 
     def _why_not_served(self, peer: Peer) -> str | None:
         """Returns why a peer is not served now, or `None`.
