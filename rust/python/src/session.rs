@@ -52,7 +52,7 @@ impl Session {
     ) -> PyResult<Self> {
         let (ip, name) = (Text::client_ip(client_ip)?, Text::optional("client_name", client_name)?);
         let known = Envelope::of_client(ip, name);
-        let dialogue = if hold { CoreSession::default() } else { CoreSession::without_slots() };
+        let dialogue = if hold { CoreSession::default() } else { CoreSession::without_permits() };
         Ok(Self { guard, talk: Mutex::new(Talk { dialogue, known, ..Talk::default() }) })
     }
 
@@ -171,7 +171,7 @@ impl Session {
         self.forget(py);
         let decision = self.step(py, known, now, CoreSession::mail);
         if let Some(name) = transaction {
-            self.talk().dialogue.name(&self.engine(), &name.bytes(py));
+            self.talk().dialogue.name_transaction(&self.engine(), &name.bytes(py));
         }
         decision
     }
@@ -186,13 +186,13 @@ impl Session {
         let now = self.now(py, now)?;
         let is_behind = self.talk().dialogue.is_behind();
         let mut known = self.known(py, is_behind);
-        let Step { decision, receipt: charge, fresh } = known.with(py, |core| {
+        let Step { decision, receipt: charge, new_recipients } = known.with(py, |core| {
             let words: SmallVec<[_; 2]> = asked.iter().map(|text| text.bytes(py)).collect();
             let borrowed: SmallVec<[&[u8]; 4]> = words.iter().map(|text| &**text).collect();
             self.guard.get().measured(|| self.talk().dialogue.rcpt(&self.engine(), core, &borrowed, now))
         });
-        if !fresh.is_empty() {
-            asked = fresh.iter().map(|&place| asked[place].clone_ref(py)).collect();
+        if !new_recipients.is_empty() {
+            asked = new_recipients.iter().map(|&place| asked[place].clone_ref(py)).collect();
             self.talk().known.rcpt_to.extend(asked.iter().map(|text| text.clone_ref(py)));
         }
         known.rcpt_to = asked;
@@ -277,7 +277,7 @@ impl Session {
         let name = Text::optional("client_name", name)?;
         let mut talk = self.talk();
         let _before = std::mem::replace(&mut talk.known.client_name, name);
-        talk.dialogue.name_came();
+        talk.dialogue.client_name_came();
         drop(talk);
         Ok(())
     }

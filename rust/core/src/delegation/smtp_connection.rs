@@ -111,7 +111,7 @@ impl Context<'_> {
 
 impl SmtpConnection {
     pub(super) fn new() -> Self {
-        Self { session: Session::without_slots(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
+        Self { session: Session::without_permits(), helo_name: None, transaction: None, instance: None, asked_at_s: 0 }
     }
 
     /// The memory of its recipients.
@@ -175,7 +175,7 @@ impl SmtpConnection {
         let known = context.message(octets);
         taken(self.session.mail(context.engine, &known, context.now).decision)?;
         let name = context.serial.to_ne_bytes();
-        self.session.name(context.engine, &name);
+        self.session.name_transaction(context.engine, &name);
         self.transaction =
             Some(Transaction { name, said_by, instance, declared_octets: octets, ..Transaction::default() });
         Ok(())
@@ -191,7 +191,7 @@ impl SmtpConnection {
         let known = Envelope { rcpt_to: &accepted, ..context.message(open.declared_octets) };
         let step = self.session.rcpt(context.engine, &known, &[recipient], context.now);
         taken(step.decision)?;
-        if !step.fresh.is_empty() && context.has_room {
+        if !step.new_recipients.is_empty() && context.has_room {
             open.recipients.push(recipient.into());
             open.kept_octets += recipient.len() + RECIPIENT_OCTETS;
         }
