@@ -198,7 +198,7 @@ impl Engine {
     /// Decides which elements this check notes, or would note. A note is for a message that only limits with `readmit`
     /// refuse: otherwise a sender that another limit holds back anyway could displace the notes of all others.
     fn decide_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
-        let first = request.stores.entries.len() - found.stores.entries.len();
+        let first = found.stores.first_place(&request.stores);
         for &place in &found.near_limit {
             let answer = &found.stores.entries[place as usize - first];
             let planned = &self.plan.limits[usize::from(request.stores.entries[place as usize].limit)];
@@ -229,8 +229,8 @@ impl Engine {
     /// Asks the limits that would note their elements again, and notes none: their answers counted on a note.
     #[cold]
     fn do_without_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
+        let first = found.stores.first_place(&request.stores);
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
-        let first = request.stores.entries.len() - answers.len();
         // What is too early for keys that compete for a slot, `until_all_fits` puts right.
         reservations.clear();
         for place in found.noting.drain(..) {
@@ -291,9 +291,9 @@ impl Engine {
         while refused.until_us < u64::MAX {
             let at_us = refused.until_us;
             let mut later = if is_shadow { None } else { self.longest_block(request, region, found, at_us) };
+            let first = found.stores.first_place(&request.stores);
             let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
             reservations.clear();
-            let first = request.stores.entries.len() - answers.len();
             for (place, entry) in request.stores.entries.iter().enumerate() {
                 let answer = place.checked_sub(first).map_or(&Answer::FITS, |place| &answers[place]);
                 // Counts only fall, so a rate that fits continues to fit, unless keys of this check compete for free
@@ -431,7 +431,7 @@ impl Engine {
     /// Finds which of the entries near their limit, or above it, have a value without a name.
     #[cold]
     fn find_unnamed(&self, request: &Request, region: &Region, found: &mut Found) {
-        let first = request.stores.entries.len() - found.stores.entries.len();
+        let first = found.stores.first_place(&request.stores);
         for &place in &found.near_limit {
             let (entry, answer) =
                 (&request.stores.entries[place as usize], &found.stores.entries[place as usize - first]);
