@@ -8,12 +8,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Engine;
-use super::access::{answer_to_blocked, blocked_by, earliest};
+use super::access::{blocked_by, earliest, reply_to_blocked};
 use super::notices::Refusing;
 use super::request::Room;
 use super::session::Receipt;
 use super::transaction::{Outcome, Purpose, Refused, RefusedBy};
-use crate::decision::{Answer, Decision, Refusal, Reply};
+use crate::decision::{Decision, Refusal, Reply, ReplySettings};
 use crate::envelope::Envelope;
 use crate::identity::{Identities, Identity, Part, Sources, Value};
 use crate::plan::PlannedLimit;
@@ -93,7 +93,7 @@ impl Engine {
         };
         let refusal = outcome.refused.map(|refused| {
             let mut refusal = self.refusal(identities, room, outcome.reads_us, refused, stages);
-            refusal.answer.help.clone_from(&self.plan.help_url);
+            refusal.settings.help.clone_from(&self.plan.help_url);
             refusal
         });
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
@@ -173,11 +173,11 @@ impl Engine {
             }
         };
         let planned = &self.plan.limits[usize::from(limit)];
-        let (stage, (kind, answer)) = match (refused.by, planned.block_rule) {
+        let (stage, (kind, settings)) = match (refused.by, planned.block_rule) {
             // A block by a limit refuses at the first stage that knows the key.
             (RefusedBy::Block(_), Some(rule)) => {
                 let stage = earliest(stages, rule.from);
-                (stage, answer_to_blocked(planned, stage))
+                (stage, reply_to_blocked(planned, stage))
             }
             // A limit refuses at its own stage, or at another at which it is asked: at MAIL for bytes where a SIZE is
             // declared, at RCPT for reports of unknown recipients.
@@ -185,12 +185,15 @@ impl Engine {
                 let others = planned.asked_at.intersect(stages).iter().next().unwrap_or(planned.stage);
                 let stage = if stages.contains(planned.stage) { planned.stage } else { others };
                 let rejects_at = (planned.limit.action == Action::Reject).then_some(stage);
-                (stage, (planned.reply, Answer { rejects_at, template: planned.limit.reply.clone(), help: None }))
+                (
+                    stage,
+                    (planned.reply, ReplySettings { rejects_at, template: planned.limit.reply.clone(), help: None }),
+                )
             }
         };
         let key = key_text(identities, planned, nth, refused.part);
         let (limit, identity) = (planned.name.clone(), planned.per_name.clone());
-        Box::new(Refusal { limit, identity, key, wait_us, stage, kind, answer })
+        Box::new(Refusal { limit, identity, key, wait_us, stage, kind, settings })
     }
 
     /// Gives names to the values of entries near a limit: to each part of a composite, under its own identity. It takes

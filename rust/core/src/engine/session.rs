@@ -108,7 +108,8 @@ pub struct Session {
 pub struct Step {
     /// The answer.
     pub decision: Decision,
-    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `new_recipients` as its recipients.
+    /// The receipt of its charge. For a RCPT, the charge is that of an envelope with `new_recipients` as its
+    /// recipients.
     pub receipt: Receipt,
     /// The places of the recipients of a RCPT that were new in the transaction, each once.
     pub new_recipients: SmallVec<[usize; 1]>,
@@ -247,8 +248,8 @@ impl Session {
         step
     }
 
-    /// RCPT, of one recipient or of several: all of `rcpt_to` or none. `known` contains the recipients that were accepted
-    /// before when [`Session::is_behind`].
+    /// RCPT, of one recipient or of several: all of `rcpt_to` or none. `known` contains the recipients that were
+    /// accepted before when [`Session::is_behind`].
     pub fn rcpt(&mut self, engine: &Engine, known: &Envelope<'_>, rcpt_to: &[&[u8]], now: Now) -> Step {
         self.follow(engine);
         if !self.in_transaction {

@@ -23,7 +23,7 @@ use crate::policy::{Mode, WhenFull};
 use crate::region::{Now, Region, Spot, prefetch};
 use crate::stats::value_of;
 use crate::store::fan_out::{look_up, make_known};
-use crate::store::in_flight::{HINT_US, Room, Token};
+use crate::store::in_flight::{HINT_US, RoomFound, Token};
 use crate::store::request::{Answer, Answers, Entry, Question, Request as Stores, Sightings};
 use crate::store::{Store, Verdict};
 
@@ -338,7 +338,7 @@ impl Engine {
         capacity.find(region, wanted, &mut found.stores.rows);
         found.held = wanted.held.clone();
         for place in wanted.held.places() {
-            let Room { verdict, is_neighbour } =
+            let RoomFound { verdict, is_neighbour } =
                 capacity.consult(region, wanted, &found.stores.rows, place, outcome.at_us);
             found.held.neighbours |= u64::from(is_neighbour) << place;
             let Some(limit) = self.plan.capped_by[place].filter(|_| verdict != Verdict::Fits) else { continue };
