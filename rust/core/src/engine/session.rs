@@ -52,7 +52,7 @@ use smallvec::SmallVec;
 use super::request::{Request, Room, StageFilter};
 use super::{Engine, transaction::Purpose};
 use crate::decision::{Decision, Refusal, Reply};
-use crate::diagnosis::samples::Message;
+use crate::diagnosis::samples::SampledMessage;
 use crate::identity::{Identities, Identity, Source, Sources};
 use crate::plan::{LimitSet, PlannedIdentity, PlannedLimit};
 use crate::policy::{Stage, Stages, reserved::OUT_OF_ORDER};
@@ -94,7 +94,7 @@ pub struct Session {
     /// Elements that a fan-out charged in this transaction: for its recipients they still count as new.
     fresh: SmallVec<[Candidates; 2]>,
     /// The message of the transaction, for samples.
-    message: Option<Message>,
+    message: Option<SampledMessage>,
     /// Engine time of the last check.
     at_us: u64,
     /// The name of the open transaction, if the server gave it one.
