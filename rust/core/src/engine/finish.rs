@@ -107,7 +107,7 @@ impl Engine {
     /// Tells the notices which limits refused which keys, or would have.
     #[inline(never)]
     fn note(&self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now) {
-        let (Now::Clock(now_us) | Now::Stated(now_us)) = now;
+        let now_us = now.us();
         let Room { request, found } = room;
         for (_, entry, answer) in found.stores.consulted(&request.stores).filter(|(.., answer)| !answer.fits()) {
             let planned = &self.plan.limits[usize::from(entry.limit)];
@@ -201,7 +201,7 @@ impl Engine {
     #[cold]
     fn name_near_limit(&self, identities: &Identities<'_>, room: &Room, is_admitted: bool, now: Now) {
         let Room { request, found } = room;
-        let (Now::Clock(since_us) | Now::Stated(since_us)) = now;
+        let since_us = now.us();
         let counted = request.counted();
         let mut newcomers: SmallVec<[Newcomer; 4]> = SmallVec::new();
         for &place in &found.unnamed {
