@@ -1,7 +1,7 @@
 //! Step three of a check, after the lock: from the outcome to a decision in words, and names for the values near a
 //! limit.
 //!
-//! Here text is made again, from the envelope at hand: no table of a limit stores any.
+//! The text of a key is made again from the envelope, because no table of a limit stores text.
 
 use std::sync::Arc;
 
@@ -99,14 +99,16 @@ impl Engine {
         let has_shadow = !outcome.shadow.is_empty() || outcome.has_built_in_shadow();
         let shadow = if has_shadow { self.shadow_names(outcome) } else { Box::default() };
         if (refusal.is_some() || has_shadow) && !outcome.is_peek {
-            self.note(identities, room, outcome, refusal.as_deref(), now);
+            self.add_notices(identities, room, outcome, refusal.as_deref(), now);
         }
         (Decision { refusal, shadow }, receipt)
     }
 
-    /// Tells the notices which limits refused which keys, or would have.
+    /// Adds to the notices which limits refused which keys, or would have refused them.
     #[inline(never)]
-    fn note(&self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now) {
+    fn add_notices(
+        &self, identities: &Identities<'_>, room: &Room, outcome: &Outcome, refusal: Option<&Refusal>, now: Now,
+    ) {
         let now_us = now.us();
         let Room { request, found } = room;
         for (_, entry, answer) in found.stores.consulted(&request.stores).filter(|(.., answer)| !answer.fits()) {
@@ -226,7 +228,7 @@ pub(super) fn key_text(identities: &Identities<'_>, planned: &PlannedLimit, nth:
     key_text_of(identities, planned, nth, part, |identity| identities.values(identity))
 }
 
-/// [`key_text`] of values that the caller has read: for many keys of one envelope.
+/// [`key_text`], for a caller that has read the values already because the envelope has many keys.
 pub(super) fn key_text_of<'v, V: std::ops::Deref<Target = [Value<'v>]>>(
     identities: &Identities<'_>, planned: &PlannedLimit, nth: u32, part: Option<u8>, values: impl Fn(Identity) -> V,
 ) -> String {

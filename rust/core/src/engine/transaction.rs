@@ -176,13 +176,15 @@ impl Engine {
             }
         }
         if !all_fit || request.access.is_some() {
-            self.weigh(request, region, found, outcome, all_fit);
+            self.find_refusal(request, region, found, outcome, all_fit);
         }
     }
 
-    /// Finds out what refuses, and until when.
+    /// Finds which limit or block refuses, and until when.
     #[inline(never)]
-    fn weigh(&self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool) {
+    fn find_refusal(
+        &self, request: &Request, region: &Region, found: &mut Found, outcome: &mut Outcome, all_fit: bool,
+    ) {
         if request.access.is_some() {
             self.add_access(request, region, found, outcome);
         }
@@ -231,7 +233,7 @@ impl Engine {
     fn do_without_notes(&self, request: &Request, region: &Region, found: &mut Found, at_us: u64) {
         let first = found.stores.first_place(&request.stores);
         let Answers { entries: answers, sightings, reservations, .. } = &mut found.stores;
-        // What is too early for keys that compete for a slot, `until_all_fits` puts right.
+        // A wait may be too early when keys compete for a slot. `until_all_fits` corrects it.
         reservations.clear();
         for place in found.noting.drain(..) {
             let (entry, answer) = (&request.stores.entries[place as usize], &mut answers[place as usize - first]);
