@@ -69,10 +69,10 @@ const ALL_EXPLAIN: f64 = 0.5;
 /// The least surge without a common value, as a part of ordinary mail.
 const LEAST_SCATTERED: f64 = 1.75;
 
-/// The same, of messages that were refused or whose sender is not proven.
+/// The least such surge of messages that were refused, or whose sender is not proven.
 const LEAST_DOUBTFUL: f64 = 0.75;
 
-/// Standard deviations.
+/// How many standard deviations an excess must have to be certain.
 const CERTAIN: f64 = 4.0;
 
 /// The least messages of the sample that a finding is made of.
@@ -81,10 +81,10 @@ const LEAST_KEPT: u32 = 12;
 /// The least of all messages that a finding is made of, estimated.
 const LEAST_MESSAGES: f64 = 20.0;
 
-/// What is explained nearly as well.
+/// Values whose explained parts differ by at most this count as equal.
 const TIE: f64 = 0.05;
 
-/// Shares of ordinary mail that are taken for equal.
+/// Shares of ordinary mail count as equal within one step of this size.
 const SAME_SHARE: f64 = 0.005;
 
 /// A proven sender whose messages are refused less than this is no flood.
@@ -93,7 +93,7 @@ const HARMLESS_REFUSED: f64 = 0.05;
 /// The part of some messages that counts as nearly all of them.
 const NEARLY_ALL: f64 = 0.9;
 
-/// A flood of which this part is refused is held by limits.
+/// From this refused part on, limits hold a flood.
 const MOSTLY_REFUSED: f64 = 0.5;
 
 /// A value that may tie the surge together.
@@ -120,7 +120,7 @@ struct Analysis<'c> {
 
 /// Compares the last minutes before `now_us`, engine time, with the hour before them.
 ///
-/// `typed` tells whether a value is what an operator gets who types it, and whether operators may block it.
+/// `typed` returns whether typing the value names exactly this value, and whether operators may block it.
 pub fn diagnose(
     snapshot: &Snapshot, now_us: u64, suffixes: &SuffixList, typed: impl Fn(Identity, &str) -> (bool, bool),
 ) -> Diagnosis {
